@@ -1,0 +1,92 @@
+# Everything a developer does, one target each; `make` lists them. For GNU make 3.81 (what macOS has) and newer.
+
+PYTHON ?= python3
+DEMO_NUMBERS ?= 10000000
+# More arguments for pytest, as in: make test ARGS="-k codec -x"
+ARGS ?=
+BUF_VERSION := 1.75.0
+
+VENV := .venv
+BIN := $(VENV)/bin
+CYTHON_SOURCES := $(wildcard src/numcheck/*.pyx src/numcheck/*/*.pyx)
+CYTHON_HEADERS := $(wildcard src/numcheck/*.pxd src/numcheck/*/*.pxd src/numcheck/*.h src/numcheck/*/*.h)
+CYTHON_MODULES := $(subst /,.,$(patsubst src/%.pyx,%,$(CYTHON_SOURCES)))
+
+# Stamps: each is as old as the last time its step succeeded, so that a second run repeats nothing.
+ENVIRONMENT := $(VENV)/.environment
+INSTALLED := $(VENV)/.installed
+BUILT := $(VENV)/.built
+
+SANITIZED := build/sanitized
+
+.PHONY: help run test check lint format bench fuzz protos lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: $(BUILT) ## Serve on 127.0.0.1:50051; the first time, fill ./var with DEMO_NUMBERS synthetic active numbers
+	@test -n "$$(ls -A "$${NUMCHECK_DATA_DIR:-var}" 2>/dev/null)" || $(BIN)/numcheck demo --numbers $(DEMO_NUMBERS)
+	@exec $(BIN)/numcheck serve
+
+test: $(BUILT) ## Run every test; ARGS="..." goes to pytest
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+check: lint ## Everything of lint; the extensions against their .pyi; buf lint, if npm is installed
+	$(BIN)/python -m mypy.stubtest --ignore-disjoint-bases $(CYTHON_MODULES)
+	@if command -v npx >/dev/null 2>&1; then \
+		echo "buf lint"; npx --yes @bufbuild/buf@$(BUF_VERSION) lint; \
+	else \
+		echo "buf lint left out: npm is not installed"; \
+	fi
+
+lint: $(BUILT) ## Rules, format, types and the direction of imports: what pre-commit runs
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(ENVIRONMENT) ## Format the code and repair what ruff can
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+bench: $(BUILT) ## Run the benchmarks; ARGS="..." goes to pytest
+	$(BIN)/python -m pytest benchmarks $(ARGS)
+
+fuzz: $(BUILT) ## Fuzz for long, with the address and undefined-behaviour sanitizers (gcc on Linux)
+	NUMCHECK_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-base build/sanitizing --build-lib $(SANITIZED)
+	PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
+	LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so)" \
+	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=long --timeout=0 $(ARGS)
+
+protos: $(ENVIRONMENT) ## Generate src/numcheck/v1 from proto/
+	$(BIN)/python scripts/generate_protos.py
+
+lock: ## Refresh requirements/dev.lock to the newest versions that pyproject.toml allows (needs uv)
+	@command -v uv >/dev/null 2>&1 || { echo "make lock needs uv on PATH"; exit 1; }
+	uv pip compile --quiet --upgrade --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
+		--extra dev --custom-compile-command "make lock" --output-file requirements/dev.lock pyproject.toml
+
+clean: ## Remove what was built, and the environment; ./var stays
+	rm -rf $(VENV) build dist src/numcheck.egg-info .benchmarks .coverage .hypothesis .import_linter_cache \
+		.mypy_cache .pytest_cache .ruff_cache
+	find src \( -name '*.so' -o -name '*.c' \) -exec rm -f {} +
+	find . -name .git -prune -o -name __pycache__ -prune -exec rm -rf {} +
+
+# --no-deps: the lock holds every dependency, and overrides one limit that pip would enforce (pyproject.toml, tool.uv).
+$(ENVIRONMENT): requirements/dev.lock
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+		echo "numcheck needs python3, 3.11 or newer: apt install python3-venv python3-dev gcc make (macOS: xcode-select --install)"; exit 1; }
+	@$(PYTHON) scripts/preflight.py
+	@echo "Making $(VENV): a minute the first time"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.lock
+	@touch $@
+
+$(INSTALLED): $(ENVIRONMENT) pyproject.toml setup.py
+	@NUMCHECK_SKIP_EXTENSIONS=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(BUILT): $(INSTALLED) $(CYTHON_SOURCES) $(CYTHON_HEADERS)
+	@echo "Building $(CYTHON_MODULES)"
+	@$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@

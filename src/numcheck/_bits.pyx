@@ -1,0 +1,310 @@
+"""Bitsets of one chunk, and the pages that the kernel reads, laid out from them.
+
+A chunk is 10,000,000 consecutive numbers whose first is a multiple of that: a Russian DEF code. Its bitset has the
+chunk's n-th number at bit n % 8, from the least significant, of byte n // 8, and `BITSET_SIZE` bytes; the bytes past
+`CHUNK_NUMBERS` bits are padding, always zero. Every function here checks its arguments' bounds and then works with no
+GIL.
+"""
+
+from cpython.array cimport array, clone
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from numcheck._fast cimport (
+    MIXED, MIXED_PAGE_SIZE, PAGE_NUMBERS, PAGE_UNIT, PAGE_WORDS, PLAIN, PLAIN_PAGE_SIZE, RUNS, Entry,
+)
+
+cdef extern from *:
+    """
+    #define numcheck_popcountll(word) __builtin_popcountll(word)
+    #define numcheck_ctzll(word) __builtin_ctzll(word)
+    """
+    int popcount64 "numcheck_popcountll"(uint64_t word) noexcept nogil
+    int trailing_zeros "numcheck_ctzll"(uint64_t word) noexcept nogil
+
+cdef enum:
+    NUMBERS = 10_000_000
+    SIZE = NUMBERS // 8
+    PAGES = NUMBERS // PAGE_NUMBERS
+    PAGE_BYTES = PAGE_NUMBERS // 8
+
+CHUNK_NUMBERS = NUMBERS
+BITSET_SIZE = SIZE
+CHUNK_PAGES = PAGES
+
+cdef array UINT32S = array("I")
+
+
+cdef const uint8_t[::1] checked(bitset):
+    cdef const uint8_t[::1] view = bitset
+    if view.shape[0] != SIZE:
+        raise ValueError(f"a chunk's bitset has {SIZE:,} bytes, not {view.shape[0]:,}")
+    return view
+
+
+cdef uint8_t[::1] checked_writable(bitset):
+    checked(bitset)
+    return bitset
+
+
+def set_members(bitset, const uint32_t[::1] members):
+    """Set the bit of each member, a number's place in its chunk."""
+    cdef uint8_t[::1] view = checked_writable(bitset)
+    cdef uint8_t* bits = &view[0]
+    cdef Py_ssize_t i, out_of_reach = 0
+    with nogil:
+        for i in range(members.shape[0]):
+            if members[i] >= NUMBERS:
+                out_of_reach += 1
+            else:
+                bits[members[i] >> 3] |= 1 << (members[i] & 7)
+    if out_of_reach:
+        raise ValueError(f"{out_of_reach} members are outside of the chunk")
+
+
+def members_of(bitset):
+    """The places whose bits are set, ascending, as an array of unsigned 32-bit integers."""
+    cdef const uint8_t[::1] view = checked(bitset)
+    cdef const uint8_t* bits = &view[0]
+    cdef Py_ssize_t count = 0, i
+    cdef uint64_t word
+    for i in range(0, SIZE, 8):
+        memcpy(&word, bits + i, 8)
+        count += popcount64(word)
+    cdef array members = clone(UINT32S, count, zero=False)
+    cdef uint32_t* out = members.data.as_uints
+    with nogil:
+        for i in range(0, SIZE, 8):
+            memcpy(&word, bits + i, 8)
+            while word:
+                out[0] = <uint32_t>(8 * i + trailing_zeros(word))
+                out += 1
+                word &= word - 1
+    return members
+
+
+cdef inline uint8_t bits_from(uint32_t place) noexcept nogil:
+    return <uint8_t>(0xFF << (place & 7))
+
+
+cdef inline uint8_t bits_to(uint32_t place) noexcept nogil:
+    return <uint8_t>(0xFF >> (7 - (place & 7)))
+
+
+def copy_range(target, source, uint32_t first, uint32_t last):
+    """Add to `target` the bits that `source` has between two places, both inclusive."""
+    cdef uint8_t[::1] target_view = checked_writable(target)
+    cdef const uint8_t[::1] source_view = checked(source)
+    if not first <= last < NUMBERS:
+        raise ValueError("the range is not inside of the chunk")
+    cdef uint8_t* to = &target_view[0]
+    cdef const uint8_t* origin = &source_view[0]
+    cdef uint32_t byte, first_byte = first >> 3, last_byte = last >> 3
+    with nogil:
+        if first_byte == last_byte:
+            to[first_byte] |= origin[first_byte] & bits_from(first) & bits_to(last)
+        else:
+            to[first_byte] |= origin[first_byte] & bits_from(first)
+            for byte in range(first_byte + 1, last_byte):
+                to[byte] |= origin[byte]
+            to[last_byte] |= origin[last_byte] & bits_to(last)
+
+
+def set_at_random(bitset, uint32_t first, uint32_t last, uint64_t seed, double share):
+    """Set each bit between two places, both inclusive, with a probability of `share`; return how many were drawn.
+
+    The same seed draws the same places.
+    """
+    cdef uint8_t[::1] view = checked_writable(bitset)
+    cdef size_t drawn = 0
+    if not first <= last < NUMBERS or not 0.0 <= share <= 1.0:
+        raise ValueError("the range is not inside of the chunk, or the share is not one")
+    cdef uint8_t* bits = &view[0]
+    cdef uint64_t threshold = <uint64_t>(share * 4_294_967_296.0), place, random
+    with nogil:
+        for place in range(first, <uint64_t>last + 1):
+            # splitmix64 (Steele, Lea and Flood, 2014) of the place: any part can be made without what is before it.
+            random = seed + (place + 1) * <uint64_t>0x9E3779B97F4A7C15
+            random = (random ^ (random >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
+            random = (random ^ (random >> 27)) * <uint64_t>0x94D049BB133111EB
+            if (random ^ (random >> 31)) >> 32 < threshold:
+                bits[place >> 3] |= 1 << (place & 7)
+                drawn += 1
+    return drawn
+
+
+# --- pages ------------------------------------------------------------------------------------------------------
+
+cdef struct Run:              # consecutive numbers of one class, inside of one page
+    uint16_t first
+    uint16_t length
+    uint16_t number_class
+
+cdef struct PageWriter:
+    uint8_t* out              # the next page's first byte
+    uint32_t offset           # the same place, counted in PAGE_UNIT from the extent's start
+    uint8_t extent
+
+
+cdef inline void advance(PageWriter* writer, size_t size) noexcept nogil:
+    cdef size_t units = (size + PAGE_UNIT - 1) // PAGE_UNIT
+    writer.out += units * PAGE_UNIT
+    writer.offset += <uint32_t>units
+
+
+cdef size_t active_count(const uint8_t* bits) noexcept nogil:
+    cdef uint64_t word
+    cdef uint16_t tail
+    cdef int i
+    cdef size_t count = 0
+    for i in range(0, PAGE_BYTES - 2, 8):
+        memcpy(&word, bits + i, 8)
+        count += popcount64(word)
+    memcpy(&tail, bits + PAGE_BYTES - 2, 2)
+    return count + popcount64(tail)
+
+
+cdef void write_plain(PageWriter* writer, Entry* entry, const uint8_t* bits) noexcept nogil:
+    cdef size_t active = active_count(bits)
+    entry.kind = PLAIN
+    if active == 0 or active == PAGE_NUMBERS:    # the kernel's own constant pages
+        entry.extent = 0
+        entry.offset = 0 if active == 0 else PLAIN_PAGE_SIZE // PAGE_UNIT
+        return
+    memcpy(writer.out, bits, PAGE_BYTES)
+    advance(writer, PLAIN_PAGE_SIZE)
+
+
+cdef void write_runs(PageWriter* writer, Entry* entry, const Run* runs, uint16_t run_count) noexcept nogil:
+    cdef uint16_t i
+    entry.kind = RUNS
+    memcpy(writer.out, &run_count, 2)
+    for i in range(run_count):
+        memcpy(writer.out + 2 + 4 * i, &runs[i].first, 2)
+        memcpy(writer.out + 4 + 4 * i, &runs[i].number_class, 2)
+    advance(writer, 2 + 4 * <size_t>run_count)
+
+
+cdef uint16_t commonest_class(const Run* runs, uint16_t run_count) noexcept nogil:
+    cdef uint32_t i, j, count, best_count = 0
+    cdef uint16_t best = 0
+    for i in range(run_count):
+        count = 0
+        for j in range(run_count):
+            if runs[j].number_class == runs[i].number_class:
+                count += runs[j].length
+        if count > best_count:
+            best, best_count = runs[i].number_class, count
+    return best
+
+
+cdef void write_mixed(PageWriter* writer, Entry* entry, const uint8_t* bits,
+                      const Run* runs, uint16_t run_count) noexcept nogil:
+    cdef uint32_t place, word = 0
+    cdef int i
+    cdef uint16_t rank = 0
+    cdef size_t page_size
+    entry.kind = MIXED
+    entry.number_class = commonest_class(runs, run_count)
+    for i in range(run_count):
+        if runs[i].number_class == entry.number_class:
+            continue
+        for place in range(runs[i].first, <uint32_t>runs[i].first + runs[i].length):
+            writer.out[8 * (place >> 5) + 4 + (place >> 3 & 3)] |= 1 << (place & 7)
+            memcpy(writer.out + MIXED_PAGE_SIZE + 2 * rank, &runs[i].number_class, 2)
+            rank += 1
+    page_size = MIXED_PAGE_SIZE + 2 * <size_t>rank
+    rank = 0
+    for i in range(PAGE_WORDS):
+        # The last word has only 16 of its numbers in this page.
+        memcpy(writer.out + 8 * i, bits + 4 * i, 4 if i < PAGE_WORDS - 1 else 2)
+        if i % 8 == 0:
+            memcpy(writer.out + 8 * PAGE_WORDS + i // 4, &rank, 2)
+        memcpy(&word, writer.out + 8 * i + 4, 4)
+        rank += popcount64(word)
+    advance(writer, page_size)
+
+
+cdef void write_page(PageWriter* writer, Entry* entry, const uint8_t* bits,
+                     const Run* runs, uint16_t run_count) noexcept nogil:
+    entry.extent = writer.extent
+    entry.offset = writer.offset
+    entry.number_class = runs[0].number_class
+    if run_count == 1:
+        write_plain(writer, entry, bits)
+    elif active_count(bits) == 0:
+        write_runs(writer, entry, runs, run_count)
+    else:
+        write_mixed(writer, entry, bits, runs, run_count)
+
+
+cdef class PageLayout:
+    """Lays chunks out as pages of one extent, one after the other."""
+
+    cdef uint32_t offset
+    cdef uint8_t extent
+
+    def __init__(self, uint8_t extent):
+        self.extent = extent
+
+    def lay_out(self, bitset, const uint32_t[::1] run_firsts, const uint16_t[::1] run_classes):
+        """Return the chunk's entries for the directory and the bytes to append to the extent.
+
+        The runs cover the chunk: the first starts at 0, each ends where the next starts, the last at the chunk's end.
+        """
+        cdef const uint8_t[::1] bits = checked(bitset)
+        check_runs(run_firsts, run_classes)
+        entries = bytearray(PAGES * sizeof(Entry))
+        cdef uint8_t[::1] entries_view = entries
+        cdef size_t room = pages_size_max(run_firsts)
+        pages = bytearray(room)
+        cdef uint8_t[::1] pages_view = pages
+        cdef PageWriter writer
+        writer.out, writer.offset, writer.extent = &pages_view[0], self.offset, self.extent
+        with nogil:
+            lay_out_pages(&writer, <Entry*>&entries_view[0], &bits[0], run_firsts, run_classes)
+        size = writer.out - &pages_view[0]
+        self.offset = writer.offset
+        return bytes(entries), bytes(memoryview(pages)[:size])
+
+
+cdef int check_runs(const uint32_t[::1] firsts, const uint16_t[::1] classes) except -1:
+    cdef Py_ssize_t i
+    if firsts.shape[0] == 0 or firsts.shape[0] != classes.shape[0] or firsts[0] != 0:
+        raise ValueError("the runs do not start where the chunk does")
+    for i in range(1, firsts.shape[0]):
+        if not firsts[i - 1] < firsts[i] < NUMBERS:
+            raise ValueError("the runs are not in order")
+    return 0
+
+
+cdef size_t pages_size_max(const uint32_t[::1] firsts):
+    """Room for every page: a mixed one with all its numbers exceptions is the largest; a run more, a mixed page more."""
+    cdef size_t mixed = min(<size_t>firsts.shape[0], <size_t>PAGES)
+    return PAGES * PLAIN_PAGE_SIZE + mixed * (MIXED_PAGE_SIZE + 4 * PAGE_NUMBERS + PAGE_UNIT)
+
+
+cdef int lay_out_pages(PageWriter* writer, Entry* entries, const uint8_t* bits,
+                       const uint32_t[::1] firsts, const uint16_t[::1] classes) except -1 nogil:
+    cdef Run[PAGE_NUMBERS] runs
+    cdef int page
+    cdef uint32_t page_first, page_end, first, end
+    cdef uint16_t run_count
+    cdef Py_ssize_t run = 0
+    for page in range(PAGES):
+        page_first, page_end, run_count = page * PAGE_NUMBERS, (page + 1) * PAGE_NUMBERS, 0
+        first = page_first
+        while first < page_end:
+            if run + 1 < firsts.shape[0] and firsts[run + 1] <= first:
+                run += 1
+                continue
+            end = page_end
+            if run + 1 < firsts.shape[0] and firsts[run + 1] < page_end:
+                end = firsts[run + 1]
+            runs[run_count].first = <uint16_t>(first - page_first)
+            runs[run_count].length = <uint16_t>(end - first)
+            runs[run_count].number_class = classes[run]
+            run_count += 1
+            first = end
+        write_page(writer, &entries[page], bits + page * PAGE_BYTES, runs, run_count)
+    return 0

@@ -1,0 +1,18 @@
+from collections.abc import Sequence
+
+from typing_extensions import Buffer
+
+class Table:
+    index_version: int
+    def __init__(
+        self,
+        *,
+        directory: Buffer,
+        classes: Buffer,
+        extents: Sequence[Buffer],
+        spans: Sequence[tuple[int, int, int]],
+        spaces: Sequence[tuple[int, int, int]],
+        index_version: int,
+    ) -> None: ...
+    def check(self, number: int) -> tuple[int, int]: ...
+    def check_numbers(self, request: bytes, *, numbers_per_call_max: int, echo_request_id: bool = False) -> bytes: ...

@@ -1,0 +1,544 @@
+"""The kernel: numbers in, statuses and serving operators out, with no lock, no GIL and no object per number.
+
+Invariants:
+
+* `Table` checks every entry, page and class that it is given once, when it is made; afterwards no number, whatever
+  its value, leads a lookup outside the memory that the table keeps alive.
+* A table never changes. A batch is answered from one table, so it sees one index version.
+* The packed codec accepts and refuses the very bytes that the official protobuf runtime accepts and refuses.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memmove, memset
+
+from numcheck.errors import IndexBehind, IndexDamaged, MalformedMessage, TooManyNumbers
+
+cdef extern from *:
+    """
+    #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+    #error "numcheck reads the wire and its index in place, which needs a little-endian machine"
+    #endif
+    #define numcheck_prefetch(address) __builtin_prefetch((address), 0, 0)
+    #define numcheck_popcount(word) __builtin_popcount(word)
+    #define numcheck_unlikely(condition) __builtin_expect(!!(condition), 0)
+    """
+    void prefetch "numcheck_prefetch"(const void* address) noexcept nogil
+    int popcount "numcheck_popcount"(uint32_t word) noexcept nogil
+    bint unlikely "numcheck_unlikely"(bint condition) noexcept nogil
+
+
+
+# --- lookup -----------------------------------------------------------------------------------------------------
+
+cdef enum:
+    AHEAD = 32                # numbers whose lines are under way while one is answered; measured, docs/performance.md
+    # A lookup costs 10 ns and giving up the GIL up to 14 microseconds beside a busy thread.
+    NUMBERS_UNDER_GIL_MAX = 1_024
+
+cdef uint8_t CONSTANT_PAGES[2 * PLAIN_PAGE_SIZE]    # extent 0: nothing active, then everything active
+memset(CONSTANT_PAGES, 0, PLAIN_PAGE_SIZE)
+memset(CONSTANT_PAGES + PLAIN_PAGE_SIZE, 0xFF, PLAIN_PAGE_SIZE)
+
+cdef struct View:
+    const Entry* directory
+    const NumberClass* classes
+    const uint8_t* extents[EXTENTS_MAX]
+    Span spans[SPANS_MAX]
+    uint32_t span_count
+    Span spaces[SPANS_MAX]    # all numbers that a loaded plan's country can have; page_first is not used
+    uint32_t space_count
+
+cdef struct Slot:             # where one number's answer is, found before it is read
+    const uint8_t* words
+    uint32_t place            # of the number in its page
+    Entry entry
+
+
+cdef inline uint64_t load64(const void* source) noexcept nogil:
+    cdef uint64_t value
+    memcpy(&value, source, 8)
+    return value
+
+
+cdef inline uint32_t load32(const void* source) noexcept nogil:
+    cdef uint32_t value
+    memcpy(&value, source, 4)
+    return value
+
+
+cdef inline uint16_t load16(const void* source) noexcept nogil:
+    cdef uint16_t value
+    memcpy(&value, source, 2)
+    return value
+
+
+cdef inline bint span_holds(const Span* span, uint64_t number) noexcept nogil:
+    return number - span.first < <uint64_t>span.page_count * PAGE_NUMBERS
+
+
+cdef void locate_elsewhere(const View* view, uint64_t number, Slot* slot) noexcept nogil:
+    """Locate a number outside the first span: in another span, or in none, where nothing is allotted."""
+    cdef uint32_t i
+    for i in range(1, view.span_count):
+        if span_holds(&view.spans[i], number):
+            locate_in(view, &view.spans[i], number, slot)
+            return
+    memset(&slot.entry, 0, sizeof(Entry))
+    slot.entry.number_class = CLASS_INVALID
+    for i in range(view.space_count):
+        if span_holds(&view.spaces[i], number):
+            slot.entry.number_class = CLASS_UNALLOCATED
+    slot.words = CONSTANT_PAGES
+    slot.place = 0
+
+
+cdef inline void locate_in(const View* view, const Span* span, uint64_t number, Slot* slot) noexcept nogil:
+    # A span is at most 2**32 numbers wide, so that both divisions are by one 64-bit multiplication.
+    cdef uint32_t index = <uint32_t>(number - span.first)
+    cdef uint32_t page = index // PAGE_NUMBERS
+    slot.place = index - page * PAGE_NUMBERS
+    slot.entry = view.directory[span.page_first + page]
+    slot.words = (view.extents[slot.entry.extent] + <size_t>slot.entry.offset * PAGE_UNIT
+                  + (<size_t>(slot.place >> 5) << (2 + (slot.entry.kind & MIXED))))
+
+
+cdef inline void locate(const View* view, uint64_t number, Slot* slot) noexcept nogil:
+    if unlikely(not span_holds(&view.spans[0], number)):
+        locate_elsewhere(view, number, slot)
+    else:
+        locate_in(view, &view.spans[0], number, slot)
+
+
+cdef uint16_t class_of_exception(const uint8_t* page, uint32_t place) noexcept nogil:
+    """The class of an exception of a mixed page: the exceptions before it are counted, by line and then by word."""
+    cdef uint32_t word = place >> 5
+    cdef uint32_t rank = load16(page + PAGE_WORDS * 8 + 2 * (word >> 3))
+    cdef uint32_t i
+    for i in range(word & ~7, word):
+        rank += popcount(load32(page + 8 * i + 4))
+    rank += popcount(load32(page + 8 * word + 4) & ((<uint32_t>1 << (place & 31)) - 1))
+    return load16(page + MIXED_PAGE_SIZE + 2 * rank)
+
+
+cdef uint16_t class_of_run(const uint8_t* page, uint32_t place) noexcept nogil:
+    """The class of the last run that starts at or before `place`; the first run starts at 0."""
+    cdef uint32_t low = 0, high = load16(page), middle
+    while high - low > 1:
+        middle = (low + high) // 2
+        if load16(page + 2 + 4 * middle) <= place:
+            low = middle
+        else:
+            high = middle
+    return load16(page + 4 + 4 * low)
+
+
+cdef inline const NumberClass* answer(const View* view, const Slot* slot, uint32_t* active) noexcept nogil:
+    """The class of the number that `slot` locates, and whether its active bit is set."""
+    cdef const uint8_t* page
+    active[0] = load32(slot.words) >> (slot.place & 31) & 1
+    if unlikely(slot.entry.kind != PLAIN):
+        page = view.extents[slot.entry.extent] + <size_t>slot.entry.offset * PAGE_UNIT
+        if slot.entry.kind == RUNS:
+            active[0] = 0
+            return &view.classes[class_of_run(page, slot.place)]
+        if load32(slot.words + 4) >> (slot.place & 31) & 1:
+            return &view.classes[class_of_exception(page, slot.place)]
+    return &view.classes[slot.entry.number_class]
+
+
+cdef uint8_t* look_up(const View* view, const uint8_t* numbers, size_t count,
+                      uint8_t* statuses, uint8_t* operators) noexcept nogil:
+    """Answer `count` little-endian numbers: a status byte each, and operator ids as varints.
+
+    `statuses` has room for `count` bytes, `operators` for `count` of the widest varints and 8 bytes more.
+    Returns the end of the varints.
+    """
+    cdef Slot slots[AHEAD]
+    cdef const NumberClass* number_class
+    cdef Slot* slot
+    cdef uint32_t active
+    cdef size_t i, ahead = count if count < AHEAD else AHEAD
+    for i in range(ahead):
+        locate(view, load64(numbers + 8 * i), &slots[i])
+        prefetch(slots[i].words)
+    for i in range(count):
+        slot = &slots[i % AHEAD]
+        number_class = answer(view, slot, &active)
+        statuses[i] = number_class.statuses[active]
+        memcpy(operators, number_class.varint, 8)    # eight at once is quicker than just enough
+        operators += number_class.varint_size
+        if i + AHEAD < count:
+            locate(view, load64(numbers + 8 * (i + AHEAD)), slot)
+            prefetch(slot.words)
+    return operators
+
+
+# --- the packed wire codec --------------------------------------------------------------------------------------
+
+cdef enum:
+    GROUP_DEPTH_MAX = 100     # the official runtime's own limit
+    TAG_SIZE_MAX = 5
+    VARINT_SIZE_MAX = 10
+
+cdef enum WireType:
+    WIRE_VARINT = 0
+    WIRE_FIXED64 = 1
+    WIRE_LENGTH = 2
+    WIRE_GROUP_START = 3
+    WIRE_GROUP_END = 4
+    WIRE_FIXED32 = 5
+
+cdef enum Step:
+    STEP_MALFORMED = -1
+    STEP_END = 0
+    STEP_FIELD = 1
+
+cdef struct Cursor:
+    const uint8_t* at
+    const uint8_t* end
+
+cdef struct Field:
+    uint32_t number
+    uint32_t wire_type
+    uint64_t value            # of a varint
+    const uint8_t* data       # of a fixed64 or of a length-delimited field, whose `size` bytes are all there
+    size_t size
+
+cdef struct Request:
+    size_t number_count
+    uint64_t request_id
+    uint64_t min_index_version
+
+
+cdef bint read_varint(Cursor* cursor, int size_max, uint64_t* value) noexcept nogil:
+    """Read a varint of at most `size_max` bytes; False if it is cut short, too long or over 64 bits."""
+    cdef uint64_t byte
+    cdef int i
+    value[0] = 0
+    for i in range(size_max):
+        if cursor.at == cursor.end:
+            return False
+        byte = cursor.at[0]
+        cursor.at += 1
+        if i == 9 and byte > 1:
+            return False
+        value[0] |= (byte & 0x7F) << (7 * i)
+        if byte < 0x80:
+            return True
+    return False
+
+
+cdef bint skip_bytes(Cursor* cursor, uint64_t size) noexcept nogil:
+    if size > <uint64_t>(cursor.end - cursor.at):
+        return False
+    cursor.at += size
+    return True
+
+
+cdef bint read_tag(Cursor* cursor, Field* field) noexcept nogil:
+    cdef uint64_t tag
+    if not read_varint(cursor, TAG_SIZE_MAX, &tag) or tag >> 32 != 0 or tag >> 3 == 0:
+        return False
+    field.number = <uint32_t>(tag >> 3)
+    field.wire_type = <uint32_t>(tag & 7)
+    return True
+
+
+cdef bint read_value(Cursor* cursor, Field* field, int depth) noexcept nogil:
+    """Read what follows a tag; a group is skipped whole."""
+    cdef uint64_t size
+    field.data = cursor.at
+    if field.wire_type == WIRE_VARINT:
+        return read_varint(cursor, VARINT_SIZE_MAX, &field.value)
+    if field.wire_type == WIRE_FIXED64:
+        field.size = 8
+        return skip_bytes(cursor, 8)
+    if field.wire_type == WIRE_FIXED32:
+        return skip_bytes(cursor, 4)
+    if field.wire_type == WIRE_LENGTH:
+        if not read_varint(cursor, TAG_SIZE_MAX, &size) or size > 0x7FFFFFFF:
+            return False
+        field.data = cursor.at
+        field.size = <size_t>size
+        return skip_bytes(cursor, size)
+    if field.wire_type == WIRE_GROUP_START and depth < GROUP_DEPTH_MAX:
+        return skip_group(cursor, field.number, depth + 1)
+    return False
+
+
+cdef bint skip_group(Cursor* cursor, uint32_t number, int depth) noexcept nogil:
+    cdef Field field
+    while read_tag(cursor, &field):
+        if field.wire_type == WIRE_GROUP_END:
+            return field.number == number
+        if not read_value(cursor, &field, depth):
+            return False
+    return False
+
+
+cdef Step next_field(Cursor* cursor, Field* field) noexcept nogil:
+    if cursor.at == cursor.end:
+        return STEP_END
+    if not read_tag(cursor, field) or not read_value(cursor, field, 0):
+        return STEP_MALFORMED
+    return STEP_FIELD
+
+
+cdef inline bint is_chunk(const Field* field) noexcept nogil:
+    """Whether the field holds numbers: a packed list of them, or one alone."""
+    return field.number == 1 and (field.wire_type == WIRE_LENGTH or field.wire_type == WIRE_FIXED64)
+
+
+cdef bint read_request(Cursor cursor, Request* request) noexcept nogil:
+    """Read a CheckNumbersRequest but its numbers, which are counted; False if it is malformed."""
+    cdef Field field
+    cdef Step step = next_field(&cursor, &field)
+    memset(request, 0, sizeof(Request))
+    while step == STEP_FIELD:
+        if is_chunk(&field):
+            if field.size % 8:
+                return False
+            request.number_count += field.size // 8
+        elif field.number == 2 and field.wire_type == WIRE_VARINT:
+            request.request_id = field.value
+        elif field.number == 3 and field.wire_type == WIRE_VARINT:
+            request.min_index_version = field.value
+        step = next_field(&cursor, &field)
+    return step == STEP_END
+
+
+cdef uint8_t* look_up_chunks(const View* view, Cursor cursor, uint8_t* statuses, uint8_t* operators) noexcept nogil:
+    """Answer every number of a request that `read_request` has accepted."""
+    cdef Field field
+    while next_field(&cursor, &field) == STEP_FIELD:
+        if is_chunk(&field):
+            operators = look_up(view, field.data, field.size // 8, statuses, operators)
+            statuses += field.size // 8
+    return operators
+
+
+cdef inline int varint_size(uint64_t value) noexcept nogil:
+    cdef int size = 1
+    while value >= 0x80:
+        value >>= 7
+        size += 1
+    return size
+
+
+cdef inline uint8_t* write_varint(uint8_t* at, uint64_t value) noexcept nogil:
+    while value >= 0x80:
+        at[0] = <uint8_t>(value | 0x80)
+        value >>= 7
+        at += 1
+    at[0] = <uint8_t>value
+    return at + 1
+
+
+cdef inline uint8_t* write_field(uint8_t* at, uint8_t number, uint64_t value) noexcept nogil:
+    """Write a varint field, or nothing for 0, as proto3 has it."""
+    if value == 0:
+        return at
+    at[0] = <uint8_t>(number << 3 | WIRE_VARINT)
+    return write_varint(at + 1, value)
+
+
+cdef uint8_t* write_lists(const View* view, Cursor request, size_t count, uint8_t* at) noexcept nogil:
+    """Write both packed lists of a response. The varints come before their size is known: they go where they belong
+    if every id takes one byte, and are moved by a byte or two if not."""
+    cdef uint8_t* statuses
+    cdef uint8_t* operators
+    cdef uint8_t* operators_end
+    cdef size_t size
+    at[0] = 1 << 3 | WIRE_LENGTH
+    statuses = write_varint(at + 1, count)
+    at = statuses + count
+    at[0] = 2 << 3 | WIRE_LENGTH
+    operators = at + 1 + varint_size(count)
+    operators_end = look_up_chunks(view, request, statuses, operators)
+    size = operators_end - operators
+    if varint_size(size) != varint_size(count):
+        memmove(at + 1 + varint_size(size), operators, size)
+    return write_varint(at + 1, size) + size
+
+
+# --- the table ---------------------------------------------------------------------------------------------------
+
+cdef class Buffer:
+    """A view of somebody's memory, kept alive and unchanged in size while this object lives."""
+
+    cdef Py_buffer view
+    cdef bint held
+
+    def __cinit__(self, source):
+        PyObject_GetBuffer(source, &self.view, PyBUF_SIMPLE)
+        self.held = True
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.view)
+
+    cdef const uint8_t* bytes(self) noexcept:
+        return <const uint8_t*>self.view.buf
+
+    cdef size_t size(self) noexcept:
+        return self.view.len
+
+
+cdef class Table:
+    """One version of the index, ready to answer: constant, and safe to ask from any thread."""
+
+    cdef View view
+    cdef Buffer directory, classes
+    cdef list extents
+    cdef uint32_t class_count
+    cdef size_t operator_varint_size_max
+    cdef readonly uint64_t index_version
+
+    def __init__(self, *, directory, classes, extents, spans, spaces, uint64_t index_version):
+        """Take the index's parts as docs/format.md lays them out; raise IndexDamaged if they do not fit together.
+
+        `directory`, `classes` and each of `extents` are buffers; `spans` and `spaces` are (first number, first page,
+        page count) each. The first span should be the one asked for most.
+        """
+        self.index_version = index_version
+        self.directory = Buffer(directory)
+        self.classes = Buffer(classes)
+        self.extents = [Buffer(extent) for extent in extents]
+        self.set_classes()
+        self.set_extents()
+        self.view.span_count = fill_spans(self.view.spans, spans)
+        self.view.space_count = fill_spans(self.view.spaces, spaces)
+        self.set_directory()
+
+    cdef int set_classes(self) except -1:
+        cdef uint32_t i
+        self.view.classes = <const NumberClass*>self.classes.bytes()
+        self.class_count = <uint32_t>(self.classes.size() // sizeof(NumberClass))
+        if self.class_count < 2 or self.classes.size() % sizeof(NumberClass) or self.class_count > 65_536:
+            raise IndexDamaged("the class table has an impossible size")
+        for i in range(self.class_count):
+            if not 1 <= self.view.classes[i].varint_size <= 5:
+                raise IndexDamaged(f"class {i} has an impossible operator id")
+            if self.view.classes[i].varint_size > self.operator_varint_size_max:
+                self.operator_varint_size_max = self.view.classes[i].varint_size
+        return 0
+
+    cdef int set_extents(self) except -1:
+        cdef Py_ssize_t i
+        cdef Buffer extent
+        if len(self.extents) >= EXTENTS_MAX:
+            raise IndexDamaged(f"{len(self.extents)} extents; at most {EXTENTS_MAX - 1} can be mapped")
+        self.view.extents[0] = CONSTANT_PAGES
+        for i in range(len(self.extents)):
+            extent = self.extents[i]
+            self.view.extents[i + 1] = extent.bytes()
+        return 0
+
+    cdef int set_directory(self) except -1:
+        cdef size_t i, entry_count = self.directory.size() // sizeof(Entry)
+        self.view.directory = <const Entry*>self.directory.bytes()
+        for i in range(self.view.span_count):
+            if <size_t>self.view.spans[i].page_first + self.view.spans[i].page_count > entry_count:
+                raise IndexDamaged(f"span {i} goes past the end of the directory")
+        for i in range(entry_count):
+            if not self.page_is_sound(&self.view.directory[i]):
+                raise IndexDamaged(f"page {i} of the directory is not sound")
+        return 0
+
+    cdef bint page_is_sound(self, const Entry* entry) noexcept:
+        """Whether every lookup in the page stays inside its extent and names a class that there is."""
+        cdef size_t offset = <size_t>entry.offset * PAGE_UNIT, extent_size = 2 * PLAIN_PAGE_SIZE
+        if entry.extent > len(self.extents) or entry.number_class >= self.class_count:
+            return False
+        if entry.extent > 0:
+            extent_size = (<Buffer>self.extents[entry.extent - 1]).size()
+        # A lookup may read a plain page's width before it knows the page's kind.
+        if offset + PLAIN_PAGE_SIZE > extent_size:
+            return False
+        if entry.kind == PLAIN:
+            return True
+        if entry.kind == MIXED:
+            return self.mixed_page_is_sound(self.view.extents[entry.extent] + offset, extent_size - offset)
+        return entry.kind == RUNS and self.runs_are_sound(self.view.extents[entry.extent] + offset, extent_size - offset)
+
+    cdef bint mixed_page_is_sound(self, const uint8_t* page, size_t room) noexcept:
+        cdef int word
+        cdef uint32_t i, exception_count = 0
+        if room < MIXED_PAGE_SIZE:
+            return False
+        for word in range(PAGE_WORDS):
+            if word % 8 == 0 and load16(page + PAGE_WORDS * 8 + word // 4) != exception_count:
+                return False
+            exception_count += popcount(load32(page + 8 * word + 4))
+        if room < MIXED_PAGE_SIZE + 2 * exception_count:
+            return False
+        for i in range(exception_count):
+            if load16(page + MIXED_PAGE_SIZE + 2 * i) >= self.class_count:
+                return False
+        return True
+
+    cdef bint runs_are_sound(self, const uint8_t* page, size_t room) noexcept:
+        cdef uint32_t i, run_count = load16(page)
+        if run_count == 0 or room < 2 + 4 * run_count or load16(page + 2) != 0:
+            return False
+        for i in range(run_count):
+            if load16(page + 4 + 4 * i) >= self.class_count:
+                return False
+            if i > 0 and load16(page + 2 + 4 * i) <= load16(page + 4 * i - 2):
+                return False
+        return True
+
+    def check(self, uint64_t number):
+        """The status of one number and the id of its serving operator, 0 where there is none. Takes 50 ns."""
+        cdef Slot slot
+        cdef uint32_t active
+        cdef const NumberClass* number_class
+        locate(&self.view, number, &slot)
+        number_class = answer(&self.view, &slot, &active)
+        return number_class.statuses[active], number_class.operator_id
+
+    def check_numbers(self, bytes request not None, *, size_t numbers_per_call_max, bint echo_request_id=False):
+        """Answer a serialised CheckNumbersRequest with a serialised CheckNumbersResponse, in the request's order.
+
+        Raises MalformedMessage, TooManyNumbers or IndexBehind, in this order.
+        """
+        cdef Request parsed
+        cdef Cursor cursor
+        cursor.at = <const uint8_t*>PyBytes_AS_STRING(request)
+        cursor.end = cursor.at + PyBytes_GET_SIZE(request)
+        if not read_request(cursor, &parsed):
+            raise MalformedMessage("the request is not a well-formed CheckNumbersRequest")
+        if parsed.number_count > numbers_per_call_max:
+            raise TooManyNumbers(parsed.number_count, numbers_per_call_max)
+        if parsed.min_index_version > self.index_version:
+            raise IndexBehind(parsed.min_index_version, self.index_version)
+        return self.respond(cursor, parsed.number_count, parsed.request_id if echo_request_id else 0)
+
+    cdef bytes respond(self, Cursor request, size_t count, uint64_t request_id):
+        cdef const View* view = &self.view
+        # Two lists with tag and size, two varint fields, and the 8 bytes that look_up may write past its end.
+        cdef size_t size_max = count * (1 + self.operator_varint_size_max) + 2 * 6 + 2 * 11 + 8
+        cdef bytes result = PyBytes_FromStringAndSize(NULL, size_max)
+        cdef uint8_t* start = <uint8_t*>PyBytes_AS_STRING(result)
+        cdef uint8_t* at = start
+        if count > NUMBERS_UNDER_GIL_MAX:
+            with nogil:
+                at = write_lists(view, request, count, at)
+        elif count > 0:
+            at = write_lists(view, request, count, at)
+        at = write_field(at, 3, self.index_version)
+        at = write_field(at, 4, request_id)
+        return result[:at - start]
+
+
+cdef uint32_t fill_spans(Span* spans, source) except? 0:
+    cdef uint32_t i = 0
+    if not 1 <= len(source) <= SPANS_MAX:
+        raise IndexDamaged(f"{len(source)} spans; there must be between 1 and {SPANS_MAX}")
+    for i, (first, page_first, page_count) in enumerate(source):
+        spans[i].first = first
+        spans[i].page_first = page_first
+        spans[i].page_count = page_count
+    return i + 1

@@ -1,0 +1,30 @@
+"""The numcheck command. Exit status: 0 done, 1 refused or failed (one line says why), 2 wrong usage."""
+
+import sys
+
+import typer
+
+from numcheck.errors import NumcheckError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Whether a mobile number is allotted, whose it is, and whether it is in service.",
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    from numcheck.cli import check, demo, plan, serve, status
+
+    app.command()(serve.serve)
+    app.command()(demo.demo)
+    app.add_typer(plan.app, name="plan")
+    app.command()(check.check)
+    app.command()(status.status)
+    try:
+        app()
+    except (NumcheckError, OSError) as error:
+        sys.stderr.write(f"numcheck: {error}\n")
+        raise SystemExit(1) from None

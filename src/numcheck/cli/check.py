@@ -1,0 +1,80 @@
+"""`numcheck check`: one number, or a file of millions."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from numcheck.cli.options import Config, DataDir, Json, Server, settings_of
+
+Numbers = Annotated[list[str] | None, typer.Argument(metavar="[NUMBER]...", help="As a person writes them.")]
+
+
+def check(
+    numbers: Numbers = None,
+    file: Annotated[Path | None, typer.Option(help="A CSV file with a number a line; - is standard input.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the answers go, as CSV.  [default: standard output]")] = None,
+    local: Annotated[bool, typer.Option("--local", help="Read the data directory; ask no node.")] = False,
+    server: Server = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Say of each number whether it is allotted, whose it is, and whether it is in service.
+
+    A file keeps its columns and gets status, operator_id and operator beside them; the number is in the column that
+    its header calls number or phone, else in the first. A line that holds no number is marked NOT_A_NUMBER in place.
+
+    Examples: numcheck check "+7 916 123-45-67" 89161234567; numcheck check --file in.csv --out out.csv
+    """
+    if bool(numbers) == (file is not None):
+        raise typer.BadParameter("give either numbers or --file")
+    settings = settings_of(config, data_dir=data_dir)
+    from numcheck.serving.checking import local_checker, remote_checker
+
+    with local_checker(settings) if local else remote_checker(settings, server) as checker:
+        if file is not None:
+            _check_file(checker, file, out)
+        else:
+            _check_each(checker, numbers or [], json=json)
+
+
+def _check_each(checker: Any, numbers: list[str], *, json: bool) -> None:
+    from numcheck.cli.console import print_json, print_table
+    from numcheck.errors import NotANumber
+
+    results, refused = [], False
+    for text in numbers:
+        try:
+            results.append({"text": text, **checker.check_number(text)})
+        except NotANumber as error:
+            refused = True
+            results.append({"text": text, "status": "NOT_A_NUMBER", "error": str(error)})
+    if json:
+        print_json(results)
+    else:
+        print_table("", ["number", "status", "operator", "region", ""], [_row(result) for result in results])
+    if refused:
+        raise typer.Exit(1)
+
+
+def _row(result: dict[str, Any]) -> list[str]:
+    if "error" in result:
+        return [result["text"], result["status"], "", "", result["error"]]
+    operator = result["serving_operator"]
+    remarks = ["ported"] if result["ported"] else []
+    remarks += ["SYNTHETIC data"] if operator and operator["synthetic"] else []
+    name = operator["display_name"] if operator else ""
+    return [f"+{result['number']}", result["status"], name, result["region"], ", ".join(remarks)]
+
+
+def _check_file(checker: Any, file: Path, out: Path | None) -> None:
+    from numcheck.cli.console import progress, say
+    from numcheck.cli.files import check_file
+
+    with progress() as report:
+        counts = check_file(checker, file, out, report)
+    total = sum(counts.values())
+    say(f"{total:,} lines: " + (", ".join(f"{count:,} {status}" for status, count in counts.most_common()) or "empty"))
+    if checker.synthetic:
+        say("the operators' data is SYNTHETIC: made up, for trying out")

@@ -1,0 +1,80 @@
+"""What commands print: results to standard output, what happens on the way to standard error."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+PLAIN_WIDTH = 240  # of what is not a terminal: a table's rows must not be broken for whoever reads them by line
+PLAIN_LINE_INTERVAL_S = 5.0
+
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(line: str) -> None:
+    """Tell the person, now, whatever standard output is."""
+    err.print(line, markup=False)
+
+
+def print_json(result: Any) -> None:
+    """Print a result for another program."""
+    sys.stdout.write(json.dumps(result, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """Print a result for a person; columns whose name starts with # are aligned to the right."""
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        right = column.startswith("#")
+        table.add_column(column.removeprefix("#"), justify="right" if right else "left", no_wrap=right)
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+
+
+class Report(Protocol):
+    """Takes the name of a step and its share done, 0 to 1."""
+
+    def __call__(self, step: str, share: float, /) -> None:
+        """Report."""
+
+
+@contextmanager
+def progress() -> Iterator[Report]:
+    """Report long work: a bar for each step on a terminal, a line at its start and every few seconds elsewhere."""
+    if err.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=err) as bars:
+            yield _bars(bars)
+    else:
+        yield _lines()
+
+
+def _bars(bars: Progress) -> Report:
+    tasks: dict[str, Any] = {}
+
+    def report(step: str, share: float) -> None:
+        if step not in tasks:
+            tasks[step] = bars.add_task(step, total=1.0)
+        bars.update(tasks[step], completed=share)
+
+    return report
+
+
+def _lines() -> Report:
+    printed: dict[str, float] = {}
+
+    def report(step: str, share: float) -> None:
+        now = time.monotonic()
+        if step not in printed or now - printed[step] >= PLAIN_LINE_INTERVAL_S:
+            printed[step] = now
+            say(f"{step}: {share:.0%}")
+
+    return report

@@ -1,0 +1,23 @@
+"""The options that commands share, and the settings that they make."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from numcheck.config import Settings, load_settings
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", envvar="NUMCHECK_DATA_DIR", help="Where the store and the index are.  [default: var]"),
+]
+Config = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings.", exists=True, dir_okay=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Server = Annotated[
+    str | None, typer.Option("--server", help="The node to ask, host:port.  [default: the configured api_listen]")
+]
+
+
+def settings_of(config: Path | None, **overrides: Any) -> Settings:
+    """The settings of this run: the command line over the environment over the file over the defaults."""
+    return load_settings(config, **overrides)

@@ -1,0 +1,176 @@
+"""`numcheck plan`: the regulator's registry files."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from numcheck.cli.options import Config, DataDir, Json, settings_of
+
+if TYPE_CHECKING:
+    from numcheck.plan import Change, PlanDiff, Reading
+
+app = typer.Typer(no_args_is_help=True, help="The numbering plan: import, show, compare.")
+
+NAMED_MAX = 100
+
+File = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
+Files = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, metavar="FILE...")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out instead of refusing the file.")]
+
+
+@app.command("import")
+def import_(
+    files: Files, data_dir: DataDir = None, config: Config = None, skip_bad: SkipBad = False, json: Json = False
+) -> None:
+    """Replace the plan with the regulator's files: each series (3xx, 4xx, 8xx, 9xx) that their rows speak of.
+
+    A file with a bad row is refused whole, and the plan stays as it was.
+
+    Example: numcheck plan import DEF-9xx.csv ABC-3xx.csv
+    """
+    from numcheck.cli.console import print_json, say
+    from numcheck.plan import RefusedRegistryFile
+    from numcheck.serving.plans import import_files
+
+    settings = settings_of(config, data_dir=data_dir)
+    try:
+        reading, imported = import_files(settings.data_dir, files, skip_bad=skip_bad, now=datetime.now(UTC))
+    except RefusedRegistryFile as refused:
+        _say_each("refused", refused.problems)
+        raise
+    _say_each("skipped", reading.problems)
+    _say_each("note", reading.notes)
+    if json:
+        print_json(_import_result(reading, imported.series, imported.revision))
+        return
+    series = ", ".join(f"{one}xx" for one in imported.series)
+    say(
+        f"imported {imported.range_count:,} ranges, {imported.number_count:,} numbers, "
+        f"{len(reading.plan.holders):,} operators; it replaces series {series}; revision {imported.revision}"
+    )
+
+
+def _say_each(what: str, lines: Iterable[object]) -> None:
+    from numcheck.cli.console import say
+
+    for count, line in enumerate(lines):
+        if count == NAMED_MAX:
+            say(f"{what}: and more")
+            return
+        say(f"{what}: {line}")
+
+
+def _import_result(reading: "Reading", series: tuple[str, ...], revision: int) -> dict[str, Any]:
+    return {
+        "revision": revision,
+        "series": list(series),
+        "ranges": len(reading.plan.ranges),
+        "numbers": reading.plan.number_count,
+        "operators": len(reading.plan.holders),
+        "skipped": [_problem_row(problem) for problem in reading.problems],
+        "notes": [str(note) for note in reading.notes],
+    }
+
+
+def _problem_row(problem: Any) -> dict[str, Any]:
+    return {
+        "file": problem.source,
+        "line": problem.line_number,
+        "reason": str(problem.reason),
+        "detail": problem.detail,
+    }
+
+
+@app.command()
+def show(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+    """Say how much of the plan each operator holds.
+
+    Example: numcheck plan show
+    """
+    from numcheck.cli.console import print_json, print_table
+    from numcheck.serving.status import plan_holdings
+
+    holdings = plan_holdings(settings_of(config, data_dir=data_dir).data_dir)
+    if json:
+        print_json(holdings)
+        return
+    columns = ["#id", "INN", "operator", "#ranges", "#mobile numbers", "#other numbers", "#active"]
+    counts = ("ranges", "mobile_numbers", "other_numbers", "active")
+    rows = [
+        [str(one["operator_id"]), one["tax_id"] or "", one["display_name"], *(f"{one[count]:,}" for count in counts)]
+        for one in holdings
+    ]
+    total = ["", "", f"{len(rows):,} operators", *(f"{sum(one[count] for one in holdings):,}" for count in counts)]
+    print_table("", columns, [*rows, total])
+
+
+@app.command("diff")
+def diff_(old: File, new: File, skip_bad: SkipBad = False, json: Json = False) -> None:
+    """Say what changed between two registry files, by numbers and by operator, whatever the spelling.
+
+    Example: numcheck plan diff DEF-9xx_2026-04-20.csv DEF-9xx_2026-08-19.csv
+    """
+    from numcheck.cli.console import print_json
+    from numcheck.plan import diff, read_files
+
+    found = diff(*(read_files([file], skip_bad=skip_bad).plan for file in (old, new)))
+    if json:
+        print_json(_diff_result(found))
+    else:
+        _print_diff(found)
+
+
+def _diff_result(found: "PlanDiff") -> dict[str, Any]:
+    return {
+        "added": found.added,
+        "removed": found.removed,
+        "another_operator": found.moved,
+        "unchanged": found.unchanged,
+        "changes": [_change_row(change) for change in found.changes],
+    }
+
+
+def _change_row(change: "Change") -> dict[str, Any]:
+    old, new = change.old_holder, change.new_holder
+    return {
+        "first": change.first,
+        "last": change.last,
+        "kind": "another_operator" if change.kind == "moved" else change.kind,
+        "old_tax_id": old and old.tax_id,
+        "old_operator": old and old.name,
+        "new_tax_id": new and new.tax_id,
+        "new_operator": new and new.name,
+    }
+
+
+def _print_diff(found: "PlanDiff") -> None:
+    from numcheck.cli.console import out, print_table
+
+    out.print(f"{found.added:,} numbers added")
+    out.print(f"{found.removed:,} numbers removed")
+    out.print(f"{found.moved:,} numbers with another operator")
+    out.print(f"{found.unchanged:,} numbers unchanged")
+    changed = [one for one in found.by_holder.values() if one.added or one.removed or one.moved_in or one.moved_out]
+    changed.sort(key=lambda one: -(one.added + one.removed + one.moved_in + one.moved_out))
+    rows = [
+        [one.holder.tax_id or "", one.holder.name]
+        + [f"{count:,}" for count in (one.added, one.removed, one.moved_in, one.moved_out, one.new_count)]
+        for one in changed
+    ]
+    if rows:
+        print_table("", ["INN", "operator", "#added", "#removed", "#moved in", "#moved out", "#holds now"], rows)
+    moved = [change for change in found.changes if change.kind != "added"]
+    if moved:
+        rows = [
+            [f"+{one.first}", f"+{one.last}", one.kind, _name(one.old_holder), _name(one.new_holder)] for one in moved
+        ]
+        more = f" (the first {NAMED_MAX} of {len(rows):,}; --json has all)" if len(rows) > NAMED_MAX else ""
+        columns = ["first", "last", "what", "from", "to"]
+        print_table(f"\nremoved, or with another operator{more}", columns, rows[:NAMED_MAX])
+
+
+def _name(holder: Any) -> str:
+    return "" if holder is None else str(holder.name)

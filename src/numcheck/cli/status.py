@@ -1,0 +1,57 @@
+"""`numcheck status`: what a data directory holds and what its node serves."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from numcheck.cli.options import Config, DataDir, Json, settings_of
+
+
+def status(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+    """Say versions, counts, the freshness of each operator's data, and whether the listener answers.
+
+    Example: numcheck status --json
+    """
+    from numcheck.cli.console import print_json
+    from numcheck.serving.status import node_status
+
+    result = node_status(settings_of(config, data_dir=data_dir), now=datetime.now(UTC))
+    if json:
+        print_json(result)
+    else:
+        _print(result)
+
+
+def _print(result: dict[str, Any]) -> None:
+    from numcheck.cli.console import out, print_table
+
+    label = "  SYNTHETIC data: made up, for trying out" if result["synthetic"] else ""
+    out.print(f"data directory   {result['data_dir']}{label}")
+    out.print(f"store            revision {result['revision']}, SQLite {result['sqlite']}")
+    out.print(f"index            {_index_line(result)}")
+    out.print(f"API listener     {result['api_listener']['address']}: {result['api_listener']['state']}")
+    plan = [
+        [one["series"], f"{one['ranges']:,}", f"{one['numbers']:,}", one["imported_at"], one["source"]]
+        for one in result["plan"]
+    ]
+    print_table("\nnumbering plan", ["series", "#ranges", "#numbers", "imported", "from"], plan)
+    rows = [
+        [str(one["operator_id"]), one["display_name"], f"{one['active']:,}", str(one["data_version"]), _age(one)]
+        for one in result["operators"]
+    ]
+    print_table("\noperators' data", ["#id", "operator", "#active numbers", "#version", "age"], rows)
+
+
+def _index_line(result: dict[str, Any]) -> str:
+    index = result["index"]
+    if index["error"]:
+        return str(index["error"])
+    size = f"{index['size'] / 1e6:,.1f} MB"
+    return f"version {index['version']}, {result['lag']} behind the store, {size}"
+
+
+def _age(operator: dict[str, Any]) -> str:
+    if operator["age_s"] is None:
+        return "no data"
+    days, seconds = divmod(int(operator["age_s"]), 86_400)
+    age = f"{days} d {seconds // 3_600} h" if days else f"{seconds // 3_600} h {seconds % 3_600 // 60} min"
+    return age + (" (synthetic)" if operator["synthetic"] else "")

@@ -1,0 +1,72 @@
+"""A client of CheckService over one connection."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import NamedTuple
+
+import grpc
+
+from numcheck.errors import NodeUnreachable
+from numcheck.v1 import check_pb2, check_pb2_grpc, number_pb2
+
+DEADLINE_S = 10.0
+
+
+class Checked(NamedTuple):
+    """The answer to a batch: a NumberStatus and an operator id (0: none) for each number, in its order."""
+
+    statuses: Sequence[int]
+    operator_ids: Sequence[int]
+    index_version: int
+
+
+class CheckClient:
+    """Asks one node. Methods raise NodeUnreachable, with the node's own words where it has some."""
+
+    def __init__(self, target: str) -> None:
+        """Make a client of the node at `target`, host:port; nothing is connected yet."""
+        self._target = target
+        self._channel = grpc.insecure_channel(target)
+        self._stub = check_pb2_grpc.CheckServiceStub(self._channel)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+    def __enter__(self) -> "CheckClient":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def check_number(self, text: str) -> check_pb2.CheckNumberResponse:
+        """Ask for one number, as a person writes it."""
+        try:
+            return self._stub.CheckNumber(check_pb2.CheckNumberRequest(number=text), timeout=DEADLINE_S)
+        except grpc.RpcError as error:
+            raise self._unreachable(error) from None
+
+    def check_batches(self, batches: Iterable[Sequence[int]]) -> Iterator[Checked]:
+        """Ask for each batch over one stream, yielding the answers in their order as they come."""
+        requests = (check_pb2.CheckNumbersRequest(numbers=batch) for batch in batches)
+        try:
+            for response in self._stub.StreamCheckNumbers(requests):
+                yield Checked(response.statuses, response.operator_ids, response.index_version)
+        except grpc.RpcError as error:
+            raise self._unreachable(error) from None
+
+    def list_operators(self) -> list[number_pb2.Operator]:
+        """Every operator of the installation."""
+        try:
+            response = self._stub.ListOperators(check_pb2.ListOperatorsRequest(), timeout=DEADLINE_S)
+        except grpc.RpcError as error:
+            raise self._unreachable(error) from None
+        return list(response.operators)
+
+    def _unreachable(self, error: grpc.RpcError) -> NodeUnreachable:
+        code = error.code()
+        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            return NodeUnreachable(f"no node answers at {self._target}; `numcheck serve` starts one")
+        return NodeUnreachable(f"the node at {self._target} answered {code.name}: {error.details()}")

@@ -1,0 +1,64 @@
+"""Every setting, typed: from the command line, the environment (NUMCHECK_...), a TOML file, or its default, in this
+order. docs/limits.md lists them with what a caller sees; a test holds that page to this file."""
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """A node's settings. Unknown names in the TOML file are refused: a misspelt limit would not limit."""
+
+    model_config = SettingsConfigDict(env_prefix="NUMCHECK_", extra="forbid", frozen=True)
+    config_file: ClassVar[Path | None] = None
+
+    data_dir: Path = Field(Path("var"), description="where the store and the index are")
+    api_listen: str = Field("127.0.0.1:50051", description="host:port of the API listener; port 0 takes a free one")
+    default_region: str = Field("RU", description="the country (ISO 3166) of numbers that are written without one")
+    threads: Positive = Field(16, description="threads of the API listener")
+    concurrent_rpcs_max: Positive = Field(
+        512, description="calls that the API listener holds at once, running and waiting; more get RESOURCE_EXHAUSTED"
+    )
+    numbers_per_call_max: Positive = Field(65_536, description="numbers in one request of CheckNumbers")
+    message_size_max: Positive = Field(2**20, description="bytes of one request")
+    metadata_size_max: Positive = Field(8_192, description="bytes of a call's metadata")
+    streams_per_connection_max: Positive = Field(32, description="calls under way on one connection")
+    connection_age_max_s: Positive = Field(3_600, description="seconds until a connection is asked to reconnect")
+    data_age_max_s: Annotated[int, Field(ge=0)] = Field(
+        0, description="seconds after which an operator's data answers UNKNOWN; 0: it never ages"
+    )
+    drain_timeout_s: Positive = Field(10, description="seconds that running calls have to end when the node stops")
+
+    @field_validator("default_region")
+    @classmethod
+    def _is_region(cls, value: str) -> str:
+        if len(value) != 2 or not value.isalpha():
+            raise ValueError("must be a country's two letters, such as RU")
+        return value.upper()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The order of sources, strongest first."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, cls.config_file)
+
+
+def load_settings(config_file: Path | None = None, **overrides: Any) -> Settings:
+    """The settings of this run; what is None in `overrides` was not asked for. ValueError names what is wrong.
+
+    A relative data_dir of a TOML file is relative to where the command runs, as on the command line.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    source = type("Settings", (Settings,), {"config_file": config_file, "__module__": __name__})
+    settings: Settings = source(**given)
+    return settings

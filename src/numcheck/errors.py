@@ -1,0 +1,144 @@
+"""Every error numcheck raises on purpose, each knowing its stable reason. Imports nothing of numcheck.
+
+`reason` is the UPPER_SNAKE_CASE word that the API carries in `google.rpc.ErrorInfo`, that docs/errors.md
+has as a heading, and that a client may switch on. Messages never hold a whole number or an address: they
+end up in logs.
+"""
+
+from typing import ClassVar
+
+
+class NumcheckError(Exception):
+    """Something was refused or failed for a reason that has a name."""
+
+    reason: ClassVar[str]
+
+
+class NotANumber(NumcheckError):
+    """The text cannot be read as a telephone number at all."""
+
+    reason = "NOT_A_NUMBER"
+
+
+class MalformedMessage(NumcheckError):
+    """The request's bytes are not a well-formed protobuf message of its type."""
+
+    reason = "MALFORMED_MESSAGE"
+
+
+class TooManyNumbers(NumcheckError):
+    """The request holds more numbers than this node takes in one call."""
+
+    reason = "TOO_MANY_NUMBERS"
+
+    def __init__(self, number_count: int, numbers_per_call_max: int) -> None:
+        super().__init__(f"{number_count:,} numbers in one request; at most {numbers_per_call_max:,} are taken")
+        self.number_count = number_count
+        self.numbers_per_call_max = numbers_per_call_max
+
+
+class TooManyStreams(NumcheckError):
+    """As many streams as this node serves at once are open already."""
+
+    reason = "TOO_MANY_STREAMS"
+
+
+class UnknownMethod(NumcheckError):
+    """This node has no method of that name."""
+
+    reason = "UNKNOWN_METHOD"
+
+
+class IndexNotReady(NumcheckError):
+    """No index is mapped yet, so nothing can be answered."""
+
+    reason = "INDEX_NOT_READY"
+
+
+class IndexBehind(NumcheckError):
+    """The caller asked for an index version that this node has not reached."""
+
+    reason = "INDEX_BEHIND"
+
+    def __init__(self, wanted: int, index_version: int) -> None:
+        super().__init__(f"index version {wanted} was asked for; this node is at {index_version}")
+        self.wanted = wanted
+        self.index_version = index_version
+
+
+class IndexMissing(NumcheckError):
+    """There is no index in the data directory."""
+
+    reason = "INDEX_MISSING"
+
+
+class IndexDamaged(NumcheckError):
+    """A file of the index is not what was written: it is refused, and rebuilt from the store."""
+
+    reason = "INDEX_DAMAGED"
+
+
+class BadRegistryFile(NumcheckError):
+    """A registry file cannot be trusted; nothing of it was taken."""
+
+    reason = "BAD_REGISTRY_FILE"
+
+
+class BadActiveSet(NumcheckError):
+    """An active set holds what no active set can: numbers out of any plan's reach, or damaged bytes."""
+
+    reason = "BAD_ACTIVE_SET"
+
+
+class UnknownOperator(NumcheckError):
+    """No operator of this installation has that id, tax id or name."""
+
+    reason = "UNKNOWN_OPERATOR"
+
+
+class StoreDamaged(NumcheckError):
+    """A row of the store is not what was written; it is named and never answered from."""
+
+    reason = "STORE_DAMAGED"
+
+
+class StoreTooNew(NumcheckError):
+    """The store was written by a newer numcheck than this one."""
+
+    reason = "STORE_TOO_NEW"
+
+
+class StoreMissing(NumcheckError):
+    """There is no store in the data directory."""
+
+    reason = "STORE_MISSING"
+
+
+class DataDirInUse(NumcheckError):
+    """Another numcheck process has the data directory open for writing."""
+
+    reason = "DATA_DIR_IN_USE"
+
+
+class DataDirNotEmpty(NumcheckError):
+    """The demo fills an empty data directory only, and this one holds something."""
+
+    reason = "DATA_DIR_NOT_EMPTY"
+
+
+class BadListenAddress(NumcheckError):
+    """A listener cannot be opened there: the address is wrong, taken, or would carry plaintext off this machine."""
+
+    reason = "BAD_LISTEN_ADDRESS"
+
+
+class BadConfiguration(NumcheckError):
+    """A setting has a value that it cannot have, or a name that no setting has."""
+
+    reason = "BAD_CONFIGURATION"
+
+
+class NodeUnreachable(NumcheckError):
+    """No node answers at that address, or it ended the call."""
+
+    reason = "NODE_UNREACHABLE"

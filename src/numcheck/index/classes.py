@@ -1,0 +1,62 @@
+"""Classes: what all numbers of one operator and kind have in common, so that a page needs to say it once."""
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from numcheck.active import Operator
+from numcheck.status import NumberStatus
+
+CLASS = struct.Struct("<I2BBx8s")
+UNALLOCATED, INVALID = 0, 1  # the first two are the kernel's own
+
+
+class NumberClass(NamedTuple):
+    """An operator's mobile numbers, or its others."""
+
+    operator_id: int
+    mobile: bool
+
+
+def pack_classes(
+    classes: Iterable[NumberClass], operators: Mapping[int, Operator], fresh_since: datetime | None
+) -> bytes:
+    """The kernel's class table. The data of operators that is older than `fresh_since` answers nothing."""
+    rows = [_pack(0, NumberStatus.UNALLOCATED, NumberStatus.UNALLOCATED), _pack(0, *2 * (NumberStatus.INVALID,))]
+    for one in classes:
+        rows.append(_pack(one.operator_id, *statuses_of(one, operators[one.operator_id], fresh_since)))
+    return b"".join(rows)
+
+
+def statuses_of(
+    number_class: NumberClass, operator: Operator, fresh_since: datetime | None
+) -> tuple[NumberStatus, NumberStatus]:
+    """The status of a number without its active bit and with it."""
+    if not number_class.mobile:
+        return NumberStatus.NOT_MOBILE, NumberStatus.NOT_MOBILE
+    if operator.data_version == 0 or operator.data_time is None:
+        return NumberStatus.UNKNOWN, NumberStatus.UNKNOWN
+    if fresh_since is not None and operator.data_time < fresh_since:
+        return NumberStatus.UNKNOWN, NumberStatus.UNKNOWN
+    return NumberStatus.INACTIVE, NumberStatus.ACTIVE
+
+
+def _pack(operator_id: int, inactive: NumberStatus, active: NumberStatus) -> bytes:
+    varint = _varint(operator_id)
+    return CLASS.pack(operator_id, inactive, active, len(varint), varint)
+
+
+def _varint(value: int) -> bytes:
+    """Protobuf's encoding of an unsigned integer."""
+    encoded = bytearray()
+    while value >= 0x80:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def number_classes(pairs: Sequence[Sequence[int]]) -> list[NumberClass]:
+    """The classes as the manifest lists them, from class 2 on."""
+    return [NumberClass(operator_id, bool(mobile)) for operator_id, mobile in pairs]

@@ -1,0 +1,150 @@
+"""The index's files on disk: what is written is what is read, or it is refused. docs/format.md says it byte by byte.
+
+Invariants: a block file is complete under its final name or not there at all, and never changes afterwards; the
+manifest is replaced by one atomic rename once every file that it names is durable, so a reader sees one version or the
+next; a file is removed, never truncated, so what is mapped stays readable.
+"""
+
+import json
+import mmap
+import os
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from numcheck.errors import IndexDamaged, IndexMissing
+
+MANIFEST_NAME = "manifest.json"
+FORMAT_VERSION = 1
+MAGIC = b"numcheck"
+BLOCK_SIZE = 65_536
+HEADER = struct.Struct("<8sIIQQ24xQ")  # magic, format version, block size, seed, payload size, checksum of the rest
+CHECKSUM = struct.Struct("<Q")
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What the manifest says of a block file: enough to refuse a stale, swapped or truncated one."""
+
+    name: str
+    payload_size: int
+    checksum: str  # XXH3-128 of the file's table of block checksums, hexadecimal
+
+
+def _seed_of(name: str) -> int:
+    """Blocks are hashed under their file's name and their number, so that one in another's place shows."""
+    return xxhash.xxh3_64_intdigest(name.encode())
+
+
+def _block_checksums(payload: memoryview | bytes, seed: int, first_block: int = 0) -> bytes:
+    blocks = range(0, len(payload), BLOCK_SIZE)
+    return b"".join(
+        CHECKSUM.pack(xxhash.xxh3_64_intdigest(payload[start : start + BLOCK_SIZE], (seed + block) % 2**64))
+        for block, start in enumerate(blocks, first_block)
+    )
+
+
+def _header(seed: int, payload_size: int) -> bytes:
+    unsigned = HEADER.pack(MAGIC, FORMAT_VERSION, BLOCK_SIZE, seed, payload_size, 0)
+    return unsigned[:-8] + CHECKSUM.pack(xxhash.xxh3_64_intdigest(unsigned[:-8]))
+
+
+def write_block_file(directory: Path, name: str, pieces: Iterable[bytes]) -> FileRecord:
+    """Write a block file from the pieces of its payload, durable and complete under its name when this returns."""
+    temporary, seed = directory / f".{name}.tmp", _seed_of(name)
+    checksums, pending, size = bytearray(), bytearray(), 0
+    with temporary.open("wb") as file:
+        file.write(bytes(HEADER.size))
+        for piece in pieces:
+            file.write(piece)
+            pending += piece
+            size += len(piece)
+            whole = len(pending) - len(pending) % BLOCK_SIZE
+            if whole:
+                checksums += _block_checksums(bytes(pending[:whole]), seed, len(checksums) // CHECKSUM.size)
+                del pending[:whole]
+        checksums += _block_checksums(bytes(pending), seed, len(checksums) // CHECKSUM.size)
+        file.write(checksums)
+        file.seek(0)
+        file.write(_header(seed, size))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(directory / name)
+    return FileRecord(name, size, xxhash.xxh3_128_hexdigest(checksums))
+
+
+def map_block_file(directory: Path, record: FileRecord) -> memoryview:
+    """Map a block file and return its payload, every block checked; IndexDamaged names the first that is not right."""
+    try:
+        with (directory / record.name).open("rb") as file:
+            mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except FileNotFoundError:
+        raise IndexDamaged(f"{record.name} is missing") from None
+    except ValueError:
+        raise IndexDamaged(f"{record.name} is empty") from None
+    end, seed = HEADER.size + record.payload_size, _seed_of(record.name)
+    block_count = -(-record.payload_size // BLOCK_SIZE)
+    if len(mapped) != end + block_count * CHECKSUM.size:
+        raise IndexDamaged(f"{record.name} has {len(mapped):,} bytes, which is not what was written")
+    if mapped[: HEADER.size] != _header(seed, record.payload_size):
+        raise IndexDamaged(f"{record.name} does not have the header that was written")
+    payload, checksums = mapped[HEADER.size : end], mapped[end:]
+    if xxhash.xxh3_128_hexdigest(checksums) != record.checksum:
+        raise IndexDamaged(f"the checksums of {record.name} are not those that the manifest speaks of")
+    _compare_blocks(record.name, _block_checksums(payload, seed), bytes(checksums))
+    return payload
+
+
+def _compare_blocks(name: str, found: bytes, written: bytes) -> None:
+    for block, (one, other) in enumerate(zip(CHECKSUM.iter_unpack(found), CHECKSUM.iter_unpack(written), strict=True)):
+        if one != other:
+            raise IndexDamaged(f"block {block} of {name} is not what was written")
+
+
+def write_manifest(directory: Path, content: dict[str, Any]) -> None:
+    """Publish a version: durable when this returns, and then every file that the manifest does not name is removed."""
+    body = json.dumps({"format": FORMAT_VERSION, **content}, ensure_ascii=False, separators=(",", ":")).encode()
+    temporary = directory / f".{MANIFEST_NAME}.tmp"
+    with temporary.open("wb") as file:
+        file.write(body + b"\n" + xxhash.xxh3_128_hexdigest(body).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    sync_directory(directory)  # the files that the manifest names, before the manifest
+    temporary.replace(directory / MANIFEST_NAME)
+    sync_directory(directory)
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest's content; IndexMissing if there is none, IndexDamaged if it is not what was written."""
+    try:
+        written = (directory / MANIFEST_NAME).read_bytes()
+    except FileNotFoundError:
+        raise IndexMissing(f"there is no index in {directory}") from None
+    body, _, checksum = written.partition(b"\n")
+    if checksum != xxhash.xxh3_128_hexdigest(body).encode() + b"\n":
+        raise IndexDamaged("the manifest is not what was written")
+    content: dict[str, Any] = json.loads(body)
+    if content["format"] != FORMAT_VERSION:
+        raise IndexDamaged(f"the index has format {content['format']}; this numcheck reads {FORMAT_VERSION}")
+    return content
+
+
+def remove_unnamed(directory: Path, named: Iterable[str]) -> None:
+    """Remove every file that the published manifest does not name. Who has one mapped keeps what is mapped."""
+    keep = {MANIFEST_NAME, *named}
+    for path in directory.iterdir():
+        if path.name not in keep and path.is_file():
+            path.unlink()
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

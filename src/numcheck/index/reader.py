@@ -1,0 +1,127 @@
+"""Opens a published index and answers from it. An index never changes; a newer version is another object."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from numcheck._bits import CHUNK_NUMBERS, CHUNK_PAGES
+from numcheck._fast import Table
+from numcheck.active import Operator
+from numcheck.errors import IndexDamaged
+from numcheck.index.classes import number_classes, pack_classes
+from numcheck.index.format import FileRecord, map_block_file, read_manifest
+from numcheck.status import NumberStatus
+
+PAGE_NUMBERS = CHUNK_NUMBERS // CHUNK_PAGES
+
+
+@dataclass(frozen=True, slots=True)
+class NumberFacts:
+    """All that the index knows of one number."""
+
+    number: int
+    status: NumberStatus
+    serving_operator: Operator | None
+    range_holder: Operator | None
+    region: str
+
+    @property
+    def ported(self) -> bool:
+        """Whether another operator than the range's holder serves the number."""
+        return self.serving_operator != self.range_holder
+
+
+class _RangeTable:
+    """The plan's ranges as the builder wrote them, searched by number."""
+
+    def __init__(self, payload: memoryview, count: int, regions: Sequence[str]) -> None:
+        if len(payload) != 24 * count:
+            raise IndexDamaged("the range table does not have the size that the manifest says")
+        self._firsts, self._lasts = payload[: 8 * count].cast("Q"), payload[8 * count : 16 * count].cast("Q")
+        self._operators, self._regions = payload[16 * count : 20 * count].cast("I"), payload[20 * count :].cast("I")
+        self._region_names = regions
+
+    def find(self, number: int) -> tuple[int, str] | None:
+        """The id of the operator that the plan allots the number to, and the region; None if it allots it to nobody."""
+        i = bisect_right(self._firsts, number) - 1
+        if i < 0 or self._lasts[i] < number:
+            return None
+        return self._operators[i], self._region_names[self._regions[i]]
+
+
+class Index:
+    """One version of the index, mapped. Safe to ask from any thread."""
+
+    def __init__(self, manifest: Mapping[str, Any], files: Mapping[str, memoryview], fresh_since: datetime | None):
+        """`files` are the payloads that the manifest names; data older than `fresh_since` answers UNKNOWN."""
+        self._manifest, self._files = manifest, files
+        self.fresh_since = fresh_since
+        self.index_version: int = manifest["index_version"]
+        self.operators = {row[0]: _operator(row) for row in manifest["operators"]}
+        self._ranges = _RangeTable(files["ranges"], manifest["range_count"], manifest["regions"])
+        self.table = Table(
+            directory=files["directory"],
+            classes=pack_classes(number_classes(manifest["classes"]), self.operators, fresh_since),
+            extents=[files["pages"]],
+            spans=_kernel_spans(manifest["spans"]),
+            spaces=[(first, 0, (last - first + 1) // PAGE_NUMBERS) for first, last in manifest["spaces"]],
+            index_version=self.index_version,
+        )
+
+    def with_freshness(self, fresh_since: datetime | None) -> "Index":
+        """The same version over the same mapped files, with another bound on the age of the operators' data."""
+        return Index(self._manifest, self._files, fresh_since)
+
+    @property
+    def size(self) -> int:
+        """Bytes that are mapped."""
+        return sum(len(payload) for payload in self._files.values())
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether any operator's data is made up."""
+        return any(operator.synthetic for operator in self.operators.values())
+
+    def facts(self, number: int) -> NumberFacts:
+        """All that is known of one E.164 number."""
+        if not 0 <= number < 2**64:
+            return NumberFacts(number, NumberStatus.INVALID, None, None, "")
+        status, operator_id = self.table.check(number)
+        held = self._ranges.find(number)
+        holder_id, region = held or (0, "")
+        serving_operator, range_holder = self.operators.get(operator_id), self.operators.get(holder_id)
+        return NumberFacts(number, NumberStatus(status), serving_operator, range_holder, region)
+
+
+def open_index(directory: Path, *, fresh_since: datetime | None = None) -> Index:
+    """Map the published index, every byte of it checked; IndexMissing or IndexDamaged if it cannot be answered from."""
+    try:
+        return _open(directory, fresh_since)
+    except IndexDamaged:
+        # A newer version may have been published, and this one's files removed, between two reads.
+        return _open(directory, fresh_since)
+
+
+def _open(directory: Path, fresh_since: datetime | None) -> Index:
+    manifest = read_manifest(directory)
+    records = {kind: FileRecord(*row) for kind, row in manifest["files"].items()}
+    return Index(manifest, {kind: map_block_file(directory, record) for kind, record in records.items()}, fresh_since)
+
+
+def _operator(row: Sequence[Any]) -> Operator:
+    operator_id, display_name, tax_id, data_version, moment, synthetic = row
+    data_time = None if moment is None else datetime.fromisoformat(moment)
+    return Operator(operator_id, display_name, tax_id, data_version, data_time, synthetic)
+
+
+def _kernel_spans(spans: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
+    """The manifest's spans as the kernel takes them; an index of no range at all has one span of no page."""
+    kernel_spans, page = [], 0
+    for first_chunk, last_chunk in spans:
+        page_count = (last_chunk - first_chunk + 1) * CHUNK_PAGES
+        kernel_spans.append((first_chunk * CHUNK_NUMBERS, page, page_count))
+        page += page_count
+    return kernel_spans or [(0, 0, 0)]

@@ -1,0 +1,32 @@
+"""The numbering plan: reading the regulator's registry files, ranges, the operators that hold them. Rules only."""
+
+from numcheck.plan.bundled import BUNDLED_DATE, bundled_source
+from numcheck.plan.country import RUSSIA, Country, country_of
+from numcheck.plan.diff import Change, HolderDiff, PlanDiff, diff
+from numcheck.plan.model import Holder, NumberingPlan, Range, fold_name
+from numcheck.plan.problems import Note, Problem, Reason, RefusedRegistryFile
+from numcheck.plan.reading import Reading, Source, read_files, read_registry
+
+__all__ = [
+    "BUNDLED_DATE",
+    "RUSSIA",
+    "Change",
+    "Country",
+    "Holder",
+    "HolderDiff",
+    "Note",
+    "NumberingPlan",
+    "PlanDiff",
+    "Problem",
+    "Range",
+    "Reading",
+    "Reason",
+    "RefusedRegistryFile",
+    "Source",
+    "bundled_source",
+    "country_of",
+    "diff",
+    "fold_name",
+    "read_files",
+    "read_registry",
+]

@@ -1,0 +1,168 @@
+"""CheckService over the API listener: translation only.
+
+CheckNumbers and its stream pass the request's bytes to the kernel and the kernel's bytes back: no protobuf object a
+request, no Python object a number. Nothing here knows grpcio's server; serving/ registers the handlers.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from numcheck import e164
+from numcheck.active import Operator
+from numcheck.errors import MalformedMessage, NumcheckError, TooManyStreams, UnknownMethod
+from numcheck.index import PublishedIndex
+from numcheck.rpc.errors import abort
+from numcheck.v1 import check_pb2, number_pb2
+
+SERVICE_NAME = "numcheck.v1.CheckService"
+
+log = structlog.get_logger()
+
+
+class CheckService:
+    """Answers from the published index, each request from one version of it."""
+
+    def __init__(
+        self, published: PublishedIndex, *, default_region: str, numbers_per_call_max: int, stream_count_max: int
+    ) -> None:
+        """`stream_count_max` bounds the streams open at once: each holds a thread of the listener while it is open."""
+        self._published = published
+        self._default_region = default_region
+        self._numbers_per_call_max = numbers_per_call_max
+        self._stream_places = threading.BoundedSemaphore(stream_count_max)
+
+    def check_number(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+        """One number, as a person writes it."""
+        text = _parsed(check_pb2.CheckNumberRequest, request).number
+        index = self._published.get()
+        facts = index.facts(e164.parse(text, self._default_region))
+        response = check_pb2.CheckNumberResponse(
+            status=facts.status,
+            number=facts.number,
+            serving_operator=_operator_message(facts.serving_operator),
+            range_holder=_operator_message(facts.range_holder),
+            ported=facts.ported,
+            region=facts.region,
+            index_version=index.index_version,
+        )
+        return response.SerializeToString()
+
+    def check_numbers(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+        """Many numbers, bytes in and bytes out."""
+        table = self._published.get().table
+        return table.check_numbers(request, numbers_per_call_max=self._numbers_per_call_max)
+
+    def stream_check_numbers(self, requests: Iterator[bytes], _context: grpc.ServicerContext) -> Iterator[bytes]:
+        """Many numbers a message, each message answered from the newest index then."""
+        if not self._stream_places.acquire(blocking=False):
+            raise TooManyStreams("as many streams as this node serves at once are open")
+        try:
+            for request in requests:
+                table = self._published.get().table
+                yield table.check_numbers(
+                    request, numbers_per_call_max=self._numbers_per_call_max, echo_request_id=True
+                )
+        finally:
+            self._stream_places.release()
+
+    def list_operators(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+        """Every operator that the index knows, by id."""
+        _parsed(check_pb2.ListOperatorsRequest, request)
+        operators = self._published.get().operators
+        messages = [_operator_message(operators[operator_id]) for operator_id in sorted(operators)]
+        return check_pb2.ListOperatorsResponse(operators=messages).SerializeToString()
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """The service as grpcio registers it; with no (de)serialiser, grpcio passes bytes."""
+        unary, stream = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
+        return grpc.method_handlers_generic_handler(
+            SERVICE_NAME,
+            {
+                "CheckNumber": unary(_refusing(self.check_number)),
+                "CheckNumbers": unary(_refusing(self.check_numbers)),
+                "StreamCheckNumbers": stream(_refusing_stream(self.stream_check_numbers)),
+                "ListOperators": unary(_refusing(self.list_operators)),
+            },
+        )
+
+
+class UnknownMethods(grpc.GenericRpcHandler):
+    """The last handler: refuses every method that no other has, with the details that every error of ours has."""
+
+    def service(self, _call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        """A handler that refuses, whatever the method."""
+
+        def refuse(_requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+            abort(context, UnknownMethod("this node has no such method"))
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+def _parsed(message_type: Any, request: bytes) -> Any:
+    try:
+        return message_type.FromString(request)
+    except DecodeError:
+        raise MalformedMessage(f"the request is not a well-formed {message_type.DESCRIPTOR.name}") from None
+
+
+def _operator_message(operator: Operator | None) -> number_pb2.Operator | None:
+    if operator is None:
+        return None
+    message = number_pb2.Operator(
+        operator_id=operator.operator_id,
+        display_name=operator.display_name,
+        tax_id=operator.tax_id or "",
+        data_version=operator.data_version,
+        synthetic=operator.synthetic,
+    )
+    if operator.data_time is not None:
+        message.data_time.CopyFrom(_timestamp(operator))
+    return message
+
+
+def _timestamp(operator: Operator) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromDatetime(operator.data_time)
+    return timestamp
+
+
+def _refuse(context: grpc.ServicerContext, error: Exception) -> None:
+    if not isinstance(error, NumcheckError):
+        log.error("call failed", error=type(error).__name__, exc_info=error)
+    abort(context, error)
+
+
+def _refusing(
+    answer: Callable[[bytes, grpc.ServicerContext], bytes],
+) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+    """Make every exception of a unary method a status."""
+
+    def call(request: bytes, context: grpc.ServicerContext) -> bytes:
+        try:
+            return answer(request, context)
+        except Exception as error:
+            _refuse(context, error)
+            raise
+
+    return call
+
+
+def _refusing_stream(
+    answer: Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]],
+) -> Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]:
+    """Make every exception of a streaming method a status; a client that went away is nobody to refuse."""
+
+    def call(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        try:
+            yield from answer(requests, context)
+        except Exception as error:
+            if context.is_active():
+                _refuse(context, error)
+
+    return call

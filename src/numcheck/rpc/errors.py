@@ -1,0 +1,71 @@
+"""Turns an error into the API's status: the one table of codes, and the google.rpc details that go with each."""
+
+from typing import NoReturn
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from numcheck import errors
+
+DOMAIN = "numcheck"
+RETRY_DELAY_MS = 100
+
+CODES: dict[type[errors.NumcheckError], int] = {
+    errors.MalformedMessage: code_pb2.INVALID_ARGUMENT,
+    errors.NotANumber: code_pb2.INVALID_ARGUMENT,
+    errors.TooManyNumbers: code_pb2.INVALID_ARGUMENT,
+    errors.TooManyStreams: code_pb2.RESOURCE_EXHAUSTED,
+    errors.UnknownMethod: code_pb2.UNIMPLEMENTED,
+    errors.IndexNotReady: code_pb2.UNAVAILABLE,
+    errors.IndexBehind: code_pb2.UNAVAILABLE,
+}
+# Which field of the request an INVALID_ARGUMENT is about; none where the request could not be read.
+FIELDS: dict[type[errors.NumcheckError], str] = {errors.NotANumber: "number", errors.TooManyNumbers: "numbers"}
+RETRIABLE = (code_pb2.UNAVAILABLE, code_pb2.RESOURCE_EXHAUSTED)
+
+
+def status_of(error: Exception) -> status_pb2.Status:
+    """The status that a caller gets for an error. What is not one of ours is INTERNAL, and says nothing of itself."""
+    if not isinstance(error, errors.NumcheckError) or type(error) not in CODES:
+        return _status(code_pb2.INTERNAL, "an error on the server's side", _error_info("INTERNAL"))
+    code, details = CODES[type(error)], [_error_info(error.reason)]
+    if code == code_pb2.INVALID_ARGUMENT:
+        details.append(_bad_request(FIELDS.get(type(error), ""), error))
+    if code in RETRIABLE:
+        details.append(_retry_info())
+    return _status(code, str(error), *details)
+
+
+def abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:
+    """End the call with the error's status."""
+    context.abort_with_status(rpc_status.to_status(status_of(error)))
+    raise AssertionError("abort_with_status always raises")
+
+
+def _status(code: int, message: str, *details: any_pb2.Any) -> status_pb2.Status:
+    return status_pb2.Status(code=code, message=message, details=details)
+
+
+def _packed(
+    message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo,
+) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed
+
+
+def _error_info(reason: str) -> any_pb2.Any:
+    return _packed(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN))
+
+
+def _bad_request(field: str, error: errors.NumcheckError) -> any_pb2.Any:
+    violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=str(error), reason=error.reason)
+    return _packed(error_details_pb2.BadRequest(field_violations=[violation]))
+
+
+def _retry_info() -> any_pb2.Any:
+    delay = duration_pb2.Duration()
+    delay.FromMilliseconds(RETRY_DELAY_MS)
+    return _packed(error_details_pb2.RetryInfo(retry_delay=delay))

@@ -1,0 +1,84 @@
+"""Fills an empty data directory for trying out: the bundled registry and a synthetic population, labelled as such."""
+
+import shutil
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from numcheck.active.synthetic import synthetic_sets
+from numcheck.errors import DataDirNotEmpty
+from numcheck.index.format import sync_directory
+from numcheck.plan import BUNDLED_DATE, bundled_source, read_registry
+from numcheck.serving.publishing import rebuild_index
+from numcheck.store import DataDirLock, Store
+
+SEED = 20_260_819  # any constant would do; the bundled registry's date is easy to remember
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What a data directory was filled with."""
+
+    range_count: int
+    operator_count: int
+    number_count: int
+    active_count: int
+    index_version: int
+
+    def as_dict(self) -> dict[str, int]:
+        """The counts by name."""
+        return asdict(self)
+
+
+def fill_demo(
+    data_dir: Path, *, number_count: int, seed: int, now: datetime, progress: Callable[[str, float], None]
+) -> Demo:
+    """Fill an empty data directory, or leave it as it is; DataDirNotEmpty if it holds anything.
+
+    `progress` gets the name of a step and its share done, 0 to 1.
+    """
+    if data_dir.exists() and any(data_dir.iterdir()):
+        raise DataDirNotEmpty(f"{data_dir} holds something already; the demo fills an empty directory only")
+    # Filled beside its place and renamed when it is whole: an interrupted demo leaves nothing that looks filled.
+    staging = data_dir.with_name(f"{data_dir.name}.filling")
+    with DataDirLock(staging) as lock:
+        _empty(staging, keep=lock.path)
+        demo = _fill(staging, number_count, seed, now, progress)
+    staging.rename(data_dir)
+    sync_directory(data_dir.parent)
+    return demo
+
+
+def _empty(directory: Path, *, keep: Path) -> None:
+    for path in directory.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path != keep:
+            path.unlink()
+
+
+def _fill(data_dir: Path, number_count: int, seed: int, now: datetime, progress: Callable[[str, float], None]) -> Demo:
+    with Store(data_dir) as store:
+        progress("numbering plan", 0)
+        plan = read_registry([bundled_source()]).plan
+        store.import_plan(plan, source=f"bundled registry of {BUNDLED_DATE.isoformat()}", now=now)
+        active_count = _populate(store, number_count, seed, now, progress)
+        progress("index", 0)
+        rebuild_index(store, data_dir)
+        progress("index", 1)
+        return Demo(len(plan.ranges), len(store.operators()), plan.number_count, active_count, store.revision)
+
+
+def _populate(store: Store, number_count: int, seed: int, now: datetime, progress: Callable[[str, float], None]) -> int:
+    held = defaultdict(list)
+    for one in store.ranges():
+        if one.mobile:
+            held[one.operator_id].append((one.first, one.last))
+    active_count = 0
+    for done, (operator_id, active_set) in enumerate(synthetic_sets(held, number_count=number_count, seed=seed), 1):
+        store.replace_active_set(operator_id, active_set, data_time=now, now=now, synthetic=True)
+        active_count += len(active_set)
+        progress("synthetic population", done / len(held))
+    return active_count

@@ -1,0 +1,115 @@
+"""The API listener: grpcio's thread-pool server with every service, health and reflection."""
+
+import ipaddress
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from numcheck.config import Settings
+from numcheck.errors import BadListenAddress
+from numcheck.index import PublishedIndex
+from numcheck.rpc.check import SERVICE_NAME, CheckService, UnknownMethods
+
+HEALTH_THREADS = 1
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class ApiListener:
+    """Serves from construction to `stop`. Health says NOT_SERVING until `set_serving`."""
+
+    def __init__(self, settings: Settings, published: PublishedIndex) -> None:
+        """Open the listener; BadListenAddress if that cannot be."""
+        host, port = _host_and_port(settings.api_listen)
+        self._server = grpc.server(
+            ThreadPoolExecutor(settings.threads, thread_name_prefix="api"),
+            options=_options(settings),
+            maximum_concurrent_rpcs=settings.concurrent_rpcs_max,
+        )
+        self._health_threads = ThreadPoolExecutor(HEALTH_THREADS, thread_name_prefix="health")
+        self._health = health.HealthServicer(
+            experimental_non_blocking=True, experimental_thread_pool=self._health_threads
+        )
+        self._register(settings, published)
+        self.address = f"{host}:{self._open_port(host, port)}"
+        self._server.start()
+
+    def _register(self, settings: Settings, published: PublishedIndex) -> None:
+        check = CheckService(
+            published,
+            default_region=settings.default_region,
+            numbers_per_call_max=settings.numbers_per_call_max,
+            stream_count_max=max(settings.threads // 2, 1),
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        self._server.add_generic_rpc_handlers((check.handlers(), UnknownMethods()))
+        self.set_serving(serving=False)
+
+    def _open_port(self, host: str, port: int) -> int:
+        _probe(host, port)
+        try:
+            return self._server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError:
+            raise BadListenAddress(f"{host}:{port} cannot be listened on") from None
+
+    def set_serving(self, *, serving: bool) -> None:
+        """Say on the health service, for the node and for each service, whether it answers."""
+        for service in ("", SERVICE_NAME):
+            self._health.set(service, SERVING if serving else NOT_SERVING)
+
+    def stop(self, drain_timeout_s: float) -> None:
+        """Take no more calls, wait for those under way, and end those that are not done by then."""
+        self._health.enter_graceful_shutdown()
+        self._server.stop(drain_timeout_s).wait()
+        self._health_threads.shutdown()
+
+
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    return [
+        # grpcio shares a busy port with whoever has it unless it is told not to.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", settings.message_size_max),
+        ("grpc.max_metadata_size", settings.metadata_size_max),
+        ("grpc.absolute_max_metadata_size", settings.metadata_size_max),
+        ("grpc.max_concurrent_streams", settings.streams_per_connection_max),
+        ("grpc.max_connection_age_ms", 1_000 * settings.connection_age_max_s),
+        ("grpc.max_connection_age_grace_ms", 1_000 * settings.drain_timeout_s),
+        # A client may ping every 30 s, with or without calls; the third ping that comes sooner ends its connection.
+        ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_ping_strikes", 2),
+    ]
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    """Split host:port. Plaintext stays on this machine: any other host is refused."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise BadListenAddress(f"{address!r} is not host:port, such as 127.0.0.1:50051")
+    if not _is_loopback(host):
+        raise BadListenAddress(f"{host} is not a loopback address; this node serves plaintext, on loopback only")
+    return host, int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _probe(host: str, port: int) -> None:
+    """Try the port first: grpcio keeps the operating system's reason to itself and writes a log of its own."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host.strip("[]"), port))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise BadListenAddress(f"{host}:{port} cannot be listened on: {reason}") from None

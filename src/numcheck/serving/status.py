@@ -1,0 +1,103 @@
+"""What a data directory holds and what its node says, read without disturbing the node."""
+
+import sqlite3
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from numcheck.active import Operator
+from numcheck.config import Settings
+from numcheck.errors import IndexDamaged, IndexMissing
+from numcheck.index import open_index
+from numcheck.serving.publishing import index_directory
+from numcheck.store import Store
+
+HEALTH_DEADLINE_S = 1.0
+
+
+def node_status(settings: Settings, *, now: datetime) -> dict[str, Any]:
+    """Versions, counts, freshness by operator, the listener and the index's lag, in revisions; as JSON has it."""
+    with Store(settings.data_dir, read_only=True) as store:
+        revision, series, operators, counts = store.revision, store.series(), store.operators(), store.active_counts()
+    index = _index_status(settings.data_dir)
+    return {
+        "data_dir": str(settings.data_dir),
+        "synthetic": any(operator.synthetic for operator in operators),
+        "revision": revision,
+        "sqlite": sqlite3.sqlite_version,
+        "index": index,
+        "lag": None if index["error"] else revision - index["version"],
+        "api_listener": {"address": settings.api_listen, "state": _listener_state(settings.api_listen)},
+        "plan": [
+            {
+                "series": f"+{one.calling_code} {one.series}xx",
+                "source": one.source,
+                "imported_at": one.imported_at.isoformat(timespec="seconds"),
+                "ranges": one.range_count,
+                "numbers": one.number_count,
+            }
+            for one in series
+        ],
+        "operators": [_operator_status(operator, counts.get(operator.operator_id, 0), now) for operator in operators],
+    }
+
+
+def _index_status(data_dir: Path) -> dict[str, Any]:
+    try:
+        index = open_index(index_directory(data_dir))
+    except (IndexMissing, IndexDamaged) as error:
+        return {"version": None, "size": None, "error": f"{error}; `numcheck serve` builds it anew"}
+    return {"version": index.index_version, "size": index.size, "error": None}
+
+
+def _operator_status(operator: Operator, active: int, now: datetime) -> dict[str, Any]:
+    data_time = operator.data_time
+    return {
+        "operator_id": operator.operator_id,
+        "display_name": operator.display_name,
+        "tax_id": operator.tax_id,
+        "active": active,
+        "data_version": operator.data_version,
+        "data_time": None if data_time is None else data_time.isoformat(),
+        "age_s": None if data_time is None else (now - data_time).total_seconds(),
+        "synthetic": operator.synthetic,
+    }
+
+
+def _listener_state(address: str) -> str:
+    """What the node's health service says, in a word: serving, not serving, or not running."""
+    with grpc.insecure_channel(address) as channel:
+        try:
+            request = health_pb2.HealthCheckRequest()
+            response = health_pb2_grpc.HealthStub(channel).Check(request, timeout=HEALTH_DEADLINE_S)
+        except grpc.RpcError:
+            return "not running"
+    return "serving" if response.status == health_pb2.HealthCheckResponse.SERVING else "not serving"
+
+
+def plan_holdings(data_dir: Path) -> list[dict[str, Any]]:
+    """How much of the numbering plan each operator holds, the largest first; operators that hold nothing are left out."""
+    with Store(data_dir, read_only=True) as store:
+        ranges, operators, counts = store.ranges(), store.operators(), store.active_counts()
+    holdings = {
+        operator.operator_id: {
+            "operator_id": operator.operator_id,
+            "tax_id": operator.tax_id,
+            "display_name": operator.display_name,
+            "ranges": 0,
+            "mobile_numbers": 0,
+            "other_numbers": 0,
+            "active": counts.get(operator.operator_id, 0),
+            "synthetic": operator.synthetic,
+        }
+        for operator in operators
+    }
+    for held in ranges:
+        holding = holdings[held.operator_id]
+        holding["ranges"] += 1
+        holding["mobile_numbers" if held.mobile else "other_numbers"] += held.last - held.first + 1
+    kept = [holding for holding in holdings.values() if holding["ranges"]]
+    return sorted(kept, key=lambda holding: -(holding["mobile_numbers"] + holding["other_numbers"]))

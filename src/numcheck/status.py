@@ -1,0 +1,20 @@
+"""What can be said of a number: the API's NumberStatus, for the code below the API. A test holds both together."""
+
+from enum import IntEnum
+
+
+class NumberStatus(IntEnum):
+    """The values are the wire's."""
+
+    INVALID = 1
+    """It cannot be a number of any loaded plan: wrong length or country."""
+    UNALLOCATED = 2
+    """The plan allots it to nobody."""
+    INACTIVE = 3
+    """Allotted, and the serving operator's data does not hold it."""
+    ACTIVE = 4
+    """The serving operator's data holds it."""
+    UNKNOWN = 5
+    """Allotted, but the serving operator has supplied no data, or none fresh enough."""
+    NOT_MOBILE = 6
+    """In a loaded plan, but not in a mobile range."""

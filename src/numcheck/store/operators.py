@@ -1,0 +1,82 @@
+"""Which operator of this installation a plan's holder is.
+
+The key is the tax id (INN); a holder known by name alone is the one operator with that folded name. An operator once
+known by name alone gets its tax id from the first plan that tells it, and keeps its id.
+"""
+
+from collections import defaultdict
+
+from sqlalchemy import Connection, insert, select, update
+
+from numcheck.plan import Holder, NumberingPlan
+from numcheck.store.schema import operator_names, operators
+
+
+class OperatorBook:
+    """The operators of the store inside of one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._by_tax_id: dict[str, int] = {}
+        self._unnumbered: set[int] = set()  # without a tax id
+        self._by_name: dict[str, set[int]] = defaultdict(set)
+        for operator_id, tax_id in connection.execute(select(operators.c.operator_id, operators.c.tax_id)):
+            if tax_id is None:
+                self._unnumbered.add(operator_id)
+            else:
+                self._by_tax_id[tax_id] = operator_id
+        for name, operator_id in connection.execute(select(operator_names.c.folded_name, operator_names.c.operator_id)):
+            self._by_name[name].add(operator_id)
+
+    def operator_ids(self, plan: NumberingPlan) -> dict[str, int]:
+        """The operator of each of the plan's holders by holder key; new ones are added, the largest first."""
+        totals = plan.totals()
+        held = sorted(plan.holders.values(), key=lambda holder: (-totals.get(holder.key, 0), holder.key))
+        return {holder.key: self._record(holder, plan.country.calling_code) for holder in held}
+
+    def _record(self, holder: Holder, calling_code: int) -> int:
+        operator_id = self._find(holder)
+        if operator_id is None:
+            operator_id = self._add(holder, calling_code)
+        else:
+            self._rename(operator_id, holder)
+        self._record_names(operator_id, holder)
+        return operator_id
+
+    def _find(self, holder: Holder) -> int | None:
+        named = set().union(*(self._by_name[name] for name in holder.folded_names))
+        if holder.tax_id is None:
+            known = named if len(named) == 1 else named & self._unnumbered
+            return min(known, default=None)
+        if holder.tax_id in self._by_tax_id:
+            return self._by_tax_id[holder.tax_id]
+        return min(named & self._unnumbered, default=None)
+
+    def _add(self, holder: Holder, calling_code: int) -> int:
+        row = {"calling_code": calling_code, "tax_id": holder.tax_id, "display_name": holder.name}
+        key = self._connection.execute(insert(operators).values(row)).inserted_primary_key
+        assert key is not None
+        operator_id = int(key[0])
+        self._remember(operator_id, holder.tax_id)
+        return operator_id
+
+    def _rename(self, operator_id: int, holder: Holder) -> None:
+        changes: dict[str, str] = {"display_name": holder.name}
+        if holder.tax_id is not None:
+            changes["tax_id"] = holder.tax_id
+            self._remember(operator_id, holder.tax_id)
+        statement = update(operators).where(operators.c.operator_id == operator_id)
+        self._connection.execute(statement.values(changes))
+
+    def _remember(self, operator_id: int, tax_id: str | None) -> None:
+        if tax_id is None:
+            self._unnumbered.add(operator_id)
+        else:
+            self._unnumbered.discard(operator_id)
+            self._by_tax_id[tax_id] = operator_id
+
+    def _record_names(self, operator_id: int, holder: Holder) -> None:
+        for name in sorted(holder.folded_names):
+            if operator_id not in self._by_name[name]:
+                self._by_name[name].add(operator_id)
+                self._connection.execute(insert(operator_names).values(folded_name=name, operator_id=operator_id))
