@@ -26,6 +26,10 @@ help: ## List the targets
 
 run: $(BUILT) ## Serve on 127.0.0.1:50051; the first time, fill ./var with DEMO_NUMBERS synthetic active numbers
 	@test -n "$$(ls -A "$${NUMCHECK_DATA_DIR:-var}" 2>/dev/null)" || $(BIN)/numcheck demo --numbers $(DEMO_NUMBERS)
+	@echo "Try, from another terminal, once the node is ready:"
+	@echo "  $(BIN)/numcheck check '+7 916 055-06-03' 89161234567 '+7 495 123-45-67'"
+	@echo "  $(BIN)/numcheck status"
+	@echo "  $(BIN)/numcheck plan show"
 	@exec $(BIN)/numcheck serve
 
 test: $(BUILT) ## Run every test; ARGS="..." goes to pytest

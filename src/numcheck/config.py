@@ -1,11 +1,15 @@
 """Every setting, typed: from the command line, the environment (NUMCHECK_...), a TOML file, or its default, in this
 order. docs/limits.md lists them with what a caller sees; a test holds that page to this file."""
 
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from numcheck.errors import BadConfiguration
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -54,11 +58,24 @@ class Settings(BaseSettings):
 
 
 def load_settings(config_file: Path | None = None, **overrides: Any) -> Settings:
-    """The settings of this run; what is None in `overrides` was not asked for. ValueError names what is wrong.
+    """The settings of this run; what is None in `overrides` was not asked for. BadConfiguration names what is wrong.
 
     A relative data_dir of a TOML file is relative to where the command runs, as on the command line.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     source = type("Settings", (Settings,), {"config_file": config_file, "__module__": __name__})
-    settings: Settings = source(**given)
+    try:
+        settings: Settings = source(**given)
+    except ValidationError as error:
+        raise BadConfiguration("; ".join(_describe(one) for one in error.errors())) from None
+    except tomllib.TOMLDecodeError as error:
+        raise BadConfiguration(f"{config_file} is not TOML: {error}") from None
     return settings
+
+
+def _describe(error: ErrorDetails) -> str:
+    """What is wrong with which setting; never its value, which may be a secret."""
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"there is no setting {name}"
+    return f"{name}: {error['msg'][:1].lower()}{error['msg'][1:]}"

@@ -30,7 +30,7 @@ def check(
     if bool(numbers) == (file is not None):
         raise typer.BadParameter("give either numbers or --file")
     settings = settings_of(config, data_dir=data_dir)
-    from numcheck.serving.checking import local_checker, remote_checker
+    from numcheck.cli.checkers import local_checker, remote_checker
 
     with local_checker(settings) if local else remote_checker(settings, server) as checker:
         if file is not None:

@@ -1,10 +1,12 @@
 """Checking a file of numbers: CSV in, CSV out, line by line in place, however many there are."""
 
 import csv
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -100,7 +102,7 @@ def _reading(source: Path) -> Iterator[tuple[IO[str], Any]]:
         return
     # What is not UTF-8 goes through as it came: the line is marked, and its other columns are kept.
     with source.open("r", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        yield file, file.buffer.tell
+        yield file, partial(os.lseek, file.fileno(), 0, os.SEEK_CUR)
 
 
 @contextmanager

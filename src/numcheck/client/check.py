@@ -44,9 +44,12 @@ class CheckClient:
     def check_number(self, text: str) -> check_pb2.CheckNumberResponse:
         """Ask for one number, as a person writes it."""
         try:
-            return self._stub.CheckNumber(check_pb2.CheckNumberRequest(number=text), timeout=DEADLINE_S)
+            response: check_pb2.CheckNumberResponse = self._stub.CheckNumber(
+                check_pb2.CheckNumberRequest(number=text), timeout=DEADLINE_S
+            )
         except grpc.RpcError as error:
             raise self._unreachable(error) from None
+        return response
 
     def check_batches(self, batches: Iterable[Sequence[int]]) -> Iterator[Checked]:
         """Ask for each batch over one stream, yielding the answers in their order as they come."""

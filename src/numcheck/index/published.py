@@ -1,4 +1,4 @@
-"""The index that a node answers from now. One writer replaces it; readers take it once a call and keep what they took."""
+"""The index that a node answers from now: one writer replaces it, and readers take it once a call."""
 
 from numcheck.errors import IndexNotReady
 from numcheck.index.reader import Index

@@ -7,7 +7,6 @@ from numcheck.plan.problems import BadRow, Reason
 from numcheck.plan.table import Layout
 
 TAX_ID_LENGTHS = (10, 12)  # an organisation's INN, a person's
-NOTHING = ("", "-")  # how the registry says that a cell has no value
 
 
 class Row(NamedTuple):
@@ -89,7 +88,8 @@ class RowReader:
         text = self._texts.get(cell)
         if text is None:
             text = " ".join(cell.split())
-            self._texts[cell] = text = "" if text in NOTHING else text
+            # The registry writes a hyphen where it has nothing to say.
+            self._texts[cell] = text = text if any(map(str.isalnum, text)) else ""
         return text
 
     def _tax_id(self, cell: str) -> str:
@@ -110,7 +110,7 @@ def _check_capacity(capacity: str, size: int) -> None:
 
 def _read_tax_id(text: str) -> str:
     """A tax id of full length: a spreadsheet drops its leading zero. Its check digits are not looked at."""
-    if text in NOTHING:
+    if text in ("", "-"):
         return ""
     padded = text if len(text) in TAX_ID_LENGTHS else f"0{text}"
     if not _is_digits(text) or len(padded) not in TAX_ID_LENGTHS:

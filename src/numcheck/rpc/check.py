@@ -5,8 +5,10 @@ request, no Python object a number. Nothing here knows grpcio's server; serving/
 """
 
 import threading
+import traceback
 from collections.abc import Callable, Iterator
-from typing import Any
+from datetime import datetime
+from typing import Any, NoReturn, cast
 
 import grpc
 import structlog
@@ -43,10 +45,10 @@ class CheckService:
         index = self._published.get()
         facts = index.facts(e164.parse(text, self._default_region))
         response = check_pb2.CheckNumberResponse(
-            status=facts.status,
+            status=cast("number_pb2.NumberStatus", facts.status),
             number=facts.number,
-            serving_operator=_operator_message(facts.serving_operator),
-            range_holder=_operator_message(facts.range_holder),
+            serving_operator=_try_operator_message(facts.serving_operator),
+            range_holder=_try_operator_message(facts.range_holder),
             ported=facts.ported,
             region=facts.region,
             index_version=index.index_version,
@@ -95,7 +97,7 @@ class CheckService:
 class UnknownMethods(grpc.GenericRpcHandler):
     """The last handler: refuses every method that no other has, with the details that every error of ours has."""
 
-    def service(self, _call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+    def service(self, _call: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
         """A handler that refuses, whatever the method."""
 
         def refuse(_requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -111,30 +113,32 @@ def _parsed(message_type: Any, request: bytes) -> Any:
         raise MalformedMessage(f"the request is not a well-formed {message_type.DESCRIPTOR.name}") from None
 
 
-def _operator_message(operator: Operator | None) -> number_pb2.Operator | None:
-    if operator is None:
-        return None
-    message = number_pb2.Operator(
+def _try_operator_message(operator: Operator | None) -> number_pb2.Operator | None:
+    return None if operator is None else _operator_message(operator)
+
+
+def _operator_message(operator: Operator) -> number_pb2.Operator:
+    return number_pb2.Operator(
         operator_id=operator.operator_id,
         display_name=operator.display_name,
         tax_id=operator.tax_id or "",
         data_version=operator.data_version,
+        data_time=operator.data_time and _timestamp(operator.data_time),
         synthetic=operator.synthetic,
     )
-    if operator.data_time is not None:
-        message.data_time.CopyFrom(_timestamp(operator))
-    return message
 
 
-def _timestamp(operator: Operator) -> Timestamp:
+def _timestamp(moment: datetime) -> Timestamp:
     timestamp = Timestamp()
-    timestamp.FromDatetime(operator.data_time)
+    timestamp.FromDatetime(moment)
     return timestamp
 
 
-def _refuse(context: grpc.ServicerContext, error: Exception) -> None:
+def _refuse(context: grpc.ServicerContext, error: Exception) -> NoReturn:
     if not isinstance(error, NumcheckError):
-        log.error("call failed", error=type(error).__name__, exc_info=error)
+        # Where it happened and of what kind, never its text or its variables: they may hold a number.
+        frames = traceback.extract_tb(error.__traceback__)
+        log.error("call failed", error=type(error).__name__, at=[f"{frame.name}:{frame.lineno}" for frame in frames])
     abort(context, error)
 
 
@@ -148,7 +152,6 @@ def _refusing(
             return answer(request, context)
         except Exception as error:
             _refuse(context, error)
-            raise
 
     return call
 

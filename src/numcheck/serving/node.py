@@ -16,6 +16,8 @@ from numcheck.store import DataDirLock, Store
 
 log = structlog.get_logger()
 
+SYNTHETIC_NOTICE = "the active numbers are SYNTHETIC: made up for trying out, they say nothing about anybody"
+
 Announce = Callable[[str], None]
 
 
@@ -24,6 +26,8 @@ def serve(settings: Settings, announce: Announce) -> None:
     stopping = threading.Event()
     for wanted in (signal.SIGTERM, signal.SIGINT):
         signal.signal(wanted, lambda _number, _frame: stopping.set())
+    if not Store.exists(settings.data_dir):
+        raise StoreMissing(_nothing_to_serve(settings))
     with DataDirLock(settings.data_dir), Store(settings.data_dir) as store:
         index = _index_to_serve(store, settings, announce)
         published = PublishedIndex()
@@ -32,6 +36,8 @@ def serve(settings: Settings, announce: Announce) -> None:
             published.publish(index)
             listener.set_serving(serving=True)
             announce(f"API listener ready on {listener.address} (plaintext, loopback only)")
+            if index.synthetic:
+                announce(SYNTHETIC_NOTICE)
             _keep_fresh(published, settings, stopping)
         finally:
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
@@ -40,14 +46,18 @@ def serve(settings: Settings, announce: Announce) -> None:
 
 def _index_to_serve(store: Store, settings: Settings, announce: Announce) -> Index:
     if not store.series():
-        raise StoreMissing(
-            f"{settings.data_dir} holds no numbering plan; `numcheck demo` fills it for trying out, "
-            "`numcheck plan import FILE...` reads the regulator's files"
-        )
+        raise StoreMissing(_nothing_to_serve(settings))
     index, reason = open_or_rebuild(store, settings.data_dir, fresh_since=fresh_since(settings, datetime.now(UTC)))
     if reason is not None:
         announce(f"the index was built anew: {reason}")
     return index
+
+
+def _nothing_to_serve(settings: Settings) -> str:
+    return (
+        f"{settings.data_dir} holds no numbering plan; `numcheck demo` fills an empty directory for trying out, "
+        "`numcheck plan import FILE...` reads the regulator's files"
+    )
 
 
 def fresh_since(settings: Settings, now: datetime) -> datetime | None:

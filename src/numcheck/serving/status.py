@@ -1,6 +1,5 @@
 """What a data directory holds and what its node says, read without disturbing the node."""
 
-import sqlite3
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,13 @@ def node_status(settings: Settings, *, now: datetime) -> dict[str, Any]:
     """Versions, counts, freshness by operator, the listener and the index's lag, in revisions; as JSON has it."""
     with Store(settings.data_dir, read_only=True) as store:
         revision, series, operators, counts = store.revision, store.series(), store.operators(), store.active_counts()
+        engine = store.engine_name
     index = _index_status(settings.data_dir)
     return {
         "data_dir": str(settings.data_dir),
         "synthetic": any(operator.synthetic for operator in operators),
         "revision": revision,
-        "sqlite": sqlite3.sqlite_version,
+        "engine": engine,
         "index": index,
         "lag": None if index["error"] else revision - index["version"],
         "api_listener": {"address": settings.api_listen, "state": _listener_state(settings.api_listen)},
@@ -72,17 +72,17 @@ def _listener_state(address: str) -> str:
     with grpc.insecure_channel(address) as channel:
         try:
             request = health_pb2.HealthCheckRequest()
-            response = health_pb2_grpc.HealthStub(channel).Check(request, timeout=HEALTH_DEADLINE_S)
+            response = health_pb2_grpc.HealthStub(channel).Check(request, timeout=HEALTH_DEADLINE_S)  # type: ignore[attr-defined]  # the stubs lack it
         except grpc.RpcError:
             return "not running"
     return "serving" if response.status == health_pb2.HealthCheckResponse.SERVING else "not serving"
 
 
 def plan_holdings(data_dir: Path) -> list[dict[str, Any]]:
-    """How much of the numbering plan each operator holds, the largest first; operators that hold nothing are left out."""
+    """How much of the numbering plan each operator holds, the largest first; who holds nothing is left out."""
     with Store(data_dir, read_only=True) as store:
         ranges, operators, counts = store.ranges(), store.operators(), store.active_counts()
-    holdings = {
+    holdings: dict[int, dict[str, Any]] = {
         operator.operator_id: {
             "operator_id": operator.operator_id,
             "tax_id": operator.tax_id,

@@ -5,6 +5,7 @@ has applied revision N has seen every change up to it; an operator's id is never
 crash at any step: the state before the transaction or the state after it.
 """
 
+import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -81,13 +82,18 @@ class Store:
         Raises StoreMissing (read_only), StoreTooNew, StoreDamaged.
         """
         path = data_dir / FILE_NAME
-        if read_only and not path.exists():
+        if read_only and not self.exists(data_dir):
             raise StoreMissing(f"there is no store in {data_dir}; `numcheck demo` or `numcheck plan import` makes one")
         data_dir.mkdir(parents=True, exist_ok=True)
         self._turn = threading.RLock()
         self._engine = sqlite_engine(path, read_only=read_only)
         with self._transaction() as connection:
             self._check_schema(connection, read_only=read_only)
+
+    @staticmethod
+    def exists(data_dir: Path) -> bool:
+        """Whether there is a store in the data directory."""
+        return (data_dir / FILE_NAME).exists()
 
     def close(self) -> None:
         """Close the connection; what was acknowledged is on disk already."""
@@ -123,13 +129,18 @@ class Store:
     def _raise_revision(connection: Connection) -> int:
         # The update takes the row's lock first, so that revisions are committed in their order on every engine.
         connection.execute(update(installation).values(revision=installation.c.revision + 1))
-        return connection.execute(select(installation.c.revision)).scalar_one()
+        return int(connection.execute(select(installation.c.revision)).scalar_one())
+
+    @property
+    def engine_name(self) -> str:
+        """The engine underneath and its version."""
+        return f"SQLite {sqlite3.sqlite_version}"
 
     @property
     def revision(self) -> int:
         """Of the last change that was committed; 0 before the first."""
         with self._transaction() as connection:
-            return connection.execute(select(installation.c.revision)).scalar_one()
+            return int(connection.execute(select(installation.c.revision)).scalar_one())
 
     # --- the numbering plan
 
@@ -239,7 +250,7 @@ class Store:
         """How many active numbers each operator that supplied data has."""
         with self._transaction() as connection:
             rows = connection.execute(select(active_sets.c.operator_id, active_sets.c.number_count)).all()
-        return {operator_id: number_count for operator_id, number_count in rows}
+        return {row.operator_id: row.number_count for row in rows}
 
     def active_set(self, operator_id: int) -> ActiveSet:
         """An operator's active set, whole; empty if it supplied none. StoreDamaged if it is not what was stored."""
