@@ -33,7 +33,7 @@ cdef extern from *:
 # --- lookup -----------------------------------------------------------------------------------------------------
 
 cdef enum:
-    AHEAD = 32                # numbers whose lines are under way while one is answered; measured, docs/performance.md
+    AHEAD = 64                # numbers whose lines are under way while one is answered; measured, docs/performance.md
     # A lookup costs 10 ns and giving up the GIL up to 14 microseconds beside a busy thread.
     NUMBERS_UNDER_GIL_MAX = 1_024
 

@@ -40,7 +40,7 @@ class RowReader:
         layout = self._layout
         cells = layout.split(line)
         if len(cells) < layout.column_count:
-            raise BadRow(Reason.CUT_ROW, f"{len(cells)} columns where the file has {layout.column_count}")
+            raise BadRow(Reason.CUT_ROW, f"{len(cells)} of the file's {layout.column_count} columns")
         cells.append("")  # the absent columns' cell
         first, last = self._ends(cells)
         if self._has_capacity:

@@ -25,7 +25,7 @@ class ApiListener:
         host, port = _host_and_port(settings.api_listen)
         self._server = grpc.server(
             ThreadPoolExecutor(settings.threads, thread_name_prefix="api"),
-            options=_options(settings),
+            options=server_options(settings),
             maximum_concurrent_rpcs=settings.concurrent_rpcs_max,
         )
         self._health_threads = ThreadPoolExecutor(HEALTH_THREADS, thread_name_prefix="health")
@@ -68,7 +68,8 @@ class ApiListener:
         self._health_threads.shutdown()
 
 
-def _options(settings: Settings) -> list[tuple[str, int]]:
+def server_options(settings: Settings) -> list[tuple[str, int]]:
+    """What grpcio is told: docs/limits.md has each with what a caller sees."""
     return [
         # grpcio shares a busy port with whoever has it unless it is told not to.
         ("grpc.so_reuseport", 0),

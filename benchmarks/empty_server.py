@@ -1,0 +1,40 @@
+"""A grpcio server with numcheck's own options and a handler that does nothing: what bench_rpc.py compares with."""
+
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+
+from numcheck.config import Settings
+from numcheck.serving.listener import server_options
+
+
+def main() -> None:
+    settings = Settings()
+    answers: dict[str, bytes] = {}
+
+    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+        size = dict(context.invocation_metadata()).get("answer-size")
+        return answers.setdefault(size, bytes(int(size))) if size else b""
+
+    server = grpc.server(
+        ThreadPoolExecutor(settings.threads),
+        options=server_options(settings),
+        maximum_concurrent_rpcs=settings.concurrent_rpcs_max,
+    )
+    handlers = {"CheckNumbers": grpc.unary_unary_rpc_method_handler(answer)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("numcheck.v1.CheckService", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
+    sys.stderr.write(f"ready on 127.0.0.1:{port} \n")
+    sys.stderr.flush()
+    stopping.wait()
+    server.stop(1).wait()
+
+
+if __name__ == "__main__":
+    main()
