@@ -1,9 +1,8 @@
 """Question: what does CheckNumbers over the API listener cost beside a handler that does nothing?
 
 The node and the empty server are processes of their own on one core, asked from the other, one call at a time. Between
-two calls to the node come one to `empty`, which answers with no byte, one to `echo size`, with as many bytes as a real
-answer has, and one of the kernel alone: all see the same moments of the machine. `ratio` is the node's median over the
-sum of `empty` and `kernel`, `echo_ratio` the same with `echo size`; `server_us_a_call` is the node's processor time.
+two calls to the node come one to `empty`, which answers with no byte, and one of the kernel alone: all see the same
+moments of the machine. `ratio` is the node's median over the sum of both; `server_us_a_call` is its processor time.
 """
 
 import os
@@ -76,11 +75,8 @@ def peers(reference: Population, address: str, size: int):
     """What a call is compared with, by name."""
     table = reference.index.table
     with grpc.insecure_channel(address) as channel:
-        ask = channel.unary_unary(METHOD)
-        echo_size = (("answer-size", str(2 * size + 8)),)
         yield {
-            "empty": ask,
-            "echo size": lambda request: ask(request, metadata=echo_size),
+            "empty": channel.unary_unary(METHOD),
             "kernel": lambda request: table.check_numbers(request, numbers_per_call_max=size),
         }
 
@@ -115,4 +111,3 @@ def test_check_numbers(benchmark, reference, node, empty, size):
     benchmark.extra_info.update({f"{name}_us": round(one, 1) for name, one in medians.items()})
     benchmark.extra_info["server_us_a_call"] = round(spent / ROUNDS * 1e6, 1)
     benchmark.extra_info["ratio"] = round(own / (medians["empty"] + medians["kernel"]), 3)
-    benchmark.extra_info["echo_ratio"] = round(own / (medians["echo size"] + medians["kernel"]), 3)

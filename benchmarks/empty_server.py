@@ -13,18 +13,12 @@ from numcheck.serving.listener import server_options
 
 def main() -> None:
     settings = Settings()
-    answers: dict[str, bytes] = {}
-
-    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
-        size = dict(context.invocation_metadata()).get("answer-size")
-        return answers.setdefault(size, bytes(int(size))) if size else b""
-
     server = grpc.server(
         ThreadPoolExecutor(settings.threads),
         options=server_options(settings),
         maximum_concurrent_rpcs=settings.concurrent_rpcs_max,
     )
-    handlers = {"CheckNumbers": grpc.unary_unary_rpc_method_handler(answer)}
+    handlers = {"CheckNumbers": grpc.unary_unary_rpc_method_handler(lambda request, context: b"")}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("numcheck.v1.CheckService", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
