@@ -26,5 +26,11 @@ def main() -> None:
     try:
         app()
     except (NumcheckError, OSError) as error:
-        sys.stderr.write(f"numcheck: {error}\n")
+        sys.stderr.write(f"numcheck: {_in_one_line(error)}\n")
         raise SystemExit(1) from None
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {(error.strerror or str(error)).lower()}"
+    return str(error)

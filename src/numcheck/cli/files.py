@@ -1,113 +1,136 @@
-"""Checking a file of numbers: CSV in, CSV out, line by line in place, however many there are."""
+"""Checking a file of numbers: a line in, the same line with its answer out, however many there are.
+
+A line is what ends with a line end, whatever quotes stand in it: one bad line never takes its neighbours with it. Lines
+are kept to the letter; the answer's columns are put behind them.
+"""
 
 import csv
+import io
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import TextIO
 
 from numcheck import e164
+from numcheck.cli.checkers import Checker
 from numcheck.cli.console import Report
 from numcheck.errors import NotANumber
 from numcheck.status import NumberStatus
 
 BATCH_LINES = 20_000
-ADDED_COLUMNS = ["status", "operator_id", "operator"]
+ADDED_COLUMNS = ("status", "operator_id", "operator")
 NUMBER_COLUMNS = ("number", "phone", "msisdn", "номер", "телефон")
 NOT_A_NUMBER = "NOT_A_NUMBER"
 IMPOSSIBLE = 0  # stands in a batch for a line that holds no number, so that lines and answers stay side by side
 
+Batch = list[tuple[str, int | None]]  # lines with the number that each holds, if it holds one
 
-class _Lines:
-    """The lines of a CSV file, its delimiter and the number's column found from its beginning."""
 
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
-        first = file.readline()
-        self.delimiter = max(",;\t", key=first.count)
-        head = next(csv.reader([first], delimiter=self.delimiter), [])
-        names = [cell.strip().casefold() for cell in head]
+class _Layout:
+    """How a file writes its columns, told by its first line."""
+
+    def __init__(self, first_line: str) -> None:
+        self.delimiter = max(",;\t", key=first_line.count)
+        cells = self.cells(first_line)
+        names = [cell.strip().casefold() for cell in cells]
         self.column = next((names.index(name) for name in NUMBER_COLUMNS if name in names), 0)
-        is_header = bool(names) and not any(character.isdigit() for character in names[self.column])
-        self.header = head if is_header else None
-        self._first = None if is_header or not first else head
+        self.has_header = not any(character.isdigit() for character in cells[self.column])
+        self.column_count = len(cells)
 
-    def __iter__(self) -> Iterator[list[str]]:
-        if self._first is not None:
-            yield self._first
-        yield from csv.reader(self._file, delimiter=self.delimiter)
+    def cells(self, line: str) -> list[str]:
+        """The cells of a line; at least one."""
+        if '"' not in line:
+            return line.split(self.delimiter)
+        return next(csv.reader([line], delimiter=self.delimiter), [""])
 
-    def number(self, line: list[str], region: str) -> int | None:
+    def number(self, line: str, region: str) -> int | None:
         """The number that a line holds, or None."""
         try:
-            return e164.parse(line[self.column], region)
-        except (NotANumber, IndexError):
+            return e164.parse(self.cells(line)[self.column], region)
+        except (NotANumber, IndexError, csv.Error):
             return None
 
+    def with_answer(self, line: str, answer: str) -> str:
+        """The line with an answer behind its last column, even if it has too few."""
+        missing = self.column_count - len(self.cells(line)) if line.count(self.delimiter) < self.column_count - 1 else 0
+        return f"{line}{self.delimiter * (missing + 1)}{answer}\n"
 
-def check_file(checker: Any, source: Path, target: Path | None, report: Report) -> Counter[str]:
+    def joined(self, cells: tuple[str, ...]) -> str:
+        """Cells as one writes them in this file."""
+        written = io.StringIO()
+        csv.writer(written, delimiter=self.delimiter, lineterminator="").writerow(cells)
+        return written.getvalue()
+
+
+def check_file(checker: Checker, source: Path, target: Path | None, report: Report) -> Counter[str]:
     """Check every line of a file; return how many lines got which status. The target appears whole, or not at all."""
+    with _reading(source) as (file, share_done), _writing(target) as output:
+        first_line = file.readline().rstrip("\r\n")
+        if not first_line:
+            return Counter()
+        layout = _Layout(first_line)
+        if layout.has_header:
+            output.write(layout.with_answer(first_line, layout.joined(ADDED_COLUMNS)))
+        lines = _lines(file, None if layout.has_header else first_line)
+        return _check_lines(checker, layout, lines, output, lambda: report("checking", share_done()))
+
+
+def _lines(file: TextIO, first_line: str | None) -> Iterator[str]:
+    if first_line is not None:
+        yield first_line
+    for line in file:
+        yield line.rstrip("\r\n")
+
+
+def _check_lines(
+    checker: Checker, layout: _Layout, lines: Iterator[str], output: TextIO, report: Callable[[], None]
+) -> Counter[str]:
     counts: Counter[str] = Counter()
-    size = max(source.stat().st_size, 1) if str(source) != "-" else None
-    with _reading(source) as (file, position), _writing(target) as output:
-        lines = _Lines(file)
-        writer = csv.writer(output, delimiter=lines.delimiter, lineterminator="\n")
-        if lines.header is not None:
-            writer.writerow([*lines.header, *ADDED_COLUMNS])
-        pending: list[tuple[list[list[str]], list[int | None]]] = []
-        batches = _batches(lines, checker.default_region, pending)
-        for checked in checker.check_batches(batches):
-            rows, numbers = pending.pop(0)
-            for row, number, status, operator_id in zip(
-                rows, numbers, checked.statuses, checked.operator_ids, strict=True
-            ):
-                name = NOT_A_NUMBER if number is None else NumberStatus(status).name
-                counts[name] += 1
+    asked: deque[Batch] = deque()
+    answers: dict[tuple[str, int], str] = {}
+    for checked in checker.check_batches(_batches(layout, lines, checker.default_region, asked)):
+        pairs = zip(asked.popleft(), checked.statuses, checked.operator_ids, strict=True)
+        for (line, number), status, operator_id in pairs:
+            name = NOT_A_NUMBER if number is None else NumberStatus(status).name
+            counts[name] += 1
+            if (name, operator_id) not in answers:
                 operator = checker.operator_names.get(operator_id, "")
-                writer.writerow([*row, name, operator_id or "", operator])
-            report("checking", position() / size if size else 0)
+                answers[name, operator_id] = layout.joined((name, str(operator_id or ""), operator))
+            output.write(layout.with_answer(line, answers[name, operator_id]))
+        report()
     return counts
 
 
-def _batches(
-    lines: _Lines, region: str, pending: list[tuple[list[list[str]], list[int | None]]]
-) -> Iterator[list[int]]:
-    """Yield the numbers of successive lines in batches, putting each batch's lines into `pending` first."""
-    rows: list[list[str]] = []
-    for row in lines:
-        rows.append(row)
-        if len(rows) == BATCH_LINES:
-            yield _batch(lines, region, rows, pending)
-            rows = []
-    if rows:
-        yield _batch(lines, region, rows, pending)
-
-
-def _batch(
-    lines: _Lines, region: str, rows: list[list[str]], pending: list[tuple[list[list[str]], list[int | None]]]
-) -> list[int]:
-    numbers = [lines.number(row, region) for row in rows]
-    pending.append((rows, numbers))
-    return [IMPOSSIBLE if number is None else number for number in numbers]
+def _batches(layout: _Layout, lines: Iterator[str], region: str, asked: deque[Batch]) -> Iterator[list[int]]:
+    """Yield the numbers of successive lines in batches, noting in `asked` what each batch asks for."""
+    while batch := [(line, layout.number(line, region)) for line in islice(lines, BATCH_LINES)]:
+        asked.append(batch)
+        yield [IMPOSSIBLE if number is None else number for _, number in batch]
 
 
 @contextmanager
-def _reading(source: Path) -> Iterator[tuple[IO[str], Any]]:
+def _reading(source: Path) -> Iterator[tuple[TextIO, Callable[[], float]]]:
+    """Open a file, or standard input for `-`; the share of it that was read so far goes with it."""
     if str(source) == "-":
-        yield sys.stdin, lambda: 0
+        assert isinstance(sys.stdin, io.TextIOWrapper)
+        sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape", newline="\n")
+        yield sys.stdin, lambda: 0.0
         return
-    # What is not UTF-8 goes through as it came: the line is marked, and its other columns are kept.
-    with source.open("r", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        yield file, partial(os.lseek, file.fileno(), 0, os.SEEK_CUR)
+    # What is not UTF-8 goes through as it came.
+    with source.open("r", encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
+        size = max(os.fstat(file.fileno()).st_size, 1)
+        yield file, lambda: os.lseek(file.fileno(), 0, os.SEEK_CUR) / size
 
 
 @contextmanager
-def _writing(target: Path | None) -> Iterator[IO[str]]:
+def _writing(target: Path | None) -> Iterator[TextIO]:
     if target is None:
+        assert isinstance(sys.stdout, io.TextIOWrapper)
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
         yield sys.stdout
         return
     part = target.with_name(f"{target.name}.part")
