@@ -6,12 +6,13 @@ bit a number, no operator, no refusal of what is not a number. All are asked for
 
 import os
 from bisect import bisect_right
+from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 
 import numpy as np
 import pytest
 
-from benchmarks.population import BLOCK, FIRST, Numbers, Population, pin, to_request
+from benchmarks.population import BLOCK, FIRST, Numbers, Population, pin, population, to_request, unpin
 from numcheck.status import NumberStatus
 from numcheck.v1 import check_pb2
 
@@ -103,3 +104,46 @@ def test_bisect_and_bitmap(benchmark, reference, workload):
 
     lists = [batch.tolist() for batch in batches_of(reference, workload, SMALL_BATCHES)]
     measure(benchmark, workload, answer, lists)
+
+
+@pytest.mark.parametrize("share", [0.03, 0.3, 1.0, 1.7])
+def test_kernel_by_population(benchmark, reference, directory, share):
+    """The curve over the size of the active sets, as shares of the reference population."""
+    grown = population(directory, int(reference.number_count * share))
+    requests = [to_request(batch) for batch in batches_of(grown, "random", BATCHES)]
+    table = grown.index.table
+    measure(benchmark, "random", lambda request: table.check_numbers(request, numbers_per_call_max=BATCH), requests)
+    benchmark.group = f"kernel by active numbers, a batch of {BATCH:,}"
+    benchmark.name = f"{grown.number_count:,} active, {grown.index.size / 1e6:,.1f} MB"
+
+
+@pytest.mark.parametrize("size", [1, 10, 100, 1_000, 10_000, 65_536])
+def test_kernel_by_batch(benchmark, reference, size):
+    """The curve over the numbers in a request."""
+    pin(0)
+    numbers, table = reference.random_numbers(BATCHES * BATCH, seed=1), reference.index.table
+    requests = [to_request(numbers[start : start + size]) for start in range(0, len(numbers) - size + 1, size)][:2_000]
+    following = cycle(requests or [to_request(numbers)])
+    benchmark.group = "kernel by numbers in a request"
+    benchmark(lambda: table.check_numbers(next(following), numbers_per_call_max=size))
+    if benchmark.stats is not None:
+        benchmark.extra_info["ns_a_number"] = round(benchmark.stats["median"] / size * 1e9, 2)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_kernel_by_threads(benchmark, reference, threads):
+    """The curve over threads, each with batches of its own: the kernel holds no lock and no GIL."""
+    table = reference.index.table
+    requests = [to_request(batch) for batch in batches_of(reference, "random", BATCHES)]
+    shares = [requests[thread::threads] for thread in range(threads)]
+
+    def answer(share: list[bytes]) -> None:
+        for request in share:
+            table.check_numbers(request, numbers_per_call_max=BATCH)
+
+    unpin()
+    benchmark.group = f"kernel by threads, {BATCHES * BATCH:,} numbers"
+    with ThreadPoolExecutor(threads) as pool:
+        benchmark.pedantic(lambda: list(pool.map(answer, shares)), rounds=20, warmup_rounds=1)
+    if benchmark.stats is not None:
+        benchmark.extra_info["million_a_second"] = round(BATCHES * BATCH / benchmark.stats["median"] / 1e6, 1)

@@ -6,9 +6,6 @@ moments of the machine. `ratio` is the node's median over the sum of both; `serv
 """
 
 import os
-import signal
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -21,26 +18,13 @@ import grpc
 import pytest
 
 from benchmarks.population import Population, pin, to_request
+from benchmarks.processes import server
 
 REQUESTS = 100
 ROUNDS = int(os.environ.get("NUMCHECK_BENCH_ROUNDS", "1500"))
 SIZES = (1, 100, 1_000, 10_000, 65_536)
 METHOD = "/numcheck.v1.CheckService/CheckNumbers"
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def server(*command):
-    """A server process on the first core; yields its address and pid once it says that it is ready."""
-    process = subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True)
-    pin(0, process.pid)
-    try:
-        ready = next(line for line in process.stderr if "ready on " in line)
-        yield ready.split("ready on ")[1].split()[0], process.pid
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-        process.stderr.close()
 
 
 @pytest.fixture(scope="module")

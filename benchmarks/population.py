@@ -32,6 +32,7 @@ class Population:
     """A filled data directory and what is derived from it, each made when it is asked for."""
 
     data_dir: Path
+    number_count: int
 
     @cached_property
     def index(self) -> Index:
@@ -108,7 +109,7 @@ def population(directory: Path, number_count: int) -> Population:
     data_dir = directory / f"population-{number_count}"
     if not data_dir.exists():
         fill_demo(data_dir, number_count=number_count, seed=SEED, now=datetime.now(UTC), progress=lambda *_: None)
-    return Population(data_dir)
+    return Population(data_dir, number_count)
 
 
 def to_request(numbers: Numbers) -> bytes:
@@ -124,3 +125,9 @@ def pin(core: int, pid: int = 0) -> None:
     """Keep a process, by default this one, on one of the machine's cores, where the system can do that."""
     if CORES:
         os.sched_setaffinity(pid, {CORES[core % len(CORES)]})
+
+
+def unpin() -> None:
+    """Let this process use every core again."""
+    if CORES:
+        os.sched_setaffinity(0, CORES)

@@ -213,7 +213,10 @@ cdef struct Request:
 
 
 cdef bint read_varint(Cursor* cursor, int size_max, uint64_t* value) noexcept nogil:
-    """Read a varint of at most `size_max` bytes; False if it is cut short, too long or over 64 bits."""
+    """Read a varint of at most `size_max` bytes; False if it is cut short or too long.
+
+    Of a tenth byte only the lowest bit counts: the official runtime drops what is over 64 bits and refuses nothing.
+    """
     cdef uint64_t byte
     cdef int i
     value[0] = 0
@@ -222,8 +225,6 @@ cdef bint read_varint(Cursor* cursor, int size_max, uint64_t* value) noexcept no
             return False
         byte = cursor.at[0]
         cursor.at += 1
-        if i == 9 and byte > 1:
-            return False
         value[0] |= (byte & 0x7F) << (7 * i)
         if byte < 0x80:
             return True
