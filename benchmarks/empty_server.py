@@ -1,14 +1,13 @@
 """A grpcio server with numcheck's own options and a handler that does nothing: what bench_rpc.py compares with."""
 
-import signal
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
 from numcheck.config import Settings
 from numcheck.serving.listener import server_options
+from numcheck.serving.node import StopRequest
 
 
 def main() -> None:
@@ -22,11 +21,10 @@ def main() -> None:
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("numcheck.v1.CheckService", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
+    stopping = StopRequest()
     sys.stderr.write(f"ready on 127.0.0.1:{port} \n")
     sys.stderr.flush()
-    stopping.wait()
+    stopping.wait(None)
     server.stop(1).wait()
 
 

@@ -100,8 +100,14 @@ class Population:
 
     def active_numbers(self, count: int, seed: int) -> Numbers:
         """Numbers drawn from all that are active, uniformly."""
-        ranks = np.random.default_rng(seed).integers(0, len(self.bitmap), count)
-        return np.array([self.bitmap[rank] + FIRST for rank in ranks.tolist()], dtype=np.uint64)
+        generator = np.random.default_rng(seed)
+        chunks = [chunk for active_set in self.active_sets.values() for chunk in active_set.chunks()]
+        sizes = np.array([len(bitmap) for _, bitmap in chunks])
+        drawn = [
+            np.uint64(chunk * CHUNK_NUMBERS) + generator.choice(np.array(bitmap.to_array(), dtype=np.uint64), wanted)
+            for (chunk, bitmap), wanted in zip(chunks, generator.multinomial(count, sizes / sizes.sum()), strict=True)
+        ]
+        return generator.permutation(np.concatenate(drawn))
 
 
 def population(directory: Path, number_count: int) -> Population:

@@ -240,7 +240,7 @@ cdef bint skip_bytes(Cursor* cursor, uint64_t size) noexcept nogil:
 
 cdef bint read_tag(Cursor* cursor, Field* field) noexcept nogil:
     cdef uint64_t tag
-    if not read_varint(cursor, TAG_SIZE_MAX, &tag) or tag >> 32 != 0 or tag >> 3 == 0:
+    if not read_varint(cursor, TAG_SIZE_MAX, &tag) or tag >> 32 != 0:
         return False
     field.number = <uint32_t>(tag >> 3)
     field.wire_type = <uint32_t>(tag & 7)
@@ -282,7 +282,8 @@ cdef bint skip_group(Cursor* cursor, uint32_t number, int depth) noexcept nogil:
 cdef Step next_field(Cursor* cursor, Field* field) noexcept nogil:
     if cursor.at == cursor.end:
         return STEP_END
-    if not read_tag(cursor, field) or not read_value(cursor, field, 0):
+    # Field number 0 is refused here and not in read_tag: inside of a group the official runtime skips it.
+    if not read_tag(cursor, field) or field.number == 0 or not read_value(cursor, field, 0):
         return STEP_MALFORMED
     return STEP_FIELD
 
@@ -295,8 +296,9 @@ cdef inline bint is_chunk(const Field* field) noexcept nogil:
 cdef bint read_request(Cursor cursor, Request* request) noexcept nogil:
     """Read a CheckNumbersRequest but its numbers, which are counted; False if it is malformed."""
     cdef Field field
-    cdef Step step = next_field(&cursor, &field)
+    cdef Step step
     memset(request, 0, sizeof(Request))
+    step = next_field(&cursor, &field)
     while step == STEP_FIELD:
         if is_chunk(&field):
             if field.size % 8:

@@ -1,9 +1,9 @@
 """A node: one process that holds a data directory and serves from it until it is told to stop."""
 
 import signal
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from queue import Empty, SimpleQueue
 
 import structlog
 
@@ -21,11 +21,30 @@ SYNTHETIC_NOTICE = "the active numbers are SYNTHETIC: made up for trying out, th
 Announce = Callable[[str], None]
 
 
+class StopRequest:
+    """SIGTERM or SIGINT, to be waited for.
+
+    A queue and not an Event: a handler runs in the middle of whatever the main thread does, and an Event's `set` waits
+    for a lock that its own `wait` may hold just then. SimpleQueue's `put` is made for being called from there.
+    """
+
+    def __init__(self) -> None:
+        self._signals: SimpleQueue[int] = SimpleQueue()
+        for wanted in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(wanted, lambda number, _frame: self._signals.put(number))
+
+    def wait(self, timeout_s: float | None) -> bool:
+        """Wait until the process is asked to stop, or for at most `timeout_s`; whether it was asked."""
+        try:
+            self._signals.get(timeout=timeout_s)
+        except Empty:
+            return False
+        return True
+
+
 def serve(settings: Settings, announce: Announce) -> None:
     """Run a node until SIGTERM or SIGINT, then drain. `announce` gets a line for what a person waits for."""
-    stopping = threading.Event()
-    for wanted in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(wanted, lambda _number, _frame: stopping.set())
+    stopping = StopRequest()
     if not Store.exists(settings.data_dir):
         raise StoreMissing(_nothing_to_serve(settings))
     with DataDirLock(settings.data_dir), Store(settings.data_dir) as store:
@@ -65,7 +84,7 @@ def fresh_since(settings: Settings, now: datetime) -> datetime | None:
     return now - timedelta(seconds=settings.data_age_max_s) if settings.data_age_max_s else None
 
 
-def _keep_fresh(published: PublishedIndex, settings: Settings, stopping: threading.Event) -> None:
+def _keep_fresh(published: PublishedIndex, settings: Settings, stopping: StopRequest) -> None:
     """Until the node stops, publish the index anew each time that an operator's data comes of age."""
     age_max = timedelta(seconds=settings.data_age_max_s)
     while not stopping.wait(_seconds_to_next_expiry(published.get(), age_max, datetime.now(UTC))):
