@@ -1,9 +1,10 @@
 """A node: one process that holds a data directory and serves from it until it is told to stop."""
 
+import select
 import signal
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from queue import Empty, SimpleQueue
 
 import structlog
 
@@ -24,22 +25,20 @@ Announce = Callable[[str], None]
 class StopRequest:
     """SIGTERM or SIGINT, to be waited for.
 
-    A queue and not an Event: a handler runs in the middle of whatever the main thread does, and an Event's `set` waits
-    for a lock that its own `wait` may hold just then. SimpleQueue's `put` is made for being called from there.
+    The signal writes a byte into a socket, whichever thread it reaches and whatever that thread is doing. An Event that
+    a handler sets is not enough: a signal that comes just before the main thread starts to wait does not wake it.
     """
 
     def __init__(self) -> None:
-        self._signals: SimpleQueue[int] = SimpleQueue()
+        self._received, self._sent = socket.socketpair()
+        self._sent.setblocking(False)
+        signal.set_wakeup_fd(self._sent.fileno())
         for wanted in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(wanted, lambda number, _frame: self._signals.put(number))
+            signal.signal(wanted, lambda _number, _frame: None)
 
     def wait(self, timeout_s: float | None) -> bool:
         """Wait until the process is asked to stop, or for at most `timeout_s`; whether it was asked."""
-        try:
-            self._signals.get(timeout=timeout_s)
-        except Empty:
-            return False
-        return True
+        return bool(select.select([self._received], [], [], timeout_s)[0])
 
 
 def serve(settings: Settings, announce: Announce) -> None:
