@@ -7,6 +7,7 @@ bit a number, no operator, no refusal of what is not a number. All are asked for
 import os
 from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import cycle
 
 import numpy as np
@@ -35,10 +36,10 @@ def batches_of(reference: Population, workload: str, count: int) -> list[Numbers
     return [numbers[start : start + BATCH] for start in range(0, len(numbers), BATCH)]
 
 
-def measure(benchmark, workload, answer, batches) -> None:
+def measure(benchmark, question, answer, batches) -> None:
     """Time one batch after the other; the table's unit is a batch of 10,000 numbers."""
     pin(0)
-    benchmark.group = f"kernel, {workload}, a batch of {BATCH:,}"
+    benchmark.group = f"kernel, {question}, a batch of {BATCH:,}"
     following = cycle(batches)
     benchmark.pedantic(answer, setup=lambda: ((next(following),), {}), rounds=5 * len(batches))
     if benchmark.stats is None:  # only tried, not measured
@@ -112,9 +113,9 @@ def test_kernel_by_population(benchmark, reference, directory, share):
     grown = population(directory, int(reference.number_count * share))
     requests = [to_request(batch) for batch in batches_of(grown, "random", BATCHES)]
     table = grown.index.table
-    measure(benchmark, "random", lambda request: table.check_numbers(request, numbers_per_call_max=BATCH), requests)
-    benchmark.group = f"kernel by active numbers, a batch of {BATCH:,}"
-    benchmark.name = f"{grown.number_count:,} active, {grown.index.size / 1e6:,.1f} MB"
+    benchmark.extra_info.update(active_numbers=grown.number_count, index_size=grown.index.size)
+    ask = partial(table.check_numbers, numbers_per_call_max=BATCH)
+    measure(benchmark, "by active numbers", ask, requests)
 
 
 @pytest.mark.parametrize("size", [1, 10, 100, 1_000, 10_000, 65_536])
