@@ -6,8 +6,9 @@ returned is there and one that did not is absent, whole.
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from sqlalchemy import Engine, StaticPool, create_engine, event
+from sqlalchemy import URL, Engine, StaticPool, create_engine, event
 
 
 def sqlite_engine(path: Path, *, read_only: bool) -> Engine:
@@ -16,9 +17,8 @@ def sqlite_engine(path: Path, *, read_only: bool) -> Engine:
     Transactions begin IMMEDIATE: a deferred one that reads and then writes fails at once whatever the busy timeout.
     """
     mode = "ro" if read_only else "rwc"
-    engine = create_engine(
-        f"sqlite:///file:{path}?mode={mode}&uri=true", poolclass=StaticPool, connect_args={"check_same_thread": False}
-    )
+    url = URL.create("sqlite", database=f"file:{quote(str(path))}?mode={mode}", query={"uri": "true"})
+    engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
     begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
 
     @event.listens_for(engine, "connect")
