@@ -34,6 +34,7 @@ cdef extern from *:
 
 cdef enum:
     AHEAD = 64                # numbers whose lines are under way while one is answered; measured, docs/performance.md
+    SPAN_PAGES_MAX = 429_496  # 2**32 numbers
     # A lookup costs 10 ns and giving up the GIL up to 14 microseconds beside a busy thread.
     NUMBERS_UNDER_GIL_MAX = 1_024
 
@@ -95,7 +96,7 @@ cdef void locate_elsewhere(const View* view, uint64_t number, Slot* slot) noexce
 
 
 cdef inline void locate_in(const View* view, const Span* span, uint64_t number, Slot* slot) noexcept nogil:
-    # A span is at most 2**32 numbers wide, so that both divisions are by one 64-bit multiplication.
+    # A span is at most 2**32 numbers wide (SPAN_PAGES_MAX), so that the division is one 64-bit multiplication.
     cdef uint32_t index = <uint32_t>(number - span.first)
     cdef uint32_t page = index // PAGE_NUMBERS
     slot.place = index - page * PAGE_NUMBERS
@@ -442,7 +443,11 @@ cdef class Table:
     cdef int set_directory(self) except -1:
         cdef size_t i, entry_count = self.directory.size() // sizeof(Entry)
         self.view.directory = <const Entry*>self.directory.bytes()
+        if self.directory.size() % sizeof(Entry):
+            raise IndexDamaged("the directory has an impossible size")
         for i in range(self.view.span_count):
+            if self.view.spans[i].page_count > SPAN_PAGES_MAX:
+                raise IndexDamaged(f"span {i} is too wide")
             if <size_t>self.view.spans[i].page_first + self.view.spans[i].page_count > entry_count:
                 raise IndexDamaged(f"span {i} goes past the end of the directory")
         for i in range(entry_count):

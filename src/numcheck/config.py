@@ -11,13 +11,16 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from numcheck.errors import BadConfiguration
 
-Positive = Annotated[int, Field(gt=0)]
+# gRPC takes its limits as 32-bit integers, and its times in milliseconds.
+INT32_MAX = 2**31 - 1
+Positive = Annotated[int, Field(gt=0, le=INT32_MAX)]
+Seconds = Annotated[int, Field(gt=0, le=INT32_MAX // 1_000)]
 
 
 class Settings(BaseSettings):
     """A node's settings. Unknown names in the TOML file are refused: a misspelt limit would not limit."""
 
-    model_config = SettingsConfigDict(env_prefix="NUMCHECK_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="NUMCHECK_", env_ignore_empty=True, extra="forbid", frozen=True)
     config_file: ClassVar[Path | None] = None
 
     data_dir: Path = Field(Path("var"), description="where the store and the index are")
@@ -31,16 +34,16 @@ class Settings(BaseSettings):
     message_size_max: Positive = Field(2**20, description="bytes of one request")
     metadata_size_max: Positive = Field(8_192, description="bytes of a call's metadata")
     streams_per_connection_max: Positive = Field(32, description="calls under way on one connection")
-    connection_age_max_s: Positive = Field(3_600, description="seconds until a connection is asked to reconnect")
-    data_age_max_s: Annotated[int, Field(ge=0)] = Field(
+    connection_age_max_s: Seconds = Field(3_600, description="seconds until a connection is asked to reconnect")
+    data_age_max_s: Annotated[int, Field(ge=0, le=INT32_MAX)] = Field(
         0, description="seconds after which an operator's data answers UNKNOWN; 0: it never ages"
     )
-    drain_timeout_s: Positive = Field(10, description="seconds that running calls have to end when the node stops")
+    drain_timeout_s: Seconds = Field(10, description="seconds that running calls have to end when the node stops")
 
     @field_validator("default_region")
     @classmethod
     def _is_region(cls, value: str) -> str:
-        if len(value) != 2 or not value.isalpha():
+        if len(value) != 2 or not (value.isascii() and value.isalpha()):
             raise ValueError("must be a country's two letters, such as RU")
         return value.upper()
 
@@ -68,7 +71,7 @@ def load_settings(config_file: Path | None = None, **overrides: Any) -> Settings
         settings: Settings = source(**given)
     except ValidationError as error:
         raise BadConfiguration("; ".join(_describe(one) for one in error.errors())) from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadConfiguration(f"{config_file} is not TOML: {error}") from None
     return settings
 

@@ -8,6 +8,7 @@ from numcheck.errors import NotANumber
 
 NUMBER_DIGITS_MAX = 15  # ITU-T E.164 clause 6.2.1
 NUMBER_DIGITS_MIN = 7
+NUMBER_MAX = 2**64 - 1  # what the API's fixed64 carries; the library reads up to 20 digits
 TEXT_SIZE_MAX = 250
 
 # How a national number is told from an international one without asking a library, by region: calling code, trunk
@@ -69,4 +70,7 @@ def _parse_by_library(text: str, region: str) -> int:
         parsed = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
         raise NotANumber("the text cannot be read as a telephone number") from None
-    return int(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)[1:])
+    number = int(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)[1:])
+    if number > NUMBER_MAX:
+        raise NotANumber("the text has more digits than a telephone number")
+    return number

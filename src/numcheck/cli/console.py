@@ -14,13 +14,15 @@ from rich.table import Table
 PLAIN_WIDTH = 240  # of what is not a terminal: a table's rows must not be broken for whoever reads them by line
 PLAIN_LINE_INTERVAL_S = 5.0
 
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# To the letter: rich would take "[x]" for markup, and the ":100:" of a file's line 100 for an emoji.
+TO_THE_LETTER = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
+out = Console(**TO_THE_LETTER, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+err = Console(**TO_THE_LETTER, stderr=True)
 
 
 def say(line: str) -> None:
     """Tell the person, now, whatever standard output is."""
-    err.print(line, markup=False)
+    err.print(line)
 
 
 def print_json(result: Any) -> None:

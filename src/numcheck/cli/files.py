@@ -10,7 +10,7 @@ import os
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
@@ -38,20 +38,21 @@ class _Layout:
         cells = self.cells(first_line)
         names = [cell.strip().casefold() for cell in cells]
         self.column = next((names.index(name) for name in NUMBER_COLUMNS if name in names), 0)
-        self.has_header = not any(character.isdigit() for character in cells[self.column])
+        self.has_header = bool(names[self.column]) and not any(map(str.isdigit, names[self.column]))
         self.column_count = len(cells)
 
     def cells(self, line: str) -> list[str]:
         """The cells of a line; at least one."""
-        if '"' not in line:
-            return line.split(self.delimiter)
-        return next(csv.reader([line], delimiter=self.delimiter), [""])
+        if '"' in line:
+            with suppress(csv.Error):
+                return next(csv.reader([line], delimiter=self.delimiter))
+        return line.split(self.delimiter)
 
     def number(self, line: str, region: str) -> int | None:
         """The number that a line holds, or None."""
         try:
             return e164.parse(self.cells(line)[self.column], region)
-        except (NotANumber, IndexError, csv.Error):
+        except (NotANumber, IndexError):
             return None
 
     def with_answer(self, line: str, answer: str) -> str:
@@ -69,9 +70,10 @@ class _Layout:
 def check_file(checker: Checker, source: Path, target: Path | None, report: Report) -> Counter[str]:
     """Check every line of a file; return how many lines got which status. The target appears whole, or not at all."""
     with _reading(source) as (file, share_done), _writing(target) as output:
-        first_line = file.readline().rstrip("\r\n")
+        first_line = file.readline()
         if not first_line:
             return Counter()
+        first_line = first_line.rstrip("\r\n")
         layout = _Layout(first_line)
         if layout.has_header:
             output.write(layout.with_answer(first_line, layout.joined(ADDED_COLUMNS)))

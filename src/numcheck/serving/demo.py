@@ -8,12 +8,14 @@ from datetime import datetime
 from pathlib import Path
 
 from numcheck.active.synthetic import synthetic_sets
-from numcheck.errors import DataDirNotEmpty
+from numcheck.errors import BadConfiguration, DataDirNotEmpty
 from numcheck.index.format import sync_directory
-from numcheck.plan import BUNDLED_DATE, bundled_source, read_registry
+from numcheck.plan import BUNDLED_DATE, NumberingPlan, bundled_source, read_registry
 from numcheck.serving.publishing import rebuild_index
 from numcheck.store import DataDirLock, Store
+from numcheck.store.store import FILE_NAME as STORE_NAME
 
+STAGING_NAME = ".filling"
 SEED = 20_260_819  # any constant would do; the bundled registry's date is easy to remember
 
 
@@ -37,18 +39,34 @@ def fill_demo(
 ) -> Demo:
     """Fill an empty data directory, or leave it as it is; DataDirNotEmpty if it holds anything.
 
-    `progress` gets the name of a step and its share done, 0 to 1.
+    BadConfiguration if the plan has no room for so many numbers. `progress` gets the name of a step and its share done,
+    0 to 1.
     """
-    if data_dir.exists() and any(data_dir.iterdir()):
+    if data_dir.exists() and any(path.name != STAGING_NAME for path in data_dir.iterdir()):
         raise DataDirNotEmpty(f"{data_dir} holds something already; the demo fills an empty directory only")
-    # Filled beside its place and renamed when it is whole: an interrupted demo leaves nothing that looks filled.
-    staging = data_dir.with_name(f"{data_dir.name}.filling")
+    progress("numbering plan", 0)
+    plan = read_registry([bundled_source()]).plan
+    if number_count > plan.number_count:
+        raise BadConfiguration(f"{number_count:,} active numbers do not fit into a plan of {plan.number_count:,}")
+    # Filled apart and moved when it is whole: an interrupted demo leaves nothing that looks filled.
+    staging = data_dir / STAGING_NAME if data_dir.exists() else data_dir.with_name(data_dir.name + STAGING_NAME)
     with DataDirLock(staging) as lock:
         _empty(staging, keep=lock.path)
-        demo = _fill(staging, number_count, seed, now, progress)
-    staging.rename(data_dir)
-    sync_directory(data_dir.parent)
+        demo = _fill(staging, plan, number_count, seed, now, progress)
+        _move(staging, data_dir)
     return demo
+
+
+def _move(staging: Path, data_dir: Path) -> None:
+    """Put what was filled into its place: a new directory in one step, else the store last, without which nothing is."""
+    if staging.parent == data_dir:
+        for path in sorted(staging.iterdir(), key=lambda path: path.name == STORE_NAME):
+            path.rename(data_dir / path.name)
+        staging.rmdir()
+        sync_directory(data_dir)
+    else:
+        staging.rename(data_dir)
+        sync_directory(data_dir.parent)
 
 
 def _empty(directory: Path, *, keep: Path) -> None:
@@ -59,10 +77,15 @@ def _empty(directory: Path, *, keep: Path) -> None:
             path.unlink()
 
 
-def _fill(data_dir: Path, number_count: int, seed: int, now: datetime, progress: Callable[[str, float], None]) -> Demo:
+def _fill(
+    data_dir: Path,
+    plan: NumberingPlan,
+    number_count: int,
+    seed: int,
+    now: datetime,
+    progress: Callable[[str, float], None],
+) -> Demo:
     with Store(data_dir) as store:
-        progress("numbering plan", 0)
-        plan = read_registry([bundled_source()]).plan
         store.import_plan(plan, source=f"bundled registry of {BUNDLED_DATE.isoformat()}", now=now)
         active_count = _populate(store, number_count, seed, now, progress)
         progress("index", 0)

@@ -92,10 +92,10 @@ def _keep_fresh(published: PublishedIndex, settings: Settings, stopping: StopReq
 
 
 def _seconds_to_next_expiry(index: Index, age_max: timedelta, now: datetime) -> float | None:
-    """How long until the next operator's data is older than `age_max`; None if none will be."""
-    if not age_max:
+    """How long until the first data that the index takes for fresh is older than `age_max`; None if none will be."""
+    if index.fresh_since is None:
         return None
     times = [operator.data_time for operator in index.operators.values() if operator.data_time is not None]
+    fresh = [time for time in times if time >= index.fresh_since]
     # A microsecond more, as data of exactly the bound's age is still fresh.
-    due = [time + age_max - now + timedelta(microseconds=1) for time in times if time + age_max >= now]
-    return min(due).total_seconds() if due else None
+    return max((min(fresh) + age_max - now).total_seconds(), 0) + 1e-6 if fresh else None
