@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from numcheck.active import Operator
 from numcheck.index import Index, IndexedRange, build_index, open_index
 from numcheck.v1.check_pb2 import CheckNumbersRequest, CheckNumbersResponse
-from tests.index.world import CHUNK, DATA_TIME, PAGE, UNKNOWN, World, beside, operator, small_world, telling_numbers
+from tests.index.world import (
+    CHUNK,
+    DATA_TIME,
+    PAGE,
+    RUSSIAN_NUMBERS,
+    UNKNOWN,
+    World,
+    beside,
+    operator,
+    small_world,
+    telling_numbers,
+)
 
 # Codes of fixed and of mobile networks: beside each other, near, and with gaps that make another span.
 CHUNKS = (7301, 7302, 7495, 7496, 7800, 7900, 7901, 7916, 7934, 7999)
@@ -34,7 +45,7 @@ def range_lists(draw) -> list[IndexedRange]:
     for first, end in zip(cuts, [*cuts[1:], cuts[-1] + PAGE], strict=True):
         if draw(st.integers(0, 4)):
             operator_id, mobile, region, size = draw(held)
-            last = min(end - 1, first + (size or RANGE_SIZE_MAX) - 1)
+            last = min(end - 1, first + (size or RANGE_SIZE_MAX) - 1, RUSSIAN_NUMBERS[1])
             found.append(IndexedRange(first, last, operator_id, mobile, region))
     return found
 

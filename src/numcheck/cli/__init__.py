@@ -1,5 +1,6 @@
 """The numcheck command. Exit status: 0 done, 1 refused or failed (one line says why), 2 wrong usage."""
 
+import io
 import sys
 
 import typer
@@ -18,6 +19,9 @@ def main() -> None:
     """Run the command line."""
     from numcheck.cli import check, demo, plan, serve, status
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show must not end a command
     app.command()(serve.serve)
     app.command()(demo.demo)
     app.add_typer(plan.app, name="plan")

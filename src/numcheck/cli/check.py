@@ -29,6 +29,10 @@ def check(
     """
     if bool(numbers) == (file is not None):
         raise typer.BadParameter("give either numbers or --file")
+    if out is not None and file is None:
+        raise typer.BadParameter("--out goes with --file")
+    if json and file is not None:
+        raise typer.BadParameter("--json goes with numbers; the answers to a file are CSV")
     settings = settings_of(config, data_dir=data_dir)
     from numcheck.cli.checkers import local_checker, remote_checker
 

@@ -21,6 +21,7 @@ class Checker(Protocol):
     """What checks numbers, wherever the answers come from."""
 
     default_region: str
+    numbers_per_call_max: int
     operator_names: dict[int, str]
     synthetic: bool
 
@@ -36,8 +37,8 @@ class LocalChecker:
 
     def __init__(self, index: Index, settings: Settings) -> None:
         self._index = index
-        self._numbers_per_call_max = settings.numbers_per_call_max
         self.default_region = settings.default_region
+        self.numbers_per_call_max = settings.numbers_per_call_max
         self.operator_names = {one.operator_id: one.display_name for one in index.operators.values()}
         self.synthetic = index.synthetic
 
@@ -58,7 +59,7 @@ class LocalChecker:
         """See Checker."""
         for batch in batches:
             request = check_pb2.CheckNumbersRequest(numbers=batch).SerializeToString()
-            answer = self._index.table.check_numbers(request, numbers_per_call_max=self._numbers_per_call_max)
+            answer = self._index.table.check_numbers(request, numbers_per_call_max=self.numbers_per_call_max)
             response = check_pb2.CheckNumbersResponse.FromString(answer)
             yield Checked(response.statuses, response.operator_ids, response.index_version)
 
@@ -69,6 +70,7 @@ class RemoteChecker:
     def __init__(self, client: CheckClient, settings: Settings) -> None:
         self._client = client
         self.default_region = settings.default_region
+        self.numbers_per_call_max = settings.numbers_per_call_max
         operators = client.list_operators()
         self.operator_names = {one.operator_id: one.display_name for one in operators}
         self.synthetic = any(one.synthetic for one in operators)

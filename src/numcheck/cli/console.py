@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -15,9 +16,9 @@ PLAIN_WIDTH = 240  # of what is not a terminal: a table's rows must not be broke
 PLAIN_LINE_INTERVAL_S = 5.0
 
 # To the letter: rich would take "[x]" for markup, and the ":100:" of a file's line 100 for an emoji.
-TO_THE_LETTER = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
-out = Console(**TO_THE_LETTER, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-err = Console(**TO_THE_LETTER, stderr=True)
+to_the_letter = partial(Console, markup=False, emoji=False, highlight=False, soft_wrap=True)
+out = to_the_letter(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+err = to_the_letter(stderr=True)
 
 
 def say(line: str) -> None:

@@ -57,7 +57,7 @@ class _Layout:
 
     def with_answer(self, line: str, answer: str) -> str:
         """The line with an answer behind its last column, even if it has too few."""
-        missing = self.column_count - len(self.cells(line)) if line.count(self.delimiter) < self.column_count - 1 else 0
+        missing = max(self.column_count - len(self.cells(line)), 0)
         return f"{line}{self.delimiter * (missing + 1)}{answer}\n"
 
     def joined(self, cells: tuple[str, ...]) -> str:
@@ -94,7 +94,7 @@ def _check_lines(
     counts: Counter[str] = Counter()
     asked: deque[Batch] = deque()
     answers: dict[tuple[str, int], str] = {}
-    for checked in checker.check_batches(_batches(layout, lines, checker.default_region, asked)):
+    for checked in checker.check_batches(_batches(checker, layout, lines, asked)):
         pairs = zip(asked.popleft(), checked.statuses, checked.operator_ids, strict=True)
         for (line, number), status, operator_id in pairs:
             name = NOT_A_NUMBER if number is None else NumberStatus(status).name
@@ -107,9 +107,10 @@ def _check_lines(
     return counts
 
 
-def _batches(layout: _Layout, lines: Iterator[str], region: str, asked: deque[Batch]) -> Iterator[list[int]]:
+def _batches(checker: Checker, layout: _Layout, lines: Iterator[str], asked: deque[Batch]) -> Iterator[list[int]]:
     """Yield the numbers of successive lines in batches, noting in `asked` what each batch asks for."""
-    while batch := [(line, layout.number(line, region)) for line in islice(lines, BATCH_LINES)]:
+    region, size = checker.default_region, min(BATCH_LINES, checker.numbers_per_call_max)
+    while batch := [(line, layout.number(line, region)) for line in islice(lines, size)]:
         asked.append(batch)
         yield [IMPOSSIBLE if number is None else number for _, number in batch]
 
@@ -125,7 +126,8 @@ def _reading(source: Path) -> Iterator[tuple[TextIO, Callable[[], float]]]:
     # What is not UTF-8 goes through as it came.
     with source.open("r", encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
         size = max(os.fstat(file.fileno()).st_size, 1)
-        yield file, lambda: os.lseek(file.fileno(), 0, os.SEEK_CUR) / size
+        # A pipe, such as the shell's <(...), has no place to tell.
+        yield file, lambda: os.lseek(file.fileno(), 0, os.SEEK_CUR) / size if file.seekable() else 0.0
 
 
 @contextmanager
@@ -135,10 +137,18 @@ def _writing(target: Path | None) -> Iterator[TextIO]:
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
         yield sys.stdout
         return
+    if target.exists() and not target.is_file():  # a device or a pipe: it takes what comes, and must not be replaced
+        with _opened(target) as file:
+            yield file
+        return
     part = target.with_name(f"{target.name}.part")
     try:
-        with part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with _opened(part) as file:
             yield file
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _opened(target: Path) -> TextIO:
+    return target.open("w", encoding="utf-8", errors="surrogateescape", newline="")

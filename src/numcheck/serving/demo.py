@@ -58,7 +58,7 @@ def fill_demo(
 
 
 def _move(staging: Path, data_dir: Path) -> None:
-    """Put what was filled into its place: a new directory in one step, else the store last, without which nothing is."""
+    """Put what was filled into its place: in one step if there was no directory, else the store last of all."""
     if staging.parent == data_dir:
         for path in sorted(staging.iterdir(), key=lambda path: path.name == STORE_NAME):
             path.rename(data_dir / path.name)

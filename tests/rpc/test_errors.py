@@ -1,0 +1,135 @@
+"""The one table of codes, and what an error of ours or of anybody's becomes."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import grpc
+import pytest
+from google.rpc import code_pb2
+from structlog.testing import capture_logs
+
+import numcheck
+from numcheck import errors
+from numcheck.errors import IndexBehind, NumcheckError
+from numcheck.index import PublishedIndex
+from numcheck.rpc.errors import CODES, FIELDS, RETRIABLE, status_of
+from numcheck.status import NumberStatus
+from numcheck.v1 import number_pb2
+from tests.rpc.calls import UNARY, call_raw, refusal, stream_raw
+from tests.rpc.listeners import listening
+
+SOURCES = Path(numcheck.__file__).parent
+ANSWERING = ("rpc/check.py", "index/published.py", "index/reader.py", "e164.py", "_fast.pyx")
+OPENING_ONLY = {"IndexDamaged"}
+"""What the reader raises when it opens an index, before anybody can ask it."""
+SECRET = "+79161234567"
+
+ALL_ERRORS = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, NumcheckError)]
+NAMED_ERRORS = [one for one in ALL_ERRORS if one is not NumcheckError]
+
+
+def instance(error: type[NumcheckError]) -> NumcheckError:
+    """One of these errors."""
+    named = [one for one in inspect.signature(error).parameters.values() if one.kind == one.POSITIONAL_OR_KEYWORD]
+    return error(*[3 for _ in named]) if named else error("words")
+
+
+def raised_names(source: str) -> set[str]:
+    return {found for found in re.findall(r"\braise (\w+)\(", source) if hasattr(errors, found)}
+
+
+def test_every_error_that_can_end_a_call_has_its_code():
+    """What the modules that answer a call raise by name has one row in the table, and the table has no other row."""
+    raised = set().union(*(raised_names((SOURCES / name).read_text()) for name in ANSWERING))
+    assert raised - OPENING_ONLY == {error.__name__ for error in CODES}
+
+
+def test_table_has_one_row_for_each_error():
+    """A later row of the same key would silently win."""
+    tree = ast.parse((SOURCES / "rpc" / "errors.py").read_text())
+    tables = [
+        node.value for node in ast.walk(tree) if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Dict)
+    ]
+    for table in tables:
+        keys = [ast.unparse(key) for key in table.keys if key is not None]
+        assert len(keys) == len(set(keys))
+
+
+def test_every_reason_is_a_word_of_its_own():
+    """UPPER_SNAKE_CASE, and of no other error."""
+    reasons = [error.reason for error in NAMED_ERRORS]
+    assert len(set(reasons)) == len(reasons)
+    assert all(re.fullmatch(r"[A-Z]+(_[A-Z]+)*", reason) for reason in reasons)
+
+
+@pytest.mark.parametrize("error", NAMED_ERRORS, ids=lambda error: error.__name__)
+def test_reason_is_the_name_of_its_error(error):
+    assert error.reason == re.sub(r"(?<!^)(?=[A-Z])", "_", error.__name__).upper()
+
+
+@pytest.mark.parametrize("error", CODES, ids=lambda error: error.__name__)
+def test_status_has_the_details_that_go_with_its_code(error):
+    """ErrorInfo always, BadRequest with INVALID_ARGUMENT, RetryInfo where a repetition can help."""
+    status = status_of(instance(error))
+    names = [detail.TypeName().rpartition(".")[2] for detail in status.details]
+    assert status.code == CODES[error]
+    assert names[0] == "ErrorInfo"
+    assert ("BadRequest" in names) == (CODES[error] == code_pb2.INVALID_ARGUMENT)
+    assert ("RetryInfo" in names) == (CODES[error] in RETRIABLE)
+
+
+def test_fields_are_named_only_for_bad_requests():
+    assert all(CODES[error] == code_pb2.INVALID_ARGUMENT for error in FIELDS)
+
+
+@pytest.mark.parametrize("error", [error for error in NAMED_ERRORS if error not in CODES], ids=lambda one: one.__name__)
+def test_error_is_internal_and_silent_when_it_is_not_in_the_table(error):
+    """What was not meant for a caller does not reach one."""
+    status = status_of(instance(error))
+    assert status.code == code_pb2.INTERNAL
+    assert "words" not in str(status)
+
+
+def test_subclass_of_an_error_is_internal_when_it_has_no_row_of_its_own():
+    class NewError(IndexBehind):
+        pass
+
+    assert status_of(NewError(2, 1)).code == code_pb2.INTERNAL
+
+
+class Broken(PublishedIndex):
+    """An index that fails with a number in its words."""
+
+    def get(self):
+        raise RuntimeError(SECRET)
+
+
+@pytest.mark.parametrize("method", [*UNARY, "StreamCheckNumbers"])
+def test_error_is_internal_and_silent_when_it_is_a_bug(method):
+    """Neither the caller nor the log learns an exception's text; the log learns its kind and its place."""
+    body = b"\x0a\x0c" + SECRET.encode() if method == "CheckNumber" else b""
+    with capture_logs() as logs, listening(Broken()) as (_, channel):
+        call = stream_raw if method == "StreamCheckNumbers" else lambda one, body: call_raw(one, method, body)
+        refused = refusal(lambda: call(channel, body))
+    assert (refused.code, refused.reason, refused.domain) == (grpc.StatusCode.INTERNAL, "INTERNAL", "numcheck")
+    assert SECRET not in repr(refused)
+    assert [(line["log_level"], line["error"]) for line in logs] == [("error", "RuntimeError")]
+    assert logs[0]["at"][-1].startswith("get:")
+    assert SECRET not in repr(logs)
+
+
+def test_call_is_to_be_repeated_when_no_index_is_published_yet():
+    """UNAVAILABLE, INDEX_NOT_READY and RetryInfo, whatever is asked."""
+    with listening(PublishedIndex()) as (_, channel):
+        calls = [lambda method=method: call_raw(channel, method, b"") for method in UNARY]
+        for refused in map(refusal, [*calls, lambda: stream_raw(channel, b"")]):
+            assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "INDEX_NOT_READY")
+            assert refused.retry_delay_s is not None
+
+
+def test_statuses_below_the_api_are_those_of_the_api():
+    """Name and value alike; UNSPECIFIED is for the wire alone."""
+    of_the_api = {name.removeprefix("NUMBER_STATUS_"): value for name, value in number_pb2.NumberStatus.items()}
+    assert {one.name: one.value for one in NumberStatus} | {"UNSPECIFIED": 0} == of_the_api

@@ -1,0 +1,147 @@
+"""The real command in processes of its own: run to its end, or a node that ends with the test."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+NUMCHECK = (str(Path(sys.executable).with_name("numcheck")),)
+AS_MODULE = (sys.executable, "-m", "numcheck")
+PATIENCE_S = 60.0
+READY = re.compile(r"numcheck: API listener ready on (\S+) ")
+
+
+class Result(NamedTuple):
+    """How a command ended; what it wrote, with bytes that are not UTF-8 escaped."""
+
+    status: int
+    out: str
+    err: str
+
+
+def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The tests' environment without settings of numcheck."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NUMCHECK_")}
+    return {**kept, "PYTHONUNBUFFERED": "1", **(changes or {})}
+
+
+def run(
+    *arguments: object,
+    command: tuple[str, ...] = NUMCHECK,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Result:
+    """Run a command to its end."""
+    line = [*command, *map(str, arguments)]
+    ended = subprocess.run(
+        line, input=stdin, capture_output=True, env=environment(env), cwd=cwd, timeout=PATIENCE_S, check=False
+    )
+    out, err = (written.decode("utf-8", "surrogateescape") for written in (ended.stdout, ended.stderr))
+    return Result(ended.returncode, out, err)
+
+
+class Process:
+    """A running command whose standard error is read line by line; `lines` are those written so far."""
+
+    def __init__(self, line: list[str], env: Mapping[str, str] | None, cwd: Path | None) -> None:
+        self._process = subprocess.Popen(
+            line,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=environment(env),
+            cwd=cwd,
+        )
+        self.lines: list[str] = []
+        self._ended = False
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as stderr:
+            for line in stderr:
+                with self._changed:
+                    self.lines.append(line.decode("utf-8", "surrogateescape").rstrip("\n"))
+                    self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def line_with(self, text: str) -> str:
+        """Wait until a line that holds the text has been written."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._find(text) or self._ended, PATIENCE_S)
+        found = self._find(text)
+        assert found is not None, f"no line with {text!r}: {self.lines}"
+        return found
+
+    def _find(self, text: str) -> str | None:
+        return next((line for line in self.lines if text in line), None)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait for the end and for the last line; the exit status."""
+        status = self._process.wait(PATIENCE_S)
+        self._reader.join(PATIENCE_S)
+        return status
+
+    def end(self) -> None:
+        """End it, if it runs: asked first, killed only if it does not listen."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self.wait()
+
+
+@contextmanager
+def running(
+    *arguments: object,
+    command: tuple[str, ...] = NUMCHECK,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Iterator[Process]:
+    """A command under way."""
+    process = Process([*command, *map(str, arguments)], env, cwd)
+    try:
+        yield process
+    finally:
+        process.end()
+
+
+class Node(NamedTuple):
+    """A node that is ready."""
+
+    address: str
+    process: Process
+
+
+@contextmanager
+def serving(
+    data_dir: Path,
+    *arguments: object,
+    command: tuple[str, ...] = (*NUMCHECK, "serve"),
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Iterator[Node]:
+    """A node of a data directory, on a free port."""
+    listening = ("--data-dir", data_dir, "--api-listen", "127.0.0.1:0", *arguments)
+    with running(*listening, command=command, env=env, cwd=cwd) as process:
+        ready = READY.match(process.line_with("API listener ready"))
+        assert ready is not None
+        yield Node(ready[1], process)
