@@ -424,6 +424,7 @@ cdef void answer_message(Stream* stream) noexcept nogil:
     loop.call_count += 1
     if stream.method > STREAM_CHECK_NUMBERS or not answer_by_kernel(stream):
         ask_python(loop.owner, stream)
+        loop.now = numcheck_now()    # it may have taken its time
     if stream.ended:
         return
     if not stream.watching:

@@ -72,7 +72,6 @@ def test_what_is_not_grpc_gets_an_http_status(doors: Doors, header: str, value: 
     [
         ({"grpc_encoding": b"br"}, message(REQUEST)),
         ({"grpc_timeout": b"1x"}, message(REQUEST)),
-        ({"grpc_timeout": b"1n"}, message(REQUEST)),
         ({}, message(REQUEST, compressed=1)),
         ({}, message(REQUEST, compressed=9)),
         ({}, message(REQUEST)[:-1]),
@@ -91,6 +90,18 @@ def test_a_bad_call_gets_a_status_alone_and_the_connection_lives(
     assert found[0][1] & END_STREAM
     peer.send(frame(HEADERS, END_HEADERS, 3, call_headers()) + frame(DATA, END_STREAM, 3, message(REQUEST)))
     assert DATA in [one[0] for one in peer.frames()]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_call_is_dropped_when_its_time_is_up(doors: Doors, whole: bool) -> None:
+    peer = Peer(doors.native.address)
+    peer.send(frame(HEADERS, END_HEADERS, 1, call_headers(grpc_timeout=b"20m")))
+    found = [] if whole else peer.frames()
+    time.sleep(0.05)
+    peer.send(frame(DATA, END_STREAM, 1, message(REQUEST)))
+    found = [one for one in found + peer.frames() if one[2] == 1]
+    assert [one[0] for one in found if one[0] in (HEADERS, DATA)] == [HEADERS]
+    assert found[0][1] & END_STREAM
 
 
 def test_a_reset_call_is_forgotten(doors: Doors) -> None:
