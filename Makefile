@@ -12,6 +12,9 @@ CYTHON_SOURCES := $(wildcard src/numcheck/*.pyx src/numcheck/*/*.pyx)
 CYTHON_HEADERS := $(wildcard src/numcheck/*.pxd src/numcheck/*/*.pxd src/numcheck/*.h src/numcheck/*/*.h)
 CYTHON_MODULES := $(subst /,.,$(patsubst src/%.pyx,%,$(CYTHON_SOURCES)))
 
+# The native listener is built only where libnghttp2 is.
+BUILT_MODULES = $(if $(wildcard src/numcheck/_edge.*.so),$(CYTHON_MODULES),$(filter-out numcheck._edge,$(CYTHON_MODULES)))
+
 # Stamps: each is as old as the last time its step succeeded, so that a second run repeats nothing.
 ENVIRONMENT := $(VENV)/.environment
 INSTALLED := $(VENV)/.installed
@@ -36,7 +39,7 @@ test: $(BUILT) ## Run every test; ARGS="..." goes to pytest
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: lint ## Everything of lint; the extensions against their .pyi; buf lint, if npm is installed
-	$(BIN)/python -m mypy.stubtest --ignore-disjoint-bases $(CYTHON_MODULES)
+	$(BIN)/python -m mypy.stubtest --ignore-disjoint-bases $(BUILT_MODULES)
 	@if command -v npx >/dev/null 2>&1; then \
 		echo "buf lint"; npx --yes @bufbuild/buf@$(BUF_VERSION) lint; \
 	else \

@@ -6,12 +6,14 @@ Written for any python3, so that one that is too old gets an answer and not a sy
 import importlib.util
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
 
 PYTHON_MIN = (3, 11)
 APT_LINE = "apt install python3-venv python3-dev gcc make"
+NATIVE_LISTENER_APT_LINE = "apt install libnghttp2-dev zlib1g-dev"
 XCODE_LINE = "xcode-select --install"
 
 
@@ -31,13 +33,45 @@ def refuse_unless_runnable():
     _refuse(_lacking_modules() + _lacking_to_build())
 
 
+def native_listener_lacks():
+    """What the native listener cannot be built for here, in a line; None if it can be built."""
+    if not sys.platform.startswith("linux"):
+        return "it needs Linux's epoll"
+    headers = b"#include <sys/types.h>\n#include <nghttp2/nghttp2.h>\n#include <zlib.h>\n"
+    if _succeeds(_compiler(), headers):
+        return None
+    return "the headers of libnghttp2 and zlib are missing; to install: " + NATIVE_LISTENER_APT_LINE
+
+
+def install_for_native_listener():
+    """Install what the native listener is built from, if that can be done without asking; quietly go on if not."""
+    if native_listener_lacks() is None or not sys.platform.startswith("linux"):
+        return
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return
+    print("Installing libnghttp2-dev and zlib1g-dev for the native listener")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
+    install = ["apt-get", "install", "-y", "--no-install-recommends", "libnghttp2-dev", "zlib1g-dev"]
+    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    try:
+        if subprocess.run(install, env=environment, timeout=300, check=False, **quiet).returncode != 0:
+            subprocess.run(["apt-get", "update"], env=environment, timeout=300, check=False, **quiet)
+            subprocess.run(install, env=environment, timeout=300, check=False, **quiet)
+    except (OSError, subprocess.TimeoutExpired):
+        return
+
+
+def _compiler():
+    return shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+
+
 def _lacking_modules():
     # Debian keeps ensurepip, without which venv makes no pip, in python3-venv.
     return ["the module " + name for name in ("venv", "ensurepip") if importlib.util.find_spec(name) is None]
 
 
 def _lacking_to_build():
-    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    compiler = _compiler()
     # macOS has a cc that only says that there is none, and headers can be without what they include: try both.
     if not _succeeds(compiler, b"int numcheck;\n"):
         return ["a C compiler ({})".format(compiler[0])]
@@ -70,3 +104,4 @@ def _exit(line):
 
 if __name__ == "__main__":
     refuse_unless_runnable()
+    install_for_native_listener()

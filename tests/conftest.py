@@ -1,6 +1,13 @@
-"""How much Hypothesis tries: `--hypothesis-profile=long` is what `make fuzz` asks for. A machine may be slow: no deadline."""
+"""How much Hypothesis tries: `make fuzz` asks for `long`; a machine may be slow, so there is no deadline.
+
+Nodes that tests start take a free port for the listener that a test does not ask for.
+"""
+
+import os
 
 from hypothesis import settings
+
+os.environ.setdefault("NUMCHECK_CHECK_LISTEN", "127.0.0.1:0")
 
 settings.register_profile("default", deadline=None)
 # The same examples in every run, so that a change is refused for what it did and for nothing else.

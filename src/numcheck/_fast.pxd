@@ -1,4 +1,5 @@
-# The index as the kernel reads it; docs/format.md describes the same bytes. Shared with the page builder.
+# The index as the kernel reads it (docs/format.md describes the same bytes), shared with the page builder; and the
+# kernel's face for other extensions, which need no GIL as long as they hold the Table whose view they use.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -38,3 +39,54 @@ cdef packed struct Span:         # consecutive numbers that the directory covers
     uint64_t first
     uint32_t page_first          # the directory's index of its first page
     uint32_t page_count
+
+cdef struct View:
+    const Entry* directory
+    const NumberClass* classes
+    const uint8_t* extents[EXTENTS_MAX]
+    Span spans[SPANS_MAX]
+    uint32_t span_count
+    Span spaces[SPANS_MAX]    # all numbers that a loaded plan's country can have; page_first is not used
+    uint32_t space_count
+    size_t operator_varint_size_max
+    uint64_t index_version
+
+cdef struct Cursor:
+    const uint8_t* at
+    const uint8_t* end
+
+cdef struct Request:
+    size_t number_count
+    uint64_t request_id
+    uint64_t min_index_version
+
+cdef enum Verdict:               # on a request, in the order in which it is judged
+    ADMITTED = 0
+    MALFORMED = 1
+    TOO_MANY = 2
+    BEHIND = 3
+
+cdef Verdict admit(const View* view, Cursor cursor, size_t numbers_per_call_max, Request* request) noexcept nogil
+cdef size_t response_size_max(const View* view, const Request* request) noexcept nogil
+cdef uint8_t* write_response(const View* view, Cursor cursor, const Request* request, uint64_t request_id,
+                             uint8_t* at) noexcept nogil
+
+cdef class Buffer:
+    cdef Py_buffer view
+    cdef bint held
+    cdef const uint8_t* bytes(self) noexcept
+    cdef size_t size(self) noexcept
+
+cdef class Table:
+    cdef View view
+    cdef Buffer directory, classes
+    cdef list extents
+    cdef uint32_t class_count
+    cdef readonly uint64_t index_version
+    cdef int set_classes(self) except -1
+    cdef int set_extents(self) except -1
+    cdef int set_directory(self) except -1
+    cdef bint page_is_sound(self, const Entry* entry) noexcept
+    cdef bint mixed_page_is_sound(self, const uint8_t* page, size_t room) noexcept
+    cdef bint runs_are_sound(self, const uint8_t* page, size_t room) noexcept
+    cdef bytes respond(self, Cursor cursor, const Request* request, uint64_t request_id)

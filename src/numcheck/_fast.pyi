@@ -2,6 +2,9 @@ from collections.abc import Sequence
 
 from typing_extensions import Buffer
 
+# What _fast.pxd offers to other extensions.
+__pyx_capi__: dict[str, object]
+
 class Table:
     index_version: int
     def __init__(

@@ -42,15 +42,6 @@ cdef uint8_t CONSTANT_PAGES[2 * PLAIN_PAGE_SIZE]    # extent 0: nothing active, 
 memset(CONSTANT_PAGES, 0, PLAIN_PAGE_SIZE)
 memset(CONSTANT_PAGES + PLAIN_PAGE_SIZE, 0xFF, PLAIN_PAGE_SIZE)
 
-cdef struct View:
-    const Entry* directory
-    const NumberClass* classes
-    const uint8_t* extents[EXTENTS_MAX]
-    Span spans[SPANS_MAX]
-    uint32_t span_count
-    Span spaces[SPANS_MAX]    # all numbers that a loaded plan's country can have; page_first is not used
-    uint32_t space_count
-
 cdef struct Slot:             # where one number's answer is, found before it is read
     const uint8_t* words
     uint32_t place            # of the number in its page
@@ -196,21 +187,12 @@ cdef enum Step:
     STEP_END = 0
     STEP_FIELD = 1
 
-cdef struct Cursor:
-    const uint8_t* at
-    const uint8_t* end
-
 cdef struct Field:
     uint32_t number
     uint32_t wire_type
     uint64_t value            # of a varint
     const uint8_t* data       # of a fixed64 or of a length-delimited field, whose `size` bytes are all there
     size_t size
-
-cdef struct Request:
-    size_t number_count
-    uint64_t request_id
-    uint64_t min_index_version
 
 
 cdef bint read_varint(Cursor* cursor, int size_max, uint64_t* value) noexcept nogil:
@@ -367,13 +349,38 @@ cdef uint8_t* write_lists(const View* view, Cursor request, size_t count, uint8_
     return write_varint(at + 1, size) + size
 
 
+# --- a request and its response, for whoever has a view ----------------------------------------------------------
+
+cdef Verdict admit(const View* view, Cursor cursor, size_t numbers_per_call_max, Request* request) noexcept nogil:
+    """Read a serialised CheckNumbersRequest and say whether it can be answered."""
+    if not read_request(cursor, request):
+        return MALFORMED
+    if request.number_count > numbers_per_call_max:
+        return TOO_MANY
+    if request.min_index_version > view.index_version:
+        return BEHIND
+    return ADMITTED
+
+
+cdef size_t response_size_max(const View* view, const Request* request) noexcept nogil:
+    """The room that `write_response` takes: two lists with tag and size, two varint fields, and the 8 bytes that
+    look_up may write past its end."""
+    return request.number_count * (1 + view.operator_varint_size_max) + 2 * 6 + 2 * 11 + 8
+
+
+cdef uint8_t* write_response(const View* view, Cursor cursor, const Request* request, uint64_t request_id,
+                             uint8_t* at) noexcept nogil:
+    """Write the answer to a request that was admitted; returns its end."""
+    if request.number_count > 0:
+        at = write_lists(view, cursor, request.number_count, at)
+    at = write_field(at, 3, view.index_version)
+    return write_field(at, 4, request_id)
+
+
 # --- the table ---------------------------------------------------------------------------------------------------
 
 cdef class Buffer:
     """A view of somebody's memory, kept alive and unchanged in size while this object lives."""
-
-    cdef Py_buffer view
-    cdef bint held
 
     def __cinit__(self, source):
         PyObject_GetBuffer(source, &self.view, PyBUF_SIMPLE)
@@ -393,20 +400,13 @@ cdef class Buffer:
 cdef class Table:
     """One version of the index, ready to answer: constant, and safe to ask from any thread."""
 
-    cdef View view
-    cdef Buffer directory, classes
-    cdef list extents
-    cdef uint32_t class_count
-    cdef size_t operator_varint_size_max
-    cdef readonly uint64_t index_version
-
     def __init__(self, *, directory, classes, extents, spans, spaces, uint64_t index_version):
         """Take the index's parts as docs/format.md lays them out; raise IndexDamaged if they do not fit together.
 
         `directory`, `classes` and each of `extents` are buffers; `spans` and `spaces` are (first number, first page,
         page count) each. The first span should be the one asked for most.
         """
-        self.index_version = index_version
+        self.index_version = self.view.index_version = index_version
         self.directory = Buffer(directory)
         self.classes = Buffer(classes)
         self.extents = [Buffer(extent) for extent in extents]
@@ -425,8 +425,8 @@ cdef class Table:
         for i in range(self.class_count):
             if not 1 <= self.view.classes[i].varint_size <= 5:
                 raise IndexDamaged(f"class {i} has an impossible operator id")
-            if self.view.classes[i].varint_size > self.operator_varint_size_max:
-                self.operator_varint_size_max = self.view.classes[i].varint_size
+            if self.view.classes[i].varint_size > self.view.operator_varint_size_max:
+                self.view.operator_varint_size_max = self.view.classes[i].varint_size
         return 0
 
     cdef int set_extents(self) except -1:
@@ -513,32 +513,29 @@ cdef class Table:
         Raises MalformedMessage, TooManyNumbers or IndexBehind, in this order.
         """
         cdef Request parsed
+        cdef Verdict verdict
         cdef Cursor cursor
         cursor.at = <const uint8_t*>PyBytes_AS_STRING(request)
         cursor.end = cursor.at + PyBytes_GET_SIZE(request)
-        if not read_request(cursor, &parsed):
+        verdict = admit(&self.view, cursor, numbers_per_call_max, &parsed)
+        if verdict == MALFORMED:
             raise MalformedMessage("the request is not a well-formed CheckNumbersRequest")
-        if parsed.number_count > numbers_per_call_max:
+        if verdict == TOO_MANY:
             raise TooManyNumbers(parsed.number_count, numbers_per_call_max)
-        if parsed.min_index_version > self.index_version:
+        if verdict == BEHIND:
             raise IndexBehind(parsed.min_index_version, self.index_version)
-        return self.respond(cursor, parsed.number_count, parsed.request_id if echo_request_id else 0)
+        return self.respond(cursor, &parsed, parsed.request_id if echo_request_id else 0)
 
-    cdef bytes respond(self, Cursor request, size_t count, uint64_t request_id):
-        cdef const View* view = &self.view
-        # Two lists with tag and size, two varint fields, and the 8 bytes that look_up may write past its end.
-        cdef size_t size_max = count * (1 + self.operator_varint_size_max) + 2 * 6 + 2 * 11 + 8
-        cdef bytes result = PyBytes_FromStringAndSize(NULL, size_max)
+    cdef bytes respond(self, Cursor cursor, const Request* request, uint64_t request_id):
+        cdef bytes result = PyBytes_FromStringAndSize(NULL, response_size_max(&self.view, request))
         cdef uint8_t* start = <uint8_t*>PyBytes_AS_STRING(result)
-        cdef uint8_t* at = start
-        if count > NUMBERS_UNDER_GIL_MAX:
+        cdef uint8_t* end
+        if request.number_count > NUMBERS_UNDER_GIL_MAX:
             with nogil:
-                at = write_lists(view, request, count, at)
-        elif count > 0:
-            at = write_lists(view, request, count, at)
-        at = write_field(at, 3, self.index_version)
-        at = write_field(at, 4, request_id)
-        return result[:at - start]
+                end = write_response(&self.view, cursor, request, request_id, start)
+        else:
+            end = write_response(&self.view, cursor, request, request_id, start)
+        return result[:end - start]
 
 
 cdef uint32_t fill_spans(Span* spans, source) except? 0:

@@ -1,6 +1,7 @@
 """Every setting, typed: from the command line, the environment (NUMCHECK_...), a TOML file, or its default, in this
 order. docs/limits.md lists them with what a caller sees; a test holds that page to this file."""
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -26,7 +27,14 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("var"), description="where the store and the index are")
     api_listen: str = Field("127.0.0.1:50051", description="host:port of the API listener; port 0 takes a free one")
     default_region: str = Field("RU", description="the country (ISO 3166) of numbers that are written without one")
-    threads: Positive = Field(16, description="threads of the API listener")
+    check_listen: str = Field(
+        "127.0.0.1:50052",
+        description="host:port of the native listener, where this build has one; port 0 takes a free one",
+    )
+    threads: Positive = Field(
+        default_factory=lambda: os.cpu_count() or 1, description="event loops of the native listener, a thread each"
+    )
+    api_threads: Positive = Field(16, description="threads of the API listener")
     concurrent_rpcs_max: Positive = Field(
         512, description="calls that the API listener holds at once, running and waiting; more get RESOURCE_EXHAUSTED"
     )

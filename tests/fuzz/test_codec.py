@@ -25,7 +25,7 @@ often = settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_s
 
 def body_count() -> int:
     long = settings.get_current_profile_name() == "long"
-    return int(os.environ.get("NUMCHECK_FUZZ_BODIES", 10_000_000 if long else 190_000))
+    return int(os.environ.get("NUMCHECK_FUZZ_BODIES", "10_000_000" if long else "190_000"))
 
 
 @pytest.mark.parametrize("name", TAKEN)

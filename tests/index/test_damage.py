@@ -148,7 +148,9 @@ def test_index_is_refused_when_a_block_is_zeroed(copied, wide, kind):
 
 
 def swapped(content: bytes, one: slice, other: slice) -> bytes:
-    return content[: one.start] + content[other] + content[one.stop : other.start] + content[one] + content[other.stop :]
+    return (
+        content[: one.start] + content[other] + content[one.stop : other.start] + content[one] + content[other.stop :]
+    )
 
 
 @pytest.mark.parametrize("kind", ["pages", "directory", "ranges"])

@@ -140,7 +140,9 @@ def test_index_answers_when_the_plan_has_no_range(directory):
 def test_range_reaches_over_chunks_when_it_is_that_long(directory):
     """430 chunks are more than a span may have."""
     first = 75000000000 - 5
-    world = World([IndexedRange(first, first + 431 * CHUNK, 1, True, "")], {1: operator(1)}, {1: {first, first + CHUNK}})
+    world = World(
+        [IndexedRange(first, first + 431 * CHUNK, 1, True, "")], {1: operator(1)}, {1: {first, first + CHUNK}}
+    )
     build_index(directory, world.source())
     index = open_index(directory)
     asked = sorted(beside(first + chunk * CHUNK + step for chunk in range(433) for step in (0, 5)))

@@ -15,9 +15,12 @@ def serve(
         typer.Option(help="host:port of the API listener; port 0 takes a free one.  [default: 127.0.0.1:50051]"),
     ] = None,
     check_listen: Annotated[
-        str | None, typer.Option(help="host:port of the native listener, where this build has one.")
+        str | None,
+        typer.Option(help="host:port of the native listener; port 0 takes a free one.  [default: 127.0.0.1:50052]"),
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the API listener.  [default: 16]")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Event loops of the native listener.  [default: one a core]")
+    ] = None,
 ) -> None:
     """Run a node until SIGTERM or Ctrl-C, then let the calls under way end.
 
@@ -26,7 +29,5 @@ def serve(
     from numcheck.cli.console import say
     from numcheck.serving.node import serve as serve_node
 
-    settings = settings_of(config, data_dir=data_dir, api_listen=api_listen, threads=threads)
-    if check_listen is not None:
-        say("numcheck: this build has no native listener; the API listener serves everything")
+    settings = settings_of(config, data_dir=data_dir, api_listen=api_listen, check_listen=check_listen, threads=threads)
     serve_node(settings, lambda line: say(f"numcheck: {line}"))

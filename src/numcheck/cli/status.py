@@ -29,6 +29,7 @@ def _print(result: dict[str, Any]) -> None:
     out.print(f"store            revision {result['revision']}, {result['engine']}")
     out.print(f"index            {_index_line(result)}")
     out.print(f"API listener     {result['api_listener']['address']}: {result['api_listener']['state']}")
+    out.print(f"native listener  {result['native_listener']['address']}: {result['native_listener']['state']}")
     plan = [
         [one["series"], f"{one['ranges']:,}", f"{one['numbers']:,}", one["imported_at"], one["source"]]
         for one in result["plan"]

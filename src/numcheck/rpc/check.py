@@ -5,26 +5,22 @@ request, no Python object a number. Nothing here knows grpcio's server; serving/
 """
 
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, NoReturn, cast
 
 import grpc
-import structlog
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck import e164
 from numcheck.active import Operator
-from numcheck.errors import MalformedMessage, NumcheckError, TooManyStreams, UnknownMethod
+from numcheck.errors import MalformedMessage, TooManyStreams, UnknownMethod
 from numcheck.index import PublishedIndex
-from numcheck.rpc.errors import abort
+from numcheck.rpc.errors import abort, log_failure
 from numcheck.v1 import check_pb2, number_pb2
 
 SERVICE_NAME = "numcheck.v1.CheckService"
-
-log = structlog.get_logger()
 
 
 class CheckService:
@@ -135,10 +131,7 @@ def _timestamp(moment: datetime) -> Timestamp:
 
 
 def _refuse(context: grpc.ServicerContext, error: Exception) -> NoReturn:
-    if not isinstance(error, NumcheckError):
-        # Where it happened and of what kind, never its text or its variables: they may hold a number.
-        frames = traceback.extract_tb(error.__traceback__)
-        log.error("call failed", error=type(error).__name__, at=[f"{frame.name}:{frame.lineno}" for frame in frames])
+    log_failure(error)
     abort(context, error)
 
 

@@ -1,13 +1,17 @@
 """Turns an error into the API's status: the one table of codes, and the google.rpc details that go with each."""
 
+import traceback
 from typing import NoReturn
 
 import grpc
+import structlog
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from numcheck import errors
+
+log = structlog.get_logger()
 
 DOMAIN = "numcheck"
 RETRY_DELAY_MS = 100
@@ -36,6 +40,16 @@ def status_of(error: Exception) -> status_pb2.Status:
     if code in RETRIABLE:
         details.append(_retry_info())
     return _status(code, str(error), *details)
+
+
+def log_failure(error: Exception) -> None:
+    """Log an error that is not one of ours, for whoever has to mend it; ours are told to the caller alone.
+
+    Where it happened and of what kind, never its text or its variables: they may hold a number.
+    """
+    if not isinstance(error, errors.NumcheckError):
+        frames = traceback.extract_tb(error.__traceback__)
+        log.error("call failed", error=type(error).__name__, at=[f"{frame.name}:{frame.lineno}" for frame in frames])
 
 
 def abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:

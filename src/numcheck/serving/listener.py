@@ -20,11 +20,13 @@ SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.Health
 class ApiListener:
     """Serves from construction to `stop`. Health says NOT_SERVING until `set_serving`."""
 
+    name = "API listener"
+
     def __init__(self, settings: Settings, published: PublishedIndex) -> None:
         """Open the listener; BadListenAddress if that cannot be."""
-        host, port = _host_and_port(settings.api_listen)
+        host, port = host_and_port(settings.api_listen)
         self._server = grpc.server(
-            ThreadPoolExecutor(settings.threads, thread_name_prefix="api"),
+            ThreadPoolExecutor(settings.api_threads, thread_name_prefix="api"),
             options=server_options(settings),
             maximum_concurrent_rpcs=settings.concurrent_rpcs_max,
         )
@@ -41,7 +43,7 @@ class ApiListener:
             published,
             default_region=settings.default_region,
             numbers_per_call_max=settings.numbers_per_call_max,
-            stream_count_max=max(settings.threads // 2, 1),
+            stream_count_max=max(settings.api_threads // 2, 1),
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -50,7 +52,7 @@ class ApiListener:
         self.set_serving(serving=False)
 
     def _open_port(self, host: str, port: int) -> int:
-        _probe(host, port)
+        probe_port(host, port)
         try:
             return self._server.add_insecure_port(f"{host}:{port}")
         except RuntimeError:
@@ -86,7 +88,7 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
     ]
 
 
-def _host_and_port(address: str) -> tuple[str, int]:
+def host_and_port(address: str) -> tuple[str, int]:
     """Split host:port. Plaintext stays on this machine: any other host is refused."""
     host, _, port = address.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
@@ -105,7 +107,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _probe(host: str, port: int) -> None:
+def probe_port(host: str, port: int) -> None:
     """Try the port first: grpcio keeps the operating system's reason to itself and writes a log of its own."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:

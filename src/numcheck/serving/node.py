@@ -3,7 +3,8 @@
 import select
 import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -11,6 +12,7 @@ import structlog
 from numcheck.config import Settings
 from numcheck.errors import StoreMissing
 from numcheck.index import Index, PublishedIndex
+from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.listener import ApiListener
 from numcheck.serving.publishing import open_or_rebuild
 from numcheck.store import DataDirLock, Store
@@ -49,17 +51,32 @@ def serve(settings: Settings, announce: Announce) -> None:
     with DataDirLock(settings.data_dir), Store(settings.data_dir) as store:
         index = _index_to_serve(store, settings, announce)
         published = PublishedIndex()
-        listener = ApiListener(settings, published)
+        listeners: list[ApiListener | CheckListener] = []
         try:
+            listeners.append(ApiListener(settings, published))
+            if LACKING is None:
+                listeners.append(CheckListener(settings, published))
+            else:
+                announce(f"the API listener serves everything, as {LACKING}")
             published.publish(index)
-            listener.set_serving(serving=True)
-            announce(f"API listener ready on {listener.address} (plaintext, loopback only)")
+            for listener in listeners:
+                listener.set_serving(serving=True)
+                announce(f"{listener.name} ready on {listener.address} (plaintext, loopback only)")
             if index.synthetic:
                 announce(SYNTHETIC_NOTICE)
             _keep_fresh(published, settings, stopping)
-        finally:
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
-            listener.stop(settings.drain_timeout_s)
+        finally:
+            _stop(listeners, settings.drain_timeout_s)
+
+
+def _stop(listeners: Sequence["ApiListener | CheckListener"], drain_timeout_s: float) -> None:
+    """Drain all listeners at once."""
+    stoppers = [threading.Thread(target=listener.stop, args=(drain_timeout_s,)) for listener in listeners]
+    for stopper in stoppers:
+        stopper.start()
+    for stopper in stoppers:
+        stopper.join()
 
 
 def _index_to_serve(store: Store, settings: Settings, announce: Announce) -> Index:

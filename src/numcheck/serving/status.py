@@ -31,6 +31,7 @@ def node_status(settings: Settings, *, now: datetime) -> dict[str, Any]:
         "index": index,
         "lag": None if index["error"] else revision - index["version"],
         "api_listener": {"address": settings.api_listen, "state": _listener_state(settings.api_listen)},
+        "native_listener": {"address": settings.check_listen, "state": _listener_state(settings.check_listen)},
         "plan": [
             {
                 "series": f"+{one.calling_code} {one.series}xx",

@@ -1,0 +1,84 @@
+"""What the native listener asks of Python: the calls that its event loops do not answer themselves, and every refusal.
+
+The answers are the API listener's own: the same servicer's methods, the same table of errors.
+"""
+
+import base64
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from google.protobuf.message import DecodeError
+from google.rpc import code_pb2
+from grpc_health.v1 import health_pb2
+
+from numcheck.errors import UnknownMethod
+from numcheck.rpc.check import SERVICE_NAME, CheckService
+from numcheck.rpc.errors import log_failure, status_of
+
+HEALTH = "/grpc.health.v1.Health/"
+HEALTH_SERVICES = ("", SERVICE_NAME)
+
+
+class Answer(NamedTuple):
+    """A response, or, if `code` is not 0, a status: its message percent-encoded and its details in base64."""
+
+    response: bytes
+    code: int = 0
+    message: bytes = b""
+    details: bytes = b""
+
+
+class NativeAnswers:
+    """Answers by method. `serving` is what health says. Safe to ask from any thread."""
+
+    def __init__(self, check: CheckService) -> None:
+        self.serving = False
+        self._methods: dict[str, Callable[[bytes, Any], bytes]] = {
+            f"/{SERVICE_NAME}/CheckNumbers": check.check_numbers,
+            f"/{SERVICE_NAME}/StreamCheckNumbers": lambda request, context: next(
+                check.stream_check_numbers(iter([request]), context)
+            ),
+            f"/{SERVICE_NAME}/CheckNumber": check.check_number,
+            f"/{SERVICE_NAME}/ListOperators": check.list_operators,
+        }
+
+    def answer(self, path: str, request: bytes) -> Answer:
+        """The response, or the status that the API listener would refuse with."""
+        if path.startswith(HEALTH):
+            return self._health(request, watching=path.endswith("Watch"))
+        try:
+            return Answer(self._method(path)(request, None))
+        except Exception as error:
+            log_failure(error)
+            return refusal(error)
+
+    def _method(self, path: str) -> Callable[[bytes, Any], bytes]:
+        if path not in self._methods:
+            raise UnknownMethod("this node has no such method")
+        return self._methods[path]
+
+    def _health(self, request: bytes, *, watching: bool) -> Answer:
+        status = health_pb2.HealthCheckResponse
+        try:
+            service = health_pb2.HealthCheckRequest.FromString(request).service
+        except DecodeError:
+            return Answer(b"", code_pb2.INTERNAL, b"Exception deserializing request!")
+        if service in HEALTH_SERVICES:
+            return Answer(status(status=status.SERVING if self.serving else status.NOT_SERVING).SerializeToString())
+        if watching:
+            return Answer(status(status=status.SERVICE_UNKNOWN).SerializeToString())
+        return Answer(b"", code_pb2.NOT_FOUND)
+
+
+def refusal(error: Exception) -> Answer:
+    """The error's status as HTTP/2 headers carry it."""
+    status = status_of(error)
+    details = base64.b64encode(status.SerializeToString()).rstrip(b"=")
+    return Answer(b"", status.code, percent_encoded(status.message), details)
+
+
+def percent_encoded(text: str) -> bytes:
+    """As grpc-message has it: printable ASCII but the percent sign stands for itself."""
+    return b"".join(
+        b"%c" % byte if 0x20 <= byte <= 0x7E and byte != ord("%") else b"%%%02X" % byte for byte in text.encode()
+    )

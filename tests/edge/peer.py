@@ -1,0 +1,85 @@
+"""An HTTP/2 peer that says what it likes: frames by hand, over a plain socket."""
+
+import contextlib
+import socket
+import struct
+import time
+from dataclasses import dataclass
+
+from numcheck.index import Index, PublishedIndex
+from numcheck.serving.check_listener import CheckListener
+from numcheck.serving.listener import ApiListener
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
+END_STREAM, END_HEADERS = 1, 4
+CHECK_NUMBERS = b"/numcheck.v1.CheckService/CheckNumbers"
+
+
+@dataclass
+class Doors:
+    """The two listeners that a test asks, and what they answer from."""
+
+    api: ApiListener
+    native: CheckListener
+    published: PublishedIndex
+    index: Index
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+def literal(name: bytes, value: bytes) -> bytes:
+    """A header that the HPACK table does not remember; sizes under 127."""
+    return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+
+def call_headers(path: bytes = CHECK_NUMBERS, **more: bytes) -> bytes:
+    fields = {":method": b"POST", ":scheme": b"http", ":path": path, ":authority": b"x"}
+    fields |= {"content-type": b"application/grpc", "te": b"trailers"}
+    fields |= {name.replace("_", "-"): value for name, value in more.items()}
+    return b"".join(literal(name.encode(), value) for name, value in fields.items() if value)
+
+
+def message(body: bytes, *, compressed: int = 0) -> bytes:
+    return struct.pack(">BI", compressed, len(body)) + body
+
+
+class Peer:
+    """A connection whose preface is sent. `frames` reads until the server is silent or gone."""
+
+    def __init__(self, address: str) -> None:
+        host, port = address.split(":")
+        self.socket = socket.create_connection((host, int(port)), timeout=10)
+        self.closed = False
+        self.send(PREFACE + frame(SETTINGS, 0, 0))
+
+    def send(self, data: bytes) -> None:
+        try:
+            self.socket.sendall(data)
+        except OSError:
+            self.closed = True
+
+    def frames(self, seconds: float = 0.5) -> list[tuple[int, int, int, bytes]]:
+        data, end = b"", time.monotonic() + seconds
+        while not self.closed and time.monotonic() < end:
+            self.socket.settimeout(max(end - time.monotonic(), 0.01))
+            with contextlib.suppress(TimeoutError):
+                try:
+                    part = self.socket.recv(65_536)
+                except ConnectionError:
+                    part = b""
+                data += part
+                self.closed = not part
+        found = []
+        while len(data) >= 9:
+            size = int.from_bytes(data[:3], "big")
+            found.append((data[3], data[4], int.from_bytes(data[5:9], "big"), data[9 : 9 + size]))
+            data = data[9 + size :]
+        return found
+
+    def close(self) -> None:
+        self.socket.close()
+
+    __del__ = close
