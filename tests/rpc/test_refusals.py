@@ -86,7 +86,7 @@ def test_request_is_refused_by_the_transport_when_it_is_over_one_mebibyte(channe
 
 
 def too_many_streams(published):
-    with listening(published, threads=2) as (_, channel), opened(channel) as first:
+    with listening(published, api_threads=2) as (_, channel), opened(channel) as first:
         first.ask()
         with opened(channel) as second:
             return refusal(lambda: second.ask(CANARY))

@@ -80,7 +80,7 @@ def test_node_serves_on_when_a_caller_cancels_its_stream(channel, stub):
 
 def test_stream_is_refused_when_as_many_as_have_a_place_are_open(published):
     """With RetryInfo; the streams that are open answer on, and so do unary calls: half of the threads are theirs."""
-    with listening(published, threads=2) as (_, channel), opened(channel) as first:
+    with listening(published, api_threads=2) as (_, channel), opened(channel) as first:
         first.ask(small.ACTIVE)
         with opened(channel) as second:
             refused = refusal(lambda: second.ask(small.ACTIVE))
@@ -91,7 +91,7 @@ def test_stream_is_refused_when_as_many_as_have_a_place_are_open(published):
 
 def test_place_is_free_again_when_a_stream_has_ended(published):
     """Closed, refused or cancelled: each gives its place back, so that the next stream is served."""
-    with listening(published, threads=2) as (_, channel):
+    with listening(published, api_threads=2) as (_, channel):
         with opened(channel) as closed:
             closed.ask(small.ACTIVE)
             closed.close()

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from numcheck.config import Settings
-from numcheck.errors import StoreMissing
+from numcheck.errors import BadListenAddress, StoreMissing
 from numcheck.index import Index, PublishedIndex
 from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.listener import ApiListener
@@ -54,10 +54,7 @@ def serve(settings: Settings, announce: Announce) -> None:
         listeners: list[ApiListener | CheckListener] = []
         try:
             listeners.append(ApiListener(settings, published))
-            if LACKING is None:
-                listeners.append(CheckListener(settings, published))
-            else:
-                announce(f"the API listener serves everything, as {LACKING}")
+            listeners += _native_listener(settings, published, announce)
             published.publish(index)
             for listener in listeners:
                 listener.set_serving(serving=True)
@@ -68,6 +65,21 @@ def serve(settings: Settings, announce: Announce) -> None:
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
         finally:
             _stop(listeners, settings.drain_timeout_s)
+
+
+def _native_listener(settings: Settings, published: PublishedIndex, announce: Announce) -> list[CheckListener]:
+    """The native listener, or none where this build or machine has no place for it: then a line says so."""
+    reason = LACKING
+    if reason is None:
+        try:
+            return [CheckListener(settings, published)]
+        except BadListenAddress as error:
+            # Nobody asked for it there: a second node on one machine must not fail for a default.
+            if "check_listen" in settings.model_fields_set:
+                raise
+            reason = f"{error}; --check-listen gives the native listener another address"
+    announce(f"the API listener serves everything: {reason}")
+    return []
 
 
 def _stop(listeners: Sequence["ApiListener | CheckListener"], drain_timeout_s: float) -> None:
