@@ -77,7 +77,9 @@ class Real:
         for start in range(0, len(asked), 65_536):
             part = asked[start : start + 65_536]
             body = CheckNumbersRequest(numbers=part).SerializeToString()
-            response = CheckNumbersResponse.FromString(self.index.table.check_numbers(body, numbers_per_call_max=65_536))
+            response = CheckNumbersResponse.FromString(
+                self.index.table.check_numbers(body, numbers_per_call_max=65_536)
+            )
             for number, status, operator_id in zip(part, response.statuses, response.operator_ids, strict=True):
                 if (status, tax_ids[operator_id]) != self.oracle.answer(number):
                     found.append(number)
@@ -161,7 +163,10 @@ def test_index_agrees_on_the_shared_pages(real):
     pages = shared(real.plan.ranges, PAGE)
     assert len(pages) == 609
     assert real.disagreements(sorted(beside(end for page in pages for end in (page, page + PAGE - 1)))) == []
-    assert real.disagreements(number for page in pages for number in range(page + page // PAGE % 13, page + PAGE, 13)) == []
+    assert (
+        real.disagreements(number for page in pages for number in range(page + page // PAGE % 13, page + PAGE, 13))
+        == []
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))

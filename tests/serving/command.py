@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 NUMCHECK = (str(Path(sys.executable).with_name("numcheck")),)
 AS_MODULE = (sys.executable, "-m", "numcheck")
 PATIENCE_S = 60.0
+FREE_PORTS = ("--api-listen", "127.0.0.1:0", "--check-listen", "127.0.0.1:0")
 READY = re.compile(r"numcheck: API listener ready on (\S+) ")
 
 
@@ -139,9 +140,8 @@ def serving(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Iterator[Node]:
-    """A node of a data directory, on a free port."""
-    listening = ("--data-dir", data_dir, "--api-listen", "127.0.0.1:0", *arguments)
-    with running(*listening, command=command, env=env, cwd=cwd) as process:
+    """A node of a data directory, on free ports."""
+    with running("--data-dir", data_dir, *FREE_PORTS, *arguments, command=command, env=env, cwd=cwd) as process:
         ready = READY.match(process.line_with("API listener ready"))
         assert ready is not None
         yield Node(ready[1], process)

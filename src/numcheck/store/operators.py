@@ -29,9 +29,14 @@ class OperatorBook:
             self._by_name[name].add(operator_id)
 
     def operator_ids(self, plan: NumberingPlan) -> dict[str, int]:
-        """The operator of each of the plan's holders by holder key; new ones are added, the largest first."""
+        """The operator of each of the plan's holders by holder key; new ones are added, the largest first.
+
+        Those with a tax id come before the others, so that a name is known to be several operators' when it is one's
+        only name.
+        """
         totals = plan.totals()
-        held = sorted(plan.holders.values(), key=lambda holder: (-totals.get(holder.key, 0), holder.key))
+        order = {one.key: (one.tax_id is None, -totals.get(one.key, 0), one.key) for one in plan.holders.values()}
+        held = sorted(plan.holders.values(), key=lambda holder: order[holder.key])
         return {holder.key: self._record(holder, plan.country.calling_code) for holder in held}
 
     def _record(self, holder: Holder, calling_code: int) -> int:

@@ -7,7 +7,7 @@ crash at any step: the state before the transaction or the state after it.
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import xxhash
 from pyroaring import BitMap
-from sqlalchemy import Connection, Row, delete, func, insert, inspect, select, update
+from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, insert, inspect, select, update
 from sqlalchemy.exc import DatabaseError
 
 from numcheck.active import ActiveSet, Operator, chunk_digest
@@ -115,6 +115,8 @@ class Store:
                     yield connection
             except DatabaseError as error:
                 raise StoreDamaged(f"the store cannot be read or written: {error.orig}") from None
+            except UnicodeDecodeError:  # the driver's, from a damaged schema or from its own message about one
+                raise StoreDamaged("the store cannot be read: there is text in it that is none") from None
 
     @staticmethod
     def _check_schema(connection: Connection, *, read_only: bool) -> None:
@@ -190,11 +192,15 @@ class Store:
         with self._transaction() as connection:
             rows = [StoredRange(*row) for row in connection.execute(select(ranges).order_by(ranges.c.first_number))]
             checksums = connection.execute(select(plan_series)).all()
+        checked_count = 0
         for stored in checksums:
             prefix = f"{stored.calling_code}{stored.series}"
             held = [row for row in rows if str(row.first).startswith(prefix)]
             if _checksum_of(held) != stored.checksum:
                 raise StoreDamaged(f"series {prefix} of the numbering plan is not what was imported; import it again")
+            checked_count += len(held)
+        if checked_count != len(rows):
+            raise StoreDamaged("the numbering plan has ranges of a series that was not imported")
         return rows
 
     # --- operators and their active sets
@@ -254,21 +260,27 @@ class Store:
 
     def active_set(self, operator_id: int) -> ActiveSet:
         """An operator's active set, whole; empty if it supplied none. StoreDamaged if it is not what was stored."""
-        with self._transaction() as connection:
-            own = active_chunks.c.operator_id == operator_id
-            rows = connection.execute(select(active_chunks).where(own)).all()
-            digest = connection.scalar(select(active_sets.c.digest).where(active_sets.c.operator_id == operator_id))
-        active_set = ActiveSet({row.chunk: _read_bitmap(row) for row in rows})
-        if digest is not None and active_set.digest() != digest:
+        rows = self._chunk_rows(operator_id, active_chunks.c.bitmap)
+        active_set = ActiveSet({row.chunk: _read_bitmap(operator_id, row) for row in rows})
+        if _digest_of(rows) != active_set.digest():
             raise StoreDamaged(f"the active set of operator {operator_id} does not have its digest")
         return active_set
 
     def active_chunk(self, operator_id: int, chunk: int) -> BitMap | None:
         """One chunk of an operator's active set, or None if nothing is active in it; StoreDamaged as above."""
-        key = (active_chunks.c.operator_id == operator_id) & (active_chunks.c.chunk == chunk)
+        only_its_bitmap = case((active_chunks.c.chunk == chunk, active_chunks.c.bitmap))
+        rows = self._chunk_rows(operator_id, only_its_bitmap.label("bitmap"))
+        return next((_read_bitmap(operator_id, row) for row in rows if row.chunk == chunk), None)
+
+    def _chunk_rows(self, operator_id: int, bitmap: ColumnElement[bytes]) -> Sequence[Row[Any]]:
+        """Every chunk of an operator's active set, none missing or too many: a lost one must not read as empty."""
+        columns = (active_chunks.c.chunk, active_chunks.c.digest, active_chunks.c.checksum, bitmap)
         with self._transaction() as connection:
-            row = connection.execute(select(active_chunks).where(key)).one_or_none()
-        return None if row is None else _read_bitmap(row)
+            digest = connection.scalar(select(active_sets.c.digest).where(active_sets.c.operator_id == operator_id))
+            rows = connection.execute(select(*columns).where(active_chunks.c.operator_id == operator_id)).all()
+        if _digest_of(rows) != (digest or set_digest([])):
+            raise StoreDamaged(f"the chunks of the active set of operator {operator_id} are not those that were stored")
+        return rows
 
 
 def _microseconds(moment: datetime) -> int:
@@ -312,7 +324,15 @@ def _checksum_of_chunk(operator_id: int, chunk: int, serialized: bytes) -> bytes
     return xxhash.xxh3_128_digest(f"{operator_id};{chunk};".encode() + serialized)
 
 
-def _read_bitmap(row: Row[Any]) -> BitMap:
-    if _checksum_of_chunk(row.operator_id, row.chunk, row.bitmap) != row.checksum:
-        raise StoreDamaged(f"chunk {row.chunk} of the active set of operator {row.operator_id} is not what was stored")
+def _digest_of(rows: Sequence[Row[Any]]) -> bytes | None:
+    """The digest of an active set as its chunks' rows have it; None if they hold what no row was written with."""
+    try:
+        return set_digest((row.chunk, row.digest) for row in rows)
+    except (AttributeError, OverflowError, TypeError):
+        return None
+
+
+def _read_bitmap(operator_id: int, row: Row[Any]) -> BitMap:
+    if _checksum_of_chunk(operator_id, row.chunk, row.bitmap) != row.checksum:
+        raise StoreDamaged(f"chunk {row.chunk} of the active set of operator {operator_id} is not what was stored")
     return BitMap.deserialize(row.bitmap)
