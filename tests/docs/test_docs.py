@@ -23,7 +23,7 @@ def text_of(page: str) -> str:
 def test_every_reason_has_its_heading():
     """docs/errors.md has each reason of errors.py as a heading, and no other."""
     reasons = {one.reason for _, one in inspect.getmembers(errors, inspect.isclass) if "reason" in vars(one)}
-    assert set(re.findall(r"^### (\w+)$", text_of("docs/errors.md"), re.MULTILINE)) == reasons
+    assert set(re.findall(r"^#{2,3} ([A-Z][A-Z_]+)$", text_of("docs/errors.md"), re.MULTILINE)) == reasons
 
 
 def test_every_setting_has_its_row_and_its_default():

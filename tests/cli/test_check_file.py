@@ -1,0 +1,234 @@
+"""`numcheck check --file`: every line in its place with its answer behind it, or no output at all."""
+
+import csv
+import io
+import os
+import signal
+import threading
+
+import pytest
+
+from tests.serving import small
+from tests.serving.command import NUMCHECK, run, running, serving
+
+MTS_ACTIVE = 'ACTIVE,1,"ПАО ""МТС"""'
+MTS_INACTIVE = 'INACTIVE,1,"ПАО ""МТС"""'
+NOTHING = "NOT_A_NUMBER,,"
+LINES = 300_000
+
+
+@pytest.fixture
+def check(small_dir, tmp_path):
+    """Check a file's bytes straight from the directory; the bytes of the answer."""
+
+    def checked(content: bytes, *options, env=None) -> bytes:
+        source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+        source.write_bytes(content)
+        ended = run("check", "--local", "--data-dir", small_dir, "--file", source, "--out", target, *options, env=env)
+        assert (ended.status, ended.out) == (0, "")
+        return target.read_bytes()
+
+    return checked
+
+
+def test_columns_are_kept_and_answers_put_behind_them(check):
+    """The header's `phone` is the number, wherever it stands; a bad line is marked in its place."""
+    content = """\
+name,phone,note
+"Иванов, И.",+7 916 123-45-67,"a ""quoted"" note"
+Петров,89161234568,
+empty,,
+bad,12x,x
+,+14155550100,абв
+"""
+    assert check(content.encode()).decode().splitlines() == [
+        "name,phone,note,status,operator_id,operator",
+        f'"Иванов, И.",+7 916 123-45-67,"a ""quoted"" note",{MTS_ACTIVE}',
+        f"Петров,89161234568,,{MTS_INACTIVE}",
+        f"empty,,,{NOTHING}",
+        f"bad,12x,x,{NOTHING}",
+        ",+14155550100,абв,INVALID,,",
+    ]
+
+
+@pytest.mark.parametrize("name", ["number", "Phone", " MSISDN ", '"номер"', "ТЕЛЕФОН"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_number_is_found_by_its_header_and_delimiter(small_dir, tmp_path, name, delimiter):
+    """Any of the names in any case, any of the three delimiters, used for the answer as well."""
+    pytest.importorskip("numcheck.cli.files")
+    lines = check_in_process(small_dir, tmp_path, f"id{delimiter}{name}\n1{delimiter}+79161234567\n".encode())
+    assert lines[0] == delimiter.join(["id", name, "status", "operator_id", "operator"])
+    assert next(csv.reader([lines[1]], delimiter=delimiter)) == ["1", "+79161234567", "ACTIVE", "1", 'ПАО "МТС"']
+
+
+def check_in_process(small_dir, tmp_path, content: bytes) -> list[str]:
+    """The same without a process of its own."""
+    from numcheck.cli.checkers import local_checker
+    from numcheck.cli.files import check_file
+    from numcheck.config import Settings
+
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_bytes(content)
+    with local_checker(Settings(data_dir=small_dir)) as checker:
+        check_file(checker, source, target, lambda *_: None)
+    return target.read_bytes().decode("utf-8", "surrogateescape").splitlines()
+
+
+@pytest.mark.parametrize(
+    ("content", "answers"),
+    [
+        ("+79161234567\n89161234568\n", [f"+79161234567,{MTS_ACTIVE}", f"89161234568,{MTS_INACTIVE}"]),
+        ("+79161234567", [f"+79161234567,{MTS_ACTIVE}"]),
+        ("\ufeff+79161234567\n", [f"+79161234567,{MTS_ACTIVE}"]),
+        ("\ufeffphone\n+79161234567\n", ["phone,status,operator_id,operator", f"+79161234567,{MTS_ACTIVE}"]),
+        ("phone\r\n+79161234567\r\n", ["phone,status,operator_id,operator", f"+79161234567,{MTS_ACTIVE}"]),
+        ('"+7 916 123-45-67"\n', [f'"+7 916 123-45-67",{MTS_ACTIVE}']),
+        ("phone,note\n+79161234567\n", ["phone,note,status,operator_id,operator", f"+79161234567,,{MTS_ACTIVE}"]),
+        (
+            'phone,a,b\n+79161234567,"x,y"\n',
+            ["phone,a,b,status,operator_id,operator", f'+79161234567,"x,y",,{MTS_ACTIVE}'],
+        ),
+        ("\n+79161234567\n", [f",{NOTHING}", f"+79161234567,{MTS_ACTIVE}"]),
+        ("+79161234567\n\n89161234568\n", [f"+79161234567,{MTS_ACTIVE}", f",{NOTHING}", f"89161234568,{MTS_INACTIVE}"]),
+        (
+            'phone\n"+79161234567\n89161234568\n',
+            ["phone,status,operator_id,operator", f'"+79161234567,{MTS_ACTIVE}', f"89161234568,{MTS_INACTIVE}"],
+        ),
+        (
+            'phone\n"a"\rb\n+79161234567\n',
+            ["phone,status,operator_id,operator", '"a"', f"b,{NOTHING}", f"+79161234567,{MTS_ACTIVE}"],
+        ),
+        ("phone\n", ["phone,status,operator_id,operator"]),
+        ("", []),
+    ],
+    ids=["no header", "no line end", "BOM", "BOM and header", "CRLF", "quotes", "short line", "short line with quotes"]
+    + ["empty first line", "empty line", "open quote", "lone CR", "header alone", "empty"],
+)
+def test_lines_are_answered_however_the_file_is_written(small_dir, tmp_path, content, answers):
+    """One line never takes its neighbours with it; an empty file gives an empty one."""
+    assert check_in_process(small_dir, tmp_path, content.encode()) == answers
+
+
+def test_bytes_that_are_not_utf_8_go_through_as_they_came(check):
+    """Latin-1 names and cp1251 notes, in the columns that are not ours."""
+    content = b"phone,name\n+79161234567,Jos\xe9\n89161234568,\xcf\xe5\xf2\xf0\n\xff,x\n"
+    lines = check(content).split(b"\n")
+    assert lines[1] == b"+79161234567,Jos\xe9," + MTS_ACTIVE.encode()
+    assert lines[2] == b"89161234568,\xcf\xe5\xf2\xf0," + MTS_INACTIVE.encode()
+    assert lines[3] == b"\xff,x," + NOTHING.encode()
+
+
+def test_counts_are_told_when_a_file_is_done(small_dir, tmp_path):
+    """Lines in all, by status, the most first; and that data was made up."""
+    source = tmp_path / "in.csv"
+    source.write_text("phone\n+79161234567\n+79160000001\nx\n")
+    ended = run("check", "--local", "--data-dir", small_dir, "--file", source, "--out", tmp_path / "out.csv")
+    assert "3 lines: 2 ACTIVE, 1 NOT_A_NUMBER" in ended.err
+    assert "SYNTHETIC" in ended.err
+
+
+def test_standard_input_goes_to_standard_output(small_dir):
+    """`-` is standard input; without --out the answers are all that standard output gets."""
+    ended = run(
+        "check", "--local", "--data-dir", small_dir, "--file", "-", stdin="\ufeffphone\n+79161234567\n".encode()
+    )
+    assert ended.status == 0
+    assert ended.out == f"phone,status,operator_id,operator\n+79161234567,{MTS_ACTIVE}\n"
+
+
+def test_pipe_is_read_as_a_file_is(small_dir, tmp_path):
+    """As with the shell's <(...): a pipe has no size and no place."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("+79161234567\n",))
+    writer.start()
+    ended = run("check", "--local", "--data-dir", small_dir, "--file", pipe)
+    writer.join()
+    assert (ended.status, ended.out) == (0, f"+79161234567,{MTS_ACTIVE}\n")
+
+
+def test_pipe_is_written_to_and_never_replaced(small_dir, tmp_path):
+    """Nor is a device: as root, --out /dev/null must not make a file of it."""
+    pipe, source, read = tmp_path / "pipe", tmp_path / "in.csv", []
+    os.mkfifo(pipe)
+    source.write_text("+79161234567\n")
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    ended = run("check", "--local", "--data-dir", small_dir, "--file", source, "--out", pipe)
+    reader.join()
+    assert ended.status == 0
+    assert read == [f"+79161234567,{MTS_ACTIVE}\n"]
+    assert pipe.is_fifo()
+
+
+def test_file_may_be_answered_in_its_own_place(small_dir, tmp_path):
+    """The input is read whole before the output takes its name."""
+    source = tmp_path / "in.csv"
+    source.write_text("+79161234567\n")
+    assert run("check", "--local", "--data-dir", small_dir, "--file", source, "--out", source).status == 0
+    assert source.read_text() == f"+79161234567,{MTS_ACTIVE}\n"
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A file of many batches: every number of the small plan's parts, in order, and some that are none."""
+    path = tmp_path_factory.mktemp("many") / "in.csv"
+    starts = (79159990000, 79685430000, 79000000000, 79990000000, 74951230000)
+    numbers = (start + place for start in starts for place in range(LINES // len(starts)))
+    path.write_text(
+        "".join(f"{place},+{number}\n" if place % 1_000 else f"{place},x\n" for place, number in enumerate(numbers))
+    )
+    return path
+
+
+def test_node_and_directory_give_the_same_file(node, small_dir, many, tmp_path):
+    """Batch after batch, line by line; every line of the input is there, in its order."""
+    remote = run("check", "--file", many, "--out", tmp_path / "remote.csv", "--server", node.address)
+    local = run("check", "--file", many, "--out", tmp_path / "local.csv", "--local", "--data-dir", small_dir)
+    assert (remote.status, local.status) == (0, 0)
+    assert (tmp_path / "remote.csv").read_bytes() == (tmp_path / "local.csv").read_bytes()
+    with (tmp_path / "local.csv").open(newline="") as answered, many.open(newline="") as asked:
+        for wanted, row in zip(csv.reader(asked), csv.reader(answered), strict=True):
+            assert row[:2] == wanted
+            assert (row[2] == "NOT_A_NUMBER") == (wanted[1] == "x")
+
+
+def test_batches_are_as_small_as_the_configured_limit(node, check):
+    """A node that takes few numbers a call does not refuse a file, if the settings say so."""
+    numbers = "".join(f"+{small.ACTIVE + place}\n" for place in range(100)).encode()
+    answers = check(numbers, env={"NUMCHECK_NUMBERS_PER_CALL_MAX": "7"}).decode().splitlines()
+    assert [line.split(",")[1] for line in answers] == ["ACTIVE"] + ["INACTIVE"] * 99
+
+
+def test_no_output_appears_when_the_node_dies_midway(data_dir, many, tmp_path):
+    """Neither the file nor a part of it, and what stood there before stands there still; one line says why."""
+    target, rest = tmp_path / "out.csv", tmp_path / "pipe"
+    target.write_text("as before\n")
+    os.mkfifo(rest)
+    with serving(data_dir) as node:
+        command = ("check", "--file", rest, "--out", target, "--server", node.address)
+        with running(*command, command=NUMCHECK) as process, rest.open("w") as feed:
+            feed.write(many.read_text())
+            feed.flush()
+            process.line_with("checking: ")
+            node.process.signal(signal.SIGKILL)
+            node.process.wait()
+            feed.write(many.read_text())
+            assert process.wait() == 1
+        assert process.lines[-1].startswith("numcheck: ")
+        assert not any("Traceback" in line for line in process.lines)
+    assert target.read_text() == "as before\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "pipe", "var"]
+
+
+def test_no_output_appears_when_the_file_is_not_there(small_dir, tmp_path):
+    target = tmp_path / "out.csv"
+    ended = run("check", "--local", "--data-dir", small_dir, "--file", tmp_path / "none.csv", "--out", target)
+    assert (ended.status, ended.err) == (1, f"numcheck: {tmp_path / 'none.csv'}: no such file or directory\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_answers_read_back_as_csv_when_names_have_quotes(check):
+    """What a CSV reader makes of the output is the input and three cells."""
+    rows = list(csv.reader(io.StringIO(check(b"phone\n+79000000000\n").decode())))
+    assert rows == [["phone", "status", "operator_id", "operator"], ["+79000000000", "ACTIVE", "3", 'ООО "Т2 Мобайл"']]

@@ -1,0 +1,165 @@
+"""`numcheck plan`: the regulator's files as an administrator handles them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from numcheck import plan
+from tests.serving.command import ROOT, run
+
+DATA_DIR = ROOT / "tests" / "plan" / "data"
+APRIL = DATA_DIR / "DEF-9xx_2026-04-20.csv.xz"
+CP1251 = DATA_DIR / "DEF-9x_2018-10-20_codes-900-955-999.csv.xz"
+FIXED_LINE = DATA_DIR / "ABC-3x_2018-10-20_codes-301-395.csv.xz"
+INVENTED = DATA_DIR / "invented-codes_2023-06-01.csv.xz"
+SPREADSHEET = DATA_DIR / "spreadsheet_2023-01-12.csv.xz"
+(BUNDLED,) = (Path(plan.__file__).parent / "data").glob("*.xz")
+HEADER = "code;from;to;capacity;operator;region\n"
+
+
+def shown(data_dir):
+    """What `plan show` says, and the revision that it says it of."""
+    status = run("status", "--data-dir", data_dir, "--json")
+    return json.loads(run("plan", "show", "--data-dir", data_dir, "--json").out), json.loads(status.out)["revision"]
+
+
+def test_files_are_imported_and_shown(tmp_path):
+    """A mobile and a fixed-line file in one go, whatever their encoding: series, counts, and who holds how much."""
+    data_dir = tmp_path / "var"
+    imported = run("plan", "import", CP1251, FIXED_LINE, "--data-dir", data_dir, "--json")
+    assert (imported.status, imported.err) == (0, "")
+    told = json.loads(imported.out)
+    assert told["series"] == ["3", "9"]
+    assert (told["ranges"], told["numbers"]) == (560 + 5_666, 20_010_400 + 2_375_638)
+    assert (told["skipped"], told["notes"]) == ([], [])
+    holdings, revision = shown(data_dir)
+    assert revision == told["revision"] == 1
+    assert sum(one["ranges"] for one in holdings) == told["ranges"]
+    assert sum(one["mobile_numbers"] for one in holdings) == 20_010_400
+    assert sum(one["other_numbers"] for one in holdings) == 2_375_638
+    assert len(holdings) == told["operators"]
+    held = [one["mobile_numbers"] + one["other_numbers"] for one in holdings]
+    assert held == sorted(held, reverse=True)
+
+
+def test_import_tells_its_counts_in_a_line(tmp_path):
+    imported = run("plan", "import", BUNDLED, "--data-dir", tmp_path / "var")
+    assert imported.status == 0
+    assert imported.err == (
+        "imported 17,059 ranges, 706,567,081 numbers, 73 operators; it replaces series 9xx; revision 1\n"
+    )
+
+
+def test_table_has_a_row_for_each_operator_and_the_sums_of_all(small_dir):
+    """Names to the letter, with what looks like markup; counts with thousands."""
+    rows = run("plan", "show", "--data-dir", small_dir).out.splitlines()
+    assert len(rows) == 1 + 6 + 1
+    assert rows[1].split() == ["1", "7740000076", "ПАО", '"МТС"', "2", "10,000,050", "0", "12"]
+    assert rows[-1].split() == ["6", "operators", "9", "10,182,100", "20,000", "17"]
+
+
+def test_plan_is_as_it_was_when_a_file_is_bad(data_dir):
+    """Exit status 1; each bad row is named by its line with the reason, and a last line sums up."""
+    before = shown(data_dir)
+    imported = run("plan", "import", INVENTED, "--data-dir", data_dir)
+    assert imported.status == 1
+    *refused, last = imported.err.splitlines()
+    lines = [7937, 8003, 8011, 8012, 8014, 8015, 8016, 8019, 8028]
+    assert [line.split(": ")[1] for line in refused] == [f"{INVENTED.name}:{number}" for number in lines]
+    assert all(line.startswith("refused: ") for line in refused)
+    assert refused[2].endswith(": the same range as line 7960")
+    assert last.startswith("numcheck: 9 bad rows: ")
+    assert shown(data_dir) == before
+
+
+def test_directory_is_not_even_made_when_the_first_file_is_bad(tmp_path):
+    assert run("plan", "import", INVENTED, "--data-dir", tmp_path / "var").status == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_rows_are_left_out_and_named_when_they_are_to_be_skipped(tmp_path):
+    """With --skip-bad: exit status 0, the other rows are taken; as JSON each skipped row has its line and reason."""
+    imported = run("plan", "import", INVENTED, "--data-dir", tmp_path / "var", "--skip-bad", "--json")
+    assert imported.status == 0
+    told = json.loads(imported.out)
+    assert told["ranges"] == 8_027 - 9
+    assert [one["line"] for one in told["skipped"]] == [7937, 8003, 8011, 8012, 8014, 8015, 8016, 8019, 8028]
+    assert told["skipped"][2] == {
+        **{"file": INVENTED.name, "line": 8011},
+        **{"reason": "DUPLICATE", "detail": "the same range as line 7960"},
+    }
+    assert imported.err.count("skipped: ") == 9
+
+
+def test_totals_line_is_reported_when_a_spreadsheet_left_one(tmp_path):
+    """Passed over with its line number and both figures, and the rows are taken."""
+    imported = run("plan", "import", SPREADSHEET, "--data-dir", tmp_path / "var")
+    assert imported.status == 0
+    note, done = imported.err.splitlines()
+    assert note == (
+        f"note: {SPREADSHEET.name}:7982: a totals line, passed over; it says 597,101,453, the rows above have 599,289,453"
+    )
+    assert done.startswith("imported 7,980 ranges, 599,289,453 numbers")
+
+
+def test_line_numbers_are_told_to_the_letter(tmp_path):
+    """A terminal's emoji codes, such as :100:, stay what they are."""
+    registry = tmp_path / "r.csv"
+    rows = [f"900;{10 * place};{10 * place + 9};10;x;y\n" for place in range(98)]
+    registry.write_text(HEADER + "".join(rows) + "900;5;5;2;[b]x[/b];y\n")
+    assert "refused: r.csv:100: the capacity" in run("plan", "import", registry, "--data-dir", tmp_path / "var").err
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"<html>503</html>", "a web page"),
+        (b"a;b\n1;2\n", "not a registry file"),
+        (HEADER.encode(), "there is no row in the file"),
+        (b"\xfd7zXZ\0garbage", "cut or damaged"),
+        (bytes(range(256)), "r.csv: "),
+    ],
+)
+def test_file_is_refused_in_one_line_when_it_is_no_registry(tmp_path, content, reason):
+    registry = tmp_path / "r.csv"
+    registry.write_bytes(content)
+    imported = run("plan", "import", registry, "--data-dir", tmp_path / "var")
+    assert imported.status == 1
+    (line,) = imported.err.splitlines()
+    assert line.startswith("numcheck: r.csv: ")
+    assert reason in line
+
+
+def test_update_has_the_counted_changes():
+    """As text and as JSON: between April and August 2026, whatever the spelling of the operators."""
+    told = run("plan", "diff", APRIL, BUNDLED)
+    assert told.status == 0
+    assert told.out.splitlines()[:4] == [
+        *("12,076,378 numbers added", "60 numbers removed"),
+        *("35,800 numbers with another operator", "694,454,903 numbers unchanged"),
+    ]
+    counts = json.loads(run("plan", "diff", APRIL, BUNDLED, "--json").out)
+    changes = counts.pop("changes")
+    assert counts == {"added": 12_076_378, "removed": 60, "another_operator": 35_800, "unchanged": 694_454_903}
+    sizes = {kind: sum(one["last"] - one["first"] + 1 for one in changes if one["kind"] == kind) for kind in counts}
+    assert sizes == {**counts, "unchanged": 0}
+    moved = next(one for one in changes if one["kind"] == "another_operator")
+    assert moved["old_tax_id"] != moved["new_tax_id"]
+
+
+def test_nothing_has_changed_between_a_file_and_itself():
+    told = run("plan", "diff", CP1251, CP1251)
+    assert told.out.splitlines() == [
+        *("0 numbers added", "0 numbers removed", "0 numbers with another operator", "20,010,400 numbers unchanged")
+    ]
+
+
+def test_comparison_is_refused_when_one_file_is_bad():
+    """Unless its bad rows are to be skipped."""
+    compared = run("plan", "diff", INVENTED, SPREADSHEET)
+    assert compared.status == 1
+    (line,) = compared.err.splitlines()
+    assert line.startswith(f"numcheck: 9 bad rows: {INVENTED.name}:7937: ")
+    assert run("plan", "diff", INVENTED, SPREADSHEET, "--skip-bad").status == 0

@@ -1,0 +1,90 @@
+"""`numcheck status`: what a data directory holds, and whether its node answers."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.serving import small
+from tests.serving.command import run
+
+
+@pytest.fixture
+def status(small_dir):
+    """The status of a directory, by default the small one, as JSON."""
+
+    def told(*options, data_dir=small_dir, env=None):
+        ended = run("status", "--data-dir", data_dir, "--json", *options, env=env)
+        assert (ended.status, ended.err) == (0, "")
+        return json.loads(ended.out)
+
+    return told
+
+
+def test_status_tells_versions_and_counts(status, small_dir):
+    """The store's revision, the index at it, the plan by series with its source."""
+    told = status()
+    assert told["revision"] == told["index"]["version"] == 5
+    assert (told["lag"], told["index"]["error"]) == (0, None)
+    assert (told["data_dir"], told["synthetic"]) == (str(small_dir), True)
+    assert told["engine"].startswith("SQLite ")
+    assert [(one["series"], one["ranges"], one["numbers"]) for one in told["plan"]] == [
+        *(("+7 3xx", 1, 10_000), ("+7 4xx", 1, 10_000), ("+7 9xx", 7, 10_182_100))
+    ]
+    assert {one["source"] for one in told["plan"]} == {"small.csv"}
+    assert told["plan"][0]["imported_at"] == small.DATA_TIME.isoformat()
+
+
+def test_status_tells_the_freshness_of_each_operators_data(status):
+    operators = {one["tax_id"]: one for one in status()["operators"]}
+    mts, scartel, t2 = operators[small.MTS], operators[small.SCARTEL], operators[small.T2]
+    assert (mts["active"], mts["data_version"], mts["data_time"]) == (12, 1, small.DATA_TIME.isoformat())
+    assert (scartel["active"], scartel["data_version"], scartel["data_time"], scartel["age_s"]) == (0, 0, None, None)
+    assert [one["tax_id"] for one in operators.values() if one["synthetic"]] == [t2["tax_id"]]
+    assert operators[small.VIMPELCOM]["age_s"] > mts["age_s"]
+
+
+def test_status_says_serving_when_the_node_answers(status, node):
+    listener = {"address": node.address, "state": "serving"}
+    assert status(env={"NUMCHECK_API_LISTEN": node.address})["api_listener"] == listener
+
+
+def test_status_says_not_running_when_no_node_answers(status):
+    assert status(env={"NUMCHECK_API_LISTEN": "127.0.0.1:1"})["api_listener"]["state"] == "not running"
+
+
+def test_status_tells_what_is_wrong_with_the_index(status, data_dir):
+    """And the rest all the same, with what to do about it."""
+    shutil.rmtree(data_dir / "index")
+    told = status(data_dir=data_dir)
+    assert told["index"]["version"] is told["lag"] is None
+    assert "there is no index" in told["index"]["error"]
+    assert "numcheck serve" in told["index"]["error"]
+    assert told["revision"] == 5
+
+
+def test_status_tells_how_far_the_index_is_behind(status, data_dir, tmp_path):
+    """As after a crash between the store's commit and the index: the index of an older revision."""
+    registry = tmp_path / "r.csv"
+    registry.write_text("code;from;to;capacity;operator;region\n916;0;9;10;x;y\n")
+    old = shutil.copytree(data_dir / "index", tmp_path / "old")
+    run("plan", "import", registry, "--data-dir", data_dir)
+    shutil.rmtree(data_dir / "index")
+    old.rename(data_dir / "index")
+    assert status(data_dir=data_dir)["lag"] == 1
+
+
+def test_status_reads_well_for_a_person(small_dir):
+    """Labels first; ages in days and hours; what is made up says so."""
+    ended = run("status", "--data-dir", small_dir)
+    lines = ended.out.splitlines()
+    assert lines[0] == f"data directory   {small_dir}  SYNTHETIC data: made up, for trying out"
+    assert lines[2].startswith("index            version 5, 0 behind the store, ")
+    assert any(line.split()[0] == "3" and line.rstrip().endswith("(synthetic)") for line in lines if line.strip())
+    assert any("no data" in line for line in lines)
+
+
+def test_status_shows_a_directorys_name_to_the_letter(small_dir, tmp_path):
+    """Brackets are no markup, and percent signs are no escapes."""
+    directory = shutil.copytree(small_dir, tmp_path / "[red]a :smile: %20b")
+    assert run("status", "--data-dir", directory).out.startswith(f"data directory   {directory}  SYNTHETIC")
