@@ -46,13 +46,21 @@ def test_answers_are_the_same_as_json_from_the_node_and_from_the_directory(node,
 def test_json_holds_all_that_is_known_of_a_number(where):
     (told,) = json.loads(run("check", "--json", *where, "+7 916 123-45-67").out)
     operator = {
-        **{"operator_id": 1, "display_name": 'ПАО "МТС"', "tax_id": small.MTS},
-        **{"data_version": 1, "data_time": small.DATA_TIME.isoformat(), "synthetic": False},
+        "operator_id": 1,
+        "display_name": 'ПАО "МТС"',
+        "tax_id": small.MTS,
+        "data_version": 1,
+        "data_time": small.DATA_TIME.isoformat(),
+        "synthetic": False,
     }
     assert told.pop("index_version") > 0
     assert told == {
-        **{"text": "+7 916 123-45-67", "number": small.ACTIVE, "status": "ACTIVE"},
-        **{"serving_operator": operator, "range_holder": operator, "ported": False},
+        "text": "+7 916 123-45-67",
+        "number": small.ACTIVE,
+        "status": "ACTIVE",
+        "serving_operator": operator,
+        "range_holder": operator,
+        "ported": False,
         "region": "г. Москва и Московская область",
     }
 
@@ -62,18 +70,17 @@ def test_json_has_nulls_where_nobody_serves_the_number(where):
     assert (told["serving_operator"], told["range_holder"], told["region"]) == (None, None, "")
 
 
-@pytest.mark.parametrize("text", [UNREADABLE, "", "[/]", "[bold]x", ":100", "😀", "1" * 300])
-def test_text_that_is_no_number_is_marked_in_its_place(where, text):
-    """The others get their answers, and the exit status is 1; whatever the text, it is shown to the letter."""
-    ended = run("check", *where, "+79161234567", text, "+79161234568")
-    assert ended.status == 1
-    statuses = [row for row in ended.out.splitlines() if row.startswith("+7")]
-    assert [row.split()[1] for row in (statuses[0], statuses[-1])] == ["ACTIVE", "INACTIVE"]
-    assert "Traceback" not in ended.err
-    assert text in ended.out
+def test_text_that_is_no_number_is_marked_in_its_place(where):
+    """The others get their answers, and the exit status is 1; what a terminal takes for markup is shown as it is."""
+    texts = [UNREADABLE, "", "[/]", "[bold]x", ":smile:", "😀"]
+    ended = run("check", *where, "+79161234567", *texts, "+79161234568")
+    assert (ended.status, ended.err) == (1, "")
+    first, *refused, last = ended.out.splitlines()[1:]
+    assert ("ACTIVE" in first, "INACTIVE" in last) == (True, True)
+    assert [row.split("NOT_A_NUMBER")[0].strip() for row in refused] == texts
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict", "cp1251"])
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict"])
 def test_answers_are_printed_whatever_the_terminal_can_show(small_dir, encoding):
     """What it has no character for is escaped; a command does not end for it."""
     numbers = ("+79161234567", b"\xff".decode("utf-8", "surrogateescape"), "😀")

@@ -88,12 +88,11 @@ REFUSED = {
 def messy(tmp_path):
     """A directory with all kinds of files that are not what they should be."""
     files = {
-        **{
-            "file": b"no TOML, no directory\n",
-            "binary": b"\xff\xfe",
-            "damaged/numcheck.db": b"not a database, at all" * 99,
-        },
-        **{"unknown.toml": b"thraeds = 4\n", "type.toml": b'api_threads = "sixteen"\n'},
+        "file": b"no TOML, no directory\n",
+        "binary": b"\xff\xfe",
+        "damaged/numcheck.db": b"not a database, at all" * 99,
+        "unknown.toml": b"thraeds = 4\n",
+        "type.toml": b'api_threads = "sixteen"\n',
         "two.toml": b"drain_timeout_s = 0\nthraeds = 4\n",
     }
     for name, content in files.items():
@@ -111,26 +110,6 @@ def test_exit_status_is_1_and_one_line_says_why_when_something_is_refused(messy,
     (line,) = ended.err.splitlines()
     assert line.startswith("numcheck: ")
     assert reason in line
-
-
-EXTREME = [
-    *(
-        f"{name}={value}"
-        for name in ("MESSAGE_SIZE_MAX", "CONNECTION_AGE_MAX_S", "DRAIN_TIMEOUT_S", "DATA_AGE_MAX_S")
-        for value in (10**11, -1)
-    ),
-    *("API_THREADS=0", "NUMBERS_PER_CALL_MAX=x", "DEFAULT_REGION=RUS", "DEFAULT_REGION=ЯЯ"),
-]
-
-
-@pytest.mark.parametrize("setting", EXTREME)
-def test_setting_of_the_environment_is_refused_in_one_line_when_it_cannot_be(setting):
-    """Whatever gRPC or the calendar has no room for is refused with the setting's name, before anything is opened."""
-    name, value = setting.split("=")
-    ended = run("status", env={f"NUMCHECK_{name}": value})
-    assert (ended.status, ended.out) == (1, "")
-    (line,) = ended.err.splitlines()
-    assert line.startswith(f"numcheck: {name.lower()}: ")
 
 
 def test_data_directory_is_named_by_option_environment_or_file_in_this_order(tmp_path):

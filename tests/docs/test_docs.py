@@ -4,59 +4,149 @@ import inspect
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from numcheck import errors
-from numcheck.active import ActiveSet
 from numcheck.config import Settings
+from numcheck.serving.listener import server_options
 
 ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src/numcheck"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
+EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
 def text_of(page: str) -> str:
     return (ROOT / page).read_text()
 
 
+def rows_of(page: str, column_count: int) -> list[list[str]]:
+    """The rows of all tables of a page that have so many columns, headings too."""
+    rows = [line.strip("|").split("|") for line in text_of(page).splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in row] for row in rows if len(row) == column_count]
+
+
+# --- errors and limits
+
+
 def test_every_reason_has_its_heading():
-    """docs/errors.md has each reason of errors.py as a heading, and no other."""
-    reasons = {one.reason for _, one in inspect.getmembers(errors, inspect.isclass) if "reason" in vars(one)}
-    assert set(re.findall(r"^#{2,3} ([A-Z][A-Z_]+)$", text_of("docs/errors.md"), re.MULTILINE)) == reasons
+    """docs/errors.md has each reason of errors.py as a heading, in the order of errors.py, and no other."""
+    found = [one for _, one in inspect.getmembers(errors, inspect.isclass) if "reason" in vars(one)]
+    reasons = [one.reason for one in sorted(found, key=lambda one: inspect.getsourcelines(one)[1])]
+    assert re.findall(r"^## (.+)$", text_of("docs/errors.md"), re.MULTILINE) == reasons
 
 
-def test_every_setting_has_its_row_and_its_default():
-    """docs/limits.md has each setting of Settings, with the default that the code has."""
-    settings_part = text_of("docs/limits.md").split("## Fixed")[0]
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", settings_part, re.MULTILINE))
-    fields = Settings.model_fields.items()
-    expected = {name: f"`{field.default}`" if field.default_factory is None else "one a core" for name, field in fields}
-    assert rows == expected
+def default_of(name: str) -> str:
+    field = Settings.model_fields[name]
+    if field.default_factory is not None:
+        return "one a core"
+    return f"`{field.default:,}`" if isinstance(field.default, int) else f"`{field.default}`"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_setting_has_its_row_its_environment_variable_and_its_default():
+    """docs/limits.md has each setting of Settings, and no other."""
+    rows = [row[:3] for row in rows_of("docs/limits.md", 5)[1:]]
+    settings = [[f"`{name}`", f"`NUMCHECK_{name.upper()}`", default_of(name)] for name in Settings.model_fields]
+    assert sorted(rows) == sorted(settings)
+
+
+def first_number(text: str) -> float:
+    found = re.search(r"\d[\d_,.]*", text)
+    assert found is not None, text
+    return float(found[0].replace("_", "").replace(",", "").rstrip("."))
+
+
+FIXED = [
+    (row[1], row[-1].strip("`"))
+    for count in (3, 4)
+    for row in rows_of("docs/limits.md", count)
+    if re.fullmatch(r"`[\w/]+\.py[dx]?:\w+`", row[-1])
+]
+
+
+@pytest.mark.parametrize(("value", "where"), FIXED, ids=[where for _, where in FIXED])
+def test_fixed_limit_is_the_one_in_the_code(value, where):
+    """The code has the value of the table behind the name that the table gives."""
+    file, name = where.split(":")
+    assigned = re.search(rf"\b{name}\b(?:: [^=\n]+)? = (.+)", (PACKAGE / file).read_text())
+    assert assigned is not None, f"{file} has no {name}"
+    assert first_number(value) == first_number(assigned[1])
+
+
+def test_every_option_of_the_api_listener_is_told():
+    """docs/limits.md names everything that grpcio is told."""
+    assert [name for name, _ in server_options(Settings()) if f"`{name}`" not in text_of("docs/limits.md")] == []
+
+
+# --- what a page leads to
+
+
+def anchors_of(page: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@EACH_PAGE
 def test_every_relative_link_leads_somewhere(page):
-    """A link to a file of the project finds the file."""
-    links = re.findall(r"\]\(([^)#]+)\)", page.read_text())
-    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+    """A link to a file of the project finds the file, and a link to one of its headings the heading."""
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert "://" in link or target.exists(), link
+        assert "://" in link or not anchor or anchor in anchors_of(target), link
 
 
-def test_the_digest_that_operators_are_told_is_the_digest():
-    """The program of docs/format.md computes ActiveSet.digest() on its own."""
-    program: dict = {}
-    exec(text_of("docs/format.md").split("```python\n")[1].split("```")[0], program)
-    numbers = [79_000_000_000, 79_000_000_007, 79_161_234_567, 79_999_999_999]
-    assert program["digest_of"](numbers) == ActiveSet.from_numbers(numbers).digest().hex()
+@EACH_PAGE
+def test_every_test_that_is_named_is_there(page):
+    """A page that says which test shows something names a test, or a file of tests."""
+    sources = {path: path.read_text() for path in ROOT.glob("tests/**/*.py")}
+    named = re.findall(r"`(test_\w+)(?:\[.*?\])?`", page.read_text())
+    assert [name for name in named if not any(f"def {name}(" in text for text in sources.values())] == []
+    files = re.findall(r"`(tests/[\w/.]+)`", page.read_text())
+    assert [file for file in files if not (ROOT / file).exists()] == []
 
 
-@pytest.mark.parametrize("command", ["serve", "demo", "plan import", "plan show", "plan diff", "check", "status"])
-def test_every_command_of_the_readme_has_help_with_an_example(command):
-    """`--help` of each command that the README names shows an example of it."""
-    assert f"numcheck {command}" in text_of("README.md") or f"`{command}" in text_of("README.md").replace(
-        "numcheck ", ""
-    )
+# --- commands
+
+
+@cache
+def help_of(command: str) -> str:
+    """What a command says of itself; empty if there is no such command."""
     run = [sys.executable, "-m", "numcheck", *command.split(), "--help"]
-    shown = subprocess.run(run, capture_output=True, text=True, check=True, env={"COLUMNS": "200", "PATH": ""}).stdout
-    assert "Example" in shown
-    assert f"numcheck {command}" in shown
+    shown = subprocess.run(run, capture_output=True, text=True, check=False, env={"COLUMNS": "200", "PATH": ""})
+    return shown.stdout if shown.returncode == 0 else ""
+
+
+GROUPS = ("plan",)
+COMMANDS = ("serve", "demo", "plan import", "plan show", "plan diff", "check", "status")
+
+
+def commands_in(page: Path) -> set[tuple[str, tuple[str, ...]]]:
+    """Each command that a page names in code, with the options that it names."""
+    found = set()
+    for line in re.findall(r"`([^`\n]+)`|^    (.+)$", page.read_text(), re.MULTILINE):
+        for called in re.findall(r"(?:^|[ /])numcheck ([a-z].*)", "".join(line)):
+            words = called.split()
+            command = " ".join(words[: 2 if words[0] in GROUPS else 1])
+            found.add((command, tuple(re.findall(r"(?<!\S)(--[\w-]+)", called))))
+    return found
+
+
+@EACH_PAGE
+def test_every_command_that_is_named_exists(page):
+    """`numcheck NAME --help` answers, and has every option that the page gives it."""
+    for command, options in sorted(commands_in(page)):
+        shown = help_of(command)
+        assert shown, command
+        assert [option for option in options if option not in shown] == [], command
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command):
+    """`--help` of each command shows an example of it, and the README names it."""
+    assert "Example" in help_of(command)
+    assert f"numcheck {command}" in help_of(command)
+    assert f"`{command}" in text_of("README.md").replace("`numcheck ", "`")

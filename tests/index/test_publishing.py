@@ -147,7 +147,7 @@ def response_of(index_version: int) -> bytes:
 
 
 def test_every_batch_is_of_one_version_when_others_are_published_meanwhile(tmp_path):
-    """Batches of 3,000 numbers, which the kernel answers without the GIL; files of old versions are removed under it."""
+    """Of 3,000 numbers, which the kernel answers without the GIL; the files of old versions are removed under it."""
     expected = {index_version: response_of(index_version) for index_version in range(1, 7)}
     body, published = CheckNumbersRequest(numbers=NUMBERS).SerializeToString(), PublishedIndex()
     build_index(tmp_path, version_of(1).source(1))

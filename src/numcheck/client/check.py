@@ -1,6 +1,7 @@
 """A client of CheckService over one connection."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from queue import SimpleQueue
 from types import TracebackType
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import grpc
 from numcheck.errors import NodeUnreachable
 from numcheck.v1 import check_pb2, check_pb2_grpc, number_pb2
 
+BATCHES_AHEAD = 2  # the next batch is made while the node answers
 DEADLINE_S = 10.0
 
 
@@ -52,13 +54,30 @@ class CheckClient:
         return response
 
     def check_batches(self, batches: Iterable[Sequence[int]]) -> Iterator[Checked]:
-        """Ask for each batch over one stream, yielding the answers in their order as they come."""
-        requests = (check_pb2.CheckNumbersRequest(numbers=batch) for batch in batches)
+        """Ask for each batch over one stream, yielding the answers in their order as they come.
+
+        `batches` is read in the caller's thread, a few batches ahead, so that a node that is gone leaves no thread
+        waiting inside of it.
+        """
+        waiting = iter(batches)
+        requests: SimpleQueue[check_pb2.CheckNumbersRequest | None] = SimpleQueue()
+
+        def ask_next() -> None:
+            batch = next(waiting, None)
+            requests.put(None if batch is None else check_pb2.CheckNumbersRequest(numbers=batch))
+
+        responses = self._stub.StreamCheckNumbers(iter(requests.get, None))
         try:
-            for response in self._stub.StreamCheckNumbers(requests):
+            for _ in range(BATCHES_AHEAD):
+                ask_next()
+            for response in responses:
+                ask_next()
                 yield Checked(response.statuses, response.operator_ids, response.index_version)
         except grpc.RpcError as error:
             raise self._unreachable(error) from None
+        finally:
+            requests.put(None)
+            responses.cancel()
 
     def list_operators(self) -> list[number_pb2.Operator]:
         """Every operator of the installation."""

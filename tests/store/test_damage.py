@@ -1,0 +1,182 @@
+"""R3: a row that is not what was written is refused and named, never answered from."""
+
+import random
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from numcheck.active import ActiveSet
+from numcheck.errors import StoreDamaged, StoreTooNew
+from numcheck.serving.publishing import rebuild_index
+from numcheck.store import Store
+from numcheck.store.store import FILE_NAME
+from tests.store.registry import plan, row
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+ALPHA, BETA = "7740000076", "7701725181"
+CHUNKS = (7916, 7917, 7999)
+OPERATORS = (1, 2)
+FLIPS_OF_THE_FILE = 300
+
+
+def numbers_of(operator_id: int) -> list[int]:
+    return [chunk * 10_000_000 + place for chunk in CHUNKS for place in (operator_id, chunk, 9_999_999)]
+
+
+@pytest.fixture
+def store(data_dir):
+    with Store(data_dir) as store:
+        rows = row(916, 0, 99, "Альфа", ALPHA, "Псков"), row(917, 0, 9, "Бета", BETA), row(495, 0, 9, "Бета", BETA)
+        store.import_plan(plan(*rows), source="a.csv", now=NOW)
+        for operator_id in OPERATORS:
+            store.replace_active_set(
+                operator_id, ActiveSet.from_numbers(numbers_of(operator_id)), data_time=NOW, now=NOW
+            )
+        yield store
+
+
+def flips(content: bytes) -> list[bytes]:
+    """The content with one bit flipped: every one of them."""
+    return [
+        content[:place] + bytes([byte ^ 1 << bit]) + content[place + 1 :]
+        for place, byte in enumerate(content)
+        for bit in range(8)
+    ]
+
+
+def is_refused(read, *arguments) -> bool:
+    try:
+        read(*arguments)
+    except StoreDamaged:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("column", ["bitmap", "checksum", "digest"])
+def test_active_set_is_refused_when_any_bit_of_a_chunk_is_flipped(store, sql, column):
+    where = "WHERE operator_id = 1 AND chunk = 7917"
+    ((content,),) = sql(f"SELECT {column} FROM active_chunks {where}")
+    for flipped in flips(content):
+        sql(f"UPDATE active_chunks SET {column} = ? {where}", flipped)
+        assert is_refused(store.active_set, 1)
+        assert is_refused(store.active_chunk, 1, 7917)
+    assert list(store.active_set(2)) == numbers_of(2)
+    sql(f"UPDATE active_chunks SET {column} = ? {where}", content)
+    assert list(store.active_set(1)) == numbers_of(1)
+
+
+def test_active_set_is_refused_when_any_bit_of_its_digest_is_flipped(store, sql):
+    ((content,),) = sql("SELECT digest FROM active_sets WHERE operator_id = 1")
+    for flipped in flips(content):
+        sql("UPDATE active_sets SET digest = ? WHERE operator_id = 1", flipped)
+        assert is_refused(store.active_set, 1)
+        assert is_refused(store.active_chunk, 1, 7900)
+
+
+LOST_OR_MOVED = {
+    "a chunk is lost": "DELETE FROM active_chunks WHERE operator_id = 1 AND chunk = 7917",
+    "a chunk's number is another": "UPDATE active_chunks SET chunk = 7918 WHERE operator_id = 1 AND chunk = 7917",
+    "a chunk's number is none": "UPDATE active_chunks SET chunk = 'x' WHERE operator_id = 1 AND chunk = 7917",
+    "a chunk's number is negative": "UPDATE active_chunks SET chunk = -1 WHERE operator_id = 1 AND chunk = 7917",
+    "a chunk is another operator's": """
+        INSERT OR REPLACE INTO active_chunks SELECT 1, chunk, number_count, digest, checksum, bitmap
+        FROM active_chunks WHERE operator_id = 2 AND chunk = 7917""",
+    "a chunk stands in another's place": """
+        INSERT OR REPLACE INTO active_chunks SELECT operator_id, 7917, number_count, digest, checksum, bitmap
+        FROM active_chunks WHERE operator_id = 1 AND chunk = 7916""",
+    "a chunk is too many": """
+        INSERT INTO active_chunks SELECT operator_id, 7900, number_count, digest, checksum, bitmap
+        FROM active_chunks WHERE operator_id = 1 AND chunk = 7916""",
+    "the set's head is lost": "DELETE FROM active_sets WHERE operator_id = 1",
+}
+
+
+@pytest.mark.parametrize("name", LOST_OR_MOVED)
+def test_active_set_is_refused_when(store, sql, data_dir, name):
+    """Nor is an index built from it: a lost chunk does not make its numbers inactive."""
+    sql(LOST_OR_MOVED[name])
+    assert is_refused(store.active_set, 1)
+    assert is_refused(store.active_chunk, 1, 7916)
+    assert is_refused(rebuild_index, store, data_dir)
+
+
+def test_active_set_is_refused_when_a_chunk_is_an_older_versions(store, sql):
+    columns = "number_count, digest, checksum, bitmap"
+    ((*old,),) = sql(f"SELECT {columns} FROM active_chunks WHERE operator_id = 1 AND chunk = 7917")
+    store.replace_active_set(1, ActiveSet.from_numbers([*numbers_of(1), 79170000555]), data_time=NOW, now=NOW)
+    sql(f"UPDATE active_chunks SET ({columns}) = (?, ?, ?, ?) WHERE operator_id = 1 AND chunk = 7917", *old)
+    assert is_refused(store.active_set, 1)
+    assert is_refused(store.active_chunk, 1, 7917)
+
+
+@pytest.mark.parametrize("column", ["first_number", "last_number", "operator_id"])
+def test_plan_is_refused_when_any_bit_of_a_range_is_flipped(store, sql, column):
+    flip = f"UPDATE ranges SET {column} = ({column} | ?1) - ({column} & ?1) WHERE region = 'Псков'"
+    for bit in range(63):
+        sql(flip, 1 << bit)
+        with pytest.raises(StoreDamaged, match="series 79 of the numbering plan is not what was imported"):
+            store.ranges()
+        sql(flip, 1 << bit)
+    assert len(store.ranges()) == 3
+
+
+def test_plan_is_refused_when_any_bit_of_a_region_is_flipped(store, sql):
+    content = "Псков".encode()
+    for flipped in flips(content):
+        sql("UPDATE ranges SET region = CAST(? AS TEXT) WHERE first_number = 79160000000", flipped)
+        assert is_refused(store.ranges)
+
+
+def test_plan_is_refused_when_any_bit_of_its_checksum_is_flipped(store, sql):
+    ((content,),) = sql("SELECT checksum FROM plan_series WHERE series = '9'")
+    for flipped in flips(content):
+        sql("UPDATE plan_series SET checksum = ? WHERE series = '9'", flipped)
+        assert is_refused(store.ranges)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE ranges SET mobile = 0 WHERE first_number = 79160000000",
+        "UPDATE ranges SET mobile = 1 WHERE first_number = 74950000000",
+        "DELETE FROM ranges WHERE first_number = 79160000000",
+        "INSERT INTO ranges VALUES (79180000000, 79180000009, 1, 1, 'Тверь')",
+        "INSERT INTO ranges VALUES (78000000000, 78000000009, 1, 0, 'Тверь')",
+        "INSERT INTO ranges VALUES (5, 6, 1, 1, 'Тверь')",
+        "UPDATE plan_series SET series = '8' WHERE series = '9'",
+        "DELETE FROM plan_series WHERE series = '9'",
+    ],
+)
+def test_plan_is_refused_when_a_row_of_it_is_changed_lost_or_too_many(store, sql, statement):
+    sql(statement)
+    assert is_refused(store.ranges)
+
+
+def test_plan_and_sets_are_right_or_refused_when_a_bit_of_the_file_is_flipped(store, data_dir, tmp_path):
+    """Pages, keys and schema as well: a sample, as the file has 400,000 bits."""
+
+    def contents(directory: Path) -> tuple[object, ...]:
+        with Store(directory, read_only=True) as reopened:
+            sets = [reopened.active_set(operator_id) for operator_id in OPERATORS]
+            chunks = [reopened.active_chunk(operator_id, chunk) for operator_id in OPERATORS for chunk in CHUNKS]
+            return reopened.ranges(), sets, chunks
+
+    written = contents(data_dir)
+    store.close()
+    content, chance = (data_dir / FILE_NAME).read_bytes(), random.Random(1)
+    copy, wrong = tmp_path / "copy", []
+    copy.mkdir()
+    (copy / FILE_NAME).write_bytes(content)
+    assert contents(copy) == written
+    for _ in range(FLIPS_OF_THE_FILE):
+        place, bit = chance.randrange(len(content)), chance.randrange(8)
+        for path in copy.iterdir():
+            path.unlink()
+        (copy / FILE_NAME).write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+        try:
+            if contents(copy) != written:
+                wrong.append((place, bit))
+        except (StoreDamaged, StoreTooNew):
+            pass
+    assert wrong == []
