@@ -16,7 +16,7 @@ from tests.serving.command import FREE_PORTS, NUMCHECK, Result, run, running, se
 from tests.serving.small import DATA_TIME, REGISTRY
 
 COUNT = 20_000
-MANY = 700_000_000
+MANY = 200_000_000
 
 
 @pytest.fixture(scope="module")

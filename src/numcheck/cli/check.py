@@ -13,7 +13,7 @@ Numbers = Annotated[list[str] | None, typer.Argument(metavar="[NUMBER]...", help
 def check(
     numbers: Numbers = None,
     file: Annotated[Path | None, typer.Option(help="A CSV file with a number a line; - is standard input.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the answers go, as CSV.  [default: standard output]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the answers go, as CSV.  (default: standard output)")] = None,
     local: Annotated[bool, typer.Option("--local", help="Read the data directory; ask no node.")] = False,
     server: Server = None,
     data_dir: DataDir = None,

@@ -9,12 +9,12 @@ from numcheck.config import Settings, load_settings
 
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", envvar="NUMCHECK_DATA_DIR", help="Where the store and the index are.  [default: var]"),
+    typer.Option("--data-dir", envvar="NUMCHECK_DATA_DIR", help="Where the store and the index are.  (default: var)"),
 ]
 Config = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings.", exists=True, dir_okay=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Server = Annotated[
-    str | None, typer.Option("--server", help="The node to ask, host:port.  [default: the configured api_listen]")
+    str | None, typer.Option("--server", help="The node to ask, host:port.  (default: the configured api_listen)")
 ]
 
 

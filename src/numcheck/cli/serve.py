@@ -12,14 +12,14 @@ def serve(
     config: Config = None,
     api_listen: Annotated[
         str | None,
-        typer.Option(help="host:port of the API listener; port 0 takes a free one.  [default: 127.0.0.1:50051]"),
+        typer.Option(help="host:port of the API listener; port 0 takes a free one.  (default: 127.0.0.1:50051)"),
     ] = None,
     check_listen: Annotated[
         str | None,
-        typer.Option(help="host:port of the native listener; port 0 takes a free one.  [default: 127.0.0.1:50052]"),
+        typer.Option(help="host:port of the native listener; port 0 takes a free one.  (default: 127.0.0.1:50052)"),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Event loops of the native listener.  [default: one a core]")
+        int | None, typer.Option(min=1, help="Event loops of the native listener.  (default: one a core)")
     ] = None,
 ) -> None:
     """Run a node until SIGTERM or Ctrl-C, then let the calls under way end.

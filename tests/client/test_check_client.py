@@ -1,0 +1,135 @@
+"""The Python client: answers in order, batches read in the caller's thread, and every failure one error."""
+
+import threading
+
+import pytest
+
+from numcheck.client import CheckClient
+from numcheck.errors import NodeUnreachable
+from numcheck.index import PublishedIndex, open_index
+from numcheck.serving.publishing import index_directory
+from numcheck.v1 import number_pb2
+from tests.rpc.listeners import listening
+from tests.serving import small
+
+ACTIVE, INACTIVE = number_pb2.NUMBER_STATUS_ACTIVE, number_pb2.NUMBER_STATUS_INACTIVE
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    data_dir = small.fill(tmp_path_factory.mktemp("small"))
+    return open_index(index_directory(data_dir))
+
+
+@pytest.fixture
+def listener(index):
+    """A listener that answers from the small index."""
+    published = PublishedIndex()
+    published.publish(index)
+    with listening(published) as (one, _):
+        yield one
+
+
+@pytest.fixture
+def client(listener):
+    with CheckClient(listener.address) as one:
+        yield one
+
+
+def test_number_is_asked_for_as_a_person_writes_it(client):
+    answer = client.check_number("8 (916) 123-45-67")
+    assert (answer.number, answer.status) == (small.ACTIVE, ACTIVE)
+
+
+def test_operators_are_listed(client, index):
+    assert [one.operator_id for one in client.list_operators()] == sorted(index.operators)
+
+
+@pytest.mark.parametrize("batch_count", [0, 1, 2, 3, 50])
+def test_batches_are_answered_each_in_its_order(client, index, batch_count):
+    """Of any size, also none at all; as many answers as batches."""
+    batches = [[small.ACTIVE] * place + [small.INACTIVE] for place in range(batch_count)]
+    answers = list(client.check_batches(batches))
+    assert [list(answer.statuses) for answer in answers] == [
+        [ACTIVE] * place + [INACTIVE] for place in range(batch_count)
+    ]
+    assert {answer.index_version for answer in answers} <= {index.index_version}
+    assert all(len(answer.operator_ids) == len(answer.statuses) for answer in answers)
+
+
+def test_batches_are_made_in_the_callers_thread_and_only_a_few_ahead(client):
+    """Whoever makes them may use what is the thread's own, and memory stays bounded however many there are."""
+    made = []
+
+    def batches():
+        for place in range(20):
+            made.append(threading.current_thread())
+            yield [small.ACTIVE + place]
+
+    for answered, _ in enumerate(client.check_batches(batches()), 1):
+        assert len(made) <= answered + 2
+    assert set(made) == {threading.current_thread()}
+
+
+def test_error_of_who_makes_the_batches_is_his_own(client):
+    """It comes through as it is, and the client works on."""
+
+    def batches():
+        yield [small.ACTIVE]
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        list(client.check_batches(batches()))
+    assert client.check_number("+79161234567").status == ACTIVE
+
+
+def test_caller_may_stop_before_the_last_answer(client):
+    """The stream ends with it, and another can be opened."""
+    for _ in range(3):
+        answers = client.check_batches([[small.ACTIVE]] * 10)
+        assert list(next(answers).statuses) == [ACTIVE]
+        answers.close()
+    assert len(list(client.check_batches([[small.ACTIVE]] * 10))) == 10
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client: client.check_number("+79161234567"),
+        lambda client: client.list_operators(),
+        lambda client: list(client.check_batches([[small.ACTIVE]])),
+    ],
+    ids=["check_number", "list_operators", "check_batches"],
+)
+def test_error_says_what_to_do_when_no_node_answers(ask):
+    with CheckClient("127.0.0.1:1") as client, pytest.raises(NodeUnreachable) as raised:
+        ask(client)
+    assert str(raised.value) == "no node answers at 127.0.0.1:1; `numcheck serve` starts one"
+
+
+def test_error_has_the_nodes_own_words_when_it_refuses(client):
+    with pytest.raises(NodeUnreachable, match="answered INVALID_ARGUMENT: 65,537 numbers in one request"):
+        list(client.check_batches([[small.ACTIVE], [0] * 65_537]))
+    with pytest.raises(NodeUnreachable, match="answered INVALID_ARGUMENT: the text cannot be read"):
+        client.check_number("no number")
+
+
+def test_error_comes_when_the_node_goes_away_midway(client, listener):
+    """After the answers that it gave; not silently, as if there were no more."""
+    answers = client.check_batches([small.ACTIVE] for _ in range(10**9))
+    assert list(next(answers).statuses) == [ACTIVE]
+    listener.stop(0)
+    with pytest.raises(NodeUnreachable):
+        all(answers)
+
+
+def test_client_is_closed_when_its_block_ends(listener):
+    with CheckClient(listener.address) as client:
+        pass
+    with pytest.raises(ValueError, match="closed channel"):
+        client.check_number("+79161234567")
+
+
+def test_nothing_is_connected_before_the_first_call():
+    """A client of a node that is not there yet can be made."""
+    CheckClient("127.0.0.1:1").close()
