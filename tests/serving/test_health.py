@@ -73,8 +73,7 @@ def test_watches_hold_no_thread_of_the_listener(small_dir):
         watches = [watch(channel, "") for _ in range(WATCH_COUNT)]
         assert [next(call).status for call in watches] == [NOT_SERVING] * WATCH_COUNT
         assert check_pb2.CheckNumbersResponse.FromString(call_raw(channel, "CheckNumbers", b"")).index_version > 0
-        for call in watches:
-            call.cancel()
+        # They stay open: grpcio's health servicer can deadlock when a watch is cancelled while its status is set.
 
 
 def test_reflection_lists_every_service(channel):
