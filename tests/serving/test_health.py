@@ -15,7 +15,6 @@ from tests.serving.command import serving
 
 SERVICES = ("", "numcheck.v1.CheckService")
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
-WATCH_COUNT = 6
 
 
 @pytest.fixture(scope="module")
