@@ -1,18 +1,25 @@
 """Health and reflection: what other programs ask before they ask for numbers."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import grpc
 import pytest
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from numcheck.config import Settings
 from numcheck.index import PublishedIndex, open_index
+from numcheck.serving.listener import ApiListener
 from numcheck.serving.publishing import index_directory
 from numcheck.v1 import check_pb2
-from tests.rpc.calls import DEADLINE_S
+from tests.rpc.calls import DEADLINE_S, call_raw
 from tests.rpc.listeners import listening
 from tests.serving.command import serving
 
+WATCH_COUNT = 20
+COMING_AND_GOING, FLIP_COUNT = 4, 400
 SERVICES = ("", "numcheck.v1.CheckService")
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -48,15 +55,58 @@ def test_health_knows_no_other_service(channel):
 
 
 def test_health_changes_when_the_listener_begins_to_serve(small_dir):
-    """NOT_SERVING until an index is published and said to be, overall and for the service."""
+    """NOT_SERVING until an index is published and said to be; whoever watches is told of each change."""
     published = PublishedIndex()
     with listening(published) as (listener, channel):
-        assert [check(channel, service) for service in SERVICES] == [NOT_SERVING] * len(SERVICES)
+        watches = [watch(channel, service) for service in SERVICES]
+        for service, call in zip(SERVICES, watches, strict=True):
+            assert check(channel, service) == next(call).status == NOT_SERVING
         published.publish(open_index(index_directory(small_dir)))
-        listener.set_serving(serving=True)
-        assert [check(channel, service) for service in SERVICES] == [SERVING] * len(SERVICES)
-        listener.set_serving(serving=False)
-        assert [check(channel, service) for service in SERVICES] == [NOT_SERVING] * len(SERVICES)
+        for status in (SERVING, NOT_SERVING):
+            listener.set_serving(serving=status == SERVING)
+            for service, call in zip(SERVICES, watches, strict=True):
+                assert check(channel, service) == next(call).status == status
+
+
+def test_watches_end_when_the_listener_does():
+    """A drain does not wait for them: each is told NOT_SERVING and ended with OK."""
+    listener = ApiListener(Settings(api_listen="127.0.0.1:0"), PublishedIndex())
+    listener.set_serving(serving=True)
+    with grpc.insecure_channel(listener.address) as channel:
+        call = watch(channel, "")
+        assert next(call).status == SERVING
+        listener.stop(DEADLINE_S)
+        assert [response.status for response in call] == [NOT_SERVING]
+
+
+def test_watches_hold_no_thread_of_the_listener(small_dir):
+    """Many more watches than threads are open, and numbers are checked all the same."""
+    published = PublishedIndex()
+    published.publish(open_index(index_directory(small_dir)))
+    with listening(published, api_threads=1) as (_, channel):
+        watches = [watch(channel, "") for _ in range(WATCH_COUNT)]
+        assert [next(call).status for call in watches] == [NOT_SERVING] * WATCH_COUNT
+        assert check_pb2.CheckNumbersResponse.FromString(call_raw(channel, "CheckNumbers", b"")).index_version > 0
+
+
+def test_watches_that_end_while_the_status_changes_hold_up_nobody():
+    """Clients open and cancel watches as fast as they can, the status flips meanwhile, and the next call is answered."""
+    with listening(PublishedIndex()) as (listener, channel):
+        over = threading.Event()
+
+        def come_and_go():
+            while not over.is_set():
+                call = watch(channel, "")
+                next(call)
+                call.cancel()
+
+        with ThreadPoolExecutor(COMING_AND_GOING) as clients:
+            ended = [clients.submit(come_and_go) for _ in range(COMING_AND_GOING)]
+            for flip in range(FLIP_COUNT):
+                listener.set_serving(serving=bool(flip % 2))
+                assert check(channel, "") == (SERVING if flip % 2 else NOT_SERVING)
+            over.set()
+            assert [one.result(DEADLINE_S) for one in ended] == [None] * COMING_AND_GOING
 
 
 def test_reflection_lists_every_service(channel):

@@ -5,16 +5,14 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress
 from numcheck.index import PublishedIndex
 from numcheck.rpc.check import SERVICE_NAME, CheckService, UnknownMethods
-
-HEALTH_THREADS = 1
-SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+from numcheck.serving.health import Health
 
 
 class ApiListener:
@@ -30,10 +28,7 @@ class ApiListener:
             options=server_options(settings),
             maximum_concurrent_rpcs=settings.concurrent_rpcs_max,
         )
-        self._health_threads = ThreadPoolExecutor(HEALTH_THREADS, thread_name_prefix="health")
-        self._health = health.HealthServicer(
-            experimental_non_blocking=True, experimental_thread_pool=self._health_threads
-        )
+        self._health = Health(services=("", SERVICE_NAME))
         self._register(settings, published)
         self.address = f"{host}:{self._open_port(host, port)}"
         self._server.start()
@@ -45,11 +40,9 @@ class ApiListener:
             numbers_per_call_max=settings.numbers_per_call_max,
             stream_count_max=max(settings.api_threads // 2, 1),
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
-        self._server.add_generic_rpc_handlers((check.handlers(), UnknownMethods()))
-        self.set_serving(serving=False)
+        self._server.add_generic_rpc_handlers((self._health.handlers(), check.handlers(), UnknownMethods()))
 
     def _open_port(self, host: str, port: int) -> int:
         probe_port(host, port)
@@ -60,14 +53,13 @@ class ApiListener:
 
     def set_serving(self, *, serving: bool) -> None:
         """Say on the health service, for the node and for each service, whether it answers."""
-        for service in ("", SERVICE_NAME):
-            self._health.set(service, SERVING if serving else NOT_SERVING)
+        self._health.set_serving(serving=serving)
 
     def stop(self, drain_timeout_s: float) -> None:
         """Take no more calls, wait for those under way, and end those that are not done by then."""
-        self._health.enter_graceful_shutdown()
+        self._health.end()
         self._server.stop(drain_timeout_s).wait()
-        self._health_threads.shutdown()
+        self._health.close()
 
 
 def server_options(settings: Settings) -> list[tuple[str, int]]:
