@@ -1,18 +1,23 @@
 """The index that a node answers from now: one writer replaces it, and readers take it once a call."""
 
+import threading
+
 from numcheck.errors import IndexNotReady
 from numcheck.index.reader import Index
 
 
 class PublishedIndex:
-    """A place for the newest index. Reading and replacing an attribute are each one step in CPython: no lock."""
+    """A place for the newest index. It never goes back to an older version. Reading takes no lock: it is one step."""
 
     def __init__(self) -> None:
         self._index: Index | None = None
+        self._turn = threading.Lock()
 
     def publish(self, index: Index) -> None:
-        """Answer from this index from the next call on. Calls under way end on the one that they took."""
-        self._index = index
+        """Answer from this index from the next call on, unless older. Calls under way end on the one they took."""
+        with self._turn:
+            if self._index is None or index.index_version >= self._index.index_version:
+                self._index = index
 
     def get(self) -> Index:
         """The newest index; IndexNotReady if none was published yet."""

@@ -12,6 +12,8 @@ from numcheck.config import Settings
 from numcheck.errors import BadListenAddress
 from numcheck.index import PublishedIndex
 from numcheck.rpc.check import SERVICE_NAME, CheckService, UnknownMethods
+from numcheck.rpc.numbering import SERVICE_NAME as NUMBERING
+from numcheck.rpc.numbering import NumberingService
 
 HEALTH_THREADS = 1
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
@@ -20,7 +22,7 @@ SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.Health
 class ApiListener:
     """Serves from construction to `stop`. Health says NOT_SERVING until `set_serving`."""
 
-    def __init__(self, settings: Settings, published: PublishedIndex) -> None:
+    def __init__(self, settings: Settings, published: PublishedIndex, numbering: NumberingService) -> None:
         """Open the listener; BadListenAddress if that cannot be."""
         host, port = _host_and_port(settings.api_listen)
         self._server = grpc.server(
@@ -32,11 +34,11 @@ class ApiListener:
         self._health = health.HealthServicer(
             experimental_non_blocking=True, experimental_thread_pool=self._health_threads
         )
-        self._register(settings, published)
+        self._register(settings, published, numbering)
         self.address = f"{host}:{self._open_port(host, port)}"
         self._server.start()
 
-    def _register(self, settings: Settings, published: PublishedIndex) -> None:
+    def _register(self, settings: Settings, published: PublishedIndex, numbering: NumberingService) -> None:
         check = CheckService(
             published,
             default_region=settings.default_region,
@@ -44,9 +46,9 @@ class ApiListener:
             stream_count_max=max(settings.threads // 2, 1),
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (SERVICE_NAME, NUMBERING, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
-        self._server.add_generic_rpc_handlers((check.handlers(), UnknownMethods()))
+        self._server.add_generic_rpc_handlers((check.handlers(), numbering.handlers(), UnknownMethods()))
         self.set_serving(serving=False)
 
     def _open_port(self, host: str, port: int) -> int:
@@ -58,7 +60,7 @@ class ApiListener:
 
     def set_serving(self, *, serving: bool) -> None:
         """Say on the health service, for the node and for each service, whether it answers."""
-        for service in ("", SERVICE_NAME):
+        for service in ("", SERVICE_NAME, NUMBERING):
             self._health.set(service, SERVING if serving else NOT_SERVING)
 
     def stop(self, drain_timeout_s: float) -> None:

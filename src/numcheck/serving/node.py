@@ -10,13 +10,17 @@ import structlog
 from numcheck.config import Settings
 from numcheck.errors import StoreMissing
 from numcheck.index import Index, PublishedIndex
+from numcheck.serving.builder import Builder, fresh_since
 from numcheck.serving.listener import ApiListener
+from numcheck.serving.numbering import numbering_service
 from numcheck.serving.publishing import open_or_rebuild
 from numcheck.store import DataDirLock, Store
 
 log = structlog.get_logger()
 
 SYNTHETIC_NOTICE = "the active numbers are SYNTHETIC: made up for trying out, they say nothing about anybody"
+
+RECHECK_INTERVAL_S = 1.0
 
 Announce = Callable[[str], None]
 
@@ -31,9 +35,12 @@ def serve(settings: Settings, announce: Announce) -> None:
     with DataDirLock(settings.data_dir), Store(settings.data_dir) as store:
         index = _index_to_serve(store, settings, announce)
         published = PublishedIndex()
-        listener = ApiListener(settings, published)
+        published.publish(index)
+        builder = Builder(published, settings)
+        numbering = numbering_service(store, settings, changed=builder.follow)
+        listener = ApiListener(settings, published, numbering)
         try:
-            published.publish(index)
+            builder.start()
             listener.set_serving(serving=True)
             announce(f"API listener ready on {listener.address} (plaintext, loopback only)")
             if index.synthetic:
@@ -42,6 +49,7 @@ def serve(settings: Settings, announce: Announce) -> None:
         finally:
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
             listener.stop(settings.drain_timeout_s)
+            builder.stop()
 
 
 def _index_to_serve(store: Store, settings: Settings, announce: Announce) -> Index:
@@ -60,17 +68,17 @@ def _nothing_to_serve(settings: Settings) -> str:
     )
 
 
-def fresh_since(settings: Settings, now: datetime) -> datetime | None:
-    """The moment before which an operator's data is too old to answer from; None if it never ages."""
-    return now - timedelta(seconds=settings.data_age_max_s) if settings.data_age_max_s else None
-
-
 def _keep_fresh(published: PublishedIndex, settings: Settings, stopping: threading.Event) -> None:
     """Until the node stops, publish the index anew each time that an operator's data comes of age."""
     age_max = timedelta(seconds=settings.data_age_max_s)
-    while not stopping.wait(_seconds_to_next_expiry(published.get(), age_max, datetime.now(UTC))):
-        published.publish(published.get().with_freshness(fresh_since(settings, datetime.now(UTC))))
-        log.info("data came of age", index_version=published.get().index_version)
+    while True:
+        due_s = _seconds_to_next_expiry(published.get(), age_max, datetime.now(UTC))
+        # A push meanwhile may bring data that comes of age first.
+        if stopping.wait(RECHECK_INTERVAL_S if due_s is None else min(due_s, RECHECK_INTERVAL_S)):
+            return
+        if due_s is not None and due_s <= RECHECK_INTERVAL_S:
+            published.publish(published.get().with_freshness(fresh_since(settings, datetime.now(UTC))))
+            log.info("data came of age", index_version=published.get().index_version)
 
 
 def _seconds_to_next_expiry(index: Index, age_max: timedelta, now: datetime) -> float | None:
