@@ -133,6 +133,88 @@ def set_at_random(bitset, uint32_t first, uint32_t last, uint64_t seed, double s
     return drawn
 
 
+cdef class ChunkSplitter:
+    """Splits numbers, in any order, by the chunks that it was made for.
+
+    An open-addressing table with at least twice as many slots as chunks, so that every probe ends at an empty one.
+    """
+
+    cdef list chunks
+    cdef array slot_chunks    # uint64: the chunk plus one, or 0
+    cdef array slot_places    # uint64: which of `chunks` it is
+    cdef uint64_t mask
+
+    def __init__(self, chunks):
+        cdef uint64_t slot
+        cdef size_t size = 4
+        self.chunks = sorted(set(chunks))
+        while size < 2 * len(self.chunks):
+            size *= 2
+        self.mask = size - 1
+        self.slot_chunks, self.slot_places = array("Q", bytes(8 * size)), array("Q", bytes(8 * size))
+        for place, chunk in enumerate(self.chunks):
+            slot = <uint64_t>chunk & self.mask
+            while self.slot_chunks.data.as_ulonglongs[slot]:
+                slot = (slot + 1) & self.mask
+            self.slot_chunks.data.as_ulonglongs[slot] = chunk + 1
+            self.slot_places.data.as_ulonglongs[slot] = place
+
+    def split(self, const uint64_t[::1] numbers):
+        """Return the numbers' places in each chunk, as arrays of unsigned 32-bit integers by chunk, and the rest.
+
+        The rest are the numbers of no such chunk, as they are; both keep the order in which the numbers came.
+        """
+        cdef Py_ssize_t count = numbers.shape[0], chunk_count = len(self.chunks), i
+        cdef array homes = clone(UINT32S, count, zero=False)
+        cdef array places = clone(UINT32S, count, zero=False)
+        cdef array starts = array("Q", bytes(8 * (chunk_count + 2)))
+        cdef array rest
+        if count == 0:
+            return {}, array("Q")
+        with nogil:
+            find_homes(numbers, homes.data.as_uints, starts.data.as_ulonglongs, chunk_count,
+                       self.slot_chunks.data.as_ulonglongs, self.slot_places.data.as_ulonglongs, self.mask)
+        bounds = starts.tolist()
+        rest = array("Q", bytes(8 * (bounds[chunk_count + 1] - bounds[chunk_count])))
+        with nogil:
+            scatter(numbers, homes.data.as_uints, starts.data.as_ulonglongs, chunk_count,
+                    places.data.as_uints, rest.data.as_ulonglongs)
+        split = {
+            self.chunks[i]: places[bounds[i]:bounds[i + 1]]
+            for i in range(chunk_count) if bounds[i] < bounds[i + 1]
+        }
+        return split, rest
+
+
+cdef void find_homes(const uint64_t[::1] numbers, unsigned int* homes, unsigned long long* starts,
+                     Py_ssize_t chunk_count, const unsigned long long* slot_chunks,
+                     const unsigned long long* slot_places, uint64_t mask) noexcept nogil:
+    """Find which chunk each number is of, `chunk_count` if of none, and where each chunk's numbers start in order."""
+    cdef Py_ssize_t i
+    cdef uint64_t chunk, slot
+    for i in range(numbers.shape[0]):
+        chunk = numbers[i] // NUMBERS
+        slot = chunk & mask
+        while slot_chunks[slot] and slot_chunks[slot] != chunk + 1:
+            slot = (slot + 1) & mask
+        homes[i] = <unsigned int>(slot_places[slot] if slot_chunks[slot] else <uint64_t>chunk_count)
+        starts[homes[i] + 1] += 1
+    for i in range(chunk_count + 1):
+        starts[i + 1] += starts[i]
+
+
+cdef void scatter(const uint64_t[::1] numbers, const unsigned int* homes, unsigned long long* next_places,
+                  Py_ssize_t chunk_count, unsigned int* places, unsigned long long* rest) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef unsigned long long rest_start = next_places[chunk_count]
+    for i in range(numbers.shape[0]):
+        if homes[i] == <unsigned int>chunk_count:
+            rest[next_places[chunk_count] - rest_start] = numbers[i]
+        else:
+            places[next_places[homes[i]]] = <unsigned int>(numbers[i] % NUMBERS)
+        next_places[homes[i]] += 1
+
+
 # --- pages ------------------------------------------------------------------------------------------------------
 
 cdef struct Run:              # consecutive numbers of one class, inside of one page

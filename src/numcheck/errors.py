@@ -5,6 +5,7 @@ has as a heading, and that a client may switch on. Messages never hold a whole n
 end up in logs.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -12,6 +13,11 @@ class NumcheckError(Exception):
     """Something was refused or failed for a reason that has a name."""
 
     reason: ClassVar[str]
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What a program needs to go on, by name; it goes to the caller alone, never into a log."""
+        return {}
 
 
 class NotANumber(NumcheckError):
@@ -88,6 +94,59 @@ class BadActiveSet(NumcheckError):
     """An active set holds what no active set can: numbers out of any plan's reach, or damaged bytes."""
 
     reason = "BAD_ACTIVE_SET"
+
+
+class BadPush(NumcheckError):
+    """A push that cannot be meant: its header or its numbers contradict the rules or each other."""
+
+    reason = "BAD_PUSH"
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class NotServed(NumcheckError):
+    """A push holds numbers that its operator does not serve."""
+
+    reason = "NOT_SERVED"
+
+    def __init__(self, count: int, examples: Sequence[int]) -> None:
+        super().__init__(f"{count:,} numbers are not served by the operator; nothing of the push was taken")
+        self.count = count
+        self.examples = examples
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """How many, and the first of them."""
+        return {"not_served_count": str(self.count), "not_served": ",".join(map(str, self.examples))}
+
+
+class StaleBase(NumcheckError):
+    """A delta starts from another version than the head."""
+
+    reason = "STALE_BASE"
+
+    def __init__(self, base_version: int, head_version: int) -> None:
+        super().__init__(f"the delta starts from version {base_version}; the head is {head_version}")
+        self.head_version = head_version
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The head."""
+        return {"head_version": str(self.head_version)}
+
+
+class ConcurrentPush(NumcheckError):
+    """Another push of the operator was applied while this one was under way."""
+
+    reason = "CONCURRENT_PUSH"
+
+
+class UnknownPush(NumcheckError):
+    """The operator has no held push with that token."""
+
+    reason = "UNKNOWN_PUSH"
 
 
 class UnknownOperator(NumcheckError):

@@ -13,6 +13,7 @@ from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.demo import fill_demo
 from numcheck.serving.listener import ApiListener
 from numcheck.serving.publishing import index_directory
+from numcheck.serving.services import check_service
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def doors(index: Index, settings: Settings) -> Iterator[Doors]:
     published = PublishedIndex()
-    api, native = ApiListener(settings, published), CheckListener(settings, published)
+    api, native = ApiListener(settings, [check_service(published, settings)]), CheckListener(settings, published)
     published.publish(index)
     for listener in (api, native):
         listener.set_serving(serving=True)

@@ -9,12 +9,14 @@ import grpc
 from numcheck.config import Settings
 from numcheck.index import PublishedIndex
 from numcheck.serving.listener import ApiListener
+from numcheck.serving.services import check_service
 
 
 @contextmanager
 def listening(published: PublishedIndex | Any, **settings: Any) -> Iterator[tuple[ApiListener, grpc.Channel]]:
     """A listener on a free port and a channel to it."""
-    listener = ApiListener(Settings(api_listen="127.0.0.1:0", **settings), published)
+    node_settings = Settings(api_listen="127.0.0.1:0", **settings)
+    listener = ApiListener(node_settings, [check_service(published, node_settings)])
     try:
         with grpc.insecure_channel(listener.address) as channel:
             yield listener, channel

@@ -70,7 +70,7 @@ def test_health_changes_when_the_listener_begins_to_serve(small_dir):
 
 def test_watches_end_when_the_listener_does():
     """A drain does not wait for them: each is told NOT_SERVING and ended with OK."""
-    listener = ApiListener(Settings(api_listen="127.0.0.1:0"), PublishedIndex())
+    listener = ApiListener(Settings(api_listen="127.0.0.1:0"), [])
     listener.set_serving(serving=True)
     with grpc.insecure_channel(listener.address) as channel:
         call = watch(channel, "")
@@ -90,7 +90,7 @@ def test_watches_hold_no_thread_of_the_listener(small_dir):
 
 
 def test_watches_that_end_while_the_status_changes_hold_up_nobody():
-    """Clients open and cancel watches as fast as they can, the status flips meanwhile, and the next call is answered."""
+    """Clients open and cancel watches all the time, the status flips meanwhile, and the next call is answered."""
     with listening(PublishedIndex()) as (listener, channel):
         over = threading.Event()
 
@@ -111,7 +111,10 @@ def test_watches_that_end_while_the_status_changes_hold_up_nobody():
 
 def test_reflection_lists_every_service(channel):
     assert set(ProtoReflectionDescriptorDatabase(channel).get_services()) == {
-        *("numcheck.v1.CheckService", "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection")
+        "numcheck.v1.CheckService",
+        "numcheck.v1.NumberingService",
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
     }
 
 

@@ -2,5 +2,6 @@
 
 from numcheck.active.active_set import ActiveSet, chunk_digest
 from numcheck.active.operator import Operator
+from numcheck.active.push import PushContent, PushCounts, PushHeader, served_by
 
-__all__ = ["ActiveSet", "Operator", "chunk_digest"]
+__all__ = ["ActiveSet", "Operator", "PushContent", "PushCounts", "PushHeader", "chunk_digest", "served_by"]

@@ -11,7 +11,7 @@ from numcheck.client import CheckClient, Checked
 from numcheck.config import Settings
 from numcheck.errors import IndexDamaged, IndexMissing
 from numcheck.index import Index, open_index
-from numcheck.serving.node import fresh_since
+from numcheck.serving.builder import fresh_since
 from numcheck.serving.publishing import index_directory
 from numcheck.status import NumberStatus
 from numcheck.v1 import check_pb2

@@ -1,5 +1,6 @@
 """The index that a node answers from now: one writer replaces it, and readers take it once a call."""
 
+import threading
 from collections.abc import Callable
 
 from numcheck.errors import IndexNotReady
@@ -7,21 +8,25 @@ from numcheck.index.reader import Index
 
 
 class PublishedIndex:
-    """A place for the newest index. Reading and replacing an attribute are each one step in CPython: no lock."""
+    """A place for the newest index. It never goes back to an older version. Reading takes no lock: it is one step."""
 
     def __init__(self) -> None:
         self._index: Index | None = None
         self._followers: list[Callable[[Index], None]] = []
+        self._turn = threading.Lock()
 
     def follow(self, tell: Callable[[Index], None]) -> None:
         """Call `tell` with every index that is published from now on; for readers that cannot ask once a call."""
         self._followers.append(tell)
 
     def publish(self, index: Index) -> None:
-        """Answer from this index from the next call on. Calls under way end on the one that they took."""
-        self._index = index
-        for tell in self._followers:
-            tell(index)
+        """Answer from this index from the next call on, unless older. Calls under way end on the one they took."""
+        with self._turn:
+            if self._index is not None and index.index_version < self._index.index_version:
+                return
+            self._index = index
+            for tell in self._followers:
+                tell(index)
 
     def get(self) -> Index:
         """The newest index; IndexNotReady if none was published yet."""

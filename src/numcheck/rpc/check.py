@@ -5,19 +5,17 @@ request, no Python object a number. Nothing here knows grpcio's server; serving/
 """
 
 import threading
-from collections.abc import Callable, Iterator
-from datetime import datetime
-from typing import Any, NoReturn, cast
+from collections.abc import Iterator
+from typing import cast
 
 import grpc
-from google.protobuf.message import DecodeError
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck import e164
 from numcheck.active import Operator
-from numcheck.errors import MalformedMessage, TooManyStreams, UnknownMethod
+from numcheck.errors import TooManyStreams, UnknownMethod
 from numcheck.index import PublishedIndex
-from numcheck.rpc.errors import abort, log_failure
+from numcheck.rpc.calls import parsed, refusing, refusing_stream, timestamp
+from numcheck.rpc.errors import abort
 from numcheck.v1 import check_pb2, number_pb2
 
 SERVICE_NAME = "numcheck.v1.CheckService"
@@ -25,6 +23,8 @@ SERVICE_NAME = "numcheck.v1.CheckService"
 
 class CheckService:
     """Answers from the published index, each request from one version of it."""
+
+    name = SERVICE_NAME
 
     def __init__(
         self, published: PublishedIndex, *, default_region: str, numbers_per_call_max: int, stream_count_max: int
@@ -37,7 +37,7 @@ class CheckService:
 
     def check_number(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         """One number, as a person writes it."""
-        text = _parsed(check_pb2.CheckNumberRequest, request).number
+        text = parsed(check_pb2.CheckNumberRequest, request).number
         index = self._published.get()
         facts = index.facts(e164.parse(text, self._default_region))
         response = check_pb2.CheckNumberResponse(
@@ -71,7 +71,7 @@ class CheckService:
 
     def list_operators(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         """Every operator that the index knows, by id."""
-        _parsed(check_pb2.ListOperatorsRequest, request)
+        parsed(check_pb2.ListOperatorsRequest, request)
         operators = self._published.get().operators
         messages = [_operator_message(operators[operator_id]) for operator_id in sorted(operators)]
         return check_pb2.ListOperatorsResponse(operators=messages).SerializeToString()
@@ -82,10 +82,10 @@ class CheckService:
         return grpc.method_handlers_generic_handler(
             SERVICE_NAME,
             {
-                "CheckNumber": unary(_refusing(self.check_number)),
-                "CheckNumbers": unary(_refusing(self.check_numbers)),
-                "StreamCheckNumbers": stream(_refusing_stream(self.stream_check_numbers)),
-                "ListOperators": unary(_refusing(self.list_operators)),
+                "CheckNumber": unary(refusing(self.check_number)),
+                "CheckNumbers": unary(refusing(self.check_numbers)),
+                "StreamCheckNumbers": stream(refusing_stream(self.stream_check_numbers)),
+                "ListOperators": unary(refusing(self.list_operators)),
             },
         )
 
@@ -102,13 +102,6 @@ class UnknownMethods(grpc.GenericRpcHandler):
         return grpc.stream_stream_rpc_method_handler(refuse)
 
 
-def _parsed(message_type: Any, request: bytes) -> Any:
-    try:
-        return message_type.FromString(request)
-    except DecodeError:
-        raise MalformedMessage(f"the request is not a well-formed {message_type.DESCRIPTOR.name}") from None
-
-
 def _try_operator_message(operator: Operator | None) -> number_pb2.Operator | None:
     return None if operator is None else _operator_message(operator)
 
@@ -119,46 +112,6 @@ def _operator_message(operator: Operator) -> number_pb2.Operator:
         display_name=operator.display_name,
         tax_id=operator.tax_id or "",
         data_version=operator.data_version,
-        data_time=operator.data_time and _timestamp(operator.data_time),
+        data_time=operator.data_time and timestamp(operator.data_time),
         synthetic=operator.synthetic,
     )
-
-
-def _timestamp(moment: datetime) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp
-
-
-def _refuse(context: grpc.ServicerContext, error: Exception) -> NoReturn:
-    log_failure(error)
-    abort(context, error)
-
-
-def _refusing(
-    answer: Callable[[bytes, grpc.ServicerContext], bytes],
-) -> Callable[[bytes, grpc.ServicerContext], bytes]:
-    """Make every exception of a unary method a status."""
-
-    def call(request: bytes, context: grpc.ServicerContext) -> bytes:
-        try:
-            return answer(request, context)
-        except Exception as error:
-            _refuse(context, error)
-
-    return call
-
-
-def _refusing_stream(
-    answer: Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]],
-) -> Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]:
-    """Make every exception of a streaming method a status; a client that went away is nobody to refuse."""
-
-    def call(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        try:
-            yield from answer(requests, context)
-        except Exception as error:
-            if context.is_active():
-                _refuse(context, error)
-
-    return call

@@ -1,6 +1,7 @@
 """Turns an error into the API's status: the one table of codes, and the google.rpc details that go with each."""
 
 import traceback
+from collections.abc import Mapping
 from typing import NoReturn
 
 import grpc
@@ -20,13 +21,23 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.MalformedMessage: code_pb2.INVALID_ARGUMENT,
     errors.NotANumber: code_pb2.INVALID_ARGUMENT,
     errors.TooManyNumbers: code_pb2.INVALID_ARGUMENT,
+    errors.BadPush: code_pb2.INVALID_ARGUMENT,
+    errors.NotServed: code_pb2.INVALID_ARGUMENT,
+    errors.StaleBase: code_pb2.FAILED_PRECONDITION,
+    errors.ConcurrentPush: code_pb2.ABORTED,
+    errors.UnknownPush: code_pb2.NOT_FOUND,
+    errors.UnknownOperator: code_pb2.NOT_FOUND,
     errors.TooManyStreams: code_pb2.RESOURCE_EXHAUSTED,
     errors.UnknownMethod: code_pb2.UNIMPLEMENTED,
     errors.IndexNotReady: code_pb2.UNAVAILABLE,
     errors.IndexBehind: code_pb2.UNAVAILABLE,
 }
 # Which field of the request an INVALID_ARGUMENT is about; none where the request could not be read.
-FIELDS: dict[type[errors.NumcheckError], str] = {errors.NotANumber: "number", errors.TooManyNumbers: "numbers"}
+FIELDS: dict[type[errors.NumcheckError], str] = {
+    errors.NotANumber: "number",
+    errors.TooManyNumbers: "numbers",
+    errors.NotServed: "add",
+}
 RETRIABLE = (code_pb2.UNAVAILABLE, code_pb2.RESOURCE_EXHAUSTED)
 
 
@@ -34,9 +45,9 @@ def status_of(error: Exception) -> status_pb2.Status:
     """The status that a caller gets for an error. What is not one of ours is INTERNAL, and says nothing of itself."""
     if not isinstance(error, errors.NumcheckError) or type(error) not in CODES:
         return _status(code_pb2.INTERNAL, "an error on the server's side", _error_info("INTERNAL"))
-    code, details = CODES[type(error)], [_error_info(error.reason)]
+    code, details = CODES[type(error)], [_error_info(error.reason, error.metadata)]
     if code == code_pb2.INVALID_ARGUMENT:
-        details.append(_bad_request(FIELDS.get(type(error), ""), error))
+        details.append(_bad_request(_field_of(error), error))
     if code in RETRIABLE:
         details.append(_retry_info())
     return _status(code, str(error), *details)
@@ -70,8 +81,12 @@ def _packed(
     return packed
 
 
-def _error_info(reason: str) -> any_pb2.Any:
-    return _packed(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN))
+def _field_of(error: errors.NumcheckError) -> str:
+    return error.field if isinstance(error, errors.BadPush) else FIELDS.get(type(error), "")
+
+
+def _error_info(reason: str, metadata: Mapping[str, str] | None = None) -> any_pb2.Any:
+    return _packed(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata or {}))
 
 
 def _bad_request(field: str, error: errors.NumcheckError) -> any_pb2.Any:

@@ -1,4 +1,4 @@
-"""grpc.health.v1 on the API listener: what the node says of itself, asked for or watched, without a thread for each watch.
+"""grpc.health.v1 on the API listener: what the node says of itself, without a thread for each watch.
 
 grpcio's own servicer sends to watches with its lock held. A watch that ends meanwhile waits for that lock on the very
 thread that would finish the sending, and from then on the listener answers nobody: a few clients that open and close
@@ -20,7 +20,7 @@ SEND_TIMEOUT_S = 5.0
 
 @dataclass(eq=False, slots=True)
 class _Watch:
-    """A call of Watch under way; `told` is the status that it was sent last. `send` ends the call if it is given None."""
+    """A call of Watch under way. `told` is the status that it was sent last; `send` with None ends the call."""
 
     service: str
     send: Callable[[HealthCheckResponse | None], None]
@@ -33,7 +33,7 @@ class Health:
 
     def __init__(self, services: Collection[str]) -> None:
         self._services = services
-        self._status = HealthCheckResponse.NOT_SERVING
+        self._status: int = HealthCheckResponse.NOT_SERVING
         self._ended = False
         self._watches: set[_Watch] = set()
         self._watches_lock = threading.Lock()
@@ -46,8 +46,9 @@ class Health:
 
     def end(self) -> None:
         """Say NOT_SERVING for good and end every watch, so that a drain waits for none."""
+        self._status = HealthCheckResponse.NOT_SERVING
         self._ended = True
-        self.set_serving(serving=False)
+        self._sender.submit(self._tell_all)
 
     def close(self) -> None:
         """Give the thread back, once the listener has stopped."""
@@ -100,6 +101,7 @@ class Health:
             self._tell(watch)
 
     def _tell(self, watch: _Watch) -> None:
+        ended = self._ended  # before the status: whoever sees the end sees the status that goes with it
         known = watch.service in self._services
         status = self._status if known else HealthCheckResponse.SERVICE_UNKNOWN
         if status != watch.told:
@@ -108,5 +110,5 @@ class Health:
             impatience.start()
             watch.send(HealthCheckResponse(status=status))
             impatience.cancel()
-        if self._ended:
+        if ended:
             watch.send(None)

@@ -2,7 +2,9 @@
 
 import ipaddress
 import socket
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import grpc
 from grpc_health.v1 import health
@@ -10,9 +12,17 @@ from grpc_reflection.v1alpha import reflection
 
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress
-from numcheck.index import PublishedIndex
-from numcheck.rpc.check import SERVICE_NAME, CheckService, UnknownMethods
+from numcheck.rpc.check import UnknownMethods
 from numcheck.serving.health import Health
+
+
+class Service(Protocol):
+    """What the listener serves: a servicer of one service."""
+
+    name: str
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """The service as grpcio registers it."""
 
 
 class ApiListener:
@@ -20,7 +30,7 @@ class ApiListener:
 
     name = "API listener"
 
-    def __init__(self, settings: Settings, published: PublishedIndex) -> None:
+    def __init__(self, settings: Settings, services: Sequence[Service]) -> None:
         """Open the listener; BadListenAddress if that cannot be."""
         host, port = host_and_port(settings.api_listen)
         self._server = grpc.server(
@@ -28,21 +38,16 @@ class ApiListener:
             options=server_options(settings),
             maximum_concurrent_rpcs=settings.concurrent_rpcs_max,
         )
-        self._health = Health(services=("", SERVICE_NAME))
-        self._register(settings, published)
+        self._health = Health(("", *(service.name for service in services)))
+        self._register(services)
         self.address = f"{host}:{self._open_port(host, port)}"
         self._server.start()
 
-    def _register(self, settings: Settings, published: PublishedIndex) -> None:
-        check = CheckService(
-            published,
-            default_region=settings.default_region,
-            numbers_per_call_max=settings.numbers_per_call_max,
-            stream_count_max=max(settings.api_threads // 2, 1),
-        )
-        names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    def _register(self, services: Sequence[Service]) -> None:
+        names = [*(service.name for service in services), health.SERVICE_NAME, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(names, self._server)
-        self._server.add_generic_rpc_handlers((self._health.handlers(), check.handlers(), UnknownMethods()))
+        handlers = [self._health.handlers(), *(service.handlers() for service in services), UnknownMethods()]
+        self._server.add_generic_rpc_handlers(handlers)
 
     def _open_port(self, host: str, port: int) -> int:
         probe_port(host, port)

@@ -12,14 +12,18 @@ import structlog
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress, StoreMissing
 from numcheck.index import Index, PublishedIndex
+from numcheck.serving.builder import Builder, fresh_since
 from numcheck.serving.check_listener import LACKING, CheckListener
-from numcheck.serving.listener import ApiListener
+from numcheck.serving.listener import ApiListener, Service
 from numcheck.serving.publishing import open_or_rebuild
+from numcheck.serving.services import check_service, numbering_service
 from numcheck.store import DataDirLock, Store
 
 log = structlog.get_logger()
 
 SYNTHETIC_NOTICE = "the active numbers are SYNTHETIC: made up for trying out, they say nothing about anybody"
+
+RECHECK_INTERVAL_S = 1.0
 
 Announce = Callable[[str], None]
 
@@ -51,11 +55,17 @@ def serve(settings: Settings, announce: Announce) -> None:
     with DataDirLock(settings.data_dir), Store(settings.data_dir) as store:
         index = _index_to_serve(store, settings, announce)
         published = PublishedIndex()
+        builder = Builder(published, settings)
+        services: list[Service] = [
+            check_service(published, settings),
+            numbering_service(store, settings, changed=builder.follow),
+        ]
         listeners: list[ApiListener | CheckListener] = []
         try:
-            listeners.append(ApiListener(settings, published))
+            listeners.append(ApiListener(settings, services))
             listeners += _native_listener(settings, published, announce)
             published.publish(index)
+            builder.start()
             for listener in listeners:
                 listener.set_serving(serving=True)
                 announce(f"{listener.name} ready on {listener.address} (plaintext, loopback only)")
@@ -65,6 +75,7 @@ def serve(settings: Settings, announce: Announce) -> None:
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
         finally:
             _stop(listeners, settings.drain_timeout_s)
+            builder.stop()
 
 
 def _native_listener(settings: Settings, published: PublishedIndex, announce: Announce) -> list[CheckListener]:
@@ -107,17 +118,17 @@ def _nothing_to_serve(settings: Settings) -> str:
     )
 
 
-def fresh_since(settings: Settings, now: datetime) -> datetime | None:
-    """The moment before which an operator's data is too old to answer from; None if it never ages."""
-    return now - timedelta(seconds=settings.data_age_max_s) if settings.data_age_max_s else None
-
-
 def _keep_fresh(published: PublishedIndex, settings: Settings, stopping: StopRequest) -> None:
     """Until the node stops, publish the index anew each time that an operator's data comes of age."""
     age_max = timedelta(seconds=settings.data_age_max_s)
-    while not stopping.wait(_seconds_to_next_expiry(published.get(), age_max, datetime.now(UTC))):
-        published.publish(published.get().with_freshness(fresh_since(settings, datetime.now(UTC))))
-        log.info("data came of age", index_version=published.get().index_version)
+    while True:
+        due_s = _seconds_to_next_expiry(published.get(), age_max, datetime.now(UTC))
+        # A push meanwhile may bring data that comes of age first.
+        if stopping.wait(RECHECK_INTERVAL_S if due_s is None else min(due_s, RECHECK_INTERVAL_S)):
+            return
+        if due_s is not None and due_s <= RECHECK_INTERVAL_S:
+            published.publish(published.get().with_freshness(fresh_since(settings, datetime.now(UTC))))
+            log.info("data came of age", index_version=published.get().index_version)
 
 
 def _seconds_to_next_expiry(index: Index, age_max: timedelta, now: datetime) -> float | None:

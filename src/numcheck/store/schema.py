@@ -6,14 +6,16 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
     String,
     Table,
+    UniqueConstraint,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -73,17 +75,48 @@ active_sets = Table(
     Column("data_time_us", BigInteger, nullable=False),
     Column("stored_at_us", BigInteger, nullable=False),
     Column("number_count", BigInteger, nullable=False),
-    Column("digest", LargeBinary, nullable=False),
+    Column("digest", LargeBinary),  # of this version; null until somebody asks for it
     Column("synthetic", Boolean, nullable=False),
 )
 
+# A checkpoint of each chunk: with the journal's changes after it, in order of version, it is the chunk.
 active_chunks = Table(
     "active_chunks",
     metadata,
     Column("operator_id", Integer, ForeignKey("active_sets.operator_id"), primary_key=True),
     Column("chunk", Integer, primary_key=True),
     Column("number_count", Integer, nullable=False),
-    Column("digest", LargeBinary, nullable=False),  # of the numbers
     Column("checksum", LargeBinary, nullable=False),  # of the bitmap's bytes, compared before anything parses them
     Column("bitmap", LargeBinary, nullable=False),  # Roaring, portable format
+)
+
+pushes = Table(
+    "pushes",
+    metadata,
+    Column("push_key", Integer, primary_key=True, autoincrement=True),
+    Column("operator_id", Integer, ForeignKey("operators.operator_id"), nullable=False),
+    Column("push_id", String),  # the caller's; null if it gave none
+    Column("base_version", BigInteger, nullable=False),
+    Column("version", BigInteger),  # that the push made; null while it is held
+    Column("revision", BigInteger),  # that shows it; null while it is held
+    Column("snapshot", Boolean, nullable=False),
+    Column("data_time_us", BigInteger, nullable=False),
+    Column("received_at_us", BigInteger, nullable=False),
+    Column("counts", String, nullable=False),  # PushCounts as JSON: what the answer says
+    Column("token", String),  # that confirms it; null if it never was held
+    UniqueConstraint("operator_id", "push_id"),
+    UniqueConstraint("operator_id", "version"),
+)
+
+# The journal: what each push changes in each chunk. Changes that are folded into their chunk's checkpoint are gone.
+active_changes = Table(
+    "active_changes",
+    metadata,
+    Column("push_key", Integer, ForeignKey("pushes.push_key"), primary_key=True),
+    Column("chunk", Integer, primary_key=True),
+    Column("operator_id", Integer, nullable=False),
+    Column("checksum", LargeBinary, nullable=False),  # of both bitmaps' bytes, compared before anything parses them
+    Column("added", LargeBinary, nullable=False),  # Roaring, portable format
+    Column("removed", LargeBinary, nullable=False),
+    Index("active_changes_by_chunk", "operator_id", "chunk"),
 )

@@ -7,24 +7,26 @@ crash at any step: the state before the transaction or the state after it.
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import xxhash
 from pyroaring import BitMap
-from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, insert, inspect, select, update
+from sqlalchemy import Connection, delete, func, insert, inspect, select, update
 from sqlalchemy.exc import DatabaseError
 
-from numcheck.active import ActiveSet, Operator, chunk_digest
+from numcheck.active import ActiveSet, Operator, PushContent, PushHeader, chunk_digest
 from numcheck.active.active_set import set_digest
 from numcheck.errors import StoreDamaged, StoreMissing, StoreTooNew, UnknownOperator
 from numcheck.plan import Country, NumberingPlan, Range
+from numcheck.store import journal
 from numcheck.store.engine import sqlite_engine
+from numcheck.store.journal import Head, Pushed, Receipt
 from numcheck.store.operators import OperatorBook
 from numcheck.store.schema import (
     SCHEMA_VERSION,
@@ -86,6 +88,7 @@ class Store:
             raise StoreMissing(f"there is no store in {data_dir}; `numcheck demo` or `numcheck plan import` makes one")
         data_dir.mkdir(parents=True, exist_ok=True)
         self._turn = threading.RLock()
+        self._pinned: Connection | None = None
         self._engine = sqlite_engine(path, read_only=read_only)
         with self._transaction() as connection:
             self._check_schema(connection, read_only=read_only)
@@ -110,6 +113,9 @@ class Store:
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         with self._turn:
+            if self._pinned is not None:
+                yield self._pinned
+                return
             try:
                 with self._engine.begin() as connection:
                     yield connection
@@ -118,14 +124,24 @@ class Store:
             except UnicodeDecodeError:  # the driver's, from a damaged schema or from its own message about one
                 raise StoreDamaged("the store cannot be read: there is text in it that is none") from None
 
+    @contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """Everything read inside is of one revision, whatever is committed meanwhile over another connection."""
+        with self._transaction() as connection:
+            self._pinned = connection
+            try:
+                yield
+            finally:
+                self._pinned = None
+
     @staticmethod
     def _check_schema(connection: Connection, *, read_only: bool) -> None:
         if not read_only and not inspect(connection).has_table(installation.name):
             metadata.create_all(connection)
             connection.execute(insert(installation).values(id=1, schema_version=SCHEMA_VERSION, revision=0))
         version = connection.scalar(select(installation.c.schema_version))
-        if version is None or version > SCHEMA_VERSION:
-            raise StoreTooNew(f"the store has schema {version}; this numcheck knows up to {SCHEMA_VERSION}")
+        if version != SCHEMA_VERSION:
+            raise StoreTooNew(f"the store has schema {version}; this numcheck knows {SCHEMA_VERSION}")
 
     @staticmethod
     def _raise_revision(connection: Connection) -> int:
@@ -228,13 +244,13 @@ class Store:
         self, operator_id: int, active_set: ActiveSet, *, data_time: datetime, now: datetime, synthetic: bool = False
     ) -> int:
         """Make this the operator's active set; return its new version. UnknownOperator if there is no such operator."""
-        chunks = [_chunk_row(operator_id, chunk, bitmap) for chunk, bitmap in active_set.chunks()]
+        chunks = [journal.chunk_row(operator_id, chunk, bitmap) for chunk, bitmap in active_set.chunks()]
         with self._transaction() as connection:
             if not connection.scalar(select(func.count()).where(operators.c.operator_id == operator_id)):
                 raise UnknownOperator(f"there is no operator {operator_id}")
             own = active_sets.c.operator_id == operator_id
             version = (connection.scalar(select(active_sets.c.version).where(own)) or 0) + 1
-            connection.execute(delete(active_chunks).where(active_chunks.c.operator_id == operator_id))
+            journal.drop_set(connection, operator_id)
             connection.execute(delete(active_sets).where(own))
             connection.execute(
                 insert(active_sets).values(
@@ -243,7 +259,6 @@ class Store:
                     data_time_us=_microseconds(data_time),
                     stored_at_us=_microseconds(now),
                     number_count=len(active_set),
-                    digest=set_digest((row["chunk"], row["digest"]) for row in chunks),
                     synthetic=synthetic,
                 )
             )
@@ -260,27 +275,73 @@ class Store:
 
     def active_set(self, operator_id: int) -> ActiveSet:
         """An operator's active set, whole; empty if it supplied none. StoreDamaged if it is not what was stored."""
-        rows = self._chunk_rows(operator_id, active_chunks.c.bitmap)
-        active_set = ActiveSet({row.chunk: _read_bitmap(operator_id, row) for row in rows})
-        if _digest_of(rows) != active_set.digest():
+        with self._transaction() as connection:
+            chunks = journal.chunks_of(connection, operator_id)
+            active_set = ActiveSet({chunk: journal.read_chunk(connection, operator_id, chunk) for chunk in chunks})
+            row = connection.execute(select(active_sets).where(active_sets.c.operator_id == operator_id)).one_or_none()
+        if len(active_set) != (row.number_count if row else 0):
+            raise StoreDamaged(f"the active set of operator {operator_id} does not have its count")
+        if row is not None and row.digest is not None and active_set.digest() != row.digest:
             raise StoreDamaged(f"the active set of operator {operator_id} does not have its digest")
         return active_set
 
     def active_chunk(self, operator_id: int, chunk: int) -> BitMap | None:
         """One chunk of an operator's active set, or None if nothing is active in it; StoreDamaged as above."""
-        only_its_bitmap = case((active_chunks.c.chunk == chunk, active_chunks.c.bitmap))
-        rows = self._chunk_rows(operator_id, only_its_bitmap.label("bitmap"))
-        return next((_read_bitmap(operator_id, row) for row in rows if row.chunk == chunk), None)
-
-    def _chunk_rows(self, operator_id: int, bitmap: ColumnElement[bytes]) -> Sequence[Row[Any]]:
-        """Every chunk of an operator's active set, none missing or too many: a lost one must not read as empty."""
-        columns = (active_chunks.c.chunk, active_chunks.c.digest, active_chunks.c.checksum, bitmap)
         with self._transaction() as connection:
-            digest = connection.scalar(select(active_sets.c.digest).where(active_sets.c.operator_id == operator_id))
-            rows = connection.execute(select(*columns).where(active_chunks.c.operator_id == operator_id)).all()
-        if _digest_of(rows) != (digest or set_digest([])):
-            raise StoreDamaged(f"the chunks of the active set of operator {operator_id} are not those that were stored")
-        return rows
+            return journal.read_chunk(connection, operator_id, chunk) or None
+
+    # --- pushes
+
+    def head(self, operator_id: int) -> Head:
+        """The head of an operator's active set; version 0 if it supplied none. UnknownOperator if there is none."""
+        with self._transaction() as connection:
+            return journal.head(connection, operator_id)
+
+    def served_ranges(self, operator_id: int) -> list[tuple[int, int]]:
+        """First and last number of each range that the plan allots to an operator, ascending."""
+        columns = (ranges.c.first_number, ranges.c.last_number)
+        statement = select(*columns).where(ranges.c.operator_id == operator_id).order_by(ranges.c.first_number)
+        with self._transaction() as connection:
+            return [(row.first_number, row.last_number) for row in connection.execute(statement)]
+
+    def digest(self, operator_id: int) -> tuple[Head, bytes]:
+        """The head of an active set and its digest, empty for version 0; computed when first asked for."""
+        while True:
+            head = self.head(operator_id)
+            if head.digest is not None or not head.version:
+                return head, head.digest or b""
+            with self._transaction() as connection:
+                chunks = journal.chunks_of(connection, operator_id)
+            # A chunk a turn, so that pushes go on meanwhile; what they change is seen below, and all begins anew.
+            found = [(chunk, self.active_chunk(operator_id, chunk)) for chunk in chunks]
+            digest = set_digest((chunk, chunk_digest(bitmap)) for chunk, bitmap in found if bitmap)
+            with self._transaction() as connection:
+                own = (active_sets.c.operator_id == operator_id) & (active_sets.c.version == head.version)
+                connection.execute(update(active_sets).where(own).values(digest=digest))
+
+    def try_pushed(self, operator_id: int, push_id: str) -> Pushed | None:
+        """What became of the push of that push_id, or None if there was none."""
+        with self._transaction() as connection:
+            return journal.try_pushed(connection, operator_id, push_id)
+
+    def push(self, header: PushHeader, content: PushContent, *, base_version: int, token: str, now: datetime) -> Pushed:
+        """Apply a push to the version that was the head when it began, or hold it: durable when this returns.
+
+        `token` is what confirms it if it is held. Raises NotServed, BadPush, or ConcurrentPush if the head has moved.
+        """
+        content.check(header)
+        with self._transaction() as connection:
+            if header.push_id is not None:
+                pushed = journal.try_pushed(connection, header.operator_id, header.push_id)
+                if pushed is not None:
+                    return pushed
+            receipt = Receipt(base_version, token, _microseconds(header.data_time), _microseconds(now))
+            return journal.push(connection, header, content, receipt, self._raise_revision)
+
+    def confirm_push(self, operator_id: int, token: str, *, now: datetime) -> Pushed:
+        """Apply a held push, durable when this returns; UnknownPush if there is none of that token."""
+        with self._transaction() as connection:
+            return journal.confirm(connection, operator_id, token, _microseconds(now), self._raise_revision)
 
 
 def _microseconds(moment: datetime) -> int:
@@ -305,34 +366,3 @@ def _checksum_of(held: Iterable[StoredRange]) -> bytes:
     for one in held:
         checksum.update(f"{one.first};{one.last};{one.operator_id};{one.mobile:d};{one.region}\n".encode())
     return checksum.digest()
-
-
-def _chunk_row(operator_id: int, chunk: int, bitmap: BitMap) -> dict[str, Any]:
-    serialized = bitmap.serialize()
-    return {
-        "operator_id": operator_id,
-        "chunk": chunk,
-        "number_count": len(bitmap),
-        "digest": chunk_digest(bitmap),
-        "checksum": _checksum_of_chunk(operator_id, chunk, serialized),
-        "bitmap": serialized,
-    }
-
-
-def _checksum_of_chunk(operator_id: int, chunk: int, serialized: bytes) -> bytes:
-    # With its key in front, so that a bitmap in another's place shows as well.
-    return xxhash.xxh3_128_digest(f"{operator_id};{chunk};".encode() + serialized)
-
-
-def _digest_of(rows: Sequence[Row[Any]]) -> bytes | None:
-    """The digest of an active set as its chunks' rows have it; None if they hold what no row was written with."""
-    try:
-        return set_digest((row.chunk, row.digest) for row in rows)
-    except (AttributeError, OverflowError, TypeError):
-        return None
-
-
-def _read_bitmap(operator_id: int, row: Row[Any]) -> BitMap:
-    if _checksum_of_chunk(operator_id, row.chunk, row.bitmap) != row.checksum:
-        raise StoreDamaged(f"chunk {row.chunk} of the active set of operator {operator_id} is not what was stored")
-    return BitMap.deserialize(row.bitmap)

@@ -1,0 +1,35 @@
+"""Makes each service of a node, with what only a process has: the clock, random bytes, the index and the builder."""
+
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from numcheck.config import Settings
+from numcheck.index import PublishedIndex
+from numcheck.rpc.check import CheckService
+from numcheck.rpc.numbering import NumberingService
+from numcheck.store import Store
+
+TOKEN_SIZE = 16  # random bytes: nobody guesses one
+
+
+def check_service(published: PublishedIndex, settings: Settings) -> CheckService:
+    """The service that answers from what is published."""
+    return CheckService(
+        published,
+        default_region=settings.default_region,
+        numbers_per_call_max=settings.numbers_per_call_max,
+        stream_count_max=max(settings.api_threads // 2, 1),
+    )
+
+
+def numbering_service(store: Store, settings: Settings, *, changed: Callable[[], None]) -> NumberingService:
+    """The service that takes pushes; `changed` is called after each commit that raises the revision."""
+    return NumberingService(
+        store,
+        now=lambda: datetime.now(UTC),
+        new_token=lambda: secrets.token_urlsafe(TOKEN_SIZE),
+        changed=changed,
+        # Each push holds a thread of the listener while it is open.
+        push_count_max=max(settings.api_threads // 4, 1),
+    )

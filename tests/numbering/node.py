@@ -1,0 +1,46 @@
+"""A real node, in its own process, on a real port, over a real store with a plan of two operators."""
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from numcheck.v1 import check_pb2_grpc, numbering_pb2_grpc
+
+PLAN = """АВС/ DEF;От;До;Емкость;Оператор;Регион;ИНН
+916;0000000;0999999;1000000;"ПАО Первый";Москва;7740000076
+916;1000000;9999999;9000000;"ООО Второй";Москва;7743895280
+"""
+FIRST = 79_160_000_000  # the first operator's first number; it has a million of them
+
+
+@dataclass
+class Node:
+    data_dir: Path
+    process: "subprocess.Popen[str]"
+    address: str
+    channel: grpc.Channel
+
+    def __post_init__(self) -> None:
+        self.numbering = numbering_pb2_grpc.NumberingServiceStub(self.channel)
+        self.check = check_pb2_grpc.CheckServiceStub(self.channel)
+
+    def kill(self) -> None:
+        self.channel.close()
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+
+def start(data_dir: Path) -> Node:
+    command = [sys.executable, "-m", "numcheck", "serve", "--data-dir", str(data_dir), "--api-listen", "127.0.0.1:0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if ready := re.search(r"ready on (\S+)", line):
+            return Node(data_dir, process, ready[1], grpc.insecure_channel(ready[1]))
+    raise AssertionError("the node ended before it was ready")
