@@ -133,3 +133,127 @@ class GetOperatorStateResponse(_message.Message):
     data_time: _timestamp_pb2.Timestamp
     digest: bytes
     def __init__(self, operator_id: _Optional[int] = ..., version: _Optional[int] = ..., number_count: _Optional[int] = ..., data_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., digest: _Optional[bytes] = ...) -> None: ...
+
+class PortingsHeader(_message.Message):
+    __slots__ = ("mode", "base_version", "push_id", "data_time", "skip_not_portable", "force")
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    BASE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PUSH_ID_FIELD_NUMBER: _ClassVar[int]
+    DATA_TIME_FIELD_NUMBER: _ClassVar[int]
+    SKIP_NOT_PORTABLE_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    mode: PushMode
+    base_version: int
+    push_id: str
+    data_time: _timestamp_pb2.Timestamp
+    skip_not_portable: bool
+    force: bool
+    def __init__(self, mode: _Optional[_Union[PushMode, str]] = ..., base_version: _Optional[int] = ..., push_id: _Optional[str] = ..., data_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., skip_not_portable: bool = ..., force: bool = ...) -> None: ...
+
+class PortedNumbers(_message.Message):
+    __slots__ = ("operator_id", "numbers")
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    operator_id: int
+    numbers: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, operator_id: _Optional[int] = ..., numbers: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class PushPortingsRequest(_message.Message):
+    __slots__ = ("header", "ported", "returned")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    PORTED_FIELD_NUMBER: _ClassVar[int]
+    RETURNED_FIELD_NUMBER: _ClassVar[int]
+    header: PortingsHeader
+    ported: _containers.RepeatedCompositeFieldContainer[PortedNumbers]
+    returned: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, header: _Optional[_Union[PortingsHeader, _Mapping]] = ..., ported: _Optional[_Iterable[_Union[PortedNumbers, _Mapping]]] = ..., returned: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class PushPortingsResponse(_message.Message):
+    __slots__ = ("version", "index_version", "added_count", "already_added_count", "removed_count", "already_removed_count", "number_count", "refused_count", "refused")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    INDEX_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ADDED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ALREADY_ADDED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ALREADY_REMOVED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    index_version: int
+    added_count: int
+    already_added_count: int
+    removed_count: int
+    already_removed_count: int
+    number_count: int
+    refused_count: int
+    refused: _containers.RepeatedCompositeFieldContainer[RefusedNumber]
+    def __init__(self, version: _Optional[int] = ..., index_version: _Optional[int] = ..., added_count: _Optional[int] = ..., already_added_count: _Optional[int] = ..., removed_count: _Optional[int] = ..., already_removed_count: _Optional[int] = ..., number_count: _Optional[int] = ..., refused_count: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedNumber, _Mapping]]] = ...) -> None: ...
+
+class PlanHeader(_message.Message):
+    __slots__ = ("calling_code", "source", "series")
+    CALLING_CODE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SERIES_FIELD_NUMBER: _ClassVar[int]
+    calling_code: int
+    source: str
+    series: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, calling_code: _Optional[int] = ..., source: _Optional[str] = ..., series: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class PlanRow(_message.Message):
+    __slots__ = ("first", "last", "operator_name", "tax_id", "region")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_NAME_FIELD_NUMBER: _ClassVar[int]
+    TAX_ID_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    last: int
+    operator_name: str
+    tax_id: str
+    region: str
+    def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ..., operator_name: _Optional[str] = ..., tax_id: _Optional[str] = ..., region: _Optional[str] = ...) -> None: ...
+
+class ImportNumberingPlanRequest(_message.Message):
+    __slots__ = ("header", "rows")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    header: PlanHeader
+    rows: _containers.RepeatedCompositeFieldContainer[PlanRow]
+    def __init__(self, header: _Optional[_Union[PlanHeader, _Mapping]] = ..., rows: _Optional[_Iterable[_Union[PlanRow, _Mapping]]] = ...) -> None: ...
+
+class ImportNumberingPlanResponse(_message.Message):
+    __slots__ = ("index_version", "range_count", "number_count", "added_count", "removed_count", "moved_count", "lost")
+    INDEX_VERSION_FIELD_NUMBER: _ClassVar[int]
+    RANGE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ADDED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MOVED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    index_version: int
+    range_count: int
+    number_count: int
+    added_count: int
+    removed_count: int
+    moved_count: int
+    lost: _containers.RepeatedCompositeFieldContainer[LostNumbers]
+    def __init__(self, index_version: _Optional[int] = ..., range_count: _Optional[int] = ..., number_count: _Optional[int] = ..., added_count: _Optional[int] = ..., removed_count: _Optional[int] = ..., moved_count: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[LostNumbers, _Mapping]]] = ...) -> None: ...
+
+class LostNumbers(_message.Message):
+    __slots__ = ("operator_id", "number_count")
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    operator_id: int
+    number_count: int
+    def __init__(self, operator_id: _Optional[int] = ..., number_count: _Optional[int] = ...) -> None: ...
+
+class WatchIndexRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WatchIndexResponse(_message.Message):
+    __slots__ = ("index_version",)
+    INDEX_VERSION_FIELD_NUMBER: _ClassVar[int]
+    index_version: int
+    def __init__(self, index_version: _Optional[int] = ...) -> None: ...

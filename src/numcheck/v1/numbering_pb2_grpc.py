@@ -54,6 +54,21 @@ class NumberingServiceStub(object):
                 request_serializer=numcheck_dot_v1_dot_numbering__pb2.ConfirmPushRequest.SerializeToString,
                 response_deserializer=numcheck_dot_v1_dot_numbering__pb2.ConfirmPushResponse.FromString,
                 _registered_method=True)
+        self.PushPortings = channel.stream_unary(
+                '/numcheck.v1.NumberingService/PushPortings',
+                request_serializer=numcheck_dot_v1_dot_numbering__pb2.PushPortingsRequest.SerializeToString,
+                response_deserializer=numcheck_dot_v1_dot_numbering__pb2.PushPortingsResponse.FromString,
+                _registered_method=True)
+        self.ImportNumberingPlan = channel.stream_unary(
+                '/numcheck.v1.NumberingService/ImportNumberingPlan',
+                request_serializer=numcheck_dot_v1_dot_numbering__pb2.ImportNumberingPlanRequest.SerializeToString,
+                response_deserializer=numcheck_dot_v1_dot_numbering__pb2.ImportNumberingPlanResponse.FromString,
+                _registered_method=True)
+        self.WatchIndex = channel.unary_stream(
+                '/numcheck.v1.NumberingService/WatchIndex',
+                request_serializer=numcheck_dot_v1_dot_numbering__pb2.WatchIndexRequest.SerializeToString,
+                response_deserializer=numcheck_dot_v1_dot_numbering__pb2.WatchIndexResponse.FromString,
+                _registered_method=True)
         self.GetOperatorState = channel.unary_unary(
                 '/numcheck.v1.NumberingService/GetOperatorState',
                 request_serializer=numcheck_dot_v1_dot_numbering__pb2.GetOperatorStateRequest.SerializeToString,
@@ -118,6 +133,63 @@ class NumberingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PushPortings(self, request_iterator, context):
+        """Replaces the portings (SNAPSHOT) or adds to them and removes from them (DELTA): the clearing house's push.
+
+        It goes as PushActiveNumbers does: a header first, nothing changes until the caller ends the stream, durable when
+        it returns, repeated safely with the same push_id. A number that is ported to its range's holder is a number that
+        has returned: its porting is removed.
+
+        Errors, besides the service's own:
+
+        - INVALID_ARGUMENT, BAD_PUSH: no header first, a second header, a header's field that cannot be, a number with more
+        than 15 digits, a number ported to two operators or both ported and returned, a SNAPSHOT that returns numbers or
+        holds none. BadRequest names the field.
+        - INVALID_ARGUMENT, NOT_PORTABLE: numbers that no mobile range of the plan holds, and skip_not_portable is not set.
+        ErrorInfo.metadata has `not_portable_count` and up to 100 of them in `not_portable`, separated by commas.
+        - FAILED_PRECONDITION, STALE_BASE: base_version of a DELTA was not the head when the push began.
+        ErrorInfo.metadata has `head_version`.
+        - FAILED_PRECONDITION, REMOVES_TOO_MUCH: the push would remove more than a tenth of all portings, and `force` is not
+        set. ErrorInfo.metadata has `removed_count` and `number_count`.
+        - ABORTED, CONCURRENT_PUSH: other portings were applied while this push was under way.
+        - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: as many pushes as this node takes at once are under way.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportNumberingPlan(self, request_iterator, context):
+        """Replaces the numbering plan of a country code with the rows sent: the administrator's push.
+
+        It goes as PushActiveNumbers does: a header first, nothing changes until the caller ends the stream, durable when it
+        returns. Importing the same rows again changes nothing. What an operator pushed of a number counts only while the
+        operator serves it: from the version that this makes on, the active numbers of a range that has gone to another
+        holder say nothing for either, until the new holder pushes them.
+
+        Errors, besides the service's own:
+
+        - INVALID_ARGUMENT, BAD_PLAN: no header first, a second header, no row, a row that cannot be a range of the country,
+        or that overlaps another, or that lies in a series that the header does not name. BadRequest names the row.
+        - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: as many pushes as this node takes at once are under way.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchIndex(self, request, context):
+        """Tells every index version that this node publishes: what a caller waits on to see its own push.
+
+        The first message comes at once and has the version that is published now. Versions rise; one that is replaced
+        before a slow caller has taken it is left out. The stream stays open until the caller or the node ends it.
+
+        Errors, besides the service's own:
+
+        - UNAVAILABLE, INDEX_NOT_READY: this node has no index yet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetOperatorState(self, request, context):
         """Tells the head of an operator's active set, so that both sides can compare what they hold.
 
@@ -141,6 +213,21 @@ def add_NumberingServiceServicer_to_server(servicer, server):
                     servicer.ConfirmPush,
                     request_deserializer=numcheck_dot_v1_dot_numbering__pb2.ConfirmPushRequest.FromString,
                     response_serializer=numcheck_dot_v1_dot_numbering__pb2.ConfirmPushResponse.SerializeToString,
+            ),
+            'PushPortings': grpc.stream_unary_rpc_method_handler(
+                    servicer.PushPortings,
+                    request_deserializer=numcheck_dot_v1_dot_numbering__pb2.PushPortingsRequest.FromString,
+                    response_serializer=numcheck_dot_v1_dot_numbering__pb2.PushPortingsResponse.SerializeToString,
+            ),
+            'ImportNumberingPlan': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportNumberingPlan,
+                    request_deserializer=numcheck_dot_v1_dot_numbering__pb2.ImportNumberingPlanRequest.FromString,
+                    response_serializer=numcheck_dot_v1_dot_numbering__pb2.ImportNumberingPlanResponse.SerializeToString,
+            ),
+            'WatchIndex': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchIndex,
+                    request_deserializer=numcheck_dot_v1_dot_numbering__pb2.WatchIndexRequest.FromString,
+                    response_serializer=numcheck_dot_v1_dot_numbering__pb2.WatchIndexResponse.SerializeToString,
             ),
             'GetOperatorState': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOperatorState,
@@ -212,6 +299,87 @@ class NumberingService(object):
             '/numcheck.v1.NumberingService/ConfirmPush',
             numcheck_dot_v1_dot_numbering__pb2.ConfirmPushRequest.SerializeToString,
             numcheck_dot_v1_dot_numbering__pb2.ConfirmPushResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PushPortings(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/numcheck.v1.NumberingService/PushPortings',
+            numcheck_dot_v1_dot_numbering__pb2.PushPortingsRequest.SerializeToString,
+            numcheck_dot_v1_dot_numbering__pb2.PushPortingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportNumberingPlan(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/numcheck.v1.NumberingService/ImportNumberingPlan',
+            numcheck_dot_v1_dot_numbering__pb2.ImportNumberingPlanRequest.SerializeToString,
+            numcheck_dot_v1_dot_numbering__pb2.ImportNumberingPlanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchIndex(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/numcheck.v1.NumberingService/WatchIndex',
+            numcheck_dot_v1_dot_numbering__pb2.WatchIndexRequest.SerializeToString,
+            numcheck_dot_v1_dot_numbering__pb2.WatchIndexResponse.FromString,
             options,
             channel_credentials,
             insecure,
