@@ -5,10 +5,8 @@ has applied revision N has seen every change up to it; an operator's id is never
 crash at any step: the state before the transaction or the state after it.
 """
 
-import sqlite3
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,23 +15,20 @@ from typing import NamedTuple
 
 import xxhash
 from pyroaring import BitMap
-from sqlalchemy import Connection, delete, func, insert, inspect, select, update
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from numcheck.active import ActiveSet, Operator, PushContent, PushHeader, chunk_digest
 from numcheck.active.active_set import set_digest
-from numcheck.errors import StoreDamaged, StoreMissing, StoreTooNew, UnknownOperator
+from numcheck.errors import StoreDamaged, StoreMissing, UnknownOperator
 from numcheck.plan import Country, NumberingPlan, Range
 from numcheck.store import journal
-from numcheck.store.engine import sqlite_engine
+from numcheck.store.database import Database, raise_revision
 from numcheck.store.journal import Head, Pushed, Receipt
 from numcheck.store.operators import OperatorBook
 from numcheck.store.schema import (
-    SCHEMA_VERSION,
     active_chunks,
     active_sets,
     installation,
-    metadata,
     operators,
     plan_series,
     ranges,
@@ -87,11 +82,7 @@ class Store:
         if read_only and not self.exists(data_dir):
             raise StoreMissing(f"there is no store in {data_dir}; `numcheck demo` or `numcheck plan import` makes one")
         data_dir.mkdir(parents=True, exist_ok=True)
-        self._turn = threading.RLock()
-        self._pinned: Connection | None = None
-        self._engine = sqlite_engine(path, read_only=read_only)
-        with self._transaction() as connection:
-            self._check_schema(connection, read_only=read_only)
+        self._database = Database(path, read_only=read_only)
 
     @staticmethod
     def exists(data_dir: Path) -> bool:
@@ -100,7 +91,7 @@ class Store:
 
     def close(self) -> None:
         """Close the connection; what was acknowledged is on disk already."""
-        self._engine.dispose()
+        self._database.close()
 
     def __enter__(self) -> "Store":
         return self
@@ -110,68 +101,33 @@ class Store:
     ) -> None:
         self.close()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with self._turn:
-            if self._pinned is not None:
-                yield self._pinned
-                return
-            try:
-                with self._engine.begin() as connection:
-                    yield connection
-            except DatabaseError as error:
-                raise StoreDamaged(f"the store cannot be read or written: {error.orig}") from None
-            except UnicodeDecodeError:  # the driver's, from a damaged schema or from its own message about one
-                raise StoreDamaged("the store cannot be read: there is text in it that is none") from None
-
-    @contextmanager
-    def one_moment(self) -> Iterator[None]:
+    def one_moment(self) -> AbstractContextManager[None]:
         """Everything read inside is of one revision, whatever is committed meanwhile over another connection."""
-        with self._transaction() as connection:
-            self._pinned = connection
-            try:
-                yield
-            finally:
-                self._pinned = None
-
-    @staticmethod
-    def _check_schema(connection: Connection, *, read_only: bool) -> None:
-        if not read_only and not inspect(connection).has_table(installation.name):
-            metadata.create_all(connection)
-            connection.execute(insert(installation).values(id=1, schema_version=SCHEMA_VERSION, revision=0))
-        version = connection.scalar(select(installation.c.schema_version))
-        if version != SCHEMA_VERSION:
-            raise StoreTooNew(f"the store has schema {version}; this numcheck knows {SCHEMA_VERSION}")
-
-    @staticmethod
-    def _raise_revision(connection: Connection) -> int:
-        # The update takes the row's lock first, so that revisions are committed in their order on every engine.
-        connection.execute(update(installation).values(revision=installation.c.revision + 1))
-        return int(connection.execute(select(installation.c.revision)).scalar_one())
+        return self._database.one_moment()
 
     @property
     def engine_name(self) -> str:
         """The engine underneath and its version."""
-        return f"SQLite {sqlite3.sqlite_version}"
+        return self._database.engine_name
 
     @property
     def revision(self) -> int:
         """Of the last change that was committed; 0 before the first."""
-        with self._transaction() as connection:
+        with self._database.reading() as connection:
             return int(connection.execute(select(installation.c.revision)).scalar_one())
 
     # --- the numbering plan
 
     def import_plan(self, plan: NumberingPlan, *, source: str, now: datetime) -> PlanImport:
         """Replace the series that the plan's rows speak of; other series stay as they are."""
-        with self._transaction() as connection:
+        with self._database.writing() as connection:
             operator_ids = OperatorBook(connection).operator_ids(plan)
             series = sorted(plan.series)
             for one in series:
                 held = [held for held in plan.ranges if plan.country.series(held.first) == one]
                 rows = [_stored(plan, held, operator_ids) for held in held]
                 self._replace_series(connection, plan.country, one, rows, source, now)
-            revision = self._raise_revision(connection)
+            revision = raise_revision(connection)
         return PlanImport(revision, tuple(series), len(plan.ranges), plan.number_count)
 
     @staticmethod
@@ -199,13 +155,13 @@ class Store:
         """The loaded series of the numbering plan."""
         columns = [column for column in plan_series.c if column.name != "checksum"]
         order = (plan_series.c.calling_code, plan_series.c.series)
-        with self._transaction() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(select(*columns).order_by(*order)).all()
         return [SeriesInfo(code, series, source, _moment(at), *counts) for code, series, source, at, *counts in rows]
 
     def ranges(self) -> list[StoredRange]:
         """Every range of the numbering plan, ascending; StoreDamaged if they are not what was imported."""
-        with self._transaction() as connection:
+        with self._database.reading() as connection:
             rows = [StoredRange(*row) for row in connection.execute(select(ranges).order_by(ranges.c.first_number))]
             checksums = connection.execute(select(plan_series)).all()
         checked_count = 0
@@ -226,7 +182,7 @@ class Store:
         joined = operators.outerjoin(active_sets)
         columns = (operators, active_sets.c.version, active_sets.c.data_time_us, active_sets.c.synthetic)
         statement = select(*columns).select_from(joined).order_by(operators.c.operator_id)
-        with self._transaction() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(statement).all()
         return [
             Operator(
@@ -245,7 +201,7 @@ class Store:
     ) -> int:
         """Make this the operator's active set; return its new version. UnknownOperator if there is no such operator."""
         chunks = [journal.chunk_row(operator_id, chunk, bitmap) for chunk, bitmap in active_set.chunks()]
-        with self._transaction() as connection:
+        with self._database.writing() as connection:
             if not connection.scalar(select(func.count()).where(operators.c.operator_id == operator_id)):
                 raise UnknownOperator(f"there is no operator {operator_id}")
             own = active_sets.c.operator_id == operator_id
@@ -264,18 +220,18 @@ class Store:
             )
             if chunks:
                 connection.execute(insert(active_chunks), chunks)
-            self._raise_revision(connection)
+            raise_revision(connection)
         return version
 
     def active_counts(self) -> dict[int, int]:
         """How many active numbers each operator that supplied data has."""
-        with self._transaction() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(select(active_sets.c.operator_id, active_sets.c.number_count)).all()
         return {row.operator_id: row.number_count for row in rows}
 
     def active_set(self, operator_id: int) -> ActiveSet:
         """An operator's active set, whole; empty if it supplied none. StoreDamaged if it is not what was stored."""
-        with self._transaction() as connection:
+        with self._database.reading() as connection:
             chunks = journal.chunks_of(connection, operator_id)
             active_set = ActiveSet({chunk: journal.read_chunk(connection, operator_id, chunk) for chunk in chunks})
             row = connection.execute(select(active_sets).where(active_sets.c.operator_id == operator_id)).one_or_none()
@@ -287,21 +243,21 @@ class Store:
 
     def active_chunk(self, operator_id: int, chunk: int) -> BitMap | None:
         """One chunk of an operator's active set, or None if nothing is active in it; StoreDamaged as above."""
-        with self._transaction() as connection:
+        with self._database.reading() as connection:
             return journal.read_chunk(connection, operator_id, chunk) or None
 
     # --- pushes
 
     def head(self, operator_id: int) -> Head:
         """The head of an operator's active set; version 0 if it supplied none. UnknownOperator if there is none."""
-        with self._transaction() as connection:
+        with self._database.reading() as connection:
             return journal.head(connection, operator_id)
 
     def served_ranges(self, operator_id: int) -> list[tuple[int, int]]:
         """First and last number of each range that the plan allots to an operator, ascending."""
         columns = (ranges.c.first_number, ranges.c.last_number)
         statement = select(*columns).where(ranges.c.operator_id == operator_id).order_by(ranges.c.first_number)
-        with self._transaction() as connection:
+        with self._database.reading() as connection:
             return [(row.first_number, row.last_number) for row in connection.execute(statement)]
 
     def digest(self, operator_id: int) -> tuple[Head, bytes]:
@@ -310,18 +266,18 @@ class Store:
             head = self.head(operator_id)
             if head.digest is not None or not head.version:
                 return head, head.digest or b""
-            with self._transaction() as connection:
+            with self._database.reading() as connection:
                 chunks = journal.chunks_of(connection, operator_id)
             # A chunk a turn, so that pushes go on meanwhile; what they change is seen below, and all begins anew.
             found = [(chunk, self.active_chunk(operator_id, chunk)) for chunk in chunks]
             digest = set_digest((chunk, chunk_digest(bitmap)) for chunk, bitmap in found if bitmap)
-            with self._transaction() as connection:
+            with self._database.writing() as connection:
                 own = (active_sets.c.operator_id == operator_id) & (active_sets.c.version == head.version)
                 connection.execute(update(active_sets).where(own).values(digest=digest))
 
     def try_pushed(self, operator_id: int, push_id: str) -> Pushed | None:
         """What became of the push of that push_id, or None if there was none."""
-        with self._transaction() as connection:
+        with self._database.reading() as connection:
             return journal.try_pushed(connection, operator_id, push_id)
 
     def push(self, header: PushHeader, content: PushContent, *, base_version: int, token: str, now: datetime) -> Pushed:
@@ -330,18 +286,18 @@ class Store:
         `token` is what confirms it if it is held. Raises NotServed, BadPush, or ConcurrentPush if the head has moved.
         """
         content.check(header)
-        with self._transaction() as connection:
+        with self._database.writing() as connection:
             if header.push_id is not None:
                 pushed = journal.try_pushed(connection, header.operator_id, header.push_id)
                 if pushed is not None:
                     return pushed
             receipt = Receipt(base_version, token, _microseconds(header.data_time), _microseconds(now))
-            return journal.push(connection, header, content, receipt, self._raise_revision)
+            return journal.push(connection, header, content, receipt, raise_revision)
 
     def confirm_push(self, operator_id: int, token: str, *, now: datetime) -> Pushed:
         """Apply a held push, durable when this returns; UnknownPush if there is none of that token."""
-        with self._transaction() as connection:
-            return journal.confirm(connection, operator_id, token, _microseconds(now), self._raise_revision)
+        with self._database.writing() as connection:
+            return journal.confirm(connection, operator_id, token, _microseconds(now), raise_revision)
 
 
 def _microseconds(moment: datetime) -> int:
