@@ -158,6 +158,8 @@ class Peer:
             self._initial_window = given.get(INITIAL_WINDOW_SIZE, WINDOW_SIZE_DEFAULT)
             if self.acknowledges:
                 self.send(frame(SETTINGS, ACK))
+        if one.kind == PING and not one.flags & ACK:
+            self.send(frame(PING, ACK, payload=one.payload))
 
     def window(self, stream: int) -> int:
         """How much the server takes now on a stream, or, of 0, on the connection."""
