@@ -134,6 +134,11 @@ class Peer:
         """Say that nothing more comes (FIN)."""
         self._socket.shutdown(socket.SHUT_WR)
 
+    def reset(self) -> None:
+        """End the connection at once (RST)."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
     def next(self) -> Frame | None:
         """The next frame; None once the server has closed the connection."""
         if not self._read(9) or not self._read(size := 9 + int.from_bytes(self._unread[:3], "big")):
