@@ -28,8 +28,8 @@ PREAMBLE = """\
 {facts}
 
 - **Rates are a second of the server's processor time** (`/proc/PID/stat`, 10 ms ticks), as the generator's core is full
-  first for the fastest. *{wall}* is by the clock. Where a server leaves its core idle it reads many calls less
-  at once, and each costs it more.
+  first for the fastest; *in italics by the clock*. A server whose core is idle at times finds fewer calls at once when
+  it wakes, and each costs it more.
 - Servers are on the first core, h2load on the last, and asked in turn, case by case. Calls in flight: up to 64 together
   and 16 a connection; of 10,000 numbers and more 16 and 8. Each case asks the same request again and again.
 - *gRPC C++, the same kernel* is numcheck's own kernel and index behind gRPC's generic callback service: another
@@ -47,7 +47,7 @@ PREAMBLE = """\
 def write_report(directory: Path, results: Sequence[Result], *, transport: str, active_count: int) -> None:
     """Write peers.md and figures/peers.svg."""
     (directory / "figures").mkdir(parents=True, exist_ok=True)
-    parts = [PREAMBLE.format(facts=_facts(transport, active_count), wall="By the clock")]
+    parts = [PREAMBLE.format(facts=_facts(transport, active_count))]
     if _plot(directory / "figures" / "peers.svg", results):
         parts.append("![Rates and times by server](figures/peers.svg)\n")
     steady = [result for result in results if result.offered_per_s is None]
@@ -154,7 +154,7 @@ def _mark(result: Result) -> str:
 def _plot(path: Path, results: Sequence[Result]) -> bool:
     if mpl is None:
         return False
-    mpl.rcParams["svg.hashsalt"] = "numcheck"
+    mpl.rcParams |= {"svg.hashsalt": "numcheck", "svg.fonttype": "none"}
     figure, (calls, numbers, times) = pyplot.subplots(1, 3, figsize=(15, 5))
     servers = list(dict.fromkeys(result.server for result in results))
     colours = dict(zip(servers, pyplot.get_cmap("tab10").colors, strict=False))
