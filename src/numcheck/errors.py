@@ -215,6 +215,12 @@ class StoreDamaged(NumcheckError):
     reason = "STORE_DAMAGED"
 
 
+class StoreUnavailable(NumcheckError):
+    """The store cannot be read or written now: its database is away, its disk full or failing."""
+
+    reason = "STORE_UNAVAILABLE"
+
+
 class StoreTooNew(NumcheckError):
     """The store was written by a newer numcheck than this one."""
 

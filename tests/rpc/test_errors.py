@@ -25,8 +25,9 @@ ANSWERING = (
     *("rpc/check.py", "index/published.py", "index/reader.py", "e164.py", "_fast.pyx"),
     *("rpc/calls.py", "rpc/numbering.py", "rpc/pushing.py", "rpc/active_numbers.py", "rpc/portings.py", "rpc/plan.py"),
     *("plan/allotments.py", "active/push.py", "active/portings.py", "store/heads.py", "store/pushes.py"),
+    *("store/database.py", "store/engine.py"),
 )
-OUR_OWN_TROUBLE = {"IndexDamaged", "StoreDamaged"}
+OUR_OWN_TROUBLE = {"IndexDamaged", "StoreDamaged", "BadConfiguration"}
 """What no caller can do anything about: INTERNAL to them."""
 SECRET = "+79161234567"
 

@@ -51,7 +51,7 @@ def import_(
         raise
     source = ", ".join(file.name for file in files)
     try:
-        imported = import_plan(settings.data_dir, reading.plan, source=source, now=datetime.now(UTC))
+        imported = import_plan(settings, reading.plan, source=source, now=datetime.now(UTC))
         result = {
             "revision": imported.revision,
             **_changes(imported.added, imported.removed, imported.moved, imported.lost),
@@ -155,7 +155,7 @@ def show(data_dir: DataDir = None, config: Config = None, json: Json = False) ->
     from numcheck.cli.console import print_json, print_table
     from numcheck.serving.status import plan_holdings
 
-    holdings = plan_holdings(settings_of(config, data_dir=data_dir).data_dir)
+    holdings = plan_holdings(settings_of(config, data_dir=data_dir))
     if json:
         print_json(holdings)
         return

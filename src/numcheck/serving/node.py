@@ -51,9 +51,11 @@ class StopRequest:
 def serve(settings: Settings, announce: Announce) -> None:
     """Run a node until SIGTERM or SIGINT, then drain. `announce` gets a line for what a person waits for."""
     stopping = StopRequest()
-    if not Store.exists(settings.data_dir):
+    if not Store.exists(settings.data_dir, settings.database):
         raise StoreMissing(_nothing_to_serve(settings))
-    with DataDirLock(settings.data_dir), Store(settings.data_dir) as store:
+    with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
+        if store.warning:
+            log.warning(store.warning)
         index = _index_to_serve(store, settings, announce)
         published = PublishedIndex()
         builder, watches = Builder(published, settings), Watches()

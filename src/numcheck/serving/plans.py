@@ -1,16 +1,16 @@
 """Imports a numbering plan into a data directory that no node has open, and makes the index follow."""
 
 from datetime import datetime
-from pathlib import Path
 
+from numcheck.config import Settings
 from numcheck.plan import NumberingPlan
 from numcheck.serving.publishing import rebuild_index
 from numcheck.store import DataDirLock, PlanImport, Store
 
 
-def import_plan(data_dir: Path, plan: NumberingPlan, *, source: str, now: datetime) -> PlanImport:
+def import_plan(settings: Settings, plan: NumberingPlan, *, source: str, now: datetime) -> PlanImport:
     """Replace the series that the plan speaks of; DataDirInUse if a node has the directory."""
-    with DataDirLock(data_dir), Store(data_dir) as store:
+    with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
         imported = store.import_plan(plan, source=source, now=now)
-        rebuild_index(store, data_dir)
+        rebuild_index(store, settings.data_dir)
     return imported

@@ -23,9 +23,9 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
 
     With `digests`, those of the active sets as well: a second for 100 million numbers.
     """
-    with Store(settings.data_dir, read_only=True) as store:
+    with Store(settings.data_dir, url=settings.database, read_only=True) as store:
         revision, series, operators, counts = store.revision, store.series(), store.operators(), store.active_counts()
-        engine, portings = store.engine_name, store.portings_head()
+        engine, warning, portings = store.engine_name, store.warning, store.portings_head()
         found = {
             one.operator_id: store.active_set(one.operator_id).digest()
             for one in operators
@@ -37,6 +37,7 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         "synthetic": any(operator.synthetic for operator in operators),
         "revision": revision,
         "engine": engine,
+        "engine_warning": warning,
         "index": index,
         "lag": None if index["error"] else revision - index["version"],
         "api_listener": {"address": settings.api_listen, "state": _listener_state(settings.api_listen)},
@@ -96,9 +97,9 @@ def _listener_state(address: str) -> str:
     return "serving" if response.status == health_pb2.HealthCheckResponse.SERVING else "not serving"
 
 
-def plan_holdings(data_dir: Path) -> list[dict[str, Any]]:
+def plan_holdings(settings: Settings) -> list[dict[str, Any]]:
     """How much of the numbering plan each operator holds, the largest first; who holds nothing is left out."""
-    with Store(data_dir, read_only=True) as store:
+    with Store(settings.data_dir, url=settings.database, read_only=True) as store:
         ranges, operators, counts = store.ranges(), store.operators(), store.active_counts()
     holdings: dict[int, dict[str, Any]] = {
         operator.operator_id: {
