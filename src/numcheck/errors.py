@@ -5,7 +5,7 @@ has as a heading, and that a client may switch on. Messages never hold a whole n
 end up in logs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
@@ -90,10 +90,32 @@ class BadRegistryFile(NumcheckError):
     reason = "BAD_REGISTRY_FILE"
 
 
+class BadPortingsFile(NumcheckError):
+    """A file of the clearing house cannot be trusted; nothing of it was pushed."""
+
+    reason = "BAD_PORTINGS_FILE"
+
+
+class BadNumbersFile(NumcheckError):
+    """A file of numbers to push holds a line that is none; nothing of it was pushed."""
+
+    reason = "BAD_NUMBERS_FILE"
+
+
 class BadActiveSet(NumcheckError):
     """An active set holds what no active set can: numbers out of any plan's reach, or damaged bytes."""
 
     reason = "BAD_ACTIVE_SET"
+
+
+class BadPlan(NumcheckError):
+    """A numbering plan that was sent cannot be meant: its header or its rows contradict the rules or each other."""
+
+    reason = "BAD_PLAN"
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class BadPush(NumcheckError):
@@ -120,6 +142,38 @@ class NotServed(NumcheckError):
     def metadata(self) -> dict[str, str]:
         """How many, and the first of them."""
         return {"not_served_count": str(self.count), "not_served": ",".join(map(str, self.examples))}
+
+
+class NotPortable(NumcheckError):
+    """A push of portings holds numbers that no mobile range of the plan holds."""
+
+    reason = "NOT_PORTABLE"
+
+    def __init__(self, count: int, examples: Sequence[int]) -> None:
+        super().__init__(f"{count:,} numbers are in no mobile range of the plan; nothing of the push was taken")
+        self.count = count
+        self.examples = examples
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """How many, and the first of them."""
+        return {"not_portable_count": str(self.count), "not_portable": ",".join(map(str, self.examples))}
+
+
+class RemovesTooMuch(NumcheckError):
+    """A push of portings would end more than a tenth of them, and does not say that it means it."""
+
+    reason = "REMOVES_TOO_MUCH"
+
+    def __init__(self, removed: int, number_count: int) -> None:
+        super().__init__(f"the push would end {removed:,} of {number_count:,} portings; force it if that is meant")
+        self.removed = removed
+        self.number_count = number_count
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """How many of how many."""
+        return {"removed_count": str(self.removed), "number_count": str(self.number_count)}
 
 
 class StaleBase(NumcheckError):
@@ -159,6 +213,12 @@ class StoreDamaged(NumcheckError):
     """A row of the store is not what was written; it is named and never answered from."""
 
     reason = "STORE_DAMAGED"
+
+
+class StoreUnavailable(NumcheckError):
+    """The store cannot be read or written now: its database is away, its disk full or failing."""
+
+    reason = "STORE_UNAVAILABLE"
 
 
 class StoreTooNew(NumcheckError):
@@ -201,3 +261,20 @@ class NodeUnreachable(NumcheckError):
     """No node answers at that address, or it ended the call."""
 
     reason = "NODE_UNREACHABLE"
+
+
+class PushRefused(NumcheckError):
+    """A node refused a push, in its own words; `refusal` is the reason that it gave."""
+
+    reason = "PUSH_REFUSED"
+
+    def __init__(self, message: str, refusal: str = "", metadata: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+        self.refusal_metadata = dict(metadata or {})
+
+
+class PushHeld(NumcheckError):
+    """A push waits for its operator's confirmation, as it would remove much."""
+
+    reason = "PUSH_HELD"

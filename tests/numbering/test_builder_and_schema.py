@@ -1,15 +1,10 @@
 """What the store refuses, and that a reader of one moment sees one revision."""
 
-import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
-
 from numcheck.active import ActiveSet
-from numcheck.errors import StoreDamaged, StoreTooNew
 from numcheck.store import Store
-from numcheck.store.store import FILE_NAME
 from tests.numbering.node import FIRST
 
 NOW = datetime(2026, 8, 19, tzinfo=UTC)
@@ -24,22 +19,3 @@ def test_a_reader_of_one_moment_does_not_see_what_is_committed_meanwhile(data_di
             assert len(reader.active_set(1)) == 0
         assert reader.revision == before + 1
         assert len(reader.active_set(1)) == 1
-
-
-def test_a_store_of_another_schema_is_refused(data_dir: Path) -> None:
-    with sqlite3.connect(data_dir / FILE_NAME) as connection:
-        connection.execute("UPDATE installation SET schema_version = 1")
-    connection.close()
-    with pytest.raises(StoreTooNew):
-        Store(data_dir)
-
-
-def test_a_checkpoint_with_a_flipped_bit_is_refused(data_dir: Path) -> None:
-    with Store(data_dir) as store:
-        store.replace_active_set(1, ActiveSet.from_numbers([FIRST, FIRST + 7]), data_time=NOW, now=NOW)
-    with sqlite3.connect(data_dir / FILE_NAME) as connection:
-        (bitmap,) = connection.execute("SELECT bitmap FROM active_chunks").fetchone()
-        connection.execute("UPDATE active_chunks SET bitmap = ?", (bitmap[:-1] + bytes([bitmap[-1] ^ 1]),))
-    connection.close()
-    with Store(data_dir) as store, pytest.raises(StoreDamaged):
-        store.active_set(1)
