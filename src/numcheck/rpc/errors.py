@@ -21,6 +21,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.MalformedMessage: code_pb2.INVALID_ARGUMENT,
     errors.NotANumber: code_pb2.INVALID_ARGUMENT,
     errors.TooManyNumbers: code_pb2.INVALID_ARGUMENT,
+    errors.BadPlan: code_pb2.INVALID_ARGUMENT,
     errors.BadPush: code_pb2.INVALID_ARGUMENT,
     errors.NotServed: code_pb2.INVALID_ARGUMENT,
     errors.NotPortable: code_pb2.INVALID_ARGUMENT,
@@ -85,7 +86,7 @@ def _packed(
 
 
 def _field_of(error: errors.NumcheckError) -> str:
-    return error.field if isinstance(error, errors.BadPush) else FIELDS.get(type(error), "")
+    return error.field if isinstance(error, errors.BadPush | errors.BadPlan) else FIELDS.get(type(error), "")
 
 
 def _error_info(reason: str, metadata: Mapping[str, str] | None = None) -> any_pb2.Any:

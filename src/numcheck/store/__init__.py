@@ -2,7 +2,8 @@
 
 from numcheck.store.heads import Head
 from numcheck.store.lock import DataDirLock
+from numcheck.store.plans import PlanImport, SeriesInfo
 from numcheck.store.pushes import Pushed
-from numcheck.store.store import PlanImport, SeriesInfo, Store
+from numcheck.store.store import Store
 
 __all__ = ["DataDirLock", "Head", "PlanImport", "Pushed", "SeriesInfo", "Store"]
