@@ -8,6 +8,9 @@ body.pxi cuts DATA into messages; message.pxi answers one; response.pxi sends wh
 Whatever is rare (errors with details, CheckNumber, ListOperators, health) python.pxi asks of Python with the GIL held;
 so is whatever the kernel does not admit, because the API listener's own error is the answer then.
 
+Over TLS (tls.pxi), a caller is admitted by the names in its certificate, asked of Python once and then every
+`admitted_for_s`; the answer chooses which operators' data it sees.
+
 _edge.pxd has the state, its owners and its limits. The files are included, not linked: one C file, in which the
 compiler sees every call.
 """
@@ -21,10 +24,17 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 
 from numcheck._fast cimport ADMITTED, Cursor, Request, Table, View, admit, response_size_max, write_response
 from numcheck._nghttp2 cimport *
+from numcheck._openssl cimport *
+
+from os import fsencode
+
+from numcheck.errors import BadConfiguration
 
 cdef int64_t SECOND = 1_000_000_000
 cdef int64_t STALLED_AFTER = 60 * SECOND    # a peer that reads no answer, or brings no more of a request
 cdef int64_t SILENT_AFTER = 10 * SECOND     # a new connection that brings nothing
+cdef int64_t HANDSHAKE = 10 * SECOND        # what a TLS handshake may take,
+cdef int64_t HURRIED_HANDSHAKE = 1 * SECOND    # or, where HANDSHAKING_CROWD wait, this
 
 cdef const char* PATHS[METHOD_COUNT]
 PATHS[:] = [
@@ -48,6 +58,7 @@ include "edge/headers.pxi"
 include "edge/body.pxi"
 include "edge/callbacks.pxi"
 include "edge/connection.pxi"
+include "edge/tls.pxi"
 include "edge/traffic.pxi"
 include "edge/sweep.pxi"
 include "edge/loop.pxi"
@@ -57,30 +68,42 @@ cdef class EdgeLoop:
     """One event loop. Whoever makes it calls `run` in a thread of its own, once, and `stop` from another."""
 
     cdef Loop loop
-    cdef Table table, next_table
-    cdef object answer
+    cdef object answer, admit
+    cdef object tables, next_tables     # Table by agreements
+    cdef list agreements, used          # of each view: whose it is, and its Table
+    cdef Credentials credentials, next_credentials
 
     def __cinit__(self):
         self.loop.epoll_fd = self.loop.listen_fd = self.loop.wake_fd = -1
+        self.agreements, self.used = [None], [None]
 
-    def __init__(self, answer, *, int listen_fd, size_t message_size_max, size_t metadata_size_max,
+    def __init__(self, answer, admit, Credentials credentials, *, int listen_fd, size_t message_size_max, size_t metadata_size_max,
                  size_t numbers_per_call_max, uint32_t streams_per_connection_max, connection_age_max_s,
-                 drain_timeout_s):
-        """Take over a listening socket that does not block. `answer` gets a method (its place in METHODS) and a
-        request, and gives the response, the status code, its percent-encoded message and base64 details."""
+                 drain_timeout_s, admitted_for_s):
+        """Take over a listening socket that does not block. Over TLS if there are credentials.
+
+        `answer` gets a method (its place in METHODS), a request and the caller's agreements, and gives the response,
+        the status code, its percent-encoded message and base64 details. `admit` gets the URIs of a client's
+        certificate, at its first call and then every `admitted_for_s`, and gives its agreements and None, or anything and the refusal as `answer` has it. Agreements are
+        hashable; None, in plaintext, are all. Both are asked on the loop's thread and should be quick.
+        """
         cdef Loop* loop = &self.loop
-        loop.listen_fd, loop.owner, self.answer = listen_fd, <void*>self, answer
+        loop.listen_fd, loop.owner, self.answer, self.admit = listen_fd, <void*>self, answer, admit
         loop.message_size_max, loop.header_list_size_max = message_size_max, metadata_size_max
         loop.numbers_per_call_max, loop.streams_max = numbers_per_call_max, streams_per_connection_max
         loop.age_max, loop.drain_timeout = int(connection_age_max_s * SECOND), int(drain_timeout_s * SECOND)
+        loop.admitted_for = int(admitted_for_s * SECOND)
         loop.epoll_fd, loop.wake_fd = epoll_create1(EPOLL_CLOEXEC), eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         loop.incoming, loop.outgoing = <uint8_t*>malloc(READ_SIZE), <uint8_t*>malloc(SCRATCH_SIZE)
-        if loop.epoll_fd < 0 or loop.wake_fd < 0 or loop.incoming == NULL or loop.outgoing == NULL:
+        loop.opened = <uint8_t*>malloc(RECORD_SIZE)
+        if loop.epoll_fd < 0 or loop.wake_fd < 0 or NULL in (loop.incoming, loop.outgoing, loop.opened):
             raise OSError("no descriptors or no memory for an event loop")
         if (numcheck_watch(loop.epoll_fd, EPOLL_CTL_ADD, loop.wake_fd, EPOLLIN, &loop.wake_fd)
                 or numcheck_watch(loop.epoll_fd, EPOLL_CTL_ADD, loop.listen_fd, EPOLLIN, &loop.listen_fd)):
             raise OSError("an event loop cannot wait for its sockets")
         self.set_callbacks()
+        if credentials is not None:
+            self.set_tls(credentials)
 
     cdef int set_callbacks(self) except -1:
         cdef Loop* loop = &self.loop
@@ -97,6 +120,17 @@ cdef class EdgeLoop:
         nghttp2_session_callbacks_set_on_stream_close_callback(loop.callbacks, <void*>on_stream_close)
         return 0
 
+    cdef int set_tls(self, Credentials credentials) except -1:
+        cdef BIO_METHOD* method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, b"numcheck")
+        if method == NULL:
+            raise MemoryError
+        BIO_meth_set_read(method, bio_read)
+        BIO_meth_set_write(method, bio_write)
+        BIO_meth_set_ctrl(method, bio_control)
+        self.loop.bio_method = method
+        self.credentials, self.loop.tls = credentials, credentials.context
+        return 0
+
     def __dealloc__(self):
         cdef int fd
         for fd in (self.loop.epoll_fd, self.loop.wake_fd, self.loop.listen_fd):
@@ -106,16 +140,68 @@ cdef class EdgeLoop:
         nghttp2_option_del(self.loop.options)
         free(self.loop.incoming)
         free(self.loop.outgoing)
+        free(self.loop.opened)
+        discard(&self.loop.outgoing_records)
+        BIO_meth_free(self.loop.bio_method)
 
     def run(self):
         """Serve until `stop`, and then until every call has ended or had its time."""
         with nogil:
             run_loop(&self.loop)
 
-    def publish(self, Table table):
-        """Answer from this table from the next request on; None: from none. Watches of health are told anew."""
-        self.next_table = table
+    cdef int adopt(self) except -1:
+        """Take the newest table for each view."""
+        cdef int place
+        self.tables = self.next_tables
+        for place in range(len(self.agreements)):
+            self.set_view(place)
+        return 0
+
+    cdef int set_view(self, int place) except -1:
+        cdef Table table = None if self.tables is None else self.tables(self.agreements[place])
+        self.loop.views[place] = NULL if table is None else &table.view
+        self.used[place] = table    # last, as it may free the one before
+        return 0
+
+    cdef int place_of(self, agreements) except -1:
+        """The view for these agreements: the one that others have already, or a new one."""
+        cdef int place
+        if load(&self.loop.published) != self.loop.adopted:
+            adopt(&self.loop)
+        if agreements in self.agreements:
+            return self.agreements.index(agreements)
+        place = self.free_place()
+        self.agreements[place] = agreements
+        self.set_view(place)
+        return place
+
+    cdef int free_place(self) except -1:
+        """A place that no connection uses; the first is never free."""
+        cdef Connection* connection = self.loop.connections
+        if len(self.agreements) < VIEWS_MAX:
+            self.agreements.append(None)
+            self.used.append(None)
+            return len(self.agreements) - 1
+        free = set(range(1, VIEWS_MAX))
+        while connection != NULL:
+            free.discard(connection.view)
+            connection = connection.next
+        return free.pop()
+
+    cdef object agreements_at(self, int place):
+        return self.agreements[max(place, 0)]
+
+    def publish(self, tables):
+        """Answer from `tables(agreements)` from the next request on; None: from none. Watches of health are told anew.
+
+        It is asked once for each set of agreements among the callers, on the loop's thread."""
+        self.next_tables = tables
         store(&self.loop.published, self.loop.published + 1)
+
+    def publish_credentials(self, Credentials credentials not None):
+        """Show this certificate, and ask for this authority's, from the next connection on."""
+        self.next_credentials = credentials
+        store(&self.loop.credentials_published, self.loop.credentials_published + 1)
 
     def stop(self):
         """Take no more connections, let the calls under way end, and make `run` return."""

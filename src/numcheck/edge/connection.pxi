@@ -3,7 +3,7 @@
 cdef Connection* make_connection(Loop* loop, int fd) noexcept nogil:
     """Take over a new socket; NULL, and it is closed, if there is no room."""
     cdef Connection* connection = NULL
-    if loop.connection_count < CONNECTIONS_MAX:
+    if loop.connection_count < CONNECTIONS_MAX and loop.handshaking_count < HANDSHAKING_MAX:
         connection = <Connection*>calloc(1, sizeof(Connection))
     if connection == NULL:
         close(fd)
@@ -16,10 +16,17 @@ cdef Connection* make_connection(Loop* loop, int fd) noexcept nogil:
         connection.next.previous = connection
     loop.connections = connection
     loop.connection_count += 1
-    if not start_session(connection):
+    if numcheck_watch(loop.epoll_fd, EPOLL_CTL_ADD, fd, EPOLLIN, connection) or not start(connection):
         close_connection(connection)
         return NULL
     return connection
+
+
+cdef bint start(Connection* connection) noexcept nogil:
+    if connection.loop.tls == NULL:
+        return start_session(connection)
+    connection.view = NOT_ADMITTED
+    return start_tls(connection)
 
 
 cdef bint start_session(Connection* connection) noexcept nogil:
@@ -32,8 +39,7 @@ cdef bint start_session(Connection* connection) noexcept nogil:
     return (nghttp2_session_server_new2(&connection.session, loop.callbacks, connection, loop.options) == 0
             and nghttp2_submit_settings(connection.session, NGHTTP2_FLAG_NONE, settings, 3) == 0
             and nghttp2_session_set_local_window_size(
-                connection.session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW_SIZE) == 0
-            and numcheck_watch(loop.epoll_fd, EPOLL_CTL_ADD, connection.fd, EPOLLIN, connection) == 0)
+                connection.session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW_SIZE) == 0)
 
 
 cdef void close_connection(Connection* connection) noexcept nogil:
@@ -41,6 +47,7 @@ cdef void close_connection(Connection* connection) noexcept nogil:
     while connection.streams != NULL:
         drop_stream(connection.streams)
     nghttp2_session_del(connection.session)
+    end_tls(connection)
     close(connection.fd)
     discard(&connection.unsent)
     if connection.previous == NULL:

@@ -81,3 +81,5 @@ cdef void begin_call(Stream* stream) noexcept nogil:
         ask_python(stream.connection.loop.owner, stream)
     elif stream.encoding == OTHER_ENCODING:
         give_status(stream, UNIMPLEMENTED, b"grpc-encoding is none that this node reads")
+    else:
+        is_admitted(stream)

@@ -26,6 +26,7 @@ cdef void turn(Loop* loop, epoll_event* events) noexcept nogil:
     cdef uint64_t count
     cdef int i, ready = epoll_wait(loop.epoll_fd, events, EVENTS_MAX, SWEEP_MS)
     loop.now = numcheck_now()
+    loop.handshake_steps = HANDSHAKE_STEPS_MAX
     for i in range(ready):
         if events[i].data.ptr == &loop.wake_fd:
             read(loop.wake_fd, &count, 8)

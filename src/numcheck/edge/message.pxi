@@ -6,7 +6,7 @@ cdef void answer_message(Stream* stream) noexcept nogil:
     if stream.deadline and loop.now >= stream.deadline:
         give_status(stream, DEADLINE_EXCEEDED, b"Deadline Exceeded")
         return
-    if stream.prefix[0] and not inflate_body(stream):
+    if stream.prefix[0] and not inflate_body(stream) or not is_admitted(stream):
         return
     if load(&loop.published) != loop.adopted:
         adopt(loop)
@@ -23,7 +23,7 @@ cdef void answer_message(Stream* stream) noexcept nogil:
 
 cdef bint answer_by_kernel(Stream* stream) noexcept nogil:
     """Answer a CheckNumbersRequest; False, and nothing is done, if it is to be refused."""
-    cdef const View* view = stream.connection.loop.view
+    cdef const View* view = stream.connection.loop.views[stream.connection.view]
     cdef Cursor cursor
     cdef Request request
     cdef uint8_t* start

@@ -2,6 +2,9 @@
 
 cdef bint is_stale(Connection* connection) noexcept nogil:
     cdef Loop* loop = connection.loop
+    if connection.handshaking:
+        return loop.drain_until or loop.now - connection.born > (
+            HURRIED_HANDSHAKE if loop.handshaking_count > HANDSHAKING_CROWD else HANDSHAKE)
     if connection.heard == connection.born and loop.now - connection.born > SILENT_AFTER:
         return True
     if connection.unsent.size and loop.now - connection.moved > STALLED_AFTER:
@@ -49,7 +52,7 @@ cdef void sweep_connection(Connection* connection) noexcept nogil:
     while stream != NULL:
         sweep_stream(stream, loop.drain_until != 0)
         stream = stream.next
-    if loop.drain_until or loop.now - connection.born > loop.age_max:
+    if not connection.handshaking and (loop.drain_until or loop.now - connection.born > loop.age_max):
         ask_to_leave(connection)
     if not write_some(connection):
         close_connection(connection)

@@ -7,7 +7,13 @@ cdef bint read_some(Connection* connection) noexcept nogil:
     if size < 0:
         return errno == EAGAIN or errno == EINTR
     connection.heard = loop.now
-    return size > 0 and nghttp2_session_mem_recv(connection.session, loop.incoming, size) == size
+    if size == 0:
+        return False
+    return take_frames(connection, loop.incoming, size) if connection.tls == NULL else take_records(connection, size)
+
+
+cdef bint take_frames(Connection* connection, const uint8_t* data, size_t size) noexcept nogil:
+    return nghttp2_session_mem_recv(connection.session, data, size) == <ssize_t>size
 
 
 cdef bint send_unsent(Connection* connection) noexcept nogil:
@@ -30,7 +36,7 @@ cdef ssize_t gather(Connection* connection) noexcept nogil:
     """Collect frames into the loop's buffer while another is sure to fit; their size, or -1."""
     cdef uint8_t* room = connection.loop.outgoing
     cdef const uint8_t* chunk
-    cdef ssize_t size = 1, gathered = 0
+    cdef ssize_t size = connection.session != NULL, gathered = 0
     while size > 0 and gathered <= SCRATCH_SIZE - FRAME_ROOM:
         size = nghttp2_session_mem_send(connection.session, &chunk)
         if size < 0 or size > SCRATCH_SIZE - gathered:
@@ -43,25 +49,37 @@ cdef ssize_t gather(Connection* connection) noexcept nogil:
 
 cdef bint write_some(Connection* connection) noexcept nogil:
     """One bounded write; False if the connection failed or is done with."""
-    cdef ssize_t size, sent
-    cdef uint8_t* data = connection.loop.outgoing
+    cdef Loop* loop = connection.loop
+    cdef ssize_t size
     if not send_unsent(connection):
         return False
     if connection.unsent.size == 0:
         size = gather(connection)
-        if size < 0:
+        if size < 0 or connection.tls != NULL and not seal(connection, size):
             return False
-        if size > 0:
-            sent = send(connection.fd, data, size, MSG_NOSIGNAL)
-            if sent < 0 and errno != EAGAIN and errno != EINTR:
+        if connection.tls == NULL:
+            if not send_some(connection, loop.outgoing, size):
                 return False
-            if sent < 0:
-                sent = 0
-            else:
-                connection.moved = connection.loop.now
-            if not append(&connection.unsent, data + sent, size - sent):
+        else:
+            size, loop.outgoing_records.size = loop.outgoing_records.size, 0
+            if not send_some(connection, loop.outgoing_records.data, size):
                 return False
     return set_interest(connection)
+
+
+cdef bint send_some(Connection* connection, const uint8_t* data, size_t size) noexcept nogil:
+    """Send what the peer takes now, and keep the rest."""
+    cdef ssize_t sent
+    if size == 0:
+        return True
+    sent = send(connection.fd, data, size, MSG_NOSIGNAL)
+    if sent < 0 and errno != EAGAIN and errno != EINTR:
+        return False
+    if sent < 0:
+        sent = 0
+    else:
+        connection.moved = connection.loop.now
+    return append(&connection.unsent, data + sent, size - sent)
 
 
 cdef bint set_interest(Connection* connection) noexcept nogil:
@@ -69,6 +87,8 @@ cdef bint set_interest(Connection* connection) noexcept nogil:
     cdef uint32_t interest = 0
     if connection.unsent.size:
         interest = EPOLLOUT
+    elif connection.session == NULL:
+        interest = EPOLLIN
     else:
         if nghttp2_session_want_write(connection.session):
             interest = EPOLLOUT
@@ -84,12 +104,16 @@ cdef bint set_interest(Connection* connection) noexcept nogil:
 
 cdef void serve_connection(Connection* connection, uint32_t events) noexcept nogil:
     cdef bint alive = True
+    if connection.handshaking:
+        if connection.loop.handshake_steps == 0:
+            return    # it is ready in the next turn too
+        connection.loop.handshake_steps -= 1
     if connection.interest & EPOLLIN and events & ~<uint32_t>EPOLLOUT:
         alive = read_some(connection)
     elif events & ~<uint32_t>(EPOLLIN | EPOLLOUT):
         alive = False
     if not alive:
-        # nghttp2 may have a GOAWAY that says why.
+        # nghttp2 may have a GOAWAY that says why, or TLS an alert.
         write_some(connection)
     if not alive or not write_some(connection):
         close_connection(connection)
