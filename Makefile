@@ -9,7 +9,7 @@ BUF_VERSION := 1.75.0
 VENV := .venv
 BIN := $(VENV)/bin
 CYTHON_SOURCES := $(wildcard src/numcheck/*.pyx src/numcheck/*/*.pyx)
-CYTHON_HEADERS := $(wildcard src/numcheck/*.pxd src/numcheck/*/*.pxd src/numcheck/*.h src/numcheck/*/*.h)
+CYTHON_HEADERS := $(wildcard src/numcheck/*.pxd src/numcheck/*/*.px[di] src/numcheck/*.h src/numcheck/*/*.h)
 CYTHON_MODULES := $(subst /,.,$(patsubst src/%.pyx,%,$(CYTHON_SOURCES)))
 
 # The native listener is built only where libnghttp2 is.
