@@ -49,6 +49,12 @@ class Settings(BaseSettings):
     tls_certificate_file: Path | None = Field(None, description="PEM: this node's certificate, and its chain")
     tls_key_file: Path | None = Field(None, description="PEM: the certificate's key, not sealed by a password")
     tls_client_authority_file: Path | None = Field(None, description="PEM: who clients' certificates must be from")
+    server_authority_file: Path | None = Field(
+        None, description="PEM: who issued the node's certificate; what commands connect over TLS with"
+    )
+    client_certificate_file: Path | None = Field(None, description="PEM: the certificate that commands show a node")
+    client_key_file: Path | None = Field(None, description="PEM: the key of that certificate")
+    token: SecretStr | None = Field(None, description="the bearer token that commands send a node")
     data_age_max_s: Annotated[int, Field(ge=0, le=INT32_MAX)] = Field(
         0, description="seconds after which an operator's data answers UNKNOWN; 0: it never ages"
     )

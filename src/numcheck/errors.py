@@ -209,6 +209,30 @@ class UnknownOperator(NumcheckError):
     reason = "UNKNOWN_OPERATOR"
 
 
+class NotAuthenticated(NumcheckError):
+    """A call has no identity that this installation knows."""
+
+    reason = "NOT_AUTHENTICATED"
+
+
+class NotPermitted(NumcheckError):
+    """The caller is known and may not do that."""
+
+    reason = "NOT_PERMITTED"
+
+
+class BadIdentity(NumcheckError):
+    """An identity that cannot be one, or that is there already."""
+
+    reason = "BAD_IDENTITY"
+
+
+class UnknownIdentity(NumcheckError):
+    """No identity has that URI, or it is revoked."""
+
+    reason = "UNKNOWN_IDENTITY"
+
+
 class StoreDamaged(NumcheckError):
     """A row of the store is not what was written; it is named and never answered from."""
 

@@ -1,11 +1,14 @@
 """The options that commands share, and the settings that they make."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from numcheck.config import Settings, load_settings
+
+if TYPE_CHECKING:
+    from numcheck.client import Security
 
 DataDir = Annotated[
     Path | None,
@@ -21,3 +24,13 @@ Server = Annotated[
 def settings_of(config: Path | None, **overrides: Any) -> Settings:
     """The settings of this run: the command line over the environment over the file over the defaults."""
     return load_settings(config, **overrides)
+
+
+def security_of(settings: Settings) -> "Security":
+    """How this run's commands reach a node: in plaintext unless the settings say otherwise."""
+    from numcheck.client import Security
+
+    files = settings.server_authority_file, settings.client_certificate_file, settings.client_key_file
+    authority, certificate, key = (None if file is None else file.read_bytes() for file in files)
+    token = None if settings.token is None else settings.token.get_secret_value()
+    return Security(authority, certificate, key, token)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from numcheck.cli.options import Config, DataDir, Json, Server, settings_of
+from numcheck.cli.options import Config, DataDir, Json, Server, security_of, settings_of
 
 if TYPE_CHECKING:
+    from numcheck.config import Settings
     from numcheck.plan import Change, NumberingPlan, PlanDiff, Reading
 
 app = typer.Typer(no_args_is_help=True, help="The numbering plan: import, show, compare.")
@@ -39,7 +40,7 @@ def import_(
     Example: numcheck plan import DEF-9xx.csv ABC-3xx.csv
     """
     from numcheck.cli.console import print_json
-    from numcheck.errors import DataDirInUse
+    from numcheck.errors import DataDirInUse, NodeUnreachable
     from numcheck.plan import RefusedRegistryFile, read_files
     from numcheck.serving.plans import import_plan
 
@@ -56,8 +57,11 @@ def import_(
             "revision": imported.revision,
             **_changes(imported.added, imported.removed, imported.moved, imported.lost),
         }
-    except DataDirInUse:
-        result = _import_over_node(reading.plan, source, server or settings.api_listen)
+    except DataDirInUse as in_use:
+        try:
+            result = _import_over_node(reading.plan, source, settings, server or settings.api_listen)
+        except NodeUnreachable as unreachable:
+            raise DataDirInUse(f"{in_use}; {unreachable}; --server names another address") from None
     result = {**_import_result(reading), **result}
     _say_each("skipped", reading.problems)
     _say_each("note", reading.notes)
@@ -67,7 +71,7 @@ def import_(
         _tell_import(result)
 
 
-def _import_over_node(plan: "NumberingPlan", source: str, server: str) -> dict[str, Any]:
+def _import_over_node(plan: "NumberingPlan", source: str, settings: "Settings", server: str) -> dict[str, Any]:
     """A running node holds the data directory: it takes the plan over the API."""
     from numcheck.cli.console import say
     from numcheck.client import PushClient
@@ -87,7 +91,7 @@ def _import_over_node(plan: "NumberingPlan", source: str, server: str) -> dict[s
         )
         for one in plan.ranges
     ]
-    with PushClient(server) as client:
+    with PushClient(server, security_of(settings)) as client:
         done = client.import_plan(header, rows)
     lost = {one.operator_id: one.number_count for one in done.lost}
     return {"revision": done.index_version, **_changes(done.added_count, done.removed_count, done.moved_count, lost)}

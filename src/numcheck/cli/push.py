@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from numcheck.cli.options import Config, Json, Server, settings_of
+from numcheck.cli.options import Config, Json, Server, security_of, settings_of
 
 if TYPE_CHECKING:
     from numcheck.active.clearing_house import FileName, Member
@@ -63,7 +63,7 @@ def active(
     settings = settings_of(config)
     numbers = NumberFile(file, delta=delta, region=settings.default_region)
     moment = data_time.replace(tzinfo=UTC) if data_time else datetime.fromtimestamp(file.stat().st_mtime, UTC)
-    with PushClient(server or settings.api_listen) as client, progress() as report:
+    with PushClient(server or settings.api_listen, security_of(settings)) as client, progress() as report:
         operator_id = _operator_id(client, operator)
         header = numbering_pb2.PushHeader(
             operator_id=operator_id,
@@ -98,7 +98,8 @@ def confirm(
     """
     from numcheck.client import PushClient
 
-    with PushClient(server or settings_of(config).api_listen) as client:
+    settings = settings_of(config)
+    with PushClient(server or settings.api_listen, security_of(settings)) as client:
         operator_id = _operator_id(client, operator)
         pushed = client.confirm_push(operator_id, token)
     _tell_active(operator_id, pushed, json=json)
@@ -198,7 +199,8 @@ def portings(
     members = read_operators(in_order(books)[-1])
     options = {"force": force, "skip_not_portable": skip_not_portable}
     results = []
-    with PushClient(server or settings_of(config).api_listen) as client:
+    settings = settings_of(config)
+    with PushClient(server or settings.api_listen, security_of(settings)) as client:
         by_tax_id = {one.tax_id: one.operator_id for one in client.list_operators() if one.tax_id}
         for name in in_order(name for name in names if name.kind != "Operators"):
             results.append(_push_portings(client, name, members, by_tax_id, options, quiet=json))

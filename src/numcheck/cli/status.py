@@ -34,8 +34,6 @@ def _print(result: dict[str, Any]) -> None:
     label = "  SYNTHETIC data: made up, for trying out" if result["synthetic"] else ""
     out.print(f"data directory   {result['data_dir']}{label}")
     out.print(f"store            revision {result['revision']}, {result['engine']}")
-    if result["engine_warning"]:
-        out.print(f"                 {result['engine_warning']}")
     out.print(f"index            {_index_line(result)}")
     out.print(f"API listener     {result['api_listener']['address']}: {result['api_listener']['state']}")
     out.print(f"native listener  {result['native_listener']['address']}: {result['native_listener']['state']}")
@@ -54,6 +52,8 @@ def _print(result: dict[str, Any]) -> None:
         out.print(
             f"\nportings: {portings['numbers']:,} numbers, version {portings['version']}, of {portings['data_time']}"
         )
+    if result["engine_warning"]:
+        out.print(f"\n{result['engine_warning']}")
     digests = [[str(one["operator_id"]), one["digest"]] for one in result["operators"] if one["digest"]]
     if digests:
         print_table("\ndigests", ["#id", "SHA-256"], digests)

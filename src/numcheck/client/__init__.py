@@ -1,6 +1,8 @@
-"""The Python client: asks a node, pushes to it, and batches for its caller."""
+"""The Python client: asks a node, pushes to it, says who may call, and batches for its caller."""
 
+from numcheck.client.channel import Security
 from numcheck.client.check import CheckClient, Checked
+from numcheck.client.identities import IdentityClient
 from numcheck.client.push import Numbers, PushClient
 
-__all__ = ["CheckClient", "Checked", "Numbers", "PushClient"]
+__all__ = ["CheckClient", "Checked", "IdentityClient", "Numbers", "PushClient", "Security"]

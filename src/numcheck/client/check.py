@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import grpc
 
+from numcheck.client.channel import PLAINTEXT, Security, open_channel
 from numcheck.errors import NodeUnreachable
 from numcheck.v1 import check_pb2, check_pb2_grpc, number_pb2
 
@@ -25,10 +26,10 @@ class Checked(NamedTuple):
 class CheckClient:
     """Asks one node. Methods raise NodeUnreachable, with the node's own words where it has some."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, security: Security = PLAINTEXT) -> None:
         """Make a client of the node at `target`, host:port; nothing is connected yet."""
         self._target = target
-        self._channel = grpc.insecure_channel(target)
+        self._channel = open_channel(target, security)
         self._stub = check_pb2_grpc.CheckServiceStub(self._channel)
 
     def close(self) -> None:

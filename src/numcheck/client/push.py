@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from numcheck.client.channel import PLAINTEXT, Security, open_channel
 from numcheck.errors import NodeUnreachable, PushRefused
 from numcheck.v1 import check_pb2, check_pb2_grpc, number_pb2, numbering_pb2, numbering_pb2_grpc
 
@@ -33,10 +34,10 @@ class Numbers(NamedTuple):
 class PushClient:
     """Pushes to one node. Methods raise PushRefused, or NodeUnreachable if it does not answer."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, security: Security = PLAINTEXT) -> None:
         """Make a client of the node at `target`, host:port; nothing is connected yet."""
         self._target = target
-        self._channel = grpc.insecure_channel(target)
+        self._channel = open_channel(target, security)
         self._numbering = numbering_pb2_grpc.NumberingServiceStub(self._channel)
         self._check = check_pb2_grpc.CheckServiceStub(self._channel)
 
@@ -134,7 +135,7 @@ class PushClient:
             try:
                 return _Upload(requests()).result(method)
             except grpc.RpcError as error:
-                refusal = self._refusal(error)
+                refusal = refusal_of(error, self._target)
                 if isinstance(refusal, PushRefused) or tries_left == 1:
                     raise refusal from None
         raise AssertionError("every try returns or raises")
@@ -143,14 +144,16 @@ class PushClient:
         try:
             return method(request, timeout=DEADLINE_S)
         except grpc.RpcError as error:
-            raise self._refusal(error) from None
+            raise refusal_of(error, self._target) from None
 
-    def _refusal(self, error: Any) -> PushRefused | NodeUnreachable:
-        reason, metadata = _error_info(error)
-        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED) and not reason:
-            return NodeUnreachable(f"no node answers at {self._target}; `numcheck serve` starts one")
-        words = f"{reason}: {error.details()}" if reason else f"{error.code().name}: {error.details()}"
-        return PushRefused(words, reason, metadata)
+
+def refusal_of(error: Any, target: str) -> PushRefused | NodeUnreachable:
+    """What a call's error is to whoever called the node at `target`."""
+    reason, metadata = _error_info(error)
+    if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED) and not reason:
+        return NodeUnreachable(f"no node answers at {target}; `numcheck serve` starts one")
+    words = f"{reason}: {error.details()}" if reason else f"{error.code().name}: {error.details()}"
+    return PushRefused(words, reason, metadata)
 
 
 class _Upload:

@@ -6,6 +6,7 @@ import grpc
 
 from numcheck.active import PushContent, PushHeader
 from numcheck.errors import NotServed, StaleBase
+from numcheck.rpc.access import own_operator
 from numcheck.rpc.pushing import (
     Outside,
     data_time_of,
@@ -26,6 +27,7 @@ def push_active_numbers(
     messages = messages_of(numbering_pb2.PushActiveNumbersRequest, requests, context)
     first = next(messages)
     header = _header(first.header, outside)
+    own_operator(header.operator_id)
     head_version = store.head(header.operator_id).version
     if header.push_id is not None:
         pushed = store.try_pushed(header.operator_id, header.push_id)

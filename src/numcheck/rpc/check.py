@@ -14,6 +14,7 @@ from numcheck import e164
 from numcheck.active import Operator
 from numcheck.errors import TooManyStreams, UnknownMethod
 from numcheck.index import AgreedIndex, PublishedIndex
+from numcheck.rpc.access import CallersIndex
 from numcheck.rpc.calls import parsed, refusing, refusing_stream, timestamp
 from numcheck.rpc.errors import abort
 from numcheck.v1 import check_pb2, number_pb2
@@ -28,7 +29,7 @@ class CheckService:
 
     def __init__(
         self,
-        published: PublishedIndex | AgreedIndex,
+        published: PublishedIndex | AgreedIndex | CallersIndex,
         *,
         default_region: str,
         numbers_per_call_max: int,

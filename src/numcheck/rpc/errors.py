@@ -31,6 +31,10 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.UnknownPush: code_pb2.NOT_FOUND,
     errors.UnknownOperator: code_pb2.NOT_FOUND,
     errors.TooManyStreams: code_pb2.RESOURCE_EXHAUSTED,
+    errors.BadIdentity: code_pb2.INVALID_ARGUMENT,
+    errors.UnknownIdentity: code_pb2.NOT_FOUND,
+    errors.NotAuthenticated: code_pb2.UNAUTHENTICATED,
+    errors.NotPermitted: code_pb2.PERMISSION_DENIED,
     errors.UnknownMethod: code_pb2.UNIMPLEMENTED,
     errors.IndexNotReady: code_pb2.UNAVAILABLE,
     errors.StoreUnavailable: code_pb2.UNAVAILABLE,
@@ -42,6 +46,7 @@ FIELDS: dict[type[errors.NumcheckError], str] = {
     errors.TooManyNumbers: "numbers",
     errors.NotServed: "add",
     errors.NotPortable: "ported",
+    errors.BadIdentity: "identity",
 }
 RETRIABLE = (code_pb2.UNAVAILABLE, code_pb2.RESOURCE_EXHAUSTED)
 

@@ -9,6 +9,7 @@ import grpc
 
 from numcheck.errors import TooManyStreams
 from numcheck.index import PublishedIndex
+from numcheck.rpc.access import own_operator
 from numcheck.rpc.active_numbers import push_active_numbers, push_message
 from numcheck.rpc.calls import parsed, refusing, refusing_push, timestamp
 from numcheck.rpc.plan import import_numbering_plan, plan_message
@@ -64,6 +65,7 @@ class NumberingService:
     def confirm_push(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         """A held push that its operator means."""
         message = parsed(numbering_pb2.ConfirmPushRequest, request)
+        own_operator(message.operator_id)
         pushed = self._store.confirm_push(message.operator_id, message.confirmation_token, now=self._outside.now())
         self._changed()
         return numbering_pb2.ConfirmPushResponse(push=push_message(pushed)).SerializeToString()
@@ -71,6 +73,7 @@ class NumberingService:
     def get_operator_state(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         """The head of an operator's active set; of the portings, for operator 0."""
         operator_id = parsed(numbering_pb2.GetOperatorStateRequest, request).operator_id
+        own_operator(operator_id)
         head, digest = self._store.digest(operator_id) if operator_id else (self._store.portings_head(), b"")
         moment = EPOCH + timedelta(microseconds=head.data_time_us)
         return numbering_pb2.GetOperatorStateResponse(

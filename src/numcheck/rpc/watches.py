@@ -13,9 +13,12 @@ from dataclasses import dataclass
 
 import grpc
 
+from numcheck.access import Identity
+from numcheck.rpc.access import caller
 from numcheck.rpc.calls import refuse
 
 SEND_TIMEOUT_S = 5.0
+ACCESS_INTERVAL_S = 15.0  # with what is remembered of a caller: a watch of whom was revoked ends within a minute
 
 Message = Callable[[], bytes]
 """What a watch is to be told now."""
@@ -28,13 +31,19 @@ class _Watch:
     message: Message
     send: Callable[[bytes | None], None]
     cancel: Callable[[], object]
+    caller: Identity
     told: bytes | None = None
 
 
 class Watches:
     """Every watch of a listener, of whatever method."""
 
-    def __init__(self) -> None:
+    def __init__(self, may_call: Callable[[Identity], bool] | None = None) -> None:
+        """`may_call` says whether whoever opened a watch may still call; it is asked now and then. None: he may."""
+        self._may_call = may_call
+        self._closed = threading.Event()
+        if may_call is not None:
+            threading.Thread(target=self._ask_again, name="watches-access", daemon=True).start()
         self._watches: set[_Watch] = set()
         self._lock = threading.Lock()
         self._ended = False
@@ -52,7 +61,8 @@ class Watches:
             self._sender.submit(self._tell_all)
 
     def close(self) -> None:
-        """Give the thread back, once the listener has stopped."""
+        """Give the threads back, once the listener has stopped."""
+        self._closed.set()
         self._sender.shutdown()
 
     def method(self, message_for: Callable[[bytes], Message]) -> "grpc.RpcMethodHandler[bytes, bytes]":
@@ -62,7 +72,7 @@ class Watches:
             request: bytes, context: grpc.ServicerContext, send_response_callback: Callable[[bytes | None], None]
         ) -> None:
             try:
-                one = _Watch(message_for(request), send_response_callback, context.cancel)
+                one = _Watch(message_for(request), send_response_callback, context.cancel, caller())
                 one.message()
             except Exception as error:
                 refuse(context, error)
@@ -72,6 +82,10 @@ class Watches:
         watch.experimental_non_blocking = True  # type: ignore[attr-defined]
         watch.experimental_thread_pool = self._sender  # type: ignore[attr-defined]
         return grpc.unary_stream_rpc_method_handler(watch)
+
+    def _ask_again(self) -> None:
+        while not self._closed.wait(ACCESS_INTERVAL_S):
+            self.tell()
 
     def _add(self, watch: _Watch, context: grpc.ServicerContext) -> None:
         with self._lock:
@@ -94,6 +108,9 @@ class Watches:
     def _tell(self, watch: _Watch) -> None:
         ended = self._ended  # before the message: whoever sees the end sees the message that goes with it
         message = watch.message()
+        if self._may_call is not None and not self._may_call(watch.caller):
+            watch.cancel()
+            return
         if message != watch.told:
             watch.told = message
             impatience = threading.Timer(SEND_TIMEOUT_S, watch.cancel)

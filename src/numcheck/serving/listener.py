@@ -11,9 +11,14 @@ from grpc_reflection.v1alpha import reflection
 
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress
+from numcheck.rpc.access import Access, AccessInterceptor
 from numcheck.rpc.check import UnknownMethods
 from numcheck.rpc.health import Health
 from numcheck.rpc.watches import Watches
+from numcheck.serving.tls import server_credentials
+
+PLAINTEXT = "plaintext, loopback only: every caller is the administrator"
+PROTECTED = "TLS, client certificates required"
 
 
 class Service(Protocol):
@@ -29,13 +34,20 @@ class ApiListener:
     """Serves from construction to `stop`. Health says NOT_SERVING until `set_serving`."""
 
     name = "API listener"
-    protection = "plaintext, loopback only"
 
-    def __init__(self, settings: Settings, services: Sequence[Service], watches: Watches) -> None:
-        """Open the listener; BadListenAddress if that cannot be. `watches`, those of the services, end with it."""
-        host, port = host_and_port(settings.api_listen)
+    def __init__(
+        self, settings: Settings, services: Sequence[Service], watches: Watches, access: Access | None = None
+    ) -> None:
+        """Open the listener; BadListenAddress if that cannot be. `watches`, those of the services, end with it.
+
+        Over TLS, `access` finds out who calls; in plaintext, on loopback, everybody is the administrator.
+        """
+        host, port = host_and_port(settings.api_listen, tls=settings.tls)
+        self._credentials = server_credentials(settings) if settings.tls else None
+        self.protection = PROTECTED if settings.tls else PLAINTEXT
         self._server = grpc.server(
             ThreadPoolExecutor(settings.api_threads, thread_name_prefix="api"),
+            interceptors=[AccessInterceptor(access)] if access is not None else [],
             options=server_options(settings),
             maximum_concurrent_rpcs=settings.concurrent_rpcs_max,
         )
@@ -53,6 +65,8 @@ class ApiListener:
     def _open_port(self, host: str, port: int) -> int:
         probe_port(host, port)
         try:
+            if self._credentials is not None:
+                return self._server.add_secure_port(f"{host}:{port}", self._credentials)
             return self._server.add_insecure_port(f"{host}:{port}")
         except RuntimeError:
             raise BadListenAddress(f"{host}:{port} cannot be listened on") from None

@@ -12,12 +12,15 @@ import structlog
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress, StoreMissing
 from numcheck.index import Index, PublishedIndex
+from numcheck.rpc.access import CallersIndex
+from numcheck.rpc.native import Admit, admit_all
 from numcheck.rpc.watches import Watches
+from numcheck.serving.access import DenialLog, access_to, native_admit
 from numcheck.serving.builder import Builder, fresh_since
 from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.listener import ApiListener, Service
 from numcheck.serving.publishing import open_or_rebuild
-from numcheck.serving.services import check_service, numbering_service
+from numcheck.serving.services import check_service, identity_service, numbering_service
 from numcheck.store import DataDirLock, Store
 
 log = structlog.get_logger()
@@ -54,19 +57,21 @@ def serve(settings: Settings, announce: Announce) -> None:
     if not Store.exists(settings.data_dir, settings.database):
         raise StoreMissing(_nothing_to_serve(settings))
     with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
-        if store.warning:
-            log.warning(store.warning)
         index = _index_to_serve(store, settings, announce)
         published = PublishedIndex()
-        builder, watches = Builder(published, settings), Watches()
+        denials = DenialLog(store)
+        access = access_to(store, denials, settings.data_dir) if settings.tls else None
+        builder, watches = Builder(published, settings), Watches(access.knows) if access else Watches()
         services: list[Service] = [
-            check_service(published, settings),
+            check_service(CallersIndex(published, access.agreed) if access else published, settings),
             numbering_service(store, published, settings, watches, changed=builder.follow),
+            identity_service(store, settings),
         ]
         listeners: list[ApiListener | CheckListener] = []
         try:
-            listeners.append(ApiListener(settings, services, watches))
-            listeners += _native_listener(settings, published, announce)
+            listeners.append(ApiListener(settings, services, watches, access))
+            admit = native_admit(access) if access else admit_all
+            listeners += _native_listener(settings, published, admit, announce)
             published.publish(index)
             builder.start()
             for listener in listeners:
@@ -74,19 +79,24 @@ def serve(settings: Settings, announce: Announce) -> None:
                 announce(f"{listener.name} ready on {listener.address} ({listener.protection})")
             if index.synthetic:
                 announce(SYNTHETIC_NOTICE)
+            if store.warning:
+                announce(store.warning)
             _keep_fresh(published, settings, stopping)
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
         finally:
             _stop(listeners, settings.drain_timeout_s)
             builder.stop()
+            denials.close()
 
 
-def _native_listener(settings: Settings, published: PublishedIndex, announce: Announce) -> list[CheckListener]:
+def _native_listener(
+    settings: Settings, published: PublishedIndex, admit: Admit, announce: Announce
+) -> list[CheckListener]:
     """The native listener, or none where this build or machine has no place for it: then a line says so."""
     reason = LACKING
     if reason is None:
         try:
-            return [CheckListener(settings, published)]
+            return [CheckListener(settings, published, admit)]
         except BadListenAddress as error:
             # Nobody asked for it there: a second node on one machine must not fail for a default.
             if "check_listen" in settings.model_fields_set:

@@ -6,16 +6,20 @@ from datetime import UTC, datetime
 
 from numcheck.config import Settings
 from numcheck.index import PublishedIndex
+from numcheck.rpc.access import CallersIndex
 from numcheck.rpc.check import CheckService
+from numcheck.rpc.identities import IdentityService
 from numcheck.rpc.numbering import NumberingService
 from numcheck.rpc.pushing import Outside
 from numcheck.rpc.watches import Watches
+from numcheck.serving.access import token_key
 from numcheck.store import Store
 
-TOKEN_SIZE = 16  # random bytes: nobody guesses one
+TOKEN_SIZE = 32  # random bytes: nobody guesses one
+OUTSIDE = Outside(now=lambda: datetime.now(UTC), new_token=lambda: secrets.token_urlsafe(TOKEN_SIZE))
 
 
-def check_service(published: PublishedIndex, settings: Settings) -> CheckService:
+def check_service(published: PublishedIndex | CallersIndex, settings: Settings) -> CheckService:
     """The service that answers from what is published."""
     return CheckService(
         published,
@@ -34,8 +38,13 @@ def numbering_service(
         store,
         published,
         watches,
-        Outside(now=lambda: datetime.now(UTC), new_token=lambda: secrets.token_urlsafe(TOKEN_SIZE)),
+        OUTSIDE,
         changed=changed,
         # Each push holds a thread of the listener while it is open.
         push_count_max=max(settings.api_threads // 4, 1),
     )
+
+
+def identity_service(store: Store, settings: Settings) -> IdentityService:
+    """The service that says who may call."""
+    return IdentityService(store, OUTSIDE, token_key=token_key(settings.data_dir))

@@ -40,8 +40,11 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         "engine_warning": warning,
         "index": index,
         "lag": None if index["error"] else revision - index["version"],
-        "api_listener": {"address": settings.api_listen, "state": _listener_state(settings.api_listen)},
-        "native_listener": {"address": settings.check_listen, "state": _listener_state(settings.check_listen)},
+        "api_listener": {"address": settings.api_listen, "state": _listener_state(settings, settings.api_listen)},
+        "native_listener": {
+            "address": settings.check_listen,
+            "state": _listener_state(settings, settings.check_listen),
+        },
         "plan": [
             {
                 "series": f"+{one.calling_code} {one.series}xx",
@@ -86,15 +89,27 @@ def _operator_status(operator: Operator, active: int, digest: bytes | None, now:
     }
 
 
-def _listener_state(address: str) -> str:
+def _listener_status(settings: Settings, address: str) -> dict[str, str]:
+    return {"address": address, "state": _listener_state(settings, address)}
+
+
+def _listener_state(settings: Settings, address: str) -> str:
     """What the node's health service says, in a word: serving, not serving, or not running."""
-    with grpc.insecure_channel(address) as channel:
+    with _channel(settings, address) as channel:
         try:
             request = health_pb2.HealthCheckRequest()
             response = health_pb2_grpc.HealthStub(channel).Check(request, timeout=HEALTH_DEADLINE_S)  # type: ignore[attr-defined]  # the stubs lack it
         except grpc.RpcError:
             return "not running"
     return "serving" if response.status == health_pb2.HealthCheckResponse.SERVING else "not serving"
+
+
+def _channel(settings: Settings, address: str) -> grpc.Channel:
+    files = settings.server_authority_file, settings.client_key_file, settings.client_certificate_file
+    contents = [None if file is None else file.read_bytes() for file in files]
+    if contents[0] is None:
+        return grpc.insecure_channel(address)
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(*contents))
 
 
 def plan_holdings(settings: Settings) -> list[dict[str, Any]]:

@@ -124,3 +124,36 @@ held_changes = Table(
     Column("added", LargeBinary, nullable=False),  # Roaring, portable format
     Column("removed", LargeBinary, nullable=False),
 )
+
+# Who may call. A URI stays for ever, so that it never comes to mean another.
+identities = Table(
+    "identities",
+    metadata,
+    Column("uri", String, primary_key=True),
+    Column("role", String, nullable=False),
+    Column("operator_id", Integer, ForeignKey("operators.operator_id")),
+    Column("service", String),
+    Column("token_tag", LargeBinary, unique=True),  # keyed hash of its token; null: it has none
+    Column("added_at_us", BigInteger, nullable=False),
+    Column("revoked_at_us", BigInteger),
+)
+
+# Contracts of a service with an operator (I.5).
+agreements = Table(
+    "agreements",
+    metadata,
+    Column("service", String, primary_key=True),
+    Column("operator_id", Integer, ForeignKey("operators.operator_id"), primary_key=True, autoincrement=False),
+    Column("since_us", BigInteger, nullable=False),
+)
+
+# Calls that were denied, the last ones.
+denials = Table(
+    "denials",
+    metadata,
+    Column("denial_key", Integer, primary_key=True, autoincrement=True),
+    Column("denied_at_us", BigInteger, nullable=False),
+    Column("uri", String, nullable=False),
+    Column("method", String, nullable=False),
+    Column("reason", String, nullable=False),
+)

@@ -15,6 +15,7 @@ from types import TracebackType
 from pyroaring import BitMap
 from sqlalchemy import func, select
 
+from numcheck.access import Identity
 from numcheck.active import (
     ActiveSet,
     AllottedRange,
@@ -31,10 +32,11 @@ from numcheck.active import (
 from numcheck.active.members import home
 from numcheck.errors import StoreDamaged, StoreMissing
 from numcheck.plan import NumberingPlan
-from numcheck.store import blocks, plans, pushes
+from numcheck.store import blocks, identities, plans, pushes
 from numcheck.store.blocks import Kind, replace_places
 from numcheck.store.database import Database, raise_revision, take_turn
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_digest, read_head, write_head
+from numcheck.store.identities import Denial, KnownIdentity
 from numcheck.store.moments import microseconds, moment
 from numcheck.store.plans import PlanImport, SeriesInfo
 from numcheck.store.pushes import Pushed, Receipt, drop_held
@@ -315,3 +317,65 @@ class Store:
                 if pushed is not None:
                     return pushed
             return pushes.push_portings(connection, header, content, receipt)
+
+    # --- identities
+
+    def add_identity(self, identity: Identity, *, now: datetime) -> None:
+        """Add an identity; BadIdentity if it cannot be one or is there already, UnknownOperator if its operator is."""
+        with self._database.writing() as connection:
+            identities.add(connection, identity, now=now)
+
+    def set_token(self, uri: str, tag: bytes) -> None:
+        """Make this the tag of the identity's token; UnknownIdentity if there is no such identity."""
+        with self._database.writing() as connection:
+            identities.set_token(connection, uri, tag)
+
+    def revoke_identity(self, uri: str, *, now: datetime) -> None:
+        """Let the identity call nothing any more; UnknownIdentity if there is none that may."""
+        with self._database.writing() as connection:
+            identities.revoke(connection, uri, now=now)
+
+    def identity(self, uri: str) -> Identity | None:
+        """The identity of a URI, unless it is revoked."""
+        with self._database.reading() as connection:
+            return identities.find(connection, uri)
+
+    def identity_of_token(self, tag: bytes) -> Identity | None:
+        """The identity whose token has this tag, unless it is revoked."""
+        with self._database.reading() as connection:
+            return identities.find_by_token(connection, tag)
+
+    def identities(self) -> list[KnownIdentity]:
+        """Every identity that ever was, by URI."""
+        with self._database.reading() as connection:
+            return identities.every(connection)
+
+    def agree(self, service: str, operator_id: int, *, now: datetime) -> None:
+        """Record that a service and an operator have a contract (I.5)."""
+        with self._database.writing() as connection:
+            identities.agree(connection, service, operator_id, now=now)
+
+    def end_agreement(self, service: str, operator_id: int) -> None:
+        """Record that they have none any more."""
+        with self._database.writing() as connection:
+            identities.end_agreement(connection, service, operator_id)
+
+    def agreed(self, service: str) -> frozenset[int]:
+        """The operators that a service has an agreement with."""
+        with self._database.reading() as connection:
+            return identities.agreed(connection, service)
+
+    def agreements(self) -> list[tuple[str, int]]:
+        """Each service with each operator that it has an agreement with."""
+        with self._database.reading() as connection:
+            return identities.every_agreement(connection)
+
+    def record_denial(self, denial: Denial) -> None:
+        """Keep that a call was denied; the last 10,000 are kept."""
+        with self._database.writing() as connection:
+            identities.record_denial(connection, denial)
+
+    def last_denials(self, count: int) -> list[Denial]:
+        """The last denials, the newest first."""
+        with self._database.reading() as connection:
+            return identities.last_denials(connection, count)

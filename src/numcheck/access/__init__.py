@@ -1,0 +1,25 @@
+"""Who may do what: identities, their roles, and the one table of what each role may call. Rules only, no I/O."""
+
+from numcheck.access.rules import (
+    ANYBODY,
+    LOCAL,
+    METHODS,
+    Identity,
+    Role,
+    check_call,
+    check_clearing_house,
+    check_identity,
+    check_operator,
+)
+
+__all__ = [
+    "ANYBODY",
+    "LOCAL",
+    "METHODS",
+    "Identity",
+    "Role",
+    "check_call",
+    "check_clearing_house",
+    "check_identity",
+    "check_operator",
+]

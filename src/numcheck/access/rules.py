@@ -1,0 +1,112 @@
+"""The table of methods and roles, and the rules about whose data a caller may touch (R7).
+
+An identity is known by a URI: the SAN URI of a client's certificate, or the name that a bearer token was given to. It
+has one role. What a role may call stands in METHODS; what it may call it on, in the checks below.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from numcheck.errors import BadIdentity, NotPermitted
+
+URI = re.compile(r"[a-z][a-z0-9+.-]{1,31}://[A-Za-z0-9._~/-]{1,200}")
+SERVICE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+class Role(StrEnum):
+    """What an identity is."""
+
+    MESSENGER = "messenger"
+    """A service: it checks numbers, and sees the data of operators that it has an agreement with."""
+    OPERATOR = "operator"
+    """It pushes its own active numbers, and reads its own state."""
+    CLEARING_HOUSE = "clearing-house"
+    """It pushes portings."""
+    AUDITOR = "auditor"
+    """It reads states and events, and changes nothing."""
+    ADMINISTRATOR = "administrator"
+    """It may do everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A caller. An operator has its `operator_id`, a messenger its `service`; the others have neither."""
+
+    uri: str
+    role: Role
+    operator_id: int | None = None
+    service: str | None = None
+
+
+LOCAL = Identity("local", Role.ADMINISTRATOR)
+"""Whoever calls a plaintext listener on loopback: he may read the data directory anyway."""
+
+ANYBODY = frozenset(Role)
+_CHECKING = frozenset({Role.MESSENGER, Role.ADMINISTRATOR})
+_PUSHING = frozenset({Role.OPERATOR, Role.ADMINISTRATOR})
+_READING = frozenset({Role.OPERATOR, Role.CLEARING_HOUSE, Role.AUDITOR, Role.ADMINISTRATOR})
+_ADMINISTERING = frozenset({Role.ADMINISTRATOR})
+_CHECK, _NUMBERING = "/numcheck.v1.CheckService", "/numcheck.v1.NumberingService"
+_IDENTITY = "/numcheck.v1.IdentityService"
+
+METHODS: dict[str, frozenset[Role]] = {
+    f"{_CHECK}/CheckNumber": _CHECKING,
+    f"{_CHECK}/CheckNumbers": _CHECKING,
+    f"{_CHECK}/StreamCheckNumbers": _CHECKING,
+    f"{_CHECK}/ListOperators": ANYBODY,
+    f"{_NUMBERING}/PushActiveNumbers": _PUSHING,
+    f"{_NUMBERING}/ConfirmPush": _PUSHING,
+    f"{_NUMBERING}/GetOperatorState": _READING,
+    f"{_NUMBERING}/PushPortings": frozenset({Role.CLEARING_HOUSE, Role.ADMINISTRATOR}),
+    f"{_NUMBERING}/ImportNumberingPlan": _ADMINISTERING,
+    f"{_NUMBERING}/WatchIndex": ANYBODY,
+    f"{_IDENTITY}/AddIdentity": _ADMINISTERING,
+    f"{_IDENTITY}/ListIdentities": frozenset({Role.AUDITOR, Role.ADMINISTRATOR}),
+    f"{_IDENTITY}/RevokeIdentity": _ADMINISTERING,
+    f"{_IDENTITY}/IssueToken": _ADMINISTERING,
+    f"{_IDENTITY}/AddAgreement": _ADMINISTERING,
+    f"{_IDENTITY}/EndAgreement": _ADMINISTERING,
+    "/grpc.health.v1.Health/Check": ANYBODY,
+    "/grpc.health.v1.Health/Watch": ANYBODY,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": ANYBODY,
+}
+"""Who may call what. A method that is not here may be called by nobody; a test holds the table to the services."""
+
+
+def check_call(identity: Identity, method: str) -> None:
+    """Raise NotPermitted if the identity's role may not call the method."""
+    if identity.role not in METHODS.get(method, frozenset()):
+        raise NotPermitted(f"the role {identity.role} may not call {method}")
+
+
+def check_operator(identity: Identity, operator_id: int) -> None:
+    """Raise NotPermitted if an operator speaks of another's numbers, or a clearing house of any operator's."""
+    if identity.role is Role.OPERATOR and identity.operator_id != operator_id:
+        raise NotPermitted("an operator may touch its own active numbers only")
+    if identity.role is Role.CLEARING_HOUSE:
+        raise NotPermitted("a clearing house may touch the portings only")
+
+
+def check_clearing_house(identity: Identity) -> None:
+    """Raise NotPermitted if an operator speaks of the portings."""
+    if identity.role is Role.OPERATOR:
+        raise NotPermitted("an operator may touch its own active numbers only")
+
+
+def check_identity(identity: Identity) -> None:
+    """Raise BadIdentity if it cannot be one: its URI is none, or its role goes with what it lacks."""
+    if URI.fullmatch(identity.uri) is None:
+        raise BadIdentity("an identity is known by a URI such as numcheck://operator/mts, at most 200 characters")
+    if (identity.role is Role.OPERATOR) != (identity.operator_id is not None):
+        raise BadIdentity("the role operator goes with an operator, and no other role does")
+    if (identity.role is Role.MESSENGER) != (identity.service is not None):
+        raise BadIdentity("the role messenger goes with a service, and no other role does")
+    if identity.service is not None:
+        check_service(identity.service)
+
+
+def check_service(service: str) -> None:
+    """Raise BadIdentity if a service cannot have that name."""
+    if SERVICE.fullmatch(service) is None:
+        raise BadIdentity("a service is named by at most 64 lower-case letters, digits, dots, dashes and underscores")

@@ -1,0 +1,220 @@
+"""`numcheck identities`: who may call, and on whose numbers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from numcheck.cli.options import Config, DataDir, Json, Server, security_of, settings_of
+
+if TYPE_CHECKING:
+    from numcheck.client import IdentityClient
+    from numcheck.config import Settings
+
+app = typer.Typer(no_args_is_help=True, help="Who may call: identities, roles, tokens, agreements.")
+
+ADMINISTRATOR = "numcheck://administrator"
+Uri = Annotated[str, typer.Argument(metavar="URI", help="Such as numcheck://operator/mts.")]
+Service = Annotated[str, typer.Argument(metavar="SERVICE", help="The service, such as chat.")]
+OperatorId = Annotated[int, typer.Argument(metavar="OPERATOR_ID", min=1)]
+Authority = Annotated[
+    Path | None, typer.Option("--authority", help="A directory of `identities init`: issue a certificate from it.")
+]
+
+
+@app.command("init")
+def init(
+    directory: Annotated[Path, typer.Argument(help="An empty directory for the certificates.")] = Path("identities"),
+    name: Annotated[
+        list[str] | None, typer.Option("--name", help="A host name or address of the node.  (default: localhost)")
+    ] = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Make a small test authority, a certificate for the node, and one for an administrator whom the node knows.
+
+    The directory gets a numcheck.toml that turns TLS on: for the node and for the commands.
+
+    Example: numcheck identities init identities; numcheck serve --config identities/numcheck.toml
+    """
+    from numcheck.cli.console import say
+    from numcheck.serving.authority import SERVER_NAMES, issue_client, issue_server, make_authority
+    from numcheck.v1 import identity_pb2
+
+    now = datetime.now(UTC)
+    settings = settings_of(config, data_dir=data_dir)
+    make_authority(directory, now=now)
+    issue_server(directory, name or SERVER_NAMES, now=now)
+    issue_client(directory, "administrator", ADMINISTRATOR, now=now)
+    with _identities(settings, None) as identities:
+        known = {one.uri for one in identities.list().identities if not one.HasField("revoked_at")}
+        if ADMINISTRATOR not in known:
+            identities.add(identity_pb2.Identity(uri=ADMINISTRATOR, role=identity_pb2.ROLE_ADMINISTRATOR))
+    (directory / "numcheck.toml").write_text(_toml(settings, directory.resolve()), encoding="utf-8")
+    say(f"certificates are in {directory}; the node knows {ADMINISTRATOR}")
+    say(f"next: numcheck serve --config {directory / 'numcheck.toml'}")
+
+
+def _toml(settings: "Settings", directory: Path) -> str:
+    files = {
+        "tls_certificate_file": "server.pem",
+        "tls_key_file": "server.key",
+        "tls_client_authority_file": "authority.pem",
+        "server_authority_file": "authority.pem",
+        "client_certificate_file": "administrator.pem",
+        "client_key_file": "administrator.key",
+    }
+    lines = [f'data_dir = "{settings.data_dir.resolve()}"']
+    return "\n".join([*lines, *(f'{key} = "{directory / file}"' for key, file in files.items()), ""])
+
+
+@app.command("add")
+def add(
+    uri: Uri,
+    role: Annotated[str, typer.Option(help="messenger, operator, clearing-house, auditor or administrator.")],
+    operator_id: Annotated[int | None, typer.Option(help="The operator that it acts for.", min=1)] = None,
+    service: Annotated[str | None, typer.Option(help="The service that it acts for.")] = None,
+    authority: Authority = None,
+    server: Server = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Add an identity; with --authority issue its certificate, for trying out.
+
+    Example: numcheck identities add numcheck://operator/mts --role operator --operator-id 1 --authority identities
+    """
+    from numcheck.cli.console import say
+    from numcheck.serving.authority import issue_client
+    from numcheck.v1 import identity_pb2
+
+    name_of_role = _role_name(role)
+    with _identities(settings_of(config, data_dir=data_dir), server) as identities:
+        identities.add(identity_pb2.Identity(uri=uri, role=name_of_role, operator_id=operator_id, service=service))
+    say(f"{uri} may call as {role}")
+    if authority is not None:
+        name = uri.partition("://")[2].replace("/", "-")
+        issue_client(authority, name, uri, now=datetime.now(UTC))
+        say(f"its certificate is {authority / name}.pem, the key beside it")
+
+
+def _role_name(role: str) -> str:
+    from numcheck.v1 import identity_pb2
+
+    name = f"ROLE_{role.upper().replace('-', '_')}"
+    if name not in [one for one, number in identity_pb2.Role.items() if number]:
+        raise typer.BadParameter("a role is messenger, operator, clearing-house, auditor or administrator")
+    return name
+
+
+@app.command("list")
+def list_(server: Server = None, data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+    """List every identity that ever was, and the agreements.
+
+    Example: numcheck identities list
+    """
+    from numcheck.cli.console import out, print_json, print_table
+
+    with _identities(settings_of(config, data_dir=data_dir), server) as identities:
+        found = identities.list()
+    rows = [_row(one) for one in found.identities]
+    agreements = [{"service": one.service, "operator_id": one.operator_id} for one in found.agreements]
+    if json:
+        print_json({"identities": rows, "agreements": agreements})
+        return
+    columns = ["URI", "role", "for", "token", "revoked"]
+    print_table(
+        "",
+        columns,
+        [[str(one[column] or "") for column in ("uri", "role", "for", "token", "revoked_at")] for one in rows],
+    )
+    for one in agreements:
+        out.print(f"agreement: {one['service']} with operator {one['operator_id']}")
+
+
+def _row(one: Any) -> dict[str, Any]:
+    from numcheck.v1 import identity_pb2
+
+    role = identity_pb2.Role.Name(one.role).removeprefix("ROLE_").lower().replace("_", "-")
+    return {
+        "uri": one.uri,
+        "role": role,
+        "for": one.service or (one.operator_id or None),
+        "token": one.has_token or None,
+        "added_at": one.added_at.ToJsonString(),
+        "revoked_at": one.revoked_at.ToJsonString() if one.HasField("revoked_at") else None,
+    }
+
+
+@app.command("revoke")
+def revoke(uri: Uri, server: Server = None, data_dir: DataDir = None, config: Config = None) -> None:
+    """Let an identity call nothing any more, within a minute on open connections as well. It cannot be undone.
+
+    Example: numcheck identities revoke numcheck://operator/mts
+    """
+    from numcheck.cli.console import say
+
+    with _identities(settings_of(config, data_dir=data_dir), server) as identities:
+        identities.revoke(uri)
+    say(f"{uri} may call nothing any more")
+
+
+@app.command("token")
+def token(uri: Uri, server: Server = None, data_dir: DataDir = None, config: Config = None) -> None:
+    """Give an identity a new bearer token; standard output has it, this once. The one before is void.
+
+    Example: numcheck identities token numcheck://service/chat > chat.token
+    """
+    from numcheck.cli.console import out
+
+    with _identities(settings_of(config, data_dir=data_dir), server) as identities:
+        out.print(identities.issue_token(uri))
+
+
+@app.command("agree")
+def agree(
+    service: Service, operator_id: OperatorId, server: Server = None, data_dir: DataDir = None, config: Config = None
+) -> None:
+    """Record that a service and an operator have a contract: the service sees the operator's data.
+
+    Example: numcheck identities agree chat 1
+    """
+    from numcheck.cli.console import say
+
+    with _identities(settings_of(config, data_dir=data_dir), server) as identities:
+        identities.agree(service, operator_id)
+    say(f"{service} has an agreement with operator {operator_id}")
+
+
+@app.command("end-agreement")
+def end_agreement(
+    service: Service, operator_id: OperatorId, server: Server = None, data_dir: DataDir = None, config: Config = None
+) -> None:
+    """Record that a service and an operator have no contract any more.
+
+    Example: numcheck identities end-agreement chat 1
+    """
+    from numcheck.cli.console import say
+
+    with _identities(settings_of(config, data_dir=data_dir), server) as identities:
+        identities.end_agreement(service, operator_id)
+    say(f"{service} has no agreement with operator {operator_id}")
+
+
+@contextmanager
+def _identities(settings: "Settings", server: str | None) -> "Iterator[IdentityClient]":
+    """The node's identities if one runs or is named, else those of the data directory."""
+    from numcheck.client import IdentityClient
+    from numcheck.errors import DataDirInUse
+    from numcheck.serving.identities import local_identities
+
+    if server is None:
+        try:
+            with local_identities(settings) as service:
+                yield IdentityClient.of_methods(service.methods())
+                return
+        except DataDirInUse:
+            pass
+    yield IdentityClient(server or settings.api_listen, security_of(settings))

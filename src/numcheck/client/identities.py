@@ -1,0 +1,72 @@
+"""A client of IdentityService: says who may call."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import grpc
+
+from numcheck.client.channel import PLAINTEXT, Security, open_channel
+from numcheck.client.push import DEADLINE_S, refusal_of
+from numcheck.v1 import identity_pb2, identity_pb2_grpc
+
+
+class IdentityClient:
+    """Speaks with one node. Methods raise PushRefused with the node's reason, or NodeUnreachable."""
+
+    def __init__(self, target: str, security: Security = PLAINTEXT) -> None:
+        """Make a client of the node at `target`, host:port; nothing is connected yet."""
+        self._target = target
+        self._stub = identity_pb2_grpc.IdentityServiceStub(open_channel(target, security))
+
+    @classmethod
+    def of_methods(cls, methods: "Mapping[str, Callable[[bytes, Any], bytes]]") -> "IdentityClient":
+        """A client of the service's methods themselves, where there is no node to ask."""
+        client = cls("", PLAINTEXT)
+        client._stub = _Methods(methods)  # type: ignore[assignment]
+        return client
+
+    def add(self, identity: identity_pb2.Identity) -> None:
+        """Add an identity."""
+        self._call(self._stub.AddIdentity, identity_pb2.AddIdentityRequest(identity=identity))
+
+    def list(self) -> identity_pb2.ListIdentitiesResponse:
+        """Every identity and agreement."""
+        response: identity_pb2.ListIdentitiesResponse = self._call(
+            self._stub.ListIdentities, identity_pb2.ListIdentitiesRequest()
+        )
+        return response
+
+    def revoke(self, uri: str) -> None:
+        """Let an identity call nothing any more."""
+        self._call(self._stub.RevokeIdentity, identity_pb2.RevokeIdentityRequest(uri=uri))
+
+    def issue_token(self, uri: str) -> str:
+        """A new bearer token of an identity, shown this once."""
+        return str(self._call(self._stub.IssueToken, identity_pb2.IssueTokenRequest(uri=uri)).token)
+
+    def agree(self, service: str, operator_id: int) -> None:
+        """Record a contract of a service with an operator."""
+        agreement = identity_pb2.Agreement(service=service, operator_id=operator_id)
+        self._call(self._stub.AddAgreement, identity_pb2.AddAgreementRequest(agreement=agreement))
+
+    def end_agreement(self, service: str, operator_id: int) -> None:
+        """Record the end of one."""
+        agreement = identity_pb2.Agreement(service=service, operator_id=operator_id)
+        self._call(self._stub.EndAgreement, identity_pb2.EndAgreementRequest(agreement=agreement))
+
+    def _call(self, method: Any, request: Any) -> Any:
+        try:
+            return method(request, timeout=DEADLINE_S)
+        except grpc.RpcError as error:
+            raise refusal_of(error, self._target) from None
+
+
+class _Methods:
+    """Stands in for a stub: each method takes a message and gives one."""
+
+    def __init__(self, methods: Mapping[str, Callable[[bytes, Any], bytes]]) -> None:
+        self._methods = methods
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        response = getattr(identity_pb2, f"{name}Response")
+        return lambda request, timeout: response.FromString(self._methods[name](request.SerializeToString(), None))

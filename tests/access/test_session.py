@@ -1,0 +1,93 @@
+"""docs/identities.md as it stands: its commands, on free ports, with what each then may and may not."""
+
+import re
+import shutil
+from pathlib import Path
+
+import grpc
+import pytest
+
+from numcheck.v1 import check_pb2, check_pb2_grpc
+from tests.rpc.calls import DEADLINE_S, refusal
+from tests.serving.command import run, running
+from tests.serving.small import ACTIVE, fill
+
+PAGE = Path(__file__).parents[2] / "docs/identities.md"
+READY = re.compile(r"numcheck: (API|native) listener ready on (\S+) \(TLS, client certificates required\)")
+CHECK = re.compile(r"numcheck check (\S+)")
+
+
+def commands() -> list[list[str]]:
+    """The page's commands, in order."""
+    return [line[2:].split()[1:] for line in PAGE.read_text().splitlines() if line.startswith("$ numcheck ")]
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    """The page's directory with a node that serves it; what its commands need to reach it."""
+    directory = tmp_path_factory.mktemp("session")
+    fill(directory / "var")
+    made = run("identities", "init", "identities", "--data-dir", "var", cwd=directory)
+    assert made.status == 0, made.err
+    serve = ["numcheck", "serve", "--config", "identities/numcheck.toml"]
+    command = (*map(str, (Path(shutil.which("numcheck") or "numcheck"), *serve[1:])),)
+    ports = ("--api-listen", "127.0.0.1:0", "--check-listen", "127.0.0.1:0")
+    with running(*ports, command=command, cwd=directory) as process:
+        addresses = {}
+        for name in ("API", "native"):
+            match = READY.match(process.line_with(f"{name} listener ready"))
+            assert match is not None
+            addresses[name] = match[2]
+        yield directory, addresses
+
+
+def channel(directory: Path, address: str, name: str) -> grpc.Channel:
+    files = [directory / "identities" / file for file in ("authority.pem", f"{name}.key", f"{name}.pem")]
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(*(file.read_bytes() for file in files)))
+
+
+def test_page_runs_as_it_stands(session):
+    """Each command after the node has begun ends well; the API's address is the only thing that differs."""
+    directory, addresses = session
+    for command in commands()[3:]:
+        line = [str(ACTIVE) if re.fullmatch(r"\+\d+", word) else word for word in command]
+        done = run(*line, "--server", addresses["API"], cwd=directory)
+        assert done.status == 0, (line, done.err)
+    listed = run(
+        "identities", "list", "--config", "identities/numcheck.toml", "--server", addresses["API"], cwd=directory
+    )
+    assert "agreement: chat with operator 1" in listed.out
+    request = check_pb2.CheckNumbersRequest(numbers=[ACTIVE])
+    for name in ("API", "native"):
+        with channel(directory, addresses[name], "service-chat") as chat:
+            answer = check_pb2_grpc.CheckServiceStub(chat).CheckNumbers(request, timeout=DEADLINE_S)
+            assert list(answer.statuses) == [4]
+        with channel(directory, addresses[name], "operator-mts") as operator:
+            refused = refusal(
+                lambda operator=operator: check_pb2_grpc.CheckServiceStub(operator).CheckNumbers(
+                    request, timeout=DEADLINE_S
+                )
+            )
+            assert (refused.code, refused.reason) == (grpc.StatusCode.PERMISSION_DENIED, "NOT_PERMITTED")
+
+
+def test_init_refuses_a_directory_that_holds_something(tmp_path):
+    (tmp_path / "identities").mkdir()
+    (tmp_path / "identities" / "x").touch()
+    done = run("identities", "init", "identities", cwd=tmp_path)
+    assert (done.status, "holds something already" in done.err) == (1, True)
+
+
+def test_identities_are_kept_while_no_node_runs(tmp_path):
+    """The same commands on the data directory; a URI is never given twice."""
+    fill(tmp_path / "var")
+    uri = "numcheck://clearing-house"
+    assert run("identities", "add", uri, "--role", "clearing-house", cwd=tmp_path).status == 0
+    assert run("identities", "token", uri, cwd=tmp_path).out.strip()
+    assert run("identities", "revoke", uri, cwd=tmp_path).status == 0
+    again = run("identities", "add", uri, "--role", "clearing-house", cwd=tmp_path)
+    assert (again.status, "URIs are not given twice" in again.err) == (1, True)
+    assert "revoked" in run("identities", "list", cwd=tmp_path).out
+    assert run("identities", "add", uri, "--role", "king", cwd=tmp_path).status == 2
+    wrong = run("identities", "add", "mts", "--role", "operator", cwd=tmp_path)
+    assert (wrong.status, "known by a URI" in wrong.err) == (1, True)
