@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import grpc
 
 from numcheck.active import PushContent, PushHeader, served_by
-from numcheck.errors import BadPush, ConcurrentPush, NotServed, StaleBase, TooManyStreams
-from numcheck.rpc.calls import parsed, refusing, refusing_push, timestamp
+from numcheck.errors import BadPush, NotServed, StaleBase, TooManyStreams
+from numcheck.rpc.calls import parsed, refusing, refusing_push, timestamp, to_the_end
 from numcheck.store import Pushed, Store
 from numcheck.v1 import numbering_pb2
 
@@ -47,6 +47,7 @@ class NumberingService:
             self._push_places.release()
 
     def _push(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Pushed:
+        requests = to_the_end(requests, context)
         first = parsed(numbering_pb2.PushActiveNumbersRequest, next(requests, b""))
         header = self._header(first)
         head_version = self._store.head(header.operator_id).version
@@ -63,8 +64,6 @@ class NumberingService:
             if message.HasField("header"):
                 raise BadPush("header", "only the first message has a header")
             _take(content, message)
-        if not context.is_active():
-            raise ConcurrentPush("the caller went away")
         pushed = self._store.push(header, content, base_version=head_version, token=self._new_token(), now=self._now())
         self._changed()
         return pushed
