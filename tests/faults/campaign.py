@@ -72,9 +72,9 @@ class Campaign:
         self.machine = Machine(directory, recorder, plant=plant, env=env)
         self._import_plan(env or {})
         self._ledger = Ledger(directory / "ledger.jsonl")
-        self._workload: Workload = PushWorkload(self._ledger)
+        self.workload: Workload = PushWorkload(self._ledger)
         self._chance = random.Random(seed)
-        self.report = Report(seed, counts=self._workload.counts)
+        self.report = Report(seed, counts=self.workload.counts)
 
     def _import_plan(self, env: Mapping[str, str]) -> None:
         self.machine.data_dir.mkdir(parents=True)
@@ -99,9 +99,13 @@ class Campaign:
         except Violation as violation:
             raise Violation(f"seed {self.report.seed}, after {self.report.kills} kills: {violation}") from None
         finally:
-            self.machine.close()
-            self._ledger.close()
+            self.close()
         return self.report
+
+    def close(self) -> None:
+        """End the node that is kept ready, and close the ledger."""
+        self.machine.close()
+        self._ledger.close()
 
     def _live(self, *, last: bool) -> None:
         life = self.machine.start()
@@ -112,7 +116,7 @@ class Campaign:
                 self.report.early += 1
             else:
                 life.connect()
-                self._workload.check(life)
+                self.workload.check(life)
                 if not last:
                     self._run_clients(life)
         except BaseException:
@@ -127,7 +131,7 @@ class Campaign:
         failures: list[BaseException] = []
         threads = [
             threading.Thread(target=self._run_client, args=(one, life, random.Random(self._chance.random()), failures))
-            for one in self._workload.runners()
+            for one in self.workload.runners()
         ]
         for thread in threads:
             thread.start()

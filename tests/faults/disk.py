@@ -5,10 +5,11 @@ any part may have reached the disk, in any order, and a write may be torn at a s
 A rename is one step, and directories, once made, stay: journaling file systems promise both.
 """
 
+import copy
 import os
 import random
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -75,8 +76,23 @@ class Disk:
 
     def replay(self, log: Path) -> None:
         """Take the steps of a log, in their order."""
-        for record in read_log(log):
+        self.take(read_log(log))
+
+    def take(self, records: Iterable[Record]) -> None:
+        """Take steps, in their order."""
+        for record in records:
             self._take(record)
+
+    def after(self, records: Iterable[Record]) -> "Disk":
+        """This disk, on which nothing is pending, and then some steps; this one stays as it is."""
+        assert not self._pending
+        other = copy.copy(self)
+        copies = {id(file): File(bytearray(file.content)) for file in self._by_inode.values()}
+        other.names, other._current = ({name: copies[id(file)] for name, file in self.names.items()} for _ in range(2))
+        other._by_inode = {inode: copies[id(file)] for inode, file in self._by_inode.items()}
+        other.directories, other._pending = set(self.directories), []
+        other.take(records)
+        return other
 
     def _take(self, record: Record) -> None:
         first, second = os.fsdecode(record.first), os.fsdecode(record.second)

@@ -122,7 +122,7 @@ def test_the_recorder_sees_everything_that_a_node_does_to_its_disk(recorder, tmp
     try:
         disk = Disk(machine.data_dir)  # nothing has changed yet that the plan's import has not made
         life.connect()
-        workload = campaign._workload
+        workload = campaign.workload
         workload.check(life)
         stop = random.Random(5)
         for client in workload._clients:
@@ -136,5 +136,5 @@ def test_the_recorder_sees_everything_that_a_node_does_to_its_disk(recorder, tmp
         assert any(name.startswith("index/") for name in expected)
     finally:
         life.kill()
-        machine.close()
+        campaign.close()
     shutil.rmtree(machine.data_dir)
