@@ -127,7 +127,14 @@ def test_number_is_active_when_phonenumbers_calls_it_invalid(check):
             "1e10",
             "9" * 30,
         ),
-        *("+79161234567890123", "+7916123456789012", "+998 12345678901234567", "7" * TEXT_SIZE_MAX, "+7916" + " " * TEXT_SIZE_MAX, "9161234567" + "0" * 241),
+        *(
+            "+79161234567890123",
+            "+7916123456789012",
+            "+998 12345678901234567",
+            "7" * TEXT_SIZE_MAX,
+            "+7916" + " " * TEXT_SIZE_MAX,
+            "9161234567" + "0" * 241,
+        ),
     ],
 )
 def test_text_is_refused_when_it_is_no_number_at_all(check, text):

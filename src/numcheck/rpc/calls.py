@@ -32,7 +32,8 @@ def timestamp(moment: datetime) -> Timestamp:
     return message
 
 
-def _refuse(context: grpc.ServicerContext, error: Exception) -> NoReturn:
+def refuse(context: grpc.ServicerContext, error: Exception) -> NoReturn:
+    """End the call with the error's status, and log it if it is not one of ours."""
     log_failure(error)
     abort(context, error)
 
@@ -46,7 +47,7 @@ def refusing(
         try:
             return answer(request, context)
         except Exception as error:
-            _refuse(context, error)
+            refuse(context, error)
 
     return call
 
@@ -61,7 +62,7 @@ def refusing_stream(
             yield from answer(requests, context)
         except Exception as error:
             if context.is_active():
-                _refuse(context, error)
+                refuse(context, error)
 
     return call
 
@@ -103,6 +104,6 @@ def refusing_push(
         except Exception as error:
             if not context.is_active():
                 raise
-            _refuse(context, error)
+            refuse(context, error)
 
     return call

@@ -21,8 +21,11 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.MalformedMessage: code_pb2.INVALID_ARGUMENT,
     errors.NotANumber: code_pb2.INVALID_ARGUMENT,
     errors.TooManyNumbers: code_pb2.INVALID_ARGUMENT,
+    errors.BadPlan: code_pb2.INVALID_ARGUMENT,
     errors.BadPush: code_pb2.INVALID_ARGUMENT,
     errors.NotServed: code_pb2.INVALID_ARGUMENT,
+    errors.NotPortable: code_pb2.INVALID_ARGUMENT,
+    errors.RemovesTooMuch: code_pb2.FAILED_PRECONDITION,
     errors.StaleBase: code_pb2.FAILED_PRECONDITION,
     errors.ConcurrentPush: code_pb2.ABORTED,
     errors.UnknownPush: code_pb2.NOT_FOUND,
@@ -37,6 +40,7 @@ FIELDS: dict[type[errors.NumcheckError], str] = {
     errors.NotANumber: "number",
     errors.TooManyNumbers: "numbers",
     errors.NotServed: "add",
+    errors.NotPortable: "ported",
 }
 RETRIABLE = (code_pb2.UNAVAILABLE, code_pb2.RESOURCE_EXHAUSTED)
 
@@ -82,7 +86,7 @@ def _packed(
 
 
 def _field_of(error: errors.NumcheckError) -> str:
-    return error.field if isinstance(error, errors.BadPush) else FIELDS.get(type(error), "")
+    return error.field if isinstance(error, errors.BadPush | errors.BadPlan) else FIELDS.get(type(error), "")
 
 
 def _error_info(reason: str, metadata: Mapping[str, str] | None = None) -> any_pb2.Any:

@@ -12,6 +12,7 @@ import structlog
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress, StoreMissing
 from numcheck.index import Index, PublishedIndex
+from numcheck.rpc.watches import Watches
 from numcheck.serving.builder import Builder, fresh_since
 from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.listener import ApiListener, Service
@@ -55,14 +56,14 @@ def serve(settings: Settings, announce: Announce) -> None:
     with DataDirLock(settings.data_dir), Store(settings.data_dir) as store:
         index = _index_to_serve(store, settings, announce)
         published = PublishedIndex()
-        builder = Builder(published, settings)
+        builder, watches = Builder(published, settings), Watches()
         services: list[Service] = [
             check_service(published, settings),
-            numbering_service(store, settings, changed=builder.follow),
+            numbering_service(store, published, settings, watches, changed=builder.follow),
         ]
         listeners: list[ApiListener | CheckListener] = []
         try:
-            listeners.append(ApiListener(settings, services))
+            listeners.append(ApiListener(settings, services, watches))
             listeners += _native_listener(settings, published, announce)
             published.publish(index)
             builder.start()
@@ -124,7 +125,8 @@ def _keep_fresh(published: PublishedIndex, settings: Settings, stopping: StopReq
     while True:
         due_s = _seconds_to_next_expiry(published.get(), age_max, datetime.now(UTC))
         # A push meanwhile may bring data that comes of age first.
-        if stopping.wait(RECHECK_INTERVAL_S if due_s is None else min(due_s, RECHECK_INTERVAL_S)):
+        wait_s = RECHECK_INTERVAL_S if due_s is None else min(due_s, RECHECK_INTERVAL_S)
+        if stopping.wait(wait_s if age_max else None):
             return
         if due_s is not None and due_s <= RECHECK_INTERVAL_S:
             published.publish(published.get().with_freshness(fresh_since(settings, datetime.now(UTC))))
