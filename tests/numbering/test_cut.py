@@ -6,17 +6,19 @@ between frames, and inside of both.
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from peer import DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RST_STREAM, SETTINGS, call_headers, frame, message
 
 from numcheck.v1 import numbering_pb2
 from tests.numbering.node import FIRST, Node, start
 from tests.numbering.test_pushes import DELTA, SNAPSHOT, digest_of, header, numbers, push, state
 
-PATH = b"/numcheck.v1.NumberingService/PushActiveNumbers"
+METHOD = b"PushActiveNumbers"
 HELD = numbers(10)
 CANCEL = 8  # RFC 9113 section 7
 Request = numbering_pb2.PushActiveNumbersRequest
@@ -43,9 +45,9 @@ def requests(node: Node, mode: int, push_id: str, base_version: int) -> list[Req
 AFTER = numbers(35)
 
 
-def frames(messages: list[Request]) -> list[bytes]:
+def frames(messages: Sequence[Message], method: bytes = METHOD, **more: bytes) -> list[bytes]:
     """The connection's bytes, frame by frame; the last ends the stream."""
-    headers = frame(HEADERS, END_HEADERS, 1, call_headers(PATH))
+    headers = frame(HEADERS, END_HEADERS, 1, call_headers(b"/numcheck.v1.NumberingService/" + method, **more))
     body = [frame(DATA, 0, 1, message(one.SerializeToString())) for one in messages]
     return [PREFACE, frame(SETTINGS, 0, 0), headers, *body, frame(DATA, END_STREAM, 1)]
 
@@ -62,19 +64,55 @@ def untouched(node: Node) -> None:
     assert (held.version, held.number_count, held.digest) == (1, len(HELD), digest_of(HELD))
 
 
-@pytest.mark.parametrize("mode", [SNAPSHOT, DELTA], ids=["snapshot", "delta"])
-def test_a_push_cut_after_any_byte_changes_nothing_and_then_works(node: Node, mode: int) -> None:
-    messages = requests(node, mode, "again", base_version=1)
-    whole = b"".join(frames(messages))
+def cuts(node: Node, whole: bytes) -> Iterator[int]:
+    """Send a beginning of the bytes over a connection and close or reset it, for every beginning."""
     for size in range(len(whole)):  # the last byte ends the stream: without it, it has not ended
         with connected(node) as connection:
             connection.sendall(whole[:size])
-            if size % 2:  # a connection that is reset, and one that is closed
+            if size % 2:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        yield size
+
+
+@pytest.mark.parametrize("mode", [SNAPSHOT, DELTA], ids=["snapshot", "delta"])
+def test_a_push_cut_after_any_byte_changes_nothing_and_then_works(node: Node, mode: int) -> None:
+    messages = requests(node, mode, "again", base_version=1)
+    for _ in cuts(node, b"".join(frames(messages))):
         untouched(node)
     made = node.numbering.PushActiveNumbers(iter(messages), timeout=30)
     assert (made.version, made.number_count) == (2, len(AFTER))
     assert state(node).digest == digest_of(AFTER)
+
+
+def portings() -> list[Message]:
+    first = numbering_pb2.PortingsHeader(mode=SNAPSHOT, push_id="p", data_time=Timestamp(seconds=1_750_000_000))
+    ported = [numbering_pb2.PortedNumbers(operator_id=2, numbers=numbers(place, place + 5)) for place in (0, 5, 10)]
+    later = [numbering_pb2.PushPortingsRequest(ported=[one]) for one in ported[1:]]
+    return [numbering_pb2.PushPortingsRequest(header=first, ported=ported[:1]), *later]
+
+
+def plan() -> list[Message]:
+    first = numbering_pb2.PlanHeader(calling_code=7, source="cut.csv", series=["9"])
+    rows = [
+        numbering_pb2.PlanRow(first=one, last=one + 99, operator_name="ООО Второй", tax_id="7743895280")
+        for one in (FIRST, FIRST + 100, FIRST + 200)
+    ]
+    later = [numbering_pb2.ImportNumberingPlanRequest(rows=[one]) for one in rows[1:]]
+    return [numbering_pb2.ImportNumberingPlanRequest(header=first, rows=rows[:1]), *later]
+
+
+@pytest.mark.parametrize(
+    ("method", "messages"), [("PushPortings", portings()), ("ImportNumberingPlan", plan())], ids=["portings", "plan"]
+)
+def test_portings_and_a_plan_that_are_cut_after_any_byte_change_nothing(
+    node: Node, method: str, messages: list[Message]
+) -> None:
+    """Of three pieces; had any of the cuts been taken for a whole, the next revision would be another."""
+    revision = push(node, DELTA, base_version=1).index_version
+    for _ in cuts(node, b"".join(frames(messages, method.encode()))):
+        pass
+    made = getattr(node.numbering, method)(iter(messages), timeout=30)
+    assert made.index_version == revision + 1
 
 
 def test_a_push_cancelled_after_any_frame_changes_nothing(node: Node) -> None:
@@ -101,8 +139,7 @@ def test_the_same_bytes_are_a_push_when_they_are_not_cut(node: Node) -> None:
 
 
 def test_a_push_whose_deadline_passes_changes_nothing(node: Node) -> None:
-    whole = frames(requests(node, SNAPSHOT, "late", base_version=0))
-    whole[2] = frame(HEADERS, END_HEADERS, 1, call_headers(PATH, grpc_timeout=b"50m"))
+    whole = frames(requests(node, SNAPSHOT, "late", base_version=0), grpc_timeout=b"50m")
     with connected(node) as connection:
         connection.sendall(b"".join(whole[:-1]))
         received = b""
