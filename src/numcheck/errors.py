@@ -243,3 +243,13 @@ class NodeUnreachable(NumcheckError):
     """No node answers at that address, or it ended the call."""
 
     reason = "NODE_UNREACHABLE"
+
+
+class NodeNotReady(NumcheckError):
+    """The node is there and cannot answer this yet: repeating the very call can help."""
+
+    reason = "NODE_NOT_READY"
+
+    def __init__(self, message: str, node_reason: str) -> None:
+        super().__init__(message)
+        self.node_reason = node_reason  # the node's own: INDEX_NOT_READY, INDEX_BEHIND

@@ -1,0 +1,40 @@
+"""What a call's failure means to the client's caller: by the reason that the node gave, if it gave one."""
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from numcheck.errors import NodeNotReady, NodeUnreachable, NumcheckError
+
+NOBODY_THERE = "failed to connect"  # how gRPC begins to say that it has reached nobody
+
+
+def reason_of(error: grpc.RpcError) -> str | None:
+    """The reason that the node gave, or None: then the words are the transport's."""
+    status, info = rpc_status.from_call(error), error_details_pb2.ErrorInfo()
+    for detail in status.details if status is not None else ():
+        if detail.Unpack(info):
+            return info.reason
+    return None
+
+
+def connection_ended(error: grpc.RpcError) -> bool:
+    """Whether the connection ended under the call: it was too old, the node stops, or the network broke."""
+    unavailable = error.code() is grpc.StatusCode.UNAVAILABLE and reason_of(error) is None
+    return unavailable and not _words(error).startswith(NOBODY_THERE)
+
+
+def failure_of(error: grpc.RpcError, target: str) -> NumcheckError:
+    """The error that the client raises for a call's failure."""
+    code, reason = error.code(), reason_of(error)
+    if code is grpc.StatusCode.UNAVAILABLE and reason is not None:
+        return NodeNotReady(f"the node at {target} is there and cannot answer this yet: {_words(error)}", reason)
+    if connection_ended(error):
+        return NodeUnreachable(f"the connection to {target} has ended: the node stops, or the network broke")
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+        return NodeUnreachable(f"no node answers at {target}; `numcheck serve` starts one")
+    return NodeUnreachable(f"the node at {target} answered {code.name}: {_words(error)}")
+
+
+def _words(error: grpc.RpcError) -> str:
+    return error.details() or ""
