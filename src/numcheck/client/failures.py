@@ -1,5 +1,7 @@
 """What a call's failure means to the client's caller: by the reason that the node gave, if it gave one."""
 
+from typing import Any
+
 import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
@@ -9,12 +11,12 @@ from numcheck.errors import NodeNotReady, NodeUnreachable, NumcheckError
 NOBODY_THERE = "failed to connect"  # how gRPC begins to say that it has reached nobody
 
 
-def reason_of(error: grpc.RpcError) -> str | None:
+def reason_of(error: Any) -> str | None:
     """The reason that the node gave, or None: then the words are the transport's."""
     status, info = rpc_status.from_call(error), error_details_pb2.ErrorInfo()
     for detail in status.details if status is not None else ():
         if detail.Unpack(info):
-            return info.reason
+            return str(info.reason)
     return None
 
 
