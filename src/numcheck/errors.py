@@ -118,6 +118,26 @@ class BadPlan(NumcheckError):
         self.field = field
 
 
+class PlanShrinks(NumcheckError):
+    """An import would end more than a tenth of a series of the plan, and does not say that it means it."""
+
+    reason = "PLAN_SHRINKS"
+
+    def __init__(self, series: str, removed: int, number_count: int) -> None:
+        super().__init__(
+            f"series {series}xx of the plan would lose {removed:,} of its {number_count:,} numbers, more than a tenth: "
+            "the file may be damaged, or older than what is loaded"
+        )
+        self.series = series
+        self.removed = removed
+        self.number_count = number_count
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Which series, and how many of how many."""
+        return {"series": self.series, "removed_count": str(self.removed), "number_count": str(self.number_count)}
+
+
 class BadPush(NumcheckError):
     """A push that cannot be meant: its header or its numbers contradict the rules or each other."""
 

@@ -92,7 +92,7 @@ def portings() -> list[Message]:
 
 
 def plan() -> list[Message]:
-    first = numbering_pb2.PlanHeader(calling_code=7, source="cut.csv", series=["9"])
+    first = numbering_pb2.PlanHeader(calling_code=7, source="cut.csv", series=["9"], force=True)
     rows = [
         numbering_pb2.PlanRow(first=one, last=one + 99, operator_name="ООО Второй", tax_id="7743895280")
         for one in (FIRST, FIRST + 100, FIRST + 200)

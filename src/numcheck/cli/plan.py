@@ -19,27 +19,45 @@ NAMED_MAX = 100
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
 Files = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, metavar="FILE...")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out instead of refusing the file.")]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Import even if a series loses more than a tenth of its numbers, as an older file does."
+    ),
+]
 
 
 @app.command("import")
 def import_(
-    files: Files, data_dir: DataDir = None, config: Config = None, skip_bad: SkipBad = False, json: Json = False
+    files: Files,
+    data_dir: DataDir = None,
+    config: Config = None,
+    skip_bad: SkipBad = False,
+    force: Force = False,
+    json: Json = False,
 ) -> None:
     """Replace the plan with the regulator's files: each series (3xx, 4xx, 8xx, 9xx) that their rows speak of.
 
-    A file with a bad row is refused whole, and the plan stays as it was.
+    A file with a bad row is refused whole, and the plan stays as it was. So is one that would end more than a tenth of
+    a series, as a damaged or a much older file would, unless it is forced.
 
     Example: numcheck plan import DEF-9xx.csv ABC-3xx.csv
     """
     from numcheck.cli.console import print_json, say
+    from numcheck.errors import PlanShrinks
     from numcheck.plan import RefusedRegistryFile
     from numcheck.serving.plans import import_files
 
     settings = settings_of(config, data_dir=data_dir)
     try:
-        reading, imported = import_files(settings.data_dir, files, skip_bad=skip_bad, now=datetime.now(UTC))
+        reading, imported = import_files(
+            settings.data_dir, files, skip_bad=skip_bad, force=force, now=datetime.now(UTC)
+        )
     except RefusedRegistryFile as refused:
         _say_each("refused", refused.problems)
+        raise
+    except PlanShrinks:
+        say("note: `numcheck plan diff OLD NEW` tells what would go; --force imports it all the same")
         raise
     _say_each("skipped", reading.problems)
     _say_each("note", reading.notes)

@@ -9,13 +9,16 @@ from numcheck.serving.publishing import rebuild_index
 from numcheck.store import DataDirLock, PlanImport, Store
 
 
-def import_files(data_dir: Path, files: Sequence[Path], *, skip_bad: bool, now: datetime) -> tuple[Reading, PlanImport]:
+def import_files(
+    data_dir: Path, files: Sequence[Path], *, now: datetime, skip_bad: bool = False, force: bool = False
+) -> tuple[Reading, PlanImport]:
     """Read the files and, if all of them can be trusted, replace the series that they speak of.
 
-    Raises BadRegistryFile, with nothing changed, or DataDirInUse.
+    Raises BadRegistryFile or PlanShrinks, with nothing changed, or DataDirInUse.
     """
     reading = read_files(files, skip_bad=skip_bad)
     with DataDirLock(data_dir), Store(data_dir) as store:
-        imported = store.import_plan(reading.plan, source=", ".join(file.name for file in files), now=now)
+        source = ", ".join(file.name for file in files)
+        imported = store.import_plan(reading.plan, source=source, now=now, force=force)
         rebuild_index(store, data_dir)
     return reading, imported
