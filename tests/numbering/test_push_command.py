@@ -7,8 +7,8 @@ import pytest
 
 from numcheck.v1 import numbering_pb2
 from tests.active.test_clearing_house import row, written
-from tests.numbering.node import FIRST, Node
-from tests.numbering.test_portings import facts, operators, wait_for
+from tests.numbering.node import FIRST, PLAN, Node
+from tests.numbering.test_portings import facts, operators, push_active, wait_for
 from tests.serving.command import run
 
 ALPHA, BETA = "7740000076", "7743895280"
@@ -165,3 +165,49 @@ def test_codes_of_nobody_are_named(push, tmp_path, book):
 def test_operators_file_is_asked_for(push, tmp_path):
     done = push("portings", written(tmp_path, "Port_All", []))
     assert (done.status, "give its Operators file" in done.err) == (1, True)
+
+
+# --- the plan, over a running node
+
+
+def test_plan_is_imported_over_the_node_that_has_the_directory(node, tmp_path):
+    """The same command as without a node; what an operator lost is told."""
+    by_tax_id = operators(node)
+    push_active(node, by_tax_id[ALPHA], range(FIRST + 900_000, FIRST + 900_010))
+    other = lines(tmp_path / "other.csv", *PLAN.replace("0999999;1000000", "0899999;900000").strip().splitlines())
+    done = run("plan", "import", other, "--data-dir", node.data_dir, "--server", node.address)
+    assert done.status == 0
+    assert "100,000 removed" in done.err
+    assert f"operator {by_tax_id[ALPHA]} lost the ranges of 10 active numbers" in done.err
+    found = json.loads(
+        run("plan", "import", other, "--data-dir", node.data_dir, "--server", node.address, "--json").out
+    )
+    assert (found["added"], found["removed"], found["moved"], found["lost"]) == (0, 0, 0, [])
+    wait_for(node, found["revision"])
+    assert facts(node, FIRST + 900_000).status == 2
+
+
+def test_plan_that_would_end_much_is_forced_over_the_node_too(node, tmp_path):
+    """A node refuses it as the command itself does, with the same way out."""
+    few = lines(tmp_path / "few.csv", *PLAN.strip().splitlines()[:2])
+    command = ("plan", "import", few, "--data-dir", node.data_dir, "--server", node.address)
+    refused = run(*command)
+    assert refused.status == 1
+    *_, note, last = refused.err.splitlines()
+    assert "--force imports it all the same" in note
+    assert last.startswith("numcheck: PLAN_SHRINKS: series 9xx of the plan would lose 9,000,000 of its 10,000,000")
+    assert run(*command, "--force").status == 0
+
+
+def test_status_tells_portings_and_digests(push, node, tmp_path, book):
+    """As GetOperatorState tells the digest."""
+    push("active", lines(tmp_path / "all.txt", FIRST), "--operator", ALPHA)
+    rows = [row("Port_All", number_cell(0), "mTWO", "", "1")]
+    push("portings", written(tmp_path, "Port_All", rows), book)
+    found = json.loads(run("status", "--data-dir", node.data_dir, "--digests", "--json").out)
+    assert (found["portings"]["version"], found["portings"]["numbers"]) == (1, 1)
+    (digest,) = [one["digest"] for one in found["operators"] if one["tax_id"] == ALPHA]
+    assert digest == state(node, operators(node)[ALPHA]).digest.hex()
+    text = run("status", "--data-dir", node.data_dir, "--digests").out
+    assert "portings: 1 numbers, version 1" in text
+    assert digest in text

@@ -6,8 +6,8 @@ import pytest
 
 from numcheck.active import AllottedRange
 from numcheck.errors import BadRegistryFile, PlanShrinks, StoreDamaged
-from numcheck.plan import bundled_source, read_registry
-from numcheck.serving.plans import import_files
+from numcheck.plan import bundled_source, read_files, read_registry
+from numcheck.serving.plans import import_plan
 from numcheck.store import SeriesInfo, Store
 from tests.store.registry import plan, row, written
 
@@ -110,6 +110,12 @@ def test_nothing_changes_when_the_transaction_fails(store, sql):
     with pytest.raises(StoreDamaged):
         store.import_plan(plan(row(917, 0, 9, "Б"), row(495, 0, 9, "В")), source="b.csv", now=NOW)
     assert (store.revision, store.ranges(), store.operators(), store.series()) == before
+
+
+def import_files(data_dir, files, *, skip_bad, now):
+    reading = read_files(files, skip_bad=skip_bad)
+    source = ", ".join(file.name for file in files)
+    return reading, import_plan(data_dir, reading.plan, source=source, now=now)
 
 
 def test_nothing_changes_when_a_file_is_bad(tmp_path):

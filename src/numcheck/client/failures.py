@@ -8,7 +8,8 @@ from grpc_status import rpc_status
 
 from numcheck.errors import NodeNotReady, NodeUnreachable, NumcheckError
 
-NOBODY_THERE = "failed to connect"  # how gRPC begins to say that it has reached nobody
+# How gRPC begins to say that it has reached nobody.
+NOBODY_THERE = ("failed to connect", "errors resolving", "DNS resolution failed")
 
 
 def reason_of(error: Any) -> str | None:
