@@ -4,6 +4,8 @@ PYTHON ?= python3
 DEMO_NUMBERS ?= 10000000
 # More arguments for pytest, as in: make test ARGS="-k codec -x"
 ARGS ?=
+# How often `make faults` kills a node.
+KILLS ?= 2000
 BUF_VERSION := 1.75.0
 
 VENV := .venv
@@ -22,7 +24,7 @@ BUILT := $(VENV)/.built
 
 SANITIZED := build/sanitized
 
-.PHONY: help run test check lint format bench bench-peers fuzz protos lock clean
+.PHONY: help run test check lint format bench bench-peers fuzz faults protos lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +71,9 @@ fuzz: $(BUILT) ## Fuzz for long, with the address and undefined-behaviour saniti
 	PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
 	LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so)" \
 	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=long --timeout=0 $(ARGS)
+
+faults: $(BUILT) ## Kill nodes KILLS times amid pushes, and hold what is left to what was acknowledged; ARGS="..." goes along
+	$(BIN)/python -m tests.faults --kills $(KILLS) $(ARGS)
 
 protos: $(ENVIRONMENT) ## Generate src/numcheck/v1 from proto/
 	$(BIN)/python scripts/generate_protos.py

@@ -8,7 +8,7 @@ from numcheck.errors import NotANumber
 
 NUMBER_DIGITS_MAX = 15  # ITU-T E.164 clause 6.2.1
 NUMBER_DIGITS_MIN = 7
-NUMBER_MAX = 2**64 - 1  # what the API's fixed64 carries; the library reads up to 20 digits
+NUMBER_MAX = 10**NUMBER_DIGITS_MAX - 1  # the library reads up to 20 digits
 TEXT_SIZE_MAX = 250
 
 # How a national number is told from an international one without asking a library, by region: calling code, trunk
@@ -72,5 +72,5 @@ def _parse_by_library(text: str, region: str) -> int:
         raise NotANumber("the text cannot be read as a telephone number") from None
     number = int(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)[1:])
     if number > NUMBER_MAX:
-        raise NotANumber("the text has more digits than a telephone number")
+        raise NotANumber(f"the text has more digits than a telephone number, which has at most {NUMBER_DIGITS_MAX}")
     return number

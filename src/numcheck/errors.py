@@ -118,6 +118,26 @@ class BadPlan(NumcheckError):
         self.field = field
 
 
+class PlanShrinks(NumcheckError):
+    """An import would end more than a tenth of a series of the plan, and does not say that it means it."""
+
+    reason = "PLAN_SHRINKS"
+
+    def __init__(self, series: str, removed: int, number_count: int) -> None:
+        super().__init__(
+            f"series {series}xx of the plan would lose {removed:,} of its {number_count:,} numbers, more than a tenth: "
+            "the file may be damaged, or older than what is loaded"
+        )
+        self.series = series
+        self.removed = removed
+        self.number_count = number_count
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Which series, and how many of how many."""
+        return {"series": self.series, "removed_count": str(self.removed), "number_count": str(self.number_count)}
+
+
 class BadPush(NumcheckError):
     """A push that cannot be meant: its header or its numbers contradict the rules or each other."""
 
@@ -285,6 +305,16 @@ class NodeUnreachable(NumcheckError):
     """No node answers at that address, or it ended the call."""
 
     reason = "NODE_UNREACHABLE"
+
+
+class NodeNotReady(NumcheckError):
+    """The node is there and cannot answer this yet: repeating the very call can help."""
+
+    reason = "NODE_NOT_READY"
+
+    def __init__(self, message: str, node_reason: str) -> None:
+        super().__init__(message)
+        self.node_reason = node_reason  # the node's own: INDEX_NOT_READY, INDEX_BEHIND
 
 
 class PushRefused(NumcheckError):

@@ -16,6 +16,7 @@ FIXED_LINE = DATA_DIR / "ABC-3x_2018-10-20_codes-301-395.csv.xz"
 INVENTED = DATA_DIR / "invented-codes_2023-06-01.csv.xz"
 SPREADSHEET = DATA_DIR / "spreadsheet_2023-01-12.csv.xz"
 (BUNDLED,) = (Path(plan.__file__).parent / "data").glob("*.xz")
+GOOD_ROWS = ["900;0;9;10;x;y", "900;10;19;10;x;y", "900;20;29;10;x;y"]
 HEADER = "code;from;to;capacity;operator;region\n"
 
 
@@ -94,6 +95,27 @@ def test_bad_rows_are_left_out_and_named_when_they_are_to_be_skipped(tmp_path):
         "detail": "the same range as line 7960",
     }
     assert imported.err.count("skipped: ") == 9
+
+
+def test_import_that_would_end_much_of_the_plan_has_to_be_forced(tmp_path):
+    """A damaged file of a few good rows, and an old one, over a newer one: refused, with the way out; an old one that
+    is meant is imported as ever."""
+    data_dir, damaged = tmp_path / "var", tmp_path / "damaged.csv"
+    few = [*GOOD_ROWS[:3], "900;x;y;z;w;v"]
+    damaged.write_text("\n".join([HEADER.strip(), *few]) + "\n", encoding="utf-8")
+    assert run("plan", "import", BUNDLED, "--data-dir", data_dir).status == 0
+    before = held(data_dir)
+    for file, options in ((damaged, ["--skip-bad"]), (INVENTED, ["--skip-bad"]), (SPREADSHEET, [])):
+        refused = run("plan", "import", file, "--data-dir", data_dir, *options)
+        assert refused.status == 1
+        note, last = refused.err.splitlines()[-2:]
+        assert "--force imports it all the same" in note
+        assert last.startswith("numcheck: series 9xx of the plan would lose ")
+        assert "of its 706,567,081 numbers" in last
+        assert held(data_dir) == before
+    assert run("plan", "import", SPREADSHEET, "--data-dir", data_dir, "--force").status == 0
+    assert sum(one.last - one.first + 1 for one in held(data_dir)[0]) == 599_289_453
+    assert run("plan", "import", BUNDLED, "--data-dir", data_dir).status == 0
 
 
 def test_totals_line_is_reported_when_a_spreadsheet_left_one(tmp_path):

@@ -68,7 +68,7 @@ def test_status_tells_how_far_the_index_is_behind(status, data_dir, tmp_path):
     registry = tmp_path / "r.csv"
     registry.write_text("code;from;to;capacity;operator;region\n916;0;9;10;x;y\n")
     old = shutil.copytree(data_dir / "index", tmp_path / "old")
-    run("plan", "import", registry, "--data-dir", data_dir)
+    run("plan", "import", registry, "--data-dir", data_dir, "--force")
     shutil.rmtree(data_dir / "index")
     old.rename(data_dir / "index")
     assert status(data_dir=data_dir)["lag"] == 1

@@ -1,14 +1,19 @@
 """The Python client: answers in order, batches read in the caller's thread, and every failure one error."""
 
 import threading
+import time
 
+import grpc
 import pytest
 
 from numcheck.client import CheckClient
-from numcheck.errors import NodeUnreachable
+from numcheck.client.failures import failure_of
+from numcheck.config import Settings
+from numcheck.errors import NodeNotReady, NodeUnreachable
 from numcheck.index import PublishedIndex, open_index
+from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.publishing import index_directory
-from numcheck.v1 import number_pb2
+from numcheck.v1 import check_pb2, number_pb2
 from tests.rpc.listeners import listening
 from tests.serving import small
 
@@ -121,6 +126,81 @@ def test_error_comes_when_the_node_goes_away_midway(client, listener):
     listener.stop(0)
     with pytest.raises(NodeUnreachable):
         all(answers)
+
+
+def test_a_node_without_an_index_is_told_from_none():
+    """The node is there: its own reason says so, and repeating helps."""
+    with listening(PublishedIndex()) as (listener, _), CheckClient(listener.address) as client:
+        for ask in (lambda: client.check_number("+79161234567"), lambda: list(client.check_batches([[1]]))):
+            with pytest.raises(NodeNotReady, match="cannot answer this yet: this node has no index yet") as raised:
+                ask()
+            assert raised.value.node_reason == "INDEX_NOT_READY"
+
+
+def test_a_node_that_is_behind_is_told_from_none(listener, index):
+    request = check_pb2.CheckNumbersRequest(numbers=[small.ACTIVE], min_index_version=index.index_version + 1)
+    with CheckClient(listener.address) as client, pytest.raises(grpc.RpcError) as raised:
+        client._stub.CheckNumbers(request)
+    failure = failure_of(raised.value, listener.address)
+    assert isinstance(failure, NodeNotReady)
+    assert failure.node_reason == "INDEX_BEHIND"
+
+
+def test_a_node_that_ends_a_call_is_told_from_none(listener):
+    """A stream that was never answered is not asked for again: the error says that the connection ended."""
+    held = threading.Event()
+
+    def batches():
+        held.wait(10)
+        yield [small.ACTIVE]
+
+    def stop():
+        listener.stop(0)
+        held.set()
+
+    with CheckClient(listener.address) as client:
+        client.list_operators()
+        stopper = threading.Timer(0.2, stop)
+        stopper.start()
+        with pytest.raises(NodeUnreachable, match="has ended: the node stops, or the network broke"):
+            list(client.check_batches(batches()))
+        stopper.join()
+
+
+AGED = {"connection_age_max_s": 1, "drain_timeout_s": 1, "check_listen": "127.0.0.1:0"}
+AGE_S = 3.5  # of the batches: more than one connection lives, in which a stream ends
+
+
+@pytest.mark.parametrize("door", ["api", "native"])
+def test_batches_go_on_where_they_were_when_their_connection_is_too_old(index, monkeypatch, door):
+    """Every batch is answered once and in its order, over as many streams as that takes."""
+    if door == "native" and LACKING is not None:
+        pytest.skip(LACKING)
+    published = PublishedIndex()
+    stream_count = 0
+
+    def counted(self, waiting, unanswered, right=CheckClient._answers):
+        nonlocal stream_count
+        stream_count += 1
+        return right(self, waiting, unanswered)
+
+    def batches():
+        end = time.monotonic() + AGE_S
+        while time.monotonic() < end:
+            asked.append([small.ACTIVE] * (len(asked) % 7) + [small.INACTIVE])
+            yield asked[-1]
+
+    asked = []
+    monkeypatch.setattr(CheckClient, "_answers", counted)
+    with listening(published, **AGED) as (listener, _):
+        native = CheckListener(Settings(**AGED), published) if door == "native" else None
+        published.publish(index)
+        with CheckClient(native.address if native else listener.address) as client:
+            answers = [list(answer.statuses) for answer in client.check_batches(batches())]
+        if native:
+            native.stop(0)
+    assert answers == [[ACTIVE] * (len(batch) - 1) + [INACTIVE] for batch in asked]
+    assert stream_count > 1
 
 
 def test_client_is_closed_when_its_block_ends(listener):

@@ -164,7 +164,9 @@ def test_plan_is_replaced_whole_or_by_series(node: Node) -> None:
     fixed = plan_row(74950000000, 74950009999, "ПАО Первый", "7740000076")
     done = import_plan(node, fixed, series=["4"])
     assert (done.range_count, done.added_count, done.removed_count) == (1, 10_000, 0)
-    done = import_plan(node, *WHOLE)
+    refused = refusal(lambda: import_plan(node, *WHOLE))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "PLAN_SHRINKS")
+    done = import_plan(node, *WHOLE, force=True)
     assert (done.added_count, done.removed_count) == (0, 10_000)
     wait_for(node, done.index_version)
     assert facts(node, 74950000000).status == UNALLOCATED

@@ -187,6 +187,18 @@ def test_plan_is_imported_over_the_node_that_has_the_directory(node, tmp_path):
     assert facts(node, FIRST + 900_000).status == 2
 
 
+def test_plan_that_would_end_much_is_forced_over_the_node_too(node, tmp_path):
+    """A node refuses it as the command itself does, with the same way out."""
+    few = lines(tmp_path / "few.csv", *PLAN.strip().splitlines()[:2])
+    command = ("plan", "import", few, "--data-dir", node.data_dir, "--server", node.address)
+    refused = run(*command)
+    assert refused.status == 1
+    *_, note, last = refused.err.splitlines()
+    assert "--force imports it all the same" in note
+    assert last.startswith("numcheck: PLAN_SHRINKS: series 9xx of the plan would lose 9,000,000 of its 10,000,000")
+    assert run(*command, "--force").status == 0
+
+
 def test_status_tells_portings_and_digests(push, node, tmp_path, book):
     """As GetOperatorState tells the digest."""
     push("active", lines(tmp_path / "all.txt", FIRST), "--operator", ALPHA)

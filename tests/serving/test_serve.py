@@ -158,6 +158,12 @@ def test_address_is_refused_when_it_is_not_host_and_port(address):
         ApiListener(Settings(api_listen=address), [], Watches())
 
 
+@pytest.mark.parametrize("address", ["::1:50051", "::1", "::1:0", "[::1:0", "::1]:0", "[127.0.0.1]:0", "[localhost]:0"])
+def test_address_is_refused_with_the_right_form_when_its_brackets_are_wrong(address):
+    with pytest.raises(BadListenAddress, match=r"stands in brackets, such as \[::1\]:50051"):
+        ApiListener(Settings(api_listen=address), [], Watches())
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost", "[::1]"])
 def test_address_is_taken_when_it_is_loopback(host):
     """Whichever of the machine's loopback addresses, and with the port that was free."""

@@ -77,7 +77,7 @@ def test_set_is_empty_and_supplied_when_it_was_supplied_empty(store):
 
 def test_set_stays_when_the_plan_is_imported_again(store):
     store.replace_active_set(1, ActiveSet.from_numbers(NUMBERS), data_time=NOW, now=NOW)
-    store.import_plan(plan(row(916, 0, 9, "Альфа", "7740000076")), source="b.csv", now=NOW)
+    store.import_plan(plan(row(916, 0, 9, "Альфа", "7740000076")), source="b.csv", now=NOW, force=True)
     assert sorted(store.active_set(1)) == sorted(NUMBERS)
 
 

@@ -11,7 +11,7 @@ ALPHA, BETA, GAMMA = "7740000076", "7701725181", "7812014560"
 
 def imported(store: Store, *rows: str) -> dict[int, int]:
     """Import a plan; the operator id of each code."""
-    store.import_plan(plan(*rows), source="a.csv", now=NOW)
+    store.import_plan(plan(*rows), source="a.csv", now=NOW, force=True)
     return {one.first // 10**7 % 1000: one.operator_id for one in store.ranges()}
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from numcheck.active import AllottedRange
+from numcheck.errors import PlanShrinks
 from numcheck.plan import bundled_source, read_registry
 from numcheck.store import SeriesInfo, Store
 from tests.store.engines import open_store
@@ -43,7 +44,7 @@ def test_bundled_registry_comes_back_row_by_row(store):
 
 def test_other_series_stay_when_one_is_replaced(store):
     store.import_plan(plan(row(916, 0, 9, "А"), row(301, 0, 9, "А"), row(495, 0, 9, "А")), source="a.csv", now=NOW)
-    store.import_plan(plan(row(999, 5, 9, "А"), row(401, 5, 9, "А")), source="b.csv", now=LATER)
+    store.import_plan(plan(row(999, 5, 9, "А"), row(401, 5, 9, "А")), source="b.csv", now=LATER, force=True)
     assert firsts(store) == [73010000000, 74010000005, 79990000005]
     assert [(one.series, one.source, one.imported_at) for one in store.series()] == [
         ("3", "a.csv", NOW),
@@ -56,8 +57,25 @@ def test_series_is_replaced_to_its_first_and_last_number(store):
     ends = [row(code, first, first, "А") for code in (800, 900) for first in (0,)]
     ends += [row(code, 9_999_999, 9_999_999, "А") for code in (899, 999)]
     store.import_plan(plan(*ends), source="a.csv", now=NOW)
-    store.import_plan(plan(row(850, 0, 0, "А")), source="b.csv", now=NOW)
+    store.import_plan(plan(row(850, 0, 0, "А")), source="b.csv", now=NOW, force=True)
     assert firsts(store) == [78500000000, 79000000000, 79999999999]
+
+
+@pytest.mark.parametrize("kept", [90, 89])
+def test_import_that_ends_more_than_a_tenth_of_a_series_is_refused(store, kept):
+    """A tenth may go. Numbers that change their holder do not go, and other series and countries do not count."""
+    others = row(301, 0, 9_999, "А")
+    store.import_plan(plan(row(916, 0, 99, "А"), others), source="a.csv", now=NOW)
+    before = store.ranges(), store.series(), store.revision
+    smaller = plan(row(916, 0, kept - 1, "Б"), row(917, 0, 9, "А"))
+    if kept == 90:
+        assert store.import_plan(smaller, source="b.csv", now=LATER).removed == 10
+        return
+    with pytest.raises(PlanShrinks, match=r"series 9xx of the plan would lose 11 of its 100 numbers") as refused:
+        store.import_plan(smaller, source="b.csv", now=LATER)
+    assert refused.value.metadata == {"series": "9", "removed_count": "11", "number_count": "100"}
+    assert (store.ranges(), store.series(), store.revision) == before
+    assert store.import_plan(smaller, source="b.csv", now=LATER, force=True).removed == 11
 
 
 def test_same_import_again_gives_the_same_ranges(store):

@@ -21,6 +21,12 @@ SOURCE_LENGTH_MAX = 256  # of ImportNumberingPlan
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
 Files = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, metavar="FILE...")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out instead of refusing the file.")]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Import even if a series loses more than a tenth of its numbers, as an older file does."
+    ),
+]
 
 
 @app.command("import")
@@ -30,19 +36,20 @@ def import_(
     config: Config = None,
     server: Server = None,
     skip_bad: SkipBad = False,
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Replace the plan with the regulator's files: each series (3xx, 4xx, 8xx, 9xx) that their rows speak of.
 
-    A file with a bad row is refused whole, and the plan stays as it was. A node that has the data directory open takes
-    the plan over its API.
+    A file with a bad row is refused whole, and the plan stays as it was. So is one that would end more than a tenth of
+    a series, as a damaged or a much older file would, unless it is forced. A node that has the data directory open
+    takes the plan over its API.
 
     Example: numcheck plan import DEF-9xx.csv ABC-3xx.csv
     """
-    from numcheck.cli.console import print_json
-    from numcheck.errors import DataDirInUse, NodeUnreachable
+    from numcheck.cli.console import print_json, say
+    from numcheck.errors import PlanShrinks, PushRefused
     from numcheck.plan import RefusedRegistryFile, read_files
-    from numcheck.serving.plans import import_plan
 
     settings = settings_of(config, data_dir=data_dir)
     try:
@@ -50,28 +57,41 @@ def import_(
     except RefusedRegistryFile as refused:
         _say_each("refused", refused.problems)
         raise
-    source = ", ".join(file.name for file in files)
-    try:
-        imported = import_plan(settings, reading.plan, source=source, now=datetime.now(UTC))
-        result = {
-            "revision": imported.revision,
-            **_changes(imported.added, imported.removed, imported.moved, imported.lost),
-        }
-    except DataDirInUse as in_use:
-        try:
-            result = _import_over_node(reading.plan, source, settings, server or settings.api_listen)
-        except NodeUnreachable as unreachable:
-            raise DataDirInUse(f"{in_use}; {unreachable}; --server names another address") from None
-    result = {**_import_result(reading), **result}
     _say_each("skipped", reading.problems)
     _say_each("note", reading.notes)
+    source = ", ".join(file.name for file in files)
+    try:
+        result = _import(settings, reading.plan, source, server or settings.api_listen, force=force)
+    except (PlanShrinks, PushRefused) as refused:
+        if PlanShrinks.reason in (refused.reason, getattr(refused, "refusal", "")):
+            say("note: `numcheck plan diff OLD NEW` tells what would go; --force imports it all the same")
+        raise
+    result = {**_import_result(reading), **result}
     if json:
         print_json(result)
     else:
         _tell_import(result)
 
 
-def _import_over_node(plan: "NumberingPlan", source: str, settings: "Settings", server: str) -> dict[str, Any]:
+def _import(settings: "Settings", plan: "NumberingPlan", source: str, server: str, *, force: bool) -> dict[str, Any]:
+    """Import into the directory, or over the node that has it."""
+    from numcheck.errors import DataDirInUse, NodeUnreachable
+    from numcheck.serving.plans import import_plan
+
+    try:
+        imported = import_plan(settings, plan, source=source, now=datetime.now(UTC), force=force)
+    except DataDirInUse as in_use:
+        try:
+            return _import_over_node(plan, source, settings, server, force=force)
+        except NodeUnreachable as unreachable:
+            raise DataDirInUse(f"{in_use}; {unreachable}; --server names another address") from None
+    changes = _changes(imported.added, imported.removed, imported.moved, imported.lost)
+    return {"revision": imported.revision, **changes}
+
+
+def _import_over_node(
+    plan: "NumberingPlan", source: str, settings: "Settings", server: str, *, force: bool
+) -> dict[str, Any]:
     """A running node holds the data directory: it takes the plan over the API."""
     from numcheck.cli.console import say
     from numcheck.client import PushClient
@@ -79,7 +99,10 @@ def _import_over_node(plan: "NumberingPlan", source: str, settings: "Settings", 
 
     say(f"a node has the data directory open: importing over its API at {server}")
     header = numbering_pb2.PlanHeader(
-        calling_code=plan.country.calling_code, source=source[:SOURCE_LENGTH_MAX], series=sorted(plan.series)
+        calling_code=plan.country.calling_code,
+        source=source[:SOURCE_LENGTH_MAX],
+        series=sorted(plan.series),
+        force=force,
     )
     rows = [
         numbering_pb2.PlanRow(

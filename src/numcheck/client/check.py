@@ -1,5 +1,6 @@
 """A client of CheckService over one connection."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from queue import SimpleQueue
 from types import TracebackType
@@ -8,7 +9,7 @@ from typing import NamedTuple
 import grpc
 
 from numcheck.client.channel import PLAINTEXT, Security, open_channel
-from numcheck.errors import NodeUnreachable
+from numcheck.client.failures import connection_ended, failure_of
 from numcheck.v1 import check_pb2, check_pb2_grpc, number_pb2
 
 BATCHES_AHEAD = 2  # the next batch is made while the node answers
@@ -24,7 +25,8 @@ class Checked(NamedTuple):
 
 
 class CheckClient:
-    """Asks one node. Methods raise NodeUnreachable, with the node's own words where it has some."""
+    """Asks one node. Methods raise NodeUnreachable, with the node's own words where it has some, or NodeNotReady if it
+    is there and repeating the call can help."""
 
     def __init__(self, target: str, security: Security = PLAINTEXT) -> None:
         """Make a client of the node at `target`, host:port; nothing is connected yet."""
@@ -51,31 +53,55 @@ class CheckClient:
                 check_pb2.CheckNumberRequest(number=text), timeout=DEADLINE_S
             )
         except grpc.RpcError as error:
-            raise self._unreachable(error) from None
+            raise failure_of(error, self._target) from None
         return response
 
     def check_batches(self, batches: Iterable[Sequence[int]]) -> Iterator[Checked]:
-        """Ask for each batch over one stream, yielding the answers in their order as they come.
+        """Ask for each batch over a stream, yielding the answers in their order as they come, one for each.
 
         `batches` is read in the caller's thread, a few batches ahead, so that a node that is gone leaves no thread
-        waiting inside of it.
+        waiting inside of it. A node ends every connection in time (`connection_age_max_s`), and a stream with it: then
+        the unanswered batches are asked for again over another one, as long as each stream answers something.
         """
-        waiting = iter(batches)
+        waiting, unanswered = iter(batches), deque[Sequence[int]]()
+        while True:
+            answered_count = 0
+            try:
+                for response in self._answers(waiting, unanswered):
+                    answered_count += 1
+                    yield Checked(response.statuses, response.operator_ids, response.index_version)
+                return
+            except grpc.RpcError as error:
+                if not answered_count or not connection_ended(error):
+                    raise failure_of(error, self._target) from None
+
+    def _answers(
+        self, waiting: Iterator[Sequence[int]], unanswered: deque[Sequence[int]]
+    ) -> Iterator[check_pb2.CheckNumbersResponse]:
+        """Ask over one stream, first for what is unanswered; a batch is taken out of it when its answer has come."""
         requests: SimpleQueue[check_pb2.CheckNumbersRequest | None] = SimpleQueue()
+
+        def ask(batch: Sequence[int]) -> None:
+            requests.put(check_pb2.CheckNumbersRequest(numbers=batch))
 
         def ask_next() -> None:
             batch = next(waiting, None)
-            requests.put(None if batch is None else check_pb2.CheckNumbersRequest(numbers=batch))
+            if batch is None:
+                requests.put(None)
+            else:
+                unanswered.append(batch)
+                ask(batch)
 
         responses = self._stub.StreamCheckNumbers(iter(requests.get, None))
         try:
-            for _ in range(BATCHES_AHEAD):
+            for batch in unanswered:
+                ask(batch)
+            for _ in range(BATCHES_AHEAD - len(unanswered)):
                 ask_next()
             for response in responses:
+                unanswered.popleft()
                 ask_next()
-                yield Checked(response.statuses, response.operator_ids, response.index_version)
-        except grpc.RpcError as error:
-            raise self._unreachable(error) from None
+                yield response
         finally:
             requests.put(None)
             responses.cancel()
@@ -85,11 +111,5 @@ class CheckClient:
         try:
             response = self._stub.ListOperators(check_pb2.ListOperatorsRequest(), timeout=DEADLINE_S)
         except grpc.RpcError as error:
-            raise self._unreachable(error) from None
+            raise failure_of(error, self._target) from None
         return list(response.operators)
-
-    def _unreachable(self, error: grpc.RpcError) -> NodeUnreachable:
-        code = error.code()
-        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-            return NodeUnreachable(f"no node answers at {self._target}; `numcheck serve` starts one")
-        return NodeUnreachable(f"the node at {self._target} answered {code.name}: {error.details()}")

@@ -6,12 +6,13 @@ from typing import Any
 import grpc
 
 from numcheck.client.channel import PLAINTEXT, Security, open_channel
-from numcheck.client.push import DEADLINE_S, refusal_of
+from numcheck.client.failures import refusal_of
+from numcheck.client.push import DEADLINE_S
 from numcheck.v1 import identity_pb2, identity_pb2_grpc
 
 
 class IdentityClient:
-    """Speaks with one node. Methods raise PushRefused with the node's reason, or NodeUnreachable."""
+    """Speaks with one node. Methods raise PushRefused with the node's reason, NodeNotReady, or NodeUnreachable."""
 
     def __init__(self, target: str, security: Security = PLAINTEXT) -> None:
         """Make a client of the node at `target`, host:port; nothing is connected yet."""

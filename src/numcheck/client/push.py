@@ -8,11 +8,9 @@ from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from numcheck.client.channel import PLAINTEXT, Security, open_channel
-from numcheck.errors import NodeUnreachable, PushRefused
+from numcheck.client.failures import connection_ended, refusal_of
 from numcheck.v1 import check_pb2, check_pb2_grpc, number_pb2, numbering_pb2, numbering_pb2_grpc
 
 NUMBERS_PER_MESSAGE = 100_000  # 800 kB: a message may have a MiB
@@ -32,7 +30,7 @@ class Numbers(NamedTuple):
 
 
 class PushClient:
-    """Pushes to one node. Methods raise PushRefused, or NodeUnreachable if it does not answer."""
+    """Pushes to one node. Methods raise PushRefused, NodeNotReady if repeating can help, or NodeUnreachable."""
 
     def __init__(self, target: str, security: Security = PLAINTEXT) -> None:
         """Make a client of the node at `target`, host:port; nothing is connected yet."""
@@ -135,9 +133,8 @@ class PushClient:
             try:
                 return _Upload(requests()).result(method)
             except grpc.RpcError as error:
-                refusal = refusal_of(error, self._target)
-                if isinstance(refusal, PushRefused) or tries_left == 1:
-                    raise refusal from None
+                if tries_left == 1 or not connection_ended(error):
+                    raise refusal_of(error, self._target) from None
         raise AssertionError("every try returns or raises")
 
     def _call(self, method: Any, request: Any) -> Any:
@@ -145,15 +142,6 @@ class PushClient:
             return method(request, timeout=DEADLINE_S)
         except grpc.RpcError as error:
             raise refusal_of(error, self._target) from None
-
-
-def refusal_of(error: Any, target: str) -> PushRefused | NodeUnreachable:
-    """What a call's error is to whoever called the node at `target`."""
-    reason, metadata = _error_info(error)
-    if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED) and not reason:
-        return NodeUnreachable(f"no node answers at {target}; `numcheck serve` starts one")
-    words = f"{reason}: {error.details()}" if reason else f"{error.code().name}: {error.details()}"
-    return PushRefused(words, reason, metadata)
 
 
 class _Upload:
@@ -192,14 +180,6 @@ def _parts(items: Sequence[Any], size: int = NUMBERS_PER_MESSAGE) -> Iterator[Se
 
 def _range_messages(ranges: Sequence[tuple[int, int]]) -> list[numbering_pb2.NumberRange]:
     return [numbering_pb2.NumberRange(first=first, last=last) for first, last in ranges]
-
-
-def _error_info(error: Any) -> tuple[str, dict[str, str]]:
-    status, info = rpc_status.from_call(error), error_details_pb2.ErrorInfo()
-    for detail in status.details if status else ():
-        if detail.Unpack(info):
-            return info.reason, dict(info.metadata)
-    return "", {}
 
 
 def timestamp(moment: datetime) -> Timestamp:

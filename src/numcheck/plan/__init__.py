@@ -7,6 +7,7 @@ from numcheck.plan.diff import Change, HolderDiff, PlanDiff, diff
 from numcheck.plan.model import Holder, NumberingPlan, Range, fold_name
 from numcheck.plan.problems import Note, Problem, Reason, RefusedRegistryFile
 from numcheck.plan.reading import Reading, Source, read_files, read_registry
+from numcheck.plan.shrinking import shrinks_too_much
 
 __all__ = [
     "BUNDLED_DATE",
@@ -32,4 +33,5 @@ __all__ = [
     "plan_of",
     "read_files",
     "read_registry",
+    "shrinks_too_much",
 ]

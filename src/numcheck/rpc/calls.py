@@ -1,5 +1,6 @@
 """What the servicers share: reading requests, and making every exception of a method a status."""
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, NoReturn
@@ -8,8 +9,12 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from numcheck.errors import MalformedMessage
+from numcheck.errors import ConcurrentPush, MalformedMessage
 from numcheck.rpc.errors import abort, log_failure
+
+SENDING = "send_initial_metadata"  # as grpc._server names the operation among those that are due
+SENDING_POLL_S = 0.0005
+GRACE_S = 0.05  # for a cut to be heard of, where grpcio does not say what is due
 
 
 def parsed(message_type: Any, request: bytes) -> Any:
@@ -60,6 +65,32 @@ def refusing_stream(
                 refuse(context, error)
 
     return call
+
+
+def to_the_end(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+    """The requests of a stream that has to be whole; it ends as an iterator does only if its caller has ended it.
+
+    grpcio ends the requests of a stream that was cut just as it ends those of a whole one, and learns of the cut from
+    the next event. Events are handled in their order, so once an operation that is begun now has been handled, a cut
+    before it has been as well. That operation is the sending of the initial metadata, which is due anyway.
+    """
+    yield from requests
+    context.send_initial_metadata(())  # raises what grpcio passes over in silence if the cut is known already
+    _await_sent(context)
+    if not context.is_active():
+        yield from requests  # raises the same
+        raise ConcurrentPush("the caller went away")
+
+
+def _await_sent(context: grpc.ServicerContext) -> None:
+    """Wait until the initial metadata has been sent or the call has ended; grpcio has no public word for it."""
+    state: Any = getattr(context, "_state", None)
+    if state is None:
+        time.sleep(GRACE_S)
+        return
+    with state.condition:
+        while SENDING in state.due and context.is_active():
+            state.condition.wait(SENDING_POLL_S)
 
 
 def refusing_push(

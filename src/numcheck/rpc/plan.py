@@ -27,7 +27,8 @@ def import_numbering_plan(
         if len(rows) > ROWS_MAX:
             raise BadPlan("rows", f"the plan has more than {ROWS_MAX:,} rows")
     plan = plan_of(country, series, rows)
-    return store.import_plan(plan, source=first.header.source, now=outside.now(), series=series)
+    header = first.header
+    return store.import_plan(plan, source=header.source, now=outside.now(), series=series, force=header.force)
 
 
 def _country(header: numbering_pb2.PlanHeader) -> Country:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from numcheck.errors import BadPush, ConcurrentPush, NumcheckError
-from numcheck.rpc.calls import parsed
+from numcheck.errors import BadPush, NumcheckError
+from numcheck.rpc.calls import parsed, to_the_end
 from numcheck.v1 import numbering_pb2
 
 PUSH_ID_LENGTH_MAX = 128
@@ -30,17 +30,16 @@ def messages_of(
     message_type: Any, requests: Iterator[bytes], context: grpc.ServicerContext, bad: Bad = BadPush
 ) -> Iterator[Any]:
     """Each message of a push, the first with its header and no other; ends only if the caller ended the stream."""
-    first = parsed(message_type, next(requests, b""))
+    whole = to_the_end(requests, context)
+    first = parsed(message_type, next(whole, b""))
     if not first.HasField("header"):
         raise bad("header", "the first message has no header")
     yield first
-    for request in requests:
+    for request in whole:
         message = parsed(message_type, request)
         if message.HasField("header"):
             raise bad("header", "only the first message has a header")
         yield message
-    if not context.is_active():
-        raise ConcurrentPush("the caller went away")
 
 
 def is_snapshot(mode: int) -> bool:

@@ -106,6 +106,8 @@ def host_and_port(address: str, *, tls: bool = False) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
         raise BadListenAddress(f"{address!r} is not host:port, such as 127.0.0.1:50051")
+    if (":" in host) != (host[:1] == "[" and host[-1:] == "]") or "[" in host[1:] or "]" in host[:-1]:
+        raise BadListenAddress(f"{address!r}: an IPv6 address, and no other, stands in brackets, such as [::1]:50051")
     if not tls and not _is_loopback(host):
         raise BadListenAddress(f"{host} is not a loopback address; this node serves plaintext, on loopback only")
     return host, int(port)

@@ -8,9 +8,11 @@ from numcheck.serving.publishing import rebuild_index
 from numcheck.store import DataDirLock, PlanImport, Store
 
 
-def import_plan(settings: Settings, plan: NumberingPlan, *, source: str, now: datetime) -> PlanImport:
-    """Replace the series that the plan speaks of; DataDirInUse if a node has the directory."""
+def import_plan(
+    settings: Settings, plan: NumberingPlan, *, source: str, now: datetime, force: bool = False
+) -> PlanImport:
+    """Replace the series that the plan speaks of; DataDirInUse if a node has the directory, or PlanShrinks."""
     with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
-        imported = store.import_plan(plan, source=source, now=now)
+        imported = store.import_plan(plan, source=source, now=now, force=force)
         rebuild_index(store, settings.data_dir)
     return imported

@@ -1,7 +1,7 @@
 """The numbering plan in the store: its ranges, replaced by series, each with a checksum over its rows."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,8 +11,8 @@ from sqlalchemy import Connection, delete, insert, select
 from numcheck._bits import CHUNK_NUMBERS
 from numcheck.active import AllottedRange
 from numcheck.active.members import Move, home, moves
-from numcheck.errors import StoreDamaged
-from numcheck.plan import Country, NumberingPlan, Range
+from numcheck.errors import PlanShrinks, StoreDamaged
+from numcheck.plan import Country, NumberingPlan, Range, shrinks_too_much
 from numcheck.store.blocks import Kind, read_chunk
 from numcheck.store.database import raise_revision
 from numcheck.store.moments import microseconds, moment
@@ -51,9 +51,15 @@ class PlanImport:
 
 
 def replace_plan(
-    connection: Connection, plan: NumberingPlan, series: Collection[str], *, source: str, now: datetime
+    connection: Connection,
+    plan: NumberingPlan,
+    series: Collection[str],
+    *,
+    source: str,
+    now: datetime,
+    force: bool = False,
 ) -> PlanImport:
-    """Make the plan's ranges those of these series of its country."""
+    """Make the plan's ranges those of these series of its country; PlanShrinks if that ends much and is not forced."""
     country, operator_ids = plan.country, OperatorBook(connection).operator_ids(plan)
     before = [held for held in read_ranges(connection) if held.first in country]
     revision = raise_revision(connection)
@@ -63,6 +69,8 @@ def replace_plan(
         info = SeriesInfo(country.calling_code, one, source, now, len(rows), number_count)
         _replace_series(connection, country, info, rows, revision)
     changed = list(moves(before, [held for held in read_ranges(connection) if held.first in country]))
+    if not force:
+        _check_shrinking(country, series, before, changed)
     counts: Counter[str] = Counter()
     for move in changed:
         counts[_kind(move)] += move.last - move.first + 1
@@ -76,6 +84,22 @@ def replace_plan(
         moved=counts["moved"],
         lost=_lost(connection, changed),
     )
+
+
+def _check_shrinking(
+    country: Country, series: Collection[str], before: Sequence[AllottedRange], changed: Sequence[Move]
+) -> None:
+    ended = [move for move in changed if move.new_operator_id is None]
+    for one in sorted(series):
+        removed_count, number_count = (_number_count(country, one, some) for some in (ended, before))
+        if shrinks_too_much(removed_count, number_count):
+            raise PlanShrinks(one, removed_count, number_count)
+
+
+def _number_count(country: Country, series: str, stretches: Sequence[Move] | Sequence[AllottedRange]) -> int:
+    """How many numbers of a series the stretches hold."""
+    first, last = country.series_bounds(series)
+    return sum(max(min(one.last, last) - max(one.first, first) + 1, 0) for one in stretches)
 
 
 def _kind(move: Move) -> str:

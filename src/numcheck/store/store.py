@@ -104,15 +104,23 @@ class Store:
     # --- the numbering plan
 
     def import_plan(
-        self, plan: NumberingPlan, *, source: str, now: datetime, series: Collection[str] | None = None
+        self,
+        plan: NumberingPlan,
+        *,
+        source: str,
+        now: datetime,
+        series: Collection[str] | None = None,
+        force: bool = False,
     ) -> PlanImport:
         """Replace series of the plan's country, those that its rows speak of by default; others stay as they are.
+
+        PlanShrinks, and nothing is changed, if that ends more than a tenth of a series and is not forced.
 
         What operators pushed stays as well: of numbers that they serve no more it counts for nothing.
         """
         with self._database.writing() as connection:
             take_turn(connection)
-            return plans.replace_plan(connection, plan, series or plan.series, source=source, now=now)
+            return plans.replace_plan(connection, plan, series or plan.series, source=source, now=now, force=force)
 
     def series(self) -> list[SeriesInfo]:
         """The loaded series of the numbering plan."""

@@ -191,14 +191,16 @@ class PushPortingsResponse(_message.Message):
     def __init__(self, version: _Optional[int] = ..., index_version: _Optional[int] = ..., added_count: _Optional[int] = ..., already_added_count: _Optional[int] = ..., removed_count: _Optional[int] = ..., already_removed_count: _Optional[int] = ..., number_count: _Optional[int] = ..., refused_count: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedNumber, _Mapping]]] = ...) -> None: ...
 
 class PlanHeader(_message.Message):
-    __slots__ = ("calling_code", "source", "series")
+    __slots__ = ("calling_code", "source", "series", "force")
     CALLING_CODE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
     calling_code: int
     source: str
     series: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, calling_code: _Optional[int] = ..., source: _Optional[str] = ..., series: _Optional[_Iterable[str]] = ...) -> None: ...
+    force: bool
+    def __init__(self, calling_code: _Optional[int] = ..., source: _Optional[str] = ..., series: _Optional[_Iterable[str]] = ..., force: bool = ...) -> None: ...
 
 class PlanRow(_message.Message):
     __slots__ = ("first", "last", "operator_name", "tax_id", "region")

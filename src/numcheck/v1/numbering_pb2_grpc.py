@@ -170,6 +170,8 @@ class NumberingServiceServicer(object):
 
         - INVALID_ARGUMENT, BAD_PLAN: no header first, a second header, no row, a row that cannot be a range of the country,
         or that overlaps another, or that lies in a series that the header does not name. BadRequest names the row.
+        - FAILED_PRECONDITION, PLAN_SHRINKS: the import would end more than a tenth of the numbers of a series, and `force`
+        is not set. ErrorInfo.metadata has `series`, `removed_count` and `number_count`.
         - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: as many pushes as this node takes at once are under way.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

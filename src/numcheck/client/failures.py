@@ -1,0 +1,56 @@
+"""What a call's failure means to the client's caller: by the reason that the node gave, if it gave one."""
+
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from numcheck.errors import NodeNotReady, NodeUnreachable, NumcheckError, PushRefused
+
+# How gRPC begins to say that it has reached nobody.
+NOBODY_THERE = ("failed to connect", "errors resolving", "DNS resolution failed")
+
+
+def reason_of(error: Any) -> str | None:
+    """The reason that the node gave, or None: then the words are the transport's."""
+    info = _error_info(error)
+    return None if info is None else str(info.reason)
+
+
+def _error_info(error: Any) -> error_details_pb2.ErrorInfo | None:
+    status, info = rpc_status.from_call(error), error_details_pb2.ErrorInfo()
+    for detail in status.details if status is not None else ():
+        if detail.Unpack(info):
+            return info
+    return None
+
+
+def refusal_of(error: grpc.RpcError, target: str) -> NumcheckError:
+    """The error that a client raises for a call which the node refused for good, or which did not reach it."""
+    info = _error_info(error)
+    if info is None or error.code() is grpc.StatusCode.UNAVAILABLE:
+        return failure_of(error, target)
+    return PushRefused(f"{info.reason}: {_words(error)}", info.reason, info.metadata)
+
+
+def connection_ended(error: grpc.RpcError) -> bool:
+    """Whether the connection ended under the call: it was too old, the node stops, or the network broke."""
+    unavailable = error.code() is grpc.StatusCode.UNAVAILABLE and reason_of(error) is None
+    return unavailable and not _words(error).startswith(NOBODY_THERE)
+
+
+def failure_of(error: grpc.RpcError, target: str) -> NumcheckError:
+    """The error that the client raises for a call's failure."""
+    code, reason = error.code(), reason_of(error)
+    if code is grpc.StatusCode.UNAVAILABLE and reason is not None:
+        return NodeNotReady(f"the node at {target} is there and cannot answer this yet: {_words(error)}", reason)
+    if connection_ended(error):
+        return NodeUnreachable(f"the connection to {target} has ended: the node stops, or the network broke")
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+        return NodeUnreachable(f"no node answers at {target}; `numcheck serve` starts one")
+    return NodeUnreachable(f"the node at {target} answered {code.name}: {_words(error)}")
+
+
+def _words(error: grpc.RpcError) -> str:
+    return error.details() or ""

@@ -1,0 +1,40 @@
+"""Runs a node with its disk recorded and, if asked for, a bug planted: `python -m tests.faults.launch`.
+
+One line of JSON on standard input says what to run, and when: everything is imported before, so that a campaign's
+next node starts at once when this one is killed.
+"""
+
+import ctypes
+import json
+import sys
+
+import grpc  # noqa: F401 - imported for the sake of starting fast, as are the next ones
+import sqlalchemy.dialects.sqlite  # noqa: F401
+
+import numcheck.serving.node  # noqa: F401
+from numcheck.cli import main
+from tests.faults.plants import PLANTS
+
+
+def record(directory: str, log: str) -> None:
+    """Let the preloaded recorder write down what happens to the directory's files."""
+    reason = ctypes.CDLL(None).recorder_begin(directory.encode(), log.encode())
+    if reason:
+        raise OSError(reason, "the recorder cannot begin")
+
+
+def launch() -> None:
+    """Wait for the order and follow it."""
+    line = sys.stdin.readline()
+    if not line:
+        return
+    order = json.loads(line)
+    if order["log"]:
+        record(order["data_dir"], order["log"])
+    PLANTS[order["plant"]]()
+    sys.argv = ["numcheck", *order["arguments"]]
+    main()
+
+
+if __name__ == "__main__":
+    launch()
