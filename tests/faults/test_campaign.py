@@ -16,7 +16,7 @@ CAUGHT_WITHIN_KILLS = 60  # most are caught by the tenth
 # What the judge says of a broken promise; a node that a plant keeps from starting is no catch.
 BROKEN = (
     r"is lost|explains version|never held|does not show|told before|has damaged the index|not answered again"
-    r"|held push is not confirmed"
+    r"|held push is not confirmed|are not those that were stored"
 )
 
 

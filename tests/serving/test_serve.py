@@ -249,7 +249,7 @@ def test_node_answers_from_a_changed_plan_when_it_starts_again(data_dir, tmp_pat
     """An import between two runs: the second run's index is of the store's revision."""
     registry = tmp_path / "mobile.csv"
     registry.write_text('code;from;to;capacity;operator;region\n916;0;9;10;ПАО "МТС";x\n')
-    imported = run("plan", "import", registry, "--data-dir", data_dir)
+    imported = run("plan", "import", registry, "--data-dir", data_dir, "--force")
     assert (imported.status, "replaces series 9xx" in imported.err) == (0, True)
     with serving(data_dir) as node:
         assert status_of(node, ACTIVE) == number_pb2.NUMBER_STATUS_UNALLOCATED

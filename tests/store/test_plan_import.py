@@ -108,5 +108,5 @@ def test_nothing_changes_when_the_transaction_fails(store, monkeypatch):
     before = store.revision, store.ranges(), store.operators(), store.series()
     monkeypatch.setattr("numcheck.store.plans._lost", lambda *_: 1 // 0)
     with pytest.raises(ZeroDivisionError):
-        store.import_plan(plan(row(917, 0, 9, "Б"), row(495, 0, 9, "В")), source="b.csv", now=NOW)
+        store.import_plan(plan(row(917, 0, 9, "Б"), row(495, 0, 9, "В")), source="b.csv", now=NOW, force=True)
     assert (store.revision, store.ranges(), store.operators(), store.series()) == before
