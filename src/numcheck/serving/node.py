@@ -16,6 +16,7 @@ from numcheck.serving.builder import Builder, fresh_since
 from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.listener import ApiListener, Service
 from numcheck.serving.publishing import open_or_rebuild
+from numcheck.serving.registrations import identity_of
 from numcheck.serving.services import check_service, numbering_service
 from numcheck.store import DataDirLock, Store
 
@@ -59,6 +60,7 @@ def serve(settings: Settings, announce: Announce) -> None:
         services: list[Service] = [
             check_service(published, settings),
             numbering_service(store, settings, changed=builder.follow),
+            identity_of(store, published, settings, announce).service,
         ]
         listeners: list[ApiListener | CheckListener] = []
         try:

@@ -23,8 +23,10 @@ from numcheck.errors import StoreDamaged, StoreMissing, UnknownOperator
 from numcheck.plan import Country, NumberingPlan, Range
 from numcheck.store import journal
 from numcheck.store.database import Database, raise_revision
+from numcheck.store.events import Chain, EventLog
 from numcheck.store.journal import Head, Pushed, Receipt
 from numcheck.store.operators import OperatorBook
+from numcheck.store.registrations import Registrations
 from numcheck.store.schema import (
     active_chunks,
     active_sets,
@@ -115,6 +117,14 @@ class Store:
         """Of the last change that was committed; 0 before the first."""
         with self._database.reading() as connection:
             return int(connection.execute(select(installation.c.revision)).scalar_one())
+
+    def registrations(self, chain: Chain) -> Registrations:
+        """The registrations, whose events are linked as `chain` says; to be made once: writers share transactions."""
+        return Registrations(self._database, chain)
+
+    def events(self) -> EventLog:
+        """The events, to be read."""
+        return EventLog(self._database)
 
     # --- the numbering plan
 

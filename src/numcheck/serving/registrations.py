@@ -1,0 +1,89 @@
+"""Makes what a node needs for registrations: keys, policy, courier, and the rules over the store and the index."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from numcheck.config import Settings
+from numcheck.delivery.console import ConsoleCourier
+from numcheck.errors import BadConfiguration
+from numcheck.identity.codes import SendBounds
+from numcheck.identity.events import Chain
+from numcheck.identity.policy import Method, Policy
+from numcheck.identity.registrar import Registrar
+from numcheck.identity.vault import Vault
+from numcheck.identity.verifier import Courier, Surroundings, Verifier
+from numcheck.index import PublishedIndex
+from numcheck.rpc.registration import RegistrationService
+from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys
+from numcheck.store import Store
+
+Announce = Callable[[str], None]
+
+
+def keys_of(store: Store, settings: Settings, announce: Announce) -> Keys:
+    """The installation's keys, made if there is nothing yet that lies under any. BadKeys if they are lost."""
+    path = keys_path(settings)
+    if path.exists() or store.events().try_head() is not None:
+        return read_keys(path)
+    keys = make_keys(path)
+    announce(f"WARNING: {path} was made: without it no registration can be read; keep a copy in another safe place")
+    return keys
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The policy that every service has."""
+    age_max_s = settings.evidence_age_max_s
+    return Policy(
+        methods=tuple(Method(method) for method in settings.verification_methods.split(",")),
+        data_age_max=timedelta(seconds=age_max_s) if age_max_s else None,
+        refresh_after=timedelta(days=settings.refresh_after_days),
+        authorities=frozenset(filter(None, map(str.strip, settings.attesting_authorities.split(",")))),
+    )
+
+
+def courier_of(settings: Settings, announce: Announce) -> Courier | None:
+    """What sends codes; None if nothing does."""
+    match settings.code_delivery.partition(":")[0]:
+        case "none":
+            return None
+        case "console":
+            announce("codes are shown here, and sent to nobody: for trying out only")
+            return ConsoleCourier(announce)
+        case _:
+            raise BadConfiguration("code_delivery: must be none or console")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The parts of a node that know registrations."""
+
+    service: RegistrationService
+
+
+def identity_of(store: Store, published: PublishedIndex, settings: Settings, announce: Announce) -> Identity:
+    """Put the parts together."""
+    keys = keys_of(store, settings, announce)
+    vault = Vault(keys.keyring, secrets.token_bytes)
+    registrations = store.registrations(Chain(keys.keyring))
+    policy = policy_of(settings)
+    verifier = Verifier(
+        registrations,
+        vault,
+        Surroundings(
+            index=published.get,
+            policy_for=lambda _service: policy,
+            agreed=lambda _service, _operator_id: True,  # until agreements are recorded, every service has all of them
+            courier=courier_of(settings, announce),
+            bounds=SendBounds(settings.codes_per_block_max, settings.codes_per_network_max),
+            now=_now,
+            random_below=secrets.randbelow,
+        ),
+    )
+    registrar = Registrar(registrations, vault, verifier, now=_now)
+    return Identity(RegistrationService(registrar, verifier, default_region=settings.default_region))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,339 @@
+"""Registrations as rows: what is written about one, in a transaction that calls share, and how they are found.
+
+It knows nothing of what is sealed in a row, and of no rule: operations decide, through `RegistrationWork`, what becomes
+of what they read. Every operation sees the others' writes: on an engine with many writers the chain's head, locked
+first, makes them take turns.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, tuple_, update
+
+from numcheck.store.database import Database
+from numcheck.store.events import Chain, EventAppender, EventLog
+from numcheck.store.groups import GroupCommit
+from numcheck.store.schema import code_sends, code_tries, registrations, verifications
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationRow:
+    """A row of the registrations."""
+
+    registration_id: bytes
+    service: str
+    user_tag: bytes | None
+    number_tag: bytes | None
+    request_tag: bytes | None
+    key_id: int
+    sealed_record: bytes | None
+    sealed_number: bytes | None
+    state: int
+    registered_at_us: int
+    refreshed_at_us: int
+    due_at_us: int
+    reminded: bool
+    evidence: str | None = None
+    verification_id: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationRow:
+    """A row of the verifications."""
+
+    verification_id: bytes
+    registration_id: bytes
+    service: str
+    number_tag: bytes
+    key_id: int
+    method: str
+    state: int
+    started_at_us: int
+    expires_at_us: int
+    next_code_at_us: int
+    secret_mac: bytes
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendRow:
+    """A row of the codes that were sent."""
+
+    verification_id: bytes
+    at_us: int
+    service: str
+    number_tag: bytes
+    block_tag: bytes
+    network_tag: bytes
+    completed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How many rows there are since a moment, and when the oldest of them was."""
+
+    count: int
+    oldest_us: int | None
+
+
+class RegistrationWork:
+    """One transaction. `write_count` rises with every write."""
+
+    def __init__(self, connection: Connection, chain: Chain) -> None:
+        self._connection = connection
+        self._events = EventAppender(connection, chain)
+        self._new: dict[bytes, RegistrationRow] = {}  # registrations to be inserted with the transaction's others
+        self.write_count = 0
+
+    # --- registrations
+
+    def find(self, user_tags: Sequence[bytes]) -> RegistrationRow | None:
+        """The registration of a user, under whichever of its tags."""
+        for row in self._new.values():
+            if row.user_tag in user_tags:
+                return row
+        return try_find(self._connection, user_tags)
+
+    def get(self, registration_id: bytes) -> RegistrationRow | None:
+        """The registration of that id."""
+        self._flush_new()
+        return _one(self._connection, select(registrations).where(registrations.c.registration_id == registration_id))
+
+    def insert(self, row: RegistrationRow) -> None:
+        """Add a registration."""
+        self.write_count += 1
+        self._new[row.registration_id] = row
+
+    def update(self, registration_id: bytes, **changes: Any) -> None:
+        """Change columns of a registration."""
+        self._flush_new()
+        self.write_count += 1
+        own = registrations.c.registration_id == registration_id
+        self._connection.execute(update(registrations).where(own).values(**changes))
+
+    def append_event(
+        self, at_us: int, service: str, registration_id: bytes, kind: str, state: int, details: str
+    ) -> None:
+        """Append an event to the chain."""
+        self.write_count += 1
+        self._events.append(at_us, service, registration_id, kind, state, details)
+
+    def flush(self) -> None:
+        """Write what was put off."""
+        self._flush_new()
+        self._events.flush()
+
+    def _flush_new(self) -> None:
+        if self._new:
+            self._connection.execute(insert(registrations), [asdict(row) for row in self._new.values()])
+            self._new.clear()
+
+    # --- verifications
+
+    def verification(self, verification_id: bytes) -> VerificationRow | None:
+        """The verification of that id."""
+        statement = select(verifications).where(verifications.c.verification_id == verification_id)
+        row = self._connection.execute(statement).one_or_none()
+        return None if row is None else VerificationRow(**row._mapping)
+
+    def insert_verification(self, row: VerificationRow) -> None:
+        """Add a verification."""
+        self.write_count += 1
+        self._connection.execute(insert(verifications), [asdict(row)])
+
+    def end_verifications(self, registration_id: bytes, number_tags: Sequence[bytes], service: str, ended: int) -> None:
+        """End every verification under way of a registration, or of the number in the service: only one is live."""
+        self.write_count += 1
+        of_number = verifications.c.number_tag.in_(number_tags) & (verifications.c.service == service)
+        for owned in (verifications.c.registration_id == registration_id, of_number):
+            under_way = owned & (verifications.c.state == WAITING)
+            self._connection.execute(update(verifications).where(under_way).values(state=ended))
+
+    def set_verification(self, verification_id: bytes, *, from_state: int, to_state: int) -> bool:
+        """Move a verification from one state to another; whether it was there."""
+        self.write_count += 1
+        own = (verifications.c.verification_id == verification_id) & (verifications.c.state == from_state)
+        return bool(self._connection.execute(update(verifications).where(own).values(state=to_state)).rowcount)
+
+    def take_try(self, verification_id: bytes, *, tries_max: int, now_us: int) -> bool:
+        """Count a try if the verification waits and has one left: one conditional update."""
+        self.write_count += 1
+        own = (
+            (verifications.c.verification_id == verification_id)
+            & (verifications.c.state == WAITING)
+            & (verifications.c.tries < tries_max)
+            & (verifications.c.expires_at_us > now_us)
+        )
+        taken = self._connection.execute(update(verifications).where(own).values(tries=verifications.c.tries + 1))
+        return bool(taken.rowcount)
+
+    # --- tries and sends
+
+    def wrong_tries(self, number_tags: Sequence[bytes], *, since_us: int) -> int:
+        """How many wrong tries there were for a number; those that were not compared yet count."""
+        wanted = code_tries.c.number_tag.in_(number_tags) & (code_tries.c.at_us > since_us) & code_tries.c.wrong
+        return int(self._connection.scalar(select(func.count()).select_from(code_tries).where(wanted)) or 0)
+
+    def insert_try(self, number_tag: bytes, at_us: int) -> int:
+        """Count a try as wrong; its id."""
+        self.write_count += 1
+        made = self._connection.execute(insert(code_tries).values(number_tag=number_tag, at_us=at_us, wrong=True))
+        assert made.inserted_primary_key is not None
+        return int(made.inserted_primary_key[0])
+
+    def clear_try(self, try_id: int) -> None:
+        """The try was right."""
+        self.write_count += 1
+        self._connection.execute(update(code_tries).where(code_tries.c.try_id == try_id).values(wrong=False))
+
+    def sends_to_number(self, number_tags: Sequence[bytes], *, since_us: int) -> list[int]:
+        """When codes were sent to a number, ascending."""
+        wanted = code_sends.c.number_tag.in_(number_tags) & (code_sends.c.at_us > since_us)
+        return list(self._connection.scalars(select(code_sends.c.at_us).where(wanted).order_by(code_sends.c.at_us)))
+
+    def sends_to_block(self, block_tags: Sequence[bytes], *, since_us: int) -> Window:
+        """The codes that were sent to a block of numbers."""
+        return self._window(code_sends.c.block_tag.in_(block_tags), since_us)
+
+    def sends_for_network(self, network_tags: Sequence[bytes], *, since_us: int) -> Window:
+        """The codes that were sent for a network address."""
+        return self._window(code_sends.c.network_tag.in_(network_tags), since_us)
+
+    def _window(self, wanted: ColumnElement[bool], since_us: int) -> Window:
+        statement = select(func.count(), func.min(code_sends.c.at_us)).where(wanted & (code_sends.c.at_us > since_us))
+        count, oldest_us = self._connection.execute(statement).one()
+        return Window(count, oldest_us)
+
+    def outcomes(self, service: str, *, before_us: int, count_max: int) -> list[bool]:
+        """Whether each of a service's last codes before a moment was completed, the newest first."""
+        wanted = (code_sends.c.service == service) & (code_sends.c.at_us <= before_us)
+        statement = select(code_sends.c.completed).where(wanted).order_by(code_sends.c.at_us.desc()).limit(count_max)
+        return [bool(one) for one in self._connection.scalars(statement)]
+
+    def newest_send(self, service: str) -> int | None:
+        """When a service's last code was sent."""
+        newest: int | None = self._connection.scalar(
+            select(func.max(code_sends.c.at_us)).where(code_sends.c.service == service)
+        )
+        return newest
+
+    def insert_send(self, row: SendRow) -> None:
+        """Record that a code is sent."""
+        self.write_count += 1
+        self._connection.execute(insert(code_sends), [asdict(row)])
+
+    def complete_send(self, verification_id: bytes) -> None:
+        """Record that a code came back."""
+        self.write_count += 1
+        own = code_sends.c.verification_id == verification_id
+        self._connection.execute(update(code_sends).where(own).values(completed=True))
+
+    def forget(self, registration_id: bytes) -> None:
+        """Remove a registration's verifications: a part of its erasure. What bounds codes stays until it is old."""
+        self.write_count += 1
+        self._connection.execute(delete(verifications).where(verifications.c.registration_id == registration_id))
+
+
+WAITING = 1
+"""The state of a verification that waits for its user: the only one that the queries here know."""
+
+
+class Registrations:
+    """The registrations of an installation. Safe to ask from any thread."""
+
+    def __init__(self, database: Database, chain: Chain) -> None:
+        self._database, self._chain = database, chain
+        self.events = EventLog(database)
+        self._groups: GroupCommit[RegistrationWork] = GroupCommit(self._begin)
+
+    @contextmanager
+    def _begin(self) -> Iterator[RegistrationWork]:
+        with self._database.writing() as connection:
+            work = RegistrationWork(connection, self._chain)
+            yield work
+            work.flush()
+
+    def write(self, operation: Callable[[RegistrationWork], T]) -> T:
+        """Run an operation in a transaction that it may share; durable when this returns, nothing left if it raises."""
+        return self._groups.run(operation)
+
+    def find(self, user_tags: Sequence[bytes]) -> RegistrationRow | None:
+        """The registration of a user, under whichever of its tags."""
+        with self._database.reading() as connection:
+            return try_find(connection, user_tags)
+
+    def get_many(self, registration_ids: Sequence[bytes]) -> dict[bytes, RegistrationRow]:
+        """The registrations of these ids, as far as they are there."""
+        wanted = registrations.c.registration_id.in_(registration_ids)
+        with self._database.reading() as connection:
+            rows = connection.execute(select(registrations).where(wanted)).all()
+        return {row.registration_id: RegistrationRow(**row._mapping) for row in rows}
+
+    def page(
+        self,
+        service: str,
+        *,
+        states: Sequence[int],
+        number_tags: Sequence[bytes] | None,
+        after: bytes,
+        count_max: int,
+    ) -> list[RegistrationRow]:
+        """The next registrations of a service after one, in the order in which they were made."""
+        statement = (
+            select(registrations)
+            .where(registrations.c.service == service, registrations.c.registration_id > after)
+            .where(registrations.c.state.in_(states))
+            .order_by(registrations.c.registration_id)
+            .limit(count_max)
+        )
+        if number_tags is not None:
+            statement = statement.where(registrations.c.number_tag.in_(number_tags))
+        return self._rows(statement)
+
+    def page_due(
+        self,
+        service: str,
+        *,
+        states: Sequence[int],
+        number_tags: Sequence[bytes] | None,
+        due_before_us: int,
+        after: tuple[int, bytes],
+        count_max: int,
+    ) -> list[RegistrationRow]:
+        """The next registrations of a service that are due before a moment, in the order in which they are."""
+        place = tuple_(registrations.c.due_at_us, registrations.c.registration_id)
+        statement = (
+            select(registrations)
+            .where(
+                registrations.c.service == service, registrations.c.due_at_us < due_before_us, place > tuple_(*after)
+            )
+            .where(registrations.c.state.in_(states))
+            .order_by(registrations.c.due_at_us, registrations.c.registration_id)
+            .limit(count_max)
+        )
+        if number_tags is not None:
+            statement = statement.where(registrations.c.number_tag.in_(number_tags))
+        return self._rows(statement)
+
+    def _rows(self, statement: Select[Any]) -> list[RegistrationRow]:
+        with self._database.reading() as connection:
+            return [RegistrationRow(**row._mapping) for row in connection.execute(statement)]
+
+    def count_sealed(self) -> int:
+        """How many rows lie sealed or tagged: none of them can be read without its key."""
+        with self._database.reading() as connection:
+            return int(connection.scalar(select(func.count()).select_from(registrations)) or 0)
+
+
+def try_find(connection: Connection, user_tags: Sequence[bytes]) -> RegistrationRow | None:
+    """The registration of a user, or None."""
+    return _one(connection, select(registrations).where(registrations.c.user_tag.in_(user_tags)))
+
+
+def _one(connection: Connection, statement: Select[Any]) -> RegistrationRow | None:
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else RegistrationRow(**row._mapping)
