@@ -69,7 +69,7 @@ class World:
         around = Surroundings(
             index=lambda: self.index,
             policy_for=lambda _service: Policy(self.methods, **self.policy),
-            agreed=lambda service, operator_id: self.agreed(service, operator_id),
+            agreed=self.agreed,
             courier=self.courier,
             bounds=self.bounds,
             now=lambda: self.now,

@@ -17,7 +17,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line."""
-    from numcheck.cli import check, demo, plan, serve, status
+    from numcheck.cli import check, demo, events, plan, serve, status
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -27,6 +27,7 @@ def main() -> None:
     app.add_typer(plan.app, name="plan")
     app.command()(check.check)
     app.command()(status.status)
+    app.add_typer(events.app, name="events")
     try:
         app()
     except (NumcheckError, OSError) as error:

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from sqlalchemy import Connection, insert, select, update
 
 from numcheck.store.database import Database
-from numcheck.store.schema import event_head, events
+from numcheck.store.schema import event_head, events, registrations
 
 PAGE_SIZE = 1_000
 
@@ -115,3 +115,16 @@ class EventLog:
         while page := self.after(sequence):
             yield from page
             sequence = page[-1].sequence
+
+    def standings(self) -> Iterator[tuple[bytes, int, int]]:
+        """Every registration's id, state and due time, as its row has them."""
+        columns = (registrations.c.registration_id, registrations.c.state, registrations.c.due_at_us)
+        after = b""
+        while True:
+            statement = select(*columns).where(columns[0] > after).order_by(columns[0]).limit(PAGE_SIZE)
+            with self._database.reading() as connection:
+                rows = connection.execute(statement).all()
+            yield from ((row.registration_id, row.state, row.due_at_us) for row in rows)
+            if len(rows) < PAGE_SIZE:
+                return
+            after = rows[-1].registration_id
