@@ -11,11 +11,11 @@ import numpy.typing as npt
 from pyroaring import BitMap
 
 from numcheck._bits import BITSET_SIZE, CHUNK_NUMBERS, set_members
-from numcheck.active import ActiveSet
+from numcheck.active import ActiveSet, AllottedRange
 from numcheck.index import Index, open_index
 from numcheck.serving.demo import SEED, fill_demo
 from numcheck.serving.publishing import index_directory
-from numcheck.store import Store, StoredRange
+from numcheck.store import Store
 
 FIRST, LAST = 79_000_000_000, 79_999_999_999  # all DEF codes
 REFERENCE_COUNT = 285_000_000
@@ -40,7 +40,7 @@ class Population:
         return open_index(index_directory(self.data_dir))
 
     @cached_property
-    def ranges(self) -> list[StoredRange]:
+    def ranges(self) -> list[AllottedRange]:
         """The numbering plan."""
         with Store(self.data_dir, read_only=True) as store:
             return store.ranges()

@@ -1,5 +1,5 @@
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from typing_extensions import Buffer
 
@@ -16,6 +16,18 @@ class ChunkSplitter:
     def __init__(self, chunks: Iterable[int]) -> None: ...
     def split(self, numbers: Buffer) -> tuple[dict[int, array[int]], array[int]]: ...
 
+class LaidOut:
+    def __init__(self, entries: Buffer, extents: Sequence[Buffer]) -> None: ...
+
 class PageLayout:
-    def __init__(self, extent: int) -> None: ...
-    def lay_out(self, bitset: Buffer, run_firsts: Buffer, run_classes: Buffer) -> tuple[bytes, bytes]: ...
+    def __init__(self, extent: int, offset: int = 0) -> None: ...
+    def lay_out(
+        self,
+        bitset: Buffer,
+        run_firsts: Buffer,
+        run_classes: Buffer,
+        ported: Sequence[tuple[int, Buffer]] = (),
+        pages: Buffer | None = None,
+        laid_out: LaidOut | None = None,
+    ) -> tuple[bytes, bytes]: ...
+    def gather(self, directory: bytearray, source: Buffer, extent: int) -> bytes: ...

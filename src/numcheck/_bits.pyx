@@ -1,17 +1,16 @@
 """Bitsets of one chunk, and the pages that the kernel reads, laid out from them.
 
 A chunk is 10,000,000 consecutive numbers whose first is a multiple of that: a Russian DEF code. Its bitset has the
-chunk's n-th number at bit n % 8, from the least significant, of byte n // 8, and `BITSET_SIZE` bytes; the bytes past
-`CHUNK_NUMBERS` bits are padding, always zero. Every function here checks its arguments' bounds and then works with no
-GIL.
+chunk's n-th number at bit n % 8, from the least significant, of byte n // 8: `BITSET_SIZE` bytes. Every function here
+checks its arguments' bounds and then works with no GIL.
 """
 
 from cpython.array cimport array, clone
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from numcheck._fast cimport (
-    MIXED, MIXED_PAGE_SIZE, PAGE_NUMBERS, PAGE_UNIT, PAGE_WORDS, PLAIN, PLAIN_PAGE_SIZE, RUNS, Entry,
+    EXTENTS_MAX, MIXED, MIXED_PAGE_SIZE, PAGE_NUMBERS, PAGE_UNIT, PAGE_WORDS, PLAIN, PLAIN_PAGE_SIZE, RUNS, Entry,
 )
 
 cdef extern from *:
@@ -27,12 +26,14 @@ cdef enum:
     SIZE = NUMBERS // 8
     PAGES = NUMBERS // PAGE_NUMBERS
     PAGE_BYTES = PAGE_NUMBERS // 8
+    CLASSES_MAX = 65_536
 
 CHUNK_NUMBERS = NUMBERS
 BITSET_SIZE = SIZE
 CHUNK_PAGES = PAGES
 
 cdef array UINT32S = array("I")
+cdef array EVERY_PAGE = array("I", range(PAGES))
 
 
 cdef const uint8_t[::1] checked(bitset):
@@ -222,10 +223,18 @@ cdef struct Run:              # consecutive numbers of one class, inside of one 
     uint16_t length
     uint16_t number_class
 
+cdef struct Ported:           # numbers of a chunk that are ported to one operator
+    const uint32_t* places
+    Py_ssize_t count
+    Py_ssize_t next           # the first that is not before the page being written
+    uint16_t number_class
+
+
 cdef struct PageWriter:
     uint8_t* out              # the next page's first byte
     uint32_t offset           # the same place, counted in PAGE_UNIT from the extent's start
     uint8_t extent
+    uint32_t* counts          # by class: all zero between two uses
 
 
 cdef inline void advance(PageWriter* writer, size_t size) noexcept nogil:
@@ -267,16 +276,15 @@ cdef void write_runs(PageWriter* writer, Entry* entry, const Run* runs, uint16_t
     advance(writer, 2 + 4 * <size_t>run_count)
 
 
-cdef uint16_t commonest_class(const Run* runs, uint16_t run_count) noexcept nogil:
-    cdef uint32_t i, j, count, best_count = 0
-    cdef uint16_t best = 0
+cdef uint16_t commonest_class(PageWriter* writer, const Run* runs, uint16_t run_count) noexcept nogil:
+    cdef uint16_t i, best = runs[0].number_class
     for i in range(run_count):
-        count = 0
-        for j in range(run_count):
-            if runs[j].number_class == runs[i].number_class:
-                count += runs[j].length
-        if count > best_count:
-            best, best_count = runs[i].number_class, count
+        writer.counts[runs[i].number_class] += runs[i].length
+    for i in range(run_count):
+        if writer.counts[runs[i].number_class] > writer.counts[best]:
+            best = runs[i].number_class
+    for i in range(run_count):
+        writer.counts[runs[i].number_class] = 0
     return best
 
 
@@ -287,7 +295,7 @@ cdef void write_mixed(PageWriter* writer, Entry* entry, const uint8_t* bits,
     cdef uint16_t rank = 0
     cdef size_t page_size
     entry.kind = MIXED
-    entry.number_class = commonest_class(runs, run_count)
+    entry.number_class = commonest_class(writer, runs, run_count)
     for i in range(run_count):
         if runs[i].number_class == entry.number_class:
             continue
@@ -320,34 +328,137 @@ cdef void write_page(PageWriter* writer, Entry* entry, const uint8_t* bits,
         write_mixed(writer, entry, bits, runs, run_count)
 
 
+cdef class LaidOut:
+    """Pages as a published index has them: to keep those that stay what they are."""
+
+    cdef const uint8_t[::1] entries_view
+    cdef list extent_views
+    cdef const uint8_t* extents[EXTENTS_MAX]
+    cdef size_t extent_sizes[EXTENTS_MAX]
+    cdef Py_ssize_t entry_count
+
+    def __init__(self, entries, extents):
+        """Take the pages' entries, and every extent of the index from the first on; they are kept as long as this."""
+        cdef const uint8_t[::1] view
+        cdef Py_ssize_t i
+        if len(entries) % sizeof(Entry) or len(extents) >= EXTENTS_MAX:
+            raise ValueError("the entries are not whole, or there are too many extents")
+        self.entries_view, self.extent_views = entries, []
+        self.entry_count = len(entries) // sizeof(Entry)
+        for i in range(EXTENTS_MAX):
+            self.extents[i], self.extent_sizes[i] = NULL, 0
+        for i, extent in enumerate(extents, 1):
+            view = extent
+            self.extent_views.append(view)
+            self.extents[i], self.extent_sizes[i] = &view[0] if view.shape[0] else NULL, view.shape[0]
+
+    cdef void keep_if_same(self, Py_ssize_t i, PageWriter* writer, Entry* entry) noexcept nogil:
+        """Take back the page that was written last if it is here already."""
+        cdef const Entry* old = &(<const Entry*>&self.entries_view[0])[i]
+        cdef size_t start = <size_t>old.offset * PAGE_UNIT, size = (writer.offset - entry.offset) * PAGE_UNIT
+        cdef uint8_t* written = writer.out - size
+        if entry.extent != writer.extent or entry.kind != old.kind or entry.number_class != old.number_class:
+            return
+        if self.extents[old.extent] == NULL or start + size > self.extent_sizes[old.extent]:
+            return
+        if memcmp(written, self.extents[old.extent] + start, size) == 0:
+            memset(written, 0, size)    # a page is written on zeros
+            writer.out, writer.offset = written, entry.offset
+            entry[0] = old[0]
+
+
 cdef class PageLayout:
-    """Lays chunks out as pages of one extent, one after the other."""
+    """Lays pages out in one extent, one after the other."""
 
     cdef uint32_t offset
     cdef uint8_t extent
+    cdef array counts
 
-    def __init__(self, uint8_t extent):
-        self.extent = extent
+    def __init__(self, uint8_t extent, uint32_t offset=0):
+        """Begin `offset` units of eight bytes after the extent's start."""
+        self.extent, self.offset = extent, offset
+        self.counts = array("I", bytes(4 * CLASSES_MAX))
 
-    def lay_out(self, bitset, const uint32_t[::1] run_firsts, const uint16_t[::1] run_classes):
-        """Return the chunk's entries for the directory and the bytes to append to the extent.
+    def lay_out(self, bitset, const uint32_t[::1] run_firsts, const uint16_t[::1] run_classes,
+                ported=(), pages=None, laid_out=None):
+        """Return the entries for the directory of a chunk's pages, and the bytes to append to the extent.
 
         The runs cover the chunk: the first starts at 0, each ends where the next starts, the last at the chunk's end.
+        `ported` are pairs of a class and the places, ascending, that have it whatever the runs say; no place is in two.
+        `pages` are the pages to lay out, ascending (array of unsigned 32-bit integers); None: all of them. A page that
+        is what `laid_out` has of it keeps its entry and takes no bytes.
         """
         cdef const uint8_t[::1] bits = checked(bitset)
         check_runs(run_firsts, run_classes)
-        entries = bytearray(PAGES * sizeof(Entry))
+        cdef const uint32_t[::1] wanted = EVERY_PAGE if pages is None else pages
+        check_pages(wanted)
+        cdef list places = [one for _, one in ported]
+        cdef array overlays = array("B", bytes(sizeof(Ported) * (len(places) + 1)))
+        cdef Ported* overlay = <Ported*>overlays.data.as_uchars
+        cdef Py_ssize_t ported_count = fill_overlays(overlay, ported)
+        entries = bytearray(wanted.shape[0] * sizeof(Entry) or 1)
         cdef uint8_t[::1] entries_view = entries
-        cdef size_t room = pages_size_max(run_firsts)
-        pages = bytearray(room)
-        cdef uint8_t[::1] pages_view = pages
+        written = bytearray(pages_size_max(run_firsts, wanted.shape[0], ported_count))
+        cdef uint8_t[::1] written_view = written
+        cdef Py_ssize_t overlay_count = len(places)
+        cdef LaidOut before = laid_out
         cdef PageWriter writer
-        writer.out, writer.offset, writer.extent = &pages_view[0], self.offset, self.extent
+        if before is not None and before.entry_count != wanted.shape[0]:
+            raise ValueError("what is laid out has other pages")
+        writer.out, writer.offset, writer.extent = &written_view[0], self.offset, self.extent
+        writer.counts = self.counts.data.as_uints
         with nogil:
-            lay_out_pages(&writer, <Entry*>&entries_view[0], &bits[0], run_firsts, run_classes)
-        size = writer.out - &pages_view[0]
+            lay_out_pages(&writer, <Entry*>&entries_view[0], &bits[0], run_firsts, run_classes,
+                          overlay, overlay_count, wanted, before)
+        size = writer.out - &written_view[0]
         self.offset = writer.offset
-        return bytes(entries), bytes(memoryview(pages)[:size])
+        return bytes(entries[:wanted.shape[0] * sizeof(Entry)]), bytes(memoryview(written)[:size])
+
+    def gather(self, directory, const uint8_t[::1] source, uint8_t extent):
+        """Move the pages of another extent, whose bytes `source` has, here: change their entries in the directory, a
+        bytearray, and return the bytes to append."""
+        cdef uint8_t[::1] directory_view = directory
+        cdef Py_ssize_t entry_count = directory_view.shape[0] // sizeof(Entry), i
+        cdef Entry* entries = <Entry*>&directory_view[0] if entry_count else NULL
+        moved = bytearray(source.shape[0] or 1)
+        cdef uint8_t[::1] moved_view = moved
+        cdef PageWriter writer
+        cdef size_t start, size
+        writer.out, writer.offset = &moved_view[0], self.offset
+        for i in range(entry_count):
+            if entries[i].extent != extent:
+                continue
+            start = <size_t>entries[i].offset * PAGE_UNIT
+            if start + PLAIN_PAGE_SIZE > <size_t>source.shape[0]:
+                raise ValueError("a page is outside of its extent")
+            size = page_size(&entries[i], &source[start])
+            if start + size > <size_t>source.shape[0] or writer.out + size > &moved_view[0] + moved_view.shape[0]:
+                raise ValueError("a page is outside of its extent, or in it twice")
+            memcpy(writer.out, &source[start], size)
+            entries[i].extent, entries[i].offset = self.extent, writer.offset
+            advance(&writer, size)
+        self.offset = writer.offset
+        return bytes(memoryview(moved)[:writer.out - &moved_view[0]])
+
+
+cdef size_t page_size(const Entry* entry, const uint8_t* page) noexcept nogil:
+    """The bytes of a page, of which at least a plain page's are there."""
+    cdef uint16_t count
+    cdef uint32_t word
+    cdef size_t exceptions = 0
+    cdef int i
+    if entry.kind == PLAIN:
+        return PLAIN_PAGE_SIZE
+    if entry.kind == RUNS:
+        memcpy(&count, page, 2)
+        return 2 + 4 * <size_t>count
+    # The exceptions before the last eight words, by rank, and those in them.
+    memcpy(&count, page + 8 * PAGE_WORDS + 2 * ((PAGE_WORDS - 1) // 8), 2)
+    exceptions = count
+    for i in range((PAGE_WORDS - 1) // 8 * 8, PAGE_WORDS):
+        memcpy(&word, page + 8 * i + 4, 4)
+        exceptions += popcount64(word)
+    return MIXED_PAGE_SIZE + 2 * exceptions
 
 
 cdef int check_runs(const uint32_t[::1] firsts, const uint16_t[::1] classes) except -1:
@@ -360,21 +471,46 @@ cdef int check_runs(const uint32_t[::1] firsts, const uint16_t[::1] classes) exc
     return 0
 
 
-cdef size_t pages_size_max(const uint32_t[::1] firsts):
-    """Room for every page: a mixed one with all its numbers exceptions is the largest; a run more, a mixed page more."""
-    cdef size_t mixed = min(<size_t>firsts.shape[0], <size_t>PAGES)
-    return PAGES * PLAIN_PAGE_SIZE + mixed * (MIXED_PAGE_SIZE + 4 * PAGE_NUMBERS + PAGE_UNIT)
+cdef int check_pages(const uint32_t[::1] pages) except -1:
+    cdef Py_ssize_t i
+    for i in range(pages.shape[0]):
+        if pages[i] >= PAGES or (i and pages[i] <= pages[i - 1]):
+            raise ValueError("the pages are not in order, or not the chunk's")
+    return 0
+
+
+cdef Py_ssize_t fill_overlays(Ported* overlay, ported) except -1:
+    """Point at the ported places, which the caller keeps alive; return how many there are."""
+    cdef const uint32_t[::1] places
+    cdef Py_ssize_t count = 0, i = 0
+    for number_class, one in ported:
+        places = one
+        if places.shape[0] and places[places.shape[0] - 1] >= NUMBERS:
+            raise ValueError("a ported number is outside of the chunk")
+        overlay[i].places = &places[0] if places.shape[0] else NULL
+        overlay[i].count, overlay[i].next, overlay[i].number_class = places.shape[0], 0, number_class
+        count += places.shape[0]
+        i += 1
+    return count
+
+
+cdef size_t pages_size_max(const uint32_t[::1] firsts, size_t page_count, size_t ported_count):
+    """Room for every page: for one of several runs a mixed page with all its numbers exceptions is the largest; a
+    ported number adds at most two runs and two exceptions."""
+    cdef size_t shared = min(<size_t>firsts.shape[0], page_count)
+    return page_count * (MIXED_PAGE_SIZE + PAGE_UNIT) + shared * 4 * PAGE_NUMBERS + 12 * ported_count + PLAIN_PAGE_SIZE
 
 
 cdef int lay_out_pages(PageWriter* writer, Entry* entries, const uint8_t* bits,
-                       const uint32_t[::1] firsts, const uint16_t[::1] classes) except -1 nogil:
+                       const uint32_t[::1] firsts, const uint16_t[::1] classes,
+                       Ported* overlay, Py_ssize_t overlay_count, const uint32_t[::1] pages,
+                       LaidOut before) except -1 nogil:
     cdef Run[PAGE_NUMBERS] runs
-    cdef int page
     cdef uint32_t page_first, page_end, first, end
     cdef uint16_t run_count
-    cdef Py_ssize_t run = 0
-    for page in range(PAGES):
-        page_first, page_end, run_count = page * PAGE_NUMBERS, (page + 1) * PAGE_NUMBERS, 0
+    cdef Py_ssize_t run = 0, i
+    for i in range(pages.shape[0]):
+        page_first, page_end, run_count = pages[i] * PAGE_NUMBERS, (pages[i] + 1) * PAGE_NUMBERS, 0
         first = page_first
         while first < page_end:
             if run + 1 < firsts.shape[0] and firsts[run + 1] <= first:
@@ -388,5 +524,40 @@ cdef int lay_out_pages(PageWriter* writer, Entry* entries, const uint8_t* bits,
             runs[run_count].number_class = classes[run]
             run_count += 1
             first = end
-        write_page(writer, &entries[page], bits + page * PAGE_BYTES, runs, run_count)
+        run_count = overlay_page(runs, run_count, overlay, overlay_count, page_first)
+        write_page(writer, &entries[i], bits + pages[i] * PAGE_BYTES, runs, run_count)
+        if before is not None:
+            before.keep_if_same(i, writer, &entries[i])
     return 0
+
+
+cdef uint16_t overlay_page(Run* runs, uint16_t run_count, Ported* overlay, Py_ssize_t overlay_count,
+                           uint32_t page_first) noexcept nogil:
+    """Give the page's ported numbers their classes; return how many runs there are then."""
+    cdef uint16_t[PAGE_NUMBERS] classes
+    cdef Py_ssize_t i
+    cdef uint32_t place
+    cdef bint any_ported = False
+    for i in range(overlay_count):
+        while overlay[i].next < overlay[i].count and overlay[i].places[overlay[i].next] < page_first:
+            overlay[i].next += 1
+        if overlay[i].next < overlay[i].count and overlay[i].places[overlay[i].next] < page_first + PAGE_NUMBERS:
+            any_ported = True
+    if not any_ported:
+        return run_count
+    for i in range(run_count):
+        for place in range(runs[i].first, <uint32_t>runs[i].first + runs[i].length):
+            classes[place] = runs[i].number_class
+    for i in range(overlay_count):
+        while overlay[i].next < overlay[i].count and overlay[i].places[overlay[i].next] < page_first + PAGE_NUMBERS:
+            classes[overlay[i].places[overlay[i].next] - page_first] = overlay[i].number_class
+            overlay[i].next += 1
+    run_count = 0
+    for place in range(PAGE_NUMBERS):
+        if place and classes[place] == classes[place - 1]:
+            runs[run_count - 1].length += 1
+        else:
+            runs[run_count].first, runs[run_count].length = <uint16_t>place, 1
+            runs[run_count].number_class = classes[place]
+            run_count += 1
+    return run_count

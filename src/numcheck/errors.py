@@ -122,6 +122,38 @@ class NotServed(NumcheckError):
         return {"not_served_count": str(self.count), "not_served": ",".join(map(str, self.examples))}
 
 
+class NotPortable(NumcheckError):
+    """A push of portings holds numbers that no mobile range of the plan holds."""
+
+    reason = "NOT_PORTABLE"
+
+    def __init__(self, count: int, examples: Sequence[int]) -> None:
+        super().__init__(f"{count:,} numbers are in no mobile range of the plan; nothing of the push was taken")
+        self.count = count
+        self.examples = examples
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """How many, and the first of them."""
+        return {"not_portable_count": str(self.count), "not_portable": ",".join(map(str, self.examples))}
+
+
+class RemovesTooMuch(NumcheckError):
+    """A push of portings would end more than a tenth of them, and does not say that it means it."""
+
+    reason = "REMOVES_TOO_MUCH"
+
+    def __init__(self, removed: int, number_count: int) -> None:
+        super().__init__(f"the push would end {removed:,} of {number_count:,} portings; force it if that is meant")
+        self.removed = removed
+        self.number_count = number_count
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """How many of how many."""
+        return {"removed_count": str(self.removed), "number_count": str(self.number_count)}
+
+
 class StaleBase(NumcheckError):
     """A delta starts from another version than the head."""
 

@@ -120,8 +120,9 @@ def help_of(command: str) -> str:
     return shown.stdout if shown.returncode == 0 else ""
 
 
-GROUPS = ("plan",)
+GROUPS = ("plan", "events")
 COMMANDS = ("serve", "demo", "plan import", "plan show", "plan diff", "check", "status")
+COMMANDS += ("events verify", "events export", "events head")
 
 
 def commands_in(page: Path) -> set[tuple[str, tuple[str, ...]]]:

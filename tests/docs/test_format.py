@@ -84,8 +84,9 @@ KINDS: tuple[Callable[[bytes, int, int], tuple[int, int]], ...] = (of_plain_page
 def reader_of(directory: Path) -> Callable[[int], tuple[int, int]]:
     """A function that says class and active bit of a number, and then status and operator id, slowly."""
     manifest = manifest_of(directory)
-    files = {kind: payload_of(directory / name) for kind, (name, _, _) in manifest["files"].items()}
-    extents = (bytes(1_256) + b"\xff" * 1_256, files["pages"])
+    entries = payload_of(directory / manifest["files"]["directory"][0])
+    pages = [payload_of(directory / name) for name, _, _ in manifest["files"]["extents"]]
+    extents = (bytes(1_256) + b"\xff" * 1_256, *pages)
     operators = {row[0]: row for row in manifest["operators"]}
     sizes = [last - first + 1 for first, last in manifest["spans"]]
     starts = [start - size for start, size in zip(accumulate(sizes), sizes, strict=True)]
@@ -95,7 +96,7 @@ def reader_of(directory: Path) -> Callable[[int], tuple[int, int]]:
         for start, (first, last) in zip(starts, manifest["spans"], strict=True):
             if first <= chunk <= last:
                 entry = 1_000 * (start + chunk - first) + number % 10_000_000 // 10_000
-                offset, number_class, extent, kind = struct.unpack_from("<IHBB", files["directory"], 8 * entry)
+                offset, number_class, extent, kind = struct.unpack_from("<IHBB", entries, 8 * entry)
                 return KINDS[kind](extents[extent][8 * offset :], number_class, place)
         return (0 if any(first <= number <= last for first, last in manifest["spaces"]) else 1), 0
 
@@ -173,6 +174,22 @@ def test_index_is_refused_when_its_format_is_another(directory):
     body = json.dumps({**read_manifest(directory), "format": 2}).encode()
     (directory / "manifest.json").write_bytes(body + b"\n" + xxhash.xxh3_128_hexdigest(body).encode() + b"\n")
     with pytest.raises(IndexDamaged, match=r"^the index has format 2; this numcheck reads 1$"):
+        open_index(directory)
+
+
+@pytest.mark.parametrize("wrong", [None, "x", [[None]], -1])
+@pytest.mark.parametrize(
+    "key", ["files", "index_version", "operators", "range_count", "regions", "classes", "spans", "spaces"]
+)
+def test_index_is_refused_when_its_manifest_lacks(directory, key, wrong):
+    """Sound in every checksum, and not an index's: a key is missing, or holds something else."""
+    manifest = read_manifest(directory)
+    del manifest[key]
+    write_manifest(directory, manifest)
+    with pytest.raises(IndexDamaged):
+        open_index(directory)
+    write_manifest(directory, {**manifest, key: wrong})
+    with pytest.raises(IndexDamaged):
         open_index(directory)
 
 

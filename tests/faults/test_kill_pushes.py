@@ -12,11 +12,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from tests.serving.test_pushes import DELTA, digest_of, header, state
 
 from numcheck.v1 import numbering_pb2
 from tests.numbering.conftest import data_dir
 from tests.numbering.node import FIRST, Node, start
+from tests.numbering.test_pushes import DELTA, digest_of, header, state
 
 __all__ = ["data_dir"]  # the fixture
 

@@ -6,7 +6,7 @@ import pytest
 
 from numcheck.index import build_index, builder, open_index
 from numcheck.index import format as files
-from tests.index.world import ACTIVE, CHUNK, IndexedRange, World, operator, small_world
+from tests.index.world import ACTIVE, CHUNK, AllottedRange, World, operator, small_world
 
 FIRST = 79160000000
 
@@ -17,7 +17,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 def world_of(operator_id: int) -> World:
     return World(
-        [IndexedRange(FIRST, FIRST + 9_999, operator_id, True, "")],
+        [AllottedRange(FIRST, FIRST + 9_999, operator_id, True, "")],
         {operator_id: operator(operator_id)},
         {operator_id: {FIRST}},
     )
@@ -90,13 +90,13 @@ def test_next_version_is_opened_when_it_is_published_between_two_reads(tmp_path,
     manifests = iter([read_manifest(tmp_path)])
     build_index(tmp_path, world_of(2).source(2))
     monkeypatch.setattr(
-        "numcheck.index.reader.read_manifest", lambda directory: next(manifests, None) or read_manifest(directory)
+        "numcheck.index.format.read_manifest", lambda directory: next(manifests, None) or read_manifest(directory)
     )
     assert open_index(tmp_path).table.check(FIRST) == (ACTIVE, 2)
 
 
-def ranges_in(*chunks: int, mobile: bool = True) -> list[IndexedRange]:
-    return [IndexedRange(chunk * CHUNK, chunk * CHUNK + chunk, 1, mobile, "") for chunk in chunks]
+def ranges_in(*chunks: int, mobile: bool = True) -> list[AllottedRange]:
+    return [AllottedRange(chunk * CHUNK, chunk * CHUNK + chunk, 1, mobile, "") for chunk in chunks]
 
 
 @pytest.mark.parametrize(
@@ -115,5 +115,5 @@ def test_chunks_share_a_span_when_they_are_near(chunks, spans):
 
 
 def test_span_with_the_most_mobile_numbers_comes_first():
-    fixed = [IndexedRange(7301 * CHUNK, 7302 * CHUNK - 1, 1, False, "")]
+    fixed = [AllottedRange(7301 * CHUNK, 7302 * CHUNK - 1, 1, False, "")]
     assert builder.spans_of([*fixed, *ranges_in(7900)]) == [(7900, 7900), (7301, 7301)]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from numcheck.active import Operator
+from numcheck.active import AllottedRange, Operator
 from numcheck.errors import IndexDamaged, IndexMissing
-from numcheck.index import IndexedRange, build_index, open_index
+from numcheck.index import build_index, open_index
 from tests.index.world import CHUNK, DATA_TIME, PAGE, World, operator
 
 KINDS = ("manifest", "pages", "directory", "ranges")
@@ -22,11 +22,11 @@ FIRST = 79160000000
 def tiny_world(*, operator_id: int = 5) -> World:
     """One chunk, with a page of each kind."""
     ranges = [
-        IndexedRange(FIRST, FIRST + 99, operator_id, True, "Тверь"),
-        IndexedRange(FIRST + 100, FIRST + 199, 300, True, "Псков"),
-        IndexedRange(FIRST + PAGE, FIRST + PAGE + 99, operator_id, True, "Тверь"),
-        IndexedRange(FIRST + PAGE + 100, FIRST + PAGE + 199, 300, True, "Псков"),
-        IndexedRange(FIRST + 2 * PAGE, FIRST + 3 * PAGE - 1, operator_id, True, "Тверь"),
+        AllottedRange(FIRST, FIRST + 99, operator_id, True, "Тверь"),
+        AllottedRange(FIRST + 100, FIRST + 199, 300, True, "Псков"),
+        AllottedRange(FIRST + PAGE, FIRST + PAGE + 99, operator_id, True, "Тверь"),
+        AllottedRange(FIRST + PAGE + 100, FIRST + PAGE + 199, 300, True, "Псков"),
+        AllottedRange(FIRST + 2 * PAGE, FIRST + 3 * PAGE - 1, operator_id, True, "Тверь"),
     ]
     active = {operator_id: {FIRST + PAGE, FIRST + PAGE + 99, *range(FIRST + 2 * PAGE, FIRST + 2 * PAGE + 500, 3)}}
     return World(ranges, {operator_id: operator(operator_id), 300: operator(300)}, active)
@@ -36,7 +36,7 @@ def wide_world() -> World:
     """Chunks enough for a directory of several blocks, and pages too; as many ranges as that takes."""
     chance = random.Random(1)
     firsts = [FIRST + chunk * CHUNK + page * PAGE for chunk in range(18) for page in range(160)]
-    ranges = [IndexedRange(first, first + PAGE - 2, 5, True, f"{chance.random()}") for first in firsts]
+    ranges = [AllottedRange(first, first + PAGE - 2, 5, True, f"{chance.random()}") for first in firsts]
     return World(ranges, {5: operator(5)}, {5: {first + chance.randrange(PAGE - 1) for first in firsts * 9}})
 
 

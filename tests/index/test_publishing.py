@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from numcheck.active import ActiveSet
+from numcheck.active import ActiveSet, AllottedRange
 from numcheck.errors import IndexNotReady
-from numcheck.index import IndexedRange, PublishedIndex, build_index, open_index
+from numcheck.index import PublishedIndex, build_index, open_index
 from numcheck.serving.publishing import index_directory, open_or_rebuild, rebuild_index
 from numcheck.store import Store
 from numcheck.v1.check_pb2 import CheckNumbersRequest, CheckNumbersResponse
@@ -114,7 +114,7 @@ def test_index_is_rebuilt_when_the_store_has_changed(store, data_dir):
 
 def test_index_is_rebuilt_when_it_is_newer_than_the_store(store, data_dir):
     """As after a store was put back from a copy."""
-    source = World([IndexedRange(FIRST, FIRST, 1, True, "")], {1: operator(1)}, {}).source(store.revision + 1)
+    source = World([AllottedRange(FIRST, FIRST, 1, True, "")], {1: operator(1)}, {}).source(store.revision + 1)
     build_index(index_directory(data_dir), source)
     assert open_or_rebuild(store, data_dir)[0].index_version == store.revision
 
@@ -133,7 +133,7 @@ NUMBERS = [FIRST + step for step in range(3_000)]
 def version_of(index_version: int) -> World:
     """A world whose every answer tells its version: by the operator, and by what is active."""
     operator_id = 100 * index_version + 1
-    ranges = [IndexedRange(FIRST, FIRST + 9_999, operator_id, True, "")]
+    ranges = [AllottedRange(FIRST, FIRST + 9_999, operator_id, True, "")]
     return World(ranges, {operator_id: operator(operator_id)}, {operator_id: set(NUMBERS[index_version::7])})
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numcheck.active import Operator
-from numcheck.index import Index, IndexedRange, build_index, open_index
+from numcheck.active import AllottedRange, Operator
+from numcheck.index import Index, build_index, open_index
 from numcheck.v1.check_pb2 import CheckNumbersRequest, CheckNumbersResponse
 from tests.index.world import (
     CHUNK,
@@ -38,7 +38,7 @@ held = st.tuples(
 
 
 @st.composite
-def range_lists(draw) -> list[IndexedRange]:
+def range_lists(draw) -> list[AllottedRange]:
     """Ranges from cut to cut, or shorter; some cuts start none, so that gaps and neighbours both occur."""
     cuts = sorted(draw(st.sets(numbers, min_size=1, max_size=14)))
     found = []
@@ -46,7 +46,7 @@ def range_lists(draw) -> list[IndexedRange]:
         if draw(st.integers(0, 4)):
             operator_id, mobile, region, size = draw(held)
             last = min(end - 1, first + (size or RANGE_SIZE_MAX) - 1, RUSSIAN_NUMBERS[1])
-            found.append(IndexedRange(first, last, operator_id, mobile, region))
+            found.append(AllottedRange(first, last, operator_id, mobile, region))
     return found
 
 
@@ -141,7 +141,7 @@ def test_range_reaches_over_chunks_when_it_is_that_long(directory):
     """430 chunks are more than a span may have."""
     first = 75000000000 - 5
     world = World(
-        [IndexedRange(first, first + 431 * CHUNK, 1, True, "")], {1: operator(1)}, {1: {first, first + CHUNK}}
+        [AllottedRange(first, first + 431 * CHUNK, 1, True, "")], {1: operator(1)}, {1: {first, first + CHUNK}}
     )
     build_index(directory, world.source())
     index = open_index(directory)

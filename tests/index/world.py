@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from pyroaring import BitMap
 
-from numcheck.active import Operator
-from numcheck.index import IndexedRange, IndexSource
+from numcheck.active import AllottedRange, ChunkMembers, Operator
+from numcheck.index import IndexSource
 from numcheck.v1 import number_pb2
 
 CHUNK = 10_000_000
@@ -34,16 +34,17 @@ def operator(operator_id: int, *, supplied: bool = True, data_time: datetime = D
 class World:
     """Ranges, ascending and disjoint, their operators, and the numbers that each operator has."""
 
-    ranges: Sequence[IndexedRange]
+    ranges: Sequence[AllottedRange]
     operators: Mapping[int, Operator]
     active: Mapping[int, Collection[int]]
+    ported: Mapping[int, Collection[int]] = field(default_factory=dict)
     spaces: Sequence[tuple[int, int]] = (RUSSIAN_NUMBERS,)
     _firsts: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_firsts", [held.first for held in self.ranges])
 
-    def holder(self, number: int) -> IndexedRange | None:
+    def holder(self, number: int) -> AllottedRange | None:
         """The range that holds a number."""
         i = bisect_right(self._firsts, number) - 1
         return self.ranges[i] if i >= 0 and number <= self.ranges[i].last else None
@@ -54,23 +55,32 @@ class World:
         if held is None:
             possible = any(first <= number <= last for first, last in self.spaces)
             return (UNALLOCATED if possible else INVALID), 0
-        return self._status(held, number, fresh_since), held.operator_id
-
-    def _status(self, held: IndexedRange, number: int, fresh_since: datetime | None) -> int:
-        data_time = self.operators[held.operator_id].data_time
         if not held.mobile:
-            return NOT_MOBILE
+            return NOT_MOBILE, held.operator_id
+        recipients = [operator_id for operator_id, numbers in self.ported.items() if number in numbers]
+        serving = recipients[0] if recipients else held.operator_id
+        return self._status(serving, number, fresh_since), serving
+
+    def _status(self, operator_id: int, number: int, fresh_since: datetime | None) -> int:
+        data_time = self.operators[operator_id].data_time
         if data_time is None or (fresh_since is not None and data_time < fresh_since):
             return UNKNOWN
-        return ACTIVE if number in self.active.get(held.operator_id, ()) else INACTIVE
+        return ACTIVE if number in self.active.get(operator_id, ()) else INACTIVE
 
     def source(self, index_version: int = 1) -> IndexSource:
         """The same, as the builder takes it."""
-        return IndexSource(index_version, self.spaces, self.ranges, list(self.operators.values()), self._active_chunk)
+        return IndexSource(index_version, self.spaces, self.ranges, list(self.operators.values()), self.members)
 
-    def _active_chunk(self, operator_id: int, chunk: int) -> BitMap | None:
-        members = {number % CHUNK for number in self.active.get(operator_id, ()) if number // CHUNK == chunk}
-        return BitMap(members) if members else None
+    def members(self, chunk: int, _parts: Collection[int] | None = None) -> ChunkMembers:
+        """What was pushed of a chunk."""
+
+        def of(sets: Mapping[int, Collection[int]]) -> dict[int, BitMap]:
+            return {
+                operator_id: BitMap(number % CHUNK for number in numbers if number // CHUNK == chunk)
+                for operator_id, numbers in sets.items()
+            }
+
+        return ChunkMembers(of(self.active), of(self.ported))
 
 
 def beside(numbers: Iterable[int]) -> set[int]:
@@ -91,19 +101,19 @@ def small_world() -> World:
     """A world with a page of every kind, every status, and operator ids of one to five bytes on the wire."""
     mobile, fixed = 79160000000, 74950000000
     ranges = [
-        IndexedRange(fixed, fixed + 6_999_999, 16_383, False, "Москва"),
+        AllottedRange(fixed, fixed + 6_999_999, 16_383, False, "Москва"),
         # Nothing active, several operators: runs.
-        IndexedRange(mobile + 100, mobile + 199, 1, True, "Тверь"),
-        IndexedRange(mobile + 200, mobile + 200, 127, True, "Тверь"),
-        IndexedRange(mobile + 202, mobile + 299, 128, True, "Тверь"),
+        AllottedRange(mobile + 100, mobile + 199, 1, True, "Тверь"),
+        AllottedRange(mobile + 200, mobile + 200, 127, True, "Тверь"),
+        AllottedRange(mobile + 202, mobile + 299, 128, True, "Тверь"),
         # Several operators, some active: mixed.
-        IndexedRange(mobile + PAGE, mobile + PAGE + 4_999, 16_384, True, "Псков"),
-        IndexedRange(mobile + PAGE + 5_000, mobile + PAGE + 5_099, 2_097_152, True, "Псков"),
-        IndexedRange(mobile + PAGE + 5_100, mobile + PAGE + 9_998, 2**32 - 1, True, "Тверь"),
-        IndexedRange(mobile + PAGE + 9_999, mobile + PAGE + 9_999, 1, True, ""),
+        AllottedRange(mobile + PAGE, mobile + PAGE + 4_999, 16_384, True, "Псков"),
+        AllottedRange(mobile + PAGE + 5_000, mobile + PAGE + 5_099, 2_097_152, True, "Псков"),
+        AllottedRange(mobile + PAGE + 5_100, mobile + PAGE + 9_998, 2**32 - 1, True, "Тверь"),
+        AllottedRange(mobile + PAGE + 9_999, mobile + PAGE + 9_999, 1, True, ""),
         # One operator: some active, all active, none active, no data.
-        IndexedRange(mobile + 2 * PAGE, mobile + 5 * PAGE - 1, 1, True, "Псков"),
-        IndexedRange(mobile + 5 * PAGE, mobile + 6 * PAGE - 1, 300, True, "Псков"),
+        AllottedRange(mobile + 2 * PAGE, mobile + 5 * PAGE - 1, 1, True, "Псков"),
+        AllottedRange(mobile + 5 * PAGE, mobile + 6 * PAGE - 1, 300, True, "Псков"),
     ]
     operators = {one: operator(one, supplied=one != 300) for one in (1, 127, 128, 300, 16_383, 16_384, 2_097_152)}
     active = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from numcheck.active import ActiveSet
-from numcheck.errors import StoreDamaged, StoreTooNew
+from numcheck.errors import StoreTooNew
 from numcheck.store import Store
 from numcheck.store.store import FILE_NAME
 from tests.numbering.node import FIRST
@@ -32,14 +32,3 @@ def test_a_store_of_another_schema_is_refused(data_dir: Path) -> None:
     connection.close()
     with pytest.raises(StoreTooNew):
         Store(data_dir)
-
-
-def test_a_checkpoint_with_a_flipped_bit_is_refused(data_dir: Path) -> None:
-    with Store(data_dir) as store:
-        store.replace_active_set(1, ActiveSet.from_numbers([FIRST, FIRST + 7]), data_time=NOW, now=NOW)
-    with sqlite3.connect(data_dir / FILE_NAME) as connection:
-        (bitmap,) = connection.execute("SELECT bitmap FROM active_chunks").fetchone()
-        connection.execute("UPDATE active_chunks SET bitmap = ?", (bitmap[:-1] + bytes([bitmap[-1] ^ 1]),))
-    connection.close()
-    with Store(data_dir) as store, pytest.raises(StoreDamaged):
-        store.active_set(1)

@@ -58,11 +58,12 @@ class World:
     keys: Keys = KEYS
     now: datetime = START
     courier: Courier | None = field(default_factory=Courier)
+    seed: int = 7
 
     def __post_init__(self) -> None:
         self.store = Store(self.data_dir)
         self.index: Index = open_index(index_directory(self.data_dir))
-        chance = random.Random(7)
+        chance = random.Random(self.seed)
         self.vault = Vault(self.keys.keyring, chance.randbytes)
         self.chain = Chain(self.keys.keyring)
         self.registrations = self.store.registrations(self.chain)

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pyroaring import BitMap
 
-from numcheck.active import Operator
-from numcheck.index import IndexedRange, IndexSource, PublishedIndex, build_index, open_index
+from numcheck.active import AllottedRange, ChunkMembers, Operator
+from numcheck.index import IndexSource, PublishedIndex, build_index, open_index
 from numcheck.v1 import check_pb2, check_pb2_grpc
 from tests.rpc.listeners import listening
 from tests.serving.small import DATA_TIME
@@ -25,11 +25,11 @@ def is_active(place: int, version: int) -> bool:
 
 def source(version: int) -> IndexSource:
     """What an index of a version is made of; the operator's id tells the version, too."""
-    held = IndexedRange(FIRST, FIRST + 9_999, version, True, "")
+    held = AllottedRange(FIRST, FIRST + 9_999, version, True, "")
     bitmap = BitMap(place for place in range(10_000) if is_active(place, version))
     operator = Operator(version, "one", None, 1, DATA_TIME)
-    base = FIRST % 10_000_000
-    return IndexSource(version, [(70000000000, 79999999999)], [held], [operator], lambda *_: bitmap.shift(base))
+    members = ChunkMembers({version: bitmap.shift(FIRST % 10_000_000)})
+    return IndexSource(version, [(70000000000, 79999999999)], [held], [operator], lambda *_: members)
 
 
 @pytest.fixture

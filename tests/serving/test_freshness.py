@@ -6,7 +6,7 @@ import pytest
 
 from numcheck.config import Settings
 from numcheck.index import PublishedIndex, open_index
-from numcheck.serving.node import _keep_fresh, _seconds_to_next_expiry, fresh_since
+from numcheck.serving.node import RECHECK_INTERVAL_S, _keep_fresh, _seconds_to_next_expiry, fresh_since
 from numcheck.serving.publishing import index_directory, open_or_rebuild
 from numcheck.status import NumberStatus
 from numcheck.store import Store
@@ -93,7 +93,7 @@ def test_index_is_published_anew_when_data_comes_of_age(index):
     published.publish(index.with_freshness(small.OLD_DATA_TIME))
     stopping = Clockwork(1)
     _keep_fresh(published, settings(age_max), stopping)
-    assert stopping.waits_s == [pytest.approx(0, abs=0.001), None]
+    assert stopping.waits_s == [pytest.approx(0, abs=0.001), RECHECK_INTERVAL_S]
     assert statuses(published.get(), small.ACTIVE, small.OLD) == [NumberStatus.UNKNOWN] * 2
     assert published.get().index_version == index.index_version
 

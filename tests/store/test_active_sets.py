@@ -27,7 +27,8 @@ def test_set_comes_back_when_the_store_is_opened_again(store, data_dir):
     with Store(data_dir, read_only=True) as reopened:
         assert reopened.active_set(1) == active_set
         assert reopened.active_set(1).digest() == active_set.digest()
-        assert {chunk: reopened.active_chunk(1, chunk) for chunk, _ in active_set.chunks()} == dict(active_set.chunks())
+        members = {chunk: reopened.members(chunk).active[1] for chunk, _ in active_set.chunks()}
+        assert members == dict(active_set.chunks())
 
 
 def test_set_comes_back_when_it_is_full_of_runs(store):
@@ -57,14 +58,14 @@ def test_nothing_of_the_old_set_is_left_when_it_is_replaced(store):
     store.replace_active_set(2, ActiveSet.from_numbers([5]), data_time=NOW, now=NOW)
     store.replace_active_set(1, ActiveSet.from_numbers([79170000000]), data_time=NOW, now=NOW)
     assert list(store.active_set(1)) == [79170000000]
-    assert store.active_chunk(1, 7916) is None
+    assert not store.members(7916).active[1]
     assert list(store.active_set(2)) == [5]
     assert store.active_counts() == {1: 1, 2: 1}
 
 
 def test_set_is_empty_when_none_was_supplied(store):
     assert len(store.active_set(1)) == 0
-    assert store.active_chunk(1, 7916) is None
+    assert store.members(7916).active == {}
     assert store.active_counts() == {}
 
 

@@ -17,6 +17,7 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 ALPHA, BETA = "7740000076", "7701725181"
 CHUNKS = (7916, 7917, 7999)
 OPERATORS = (1, 2)
+BLOCK = 7917 * 256  # the first of chunk 7917
 FLIPS_OF_THE_FILE = 300
 
 
@@ -53,61 +54,76 @@ def is_refused(read, *arguments) -> bool:
     return False
 
 
-@pytest.mark.parametrize("column", ["bitmap", "checksum", "digest"])
-def test_active_set_is_refused_when_any_bit_of_a_chunk_is_flipped(store, sql, column):
-    where = "WHERE operator_id = 1 AND chunk = 7917"
-    ((content,),) = sql(f"SELECT {column} FROM active_chunks {where}")
+@pytest.mark.parametrize("column", ["bitmap", "checksum"])
+def test_active_set_is_refused_when_any_bit_of_a_block_is_flipped(store, sql, column):
+    where = f"WHERE operator_id = 1 AND block = {BLOCK}"
+    ((content,),) = sql(f"SELECT {column} FROM blocks {where}")
     for flipped in flips(content):
-        sql(f"UPDATE active_chunks SET {column} = ? {where}", flipped)
+        sql(f"UPDATE blocks SET {column} = ? {where}", flipped)
         assert is_refused(store.active_set, 1)
-        assert is_refused(store.active_chunk, 1, 7917)
+        assert is_refused(store.members, 7917)
     assert list(store.active_set(2)) == numbers_of(2)
-    sql(f"UPDATE active_chunks SET {column} = ? {where}", content)
+    sql(f"UPDATE blocks SET {column} = ? {where}", content)
     assert list(store.active_set(1)) == numbers_of(1)
 
 
-def test_active_set_is_refused_when_any_bit_of_its_digest_is_flipped(store, sql):
-    ((content,),) = sql("SELECT digest FROM active_sets WHERE operator_id = 1")
+@pytest.mark.parametrize("column", ["revision", "number_count"])
+def test_active_set_is_refused_when_any_bit_of_a_blocks_count_or_revision_is_flipped(store, sql, column):
+    flip = f"UPDATE blocks SET {column} = ({column} | ?1) - ({column} & ?1) WHERE operator_id = 1 AND block = {BLOCK}"
+    for bit in range(63):
+        sql(flip, 1 << bit)
+        assert is_refused(store.members, 7917)
+        sql(flip, 1 << bit)
+    assert list(store.active_set(1)) == numbers_of(1)
+
+
+def test_active_set_is_refused_when_any_bit_of_its_heads_checksum_is_flipped(store, sql, data_dir):
+    ((content,),) = sql("SELECT checksum FROM heads WHERE operator_id = 1")
     for flipped in flips(content):
-        sql("UPDATE active_sets SET digest = ? WHERE operator_id = 1", flipped)
+        sql("UPDATE heads SET checksum = ? WHERE operator_id = 1", flipped)
         assert is_refused(store.active_set, 1)
-        assert is_refused(store.active_chunk, 1, 7900)
+    assert is_refused(rebuild_index, store, data_dir)
 
 
+def test_active_set_is_refused_when_any_bit_of_its_digest_is_flipped(store, sql):
+    _, content = store.digest(1)
+    for flipped in flips(content):
+        sql("UPDATE heads SET digest = ? WHERE operator_id = 1", flipped)
+        assert is_refused(store.active_set, 1)
+
+
+COLUMNS = "revision, number_count, checksum, bitmap"
+COPY = f"INSERT OR REPLACE INTO blocks (kind, operator_id, block, {COLUMNS})"
 LOST_OR_MOVED = {
-    "a chunk is lost": "DELETE FROM active_chunks WHERE operator_id = 1 AND chunk = 7917",
-    "a chunk's number is another": "UPDATE active_chunks SET chunk = 7918 WHERE operator_id = 1 AND chunk = 7917",
-    "a chunk's number is none": "UPDATE active_chunks SET chunk = 'x' WHERE operator_id = 1 AND chunk = 7917",
-    "a chunk's number is negative": "UPDATE active_chunks SET chunk = -1 WHERE operator_id = 1 AND chunk = 7917",
-    "a chunk is another operator's": """
-        INSERT OR REPLACE INTO active_chunks SELECT 1, chunk, number_count, digest, checksum, bitmap
-        FROM active_chunks WHERE operator_id = 2 AND chunk = 7917""",
-    "a chunk stands in another's place": """
-        INSERT OR REPLACE INTO active_chunks SELECT operator_id, 7917, number_count, digest, checksum, bitmap
-        FROM active_chunks WHERE operator_id = 1 AND chunk = 7916""",
-    "a chunk is too many": """
-        INSERT INTO active_chunks SELECT operator_id, 7900, number_count, digest, checksum, bitmap
-        FROM active_chunks WHERE operator_id = 1 AND chunk = 7916""",
-    "the set's head is lost": "DELETE FROM active_sets WHERE operator_id = 1",
+    "a block is lost": f"DELETE FROM blocks WHERE operator_id = 1 AND block = {BLOCK}",
+    "a block's number is another": f"UPDATE blocks SET block = block + 1 WHERE operator_id = 1 AND block = {BLOCK}",
+    "a block's number is none": f"UPDATE blocks SET block = 'x' WHERE operator_id = 1 AND block = {BLOCK}",
+    "a block's number is negative": f"UPDATE blocks SET block = -1 WHERE operator_id = 1 AND block = {BLOCK}",
+    "a block is another operator's": f"{COPY} SELECT 1, 1, block, {COLUMNS} FROM blocks "
+    f"WHERE operator_id = 2 AND block = {BLOCK}",
+    "a block stands in another's place": f"{COPY} SELECT 1, 1, {BLOCK}, {COLUMNS} FROM blocks "
+    f"WHERE operator_id = 1 AND block = {7916 * 256}",
+    "a block is too many": f"{COPY} SELECT 1, 1, {7900 * 256}, {COLUMNS} FROM blocks "
+    f"WHERE operator_id = 1 AND block = {BLOCK}",
+    "a block is of another kind": f"UPDATE blocks SET kind = 2 WHERE operator_id = 1 AND block = {BLOCK}",
+    "the set's head is lost": "DELETE FROM heads WHERE operator_id = 1",
 }
 
 
 @pytest.mark.parametrize("name", LOST_OR_MOVED)
 def test_active_set_is_refused_when(store, sql, data_dir, name):
-    """Nor is an index built from it: a lost chunk does not make its numbers inactive."""
+    """Nor is an index built from it: a lost block does not make its numbers inactive."""
     sql(LOST_OR_MOVED[name])
     assert is_refused(store.active_set, 1)
-    assert is_refused(store.active_chunk, 1, 7916)
     assert is_refused(rebuild_index, store, data_dir)
 
 
-def test_active_set_is_refused_when_a_chunk_is_an_older_versions(store, sql):
-    columns = "number_count, digest, checksum, bitmap"
-    ((*old,),) = sql(f"SELECT {columns} FROM active_chunks WHERE operator_id = 1 AND chunk = 7917")
+def test_active_set_is_refused_when_a_block_is_an_older_versions(store, sql, data_dir):
+    ((*old,),) = sql(f"SELECT {COLUMNS} FROM blocks WHERE operator_id = 1 AND block = {BLOCK}")
     store.replace_active_set(1, ActiveSet.from_numbers([*numbers_of(1), 79170000555]), data_time=NOW, now=NOW)
-    sql(f"UPDATE active_chunks SET ({columns}) = (?, ?, ?, ?) WHERE operator_id = 1 AND chunk = 7917", *old)
+    sql(f"UPDATE blocks SET ({COLUMNS}) = (?, ?, ?, ?) WHERE operator_id = 1 AND block = {BLOCK}", *old)
     assert is_refused(store.active_set, 1)
-    assert is_refused(store.active_chunk, 1, 7917)
+    assert is_refused(rebuild_index, store, data_dir)
 
 
 @pytest.mark.parametrize("column", ["first_number", "last_number", "operator_id"])
@@ -159,8 +175,8 @@ def test_plan_and_sets_are_right_or_refused_when_a_bit_of_the_file_is_flipped(st
     def contents(directory: Path) -> tuple[object, ...]:
         with Store(directory, read_only=True) as reopened:
             sets = [reopened.active_set(operator_id) for operator_id in OPERATORS]
-            chunks = [reopened.active_chunk(operator_id, chunk) for operator_id in OPERATORS for chunk in CHUNKS]
-            return reopened.ranges(), sets, chunks
+            reopened.check_sets()
+            return reopened.ranges(), sets, [reopened.members(chunk) for chunk in CHUNKS]
 
     written = contents(data_dir)
     store.close()

@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from numcheck.active import AllottedRange
 from numcheck.errors import BadRegistryFile, StoreDamaged
 from numcheck.plan import bundled_source, read_registry
 from numcheck.serving.plans import import_files
-from numcheck.store import SeriesInfo, Store, StoredRange
+from numcheck.store import SeriesInfo, Store
 from tests.store.registry import plan, row, written
 
 NOW = datetime(2026, 11, 23, 9, 30, 0, 123_456, tzinfo=UTC)
@@ -24,8 +25,8 @@ def test_ranges_come_back_as_they_were_imported(store):
         plan(row(916, 100, 199, "Альфа", ALPHA, "Псков"), row(495, 0, 9, "Бета", BETA)), source="a.csv", now=NOW
     )
     assert store.ranges() == [
-        StoredRange(74950000000, 74950000009, 2, False, "Тверь"),
-        StoredRange(79160000100, 79160000199, 1, True, "Псков"),
+        AllottedRange(74950000000, 74950000009, 2, False, "Тверь"),
+        AllottedRange(79160000100, 79160000199, 1, True, "Псков"),
     ]
     assert (imported.revision, imported.series, imported.range_count, imported.number_count) == (1, ("4", "9"), 2, 110)
     assert store.series() == [SeriesInfo(7, "4", "a.csv", NOW, 1, 10), SeriesInfo(7, "9", "a.csv", NOW, 1, 100)]

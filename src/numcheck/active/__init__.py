@@ -1,7 +1,23 @@
-"""Active sets: the numbers that an operator has in its billing database, as Roaring bitmaps. Rules only, no I/O."""
+"""Active sets and portings: the numbers that operators have in their billing databases and those that went to another
+operator, as Roaring bitmaps. Rules only, no I/O."""
 
-from numcheck.active.active_set import ActiveSet, chunk_digest
+from numcheck.active.active_set import ActiveSet, chunk_digest, set_digest
+from numcheck.active.members import AllottedRange, ChunkMembers, ServedNumbers
 from numcheck.active.operator import Operator
-from numcheck.active.push import PushContent, PushCounts, PushHeader, served_by
+from numcheck.active.portings import PortingsContent, PortingsHeader
+from numcheck.active.push import PushContent, PushCounts, PushHeader
 
-__all__ = ["ActiveSet", "Operator", "PushContent", "PushCounts", "PushHeader", "chunk_digest", "served_by"]
+__all__ = [
+    "ActiveSet",
+    "AllottedRange",
+    "ChunkMembers",
+    "Operator",
+    "PortingsContent",
+    "PortingsHeader",
+    "PushContent",
+    "PushCounts",
+    "PushHeader",
+    "ServedNumbers",
+    "chunk_digest",
+    "set_digest",
+]

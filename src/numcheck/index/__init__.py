@@ -1,7 +1,7 @@
 """The index: derived from the store, disposable, immutable files mapped read-only. docs/format.md has the bytes."""
 
-from numcheck.index.builder import IndexedRange, IndexSource, build_index
+from numcheck.index.builder import IndexSource, build_index, update_index
 from numcheck.index.published import PublishedIndex
 from numcheck.index.reader import Index, NumberFacts, open_index
 
-__all__ = ["Index", "IndexSource", "IndexedRange", "NumberFacts", "PublishedIndex", "build_index", "open_index"]
+__all__ = ["Index", "IndexSource", "NumberFacts", "PublishedIndex", "build_index", "open_index", "update_index"]

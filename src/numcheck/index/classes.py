@@ -9,7 +9,7 @@ from numcheck.active import Operator
 from numcheck.status import NumberStatus
 
 CLASS = struct.Struct("<I2BBx8s")
-UNALLOCATED, INVALID = 0, 1  # the first two are the kernel's own
+UNALLOCATED, INVALID, FIRST_CLASS = 0, 1, 2  # the first two are the kernel's own
 
 
 class NumberClass(NamedTuple):

@@ -9,7 +9,7 @@ import json
 import mmap
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,6 +131,42 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     if content["format"] != FORMAT_VERSION:
         raise IndexDamaged(f"the index has format {content['format']}; this numcheck reads {FORMAT_VERSION}")
     return content
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFiles:
+    """A published index, mapped, every byte of it checked: the manifest's content and the payloads that it names."""
+
+    manifest: Mapping[str, Any]
+    directory: memoryview
+    ranges: memoryview
+    extents: tuple[memoryview, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes that are mapped."""
+        return sum(map(len, (self.directory, self.ranges, *self.extents)))
+
+
+def open_files(directory: Path, previous: IndexFiles | None = None) -> IndexFiles:
+    """Map the published index; what `previous` has mapped already is shared with it. IndexMissing or IndexDamaged."""
+    manifest = read_manifest(directory)
+    mapped = {} if previous is None else dict(_mapped(previous))
+    try:
+        files = manifest["files"]
+        named = [FileRecord(*row) for row in (files["directory"], files["ranges"], *files["extents"])]
+    except (KeyError, TypeError):
+        raise IndexDamaged("the manifest does not name the index's files") from None
+    payloads = [mapped[one] if one in mapped else map_block_file(directory, one) for one in named]
+    return IndexFiles(manifest, payloads[0], payloads[1], tuple(payloads[2:]))
+
+
+def _mapped(files: IndexFiles) -> Iterator[tuple[FileRecord, memoryview]]:
+    named = files.manifest["files"]
+    for row, payload in zip(named["extents"], files.extents, strict=True):
+        yield FileRecord(*row), payload
+    yield FileRecord(*named["directory"]), files.directory
+    yield FileRecord(*named["ranges"]), files.ranges
 
 
 def remove_unnamed(directory: Path, named: Iterable[str]) -> None:

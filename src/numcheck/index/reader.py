@@ -1,7 +1,8 @@
 """Opens a published index and answers from it. An index never changes; a newer version is another object."""
 
+import struct
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from numcheck._fast import Table
 from numcheck.active import Operator
 from numcheck.errors import IndexDamaged
 from numcheck.index.classes import number_classes, pack_classes
-from numcheck.index.format import FileRecord, map_block_file, read_manifest
+from numcheck.index.format import IndexFiles, open_files
 from numcheck.status import NumberStatus
 
 PAGE_NUMBERS = CHUNK_NUMBERS // CHUNK_PAGES
@@ -42,7 +43,9 @@ class _RangeTable:
             raise IndexDamaged("the range table does not have the size that the manifest says")
         self._firsts, self._lasts = payload[: 8 * count].cast("Q"), payload[8 * count : 16 * count].cast("Q")
         self._operators, self._regions = payload[16 * count : 20 * count].cast("I"), payload[20 * count :].cast("I")
-        self._region_names = regions
+        self._region_names = [*regions]
+        if max(self._regions, default=-1) >= len(self._region_names):
+            raise IndexDamaged("the range table speaks of regions that the manifest does not have")
 
     def find(self, number: int) -> tuple[int, str] | None:
         """The id of the operator that the plan allots the number to, and the region; None if it allots it to nobody."""
@@ -55,30 +58,32 @@ class _RangeTable:
 class Index:
     """One version of the index, mapped. Safe to ask from any thread."""
 
-    def __init__(self, manifest: Mapping[str, Any], files: Mapping[str, memoryview], fresh_since: datetime | None):
-        """`files` are the payloads that the manifest names; data older than `fresh_since` answers UNKNOWN."""
-        self._manifest, self._files = manifest, files
-        self.fresh_since = fresh_since
-        self.index_version: int = manifest["index_version"]
-        self.operators = {row[0]: _operator(row) for row in manifest["operators"]}
-        self._ranges = _RangeTable(files["ranges"], manifest["range_count"], manifest["regions"])
-        self.table = Table(
-            directory=files["directory"],
-            classes=pack_classes(number_classes(manifest["classes"]), self.operators, fresh_since),
-            extents=[files["pages"]],
-            spans=_kernel_spans(manifest["spans"]),
-            spaces=[(first, 0, (last - first + 1) // PAGE_NUMBERS) for first, last in manifest["spaces"]],
-            index_version=self.index_version,
-        )
+    def __init__(self, files: IndexFiles, fresh_since: datetime | None = None):
+        """Answer from these files; data older than `fresh_since` answers UNKNOWN. IndexDamaged if they do not fit."""
+        self.files, self.fresh_since, manifest = files, fresh_since, files.manifest
+        try:
+            self.index_version: int = manifest["index_version"]
+            self.operators = {row[0]: _operator(row) for row in manifest["operators"]}
+            self._ranges = _RangeTable(files.ranges, manifest["range_count"], manifest["regions"])
+            self.table = Table(
+                directory=files.directory,
+                classes=pack_classes(number_classes(manifest["classes"]), self.operators, fresh_since),
+                extents=files.extents,
+                spans=_kernel_spans(manifest["spans"]),
+                spaces=[(first, 0, (last - first + 1) // PAGE_NUMBERS) for first, last in manifest["spaces"]],
+                index_version=self.index_version,
+            )
+        except (KeyError, TypeError, ValueError, OverflowError, struct.error):
+            raise IndexDamaged("the manifest's content is not an index's") from None
 
     def with_freshness(self, fresh_since: datetime | None) -> "Index":
         """The same version over the same mapped files, with another bound on the age of the operators' data."""
-        return Index(self._manifest, self._files, fresh_since)
+        return Index(self.files, fresh_since)
 
     @property
     def size(self) -> int:
         """Bytes that are mapped."""
-        return sum(len(payload) for payload in self._files.values())
+        return self.files.size
 
     @property
     def synthetic(self) -> bool:
@@ -96,19 +101,17 @@ class Index:
         return NumberFacts(number, NumberStatus(status), serving_operator, range_holder, region)
 
 
-def open_index(directory: Path, *, fresh_since: datetime | None = None) -> Index:
-    """Map the published index, every byte of it checked; IndexMissing or IndexDamaged if it cannot be answered from."""
+def open_index(directory: Path, *, fresh_since: datetime | None = None, previous: Index | None = None) -> Index:
+    """Map the published index, every byte of it checked; IndexMissing or IndexDamaged if it cannot be answered from.
+
+    Files that `previous` has mapped, and so has checked, are shared with it.
+    """
+    known = None if previous is None else previous.files
     try:
-        return _open(directory, fresh_since)
+        return Index(open_files(directory, known), fresh_since)
     except IndexDamaged:
         # A newer version may have been published, and this one's files removed, between two reads.
-        return _open(directory, fresh_since)
-
-
-def _open(directory: Path, fresh_since: datetime | None) -> Index:
-    manifest = read_manifest(directory)
-    records = {kind: FileRecord(*row) for kind, row in manifest["files"].items()}
-    return Index(manifest, {kind: map_block_file(directory, record) for kind, record in records.items()}, fresh_since)
+        return Index(open_files(directory, known), fresh_since)
 
 
 def _operator(row: Sequence[Any]) -> Operator:

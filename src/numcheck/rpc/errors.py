@@ -24,6 +24,8 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.TooManyNumbers: code_pb2.INVALID_ARGUMENT,
     errors.BadPush: code_pb2.INVALID_ARGUMENT,
     errors.NotServed: code_pb2.INVALID_ARGUMENT,
+    errors.NotPortable: code_pb2.INVALID_ARGUMENT,
+    errors.RemovesTooMuch: code_pb2.FAILED_PRECONDITION,
     errors.StaleBase: code_pb2.FAILED_PRECONDITION,
     errors.ConcurrentPush: code_pb2.ABORTED,
     errors.UnknownPush: code_pb2.NOT_FOUND,
@@ -50,6 +52,7 @@ FIELDS: dict[type[errors.NumcheckError], str] = {
     errors.NotServed: "add",
     errors.NumberNotMobile: "number",
     errors.NumberNotAllotted: "number",
+    errors.NotPortable: "ported",
 }
 RETRIABLE = (code_pb2.UNAVAILABLE, code_pb2.RESOURCE_EXHAUSTED)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import grpc
 
-from numcheck.active import PushContent, PushHeader, served_by
+from numcheck.active import PushContent, PushHeader
 from numcheck.errors import BadPush, ConcurrentPush, NotServed, StaleBase, TooManyStreams
 from numcheck.rpc.calls import parsed, refusing, refusing_push, timestamp
 from numcheck.store import Pushed, Store
@@ -56,7 +56,7 @@ class NumberingService:
                 return pushed
         if not header.snapshot and header.base_version != head_version:
             raise StaleBase(header.base_version, head_version)
-        content = PushContent(served_by(self._store.served_ranges(header.operator_id)))
+        content = self._store.push_content(header.operator_id)
         _take(content, first)
         for request in requests:
             message = parsed(numbering_pb2.PushActiveNumbersRequest, request)

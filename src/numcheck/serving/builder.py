@@ -1,7 +1,7 @@
 """The builder: a thread that follows the store's revision and publishes the index of it.
 
 Invariants: what is published is of one revision of the store, read over a connection of its own in one transaction;
-versions only rise. Each publication is a full build for now.
+versions only rise.
 """
 
 import threading
@@ -13,7 +13,7 @@ import structlog
 from numcheck.config import Settings
 from numcheck.errors import NumcheckError
 from numcheck.index import PublishedIndex, open_index
-from numcheck.serving.publishing import index_directory, rebuild_index
+from numcheck.serving.publishing import IndexFollower, index_directory
 from numcheck.store import Store
 
 RETRY_DELAY_S = 1.0
@@ -31,6 +31,7 @@ class Builder:
 
     def __init__(self, published: PublishedIndex, settings: Settings) -> None:
         self._published, self._settings = published, settings
+        self._follower = IndexFollower(settings.data_dir)
         self._changed, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="builder")
 
@@ -61,12 +62,12 @@ class Builder:
                     self._changed.set()
 
     def _publish(self) -> None:
-        began = time.monotonic()
-        data_dir = self._settings.data_dir
-        with Store(data_dir, read_only=True) as store, store.one_moment():
-            if store.revision <= self._published.get().index_version:
+        began, base = time.monotonic(), self._published.get()
+        with Store(self._settings.data_dir, read_only=True) as store, store.one_moment():
+            if store.revision <= base.index_version:
                 return
-            rebuild_index(store, data_dir)
-        index = open_index(index_directory(data_dir), fresh_since=fresh_since(self._settings, datetime.now(UTC)))
+            self._follower.update(store, base)
+        directory, freshness = index_directory(self._settings.data_dir), fresh_since(self._settings, datetime.now(UTC))
+        index = open_index(directory, fresh_since=freshness, previous=base)
         self._published.publish(index)
         log.info("index published", index_version=index.index_version, took_s=round(time.monotonic() - began, 3))

@@ -46,6 +46,8 @@ class Health:
 
     def end(self) -> None:
         """Say NOT_SERVING for good and end every watch, so that a drain waits for none."""
+        if self._ended:
+            return
         self._status = HealthCheckResponse.NOT_SERVING
         self._ended = True
         self._sender.submit(self._tell_all)

@@ -126,7 +126,8 @@ def _keep_fresh(published: PublishedIndex, settings: Settings, stopping: StopReq
     while True:
         due_s = _seconds_to_next_expiry(published.get(), age_max, datetime.now(UTC))
         # A push meanwhile may bring data that comes of age first.
-        if stopping.wait(RECHECK_INTERVAL_S if due_s is None else min(due_s, RECHECK_INTERVAL_S)):
+        wait_s = RECHECK_INTERVAL_S if due_s is None else min(due_s, RECHECK_INTERVAL_S)
+        if stopping.wait(wait_s if age_max else None):
             return
         if due_s is not None and due_s <= RECHECK_INTERVAL_S:
             published.publish(published.get().with_freshness(fresh_since(settings, datetime.now(UTC))))

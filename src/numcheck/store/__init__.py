@@ -1,8 +1,9 @@
 """The truth: whatever a client was told is done is in here, durably. All SQL is here and nowhere else."""
 
 from numcheck.store.events import EventRow
-from numcheck.store.journal import Head, Pushed
+from numcheck.store.heads import Head
 from numcheck.store.lock import DataDirLock
+from numcheck.store.pushes import Pushed
 from numcheck.store.registrations import (
     RegistrationRow,
     Registrations,
@@ -10,7 +11,7 @@ from numcheck.store.registrations import (
     SendRow,
     VerificationRow,
 )
-from numcheck.store.store import PlanImport, SeriesInfo, Store, StoredRange
+from numcheck.store.store import PlanImport, SeriesInfo, Store
 
 __all__ = [
     "DataDirLock",
@@ -24,6 +25,5 @@ __all__ = [
     "SendRow",
     "SeriesInfo",
     "Store",
-    "StoredRange",
     "VerificationRow",
 ]

@@ -77,6 +77,11 @@ def _check_schema(connection: Connection, *, read_only: bool) -> None:
         raise StoreTooNew(f"the store has schema {version}; this numcheck knows {SCHEMA_VERSION}")
 
 
+def take_turn(connection: Connection) -> None:
+    """Let no other transaction, of any node, change anything until this one ends: what it reads now stays the head."""
+    connection.execute(select(installation.c.revision).with_for_update())
+
+
 def raise_revision(connection: Connection) -> int:
     """The revision of the change that this transaction commits.
 

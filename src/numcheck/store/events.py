@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection, insert, select, update
 
-from numcheck.store.database import Database
+from numcheck.store.database import Database, take_turn
 from numcheck.store.schema import event_head, events, registrations
 
 PAGE_SIZE = 1_000
@@ -29,7 +29,7 @@ class EventRow(NamedTuple):
     hash: bytes
 
 
-class Head(NamedTuple):
+class EventHead(NamedTuple):
     """The newest event, and the MAC that says that this installation wrote it."""
 
     sequence: int
@@ -56,9 +56,10 @@ class EventAppender:
     def __init__(self, connection: Connection, chain: Chain) -> None:
         self._connection, self._chain = connection, chain
         self._rows: list[EventRow] = []
-        # The update takes the row's lock on engines that have one; SQLite has one writer anyway.
-        touched = connection.execute(update(event_head).values(sequence=event_head.c.sequence))
-        head = try_head(connection) if touched.rowcount else None
+        # The update takes the row's lock on engines that have one; before the first event there is no row to lock.
+        if not connection.execute(update(event_head).values(sequence=event_head.c.sequence)).rowcount:
+            take_turn(connection)
+        head = try_head(connection)
         self._new = head is None
         self._sequence, self._hash = (0, chain.first_hash) if head is None else (head.sequence, head.hash)
 
@@ -83,11 +84,11 @@ class EventAppender:
         self._new = False
 
 
-def try_head(connection: Connection) -> Head | None:
+def try_head(connection: Connection) -> EventHead | None:
     """The head, or None before the first event."""
     columns = (event_head.c.sequence, event_head.c.hash, event_head.c.key_id, event_head.c.mac)
     row = connection.execute(select(*columns)).one_or_none()
-    return None if row is None else Head(*row)
+    return None if row is None else EventHead(*row)
 
 
 class EventLog:
@@ -96,7 +97,7 @@ class EventLog:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def try_head(self) -> Head | None:
+    def try_head(self) -> EventHead | None:
         """The head, or None before the first event."""
         with self._database.reading() as connection:
             return try_head(connection)

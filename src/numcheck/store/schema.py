@@ -15,7 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = MetaData()
 
@@ -54,6 +54,7 @@ plan_series = Table(
     Column("imported_at_us", BigInteger, nullable=False),
     Column("range_count", Integer, nullable=False),
     Column("number_count", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),  # that replaced it last
     Column("checksum", LargeBinary, nullable=False),
 )
 
@@ -67,34 +68,42 @@ ranges = Table(
     Column("region", String, nullable=False),
 )
 
-active_sets = Table(
-    "active_sets",
+# The newest version of what is pushed as one: an operator's active set, or all portings (operator_id 0).
+heads = Table(
+    "heads",
     metadata,
-    Column("operator_id", Integer, ForeignKey("operators.operator_id"), primary_key=True),
+    Column("kind", Integer, primary_key=True, autoincrement=False),
+    Column("operator_id", Integer, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
     Column("data_time_us", BigInteger, nullable=False),
     Column("stored_at_us", BigInteger, nullable=False),
     Column("number_count", BigInteger, nullable=False),
+    Column("checksum", LargeBinary, nullable=False),  # of its blocks: the exclusive or of theirs
     Column("digest", LargeBinary),  # of this version; null until somebody asks for it
     Column("synthetic", Boolean, nullable=False),
 )
 
-# A checkpoint of each chunk: with the journal's changes after it, in order of version, it is the chunk.
-active_chunks = Table(
-    "active_chunks",
+# The active numbers of an operator, or those that are ported to it: a row for each block that holds any, or held any.
+blocks = Table(
+    "blocks",
     metadata,
-    Column("operator_id", Integer, ForeignKey("active_sets.operator_id"), primary_key=True),
-    Column("chunk", Integer, primary_key=True),
+    Column("kind", Integer, primary_key=True, autoincrement=False),
+    Column("operator_id", Integer, ForeignKey("operators.operator_id"), primary_key=True, autoincrement=False),
+    Column("block", BigInteger, primary_key=True, autoincrement=False),
+    Column("revision", BigInteger, nullable=False),  # that changed it last
     Column("number_count", Integer, nullable=False),
-    Column("checksum", LargeBinary, nullable=False),  # of the bitmap's bytes, compared before anything parses them
-    Column("bitmap", LargeBinary, nullable=False),  # Roaring, portable format
+    Column("checksum", LargeBinary, nullable=False),  # of all of the row, compared before anything parses the bitmap
+    Column("bitmap", LargeBinary, nullable=False),  # Roaring, portable format: places in the block's chunk
+    Index("blocks_by_place", "block"),
+    Index("blocks_by_revision", "revision"),
 )
 
 pushes = Table(
     "pushes",
     metadata,
     Column("push_key", Integer, primary_key=True, autoincrement=True),
-    Column("operator_id", Integer, ForeignKey("operators.operator_id"), nullable=False),
+    Column("kind", Integer, nullable=False),
+    Column("operator_id", Integer, nullable=False),
     Column("push_id", String),  # the caller's; null if it gave none
     Column("base_version", BigInteger, nullable=False),
     Column("version", BigInteger),  # that the push made; null while it is held
@@ -104,21 +113,19 @@ pushes = Table(
     Column("received_at_us", BigInteger, nullable=False),
     Column("counts", String, nullable=False),  # PushCounts as JSON: what the answer says
     Column("token", String),  # that confirms it; null if it never was held
-    UniqueConstraint("operator_id", "push_id"),
-    UniqueConstraint("operator_id", "version"),
+    UniqueConstraint("kind", "operator_id", "push_id"),
+    UniqueConstraint("kind", "operator_id", "version"),
 )
 
-# The journal: what each push changes in each chunk. Changes that are folded into their chunk's checkpoint are gone.
-active_changes = Table(
-    "active_changes",
+# What a held push would change, by block; gone when it is confirmed or dropped.
+held_changes = Table(
+    "held_changes",
     metadata,
     Column("push_key", Integer, ForeignKey("pushes.push_key"), primary_key=True),
-    Column("chunk", Integer, primary_key=True),
-    Column("operator_id", Integer, nullable=False),
+    Column("chunk", BigInteger, primary_key=True, autoincrement=False),
     Column("checksum", LargeBinary, nullable=False),  # of both bitmaps' bytes, compared before anything parses them
     Column("added", LargeBinary, nullable=False),  # Roaring, portable format
     Column("removed", LargeBinary, nullable=False),
-    Index("active_changes_by_chunk", "operator_id", "chunk"),
 )
 
 # --- registrations. What tells who a user is lies sealed; `..._tag` is a keyed HMAC, by which it is found.

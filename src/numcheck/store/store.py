@@ -5,49 +5,46 @@ has applied revision N has seen every change up to it; an operator's id is never
 crash at any step: the state before the transaction or the state after it.
 """
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
 
 import xxhash
 from pyroaring import BitMap
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select
 
-from numcheck.active import ActiveSet, Operator, PushContent, PushHeader, chunk_digest
-from numcheck.active.active_set import set_digest
-from numcheck.errors import StoreDamaged, StoreMissing, UnknownOperator
-from numcheck.plan import Country, NumberingPlan, Range
-from numcheck.store import journal
-from numcheck.store.database import Database, raise_revision
-from numcheck.store.events import Chain, EventLog
-from numcheck.store.journal import Head, Pushed, Receipt
-from numcheck.store.operators import OperatorBook
-from numcheck.store.registrations import Registrations
-from numcheck.store.schema import (
-    active_chunks,
-    active_sets,
-    installation,
-    operators,
-    plan_series,
-    ranges,
+from numcheck.active import (
+    ActiveSet,
+    AllottedRange,
+    ChunkMembers,
+    Operator,
+    PortingsContent,
+    PortingsHeader,
+    PushContent,
+    PushHeader,
+    ServedNumbers,
+    chunk_digest,
+    set_digest,
 )
+from numcheck.active.members import home
+from numcheck.errors import StoreDamaged, StoreMissing
+from numcheck.plan import Country, NumberingPlan, Range
+from numcheck.store import blocks, pushes
+from numcheck.store.blocks import Kind, replace_places
+from numcheck.store.database import Database, raise_revision, take_turn
+from numcheck.store.events import Chain, EventLog
+from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_digest, read_head, write_head
+from numcheck.store.operators import OperatorBook
+from numcheck.store.pushes import Pushed, Receipt, drop_held
+from numcheck.store.registrations import Registrations
+from numcheck.store.schema import heads, installation, operators, plan_series, ranges
 
 FILE_NAME = "numcheck.db"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class StoredRange(NamedTuple):
-    """A contiguous allocation of numbers to one operator; first and last are inclusive."""
-
-    first: int
-    last: int
-    operator_id: int
-    mobile: bool
-    region: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,48 +128,52 @@ class Store:
     def import_plan(self, plan: NumberingPlan, *, source: str, now: datetime) -> PlanImport:
         """Replace the series that the plan's rows speak of; other series stay as they are."""
         with self._database.writing() as connection:
+            take_turn(connection)
             operator_ids = OperatorBook(connection).operator_ids(plan)
-            series = sorted(plan.series)
-            for one in series:
-                held = [held for held in plan.ranges if plan.country.series(held.first) == one]
-                rows = [_stored(plan, held, operator_ids) for held in held]
-                self._replace_series(connection, plan.country, one, rows, source, now)
             revision = raise_revision(connection)
-        return PlanImport(revision, tuple(series), len(plan.ranges), plan.number_count)
+            for one in sorted(plan.series):
+                rows = [
+                    _stored(plan, held, operator_ids) for held in plan.ranges if plan.country.series(held.first) == one
+                ]
+                number_count = sum(row.last - row.first + 1 for row in rows)
+                info = SeriesInfo(plan.country.calling_code, one, source, now, len(rows), number_count)
+                self._replace_series(connection, plan.country, info, rows, revision)
+        return PlanImport(revision, tuple(sorted(plan.series)), len(plan.ranges), plan.number_count)
 
     @staticmethod
     def _replace_series(
-        connection: Connection, country: Country, series: str, rows: list[StoredRange], source: str, now: datetime
+        connection: Connection, country: Country, info: SeriesInfo, rows: list[AllottedRange], revision: int
     ) -> None:
-        same = (plan_series.c.calling_code == country.calling_code) & (plan_series.c.series == series)
+        same = (plan_series.c.calling_code == info.calling_code) & (plan_series.c.series == info.series)
         connection.execute(delete(plan_series).where(same))
-        first, last = country.series_bounds(series)
+        first, last = country.series_bounds(info.series)
         connection.execute(delete(ranges).where(ranges.c.first_number.between(first, last)))
         connection.execute(insert(ranges), [_row(one) for one in rows])
         connection.execute(
             insert(plan_series).values(
-                calling_code=country.calling_code,
-                series=series,
-                source=source,
-                imported_at_us=_microseconds(now),
-                range_count=len(rows),
-                number_count=sum(one.last - one.first + 1 for one in rows),
+                calling_code=info.calling_code,
+                series=info.series,
+                source=info.source,
+                imported_at_us=_microseconds(info.imported_at),
+                range_count=info.range_count,
+                number_count=info.number_count,
+                revision=revision,
                 checksum=_checksum_of(rows),
             )
         )
 
     def series(self) -> list[SeriesInfo]:
         """The loaded series of the numbering plan."""
-        columns = [column for column in plan_series.c if column.name != "checksum"]
+        columns = [column for column in plan_series.c if column.name not in ("revision", "checksum")]
         order = (plan_series.c.calling_code, plan_series.c.series)
         with self._database.reading() as connection:
             rows = connection.execute(select(*columns).order_by(*order)).all()
         return [SeriesInfo(code, series, source, _moment(at), *counts) for code, series, source, at, *counts in rows]
 
-    def ranges(self) -> list[StoredRange]:
+    def ranges(self) -> list[AllottedRange]:
         """Every range of the numbering plan, ascending; StoreDamaged if they are not what was imported."""
         with self._database.reading() as connection:
-            rows = [StoredRange(*row) for row in connection.execute(select(ranges).order_by(ranges.c.first_number))]
+            rows = [AllottedRange(*row) for row in connection.execute(select(ranges).order_by(ranges.c.first_number))]
             checksums = connection.execute(select(plan_series)).all()
         checked_count = 0
         for stored in checksums:
@@ -189,9 +190,9 @@ class Store:
 
     def operators(self) -> list[Operator]:
         """Every operator with the head of its active set, by id."""
-        joined = operators.outerjoin(active_sets)
-        columns = (operators, active_sets.c.version, active_sets.c.data_time_us, active_sets.c.synthetic)
-        statement = select(*columns).select_from(joined).order_by(operators.c.operator_id)
+        own = (heads.c.operator_id == operators.c.operator_id) & (heads.c.kind == Kind.ACTIVE)
+        columns = (operators, heads.c.version, heads.c.data_time_us, heads.c.synthetic)
+        statement = select(*columns).select_from(operators.outerjoin(heads, own)).order_by(operators.c.operator_id)
         with self._database.reading() as connection:
             rows = connection.execute(statement).all()
         return [
@@ -209,66 +210,80 @@ class Store:
     def replace_active_set(
         self, operator_id: int, active_set: ActiveSet, *, data_time: datetime, now: datetime, synthetic: bool = False
     ) -> int:
-        """Make this the operator's active set; return its new version. UnknownOperator if there is no such operator."""
-        chunks = [journal.chunk_row(operator_id, chunk, bitmap) for chunk, bitmap in active_set.chunks()]
+        """Make this the operator's active set; return its new version. UnknownOperator if there is no such operator.
+
+        For data that is made up or brought along: what an operator pushes goes by `push`, with its rules.
+        """
         with self._database.writing() as connection:
-            if not connection.scalar(select(func.count()).where(operators.c.operator_id == operator_id)):
-                raise UnknownOperator(f"there is no operator {operator_id}")
-            own = active_sets.c.operator_id == operator_id
-            version = (connection.scalar(select(active_sets.c.version).where(own)) or 0) + 1
-            journal.drop_set(connection, operator_id)
-            connection.execute(delete(active_sets).where(own))
-            connection.execute(
-                insert(active_sets).values(
-                    operator_id=operator_id,
-                    version=version,
-                    data_time_us=_microseconds(data_time),
-                    stored_at_us=_microseconds(now),
-                    number_count=len(active_set),
-                    synthetic=synthetic,
-                )
-            )
-            if chunks:
-                connection.execute(insert(active_chunks), chunks)
-            raise_revision(connection)
+            take_turn(connection)
+            check_operator(connection, operator_id)
+            version = read_head(connection, Kind.ACTIVE, operator_id).version + 1
+            revision = raise_revision(connection)
+            checksum = replace_places(connection, operator_id, revision, dict(active_set.chunks()))
+            head = Head(version, len(active_set), _microseconds(data_time), checksum=checksum, synthetic=synthetic)
+            write_head(connection, Kind.ACTIVE, operator_id, head, now_us=_microseconds(now))
+            drop_held(connection, operator_id)
         return version
 
     def active_counts(self) -> dict[int, int]:
         """How many active numbers each operator that supplied data has."""
+        statement = select(heads.c.operator_id, heads.c.number_count).where(heads.c.kind == Kind.ACTIVE)
         with self._database.reading() as connection:
-            rows = connection.execute(select(active_sets.c.operator_id, active_sets.c.number_count)).all()
+            rows = connection.execute(statement).all()
         return {row.operator_id: row.number_count for row in rows}
 
     def active_set(self, operator_id: int) -> ActiveSet:
         """An operator's active set, whole; empty if it supplied none. StoreDamaged if it is not what was stored."""
         with self._database.reading() as connection:
-            chunks = journal.chunks_of(connection, operator_id)
-            active_set = ActiveSet({chunk: journal.read_chunk(connection, operator_id, chunk) for chunk in chunks})
-            row = connection.execute(select(active_sets).where(active_sets.c.operator_id == operator_id)).one_or_none()
-        if len(active_set) != (row.number_count if row else 0):
+            head = read_head(connection, Kind.ACTIVE, operator_id)
+            if blocks.set_checksum(connection, Kind.ACTIVE, operator_id) != head.checksum:
+                raise StoreDamaged(f"the blocks of the active set of operator {operator_id} are not those it has")
+            chunks = blocks.chunks_of(connection, Kind.ACTIVE, operator_id)
+            active_set = ActiveSet(
+                {chunk: blocks.read_chunk(connection, Kind.ACTIVE, operator_id, chunk) for chunk in chunks}
+            )
+        if len(active_set) != head.number_count:
             raise StoreDamaged(f"the active set of operator {operator_id} does not have its count")
-        if row is not None and row.digest is not None and active_set.digest() != row.digest:
+        if head.digest is not None and active_set.digest() != head.digest:
             raise StoreDamaged(f"the active set of operator {operator_id} does not have its digest")
         return active_set
 
-    def active_chunk(self, operator_id: int, chunk: int) -> BitMap | None:
-        """One chunk of an operator's active set, or None if nothing is active in it; StoreDamaged as above."""
+    def check_sets(self) -> None:
+        """Raise StoreDamaged unless every set has the blocks that its head speaks of, each as it was."""
         with self._database.reading() as connection:
-            return journal.read_chunk(connection, operator_id, chunk) or None
+            found = blocks.checksums(connection)
+            rows = connection.execute(select(heads.c.kind, heads.c.operator_id, heads.c.checksum)).all()
+        sets = {(row.kind, row.operator_id): row.checksum for row in rows}
+        ported = [found.pop(key) for key in list(found) if key[0] == Kind.PORTED]
+        if ported:
+            found[Kind.PORTED, EVERY_OPERATOR] = blocks.exclusive_or(ported)
+        for key in {*found, *sets}:
+            if found.get(key, blocks.NO_BLOCKS) != sets.get(key):
+                raise StoreDamaged(f"the blocks of the numbers of operator {key[1]} are not those that were stored")
+
+    def members(self, chunk: int, parts: Collection[int] | None = None) -> ChunkMembers:
+        """All that was pushed of a chunk, or at least of the parts of it, each 65,536 places."""
+        with self._database.reading() as connection:
+            return blocks.read_members(connection, chunk, parts)
+
+    def changed_since(self, revision: int) -> dict[int, set[int]] | None:
+        """The parts of each chunk that pushes have changed after a revision; None if the plan has changed as well."""
+        with self._database.reading() as connection:
+            planned = connection.scalar(select(func.max(plan_series.c.revision))) or 0
+            return None if planned > revision else blocks.changed_since(connection, revision)
 
     # --- pushes
 
     def head(self, operator_id: int) -> Head:
         """The head of an operator's active set; version 0 if it supplied none. UnknownOperator if there is none."""
         with self._database.reading() as connection:
-            return journal.head(connection, operator_id)
+            check_operator(connection, operator_id)
+            return read_head(connection, Kind.ACTIVE, operator_id)
 
-    def served_ranges(self, operator_id: int) -> list[tuple[int, int]]:
-        """First and last number of each range that the plan allots to an operator, ascending."""
-        columns = (ranges.c.first_number, ranges.c.last_number)
-        statement = select(*columns).where(ranges.c.operator_id == operator_id).order_by(ranges.c.first_number)
+    def portings_head(self) -> Head:
+        """The head of the portings; version 0 if none were pushed."""
         with self._database.reading() as connection:
-            return [(row.first_number, row.last_number) for row in connection.execute(statement)]
+            return read_head(connection, Kind.PORTED, EVERY_OPERATOR)
 
     def digest(self, operator_id: int) -> tuple[Head, bytes]:
         """The head of an active set and its digest, empty for version 0; computed when first asked for."""
@@ -277,18 +292,40 @@ class Store:
             if head.digest is not None or not head.version:
                 return head, head.digest or b""
             with self._database.reading() as connection:
-                chunks = journal.chunks_of(connection, operator_id)
+                chunks = blocks.chunks_of(connection, Kind.ACTIVE, operator_id)
             # A chunk a turn, so that pushes go on meanwhile; what they change is seen below, and all begins anew.
-            found = [(chunk, self.active_chunk(operator_id, chunk)) for chunk in chunks]
-            digest = set_digest((chunk, chunk_digest(bitmap)) for chunk, bitmap in found if bitmap)
+            found = [(chunk, self._active_chunk(operator_id, chunk)) for chunk in chunks]
+            digest = set_digest((chunk, chunk_digest(places)) for chunk, places in found if places)
             with self._database.writing() as connection:
-                own = (active_sets.c.operator_id == operator_id) & (active_sets.c.version == head.version)
-                connection.execute(update(active_sets).where(own).values(digest=digest))
+                keep_digest(connection, operator_id, head.version, digest)
+
+    def _active_chunk(self, operator_id: int, chunk: int) -> BitMap:
+        with self._database.reading() as connection:
+            return blocks.read_chunk(connection, Kind.ACTIVE, operator_id, chunk)
+
+    def push_content(self, operator_id: int) -> PushContent:
+        """What takes the numbers of a push of an operator, and knows which it serves and has."""
+        with self._database.reading() as connection:
+            held = (ranges.c.first_number, ranges.c.last_number)
+            statement = select(*held).where(ranges.c.operator_id == operator_id).order_by(ranges.c.first_number)
+            own = [(row.first_number, row.last_number) for row in connection.execute(statement)]
+            others = {
+                *blocks.chunks_of(connection, Kind.ACTIVE, operator_id),
+                *blocks.chunks_of(connection, Kind.PORTED, operator_id),
+            }
+            any_ported = read_head(connection, Kind.PORTED, EVERY_OPERATOR).version > 0
+        ported = self._ported if any_ported else lambda _chunk: {}
+        served = ServedNumbers(operator_id, own, ported, others)
+        return PushContent(served, lambda chunk: self._active_chunk(operator_id, chunk))
+
+    def _ported(self, chunk: int) -> dict[int, BitMap]:
+        with self._database.reading() as connection:
+            return blocks.read_ported(connection, chunk)
 
     def try_pushed(self, operator_id: int, push_id: str) -> Pushed | None:
         """What became of the push of that push_id, or None if there was none."""
         with self._database.reading() as connection:
-            return journal.try_pushed(connection, operator_id, push_id)
+            return pushes.try_pushed(connection, Kind.ACTIVE, operator_id, push_id)
 
     def push(self, header: PushHeader, content: PushContent, *, base_version: int, token: str, now: datetime) -> Pushed:
         """Apply a push to the version that was the head when it began, or hold it: durable when this returns.
@@ -296,18 +333,52 @@ class Store:
         `token` is what confirms it if it is held. Raises NotServed, BadPush, or ConcurrentPush if the head has moved.
         """
         content.check(header)
+        receipt = Receipt(base_version, token, _microseconds(header.data_time), _microseconds(now))
         with self._database.writing() as connection:
+            take_turn(connection)
             if header.push_id is not None:
-                pushed = journal.try_pushed(connection, header.operator_id, header.push_id)
+                pushed = pushes.try_pushed(connection, Kind.ACTIVE, header.operator_id, header.push_id)
                 if pushed is not None:
                     return pushed
-            receipt = Receipt(base_version, token, _microseconds(header.data_time), _microseconds(now))
-            return journal.push(connection, header, content, receipt, raise_revision)
+            return pushes.push_active(connection, header, content, receipt)
 
     def confirm_push(self, operator_id: int, token: str, *, now: datetime) -> Pushed:
         """Apply a held push, durable when this returns; UnknownPush if there is none of that token."""
         with self._database.writing() as connection:
-            return journal.confirm(connection, operator_id, token, _microseconds(now), raise_revision)
+            take_turn(connection)
+            return pushes.confirm(connection, operator_id, token, _microseconds(now))
+
+    def portings_content(self) -> PortingsContent:
+        """What takes the numbers of a push of portings, and knows the mobile ranges and whose they are."""
+        held: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for one in self.ranges():
+            if one.mobile:
+                held[one.operator_id].append((one.first, one.last))
+        every = sorted(bounds for some in held.values() for bounds in some)
+        mobile = ServedNumbers(EVERY_OPERATOR, every, lambda _chunk: {})
+        return PortingsContent(mobile, lambda operator_id, chunk: home(held[operator_id], chunk))
+
+    def try_pushed_portings(self, push_id: str) -> Pushed | None:
+        """What became of the push of portings of that push_id, or None if there was none."""
+        with self._database.reading() as connection:
+            return pushes.try_pushed(connection, Kind.PORTED, EVERY_OPERATOR, push_id)
+
+    def push_portings(
+        self, header: PortingsHeader, content: PortingsContent, *, base_version: int, now: datetime
+    ) -> Pushed:
+        """Apply a push to the version of the portings that was the head when it began: durable when this returns.
+
+        Raises NotPortable, BadPush, RemovesTooMuch, UnknownOperator, or ConcurrentPush if the head has moved.
+        """
+        content.check(header)
+        receipt = Receipt(base_version, "", _microseconds(header.data_time), _microseconds(now))
+        with self._database.writing() as connection:
+            take_turn(connection)
+            if header.push_id is not None:
+                pushed = pushes.try_pushed(connection, Kind.PORTED, EVERY_OPERATOR, header.push_id)
+                if pushed is not None:
+                    return pushed
+            return pushes.push_portings(connection, header, content, receipt)
 
 
 def _microseconds(moment: datetime) -> int:
@@ -318,16 +389,16 @@ def _moment(microseconds: int) -> datetime:
     return EPOCH + timedelta(microseconds=microseconds)
 
 
-def _stored(plan: NumberingPlan, held: Range, operator_ids: dict[str, int]) -> StoredRange:
+def _stored(plan: NumberingPlan, held: Range, operator_ids: dict[str, int]) -> AllottedRange:
     mobile = plan.country.is_mobile(held.first)
-    return StoredRange(held.first, held.last, operator_ids[held.holder_key], mobile, held.region)
+    return AllottedRange(held.first, held.last, operator_ids[held.holder_key], mobile, held.region)
 
 
-def _row(held: StoredRange) -> dict[str, object]:
+def _row(held: AllottedRange) -> dict[str, object]:
     return dict(zip(ranges.c.keys(), held, strict=True))
 
 
-def _checksum_of(held: Iterable[StoredRange]) -> bytes:
+def _checksum_of(held: Iterable[AllottedRange]) -> bytes:
     checksum = xxhash.xxh3_128()
     for one in held:
         checksum.update(f"{one.first};{one.last};{one.operator_id};{one.mobile:d};{one.region}\n".encode())

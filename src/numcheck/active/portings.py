@@ -1,0 +1,111 @@
+"""Portings: which numbers another operator serves than the one that holds their range. Rules of a push of them.
+
+Invariant: `PortingsContent` holds numbers of mobile ranges only, so its memory is bounded by the plan.
+"""
+
+from array import array
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pyroaring import BitMap
+
+from numcheck.active.push import Change
+from numcheck.active.sieve import Chunks, Sieve, merge
+from numcheck.errors import BadPush, NotPortable, RemovesTooMuch
+
+REMOVED_SHARE = 10  # a push that removes more than one in so many is refused unless it is forced
+
+
+@dataclass(frozen=True, slots=True)
+class PortingsHeader:
+    """What a push of portings is about. `push_id` is None if the caller gave none."""
+
+    snapshot: bool
+    base_version: int
+    push_id: str | None
+    data_time: datetime
+    skip_not_portable: bool = False
+    force: bool = False
+
+
+@dataclass(slots=True)
+class PortingsContent:
+    """The numbers of a push of portings as they come in. `mobile` has the places of the mobile ranges, by chunk, and
+    `home(operator_id, chunk)` those of an operator's own."""
+
+    mobile: Mapping[int, BitMap]
+    home: Callable[[int, int], BitMap]
+    ported: dict[int, Chunks] = field(default_factory=dict)
+    returned: Chunks = field(default_factory=dict)
+    _sieve: Sieve = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._sieve = Sieve(self.mobile)
+
+    @property
+    def refused_count(self) -> int:
+        """How many numbers were not taken, each as often as it was sent."""
+        return self._sieve.refused_count
+
+    @property
+    def refused_examples(self) -> list[int]:
+        """The first 100 of them."""
+        return self._sieve.refused_examples
+
+    def port(self, operator_id: int, numbers: "array[int]") -> None:
+        """Take numbers (array of unsigned 64-bit integers) that the operator serves now."""
+        self._sieve.take(self.ported.setdefault(operator_id, {}), numbers)
+
+    def give_back(self, numbers: "array[int]") -> None:
+        """Take numbers that their range's holder serves again."""
+        self._sieve.take(self.returned, numbers)
+
+    def check(self, header: PortingsHeader) -> None:
+        """Raise BadPush or NotPortable if the push, now whole, cannot be taken."""
+        if self.refused_count and not header.skip_not_portable:
+            raise NotPortable(self.refused_count, self.refused_examples)
+        if header.snapshot and self.returned:
+            raise BadPush("returned", "a SNAPSHOT holds what is ported and returns nothing")
+        if header.snapshot and not any(self.ported.values()):
+            raise BadPush("ported", "a SNAPSHOT with no number would end every porting; return numbers with a DELTA")
+        self._settle(snapshot=header.snapshot)
+        for chunk in self.chunks():
+            self._check_chunk(chunk)
+
+    def _settle(self, *, snapshot: bool) -> None:
+        """A number that is ported to the holder of its range has returned."""
+        for operator_id, chunks in self.ported.items():
+            for chunk, places in chunks.items():
+                at_home = places & self.home(operator_id, chunk)
+                chunks[chunk] = places - at_home
+                if not snapshot:
+                    merge(self.returned, chunk, at_home)
+
+    def _check_chunk(self, chunk: int) -> None:
+        seen = self.returned.get(chunk, BitMap())
+        for chunks in self.ported.values():
+            places = chunks.get(chunk, BitMap())
+            if places & seen:
+                raise BadPush("ported", "a number is ported to two operators, or both ported and returned")
+            seen = seen | places
+
+    def chunks(self) -> list[int]:
+        """The chunks that the push speaks of, ascending."""
+        return sorted({*self.returned, *(chunk for chunks in self.ported.values() for chunk in chunks)})
+
+    def changes(self, chunk: int, held: Mapping[int, BitMap], *, snapshot: bool) -> dict[int, Change]:
+        """What the push changes in a chunk, by recipient; `held` has what is ported to each now."""
+        wanted = {operator_id: chunks[chunk] for operator_id, chunks in self.ported.items() if chunk in chunks}
+        spoken_of = BitMap.union(self.returned.get(chunk, BitMap()), *wanted.values())
+        changes = {}
+        for operator_id in {*held, *wanted}:
+            now, then = held.get(operator_id, BitMap()), wanted.get(operator_id, BitMap())
+            changes[operator_id] = Change(then - now, (now if snapshot else now & spoken_of) - then)
+        return {operator_id: change for operator_id, change in changes.items() if change}
+
+
+def check_removal(header: PortingsHeader, removed: int, number_count: int) -> None:
+    """Raise RemovesTooMuch if a push that is not forced ends more than a tenth of all portings."""
+    if not header.force and removed * REMOVED_SHARE > number_count:
+        raise RemovesTooMuch(removed, number_count)

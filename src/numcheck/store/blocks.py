@@ -1,0 +1,212 @@
+"""Sets of numbers in blocks of 65,536 places of a chunk: one Roaring container a row, so that a change costs what it
+touches.
+
+Invariants, at every revision: a block has its row's checksum; the exclusive or of a set's block checksums is its
+head's, so that a row too few, too many or of another version shows; a block that is emptied stays, with the revision
+that emptied it, so that who follows sees it go.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from enum import IntEnum
+from functools import reduce
+from typing import Any
+
+import xxhash
+from pyroaring import BitMap
+from sqlalchemy import Connection, Row, Select, delete, insert, select
+
+from numcheck._bits import CHUNK_NUMBERS
+from numcheck.active import ChunkMembers
+from numcheck.errors import StoreDamaged
+from numcheck.store.schema import blocks
+
+BLOCK_PLACES = 65_536
+CHUNK_PARTS = -(-CHUNK_NUMBERS // BLOCK_PLACES)
+PARTS_ROOM = 256  # block = chunk * PARTS_ROOM + part
+PARTS = [BitMap(range(part * BLOCK_PLACES, (part + 1) * BLOCK_PLACES)) for part in range(CHUNK_PARTS)]
+NO_BLOCKS = bytes(16)
+ROWS_MAX = 500  # in one statement: SQLite takes 32,766 parameters, PostgreSQL 65,535
+
+
+class Kind(IntEnum):
+    """What a set of numbers says of an operator."""
+
+    ACTIVE = 1  # they are in its billing database
+    PORTED = 2  # they are ported to it
+
+
+def parts_of(places: BitMap) -> list[int]:
+    """The parts of a chunk in which there are places."""
+    return [part for part, room in enumerate(PARTS) if places.intersect(room)]
+
+
+def blocks_of(chunk: int, parts: Iterable[int]) -> list[int]:
+    """The blocks of parts of a chunk."""
+    return [chunk * PARTS_ROOM + part for part in parts]
+
+
+def _batches(wanted: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (wanted[start : start + ROWS_MAX] for start in range(0, len(wanted), ROWS_MAX))
+
+
+def _checksum(kind: int, operator_id: int, block: int, revision: int, number_count: int, bitmap: bytes) -> bytes:
+    return xxhash.xxh3_128_digest(f"{kind};{operator_id};{block};{revision};{number_count};".encode() + bitmap)
+
+
+def exclusive_or(checksums: Iterable[bytes]) -> bytes:
+    """Checksums of blocks or sets as one; what is added twice is taken away."""
+    total = reduce(lambda so_far, one: so_far ^ int.from_bytes(one, "big"), checksums, 0)
+    return total.to_bytes(len(NO_BLOCKS), "big")
+
+
+def _share(kind: int, operator_id: int, block: int, checksum: bytes) -> bytes:
+    """What a block gives to the checksum of its set; of its place as well, so that one which has moved shows."""
+    return xxhash.xxh3_128_digest(f"{kind};{operator_id};{block};".encode() + checksum)
+
+
+def checked_bitmap(row: Row[Any]) -> BitMap:
+    """The places of a block's row; StoreDamaged if it is not what was stored."""
+    try:
+        checksum = _checksum(row.kind, row.operator_id, row.block, row.revision, row.number_count, row.bitmap)
+    except TypeError:  # a column of another type
+        checksum = None
+    if checksum != row.checksum:
+        raise StoreDamaged(f"block {row.block} of the numbers of operator {row.operator_id} is not what was stored")
+    return BitMap.deserialize(row.bitmap)
+
+
+# --- reading
+
+
+def read_rows(connection: Connection, kind: Kind, operator_id: int, wanted: Sequence[int]) -> Iterator[Row[Any]]:
+    """The rows of an operator's blocks, of those wanted that there are."""
+    own = (blocks.c.kind == kind) & (blocks.c.operator_id == operator_id)
+    for some in _batches(wanted):
+        yield from connection.execute(select(blocks).where(own, blocks.c.block.in_(some)))
+
+
+def read_chunk(connection: Connection, kind: Kind, operator_id: int, chunk: int) -> BitMap:
+    """An operator's numbers in a chunk, as places."""
+    own = (blocks.c.kind == kind) & (blocks.c.operator_id == operator_id)
+    rows = connection.execute(select(blocks).where(own, _in_chunk(chunk)))
+    return BitMap.union(BitMap(), *map(checked_bitmap, rows))
+
+
+def chunks_of(connection: Connection, kind: Kind, operator_id: int) -> list[int]:
+    """The chunks in which an operator has blocks, ascending."""
+    own = (blocks.c.kind == kind) & (blocks.c.operator_id == operator_id)
+    return _chunks(connection, select(blocks.c.block).where(own))
+
+
+def chunks_of_kind(connection: Connection, kind: Kind) -> list[int]:
+    """The chunks in which any operator has blocks of a kind, ascending."""
+    return _chunks(connection, select(blocks.c.block).where(blocks.c.kind == kind))
+
+
+def _chunks(connection: Connection, statement: Select[Any]) -> list[int]:
+    try:
+        return sorted({block // PARTS_ROOM for block in connection.scalars(statement)})
+    except TypeError:
+        raise StoreDamaged("a block of numbers has no number") from None
+
+
+def _in_chunk(chunk: int) -> Any:
+    return blocks.c.block.between(chunk * PARTS_ROOM, chunk * PARTS_ROOM + PARTS_ROOM - 1)
+
+
+def read_ported(connection: Connection, chunk: int) -> dict[int, BitMap]:
+    """The places of a chunk that are ported to each operator."""
+    rows = connection.execute(select(blocks).where(blocks.c.kind == Kind.PORTED, _in_chunk(chunk)))
+    return _by_operator(rows)[Kind.PORTED]
+
+
+def read_members(connection: Connection, chunk: int, parts: Collection[int] | None) -> ChunkMembers:
+    """All that was pushed of a chunk, or of those parts of it."""
+    wanted = _in_chunk(chunk) if parts is None else blocks.c.block.in_(blocks_of(chunk, parts))
+    sets = _by_operator(connection.execute(select(blocks).where(wanted)))
+    return ChunkMembers(active=sets[Kind.ACTIVE], ported=sets[Kind.PORTED])
+
+
+def _by_operator(rows: Iterable[Row[Any]]) -> dict[int, dict[int, BitMap]]:
+    found: dict[int, dict[int, list[BitMap]]] = {kind: defaultdict(list) for kind in Kind}
+    for row in rows:
+        found.setdefault(row.kind, defaultdict(list))[row.operator_id].append(checked_bitmap(row))
+    return {kind: {one: BitMap.union(BitMap(), *parts) for one, parts in sets.items()} for kind, sets in found.items()}
+
+
+def changed_since(connection: Connection, revision: int) -> dict[int, set[int]]:
+    """The parts of each chunk in which a block was changed after a revision."""
+    changed: dict[int, set[int]] = defaultdict(set)
+    for block in connection.scalars(select(blocks.c.block).where(blocks.c.revision > revision)):
+        chunk, part = divmod(block, PARTS_ROOM)
+        changed[chunk].add(part)
+    return changed
+
+
+def set_checksum(connection: Connection, kind: Kind, operator_id: int) -> bytes:
+    """The checksum of an operator's set, as its rows have it."""
+    own = (blocks.c.kind == kind) & (blocks.c.operator_id == operator_id)
+    rows = connection.execute(select(blocks.c.block, blocks.c.checksum).where(own))
+    return exclusive_or(_share(kind, operator_id, row.block, row.checksum) for row in rows)
+
+
+def checksums(connection: Connection) -> dict[tuple[int, int], bytes]:
+    """The checksum of each operator's set of each kind, as its rows have it."""
+    found: dict[tuple[int, int], list[bytes]] = defaultdict(list)
+    for row in connection.execute(select(blocks.c.kind, blocks.c.operator_id, blocks.c.block, blocks.c.checksum)):
+        found[row.kind, row.operator_id].append(_share(*row))
+    return {key: exclusive_or(some) for key, some in found.items()}
+
+
+# --- writing
+
+
+def write_places(
+    connection: Connection, kind: Kind, operator_id: int, revision: int, places: Mapping[int, Mapping[int, BitMap]]
+) -> bytes:
+    """Make these the places of an operator's blocks, by chunk and part; return what that does to the set's checksum."""
+    rows = [
+        _row(kind, operator_id, chunk * PARTS_ROOM + part, revision, bitmap)
+        for chunk, parts in places.items()
+        for part, bitmap in parts.items()
+    ]
+    own = (blocks.c.kind == kind) & (blocks.c.operator_id == operator_id)
+    replaced: list[bytes] = []
+    for some in _batches([row["block"] for row in rows]):
+        same = own & blocks.c.block.in_(some)
+        old = connection.execute(select(blocks.c.block, blocks.c.checksum).where(same))
+        replaced += (_share(kind, operator_id, row.block, row.checksum) for row in old)
+        connection.execute(delete(blocks).where(same))
+    if rows:
+        connection.execute(insert(blocks), rows)
+    added = (_share(kind, operator_id, row["block"], row["checksum"]) for row in rows)
+    return exclusive_or([*replaced, *added])
+
+
+def replace_places(connection: Connection, operator_id: int, revision: int, chunks: Mapping[int, BitMap]) -> bytes:
+    """Make these an operator's active places, by chunk, whatever was there; return the set's checksum."""
+    own = (blocks.c.kind == Kind.ACTIVE) & (blocks.c.operator_id == operator_id)
+    emptied = set(connection.scalars(select(blocks.c.block).where(own)))
+    connection.execute(delete(blocks).where(own))
+    written = []
+    for chunk in sorted({*chunks, *(block // PARTS_ROOM for block in emptied)}):
+        places = chunks.get(chunk, BitMap())
+        parts = {*parts_of(places), *(block % PARTS_ROOM for block in emptied if block // PARTS_ROOM == chunk)}
+        new = {chunk: {part: places & PARTS[part] for part in sorted(parts)}}
+        written.append(write_places(connection, Kind.ACTIVE, operator_id, revision, new))
+    return exclusive_or(written)
+
+
+def _row(kind: Kind, operator_id: int, block: int, revision: int, bitmap: BitMap) -> dict[str, Any]:
+    bitmap.run_optimize()
+    serialized, number_count = bitmap.serialize(), len(bitmap)
+    return {
+        "kind": int(kind),
+        "operator_id": operator_id,
+        "block": block,
+        "revision": revision,
+        "number_count": number_count,
+        "checksum": _checksum(kind, operator_id, block, revision, number_count, serialized),
+        "bitmap": serialized,
+    }

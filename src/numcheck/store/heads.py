@@ -1,0 +1,65 @@
+"""Heads: the newest version of what is pushed as one, an operator's active set or all portings."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
+
+from numcheck.errors import UnknownOperator
+from numcheck.store.blocks import NO_BLOCKS, Kind
+from numcheck.store.schema import heads, operators
+
+EVERY_OPERATOR = 0  # the operator_id of the portings' head
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest version of an active set, or of the portings. Version 0: none, and nothing else is known."""
+
+    version: int = 0
+    number_count: int = 0
+    data_time_us: int = 0
+    digest: bytes | None = None
+    checksum: bytes = NO_BLOCKS
+    synthetic: bool = False
+
+
+def _is(kind: Kind, operator_id: int) -> ColumnElement[bool]:
+    return (heads.c.kind == kind) & (heads.c.operator_id == operator_id)
+
+
+def read_head(connection: Connection, kind: Kind, operator_id: int) -> Head:
+    """The head; version 0 if there is none yet."""
+    columns = (heads.c.version, heads.c.number_count, heads.c.data_time_us)
+    statement = select(*columns, heads.c.digest, heads.c.checksum, heads.c.synthetic).where(_is(kind, operator_id))
+    row = connection.execute(statement).one_or_none()
+    return Head() if row is None else Head(*row)
+
+
+def check_operator(connection: Connection, operator_id: int) -> None:
+    """Raise UnknownOperator if this installation has no such operator."""
+    if not connection.scalar(select(func.count()).where(operators.c.operator_id == operator_id)):
+        raise UnknownOperator(f"there is no operator {operator_id}")
+
+
+def write_head(connection: Connection, kind: Kind, operator_id: int, head: Head, *, now_us: int) -> None:
+    """Make this the head."""
+    values: dict[str, Any] = {
+        "kind": int(kind),
+        "operator_id": operator_id,
+        "version": head.version,
+        "data_time_us": head.data_time_us,
+        "stored_at_us": now_us,
+        "number_count": head.number_count,
+        "checksum": head.checksum,
+        "digest": head.digest,
+        "synthetic": head.synthetic,
+    }
+    connection.execute(delete(heads).where(_is(kind, operator_id)))
+    connection.execute(insert(heads).values(values))
+
+
+def keep_digest(connection: Connection, operator_id: int, version: int, digest: bytes) -> None:
+    """Keep the digest of an active set, if that version is its head still."""
+    own = _is(Kind.ACTIVE, operator_id) & (heads.c.version == version)
+    connection.execute(heads.update().where(own).values(digest=digest))

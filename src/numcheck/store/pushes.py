@@ -1,0 +1,335 @@
+"""Pushes: what operators and the clearing house send becomes the head in one transaction, or is held.
+
+Invariants, true on disk after a crash at any step, as each push is one transaction: a push with a version is in the
+blocks, whole; one without is held, counts for nothing, and was found against the head: it is dropped when that moves.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import xxhash
+from pyroaring import BitMap
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
+
+from numcheck.active import PortingsContent, PortingsHeader, PushContent, PushCounts, PushHeader
+from numcheck.active.portings import check_removal
+from numcheck.active.push import Change, change_of, needs_confirmation
+from numcheck.errors import ConcurrentPush, StoreDamaged, UnknownPush
+from numcheck.store.blocks import (
+    PARTS,
+    PARTS_ROOM,
+    ROWS_MAX,
+    Kind,
+    blocks_of,
+    checked_bitmap,
+    chunks_of,
+    chunks_of_kind,
+    exclusive_or,
+    parts_of,
+    read_chunk,
+    read_ported,
+    read_rows,
+    write_places,
+)
+from numcheck.store.database import raise_revision
+from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, read_head, write_head
+from numcheck.store.schema import held_changes, pushes
+
+Changes = dict[int, tuple[Change, BitMap]]
+"""What changes, by chunk, and the places of the changed parts afterwards."""
+
+
+class Receipt(NamedTuple):
+    """What the node adds to a push: the head when it began, the token if it is held, and moments in microseconds."""
+
+    base_version: int
+    token: str
+    data_time_us: int
+    now_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What became of a push. While it is held, version and revision are 0 and the token is set."""
+
+    version: int
+    revision: int
+    counts: PushCounts
+    token: str = ""
+
+    @property
+    def held(self) -> bool:
+        """Whether it waits for its operator's confirmation."""
+        return not self.version
+
+
+# --- an operator's active numbers
+
+
+def push_active(connection: Connection, header: PushHeader, content: PushContent, receipt: Receipt) -> Pushed:
+    """Apply a push to an operator's active set, or hold it if it removes too much (R14)."""
+    operator_id = header.operator_id
+    head = _head_to_change(connection, Kind.ACTIVE, operator_id, receipt)
+    changes, counts = _find_changes(connection, header, content, head)
+    held = needs_confirmation(counts.removed, head.number_count)
+    key = _record(connection, Kind.ACTIVE, header, counts, receipt, token=receipt.token if held else None)
+    if held:
+        _hold(connection, key, changes)
+        return Pushed(0, 0, counts, receipt.token)
+    return _apply(connection, key, changes, receipt.now_us)
+
+
+def _head_to_change(connection: Connection, kind: Kind, operator_id: int, receipt: Receipt) -> Head:
+    head = read_head(connection, kind, operator_id)
+    if head.version != receipt.base_version:
+        moved = f"the head has moved from version {receipt.base_version} to {head.version} during the push"
+        raise ConcurrentPush(moved)
+    return head
+
+
+def _find_changes(
+    connection: Connection, header: PushHeader, content: PushContent, head: Head
+) -> tuple[Changes, PushCounts]:
+    changes: Changes = {}
+    added = removed = wanted_adds = wanted_removes = 0
+    for chunk, held in _touched(connection, header, content):
+        wanted = content.wanted(chunk)
+        change = change_of(wanted, held, snapshot=header.snapshot)
+        wanted_adds, wanted_removes = wanted_adds + len(wanted.added), wanted_removes + len(wanted.removed)
+        added, removed = added + len(change.added), removed + len(change.removed)
+        if change:
+            changes[chunk] = change, change.apply(held)
+    return changes, PushCounts(
+        added=added,
+        already_added=wanted_adds - added,
+        removed=removed,
+        already_removed=0 if header.snapshot else wanted_removes - removed,
+        number_count=head.number_count + added - removed,
+        refused=content.refused_count,
+        refused_examples=tuple(content.refused_examples),
+    )
+
+
+def _touched(connection: Connection, header: PushHeader, content: PushContent) -> Iterator[tuple[int, BitMap]]:
+    """Each chunk that a push may change, with what the set holds of it where that may change."""
+    operator_id, spoken_of = header.operator_id, {*content.adds, *content.removes}
+    if header.snapshot:
+        for chunk in sorted(spoken_of.union(chunks_of(connection, Kind.ACTIVE, operator_id))):
+            yield chunk, read_chunk(connection, Kind.ACTIVE, operator_id, chunk)
+    else:
+        wanted = {chunk: content.wanted(chunk) for chunk in sorted(spoken_of)}
+        yield from _held_parts(connection, operator_id, wanted)
+
+
+def _held_parts(connection: Connection, operator_id: int, wanted: Mapping[int, Change]) -> Iterator[tuple[int, BitMap]]:
+    """What an operator's set holds of the parts of each chunk that changes speak of; many small chunks at a time."""
+    for group in _groups((chunk, parts_of(one.added | one.removed)) for chunk, one in wanted.items()):
+        held = {chunk: [BitMap()] for chunk in group}
+        numbers = [block for chunk, parts in group.items() for block in blocks_of(chunk, parts)]
+        for row in read_rows(connection, Kind.ACTIVE, operator_id, numbers):
+            held[row.block // PARTS_ROOM].append(checked_bitmap(row))
+        yield from ((chunk, BitMap.union(*bitmaps)) for chunk, bitmaps in held.items())
+
+
+def _groups(parts_of_chunks: Iterable[tuple[int, list[int]]]) -> Iterator[dict[int, list[int]]]:
+    """Chunks with their parts, in groups of about as many as one statement takes."""
+    group: dict[int, list[int]] = {}
+    size = 0
+    for chunk, parts in parts_of_chunks:
+        group[chunk] = parts
+        size += len(parts)
+        if size >= ROWS_MAX:
+            yield group
+            group, size = {}, 0
+    if group:
+        yield group
+
+
+def _apply(connection: Connection, push_key: int, changes: Changes, now_us: int) -> Pushed:
+    """Make a push of active numbers the head. Its base is the head: held ones are dropped whenever that moves."""
+    row = connection.execute(select(pushes).where(pushes.c.push_key == push_key)).one()
+    before, counts = read_head(connection, Kind.ACTIVE, row.operator_id), _counts(row)
+    revision = raise_revision(connection)
+    checksum = _write_changes(connection, Kind.ACTIVE, row.operator_id, revision, changes)
+    head = Head(
+        version=before.version + 1,
+        number_count=counts.number_count,
+        data_time_us=row.data_time_us,
+        checksum=exclusive_or([before.checksum, checksum]),
+        synthetic=before.synthetic and not row.snapshot,  # a snapshot leaves none of what was made up
+    )
+    write_head(connection, Kind.ACTIVE, row.operator_id, head, now_us=now_us)
+    made = {"version": head.version, "revision": revision}
+    connection.execute(update(pushes).where(pushes.c.push_key == push_key).values(made))
+    drop_held(connection, row.operator_id)
+    return Pushed(head.version, revision, counts, row.token or "")
+
+
+def _write_changes(
+    connection: Connection, kind: Kind, operator_id: int, revision: int, changes: Mapping[int, tuple[Change, BitMap]]
+) -> bytes:
+    """Write the changed parts; return what that does to the set's checksum."""
+    written = []
+    touched = ((chunk, parts_of(change.added | change.removed)) for chunk, (change, _) in changes.items())
+    for group in _groups(touched):
+        places = {chunk: {part: changes[chunk][1] & PARTS[part] for part in parts} for chunk, parts in group.items()}
+        written.append(write_places(connection, kind, operator_id, revision, places))
+    return exclusive_or(written)
+
+
+# --- held pushes
+
+
+def confirm(connection: Connection, operator_id: int, token: str, now_us: int) -> Pushed:
+    """Apply the held push of a token; what was applied already is answered again."""
+    row = connection.execute(select(pushes).where(_of(Kind.ACTIVE, operator_id), pushes.c.token == token)).one_or_none()
+    if row is None:
+        raise UnknownPush("the operator has no held push with that token")
+    if row.version is not None:
+        return _pushed(row)
+    return _apply(connection, row.push_key, _held_changes(connection, row), now_us)
+
+
+def _hold(connection: Connection, push_key: int, changes: Changes) -> None:
+    for chunk, (change, _) in changes.items():
+        added, removed = change.added.serialize(), change.removed.serialize()
+        values = {"push_key": push_key, "chunk": chunk, "added": added, "removed": removed}
+        connection.execute(insert(held_changes).values(checksum=_checksum(push_key, chunk, added, removed), **values))
+
+
+def _held_changes(connection: Connection, push: Row[Any]) -> Changes:
+    held = {}
+    for row in connection.execute(select(held_changes).where(held_changes.c.push_key == push.push_key)):
+        if _checksum(push.push_key, row.chunk, row.added, row.removed) != row.checksum:
+            raise StoreDamaged(
+                f"a held change of chunk {row.chunk} of operator {push.operator_id} is not what was stored"
+            )
+        held[row.chunk] = Change(BitMap.deserialize(row.added), BitMap.deserialize(row.removed))
+    now = dict(_held_parts(connection, push.operator_id, held))
+    return {chunk: (change, change.apply(now[chunk])) for chunk, change in held.items()}
+
+
+def _checksum(push_key: int, chunk: int, added: bytes, removed: bytes) -> bytes:
+    return xxhash.xxh3_128_digest(f"{push_key};{chunk};{len(added)};".encode() + added + removed)
+
+
+def drop_held(connection: Connection, operator_id: int) -> None:
+    """Forget what is held of an operator: its head has moved."""
+    held = _of(Kind.ACTIVE, operator_id) & pushes.c.version.is_(None)
+    keys = select(pushes.c.push_key).where(held)
+    connection.execute(delete(held_changes).where(held_changes.c.push_key.in_(keys)))
+    connection.execute(delete(pushes).where(held))
+
+
+# --- portings
+
+
+def push_portings(connection: Connection, header: PortingsHeader, content: PortingsContent, receipt: Receipt) -> Pushed:
+    """Apply a push to the portings."""
+    head = _head_to_change(connection, Kind.PORTED, EVERY_OPERATOR, receipt)
+    for operator_id in content.ported:
+        check_operator(connection, operator_id)
+    changes, counts = _find_portings(connection, header, content, head)
+    check_removal(header, counts.removed, head.number_count)
+    revision = raise_revision(connection)
+    written = [
+        _write_changes(connection, Kind.PORTED, operator_id, revision, one) for operator_id, one in changes.items()
+    ]
+    after = Head(
+        version=head.version + 1,
+        number_count=counts.number_count,
+        data_time_us=receipt.data_time_us,
+        checksum=exclusive_or([head.checksum, *written]),
+    )
+    write_head(connection, Kind.PORTED, EVERY_OPERATOR, after, now_us=receipt.now_us)
+    key = _record(connection, Kind.PORTED, header, counts, receipt, token=None)
+    made = {"version": after.version, "revision": revision}
+    connection.execute(update(pushes).where(pushes.c.push_key == key).values(made))
+    return Pushed(after.version, revision, counts)
+
+
+def _find_portings(
+    connection: Connection, header: PortingsHeader, content: PortingsContent, head: Head
+) -> tuple[dict[int, Changes], PushCounts]:
+    """What a push changes by recipient and chunk. A number that goes on to a third operator counts as added only."""
+    changes: dict[int, Changes] = {}
+    added = removed = wanted_ported = wanted_returned = 0
+    chunks = set(content.chunks())
+    if header.snapshot:
+        chunks.update(chunks_of_kind(connection, Kind.PORTED))
+    for chunk in sorted(chunks):
+        held = read_ported(connection, chunk)
+        found = content.changes(chunk, held, snapshot=header.snapshot)
+        gained = BitMap.union(BitMap(), *(change.added for change in found.values()))
+        lost = BitMap.union(BitMap(), *(change.removed for change in found.values()))
+        added, removed = added + len(gained), removed + len(lost - gained)
+        wanted_ported += sum(len(chunks[chunk]) for chunks in content.ported.values() if chunk in chunks)
+        wanted_returned += len(content.returned.get(chunk, BitMap()))
+        for operator_id, change in found.items():
+            after = change.apply(held.get(operator_id, BitMap()))
+            changes.setdefault(operator_id, {})[chunk] = change, after
+    return changes, PushCounts(
+        added=added,
+        already_added=wanted_ported - added,
+        removed=removed,
+        already_removed=0 if header.snapshot else wanted_returned - removed,
+        number_count=_ported_count(head, changes),
+        refused=content.refused_count,
+        refused_examples=tuple(content.refused_examples),
+    )
+
+
+def _ported_count(head: Head, changes: Mapping[int, Changes]) -> int:
+    return head.number_count + sum(
+        len(change.added) - len(change.removed) for chunks in changes.values() for change, _ in chunks.values()
+    )
+
+
+# --- records of pushes
+
+
+def try_pushed(connection: Connection, kind: Kind, operator_id: int, push_id: str) -> Pushed | None:
+    """What became of the push of that push_id, or None."""
+    row = connection.execute(select(pushes).where(_of(kind, operator_id), pushes.c.push_id == push_id)).one_or_none()
+    return None if row is None else _pushed(row)
+
+
+def _of(kind: Kind, operator_id: int) -> ColumnElement[bool]:
+    return (pushes.c.kind == kind) & (pushes.c.operator_id == operator_id)
+
+
+def _pushed(row: Row[Any]) -> Pushed:
+    return Pushed(row.version or 0, row.revision or 0, _counts(row), row.token or "")
+
+
+def _counts(row: Row[Any]) -> PushCounts:
+    counts = json.loads(row.counts)
+    counts["refused_examples"] = tuple(counts["refused_examples"])
+    return PushCounts(**counts)
+
+
+def _record(
+    connection: Connection,
+    kind: Kind,
+    header: PushHeader | PortingsHeader,
+    counts: PushCounts,
+    receipt: Receipt,
+    *,
+    token: str | None,
+) -> int:
+    row = {
+        "kind": int(kind),
+        "operator_id": header.operator_id if isinstance(header, PushHeader) else EVERY_OPERATOR,
+        "push_id": header.push_id,
+        "base_version": receipt.base_version,
+        "snapshot": header.snapshot,
+        "data_time_us": receipt.data_time_us,
+        "received_at_us": receipt.now_us,
+        "counts": json.dumps(asdict(counts)),
+        "token": token,
+    }
+    key = connection.execute(insert(pushes).values(row)).inserted_primary_key
+    assert key is not None
+    return int(key[0])

@@ -1,0 +1,269 @@
+"""Pushes and portings against sets of Python: whatever comes in whatever order, the store holds what was said last."""
+
+from array import array
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from numcheck.active import PortingsHeader, PushHeader
+from numcheck.errors import (
+    BadPush,
+    ConcurrentPush,
+    NotPortable,
+    NotServed,
+    RemovesTooMuch,
+    UnknownOperator,
+    UnknownPush,
+)
+from numcheck.store import Pushed, Store
+from tests.store.registry import plan, row
+
+NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+FIRST = 79160000000
+ALPHA, BETA = 1, 2
+ROWS = (
+    row(916, 0, 199_999, "Альфа", "7740000076"),
+    row(917, 0, 99_999, "Бета", "7701725181"),
+    row(495, 0, 9_999, "Бета", "7701725181"),
+)
+RANGES = {ALPHA: range(FIRST, FIRST + 200_000), BETA: range(FIRST + 10_000_000, FIRST + 10_100_000)}
+FIXED = 74950000000
+PLACES = st.one_of(st.integers(0, 99_999), st.sampled_from([0, 65_535, 65_536, 99_999]), st.integers(0, 40))
+
+
+def numbers_of(operator_id):
+    return st.sets(PLACES.map(lambda place: RANGES[operator_id][place]), max_size=30)
+
+
+def sent(numbers) -> array:
+    return array("Q", sorted(numbers, reverse=True))
+
+
+def delta(operator_id: int, base_version: int, push_id: str | None = None, **options) -> PushHeader:
+    return PushHeader(operator_id, False, base_version, push_id, NOW, **options)
+
+
+def snapshot(operator_id: int, push_id: str | None = None, **options) -> PushHeader:
+    return PushHeader(operator_id, True, 0, push_id, NOW, **options)
+
+
+def push(store: Store, header: PushHeader, add=(), remove=(), *, base: int | None = None, token: str = "t") -> Pushed:
+    content = store.push_content(header.operator_id)
+    content.add(sent(add))
+    content.remove(sent(remove))
+    base = store.head(header.operator_id).version if base is None else base
+    return store.push(header, content, base_version=base, token=token, now=NOW)
+
+
+def port(store: Store, ported, returned=(), *, whole: bool = False, base: int | None = None, **options) -> Pushed:
+    content = store.portings_content()
+    for operator_id, numbers in ported.items():
+        content.port(operator_id, sent(numbers))
+    content.give_back(sent(returned))
+    base = store.portings_head().version if base is None else base
+    options = {"push_id": None, "force": True, **options}
+    header = PortingsHeader(snapshot=whole, base_version=base, data_time=NOW, **options)
+    return store.push_portings(header, content, base_version=base, now=NOW)
+
+
+def ported_to(store: Store) -> dict[int, set[int]]:
+    found: dict[int, set[int]] = {}
+    for chunk in (FIRST // 10_000_000, FIRST // 10_000_000 + 1):
+        for operator_id, places in store.members(chunk).ported.items():
+            found.setdefault(operator_id, set()).update(chunk * 10_000_000 + place for place in places)
+    return {operator_id: numbers for operator_id, numbers in found.items() if numbers}
+
+
+class Pushing(RuleBasedStateMachine):
+    """Two operators and the clearing house push to one store; Python's sets say what must be in it."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.directory = TemporaryDirectory()
+        self.store = Store(Path(self.directory.name))
+        self.store.import_plan(plan(*ROWS), source="rows.csv", now=NOW)
+        self.active: dict[int, set[int]] = {ALPHA: set(), BETA: set()}
+        self.versions = {ALPHA: 0, BETA: 0}
+        self.ported: dict[int, int] = {}
+        self.held: dict[int, tuple[str, set[int]]] = {}
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            self.store.close()
+            self.directory.cleanup()
+
+    def serves(self, operator_id: int, number: int) -> bool:
+        return self.ported.get(number, operator_id if number in RANGES[operator_id] else None) == operator_id
+
+    @rule(data=st.data(), operator_id=st.sampled_from([ALPHA, BETA]), other=st.booleans(), whole=st.booleans())
+    def push(self, data, operator_id, other, whole):
+        """Numbers of the operator's own ranges, or of the other's; some of them may be ported."""
+        pool = numbers_of(3 - operator_id if other else operator_id)
+        add, remove = data.draw(pool), set() if whole else data.draw(pool)
+        remove -= add
+        before = self.active[operator_id]
+        header = snapshot(operator_id) if whole else delta(operator_id, self.versions[operator_id])
+        strangers = {one for one in add if not self.serves(operator_id, one)}
+        strangers |= {one for one in remove if not self.serves(operator_id, one) and one not in before}
+        token = f"{operator_id}.{self.store.revision}.{len(self.held)}"
+        if strangers or (whole and not add):
+            with pytest.raises(NotServed if strangers else BadPush):
+                push(self.store, header, add, remove, token=token)
+            return
+        pushed = push(self.store, header, add, remove, token=token)
+        after = set(add) if whole else (before - remove) | add
+        counts = (len(after - before), len(add & before), len(before - after), len(after))
+        found = pushed.counts
+        assert (found.added, found.already_added, found.removed, found.number_count) == counts
+        assert pushed.held == (10 * len(before - after) > len(before))
+        if pushed.held:
+            self.held[operator_id] = token, after
+        else:
+            self.apply(operator_id, after, pushed)
+
+    def apply(self, operator_id: int, after: set[int], pushed: Pushed) -> None:
+        self.active[operator_id] = after
+        self.versions[operator_id] += 1
+        self.held.pop(operator_id, None)
+        assert (pushed.version, pushed.revision) == (self.versions[operator_id], self.store.revision)
+
+    @rule(operator_id=st.sampled_from([ALPHA, BETA]))
+    def confirm(self, operator_id):
+        """The last held push; one that was dropped cannot be confirmed any more."""
+        if operator_id in self.held:
+            token, after = self.held[operator_id]
+            self.apply(operator_id, after, self.store.confirm_push(operator_id, token, now=NOW))
+        else:
+            with pytest.raises(UnknownPush):
+                self.store.confirm_push(operator_id, "never given", now=NOW)
+
+    @rule(data=st.data(), whole=st.booleans())
+    def port(self, data, whole):
+        """Any mobile number to either operator; to its own range's holder is a return."""
+        to_alpha, to_beta = data.draw(st.one_of(numbers_of(ALPHA), numbers_of(BETA))), data.draw(numbers_of(ALPHA))
+        to_beta -= to_alpha
+        returned = set() if whole else data.draw(numbers_of(BETA)) - to_alpha - to_beta
+        wanted = {one: ALPHA for one in to_alpha if one not in RANGES[ALPHA]}
+        wanted |= {one: BETA for one in to_beta if one not in RANGES[BETA]}
+        after = dict(wanted) if whole else self.ported | wanted
+        for number in () if whole else (*returned, *(to_alpha & {*RANGES[ALPHA]}), *(to_beta & {*RANGES[BETA]})):
+            after.pop(number, None)
+        if whole and not wanted:
+            return
+        pushed = port(self.store, {ALPHA: to_alpha, BETA: to_beta}, returned, whole=whole)
+        added = sum(self.ported.get(number) != operator_id for number, operator_id in wanted.items())
+        removed = len(self.ported.keys() - after.keys())
+        assert (pushed.counts.added, pushed.counts.removed, pushed.counts.number_count) == (added, removed, len(after))
+        self.ported = after
+
+    @invariant()
+    def holds_what_was_said(self):
+        if not hasattr(self, "store"):
+            return
+        self.store.check_sets()
+        for operator_id, numbers in self.active.items():
+            assert set(self.store.active_set(operator_id)) == numbers
+            assert self.store.head(operator_id).number_count == len(numbers)
+        expected: dict[int, set[int]] = {}
+        for number, operator_id in self.ported.items():
+            expected.setdefault(operator_id, set()).add(number)
+        assert ported_to(self.store) == expected
+        assert self.store.portings_head().number_count == len(self.ported)
+
+
+TestPushing = Pushing.TestCase
+TestPushing.settings = settings(max_examples=40, stateful_step_count=12, deadline=None)
+
+
+@pytest.fixture
+def store(data_dir):
+    with Store(data_dir) as store:
+        store.import_plan(plan(*ROWS), source="rows.csv", now=NOW)
+        yield store
+
+
+def test_same_push_id_gets_the_first_answer_again(store):
+    first = port(store, {BETA: [FIRST]}, push_id="a")
+    assert port(store, {BETA: [FIRST + 1]}, push_id="a", base=0) == first
+    assert ported_to(store) == {BETA: {FIRST}}
+
+
+def test_portings_are_refused_when_the_head_has_moved(store):
+    port(store, {BETA: [FIRST]})
+    with pytest.raises(ConcurrentPush):
+        port(store, {BETA: [FIRST + 1]}, base=0)
+    assert ported_to(store) == {BETA: {FIRST}}
+
+
+@pytest.mark.parametrize("number", [FIXED, FIRST + 200_000, 5, 2**64 - 1])
+def test_number_of_no_mobile_range_cannot_be_ported(store, number):
+    with pytest.raises(NotPortable) as refused:
+        port(store, {ALPHA: [FIRST + 10_000_000, number]})
+    assert refused.value.examples == [number]
+    assert store.portings_head().version == 0
+    pushed = port(store, {ALPHA: [FIRST + 10_000_000, number]}, skip_not_portable=True)
+    assert (pushed.counts.added, pushed.counts.refused) == (1, 1)
+
+
+def test_push_that_ends_more_than_a_tenth_of_the_portings_is_refused_unless_forced(store):
+    numbers = range(FIRST, FIRST + 20)
+    port(store, {BETA: numbers})
+    port(store, {}, numbers[:2], force=False)
+    with pytest.raises(RemovesTooMuch) as refused:
+        port(store, {}, numbers[2:5], force=False)
+    assert (refused.value.removed, refused.value.number_count) == (3, 18)
+    assert store.portings_head().number_count == 18
+    assert port(store, {}, numbers[2:5], force=True).counts.removed == 3
+
+
+@pytest.mark.parametrize(
+    ("ported", "returned", "whole"),
+    [
+        ({ALPHA: [FIRST + 10_000_000], BETA: [FIRST + 10_000_000]}, [], False),
+        ({BETA: [FIRST]}, [FIRST], False),
+        ({BETA: [FIRST]}, [FIRST + 1], True),
+        ({}, [], True),
+        ({BETA: []}, [], True),
+    ],
+)
+def test_portings_that_contradict_themselves_are_refused(store, ported, returned, whole):
+    with pytest.raises(BadPush):
+        port(store, ported, returned, whole=whole)
+    assert store.revision == 1
+
+
+def test_portings_to_nobody_are_refused(store):
+    with pytest.raises(UnknownOperator):
+        port(store, {7: [FIRST]})
+    assert store.revision == 1
+
+
+def test_operator_that_lost_a_number_may_still_remove_it(store):
+    """It is in its set from before; what the set never held is refused as ever."""
+    push(store, snapshot(ALPHA), range(FIRST, FIRST + 40))
+    port(store, {BETA: [FIRST]})
+    with pytest.raises(NotServed):
+        push(store, delta(ALPHA, 1), [FIRST])
+    assert push(store, delta(ALPHA, 1), remove=[FIRST]).counts.removed == 1
+    with pytest.raises(NotServed):
+        push(store, delta(ALPHA, 2), remove=[FIRST])
+
+
+def test_blocks_that_changed_are_told_by_revision(store):
+    """And only those; a plan that is imported says that everything may have."""
+    push(store, snapshot(ALPHA), [FIRST, FIRST + 65_536])
+    seen = store.revision
+    assert store.changed_since(seen) == {}
+    push(store, delta(ALPHA, 1), [FIRST + 131_072])
+    assert store.changed_since(seen) == {7916: {2}}
+    port(store, {BETA: [FIRST + 65_540]})
+    assert store.changed_since(seen) == {7916: {1, 2}}
+    push(store, delta(ALPHA, 2), remove=[])
+    assert store.changed_since(seen + 2) == {}
+    store.import_plan(plan(*ROWS), source="rows.csv", now=NOW)
+    assert store.changed_since(seen) is None
