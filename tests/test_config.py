@@ -4,6 +4,7 @@ import pytest
 
 from numcheck.config import INT32_MAX, Settings, load_settings
 from numcheck.errors import BadConfiguration
+from numcheck.rpc.watches import Watches
 from numcheck.serving.listener import ApiListener
 
 SECRET = "s3cret"
@@ -114,7 +115,7 @@ def test_largest_settings_are_taken(tmp_path):
         field = Settings.model_fields[name]
         if field.annotation is int:
             largest[name] = max(bound.le for bound in field.metadata if hasattr(bound, "le"))
-    listener = ApiListener(Settings(api_listen="127.0.0.1:0", **largest), [])
+    listener = ApiListener(Settings(api_listen="127.0.0.1:0", **largest), [], Watches())
     listener.stop(0)
 
 

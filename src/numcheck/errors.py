@@ -96,6 +96,16 @@ class BadActiveSet(NumcheckError):
     reason = "BAD_ACTIVE_SET"
 
 
+class BadPlan(NumcheckError):
+    """A numbering plan that was sent cannot be meant: its header or its rows contradict the rules or each other."""
+
+    reason = "BAD_PLAN"
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 class BadPush(NumcheckError):
     """A push that cannot be meant: its header or its numbers contradict the rules or each other."""
 

@@ -9,6 +9,7 @@ from peer import Doors
 
 from numcheck.config import Settings
 from numcheck.index import Index, PublishedIndex, open_index
+from numcheck.rpc.watches import Watches
 from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.demo import fill_demo
 from numcheck.serving.listener import ApiListener
@@ -35,7 +36,10 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def doors(index: Index, settings: Settings) -> Iterator[Doors]:
     published = PublishedIndex()
-    api, native = ApiListener(settings, [check_service(published, settings)]), CheckListener(settings, published)
+    api, native = (
+        ApiListener(settings, [check_service(published, settings)], Watches()),
+        CheckListener(settings, published),
+    )
     published.publish(index)
     for listener in (api, native):
         listener.set_serving(serving=True)

@@ -20,6 +20,7 @@ class Refusal(NamedTuple):
     message: str
     reason: str | None
     domain: str | None
+    metadata: dict[str, str]
     violations: list[tuple[str, str]]
     retry_delay_s: float | None
 
@@ -43,6 +44,7 @@ def refusal_of(error: Any) -> Refusal:
         message=error.details(),
         reason=info.reason if "ErrorInfo" in found else None,
         domain=info.domain if "ErrorInfo" in found else None,
+        metadata=dict(info.metadata),
         violations=[(one.field, one.reason) for one in request.field_violations],
         retry_delay_s=retry.retry_delay.ToTimedelta().total_seconds() if "RetryInfo" in found else None,
     )

@@ -8,6 +8,7 @@ import grpc
 
 from numcheck.config import Settings
 from numcheck.index import PublishedIndex
+from numcheck.rpc.watches import Watches
 from numcheck.serving.listener import ApiListener
 from numcheck.serving.services import check_service
 
@@ -16,7 +17,7 @@ from numcheck.serving.services import check_service
 def listening(published: PublishedIndex | Any, **settings: Any) -> Iterator[tuple[ApiListener, grpc.Channel]]:
     """A listener on a free port and a channel to it."""
     node_settings = Settings(api_listen="127.0.0.1:0", **settings)
-    listener = ApiListener(node_settings, [check_service(published, node_settings)])
+    listener = ApiListener(node_settings, [check_service(published, node_settings)], Watches())
     try:
         with grpc.insecure_channel(listener.address) as channel:
             yield listener, channel

@@ -23,7 +23,16 @@ from tests.rpc.listeners import listening
 SOURCES = Path(numcheck.__file__).parent
 ANSWERING = (
     *("rpc/check.py", "index/published.py", "index/reader.py", "e164.py", "_fast.pyx"),
-    *("rpc/calls.py", "rpc/numbering.py", "active/push.py", "active/portings.py", "store/heads.py", "store/pushes.py"),
+    *("rpc/calls.py", "rpc/numbering.py", "rpc/pushing.py", "rpc/active_numbers.py", "rpc/portings.py", "rpc/plan.py"),
+    *(
+        "rpc/registration.py",
+        "identity/record.py",
+        "identity/registrar.py",
+        "identity/verifier.py",
+        "identity/policy.py",
+    ),
+    *("identity/judging.py", "identity/states.py", "identity/codes.py", "identity/proofs.py", "delivery/http.py"),
+    *("plan/allotments.py", "active/push.py", "active/portings.py", "store/heads.py", "store/pushes.py"),
 )
 OUR_OWN_TROUBLE = {"IndexDamaged", "StoreDamaged"}
 """What no caller can do anything about: INTERNAL to them."""
@@ -36,6 +45,11 @@ NAMED_ERRORS = [one for one in ALL_ERRORS if one is not NumcheckError]
 def instance(error: type[NumcheckError]) -> NumcheckError:
     """One of these errors; those with words of their own are made of what they speak of."""
     parts = {errors.BadPush: ("header", "words"), errors.NotServed: (3, [5]), errors.NotPortable: (3, [5])}
+    parts |= {
+        errors.BadPlan: ("rows", "words"),
+        errors.BadRegistration: ("user_id", "words"),
+        errors.TooManyCodes: (3,),
+    }
     return error("words") if error.__init__ is NumcheckError.__init__ else error(*parts.get(error, (3, 2)))
 
 

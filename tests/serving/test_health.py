@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from numcheck.config import Settings
 from numcheck.index import PublishedIndex, open_index
+from numcheck.rpc.watches import Watches
 from numcheck.serving.listener import ApiListener
 from numcheck.serving.publishing import index_directory
 from numcheck.v1 import check_pb2
@@ -70,7 +71,7 @@ def test_health_changes_when_the_listener_begins_to_serve(small_dir):
 
 def test_watches_end_when_the_listener_does():
     """A drain does not wait for them: each is told NOT_SERVING and ended with OK."""
-    listener = ApiListener(Settings(api_listen="127.0.0.1:0"), [])
+    listener = ApiListener(Settings(api_listen="127.0.0.1:0"), [], Watches())
     listener.set_serving(serving=True)
     with grpc.insecure_channel(listener.address) as channel:
         call = watch(channel, "")

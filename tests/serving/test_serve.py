@@ -12,6 +12,7 @@ import pytest
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress
 from numcheck.index import open_index
+from numcheck.rpc.watches import Watches
 from numcheck.serving.listener import ApiListener
 from numcheck.serving.publishing import index_directory
 from numcheck.store import Store
@@ -134,7 +135,7 @@ def test_non_loopback_address_is_refused_by_the_command(data_dir):
 def test_address_is_refused_when_it_is_not_loopback(host):
     """Plaintext stays on this machine; a name other than localhost is not even looked up."""
     with pytest.raises(BadListenAddress, match="is not a loopback address"):
-        ApiListener(Settings(api_listen=f"{host}:0"), [])
+        ApiListener(Settings(api_listen=f"{host}:0"), [], Watches())
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_address_is_refused_when_it_is_not_loopback(host):
 )
 def test_address_is_refused_when_it_is_not_host_and_port(address):
     with pytest.raises(BadListenAddress, match="is not host:port"):
-        ApiListener(Settings(api_listen=address), [])
+        ApiListener(Settings(api_listen=address), [], Watches())
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost", "[::1]"])
@@ -162,7 +163,7 @@ def test_address_is_taken_when_it_is_loopback(host):
     """Whichever of the machine's loopback addresses, and with the port that was free."""
     if host == "[::1]" and not has_ipv6():
         pytest.skip("this machine has no IPv6 loopback")
-    listener = ApiListener(Settings(api_listen=f"{host}:0"), [])
+    listener = ApiListener(Settings(api_listen=f"{host}:0"), [], Watches())
     listener.stop(0)
     assert listener.address.startswith(f"{host}:")
     assert not listener.address.endswith(":0")
@@ -182,7 +183,7 @@ def test_port_is_refused_in_our_own_words_when_another_program_has_it():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(BadListenAddress, match="address already in use"):
-            ApiListener(Settings(api_listen=f"127.0.0.1:{taken.getsockname()[1]}"), [])
+            ApiListener(Settings(api_listen=f"127.0.0.1:{taken.getsockname()[1]}"), [], Watches())
 
 
 def test_empty_directory_is_refused_and_stays_empty(tmp_path):

@@ -6,6 +6,7 @@ of any other number counts for nothing.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from pyroaring import BitMap
@@ -47,6 +48,34 @@ def served(at_home: BitMap, ported: Mapping[int, BitMap], operator_id: int) -> B
         return at_home
     away = BitMap.union(*(places for recipient, places in ported.items() if recipient != operator_id), BitMap())
     return (at_home - away) | ported.get(operator_id, BitMap())
+
+
+class Move(NamedTuple):
+    """Successive numbers, first and last inclusive, and whose they were and are; None: allotted to nobody."""
+
+    first: int
+    last: int
+    old_operator_id: int | None
+    new_operator_id: int | None
+
+
+def moves(old: Sequence[AllottedRange], new: Sequence[AllottedRange]) -> Iterator[Move]:
+    """What another plan changes, ascending: numbers that are allotted now, no more, or to another operator. Each plan's
+    ranges ascend and are disjoint."""
+    ends = sorted({end for held in (*old, *new) for end in (held.first, held.last + 1)})
+    holders = zip(_holders_at(old, ends), _holders_at(new, ends), strict=True)
+    for (first, end), (was, now) in zip(pairwise(ends), holders, strict=False):
+        if was != now:
+            yield Move(first, end - 1, was, now)
+
+
+def _holders_at(ranges: Sequence[AllottedRange], numbers: Sequence[int]) -> Iterator[int | None]:
+    """Whose each of the numbers is, which ascend."""
+    at = 0
+    for number in numbers:
+        while at < len(ranges) and ranges[at].last < number:
+            at += 1
+        yield ranges[at].operator_id if at < len(ranges) and ranges[at].first <= number else None
 
 
 class ServedNumbers(Mapping[int, BitMap]):

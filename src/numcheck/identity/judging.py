@@ -1,19 +1,13 @@
 """What an operator's data says of a number, as evidence (I.3b)."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from numcheck.errors import NumberNotAllotted, NumberNotMobile
 from numcheck.identity.evidence import Evidence
 from numcheck.identity.policy import Judgement, Method, Policy
 from numcheck.index import NumberFacts
 from numcheck.status import NumberStatus
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def microseconds(moment: datetime) -> int:
-    """The moment as the store has it."""
-    return (moment - EPOCH) // timedelta(microseconds=1)
+from numcheck.store.moments import microseconds
 
 
 def check_registrable(facts: NumberFacts) -> None:

@@ -7,9 +7,9 @@ from typing import Protocol
 
 from numcheck.errors import BadRegistration
 from numcheck.identity.evidence import Evidence
-from numcheck.identity.judging import microseconds
 from numcheck.identity.policy import Method, Policy
 from numcheck.store import VerificationRow
+from numcheck.store.moments import microseconds
 
 ASSERTION_ID_LENGTH_MAX = 256
 ASSERTION_AGE_MAX = timedelta(days=1)

@@ -6,11 +6,11 @@ transaction. Time and chance come in from outside.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from numcheck.errors import BadRegistration, RegistrationExists, UnknownRegistration
 from numcheck.identity.due import due_at
-from numcheck.identity.judging import EPOCH, check_registrable, microseconds
+from numcheck.identity.judging import check_registrable
 from numcheck.identity.policy import Method
 from numcheck.identity.record import NetworkAddress, Record
 from numcheck.identity.registration import Outcome, Registration, act, store_changes, tell
@@ -18,6 +18,7 @@ from numcheck.identity.states import Act, RegistrationState
 from numcheck.identity.vault import Vault
 from numcheck.identity.verifier import Verifier, Wanted
 from numcheck.store import RegistrationRow, Registrations, RegistrationWork
+from numcheck.store.moments import EPOCH, microseconds
 
 LISTED = tuple(int(state) for state in RegistrationState if state is not RegistrationState.DELETED)
 PAGE_ROWS_MAX = 1_000
@@ -192,11 +193,6 @@ class Registrar:
 
     def _opened(self, row: RegistrationRow) -> Registration:
         return Registration(row, self._vault.open(row))
-
-
-def moment(microseconds_since: int) -> datetime:
-    """The moment as Python has it."""
-    return EPOCH + timedelta(microseconds=microseconds_since)
 
 
 def checked_moment(value: datetime, field: str) -> datetime:

@@ -6,14 +6,14 @@ after the transaction that counted it, never before; a try is counted, durably, 
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from numcheck.errors import DeliveryFailed, MethodNotAllowed, ProofNotAccepted, TooManyCodes
 from numcheck.identity import codes
 from numcheck.identity.due import due_at
 from numcheck.identity.evidence import Evidence
-from numcheck.identity.judging import EPOCH, judge, microseconds
+from numcheck.identity.judging import judge
 from numcheck.identity.policy import Judgement, Method, Policy
 from numcheck.identity.proofs import Proof
 from numcheck.identity.record import NetworkAddress, Record
@@ -29,6 +29,7 @@ from numcheck.identity.states import Act, RegistrationState, allows
 from numcheck.identity.vault import Vault
 from numcheck.index import Index, NumberFacts
 from numcheck.store import RegistrationRow, Registrations, RegistrationWork, SendRow, VerificationRow
+from numcheck.store.moments import microseconds, moment
 
 LIFETIMES = {
     Method.CODE: codes.CODE_LIFETIME,
@@ -160,8 +161,7 @@ class Verifier:
         self, work: RegistrationWork, row: RegistrationRow, evidence: Evidence, now: datetime
     ) -> RegistrationRow:
         """The row of a registration whose number is confirmed: with the due time that its last refresh has earned."""
-        refreshed_at = EPOCH + timedelta(microseconds=row.refreshed_at_us)
-        due_us = microseconds(due_at(refreshed_at, self.policy_for(row.service).refresh_after))
+        due_us = microseconds(due_at(moment(row.refreshed_at_us), self.policy_for(row.service).refresh_after))
         changes = {"evidence": evidence.to_json(), "due_at_us": due_us}
         if due_us != row.due_at_us:
             changes["reminded"] = False
@@ -233,7 +233,7 @@ class Verifier:
         network = work.sends_for_network(vault.network_tags(wanted.network_address), since_us=since_us)
         newest_us = work.newest_send(row.service)
         sends = codes.Sends(
-            to_number=[_moment(at) for at in work.sends_to_number(vault.number_tags(record.number), since_us=since_us)],
+            to_number=[moment(at) for at in work.sends_to_number(vault.number_tags(record.number), since_us=since_us)],
             oldest_to_block=_try_moment(block.oldest_us),
             to_block_count=block.count,
             oldest_for_network=_try_moment(network.oldest_us),
@@ -267,7 +267,7 @@ class Verifier:
             )
         )
         sent = work.sends_to_number(number_tags, since_us=microseconds(now - codes.DAY))
-        return microseconds(codes.next_code_at([_moment(at) for at in sent]) or now)
+        return microseconds(codes.next_code_at([moment(at) for at in sent]) or now)
 
     def delivered(self, service: str, number: int, started: Outcome, *, strict: bool = False) -> Outcome:
         """Send the code of what was started, now that it is counted; if that fails, say so, or raise when `strict`."""
@@ -380,9 +380,5 @@ def _told(row: VerificationRow, word: str) -> Verification:
     )
 
 
-def _moment(at_us: int) -> datetime:
-    return EPOCH + timedelta(microseconds=at_us)
-
-
 def _try_moment(at_us: int | None) -> datetime | None:
-    return None if at_us is None else _moment(at_us)
+    return None if at_us is None else moment(at_us)

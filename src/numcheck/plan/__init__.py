@@ -1,5 +1,6 @@
 """The numbering plan: reading the regulator's registry files, ranges, the operators that hold them. Rules only."""
 
+from numcheck.plan.allotments import Allotment, plan_of
 from numcheck.plan.bundled import BUNDLED_DATE, bundled_source
 from numcheck.plan.country import RUSSIA, Country, country_of
 from numcheck.plan.diff import Change, HolderDiff, PlanDiff, diff
@@ -10,6 +11,7 @@ from numcheck.plan.reading import Reading, Source, read_files, read_registry
 __all__ = [
     "BUNDLED_DATE",
     "RUSSIA",
+    "Allotment",
     "Change",
     "Country",
     "Holder",
@@ -27,6 +29,7 @@ __all__ = [
     "country_of",
     "diff",
     "fold_name",
+    "plan_of",
     "read_files",
     "read_registry",
 ]

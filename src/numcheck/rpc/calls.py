@@ -27,7 +27,8 @@ def timestamp(moment: datetime) -> Timestamp:
     return message
 
 
-def _refuse(context: grpc.ServicerContext, error: Exception) -> NoReturn:
+def refuse(context: grpc.ServicerContext, error: Exception) -> NoReturn:
+    """End the call with the error's status, and log it if it is not one of ours."""
     log_failure(error)
     abort(context, error)
 
@@ -41,7 +42,7 @@ def refusing(
         try:
             return answer(request, context)
         except Exception as error:
-            _refuse(context, error)
+            refuse(context, error)
 
     return call
 
@@ -56,7 +57,7 @@ def refusing_stream(
             yield from answer(requests, context)
         except Exception as error:
             if context.is_active():
-                _refuse(context, error)
+                refuse(context, error)
 
     return call
 
@@ -72,6 +73,6 @@ def refusing_push(
         except Exception as error:
             if not context.is_active():
                 raise
-            _refuse(context, error)
+            refuse(context, error)
 
     return call

@@ -22,6 +22,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.MalformedMessage: code_pb2.INVALID_ARGUMENT,
     errors.NotANumber: code_pb2.INVALID_ARGUMENT,
     errors.TooManyNumbers: code_pb2.INVALID_ARGUMENT,
+    errors.BadPlan: code_pb2.INVALID_ARGUMENT,
     errors.BadPush: code_pb2.INVALID_ARGUMENT,
     errors.NotServed: code_pb2.INVALID_ARGUMENT,
     errors.NotPortable: code_pb2.INVALID_ARGUMENT,
@@ -98,7 +99,9 @@ def _packed(
 
 
 def _field_of(error: errors.NumcheckError) -> str:
-    return error.field if isinstance(error, errors.BadPush | errors.BadRegistration) else FIELDS.get(type(error), "")
+    if isinstance(error, errors.BadPush | errors.BadPlan | errors.BadRegistration):
+        return error.field
+    return FIELDS.get(type(error), "")
 
 
 def _error_info(reason: str, metadata: Mapping[str, str] | None = None) -> any_pb2.Any:

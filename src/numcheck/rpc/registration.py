@@ -16,11 +16,12 @@ from numcheck.identity.evidence import Evidence
 from numcheck.identity.policy import Method
 from numcheck.identity.proofs import AttestedProof, CodeProof, InboundProof, Proof
 from numcheck.identity.record import NetworkAddress, Record
-from numcheck.identity.registrar import Filters, Registrar, checked_moment, moment
+from numcheck.identity.registrar import Filters, Registrar, checked_moment
 from numcheck.identity.registration import Outcome, Registration, Verification
 from numcheck.identity.states import RegistrationState
 from numcheck.identity.verifier import Verifier
 from numcheck.rpc.calls import parsed, refusing, timestamp
+from numcheck.store.moments import moment
 from numcheck.v1 import registration_pb2 as pb
 
 SERVICE_NAME = "numcheck.v1.RegistrationService"

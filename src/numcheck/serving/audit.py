@@ -10,9 +10,9 @@ from typing import Any
 from numcheck.config import Settings
 from numcheck.errors import EventsAltered
 from numcheck.identity.events import Chain, Event, SignedHead, check_chain, check_signature, sign_head
-from numcheck.identity.judging import microseconds
 from numcheck.serving.keys import Keys, keys_path, read_keys
 from numcheck.store import Store
+from numcheck.store.moments import microseconds
 
 NO_EVENT = (0, Chain.first_hash)
 

@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import grpc
-from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress
 from numcheck.rpc.check import UnknownMethods
-from numcheck.serving.health import Health
+from numcheck.rpc.health import Health
+from numcheck.rpc.watches import Watches
 
 
 class Service(Protocol):
@@ -30,23 +30,23 @@ class ApiListener:
 
     name = "API listener"
 
-    def __init__(self, settings: Settings, services: Sequence[Service]) -> None:
-        """Open the listener; BadListenAddress if that cannot be."""
+    def __init__(self, settings: Settings, services: Sequence[Service], watches: Watches) -> None:
+        """Open the listener; BadListenAddress if that cannot be. `watches`, those of the services, end with it."""
         host, port = host_and_port(settings.api_listen)
         self._server = grpc.server(
             ThreadPoolExecutor(settings.api_threads, thread_name_prefix="api"),
             options=server_options(settings),
             maximum_concurrent_rpcs=settings.concurrent_rpcs_max,
         )
-        self._health = Health(("", *(service.name for service in services)))
-        self._register(services)
+        self._watches = watches
+        self._health = Health(("", *(service.name for service in services)), watches)
+        self._register([*services, self._health])
         self.address = f"{host}:{self._open_port(host, port)}"
         self._server.start()
 
     def _register(self, services: Sequence[Service]) -> None:
-        names = [*(service.name for service in services), health.SERVICE_NAME, reflection.SERVICE_NAME]
-        reflection.enable_server_reflection(names, self._server)
-        handlers = [self._health.handlers(), *(service.handlers() for service in services), UnknownMethods()]
+        reflection.enable_server_reflection([*(one.name for one in services), reflection.SERVICE_NAME], self._server)
+        handlers = [*(service.handlers() for service in services), UnknownMethods()]
         self._server.add_generic_rpc_handlers(handlers)
 
     def _open_port(self, host: str, port: int) -> int:
@@ -62,9 +62,10 @@ class ApiListener:
 
     def stop(self, drain_timeout_s: float) -> None:
         """Take no more calls, wait for those under way, and end those that are not done by then."""
-        self._health.end()
+        self._health.set_serving(serving=False)
+        self._watches.end()
         self._server.stop(drain_timeout_s).wait()
-        self._health.close()
+        self._watches.close()
 
 
 def server_options(settings: Settings) -> list[tuple[str, int]]:

@@ -12,6 +12,7 @@ import structlog
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress, StoreMissing
 from numcheck.index import Index, PublishedIndex
+from numcheck.rpc.watches import Watches
 from numcheck.serving.builder import Builder, fresh_since
 from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.listener import ApiListener, Service
@@ -56,15 +57,15 @@ def serve(settings: Settings, announce: Announce) -> None:
     with DataDirLock(settings.data_dir), Store(settings.data_dir) as store:
         index = _index_to_serve(store, settings, announce)
         published = PublishedIndex()
-        builder = Builder(published, settings)
+        builder, watches = Builder(published, settings), Watches()
         services: list[Service] = [
             check_service(published, settings),
-            numbering_service(store, settings, changed=builder.follow),
+            numbering_service(store, published, settings, watches, changed=builder.follow),
             identity_of(store, published, settings, announce).service,
         ]
         listeners: list[ApiListener | CheckListener] = []
         try:
-            listeners.append(ApiListener(settings, services))
+            listeners.append(ApiListener(settings, services, watches))
             listeners += _native_listener(settings, published, announce)
             published.publish(index)
             builder.start()

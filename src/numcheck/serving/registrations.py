@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from numcheck.config import Settings
 from numcheck.delivery.console import ConsoleCourier
+from numcheck.delivery.http import HttpCourier
 from numcheck.errors import BadConfiguration
 from numcheck.identity.codes import SendBounds
 from numcheck.identity.events import Chain
@@ -18,6 +19,8 @@ from numcheck.index import PublishedIndex
 from numcheck.rpc.registration import RegistrationService
 from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys
 from numcheck.store import Store
+
+GATEWAY_KEY_SIZE_MIN = 24  # bytes, as Standard Webhooks asks
 
 Announce = Callable[[str], None]
 
@@ -44,15 +47,29 @@ def policy_of(settings: Settings) -> Policy:
 
 
 def courier_of(settings: Settings, announce: Announce) -> Courier | None:
-    """What sends codes; None if nothing does."""
-    match settings.code_delivery.partition(":")[0]:
-        case "none":
-            return None
-        case "console":
-            announce("codes are shown here, and sent to nobody: for trying out only")
-            return ConsoleCourier(announce)
-        case _:
-            raise BadConfiguration("code_delivery: must be none or console")
+    """What sends codes; None if nothing does. BadConfiguration if it cannot be what the settings say."""
+    wanted = settings.code_delivery
+    if wanted == "none":
+        return None
+    if wanted == "console":
+        announce("codes are shown here, and sent to nobody: for trying out only")
+        return ConsoleCourier(announce)
+    if wanted.startswith(("http://", "https://")):
+        # A quarter of the threads at most waits for the gateway.
+        return HttpCourier(
+            wanted, _gateway_key(settings), now=_now, sends_at_once_max=max(settings.api_threads // 4, 1)
+        )
+    raise BadConfiguration("code_delivery: must be none, console, or the URL of an HTTP gateway")
+
+
+def _gateway_key(settings: Settings) -> bytes:
+    path = settings.code_delivery_secret_file
+    if path is None:
+        raise BadConfiguration("code_delivery_secret_file: an HTTP gateway needs the key that signs what it gets")
+    key = path.read_bytes().strip()
+    if len(key) < GATEWAY_KEY_SIZE_MIN:
+        raise BadConfiguration(f"code_delivery_secret_file: has less than {GATEWAY_KEY_SIZE_MIN} bytes")
+    return key
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from numcheck.config import Settings
 from numcheck.index import PublishedIndex
 from numcheck.rpc.check import CheckService
 from numcheck.rpc.numbering import NumberingService
+from numcheck.rpc.pushing import Outside
+from numcheck.rpc.watches import Watches
 from numcheck.store import Store
 
 TOKEN_SIZE = 16  # random bytes: nobody guesses one
@@ -23,12 +25,16 @@ def check_service(published: PublishedIndex, settings: Settings) -> CheckService
     )
 
 
-def numbering_service(store: Store, settings: Settings, *, changed: Callable[[], None]) -> NumberingService:
+def numbering_service(
+    store: Store, published: PublishedIndex, settings: Settings, watches: Watches, *, changed: Callable[[], None]
+) -> NumberingService:
     """The service that takes pushes; `changed` is called after each commit that raises the revision."""
+    published.follow(lambda _index: watches.tell())
     return NumberingService(
         store,
-        now=lambda: datetime.now(UTC),
-        new_token=lambda: secrets.token_urlsafe(TOKEN_SIZE),
+        published,
+        watches,
+        Outside(now=lambda: datetime.now(UTC), new_token=lambda: secrets.token_urlsafe(TOKEN_SIZE)),
         changed=changed,
         # Each push holds a thread of the listener while it is open.
         push_count_max=max(settings.api_threads // 4, 1),

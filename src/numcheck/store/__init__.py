@@ -3,6 +3,7 @@
 from numcheck.store.events import EventRow
 from numcheck.store.heads import Head
 from numcheck.store.lock import DataDirLock
+from numcheck.store.plans import PlanImport, SeriesInfo
 from numcheck.store.pushes import Pushed
 from numcheck.store.registrations import (
     RegistrationRow,
@@ -11,7 +12,7 @@ from numcheck.store.registrations import (
     SendRow,
     VerificationRow,
 )
-from numcheck.store.store import PlanImport, SeriesInfo, Store
+from numcheck.store.store import Store
 
 __all__ = [
     "DataDirLock",

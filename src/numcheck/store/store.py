@@ -6,16 +6,14 @@ crash at any step: the state before the transaction or the state after it.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
-import xxhash
 from pyroaring import BitMap
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import func, select
 
 from numcheck.active import (
     ActiveSet,
@@ -32,41 +30,19 @@ from numcheck.active import (
 )
 from numcheck.active.members import home
 from numcheck.errors import StoreDamaged, StoreMissing
-from numcheck.plan import Country, NumberingPlan, Range
-from numcheck.store import blocks, pushes
+from numcheck.plan import NumberingPlan
+from numcheck.store import blocks, plans, pushes
 from numcheck.store.blocks import Kind, replace_places
 from numcheck.store.database import Database, raise_revision, take_turn
 from numcheck.store.events import Chain, EventLog
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_digest, read_head, write_head
-from numcheck.store.operators import OperatorBook
+from numcheck.store.moments import microseconds, moment
+from numcheck.store.plans import PlanImport, SeriesInfo
 from numcheck.store.pushes import Pushed, Receipt, drop_held
 from numcheck.store.registrations import Registrations
 from numcheck.store.schema import heads, installation, operators, plan_series, ranges
 
 FILE_NAME = "numcheck.db"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesInfo:
-    """A series of the numbering plan, all codes with one first digit, and where it came from."""
-
-    calling_code: int
-    series: str
-    source: str
-    imported_at: datetime
-    range_count: int
-    number_count: int
-
-
-@dataclass(frozen=True, slots=True)
-class PlanImport:
-    """What an import did: the series that it replaced and the revision that holds it."""
-
-    revision: int
-    series: tuple[str, ...]
-    range_count: int
-    number_count: int
 
 
 class Store:
@@ -125,66 +101,26 @@ class Store:
 
     # --- the numbering plan
 
-    def import_plan(self, plan: NumberingPlan, *, source: str, now: datetime) -> PlanImport:
-        """Replace the series that the plan's rows speak of; other series stay as they are."""
+    def import_plan(
+        self, plan: NumberingPlan, *, source: str, now: datetime, series: Collection[str] | None = None
+    ) -> PlanImport:
+        """Replace series of the plan's country, those that its rows speak of by default; others stay as they are.
+
+        What operators pushed stays as well: of numbers that they serve no more it counts for nothing.
+        """
         with self._database.writing() as connection:
             take_turn(connection)
-            operator_ids = OperatorBook(connection).operator_ids(plan)
-            revision = raise_revision(connection)
-            for one in sorted(plan.series):
-                rows = [
-                    _stored(plan, held, operator_ids) for held in plan.ranges if plan.country.series(held.first) == one
-                ]
-                number_count = sum(row.last - row.first + 1 for row in rows)
-                info = SeriesInfo(plan.country.calling_code, one, source, now, len(rows), number_count)
-                self._replace_series(connection, plan.country, info, rows, revision)
-        return PlanImport(revision, tuple(sorted(plan.series)), len(plan.ranges), plan.number_count)
-
-    @staticmethod
-    def _replace_series(
-        connection: Connection, country: Country, info: SeriesInfo, rows: list[AllottedRange], revision: int
-    ) -> None:
-        same = (plan_series.c.calling_code == info.calling_code) & (plan_series.c.series == info.series)
-        connection.execute(delete(plan_series).where(same))
-        first, last = country.series_bounds(info.series)
-        connection.execute(delete(ranges).where(ranges.c.first_number.between(first, last)))
-        connection.execute(insert(ranges), [_row(one) for one in rows])
-        connection.execute(
-            insert(plan_series).values(
-                calling_code=info.calling_code,
-                series=info.series,
-                source=info.source,
-                imported_at_us=_microseconds(info.imported_at),
-                range_count=info.range_count,
-                number_count=info.number_count,
-                revision=revision,
-                checksum=_checksum_of(rows),
-            )
-        )
+            return plans.replace_plan(connection, plan, series or plan.series, source=source, now=now)
 
     def series(self) -> list[SeriesInfo]:
         """The loaded series of the numbering plan."""
-        columns = [column for column in plan_series.c if column.name not in ("revision", "checksum")]
-        order = (plan_series.c.calling_code, plan_series.c.series)
         with self._database.reading() as connection:
-            rows = connection.execute(select(*columns).order_by(*order)).all()
-        return [SeriesInfo(code, series, source, _moment(at), *counts) for code, series, source, at, *counts in rows]
+            return plans.read_series(connection)
 
     def ranges(self) -> list[AllottedRange]:
         """Every range of the numbering plan, ascending; StoreDamaged if they are not what was imported."""
         with self._database.reading() as connection:
-            rows = [AllottedRange(*row) for row in connection.execute(select(ranges).order_by(ranges.c.first_number))]
-            checksums = connection.execute(select(plan_series)).all()
-        checked_count = 0
-        for stored in checksums:
-            prefix = f"{stored.calling_code}{stored.series}"
-            held = [row for row in rows if str(row.first).startswith(prefix)]
-            if _checksum_of(held) != stored.checksum:
-                raise StoreDamaged(f"series {prefix} of the numbering plan is not what was imported; import it again")
-            checked_count += len(held)
-        if checked_count != len(rows):
-            raise StoreDamaged("the numbering plan has ranges of a series that was not imported")
-        return rows
+            return plans.read_ranges(connection)
 
     # --- operators and their active sets
 
@@ -201,7 +137,7 @@ class Store:
                 display_name=row.display_name,
                 tax_id=row.tax_id,
                 data_version=row.version or 0,
-                data_time=None if row.data_time_us is None else _moment(row.data_time_us),
+                data_time=None if row.data_time_us is None else moment(row.data_time_us),
                 synthetic=bool(row.synthetic),
             )
             for row in rows
@@ -220,8 +156,8 @@ class Store:
             version = read_head(connection, Kind.ACTIVE, operator_id).version + 1
             revision = raise_revision(connection)
             checksum = replace_places(connection, operator_id, revision, dict(active_set.chunks()))
-            head = Head(version, len(active_set), _microseconds(data_time), checksum=checksum, synthetic=synthetic)
-            write_head(connection, Kind.ACTIVE, operator_id, head, now_us=_microseconds(now))
+            head = Head(version, len(active_set), microseconds(data_time), checksum=checksum, synthetic=synthetic)
+            write_head(connection, Kind.ACTIVE, operator_id, head, now_us=microseconds(now))
             drop_held(connection, operator_id)
         return version
 
@@ -333,7 +269,7 @@ class Store:
         `token` is what confirms it if it is held. Raises NotServed, BadPush, or ConcurrentPush if the head has moved.
         """
         content.check(header)
-        receipt = Receipt(base_version, token, _microseconds(header.data_time), _microseconds(now))
+        receipt = Receipt(base_version, token, microseconds(header.data_time), microseconds(now))
         with self._database.writing() as connection:
             take_turn(connection)
             if header.push_id is not None:
@@ -346,7 +282,7 @@ class Store:
         """Apply a held push, durable when this returns; UnknownPush if there is none of that token."""
         with self._database.writing() as connection:
             take_turn(connection)
-            return pushes.confirm(connection, operator_id, token, _microseconds(now))
+            return pushes.confirm(connection, operator_id, token, microseconds(now))
 
     def portings_content(self) -> PortingsContent:
         """What takes the numbers of a push of portings, and knows the mobile ranges and whose they are."""
@@ -371,7 +307,7 @@ class Store:
         Raises NotPortable, BadPush, RemovesTooMuch, UnknownOperator, or ConcurrentPush if the head has moved.
         """
         content.check(header)
-        receipt = Receipt(base_version, "", _microseconds(header.data_time), _microseconds(now))
+        receipt = Receipt(base_version, "", microseconds(header.data_time), microseconds(now))
         with self._database.writing() as connection:
             take_turn(connection)
             if header.push_id is not None:
@@ -379,27 +315,3 @@ class Store:
                 if pushed is not None:
                     return pushed
             return pushes.push_portings(connection, header, content, receipt)
-
-
-def _microseconds(moment: datetime) -> int:
-    return (moment - EPOCH) // timedelta(microseconds=1)
-
-
-def _moment(microseconds: int) -> datetime:
-    return EPOCH + timedelta(microseconds=microseconds)
-
-
-def _stored(plan: NumberingPlan, held: Range, operator_ids: dict[str, int]) -> AllottedRange:
-    mobile = plan.country.is_mobile(held.first)
-    return AllottedRange(held.first, held.last, operator_ids[held.holder_key], mobile, held.region)
-
-
-def _row(held: AllottedRange) -> dict[str, object]:
-    return dict(zip(ranges.c.keys(), held, strict=True))
-
-
-def _checksum_of(held: Iterable[AllottedRange]) -> bytes:
-    checksum = xxhash.xxh3_128()
-    for one in held:
-        checksum.update(f"{one.first};{one.last};{one.operator_id};{one.mobile:d};{one.region}\n".encode())
-    return checksum.digest()

@@ -1,0 +1,104 @@
+"""Calls that are told of every change, without a thread for each.
+
+One thread sends to all of them, and nothing waits for it: a lock is held only to change the set of watches. (grpcio's
+own health servicer sends with its lock held; a watch that ends meanwhile waits for that lock on the very thread that
+would finish the sending, and from then on the listener answers nobody.) A watch whose client takes nothing is ended, so
+that it cannot hold up what the others are told.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import grpc
+
+from numcheck.rpc.calls import refuse
+
+SEND_TIMEOUT_S = 5.0
+
+Message = Callable[[], bytes]
+"""What a watch is to be told now."""
+
+
+@dataclass(eq=False, slots=True)
+class _Watch:
+    """A call under way. `told` is what it was sent last; `send` with None ends the call."""
+
+    message: Message
+    send: Callable[[bytes | None], None]
+    cancel: Callable[[], object]
+    told: bytes | None = None
+
+
+class Watches:
+    """Every watch of a listener, of whatever method."""
+
+    def __init__(self) -> None:
+        self._watches: set[_Watch] = set()
+        self._lock = threading.Lock()
+        self._ended = False
+        self._sender = ThreadPoolExecutor(1, thread_name_prefix="watches")
+
+    def tell(self) -> None:
+        """Say that something may have changed: each watch whose message is another now is sent it."""
+        if not self._ended:
+            self._sender.submit(self._tell_all)
+
+    def end(self) -> None:
+        """Tell every watch what there is still to tell, and end it, so that a drain waits for none."""
+        if not self._ended:
+            self._ended = True
+            self._sender.submit(self._tell_all)
+
+    def close(self) -> None:
+        """Give the thread back, once the listener has stopped."""
+        self._sender.shutdown()
+
+    def method(self, message_for: Callable[[bytes], Message]) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        """A server-streaming method: `message_for` makes of a request what its watch is told, or raises."""
+
+        def watch(
+            request: bytes, context: grpc.ServicerContext, send_response_callback: Callable[[bytes | None], None]
+        ) -> None:
+            try:
+                one = _Watch(message_for(request), send_response_callback, context.cancel)
+                one.message()
+            except Exception as error:
+                refuse(context, error)
+            self._add(one, context)
+
+        # What grpcio calls a method by on this thread, and with a way to send instead of an iterator to wait for.
+        watch.experimental_non_blocking = True  # type: ignore[attr-defined]
+        watch.experimental_thread_pool = self._sender  # type: ignore[attr-defined]
+        return grpc.unary_stream_rpc_method_handler(watch)
+
+    def _add(self, watch: _Watch, context: grpc.ServicerContext) -> None:
+        with self._lock:
+            self._watches.add(watch)
+        if context.add_callback(lambda: self._forget(watch)):
+            self._tell(watch)
+        else:
+            self._forget(watch)
+
+    def _forget(self, watch: _Watch) -> None:
+        with self._lock:
+            self._watches.discard(watch)
+
+    def _tell_all(self) -> None:
+        with self._lock:
+            watches = list(self._watches)
+        for watch in watches:
+            self._tell(watch)
+
+    def _tell(self, watch: _Watch) -> None:
+        ended = self._ended  # before the message: whoever sees the end sees the message that goes with it
+        message = watch.message()
+        if message != watch.told:
+            watch.told = message
+            impatience = threading.Timer(SEND_TIMEOUT_S, watch.cancel)
+            impatience.start()
+            watch.send(message)
+            impatience.cancel()
+        if ended:
+            watch.send(None)
