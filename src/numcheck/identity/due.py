@@ -19,6 +19,11 @@ def due_at(refreshed_at: datetime, refresh_after: timedelta) -> datetime:
     return refreshed_at + min(refresh_after, REFRESH_AFTER_MAX)
 
 
+def next_at(due: datetime, *, reminded: bool) -> datetime:
+    """When time alone next does something to a registration that falls due: the reminder, or the due time itself."""
+    return due if reminded else due - REMIND_BEFORE
+
+
 @dataclass
 class SteadyClock:
     """The time to judge due times by. It is told the machine's clock, and seconds since some start, which never jump.

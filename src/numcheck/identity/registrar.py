@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from numcheck.errors import BadRegistration, RegistrationExists, UnknownRegistration
-from numcheck.identity.due import due_at
+from numcheck.identity.due import due_at, next_at
 from numcheck.identity.judging import check_registrable
 from numcheck.identity.policy import Method
 from numcheck.identity.record import NetworkAddress, Record
@@ -75,6 +75,7 @@ class Registrar:
     def _new_row(self, service: str, request_id: str, record: Record, now: datetime) -> RegistrationRow:
         now_us = microseconds(now)
         registration_id = self._vault.new_id(now_us)
+        due = due_at(now, self._verifier.policy_for(service).refresh_after)
         return RegistrationRow(
             registration_id=registration_id,
             service=service,
@@ -82,8 +83,8 @@ class Registrar:
             state=RegistrationState.PENDING,
             registered_at_us=now_us,
             refreshed_at_us=now_us,
-            due_at_us=microseconds(due_at(now, self._verifier.policy_for(service).refresh_after)),
-            reminded=False,
+            due_at_us=microseconds(due),
+            next_at_us=microseconds(next_at(due, reminded=False)),
             **self._vault.sealed(registration_id, service, record),
         )
 
@@ -159,7 +160,7 @@ class Registrar:
             if row.state != RegistrationState.VERIFIED:
                 # Who may not use the messenger gains nothing by it, and must not fall due again at once.
                 due = due_at(now, self._verifier.policy_for(service).refresh_after)
-                changes |= {"due_at_us": microseconds(due), "reminded": False}
+                changes |= {"due_at_us": microseconds(due)}
             moved = act(work, row, Act.REFRESH, microseconds(now), changes=changes)
             attempt = self._verifier.attempt(work, Registration(moved, record), look, wanted, now)
             store_changes(work, row, attempt.row)

@@ -4,11 +4,13 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
+from numcheck.identity.due import next_at
 from numcheck.identity.evidence import Evidence
 from numcheck.identity.policy import Method
 from numcheck.identity.record import Record
-from numcheck.identity.states import Act, RegistrationState, after
+from numcheck.identity.states import FALLS_DUE, Act, RegistrationState, after
 from numcheck.store import RegistrationRow, RegistrationWork
+from numcheck.store.moments import microseconds, moment
 
 
 class VerificationState:
@@ -68,8 +70,17 @@ def act(
     """The row after an act, with its event appended; WrongState if the act cannot happen. The row is not stored yet."""
     state = after(RegistrationState(row.state), what)
     moved = replace(row, state=int(state), **changes)
+    moved = replace(moved, next_at_us=_next_at_us(row, moved, what))
     tell(work, moved, what, now_us, **details)
     return moved
+
+
+def _next_at_us(before: RegistrationRow, moved: RegistrationRow, what: Act) -> int | None:
+    if moved.state not in FALLS_DUE:
+        return None
+    if what is not Act.REMIND and before.next_at_us is not None and before.due_at_us == moved.due_at_us:
+        return before.next_at_us
+    return microseconds(next_at(moment(moved.due_at_us), reminded=what is Act.REMIND))
 
 
 def tell(work: RegistrationWork, row: RegistrationRow, what: Act, now_us: int, **details: Any) -> None:

@@ -163,8 +163,6 @@ class Verifier:
         """The row of a registration whose number is confirmed: with the due time that its last refresh has earned."""
         due_us = microseconds(due_at(moment(row.refreshed_at_us), self.policy_for(row.service).refresh_after))
         changes = {"evidence": evidence.to_json(), "due_at_us": due_us}
-        if due_us != row.due_at_us:
-            changes["reminded"] = False
         return act(work, row, Act.CONFIRM, microseconds(now), changes=changes, evidence=evidence.for_event())
 
     def _try_wait(

@@ -58,10 +58,11 @@ def serve(settings: Settings, announce: Announce) -> None:
         index = _index_to_serve(store, settings, announce)
         published = PublishedIndex()
         builder, watches = Builder(published, settings), Watches()
+        identity = identity_of(store, published, settings, announce)
         services: list[Service] = [
             check_service(published, settings),
             numbering_service(store, published, settings, watches, changed=builder.follow),
-            identity_of(store, published, settings, announce).service,
+            identity.service,
         ]
         listeners: list[ApiListener | CheckListener] = []
         try:
@@ -69,6 +70,7 @@ def serve(settings: Settings, announce: Announce) -> None:
             listeners += _native_listener(settings, published, announce)
             published.publish(index)
             builder.start()
+            identity.timekeeper.start()
             for listener in listeners:
                 listener.set_serving(serving=True)
                 announce(f"{listener.name} ready on {listener.address} (plaintext, loopback only)")
@@ -79,6 +81,7 @@ def serve(settings: Settings, announce: Announce) -> None:
         finally:
             _stop(listeners, settings.drain_timeout_s)
             builder.stop()
+            identity.timekeeper.stop()
 
 
 def _native_listener(settings: Settings, published: PublishedIndex, announce: Announce) -> list[CheckListener]:

@@ -18,6 +18,7 @@ from numcheck.identity.verifier import Courier, Surroundings, Verifier
 from numcheck.index import PublishedIndex
 from numcheck.rpc.registration import RegistrationService
 from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys
+from numcheck.serving.timekeeper import Timekeeper
 from numcheck.store import Store
 
 GATEWAY_KEY_SIZE_MIN = 24  # bytes, as Standard Webhooks asks
@@ -77,6 +78,7 @@ class Identity:
     """The parts of a node that know registrations."""
 
     service: RegistrationService
+    timekeeper: Timekeeper
 
 
 def identity_of(store: Store, published: PublishedIndex, settings: Settings, announce: Announce) -> Identity:
@@ -99,7 +101,8 @@ def identity_of(store: Store, published: PublishedIndex, settings: Settings, ann
         ),
     )
     registrar = Registrar(registrations, vault, verifier, now=_now)
-    return Identity(RegistrationService(registrar, verifier, default_region=settings.default_region))
+    service = RegistrationService(registrar, verifier, default_region=settings.default_region)
+    return Identity(service, Timekeeper(registrations))
 
 
 def _now() -> datetime:

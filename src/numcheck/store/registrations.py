@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, 
 from numcheck.store.database import Database
 from numcheck.store.events import Chain, EventAppender, EventLog
 from numcheck.store.groups import GroupCommit
-from numcheck.store.schema import code_sends, code_tries, registrations, verifications
+from numcheck.store.schema import code_sends, code_tries, registrations, trusted_time, verifications
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class RegistrationRow:
     registered_at_us: int
     refreshed_at_us: int
     due_at_us: int
-    reminded: bool
+    next_at_us: int | None
     evidence: str | None = None
     verification_id: bytes | None = None
 
@@ -102,6 +102,19 @@ class RegistrationWork:
         """The registration of that id."""
         self._flush_new()
         return _one(self._connection, select(registrations).where(registrations.c.registration_id == registration_id))
+
+    def awaited(self, now_us: int, *, count_max: int) -> list[RegistrationRow]:
+        """The registrations that time has something to do to by now, the longest waiting first."""
+        self._flush_new()
+        due = registrations.c.next_at_us <= now_us
+        statement = select(registrations).where(due).order_by(registrations.c.next_at_us).limit(count_max)
+        return [RegistrationRow(**row._mapping) for row in self._connection.execute(statement)]
+
+    def trust_time(self, at_us: int) -> None:
+        """Keep the time that due times are judged by."""
+        self.write_count += 1
+        if not self._connection.execute(update(trusted_time).values(at_us=at_us)).rowcount:
+            self._connection.execute(insert(trusted_time).values(id=1, at_us=at_us))
 
     def insert(self, row: RegistrationRow) -> None:
         """Add a registration."""
@@ -260,6 +273,18 @@ class Registrations:
     def write(self, operation: Callable[[RegistrationWork], T]) -> T:
         """Run an operation in a transaction that it may share; durable when this returns, nothing left if it raises."""
         return self._groups.run(operation)
+
+    def trusted_time(self) -> int | None:
+        """The time that due times were last judged by, or None."""
+        with self._database.reading() as connection:
+            found: int | None = connection.scalar(select(trusted_time.c.at_us))
+        return found
+
+    def any_awaited(self, now_us: int) -> bool:
+        """Whether time has something to do to any registration by now."""
+        with self._database.reading() as connection:
+            first = connection.scalar(select(func.min(registrations.c.next_at_us)))
+        return first is not None and first <= now_us
 
     def find(self, user_tags: Sequence[bytes]) -> RegistrationRow | None:
         """The registration of a user, under whichever of its tags."""

@@ -145,12 +145,13 @@ registrations = Table(
     Column("registered_at_us", BigInteger, nullable=False),
     Column("refreshed_at_us", BigInteger, nullable=False),
     Column("due_at_us", BigInteger, nullable=False),
-    Column("reminded", Boolean, nullable=False),  # of this due time
+    Column("next_at_us", BigInteger),  # when time alone does something to it: a reminder, or overdue; null: never
     Column("evidence", String),  # JSON; null until a verification has given an answer
     Column("verification_id", LargeBinary(16)),  # the newest: none before it counts
     Index("registrations_by_service", "service", "registration_id"),
     Index("registrations_by_number", "number_tag"),
-    Index("registrations_by_due_time", "state", "due_at_us", "registration_id"),
+    Index("registrations_by_due_time", "service", "due_at_us", "registration_id"),
+    Index("registrations_by_next_time", "next_at_us"),
 )
 
 verifications = Table(
@@ -221,4 +222,12 @@ event_head = Table(
     Column("hash", LargeBinary(32), nullable=False),
     Column("key_id", Integer, nullable=False),
     Column("mac", LargeBinary(32), nullable=False),
+)
+
+# The time that due times were last judged by: a clock that is ahead of it without having run there is doubted.
+trusted_time = Table(
+    "trusted_time",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1"), primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
 )
