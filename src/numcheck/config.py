@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
@@ -25,6 +25,9 @@ class Settings(BaseSettings):
     config_file: ClassVar[Path | None] = None
 
     data_dir: Path = Field(Path("var"), description="where the store and the index are")
+    database_url: SecretStr | None = Field(
+        None, description="a PostgreSQL database that nodes share, postgresql://...; none: SQLite in data_dir"
+    )
     api_listen: str = Field("127.0.0.1:50051", description="host:port of the API listener; port 0 takes a free one")
     default_region: str = Field("RU", description="the country (ISO 3166) of numbers that are written without one")
     check_listen: str = Field(
@@ -62,6 +65,11 @@ class Settings(BaseSettings):
     codes_per_block_max: Positive = Field(1_000, description="codes in a day to one block of 10,000 numbers")
     codes_per_network_max: Positive = Field(100, description="codes in a day for one network address")
     drain_timeout_s: Seconds = Field(10, description="seconds that running calls have to end when the node stops")
+
+    @property
+    def database(self) -> str | None:
+        """The database's URL, which may hold a password: to be handed on, never to be shown."""
+        return None if self.database_url is None else self.database_url.get_secret_value()
 
     @field_validator("default_region")
     @classmethod

@@ -5,7 +5,7 @@ has as a heading, and that a client may switch on. Messages never hold a whole n
 end up in logs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
@@ -88,6 +88,18 @@ class BadRegistryFile(NumcheckError):
     """A registry file cannot be trusted; nothing of it was taken."""
 
     reason = "BAD_REGISTRY_FILE"
+
+
+class BadPortingsFile(NumcheckError):
+    """A file of the clearing house cannot be trusted; nothing of it was pushed."""
+
+    reason = "BAD_PORTINGS_FILE"
+
+
+class BadNumbersFile(NumcheckError):
+    """A file of numbers to push holds a line that is none; nothing of it was pushed."""
+
+    reason = "BAD_NUMBERS_FILE"
 
 
 class BadActiveSet(NumcheckError):
@@ -287,6 +299,12 @@ class StoreDamaged(NumcheckError):
     reason = "STORE_DAMAGED"
 
 
+class StoreUnavailable(NumcheckError):
+    """The store cannot be read or written now: its database is away, its disk full or failing."""
+
+    reason = "STORE_UNAVAILABLE"
+
+
 class StoreTooNew(NumcheckError):
     """The store was written by a newer numcheck than this one."""
 
@@ -327,3 +345,20 @@ class NodeUnreachable(NumcheckError):
     """No node answers at that address, or it ended the call."""
 
     reason = "NODE_UNREACHABLE"
+
+
+class PushRefused(NumcheckError):
+    """A node refused a push, in its own words; `refusal` is the reason that it gave."""
+
+    reason = "PUSH_REFUSED"
+
+    def __init__(self, message: str, refusal: str = "", metadata: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+        self.refusal_metadata = dict(metadata or {})
+
+
+class PushHeld(NumcheckError):
+    """A push waits for its operator's confirmation, as it would remove much."""
+
+    reason = "PUSH_HELD"

@@ -1,15 +1,10 @@
 """What the store refuses, and that a reader of one moment sees one revision."""
 
-import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
-
 from numcheck.active import ActiveSet
-from numcheck.errors import StoreTooNew
 from numcheck.store import Store
-from numcheck.store.store import FILE_NAME
 from tests.numbering.node import FIRST
 
 NOW = datetime(2026, 8, 19, tzinfo=UTC)
@@ -24,11 +19,3 @@ def test_a_reader_of_one_moment_does_not_see_what_is_committed_meanwhile(data_di
             assert len(reader.active_set(1)) == 0
         assert reader.revision == before + 1
         assert len(reader.active_set(1)) == 1
-
-
-def test_a_store_of_another_schema_is_refused(data_dir: Path) -> None:
-    with sqlite3.connect(data_dir / FILE_NAME) as connection:
-        connection.execute("UPDATE installation SET schema_version = 1")
-    connection.close()
-    with pytest.raises(StoreTooNew):
-        Store(data_dir)

@@ -33,8 +33,9 @@ ANSWERING = (
     ),
     *("identity/judging.py", "identity/states.py", "identity/codes.py", "identity/proofs.py", "delivery/http.py"),
     *("plan/allotments.py", "active/push.py", "active/portings.py", "store/heads.py", "store/pushes.py"),
+    *("store/database.py", "store/engine.py"),
 )
-OUR_OWN_TROUBLE = {"IndexDamaged", "StoreDamaged"}
+OUR_OWN_TROUBLE = {"IndexDamaged", "StoreDamaged", "BadConfiguration"}
 """What no caller can do anything about: INTERNAL to them."""
 SECRET = "+79161234567"
 

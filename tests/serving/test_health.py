@@ -114,6 +114,7 @@ def test_reflection_lists_every_service(channel):
     assert set(ProtoReflectionDescriptorDatabase(channel).get_services()) == {
         "numcheck.v1.CheckService",
         "numcheck.v1.NumberingService",
+        "numcheck.v1.RegistrationService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }

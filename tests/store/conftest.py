@@ -1,23 +1,40 @@
-"""A store in a directory of its own, and ways past it to what is on disk."""
+"""A store on each engine, and ways past it to what is on disk."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from numcheck.store import Store
 from numcheck.store.store import FILE_NAME
+from tests.store import engines
+from tests.store.engines import Server, open_store
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory) -> Iterator[Server]:
+    """A PostgreSQL server."""
+    one = Server(tmp_path_factory.mktemp("postgresql"))
+    yield one
+    one.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request) -> str:
+    """Each engine in its turn; a module about one of them says so by its pytestmark."""
+    return request.param
 
 
 @pytest.fixture
-def data_dir(tmp_path) -> Path:
-    return tmp_path / "data"
+def data_dir(engine, tmp_path, request) -> Iterator[Path]:
+    url = request.getfixturevalue("server").new_database() if engine == "postgresql" else None
+    with engines.on(url, tmp_path / "data") as directory:
+        yield directory
 
 
 @pytest.fixture
 def store(data_dir):
-    with Store(data_dir) as store:
+    with open_store(data_dir) as store:
         yield store
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from numcheck.active import ActiveSet, Operator
 from numcheck.errors import UnknownOperator
-from numcheck.store import Store
+from tests.store.engines import open_store
 from tests.store.registry import plan, row
 
 NOW = datetime(2026, 11, 23, 9, 30, 0, 123_456, tzinfo=UTC)
@@ -15,7 +15,7 @@ NUMBERS = [79160000000, 79160000009, 79169999999, 79990000000, 10**15 - 1, 0]
 
 @pytest.fixture
 def store(data_dir):
-    with Store(data_dir) as store:
+    with open_store(data_dir) as store:
         rows = row(916, 0, 99, "Альфа", "7740000076"), row(917, 0, 9, "Бета", "7701725181")
         store.import_plan(plan(*rows), source="a.csv", now=NOW)
         yield store
@@ -24,7 +24,7 @@ def store(data_dir):
 def test_set_comes_back_when_the_store_is_opened_again(store, data_dir):
     active_set = ActiveSet.from_numbers(NUMBERS)
     store.replace_active_set(1, active_set, data_time=NOW, now=NOW)
-    with Store(data_dir, read_only=True) as reopened:
+    with open_store(data_dir, read_only=True) as reopened:
         assert reopened.active_set(1) == active_set
         assert reopened.active_set(1).digest() == active_set.digest()
         members = {chunk: reopened.members(chunk).active[1] for chunk, _ in active_set.chunks()}

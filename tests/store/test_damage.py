@@ -13,6 +13,13 @@ from numcheck.store import Store
 from numcheck.store.store import FILE_NAME
 from tests.store.registry import plan, row
 
+
+@pytest.fixture
+def engine() -> str:
+    """Only SQLite: these go at its file."""
+    return "sqlite"
+
+
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 ALPHA, BETA = "7740000076", "7701725181"
 CHUNKS = (7916, 7917, 7999)

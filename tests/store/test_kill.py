@@ -6,9 +6,18 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from numcheck.store import DataDirLock, Store
 from tests.store.registry import plan, row
 from tests.store.writer import data_time_of, numbers_of
+
+
+@pytest.fixture
+def engine() -> str:
+    """Only SQLite: these go at its file."""
+    return "sqlite"
+
 
 ROOT = Path(__file__).parents[2]
 KILLS = 6

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from numcheck.active import PortingsHeader, PushHeader
 from numcheck.errors import (
@@ -21,6 +21,7 @@ from numcheck.errors import (
     UnknownPush,
 )
 from numcheck.store import Pushed, Store
+from tests.store.engines import open_store
 from tests.store.registry import plan, row
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
@@ -85,12 +86,17 @@ class Pushing(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.directory = TemporaryDirectory()
-        self.store = Store(Path(self.directory.name))
+        self.store = Store(Path(self.directory.name), url=self.new_url())
         self.store.import_plan(plan(*ROWS), source="rows.csv", now=NOW)
         self.active: dict[int, set[int]] = {ALPHA: set(), BETA: set()}
         self.versions = {ALPHA: 0, BETA: 0}
         self.ported: dict[int, int] = {}
         self.held: dict[int, tuple[str, set[int]]] = {}
+
+    @staticmethod
+    def new_url() -> str | None:
+        """Where a run's store is: in its directory, if nowhere else."""
+        return None
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
@@ -176,13 +182,17 @@ class Pushing(RuleBasedStateMachine):
         assert self.store.portings_head().number_count == len(self.ported)
 
 
-TestPushing = Pushing.TestCase
-TestPushing.settings = settings(max_examples=40, stateful_step_count=12, deadline=None)
+def test_store_holds_what_was_pushed_last(engine, request):
+    machine, examples = Pushing, 25
+    if engine == "postgresql":
+        server = request.getfixturevalue("server")
+        machine, examples = type("PushingToServer", (Pushing,), {"new_url": lambda _self: server.new_database()}), 10
+    run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=12, deadline=None))
 
 
 @pytest.fixture
 def store(data_dir):
-    with Store(data_dir) as store:
+    with open_store(data_dir) as store:
         store.import_plan(plan(*ROWS), source="rows.csv", now=NOW)
         yield store
 

@@ -17,7 +17,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line."""
-    from numcheck.cli import check, demo, events, plan, serve, status
+    from numcheck.cli import check, demo, events, plan, push, serve, status
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -25,6 +25,7 @@ def main() -> None:
     app.command()(serve.serve)
     app.command()(demo.demo)
     app.add_typer(plan.app, name="plan")
+    app.add_typer(push.app, name="push")
     app.command()(check.check)
     app.command()(status.status)
     app.add_typer(events.app, name="events")

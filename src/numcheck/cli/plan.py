@@ -1,20 +1,21 @@
 """`numcheck plan`: the regulator's registry files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from numcheck.cli.options import Config, DataDir, Json, settings_of
+from numcheck.cli.options import Config, DataDir, Json, Server, settings_of
 
 if TYPE_CHECKING:
-    from numcheck.plan import Change, PlanDiff, Reading
+    from numcheck.plan import Change, NumberingPlan, PlanDiff, Reading
 
 app = typer.Typer(no_args_is_help=True, help="The numbering plan: import, show, compare.")
 
 NAMED_MAX = 100
+SOURCE_LENGTH_MAX = 256  # of ImportNumberingPlan
 
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
 Files = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, metavar="FILE...")]
@@ -23,34 +24,96 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out in
 
 @app.command("import")
 def import_(
-    files: Files, data_dir: DataDir = None, config: Config = None, skip_bad: SkipBad = False, json: Json = False
+    files: Files,
+    data_dir: DataDir = None,
+    config: Config = None,
+    server: Server = None,
+    skip_bad: SkipBad = False,
+    json: Json = False,
 ) -> None:
     """Replace the plan with the regulator's files: each series (3xx, 4xx, 8xx, 9xx) that their rows speak of.
 
-    A file with a bad row is refused whole, and the plan stays as it was.
+    A file with a bad row is refused whole, and the plan stays as it was. A node that has the data directory open takes
+    the plan over its API.
 
     Example: numcheck plan import DEF-9xx.csv ABC-3xx.csv
     """
-    from numcheck.cli.console import print_json, say
-    from numcheck.plan import RefusedRegistryFile
-    from numcheck.serving.plans import import_files
+    from numcheck.cli.console import print_json
+    from numcheck.errors import DataDirInUse
+    from numcheck.plan import RefusedRegistryFile, read_files
+    from numcheck.serving.plans import import_plan
 
     settings = settings_of(config, data_dir=data_dir)
     try:
-        reading, imported = import_files(settings.data_dir, files, skip_bad=skip_bad, now=datetime.now(UTC))
+        reading = read_files(files, skip_bad=skip_bad)
     except RefusedRegistryFile as refused:
         _say_each("refused", refused.problems)
         raise
+    source = ", ".join(file.name for file in files)
+    try:
+        imported = import_plan(settings, reading.plan, source=source, now=datetime.now(UTC))
+        result = {
+            "revision": imported.revision,
+            **_changes(imported.added, imported.removed, imported.moved, imported.lost),
+        }
+    except DataDirInUse:
+        result = _import_over_node(reading.plan, source, server or settings.api_listen)
+    result = {**_import_result(reading), **result}
     _say_each("skipped", reading.problems)
     _say_each("note", reading.notes)
     if json:
-        print_json(_import_result(reading, imported.series, imported.revision))
-        return
-    series = ", ".join(f"{one}xx" for one in imported.series)
-    say(
-        f"imported {imported.range_count:,} ranges, {imported.number_count:,} numbers, "
-        f"{len(reading.plan.holders):,} operators; it replaces series {series}; revision {imported.revision}"
+        print_json(result)
+    else:
+        _tell_import(result)
+
+
+def _import_over_node(plan: "NumberingPlan", source: str, server: str) -> dict[str, Any]:
+    """A running node holds the data directory: it takes the plan over the API."""
+    from numcheck.cli.console import say
+    from numcheck.client import PushClient
+    from numcheck.v1 import numbering_pb2
+
+    say(f"a node has the data directory open: importing over its API at {server}")
+    header = numbering_pb2.PlanHeader(
+        calling_code=plan.country.calling_code, source=source[:SOURCE_LENGTH_MAX], series=sorted(plan.series)
     )
+    rows = [
+        numbering_pb2.PlanRow(
+            first=one.first,
+            last=one.last,
+            operator_name=plan.holders[one.holder_key].name,
+            tax_id=plan.holders[one.holder_key].tax_id or "",
+            region=one.region,
+        )
+        for one in plan.ranges
+    ]
+    with PushClient(server) as client:
+        done = client.import_plan(header, rows)
+    lost = {one.operator_id: one.number_count for one in done.lost}
+    return {"revision": done.index_version, **_changes(done.added_count, done.removed_count, done.moved_count, lost)}
+
+
+def _changes(added: int, removed: int, moved: int, lost: "Mapping[int, int]") -> dict[str, Any]:
+    return {
+        "added": added,
+        "removed": removed,
+        "moved": moved,
+        "lost": [{"operator_id": operator_id, "active_numbers": count} for operator_id, count in lost.items()],
+    }
+
+
+def _tell_import(result: dict[str, Any]) -> None:
+    from numcheck.cli.console import say
+
+    series = ", ".join(f"{one}xx" for one in result["series"])
+    say(
+        f"imported {result['ranges']:,} ranges, {result['numbers']:,} numbers, {result['operators']:,} operators; "
+        f"it replaces series {series}; revision {result['revision']}"
+    )
+    say(f"{result['added']:,} numbers added, {result['removed']:,} removed, {result['moved']:,} with another operator")
+    for one in result["lost"]:
+        lost = f"{one['active_numbers']:,} active numbers"
+        say(f"operator {one['operator_id']} lost the ranges of {lost}: they count no more")
 
 
 def _say_each(what: str, lines: Iterable[object]) -> None:
@@ -63,10 +126,9 @@ def _say_each(what: str, lines: Iterable[object]) -> None:
         say(f"{what}: {line}")
 
 
-def _import_result(reading: "Reading", series: tuple[str, ...], revision: int) -> dict[str, Any]:
+def _import_result(reading: "Reading") -> dict[str, Any]:
     return {
-        "revision": revision,
-        "series": list(series),
+        "series": sorted(reading.plan.series),
         "ranges": len(reading.plan.ranges),
         "numbers": reading.plan.number_count,
         "operators": len(reading.plan.holders),
@@ -93,7 +155,7 @@ def show(data_dir: DataDir = None, config: Config = None, json: Json = False) ->
     from numcheck.cli.console import print_json, print_table
     from numcheck.serving.status import plan_holdings
 
-    holdings = plan_holdings(settings_of(config, data_dir=data_dir).data_dir)
+    holdings = plan_holdings(settings_of(config, data_dir=data_dir))
     if json:
         print_json(holdings)
         return

@@ -1,12 +1,19 @@
 """`numcheck status`: what a data directory holds and what its node serves."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from numcheck.cli.options import Config, DataDir, Json, settings_of
 
 
-def status(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+def status(
+    digests: Annotated[bool, typer.Option("--digests", help="Compute the digest of each active set, too.")] = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
     """Say versions, counts, the freshness of each operator's data, and whether the listener answers.
 
     Example: numcheck status --json
@@ -14,7 +21,7 @@ def status(data_dir: DataDir = None, config: Config = None, json: Json = False) 
     from numcheck.cli.console import print_json
     from numcheck.serving.status import node_status
 
-    result = node_status(settings_of(config, data_dir=data_dir), now=datetime.now(UTC))
+    result = node_status(settings_of(config, data_dir=data_dir), now=datetime.now(UTC), digests=digests)
     if json:
         print_json(result)
     else:
@@ -27,6 +34,8 @@ def _print(result: dict[str, Any]) -> None:
     label = "  SYNTHETIC data: made up, for trying out" if result["synthetic"] else ""
     out.print(f"data directory   {result['data_dir']}{label}")
     out.print(f"store            revision {result['revision']}, {result['engine']}")
+    if result["engine_warning"]:
+        out.print(f"                 {result['engine_warning']}")
     out.print(f"index            {_index_line(result)}")
     out.print(f"API listener     {result['api_listener']['address']}: {result['api_listener']['state']}")
     out.print(f"native listener  {result['native_listener']['address']}: {result['native_listener']['state']}")
@@ -40,6 +49,14 @@ def _print(result: dict[str, Any]) -> None:
         for one in result["operators"]
     ]
     print_table("\noperators' data", ["#id", "operator", "#active numbers", "#version", "age"], rows)
+    portings = result["portings"]
+    if portings["version"]:
+        out.print(
+            f"\nportings: {portings['numbers']:,} numbers, version {portings['version']}, of {portings['data_time']}"
+        )
+    digests = [[str(one["operator_id"]), one["digest"]] for one in result["operators"] if one["digest"]]
+    if digests:
+        print_table("\ndigests", ["#id", "SHA-256"], digests)
 
 
 def _index_line(result: dict[str, Any]) -> str:

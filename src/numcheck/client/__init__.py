@@ -1,5 +1,6 @@
-"""The Python client: asks a node, and batches for its caller."""
+"""The Python client: asks a node, pushes to it, and batches for its caller."""
 
 from numcheck.client.check import CheckClient, Checked
+from numcheck.client.push import Numbers, PushClient
 
-__all__ = ["CheckClient", "Checked"]
+__all__ = ["CheckClient", "Checked", "Numbers", "PushClient"]

@@ -44,6 +44,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.TooManyStreams: code_pb2.RESOURCE_EXHAUSTED,
     errors.UnknownMethod: code_pb2.UNIMPLEMENTED,
     errors.IndexNotReady: code_pb2.UNAVAILABLE,
+    errors.StoreUnavailable: code_pb2.UNAVAILABLE,
     errors.IndexBehind: code_pb2.UNAVAILABLE,
 }
 # Which field of the request an INVALID_ARGUMENT is about; none where the request could not be read.

@@ -69,9 +69,9 @@ class NumberingService:
         return numbering_pb2.ConfirmPushResponse(push=push_message(pushed)).SerializeToString()
 
     def get_operator_state(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
-        """The head of an operator's active set."""
+        """The head of an operator's active set; of the portings, for operator 0."""
         operator_id = parsed(numbering_pb2.GetOperatorStateRequest, request).operator_id
-        head, digest = self._store.digest(operator_id)
+        head, digest = self._store.digest(operator_id) if operator_id else (self._store.portings_head(), b"")
         moment = EPOCH + timedelta(microseconds=head.data_time_us)
         return numbering_pb2.GetOperatorStateResponse(
             operator_id=operator_id,

@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -12,7 +12,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from numcheck import e164
 from numcheck.errors import BadRegistration, ProofNotAccepted
 from numcheck.identity import record as records
+from numcheck.identity.events import SignedHead
 from numcheck.identity.evidence import Evidence
+from numcheck.identity.history import History, Told
 from numcheck.identity.policy import Method
 from numcheck.identity.proofs import AttestedProof, CodeProof, InboundProof, Proof
 from numcheck.identity.record import NetworkAddress, Record
@@ -21,7 +23,8 @@ from numcheck.identity.registration import Outcome, Registration, Verification
 from numcheck.identity.states import RegistrationState
 from numcheck.identity.verifier import Verifier
 from numcheck.rpc.calls import parsed, refusing, timestamp
-from numcheck.store.moments import moment
+from numcheck.rpc.feeds import Feeds, Pieces
+from numcheck.store.moments import microseconds, moment
 from numcheck.v1 import registration_pb2 as pb
 
 SERVICE_NAME = "numcheck.v1.RegistrationService"
@@ -51,13 +54,22 @@ def caller_service(message: Any, _context: grpc.ServicerContext) -> str:
     return records.check_service(message.service)
 
 
+class Rules(NamedTuple):
+    """What knows the answers."""
+
+    registrar: Registrar
+    verifier: Verifier
+    history: History
+
+
 class RegistrationService:
     """Asks the rules, and says what they answered."""
 
     name = SERVICE_NAME
 
-    def __init__(self, registrar: Registrar, verifier: Verifier, *, default_region: str) -> None:
-        self._registrar, self._verifier, self._default_region = registrar, verifier, default_region
+    def __init__(self, rules: Rules, feeds: Feeds, *, now: Callable[[], datetime], default_region: str) -> None:
+        self._registrar, self._verifier, self._history = rules
+        self._feeds, self._now, self._default_region = feeds, now, default_region
 
     def register(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         """Record a user."""
@@ -158,6 +170,20 @@ class RegistrationService:
             case _:
                 raise BadRegistration("proof", "there is no proof")
 
+    def watch_registrations(self, request: bytes, context: grpc.ServicerContext) -> Pieces:
+        """Tell every event from a position on."""
+        message = parsed(pb.WatchRegistrationsRequest, request)
+        service, head = caller_service(message, context), self._history.signed_head(microseconds(self._now()))
+        return self._told(service, _sequence(message.resume_token, head.sequence), head)
+
+    def _told(self, service: str, sequence: int, head: SignedHead) -> Pieces:
+        first = pb.WatchRegistrationsResponse(resume_token=str(sequence), head=_head_message(head))
+        yield [first.SerializeToString()]
+        while True:
+            told = self._history.after(service, sequence)
+            sequence = told[-1].event.sequence if told else sequence
+            yield [_event_message(one).SerializeToString() for one in told]
+
     def handlers(self) -> grpc.GenericRpcHandler:
         """The service as grpcio registers it; with no (de)serialiser, grpcio passes bytes."""
         methods: dict[str, Callable[[bytes, grpc.ServicerContext], bytes]] = {
@@ -169,10 +195,11 @@ class RegistrationService:
             "StartVerification": self.start_verification,
             "CompleteVerification": self.complete_verification,
         }
-        return grpc.method_handlers_generic_handler(
-            SERVICE_NAME,
-            {name: grpc.unary_unary_rpc_method_handler(refusing(method)) for name, method in methods.items()},
-        )
+        handlers: dict[str, Any] = {
+            name: grpc.unary_unary_rpc_method_handler(refusing(method)) for name, method in methods.items()
+        }
+        handlers["WatchRegistrations"] = self._feeds.method(self.watch_registrations)
+        return grpc.method_handlers_generic_handler(SERVICE_NAME, handlers)
 
 
 # --- what comes in
@@ -218,7 +245,42 @@ def _place(token: str) -> tuple[int, bytes] | None:
     return int.from_bytes(place[:8], "big"), place[8:]
 
 
+def _sequence(token: str, newest: int) -> int:
+    """The position that a resume_token is; without one, the newest event's."""
+    if not token:
+        return newest
+    if not (token.isascii() and token.isdigit() and int(token) <= newest):
+        raise BadRegistration("resume_token", "the resume_token was not given out by WatchRegistrations")
+    return int(token)
+
+
 # --- what goes out
+
+
+def _head_message(head: SignedHead) -> pb.EventHead:
+    return pb.EventHead(
+        sequence=head.sequence,
+        hash=head.hash,
+        signed_at=_stamp(head.signed_at_us),
+        signature=head.signature,
+        public_key=head.public_key,
+    )
+
+
+def _event_message(told: Told) -> pb.WatchRegistrationsResponse:
+    event = told.event
+    return pb.WatchRegistrationsResponse(
+        event=pb.RegistrationEvent(
+            sequence=event.sequence,
+            event_time=_stamp(event.at_us),
+            kind=f"REGISTRATION_EVENT_KIND_{event.kind.upper()}",
+            registration_id=event.registration_id.hex(),
+            user_id=told.user_id or "",
+            state=cast("pb.RegistrationState", event.state),
+            hash=event.hash,
+        ),
+        resume_token=str(event.sequence),
+    )
 
 
 def _page_token(place: tuple[int, bytes] | None) -> str:

@@ -32,7 +32,7 @@ def verify_store(settings: Settings, handed_out: SignedHead | None) -> Verified:
     its last event left it.
     """
     keys = read_keys(keys_path(settings)) if keys_path(settings).exists() else None
-    with Store(settings.data_dir, read_only=True) as store, store.one_moment():
+    with Store(settings.data_dir, url=settings.database, read_only=True) as store, store.one_moment():
         log = store.events()
         standings: dict[bytes, tuple[int, Any]] = {}
         watched = _noting(_matching(map(Event._make, log.all()), handed_out), standings)
@@ -68,7 +68,7 @@ def verify_export(lines: Iterable[str], handed_out: SignedHead | None) -> Verifi
 def signed_head(settings: Settings, now: datetime) -> SignedHead:
     """The head of the chain now, signed."""
     keys = read_keys(keys_path(settings))
-    with Store(settings.data_dir, read_only=True) as store:
+    with Store(settings.data_dir, url=settings.database, read_only=True) as store:
         head = store.events().try_head()
     sequence, digest = (head.sequence, head.hash) if head else NO_EVENT
     return sign_head(keys.signing_key, sequence, digest, microseconds(now))
@@ -77,7 +77,7 @@ def signed_head(settings: Settings, now: datetime) -> SignedHead:
 def export(settings: Settings, now: datetime) -> Iterator[str]:
     """Every event as a line of JSON, and the signed head as the last line."""
     keys = read_keys(keys_path(settings))
-    with Store(settings.data_dir, read_only=True) as store, store.one_moment():
+    with Store(settings.data_dir, url=settings.database, read_only=True) as store, store.one_moment():
         sequence, digest = NO_EVENT
         for row in store.events().all():
             fields = {**row._asdict(), "registration_id": row.registration_id.hex(), "hash": row.hash.hex()}

@@ -17,6 +17,7 @@ from numcheck.serving.publishing import IndexFollower, index_directory
 from numcheck.store import Store
 
 RETRY_DELAY_S = 1.0
+POLL_INTERVAL_S = 0.25  # of a store that other nodes change, too
 
 log = structlog.get_logger()
 
@@ -27,12 +28,15 @@ def fresh_since(settings: Settings, now: datetime) -> datetime | None:
 
 
 class Builder:
-    """Publishes the index again after each call of `follow`; calls while it builds are answered by one build more."""
+    """Publishes the index of each revision: after each call of `follow`, and of what other nodes change where the store
+    is shared. Changes that come while it builds are answered by one build more."""
 
     def __init__(self, published: PublishedIndex, settings: Settings) -> None:
         self._published, self._settings = published, settings
         self._follower = IndexFollower(settings.data_dir)
         self._changed, self._stopping = threading.Event(), threading.Event()
+        self._store: Store | None = None
+        self._failing = False
         self._thread = threading.Thread(target=self._run, name="builder")
 
     def start(self) -> None:
@@ -51,19 +55,35 @@ class Builder:
             self._thread.join()
 
     def _run(self) -> None:
-        while self._changed.wait() and not self._stopping.is_set():
+        while not self._stopping.is_set():
             self._changed.clear()
             try:
-                self._publish()
+                self._publish(self._open_store())
+                self._failing = False
+                self._changed.wait(POLL_INTERVAL_S if self._settings.database else None)
             except (NumcheckError, OSError) as error:
-                # What is published goes on answering; a full disk or a damaged row may be repaired meanwhile.
-                log.error("the index cannot be built", error=type(error).__name__)
-                if not self._stopping.wait(RETRY_DELAY_S):
-                    self._changed.set()
+                # What is published goes on answering; the disk, the database or a row may be mended meanwhile.
+                self._close_store()
+                if not self._failing:
+                    log.error("the index cannot follow the store", error=type(error).__name__)
+                self._failing = True
+                self._stopping.wait(RETRY_DELAY_S)
+        self._close_store()
 
-    def _publish(self) -> None:
+    def _open_store(self) -> Store:
+        """A store of its own: what is read here is of one moment, while others read and write theirs."""
+        if self._store is None:
+            self._store = Store(self._settings.data_dir, url=self._settings.database, read_only=True)
+        return self._store
+
+    def _close_store(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _publish(self, store: Store) -> None:
         began, base = time.monotonic(), self._published.get()
-        with Store(self._settings.data_dir, read_only=True) as store, store.one_moment():
+        with store.one_moment():
             if store.revision <= base.index_version:
                 return
             self._follower.update(store, base)

@@ -52,9 +52,11 @@ class StopRequest:
 def serve(settings: Settings, announce: Announce) -> None:
     """Run a node until SIGTERM or SIGINT, then drain. `announce` gets a line for what a person waits for."""
     stopping = StopRequest()
-    if not Store.exists(settings.data_dir):
+    if not Store.exists(settings.data_dir, settings.database):
         raise StoreMissing(_nothing_to_serve(settings))
-    with DataDirLock(settings.data_dir), Store(settings.data_dir) as store:
+    with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
+        if store.warning:
+            log.warning(store.warning)
         index = _index_to_serve(store, settings, announce)
         published = PublishedIndex()
         builder, watches = Builder(published, settings), Watches()
@@ -79,9 +81,11 @@ def serve(settings: Settings, announce: Announce) -> None:
             _keep_fresh(published, settings, stopping)
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
         finally:
+            identity.feeds.end()
             _stop(listeners, settings.drain_timeout_s)
-            builder.stop()
+            identity.feeds.close()
             identity.timekeeper.stop()
+            builder.stop()
 
 
 def _native_listener(settings: Settings, published: PublishedIndex, announce: Announce) -> list[CheckListener]:

@@ -1,21 +1,16 @@
-"""Imports registry files into a data directory that no node has open, and makes the index follow."""
+"""Imports a numbering plan into a data directory that no node has open, and makes the index follow."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
-from numcheck.plan import Reading, read_files
+from numcheck.config import Settings
+from numcheck.plan import NumberingPlan
 from numcheck.serving.publishing import rebuild_index
 from numcheck.store import DataDirLock, PlanImport, Store
 
 
-def import_files(data_dir: Path, files: Sequence[Path], *, skip_bad: bool, now: datetime) -> tuple[Reading, PlanImport]:
-    """Read the files and, if all of them can be trusted, replace the series that they speak of.
-
-    Raises BadRegistryFile, with nothing changed, or DataDirInUse.
-    """
-    reading = read_files(files, skip_bad=skip_bad)
-    with DataDirLock(data_dir), Store(data_dir) as store:
-        imported = store.import_plan(reading.plan, source=", ".join(file.name for file in files), now=now)
-        rebuild_index(store, data_dir)
-    return reading, imported
+def import_plan(settings: Settings, plan: NumberingPlan, *, source: str, now: datetime) -> PlanImport:
+    """Replace the series that the plan speaks of; DataDirInUse if a node has the directory."""
+    with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
+        imported = store.import_plan(plan, source=source, now=now)
+        rebuild_index(store, settings.data_dir)
+    return imported

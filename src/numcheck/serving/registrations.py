@@ -11,12 +11,14 @@ from numcheck.delivery.http import HttpCourier
 from numcheck.errors import BadConfiguration
 from numcheck.identity.codes import SendBounds
 from numcheck.identity.events import Chain
+from numcheck.identity.history import History
 from numcheck.identity.policy import Method, Policy
 from numcheck.identity.registrar import Registrar
 from numcheck.identity.vault import Vault
 from numcheck.identity.verifier import Courier, Surroundings, Verifier
 from numcheck.index import PublishedIndex
-from numcheck.rpc.registration import RegistrationService
+from numcheck.rpc.feeds import Feeds
+from numcheck.rpc.registration import RegistrationService, Rules
 from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys
 from numcheck.serving.timekeeper import Timekeeper
 from numcheck.store import Store
@@ -79,6 +81,7 @@ class Identity:
 
     service: RegistrationService
     timekeeper: Timekeeper
+    feeds: Feeds
 
 
 def identity_of(store: Store, published: PublishedIndex, settings: Settings, announce: Announce) -> Identity:
@@ -101,8 +104,11 @@ def identity_of(store: Store, published: PublishedIndex, settings: Settings, ann
         ),
     )
     registrar = Registrar(registrations, vault, verifier, now=_now)
-    service = RegistrationService(registrar, verifier, default_region=settings.default_region)
-    return Identity(service, Timekeeper(registrations))
+    feeds = Feeds()
+    registrations.follow(feeds.tell)
+    rules = Rules(registrar, verifier, History(registrations, vault, keys.signing_key))
+    service = RegistrationService(rules, feeds, now=_now, default_region=settings.default_region)
+    return Identity(service, Timekeeper(registrations), feeds)
 
 
 def _now() -> datetime:

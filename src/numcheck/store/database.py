@@ -1,61 +1,99 @@
-"""The database: its transactions, one after the other, and what its errors mean.
+"""The database: its transactions, and what is true of them whatever the engine.
 
-Invariants: a transaction is committed whole, and durable, before its block ends, or has left nothing; the schema is the
-one that this numcheck knows.
+Invariants: a writing transaction is committed whole, and durable, before its block ends, or has left nothing; one
+changes the installation at a time; a reading one sees one revision; the schema is the one that this numcheck knows.
+After a write that failed (R2: a failed fsync is never retried) nothing more is written until the node is started anew.
 """
 
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, insert, inspect, select, update
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import Connection, Engine, select, text, update
+from sqlalchemy.exc import DBAPIError
 
-from numcheck.errors import StoreDamaged, StoreTooNew
-from numcheck.store.engine import sqlite_engine
-from numcheck.store.schema import SCHEMA_VERSION, installation, metadata
+from numcheck.errors import StoreDamaged, StoreUnavailable
+from numcheck.store.engine import (
+    SQLITE_SAFE_VERSION,
+    is_write_failure,
+    postgresql_engine,
+    sqlite_engine,
+    store_error,
+)
+from numcheck.store.migrations import bring_up_to_date
+from numcheck.store.schema import installation
 
 
 class Database:
-    """Transactions may be asked for by any thread; they take turns."""
+    """Transactions may be asked for by any thread."""
 
-    def __init__(self, path: Path, *, read_only: bool) -> None:
-        """Open the database, making its tables if need be; StoreTooNew or StoreDamaged if that cannot be."""
-        self._turn = threading.RLock()
+    def __init__(self, file: Path, *, url: str | None, read_only: bool) -> None:
+        """Open the database of a URL, or in the file if there is none, making its tables if need be.
+
+        Raises StoreTooNew, StoreDamaged, StoreUnavailable or BadConfiguration.
+        """
+        self.shared = url is not None
+        self._writer: Engine | None = None
+        self._turn, self._read_turn = threading.RLock(), threading.RLock()
         self._pinned: Connection | None = None
-        self._engine = sqlite_engine(path, read_only=read_only)
-        with self.writing() as connection:
-            _check_schema(connection, read_only=read_only)
+        self._stopped = False
+        if url is not None:
+            self._reader = postgresql_engine(url)
+            self._writer = None if read_only else self._reader
+        else:
+            self._writer = None if read_only else sqlite_engine(file, read_only=False)
+            self._reader = sqlite_engine(file, read_only=True)
+        with self.reading() if read_only else self.writing() as connection:
+            bring_up_to_date(connection, read_only=read_only)
 
     def close(self) -> None:
-        """Close the connection; what was acknowledged is on disk already."""
-        self._engine.dispose()
+        """Close the connections; what was acknowledged is on disk already."""
+        self._reader.dispose()
+        if self._writer is not None:
+            self._writer.dispose()
 
-    def reading(self) -> AbstractContextManager[Connection]:
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
         """A transaction that sees one revision and changes nothing."""
-        return self.writing()
+        if self._pinned is not None:
+            yield self._pinned
+            return
+        with self._in_our_words():
+            if self.shared:
+                options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+                with self._reader.connect().execution_options(**options) as connection, connection.begin():
+                    yield connection
+            else:
+                with self._read_turn, self._reader.begin() as connection:
+                    yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction: committed, durable, when the block ends; rolled back if it raises."""
-        with self._turn:
-            if self._pinned is not None:
-                yield self._pinned
-                return
-            try:
-                with self._engine.begin() as connection:
-                    yield connection
-            except DatabaseError as error:
-                raise StoreDamaged(f"the store cannot be read or written: {error.orig}") from None
-            except UnicodeDecodeError:  # the driver's, from a damaged schema or from its own message about one
-                raise StoreDamaged("the store cannot be read: there is text in it that is none") from None
+        if self._stopped or self._writer is None:
+            raise StoreUnavailable("the store is not written any more: a write failed; start the node anew")
+        with self._turn, self._in_our_words(), self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _in_our_words(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            self._stopped = self._stopped or is_write_failure(error)
+            raise store_error(error) from None
+        except UnicodeDecodeError:  # the driver's, from a damaged schema or from its own message about one
+            raise StoreDamaged("the store cannot be read: there is text in it that is none") from None
 
     @contextmanager
     def one_moment(self) -> Iterator[None]:
-        """Everything read inside is of one revision, whatever is committed meanwhile over another connection."""
-        with self.writing() as connection:
+        """Everything read inside is of one revision, whatever is committed meanwhile over another connection.
+
+        For a database that no other thread reads from.
+        """
+        with self.reading() as connection:
             self._pinned = connection
             try:
                 yield
@@ -65,16 +103,21 @@ class Database:
     @property
     def engine_name(self) -> str:
         """The engine underneath and its version."""
-        return f"SQLite {sqlite3.sqlite_version}"
+        if not self.shared:
+            return f"SQLite {sqlite3.sqlite_version}"
+        with self.reading() as connection:
+            version = connection.scalar(text("SHOW server_version"))
+        return f"PostgreSQL {str(version).split()[0]}"
 
-
-def _check_schema(connection: Connection, *, read_only: bool) -> None:
-    if not read_only and not inspect(connection).has_table(installation.name):
-        metadata.create_all(connection)
-        connection.execute(insert(installation).values(id=1, schema_version=SCHEMA_VERSION, revision=0))
-    version = connection.scalar(select(installation.c.schema_version))
-    if version != SCHEMA_VERSION:
-        raise StoreTooNew(f"the store has schema {version}; this numcheck knows {SCHEMA_VERSION}")
+    @property
+    def warning(self) -> str | None:
+        """What whoever runs this engine should know of it, or None."""
+        if self.shared or sqlite3.sqlite_version_info >= SQLITE_SAFE_VERSION:
+            return None
+        return (
+            f"SQLite {sqlite3.sqlite_version} can damage a database that two connections write to at once (mended in "
+            f"{'.'.join(map(str, SQLITE_SAFE_VERSION))}): let nothing but numcheck write to it"
+        )
 
 
 def take_turn(connection: Connection) -> None:

@@ -1,14 +1,28 @@
-"""The engine underneath: SQLite in a file, one writing connection in one process.
+"""The engines underneath, and what their errors mean.
 
-On disk after a crash: SQLite's write-ahead log is synchronised at every commit (synchronous=FULL), so a commit that
-returned is there and one that did not is absent, whole.
+SQLite in a file: one writing connection in one process, and one that reads beside it. On disk after a crash: its
+write-ahead log is synchronised at every commit (synchronous=FULL), so a commit that returned is there and one that did
+not is absent, whole. PostgreSQL: any number of nodes share it, each with a few connections.
 """
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Engine, StaticPool, create_engine, event
+from sqlalchemy import URL, Engine, StaticPool, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from numcheck.errors import BadConfiguration, NumcheckError, StoreDamaged, StoreUnavailable
+
+SQLITE_SAFE_VERSION = (3, 51, 3)  # before it two writing connections can corrupt a WAL database; here there is one
+BUSY_TIMEOUT_MS = 10_000
+POOL_SIZE = 5
+CONNECT_TIMEOUT_S = 5
+# Primary result codes (sqlite.org/rescode.html) of what may pass by itself or can be mended outside: no memory, busy,
+# locked, I/O error, disk full, cannot open, read-only.
+SQLITE_PASSING = {5, 6, 7, 8, 10, 13, 14}
+SQLITE_IOERR = 10
 
 
 def sqlite_engine(path: Path, *, read_only: bool) -> Engine:
@@ -24,7 +38,7 @@ def sqlite_engine(path: Path, *, read_only: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver must not begin transactions of its own
-        connection.execute("PRAGMA busy_timeout = 10000")
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA foreign_keys = ON")
         if not read_only:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -35,3 +49,48 @@ def sqlite_engine(path: Path, *, read_only: bool) -> Engine:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def postgresql_engine(url: str) -> Engine:
+    """A few connections to a PostgreSQL database; one that the server has closed meanwhile is replaced.
+
+    BadConfiguration, without the URL, which may hold a password, if it is none or the driver is not installed.
+    """
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() != "postgresql":
+            raise BadConfiguration("database_url: only postgresql://... is known; without it the store is a file")
+        return create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_size=POOL_SIZE,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+        )
+    except (ArgumentError, ValueError):
+        raise BadConfiguration("database_url: not a URL such as postgresql://user@host/numcheck") from None
+    except (ImportError, NoSuchModuleError):
+        raise BadConfiguration("database_url: the driver is missing: pip install 'numcheck[postgresql]'") from None
+
+
+def is_write_failure(error: DBAPIError) -> bool:
+    """Whether SQLite could not write: after that its connection must not go on as if nothing had been."""
+    return isinstance(error.orig, sqlite3.Error) and _sqlite_code(error.orig) == SQLITE_IOERR
+
+
+def store_error(error: DBAPIError) -> NumcheckError:
+    """What a database error is to whoever asked; never its statement or its values."""
+    if isinstance(error.orig, sqlite3.Error):
+        words = f"the store cannot be read or written: {error.orig}"
+        return StoreUnavailable(words) if _sqlite_code(error.orig) in SQLITE_PASSING else StoreDamaged(words)
+    if error.connection_invalidated or _is_operational(error):
+        return StoreUnavailable("the database does not answer")
+    return StoreDamaged(f"the store cannot be read or written: {type(error.orig).__name__}")
+
+
+def _sqlite_code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _is_operational(error: DBAPIError) -> bool:
+    """Whether it is about the server or the connection, not about what was asked (PEP 249)."""
+    return type(error).__name__ in ("OperationalError", "InterfaceError")

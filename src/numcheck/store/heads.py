@@ -9,6 +9,7 @@ from numcheck.errors import UnknownOperator
 from numcheck.store.blocks import NO_BLOCKS, Kind
 from numcheck.store.schema import heads, operators
 
+OPERATOR_ID_MAX = 2**31 - 1  # what the column takes
 EVERY_OPERATOR = 0  # the operator_id of the portings' head
 
 
@@ -38,7 +39,8 @@ def read_head(connection: Connection, kind: Kind, operator_id: int) -> Head:
 
 def check_operator(connection: Connection, operator_id: int) -> None:
     """Raise UnknownOperator if this installation has no such operator."""
-    if not connection.scalar(select(func.count()).where(operators.c.operator_id == operator_id)):
+    known = select(func.count()).where(operators.c.operator_id == operator_id)
+    if not 0 < operator_id <= OPERATOR_ID_MAX or not connection.scalar(known):
         raise UnknownOperator(f"there is no operator {operator_id}")
 
 

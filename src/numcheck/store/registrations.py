@@ -262,6 +262,11 @@ class Registrations:
         self._database, self._chain = database, chain
         self.events = EventLog(database)
         self._groups: GroupCommit[RegistrationWork] = GroupCommit(self._begin)
+        self._followers: list[Callable[[], None]] = []
+
+    def follow(self, tell: Callable[[], None]) -> None:
+        """Call `tell` after each commit from now on; it must return at once."""
+        self._followers.append(tell)
 
     @contextmanager
     def _begin(self) -> Iterator[RegistrationWork]:
@@ -269,6 +274,8 @@ class Registrations:
             work = RegistrationWork(connection, self._chain)
             yield work
             work.flush()
+        for tell in self._followers:
+            tell()
 
     def write(self, operation: Callable[[RegistrationWork], T]) -> T:
         """Run an operation in a transaction that it may share; durable when this returns, nothing left if it raises."""

@@ -15,15 +15,12 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 4
-
 metadata = MetaData()
 
 installation = Table(
     "installation",
     metadata,
     Column("id", Integer, CheckConstraint("id = 1"), primary_key=True),
-    Column("schema_version", Integer, nullable=False),
     # Raised in the transaction that commits a plan or an active set; what the API calls index_version.
     Column("revision", BigInteger, nullable=False),
 )

@@ -48,21 +48,26 @@ FILE_NAME = "numcheck.db"
 class Store:
     """All that this installation knows. Methods may be called from any thread; they take turns."""
 
-    def __init__(self, data_dir: Path, *, read_only: bool = False) -> None:
-        """Open the store of a data directory, making it if need be; the writer must hold the directory's lock.
+    def __init__(self, data_dir: Path, *, url: str | None = None, read_only: bool = False) -> None:
+        """Open the store: in a data directory, whose lock its writer must hold, or in the database of a URL.
 
-        Raises StoreMissing (read_only), StoreTooNew, StoreDamaged.
+        It is made if need be, unless it is `read_only`. Raises StoreMissing, StoreTooNew, StoreDamaged,
+        StoreUnavailable or BadConfiguration.
         """
-        path = data_dir / FILE_NAME
-        if read_only and not self.exists(data_dir):
+        if url is None and read_only and not self.exists(data_dir):
             raise StoreMissing(f"there is no store in {data_dir}; `numcheck demo` or `numcheck plan import` makes one")
         data_dir.mkdir(parents=True, exist_ok=True)
-        self._database = Database(path, read_only=read_only)
+        self._database = Database(data_dir / FILE_NAME, url=url, read_only=read_only)
 
     @staticmethod
-    def exists(data_dir: Path) -> bool:
-        """Whether there is a store in the data directory."""
-        return (data_dir / FILE_NAME).exists()
+    def exists(data_dir: Path, url: str | None = None) -> bool:
+        """Whether there is a store in the data directory; one of a URL is made when it is opened."""
+        return url is not None or (data_dir / FILE_NAME).exists()
+
+    @property
+    def shared(self) -> bool:
+        """Whether other nodes may change it."""
+        return self._database.shared
 
     def close(self) -> None:
         """Close the connection; what was acknowledged is on disk already."""
@@ -84,6 +89,11 @@ class Store:
     def engine_name(self) -> str:
         """The engine underneath and its version."""
         return self._database.engine_name
+
+    @property
+    def warning(self) -> str | None:
+        """What whoever runs this engine should know of it, or None."""
+        return self._database.warning
 
     @property
     def revision(self) -> int:

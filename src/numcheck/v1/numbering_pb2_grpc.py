@@ -191,7 +191,7 @@ class NumberingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetOperatorState(self, request, context):
-        """Tells the head of an operator's active set, so that both sides can compare what they hold.
+        """Tells the head of an operator's active set, or of the portings, so that both sides can compare what they hold.
 
         It only reads. The digest of a version that nobody asked for yet is computed then: up to seconds for a large set.
 

@@ -1,0 +1,232 @@
+"""The files of a portability clearing house: which numbers went to which operator, by the house's own codes.
+
+A file is a CSV of its own name, or a ZIP with one. It is read in one pass, whatever its size; what is kept is eight
+bytes a number. A file that is not what its name and its RowCount say is refused, and the line named.
+"""
+
+import io
+import re
+import zipfile
+from array import array
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import IO
+
+from numcheck.errors import BadPortingsFile
+
+NAME = re.compile(
+    r"(?P<kind>Port_All_Full|Port_All|Port_Increment|Return_Increment|Operators)_(?P<time>\d{12})_(?P<sequence>\d{1,9})"
+)
+HEADERS = {
+    "Port_All": "Number,OwnerId,MNC,Route,RegionCode,PortDate,RowCount",
+    "Port_All_Full": "Number,OwnerId,MNC,Route,RegionCode,PortDate,RowCount,"
+    "NPId,DonorId,RangeHolderId,OldRoute,OldMNC,ProcessType",
+    "Port_Increment": "NPId,Number,RecipientId,DonorId,RangeHolderId,OldRoute,NewRoute,OldMNC,NewMNC,RegionCode,"
+    "PortDate,RowCount",
+    "Return_Increment": "NPId,Number,OwnerId,RangeHolderId,RangeHolderMNC,OldRoute,NewRoute,RegionCode,PortDate,"
+    "RowCount",
+    "Operators": "OrgCode,MNC,TIN,OrgName,RowCount",
+}
+MOSCOW = timezone(timedelta(hours=3))  # the house's clock
+NUMBER_SIZE = 10
+FIRST_OF_COUNTRY = 70_000_000_000  # the files leave the 7 out
+TAX_ID_LENGTHS = (10, 12)
+LINE_SIZE_MAX = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class FileName:
+    """What a file's name tells: its kind, the moment it is of, and its place in the sequence."""
+
+    path: Path
+    kind: str
+    time: datetime
+    sequence: int
+
+    @property
+    def stem(self) -> str:
+        """The name without its ending: what a push of the file is known by."""
+        return self.path.name.rpartition(".")[0]
+
+    @property
+    def is_snapshot(self) -> bool:
+        """Whether the file has all portings, not what changed of them."""
+        return self.kind.startswith("Port_All")
+
+
+@dataclass(slots=True)
+class Portings:
+    """The numbers of a file (arrays of unsigned 64-bit integers): ported, by the recipient's code, and returned."""
+
+    ported: "dict[str, array[int]]" = field(default_factory=dict)
+    returned: "array[int]" = field(default_factory=lambda: array("Q"))
+    row_count: int = 0
+
+    def port(self, code: str, number: int) -> None:
+        """Add a number that went to an operator."""
+        numbers = self.ported.get(code)
+        if numbers is None:
+            numbers = self.ported[code] = array("Q")
+        numbers.append(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An operator as the house knows it; the tax id is None where the house has none that is one."""
+
+    code: str
+    name: str
+    tax_id: str | None
+
+
+def file_name(path: Path) -> FileName:
+    """What a file is by its name; BadPortingsFile if it is none of the house's."""
+    match = NAME.fullmatch(path.name.rpartition(".")[0])
+    if match is None or path.suffix.lower() not in (".csv", ".zip"):
+        known = ", ".join(HEADERS)
+        raise BadPortingsFile(
+            f"{path.name}: not a file of the clearing house: <type>_YYYYMMDDHHMM_<n>.csv or .zip ({known})"
+        )
+    try:
+        time = datetime.strptime(match["time"], "%Y%m%d%H%M").replace(tzinfo=MOSCOW).astimezone(UTC)
+    except ValueError:
+        raise BadPortingsFile(f"{path.name}: the name has a time that is none") from None
+    return FileName(path, match["kind"], time, int(match["sequence"]))
+
+
+def read_portings(file: FileName) -> Portings:
+    """The portings of a file; BadPortingsFile if it cannot be trusted."""
+    read_row = {"Port_Increment": _read_increment, "Return_Increment": _read_return}.get(file.kind, _read_owner)
+    portings = Portings()
+    for line_number, cells in _rows(file):
+        try:
+            read_row(portings, cells)
+        except ValueError as error:
+            raise BadPortingsFile(f"{file.path.name}:{line_number}: {error}") from None
+    return portings
+
+
+def _read_owner(portings: Portings, cells: list[str]) -> None:
+    portings.port(_code(cells[1]), _number(cells[0]))
+
+
+def _read_increment(portings: Portings, cells: list[str]) -> None:
+    recipient, range_holder = _code(cells[2]), cells[4].strip()
+    if recipient == range_holder:  # gone home
+        portings.returned.append(_number(cells[1]))
+    else:
+        portings.port(recipient, _number(cells[1]))
+
+
+def _read_return(portings: Portings, cells: list[str]) -> None:
+    portings.returned.append(_number(cells[1]))
+
+
+def _number(cell: str) -> int:
+    if len(cell) != NUMBER_SIZE or not (cell.isascii() and cell.isdigit() and cell[0] == "9"):
+        raise ValueError("the number is not ten digits that start with 9")
+    return FIRST_OF_COUNTRY + int(cell)
+
+
+def _code(cell: str) -> str:
+    code = cell.strip()
+    if not code:
+        raise ValueError("the row names no operator")
+    return code
+
+
+# --- operators
+
+
+def read_operators(file: FileName) -> dict[str, Member]:
+    """The operators of a file by their codes; BadPortingsFile if it cannot be trusted."""
+    members: dict[str, Member] = {}
+    for line_number, cells in _rows(file):
+        code, tax_id = cells[0].strip(), cells[2].strip()
+        if not code:
+            raise BadPortingsFile(f"{file.path.name}:{line_number}: the row has no code")
+        known = tax_id if tax_id.isdigit() and len(tax_id) in TAX_ID_LENGTHS else None
+        before = members.get(code)
+        if before is not None and known is not None and before.tax_id not in (None, known):
+            raise BadPortingsFile(f"{file.path.name}:{line_number}: {code} has two tax ids")
+        if before is None or before.tax_id is None:
+            members[code] = Member(code, " ".join(cells[3].replace('"', " ").split()), known)
+    return members
+
+
+# --- rows
+
+
+def _rows(file: FileName) -> Iterator[tuple[int, list[str]]]:
+    """Each row's cells with its line's number; refuses a file that does not have its header or its RowCount."""
+    name, header = file.path.name, HEADERS[file.kind]
+    column_count, place_of_count = header.count(",") + 1, header.split(",").index("RowCount")
+    expected, row_count = None, 0
+    with _opened(file) as lines:
+        if next(lines, "").strip() != header:
+            raise BadPortingsFile(f"{name}:1: the header is not that of a {file.kind} file")
+        for line_number, line in enumerate(lines, 2):
+            if not line.strip():
+                continue
+            if not line.endswith("\n") and len(line) >= LINE_SIZE_MAX:
+                raise BadPortingsFile(f"{name}:{line_number}: a line of more than {LINE_SIZE_MAX:,} characters")
+            cells = _cells(file.kind, line.rstrip("\r\n"))
+            if len(cells) != column_count:
+                raise BadPortingsFile(f"{name}:{line_number}: {len(cells)} columns instead of {column_count}")
+            if expected is None:
+                expected = _row_count(file, line_number, cells[place_of_count])
+            row_count += 1
+            yield line_number, cells
+    if row_count != (expected or 0):
+        raise BadPortingsFile(
+            f"{name}: {row_count:,} rows, and RowCount says {expected or 0:,}: the file is cut or altered"
+        )
+
+
+def _cells(kind: str, line: str) -> list[str]:
+    if kind != "Operators":
+        return line.split(",")
+    # A name may hold commas, and text behind its closing quote: it is what is left between its neighbours.
+    head, separator, row_count = line.rpartition(",")
+    return [*head.split(",", 3), row_count] if separator else [line]
+
+
+def _row_count(file: FileName, line_number: int, cell: str) -> int:
+    if not (cell.strip().isascii() and cell.strip().isdigit()):
+        raise BadPortingsFile(f"{file.path.name}:{line_number}: the first row has no RowCount")
+    return int(cell)
+
+
+@contextmanager
+def _opened(file: FileName) -> Iterator[Iterator[str]]:
+    """The lines of a file, decoded as they are read."""
+    try:
+        with _content(file) as content:
+            text = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
+            yield iter(lambda: text.readline(LINE_SIZE_MAX), "")
+    except UnicodeDecodeError:
+        raise BadPortingsFile(f"{file.path.name}: it is not UTF-8 text") from None
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError):
+        raise BadPortingsFile(f"{file.path.name}: the archive is cut, damaged or locked") from None
+
+
+@contextmanager
+def _content(file: FileName) -> Iterator[IO[bytes]]:
+    if file.path.suffix.lower() == ".csv":
+        with file.path.open("rb") as plain:
+            yield plain
+        return
+    with zipfile.ZipFile(file.path) as archive:
+        names = archive.namelist()
+        if names != [f"{file.stem}.csv"]:
+            raise BadPortingsFile(f"{file.path.name}: the archive does not hold just {file.stem}.csv")
+        with archive.open(names[0]) as member:
+            yield member
+
+
+def in_order(files: Iterable[FileName]) -> list[FileName]:
+    """Files in the order in which they are to be pushed."""
+    return sorted(files, key=lambda file: (file.time, file.sequence, file.kind))

@@ -1,0 +1,260 @@
+"""`numcheck push`: what an operator or the clearing house knows, over the API."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from numcheck.cli.options import Config, Json, Server, settings_of
+
+if TYPE_CHECKING:
+    from numcheck.active.clearing_house import FileName, Member
+    from numcheck.client import PushClient
+    from numcheck.v1 import numbering_pb2
+
+app = typer.Typer(no_args_is_help=True, help="Push active numbers or portings to a node.")
+
+OperatorOption = Annotated[str, typer.Option("--operator", help="The operator: its id or its tax id (INN).")]
+NumbersFile = Annotated[
+    Path, typer.Argument(exists=True, dir_okay=False, help="A number or a range (first-last) a line.")
+]
+Files = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, metavar="FILE...")]
+TOLD_MAX = 20
+
+
+@app.command("active")
+def active(
+    file: NumbersFile,
+    operator: OperatorOption,
+    delta: Annotated[
+        bool, typer.Option("--delta", help="Change the set instead of replacing it; a line with - in front removes.")
+    ] = False,
+    base_version: Annotated[
+        int | None, typer.Option(help="The version that a delta changes.  (default: the head)", min=0)
+    ] = None,
+    data_time: Annotated[
+        datetime | None, typer.Option(help="When the data was true, UTC.  (default: the file's time)")
+    ] = None,
+    skip_not_served: Annotated[
+        bool, typer.Option("--skip-not-served", help="Leave out numbers that the operator does not serve.")
+    ] = False,
+    confirm: Annotated[bool, typer.Option("--confirm", help="Mean it, even if it removes much.")] = False,
+    refused: Annotated[
+        Path | None, typer.Option(help="Where the first 100 numbers go that the operator does not serve.")
+    ] = None,
+    server: Server = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Push an operator's active numbers: the whole set, or with --delta what has changed.
+
+    A push whose connection is cut is sent again, as the same push: nothing is done twice. The same command run again
+    gets the first answer.
+
+    Example: numcheck push active --operator 7740000076 numbers.txt
+    """
+    from numcheck.cli.console import progress
+    from numcheck.cli.number_files import NumberFile
+    from numcheck.client import PushClient
+    from numcheck.client.push import DELTA, SNAPSHOT, timestamp
+    from numcheck.v1 import numbering_pb2
+
+    settings = settings_of(config)
+    numbers = NumberFile(file, delta=delta, region=settings.default_region)
+    moment = data_time.replace(tzinfo=UTC) if data_time else datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    with PushClient(server or settings.api_listen) as client, progress() as report:
+        operator_id = _operator_id(client, operator)
+        header = numbering_pb2.PushHeader(
+            operator_id=operator_id,
+            mode=DELTA if delta else SNAPSHOT,
+            base_version=client.state(operator_id).version if base_version is None else base_version,
+            push_id=f"{numbers.digest()}/{'delta' if delta else 'snapshot'}/{moment.isoformat()}",
+            data_time=timestamp(moment),
+            skip_not_served=skip_not_served,
+        )
+        try:
+            pushed = client.push_active(header, lambda: numbers.pieces(lambda share: report("pushing", share)))
+        except Exception as error:
+            _write_refused(refused, getattr(error, "refusal_metadata", {}).get("not_served", "").split(","))
+            raise
+        if confirm and pushed.confirmation_token:
+            pushed = client.confirm_push(operator_id, pushed.confirmation_token)
+    _write_refused(refused, [str(one.number) for one in pushed.refused])
+    _tell_active(operator_id, pushed, json=json)
+
+
+@app.command("confirm")
+def confirm(
+    token: Annotated[str, typer.Argument(help="What the held push was answered with.")],
+    operator: OperatorOption,
+    server: Server = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Apply a push that is held because it removes much.
+
+    Example: numcheck push confirm --operator 7740000076 kq3vB0
+    """
+    from numcheck.client import PushClient
+
+    with PushClient(server or settings_of(config).api_listen) as client:
+        operator_id = _operator_id(client, operator)
+        pushed = client.confirm_push(operator_id, token)
+    _tell_active(operator_id, pushed, json=json)
+
+
+def _operator_id(client: "PushClient", text: str) -> int:
+    from numcheck.errors import UnknownOperator
+
+    operators = client.list_operators()
+    for operator in operators:
+        if text in (str(operator.operator_id), operator.tax_id):
+            return operator.operator_id
+    raise UnknownOperator(f"no operator of this installation has the id or the tax id {text}")
+
+
+def _write_refused(target: Path | None, numbers: list[str]) -> None:
+    if target is not None and any(numbers):
+        target.write_text("number\n" + "".join(f"{number}\n" for number in numbers), encoding="utf-8")
+
+
+def _tell_active(operator_id: int, pushed: "numbering_pb2.PushActiveNumbersResponse", *, json: bool) -> None:
+    from numcheck.cli.console import print_json, say
+    from numcheck.errors import PushHeld
+
+    if json:
+        print_json(
+            {"operator_id": operator_id, "state": "HELD" if pushed.confirmation_token else "APPLIED", **_counts(pushed)}
+        )
+    else:
+        say(_line(pushed))
+    if pushed.confirmation_token:
+        raise PushHeld(
+            "the push is held, as it removes much; if that is meant: "
+            f"numcheck push confirm --operator {operator_id} {pushed.confirmation_token}"
+        )
+
+
+def _counts(pushed: Any) -> dict[str, Any]:
+    counts = {
+        "version": pushed.version,
+        "index_version": pushed.index_version,
+        "added": pushed.added_count,
+        "already_added": pushed.already_added_count,
+        "removed": pushed.removed_count,
+        "already_removed": pushed.already_removed_count,
+        "numbers": pushed.number_count,
+        "refused": pushed.refused_count,
+    }
+    token = getattr(pushed, "confirmation_token", "")
+    return {**counts, "confirmation_token": token} if token else counts
+
+
+def _line(pushed: Any) -> str:
+    made = f"version {pushed.version}" if pushed.version else "not applied yet"
+    line = (
+        f"{made}: {pushed.added_count:,} added, {pushed.already_added_count:,} there already, "
+        f"{pushed.removed_count:,} removed; {pushed.number_count:,} numbers"
+    )
+    return f"{line}; {pushed.refused_count:,} refused" if pushed.refused_count else line
+
+
+# --- portings
+
+
+@app.command("portings")
+def portings(
+    files: Files,
+    operators: Annotated[
+        Path | None, typer.Option(help="The clearing house's Operators file.", exists=True, dir_okay=False)
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Push even if more than a tenth of all portings ends.")
+    ] = False,
+    skip_not_portable: Annotated[
+        bool, typer.Option("--skip-not-portable", help="Leave out numbers that no mobile range holds.")
+    ] = False,
+    server: Server = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Push the clearing house's files, in the order of their names: Port_All, Port_All_Full, Port_Increment,
+    Return_Increment, as CSV or ZIP; the Operators file says whose its codes are.
+
+    Each file is one push, known by its name: one that was pushed before changes nothing.
+
+    Example: numcheck push portings Operators_202608190000_1.zip Port_Increment_202608190200_17.zip
+    """
+    from numcheck.active.clearing_house import file_name, in_order, read_operators
+    from numcheck.cli.console import print_json
+    from numcheck.client import PushClient
+    from numcheck.errors import BadPortingsFile
+
+    names = [file_name(path) for path in [*files, *([operators] if operators else [])]]
+    books = [name for name in names if name.kind == "Operators"]
+    if not books:
+        raise BadPortingsFile("the files name operators by the clearing house's codes: give its Operators file, too")
+    members = read_operators(in_order(books)[-1])
+    options = {"force": force, "skip_not_portable": skip_not_portable}
+    results = []
+    with PushClient(server or settings_of(config).api_listen) as client:
+        by_tax_id = {one.tax_id: one.operator_id for one in client.list_operators() if one.tax_id}
+        for name in in_order(name for name in names if name.kind != "Operators"):
+            results.append(_push_portings(client, name, members, by_tax_id, options, quiet=json))
+    if json:
+        print_json(results)
+
+
+def _push_portings(
+    client: "PushClient",
+    name: "FileName",
+    members: "dict[str, Member]",
+    by_tax_id: dict[str, int],
+    options: dict[str, bool],
+    *,
+    quiet: bool,
+) -> dict[str, Any]:
+    from numcheck.active.clearing_house import read_portings
+    from numcheck.cli.console import say
+    from numcheck.client.push import DELTA, SNAPSHOT, timestamp
+    from numcheck.v1 import numbering_pb2
+
+    found = read_portings(name)
+    ported: dict[int, Any] = {}
+    for code, operator_id in _operators_of(found.ported, members, by_tax_id).items():
+        if operator_id in ported:
+            ported[operator_id] = ported[operator_id] + found.ported[code]
+        else:
+            ported[operator_id] = found.ported[code]
+    header = numbering_pb2.PortingsHeader(
+        mode=SNAPSHOT if name.is_snapshot else DELTA,
+        base_version=client.state(0).version,
+        push_id=name.stem,
+        data_time=timestamp(name.time),
+        **options,
+    )
+    pushed = client.push_portings(header, ported, found.returned)
+    if not quiet:
+        say(f"{name.path.name}: {_line(pushed)}")
+    return {"file": name.path.name, **_counts(pushed)}
+
+
+def _operators_of(codes: Any, members: "dict[str, Member]", by_tax_id: dict[str, int]) -> dict[str, int]:
+    """The operator of each code; UnknownOperator names every code that is nobody's here."""
+    from numcheck.errors import UnknownOperator
+
+    found, unknown = {}, []
+    for code in codes:
+        member = members.get(code)
+        operator_id = by_tax_id.get(member.tax_id or "") if member else None
+        if operator_id is None:
+            unknown.append(
+                f"{code} ({member.name}, {member.tax_id or 'no tax id'})" if member else f"{code} (not listed)"
+            )
+        else:
+            found[code] = operator_id
+    if unknown:
+        more = f" and {len(unknown) - TOLD_MAX} more" if len(unknown) > TOLD_MAX else ""
+        raise UnknownOperator(f"no operator of this installation is {', '.join(sorted(unknown)[:TOLD_MAX])}{more}")
+    return found

@@ -1,0 +1,206 @@
+"""A client of NumberingService: pushes what operators and the clearing house know."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from numcheck.errors import NodeUnreachable, PushRefused
+from numcheck.v1 import check_pb2, check_pb2_grpc, number_pb2, numbering_pb2, numbering_pb2_grpc
+
+NUMBERS_PER_MESSAGE = 100_000  # 800 kB: a message may have a MiB
+ROWS_PER_MESSAGE = 2_000
+DEADLINE_S = 10.0
+TRIES = 3  # of a push that its connection cut; with a push_id a repetition is safe
+SNAPSHOT, DELTA = numbering_pb2.PUSH_MODE_SNAPSHOT, numbering_pb2.PUSH_MODE_DELTA
+
+
+class Numbers(NamedTuple):
+    """A piece of a push of active numbers: numbers to add and to remove, and ranges, first and last inclusive."""
+
+    add: Sequence[int] = ()
+    remove: Sequence[int] = ()
+    add_ranges: Sequence[tuple[int, int]] = ()
+    remove_ranges: Sequence[tuple[int, int]] = ()
+
+
+class PushClient:
+    """Pushes to one node. Methods raise PushRefused, or NodeUnreachable if it does not answer."""
+
+    def __init__(self, target: str) -> None:
+        """Make a client of the node at `target`, host:port; nothing is connected yet."""
+        self._target = target
+        self._channel = grpc.insecure_channel(target)
+        self._numbering = numbering_pb2_grpc.NumberingServiceStub(self._channel)
+        self._check = check_pb2_grpc.CheckServiceStub(self._channel)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+    def __enter__(self) -> "PushClient":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def list_operators(self) -> list[number_pb2.Operator]:
+        """Every operator of the installation."""
+        response = self._call(self._check.ListOperators, check_pb2.ListOperatorsRequest())
+        return list(response.operators)
+
+    def state(self, operator_id: int) -> numbering_pb2.GetOperatorStateResponse:
+        """The head of an operator's active set; of the portings, for operator 0."""
+        request = numbering_pb2.GetOperatorStateRequest(operator_id=operator_id)
+        response: numbering_pb2.GetOperatorStateResponse = self._call(self._numbering.GetOperatorState, request)
+        return response
+
+    def push_active(
+        self, header: numbering_pb2.PushHeader, pieces: Callable[[], Iterable[Numbers]]
+    ) -> numbering_pb2.PushActiveNumbersResponse:
+        """Push active numbers. `pieces` is called for each try: a push that its connection cut is begun anew."""
+        request = numbering_pb2.PushActiveNumbersRequest
+
+        def requests() -> Iterator[numbering_pb2.PushActiveNumbersRequest]:
+            yield request(header=header)
+            for piece in pieces():
+                for add in _parts(piece.add):
+                    yield request(add=add)
+                for remove in _parts(piece.remove):
+                    yield request(remove=remove)
+                for ranges in _parts(piece.add_ranges, ROWS_PER_MESSAGE):
+                    yield request(add_ranges=[numbering_pb2.NumberRange(first=one[0], last=one[1]) for one in ranges])
+                for ranges in _parts(piece.remove_ranges, ROWS_PER_MESSAGE):
+                    yield request(
+                        remove_ranges=[numbering_pb2.NumberRange(first=one[0], last=one[1]) for one in ranges]
+                    )
+
+        response: numbering_pb2.PushActiveNumbersResponse = self._push(
+            self._numbering.PushActiveNumbers, requests, repeatable=bool(header.push_id)
+        )
+        return response
+
+    def confirm_push(self, operator_id: int, token: str) -> numbering_pb2.PushActiveNumbersResponse:
+        """Apply a held push."""
+        request = numbering_pb2.ConfirmPushRequest(operator_id=operator_id, confirmation_token=token)
+        push: numbering_pb2.PushActiveNumbersResponse = self._call(self._numbering.ConfirmPush, request).push
+        return push
+
+    def push_portings(
+        self, header: numbering_pb2.PortingsHeader, ported: Mapping[int, Sequence[int]], returned: Sequence[int]
+    ) -> numbering_pb2.PushPortingsResponse:
+        """Push portings: the numbers of each recipient, and those that returned."""
+        request = numbering_pb2.PushPortingsRequest
+
+        def requests() -> Iterator[numbering_pb2.PushPortingsRequest]:
+            yield request(header=header)
+            for operator_id, numbers in ported.items():
+                for part in _parts(numbers):
+                    yield request(ported=[numbering_pb2.PortedNumbers(operator_id=operator_id, numbers=part)])
+            for part in _parts(returned):
+                yield request(returned=part)
+
+        response: numbering_pb2.PushPortingsResponse = self._push(
+            self._numbering.PushPortings, requests, repeatable=bool(header.push_id)
+        )
+        return response
+
+    def import_plan(
+        self, header: numbering_pb2.PlanHeader, rows: Sequence[numbering_pb2.PlanRow]
+    ) -> numbering_pb2.ImportNumberingPlanResponse:
+        """Replace the numbering plan, or the header's series of it. It may be repeated."""
+        request = numbering_pb2.ImportNumberingPlanRequest
+
+        def requests() -> Iterator[numbering_pb2.ImportNumberingPlanRequest]:
+            yield request(header=header)
+            for part in _parts(rows, ROWS_PER_MESSAGE):
+                yield request(rows=part)
+
+        response: numbering_pb2.ImportNumberingPlanResponse = self._push(
+            self._numbering.ImportNumberingPlan, requests, repeatable=True
+        )
+        return response
+
+    def _push(self, method: Any, requests: Callable[[], Iterator[Any]], *, repeatable: bool) -> Any:
+        for tries_left in range(TRIES if repeatable else 1, 0, -1):
+            try:
+                return _Upload(requests()).result(method)
+            except grpc.RpcError as error:
+                refusal = self._refusal(error)
+                if isinstance(refusal, PushRefused) or tries_left == 1:
+                    raise refusal from None
+        raise AssertionError("every try returns or raises")
+
+    def _call(self, method: Any, request: Any) -> Any:
+        try:
+            return method(request, timeout=DEADLINE_S)
+        except grpc.RpcError as error:
+            raise self._refusal(error) from None
+
+    def _refusal(self, error: Any) -> PushRefused | NodeUnreachable:
+        reason, metadata = _error_info(error)
+        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED) and not reason:
+            return NodeUnreachable(f"no node answers at {self._target}; `numcheck serve` starts one")
+        words = f"{reason}: {error.details()}" if reason else f"{error.code().name}: {error.details()}"
+        return PushRefused(words, reason, metadata)
+
+
+class _Upload:
+    """A push under way. If its own requests fail, the call is cancelled before they end: a cut stream changes nothing,
+    while one that ends would be taken for whole."""
+
+    def __init__(self, requests: Iterator[Any]) -> None:
+        self._requests = requests
+        self._call: Any = None
+        self._begun = threading.Event()
+        self._error: Exception | None = None
+
+    def result(self, method: Any) -> Any:
+        """The answer, or what the call or the requests fail with."""
+        self._call = method.future(self._guarded())
+        self._begun.set()
+        try:
+            return self._call.result()
+        except (grpc.RpcError, grpc.FutureCancelledError):
+            if self._error is not None:
+                raise self._error from None
+            raise
+
+    def _guarded(self) -> Iterator[Any]:
+        try:
+            yield from self._requests
+        except Exception as error:
+            self._error = error
+            self._begun.wait()
+            self._call.cancel()
+
+
+def _parts(items: Sequence[Any], size: int = NUMBERS_PER_MESSAGE) -> Iterator[Sequence[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _range_messages(ranges: Sequence[tuple[int, int]]) -> list[numbering_pb2.NumberRange]:
+    return [numbering_pb2.NumberRange(first=first, last=last) for first, last in ranges]
+
+
+def _error_info(error: Any) -> tuple[str, dict[str, str]]:
+    status, info = rpc_status.from_call(error), error_details_pb2.ErrorInfo()
+    for detail in status.details if status else ():
+        if detail.Unpack(info):
+            return info.reason, dict(info.metadata)
+    return "", {}
+
+
+def timestamp(moment: datetime) -> Timestamp:
+    """The moment as the API has it."""
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp

