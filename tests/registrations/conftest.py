@@ -8,6 +8,24 @@ import pytest
 
 from tests.registrations.world import World
 from tests.serving.small import fill
+from tests.store.engines import Server
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A PostgreSQL server."""
+    one = Server(tmp_path_factory.mktemp("postgresql"))
+    yield one
+    one.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str | None:
+    """Where a store is: on each engine in its turn."""
+    if request.param == "sqlite":
+        return None
+    new_database: str = request.getfixturevalue("server").new_database()
+    return new_database
 
 
 @pytest.fixture(scope="session")
@@ -23,5 +41,13 @@ def data_dir(small_dir: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def world(data_dir: Path) -> Iterator[World]:
     one = World(data_dir)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def each_world(data_dir: Path, url: str | None) -> Iterator[World]:
+    """An installation on each engine in its turn."""
+    one = World(data_dir, url=url)
     yield one
     one.close()

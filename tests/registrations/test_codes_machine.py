@@ -2,10 +2,12 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -29,12 +31,13 @@ class Codes(RuleBasedStateMachine):
     """Two services, two numbers, four users. The oracle counts by itself, from the limits' words alone."""
 
     data_dir: Path
+    new_url: Callable[[], str | None]
 
     def __init__(self) -> None:
         super().__init__()
         self.directory = Path(tempfile.mkdtemp()) / "var"
         shutil.copytree(self.data_dir, self.directory)
-        self.seed = 0
+        self.seed, self.url = 0, type(self).new_url()
         self.world = self.opened()
         self.sends: dict[int, list[datetime]] = {NUMBER: [], NUMBER + 1: []}
         self.wrong: dict[int, list[datetime]] = {NUMBER: [], NUMBER + 1: []}
@@ -42,7 +45,7 @@ class Codes(RuleBasedStateMachine):
         self.verified: set[tuple[str, str]] = set()
 
     def opened(self, **fields: Any) -> World:
-        return World(self.directory, bounds=SendBounds(10**6, 10**6), seed=self.seed, **BY_CODE, **fields)
+        return World(self.directory, bounds=SendBounds(10**6, 10**6), seed=self.seed, url=self.url, **BY_CODE, **fields)
 
     def teardown(self) -> None:
         self.world.close()
@@ -150,12 +153,16 @@ class Codes(RuleBasedStateMachine):
             assert (state is State.VERIFIED) == ((service, user_id) in done)
 
 
-def test_the_limits_of_codes_hold_whatever_is_done_in_whatever_order(small_dir: Path) -> None:
-    """R8, against an oracle that counts by itself."""
-    machine = type("CodesHere", (Codes,), {"data_dir": small_dir})
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_the_limits_of_codes_hold_whatever_is_done_in_whatever_order(
+    small_dir: Path, engine: str, request: pytest.FixtureRequest
+) -> None:
+    """R8, on both engines, against an oracle that counts by itself."""
+    new_url = request.getfixturevalue("server").new_database if engine == "postgresql" else lambda: None
+    machine = type("CodesHere", (Codes,), {"data_dir": small_dir, "new_url": staticmethod(new_url)})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=12, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

@@ -88,8 +88,9 @@ def test_a_repeated_request_gets_the_registration_that_it_made(world: World) -> 
     assert world.kinds() == ["registered", "confirmed"]
 
 
-def test_one_of_many_simultaneous_registrations_of_a_user_is_made(world: World) -> None:
+def test_one_of_many_simultaneous_registrations_of_a_user_is_made(each_world: World) -> None:
     """I.2a: 16 threads, one registration; the retries of one request all get it, others are refused."""
+    world = each_world
     results: list[object] = []
     barrier = threading.Barrier(16)
 
@@ -151,8 +152,9 @@ def test_nothing_is_under_way_where_no_method_can_be_tried(data_dir) -> None:
     world.close()
 
 
-def test_erasing_a_user_leaves_no_trace_of_him_but_the_chain(world: World) -> None:
+def test_erasing_a_user_leaves_no_trace_of_him_but_the_chain(each_world: World) -> None:
     """I.4 ends with the user: afterwards he is unknown, is in no list, and may register anew as somebody else."""
+    world = each_world
     first = world.register(small.ACTIVE, request_id="r1").registration
     world.registrar.delete(SERVICE, "u1")
     with pytest.raises(UnknownRegistration):
@@ -165,8 +167,9 @@ def test_erasing_a_user_leaves_no_trace_of_him_but_the_chain(world: World) -> No
     assert again.row.registration_id != first.row.registration_id
 
 
-def test_pages_have_every_registration_once_in_order(world: World) -> None:
+def test_pages_have_every_registration_once_in_order(each_world: World) -> None:
     """Whatever the size of a page, and with each filter."""
+    world = each_world
     for place in range(23):
         world.register(79160000000 if place % 3 else small.INACTIVE, f"u{place}")
         world.pass_time(seconds=1)

@@ -16,6 +16,7 @@ from numcheck.identity.policy import Method, Policy
 from numcheck.identity.record import NetworkAddress, Record
 from numcheck.identity.registrar import Registrar
 from numcheck.identity.registration import Outcome
+from numcheck.identity.reverifier import Reverifier
 from numcheck.identity.sealing import Key, Keyring
 from numcheck.identity.vault import Vault
 from numcheck.identity.verifier import Surroundings, Verifier
@@ -59,9 +60,10 @@ class World:
     now: datetime = START
     courier: Courier | None = field(default_factory=Courier)
     seed: int = 7
+    url: str | None = None  # where the registrations are; the index is the data directory's
 
     def __post_init__(self) -> None:
-        self.store = Store(self.data_dir)
+        self.store = Store(self.data_dir, url=self.url)
         self.index: Index = open_index(index_directory(self.data_dir))
         chance = random.Random(self.seed)
         self.vault = Vault(self.keys.keyring, chance.randbytes)
@@ -77,6 +79,7 @@ class World:
             random_below=chance.randrange,
         )
         self.verifier = Verifier(self.registrations, self.vault, around)
+        self.reverifier = Reverifier(self.registrations, self.vault, self.verifier, around)
         self.registrar = Registrar(self.registrations, self.vault, self.verifier, now=lambda: self.now)
 
     def close(self) -> None:

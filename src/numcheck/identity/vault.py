@@ -1,12 +1,12 @@
 """Between a record and its row: seals and opens, and makes the tags by which a user and a number are found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numcheck.errors import StoreDamaged
 from numcheck.identity.record import NetworkAddress, Record
 from numcheck.identity.sealing import NONCE_SIZE, Key, Keyring
-from numcheck.store import RegistrationRow
+from numcheck.store import NumberRow, RegistrationRow
 
 BLOCK_NUMBERS = 10_000
 
@@ -73,9 +73,10 @@ class Vault:
             raise StoreDamaged("a registration of the store has lost its record")
         return Record.from_bytes(self._keyring[row.key_id].open(row.sealed_record, b"record\0" + row.registration_id))
 
-    def open_number(self, registration_id: bytes, key_id: int, sealed_number: bytes) -> int:
-        """The number of a row; StoreDamaged if it is not what was written."""
-        return int.from_bytes(self._keyring[key_id].open(sealed_number, b"number\0" + registration_id), "big")
+    def numbers(self, rows: Sequence[NumberRow]) -> list[int]:
+        """The numbers of many rows; StoreDamaged if one is not what was written."""
+        opened = [self._keyring[row.key_id].open(row.sealed_number, b"number\0" + row.registration_id) for row in rows]
+        return [int.from_bytes(number, "big") for number in opened]
 
 
 def _number_bytes(number: int) -> bytes:

@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -10,7 +11,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck import e164
-from numcheck.errors import BadRegistration, ProofNotAccepted
+from numcheck.errors import BadRegistration, ProofNotAccepted, TooManyStreams
 from numcheck.identity import record as records
 from numcheck.identity.events import SignedHead
 from numcheck.identity.evidence import Evidence
@@ -20,15 +21,17 @@ from numcheck.identity.proofs import AttestedProof, CodeProof, InboundProof, Pro
 from numcheck.identity.record import NetworkAddress, Record
 from numcheck.identity.registrar import Filters, Registrar, checked_moment
 from numcheck.identity.registration import Outcome, Registration, Verification
+from numcheck.identity.reverifier import Reverifier
 from numcheck.identity.states import RegistrationState
 from numcheck.identity.verifier import Verifier
-from numcheck.rpc.calls import parsed, refusing, timestamp
+from numcheck.rpc.calls import parsed, refusing, refusing_stream, timestamp
 from numcheck.rpc.feeds import Feeds, Pieces
 from numcheck.store.moments import microseconds, moment
 from numcheck.v1 import registration_pb2 as pb
 
 SERVICE_NAME = "numcheck.v1.RegistrationService"
 PAGE_ROWS_DEFAULT = 100
+REVERIFYING_MAX = 2  # each holds a thread of the listener
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -60,6 +63,7 @@ class Rules(NamedTuple):
     registrar: Registrar
     verifier: Verifier
     history: History
+    reverifier: Reverifier
 
 
 class RegistrationService:
@@ -68,8 +72,9 @@ class RegistrationService:
     name = SERVICE_NAME
 
     def __init__(self, rules: Rules, feeds: Feeds, *, now: Callable[[], datetime], default_region: str) -> None:
-        self._registrar, self._verifier, self._history = rules
+        self._registrar, self._verifier, self._history, self._reverifier = rules
         self._feeds, self._now, self._default_region = feeds, now, default_region
+        self._reverifying = threading.BoundedSemaphore(REVERIFYING_MAX)
 
     def register(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         """Record a user."""
@@ -170,6 +175,27 @@ class RegistrationService:
             case _:
                 raise BadRegistration("proof", "there is no proof")
 
+    def reverify_registrations(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        """Verify again in bulk, with progress."""
+        message = parsed(pb.ReverifyRegistrationsRequest, request)
+        service = caller_service(message, context)
+        due_before = _moment(message, "due_before") if message.HasField("due_before") else None
+        place = _registration_id(message.resume_token)
+        if not self._reverifying.acquire(blocking=False):
+            raise TooManyStreams("as many bulk verifications as this node does at once are under way")
+        try:
+            for progress in self._reverifier.run(service, due_before=due_before, place=place):
+                yield pb.ReverifyRegistrationsResponse(
+                    checked_count=progress.checked,
+                    confirmed_count=progress.confirmed,
+                    revoked_count=progress.revoked,
+                    unanswered_count=progress.unanswered,
+                    total_count=progress.total,
+                    resume_token=progress.place.hex() if progress.place else "",
+                ).SerializeToString()
+        finally:
+            self._reverifying.release()
+
     def watch_registrations(self, request: bytes, context: grpc.ServicerContext) -> Pieces:
         """Tell every event from a position on."""
         message = parsed(pb.WatchRegistrationsRequest, request)
@@ -198,6 +224,9 @@ class RegistrationService:
         handlers: dict[str, Any] = {
             name: grpc.unary_unary_rpc_method_handler(refusing(method)) for name, method in methods.items()
         }
+        # What makes exceptions statuses does not look at the request: one message or many.
+        reverify = refusing_stream(cast("Any", self.reverify_registrations))
+        handlers["ReverifyRegistrations"] = grpc.unary_stream_rpc_method_handler(cast("Any", reverify))
         handlers["WatchRegistrations"] = self._feeds.method(self.watch_registrations)
         return grpc.method_handlers_generic_handler(SERVICE_NAME, handlers)
 
@@ -243,6 +272,17 @@ def _place(token: str) -> tuple[int, bytes] | None:
     if len(place) != 24:
         raise BadRegistration("page_token", "the page_token was not given out by ListRegistrations")
     return int.from_bytes(place[:8], "big"), place[8:]
+
+
+def _registration_id(token: str) -> bytes:
+    """The place that a resume_token of ReverifyRegistrations is; without one, the beginning."""
+    try:
+        place = bytes.fromhex(token)
+    except ValueError:
+        place = b"?"
+    if len(place) not in (0, 16):
+        raise BadRegistration("resume_token", "the resume_token was not given out by ReverifyRegistrations")
+    return place
 
 
 def _sequence(token: str, newest: int) -> int:

@@ -14,6 +14,7 @@ from numcheck.identity.events import Chain
 from numcheck.identity.history import History
 from numcheck.identity.policy import Method, Policy
 from numcheck.identity.registrar import Registrar
+from numcheck.identity.reverifier import Reverifier
 from numcheck.identity.vault import Vault
 from numcheck.identity.verifier import Courier, Surroundings, Verifier
 from numcheck.index import PublishedIndex
@@ -90,23 +91,21 @@ def identity_of(store: Store, published: PublishedIndex, settings: Settings, ann
     vault = Vault(keys.keyring, secrets.token_bytes)
     registrations = store.registrations(Chain(keys.keyring))
     policy = policy_of(settings)
-    verifier = Verifier(
-        registrations,
-        vault,
-        Surroundings(
-            index=published.get,
-            policy_for=lambda _service: policy,
-            agreed=lambda _service, _operator_id: True,  # until agreements are recorded, every service has all of them
-            courier=courier_of(settings, announce),
-            bounds=SendBounds(settings.codes_per_block_max, settings.codes_per_network_max),
-            now=_now,
-            random_below=secrets.randbelow,
-        ),
+    surroundings = Surroundings(
+        index=published.get,
+        policy_for=lambda _service: policy,
+        agreed=lambda _service, _operator_id: True,  # until agreements are recorded, every service has all of them
+        courier=courier_of(settings, announce),
+        bounds=SendBounds(settings.codes_per_block_max, settings.codes_per_network_max),
+        now=_now,
+        random_below=secrets.randbelow,
     )
+    verifier = Verifier(registrations, vault, surroundings)
     registrar = Registrar(registrations, vault, verifier, now=_now)
     feeds = Feeds()
     registrations.follow(feeds.tell)
-    rules = Rules(registrar, verifier, History(registrations, vault, keys.signing_key))
+    history = History(registrations, vault, keys.signing_key)
+    rules = Rules(registrar, verifier, history, Reverifier(registrations, vault, verifier, surroundings))
     service = RegistrationService(rules, feeds, now=_now, default_region=settings.default_region)
     return Identity(service, Timekeeper(registrations), feeds)
 

@@ -6,6 +6,7 @@ from numcheck.store.lock import DataDirLock
 from numcheck.store.plans import PlanImport, SeriesInfo
 from numcheck.store.pushes import Pushed
 from numcheck.store.registrations import (
+    NumberRow,
     RegistrationRow,
     Registrations,
     RegistrationWork,
@@ -18,6 +19,7 @@ __all__ = [
     "DataDirLock",
     "EventRow",
     "Head",
+    "NumberRow",
     "PlanImport",
     "Pushed",
     "RegistrationRow",

@@ -8,7 +8,7 @@ first, makes them take turns.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, tuple_, update
 
@@ -16,6 +16,8 @@ from numcheck.store.database import Database
 from numcheck.store.events import Chain, EventAppender, EventLog
 from numcheck.store.groups import GroupCommit
 from numcheck.store.schema import code_sends, code_tries, registrations, trusted_time, verifications
+
+TAGS_PER_STATEMENT = 1_000
 
 T = TypeVar("T")
 
@@ -72,6 +74,16 @@ class SendRow:
     completed: bool = False
 
 
+class NumberRow(NamedTuple):
+    """What bulk verification needs of a registration."""
+
+    registration_id: bytes
+    key_id: int
+    sealed_number: bytes
+    refreshed_at_us: int
+    due_at_us: int
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """How many rows there are since a moment, and when the oldest of them was."""
@@ -115,6 +127,22 @@ class RegistrationWork:
         self.write_count += 1
         if not self._connection.execute(update(trusted_time).values(at_us=at_us)).rowcount:
             self._connection.execute(insert(trusted_time).values(id=1, at_us=at_us))
+
+    def of_numbers(self, number_tags: Sequence[bytes], *, state: int) -> list[RegistrationRow]:
+        """The registrations in a state on any of these numbers."""
+        self._flush_new()
+        found: list[RegistrationRow] = []
+        for first in range(0, len(number_tags), TAGS_PER_STATEMENT):
+            wanted = registrations.c.number_tag.in_(number_tags[first : first + TAGS_PER_STATEMENT])
+            statement = select(registrations).where(wanted, registrations.c.state == state)
+            found += [RegistrationRow(**row._mapping) for row in self._connection.execute(statement)]
+        return found
+
+    def set_evidence(self, evidence: str, registration_ids: Sequence[bytes], *, state: int) -> int:
+        """Keep one evidence for many registrations, as far as they still are in the state; how many are."""
+        self.write_count += 1
+        own = registrations.c.registration_id.in_(registration_ids) & (registrations.c.state == state)
+        return self._connection.execute(update(registrations).where(own).values(evidence=evidence)).rowcount
 
     def insert(self, row: RegistrationRow) -> None:
         """Add a registration."""
@@ -350,6 +378,31 @@ class Registrations:
         if number_tags is not None:
             statement = statement.where(registrations.c.number_tag.in_(number_tags))
         return self._rows(statement)
+
+    def numbers(
+        self, service: str, *, state: int, due_before_us: int | None, after: bytes, count_max: int
+    ) -> list[NumberRow]:
+        """What bulk verification needs of the next registrations of a service in a state, as they were made."""
+        columns = [registrations.c[name] for name in NumberRow._fields]
+        statement = (
+            select(*columns)
+            .where(self._wanted(service, state, due_before_us), registrations.c.registration_id > after)
+            .order_by(registrations.c.registration_id)
+            .limit(count_max)
+        )
+        with self._database.reading() as connection:
+            return list(map(NumberRow._make, connection.execute(statement).all()))
+
+    def count(self, service: str, *, state: int, due_before_us: int | None, after: bytes) -> int:
+        """How many registrations `numbers` would give, page after page."""
+        wanted = self._wanted(service, state, due_before_us) & (registrations.c.registration_id > after)
+        with self._database.reading() as connection:
+            return int(connection.scalar(select(func.count()).select_from(registrations).where(wanted)) or 0)
+
+    @staticmethod
+    def _wanted(service: str, state: int, due_before_us: int | None) -> ColumnElement[bool]:
+        wanted = (registrations.c.service == service) & (registrations.c.state == state)
+        return wanted if due_before_us is None else wanted & (registrations.c.due_at_us < due_before_us)
 
     def _rows(self, statement: Select[Any]) -> list[RegistrationRow]:
         with self._database.reading() as connection:
