@@ -5,17 +5,21 @@ import hashlib
 import ipaddress
 import stat
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from numcheck.config import Settings
-from numcheck.errors import BadKeys
+from numcheck.errors import BadKeys, RegistrationExists
 from numcheck.identity.record import NetworkAddress
-from numcheck.serving.keys import make_keys, read_keys
+from numcheck.identity.registrar import Filters
+from numcheck.serving.audit import verify_store
+from numcheck.serving.keys import keys_path, make_keys, read_keys, write_keys
 from numcheck.serving.registrations import keys_of
+from numcheck.serving.rotation import drop_old_keys, rotate
 from numcheck.store import Store
-from tests.registrations.world import SERVICE, World, small
+from tests.registrations.world import DATA, SERVICE, START, World, small
 from tests.serving.command import run, serving
 
 
@@ -40,7 +44,7 @@ def test_lost_keys_are_never_replaced(world: World) -> None:
 
 
 def test_a_node_does_not_start_with_keys_that_others_can_read(data_dir: Path) -> None:
-    make_keys(data_dir / "keys.json")
+    make_keys(data_dir / "keys.json", START)
     (data_dir / "keys.json").chmod(0o440)
     ended = run("serve", "--data-dir", data_dir, "--api-listen", "127.0.0.1:0")
     assert (
@@ -65,7 +69,7 @@ def test_what_is_no_file_of_keys_is_refused(tmp_path: Path, content: str) -> Non
 
 
 def test_keys_that_are_read_are_those_that_were_made(tmp_path: Path) -> None:
-    made = make_keys(tmp_path / "keys.json")
+    made = make_keys(tmp_path / "keys.json", START)
     again = read_keys(tmp_path / "keys.json")
     assert again.keyring.newest.secret == made.keyring.newest.secret
     assert [path.name for path in tmp_path.iterdir()] == ["keys.json"]
@@ -121,4 +125,80 @@ def test_a_stolen_database_tells_no_number_and_no_address(data_dir: Path) -> Non
             assert wanted not in content, (name, wanted)
         assert code.encode() not in content
     with Store(data_dir) as store:
+        assert store.events().try_head() is not None
+
+
+# --- rotation
+
+
+@pytest.fixture
+def rotated(world: World) -> tuple[World, Settings]:
+    """Three users, one erased, a code under way; then the keys are rotated with the node stopped."""
+    for place, number in enumerate([small.ACTIVE, small.UNKNOWN, small.ACTIVE]):
+        world.register(number, f"u{place}", request_id="r1")
+    world.registrar.delete(SERVICE, "u2")
+    write_keys(world.data_dir / "keys.json", world.keys.keyring, world.keys.signing_key)
+    world.close()
+    settings = Settings(data_dir=world.data_dir)
+    assert rotate(settings, START).registration_count == 2
+    return World(world.data_dir, keys=read_keys(keys_path(settings)), seed=9), settings
+
+
+def test_rotated_keys_open_what_was_there_and_find_it(rotated: tuple[World, Settings]) -> None:
+    """R12: nothing lies under the old key; numbers and users are found, and the chain verifies."""
+    world, settings = rotated
+    assert [world.registrar.get(SERVICE, f"u{place}").record.registration_data for place in (0, 1)] == [DATA, DATA]
+    found = world.registrar.page(SERVICE, Filters(number=small.UNKNOWN), size=9, place=None).registrations
+    assert [one.record.user_id for one in found] == ["u1"]
+    assert {one.row.key_id for one in found} == {2}
+    with pytest.raises(RegistrationExists):
+        world.register(small.ACTIVE, "u0")
+    assert verify_store(settings, None).event_count == len(world.kinds())
+    world.close()
+
+
+def test_limits_of_codes_outlive_a_rotation(rotated: tuple[World, Settings]) -> None:
+    """R8: the old key finds what was sent under it."""
+    world, _ = rotated
+    assert world.register(small.UNKNOWN, "u9").problem == "TOO_MANY_CODES"
+    world.pass_time(seconds=60)
+    assert world.register(small.UNKNOWN, "u8").problem == ""
+    world.close()
+
+
+def test_old_keys_are_dropped_a_day_later_and_not_before(rotated: tuple[World, Settings]) -> None:
+    """Afterwards everything is still read: with the newest key alone."""
+    world, settings = rotated
+    world.close()
+    with pytest.raises(BadKeys, match="a day"):
+        drop_old_keys(settings, START + timedelta(days=1) - timedelta(microseconds=1))
+    assert drop_old_keys(settings, START + timedelta(days=1)) == 1
+    keys = read_keys(keys_path(settings))
+    assert [key.key_id for key in keys.keyring.keys] == [2]
+    again = World(settings.data_dir, keys=keys, seed=11)
+    assert again.registrar.get(SERVICE, "u1").record.number == small.UNKNOWN
+    again.registrar.delete(SERVICE, "u1")
+    again.close()
+    verify_store(settings, None)
+
+
+def test_a_rotation_that_was_broken_off_goes_on(world: World) -> None:
+    """The new key is durable before anything lies under it; what lies under both is read, and the rest follows."""
+    for place in range(5):
+        world.register(small.ACTIVE, f"u{place}")
+    write_keys(world.data_dir / "keys.json", world.keys.keyring, world.keys.signing_key)
+    world.close()
+    settings = Settings(data_dir=world.data_dir)
+
+    def breaking(count: int) -> None:
+        if count >= 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rotate(settings, START, piece_size=2, progress=breaking)
+    halfway = World(settings.data_dir, keys=read_keys(keys_path(settings)), seed=12)
+    assert {halfway.registrar.get(SERVICE, f"u{place}").row.key_id for place in range(5)} == {1, 2}
+    halfway.close()
+    assert rotate(settings, START, piece_size=2).registration_count == 5
+    with Store(settings.data_dir) as store:
         assert store.events().try_head() is not None

@@ -17,7 +17,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line."""
-    from numcheck.cli import check, demo, events, plan, push, serve, status
+    from numcheck.cli import check, demo, events, plan, push, registrations, serve, status
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -28,6 +28,7 @@ def main() -> None:
     app.add_typer(push.app, name="push")
     app.command()(check.check)
     app.command()(status.status)
+    app.add_typer(registrations.app, name="registrations")
     app.add_typer(events.app, name="events")
     try:
         app()

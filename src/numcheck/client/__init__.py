@@ -2,5 +2,6 @@
 
 from numcheck.client.check import CheckClient, Checked
 from numcheck.client.push import Numbers, PushClient
+from numcheck.client.registrations import RegistrationClient
 
-__all__ = ["CheckClient", "Checked", "Numbers", "PushClient"]
+__all__ = ["CheckClient", "Checked", "Numbers", "PushClient", "RegistrationClient"]

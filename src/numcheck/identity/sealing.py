@@ -25,6 +25,7 @@ class Key:
 
     key_id: int
     secret: bytes = field(repr=False)
+    made_at_us: int = 0
 
     def __post_init__(self) -> None:
         if len(self.secret) != KEY_SIZE:
@@ -80,9 +81,9 @@ class Keyring:
             ) from None
 
     @property
-    def key_ids(self) -> list[int]:
-        """Every key's id."""
-        return list(self._keys)
+    def keys(self) -> list[Key]:
+        """Every key, the newest last."""
+        return list(self._keys.values())
 
     def tags(self, kind: str, value: bytes) -> list[bytes]:
         """The lookup tags of a value under every key, the newest's first."""

@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numcheck.config import Settings
 from numcheck.errors import BadKeys
 from numcheck.identity.sealing import KEY_SIZE, Key, Keyring
+from numcheck.store.moments import microseconds
 
 FILE_NAME = "keys.json"
 FORMAT = 1
@@ -49,16 +51,18 @@ def read_keys(path: Path) -> Keys:
     try:
         if content["format"] != FORMAT:
             raise BadKeys(f"{path} was written by a newer numcheck")
-        keys = [Key(int(one["key_id"]), bytes.fromhex(one["secret"])) for one in content["keys"]]
+        keys = [
+            Key(int(one["key_id"]), bytes.fromhex(one["secret"]), int(one["made_at_us"])) for one in content["keys"]
+        ]
         signing_key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(content["signing_key"]))
         return Keys(Keyring(keys), signing_key)
     except (KeyError, TypeError, ValueError, IndexError):
         raise BadKeys(f"{path} is not a file of keys") from None
 
 
-def make_keys(path: Path) -> Keys:
+def make_keys(path: Path, now: datetime) -> Keys:
     """New keys, durable when this returns. Nobody may have the path open."""
-    write_keys(path, Keyring([Key(1, secrets.token_bytes(KEY_SIZE))]), Ed25519PrivateKey.generate())
+    write_keys(path, Keyring([Key(1, secrets.token_bytes(KEY_SIZE), microseconds(now))]), Ed25519PrivateKey.generate())
     return read_keys(path)
 
 
@@ -66,7 +70,9 @@ def write_keys(path: Path, keyring: Keyring, signing_key: Ed25519PrivateKey) -> 
     """Replace the file, durably."""
     content = {
         "format": FORMAT,
-        "keys": [{"key_id": key_id, "secret": keyring[key_id].secret.hex()} for key_id in keyring.key_ids],
+        "keys": [
+            {"key_id": key.key_id, "secret": key.secret.hex(), "made_at_us": key.made_at_us} for key in keyring.keys
+        ],
         "signing_key": signing_key.private_bytes_raw().hex(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,7 @@ def keys_of(store: Store, settings: Settings, announce: Announce) -> Keys:
     path = keys_path(settings)
     if path.exists() or store.events().try_head() is not None:
         return read_keys(path)
-    keys = make_keys(path)
+    keys = make_keys(path, _now())
     announce(f"WARNING: {path} was made: without it no registration can be read; keep a copy in another safe place")
     return keys
 

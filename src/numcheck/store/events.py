@@ -70,12 +70,19 @@ class EventAppender:
         self._hash = self._chain.link(self._hash, fields)
         self._rows.append(EventRow(*fields, self._hash))
 
+    def renew(self) -> None:
+        """Write the head anew, if there is one, without an event: its key has changed."""
+        if not self._new:
+            self._write_head()
+
     def flush(self) -> None:
         """Write what was appended, and the head."""
-        if not self._rows:
-            return
-        self._connection.execute(insert(events), [row._asdict() for row in self._rows])
-        self._rows.clear()
+        if self._rows:
+            self._connection.execute(insert(events), [row._asdict() for row in self._rows])
+            self._rows.clear()
+            self._write_head()
+
+    def _write_head(self) -> None:
         key_id, mac = self._chain.head_mac(self._sequence, self._hash)
         head = {"sequence": self._sequence, "hash": self._hash, "key_id": key_id, "mac": mac}
         self._connection.execute(

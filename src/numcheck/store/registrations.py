@@ -163,6 +163,10 @@ class RegistrationWork:
         self.write_count += 1
         self._events.append(at_us, service, registration_id, kind, state, details)
 
+    def renew_head(self) -> None:
+        """Write the chain's head anew, under the newest key."""
+        self._events.renew()
+
     def flush(self) -> None:
         """Write what was put off."""
         self._flush_new()
@@ -408,10 +412,16 @@ class Registrations:
         with self._database.reading() as connection:
             return [RegistrationRow(**row._mapping) for row in connection.execute(statement)]
 
-    def count_sealed(self) -> int:
-        """How many rows lie sealed or tagged: none of them can be read without its key."""
-        with self._database.reading() as connection:
-            return int(connection.scalar(select(func.count()).select_from(registrations)) or 0)
+    def under_other_keys(self, key_id: int, *, after: bytes, count_max: int) -> list[RegistrationRow]:
+        """The next registrations that lie under another key, as they were made; erased ones lie under none."""
+        statement = (
+            select(registrations)
+            .where(registrations.c.key_id != key_id, registrations.c.sealed_record.is_not(None))
+            .where(registrations.c.registration_id > after)
+            .order_by(registrations.c.registration_id)
+            .limit(count_max)
+        )
+        return self._rows(statement)
 
 
 def try_find(connection: Connection, user_tags: Sequence[bytes]) -> RegistrationRow | None:
