@@ -18,6 +18,7 @@ TEXTS_OF_OPERATORS = {
     "ConfirmPushRequest.confirmation_token",
     "PortingsHeader.push_id",
     "PlanHeader.series",
+    "PlanHeader.source",
     "PlanRow.operator_name",
     "PlanRow.tax_id",
     "PlanRow.region",

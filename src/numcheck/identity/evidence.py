@@ -1,7 +1,7 @@
 """What a verification rests on, kept with the registration and in its events."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from numcheck.identity.policy import Method
@@ -35,7 +35,8 @@ class Evidence:
         return {name: value for name, value in self._present().items() if name != "assertion_id"}
 
     def _present(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if value}
+        values = ((name, getattr(self, name)) for name in self.__slots__)
+        return {name: value for name, value in values if value}
 
     @staticmethod
     def from_json(text: str) -> "Evidence":

@@ -3,7 +3,7 @@
 import ipaddress
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from numcheck.errors import BadRegistration
 
@@ -55,7 +55,10 @@ class Record:
 
     def to_bytes(self) -> bytes:
         """Its form before it is sealed, the same for the same record."""
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+        address = {"address": self.network_address.address, "port": self.network_address.port}
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        fields = {**fields, "network_address": address}
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
 
     @staticmethod
     def from_bytes(plain: bytes) -> "Record":

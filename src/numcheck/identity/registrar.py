@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from numcheck.errors import BadRegistration, RegistrationExists, UnknownRegistration
+from numcheck.errors import BadRegistration, NumberNotAllotted, NumberNotMobile, RegistrationExists, UnknownRegistration
 from numcheck.identity.due import due_at, next_at
 from numcheck.identity.judging import check_registrable
 from numcheck.identity.policy import Method
@@ -54,15 +54,19 @@ class Registrar:
 
         NumberNotMobile, NumberNotAllotted, RegistrationExists; nothing was recorded then.
         """
-        if (found := self._registrations.find(self._vault.user_tags(service, record.user_id))) is not None:
-            return self._repeated(found, request_id, record)
-        look = self._verifier.look(service, record.number)
-        check_registrable(look.facts)
+        look, tags = self._verifier.look(service, record.number), self._vault.user_tags(service, record.user_id)
+        try:
+            check_registrable(look.facts)
+        except (NumberNotMobile, NumberNotAllotted):
+            # A repetition gets what was made, whatever has become of the number since.
+            if (found := self._registrations.find(tags)) is not None:
+                return self._repeated(found, request_id, record)
+            raise
         now = self._now()
         wanted = Wanted(record.network_address, channel)
 
         def operation(work: RegistrationWork) -> Outcome:
-            if (found := work.find(self._vault.user_tags(service, record.user_id))) is not None:
+            if (found := work.find(tags)) is not None:
                 return self._repeated(found, request_id, record)
             row = self._new_row(service, request_id, record, now)
             tell(work, row, Act.REGISTER, row.registered_at_us)

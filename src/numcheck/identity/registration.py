@@ -1,7 +1,7 @@
 """A registration as its service sees it, and the one way in which it moves: a transition, with its event."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from numcheck.identity.due import next_at
@@ -9,7 +9,7 @@ from numcheck.identity.evidence import Evidence
 from numcheck.identity.policy import Method
 from numcheck.identity.record import Record
 from numcheck.identity.states import FALLS_DUE, Act, RegistrationState, after
-from numcheck.store import RegistrationRow, RegistrationWork
+from numcheck.store import RegistrationRow, RegistrationWork, columns_of
 from numcheck.store.moments import microseconds, moment
 
 
@@ -91,7 +91,7 @@ def tell(work: RegistrationWork, row: RegistrationRow, what: Act, now_us: int, *
 
 def store_changes(work: RegistrationWork, before: RegistrationRow, moved: RegistrationRow) -> None:
     """Write what an act, or several, changed of a row."""
-    old, new = asdict(before), asdict(moved)
+    old, new = columns_of(before), columns_of(moved)
     changes = {name: value for name, value in new.items() if value != old[name]}
     if changes:
         work.update(before.registration_id, **changes)

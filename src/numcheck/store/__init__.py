@@ -12,6 +12,7 @@ from numcheck.store.registrations import (
     RegistrationWork,
     SendRow,
     VerificationRow,
+    columns_of,
 )
 from numcheck.store.store import Store
 
@@ -29,4 +30,5 @@ __all__ = [
     "SeriesInfo",
     "Store",
     "VerificationRow",
+    "columns_of",
 ]

@@ -15,6 +15,12 @@ from numcheck.store.schema import event_head, events, registrations
 
 PAGE_SIZE = 1_000
 
+# Made once: to make a statement takes as long as to run it.
+TOUCH_HEAD = update(event_head).values(sequence=event_head.c.sequence)
+READ_HEAD = select(event_head.c.sequence, event_head.c.hash, event_head.c.key_id, event_head.c.mac)
+WRITE_HEAD = update(event_head)
+INSERT = insert(events)
+
 
 class EventRow(NamedTuple):
     """A row of the events, in the order of its columns."""
@@ -57,7 +63,7 @@ class EventAppender:
         self._connection, self._chain = connection, chain
         self._rows: list[EventRow] = []
         # The update takes the row's lock on engines that have one; before the first event there is no row to lock.
-        if not connection.execute(update(event_head).values(sequence=event_head.c.sequence)).rowcount:
+        if not connection.execute(TOUCH_HEAD).rowcount:
             take_turn(connection)
         head = try_head(connection)
         self._new = head is None
@@ -78,23 +84,20 @@ class EventAppender:
     def flush(self) -> None:
         """Write what was appended, and the head."""
         if self._rows:
-            self._connection.execute(insert(events), [row._asdict() for row in self._rows])
+            self._connection.execute(INSERT, [row._asdict() for row in self._rows])
             self._rows.clear()
             self._write_head()
 
     def _write_head(self) -> None:
         key_id, mac = self._chain.head_mac(self._sequence, self._hash)
         head = {"sequence": self._sequence, "hash": self._hash, "key_id": key_id, "mac": mac}
-        self._connection.execute(
-            insert(event_head).values(id=1, **head) if self._new else update(event_head).values(**head)
-        )
+        self._connection.execute(insert(event_head).values(id=1) if self._new else WRITE_HEAD, head)
         self._new = False
 
 
 def try_head(connection: Connection) -> EventHead | None:
     """The head, or None before the first event."""
-    columns = (event_head.c.sequence, event_head.c.hash, event_head.c.key_id, event_head.c.mac)
-    row = connection.execute(select(*columns)).one_or_none()
+    row = connection.execute(READ_HEAD).one_or_none()
     return None if row is None else EventHead(*row)
 
 

@@ -8,7 +8,6 @@ order in which they were asked for, and each sees what those before it did.
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from numcheck.errors import NumcheckError
@@ -26,38 +25,60 @@ W = TypeVar("W", bound=Work)
 T = TypeVar("T")
 
 
-@dataclass(eq=False, slots=True)
 class _Call(Generic[W]):
-    operation: Callable[[W], object]
-    result: object = None
-    error: Exception | None = None
-    done: bool = False
+    """An operation that is waited for; whoever waits is woken when it is done, or when it is his turn to lead."""
+
+    __slots__ = ("done", "error", "operation", "result", "wake")
+
+    def __init__(self, operation: Callable[[W], object]) -> None:
+        self.operation = operation
+        self.result: object = None
+        self.error: Exception | None = None
+        self.done = False
+        self.wake = threading.Lock()
+        self.wake.acquire()
 
 
 class GroupCommit(Generic[W]):
-    """Runs operations in transactions that `begin` makes. Safe to ask from any thread."""
+    """Runs operations in transactions that `begin` makes. Safe to ask from any thread.
+
+    One caller leads: it commits all that wait, wakes them, and hands the lead to the first that has come since. (A lock
+    that all of them wait for would wake them one after the other, each to find its operation done.)
+    """
 
     def __init__(self, begin: Callable[[], AbstractContextManager[W]]) -> None:
         self._begin = begin
         self._waiting: list[_Call[W]] = []
-        self._waiting_lock = threading.Lock()
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
+        self._led = False
 
     def run(self, operation: Callable[[W], T]) -> T:
         """The operation's result, once it is durable; or its exception, once it has left nothing."""
         call: _Call[W] = _Call(operation)
-        with self._waiting_lock:
+        with self._lock:
             self._waiting.append(call)
-        # Whoever gets the turn does the work of all that wait; the others find theirs done.
-        with self._turn:
-            while not call.done:
-                self._commit_waiting()
+            leading, self._led = not self._led, True
+        if not leading:
+            call.wake.acquire()
+        if not call.done:
+            self._lead(call)
         if call.error is not None:
             raise call.error
         return call.result  # type: ignore[return-value]  # what its own operation returned
 
-    def _commit_waiting(self) -> None:
-        with self._waiting_lock:
+    def _lead(self, own: _Call[W]) -> None:
+        """Commit what waits, until the caller's own is done; then somebody else leads, or nobody."""
+        try:
+            while not own.done:
+                self._commit_waiting(own)
+        finally:
+            with self._lock:
+                self._led = bool(self._waiting)
+                if self._waiting:
+                    self._waiting[0].wake.release()
+
+    def _commit_waiting(self, own: _Call[W]) -> None:
+        with self._lock:
             group, self._waiting = self._waiting[:GROUP_SIZE_MAX], self._waiting[GROUP_SIZE_MAX:]
         try:
             self._commit(group)
@@ -66,8 +87,11 @@ class GroupCommit(Generic[W]):
                 group[0].result, group[0].error = None, error
             else:
                 self._commit_each(group)
-        for call in group:
-            call.done = True
+        finally:
+            for call in group:
+                call.done = True
+                if call is not own:
+                    call.wake.release()
 
     def _commit(self, group: list[_Call[W]]) -> None:
         """All of the group in one transaction; it raises, leaving nothing, if one fails after it has written."""

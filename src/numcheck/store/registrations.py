@@ -7,10 +7,10 @@ first, makes them take turns.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, select, tuple_, update
 
 from numcheck.store.database import Database
 from numcheck.store.events import Chain, EventAppender, EventLog
@@ -43,6 +43,13 @@ class RegistrationRow:
     verification_id: bytes | None = None
 
 
+# Made once: to make a statement takes as long as to run it.
+FIND = select(*(registrations.c[one.name] for one in fields(RegistrationRow))).where(
+    registrations.c.user_tag.in_(bindparam("user_tags", expanding=True))
+)
+INSERT = insert(registrations)
+
+
 @dataclass(frozen=True, slots=True)
 class VerificationRow:
     """A row of the verifications."""
@@ -72,6 +79,11 @@ class SendRow:
     block_tag: bytes
     network_tag: bytes
     completed: bool = False
+
+
+def columns_of(row: RegistrationRow | VerificationRow | SendRow) -> dict[str, Any]:
+    """A row's values by the names of its columns."""
+    return {name: getattr(row, name) for name in row.__slots__}
 
 
 class NumberRow(NamedTuple):
@@ -174,7 +186,7 @@ class RegistrationWork:
 
     def _flush_new(self) -> None:
         if self._new:
-            self._connection.execute(insert(registrations), [asdict(row) for row in self._new.values()])
+            self._connection.execute(INSERT, [columns_of(row) for row in self._new.values()])
             self._new.clear()
 
     # --- verifications
@@ -188,7 +200,7 @@ class RegistrationWork:
     def insert_verification(self, row: VerificationRow) -> None:
         """Add a verification."""
         self.write_count += 1
-        self._connection.execute(insert(verifications), [asdict(row)])
+        self._connection.execute(insert(verifications), [columns_of(row)])
 
     def end_verifications(self, registration_id: bytes, number_tags: Sequence[bytes], service: str, ended: int) -> None:
         """End every verification under way of a registration, or of the number in the service: only one is live."""
@@ -269,7 +281,7 @@ class RegistrationWork:
     def insert_send(self, row: SendRow) -> None:
         """Record that a code is sent."""
         self.write_count += 1
-        self._connection.execute(insert(code_sends), [asdict(row)])
+        self._connection.execute(insert(code_sends), [columns_of(row)])
 
     def complete_send(self, verification_id: bytes) -> None:
         """Record that a code came back."""
@@ -426,7 +438,8 @@ class Registrations:
 
 def try_find(connection: Connection, user_tags: Sequence[bytes]) -> RegistrationRow | None:
     """The registration of a user, or None."""
-    return _one(connection, select(registrations).where(registrations.c.user_tag.in_(user_tags)))
+    row = connection.execute(FIND, {"user_tags": user_tags}).one_or_none()
+    return None if row is None else RegistrationRow(*row)
 
 
 def _one(connection: Connection, statement: Select[Any]) -> RegistrationRow | None:
