@@ -9,7 +9,7 @@ BUF_VERSION := 1.75.0
 VENV := .venv
 BIN := $(VENV)/bin
 CYTHON_SOURCES := $(wildcard src/numcheck/*.pyx src/numcheck/*/*.pyx)
-CYTHON_HEADERS := $(wildcard src/numcheck/*.pxd src/numcheck/*/*.pxd src/numcheck/*.h src/numcheck/*/*.h)
+CYTHON_HEADERS := $(wildcard src/numcheck/*.pxd src/numcheck/*/*.px[di] src/numcheck/*.h src/numcheck/*/*.h)
 CYTHON_MODULES := $(subst /,.,$(patsubst src/%.pyx,%,$(CYTHON_SOURCES)))
 
 # The native listener is built only where libnghttp2 is.
@@ -22,10 +22,10 @@ BUILT := $(VENV)/.built
 
 SANITIZED := build/sanitized
 
-.PHONY: help run test check lint format bench fuzz protos lock clean
+.PHONY: help run test check lint format bench bench-peers fuzz protos lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: $(BUILT) ## Serve on 127.0.0.1:50051; the first time, fill ./var with DEMO_NUMBERS synthetic active numbers
 	@test -n "$$(ls -A "$${NUMCHECK_DATA_DIR:-var}" 2>/dev/null)" || $(BIN)/numcheck demo --numbers $(DEMO_NUMBERS)
@@ -58,6 +58,11 @@ format: $(ENVIRONMENT) ## Format the code and repair what ruff can
 
 bench: $(BUILT) ## Run the benchmarks; ARGS="..." goes to pytest
 	$(BIN)/python -m pytest benchmarks $(ARGS)
+
+bench-peers: $(BUILT) ## Measure beside gRPC C++, nghttpd, Redis and PostgreSQL into docs/peers.md; ARGS="--small" to try
+	@NUMCHECK_SKIP_EXTENSIONS=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
+		--editable '.[peers]' || echo "left out: what of the extra \"peers\" cannot be installed here"
+	$(BIN)/python -m benchmarks.peers $(ARGS)
 
 fuzz: $(BUILT) ## Fuzz for long, with the address and undefined-behaviour sanitizers (gcc on Linux)
 	NUMCHECK_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-base build/sanitizing --build-lib $(SANITIZED)

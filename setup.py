@@ -24,7 +24,7 @@ SANITIZE = os.environ.get("NUMCHECK_SANITIZE") == "1"
 SOURCES = [] if os.environ.get("NUMCHECK_SKIP_EXTENSIONS") == "1" else sorted(ROOT.glob("src/**/*.pyx"))
 
 NATIVE_LISTENER = ROOT / "src/numcheck/_edge.pyx"
-NATIVE_LISTENER_LIBRARIES = ["nghttp2", "z"]
+NATIVE_LISTENER_LIBRARIES = ["nghttp2", "ssl", "crypto", "z"]
 if SOURCES and (lacking := native_listener_lacks()):
     print(f"numcheck is built without its native listener: {lacking}", file=sys.stderr)
     SOURCES.remove(NATIVE_LISTENER)

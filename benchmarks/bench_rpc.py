@@ -18,13 +18,12 @@ import grpc
 import pytest
 
 from benchmarks.population import Population, pin, to_request
-from benchmarks.processes import server
+from benchmarks.processes import cpu_seconds, server
 
 REQUESTS = 100
 ROUNDS = int(os.environ.get("NUMCHECK_BENCH_ROUNDS", "1500"))
 SIZES = (1, 100, 1_000, 10_000, 65_536)
 METHOD = "/numcheck.v1.CheckService/CheckNumbers"
-TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +36,6 @@ def node(reference: Population):
 def empty():
     with server(Path(__file__).with_name("empty_server.py")) as (address, _):
         yield address
-
-
-def cpu_seconds(pid: int) -> float:
-    """Processor time of a process so far; 0 where the system does not say."""
-    stat = Path(f"/proc/{pid}/stat")
-    if not stat.exists():
-        return 0.0
-    fields = stat.read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
 
 
 def requests_of(reference: Population, size: int) -> list[bytes]:

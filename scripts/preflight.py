@@ -13,7 +13,8 @@ import sysconfig
 
 PYTHON_MIN = (3, 11)
 APT_LINE = "apt install python3-venv python3-dev gcc make"
-NATIVE_LISTENER_APT_LINE = "apt install libnghttp2-dev zlib1g-dev"
+NATIVE_LISTENER_PACKAGES = ["libnghttp2-dev", "libssl-dev", "zlib1g-dev"]
+NATIVE_LISTENER_APT_LINE = " ".join(["apt install", *NATIVE_LISTENER_PACKAGES])
 XCODE_LINE = "xcode-select --install"
 
 
@@ -37,10 +38,10 @@ def native_listener_lacks():
     """What the native listener cannot be built for here, in a line; None if it can be built."""
     if not sys.platform.startswith("linux"):
         return "it needs Linux's epoll"
-    headers = b"#include <sys/types.h>\n#include <nghttp2/nghttp2.h>\n#include <zlib.h>\n"
+    headers = b"#include <sys/types.h>\n#include <nghttp2/nghttp2.h>\n#include <openssl/ssl.h>\n#include <zlib.h>\n"
     if _succeeds(_compiler(), headers):
         return None
-    return "the headers of libnghttp2 and zlib are missing; to install: " + NATIVE_LISTENER_APT_LINE
+    return "the headers of libnghttp2, OpenSSL or zlib are missing; to install: " + NATIVE_LISTENER_APT_LINE
 
 
 def install_for_native_listener():
@@ -49,9 +50,9 @@ def install_for_native_listener():
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
-    print("Installing libnghttp2-dev and zlib1g-dev for the native listener")
+    print("Installing {} for the native listener".format(", ".join(NATIVE_LISTENER_PACKAGES)))
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
-    install = ["apt-get", "install", "-y", "--no-install-recommends", "libnghttp2-dev", "zlib1g-dev"]
+    install = ["apt-get", "install", "-y", "--no-install-recommends", *NATIVE_LISTENER_PACKAGES]
     environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
     try:
         if subprocess.run(install, env=environment, timeout=300, check=False, **quiet).returncode != 0:

@@ -1,11 +1,17 @@
-"""How much Hypothesis tries: `make fuzz` asks for `long`; a machine may be slow, so there is no deadline.
+"""What every test may use: a PostgreSQL server, and how much Hypothesis tries.
+
+`make fuzz` asks Hypothesis for `long`; a machine may be slow, so there is no deadline.
 
 Nodes that tests start take a free port for the listener that a test does not ask for.
 """
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
+
+from tests.store.engines import Server
 
 os.environ.setdefault("NUMCHECK_CHECK_LISTEN", "127.0.0.1:0")
 
@@ -15,3 +21,11 @@ settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True
 settings.register_profile("long", deadline=None, max_examples=20_000, print_blob=True)
 # Hypothesis chooses between these two by the environment, and took them as they were before.
 settings.load_profile("ci" if settings.get_current_profile_name() == "ci" else "default")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory) -> Iterator[Server]:
+    """A PostgreSQL server."""
+    one = Server(tmp_path_factory.mktemp("postgresql"))
+    yield one
+    one.close()

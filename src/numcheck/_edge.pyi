@@ -1,13 +1,25 @@
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from os import PathLike
+from typing import Any
 
 from numcheck._fast import Table
 
 METHODS: tuple[str, ...]
 
+class Credentials:
+    def __init__(
+        self,
+        certificate_file: str | PathLike[str],
+        key_file: str | PathLike[str],
+        client_authority_file: str | PathLike[str],
+    ) -> None: ...
+
 class EdgeLoop:
     def __init__(
         self,
-        answer: Callable[[int, bytes], tuple[bytes, int, bytes, bytes]],
+        answer: Callable[[int, bytes, Any], tuple[bytes, int, bytes, bytes]],
+        admit: Callable[[tuple[str, ...]], tuple[Hashable, tuple[bytes, int, bytes, bytes] | None]],
+        credentials: Credentials | None,
         *,
         listen_fd: int,
         message_size_max: int,
@@ -16,9 +28,11 @@ class EdgeLoop:
         streams_per_connection_max: int,
         connection_age_max_s: float,
         drain_timeout_s: float,
+        admitted_for_s: float,
     ) -> None: ...
     def run(self) -> None: ...
-    def publish(self, table: Table | None) -> None: ...
+    def publish(self, tables: Callable[[Any], Table] | None) -> None: ...
+    def publish_credentials(self, credentials: Credentials) -> None: ...
     def stop(self) -> None: ...
     @property
     def call_count(self) -> int: ...

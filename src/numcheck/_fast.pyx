@@ -416,6 +416,17 @@ cdef class Table:
         self.view.space_count = fill_spans(self.view.spaces, spaces)
         self.set_directory()
 
+    def with_classes(self, classes):
+        """The same pages with another table of as many classes, which costs next to nothing."""
+        cdef Table other = Table.__new__(Table)
+        other.view, other.directory, other.extents = self.view, self.directory, self.extents
+        other.view.operator_varint_size_max = 0
+        other.index_version, other.classes = self.index_version, Buffer(classes)
+        other.set_classes()
+        if other.class_count != self.class_count:
+            raise ValueError(f"{other.class_count} classes for pages that speak of {self.class_count}")
+        return other
+
     cdef int set_classes(self) except -1:
         cdef uint32_t i
         self.view.classes = <const NumberClass*>self.classes.bytes()

@@ -4,9 +4,9 @@ order. docs/limits.md lists them with what a caller sees; a test holds that page
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     metadata_size_max: Positive = Field(8_192, description="bytes of a call's metadata")
     streams_per_connection_max: Positive = Field(32, description="calls under way on one connection")
     connection_age_max_s: Seconds = Field(3_600, description="seconds until a connection is asked to reconnect")
+    tls_certificate_file: Path | None = Field(None, description="PEM: this node's certificate, and its chain")
+    tls_key_file: Path | None = Field(None, description="PEM: the certificate's key, not sealed by a password")
+    tls_client_authority_file: Path | None = Field(None, description="PEM: who clients' certificates must be from")
     data_age_max_s: Annotated[int, Field(ge=0, le=INT32_MAX)] = Field(
         0, description="seconds after which an operator's data answers UNKNOWN; 0: it never ages"
     )
@@ -86,6 +89,20 @@ class Settings(BaseSettings):
             raise ValueError("must be some of operator, code, inbound and attested, separated by commas")
         return ",".join(methods)
 
+    @model_validator(mode="after")
+    def _has_all_of_tls(self) -> Self:
+        if len({file is None for file in self._tls_files()}) > 1:
+            raise ValueError("tls_certificate_file, tls_key_file and tls_client_authority_file go together")
+        return self
+
+    def _tls_files(self) -> tuple[Path | None, Path | None, Path | None]:
+        return self.tls_certificate_file, self.tls_key_file, self.tls_client_authority_file
+
+    @property
+    def tls(self) -> bool:
+        """Whether the listeners speak TLS and ask clients for certificates."""
+        return None not in self._tls_files()
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -120,4 +137,4 @@ def _describe(error: ErrorDetails) -> str:
     name = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
         return f"there is no setting {name}"
-    return f"{name}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+    return f"{name}: {error['msg'][:1].lower()}{error['msg'][1:]}" if name else str(error["msg"])

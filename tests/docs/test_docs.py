@@ -63,7 +63,7 @@ FIXED = [
     (row[1], row[-1].strip("`"))
     for count in (3, 4)
     for row in rows_of("docs/limits.md", count)
-    if re.fullmatch(r"`[\w/]+\.py[dx]?:\w+`", row[-1])
+    if re.fullmatch(r"`[\w/]+\.(?:pyx?|pxd):\w+`", row[-1])
 ]
 
 

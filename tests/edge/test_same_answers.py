@@ -174,6 +174,9 @@ def test_the_next_request_is_answered_from_the_new_index_when_one_is_published(d
             index_version=2**40,
         )
 
+        def for_agreements(self, _agreements: Any) -> "Other":
+            return self
+
     doors.native._publish(Other())  # type: ignore[arg-type]
     answer = channels[1].unary_unary(SERVICE + "CheckNumbers")(b"", timeout=5)
     assert check_pb2.CheckNumbersResponse.FromString(answer).index_version == 2**40

@@ -1,10 +1,19 @@
 """Clients that nobody here wrote ask the native listener; each is left out where it is not installed."""
 
+import asyncio
 import shutil
+import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
+from grpclib.client import Channel, StreamStreamMethod, UnaryUnaryMethod
+from grpclib.const import Status
+from grpclib.encoding.base import CodecBase
+from grpclib.exceptions import GRPCError
 from peer import Doors, message
 
 PATH = "/numcheck.v1.CheckService/CheckNumbers"
@@ -73,3 +82,108 @@ def test_grpc_js_gets_answers_errors_and_streams(doors: Doors, tmp_path: Path) -
     said = run("node", "client.js", doors.native.address, REQUEST.hex(), cwd=tmp_path)
     answer = doors.index.table.check_numbers(REQUEST, numbers_per_call_max=1)
     assert said.split("\n")[:3] == [answer.hex(), "3 true", "100 0"]
+
+
+class AsBytes(CodecBase):
+    """Messages as they are."""
+
+    __content_subtype__ = "proto"
+
+    def encode(self, message: bytes, message_type: type[bytes]) -> bytes:
+        return message
+
+    def decode(self, data: bytes, message_type: type[bytes]) -> bytes:
+        return data
+
+
+async def ask_by_grpclib(address: str) -> tuple[bytes, list[bytes], GRPCError]:
+    """The answer of a call, those of a stream, and a refusal. h2 watches over every frame that comes."""
+    host, port = address.split(":")
+    async with Channel(host, int(port), codec=AsBytes()) as channel:
+        call = UnaryUnaryMethod(channel, PATH, bytes, bytes)
+        answer = await call(REQUEST, timeout=10)
+        streaming = StreamStreamMethod(channel, "/numcheck.v1.CheckService/StreamCheckNumbers", bytes, bytes)
+        answers = await streaming([REQUEST] * 100, timeout=10)
+        async with streaming.open(timeout=10) as cancelled:
+            await cancelled.send_message(REQUEST)
+            await cancelled.recv_message()
+            await cancelled.cancel()
+        with pytest.raises(GRPCError) as raised:
+            await call(b"\x07", timeout=10)
+        return answer, answers, raised.value
+
+
+def test_grpclib_gets_answers_errors_and_streams(doors: Doors) -> None:
+    answer, answers, refusal = asyncio.run(ask_by_grpclib(doors.native.address))
+    expected = doors.index.table.check_numbers(REQUEST, numbers_per_call_max=1)
+    assert answer == expected
+    assert answers == [expected] * 100
+    assert refusal.status is Status.INVALID_ARGUMENT
+
+
+NGINX = """
+daemon off; pid {directory}/nginx.pid; error_log stderr; worker_processes 1;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off;
+  client_body_temp_path {directory}; proxy_temp_path {directory}; fastcgi_temp_path {directory};
+  uwsgi_temp_path {directory}; scgi_temp_path {directory};
+  upstream numcheck {{ server {native}; keepalive 4; }}
+  server {{ listen 127.0.0.1:{port} http2; location / {{ grpc_pass grpc://numcheck; }} }}
+}}
+"""
+HAPROXY = """
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 10s
+  timeout server 10s
+frontend front
+  bind 127.0.0.1:{port} proto h2
+  default_backend back
+backend back
+  server numcheck {native} proto h2
+"""
+PROXIES = {"nginx": (NGINX, ["-p", ".", "-c"]), "haproxy": (HAPROXY, ["-db", "-f"])}
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+@contextmanager
+def proxy(name: str, native: str, directory: Path) -> Iterator[str]:
+    """The address of a proxy that stands before the native listener."""
+    program = shutil.which(name) or shutil.which(name, path="/usr/sbin")
+    if program is None:
+        pytest.skip(f"{name} is not installed")
+    text, arguments = PROXIES[name]
+    config, port = directory / f"{name}.conf", free_port()
+    config.write_text(text.format(directory=directory, native=native, port=port))
+    process = subprocess.Popen([program, *arguments, str(config)], cwd=directory, stderr=subprocess.DEVNULL)
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_answers_errors_and_streams_come_through_a_proxy(doors: Doors, tmp_path: Path, name: str) -> None:
+    """nginx and haproxy have HTTP/2 of their own; grpcio asks them."""
+    expected = doors.index.table.check_numbers(REQUEST, numbers_per_call_max=1)
+    with proxy(name, doors.native.address, tmp_path) as address, grpc.insecure_channel(address) as channel:
+        ask = channel.unary_unary(PATH)
+        assert ask(REQUEST, timeout=20, wait_for_ready=True) == expected
+        many = REQUEST[:1] + b"\x80\xf1\x04" + REQUEST[2:] * 10_000
+        assert ask(many, timeout=20) == doors.index.table.check_numbers(many, numbers_per_call_max=10_000)
+        with pytest.raises(grpc.RpcError) as refused:
+            ask(b"\x07", timeout=20)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        streaming = channel.stream_stream("/numcheck.v1.CheckService/StreamCheckNumbers")
+        assert list(streaming(iter([REQUEST] * 50), timeout=20)) == [expected] * 50
+        calls = [ask.future(REQUEST, timeout=20) for _ in range(500)]
+        assert {call.result() for call in calls} == {expected}

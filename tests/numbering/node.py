@@ -1,5 +1,6 @@
 """A real node, in its own process, on a real port, over a real store with a plan of two operators."""
 
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,11 @@ PLAN = """АВС/ DEF;От;До;Емкость;Оператор;Регион;И�
 916;1000000;9999999;9000000;"ООО Второй";Москва;7743895280
 """
 FIRST = 79_160_000_000  # the first operator's first number; it has a million of them
+
+
+def with_database(url: str | None) -> dict[str, str]:
+    """The environment of a command whose store is at a URL, or in its data directory."""
+    return os.environ | ({"NUMCHECK_DATABASE_URL": url} if url else {})
 
 
 @dataclass
@@ -36,9 +42,12 @@ class Node:
         self.process.stderr.close()
 
 
-def start(data_dir: Path) -> Node:
+def start(data_dir: Path, url: str | None = None) -> Node:
+    """A node that serves the store of a data directory, or of a URL."""
     command = [sys.executable, "-m", "numcheck", "serve", "--data-dir", str(data_dir), "--api-listen", "127.0.0.1:0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=with_database(url)
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if ready := re.search(r"ready on (\S+)", line):

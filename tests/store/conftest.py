@@ -8,15 +8,7 @@ import pytest
 
 from numcheck.store.store import FILE_NAME
 from tests.store import engines
-from tests.store.engines import Server, open_store
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory) -> Iterator[Server]:
-    """A PostgreSQL server."""
-    one = Server(tmp_path_factory.mktemp("postgresql"))
-    yield one
-    one.close()
+from tests.store.engines import open_store
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

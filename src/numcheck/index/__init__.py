@@ -1,7 +1,16 @@
 """The index: derived from the store, disposable, immutable files mapped read-only. docs/format.md has the bytes."""
 
 from numcheck.index.builder import IndexSource, build_index, update_index
-from numcheck.index.published import PublishedIndex
+from numcheck.index.published import AgreedIndex, PublishedIndex
 from numcheck.index.reader import Index, NumberFacts, open_index
 
-__all__ = ["Index", "IndexSource", "NumberFacts", "PublishedIndex", "build_index", "open_index", "update_index"]
+__all__ = [
+    "AgreedIndex",
+    "Index",
+    "IndexSource",
+    "NumberFacts",
+    "PublishedIndex",
+    "build_index",
+    "open_index",
+    "update_index",
+]

@@ -1,7 +1,7 @@
 """Classes: what all numbers of one operator and kind have in common, so that a page needs to say it once."""
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -20,12 +20,21 @@ class NumberClass(NamedTuple):
 
 
 def pack_classes(
-    classes: Iterable[NumberClass], operators: Mapping[int, Operator], fresh_since: datetime | None
+    classes: Iterable[NumberClass],
+    operators: Mapping[int, Operator],
+    fresh_since: datetime | None,
+    agreements: Collection[int] | None = None,
 ) -> bytes:
-    """The kernel's class table. The data of operators that is older than `fresh_since` answers nothing."""
+    """The kernel's class table. The data of operators that is older than `fresh_since` answers nothing.
+
+    Nor does that of operators that are not in `agreements`, if they are given.
+    """
     rows = [_pack(0, NumberStatus.UNALLOCATED, NumberStatus.UNALLOCATED), _pack(0, *2 * (NumberStatus.INVALID,))]
     for one in classes:
-        rows.append(_pack(one.operator_id, *statuses_of(one, operators[one.operator_id], fresh_since)))
+        statuses = statuses_of(one, operators[one.operator_id], fresh_since)
+        if one.mobile and agreements is not None and one.operator_id not in agreements:
+            statuses = NumberStatus.UNKNOWN, NumberStatus.UNKNOWN
+        rows.append(_pack(one.operator_id, *statuses))
     return b"".join(rows)
 
 

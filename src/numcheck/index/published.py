@@ -33,3 +33,14 @@ class PublishedIndex:
         if self._index is None:
             raise IndexNotReady("this node has no index yet")
         return self._index
+
+
+class AgreedIndex:
+    """What is published, as a service sees it that has agreements with these operators."""
+
+    def __init__(self, published: PublishedIndex, operator_ids: frozenset[int] | None) -> None:
+        self._published, self._operator_ids = published, operator_ids
+
+    def get(self) -> Index:
+        """The newest index; IndexNotReady if none was published yet."""
+        return self._published.get().for_agreements(self._operator_ids)

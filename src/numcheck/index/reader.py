@@ -3,6 +3,7 @@
 import struct
 from bisect import bisect_right
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -61,6 +62,7 @@ class Index:
     def __init__(self, files: IndexFiles, fresh_since: datetime | None = None):
         """Answer from these files; data older than `fresh_since` answers UNKNOWN. IndexDamaged if they do not fit."""
         self.files, self.fresh_since, manifest = files, fresh_since, files.manifest
+        self._seen: dict[frozenset[int], Index] = {}
         try:
             self.index_version: int = manifest["index_version"]
             self.operators = {row[0]: _operator(row) for row in manifest["operators"]}
@@ -79,6 +81,20 @@ class Index:
     def with_freshness(self, fresh_since: datetime | None) -> "Index":
         """The same version over the same mapped files, with another bound on the age of the operators' data."""
         return Index(self.files, fresh_since)
+
+    def for_agreements(self, operator_ids: frozenset[int] | None) -> "Index":
+        """What a service sees that has an agreement with these operators: the numbers of others are UNKNOWN to it.
+
+        None: it sees everything. Shares all pages with this one, and is made once for each set.
+        """
+        if operator_ids is None:
+            return self
+        if operator_ids not in self._seen:
+            classes = number_classes(self.files.manifest["classes"])
+            seen = copy(self)
+            seen.table = self.table.with_classes(pack_classes(classes, self.operators, self.fresh_since, operator_ids))
+            self._seen[operator_ids] = seen
+        return self._seen[operator_ids]
 
     @property
     def size(self) -> int:

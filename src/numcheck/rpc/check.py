@@ -13,7 +13,7 @@ import grpc
 from numcheck import e164
 from numcheck.active import Operator
 from numcheck.errors import TooManyStreams, UnknownMethod
-from numcheck.index import PublishedIndex
+from numcheck.index import AgreedIndex, PublishedIndex
 from numcheck.rpc.calls import parsed, refusing, refusing_stream, timestamp
 from numcheck.rpc.errors import abort
 from numcheck.v1 import check_pb2, number_pb2
@@ -27,7 +27,12 @@ class CheckService:
     name = SERVICE_NAME
 
     def __init__(
-        self, published: PublishedIndex, *, default_region: str, numbers_per_call_max: int, stream_count_max: int
+        self,
+        published: PublishedIndex | AgreedIndex,
+        *,
+        default_region: str,
+        numbers_per_call_max: int,
+        stream_count_max: int,
     ) -> None:
         """`stream_count_max` bounds the streams open at once: each holds a thread of the listener while it is open."""
         self._published = published

@@ -28,12 +28,52 @@ class Answer(NamedTuple):
     details: bytes = b""
 
 
+Agreements = frozenset[int] | None
+"""The operators whose data a caller may see; None: all."""
+
+Admit = Callable[[tuple[str, ...]], Agreements]
+"""Gets the URIs that a client's certificate names, in its order, and says what that client may see.
+
+Whoever may not call CheckService is refused by an error of the table in rpc/errors.py. It is asked at a connection's
+first call and every 30 seconds from then on, on the thread that serves, so it must not wait for anything.
+"""
+
+
+def admit_all(_uris: tuple[str, ...]) -> Agreements:
+    """Whoever has a certificate of the clients' authority may ask about every number."""
+    return None
+
+
 class NativeAnswers:
     """Answers by method. `serving` is what health says. Safe to ask from any thread."""
 
-    def __init__(self, check: CheckService) -> None:
+    def __init__(self, check_for: Callable[[Agreements], CheckService], admit: Admit = admit_all) -> None:
+        """`check_for` gives the service that answers a caller with such agreements."""
         self.serving = False
-        self._methods: dict[str, Callable[[bytes, Any], bytes]] = {
+        self._check_for = check_for
+        self._admit = admit
+
+    def admit(self, uris: tuple[str, ...]) -> tuple[Agreements, Answer | None]:
+        """What the client may see and None, or None and the status that the API listener would refuse with."""
+        try:
+            return self._admit(uris), None
+        except Exception as error:
+            log_failure(error)
+            return None, refusal(error)
+
+    def answer(self, path: str, request: bytes, agreements: Agreements = None) -> Answer:
+        """The response, or the status that the API listener would refuse with."""
+        if path.startswith(HEALTH):
+            return self._health(request, watching=path.endswith("Watch"))
+        try:
+            return Answer(self._method(path, agreements)(request, None))
+        except Exception as error:
+            log_failure(error)
+            return refusal(error)
+
+    def _method(self, path: str, agreements: Agreements) -> Callable[[bytes, Any], bytes]:
+        check = self._check_for(agreements)
+        methods: dict[str, Callable[[bytes, Any], bytes]] = {
             f"/{SERVICE_NAME}/CheckNumbers": check.check_numbers,
             f"/{SERVICE_NAME}/StreamCheckNumbers": lambda request, context: next(
                 check.stream_check_numbers(iter([request]), context)
@@ -41,21 +81,9 @@ class NativeAnswers:
             f"/{SERVICE_NAME}/CheckNumber": check.check_number,
             f"/{SERVICE_NAME}/ListOperators": check.list_operators,
         }
-
-    def answer(self, path: str, request: bytes) -> Answer:
-        """The response, or the status that the API listener would refuse with."""
-        if path.startswith(HEALTH):
-            return self._health(request, watching=path.endswith("Watch"))
-        try:
-            return Answer(self._method(path)(request, None))
-        except Exception as error:
-            log_failure(error)
-            return refusal(error)
-
-    def _method(self, path: str) -> Callable[[bytes, Any], bytes]:
-        if path not in self._methods:
+        if path not in methods:
             raise UnknownMethod("this node has no such method")
-        return self._methods[path]
+        return methods[path]
 
     def _health(self, request: bytes, *, watching: bool) -> Answer:
         status = health_pb2.HealthCheckResponse

@@ -3,27 +3,33 @@
 import socket
 import sys
 import threading
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress
-from numcheck.index import Index, PublishedIndex
+from numcheck.index import AgreedIndex, Index, PublishedIndex
 from numcheck.rpc.check import CheckService
-from numcheck.rpc.native import Answer, NativeAnswers
+from numcheck.rpc.native import Admit, Agreements, Answer, NativeAnswers, admit_all
+from numcheck.serving.certificates import CertificateFiles
 from numcheck.serving.listener import host_and_port, probe_port
 
 LACKING: str | None = None
 """Why this build has no native listener; None if it has."""
 
 try:
-    from numcheck._edge import METHODS, EdgeLoop
+    from numcheck._edge import METHODS, Credentials, EdgeLoop
 except ImportError:
     LACKING = "this build has no native listener: " + (
-        "apt install libnghttp2-dev zlib1g-dev, then build anew"
+        "apt install libnghttp2-dev libssl-dev zlib1g-dev, then build anew"
         if sys.platform.startswith("linux")
         else "it needs Linux's epoll"
     )
 
 BACKLOG = 1_024
+SERVICES_KEPT_MAX = 1_024
+ADMITTED_FOR_S = 30.0  # then it is asked anew whether a caller may call: what was revoked ends by then
 
 
 class CheckListener:
@@ -31,20 +37,19 @@ class CheckListener:
 
     name = "native listener"
 
-    def __init__(self, settings: Settings, published: PublishedIndex) -> None:
-        """Open the listener; BadListenAddress if that cannot be. Only where LACKING is None."""
-        host, port = host_and_port(settings.check_listen)
-        check = CheckService(
-            published,
-            default_region=settings.default_region,
-            numbers_per_call_max=settings.numbers_per_call_max,
-            # A stream holds no thread here; only a message that is refused passes through.
-            stream_count_max=settings.threads,
-        )
-        self._answers = NativeAnswers(check)
+    def __init__(self, settings: Settings, published: PublishedIndex, admit: Admit = admit_all) -> None:
+        """Open the listener; BadListenAddress if that cannot be. Only where LACKING is None.
+
+        Over TLS, `admit` is asked who may call and what it sees; in plaintext everybody may, and sees everything.
+        """
+        host, port = host_and_port(settings.check_listen, tls=settings.tls)
+        self._tls_files = _tls_files(settings)
+        credentials = Credentials(*self._tls_files) if self._tls_files else None
+        self.protection = "TLS, client certificates required" if credentials else "plaintext, loopback only"
+        self._answers = NativeAnswers(_services(published, settings), admit)
         sockets = _listening_sockets(host, port, settings.threads)
         self.address = f"{host}:{sockets[0].getsockname()[1]}"
-        self._loops = [self._loop(listening, settings) for listening in sockets]
+        self._loops = [self._loop(listening, credentials, settings) for listening in sockets]
         self._index: Index | None = None
         published.follow(self._publish)
         self._threads = [
@@ -52,10 +57,13 @@ class CheckListener:
         ]
         for thread in self._threads:
             thread.start()
+        self._certificates = CertificateFiles(self._tls_files, self._show_new_certificate) if self._tls_files else None
 
-    def _loop(self, listening: socket.socket, settings: Settings) -> "EdgeLoop":
+    def _loop(self, listening: socket.socket, credentials: "Credentials | None", settings: Settings) -> "EdgeLoop":
         return EdgeLoop(
             self._answer,
+            self._answers.admit,
+            credentials,
             listen_fd=listening.detach(),
             message_size_max=settings.message_size_max,
             metadata_size_max=settings.metadata_size_max,
@@ -63,15 +71,21 @@ class CheckListener:
             streams_per_connection_max=settings.streams_per_connection_max,
             connection_age_max_s=settings.connection_age_max_s,
             drain_timeout_s=settings.drain_timeout_s,
+            admitted_for_s=ADMITTED_FOR_S,
         )
 
-    def _answer(self, method: int, request: bytes) -> Answer:
-        return self._answers.answer(METHODS[method], request)
+    def _answer(self, method: int, request: bytes, agreements: Agreements) -> Answer:
+        return self._answers.answer(METHODS[method], request, agreements)
+
+    def _show_new_certificate(self) -> None:
+        credentials = Credentials(*self._tls_files)
+        for loop in self._loops:
+            loop.publish_credentials(credentials)
 
     def _publish(self, index: Index | None) -> None:
         self._index = index
         for loop in self._loops:
-            loop.publish(None if index is None else index.table)
+            loop.publish(None if index is None else lambda agreements: index.for_agreements(agreements).table)
 
     def set_serving(self, *, serving: bool) -> None:
         """Say on the health service, for the node and for each service, whether it answers."""
@@ -86,10 +100,34 @@ class CheckListener:
     def stop(self, drain_timeout_s: float) -> None:
         """Take no more connections, wait for the calls under way, and end those that are not done by then."""
         self.set_serving(serving=False)
+        if self._certificates is not None:
+            self._certificates.stop()
         for loop in self._loops:
             loop.stop()
         for thread in self._threads:
             thread.join(drain_timeout_s + 1)
+
+
+def _tls_files(settings: Settings) -> list[Path]:
+    """The certificate, its key and the clients' authority; none of them without TLS."""
+    files = settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_authority_file
+    return [file for file in files if file is not None]
+
+
+def _services(published: PublishedIndex, settings: Settings) -> Callable[[Agreements], CheckService]:
+    """The services that answer what the loops do not, one for callers of the same agreements."""
+
+    @lru_cache(SERVICES_KEPT_MAX)
+    def service_for(agreements: Agreements) -> CheckService:
+        return CheckService(
+            AgreedIndex(published, agreements),
+            default_region=settings.default_region,
+            numbers_per_call_max=settings.numbers_per_call_max,
+            # A stream holds no thread here; only a message that is refused passes through.
+            stream_count_max=settings.threads,
+        )
+
+    return service_for
 
 
 def _listening_sockets(host: str, port: int, count: int) -> list[socket.socket]:

@@ -29,6 +29,7 @@ class ApiListener:
     """Serves from construction to `stop`. Health says NOT_SERVING until `set_serving`."""
 
     name = "API listener"
+    protection = "plaintext, loopback only"
 
     def __init__(self, settings: Settings, services: Sequence[Service], watches: Watches) -> None:
         """Open the listener; BadListenAddress if that cannot be. `watches`, those of the services, end with it."""
@@ -86,12 +87,12 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
     ]
 
 
-def host_and_port(address: str) -> tuple[str, int]:
-    """Split host:port. Plaintext stays on this machine: any other host is refused."""
+def host_and_port(address: str, *, tls: bool = False) -> tuple[str, int]:
+    """Split host:port. Plaintext stays on this machine: any other host is refused without TLS."""
     host, _, port = address.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
         raise BadListenAddress(f"{address!r} is not host:port, such as 127.0.0.1:50051")
-    if not _is_loopback(host):
+    if not tls and not _is_loopback(host):
         raise BadListenAddress(f"{host} is not a loopback address; this node serves plaintext, on loopback only")
     return host, int(port)
 

@@ -75,7 +75,7 @@ def serve(settings: Settings, announce: Announce) -> None:
             identity.timekeeper.start()
             for listener in listeners:
                 listener.set_serving(serving=True)
-                announce(f"{listener.name} ready on {listener.address} (plaintext, loopback only)")
+                announce(f"{listener.name} ready on {listener.address} ({listener.protection})")
             if index.synthetic:
                 announce(SYNTHETIC_NOTICE)
             _keep_fresh(published, settings, stopping)

@@ -1,0 +1,90 @@
+# nghttp2's callbacks: each finds its Stream and hands on. None of them may end a connection.
+
+cdef int on_begin_headers(nghttp2_session* session, const nghttp2_frame* frame, void* data) noexcept nogil:
+    cdef Stream* stream
+    if frame.headers.cat != NGHTTP2_HCAT_REQUEST:
+        return 0
+    stream = make_stream(<Connection*>data, frame.hd.stream_id)
+    if stream == NULL:
+        return NGHTTP2_ERR_CALLBACK_FAILURE
+    nghttp2_session_set_stream_user_data(session, stream.id, stream)
+    return 0
+
+
+cdef int on_header(nghttp2_session* session, const nghttp2_frame* frame, const uint8_t* name, size_t name_size,
+                   const uint8_t* value, size_t size, uint8_t flags, void* data) noexcept nogil:
+    cdef Stream* stream = <Stream*>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
+    if stream == NULL:
+        return 0
+    stream.header_list_size += name_size + size + 32    # RFC 9113 section 6.5.2 counts so
+    if stream.header_list_size > 8 * stream.connection.loop.header_list_size_max:
+        return NGHTTP2_ERR_CALLBACK_FAILURE
+    if frame.headers.cat == NGHTTP2_HCAT_REQUEST:
+        read_header(stream, name, name_size, value, size)
+    return 0
+
+
+cdef bint spend_credit(Connection* connection) noexcept nogil:
+    """Count a frame that brings nothing; False, and the connection ends, if there were too many."""
+    connection.control_credit -= SECOND // CONTROL_FRAMES_PER_S
+    if connection.control_credit >= 0:
+        return True
+    nghttp2_session_terminate_session(connection.session, NGHTTP2_ENHANCE_YOUR_CALM)
+    return False
+
+
+cdef int on_frame_recv(nghttp2_session* session, const nghttp2_frame* frame, void* data) noexcept nogil:
+    cdef bint last = frame.hd.flags & NGHTTP2_FLAG_END_STREAM
+    cdef Stream* stream
+    if frame.hd.type != NGHTTP2_DATA and frame.hd.type != NGHTTP2_HEADERS:
+        if frame.hd.type != NGHTTP2_WINDOW_UPDATE:
+            spend_credit(<Connection*>data)
+        return 0
+    if frame.hd.length == 0 and not last:
+        spend_credit(<Connection*>data)
+    stream = <Stream*>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
+    if stream == NULL:
+        return 0
+    if last:
+        stream.half_closed = True
+    if frame.hd.type == NGHTTP2_HEADERS and frame.headers.cat == NGHTTP2_HCAT_REQUEST:
+        begin_call(stream)
+    if last:
+        end_request(stream)
+    return 0
+
+
+cdef int on_invalid_frame(nghttp2_session* session, const nghttp2_frame* frame, int error, void* data) noexcept nogil:
+    spend_credit(<Connection*>data)
+    return 0
+
+
+cdef int on_data_chunk(nghttp2_session* session, uint8_t flags, int32_t id, const uint8_t* chunk, size_t size,
+                       void* data) noexcept nogil:
+    cdef Stream* stream = <Stream*>nghttp2_session_get_stream_user_data(session, id)
+    nghttp2_session_consume_connection(session, size)
+    if stream == NULL or not take_bytes(stream, chunk, size):
+        return 0
+    if stream.out.size:
+        stream.owed += size
+    else:
+        nghttp2_session_consume_stream(session, id, size)
+    return 0
+
+
+cdef int on_frame_send(nghttp2_session* session, const nghttp2_frame* frame, void* data) noexcept nogil:
+    """A call that ends before its request does: tell the peer to send no more."""
+    cdef Stream* stream
+    if frame.hd.type == NGHTTP2_HEADERS and frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
+        stream = <Stream*>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
+        if stream != NULL and not stream.half_closed:
+            nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame.hd.stream_id, NGHTTP2_NO_ERROR)
+    return 0
+
+
+cdef int on_stream_close(nghttp2_session* session, int32_t id, uint32_t error, void* data) noexcept nogil:
+    cdef Stream* stream = <Stream*>nghttp2_session_get_stream_user_data(session, id)
+    if stream != NULL:
+        nghttp2_session_set_stream_user_data(session, id, NULL)
+        drop_stream(stream)
+    return 0

@@ -1,0 +1,85 @@
+# A request's headers: what gRPC puts there, read and then judged.
+
+cdef bint equals(const uint8_t* value, size_t size, const char* text) noexcept nogil:
+    return size == strlen(text) and memcmp(value, text, size) == 0
+
+
+cdef Method route(const uint8_t* path, size_t size) noexcept nogil:
+    cdef int method
+    for method in range(1, <int>METHOD_COUNT):
+        if equals(path, size, PATHS[method]):
+            return <Method>method
+    return UNKNOWN
+
+
+cdef bint is_grpc(const uint8_t* value, size_t size) noexcept nogil:
+    """application/grpc, +proto, and parameters."""
+    if size < 16 or memcmp(value, b"application/grpc", 16) != 0:
+        return False
+    if size >= 22 and memcmp(value + 16, b"+proto", 6) == 0:
+        value, size = value + 6, size - 6
+    return size == 16 or value[16] == c";"
+
+
+cdef int64_t read_timeout(const uint8_t* value, size_t size) noexcept nogil:
+    """grpc-timeout in nanoseconds: one to eight digits and a unit; -1 if it is no timeout."""
+    cdef int64_t amount = 0
+    cdef size_t i
+    if not 2 <= size <= 9:
+        return -1
+    for i in range(size - 1):
+        if not c"0" <= value[i] <= c"9":
+            return -1
+        amount = 10 * amount + (value[i] - c"0")
+    if value[size - 1] == c"H":
+        # 99,999,999 hours do not fit; a day says as much.
+        return (amount if amount < 24 else 24) * 3_600 * SECOND
+    if value[size - 1] == c"M":
+        return amount * 60 * SECOND
+    if value[size - 1] == c"S":
+        return amount * SECOND
+    if value[size - 1] == c"m":
+        return amount * 1_000_000
+    if value[size - 1] == c"u":
+        return amount * 1_000
+    return amount if value[size - 1] == c"n" else -1
+
+
+cdef void read_header(Stream* stream, const uint8_t* name, size_t name_size,
+                      const uint8_t* value, size_t size) noexcept nogil:
+    cdef int64_t timeout
+    if equals(name, name_size, b":path"):
+        stream.method = route(value, size)
+    elif equals(name, name_size, b":method"):
+        stream.is_post = equals(value, size, b"POST")
+    elif equals(name, name_size, b"content-type"):
+        stream.is_grpc = is_grpc(value, size)
+    elif equals(name, name_size, b"te"):
+        stream.takes_trailers = equals(value, size, b"trailers")
+    elif equals(name, name_size, b"grpc-encoding"):
+        stream.encoding = (IDENTITY if equals(value, size, b"identity") else
+                           GZIP if equals(value, size, b"gzip") else OTHER_ENCODING)
+    elif equals(name, name_size, b"grpc-timeout"):
+        timeout = read_timeout(value, size)
+        stream.bad_timeout = timeout < 0
+        stream.deadline = stream.begun + timeout
+
+
+cdef void begin_call(Stream* stream) noexcept nogil:
+    """Judge the headers, all of which have come."""
+    if stream.header_list_size > stream.connection.loop.header_list_size_max:
+        give_status(stream, RESOURCE_EXHAUSTED, b"received metadata size exceeds hard limit")
+    elif not stream.is_post:
+        refuse_http(stream, b"405")
+    elif not stream.is_grpc:
+        refuse_http(stream, b"415")
+    elif not stream.takes_trailers:
+        refuse_http(stream, b"400")
+    elif stream.bad_timeout:
+        give_status(stream, INTERNAL, b"grpc-timeout cannot be read")
+    elif stream.method == UNKNOWN:
+        ask_python(stream.connection.loop.owner, stream)
+    elif stream.encoding == OTHER_ENCODING:
+        give_status(stream, UNIMPLEMENTED, b"grpc-encoding is none that this node reads")
+    else:
+        is_admitted(stream)

@@ -1,0 +1,55 @@
+# The loop's turns: accept, serve whoever is ready, sweep, drain.
+
+cdef void accept_some(Loop* loop) noexcept nogil:
+    cdef int fd, i
+    cdef Connection* connection
+    for i in range(ACCEPTS_MAX):
+        fd = numcheck_accept(loop.listen_fd)
+        if fd < 0:
+            if errno != EAGAIN and errno != EINTR:
+                numcheck_watch(loop.epoll_fd, EPOLL_CTL_MOD, loop.listen_fd, 0, &loop.listen_fd)
+            return
+        connection = make_connection(loop, fd)
+        if connection != NULL and not write_some(connection):
+            close_connection(connection)
+
+
+cdef void begin_drain(Loop* loop) noexcept nogil:
+    loop.drain_until = loop.now + loop.drain_timeout
+    accept_some(loop)    # whoever connected already is answered
+    close(loop.listen_fd)
+    loop.listen_fd = -1
+    sweep(loop)
+
+
+cdef void turn(Loop* loop, epoll_event* events) noexcept nogil:
+    cdef uint64_t count
+    cdef int i, ready = epoll_wait(loop.epoll_fd, events, EVENTS_MAX, SWEEP_MS)
+    loop.now = numcheck_now()
+    loop.handshake_steps = HANDSHAKE_STEPS_MAX
+    for i in range(ready):
+        if events[i].data.ptr == &loop.wake_fd:
+            read(loop.wake_fd, &count, 8)
+        elif events[i].data.ptr == &loop.listen_fd:
+            if loop.listen_fd >= 0:
+                accept_some(loop)
+        else:
+            serve_connection(<Connection*>events[i].data.ptr, events[i].events)
+    if loop.now >= loop.next_sweep:
+        sweep(loop)
+    if load(&loop.stopping) and not loop.drain_until:
+        begin_drain(loop)
+
+
+cdef void run_loop(Loop* loop) noexcept nogil:
+    cdef epoll_event events[EVENTS_MAX]
+    cdef Stream* stream
+    loop.now = numcheck_now()
+    while not loop.drain_until or loop.connections != NULL:
+        turn(loop, events)
+    while loop.spare != NULL:
+        stream = loop.spare
+        loop.spare = stream.next
+        discard(&stream.body)
+        discard(&stream.out)
+        free(stream)

@@ -1,0 +1,95 @@
+# What leaves by a stream: headers, answered bytes, the status. nghttp2 asks for the bytes when the peer takes them.
+
+cdef void give_status(Stream* stream, int code, const char* message) noexcept nogil:
+    """End the call; the first status stands. What was answered before it is sent first."""
+    if stream.ended:
+        return
+    stream.ended, stream.code = True, code
+    append(&stream.message, message, strlen(message))
+    drop_body(stream)
+    start_sending(stream)
+
+
+cdef nghttp2_nv header(const char* name, const void* value, size_t size) noexcept nogil:
+    cdef nghttp2_nv pair
+    pair.name, pair.namelen = <uint8_t*>name, strlen(name)
+    pair.value, pair.valuelen = <uint8_t*>value, size
+    pair.flags = NGHTTP2_NV_FLAG_NO_COPY_NAME
+    return pair
+
+
+cdef size_t status_headers(Stream* stream, char* digits, nghttp2_nv* headers) noexcept nogil:
+    """The trailers, at most three; `digits` (12 bytes) holds the code for as long as they are used."""
+    cdef size_t count = 1
+    headers[0] = header(b"grpc-status", digits, snprintf(digits, 12, b"%d", stream.code))
+    if stream.message.size:
+        headers[count] = header(b"grpc-message", stream.message.data, stream.message.size)
+        count += 1
+    if stream.details.size:
+        headers[count] = header(b"grpc-status-details-bin", stream.details.data, stream.details.size)
+        count += 1
+    return count
+
+
+cdef void start_sending(Stream* stream) noexcept nogil:
+    """Send what there is: the response's headers and then its bytes, or a status alone."""
+    cdef nghttp2_session* session = stream.connection.session
+    cdef nghttp2_data_provider source
+    cdef nghttp2_nv headers[6]
+    cdef char digits[12]
+    cdef size_t count = 2
+    if stream.responded:
+        if stream.deferred:
+            stream.deferred = False
+            nghttp2_session_resume_data(session, stream.id)
+        return
+    stream.responded = True
+    headers[0] = header(b":status", b"200", 3)
+    headers[1] = header(b"content-type", b"application/grpc", 16)
+    if stream.ended and stream.code != OK and stream.out.size == 0:
+        count += status_headers(stream, digits, headers + 2)
+        if stream.encoding == OTHER_ENCODING:
+            headers[count] = header(b"grpc-accept-encoding", b"identity, gzip", 14)
+            count += 1
+        nghttp2_submit_response(session, stream.id, headers, count, NULL)
+        return
+    source.source.ptr = stream
+    source.read_callback = give_bytes
+    nghttp2_submit_response(session, stream.id, headers, count, &source)
+
+
+cdef ssize_t give_bytes(nghttp2_session* session, int32_t id, uint8_t* room, size_t size, uint32_t* flags,
+                        nghttp2_data_source* source, void* data) noexcept nogil:
+    """nghttp2 asks for the next bytes of a response's body."""
+    cdef Stream* stream = <Stream*>source.ptr
+    cdef nghttp2_nv headers[3]
+    cdef char digits[12]
+    cdef size_t given = stream.out.size - stream.out_start
+    if given > size:
+        given = size
+    if given:
+        memcpy(room, stream.out.data + stream.out_start, given)
+        stream.out_start += given
+    if stream.out_start < stream.out.size:
+        return given
+    forget(&stream.out)
+    stream.out_start = 0
+    if stream.owed and not stream.ended:
+        nghttp2_session_consume_stream(session, id, stream.owed)
+        stream.owed = 0
+    if stream.ended:
+        flags[0] |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM
+        if nghttp2_submit_trailer(session, id, headers, status_headers(stream, digits, headers)) != 0:
+            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+    elif given == 0:
+        stream.deferred = True
+        return NGHTTP2_ERR_DEFERRED
+    return given
+
+
+cdef void refuse_http(Stream* stream, const char* status) noexcept nogil:
+    """What is not gRPC gets an HTTP status and nothing else."""
+    cdef nghttp2_nv headers[1]
+    headers[0] = header(b":status", status, 3)
+    stream.ended = stream.responded = True
+    nghttp2_submit_response(stream.connection.session, stream.id, headers, 1, NULL)

@@ -1,0 +1,71 @@
+# What time brings, every SWEEP_MS: deadlines, stale peers, connections to be aged out, draining.
+
+cdef bint is_stale(Connection* connection) noexcept nogil:
+    cdef Loop* loop = connection.loop
+    if connection.handshaking:
+        return loop.drain_until or loop.now - connection.born > (
+            HURRIED_HANDSHAKE if loop.handshaking_count > HANDSHAKING_CROWD else HANDSHAKE)
+    if connection.heard == connection.born and loop.now - connection.born > SILENT_AFTER:
+        return True
+    if connection.unsent.size and loop.now - connection.moved > STALLED_AFTER:
+        return True
+    if connection.goaway == 2 and loop.now - connection.born > loop.age_max + loop.drain_timeout:
+        return True
+    return loop.drain_until and loop.now > loop.drain_until
+
+
+cdef void sweep_stream(Stream* stream, bint draining) noexcept nogil:
+    if stream.ended:
+        return
+    if stream.deadline and stream.connection.loop.now >= stream.deadline:
+        give_status(stream, DEADLINE_EXCEEDED, b"Deadline Exceeded")
+    elif stream.watching:
+        if stream.watched_at != load(&stream.connection.loop.published):
+            ask_python(stream.connection.loop.owner, stream)
+            start_sending(stream)
+        if draining:
+            give_status(stream, UNAVAILABLE, b"the node is stopping")
+    elif (stream.method != STREAM_CHECK_NUMBERS and not stream.half_closed
+          and stream.connection.loop.now - stream.begun > STALLED_AFTER):
+        give_status(stream, CANCELLED, b"the request did not come")
+
+
+cdef void ask_to_leave(Connection* connection) noexcept nogil:
+    """GOAWAY in two steps, so that a call on its way is not lost: first a notice, at the next sweep the last stream."""
+    if connection.goaway == 0:
+        connection.goaway = 1
+        nghttp2_submit_shutdown_notice(connection.session)
+    elif connection.goaway == 1:
+        connection.goaway = 2
+        nghttp2_submit_goaway(connection.session, NGHTTP2_FLAG_NONE,
+                              nghttp2_session_get_last_proc_stream_id(connection.session), NGHTTP2_NO_ERROR, NULL, 0)
+
+
+cdef void sweep_connection(Connection* connection) noexcept nogil:
+    cdef Loop* loop = connection.loop
+    cdef Stream* stream = connection.streams
+    cdef int64_t full = CONTROL_FRAMES_MAX * (SECOND // CONTROL_FRAMES_PER_S)
+    connection.control_credit = min(full, connection.control_credit + <int64_t>SWEEP_MS * 1_000_000)
+    if is_stale(connection):
+        close_connection(connection)
+        return
+    while stream != NULL:
+        sweep_stream(stream, loop.drain_until != 0)
+        stream = stream.next
+    if not connection.handshaking and (loop.drain_until or loop.now - connection.born > loop.age_max):
+        ask_to_leave(connection)
+    if not write_some(connection):
+        close_connection(connection)
+
+
+cdef void sweep(Loop* loop) noexcept nogil:
+    cdef Connection* connection = loop.connections
+    cdef Connection* following
+    loop.next_sweep = loop.now + <int64_t>SWEEP_MS * 1_000_000
+    while connection != NULL:
+        following = connection.next
+        sweep_connection(connection)
+        connection = following
+    if loop.listen_fd >= 0:
+        # It is not watched after a turn in which no descriptor could be had.
+        numcheck_watch(loop.epoll_fd, EPOLL_CTL_MOD, loop.listen_fd, EPOLLIN, &loop.listen_fd)

@@ -1,0 +1,71 @@
+# What the listener takes of Linux and zlib: epoll, sockets, the clock, atomic words and inflate.
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <sys/epoll.h>
+    #include <sys/eventfd.h>
+    #include <sys/socket.h>
+    #include <netinet/in.h>
+    #include <netinet/tcp.h>
+    #include <time.h>
+    #include <unistd.h>
+
+    static int64_t numcheck_now(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    }
+    static int numcheck_accept(int listener) {
+        int on = 1, fd = accept4(listener, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        return fd;
+    }
+    static int numcheck_watch(int epoll, int operation, int fd, uint32_t events, void* data) {
+        struct epoll_event event = {events, {data}};
+        return epoll_ctl(epoll, operation, fd, &event);
+    }
+    #define numcheck_load(address) __atomic_load_n((address), __ATOMIC_ACQUIRE)
+    #define numcheck_store(address, value) __atomic_store_n((address), (value), __ATOMIC_RELEASE)
+    """
+    ctypedef union epoll_data:
+        void* ptr
+    struct epoll_event:
+        uint32_t events
+        epoll_data data
+    enum:
+        EPOLLIN
+        EPOLLOUT
+        EPOLL_CTL_ADD
+        EPOLL_CTL_MOD
+        EPOLL_CTL_DEL
+        EPOLL_CLOEXEC
+        EFD_CLOEXEC
+        EFD_NONBLOCK
+        MSG_NOSIGNAL
+    int epoll_create1(int flags) nogil
+    int epoll_wait(int fd, epoll_event* events, int count, int timeout_ms) nogil
+    int eventfd(unsigned int value, int flags) nogil
+    int numcheck_watch(int epoll, int operation, int fd, uint32_t events, void* data) nogil
+    int numcheck_accept(int listener) nogil
+    int64_t numcheck_now() nogil
+    ssize_t recv(int fd, void* buffer, size_t size, int flags) nogil
+    ssize_t send(int fd, const void* buffer, size_t size, int flags) nogil
+    ssize_t read(int fd, void* buffer, size_t size) nogil
+    ssize_t write(int fd, const void* buffer, size_t size) nogil
+    int close(int fd) nogil
+    uint64_t load "numcheck_load"(uint64_t* address) nogil
+    void store "numcheck_store"(uint64_t* address, uint64_t value) nogil
+
+cdef extern from "zlib.h" nogil:
+    ctypedef struct z_stream:
+        uint8_t* next_in
+        unsigned int avail_in
+        uint8_t* next_out
+        unsigned int avail_out
+    int inflateInit2(z_stream*, int window_bits)
+    int inflate(z_stream*, int flush)
+    int inflateEnd(z_stream*)
+    enum:
+        Z_OK
+        Z_STREAM_END

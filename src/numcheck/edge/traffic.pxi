@@ -1,0 +1,119 @@
+# Bytes in and out of a connection: one bounded read and one bounded write a turn.
+
+cdef bint read_some(Connection* connection) noexcept nogil:
+    """One bounded read; False if the connection is at its end."""
+    cdef Loop* loop = connection.loop
+    cdef ssize_t size = recv(connection.fd, loop.incoming, READ_SIZE, 0)
+    if size < 0:
+        return errno == EAGAIN or errno == EINTR
+    connection.heard = loop.now
+    if size == 0:
+        return False
+    return take_frames(connection, loop.incoming, size) if connection.tls == NULL else take_records(connection, size)
+
+
+cdef bint take_frames(Connection* connection, const uint8_t* data, size_t size) noexcept nogil:
+    return nghttp2_session_mem_recv(connection.session, data, size) == <ssize_t>size
+
+
+cdef bint send_unsent(Connection* connection) noexcept nogil:
+    cdef size_t left = connection.unsent.size - connection.unsent_start
+    cdef ssize_t sent
+    if left == 0:
+        return True
+    sent = send(connection.fd, connection.unsent.data + connection.unsent_start, left, MSG_NOSIGNAL)
+    if sent < 0:
+        return errno == EAGAIN or errno == EINTR
+    connection.moved = connection.loop.now
+    connection.unsent_start += sent
+    if <size_t>sent == left:
+        discard(&connection.unsent)
+        connection.unsent_start = 0
+    return True
+
+
+cdef ssize_t gather(Connection* connection) noexcept nogil:
+    """Collect frames into the loop's buffer while another is sure to fit; their size, or -1."""
+    cdef uint8_t* room = connection.loop.outgoing
+    cdef const uint8_t* chunk
+    cdef ssize_t size = connection.session != NULL, gathered = 0
+    while size > 0 and gathered <= SCRATCH_SIZE - FRAME_ROOM:
+        size = nghttp2_session_mem_send(connection.session, &chunk)
+        if size < 0 or size > SCRATCH_SIZE - gathered:
+            return -1
+        if size > 0:
+            memcpy(room + gathered, chunk, size)
+            gathered += size
+    return gathered
+
+
+cdef bint write_some(Connection* connection) noexcept nogil:
+    """One bounded write; False if the connection failed or is done with."""
+    cdef Loop* loop = connection.loop
+    cdef ssize_t size
+    if not send_unsent(connection):
+        return False
+    if connection.unsent.size == 0:
+        size = gather(connection)
+        if size < 0 or connection.tls != NULL and not seal(connection, size):
+            return False
+        if connection.tls == NULL:
+            if not send_some(connection, loop.outgoing, size):
+                return False
+        else:
+            size, loop.outgoing_records.size = loop.outgoing_records.size, 0
+            if not send_some(connection, loop.outgoing_records.data, size):
+                return False
+    return set_interest(connection)
+
+
+cdef bint send_some(Connection* connection, const uint8_t* data, size_t size) noexcept nogil:
+    """Send what the peer takes now, and keep the rest."""
+    cdef ssize_t sent
+    if size == 0:
+        return True
+    sent = send(connection.fd, data, size, MSG_NOSIGNAL)
+    if sent < 0 and errno != EAGAIN and errno != EINTR:
+        return False
+    if sent < 0:
+        sent = 0
+    else:
+        connection.moved = connection.loop.now
+    return append(&connection.unsent, data + sent, size - sent)
+
+
+cdef bint set_interest(Connection* connection) noexcept nogil:
+    """Wait for what the connection needs next: while it does not take its answers, nothing more is read from it."""
+    cdef uint32_t interest = 0
+    if connection.unsent.size:
+        interest = EPOLLOUT
+    elif connection.session == NULL:
+        interest = EPOLLIN
+    else:
+        if nghttp2_session_want_write(connection.session):
+            interest = EPOLLOUT
+        if nghttp2_session_want_read(connection.session):
+            interest |= EPOLLIN
+    if interest == 0:
+        return False
+    if interest == connection.interest:
+        return True
+    connection.interest = interest
+    return numcheck_watch(connection.loop.epoll_fd, EPOLL_CTL_MOD, connection.fd, interest, connection) == 0
+
+
+cdef void serve_connection(Connection* connection, uint32_t events) noexcept nogil:
+    cdef bint alive = True
+    if connection.handshaking:
+        if connection.loop.handshake_steps == 0:
+            return    # it is ready in the next turn too
+        connection.loop.handshake_steps -= 1
+    if connection.interest & EPOLLIN and events & ~<uint32_t>EPOLLOUT:
+        alive = read_some(connection)
+    elif events & ~<uint32_t>(EPOLLIN | EPOLLOUT):
+        alive = False
+    if not alive:
+        # nghttp2 may have a GOAWAY that says why, or TLS an alert.
+        write_some(connection)
+    if not alive or not write_some(connection):
+        close_connection(connection)

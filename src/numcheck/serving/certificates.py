@@ -1,0 +1,58 @@
+"""Follows the files of certificates, so that a new one is shown, and a new authority asked for, without a restart."""
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from numcheck.errors import BadConfiguration
+
+RECHECK_INTERVAL_S = 5.0
+
+log = structlog.get_logger()
+
+
+class CertificateFiles:
+    """Reads certificate files again when any of them has changed. What is in use stays if they are not good."""
+
+    def __init__(self, files: Sequence[Path], read_again: Callable[[], None]) -> None:
+        """`read_again` puts what the files hold to use, or raises BadConfiguration. What they hold now is in use."""
+        self._files, self._read_again = files, read_again
+        self._seen = self._state()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="certificates", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(RECHECK_INTERVAL_S):
+            state = self._state()
+            if state != self._seen:
+                self._seen = state
+                self._follow()
+
+    def _follow(self) -> None:
+        try:
+            self._read_again()
+        except BadConfiguration as error:
+            # They may be between two writes: the next change is followed again.
+            log.error("the new certificate files are not used", error=str(error))
+        else:
+            log.info("the certificate files were read again")
+
+    def _state(self) -> list[tuple[int, int, int] | None]:
+        return [_identity(file) for file in self._files]
+
+
+def _identity(file: Path) -> tuple[int, int, int] | None:
+    """What changes when a file is written or replaced; None if there is none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size

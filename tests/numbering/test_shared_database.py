@@ -1,0 +1,100 @@
+"""Nodes that share a PostgreSQL database: what is pushed to one is seen on every other, whoever is restarted."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import grpc
+import pytest
+
+from numcheck.v1 import check_pb2, number_pb2, numbering_pb2
+from tests.numbering.node import FIRST, PLAN, Node, start, with_database
+from tests.numbering.test_portings import facts, operators, push_active, wait_for
+from tests.rpc.calls import DEADLINE_S, refusal
+
+ACTIVE, UNKNOWN = number_pb2.NUMBER_STATUS_ACTIVE, number_pb2.NUMBER_STATUS_UNKNOWN
+ALPHA = "7740000076"
+VISIBLE_S = 1.0
+RETRY_S = 0.1
+
+
+@pytest.fixture
+def url(server, tmp_path) -> str:
+    """A database with the plan of two operators."""
+    one, plan = server.new_database(), tmp_path / "plan.csv"
+    plan.write_text(PLAN, encoding="utf-8")
+    command = [sys.executable, "-m", "numcheck", "plan", "import", str(plan), "--data-dir", str(tmp_path / "first")]
+    subprocess.run(command, check=True, capture_output=True, env=with_database(one))
+    return one
+
+
+@pytest.fixture
+def begin(url, tmp_path) -> Iterator[Callable[[str], Node]]:
+    """Starts a node with a data directory of its own."""
+    with ExitStack() as nodes:
+
+        def one(name: str) -> Node:
+            node = start(Path(tmp_path / name), url)
+            nodes.callback(node.kill)
+            return node
+
+        yield one
+
+
+def test_push_to_one_node_is_visible_on_the_other_within_a_second(begin):
+    """And `min_index_version` of the one is honoured by the other."""
+    first, second = begin("first"), begin("second")
+    operator_id = operators(first)[ALPHA]
+    for count in range(1, 6):
+        version = push_active(first, operator_id, [FIRST + count], count - 1)
+        pushed_at = time.monotonic()
+        wait_for(second, version)
+        assert time.monotonic() - pushed_at < VISIBLE_S
+        request = check_pb2.CheckNumbersRequest(numbers=[FIRST + count], min_index_version=version)
+        assert list(second.check.CheckNumbers(request, timeout=DEADLINE_S).statuses) == [ACTIVE]
+
+
+def test_of_pushes_to_two_nodes_at_once_one_is_refused(begin):
+    """Both start from one head: the second to come is told that it moved."""
+    first, second = begin("first"), begin("second")
+    operator_id = operators(first)[ALPHA]
+    push_active(first, operator_id, [FIRST])
+    refused = refusal(lambda: push_active(second, operator_id, [FIRST + 1]))
+    assert (refused.reason, refused.metadata) == ("STALE_BASE", {"head_version": "1"})
+    push_active(second, operator_id, [FIRST + 1], 1)
+    states = [
+        one.numbering.GetOperatorState(numbering_pb2.GetOperatorStateRequest(operator_id=operator_id))
+        for one in (first, second)
+    ]
+    assert states[0] == states[1]
+    assert states[0].number_count == 2
+
+
+def test_node_that_is_killed_comes_back_to_what_was_pushed_meanwhile(begin):
+    first, second = begin("first"), begin("second")
+    operator_id = operators(first)[ALPHA]
+    second.kill()
+    push_active(first, operator_id, [FIRST])
+    assert facts(begin("second"), FIRST).status == ACTIVE
+
+
+def test_checks_go_on_and_pushes_are_unavailable_while_the_database_is_away(begin, server):
+    """Refused with a delay to repeat after; once it is back the same push is taken, and both nodes follow."""
+    first, second = begin("first"), begin("second")
+    operator_id = operators(first)[ALPHA]
+    wait_for(second, push_active(first, operator_id, [FIRST]))
+    server.stop()
+    try:
+        refused = refusal(lambda: push_active(first, operator_id, [FIRST + 1], 1))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
+        assert refused.retry_delay_s is not None
+        assert [facts(node, FIRST).status for node in (first, second)] == [ACTIVE, ACTIVE]
+    finally:
+        server.start()
+    version = push_active(first, operator_id, [FIRST + 1], 1)
+    for node in (first, second):
+        wait_for(node, version)
+        assert facts(node, FIRST + 1).status == ACTIVE
