@@ -220,8 +220,9 @@ def test_pages_and_filters_over_the_api(stub: RegistrationServiceStub, service: 
     assert [one.user_id for one in stub.ListRegistrations(of_number).registrations] == ["u1", "u3"]
     due = pb.ListRegistrationsRequest(service=service, due_before=Timestamp(seconds=1))
     assert not stub.ListRegistrations(due).registrations
-    bad = pb.ListRegistrationsRequest(service=service, page_token="AAAA")
-    assert refusal(lambda: stub.ListRegistrations(bad)).violations == [("page_token", "BAD_REGISTRATION")]
+    for token in ("AAAA", "?", "_" * 32):
+        bad = pb.ListRegistrationsRequest(service=service, page_token=token, due_before=Timestamp(seconds=1))
+        assert refusal(lambda one=bad: stub.ListRegistrations(one)).violations == [("page_token", "BAD_REGISTRATION")]
 
 
 @pytest.mark.parametrize("method", METHODS)

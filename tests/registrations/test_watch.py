@@ -97,7 +97,7 @@ def test_a_token_misses_nothing_whatever_broke_the_stream(stub: RegistrationServ
     again.cancel()
 
 
-@pytest.mark.parametrize("token", ["-1", "x", "999999999", "1.5"])
+@pytest.mark.parametrize("token", ["-1", "x", "999999999", "1.5", "9" * 5_000])
 def test_a_token_that_was_never_given_out_is_refused(stub: RegistrationServiceStub, service: str, token: str) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         watch(stub, service, token)

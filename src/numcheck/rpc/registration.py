@@ -31,6 +31,7 @@ from numcheck.v1 import registration_pb2 as pb
 
 SERVICE_NAME = "numcheck.v1.RegistrationService"
 PAGE_ROWS_DEFAULT = 100
+DIGITS_MAX = 19  # of a 63-bit integer
 REVERIFYING_MAX = 2  # each holds a thread of the listener
 
 T = TypeVar("T")
@@ -269,7 +270,7 @@ def _place(token: str) -> tuple[int, bytes] | None:
         place = base64.urlsafe_b64decode(token)
     except (binascii.Error, ValueError):
         place = b""
-    if len(place) != 24:
+    if len(place) != 24 or place[0] > 0x7F:  # what comes first is a moment, never negative
         raise BadRegistration("page_token", "the page_token was not given out by ListRegistrations")
     return int.from_bytes(place[:8], "big"), place[8:]
 
@@ -289,7 +290,7 @@ def _sequence(token: str, newest: int) -> int:
     """The position that a resume_token is; without one, the newest event's."""
     if not token:
         return newest
-    if not (token.isascii() and token.isdigit() and int(token) <= newest):
+    if not (token.isascii() and token.isdigit() and len(token) <= DIGITS_MAX and int(token) <= newest):
         raise BadRegistration("resume_token", "the resume_token was not given out by WatchRegistrations")
     return int(token)
 
