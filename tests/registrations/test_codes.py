@@ -1,6 +1,7 @@
 """R8 and R10: how often a code may be tried and sent, by a clock that the tests move."""
 
 import contextlib
+import sqlite3
 import threading
 from collections import Counter
 from dataclasses import replace
@@ -16,11 +17,13 @@ from numcheck.errors import (
     TooManyCodes,
     WrongState,
 )
+from numcheck.identity.calendar import Calendar
 from numcheck.identity.codes import SendBounds, make_code, make_word
 from numcheck.identity.policy import Method
 from numcheck.identity.proofs import AttestedProof, CodeProof, InboundProof
 from numcheck.identity.record import NetworkAddress
 from numcheck.identity.states import RegistrationState as State
+from numcheck.store.store import FILE_NAME
 from tests.registrations.by_code import BY_CODE, NUMBER, complete, last_code, other_than, record_of, start
 from tests.registrations.world import ADDRESS, SERVICE, World, small
 
@@ -348,3 +351,32 @@ def test_overdue_users_refresh_and_do_not_just_start(world: World) -> None:
         start(world)
     outcome = world.registrar.refresh(SERVICE, "u1", ADDRESS, {"name": "Иванова"})
     assert outcome.registration.state is State.VERIFIED
+
+
+def test_what_bounds_codes_is_kept_for_30_days_and_not_for_ever(code_world: World) -> None:
+    """Verifications, sends and tries of the last 30 days stay, older ones go, and the registration stays."""
+    first = code_world.register(NUMBER)
+    assert not complete(code_world, first, other_than(last_code(code_world)))
+    code_world.pass_time(days=1)
+    outcome, code = start(code_world), last_code(code_world)
+    assert complete(code_world, outcome, code)
+    calendar = Calendar(code_world.registrations)
+    code_world.pass_time(days=29)
+    calendar.pass_time(code_world.now)
+    assert counts(code_world) == (2, 2, 2)
+    code_world.pass_time(hours=1)
+    calendar.pass_time(code_world.now)
+    assert counts(code_world) == (1, 1, 1)
+    assert complete(code_world, outcome, code)
+    code_world.pass_time(days=1)
+    calendar.pass_time(code_world.now)
+    assert counts(code_world) == (0, 0, 0)
+    assert code_world.registrar.get(SERVICE, "u1").state is State.VERIFIED
+
+
+def counts(world: World) -> tuple[int, ...]:
+    connection = sqlite3.connect(world.data_dir / FILE_NAME)
+    tables = ("verifications", "code_sends", "code_tries")
+    found = tuple(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables)
+    connection.close()
+    return found

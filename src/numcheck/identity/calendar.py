@@ -13,6 +13,8 @@ from numcheck.store.moments import microseconds
 
 PIECE_SIZE = 200  # registrations in a transaction: others wait no longer than it takes
 TRUST_KEPT_EVERY = timedelta(minutes=1)
+PRUNED_EVERY = timedelta(hours=1)
+CODES_KEPT = timedelta(days=30)  # far longer than any limit of codes looks back
 
 
 class Calendar:
@@ -21,6 +23,7 @@ class Calendar:
     def __init__(self, registrations: Registrations) -> None:
         self._registrations = registrations
         self._trust_kept_at: datetime | None = None
+        self._pruned_at: datetime | None = None
 
     def pass_time(self, now: datetime) -> int:
         """Do all that is to be done by now, a moment of a steady clock; to how many registrations it was."""
@@ -30,6 +33,9 @@ class Calendar:
         if self._trust_kept_at is None or now - self._trust_kept_at >= TRUST_KEPT_EVERY:
             self._registrations.write(lambda work: work.trust_time(microseconds(now)))
             self._trust_kept_at = now
+        if self._pruned_at is None or now - self._pruned_at >= PRUNED_EVERY:
+            self._registrations.write(lambda work: work.prune(before_us=microseconds(now - CODES_KEPT)))
+            self._pruned_at = now
         return count
 
 

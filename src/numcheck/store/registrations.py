@@ -289,6 +289,14 @@ class RegistrationWork:
         own = code_sends.c.verification_id == verification_id
         self._connection.execute(update(code_sends).where(own).values(completed=True))
 
+    def prune(self, *, before_us: int) -> None:
+        """Remove verifications, sends and tries of before a moment: their ids begin with their times."""
+        self.write_count += 1
+        first_kept = ((before_us // 1_000) << 80).to_bytes(16, "big")
+        self._connection.execute(delete(code_tries).where(code_tries.c.at_us < before_us))
+        for table in (code_sends, verifications):
+            self._connection.execute(delete(table).where(table.c.verification_id < first_kept))
+
     def forget(self, registration_id: bytes) -> None:
         """Remove a registration's verifications: a part of its erasure. What bounds codes stays until it is old."""
         self.write_count += 1

@@ -178,6 +178,7 @@ code_tries = Table(
     Column("at_us", BigInteger, nullable=False),
     Column("wrong", Boolean, nullable=False),  # until it has been compared and was right
     Index("code_tries_by_number", "number_tag", "at_us"),
+    Index("code_tries_by_time", "at_us"),
 )
 
 code_sends = Table(
