@@ -28,6 +28,8 @@ def named(parent: Message, path: tuple[int, ...] = (), name: str = "") -> Iterat
         if field.name not in NAMED:
             continue
         for position, child in enumerate(getattr(parent, field.name)):
+            if field.name == "nested_type" and child.options.map_entry:
+                continue  # what protoc makes of a map field, which has its comment itself
             child_path, child_name = (*path, field.number, position), f"{name}.{child.name}"
             yield child_path, child_name
             yield from named(child, child_path, child_name)

@@ -58,6 +58,21 @@ class Settings(BaseSettings):
     data_age_max_s: Annotated[int, Field(ge=0, le=INT32_MAX)] = Field(
         0, description="seconds after which an operator's data answers UNKNOWN; 0: it never ages"
     )
+    keys_file: Path | None = Field(None, description="the keys of registrations; None: keys.json in data_dir")
+    verification_methods: str = Field(
+        "operator,code", description="how a number is verified, in this order: operator, code, inbound, attested"
+    )
+    evidence_age_max_s: Annotated[int, Field(ge=0, le=INT32_MAX)] = Field(
+        2_592_000, description="seconds after which an operator's data verifies nothing; 0: it never ages"
+    )
+    refresh_after_days: Annotated[int, Field(gt=0, le=365)] = Field(
+        365, description="days after which a registration has to be refreshed; the law allows no more than 365"
+    )
+    attesting_authorities: str = Field("", description="whose assertions are taken, separated by commas")
+    code_delivery: str = Field("none", description="how codes are sent: none, console, or an HTTP gateway's URL")
+    code_delivery_secret_file: Path | None = Field(None, description="the key that signs what the HTTP gateway gets")
+    codes_per_block_max: Positive = Field(1_000, description="codes in a day to one block of 10,000 numbers")
+    codes_per_network_max: Positive = Field(100, description="codes in a day for one network address")
     drain_timeout_s: Seconds = Field(10, description="seconds that running calls have to end when the node stops")
 
     @property
@@ -71,6 +86,14 @@ class Settings(BaseSettings):
         if len(value) != 2 or not (value.isascii() and value.isalpha()):
             raise ValueError("must be a country's two letters, such as RU")
         return value.upper()
+
+    @field_validator("verification_methods")
+    @classmethod
+    def _are_methods(cls, value: str) -> str:
+        methods = [method.strip() for method in value.split(",")]
+        if not set(methods) <= {"operator", "code", "inbound", "attested"} or len(set(methods)) != len(methods):
+            raise ValueError("must be some of operator, code, inbound and attested, separated by commas")
+        return ",".join(methods)
 
     @model_validator(mode="after")
     def _has_all_of_tls(self) -> Self:

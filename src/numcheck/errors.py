@@ -253,6 +253,90 @@ class UnknownIdentity(NumcheckError):
     reason = "UNKNOWN_IDENTITY"
 
 
+class BadRegistration(NumcheckError):
+    """A field of a request about registrations is missing or cannot be."""
+
+    reason = "BAD_REGISTRATION"
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class NumberNotMobile(NumcheckError):
+    """The number is not in a mobile range of the numbering plan: nobody can register with it."""
+
+    reason = "NUMBER_NOT_MOBILE"
+
+
+class NumberNotAllotted(NumcheckError):
+    """The numbering plan allots the number to nobody: nobody can register with it."""
+
+    reason = "NUMBER_NOT_ALLOTTED"
+
+
+class RegistrationExists(NumcheckError):
+    """The service has a registration of that user, and the request is not the one that made it."""
+
+    reason = "REGISTRATION_EXISTS"
+
+
+class UnknownRegistration(NumcheckError):
+    """The service has no registration of that user."""
+
+    reason = "UNKNOWN_REGISTRATION"
+
+
+class WrongState(NumcheckError):
+    """What is asked for cannot happen to a registration that stands where this one does."""
+
+    reason = "WRONG_STATE"
+
+
+class MethodNotAllowed(NumcheckError):
+    """The service's policy does not have the method, or this node cannot do it."""
+
+    reason = "METHOD_NOT_ALLOWED"
+
+
+class TooManyCodes(NumcheckError):
+    """One code more would be over a limit."""
+
+    reason = "TOO_MANY_CODES"
+
+    def __init__(self, retry_delay_s: float) -> None:
+        super().__init__("as many codes as may be were sent")
+        self.retry_delay_s = retry_delay_s
+
+
+class DeliveryFailed(NumcheckError):
+    """A code could not be handed over."""
+
+    reason = "DELIVERY_FAILED"
+
+
+class ProofNotAccepted(NumcheckError):
+    """A code or another proof is wrong, or its verification is over: these look the same."""
+
+    reason = "PROOF_NOT_ACCEPTED"
+
+
+class EventsAltered(NumcheckError):
+    """The chain of events is not what was written."""
+
+    reason = "EVENTS_ALTERED"
+
+    def __init__(self, sequence: int, message: str) -> None:
+        super().__init__(message)
+        self.sequence = sequence
+
+
+class BadKeys(NumcheckError):
+    """The file of keys is missing where it has to be, is not one, or others can read it."""
+
+    reason = "BAD_KEYS"
+
+
 class StoreDamaged(NumcheckError):
     """A row of the store is not what was written; it is named and never answered from."""
 

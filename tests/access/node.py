@@ -17,6 +17,7 @@ from numcheck.serving.access import DenialLog, access_to
 from numcheck.serving.authority import issue_client, issue_server, make_authority
 from numcheck.serving.listener import ApiListener
 from numcheck.serving.publishing import index_directory, rebuild_index
+from numcheck.serving.registrations import identity_of
 from numcheck.serving.services import check_service, identity_service, numbering_service
 from numcheck.store import Store
 from tests.store.registry import plan, row
@@ -95,14 +96,18 @@ def secure_node(directory: Path) -> Iterator[SecureNode]:
         publish()
         access = access_to(store, denials, settings.data_dir, clock=clock)
         watches = Watches(access.knows)
+        identity = identity_of(store, published, settings, lambda _line: None)
         services = [
             check_service(CallersIndex(published, access.agreed), settings),
             numbering_service(store, published, settings, watches, changed=lambda: None),
             identity_service(store, settings),
+            identity.service,
         ]
         listener = ApiListener(settings, services, watches, access)
         try:
             yield SecureNode(certificates, store, listener.address, clock, watches, publish)
         finally:
+            identity.feeds.end()
             listener.stop(0)
+            identity.feeds.close()
             denials.close()

@@ -1,5 +1,6 @@
 """R7: the whole matrix of identities, methods and objects, from the one table, over mutual TLS."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,8 @@ from numcheck.v1 import (
     identity_pb2_grpc,
     numbering_pb2,
     numbering_pb2_grpc,
+    registration_pb2,
+    registration_pb2_grpc,
 )
 from tests.access.node import ALPHA, BETA, FIRST, IDENTITIES, secure_node
 from tests.rpc.calls import DEADLINE_S
@@ -74,7 +77,32 @@ def identity(method: str) -> Callable[[grpc.Channel], Any]:
     return lambda channel: getattr(identity_pb2_grpc.IdentityServiceStub(channel), method)(request, timeout=DEADLINE_S)
 
 
-CHECK, NUMBERING, IDENTITY = (f"/numcheck.v1.{name}Service" for name in ("Check", "Numbering", "Identity"))
+def registration(method: str) -> Callable[[grpc.Channel], Any]:
+    """A call about the messenger's own service that changes nothing: it lacks what it needs."""
+    request = getattr(registration_pb2, f"{method}Request")(service="chat")
+    streams = method in ("ReverifyRegistrations", "WatchRegistrations")
+
+    def call(channel: grpc.Channel) -> Any:
+        stub = getattr(registration_pb2_grpc.RegistrationServiceStub(channel), method)
+        if not streams:
+            return stub(request, timeout=DEADLINE_S)
+        stream = stub(request, timeout=DEADLINE_S)
+        try:
+            stream.initial_metadata()
+            first = threading.Timer(0.5, stream.cancel)
+            first.start()
+            return list(stream)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.CANCELLED:
+                return None
+            raise
+
+    return call
+
+
+CHECK, NUMBERING, IDENTITY, REGISTRATION = (
+    f"/numcheck.v1.{name}Service" for name in ("Check", "Numbering", "Identity", "Registration")
+)
 CALLS: dict[str, Callable[[grpc.Channel], Any]] = {
     f"{CHECK}/CheckNumber": check("CheckNumber", check_pb2.CheckNumberRequest(number=f"+{FIRST}")),
     f"{CHECK}/CheckNumbers": check("CheckNumbers", check_pb2.CheckNumbersRequest(numbers=[FIRST])),
@@ -102,6 +130,10 @@ CALLS: dict[str, Callable[[grpc.Channel], Any]] = {
     **{
         f"{IDENTITY}/{method.name}": identity(method.name)
         for method in identity_pb2.DESCRIPTOR.services_by_name["IdentityService"].methods
+    },
+    **{
+        f"{REGISTRATION}/{method.name}": registration(method.name)
+        for method in registration_pb2.DESCRIPTOR.services_by_name["RegistrationService"].methods
     },
     "/grpc.health.v1.Health/Check": lambda channel: health_pb2_grpc.HealthStub(channel).Check(
         health_pb2.HealthCheckRequest(), timeout=DEADLINE_S
@@ -140,7 +172,7 @@ def test_table_has_every_method_that_is_served():
     """From the descriptors: a new method that nobody gave a row fails here."""
     served = {
         f"/{service.full_name}/{method.name}"
-        for file in (check_pb2, numbering_pb2, identity_pb2)
+        for file in (check_pb2, numbering_pb2, identity_pb2, registration_pb2)
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }
@@ -177,3 +209,14 @@ def test_operator_touches_its_own_numbers_only(node, name, operator_id, method):
 def test_portings_are_read_by_whom_they_concern(node, name, allowed):
     with node.channel(name) as channel:
         assert (code_of(lambda: state(channel, 0)) not in DENIED) == allowed
+
+
+@pytest.mark.parametrize("method", ["GetRegistration", "ListRegistrations", "DeleteRegistration", "StartVerification"])
+def test_service_touches_its_own_registrations_only(node, method):
+    request = getattr(registration_pb2, f"{method}Request")(service="another")
+    with node.channel("messenger") as channel:
+        stub = getattr(registration_pb2_grpc.RegistrationServiceStub(channel), method)
+        assert code_of(lambda: stub(request, timeout=DEADLINE_S)) == grpc.StatusCode.PERMISSION_DENIED
+    with node.channel("administrator") as channel:
+        stub = getattr(registration_pb2_grpc.RegistrationServiceStub(channel), method)
+        assert code_of(lambda: stub(request, timeout=DEADLINE_S)) != grpc.StatusCode.PERMISSION_DENIED

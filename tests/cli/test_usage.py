@@ -9,6 +9,8 @@ from tests.serving.command import AS_MODULE, NUMCHECK, run
 from tests.serving.small import fill
 
 COMMANDS = [("serve",), ("demo",), ("plan", "import"), ("plan", "show"), ("plan", "diff"), ("check",), ("status",)]
+COMMANDS += [("registrations", name) for name in ("list", "due", "reverify", "watch", "rotate-keys")]
+COMMANDS += [("events", "verify"), ("events", "export"), ("events", "head")]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

@@ -120,8 +120,10 @@ def help_of(command: str) -> str:
     return shown.stdout if shown.returncode == 0 else ""
 
 
-GROUPS = ("plan",)
+GROUPS = ("plan", "events", "registrations")
 COMMANDS = ("serve", "demo", "plan import", "plan show", "plan diff", "check", "status")
+COMMANDS += ("events verify", "events export", "events head")
+COMMANDS += tuple(f"registrations {name}" for name in ("list", "due", "reverify", "watch", "rotate-keys"))
 
 
 def commands_in(page: Path) -> set[tuple[str, tuple[str, ...]]]:

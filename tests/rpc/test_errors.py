@@ -26,7 +26,9 @@ ANSWERING = (
     *("rpc/calls.py", "rpc/numbering.py", "rpc/pushing.py", "rpc/active_numbers.py", "rpc/portings.py", "rpc/plan.py"),
     *("plan/allotments.py", "active/push.py", "active/portings.py", "access/rules.py", "rpc/access.py"),
     *("store/heads.py", "store/pushes.py", "store/plans.py", "store/database.py", "store/engine.py"),
-    *("store/identities.py", "rpc/identities.py"),
+    *("store/identities.py", "rpc/identities.py", "rpc/registration.py", "delivery/http.py"),
+    *("identity/record.py", "identity/registrar.py", "identity/verifier.py", "identity/policy.py"),
+    *("identity/judging.py", "identity/states.py", "identity/codes.py", "identity/proofs.py"),
 )
 OUR_OWN_TROUBLE = {"IndexDamaged", "StoreDamaged", "BadConfiguration"}
 """What no caller can do anything about: INTERNAL to them."""
@@ -39,7 +41,8 @@ NAMED_ERRORS = [one for one in ALL_ERRORS if one is not NumcheckError]
 def instance(error: type[NumcheckError]) -> NumcheckError:
     """One of these errors; those with words of their own are made of what they speak of."""
     parts = {errors.BadPush: ("header", "words"), errors.NotServed: (3, [5]), errors.NotPortable: (3, [5])}
-    parts |= {errors.BadPlan: ("rows", "words"), errors.PlanShrinks: ("9", 3, 4)}
+    parts |= {errors.BadPlan: ("rows", "words"), errors.PlanShrinks: ("9", 3, 4), errors.TooManyCodes: (3,)}
+    parts |= {errors.BadRegistration: ("user_id", "words")}
     return error("words") if error.__init__ is NumcheckError.__init__ else error(*parts.get(error, (3, 2)))
 
 

@@ -115,6 +115,7 @@ def test_reflection_lists_every_service(channel):
         "numcheck.v1.CheckService",
         "numcheck.v1.IdentityService",
         "numcheck.v1.NumberingService",
+        "numcheck.v1.RegistrationService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }

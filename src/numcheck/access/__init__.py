@@ -10,6 +10,7 @@ from numcheck.access.rules import (
     check_clearing_house,
     check_identity,
     check_operator,
+    check_own_service,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "check_clearing_house",
     "check_identity",
     "check_operator",
+    "check_own_service",
 ]

@@ -48,7 +48,7 @@ _PUSHING = frozenset({Role.OPERATOR, Role.ADMINISTRATOR})
 _READING = frozenset({Role.OPERATOR, Role.CLEARING_HOUSE, Role.AUDITOR, Role.ADMINISTRATOR})
 _ADMINISTERING = frozenset({Role.ADMINISTRATOR})
 _CHECK, _NUMBERING = "/numcheck.v1.CheckService", "/numcheck.v1.NumberingService"
-_IDENTITY = "/numcheck.v1.IdentityService"
+_IDENTITY, _REGISTRATION = "/numcheck.v1.IdentityService", "/numcheck.v1.RegistrationService"
 
 METHODS: dict[str, frozenset[Role]] = {
     f"{_CHECK}/CheckNumber": _CHECKING,
@@ -61,6 +61,15 @@ METHODS: dict[str, frozenset[Role]] = {
     f"{_NUMBERING}/PushPortings": frozenset({Role.CLEARING_HOUSE, Role.ADMINISTRATOR}),
     f"{_NUMBERING}/ImportNumberingPlan": _ADMINISTERING,
     f"{_NUMBERING}/WatchIndex": ANYBODY,
+    f"{_REGISTRATION}/Register": _CHECKING,
+    f"{_REGISTRATION}/GetRegistration": _CHECKING,
+    f"{_REGISTRATION}/ListRegistrations": _CHECKING,
+    f"{_REGISTRATION}/DeleteRegistration": _CHECKING,
+    f"{_REGISTRATION}/RefreshRegistration": _CHECKING,
+    f"{_REGISTRATION}/StartVerification": _CHECKING,
+    f"{_REGISTRATION}/CompleteVerification": _CHECKING,
+    f"{_REGISTRATION}/ReverifyRegistrations": _CHECKING,
+    f"{_REGISTRATION}/WatchRegistrations": _CHECKING,
     f"{_IDENTITY}/AddIdentity": _ADMINISTERING,
     f"{_IDENTITY}/ListIdentities": frozenset({Role.AUDITOR, Role.ADMINISTRATOR}),
     f"{_IDENTITY}/RevokeIdentity": _ADMINISTERING,
@@ -92,6 +101,12 @@ def check_clearing_house(identity: Identity) -> None:
     """Raise NotPermitted if an operator speaks of the portings."""
     if identity.role is Role.OPERATOR:
         raise NotPermitted("an operator may touch its own active numbers only")
+
+
+def check_own_service(identity: Identity, service: str) -> None:
+    """Raise NotPermitted if a messenger speaks of another service's registrations."""
+    if identity.role is Role.MESSENGER and identity.service != service:
+        raise NotPermitted("a service sees and changes its own registrations only")
 
 
 def check_identity(identity: Identity) -> None:

@@ -4,5 +4,14 @@ from numcheck.client.channel import Security
 from numcheck.client.check import CheckClient, Checked
 from numcheck.client.identities import IdentityClient
 from numcheck.client.push import Numbers, PushClient
+from numcheck.client.registrations import RegistrationClient
 
-__all__ = ["CheckClient", "Checked", "IdentityClient", "Numbers", "PushClient", "Security"]
+__all__ = [
+    "CheckClient",
+    "Checked",
+    "IdentityClient",
+    "Numbers",
+    "PushClient",
+    "RegistrationClient",
+    "Security",
+]

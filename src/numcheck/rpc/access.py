@@ -15,7 +15,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import grpc
 
-from numcheck.access import LOCAL, Identity, Role, check_call, check_clearing_house, check_operator
+from numcheck.access import LOCAL, Identity, Role, check_call, check_clearing_house, check_operator, check_own_service
 from numcheck.errors import NotAuthenticated, NotPermitted
 from numcheck.index import Index, PublishedIndex
 from numcheck.rpc.calls import refuse
@@ -143,9 +143,21 @@ def _uris(auth: Any) -> list[bytes]:
 
 def own_operator(operator_id: int) -> None:
     """Raise NotPermitted if the caller may not touch this operator's active numbers; 0 is the portings."""
+    if operator_id:
+        _permit(lambda identity: check_operator(identity, operator_id))
+    else:
+        _permit(check_clearing_house)
+
+
+def own_service(service: str) -> None:
+    """Raise NotPermitted if the caller may not touch this service's registrations."""
+    _permit(lambda identity: check_own_service(identity, service))
+
+
+def _permit(check: Callable[[Identity], None]) -> None:
     identity = caller()
     try:
-        check_operator(identity, operator_id) if operator_id else check_clearing_house(identity)
+        check(identity)
     except NotPermitted as error:
         _denied.get()(identity.uri, error.reason)
         raise

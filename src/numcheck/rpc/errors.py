@@ -1,5 +1,6 @@
 """Turns an error into the API's status: the one table of codes, and the google.rpc details that go with each."""
 
+import math
 import traceback
 from collections.abc import Mapping
 from typing import NoReturn
@@ -31,6 +32,16 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.ConcurrentPush: code_pb2.ABORTED,
     errors.UnknownPush: code_pb2.NOT_FOUND,
     errors.UnknownOperator: code_pb2.NOT_FOUND,
+    errors.BadRegistration: code_pb2.INVALID_ARGUMENT,
+    errors.NumberNotMobile: code_pb2.INVALID_ARGUMENT,
+    errors.NumberNotAllotted: code_pb2.INVALID_ARGUMENT,
+    errors.RegistrationExists: code_pb2.ALREADY_EXISTS,
+    errors.UnknownRegistration: code_pb2.NOT_FOUND,
+    errors.WrongState: code_pb2.FAILED_PRECONDITION,
+    errors.MethodNotAllowed: code_pb2.FAILED_PRECONDITION,
+    errors.TooManyCodes: code_pb2.RESOURCE_EXHAUSTED,
+    errors.DeliveryFailed: code_pb2.UNAVAILABLE,
+    errors.ProofNotAccepted: code_pb2.FAILED_PRECONDITION,
     errors.TooManyStreams: code_pb2.RESOURCE_EXHAUSTED,
     errors.BadIdentity: code_pb2.INVALID_ARGUMENT,
     errors.UnknownIdentity: code_pb2.NOT_FOUND,
@@ -46,6 +57,8 @@ FIELDS: dict[type[errors.NumcheckError], str] = {
     errors.NotANumber: "number",
     errors.TooManyNumbers: "numbers",
     errors.NotServed: "add",
+    errors.NumberNotMobile: "number",
+    errors.NumberNotAllotted: "number",
     errors.NotPortable: "ported",
     errors.BadIdentity: "identity",
 }
@@ -60,7 +73,7 @@ def status_of(error: Exception) -> status_pb2.Status:
     if code == code_pb2.INVALID_ARGUMENT:
         details.append(_bad_request(_field_of(error), error))
     if code in RETRIABLE:
-        details.append(_retry_info())
+        details.append(_retry_info(error))
     return _status(code, str(error), *details)
 
 
@@ -93,7 +106,9 @@ def _packed(
 
 
 def _field_of(error: errors.NumcheckError) -> str:
-    return error.field if isinstance(error, errors.BadPush | errors.BadPlan) else FIELDS.get(type(error), "")
+    if isinstance(error, errors.BadPush | errors.BadPlan | errors.BadRegistration):
+        return error.field
+    return FIELDS.get(type(error), "")
 
 
 def _error_info(reason: str, metadata: Mapping[str, str] | None = None) -> any_pb2.Any:
@@ -105,7 +120,8 @@ def _bad_request(field: str, error: errors.NumcheckError) -> any_pb2.Any:
     return _packed(error_details_pb2.BadRequest(field_violations=[violation]))
 
 
-def _retry_info() -> any_pb2.Any:
+def _retry_info(error: errors.NumcheckError) -> any_pb2.Any:
     delay = duration_pb2.Duration()
-    delay.FromMilliseconds(RETRY_DELAY_MS)
+    told_s = error.retry_delay_s if isinstance(error, errors.TooManyCodes) else 0
+    delay.FromMilliseconds(max(math.ceil(1_000 * told_s), RETRY_DELAY_MS))
     return _packed(error_details_pb2.RetryInfo(retry_delay=delay))

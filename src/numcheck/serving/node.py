@@ -20,6 +20,7 @@ from numcheck.serving.builder import Builder, fresh_since
 from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.listener import ApiListener, Service
 from numcheck.serving.publishing import open_or_rebuild
+from numcheck.serving.registrations import identity_of
 from numcheck.serving.services import check_service, identity_service, numbering_service
 from numcheck.store import DataDirLock, Store
 
@@ -62,10 +63,12 @@ def serve(settings: Settings, announce: Announce) -> None:
         denials = DenialLog(store)
         access = access_to(store, denials, settings.data_dir) if settings.tls else None
         builder, watches = Builder(published, settings), Watches(access.knows) if access else Watches()
+        identity = identity_of(store, published, settings, announce)
         services: list[Service] = [
             check_service(CallersIndex(published, access.agreed) if access else published, settings),
             numbering_service(store, published, settings, watches, changed=builder.follow),
             identity_service(store, settings),
+            identity.service,
         ]
         listeners: list[ApiListener | CheckListener] = []
         try:
@@ -74,9 +77,8 @@ def serve(settings: Settings, announce: Announce) -> None:
             listeners += _native_listener(settings, published, admit, announce)
             published.publish(index)
             builder.start()
-            for listener in listeners:
-                listener.set_serving(serving=True)
-                announce(f"{listener.name} ready on {listener.address} ({listener.protection})")
+            identity.timekeeper.start()
+            _begin(listeners, announce)
             if index.synthetic:
                 announce(SYNTHETIC_NOTICE)
             if store.warning:
@@ -84,7 +86,10 @@ def serve(settings: Settings, announce: Announce) -> None:
             _keep_fresh(published, settings, stopping)
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
         finally:
+            identity.feeds.end()
             _stop(listeners, settings.drain_timeout_s)
+            identity.feeds.close()
+            identity.timekeeper.stop()
             builder.stop()
             denials.close()
 
@@ -104,6 +109,13 @@ def _native_listener(
             reason = f"{error}; --check-listen gives the native listener another address"
     announce(f"the API listener serves everything: {reason}")
     return []
+
+
+def _begin(listeners: Sequence["ApiListener | CheckListener"], announce: Announce) -> None:
+    """Say that the listeners serve, to health checks and to whoever waits."""
+    for listener in listeners:
+        listener.set_serving(serving=True)
+        announce(f"{listener.name} ready on {listener.address} ({listener.protection})")
 
 
 def _stop(listeners: Sequence["ApiListener | CheckListener"], drain_timeout_s: float) -> None:

@@ -1,10 +1,37 @@
 """The truth: whatever a client was told is done is in here, durably. All SQL is here and nowhere else."""
 
+from numcheck.store.events import EventRow
 from numcheck.store.heads import Head
 from numcheck.store.identities import Denial, KnownIdentity
 from numcheck.store.lock import DataDirLock
 from numcheck.store.plans import PlanImport, SeriesInfo
 from numcheck.store.pushes import Pushed
+from numcheck.store.registrations import (
+    NumberRow,
+    RegistrationRow,
+    Registrations,
+    RegistrationWork,
+    SendRow,
+    VerificationRow,
+    columns_of,
+)
 from numcheck.store.store import Store
 
-__all__ = ["DataDirLock", "Denial", "Head", "KnownIdentity", "PlanImport", "Pushed", "SeriesInfo", "Store"]
+__all__ = [
+    "DataDirLock",
+    "Denial",
+    "EventRow",
+    "Head",
+    "KnownIdentity",
+    "NumberRow",
+    "PlanImport",
+    "Pushed",
+    "RegistrationRow",
+    "RegistrationWork",
+    "Registrations",
+    "SendRow",
+    "SeriesInfo",
+    "Store",
+    "VerificationRow",
+    "columns_of",
+]

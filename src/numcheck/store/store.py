@@ -35,11 +35,13 @@ from numcheck.plan import NumberingPlan
 from numcheck.store import blocks, identities, plans, pushes
 from numcheck.store.blocks import Kind, replace_places
 from numcheck.store.database import Database, raise_revision, take_turn
+from numcheck.store.events import Chain, EventLog
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_digest, read_head, write_head
 from numcheck.store.identities import Denial, KnownIdentity
 from numcheck.store.moments import microseconds, moment
 from numcheck.store.plans import PlanImport, SeriesInfo
 from numcheck.store.pushes import Pushed, Receipt, drop_held
+from numcheck.store.registrations import Registrations
 from numcheck.store.schema import heads, installation, operators, plan_series, ranges
 
 FILE_NAME = "numcheck.db"
@@ -100,6 +102,14 @@ class Store:
         """Of the last change that was committed; 0 before the first."""
         with self._database.reading() as connection:
             return int(connection.execute(select(installation.c.revision)).scalar_one())
+
+    def registrations(self, chain: Chain) -> Registrations:
+        """The registrations, whose events are linked as `chain` says; to be made once: writers share transactions."""
+        return Registrations(self._database, chain)
+
+    def events(self) -> EventLog:
+        """The events, to be read."""
+        return EventLog(self._database)
 
     # --- the numbering plan
 

@@ -1,0 +1,167 @@
+"""Question: what does registering cost beside what SQLite itself commits?
+
+`engine` is a loop over sqlite3 with nothing of numcheck: it commits the very rows that the registrations before it left
+(registrations and events, with their indices), as many registrations a transaction as they shared on average, with the
+same journal and fsync settings, on the same disk, in the same run. `ratio` is registrations a second over the engine's.
+"""
+
+import os
+import shutil
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+import grpc
+import pytest
+
+from benchmarks.processes import server
+from numcheck.store.groups import GroupCommit
+from numcheck.v1 import registration_pb2 as pb
+from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
+from tests.registrations.world import ADDRESS, DATA, SERVICE, World, small
+
+CALLERS = 64
+COUNT = int(os.environ.get("NUMCHECK_BENCH_REGISTRATIONS", "20000"))
+TABLES = ("registrations", "events")
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A small plan; the disk is the one of pytest's --basetemp."""
+    return small.fill(tmp_path / "var")
+
+
+def engine_rate(directory: Path, data_dir: Path, group_size: float) -> float:
+    """Registrations a second that a bare loop commits: the same rows, so many registrations a transaction."""
+    connection = sqlite3.connect(directory / "bare.db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("ATTACH ? AS made", (str(data_dir / "numcheck.db"),))
+    wanted = "SELECT sql FROM made.sqlite_master WHERE tbl_name IN (?, ?) AND sql IS NOT NULL ORDER BY type DESC"
+    for (statement,) in connection.execute(wanted, TABLES).fetchall():
+        connection.execute(statement)
+    rows = {name: connection.execute(f"SELECT * FROM made.{name} ORDER BY 1").fetchall() for name in TABLES}
+    inserts = {name: f"INSERT INTO main.{name} VALUES ({', '.join('?' * len(rows[name][0]))})" for name in TABLES}
+    count, per = len(rows["registrations"]), len(rows["events"]) / len(rows["registrations"])
+    size, done = max(round(group_size), 1), 0
+    began = perf_counter()
+    while done < count:
+        after = min(done + size, count)
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(inserts["registrations"], rows["registrations"][done:after])
+        connection.executemany(inserts["events"], rows["events"][round(done * per) : round(after * per)])
+        connection.execute("COMMIT")
+        done = after
+    rate = count / (perf_counter() - began)
+    connection.close()
+    return rate
+
+
+class Groups:
+    """Counts the transactions that registrations shared."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        commit = GroupCommit._commit
+
+        def counted(groups, group) -> None:
+            self.count += 1
+            commit(groups, group)
+
+        monkeypatch.setattr(GroupCommit, "_commit", counted)
+
+
+@pytest.mark.benchmark(group="identity")
+def test_register_by_the_rules(benchmark, data_dir, tmp_path, monkeypatch):
+    """64 threads call the rules themselves, without gRPC."""
+    world, groups = World(data_dir), Groups(monkeypatch)
+
+    def register(caller: int) -> None:
+        for turn in range(COUNT // CALLERS):
+            world.register(small.ACTIVE, f"u{caller}-{turn}", network_address=ADDRESS, registration_data=DATA)
+
+    def all_callers() -> float:
+        threads = [threading.Thread(target=register, args=(caller,)) for caller in range(CALLERS)]
+        began = perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return perf_counter() - began
+
+    took_s = benchmark.pedantic(all_callers, rounds=1)
+    count = COUNT // CALLERS * CALLERS
+    world.close()
+    report(benchmark, count / took_s, count / groups.count, engine_rate(tmp_path, data_dir, count / groups.count))
+
+
+@pytest.mark.benchmark(group="identity")
+def test_register_over_the_api(benchmark, data_dir, tmp_path):
+    """64 callers over grpcio, the node on one core. The engine's loop has groups of 16: the listener's threads."""
+    with (
+        server("-m", "numcheck", "serve", "--data-dir", data_dir, "--api-listen", "127.0.0.1:0") as (address, _),
+        ExitStack() as channels,
+    ):
+        opened = [channels.enter_context(grpc.insecure_channel(address, [("other", place)])) for place in range(4)]
+        for channel in opened:
+            grpc.channel_ready_future(channel).result(10)
+        stubs = [RegistrationServiceStub(channel) for channel in opened]  # 32 calls a connection are the limit
+
+        def register(place: int) -> None:
+            stubs[place % 4].Register(
+                pb.RegisterRequest(
+                    service=SERVICE,
+                    user_id=f"u{place}",
+                    number=f"+{small.ACTIVE}",
+                    network_address=pb.NetworkAddress(address=ADDRESS.address, port=ADDRESS.port),
+                    registration_data=DATA,
+                )
+            )
+
+        def all_callers() -> float:
+            with ThreadPoolExecutor(CALLERS) as callers:
+                began = perf_counter()
+                list(callers.map(register, range(COUNT)))
+                return perf_counter() - began
+
+        took_s = benchmark.pedantic(all_callers, rounds=1)
+    report(benchmark, COUNT / took_s, 16, engine_rate(tmp_path, data_dir, 16))
+
+
+@pytest.mark.benchmark(group="identity")
+def test_reverify(benchmark, data_dir):
+    """Read, decrypt, check and write registrations again, in bulk."""
+    world = World(data_dir)
+    made = world.register(small.ACTIVE).registration
+
+    def fill(piece: int):
+        def operation(work) -> None:
+            for place in range(1_000):
+                registration_id = world.vault.new_id((piece * 1_000 + place) * 1_000)
+                record = replace(made.record, user_id=f"x{piece}-{place}")
+                sealed = world.vault.sealed(registration_id, SERVICE, record)
+                work.insert(replace(made.row, registration_id=registration_id, **sealed))
+
+        return operation
+
+    for piece in range(max(COUNT // 1_000, 1)):
+        world.registrations.write(fill(piece))
+    *_, last = benchmark.pedantic(lambda: list(world.reverifier.run(SERVICE, due_before=None, place=b"")), rounds=3)
+    if benchmark.stats is not None:
+        benchmark.extra_info["registrations_a_second"] = round(last.checked / benchmark.stats.stats.min)
+        print(benchmark.extra_info)
+    assert last.confirmed == last.total
+    world.close()
+    shutil.rmtree(data_dir)
+
+
+def report(benchmark, rate: float, group_size: float, engine: float) -> None:
+    benchmark.extra_info["registrations_a_second"] = round(rate)
+    benchmark.extra_info["registrations_a_transaction"] = round(group_size, 1)
+    benchmark.extra_info["engine_registrations_a_second"] = round(engine)
+    benchmark.extra_info["ratio"] = round(rate / engine, 2)
+    print(benchmark.extra_info)

@@ -1,0 +1,197 @@
+"""`numcheck registrations`: the messenger's side, and the keys of what is kept."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from numcheck.cli.options import Config, DataDir, Json, Server, settings_of
+
+if TYPE_CHECKING:
+    from numcheck.client import RegistrationClient
+    from numcheck.v1 import registration_pb2 as pb
+
+app = typer.Typer(no_args_is_help=True, help="The registrations of a service.")
+
+Service = Annotated[str, typer.Option("--service", help="The service whose registrations they are.")]
+Resume = Annotated[str, typer.Option("--resume", help="Where to go on: the token that was printed last.")]
+
+
+@contextmanager
+def _client(service: str, server: str | None, settings: Any) -> "Iterator[RegistrationClient]":
+    from numcheck.client import RegistrationClient
+
+    with RegistrationClient(server or settings.api_listen, service) as client:
+        yield client
+
+
+@app.command("list")
+def list_registrations(
+    service: Service,
+    state: Annotated[
+        list[str] | None, typer.Option(help="Only in this state: PENDING, VERIFIED, ... Repeatable.")
+    ] = None,
+    number: Annotated[str, typer.Option(help="Only of this number.")] = "",
+    server: Server = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """List a service's registrations, in the order in which they were made.
+
+    Example: numcheck registrations list --service messenger --state VERIFIED
+    """
+    states = [one.upper() for one in state or ()]
+    known = {"PENDING", "VERIFIED", "REJECTED", "OVERDUE", "REVOKED"}
+    if unknown := set(states) - known:
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))} is none of {', '.join(sorted(known))}")
+    with _client(service, server, settings_of(config)) as client:
+        _print_all(client.list(states=states, number=number), json=json)
+
+
+@app.command()
+def due(
+    service: Service,
+    days: Annotated[int, typer.Option(min=0, help="Due within so many days.")] = 30,
+    server: Server = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """List who has to refresh his information soon, or should have: the soonest first.
+
+    Example: numcheck registrations due --service messenger --days 30
+    """
+    with _client(service, server, settings_of(config)) as client:
+        _print_all(client.list(due_before=datetime.now(UTC) + timedelta(days=days)), json=json)
+
+
+@app.command()
+def reverify(
+    service: Service,
+    days: Annotated[int | None, typer.Option(min=0, help="Only those due within so many days.")] = None,
+    resume: Resume = "",
+    server: Server = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Ask the operators' data again about every VERIFIED registration; what it does not hold any more is revoked.
+
+    If it is broken off it prints the token to go on with.
+
+    Example: numcheck registrations reverify --service messenger
+    """
+    from numcheck.cli.console import out, print_json, progress, say
+
+    due_before = None if days is None else datetime.now(UTC) + timedelta(days=days)
+    last: Any = None
+    with _client(service, server, settings_of(config)) as client, progress() as report:
+        try:
+            for last in client.reverify(due_before=due_before, resume_token=resume):
+                report("verifying again", last.checked_count / (last.total_count or 1))
+        except BaseException:
+            if last is not None:
+                say(f"go on with --resume {last.resume_token}")
+            raise
+    counts = {name: getattr(last, f"{name}_count") for name in ("checked", "confirmed", "revoked", "unanswered")}
+    if json:
+        print_json(counts)
+    else:
+        out.print(", ".join(f"{count:,} {name}" for name, count in counts.items()))
+
+
+@app.command()
+def watch(
+    service: Service,
+    resume: Resume = "",
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many events.")] = None,
+    server: Server = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Print what happens to a service's registrations, a line an event, until Ctrl-C.
+
+    Each line ends with the token to go on with; --resume 0 begins with the first event.
+
+    Example: numcheck registrations watch --service messenger
+    """
+    import json as formats
+
+    from numcheck.cli.console import out
+
+    printed = 0
+    with _client(service, server, settings_of(config)) as client:
+        for message in client.watch(resume):
+            if not message.HasField("event"):
+                continue
+            fields = _event_fields(message)
+            out.print(formats.dumps(fields, ensure_ascii=False) if json else "  ".join(map(str, fields.values())))
+            printed += 1
+            if printed == count:
+                return
+
+
+@app.command("rotate-keys")
+def rotate_keys(
+    drop_old: Annotated[
+        bool, typer.Option("--drop-old", help="Forget the old keys, a day after a rotation or later.")
+    ] = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Make a new key and encrypt every registration anew under it. The node has to be stopped.
+
+    The old keys stay in the file for a day at least, as the limits of codes need them; then run it with --drop-old.
+    Keep a copy of the file after each.
+
+    Example: numcheck registrations rotate-keys --data-dir var
+    """
+    from numcheck.cli.console import say
+    from numcheck.serving.rotation import drop_old_keys, rotate
+
+    settings, now = settings_of(config, data_dir=data_dir), datetime.now(UTC)
+    if drop_old:
+        say(f"{drop_old_keys(settings, now)} old keys are forgotten; keep a copy of the file of keys")
+        return
+    rotated = rotate(settings, now)
+    say(f"{rotated.registration_count:,} registrations lie under key {rotated.key_id} now")
+    say("keep a copy of the file of keys; run it with --drop-old in a day or later")
+
+
+def _print_all(registrations: "Iterator[pb.Registration]", *, json: bool) -> None:
+    from numcheck.cli.console import print_json, print_table
+
+    rows = [_registration_fields(one) for one in registrations]
+    if json:
+        print_json(rows)
+    else:
+        print_table(
+            "", ["user", "number", "state", "due", "verified by"], [list(map(str, row.values())) for row in rows]
+        )
+
+
+def _registration_fields(one: "pb.Registration") -> dict[str, str]:
+    from numcheck.v1 import registration_pb2 as pb
+
+    return {
+        "user_id": one.user_id,
+        "number": f"+{one.number}",
+        "state": pb.RegistrationState.Name(one.state).removeprefix("REGISTRATION_STATE_"),
+        "due_at": one.due_at.ToDatetime(tzinfo=UTC).isoformat(timespec="seconds"),
+        "verified_by": pb.VerificationMethod.Name(one.evidence.method).removeprefix("VERIFICATION_METHOD_").lower()
+        if one.HasField("evidence")
+        else "",
+    }
+
+
+def _event_fields(message: "pb.WatchRegistrationsResponse") -> dict[str, str]:
+    from numcheck.v1 import registration_pb2 as pb
+
+    event = message.event
+    return {
+        "event_time": event.event_time.ToDatetime(tzinfo=UTC).isoformat(timespec="milliseconds"),
+        "kind": pb.RegistrationEventKind.Name(event.kind).removeprefix("REGISTRATION_EVENT_KIND_"),
+        "user_id": event.user_id,
+        "state": pb.RegistrationState.Name(event.state).removeprefix("REGISTRATION_STATE_"),
+        "resume_token": message.resume_token,
+    }

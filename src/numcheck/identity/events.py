@@ -1,0 +1,109 @@
+"""The chain of events (R13): what an event is, byte by byte, and how a chain that was edited shows.
+
+Invariants: an event's hash covers its own bytes and the hash before it, so that no event can be changed, removed, moved
+or inserted without every later hash changing; the head's MAC takes a key that is not in the store, and a signed head
+that was handed out cannot be taken back. No event holds a number, an address or a user identifier.
+
+The bytes of event n: the JSON array [n, at, service, registration_id, kind, state, details] with no space, non-ASCII
+characters escaped; `at` in microseconds since 1970, `registration_id` in hexadecimal, `details` a string. Its hash is
+SHA-256 over the hash before it (32 zero bytes before the first) and those bytes. docs/messengers.md says so to
+auditors.
+"""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from numcheck.errors import EventsAltered
+from numcheck.identity.sealing import Keyring
+
+FIRST_HASH = bytes(32)
+_HEAD_PREFIX = b"numcheck event head 1\0"
+
+
+class Event(NamedTuple):
+    """Something that happened to a registration, with its place in the chain."""
+
+    sequence: int
+    at_us: int
+    service: str
+    registration_id: bytes
+    kind: str
+    state: int
+    details: str
+    hash: bytes
+
+
+class SignedHead(NamedTuple):
+    """The newest event of a moment, signed: what an auditor keeps."""
+
+    sequence: int
+    hash: bytes
+    signed_at_us: int
+    signature: bytes
+    public_key: bytes
+
+
+def link(previous_hash: bytes, event: Event) -> bytes:
+    """The hash of an event that follows another; its own `hash` is not looked at."""
+    fields = [event.sequence, event.at_us, event.service, event.registration_id.hex(), event.kind, event.state]
+    line = json.dumps([*fields, event.details], separators=(",", ":"))
+    return hashlib.sha256(previous_hash + line.encode()).digest()
+
+
+def check_chain(events: Iterable[Event], *, sequence: int = 0, previous_hash: bytes = FIRST_HASH) -> tuple[int, bytes]:
+    """Follow the chain from behind `sequence`; its last sequence and hash. EventsAltered names the first bad entry."""
+    for event in events:
+        if event.sequence != sequence + 1:
+            raise EventsAltered(sequence + 1, f"event {sequence + 1} is missing")
+        if link(previous_hash, event) != event.hash:
+            raise EventsAltered(event.sequence, f"event {event.sequence} is not what was written")
+        sequence, previous_hash = event.sequence, event.hash
+    return sequence, previous_hash
+
+
+class Chain:
+    """How this installation links and heads its events."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    first_hash = FIRST_HASH
+
+    def link(self, previous_hash: bytes, event: tuple[int, int, str, bytes, str, int, str]) -> bytes:
+        """The hash of an event that is given without one."""
+        return link(previous_hash, Event(*event, hash=b""))
+
+    def head_mac(self, sequence: int, digest: bytes) -> tuple[int, bytes]:
+        """The newest key's id, and its MAC of a head."""
+        key = self._keyring.newest
+        return key.key_id, key.head_mac(sequence, digest)
+
+    def check_head(self, sequence: int, digest: bytes, key_id: int, mac: bytes) -> None:
+        """EventsAltered if the stored head is not one that this installation wrote."""
+        if not hmac.compare_digest(self._keyring[key_id].head_mac(sequence, digest), mac):
+            raise EventsAltered(sequence, f"the head, event {sequence}, is not what was written")
+
+
+def sign_head(key: Ed25519PrivateKey, sequence: int, digest: bytes, signed_at_us: int) -> SignedHead:
+    """A head that can be handed out."""
+    signature = key.sign(_signed(sequence, digest, signed_at_us))
+    return SignedHead(sequence, digest, signed_at_us, signature, key.public_key().public_bytes_raw())
+
+
+def check_signature(head: SignedHead) -> None:
+    """EventsAltered if the head was not signed by the key that it names."""
+    try:
+        public_key = Ed25519PublicKey.from_public_bytes(head.public_key)
+        public_key.verify(head.signature, _signed(head.sequence, head.hash, head.signed_at_us))
+    except (InvalidSignature, ValueError):
+        raise EventsAltered(head.sequence, "the head's signature is not its key's") from None
+
+
+def _signed(sequence: int, digest: bytes, signed_at_us: int) -> bytes:
+    return _HEAD_PREFIX + sequence.to_bytes(8, "big") + signed_at_us.to_bytes(8, "big") + digest

@@ -1,0 +1,45 @@
+"""What a verification rests on, kept with the registration and in its events."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from numcheck.identity.policy import Method
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """By which method the answer was got, when, and from what. 0 and the empty text stand for what there is not.
+
+    Moments are microseconds since 1970.
+    """
+
+    method: Method
+    verified_at_us: int
+    operator_id: int = 0
+    data_version: int = 0
+    data_time_us: int = 0
+    index_version: int = 0
+    answer: int = 0
+    synthetic: bool = False
+    authority: str = ""
+    assertion_id: str = ""
+    act_time_us: int = 0
+
+    def to_json(self) -> str:
+        """Its form in the store: what there is, by name."""
+        return json.dumps(self._present(), separators=(",", ":"))
+
+    def for_event(self) -> dict[str, Any]:
+        """Its form in an event, which is kept for good: without the assertion, which leads to a person."""
+        return {name: value for name, value in self._present().items() if name != "assertion_id"}
+
+    def _present(self) -> dict[str, Any]:
+        values = ((name, getattr(self, name)) for name in self.__slots__)
+        return {name: value for name, value in values if value}
+
+    @staticmethod
+    def from_json(text: str) -> "Evidence":
+        """The evidence that `to_json` wrote."""
+        fields = json.loads(text)
+        return Evidence(**{**fields, "method": Method(fields["method"])})

@@ -1,0 +1,130 @@
+"""What a verification can be given, and when it is accepted: a code, an act of the user, an authority's assertion."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from numcheck.errors import BadRegistration
+from numcheck.identity.evidence import Evidence
+from numcheck.identity.policy import Method, Policy
+from numcheck.store import VerificationRow
+from numcheck.store.moments import microseconds
+
+ASSERTION_ID_LENGTH_MAX = 256
+ASSERTION_AGE_MAX = timedelta(days=1)
+CLOCK_SKEW_MAX = timedelta(minutes=5)  # between this node and whoever saw the act
+TEXT_LENGTH_MAX = 1_000
+
+
+class Proof(Protocol):
+    """What a verification is given."""
+
+    def accepted(
+        self,
+        verification: VerificationRow,
+        number: int,
+        *,
+        same_secret: Callable[[str], bool],
+        policy: Policy,
+        now: datetime,
+    ) -> bool:
+        """Whether it proves what the verification asks."""
+
+    def evidence(self, method: Method, now_us: int) -> Evidence:
+        """What is kept of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodeProof:
+    """The code that the user typed (II.2)."""
+
+    code: str
+
+    def accepted(
+        self,
+        verification: VerificationRow,
+        number: int,
+        *,
+        same_secret: Callable[[str], bool],
+        policy: Policy,
+        now: datetime,
+    ) -> bool:
+        """It is the code that was sent."""
+        return verification.method == Method.CODE and same_secret(self.code)
+
+    def evidence(self, method: Method, now_us: int) -> Evidence:
+        """That a code came back, and when."""
+        return Evidence(method, now_us)
+
+
+@dataclass(frozen=True, slots=True)
+class InboundProof:
+    """A message with the verification's word, or a call, from the number (II.2)."""
+
+    from_number: int
+    text: str
+    received_at: datetime
+
+    def accepted(
+        self,
+        verification: VerificationRow,
+        number: int,
+        *,
+        same_secret: Callable[[str], bool],
+        policy: Policy,
+        now: datetime,
+    ) -> bool:
+        """It came from the number, since the verification was started; a message holds the word."""
+        since_us = verification.started_at_us - microseconds_of(CLOCK_SKEW_MAX)
+        timely = since_us <= microseconds(self.received_at) and self.received_at <= now + CLOCK_SKEW_MAX
+        words = self.text[:TEXT_LENGTH_MAX].upper().split()
+        said = not words or any(same_secret(word.strip(".,!?\"'")) for word in words)
+        return verification.method == Method.INBOUND and self.from_number == number and timely and said
+
+    def evidence(self, method: Method, now_us: int) -> Evidence:
+        """That it came, and when."""
+        return Evidence(method, now_us, act_time_us=microseconds(self.received_at))
+
+
+@dataclass(frozen=True, slots=True)
+class AttestedProof:
+    """An authority's assertion (II.3)."""
+
+    authority: str
+    assertion_id: str
+    attested_at: datetime
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.assertion_id) <= ASSERTION_ID_LENGTH_MAX:
+            message = f"the assertion_id does not have 1 to {ASSERTION_ID_LENGTH_MAX} characters"
+            raise BadRegistration("attested_act.assertion_id", message)
+
+    def accepted(
+        self,
+        verification: VerificationRow,
+        number: int,
+        *,
+        same_secret: Callable[[str], bool],
+        policy: Policy,
+        now: datetime,
+    ) -> bool:
+        """The policy knows the authority, and the assertion is new."""
+        since_us = verification.started_at_us - microseconds_of(ASSERTION_AGE_MAX)
+        timely = since_us <= microseconds(self.attested_at) and self.attested_at <= now + CLOCK_SKEW_MAX
+        return verification.method == Method.ATTESTED and self.authority in policy.authorities and timely
+
+    def evidence(self, method: Method, now_us: int) -> Evidence:
+        """Who asserted it, under which name, and when."""
+        return Evidence(
+            method,
+            now_us,
+            authority=self.authority,
+            assertion_id=self.assertion_id,
+            act_time_us=microseconds(self.attested_at),
+        )
+
+
+def microseconds_of(span: timedelta) -> int:
+    """The span in microseconds."""
+    return span // timedelta(microseconds=1)

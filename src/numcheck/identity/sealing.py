@@ -1,0 +1,90 @@
+"""How personal data lies in the store (R12): sealed, and found by keyed tags, under keys that the store never sees.
+
+Invariants: what was sealed for one registration opens for no other; who has the store and not the keys learns neither a
+number nor an address, and cannot try numbers out, as a tag takes the key. New data is sealed and tagged under the
+newest key; until a rotation has ended, older keys open and find what they made.
+"""
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from numcheck.errors import StoreDamaged
+
+KEY_SIZE = 32  # AES-256 and HMAC-SHA-256
+NONCE_SIZE = 12
+TAG_SIZE = 16  # of a lookup tag: 2^64 registrations until two might meet by chance
+
+
+@dataclass(frozen=True)
+class Key:
+    """A secret and what is derived from it, each for one use: HMAC-SHA-256 over the use's name."""
+
+    key_id: int
+    secret: bytes = field(repr=False)
+    made_at_us: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.secret) != KEY_SIZE:
+            raise ValueError("a key has 32 bytes")
+        object.__setattr__(self, "_tagging", self._derived("tag"))
+        object.__setattr__(self, "_coding", self._derived("code"))
+        object.__setattr__(self, "_heading", self._derived("head"))
+        object.__setattr__(self, "_aead", AESGCM(self._derived("seal")))
+
+    def _derived(self, use: str) -> bytes:
+        return hmac.digest(self.secret, f"numcheck {use} 1".encode(), "sha256")
+
+    def tag(self, kind: str, value: bytes) -> bytes:
+        """The lookup tag of a value; of another kind the same value has another."""
+        return hmac.digest(self._tagging, kind.encode() + b"\0" + value, "sha256")[:TAG_SIZE]  # type: ignore[attr-defined]
+
+    def code_mac(self, verification_id: bytes, code: str) -> bytes:
+        """What is kept of a code: of no use without the key, as it has a million values only."""
+        return hmac.digest(self._coding, verification_id + code.encode(), "sha256")  # type: ignore[attr-defined]
+
+    def head_mac(self, sequence: int, digest: bytes) -> bytes:
+        """What shows that the head of the chain of events is the one that this installation wrote."""
+        return hmac.digest(self._heading, sequence.to_bytes(8, "big") + digest, "sha256")  # type: ignore[attr-defined]
+
+    def seal(self, plain: bytes, owner: bytes, nonce: bytes) -> bytes:
+        """Seal for one owner; the nonce has to be random, and used once."""
+        sealed: bytes = self._aead.encrypt(nonce, plain, owner)  # type: ignore[attr-defined]
+        return nonce + sealed
+
+    def open(self, sealed: bytes, owner: bytes) -> bytes:
+        """What was sealed for the owner; StoreDamaged if it is not what was sealed, or was for another."""
+        try:
+            plain: bytes = self._aead.decrypt(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], owner)  # type: ignore[attr-defined]
+        except (InvalidTag, ValueError):
+            raise StoreDamaged("a sealed row of the store is not what was written") from None
+        return plain
+
+
+class Keyring:
+    """The keys of an installation, the newest last."""
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        self._keys = {key.key_id: key for key in keys}
+        self.newest = keys[-1]
+
+    def __getitem__(self, key_id: int) -> Key:
+        """The key of that id; StoreDamaged if there is none."""
+        try:
+            return self._keys[key_id]
+        except KeyError:
+            raise StoreDamaged(
+                f"the store was written with key {key_id}, which the file of keys does not have"
+            ) from None
+
+    @property
+    def keys(self) -> list[Key]:
+        """Every key, the newest last."""
+        return list(self._keys.values())
+
+    def tags(self, kind: str, value: bytes) -> list[bytes]:
+        """The lookup tags of a value under every key, the newest's first."""
+        return [key.tag(kind, value) for key in reversed(self._keys.values())]

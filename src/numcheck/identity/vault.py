@@ -1,0 +1,83 @@
+"""Between a record and its row: seals and opens, and makes the tags by which a user and a number are found."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from numcheck.errors import StoreDamaged
+from numcheck.identity.record import NetworkAddress, Record
+from numcheck.identity.sealing import NONCE_SIZE, Key, Keyring
+from numcheck.store import NumberRow, RegistrationRow
+
+BLOCK_NUMBERS = 10_000
+
+
+class Vault:
+    """Holds the keys. `random_bytes(n)` gives n random bytes."""
+
+    def __init__(self, keyring: Keyring, random_bytes: Callable[[int], bytes]) -> None:
+        self._keyring, self._random_bytes = keyring, random_bytes
+
+    @property
+    def newest(self) -> Key:
+        """The key under which everything new is written."""
+        return self._keyring.newest
+
+    def key(self, key_id: int) -> Key:
+        """A key by its id."""
+        return self._keyring[key_id]
+
+    def user_tags(self, service: str, user_id: str) -> list[bytes]:
+        """The tags of a user of a service, the newest key's first."""
+        return self._keyring.tags("user", f"{service}\0{user_id}".encode())
+
+    def number_tags(self, number: int) -> list[bytes]:
+        """The tags of a number, the newest key's first."""
+        return self._keyring.tags("number", _number_bytes(number))
+
+    def block_tags(self, number: int) -> list[bytes]:
+        """The tags of the 10,000 numbers around a number."""
+        return self._keyring.tags("block", _number_bytes(number // BLOCK_NUMBERS))
+
+    def network_tags(self, network_address: NetworkAddress) -> list[bytes]:
+        """The tags of the network that an address is in."""
+        return self._keyring.tags("network", network_address.network.encode())
+
+    def request_tags(self, service: str, request_id: str, record: Record) -> list[bytes]:
+        """The tags of a request that makes a registration: of its name and of all that it says; none without a name."""
+        if not request_id:
+            return []
+        return self._keyring.tags("request", f"{service}\0{request_id}\0".encode() + record.to_bytes())
+
+    def new_id(self, now_us: int) -> bytes:
+        """An id that tells when it was made and nothing else: RFC 9562, version 7. Later ones sort behind."""
+        value = (now_us // 1_000) << 80 | int.from_bytes(self._random_bytes(10), "big")
+        value = value & ~(0xF << 76) | 0x7 << 76
+        return (value & ~(0x3 << 62) | 0x2 << 62).to_bytes(16, "big")
+
+    def sealed(self, registration_id: bytes, service: str, record: Record) -> dict[str, Any]:
+        """The columns that a record becomes."""
+        key = self._keyring.newest
+        return {
+            "key_id": key.key_id,
+            "user_tag": key.tag("user", f"{service}\0{record.user_id}".encode()),
+            "number_tag": key.tag("number", _number_bytes(record.number)),
+            "sealed_record": key.seal(record.to_bytes(), b"record\0" + registration_id, self._random_bytes(NONCE_SIZE)),
+            "sealed_number": key.seal(
+                _number_bytes(record.number), b"number\0" + registration_id, self._random_bytes(NONCE_SIZE)
+            ),
+        }
+
+    def open(self, row: RegistrationRow) -> Record:
+        """The record of a row; StoreDamaged if it is not what was written."""
+        if row.sealed_record is None:
+            raise StoreDamaged("a registration of the store has lost its record")
+        return Record.from_bytes(self._keyring[row.key_id].open(row.sealed_record, b"record\0" + row.registration_id))
+
+    def numbers(self, rows: Sequence[NumberRow]) -> list[int]:
+        """The numbers of many rows; StoreDamaged if one is not what was written."""
+        opened = [self._keyring[row.key_id].open(row.sealed_number, b"number\0" + row.registration_id) for row in rows]
+        return [int.from_bytes(number, "big") for number in opened]
+
+
+def _number_bytes(number: int) -> bytes:
+    return number.to_bytes(8, "big")

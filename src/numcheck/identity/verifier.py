@@ -1,0 +1,382 @@
+"""Verifications: by the operator's data, by a code, by an act of the user, by an authority (I.3b, I.5, II.1 to II.3).
+
+Invariants: one verification of a registration, and one of a number in a service, is live at a time (R8); a code is sent
+after the transaction that counted it, never before; a try is counted, durably, before anything is compared.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from numcheck.errors import DeliveryFailed, MethodNotAllowed, ProofNotAccepted, TooManyCodes
+from numcheck.identity import codes
+from numcheck.identity.due import due_at
+from numcheck.identity.evidence import Evidence
+from numcheck.identity.judging import judge
+from numcheck.identity.policy import Judgement, Method, Policy
+from numcheck.identity.proofs import Proof
+from numcheck.identity.record import NetworkAddress, Record
+from numcheck.identity.registration import (
+    Outcome,
+    Registration,
+    Verification,
+    VerificationState,
+    act,
+    store_changes,
+)
+from numcheck.identity.states import Act, RegistrationState, allows
+from numcheck.identity.vault import Vault
+from numcheck.index import Index, NumberFacts
+from numcheck.store import RegistrationRow, Registrations, RegistrationWork, SendRow, VerificationRow
+from numcheck.store.moments import microseconds, moment
+
+LIFETIMES = {
+    Method.CODE: codes.CODE_LIFETIME,
+    Method.INBOUND: codes.INBOUND_LIFETIME,
+    Method.ATTESTED: codes.ATTESTED_LIFETIME,
+}
+
+
+class Courier(Protocol):
+    """What hands a code over to somebody who brings it to a number."""
+
+    channels: frozenset[str]
+
+    def send(self, number: int, code: str, *, channel: str, service: str, message_id: str) -> None:
+        """Hand it over; DeliveryFailed if that cannot be done."""
+
+
+class Look(NamedTuple):
+    """What the index says of a number, from one version of it."""
+
+    facts: NumberFacts
+    agreed: bool
+    index_version: int
+
+
+class Wanted(NamedTuple):
+    """How a caller wants a verification: for which network address, over which channel, by which method.
+
+    `on_demand`: it is all that the caller asks for, not a part of something that is recorded anyway.
+    """
+
+    network_address: NetworkAddress
+    channel: str = ""
+    method: Method | None = None
+    on_demand: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What an attempt to verify made of a registration's row; the code is still to be sent."""
+
+    row: RegistrationRow
+    verification: Verification | None = None
+    code: str = ""
+    channel: str = ""
+    problem: str = ""
+
+    def outcome(self, record: Record) -> Outcome:
+        """The attempt as its caller is told, with what is to be sent."""
+        return Outcome(Registration(self.row, record), self.verification, self.problem, self.code, self.channel)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What verifications need from outside.
+
+    `agreed(service, operator_id)` says whether there is an agreement (I.5); without a courier no code is sent;
+    `random_below(n)` gives a random number from 0 to n - 1.
+    """
+
+    index: Callable[[], Index]
+    policy_for: Callable[[str], Policy]
+    agreed: Callable[[str, int], bool]
+    courier: Courier | None
+    bounds: codes.SendBounds
+    now: Callable[[], datetime]
+    random_below: Callable[[int], int]
+
+
+class Verifier:
+    """Starts and ends verifications. Safe to ask from any thread."""
+
+    def __init__(self, registrations: Registrations, vault: Vault, surroundings: Surroundings) -> None:
+        self._registrations, self._vault, self._around = registrations, vault, surroundings
+        self.policy_for, self._courier = surroundings.policy_for, surroundings.courier
+
+    def look(self, service: str, number: int) -> Look:
+        """What the newest index says of a number, as far as the service may know it; IndexNotReady."""
+        index = self._around.index()
+        facts = index.facts(number)
+        operator = facts.serving_operator
+        agreed = operator is not None and self._around.agreed(service, operator.operator_id)
+        return Look(facts, agreed, index.index_version)
+
+    # --- starting
+
+    def attempt(
+        self, work: RegistrationWork, registration: Registration, look: Look, wanted: Wanted, now: datetime
+    ) -> Attempt:
+        """Try the methods in their order until one has an answer or waits for the user.
+
+        WrongState, MethodNotAllowed, TooManyCodes, with nothing written; what hinders a code is only told if the
+        verification was not asked for on demand.
+        """
+        row, policy = registration.row, self.policy_for(registration.row.service)
+        methods = policy.methods_for(wanted.method)
+        judgement, evidence = judge(look.facts, policy, agreed=look.agreed, index_version=look.index_version, now=now)
+        decided = Method.OPERATOR in methods and judgement is not Judgement.NO_ANSWER
+        before = methods[: methods.index(Method.OPERATOR)] if decided else methods
+        waiting = next((method for method in before if self._possible(method, wanted)), None)
+        if waiting is not None:
+            return self._try_wait(work, registration, waiting, wanted, now)
+        if not decided and wanted.method not in (None, Method.OPERATOR):
+            raise MethodNotAllowed("this node cannot deliver codes that way")
+        if wanted.on_demand:
+            row = act(work, row, Act.START, microseconds(now), changes={}, method=Method.OPERATOR.value)
+        return self._decide(work, row, judgement, evidence, now) if decided else Attempt(row)
+
+    def _possible(self, method: Method, wanted: Wanted) -> bool:
+        if method is Method.CODE:
+            return self._courier is not None and (wanted.channel or "sms") in self._courier.channels
+        # An authority's assertion is brought, not waited for: only who asks for it gets it.
+        return method is Method.INBOUND or (method is Method.ATTESTED and wanted.method is Method.ATTESTED)
+
+    def _decide(
+        self, work: RegistrationWork, row: RegistrationRow, judgement: Judgement, evidence: Evidence, now: datetime
+    ) -> Attempt:
+        now_us = microseconds(now)
+        verification_id = self._vault.new_id(now_us)
+        if judgement is Judgement.CONFIRMED:
+            row, state = self.confirmed(work, row, evidence, now), VerificationState.CONFIRMED
+        else:
+            changes = {"evidence": evidence.to_json()}
+            row = act(work, row, Act.DENY, now_us, changes=changes, evidence=evidence.for_event())
+            state = VerificationState.DENIED
+        return Attempt(row, Verification(verification_id, Method.OPERATOR, state))
+
+    def confirmed(
+        self, work: RegistrationWork, row: RegistrationRow, evidence: Evidence, now: datetime
+    ) -> RegistrationRow:
+        """The row of a registration whose number is confirmed: with the due time that its last refresh has earned."""
+        due_us = microseconds(due_at(moment(row.refreshed_at_us), self.policy_for(row.service).refresh_after))
+        changes = {"evidence": evidence.to_json(), "due_at_us": due_us}
+        return act(work, row, Act.CONFIRM, microseconds(now), changes=changes, evidence=evidence.for_event())
+
+    def _try_wait(
+        self, work: RegistrationWork, registration: Registration, method: Method, wanted: Wanted, now: datetime
+    ) -> Attempt:
+        """Begin a verification that waits for the user, unless it takes a code that may not be sent."""
+        try:
+            if method is Method.CODE:
+                self._check_send(work, registration.row, registration.record, wanted, now)
+        except TooManyCodes as refusal:
+            if wanted.on_demand:
+                raise
+            return Attempt(registration.row, problem=refusal.reason)
+        return self._wait(work, registration, method, wanted, now)
+
+    def _wait(
+        self, work: RegistrationWork, registration: Registration, method: Method, wanted: Wanted, now: datetime
+    ) -> Attempt:
+        """Begin a verification that waits for the user; every other of the registration or its number ends."""
+        row, record = registration
+        now_us, verification_id = microseconds(now), self._vault.new_id(microseconds(now))
+        secret = {
+            Method.CODE: lambda: codes.make_code(self._around.random_below),
+            Method.INBOUND: lambda: codes.make_word(self._around.random_below),
+        }.get(method, str)()
+        key = self._vault.newest
+        number_tags = self._vault.number_tags(record.number)
+        next_code_at_us = 0
+        row = act(
+            work, row, Act.START, now_us, changes={"verification_id": verification_id},
+            method=method.value, verification_id=verification_id.hex(),
+        )  # fmt: skip
+        work.end_verifications(row.registration_id, number_tags, row.service, VerificationState.ENDED)
+        if method is Method.CODE:
+            next_code_at_us = self._record_send(work, row, record, wanted, verification_id, now)
+        verification = VerificationRow(
+            verification_id=verification_id,
+            registration_id=row.registration_id,
+            service=row.service,
+            number_tag=number_tags[0],
+            key_id=key.key_id,
+            method=method.value,
+            state=VerificationState.WAITING,
+            started_at_us=now_us,
+            expires_at_us=microseconds(now + LIFETIMES[method]),
+            next_code_at_us=next_code_at_us,
+            secret_mac=key.code_mac(verification_id, secret) if secret else b"",
+            tries=0,
+        )
+        work.insert_verification(verification)
+        word = secret if method is Method.INBOUND else ""
+        return Attempt(
+            row,
+            _told(verification, word),
+            code=secret if method is Method.CODE else "",
+            channel=wanted.channel or "sms",
+        )
+
+    # --- codes
+
+    def _check_send(
+        self, work: RegistrationWork, row: RegistrationRow, record: Record, wanted: Wanted, now: datetime
+    ) -> None:
+        since_us, vault = microseconds(now - codes.DAY), self._vault
+        block = work.sends_to_block(vault.block_tags(record.number), since_us=since_us)
+        network = work.sends_for_network(vault.network_tags(wanted.network_address), since_us=since_us)
+        newest_us = work.newest_send(row.service)
+        sends = codes.Sends(
+            to_number=[moment(at) for at in work.sends_to_number(vault.number_tags(record.number), since_us=since_us)],
+            oldest_to_block=_try_moment(block.oldest_us),
+            to_block_count=block.count,
+            oldest_for_network=_try_moment(network.oldest_us),
+            for_network_count=network.count,
+            outcomes=work.outcomes(
+                row.service, before_us=microseconds(now - codes.BREAKER_GRACE), count_max=codes.BREAKER_CODES
+            ),
+            newest_of_service=_try_moment(newest_us),
+        )
+        codes.check_send(sends, self._around.bounds, now)
+
+    def _record_send(
+        self,
+        work: RegistrationWork,
+        row: RegistrationRow,
+        record: Record,
+        wanted: Wanted,
+        verification_id: bytes,
+        now: datetime,
+    ) -> int:
+        """Count a code as sent; the moment from which on another may be."""
+        vault, number_tags = self._vault, self._vault.number_tags(record.number)
+        work.insert_send(
+            SendRow(
+                verification_id=verification_id,
+                at_us=microseconds(now),
+                service=row.service,
+                number_tag=number_tags[0],
+                block_tag=vault.block_tags(record.number)[0],
+                network_tag=vault.network_tags(wanted.network_address)[0],
+            )
+        )
+        sent = work.sends_to_number(number_tags, since_us=microseconds(now - codes.DAY))
+        return microseconds(codes.next_code_at([moment(at) for at in sent]) or now)
+
+    def delivered(self, service: str, number: int, started: Outcome, *, strict: bool = False) -> Outcome:
+        """Send the code of what was started, now that it is counted; if that fails, say so, or raise when `strict`."""
+        outcome = started._replace(code="", channel="")
+        if not started.code or started.verification is None or self._courier is None:
+            return outcome
+        message_id = started.verification.verification_id.hex()
+        try:
+            self._courier.send(number, started.code, channel=started.channel, service=service, message_id=message_id)
+        except DeliveryFailed as failure:
+            if strict:
+                raise
+            return outcome._replace(problem=failure.reason)
+        return outcome
+
+    # --- completing
+
+    def complete(self, service: str, verification_id: bytes, proof: Proof) -> Registration:
+        """Give a verification what it waits for. ProofNotAccepted if it is wrong, over, or out of tries."""
+        now = self._around.now()
+        taken = self._registrations.write(lambda work: self._take_try(work, service, verification_id, now))
+        if taken is None:
+            raise ProofNotAccepted("the proof is not accepted")
+        verification, row, try_id = taken
+        registration = Registration(row, self._vault.open(row))
+        mac = self._vault.key(verification.key_id)
+        policy = self.policy_for(service)
+        accepted = proof.accepted(
+            verification,
+            registration.record.number,
+            same_secret=lambda secret: codes.same_mac(
+                verification.secret_mac, mac.code_mac(verification.verification_id, secret)
+            ),
+            policy=policy,
+            now=now,
+        )
+        if try_id is None:  # it was confirmed before: the same proof gets the same answer
+            if not accepted:
+                raise ProofNotAccepted("the proof is not accepted")
+            return registration
+        done = self._registrations.write(
+            lambda work: self._end(work, verification, try_id, proof if accepted else None, now)
+        )
+        if done is None:
+            raise ProofNotAccepted("the proof is not accepted")
+        return Registration(done, registration.record)
+
+    @staticmethod
+    def _found(
+        work: RegistrationWork, service: str, verification_id: bytes
+    ) -> tuple[VerificationRow, RegistrationRow] | None:
+        verification = work.verification(verification_id)
+        if verification is None or verification.service != service:
+            return None
+        row = work.get(verification.registration_id)
+        if row is None or row.verification_id != verification_id:
+            return None
+        return verification, row
+
+    def _take_try(
+        self, work: RegistrationWork, service: str, verification_id: bytes, now: datetime
+    ) -> tuple[VerificationRow, RegistrationRow, int | None] | None:
+        """Count a try; None if there is none left, or nothing to try. The id is None if it was confirmed before."""
+        found = self._found(work, service, verification_id)
+        if found is None:
+            return None
+        verification, row = found
+        if verification.state == VerificationState.CONFIRMED:
+            return verification, row, None
+        now_us = microseconds(now)
+        number_tags = self._vault.number_tags(self._vault.open(row).number)
+        wrong = work.wrong_tries(number_tags, since_us=microseconds(now - codes.DAY))
+        if wrong >= codes.WRONG_TRIES_MAX or not allows(RegistrationState(row.state), Act.CONFIRM):
+            return None
+        if not work.take_try(verification_id, tries_max=codes.TRIES_MAX, now_us=now_us):
+            return None
+        counted = replace(verification, tries=verification.tries + 1)
+        return counted, row, work.insert_try(number_tags[0], now_us)
+
+    def _end(
+        self,
+        work: RegistrationWork,
+        verification: VerificationRow,
+        try_id: int,
+        proof: Proof | None,
+        now: datetime,
+    ) -> RegistrationRow | None:
+        """Write what a try came to: the registration's row if it is verified, None if not."""
+        found = self._found(work, verification.service, verification.verification_id)
+        if found is None or found[0].state != VerificationState.WAITING:
+            return None
+        row, waits = found[1], VerificationState.WAITING
+        if proof is None or not allows(RegistrationState(row.state), Act.CONFIRM):
+            if verification.tries >= codes.TRIES_MAX:
+                work.set_verification(verification.verification_id, from_state=waits, to_state=VerificationState.ENDED)
+                details = {"verification_id": verification.verification_id.hex(), "method": verification.method}
+                store_changes(work, row, act(work, row, Act.FAIL, microseconds(now), changes={}, **details))
+            return None
+        work.set_verification(verification.verification_id, from_state=waits, to_state=VerificationState.CONFIRMED)
+        work.clear_try(try_id)
+        work.complete_send(verification.verification_id)
+        moved = self.confirmed(work, row, proof.evidence(Method(verification.method), microseconds(now)), now)
+        store_changes(work, row, moved)
+        return moved
+
+
+def _told(row: VerificationRow, word: str) -> Verification:
+    return Verification(
+        row.verification_id, Method(row.method), row.state, row.expires_at_us, row.next_code_at_us, word
+    )
+
+
+def _try_moment(at_us: int | None) -> datetime | None:
+    return None if at_us is None else moment(at_us)

@@ -1,0 +1,91 @@
+"""The file of keys (R12): made once, readable by its owner alone, outside of the store that it protects.
+
+On disk after a crash: the file as it was before, or as it was written; a rotation's new key is durable before anything
+is sealed under it.
+"""
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from numcheck.config import Settings
+from numcheck.errors import BadKeys
+from numcheck.identity.sealing import KEY_SIZE, Key, Keyring
+from numcheck.store.moments import microseconds
+
+FILE_NAME = "keys.json"
+FORMAT = 1
+OWNER_ONLY = 0o400
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What the file holds: the keys of what is sealed, and the key that signs the chain's heads."""
+
+    keyring: Keyring
+    signing_key: Ed25519PrivateKey
+
+
+def keys_path(settings: Settings) -> Path:
+    """Where the file is."""
+    return settings.keys_file or settings.data_dir / FILE_NAME
+
+
+def read_keys(path: Path) -> Keys:
+    """The keys; BadKeys if the file is missing, is none, or others can read it."""
+    try:
+        with path.open(encoding="ascii") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = json.load(file)
+    except FileNotFoundError:
+        raise BadKeys(f"{path} is missing: the registrations cannot be read without it; restore your copy") from None
+    except ValueError:
+        raise BadKeys(f"{path} is not a file of keys") from None
+    if mode & 0o077:
+        raise BadKeys(f"{path} can be read by others than its owner; chmod 400 it")
+    try:
+        if content["format"] != FORMAT:
+            raise BadKeys(f"{path} was written by a newer numcheck")
+        keys = [
+            Key(int(one["key_id"]), bytes.fromhex(one["secret"]), int(one["made_at_us"])) for one in content["keys"]
+        ]
+        signing_key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(content["signing_key"]))
+        return Keys(Keyring(keys), signing_key)
+    except (KeyError, TypeError, ValueError, IndexError):
+        raise BadKeys(f"{path} is not a file of keys") from None
+
+
+def make_keys(path: Path, now: datetime) -> Keys:
+    """New keys, durable when this returns. Nobody may have the path open."""
+    write_keys(path, Keyring([Key(1, secrets.token_bytes(KEY_SIZE), microseconds(now))]), Ed25519PrivateKey.generate())
+    return read_keys(path)
+
+
+def write_keys(path: Path, keyring: Keyring, signing_key: Ed25519PrivateKey) -> None:
+    """Replace the file, durably."""
+    content = {
+        "format": FORMAT,
+        "keys": [
+            {"key_id": key.key_id, "secret": key.secret.hex(), "made_at_us": key.made_at_us} for key in keyring.keys
+        ],
+        "signing_key": signing_key.private_bytes_raw().hex(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = path.with_name(f"{path.name}.new")
+    written.unlink(missing_ok=True)
+    descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER_ONLY)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        json.dump(content, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    written.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

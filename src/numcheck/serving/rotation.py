@@ -1,0 +1,82 @@
+"""Rotation of the keys (R12): a new key, everything sealed anew under it, and a day later the old ones dropped.
+
+On disk after a crash at any step: the new key is durable before anything lies under it, and the old ones stay until
+nothing does: whatever was sealed can be opened, and the rotation goes on when it is asked for again.
+"""
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from numcheck.config import Settings
+from numcheck.errors import BadKeys
+from numcheck.identity.events import Chain
+from numcheck.identity.sealing import KEY_SIZE, Key, Keyring
+from numcheck.identity.vault import Vault
+from numcheck.serving.keys import keys_path, read_keys, write_keys
+from numcheck.store import DataDirLock, RegistrationRow, Registrations, RegistrationWork, Store
+from numcheck.store.moments import microseconds
+
+PIECE_SIZE = 1_000
+OLD_KEYS_KEPT = timedelta(days=1)  # what bounds codes is found under the key of its time, for a day
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """The new key's id, and how many registrations lie under it now that did not."""
+
+    key_id: int
+    registration_count: int
+
+
+def rotate(
+    settings: Settings, now: datetime, *, piece_size: int = PIECE_SIZE, progress: Callable[[int], None] = lambda _: None
+) -> Rotated:
+    """Make a new key and seal everything anew under it. No node may be running; DataDirInUse if one is."""
+    path = keys_path(settings)
+    with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
+        keys = read_keys(path)
+        newest = keys.keyring.newest
+        new = Key(newest.key_id + 1, secrets.token_bytes(KEY_SIZE), microseconds(now))
+        keyring = Keyring([*keys.keyring.keys, new])
+        write_keys(path, keyring, keys.signing_key)
+        registrations, vault = store.registrations(Chain(keyring)), Vault(keyring, secrets.token_bytes)
+        count, after = 0, b""
+        while rows := registrations.under_other_keys(new.key_id, after=after, count_max=piece_size):
+            registrations.write(_sealing_anew(vault, rows))
+            count, after = count + len(rows), rows[-1].registration_id
+            progress(count)
+        registrations.write(RegistrationWork.renew_head)
+    return Rotated(new.key_id, count)
+
+
+def _sealing_anew(vault: Vault, rows: Sequence[RegistrationRow]) -> Callable[[RegistrationWork], None]:
+    def operation(work: RegistrationWork) -> None:
+        for row in rows:
+            sealed = vault.sealed(row.registration_id, row.service, vault.open(row))
+            work.update(row.registration_id, request_tag=None, **sealed)
+
+    return operation
+
+
+def drop_old_keys(settings: Settings, now: datetime) -> int:
+    """Forget every key but the newest; how many. BadKeys if something may still be needed of them."""
+    path = keys_path(settings)
+    with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
+        keys = read_keys(path)
+        newest = keys.keyring.newest
+        old_count = len(keys.keyring.keys) - 1
+        if old_count and microseconds(now - OLD_KEYS_KEPT) < newest.made_at_us:
+            raise BadKeys("the newest key is not a day old: what bounds codes is still found under the one before")
+        if _anything_under_old(store, keys.keyring):
+            raise BadKeys("there is something under the old keys: `numcheck registrations rotate-keys` first")
+        write_keys(path, Keyring([newest]), keys.signing_key)
+    return old_count
+
+
+def _anything_under_old(store: Store, keyring: Keyring) -> bool:
+    registrations: Registrations = store.registrations(Chain(keyring))
+    head = store.events().try_head()
+    under_old = registrations.under_other_keys(keyring.newest.key_id, after=b"", count_max=1)
+    return bool(under_old) or (head is not None and head.key_id != keyring.newest.key_id)

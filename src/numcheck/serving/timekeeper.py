@@ -1,0 +1,48 @@
+"""A thread that lets time pass for registrations, by a clock whose steps make nothing due early."""
+
+import threading
+import time
+from datetime import UTC, datetime
+
+import structlog
+
+from numcheck.errors import NumcheckError
+from numcheck.identity.calendar import Calendar
+from numcheck.identity.due import SteadyClock
+from numcheck.store import Registrations
+from numcheck.store.moments import moment
+
+INTERVAL_S = 1.0
+
+log = structlog.get_logger()
+
+
+class Timekeeper:
+    """Passes time every second until it is stopped. What cannot be written is tried again a second later."""
+
+    def __init__(self, registrations: Registrations) -> None:
+        self._registrations = registrations
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="timekeeper")
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the piece under way."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        calendar, clock = Calendar(self._registrations), None
+        while not self._stopping.is_set():
+            try:
+                if clock is None:
+                    trusted_us = self._registrations.trusted_time()
+                    clock = SteadyClock(None if trusted_us is None else moment(trusted_us))
+                calendar.pass_time(clock.tell(datetime.now(UTC), time.monotonic()))
+            except (NumcheckError, OSError) as error:
+                log.error("time cannot be passed", error=type(error).__name__)
+            self._stopping.wait(INTERVAL_S)

@@ -1,0 +1,114 @@
+"""Group commit: calls that want to write at the same time share one transaction, and one wait for the disk.
+
+Invariants: `run` returns after its operation's transaction is committed and durable, or raises after it has left
+nothing; an operation that is refused takes nobody else's with it. Operations of a group run one after the other, in the
+order in which they were asked for, and each sees what those before it did.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Generic, Protocol, TypeVar
+
+from numcheck.errors import NumcheckError
+
+GROUP_SIZE_MAX = 256  # operations: bounds how long the first of a group waits for the last
+
+
+class Work(Protocol):
+    """What operations write through: it counts its writes."""
+
+    write_count: int
+
+
+W = TypeVar("W", bound=Work)
+T = TypeVar("T")
+
+
+class _Call(Generic[W]):
+    """An operation that is waited for; whoever waits is woken when it is done, or when it is his turn to lead."""
+
+    __slots__ = ("done", "error", "operation", "result", "wake")
+
+    def __init__(self, operation: Callable[[W], object]) -> None:
+        self.operation = operation
+        self.result: object = None
+        self.error: Exception | None = None
+        self.done = False
+        self.wake = threading.Lock()
+        self.wake.acquire()
+
+
+class GroupCommit(Generic[W]):
+    """Runs operations in transactions that `begin` makes. Safe to ask from any thread.
+
+    One caller leads: it commits all that wait, wakes them, and hands the lead to the first that has come since. (A lock
+    that all of them wait for would wake them one after the other, each to find its operation done.)
+    """
+
+    def __init__(self, begin: Callable[[], AbstractContextManager[W]]) -> None:
+        self._begin = begin
+        self._waiting: list[_Call[W]] = []
+        self._lock = threading.Lock()
+        self._led = False
+
+    def run(self, operation: Callable[[W], T]) -> T:
+        """The operation's result, once it is durable; or its exception, once it has left nothing."""
+        call: _Call[W] = _Call(operation)
+        with self._lock:
+            self._waiting.append(call)
+            leading, self._led = not self._led, True
+        if not leading:
+            call.wake.acquire()
+        if not call.done:
+            self._lead(call)
+        if call.error is not None:
+            raise call.error
+        return call.result  # type: ignore[return-value]  # what its own operation returned
+
+    def _lead(self, own: _Call[W]) -> None:
+        """Commit what waits, until the caller's own is done; then somebody else leads, or nobody."""
+        try:
+            while not own.done:
+                self._commit_waiting(own)
+        finally:
+            with self._lock:
+                self._led = bool(self._waiting)
+                if self._waiting:
+                    self._waiting[0].wake.release()
+
+    def _commit_waiting(self, own: _Call[W]) -> None:
+        with self._lock:
+            group, self._waiting = self._waiting[:GROUP_SIZE_MAX], self._waiting[GROUP_SIZE_MAX:]
+        try:
+            self._commit(group)
+        except Exception as error:
+            if len(group) == 1:
+                group[0].result, group[0].error = None, error
+            else:
+                self._commit_each(group)
+        finally:
+            for call in group:
+                call.done = True
+                if call is not own:
+                    call.wake.release()
+
+    def _commit(self, group: list[_Call[W]]) -> None:
+        """All of the group in one transaction; it raises, leaving nothing, if one fails after it has written."""
+        with self._begin() as work:
+            for call in group:
+                written_before = work.write_count
+                try:
+                    call.result, call.error = call.operation(work), None
+                except NumcheckError as refusal:
+                    if work.write_count != written_before:
+                        raise
+                    call.error = refusal
+
+    def _commit_each(self, group: list[_Call[W]]) -> None:
+        """Each in a transaction of its own, so that only those fail that would have failed alone."""
+        for call in group:
+            try:
+                self._commit([call])
+            except Exception as error:
+                call.result, call.error = None, error

@@ -1,0 +1,1 @@
+"""Each step of the schema, in a file of its number."""

@@ -1,0 +1,455 @@
+"""Registrations as rows: what is written about one, in a transaction that calls share, and how they are found.
+
+It knows nothing of what is sealed in a row, and of no rule: operations decide, through `RegistrationWork`, what becomes
+of what they read. Every operation sees the others' writes: on an engine with many writers the chain's head, locked
+first, makes them take turns.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, select, tuple_, update
+
+from numcheck.store.database import Database
+from numcheck.store.events import Chain, EventAppender, EventLog
+from numcheck.store.groups import GroupCommit
+from numcheck.store.schema import code_sends, code_tries, registrations, trusted_time, verifications
+
+TAGS_PER_STATEMENT = 1_000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationRow:
+    """A row of the registrations."""
+
+    registration_id: bytes
+    service: str
+    user_tag: bytes | None
+    number_tag: bytes | None
+    request_tag: bytes | None
+    key_id: int
+    sealed_record: bytes | None
+    sealed_number: bytes | None
+    state: int
+    registered_at_us: int
+    refreshed_at_us: int
+    due_at_us: int
+    next_at_us: int | None
+    evidence: str | None = None
+    verification_id: bytes | None = None
+
+
+# Made once: to make a statement takes as long as to run it.
+FIND = select(*(registrations.c[one.name] for one in fields(RegistrationRow))).where(
+    registrations.c.user_tag.in_(bindparam("user_tags", expanding=True))
+)
+INSERT = insert(registrations)
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationRow:
+    """A row of the verifications."""
+
+    verification_id: bytes
+    registration_id: bytes
+    service: str
+    number_tag: bytes
+    key_id: int
+    method: str
+    state: int
+    started_at_us: int
+    expires_at_us: int
+    next_code_at_us: int
+    secret_mac: bytes
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendRow:
+    """A row of the codes that were sent."""
+
+    verification_id: bytes
+    at_us: int
+    service: str
+    number_tag: bytes
+    block_tag: bytes
+    network_tag: bytes
+    completed: bool = False
+
+
+def columns_of(row: RegistrationRow | VerificationRow | SendRow) -> dict[str, Any]:
+    """A row's values by the names of its columns."""
+    return {name: getattr(row, name) for name in row.__slots__}
+
+
+class NumberRow(NamedTuple):
+    """What bulk verification needs of a registration."""
+
+    registration_id: bytes
+    key_id: int
+    sealed_number: bytes
+    refreshed_at_us: int
+    due_at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How many rows there are since a moment, and when the oldest of them was."""
+
+    count: int
+    oldest_us: int | None
+
+
+class RegistrationWork:
+    """One transaction. `write_count` rises with every write."""
+
+    def __init__(self, connection: Connection, chain: Chain) -> None:
+        self._connection = connection
+        self._events = EventAppender(connection, chain)
+        self._new: dict[bytes, RegistrationRow] = {}  # registrations to be inserted with the transaction's others
+        self.write_count = 0
+
+    # --- registrations
+
+    def find(self, user_tags: Sequence[bytes]) -> RegistrationRow | None:
+        """The registration of a user, under whichever of its tags."""
+        for row in self._new.values():
+            if row.user_tag in user_tags:
+                return row
+        return try_find(self._connection, user_tags)
+
+    def get(self, registration_id: bytes) -> RegistrationRow | None:
+        """The registration of that id."""
+        self._flush_new()
+        return _one(self._connection, select(registrations).where(registrations.c.registration_id == registration_id))
+
+    def awaited(self, now_us: int, *, count_max: int) -> list[RegistrationRow]:
+        """The registrations that time has something to do to by now, the longest waiting first."""
+        self._flush_new()
+        due = registrations.c.next_at_us <= now_us
+        statement = select(registrations).where(due).order_by(registrations.c.next_at_us).limit(count_max)
+        return [RegistrationRow(**row._mapping) for row in self._connection.execute(statement)]
+
+    def trust_time(self, at_us: int) -> None:
+        """Keep the time that due times are judged by."""
+        self.write_count += 1
+        if not self._connection.execute(update(trusted_time).values(at_us=at_us)).rowcount:
+            self._connection.execute(insert(trusted_time).values(id=1, at_us=at_us))
+
+    def of_numbers(self, number_tags: Sequence[bytes], *, state: int) -> list[RegistrationRow]:
+        """The registrations in a state on any of these numbers."""
+        self._flush_new()
+        found: list[RegistrationRow] = []
+        for first in range(0, len(number_tags), TAGS_PER_STATEMENT):
+            wanted = registrations.c.number_tag.in_(number_tags[first : first + TAGS_PER_STATEMENT])
+            statement = select(registrations).where(wanted, registrations.c.state == state)
+            found += [RegistrationRow(**row._mapping) for row in self._connection.execute(statement)]
+        return found
+
+    def set_evidence(self, evidence: str, registration_ids: Sequence[bytes], *, state: int) -> int:
+        """Keep one evidence for many registrations, as far as they still are in the state; how many are."""
+        self.write_count += 1
+        own = registrations.c.registration_id.in_(registration_ids) & (registrations.c.state == state)
+        return self._connection.execute(update(registrations).where(own).values(evidence=evidence)).rowcount
+
+    def insert(self, row: RegistrationRow) -> None:
+        """Add a registration."""
+        self.write_count += 1
+        self._new[row.registration_id] = row
+
+    def update(self, registration_id: bytes, **changes: Any) -> None:
+        """Change columns of a registration."""
+        self._flush_new()
+        self.write_count += 1
+        own = registrations.c.registration_id == registration_id
+        self._connection.execute(update(registrations).where(own).values(**changes))
+
+    def append_event(
+        self, at_us: int, service: str, registration_id: bytes, kind: str, state: int, details: str
+    ) -> None:
+        """Append an event to the chain."""
+        self.write_count += 1
+        self._events.append(at_us, service, registration_id, kind, state, details)
+
+    def renew_head(self) -> None:
+        """Write the chain's head anew, under the newest key."""
+        self._events.renew()
+
+    def flush(self) -> None:
+        """Write what was put off."""
+        self._flush_new()
+        self._events.flush()
+
+    def _flush_new(self) -> None:
+        if self._new:
+            self._connection.execute(INSERT, [columns_of(row) for row in self._new.values()])
+            self._new.clear()
+
+    # --- verifications
+
+    def verification(self, verification_id: bytes) -> VerificationRow | None:
+        """The verification of that id."""
+        statement = select(verifications).where(verifications.c.verification_id == verification_id)
+        row = self._connection.execute(statement).one_or_none()
+        return None if row is None else VerificationRow(**row._mapping)
+
+    def insert_verification(self, row: VerificationRow) -> None:
+        """Add a verification."""
+        self.write_count += 1
+        self._connection.execute(insert(verifications), [columns_of(row)])
+
+    def end_verifications(self, registration_id: bytes, number_tags: Sequence[bytes], service: str, ended: int) -> None:
+        """End every verification under way of a registration, or of the number in the service: only one is live."""
+        self.write_count += 1
+        of_number = verifications.c.number_tag.in_(number_tags) & (verifications.c.service == service)
+        for owned in (verifications.c.registration_id == registration_id, of_number):
+            under_way = owned & (verifications.c.state == WAITING)
+            self._connection.execute(update(verifications).where(under_way).values(state=ended))
+
+    def set_verification(self, verification_id: bytes, *, from_state: int, to_state: int) -> bool:
+        """Move a verification from one state to another; whether it was there."""
+        self.write_count += 1
+        own = (verifications.c.verification_id == verification_id) & (verifications.c.state == from_state)
+        return bool(self._connection.execute(update(verifications).where(own).values(state=to_state)).rowcount)
+
+    def take_try(self, verification_id: bytes, *, tries_max: int, now_us: int) -> bool:
+        """Count a try if the verification waits and has one left: one conditional update."""
+        self.write_count += 1
+        own = (
+            (verifications.c.verification_id == verification_id)
+            & (verifications.c.state == WAITING)
+            & (verifications.c.tries < tries_max)
+            & (verifications.c.expires_at_us > now_us)
+        )
+        taken = self._connection.execute(update(verifications).where(own).values(tries=verifications.c.tries + 1))
+        return bool(taken.rowcount)
+
+    # --- tries and sends
+
+    def wrong_tries(self, number_tags: Sequence[bytes], *, since_us: int) -> int:
+        """How many wrong tries there were for a number; those that were not compared yet count."""
+        wanted = code_tries.c.number_tag.in_(number_tags) & (code_tries.c.at_us > since_us) & code_tries.c.wrong
+        return int(self._connection.scalar(select(func.count()).select_from(code_tries).where(wanted)) or 0)
+
+    def insert_try(self, number_tag: bytes, at_us: int) -> int:
+        """Count a try as wrong; its id."""
+        self.write_count += 1
+        made = self._connection.execute(insert(code_tries).values(number_tag=number_tag, at_us=at_us, wrong=True))
+        assert made.inserted_primary_key is not None
+        return int(made.inserted_primary_key[0])
+
+    def clear_try(self, try_id: int) -> None:
+        """The try was right."""
+        self.write_count += 1
+        self._connection.execute(update(code_tries).where(code_tries.c.try_id == try_id).values(wrong=False))
+
+    def sends_to_number(self, number_tags: Sequence[bytes], *, since_us: int) -> list[int]:
+        """When codes were sent to a number, ascending."""
+        wanted = code_sends.c.number_tag.in_(number_tags) & (code_sends.c.at_us > since_us)
+        return list(self._connection.scalars(select(code_sends.c.at_us).where(wanted).order_by(code_sends.c.at_us)))
+
+    def sends_to_block(self, block_tags: Sequence[bytes], *, since_us: int) -> Window:
+        """The codes that were sent to a block of numbers."""
+        return self._window(code_sends.c.block_tag.in_(block_tags), since_us)
+
+    def sends_for_network(self, network_tags: Sequence[bytes], *, since_us: int) -> Window:
+        """The codes that were sent for a network address."""
+        return self._window(code_sends.c.network_tag.in_(network_tags), since_us)
+
+    def _window(self, wanted: ColumnElement[bool], since_us: int) -> Window:
+        statement = select(func.count(), func.min(code_sends.c.at_us)).where(wanted & (code_sends.c.at_us > since_us))
+        count, oldest_us = self._connection.execute(statement).one()
+        return Window(count, oldest_us)
+
+    def outcomes(self, service: str, *, before_us: int, count_max: int) -> list[bool]:
+        """Whether each of a service's last codes before a moment was completed, the newest first."""
+        wanted = (code_sends.c.service == service) & (code_sends.c.at_us <= before_us)
+        statement = select(code_sends.c.completed).where(wanted).order_by(code_sends.c.at_us.desc()).limit(count_max)
+        return [bool(one) for one in self._connection.scalars(statement)]
+
+    def newest_send(self, service: str) -> int | None:
+        """When a service's last code was sent."""
+        newest: int | None = self._connection.scalar(
+            select(func.max(code_sends.c.at_us)).where(code_sends.c.service == service)
+        )
+        return newest
+
+    def insert_send(self, row: SendRow) -> None:
+        """Record that a code is sent."""
+        self.write_count += 1
+        self._connection.execute(insert(code_sends), [columns_of(row)])
+
+    def complete_send(self, verification_id: bytes) -> None:
+        """Record that a code came back."""
+        self.write_count += 1
+        own = code_sends.c.verification_id == verification_id
+        self._connection.execute(update(code_sends).where(own).values(completed=True))
+
+    def prune(self, *, before_us: int) -> None:
+        """Remove verifications, sends and tries of before a moment: their ids begin with their times."""
+        self.write_count += 1
+        first_kept = ((before_us // 1_000) << 80).to_bytes(16, "big")
+        self._connection.execute(delete(code_tries).where(code_tries.c.at_us < before_us))
+        for table in (code_sends, verifications):
+            self._connection.execute(delete(table).where(table.c.verification_id < first_kept))
+
+    def forget(self, registration_id: bytes) -> None:
+        """Remove a registration's verifications: a part of its erasure. What bounds codes stays until it is old."""
+        self.write_count += 1
+        self._connection.execute(delete(verifications).where(verifications.c.registration_id == registration_id))
+
+
+WAITING = 1
+"""The state of a verification that waits for its user: the only one that the queries here know."""
+
+
+class Registrations:
+    """The registrations of an installation. Safe to ask from any thread."""
+
+    def __init__(self, database: Database, chain: Chain) -> None:
+        self._database, self._chain = database, chain
+        self.events = EventLog(database)
+        self._groups: GroupCommit[RegistrationWork] = GroupCommit(self._begin)
+        self._followers: list[Callable[[], None]] = []
+
+    def follow(self, tell: Callable[[], None]) -> None:
+        """Call `tell` after each commit from now on; it must return at once."""
+        self._followers.append(tell)
+
+    @contextmanager
+    def _begin(self) -> Iterator[RegistrationWork]:
+        with self._database.writing() as connection:
+            work = RegistrationWork(connection, self._chain)
+            yield work
+            work.flush()
+        for tell in self._followers:
+            tell()
+
+    def write(self, operation: Callable[[RegistrationWork], T]) -> T:
+        """Run an operation in a transaction that it may share; durable when this returns, nothing left if it raises."""
+        return self._groups.run(operation)
+
+    def trusted_time(self) -> int | None:
+        """The time that due times were last judged by, or None."""
+        with self._database.reading() as connection:
+            found: int | None = connection.scalar(select(trusted_time.c.at_us))
+        return found
+
+    def any_awaited(self, now_us: int) -> bool:
+        """Whether time has something to do to any registration by now."""
+        with self._database.reading() as connection:
+            first = connection.scalar(select(func.min(registrations.c.next_at_us)))
+        return first is not None and first <= now_us
+
+    def find(self, user_tags: Sequence[bytes]) -> RegistrationRow | None:
+        """The registration of a user, under whichever of its tags."""
+        with self._database.reading() as connection:
+            return try_find(connection, user_tags)
+
+    def get_many(self, registration_ids: Sequence[bytes]) -> dict[bytes, RegistrationRow]:
+        """The registrations of these ids, as far as they are there."""
+        wanted = registrations.c.registration_id.in_(registration_ids)
+        with self._database.reading() as connection:
+            rows = connection.execute(select(registrations).where(wanted)).all()
+        return {row.registration_id: RegistrationRow(**row._mapping) for row in rows}
+
+    def page(
+        self,
+        service: str,
+        *,
+        states: Sequence[int],
+        number_tags: Sequence[bytes] | None,
+        after: bytes,
+        count_max: int,
+    ) -> list[RegistrationRow]:
+        """The next registrations of a service after one, in the order in which they were made."""
+        statement = (
+            select(registrations)
+            .where(registrations.c.service == service, registrations.c.registration_id > after)
+            .where(registrations.c.state.in_(states))
+            .order_by(registrations.c.registration_id)
+            .limit(count_max)
+        )
+        if number_tags is not None:
+            statement = statement.where(registrations.c.number_tag.in_(number_tags))
+        return self._rows(statement)
+
+    def page_due(
+        self,
+        service: str,
+        *,
+        states: Sequence[int],
+        number_tags: Sequence[bytes] | None,
+        due_before_us: int,
+        after: tuple[int, bytes],
+        count_max: int,
+    ) -> list[RegistrationRow]:
+        """The next registrations of a service that are due before a moment, in the order in which they are."""
+        place = tuple_(registrations.c.due_at_us, registrations.c.registration_id)
+        statement = (
+            select(registrations)
+            .where(
+                registrations.c.service == service, registrations.c.due_at_us < due_before_us, place > tuple_(*after)
+            )
+            .where(registrations.c.state.in_(states))
+            .order_by(registrations.c.due_at_us, registrations.c.registration_id)
+            .limit(count_max)
+        )
+        if number_tags is not None:
+            statement = statement.where(registrations.c.number_tag.in_(number_tags))
+        return self._rows(statement)
+
+    def numbers(
+        self, service: str, *, state: int, due_before_us: int | None, after: bytes, count_max: int
+    ) -> list[NumberRow]:
+        """What bulk verification needs of the next registrations of a service in a state, as they were made."""
+        columns = [registrations.c[name] for name in NumberRow._fields]
+        statement = (
+            select(*columns)
+            .where(self._wanted(service, state, due_before_us), registrations.c.registration_id > after)
+            .order_by(registrations.c.registration_id)
+            .limit(count_max)
+        )
+        with self._database.reading() as connection:
+            return list(map(NumberRow._make, connection.execute(statement).all()))
+
+    def count(self, service: str, *, state: int, due_before_us: int | None, after: bytes) -> int:
+        """How many registrations `numbers` would give, page after page."""
+        wanted = self._wanted(service, state, due_before_us) & (registrations.c.registration_id > after)
+        with self._database.reading() as connection:
+            return int(connection.scalar(select(func.count()).select_from(registrations).where(wanted)) or 0)
+
+    @staticmethod
+    def _wanted(service: str, state: int, due_before_us: int | None) -> ColumnElement[bool]:
+        wanted = (registrations.c.service == service) & (registrations.c.state == state)
+        return wanted if due_before_us is None else wanted & (registrations.c.due_at_us < due_before_us)
+
+    def _rows(self, statement: Select[Any]) -> list[RegistrationRow]:
+        with self._database.reading() as connection:
+            return [RegistrationRow(**row._mapping) for row in connection.execute(statement)]
+
+    def under_other_keys(self, key_id: int, *, after: bytes, count_max: int) -> list[RegistrationRow]:
+        """The next registrations that lie under another key, as they were made; erased ones lie under none."""
+        statement = (
+            select(registrations)
+            .where(registrations.c.key_id != key_id, registrations.c.sealed_record.is_not(None))
+            .where(registrations.c.registration_id > after)
+            .order_by(registrations.c.registration_id)
+            .limit(count_max)
+        )
+        return self._rows(statement)
+
+
+def try_find(connection: Connection, user_tags: Sequence[bytes]) -> RegistrationRow | None:
+    """The registration of a user, or None."""
+    row = connection.execute(FIND, {"user_tags": user_tags}).one_or_none()
+    return None if row is None else RegistrationRow(*row)
+
+
+def _one(connection: Connection, statement: Select[Any]) -> RegistrationRow | None:
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else RegistrationRow(**row._mapping)

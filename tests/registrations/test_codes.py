@@ -1,0 +1,382 @@
+"""R8 and R10: how often a code may be tried and sent, by a clock that the tests move."""
+
+import contextlib
+import sqlite3
+import threading
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from numcheck.errors import (
+    DeliveryFailed,
+    MethodNotAllowed,
+    ProofNotAccepted,
+    TooManyCodes,
+    WrongState,
+)
+from numcheck.identity.calendar import Calendar
+from numcheck.identity.codes import SendBounds, make_code, make_word
+from numcheck.identity.policy import Method
+from numcheck.identity.proofs import AttestedProof, CodeProof, InboundProof
+from numcheck.identity.record import NetworkAddress
+from numcheck.identity.states import RegistrationState as State
+from numcheck.store.store import FILE_NAME
+from tests.registrations.by_code import BY_CODE, NUMBER, complete, last_code, other_than, record_of, start
+from tests.registrations.world import ADDRESS, SERVICE, World, small
+
+
+@pytest.fixture
+def each_code_world(data_dir: Path, url: str | None):
+    """On each engine in its turn."""
+    one = World(data_dir, url=url, **BY_CODE)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def code_world(data_dir: Path):
+    one = World(data_dir, **BY_CODE)
+    yield one
+    one.close()
+
+
+# --- tries
+
+
+def test_a_code_is_accepted_until_its_last_moment_and_not_after(code_world: World) -> None:
+    """R8: 300 s."""
+    for user_id, wait in (("u1", timedelta(seconds=300)), ("u2", timedelta(seconds=300, microseconds=-1))):
+        outcome = code_world.register(NUMBER + int(user_id[1]), user_id)
+        code_world.now += wait
+        assert complete(code_world, outcome, last_code(code_world)) is (user_id == "u2")
+
+
+def test_the_fourth_try_is_not_accepted_even_if_it_is_right(code_world: World) -> None:
+    """R8: three tries, and the event says that the verification failed."""
+    outcome = code_world.register(NUMBER)
+    code = last_code(code_world)
+    for _ in range(3):
+        assert not complete(code_world, outcome, other_than(code))
+    assert not complete(code_world, outcome, code)
+    assert code_world.kinds() == ["registered", "started", "failed"]
+
+
+def test_the_eleventh_wrong_try_of_a_day_is_not_made(code_world: World) -> None:
+    """R8: ten wrong tries of a number a day, over every verification and service; a day later they are forgotten."""
+    services = [SERVICE, "other"]
+    for turn in range(4):
+        service = services[turn % 2]
+        user_id = f"u{turn}"
+        outcome = code_world.registrar.register(service, "", record_of(user_id))
+        assert outcome.verification is not None, outcome.problem
+        code = last_code(code_world)
+        for _ in range(3 if turn < 3 else 1):
+            assert not complete(code_world, outcome, other_than(code), service)
+        code_world.now += timedelta(seconds=700)
+    # Ten were wrong; this one would be right.
+    outcome = code_world.registrar.register(SERVICE, "", record_of("u9"))
+    assert outcome.verification is not None
+    assert not complete(code_world, outcome, last_code(code_world))
+    code_world.now += timedelta(days=1)
+    outcome = start(code_world, "u9")
+    assert complete(code_world, outcome, last_code(code_world))
+
+
+def test_of_100_parallel_guesses_three_are_compared(each_code_world: World) -> None:
+    """R8: on both engines, never more than three tries are counted, and none is compared that was not."""
+    code_world = each_code_world
+    outcome = code_world.register(NUMBER)
+    code = last_code(code_world)
+    assert outcome.verification is not None
+    compared: list[str] = []
+    accepted: list[bool] = []
+    barrier = threading.Barrier(100)
+
+    class Watched(CodeProof):
+        def accepted(self, *arguments, **named):  # type: ignore[no-untyped-def]
+            compared.append(self.code)
+            return super().accepted(*arguments, **named)
+
+    def guess(place: int) -> None:
+        barrier.wait()
+        try:
+            proof = Watched(f"{(int(code) + 1 + place) % 10**6:06}")
+            code_world.verifier.complete(SERVICE, outcome.verification.verification_id, proof)
+            accepted.append(True)
+        except ProofNotAccepted:
+            pass
+
+    threads = [threading.Thread(target=guess, args=(place,)) for place in range(100)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(compared), accepted) == (3, [])
+
+
+def test_a_try_that_was_counted_before_a_crash_stays_counted(code_world: World) -> None:
+    """R8: a process that dies between counting and comparing gives no try back."""
+    outcome = code_world.register(NUMBER)
+    code = last_code(code_world)
+    assert outcome.verification is not None
+
+    class Dying(CodeProof):
+        def accepted(self, *_arguments, **_named):  # type: ignore[no-untyped-def]
+            raise SystemError
+
+    for _ in range(3):
+        with pytest.raises(SystemError):
+            code_world.verifier.complete(SERVICE, outcome.verification.verification_id, Dying(code))
+    code_world.close()
+    again = World(code_world.data_dir, **BY_CODE)
+    assert not complete(again, outcome, code)
+    again.close()
+
+
+def test_only_the_newest_verification_counts(code_world: World) -> None:
+    """R8: one live challenge a number and service: of the same registration, and of another with its number."""
+    first, first_code = code_world.register(NUMBER), last_code(code_world)
+    code_world.pass_time(seconds=60)
+    second, second_code = start(code_world), last_code(code_world)
+    assert not complete(code_world, first, first_code)
+    code_world.pass_time(seconds=120)
+    third, third_code = code_world.register(NUMBER, "u2"), last_code(code_world)
+    assert not complete(code_world, second, second_code)
+    assert complete(code_world, third, third_code)
+
+
+def test_a_code_of_one_service_is_nothing_in_another(code_world: World) -> None:
+    outcome = code_world.register(NUMBER)
+    assert not complete(code_world, outcome, last_code(code_world), "other")
+    assert complete(code_world, outcome, last_code(code_world))
+
+
+def test_every_code_and_word_is_of_its_form_and_they_are_all_about_as_frequent() -> None:
+    """R8: six digits, leading zeros kept; a word has no letter that is taken for another."""
+    assert make_code(lambda below: below - 1) == "999999"
+    assert make_code(lambda _below: 42) == "000042"
+    words = Counter("".join(make_word(lambda below, at=at: at % below) for at in range(64)))
+    assert set(words) == set("ABCDEFGHJKLMNPQRSTUVWXYZ23456789")
+    assert len(set(words.values())) == 1
+
+
+# --- sends
+
+
+def sent_at(world: World, span: timedelta, step: timedelta) -> list[timedelta]:
+    """When codes were sent, of tries at every step."""
+    began, times = world.now, [timedelta(0)]
+    while world.now - began < span:
+        world.now += step
+        with contextlib.suppress(TooManyCodes):
+            start(world)
+            times.append(world.now - began)
+    return times
+
+
+def test_codes_to_a_number_are_60_120_300_and_600_seconds_apart_and_five_a_day(code_world: World) -> None:
+    """R8: to the second, by one who asks every ten seconds; the sixth comes a day after the first."""
+    code_world.register(NUMBER)
+    times = sent_at(code_world, timedelta(hours=1), timedelta(seconds=10))
+    assert [one.total_seconds() for one in times] == [0, 60, 180, 480, 1_080]
+    with pytest.raises(TooManyCodes) as caught:
+        start(code_world)
+    assert caught.value.retry_delay_s == 86_400 - 3_600
+    code_world.pass_time(seconds=caught.value.retry_delay_s)
+    start(code_world)
+
+
+def test_the_time_to_wait_is_the_time_after_which_it_works(code_world: World) -> None:
+    """R8: not a microsecond sooner."""
+    code_world.register(NUMBER)
+    with pytest.raises(TooManyCodes) as caught:
+        start(code_world)
+    code_world.now += timedelta(seconds=caught.value.retry_delay_s) - timedelta(microseconds=1)
+    with pytest.raises(TooManyCodes):
+        start(code_world)
+    code_world.now += timedelta(microseconds=1)
+    start(code_world)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "numbers", "networks"),
+    [
+        (SendBounds(block_max=7, network_max=1_000), range(NUMBER, NUMBER + 40), 40),
+        (SendBounds(block_max=1_000, network_max=7), range(NUMBER, NUMBER + 40_000, 1_000), 1),
+    ],
+)
+def test_never_a_send_over_the_bound(data_dir: Path, bounds: SendBounds, numbers: range, networks: int) -> None:
+    """R10: one block of 10,000 numbers, one network (all of a /64), whoever asks and however often, in any 24 hours."""
+    world = World(data_dir, bounds=bounds, **BY_CODE)
+    sends: list[datetime] = []
+    for turn in range(120):
+        address = NetworkAddress.checked(f"2001:db8:0:{turn % networks:x}::{turn:x}", 1)
+        outcome = world.register(numbers[turn % 40], f"u{turn}", network_address=address)
+        if outcome.verification is not None:
+            sends.append(world.now)
+        world.pass_time(minutes=31)
+    assert all(len([one for one in sends if at - timedelta(days=1) < one <= at]) <= 7 for at in sends)
+    assert len(sends) > 14
+    world.close()
+
+
+def test_the_breaker_opens_when_few_of_the_last_200_codes_come_back_and_closes_when_they_do(data_dir: Path) -> None:
+    """R10: 39 of 200 open it; then one code a minute goes out, and forty that come back close it."""
+    world = World(data_dir, bounds=SendBounds(10**6, 10**6), **BY_CODE)
+    place = iter(range(10_000))
+
+    def one(*, back: bool) -> bool:
+        number = next(place)
+        outcome = world.register(79_990_000_000 + number, f"u{number}")
+        if outcome.verification is None:
+            assert outcome.problem == "TOO_MANY_CODES"
+            return False
+        if back:
+            assert complete(world, outcome, last_code(world))
+        world.pass_time(seconds=1)
+        return True
+
+    assert all(one(back=turn % 5 == 0) for turn in range(200))  # 40 of 200
+    world.pass_time(seconds=60)
+    assert one(back=False)  # it pushes one that came back out: 39 of 200
+    world.pass_time(seconds=60)
+    assert one(back=False)  # the first after a minute
+    refused = sum(not one(back=True) for _ in range(58))
+    assert refused == 58
+    sent = 0
+    for _ in range(60):
+        world.pass_time(seconds=60)
+        sent += one(back=True)
+    assert sent == 60
+    assert all(one(back=True) for _ in range(30))
+    world.close()
+
+
+def test_a_code_that_cannot_be_handed_over_counts_as_sent(code_world: World) -> None:
+    """R10: or a broken gateway could be made to send without bound. The registration stays, and says why."""
+    assert code_world.courier is not None
+    code_world.courier.failing = True
+    outcome = code_world.register(NUMBER)
+    assert (outcome.problem, outcome.registration.state) == ("DELIVERY_FAILED", State.PENDING)
+    with pytest.raises(TooManyCodes):
+        start(code_world)
+    code_world.pass_time(seconds=60)
+    with pytest.raises(DeliveryFailed):
+        start(code_world)
+
+
+# --- the other methods
+
+
+@pytest.fixture
+def act_world(data_dir: Path):
+    one = World(
+        data_dir,
+        methods=(Method.INBOUND, Method.ATTESTED),
+        policy={"data_age_max": None, "authorities": frozenset({"esia"})},
+    )
+    yield one
+    one.close()
+
+
+def test_a_message_with_the_word_from_the_number_verifies(act_world: World) -> None:
+    """II.2: an inbound message; from another number, without the word, too early or too late it does not."""
+    outcome = act_world.register(NUMBER)
+    assert outcome.verification is not None
+    word, verification_id, now = outcome.verification.word, outcome.verification.verification_id, act_world.now
+    for proof in (InboundProof(NUMBER + 1, word, now), InboundProof(NUMBER, "no word", now)):
+        with pytest.raises(ProofNotAccepted):
+            act_world.verifier.complete(SERVICE, verification_id, proof)
+    done = act_world.verifier.complete(SERVICE, verification_id, InboundProof(NUMBER, f"My code: {word.lower()}.", now))
+    assert done.state is State.VERIFIED
+    assert done.evidence is not None
+    assert done.evidence.method is Method.INBOUND
+
+
+@pytest.mark.parametrize("late", [timedelta(minutes=-6), timedelta(minutes=6)])
+def test_an_act_before_the_verification_or_in_the_future_verifies_nothing(act_world: World, late: timedelta) -> None:
+    """II.2: a call from the number, at the wrong time; at the right time it does."""
+    outcome = act_world.register(NUMBER)
+    assert outcome.verification is not None
+    proof = InboundProof(NUMBER, "", act_world.now + late)
+    with pytest.raises(ProofNotAccepted):
+        act_world.verifier.complete(SERVICE, outcome.verification.verification_id, proof)
+    act_world.verifier.complete(SERVICE, outcome.verification.verification_id, InboundProof(NUMBER, "", act_world.now))
+    assert act_world.registrar.get(SERVICE, "u1").state is State.VERIFIED
+
+
+def test_an_authoritys_assertion_verifies_and_is_recorded_with_who_and_when(act_world: World) -> None:
+    """II.3: only an authority that the settings name; and the chain never holds the assertion's name."""
+    act_world.register(NUMBER)
+    outcome = start(act_world, method=Method.ATTESTED)
+    assert outcome.verification is not None
+    verification_id, when = outcome.verification.verification_id, act_world.now - timedelta(hours=1)
+    for proof in (AttestedProof("nobody", "a-1", when), AttestedProof("esia", "a-1", when - timedelta(days=2))):
+        with pytest.raises(ProofNotAccepted):
+            act_world.verifier.complete(SERVICE, verification_id, proof)
+    done = act_world.verifier.complete(SERVICE, verification_id, AttestedProof("esia", "a-81f4", when))
+    assert done.evidence is not None
+    assert (done.evidence.authority, done.evidence.assertion_id) == ("esia", "a-81f4")
+    assert done.evidence.act_time_us == int(when.timestamp() * 1_000_000)
+    assert not [event for event in act_world.store.events().all() if "a-81f4" in event.details]
+
+
+def test_a_method_that_the_policy_has_not_is_refused(world: World) -> None:
+    world.register(NUMBER)
+    for method in (Method.INBOUND, Method.ATTESTED):
+        with pytest.raises(MethodNotAllowed):
+            start(world, method=method)
+    with pytest.raises(MethodNotAllowed):
+        start(world, method=Method.CODE, channel="call")
+
+
+def test_a_rejected_user_who_starts_again_waits_for_his_code(world: World) -> None:
+    """REJECTED is not for ever: he becomes PENDING, and the code makes him VERIFIED."""
+    assert world.register(small.INACTIVE).registration.state is State.REJECTED
+    outcome = start(world, method=Method.CODE)
+    assert outcome.registration.state is State.PENDING
+    assert complete(world, outcome, last_code(world))
+    assert world.kinds() == ["registered", "denied", "started", "confirmed"]
+
+
+def test_overdue_users_refresh_and_do_not_just_start(world: World) -> None:
+    """I.6: an overdue registration's user has to give his information anew."""
+    row = world.register(small.ACTIVE).registration.row
+    overdue = replace(row, state=State.OVERDUE)
+    world.registrations.write(lambda work: work.update(row.registration_id, state=overdue.state))
+    with pytest.raises(WrongState):
+        start(world)
+    outcome = world.registrar.refresh(SERVICE, "u1", ADDRESS, {"name": "Иванова"})
+    assert outcome.registration.state is State.VERIFIED
+
+
+def test_what_bounds_codes_is_kept_for_30_days_and_not_for_ever(code_world: World) -> None:
+    """Verifications, sends and tries of the last 30 days stay, older ones go, and the registration stays."""
+    first = code_world.register(NUMBER)
+    assert not complete(code_world, first, other_than(last_code(code_world)))
+    code_world.pass_time(days=1)
+    outcome, code = start(code_world), last_code(code_world)
+    assert complete(code_world, outcome, code)
+    calendar = Calendar(code_world.registrations)
+    code_world.pass_time(days=29)
+    calendar.pass_time(code_world.now)
+    assert counts(code_world) == (2, 2, 2)
+    code_world.pass_time(hours=1)
+    calendar.pass_time(code_world.now)
+    assert counts(code_world) == (1, 1, 1)
+    assert complete(code_world, outcome, code)
+    code_world.pass_time(days=1)
+    calendar.pass_time(code_world.now)
+    assert counts(code_world) == (0, 0, 0)
+    assert code_world.registrar.get(SERVICE, "u1").state is State.VERIFIED
+
+
+def counts(world: World) -> tuple[int, ...]:
+    connection = sqlite3.connect(world.data_dir / FILE_NAME)
+    tables = ("verifications", "code_sends", "code_tries")
+    found = tuple(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables)
+    connection.close()
+    return found

@@ -1,0 +1,158 @@
+"""Codes over an HTTP gateway, against a gateway that checks the signature by itself."""
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import grpc
+import pytest
+
+from numcheck.config import Settings
+from numcheck.delivery.http import HttpCourier
+from numcheck.errors import BadConfiguration, DeliveryFailed
+from numcheck.serving.registrations import courier_of
+from numcheck.v1 import registration_pb2 as pb
+from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
+from tests.registrations.test_service import register_request
+from tests.serving import small
+from tests.serving.command import serving
+
+KEY = b"a gateway's key of enough bytes"
+NOW = datetime(2026, 9, 1, tzinfo=UTC)
+
+
+@dataclass
+class Gateway:
+    """What it was sent, and what it answers, in order; the last answer again and again."""
+
+    url: str = ""
+    answers: list[int] = field(default_factory=lambda: [204])
+    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    one = Gateway()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            one.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            self.send_response(one.answers.pop(0) if len(one.answers) > 1 else one.answers[0])
+            self.send_header("location", one.url)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    one.url = f"http://127.0.0.1:{server.server_port}/codes"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield one
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def courier(gateway: Gateway) -> Iterator[HttpCourier]:
+    one = HttpCourier(gateway.url, KEY, now=lambda: NOW, sends_at_once_max=2)
+    yield one
+    one.close()
+
+
+def send(courier: HttpCourier) -> None:
+    courier.send(small.ACTIVE, "042917", channel="sms", service="messenger", message_id="m1")
+
+
+def test_a_code_is_handed_over_whole_and_signed(gateway: Gateway, courier: HttpCourier) -> None:
+    """As Standard Webhooks says, computed here by hand."""
+    send(courier)
+    ((headers, body),) = gateway.got
+    assert json.loads(body) == {
+        "number": f"+{small.ACTIVE}",
+        "code": "042917",
+        "channel": "sms",
+        "service": "messenger",
+    }
+    stamp = str(int(NOW.timestamp()))
+    assert (headers["webhook-id"], headers["webhook-timestamp"]) == ("m1", stamp)
+    digest = hmac.new(KEY, b"m1." + stamp.encode() + b"." + body, hashlib.sha256).digest()
+    assert headers["webhook-signature"] == "v1," + base64.b64encode(digest).decode()
+
+
+@pytest.mark.parametrize("failure", [500, 503, 429])
+def test_a_failure_is_repeated_once_with_the_same_id(gateway: Gateway, courier: HttpCourier, failure: int) -> None:
+    gateway.answers = [failure, 200]
+    send(courier)
+    assert [headers["webhook-id"] for headers, _ in gateway.got] == ["m1", "m1"]
+    gateway.answers = [failure]
+    with pytest.raises(DeliveryFailed):
+        send(courier)
+    assert len(gateway.got) == 4
+
+
+@pytest.mark.parametrize("refusal", [302, 400, 401, 404])
+def test_a_refusal_is_not_repeated_and_no_redirect_is_followed(
+    gateway: Gateway, courier: HttpCourier, refusal: int
+) -> None:
+    gateway.answers = [refusal]
+    with pytest.raises(DeliveryFailed) as caught:
+        send(courier)
+    assert len(gateway.got) == 1
+    assert not {str(small.ACTIVE), "042917"} & set(str(caught.value).split())
+
+
+def test_a_gateway_that_is_gone_fails_the_delivery() -> None:
+    courier = HttpCourier("http://127.0.0.1:1/", KEY, now=lambda: NOW, sends_at_once_max=1)
+    with pytest.raises(DeliveryFailed):
+        send(courier)
+    courier.close()
+
+
+def test_a_node_sends_through_its_gateway_and_the_code_verifies(
+    gateway: Gateway, data_dir: Path, tmp_path: Path
+) -> None:
+    """II.2 over HTTP: what the gateway got is what the user types."""
+    secret = tmp_path / "gateway.key"
+    secret.write_bytes(KEY + b"\n")
+    env = {"NUMCHECK_CODE_DELIVERY": gateway.url, "NUMCHECK_CODE_DELIVERY_SECRET_FILE": str(secret)}
+    with serving(data_dir, env=env) as node, grpc.insecure_channel(node.address) as channel:
+        stub = RegistrationServiceStub(channel)
+        made = stub.Register(register_request("messenger", small.UNKNOWN))
+        ((headers, body),) = gateway.got
+        assert headers["webhook-id"] == made.verification.verification_id
+        complete = pb.CompleteVerificationRequest(
+            service="messenger", verification_id=made.verification.verification_id, code=json.loads(body)["code"]
+        )
+        assert stub.CompleteVerification(complete).registration.state == pb.REGISTRATION_STATE_VERIFIED
+        gateway.answers = [500]
+        other = stub.Register(register_request("messenger", small.UNKNOWN + 1, user_id="u2"))
+        assert other.verification_problem == "DELIVERY_FAILED"
+        lines = " ".join(node.process.lines)
+    assert json.loads(body)["code"] not in lines
+    assert str(small.UNKNOWN) not in lines
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"code_delivery": "pigeon"},
+        {"code_delivery": "http://127.0.0.1:1/"},
+        {"code_delivery": "https://gateway/", "code_delivery_secret_file": "short"},
+    ],
+)
+def test_settings_that_cannot_deliver_are_refused(tmp_path: Path, fields: dict[str, str]) -> None:
+    (tmp_path / "short").write_bytes(b"x" * 23)
+    named = {name: tmp_path / value if name.endswith("file") else value for name, value in fields.items()}
+    with pytest.raises(BadConfiguration):
+        courier_of(Settings(**named), lambda _line: None)  # type: ignore[arg-type]

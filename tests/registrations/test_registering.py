@@ -1,0 +1,225 @@
+"""Registering, reading and erasing, by the rules: whom is recorded, what of him, once."""
+
+import threading
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from numcheck.errors import (
+    NumberNotAllotted,
+    NumberNotMobile,
+    RegistrationExists,
+    StoreDamaged,
+    UnknownRegistration,
+)
+from numcheck.identity.policy import Method
+from numcheck.identity.record import NetworkAddress
+from numcheck.identity.registrar import Filters
+from numcheck.identity.states import RegistrationState as State
+from numcheck.status import NumberStatus
+from tests.registrations.world import ADDRESS, DATA, SERVICE, World, small
+
+
+def test_a_user_is_recorded_with_identifier_address_and_data(world: World) -> None:
+    """I.2b, I.3a, I.4: everything that was given is read back, exactly, and from the store."""
+    made = world.register(small.ACTIVE).registration
+    read = world.registrar.get(SERVICE, "u1")
+    assert read == made
+    assert (read.record.number, read.record.identifier) == (small.ACTIVE, {"login": "ivan"})
+    assert (read.record.network_address, read.record.registration_data) == (ADDRESS, DATA)
+
+
+def test_the_operators_data_confirms_a_number_and_is_kept_as_evidence(world: World) -> None:
+    """I.3b: operator, data version, data time, index version and answer."""
+    outcome = world.register(small.ACTIVE)
+    evidence = outcome.registration.evidence
+    assert outcome.registration.state is State.VERIFIED
+    assert evidence is not None
+    operator = world.index.facts(small.ACTIVE).serving_operator
+    assert operator is not None
+    assert (evidence.method, evidence.operator_id) == (Method.OPERATOR, operator.operator_id)
+    assert evidence.data_time_us == small.DATA_TIME.timestamp() * 1_000_000
+    assert (evidence.data_version, evidence.answer) == (1, NumberStatus.ACTIVE)
+    assert evidence.index_version == world.index.index_version
+    assert world.kinds() == ["registered", "confirmed"]
+
+
+def test_a_number_that_its_operator_does_not_hold_is_rejected(world: World) -> None:
+    """I.3b: a fresh no is an answer, and no code is sent."""
+    outcome = world.register(small.INACTIVE)
+    assert outcome.registration.state is State.REJECTED
+    assert world.courier is not None
+    assert world.courier.sent == []
+    assert world.kinds() == ["registered", "denied"]
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (small.NOT_MOBILE, NumberNotMobile),
+        (small.NOT_MOBILE_EITHER, NumberNotMobile),
+        (small.UNALLOCATED, NumberNotAllotted),
+        (small.FOREIGN, NumberNotAllotted),
+        (small.TOO_LONG, NumberNotAllotted),
+    ],
+)
+def test_only_a_number_of_a_mobile_operator_is_taken(world: World, number: int, error: type[Exception]) -> None:
+    """I.1: nothing is recorded of any other."""
+    with pytest.raises(error):
+        world.register(number)
+    assert world.kinds() == []
+    with pytest.raises(UnknownRegistration):
+        world.registrar.get(SERVICE, "u1")
+
+
+def test_a_repeated_request_gets_the_registration_that_it_made(world: World) -> None:
+    """I.2a: whatever happened since; another request for the user, or the same name for another one, is refused."""
+    made = world.register(small.ACTIVE, request_id="r1").registration
+    world.pass_time(days=1)
+    assert world.register(small.ACTIVE, request_id="r1").registration == made
+    for other in (
+        {"request_id": "r2"},
+        {"request_id": ""},
+        {"request_id": "r1", "registration_data": {"name": "Петров"}},
+    ):
+        with pytest.raises(RegistrationExists):
+            world.register(small.ACTIVE, **other)  # type: ignore[arg-type]
+    assert world.kinds() == ["registered", "confirmed"]
+
+
+def test_one_of_many_simultaneous_registrations_of_a_user_is_made(each_world: World) -> None:
+    """I.2a: 16 threads, one registration; the retries of one request all get it, others are refused."""
+    world = each_world
+    results: list[object] = []
+    barrier = threading.Barrier(16)
+
+    def register(request_id: str) -> None:
+        barrier.wait()
+        try:
+            results.append(world.register(small.ACTIVE, request_id=request_id).registration.row.registration_id)
+        except RegistrationExists:
+            results.append(None)
+
+    threads = [threading.Thread(target=register, args=(f"r{place % 2}",)) for place in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    made = [one for one in results if one is not None]
+    assert len(made) == 8
+    assert len(set(made)) == 1
+    assert world.kinds() == ["registered", "confirmed"]
+
+
+def test_the_same_user_id_of_another_service_is_another_user(world: World) -> None:
+    """I.2b: unique in its service; one service's reads never show another's users."""
+    mine = world.register(small.ACTIVE).registration
+    record = replace(mine.record, number=small.SHARED_FIRST_OF_MTS)
+    other = world.registrar.register("other", "", record).registration
+    assert world.registrar.get(SERVICE, "u1") == mine
+    assert world.registrar.get("other", "u1") == other
+    page = world.registrar.page("other", Filters(), size=10, place=None)
+    assert page.registrations == [other]
+
+
+def test_without_an_agreement_the_operators_data_says_nothing(data_dir) -> None:
+    """I.5: the next method is tried, and no evidence tells the data's version."""
+    world = World(data_dir, agreed=lambda _service, _operator_id: False)
+    outcome = world.register(small.ACTIVE)
+    assert outcome.registration.state is State.PENDING
+    assert outcome.verification is not None
+    assert outcome.verification.method is Method.CODE
+    assert outcome.registration.evidence is None
+    world.close()
+
+
+def test_data_older_than_the_policy_allows_says_nothing(data_dir) -> None:
+    """I.3b: up to the bound it is an answer, a microsecond later it is none."""
+    age = timedelta(days=30)
+    world = World(data_dir, policy={"data_age_max": age}, now=small.DATA_TIME + age)
+    assert world.register(small.ACTIVE).registration.state is State.VERIFIED
+    world.pass_time(microseconds=1)
+    assert world.register(small.ACTIVE + 0, "u2").registration.state is State.PENDING
+    world.close()
+
+
+def test_nothing_is_under_way_where_no_method_can_be_tried(data_dir) -> None:
+    """A node that delivers no codes: the registration is recorded, and waits."""
+    world = World(data_dir, courier=None)
+    outcome = world.register(small.UNKNOWN)
+    assert (outcome.registration.state, outcome.verification, outcome.problem) == (State.PENDING, None, "")
+    world.close()
+
+
+def test_erasing_a_user_leaves_no_trace_of_him_but_the_chain(each_world: World) -> None:
+    """I.4 ends with the user: afterwards he is unknown, is in no list, and may register anew as somebody else."""
+    world = each_world
+    first = world.register(small.ACTIVE, request_id="r1").registration
+    world.registrar.delete(SERVICE, "u1")
+    with pytest.raises(UnknownRegistration):
+        world.registrar.get(SERVICE, "u1")
+    with pytest.raises(UnknownRegistration):
+        world.registrar.delete(SERVICE, "u1")
+    assert world.registrar.page(SERVICE, Filters(), size=10, place=None).registrations == []
+    assert world.kinds() == ["registered", "confirmed", "deleted"]
+    again = world.register(small.ACTIVE, request_id="r1").registration
+    assert again.row.registration_id != first.row.registration_id
+
+
+def test_pages_have_every_registration_once_in_order(each_world: World) -> None:
+    """Whatever the size of a page, and with each filter."""
+    world = each_world
+    for place in range(23):
+        world.register(79160000000 if place % 3 else small.INACTIVE, f"u{place}")
+        world.pass_time(seconds=1)
+
+    def listed(size: int, filters: Filters) -> list[str]:
+        users, page_place = [], None
+        while True:
+            page = world.registrar.page(SERVICE, filters, size=size, place=page_place)
+            assert len(page.registrations) <= size
+            users += [one.record.user_id for one in page.registrations]
+            page_place = page.next_place
+            if page_place is None:
+                return users
+
+    everybody = [f"u{place}" for place in range(23)]
+    rejected = [f"u{place}" for place in range(0, 23, 3)]
+    for size in (1, 2, 7, 22, 23, 24, 1_000):
+        assert listed(size, Filters()) == everybody
+        assert listed(size, Filters(states=[State.REJECTED])) == rejected
+        assert listed(size, Filters(number=small.INACTIVE)) == rejected
+        assert listed(size, Filters(due_before=world.now + timedelta(days=366))) == everybody
+        half = world.now + timedelta(days=365) - timedelta(seconds=11)
+        assert listed(size, Filters(due_before=half)) == everybody[:12]
+
+
+def test_a_page_ends_at_its_size_in_bytes(world: World) -> None:
+    """100 registrations of 16 KiB are more than a message may hold: no page is over 1 MiB and one registration."""
+    for place in range(100):
+        world.register(small.ACTIVE, f"u{place:03}", registration_data={"text": "x" * 16_000})
+    page = world.registrar.page(SERVICE, Filters(), size=1_000, place=None)
+    assert 50 < len(page.registrations) < 67
+    assert page.next_place is not None
+
+
+def test_a_row_that_was_moved_to_another_registration_is_refused(world: World) -> None:
+    """R12: what was sealed for one registration opens for no other."""
+    one, other = (world.register(small.ACTIVE, user).registration.row for user in ("u1", "u2"))
+    world.registrations.write(lambda work: work.update(one.registration_id, sealed_record=other.sealed_record))
+    with pytest.raises(StoreDamaged):
+        world.registrar.get(SERVICE, "u1")
+
+
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("203.0.113.7", "203.0.113.7/32"),
+        ("::ffff:203.0.113.7", "203.0.113.7/32"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+    ],
+)
+def test_codes_are_bounded_by_the_network_that_an_address_is_in(text: str, network: str) -> None:
+    """R10: an IPv4 address, mapped or not, is one; who has an IPv6 address has its /64."""
+    assert NetworkAddress.checked(text, 1).network == network

@@ -1,0 +1,268 @@
+"""RegistrationService at the public boundary: a real node on a real port, killed where it matters."""
+
+import hashlib
+import itertools
+import json
+import re
+import shutil
+import signal
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from numcheck.store.store import FILE_NAME
+from numcheck.v1 import number_pb2
+from numcheck.v1 import registration_pb2 as pb
+from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
+from tests.rpc.calls import Refusal, call_raw, refusal
+from tests.serving import small
+from tests.serving.command import Node, run, serving
+
+SETTINGS = {"NUMCHECK_CODE_DELIVERY": "console", "NUMCHECK_EVIDENCE_AGE_MAX_S": "0"}
+METHODS = ("Register", "GetRegistration", "ListRegistrations", "DeleteRegistration", "RefreshRegistration")
+METHODS += ("StartVerification", "CompleteVerification")
+
+
+@pytest.fixture(scope="module")
+def node_dir(small_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shutil.copytree(small_dir, tmp_path_factory.mktemp("node") / "var")
+
+
+@pytest.fixture(scope="module")
+def node(node_dir: Path) -> Iterator[Node]:
+    """One node for all: each test is a service of its own, and each number that gets a code a number of its own."""
+    with serving(node_dir, env=SETTINGS) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def channel(node: Node) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(node.address) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def stub(channel: grpc.Channel) -> RegistrationServiceStub:
+    return RegistrationServiceStub(channel)
+
+
+@pytest.fixture
+def service(request: pytest.FixtureRequest) -> str:
+    """The test's own."""
+    return hashlib.sha256(request.node.name.encode()).hexdigest()
+
+
+numbers = itertools.count(small.UNKNOWN)
+
+
+def register_request(service: str, number: int | str = small.ACTIVE, **fields: object) -> pb.RegisterRequest:
+    return pb.RegisterRequest(
+        **{  # type: ignore[arg-type]
+            "service": service,
+            "user_id": "u1",
+            "number": f"+{number}" if isinstance(number, int) else number,
+            "identifier": {"login": "ivan"},
+            "network_address": pb.NetworkAddress(address="203.0.113.7", port=50812),
+            "registration_data": {"name": "Иванов"},
+            **fields,
+        }
+    )
+
+
+def get(stub: RegistrationServiceStub, service: str) -> pb.Registration:
+    return stub.GetRegistration(pb.GetRegistrationRequest(service=service, user_id="u1")).registration
+
+
+def code_of(node: Node) -> str:
+    """The newest code that the node's console showed."""
+    node.process.line_with("code for the number")
+    (code,) = re.findall(r": (\d{6})$", [line for line in node.process.lines if "code for" in line][-1])
+    return code
+
+
+def test_a_user_is_registered_confirmed_and_read_back_after_a_kill(data_dir: Path, service: str) -> None:
+    """I.2 to I.4: what was acknowledged is there after SIGKILL, every field of it, and a retry gets it."""
+    with serving(data_dir, env=SETTINGS) as node, grpc.insecure_channel(node.address) as channel:
+        request = register_request(service, "8 (916) 123-45-67", request_id="r1")
+        made = RegistrationServiceStub(channel).Register(request)
+        node.process.signal(signal.SIGKILL)
+    registration = made.registration
+    assert (registration.service, registration.user_id, registration.number) == (service, "u1", small.ACTIVE)
+    assert dict(registration.identifier) == {"login": "ivan"}
+    assert dict(registration.registration_data) == {"name": "Иванов"}
+    assert (registration.network_address.address, registration.network_address.port) == ("203.0.113.7", 50812)
+    assert registration.state == pb.REGISTRATION_STATE_VERIFIED
+    assert registration.evidence.answer == number_pb2.NUMBER_STATUS_ACTIVE
+    assert registration.evidence.data_time.ToDatetime().isoformat() == "2026-08-19T12:00:00"
+    assert registration.due_at.seconds - registration.registered_at.seconds == 365 * 86_400
+    assert made.verification.state == pb.VERIFICATION_STATE_CONFIRMED
+    with serving(data_dir, env=SETTINGS) as node, grpc.insecure_channel(node.address) as channel:
+        stub = RegistrationServiceStub(channel)
+        assert get(stub, service) == registration
+        assert stub.Register(request).registration == registration
+
+
+def test_a_code_that_comes_back_verifies(node: Node, stub: RegistrationServiceStub, service: str) -> None:
+    """II.2: sent to the number, typed, and the registration is VERIFIED; the same answer again for the same code."""
+    made = stub.Register(register_request(service, next(numbers)))
+    assert made.registration.state == pb.REGISTRATION_STATE_PENDING
+    assert (made.verification.method, made.verification.state) == (
+        pb.VERIFICATION_METHOD_CODE,
+        pb.VERIFICATION_STATE_WAITING,
+    )
+    assert made.verification.expires_at.seconds - made.registration.registered_at.seconds == 300
+    assert made.verification.next_code_at.seconds - made.registration.registered_at.seconds == 60
+    complete = pb.CompleteVerificationRequest(
+        service=service, verification_id=made.verification.verification_id, code=code_of(node)
+    )
+    done = stub.CompleteVerification(complete).registration
+    assert done.state == pb.REGISTRATION_STATE_VERIFIED
+    assert done.evidence.method == pb.VERIFICATION_METHOD_CODE
+    assert stub.CompleteVerification(complete).registration == done
+    assert get(stub, service) == done
+
+
+def test_a_wrong_an_unknown_a_malformed_and_a_strangers_proof_look_the_same(
+    node: Node, stub: RegistrationServiceStub, service: str
+) -> None:
+    """R8: to the last byte of the error."""
+    made = stub.Register(register_request(service, next(numbers)))
+    own, code = made.verification.verification_id, code_of(node)
+    wrong = f"{(int(code) + 1) % 10**6:06}"
+    requests = [
+        pb.CompleteVerificationRequest(service=service, verification_id=own, code=wrong),
+        pb.CompleteVerificationRequest(service=service, verification_id="00" * 16, code=code),
+        pb.CompleteVerificationRequest(service=service, verification_id="no hex", code=code),
+        pb.CompleteVerificationRequest(service="other", verification_id=own, code=code),
+        pb.CompleteVerificationRequest(service=service, verification_id=own, code=wrong),
+        pb.CompleteVerificationRequest(service=service, verification_id=own, code=wrong),
+        pb.CompleteVerificationRequest(service=service, verification_id=own, code=code),  # the fourth try
+    ]
+    refusals = {str(refusal(lambda one=request: stub.CompleteVerification(one))) for request in requests}
+    assert len(refusals) == 1
+    assert "PROOF_NOT_ACCEPTED" in refusals.pop()
+    assert get(stub, service).state == pb.REGISTRATION_STATE_PENDING
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "reason", "field"),
+    [
+        ({"number": "+74951234567"}, "INVALID_ARGUMENT", "NUMBER_NOT_MOBILE", "number"),
+        ({"number": f"+{small.UNALLOCATED}"}, "INVALID_ARGUMENT", "NUMBER_NOT_ALLOTTED", "number"),
+        ({"number": "call me"}, "INVALID_ARGUMENT", "NOT_A_NUMBER", "number"),
+        ({"service": ""}, "INVALID_ARGUMENT", "BAD_REGISTRATION", "service"),
+        ({"service": "x" * 129}, "INVALID_ARGUMENT", "BAD_REGISTRATION", "service"),
+        ({"user_id": ""}, "INVALID_ARGUMENT", "BAD_REGISTRATION", "user_id"),
+        ({"user_id": "ж" * 129}, "INVALID_ARGUMENT", "BAD_REGISTRATION", "user_id"),
+        ({"request_id": "x" * 129}, "INVALID_ARGUMENT", "BAD_REGISTRATION", "request_id"),
+        ({"identifier": {"a": "x" * 4_096}}, "INVALID_ARGUMENT", "BAD_REGISTRATION", "identifier"),
+        ({"registration_data": {}}, "INVALID_ARGUMENT", "BAD_REGISTRATION", "registration_data"),
+        ({"registration_data": {"a": "x" * 16_384}}, "INVALID_ARGUMENT", "BAD_REGISTRATION", "registration_data"),
+        ({"network_address": None}, "INVALID_ARGUMENT", "BAD_REGISTRATION", "network_address"),
+        (
+            {"network_address": pb.NetworkAddress(address="example.org", port=1)},
+            "INVALID_ARGUMENT",
+            "BAD_REGISTRATION",
+            "network_address.address",
+        ),
+        (
+            {"network_address": pb.NetworkAddress(address="::1", port=65_536)},
+            "INVALID_ARGUMENT",
+            "BAD_REGISTRATION",
+            "network_address.port",
+        ),
+        ({"code_channel": 9}, "INVALID_ARGUMENT", "BAD_REGISTRATION", "code_channel"),
+    ],
+)
+def test_a_request_that_cannot_be_is_refused_with_its_field(
+    stub: RegistrationServiceStub, service: str, fields: dict[str, object], code: str, reason: str, field: str
+) -> None:
+    """I.1, I.4: nothing is recorded."""
+    refused = refusal(lambda: stub.Register(register_request(**{"service": service, **fields})))  # type: ignore[arg-type]
+    assert (refused.code.name, refused.reason, refused.violations) == (code, reason, [(field, reason)])
+    assert not stub.ListRegistrations(pb.ListRegistrationsRequest(service=service)).registrations
+
+
+def test_what_is_not_there_is_not_found(stub: RegistrationServiceStub, service: str) -> None:
+    asked = {"service": service, "user_id": "nobody"}
+    address = pb.NetworkAddress(address="::1", port=1)
+    calls = [
+        lambda: stub.GetRegistration(pb.GetRegistrationRequest(**asked)),
+        lambda: stub.DeleteRegistration(pb.DeleteRegistrationRequest(**asked)),
+        lambda: stub.StartVerification(pb.StartVerificationRequest(**asked)),
+        lambda: stub.RefreshRegistration(
+            pb.RefreshRegistrationRequest(**asked, network_address=address, registration_data={"a": "b"})
+        ),
+    ]
+    found: list[Refusal] = [refusal(call) for call in calls]
+    assert {(one.code.name, one.reason) for one in found} == {("NOT_FOUND", "UNKNOWN_REGISTRATION")}
+
+
+def test_pages_and_filters_over_the_api(stub: RegistrationServiceStub, service: str) -> None:
+    for place in range(5):
+        stub.Register(register_request(service, small.ACTIVE if place % 2 else small.INACTIVE, user_id=f"u{place}"))
+    asked = pb.ListRegistrationsRequest(service=service, page_size=2)
+    users = []
+    while True:
+        page = stub.ListRegistrations(asked)
+        users += [one.user_id for one in page.registrations]
+        if not page.next_page_token:
+            break
+        asked.page_token = page.next_page_token
+    assert users == ["u0", "u1", "u2", "u3", "u4"]
+    rejected = pb.ListRegistrationsRequest(service=service, states=[pb.REGISTRATION_STATE_REJECTED])
+    assert [one.user_id for one in stub.ListRegistrations(rejected).registrations] == ["u0", "u2", "u4"]
+    of_number = pb.ListRegistrationsRequest(service=service, number="8 916 123-45-67")
+    assert [one.user_id for one in stub.ListRegistrations(of_number).registrations] == ["u1", "u3"]
+    due = pb.ListRegistrationsRequest(service=service, due_before=Timestamp(seconds=1))
+    assert not stub.ListRegistrations(due).registrations
+    for token in ("AAAA", "?", "_" * 32):
+        bad = pb.ListRegistrationsRequest(service=service, page_token=token, due_before=Timestamp(seconds=1))
+        assert refusal(lambda one=bad: stub.ListRegistrations(one)).violations == [("page_token", "BAD_REGISTRATION")]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_bytes_that_are_no_message_are_refused(channel: grpc.Channel, method: str) -> None:
+    service = "/numcheck.v1.RegistrationService"
+    assert refusal(lambda: call_raw(channel, method, b"\xff", service)).reason == "MALFORMED_MESSAGE"
+
+
+def test_an_erased_user_is_gone_and_the_chain_verifies(data_dir: Path, service: str) -> None:
+    """Point 8: erased over the API, verified by the auditor's command while the node runs."""
+    with serving(data_dir, env=SETTINGS) as node, grpc.insecure_channel(node.address) as channel:
+        stub = RegistrationServiceStub(channel)
+        stub.Register(register_request(service))
+        stub.DeleteRegistration(pb.DeleteRegistrationRequest(service=service, user_id="u1"))
+        assert refusal(lambda: get(stub, service)).reason == "UNKNOWN_REGISTRATION"
+        assert stub.Register(register_request(service)).registration.state == pb.REGISTRATION_STATE_VERIFIED
+        verified = run("events", "verify", "--data-dir", data_dir)
+        assert (verified.status, verified.out.split(" are ")[0]) == (0, "5 events")
+    exported, head = data_dir / "events.jsonl", data_dir / "head.json"
+    assert run("events", "export", exported, "--data-dir", data_dir).status == 0
+    head.write_text(run("events", "head", "--data-dir", data_dir).out)
+    assert json.loads(run("events", "verify", exported, "--head", head, "--json").out)["event_count"] == 5
+    connection = sqlite3.connect(data_dir / FILE_NAME)
+    with connection:
+        connection.execute("UPDATE events SET kind = 'confirmed' WHERE sequence = 3")
+    connection.close()
+    verified = run("events", "verify", "--data-dir", data_dir)
+    assert (verified.status, verified.err) == (1, "numcheck: event 3 is not what was written\n")
+
+
+def test_a_refused_code_leaves_the_registration_and_says_why(stub: RegistrationServiceStub, service: str) -> None:
+    """R8: the second code comes 60 s after the first at the earliest; RetryInfo says how long to wait."""
+    number = next(numbers)
+    first = stub.Register(register_request(service, number))
+    assert first.verification_problem == ""
+    start = pb.StartVerificationRequest(service=service, user_id="u1")
+    refused = refusal(lambda: stub.StartVerification(start))
+    assert (refused.code.name, refused.reason) == ("RESOURCE_EXHAUSTED", "TOO_MANY_CODES")
+    assert refused.retry_delay_s is not None
+    assert 50 < refused.retry_delay_s <= 60
+    other = stub.Register(register_request(service, number, user_id="u2"))
+    assert (other.verification_problem, other.registration.state) == ("TOO_MANY_CODES", pb.REGISTRATION_STATE_PENDING)
+    assert not other.HasField("verification")

@@ -1,0 +1,100 @@
+"""An installation in the tests' own process: a real store and index, and a clock, a courier and chance made by hand."""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from numcheck.errors import DeliveryFailed
+from numcheck.identity.codes import SendBounds
+from numcheck.identity.events import Chain
+from numcheck.identity.policy import Method, Policy
+from numcheck.identity.record import NetworkAddress, Record
+from numcheck.identity.registrar import Registrar
+from numcheck.identity.registration import Outcome
+from numcheck.identity.reverifier import Reverifier
+from numcheck.identity.sealing import Key, Keyring
+from numcheck.identity.vault import Vault
+from numcheck.identity.verifier import Surroundings, Verifier
+from numcheck.index import Index, open_index
+from numcheck.serving.keys import Keys
+from numcheck.serving.publishing import index_directory
+from numcheck.store import Store
+from tests.serving import small
+
+START = datetime(2026, 9, 1, 12, tzinfo=UTC)
+SERVICE = "messenger"
+DATA = {"name": "Иванов", "birthday": "1990-01-01"}
+ADDRESS = NetworkAddress("203.0.113.7", 50812)
+KEYS = Keys(Keyring([Key(1, bytes(range(32)))]), Ed25519PrivateKey.from_private_bytes(bytes(32)))
+
+
+@dataclass
+class Courier:
+    """Keeps what it is given instead of sending it."""
+
+    channels = frozenset({"sms"})
+    sent: list[tuple[int, str]] = field(default_factory=list)
+    failing: bool = False
+
+    def send(self, number: int, code: str, *, channel: str, service: str, message_id: str) -> None:
+        self.sent.append((number, code))
+        if self.failing:
+            raise DeliveryFailed("the gateway is gone")
+
+
+@dataclass
+class World:
+    """The installation. `now` stands still until a test moves it."""
+
+    data_dir: Path
+    methods: tuple[Method, ...] = (Method.OPERATOR, Method.CODE)
+    policy: Mapping[str, Any] = field(default_factory=lambda: {"data_age_max": timedelta(days=365)})
+    bounds: SendBounds = field(default_factory=lambda: SendBounds(1_000, 1_000))
+    agreed: Callable[[str, int], bool] = lambda _service, _operator_id: True
+    keys: Keys = KEYS
+    now: datetime = START
+    courier: Courier | None = field(default_factory=Courier)
+    seed: int = 7
+    url: str | None = None  # where the registrations are; the index is the data directory's
+
+    def __post_init__(self) -> None:
+        self.store = Store(self.data_dir, url=self.url)
+        self.index: Index = open_index(index_directory(self.data_dir))
+        chance = random.Random(self.seed)
+        self.vault = Vault(self.keys.keyring, chance.randbytes)
+        self.chain = Chain(self.keys.keyring)
+        self.registrations = self.store.registrations(self.chain)
+        around = Surroundings(
+            index=lambda: self.index,
+            policy_for=lambda _service: Policy(self.methods, **self.policy),
+            agreed=self.agreed,
+            courier=self.courier,
+            bounds=self.bounds,
+            now=lambda: self.now,
+            random_below=chance.randrange,
+        )
+        self.verifier = Verifier(self.registrations, self.vault, around)
+        self.reverifier = Reverifier(self.registrations, self.vault, self.verifier, around)
+        self.registrar = Registrar(self.registrations, self.vault, self.verifier, now=lambda: self.now)
+
+    def close(self) -> None:
+        self.store.close()
+
+    def register(self, number: int, user_id: str = "u1", *, request_id: str = "", **changes: Any) -> Outcome:
+        fields = {"identifier": {"login": "ivan"}, "network_address": ADDRESS, "registration_data": DATA, **changes}
+        return self.registrar.register(SERVICE, request_id, Record(user_id=user_id, number=number, **fields))
+
+    def kinds(self) -> list[str]:
+        """What happened, in order."""
+        return [event.kind for event in self.store.events().all()]
+
+    def pass_time(self, **span: float) -> None:
+        self.now += timedelta(**span)
+
+
+__all__ = ["ADDRESS", "DATA", "KEYS", "SERVICE", "START", "Courier", "World", "small"]
