@@ -96,7 +96,7 @@ def secure_node(directory: Path) -> Iterator[SecureNode]:
         publish()
         access = access_to(store, denials, settings.data_dir, clock=clock)
         watches = Watches(access.knows)
-        identity = identity_of(store, published, settings, lambda _line: None)
+        identity = identity_of(store, published, settings, lambda _line: None, access.agreed)
         services = [
             check_service(CallersIndex(published, access.agreed), settings),
             numbering_service(store, published, settings, watches, changed=lambda: None),

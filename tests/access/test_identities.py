@@ -1,6 +1,7 @@
 """Who is known, by certificate or token, and for how long; what a service sees of whose data."""
 
 import time
+from datetime import UTC, datetime
 
 import grpc
 import pytest
@@ -18,6 +19,8 @@ from numcheck.v1 import (
     number_pb2,
     numbering_pb2,
     numbering_pb2_grpc,
+    registration_pb2,
+    registration_pb2_grpc,
 )
 from tests.access.node import ALPHA, FIRST, IDENTITIES, NOW, secure_node
 from tests.rpc.calls import DEADLINE_S, refusal
@@ -142,3 +145,27 @@ def test_certificates_are_for_what_they_were_issued_for(node):
     client = x509.load_pem_x509_certificate((node.directory / "alpha.pem").read_bytes())
     usages = [one.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value for one in (server, client)]
     assert [[oid.dotted_string for oid in usage] for usage in usages] == [["1.3.6.1.5.5.7.3.1"], ["1.3.6.1.5.5.7.3.2"]]
+
+
+def register(channel, user_id: str) -> int:
+    """Register a user of the operator's active number; how he stands then."""
+    request = registration_pb2.RegisterRequest(
+        service="chat",
+        user_id=user_id,
+        number=f"+{FIRST}",
+        network_address=registration_pb2.NetworkAddress(address="192.0.2.7", port=5000),
+        registration_data={"name": "as he typed it"},
+    )
+    stub = registration_pb2_grpc.RegistrationServiceStub(channel)
+    return stub.Register(request, timeout=DEADLINE_S).registration.state
+
+
+def test_operators_data_verifies_nobody_without_an_agreement(node):
+    """I.3b with I.5: the same number, the same set; with the agreement the next user is verified by it."""
+    node.store.replace_active_set(ALPHA, ActiveSet.from_numbers([FIRST]), data_time=datetime.now(UTC), now=NOW)
+    node.publish()
+    with node.channel("messenger") as channel:
+        assert register(channel, "before") != registration_pb2.REGISTRATION_STATE_VERIFIED
+        node.store.agree("chat", ALPHA, now=NOW)
+        node.clock.now += REMEMBERED_S + 1
+        assert register(channel, "after") == registration_pb2.REGISTRATION_STATE_VERIFIED

@@ -63,7 +63,7 @@ def serve(settings: Settings, announce: Announce) -> None:
         denials = DenialLog(store)
         access = access_to(store, denials, settings.data_dir) if settings.tls else None
         builder, watches = Builder(published, settings), Watches(access.knows) if access else Watches()
-        identity = identity_of(store, published, settings, announce)
+        identity = identity_of(store, published, settings, announce, access.agreed if access else None)
         services: list[Service] = [
             check_service(CallersIndex(published, access.agreed) if access else published, settings),
             numbering_service(store, published, settings, watches, changed=builder.follow),

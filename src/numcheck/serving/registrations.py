@@ -76,6 +76,9 @@ def _gateway_key(settings: Settings) -> bytes:
     return key
 
 
+Agreed = Callable[[str], frozenset[int]]
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """The parts of a node that know registrations."""
@@ -85,8 +88,10 @@ class Identity:
     feeds: Feeds
 
 
-def identity_of(store: Store, published: PublishedIndex, settings: Settings, announce: Announce) -> Identity:
-    """Put the parts together."""
+def identity_of(
+    store: Store, published: PublishedIndex, settings: Settings, announce: Announce, agreed: Agreed | None = None
+) -> Identity:
+    """Put the parts together. `agreed` gives the operators that a service has agreements with; None: all of them."""
     keys = keys_of(store, settings, announce)
     vault = Vault(keys.keyring, secrets.token_bytes)
     registrations = store.registrations(Chain(keys.keyring))
@@ -94,7 +99,7 @@ def identity_of(store: Store, published: PublishedIndex, settings: Settings, ann
     surroundings = Surroundings(
         index=published.get,
         policy_for=lambda _service: policy,
-        agreed=lambda _service, _operator_id: True,  # until agreements are recorded, every service has all of them
+        agreed=lambda service, operator_id: agreed is None or operator_id in agreed(service),
         courier=courier_of(settings, announce),
         bounds=SendBounds(settings.codes_per_block_max, settings.codes_per_network_max),
         now=_now,
