@@ -10,10 +10,12 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
 
+from numcheck.serving.keys import make_keys
 from numcheck.v1 import check_pb2_grpc, numbering_pb2_grpc
 from tests.faults.disk import Disk, power_loss
 from tests.faults.ledger import Violation
@@ -105,7 +107,11 @@ class Machine:
         self, directory: Path, recorder: Path | None, *, plant: str = "", env: Mapping[str, str] | None = None
     ):
         """`directory` is the campaign's own; the data directory is `data_dir` in it, to be filled by the caller."""
-        self._directory, self._recorder, self._plant, self._env = directory, recorder, plant, env or {}
+        self._directory, self._recorder, self._plant = directory, recorder, plant
+        # The keys of registrations lie elsewhere, as they should: this is about what is pushed.
+        directory.mkdir(parents=True, exist_ok=True)
+        make_keys(directory / "keys.json", datetime.now(UTC))
+        self._env = {"NUMCHECK_KEYS_FILE": str(directory / "keys.json"), **(env or {})}
         self._life_count = 0
         self.data_dir = directory / "0" / "var"
         self._next: Life | None = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from numcheck.cli.options import Config, DataDir, Json, Server, settings_of
+from numcheck.cli.options import Config, DataDir, Json, Server, security_of, settings_of
 
 if TYPE_CHECKING:
     from numcheck.client import RegistrationClient
@@ -23,7 +23,7 @@ Resume = Annotated[str, typer.Option("--resume", help="Where to go on: the token
 def _client(service: str, server: str | None, settings: Any) -> "Iterator[RegistrationClient]":
     from numcheck.client import RegistrationClient
 
-    with RegistrationClient(server or settings.api_listen, service) as client:
+    with RegistrationClient(server or settings.api_listen, service, security_of(settings)) as client:
         yield client
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from numcheck.client.channel import PLAINTEXT, Security, open_channel
 from numcheck.errors import NodeUnreachable
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
@@ -18,10 +19,10 @@ DEADLINE_S = 10.0
 class RegistrationClient:
     """Asks one node about one service. Methods raise NodeUnreachable, with the node's own words where it has some."""
 
-    def __init__(self, target: str, service: str) -> None:
+    def __init__(self, target: str, service: str, security: Security = PLAINTEXT) -> None:
         """Make a client of the node at `target`, host:port; nothing is connected yet."""
         self._target, self._service = target, service
-        self._channel = grpc.insecure_channel(target)
+        self._channel = open_channel(target, security)
         self._stub = RegistrationServiceStub(self._channel)
 
     def close(self) -> None:
