@@ -101,6 +101,11 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
     ]
 
 
+def check_address(settings: Settings) -> None:
+    """Raise BadListenAddress if the API listener could not be opened now: before anything is made for it."""
+    probe_port(*host_and_port(settings.api_listen, tls=settings.tls))
+
+
 def host_and_port(address: str, *, tls: bool = False) -> tuple[str, int]:
     """Split host:port. Plaintext stays on this machine: any other host is refused without TLS."""
     host, _, port = address.rpartition(":")

@@ -18,7 +18,7 @@ from numcheck.rpc.watches import Watches
 from numcheck.serving.access import DenialLog, access_to, native_admit
 from numcheck.serving.builder import Builder, fresh_since
 from numcheck.serving.check_listener import LACKING, CheckListener
-from numcheck.serving.listener import ApiListener, Service
+from numcheck.serving.listener import ApiListener, Service, check_address
 from numcheck.serving.publishing import open_or_rebuild
 from numcheck.serving.registrations import identity_of
 from numcheck.serving.services import check_service, identity_service, numbering_service
@@ -58,6 +58,7 @@ def serve(settings: Settings, announce: Announce) -> None:
     if not Store.exists(settings.data_dir, settings.database):
         raise StoreMissing(_nothing_to_serve(settings))
     with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
+        check_address(settings)
         index = _index_to_serve(store, settings, announce)
         published = PublishedIndex()
         denials = DenialLog(store)
@@ -78,11 +79,7 @@ def serve(settings: Settings, announce: Announce) -> None:
             published.publish(index)
             builder.start()
             identity.timekeeper.start()
-            _begin(listeners, announce)
-            if index.synthetic:
-                announce(SYNTHETIC_NOTICE)
-            if store.warning:
-                announce(store.warning)
+            _begin(listeners, announce, [SYNTHETIC_NOTICE if index.synthetic else None, store.warning])
             _keep_fresh(published, settings, stopping)
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
         finally:
@@ -111,11 +108,15 @@ def _native_listener(
     return []
 
 
-def _begin(listeners: Sequence["ApiListener | CheckListener"], announce: Announce) -> None:
-    """Say that the listeners serve, to health checks and to whoever waits."""
+def _begin(
+    listeners: Sequence["ApiListener | CheckListener"], announce: Announce, notices: Sequence[str | None]
+) -> None:
+    """Say that the listeners serve, to health checks and to whoever waits, and what he should know."""
     for listener in listeners:
         listener.set_serving(serving=True)
         announce(f"{listener.name} ready on {listener.address} ({listener.protection})")
+    for notice in filter(None, notices):
+        announce(notice)
 
 
 def _stop(listeners: Sequence["ApiListener | CheckListener"], drain_timeout_s: float) -> None:
