@@ -1,7 +1,6 @@
 """docs/identities.md as it stands: its commands, on free ports, with what each then may and may not."""
 
 import re
-import shutil
 from pathlib import Path
 
 import grpc
@@ -9,7 +8,7 @@ import pytest
 
 from numcheck.v1 import check_pb2, check_pb2_grpc
 from tests.rpc.calls import DEADLINE_S, refusal
-from tests.serving.command import run, running
+from tests.serving.command import NUMCHECK, run, running
 from tests.serving.small import ACTIVE, fill
 
 PAGE = Path(__file__).parents[2] / "docs/identities.md"
@@ -29,8 +28,7 @@ def session(tmp_path_factory):
     fill(directory / "var")
     made = run("identities", "init", "identities", "--data-dir", "var", cwd=directory)
     assert made.status == 0, made.err
-    serve = ["numcheck", "serve", "--config", "identities/numcheck.toml"]
-    command = (*map(str, (Path(shutil.which("numcheck") or "numcheck"), *serve[1:])),)
+    command = (*NUMCHECK, "serve", "--config", "identities/numcheck.toml")
     ports = ("--api-listen", "127.0.0.1:0", "--check-listen", "127.0.0.1:0")
     with running(*ports, command=command, cwd=directory) as process:
         addresses = {}
