@@ -62,12 +62,12 @@ class IndexNotReady(NumcheckError):
 
 
 class IndexBehind(NumcheckError):
-    """The caller asked for an index version that this node has not reached."""
+    """The call needs an index version that this node has not reached."""
 
     reason = "INDEX_BEHIND"
 
     def __init__(self, wanted: int, index_version: int) -> None:
-        super().__init__(f"index version {wanted} was asked for; this node is at {index_version}")
+        super().__init__(f"index version {wanted} is needed; this node is at {index_version}")
         self.wanted = wanted
         self.index_version = index_version
 

@@ -99,7 +99,7 @@ def secure_node(directory: Path) -> Iterator[SecureNode]:
         identity = identity_of(store, published, settings, lambda _line: None, access.agreed)
         services = [
             check_service(CallersIndex(published, access.agreed), settings),
-            numbering_service(store, published, settings, watches, changed=lambda: None),
+            numbering_service(store, published, settings, watches, changed=()),
             identity_service(store, settings),
             identity.service,
         ]

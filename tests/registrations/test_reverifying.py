@@ -1,4 +1,4 @@
-"""Verifying again, in bulk and when numbers are withdrawn: who stays, who goes, and that it can be done twice."""
+"""Verifying again, in bulk: who stays, who goes, and that it can be done twice."""
 
 import shutil
 from collections.abc import Iterator
@@ -12,7 +12,6 @@ from numcheck.active import ActiveSet
 from numcheck.identity import reverifier
 from numcheck.identity.policy import Method
 from numcheck.identity.states import RegistrationState as State
-from numcheck.identity.withdrawal import withdraw
 from numcheck.index import open_index
 from numcheck.serving.publishing import index_directory, rebuild_index
 from numcheck.store import Store
@@ -114,20 +113,6 @@ def test_a_refresh_that_waits_for_a_confirmation_gets_it(data_dir: Path) -> None
     assert due_us == (START + timedelta(days=465)).timestamp() * 1_000_000
     assert world.kinds()[-1] == "confirmed"
     world.close()
-
-
-def test_withdrawn_numbers_revoke_what_is_verified_on_them_once(held: World) -> None:
-    """Point 6's rule: whoever is VERIFIED on one of them, of any service; the others, and a second time, nothing."""
-    held.register(small.INACTIVE, "rejected")
-    held.registrar.register("other", "", held.registrar.get(SERVICE, "u3").record)
-    gone = [HELD[3], HELD[5], small.INACTIVE, 79990000000, *range(79169000000, 79169002000)]
-    assert held.registrations.write(lambda work: withdraw(work, held.vault, gone, 1)) == 3
-    assert held.registrations.write(lambda work: withdraw(work, held.vault, gone, 2)) == 0
-    revoked = {user_id for user_id, state in states(held).items() if state is State.REVOKED}
-    assert revoked == {"u3", "u5"}
-    assert held.registrar.get("other", "u3").state is State.REVOKED
-    assert held.registrar.get(SERVICE, "rejected").state is State.REJECTED
-    assert held.kinds()[-3:] == ["withdrawn"] * 3
 
 
 @pytest.fixture(scope="module")

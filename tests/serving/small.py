@@ -52,16 +52,21 @@ ACTIVE_NUMBERS: Mapping[str, Iterable[int]] = {
 def fill(data_dir: Path) -> Path:
     """Fill a data directory with all of it; return the directory."""
     with DataDirLock(data_dir), Store(data_dir) as store:
-        plan = read_registry([("small.csv", REGISTRY.encode())]).plan
-        store.import_plan(plan, source="small.csv", now=DATA_TIME)
-        ids = {operator.tax_id: operator.operator_id for operator in store.operators()}
-        for tax_id, numbers in ACTIVE_NUMBERS.items():
-            store.replace_active_set(
-                ids[tax_id],
-                ActiveSet.from_numbers(numbers),
-                data_time=OLD_DATA_TIME if tax_id == VIMPELCOM else DATA_TIME,
-                now=DATA_TIME,
-                synthetic=tax_id == T2,
-            )
+        fill_store(store)
         rebuild_index(store, data_dir)
     return data_dir
+
+
+def fill_store(store: Store) -> None:
+    """Fill an empty store with all of it."""
+    plan = read_registry([("small.csv", REGISTRY.encode())]).plan
+    store.import_plan(plan, source="small.csv", now=DATA_TIME)
+    ids = {operator.tax_id: operator.operator_id for operator in store.operators()}
+    for tax_id, numbers in ACTIVE_NUMBERS.items():
+        store.replace_active_set(
+            ids[tax_id],
+            ActiveSet.from_numbers(numbers),
+            data_time=OLD_DATA_TIME if tax_id == VIMPELCOM else DATA_TIME,
+            now=DATA_TIME,
+            synthetic=tax_id == T2,
+        )

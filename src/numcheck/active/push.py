@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from pyroaring import BitMap
+from pyroaring import AbstractBitMap, BitMap, FrozenBitMap
 
 from numcheck.active.active_set import NUMBER_MAX
 from numcheck.active.sieve import Chunks, Sieve
@@ -40,19 +40,24 @@ class PushCounts:
     already_added: int = 0
     removed: int = 0
     already_removed: int = 0
+    recycled: int = 0
     number_count: int = 0
     refused: int = 0
     refused_examples: tuple[int, ...] = ()
 
 
 class Change(NamedTuple):
-    """What becomes of a set in a chunk: places that are added, and places that are removed."""
+    """What becomes of a set in a chunk: places that are added, and places that are removed.
+
+    Those that are `recycled` went out of service and are back: the set holds them, and who had them has them no more.
+    """
 
     added: BitMap
     removed: BitMap
+    recycled: AbstractBitMap = FrozenBitMap()
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.removed)
+        return bool(self.added or self.removed or self.recycled)
 
     def apply(self, held: BitMap) -> BitMap:
         """The set afterwards."""
@@ -108,8 +113,6 @@ class PushContent:
             raise BadPush("remove", "a SNAPSHOT holds what is in service and removes nothing")
         if header.snapshot and not self.adds:
             raise BadPush("add", "a SNAPSHOT with no number would empty the set; remove numbers with a DELTA instead")
-        if any(self.adds[chunk] & self.removes[chunk] for chunk in self.adds.keys() & self.removes.keys()):
-            raise BadPush("remove", "a number is both added and removed")
 
     def wanted(self, chunk: int) -> Change:
         """What the push says of a chunk."""
@@ -122,8 +125,9 @@ def _check_range(field_name: str, first: int, last: int) -> None:
 
 
 def change_of(wanted: Change, held: BitMap, *, snapshot: bool) -> Change:
-    """What a push that wants this of a chunk changes in it."""
-    return Change(wanted.added - held, held - wanted.added if snapshot else wanted.removed & held)
+    """What a push that wants this of a chunk changes in it. What a delta both removes and adds is recycled."""
+    removed = held if snapshot else wanted.removed & held
+    return Change(wanted.added - held, removed - wanted.added, wanted.added & wanted.removed)
 
 
 def needs_confirmation(removed: int, held_count: int) -> bool:

@@ -148,6 +148,8 @@ def _counts(pushed: Any) -> dict[str, Any]:
         "numbers": pushed.number_count,
         "refused": pushed.refused_count,
     }
+    if recycled := getattr(pushed, "recycled_count", 0):
+        counts["recycled"] = recycled
     token = getattr(pushed, "confirmation_token", "")
     return {**counts, "confirmation_token": token} if token else counts
 
@@ -158,6 +160,8 @@ def _line(pushed: Any) -> str:
         f"{made}: {pushed.added_count:,} added, {pushed.already_added_count:,} there already, "
         f"{pushed.removed_count:,} removed; {pushed.number_count:,} numbers"
     )
+    if recycled := getattr(pushed, "recycled_count", 0):
+        line = f"{line}; {recycled:,} recycled"
     return f"{line}; {pushed.refused_count:,} refused" if pushed.refused_count else line
 
 

@@ -15,6 +15,7 @@ PIECE_SIZE = 200  # registrations in a transaction: others wait no longer than i
 TRUST_KEPT_EVERY = timedelta(minutes=1)
 PRUNED_EVERY = timedelta(hours=1)
 CODES_KEPT = timedelta(days=30)  # far longer than any limit of codes looks back
+WITHDRAWALS_KEPT = timedelta(hours=1)  # far longer than a call lasts that has looked at an older index
 
 
 class Calendar:
@@ -34,9 +35,14 @@ class Calendar:
             self._registrations.write(lambda work: work.trust_time(microseconds(now)))
             self._trust_kept_at = now
         if self._pruned_at is None or now - self._pruned_at >= PRUNED_EVERY:
-            self._registrations.write(lambda work: work.prune(before_us=microseconds(now - CODES_KEPT)))
+            self._registrations.write(lambda work: _prune(work, now))
             self._pruned_at = now
         return count
+
+
+def _prune(work: RegistrationWork, now: datetime) -> None:
+    work.prune(before_us=microseconds(now - CODES_KEPT))
+    work.drop_withdrawn(before_us=microseconds(now - WITHDRAWALS_KEPT))
 
 
 def _piece(work: RegistrationWork, now_us: int) -> int:

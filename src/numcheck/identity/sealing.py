@@ -5,8 +5,9 @@ number nor an address, and cannot try numbers out, as a tag takes the key. New d
 newest key; until a rotation has ended, older keys open and find what they made.
 """
 
+import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from numcheck.errors import StoreDamaged
 
 KEY_SIZE = 32  # AES-256 and HMAC-SHA-256
+HASH_BLOCK_SIZE = 64  # of SHA-256
 NONCE_SIZE = 12
 TAG_SIZE = 16  # of a lookup tag: 2^64 registrations until two might meet by chance
 
@@ -42,6 +44,13 @@ class Key:
         """The lookup tag of a value; of another kind the same value has another."""
         return hmac.digest(self._tagging, kind.encode() + b"\0" + value, "sha256")[:TAG_SIZE]  # type: ignore[attr-defined]
 
+    def tags(self, kind: str, values: Iterable[bytes]) -> list[bytes]:
+        """The lookup tags of many values, each in half of the time: HMAC from the hashes that they share."""
+        key = self._tagging.ljust(HASH_BLOCK_SIZE, b"\0")  # type: ignore[attr-defined]
+        inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key) + kind.encode() + b"\0")
+        outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
+        return [_hmac(inner, outer, value)[:TAG_SIZE] for value in values]
+
     def code_mac(self, verification_id: bytes, code: str) -> bytes:
         """What is kept of a code: of no use without the key, as it has a million values only."""
         return hmac.digest(self._coding, verification_id + code.encode(), "sha256")  # type: ignore[attr-defined]
@@ -62,6 +71,14 @@ class Key:
         except (InvalidTag, ValueError):
             raise StoreDamaged("a sealed row of the store is not what was written") from None
         return plain
+
+
+def _hmac(inner: "hashlib._Hash", outer: "hashlib._Hash", value: bytes) -> bytes:
+    """RFC 2104, from the two hashes that have taken the padded key."""
+    first, second = inner.copy(), outer.copy()
+    first.update(value)
+    second.update(first.digest())
+    return second.digest()
 
 
 class Keyring:

@@ -34,6 +34,11 @@ class Vault:
         """The tags of a number, the newest key's first."""
         return self._keyring.tags("number", _number_bytes(number))
 
+    def tags_of_numbers(self, numbers: Sequence[int]) -> list[bytes]:
+        """The tags of many numbers, under every key."""
+        values = [_number_bytes(number) for number in numbers]
+        return [tag for key in self._keyring.keys for tag in key.tags("number", values)]
+
     def block_tags(self, number: int) -> list[bytes]:
         """The tags of the 10,000 numbers around a number."""
         return self._keyring.tags("block", _number_bytes(number // BLOCK_NUMBERS))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from numcheck.errors import DeliveryFailed, MethodNotAllowed, ProofNotAccepted, TooManyCodes
+from numcheck.errors import DeliveryFailed, IndexBehind, MethodNotAllowed, ProofNotAccepted, TooManyCodes
 from numcheck.identity import codes
 from numcheck.identity.due import due_at
 from numcheck.identity.evidence import Evidence
@@ -121,13 +121,16 @@ class Verifier:
     ) -> Attempt:
         """Try the methods in their order until one has an answer or waits for the user.
 
-        WrongState, MethodNotAllowed, TooManyCodes, with nothing written; what hinders a code is only told if the
-        verification was not asked for on demand.
+        WrongState, MethodNotAllowed, TooManyCodes, or IndexBehind if the number was taken from its operator after the
+        look, with nothing written; what hinders a code is only told if it was not asked for on demand.
         """
         row, policy = registration.row, self.policy_for(registration.row.service)
         methods = policy.methods_for(wanted.method)
         judgement, evidence = judge(look.facts, policy, agreed=look.agreed, index_version=look.index_version, now=now)
         decided = Method.OPERATOR in methods and judgement is not Judgement.NO_ANSWER
+        if decided and (taken := work.withdrawn_since(registration.record.number, look.index_version)):
+            # What revokes registrations has passed by already, or would not know that this one rests on older data.
+            raise IndexBehind(taken, look.index_version)
         before = methods[: methods.index(Method.OPERATOR)] if decided else methods
         waiting = next((method for method in before if self._possible(method, wanted)), None)
         if waiting is not None:

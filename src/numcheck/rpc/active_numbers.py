@@ -75,6 +75,7 @@ def push_message(pushed: Pushed) -> numbering_pb2.PushActiveNumbersResponse:
         already_added_count=counts.already_added,
         removed_count=counts.removed,
         already_removed_count=counts.already_removed,
+        recycled_count=counts.recycled,
         number_count=counts.number_count,
         refused_count=counts.refused,
         refused=refused_numbers(counts.refused_examples, NotServed.reason),

@@ -67,7 +67,9 @@ def serve(settings: Settings, announce: Announce) -> None:
         identity = identity_of(store, published, settings, announce, access.agreed if access else None)
         services: list[Service] = [
             check_service(CallersIndex(published, access.agreed) if access else published, settings),
-            numbering_service(store, published, settings, watches, changed=builder.follow),
+            numbering_service(
+                store, published, settings, watches, changed=(builder.follow, identity.withdrawer.follow)
+            ),
             identity_service(store, settings),
             identity.service,
         ]
@@ -78,15 +80,14 @@ def serve(settings: Settings, announce: Announce) -> None:
             listeners += _native_listener(settings, published, admit, announce)
             published.publish(index)
             builder.start()
-            identity.timekeeper.start()
+            identity.start()
             _begin(listeners, announce, [SYNTHETIC_NOTICE if index.synthetic else None, store.warning])
             _keep_fresh(published, settings, stopping)
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
         finally:
             identity.feeds.end()
             _stop(listeners, settings.drain_timeout_s)
-            identity.feeds.close()
-            identity.timekeeper.stop()
+            identity.stop()
             builder.stop()
             denials.close()
 

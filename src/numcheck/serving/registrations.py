@@ -17,11 +17,13 @@ from numcheck.identity.registrar import Registrar
 from numcheck.identity.reverifier import Reverifier
 from numcheck.identity.vault import Vault
 from numcheck.identity.verifier import Courier, Surroundings, Verifier
+from numcheck.identity.withdrawal import Withdrawals
 from numcheck.index import PublishedIndex
 from numcheck.rpc.feeds import Feeds
 from numcheck.rpc.registration import RegistrationService, Rules
 from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys
 from numcheck.serving.timekeeper import Timekeeper
+from numcheck.serving.withdrawer import Withdrawer
 from numcheck.store import Store
 
 GATEWAY_KEY_SIZE_MIN = 24  # bytes, as Standard Webhooks asks
@@ -85,7 +87,19 @@ class Identity:
 
     service: RegistrationService
     timekeeper: Timekeeper
+    withdrawer: Withdrawer
     feeds: Feeds
+
+    def start(self) -> None:
+        """Begin to let time pass, and to follow withdrawals."""
+        self.timekeeper.start()
+        self.withdrawer.start()
+
+    def stop(self) -> None:
+        """End it, once the listeners have stopped."""
+        self.feeds.close()
+        self.timekeeper.stop()
+        self.withdrawer.stop()
 
 
 def identity_of(
@@ -112,7 +126,8 @@ def identity_of(
     history = History(registrations, vault, keys.signing_key)
     rules = Rules(registrar, verifier, history, Reverifier(registrations, vault, verifier, surroundings))
     service = RegistrationService(rules, feeds, now=_now, default_region=settings.default_region)
-    return Identity(service, Timekeeper(registrations), feeds)
+    withdrawer = Withdrawer(Withdrawals(registrations, vault, now=_now))
+    return Identity(service, Timekeeper(registrations), withdrawer, feeds)
 
 
 def _now() -> datetime:

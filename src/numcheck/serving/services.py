@@ -1,7 +1,7 @@
 """Makes each service of a node, with what only a process has: the clock, random bytes, the index and the builder."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from numcheck.config import Settings
@@ -30,16 +30,26 @@ def check_service(published: PublishedIndex | CallersIndex, settings: Settings) 
 
 
 def numbering_service(
-    store: Store, published: PublishedIndex, settings: Settings, watches: Watches, *, changed: Callable[[], None]
+    store: Store,
+    published: PublishedIndex,
+    settings: Settings,
+    watches: Watches,
+    *,
+    changed: Sequence[Callable[[], None]],
 ) -> NumberingService:
-    """The service that takes pushes; `changed` is called after each commit that raises the revision."""
+    """The service that takes pushes; each of `changed` is called after each commit that raises the revision."""
+
+    def tell() -> None:
+        for follow in changed:
+            follow()
+
     published.follow(lambda _index: watches.tell())
     return NumberingService(
         store,
         published,
         watches,
         OUTSIDE,
-        changed=changed,
+        changed=tell,
         # Each push holds a thread of the listener while it is open.
         push_count_max=max(settings.api_threads // 4, 1),
     )

@@ -16,8 +16,10 @@ from numcheck.store.registrations import (
     columns_of,
 )
 from numcheck.store.store import Store
+from numcheck.store.withdrawals import Cause, Withdrawn
 
 __all__ = [
+    "Cause",
     "DataDirLock",
     "Denial",
     "EventRow",
@@ -33,5 +35,6 @@ __all__ = [
     "SeriesInfo",
     "Store",
     "VerificationRow",
+    "Withdrawn",
     "columns_of",
 ]

@@ -13,8 +13,8 @@ from functools import reduce
 from typing import Any
 
 import xxhash
-from pyroaring import BitMap
-from sqlalchemy import Connection, Row, Select, delete, insert, select
+from pyroaring import AbstractBitMap, BitMap
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, insert, select
 
 from numcheck._bits import CHUNK_NUMBERS
 from numcheck.active import ChunkMembers
@@ -36,7 +36,7 @@ class Kind(IntEnum):
     PORTED = 2  # they are ported to it
 
 
-def parts_of(places: BitMap) -> list[int]:
+def parts_of(places: AbstractBitMap) -> list[int]:
     """The parts of a chunk in which there are places."""
     return [part for part, room in enumerate(PARTS) if places.intersect(room)]
 
@@ -115,17 +115,20 @@ def _in_chunk(chunk: int) -> Any:
     return blocks.c.block.between(chunk * PARTS_ROOM, chunk * PARTS_ROOM + PARTS_ROOM - 1)
 
 
-def read_ported(connection: Connection, chunk: int) -> dict[int, BitMap]:
-    """The places of a chunk that are ported to each operator."""
-    rows = connection.execute(select(blocks).where(blocks.c.kind == Kind.PORTED, _in_chunk(chunk)))
+def read_ported(connection: Connection, chunk: int, parts: Collection[int] | None = None) -> dict[int, BitMap]:
+    """The places of a chunk, or of those parts of it, that are ported to each operator."""
+    rows = connection.execute(select(blocks).where(blocks.c.kind == Kind.PORTED, _wanted(chunk, parts)))
     return _by_operator(rows)[Kind.PORTED]
 
 
 def read_members(connection: Connection, chunk: int, parts: Collection[int] | None) -> ChunkMembers:
     """All that was pushed of a chunk, or of those parts of it."""
-    wanted = _in_chunk(chunk) if parts is None else blocks.c.block.in_(blocks_of(chunk, parts))
-    sets = _by_operator(connection.execute(select(blocks).where(wanted)))
+    sets = _by_operator(connection.execute(select(blocks).where(_wanted(chunk, parts))))
     return ChunkMembers(active=sets[Kind.ACTIVE], ported=sets[Kind.PORTED])
+
+
+def _wanted(chunk: int, parts: Collection[int] | None) -> ColumnElement[bool]:
+    return _in_chunk(chunk) if parts is None else blocks.c.block.in_(blocks_of(chunk, parts))
 
 
 def _by_operator(rows: Iterable[Row[Any]]) -> dict[int, dict[int, BitMap]]:

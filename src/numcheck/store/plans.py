@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import xxhash
+from pyroaring import BitMap
 from sqlalchemy import Connection, delete, insert, select
 
 from numcheck._bits import CHUNK_NUMBERS
@@ -13,11 +14,12 @@ from numcheck.active import AllottedRange
 from numcheck.active.members import Move, home, moves
 from numcheck.errors import PlanShrinks, StoreDamaged
 from numcheck.plan import Country, NumberingPlan, Range, shrinks_too_much
-from numcheck.store.blocks import Kind, read_chunk
+from numcheck.store.blocks import Kind, read_chunk, read_ported
 from numcheck.store.database import raise_revision
 from numcheck.store.moments import microseconds, moment
 from numcheck.store.operators import OperatorBook
 from numcheck.store.schema import plan_series, ranges
+from numcheck.store.withdrawals import Cause, withdraw
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ def replace_plan(
     changed = list(moves(before, [held for held in read_ranges(connection) if held.first in country]))
     if not force:
         _check_shrinking(country, series, before, changed)
+    mobile = [move for move in changed if country.is_mobile(move.first)]
+    withdraw(connection, revision, Cause.PLAN, _withdrawn(connection, mobile), microseconds(now))
     counts: Counter[str] = Counter()
     for move in changed:
         counts[_kind(move)] += move.last - move.first + 1
@@ -100,6 +104,22 @@ def _number_count(country: Country, series: str, stretches: Sequence[Move] | Seq
     """How many numbers of a series the stretches hold."""
     first, last = country.series_bounds(series)
     return sum(max(min(one.last, last) - max(one.first, first) + 1, 0) for one in stretches)
+
+
+def _withdrawn(connection: Connection, changed: Iterable[Move]) -> dict[int, BitMap]:
+    """The places, by chunk, that nobody may serve any more or another operator serves: not those that are ported."""
+    ended: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    passed_on: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for move in changed:
+        if move.old_operator_id is not None:
+            kind = ended if move.new_operator_id is None else passed_on
+            for chunk in range(move.first // CHUNK_NUMBERS, move.last // CHUNK_NUMBERS + 1):
+                kind[chunk].append((move.first, move.last))
+    places = {chunk: home(bounds, chunk) for chunk, bounds in ended.items()}
+    for chunk, bounds in passed_on.items():
+        ported = BitMap.union(BitMap(), *read_ported(connection, chunk).values())
+        places[chunk] = places.get(chunk, BitMap()) | (home(bounds, chunk) - ported)
+    return places
 
 
 def _kind(move: Move) -> str:
@@ -151,6 +171,13 @@ def read_series(connection: Connection) -> list[SeriesInfo]:
     order = (plan_series.c.calling_code, plan_series.c.series)
     rows = connection.execute(select(*columns).order_by(*order)).all()
     return [SeriesInfo(code, series, source, moment(at), *counts) for code, series, source, at, *counts in rows]
+
+
+def own_ranges(connection: Connection, operator_id: int) -> list[tuple[int, int]]:
+    """An operator's ranges, ascending, as first and last numbers."""
+    columns = (ranges.c.first_number, ranges.c.last_number)
+    statement = select(*columns).where(ranges.c.operator_id == operator_id).order_by(ranges.c.first_number)
+    return [(row.first_number, row.last_number) for row in connection.execute(statement)]
 
 
 def read_ranges(connection: Connection) -> list[AllottedRange]:

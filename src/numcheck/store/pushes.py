@@ -5,6 +5,7 @@ blocks, whole; one without is held, counts for nothing, and was found against th
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from pyroaring import BitMap
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from numcheck.active import PortingsContent, PortingsHeader, PushContent, PushCounts, PushHeader
+from numcheck.active.members import home, served
 from numcheck.active.portings import check_removal
 from numcheck.active.push import Change, change_of, needs_confirmation
 from numcheck.errors import ConcurrentPush, StoreDamaged, UnknownPush
@@ -35,7 +37,9 @@ from numcheck.store.blocks import (
 )
 from numcheck.store.database import raise_revision
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, read_head, write_head
+from numcheck.store.plans import own_ranges
 from numcheck.store.schema import held_changes, pushes
+from numcheck.store.withdrawals import Cause, withdraw
 
 Changes = dict[int, tuple[Change, BitMap]]
 """What changes, by chunk, and the places of the changed parts afterwards."""
@@ -73,7 +77,7 @@ def push_active(connection: Connection, header: PushHeader, content: PushContent
     operator_id = header.operator_id
     head = _head_to_change(connection, Kind.ACTIVE, operator_id, receipt)
     changes, counts = _find_changes(connection, header, content, head)
-    held = needs_confirmation(counts.removed, head.number_count)
+    held = needs_confirmation(counts.removed + counts.recycled, head.number_count)
     key = _record(connection, Kind.ACTIVE, header, counts, receipt, token=receipt.token if held else None)
     if held:
         _hold(connection, key, changes)
@@ -93,19 +97,22 @@ def _find_changes(
     connection: Connection, header: PushHeader, content: PushContent, head: Head
 ) -> tuple[Changes, PushCounts]:
     changes: Changes = {}
-    added = removed = wanted_adds = wanted_removes = 0
+    added = removed = recycled = already_added = already_removed = 0
     for chunk, held in _touched(connection, header, content):
         wanted = content.wanted(chunk)
         change = change_of(wanted, held, snapshot=header.snapshot)
-        wanted_adds, wanted_removes = wanted_adds + len(wanted.added), wanted_removes + len(wanted.removed)
         added, removed = added + len(change.added), removed + len(change.removed)
+        recycled += len(change.recycled)
+        already_added += len(wanted.added - change.added - change.recycled)
+        already_removed += len(wanted.removed - change.removed - change.recycled)
         if change:
             changes[chunk] = change, change.apply(held)
     return changes, PushCounts(
         added=added,
-        already_added=wanted_adds - added,
+        already_added=already_added,
         removed=removed,
-        already_removed=0 if header.snapshot else wanted_removes - removed,
+        already_removed=already_removed,
+        recycled=recycled,
         number_count=head.number_count + added - removed,
         refused=content.refused_count,
         refused_examples=tuple(content.refused_examples),
@@ -164,7 +171,23 @@ def _apply(connection: Connection, push_key: int, changes: Changes, now_us: int)
     made = {"version": head.version, "revision": revision}
     connection.execute(update(pushes).where(pushes.c.push_key == push_key).values(made))
     drop_held(connection, row.operator_id)
+    _withdraw_pushed(connection, row.operator_id, revision, changes, now_us)
     return Pushed(head.version, revision, counts, row.token or "")
+
+
+def _withdraw_pushed(connection: Connection, operator_id: int, revision: int, changes: Changes, now_us: int) -> None:
+    """Whoever had what the operator took out of service has it no more, if the operator serves the number at all."""
+    own = own_ranges(connection, operator_id)
+    for cause, taken in (
+        (Cause.REMOVED, {chunk: change.removed for chunk, (change, _) in changes.items()}),
+        (Cause.RECYCLED, {chunk: change.recycled for chunk, (change, _) in changes.items()}),
+    ):
+        places = {
+            chunk: some & served(home(own, chunk), read_ported(connection, chunk, parts_of(some)), operator_id)
+            for chunk, some in taken.items()
+            if some
+        }
+        withdraw(connection, revision, cause, places, now_us)
 
 
 def _write_changes(
@@ -194,25 +217,28 @@ def confirm(connection: Connection, operator_id: int, token: str, now_us: int) -
 
 def _hold(connection: Connection, push_key: int, changes: Changes) -> None:
     for chunk, (change, _) in changes.items():
-        added, removed = change.added.serialize(), change.removed.serialize()
-        values = {"push_key": push_key, "chunk": chunk, "added": added, "removed": removed}
-        connection.execute(insert(held_changes).values(checksum=_checksum(push_key, chunk, added, removed), **values))
+        places = [some.serialize() for some in change]
+        values = dict(zip(Change._fields, places, strict=True))
+        checksum = _checksum(push_key, chunk, *places)
+        connection.execute(insert(held_changes).values(push_key=push_key, chunk=chunk, checksum=checksum, **values))
 
 
 def _held_changes(connection: Connection, push: Row[Any]) -> Changes:
     held = {}
     for row in connection.execute(select(held_changes).where(held_changes.c.push_key == push.push_key)):
-        if _checksum(push.push_key, row.chunk, row.added, row.removed) != row.checksum:
+        places = [row._mapping[name] for name in Change._fields]
+        if _checksum(push.push_key, row.chunk, *places) != row.checksum:
             raise StoreDamaged(
                 f"a held change of chunk {row.chunk} of operator {push.operator_id} is not what was stored"
             )
-        held[row.chunk] = Change(BitMap.deserialize(row.added), BitMap.deserialize(row.removed))
+        held[row.chunk] = Change(*map(BitMap.deserialize, places))
     now = dict(_held_parts(connection, push.operator_id, held))
     return {chunk: (change, change.apply(now[chunk])) for chunk, change in held.items()}
 
 
-def _checksum(push_key: int, chunk: int, added: bytes, removed: bytes) -> bytes:
-    return xxhash.xxh3_128_digest(f"{push_key};{chunk};{len(added)};".encode() + added + removed)
+def _checksum(push_key: int, chunk: int, *places: bytes) -> bytes:
+    sizes = ";".join(str(len(one)) for one in places)
+    return xxhash.xxh3_128_digest(f"{push_key};{chunk};{sizes};".encode() + b"".join(places))
 
 
 def drop_held(connection: Connection, operator_id: int) -> None:
@@ -247,6 +273,11 @@ def push_portings(connection: Connection, header: PortingsHeader, content: Porti
     key = _record(connection, Kind.PORTED, header, counts, receipt, token=None)
     made = {"version": after.version, "revision": revision}
     connection.execute(update(pushes).where(pushes.c.push_key == key).values(made))
+    moved: dict[int, BitMap] = defaultdict(BitMap)
+    for one in changes.values():
+        for chunk, (change, _) in one.items():
+            moved[chunk] |= change.added | change.removed
+    withdraw(connection, revision, Cause.PORTED, moved, receipt.now_us)
     return Pushed(after.version, revision, counts)
 
 

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, select, tuple_, update
 
+from numcheck.store import withdrawals
 from numcheck.store.database import Database
 from numcheck.store.events import Chain, EventAppender, EventLog
 from numcheck.store.groups import GroupCommit
 from numcheck.store.schema import code_sends, code_tries, registrations, trusted_time, verifications
+from numcheck.store.withdrawals import Withdrawn
 
-TAGS_PER_STATEMENT = 1_000
+TAGS_PER_STATEMENT = 10_000  # SQLite takes 32,766 parameters, PostgreSQL 65,535
 
 T = TypeVar("T")
 
@@ -44,10 +46,15 @@ class RegistrationRow:
 
 
 # Made once: to make a statement takes as long as to run it.
-FIND = select(*(registrations.c[one.name] for one in fields(RegistrationRow))).where(
-    registrations.c.user_tag.in_(bindparam("user_tags", expanding=True))
+ROWS = select(*(registrations.c[one.name] for one in fields(RegistrationRow)))
+FIND = ROWS.where(registrations.c.user_tag.in_(bindparam("user_tags", expanding=True)))
+ON_NUMBERS = ROWS.where(
+    registrations.c.number_tag.in_(bindparam("number_tags", expanding=True)),
+    registrations.c.state.in_(bindparam("states", expanding=True)),
 )
+ANY = select(registrations.c.registration_id).limit(1)
 INSERT = insert(registrations)
+MOVE = update(registrations).where(registrations.c.registration_id == bindparam("id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +118,7 @@ class RegistrationWork:
         self._connection = connection
         self._events = EventAppender(connection, chain)
         self._new: dict[bytes, RegistrationRow] = {}  # registrations to be inserted with the transaction's others
+        self._newest_withdrawal: int | None = None  # read once: what is withdrawn later finds what is written here
         self.write_count = 0
 
     # --- registrations
@@ -140,15 +148,44 @@ class RegistrationWork:
         if not self._connection.execute(update(trusted_time).values(at_us=at_us)).rowcount:
             self._connection.execute(insert(trusted_time).values(id=1, at_us=at_us))
 
-    def of_numbers(self, number_tags: Sequence[bytes], *, state: int) -> list[RegistrationRow]:
-        """The registrations in a state on any of these numbers."""
+    def of_numbers(self, number_tags: Sequence[bytes], *, states: Sequence[int]) -> list[RegistrationRow]:
+        """The registrations in one of these states on any of these numbers."""
         self._flush_new()
+        if not self._connection.scalar(ANY):
+            return []
         found: list[RegistrationRow] = []
-        for first in range(0, len(number_tags), TAGS_PER_STATEMENT):
-            wanted = registrations.c.number_tag.in_(number_tags[first : first + TAGS_PER_STATEMENT])
-            statement = select(registrations).where(wanted, registrations.c.state == state)
-            found += [RegistrationRow(**row._mapping) for row in self._connection.execute(statement)]
+        ordered = sorted(number_tags)  # so that the index is read along, and not here and there
+        for first in range(0, len(ordered), TAGS_PER_STATEMENT):
+            tags = ordered[first : first + TAGS_PER_STATEMENT]
+            rows = self._connection.execute(ON_NUMBERS, {"number_tags": tags, "states": states})
+            found += [RegistrationRow(*row) for row in rows]
         return found
+
+    def move_many(self, rows: Sequence[RegistrationRow], *, state: int) -> None:
+        """Put registrations into a state in which time does nothing to them."""
+        self.write_count += 1
+        values = [{"id": row.registration_id} for row in rows]
+        if values:
+            self._connection.execute(MOVE.values(state=state, next_at_us=None), values)
+
+    # --- numbers that were taken from their operator
+
+    def next_withdrawn(self, *, count_max: int) -> Withdrawn | None:
+        """The next numbers that were taken and are not done; None if all are."""
+        return withdrawals.next_withdrawn(self._connection, count_max=count_max)
+
+    def set_withdrawn_done(self, done: Withdrawn) -> None:
+        """Keep that these numbers are done."""
+        self.write_count += 1
+        withdrawals.set_done(self._connection, done)
+
+    def withdrawn_since(self, number: int, revision: int) -> int:
+        """The newest change after a revision that took a number, or may have; 0 if none did."""
+        if self._newest_withdrawal is None:
+            self._newest_withdrawal = withdrawals.newest(self._connection)
+        if revision >= self._newest_withdrawal:
+            return 0
+        return withdrawals.withdrawn_since(self._connection, number, revision)
 
     def set_evidence(self, evidence: str, registration_ids: Sequence[bytes], *, state: int) -> int:
         """Keep one evidence for many registrations, as far as they still are in the state; how many are."""
@@ -201,6 +238,14 @@ class RegistrationWork:
         """Add a verification."""
         self.write_count += 1
         self._connection.execute(insert(verifications), [columns_of(row)])
+
+    def end_verifications_of(self, registration_ids: Sequence[bytes], ended: int) -> None:
+        """End every verification under way of these registrations."""
+        self.write_count += 1
+        for first in range(0, len(registration_ids), TAGS_PER_STATEMENT):
+            owned = verifications.c.registration_id.in_(registration_ids[first : first + TAGS_PER_STATEMENT])
+            under_way = owned & (verifications.c.state == WAITING)
+            self._connection.execute(update(verifications).where(under_way).values(state=ended))
 
     def end_verifications(self, registration_id: bytes, number_tags: Sequence[bytes], service: str, ended: int) -> None:
         """End every verification under way of a registration, or of the number in the service: only one is live."""
@@ -297,6 +342,11 @@ class RegistrationWork:
         for table in (code_sends, verifications):
             self._connection.execute(delete(table).where(table.c.verification_id < first_kept))
 
+    def drop_withdrawn(self, *, before_us: int) -> None:
+        """Forget numbers that were taken before a moment and are done."""
+        self.write_count += 1
+        withdrawals.drop(self._connection, before_us=before_us)
+
     def forget(self, registration_id: bytes) -> None:
         """Remove a registration's verifications: a part of its erasure. What bounds codes stays until it is old."""
         self.write_count += 1
@@ -338,6 +388,11 @@ class Registrations:
         with self._database.reading() as connection:
             found: int | None = connection.scalar(select(trusted_time.c.at_us))
         return found
+
+    def any_withdrawn(self) -> bool:
+        """Whether there are numbers that were taken and are not done."""
+        with self._database.reading() as connection:
+            return withdrawals.any_waiting(connection)
 
     def any_awaited(self, now_us: int) -> bool:
         """Whether time has something to do to any registration by now."""

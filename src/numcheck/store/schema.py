@@ -23,6 +23,8 @@ installation = Table(
     Column("id", Integer, CheckConstraint("id = 1"), primary_key=True),
     # Raised in the transaction that commits a plan or an active set; what the API calls index_version.
     Column("revision", BigInteger, nullable=False),
+    # Withdrawals up to this revision are not kept any more.
+    Column("withdrawals_dropped", BigInteger, nullable=False, server_default="0"),
 )
 
 operators = Table(
@@ -120,9 +122,25 @@ held_changes = Table(
     metadata,
     Column("push_key", Integer, ForeignKey("pushes.push_key"), primary_key=True),
     Column("chunk", BigInteger, primary_key=True, autoincrement=False),
-    Column("checksum", LargeBinary, nullable=False),  # of both bitmaps' bytes, compared before anything parses them
+    Column("checksum", LargeBinary, nullable=False),  # of the bitmaps' bytes, compared before anything parses them
     Column("added", LargeBinary, nullable=False),  # Roaring, portable format
     Column("removed", LargeBinary, nullable=False),
+    Column("recycled", LargeBinary, nullable=False),
+)
+
+# Numbers that were taken from their operator, by the transaction that took them: what is registered on them is revoked.
+withdrawals = Table(
+    "withdrawals",
+    metadata,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("cause", String, primary_key=True),
+    Column("chunk", BigInteger, primary_key=True, autoincrement=False),
+    Column("withdrawn_at_us", BigInteger, nullable=False),
+    Column("next_place", Integer),  # the first that is not done; null: all are
+    Column("checksum", LargeBinary, nullable=False),  # of what the transaction wrote
+    Column("places", LargeBinary, nullable=False),  # Roaring, portable format
+    Index("withdrawals_by_chunk", "chunk", "revision"),
+    Index("withdrawals_waiting", "next_place"),
 )
 
 # Who may call. A URI stays for ever, so that it never comes to mean another.

@@ -42,7 +42,7 @@ from numcheck.store.moments import microseconds, moment
 from numcheck.store.plans import PlanImport, SeriesInfo
 from numcheck.store.pushes import Pushed, Receipt, drop_held
 from numcheck.store.registrations import Registrations
-from numcheck.store.schema import heads, installation, operators, plan_series, ranges
+from numcheck.store.schema import heads, installation, operators, plan_series
 
 FILE_NAME = "numcheck.db"
 
@@ -262,9 +262,7 @@ class Store:
     def push_content(self, operator_id: int) -> PushContent:
         """What takes the numbers of a push of an operator, and knows which it serves and has."""
         with self._database.reading() as connection:
-            held = (ranges.c.first_number, ranges.c.last_number)
-            statement = select(*held).where(ranges.c.operator_id == operator_id).order_by(ranges.c.first_number)
-            own = [(row.first_number, row.last_number) for row in connection.execute(statement)]
+            own = plans.own_ranges(connection, operator_id)
             others = {
                 *blocks.chunks_of(connection, Kind.ACTIVE, operator_id),
                 *blocks.chunks_of(connection, Kind.PORTED, operator_id),

@@ -75,7 +75,7 @@ class RefusedNumber(_message.Message):
     def __init__(self, number: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class PushActiveNumbersResponse(_message.Message):
-    __slots__ = ("state", "version", "index_version", "added_count", "already_added_count", "removed_count", "already_removed_count", "number_count", "refused_count", "refused", "confirmation_token")
+    __slots__ = ("state", "version", "index_version", "added_count", "already_added_count", "removed_count", "already_removed_count", "number_count", "refused_count", "refused", "confirmation_token", "recycled_count")
     STATE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     INDEX_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -87,6 +87,7 @@ class PushActiveNumbersResponse(_message.Message):
     REFUSED_COUNT_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     CONFIRMATION_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    RECYCLED_COUNT_FIELD_NUMBER: _ClassVar[int]
     state: PushState
     version: int
     index_version: int
@@ -98,7 +99,8 @@ class PushActiveNumbersResponse(_message.Message):
     refused_count: int
     refused: _containers.RepeatedCompositeFieldContainer[RefusedNumber]
     confirmation_token: str
-    def __init__(self, state: _Optional[_Union[PushState, str]] = ..., version: _Optional[int] = ..., index_version: _Optional[int] = ..., added_count: _Optional[int] = ..., already_added_count: _Optional[int] = ..., removed_count: _Optional[int] = ..., already_removed_count: _Optional[int] = ..., number_count: _Optional[int] = ..., refused_count: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedNumber, _Mapping]]] = ..., confirmation_token: _Optional[str] = ...) -> None: ...
+    recycled_count: int
+    def __init__(self, state: _Optional[_Union[PushState, str]] = ..., version: _Optional[int] = ..., index_version: _Optional[int] = ..., added_count: _Optional[int] = ..., already_added_count: _Optional[int] = ..., removed_count: _Optional[int] = ..., already_removed_count: _Optional[int] = ..., number_count: _Optional[int] = ..., refused_count: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedNumber, _Mapping]]] = ..., confirmation_token: _Optional[str] = ..., recycled_count: _Optional[int] = ...) -> None: ...
 
 class ConfirmPushRequest(_message.Message):
     __slots__ = ("operator_id", "confirmation_token")

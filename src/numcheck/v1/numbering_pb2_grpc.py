@@ -99,14 +99,13 @@ class NumberingServiceServicer(object):
 
         It may be repeated with the same push_id: the first answer is given again and nothing is done twice.
 
-        A push that would remove more than a tenth of the set, or more than 1,000,000 numbers, is kept with
+        A push that would remove or recycle more than a tenth of the set, or more than 1,000,000 numbers, is kept with
         PUSH_STATE_HELD and changes nothing until ConfirmPush. It is dropped when another push of the operator is applied.
 
         Errors, besides the service's own:
 
         - INVALID_ARGUMENT, BAD_PUSH: no header first, a second header, a header's field that cannot be, a range that ends
-        before it starts or holds a number of more than 15 digits, a number both added and removed, a SNAPSHOT that
-        removes or that holds no number. BadRequest names the field.
+        before it starts or holds a number of more than 15 digits, a SNAPSHOT that removes or that holds no number. BadRequest names the field.
         - INVALID_ARGUMENT, NOT_SERVED: numbers that the operator does not serve, and skip_not_served is not set.
         ErrorInfo.metadata has `not_served_count` and up to 100 of them in `not_served`, separated by commas.
         - FAILED_PRECONDITION, STALE_BASE: base_version of a DELTA was not the head when the push began.
