@@ -24,6 +24,8 @@ def test_every_benchmark_runs_on_a_small_population(tmp_path):
         "NUMCHECK_BENCH_ROUNDS": "3",
         "NUMCHECK_BENCH_STARTS": "1",
         "NUMCHECK_BENCH_REGISTRATIONS": "256",
+        "NUMCHECK_BENCH_REGISTERED": "2000",
+        "NUMCHECK_BENCH_REMOVED": "1000",
     }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", "--benchmark-disable"]
     run = subprocess.run(

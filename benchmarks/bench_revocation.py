@@ -1,0 +1,123 @@
+"""Question: how long until every user of a withdrawn number is announced as revoked?
+
+NUMCHECK_BENCH_REGISTERED users (10 million) hold numbers drawn from all active ones; the largest operator removes
+NUMCHECK_BENCH_REMOVED (1 million) of its own in one delta, while a messenger watches. Counted from the acknowledgement
+of the push to the last announcement: once for numbers drawn from its whole set, as subscribers leave, and once for
+numbers that are all registered, the worst that such a push can do.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from benchmarks.population import Numbers, Population
+from benchmarks.processes import server
+from numcheck._bits import CHUNK_NUMBERS
+from numcheck.identity.record import Record
+from numcheck.serving.keys import FILE_NAME, make_keys
+from numcheck.v1 import numbering_pb2 as numbering
+from numcheck.v1 import registration_pb2 as pb
+from numcheck.v1.numbering_pb2_grpc import NumberingServiceStub
+from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
+from tests.registrations.world import ADDRESS, DATA, SERVICE, World
+
+REGISTERED_COUNT = int(os.environ.get("NUMCHECK_BENCH_REGISTERED", "10000000"))
+REMOVED_COUNT = int(os.environ.get("NUMCHECK_BENCH_REMOVED", "1000000"))
+ROWS_A_TRANSACTION = 20_000
+NUMBERS_A_MESSAGE = 100_000
+PATIENCE_S = 600.0
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A data directory with its users, the operator that will remove numbers, and all that it has in service."""
+
+    data_dir: Path
+    operator_id: int
+    active: Numbers
+    users: Numbers
+
+
+@pytest.fixture(scope="module")
+def registered(reference: Population, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registered]:
+    data_dir = shutil.copytree(reference.data_dir, tmp_path_factory.mktemp("revocation") / "var")
+    operator_id, active_set = max(reference.active_sets.items(), key=lambda item: len(item[1]))
+    chunks = [
+        np.array(bitmap.to_array(), dtype=np.uint64) + chunk * CHUNK_NUMBERS for chunk, bitmap in active_set.chunks()
+    ]
+    users = np.unique(reference.active_numbers(REGISTERED_COUNT, seed=1))
+    _register(data_dir, users)
+    yield Registered(data_dir, operator_id, np.concatenate(chunks), users)
+    shutil.rmtree(data_dir)
+
+
+def _register(data_dir: Path, numbers: Numbers) -> None:
+    """Write users as they stand when they are VERIFIED, without what led to it: that would take hours."""
+    keys = make_keys(data_dir / FILE_NAME, datetime.now(UTC))
+    world = World(data_dir, keys=keys, now=datetime.now(UTC), policy={"data_age_max": timedelta(days=3650)})
+    waiting = iter(numbers.tolist())
+    made = world.register(next(waiting), "u0").registration.row
+    while rows := [_row(world, made, number) for _, number in zip(range(ROWS_A_TRANSACTION), waiting, strict=False)]:
+        world.registrations.write(lambda work: [work.insert(row) for row in rows])
+    world.close()
+
+
+def _row(world: World, made, number: int):
+    registration_id = world.vault.new_id(made.registered_at_us)
+    record = Record(f"u{number}", number, {}, ADDRESS, DATA)
+    return replace(made, registration_id=registration_id, **world.vault.sealed(registration_id, SERVICE, record))
+
+
+def _delta(stub: NumberingServiceStub, operator_id: int, numbers: Sequence[int]) -> float:
+    """Remove numbers, confirming that it is meant; the moment of the acknowledgement."""
+    head = stub.GetOperatorState(numbering.GetOperatorStateRequest(operator_id=operator_id)).version
+    header = numbering.PushHeader(operator_id=operator_id, mode=numbering.PUSH_MODE_DELTA, base_version=head)
+    header.data_time.GetCurrentTime()
+    pieces = [
+        numbering.PushActiveNumbersRequest(remove=numbers[start : start + NUMBERS_A_MESSAGE])
+        for start in range(0, len(numbers), NUMBERS_A_MESSAGE)
+    ]
+    made = stub.PushActiveNumbers(iter([numbering.PushActiveNumbersRequest(header=header), *pieces]))
+    if made.confirmation_token:
+        confirm = numbering.ConfirmPushRequest(operator_id=operator_id, confirmation_token=made.confirmation_token)
+        made = stub.ConfirmPush(confirm).push
+    return time.monotonic()
+
+
+def _announced(data_dir: Path, operator_id: int, numbers: Sequence[int], expected_count: int) -> float:
+    """Seconds from the acknowledgement of a delta that removes the numbers to the last announcement."""
+    node = server("-m", "numcheck", "serve", "--data-dir", data_dir, "--api-listen", "127.0.0.1:0")
+    with node as (address, _), grpc.insecure_channel(address) as channel:
+        watch = RegistrationServiceStub(channel).WatchRegistrations(
+            pb.WatchRegistrationsRequest(service=SERVICE), timeout=PATIENCE_S
+        )
+        next(watch)
+        acknowledged_at = _delta(NumberingServiceStub(channel), operator_id, numbers)
+        for _ in range(expected_count):
+            assert next(watch).event.kind == pb.REGISTRATION_EVENT_KIND_WITHDRAWN
+        return max(time.monotonic() - acknowledged_at, 0.0)
+
+
+@pytest.mark.parametrize("whose", ["subscribers at random", "users alone"])
+@pytest.mark.benchmark(group="revocation")
+def test_revocation_is_announced(benchmark, registered: Registered, whose: str) -> None:
+    """One delta each, of even numbers and of odd ones, so that the second finds nothing of the first."""
+    chance = np.random.default_rng(2)
+    if whose == "subscribers at random":
+        held = registered.active[registered.active % 2 == 0]
+    else:
+        held = np.intersect1d(registered.active[registered.active % 2 == 1], registered.users)
+    removed = chance.choice(held, min(REMOVED_COUNT, len(held) // 3), replace=False)
+    revoked_count = len(np.intersect1d(removed, registered.users))
+    args = (registered.data_dir, registered.operator_id, removed.tolist(), revoked_count)
+    took_s = benchmark.pedantic(_announced, args=args, rounds=1, iterations=1)
+    benchmark.extra_info.update(registered=len(registered.users), removed=len(removed), revoked=revoked_count)
+    print(f"{whose}: {len(removed):,} removed, {revoked_count:,} revoked, the last announced after {took_s:.2f} s")
