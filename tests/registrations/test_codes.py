@@ -18,7 +18,7 @@ from numcheck.errors import (
     WrongState,
 )
 from numcheck.identity.calendar import Calendar
-from numcheck.identity.codes import SendBounds, make_code, make_word
+from numcheck.identity.codes import SendBounds, make_code, word_of
 from numcheck.identity.policy import Method
 from numcheck.identity.proofs import AttestedProof, CodeProof, InboundProof
 from numcheck.identity.record import NetworkAddress
@@ -158,7 +158,7 @@ def test_every_code_and_word_is_of_its_form_and_they_are_all_about_as_frequent()
     """R8: six digits, leading zeros kept; a word has no letter that is taken for another."""
     assert make_code(lambda below: below - 1) == "999999"
     assert make_code(lambda _below: 42) == "000042"
-    words = Counter("".join(make_word(lambda below, at=at: at % below) for at in range(64)))
+    words = Counter("".join(word_of(bytes([at] * 6)) for at in range(256)))
     assert set(words) == set("ABCDEFGHJKLMNPQRSTUVWXYZ23456789")
     assert len(set(words.values())) == 1
 
@@ -306,6 +306,63 @@ def test_an_act_before_the_verification_or_in_the_future_verifies_nothing(act_wo
         act_world.verifier.complete(SERVICE, outcome.verification.verification_id, proof)
     act_world.verifier.complete(SERVICE, outcome.verification.verification_id, InboundProof(NUMBER, "", act_world.now))
     assert act_world.registrar.get(SERVICE, "u1").state is State.VERIFIED
+
+
+@pytest.mark.parametrize("text", [" ", "\n", "\u00a0 \t", ".", "''"])
+def test_a_message_with_no_word_in_it_is_no_call(act_world: World, text: str) -> None:
+    """II.2: only a call needs no word; a message of white space alone is a message without it."""
+    outcome = act_world.register(NUMBER)
+    assert outcome.verification is not None
+    proof = InboundProof(NUMBER, text, act_world.now)
+    with pytest.raises(ProofNotAccepted):
+        act_world.verifier.complete(SERVICE, outcome.verification.verification_id, proof)
+
+
+def test_an_assertion_verifies_one_user_of_a_service_once(act_world: World) -> None:
+    """II.3: brought again, for another user or for the same one, it is not accepted; in another service it is."""
+    when = act_world.now - timedelta(hours=1)
+    proof = AttestedProof("esia", "a-81f4", when)
+
+    def attested(user_id: str, service: str = SERVICE) -> bool:
+        outcome = start(act_world, user_id, service, method=Method.ATTESTED)
+        assert outcome.verification is not None
+        try:
+            act_world.verifier.complete(service, outcome.verification.verification_id, proof)
+        except ProofNotAccepted:
+            return False
+        # The same proof for the same verification has the same answer.
+        act_world.verifier.complete(service, outcome.verification.verification_id, proof)
+        return True
+
+    for place, user_id in enumerate(("u1", "u2")):
+        act_world.register(NUMBER + place, user_id)
+    act_world.registrar.register("other", "", record_of("u1"))
+    assert attested("u1")
+    assert not attested("u2")
+    assert act_world.registrar.get(SERVICE, "u2").state is State.PENDING
+    assert not attested("u1")
+    assert attested("u1", "other")
+
+
+def test_the_name_of_an_assertion_lies_sealed(act_world: World) -> None:
+    """R12: it leads to a person at the authority; it is told to the service, and by a later method no more."""
+    outcome = act_world.register(NUMBER)
+    outcome = start(act_world, method=Method.ATTESTED)
+    assert outcome.verification is not None
+    proof = AttestedProof("esia", "assertion-of-ivan", act_world.now)
+    done = act_world.verifier.complete(SERVICE, outcome.verification.verification_id, proof)
+    assert done.evidence is not None
+    assert done.evidence.assertion_id == "assertion-of-ivan"
+    assert act_world.registrar.get(SERVICE, "u1") == done
+    outcome = start(act_world)
+    assert outcome.verification is not None
+    by_call = InboundProof(NUMBER, "", act_world.now)
+    done = act_world.verifier.complete(SERVICE, outcome.verification.verification_id, by_call)
+    assert done.evidence is not None
+    assert done.evidence.assertion_id == ""
+    act_world.close()
+    for path in act_world.data_dir.iterdir():
+        assert not path.is_file() or b"assertion-of-ivan" not in path.read_bytes()
 
 
 def test_an_authoritys_assertion_verifies_and_is_recorded_with_who_and_when(act_world: World) -> None:

@@ -11,6 +11,7 @@ from numcheck.identity.due import SteadyClock
 from numcheck.identity.policy import Method, Policy
 from numcheck.identity.registrar import Filters
 from numcheck.identity.states import RegistrationState as State
+from numcheck.identity.withdrawal import withdraw
 from numcheck.store.moments import moment
 from tests.registrations.by_code import complete, last_code
 from tests.registrations.world import ADDRESS, SERVICE, START, World, small
@@ -110,6 +111,25 @@ def test_many_that_fall_due_at_once_are_done_in_pieces_and_none_twice(world: Wor
     assert world.kinds().count("overdue") == 250
 
 
+def test_no_due_time_is_reminded_of_twice_whatever_happens_in_between(world: World) -> None:
+    """I.6: withdrawn and verified anew after the reminder, and long after it; a new due time has its own."""
+    row = world.register(small.ACTIVE).registration.row
+    calendar = Calendar(world.registrations)
+    world.now = START + YEAR - MONTH
+    calendar.pass_time(world.now)
+    world.registrations.write(lambda work: withdraw(work, world.vault, [small.ACTIVE], row.registered_at_us))
+    assert state(world) is State.REVOKED
+    calendar.pass_time(world.now + timedelta(days=1))
+    world.registrar.verify(SERVICE, "u1", method=None, network_address=None)
+    calendar.pass_time(world.now + timedelta(days=1))
+    assert world.kinds().count("due") == 1
+    world.registrar.refresh(SERVICE, "u1", ADDRESS, {"a": "b"})
+    calendar.pass_time(due_at(world) - TICK)
+    assert world.kinds().count("due") == 2
+    calendar.pass_time(START + 3 * YEAR)
+    assert [world.kinds().count(kind) for kind in ("due", "overdue")] == [2, 1]
+
+
 # --- the clock
 
 
@@ -148,6 +168,30 @@ def test_a_clock_that_jumps_about_is_never_believed() -> None:
     for second in range(60, 100_000, 60):
         wild = START + timedelta(seconds=second, days=random.Random(second).randrange(1, 900))
         assert clock.tell(wild, second) <= START + timedelta(seconds=second + 30)
+
+
+@pytest.mark.parametrize("off", [timedelta(days=400), timedelta(days=-900)])
+def test_a_due_time_is_a_year_from_the_true_time_whatever_the_clock_says(data_dir: Path, off: timedelta) -> None:
+    """I.6, R15: registered and refreshed while the clock is wrong: never more than 365 days away, never overdue early."""
+    clock, ran_from = SteadyClock(), START
+    true = START
+
+    def steady(wall: datetime) -> datetime:
+        return clock.tell(wall, (true - ran_from).total_seconds())
+
+    world = World(data_dir, policy={"data_age_max": None}, steady=steady)
+    steady(START)
+    world.register(small.ACTIVE, "before")
+    true += timedelta(minutes=10)
+    world.now = true + off
+    world.register(small.ACTIVE, "u1")
+    world.registrar.refresh(SERVICE, "before", ADDRESS, {"a": "b"})
+    for user_id in ("u1", "before"):
+        due = due_at(world, user_id)
+        assert true + YEAR - timedelta(minutes=10) <= due <= true + YEAR
+    Calendar(world.registrations).pass_time(steady(true + off))
+    assert state(world) is State.VERIFIED
+    world.close()
 
 
 def test_a_restart_does_not_believe_a_step_either(world: World) -> None:

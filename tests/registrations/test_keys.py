@@ -12,6 +12,7 @@ import pytest
 
 from numcheck.config import Settings
 from numcheck.errors import BadKeys, RegistrationExists
+from numcheck.identity.policy import Method
 from numcheck.identity.record import NetworkAddress
 from numcheck.identity.registrar import Filters
 from numcheck.serving.audit import verify_store
@@ -19,6 +20,7 @@ from numcheck.serving.keys import keys_path, make_keys, read_keys, write_keys
 from numcheck.serving.registrations import keys_of
 from numcheck.serving.rotation import drop_old_keys, rotate
 from numcheck.store import Store
+from tests.registrations.by_code import complete, last_code
 from tests.registrations.world import DATA, SERVICE, START, World, small
 from tests.serving.command import run, serving
 
@@ -163,6 +165,38 @@ def test_limits_of_codes_outlive_a_rotation(rotated: tuple[World, Settings]) -> 
     assert world.register(small.UNKNOWN, "u9").problem == "TOO_MANY_CODES"
     world.pass_time(seconds=60)
     assert world.register(small.UNKNOWN, "u8").problem == ""
+    world.close()
+
+
+def test_a_repeated_request_is_known_after_a_rotation(rotated: tuple[World, Settings]) -> None:
+    """I.2a: until the old key is dropped; afterwards it is refused like another's, and makes nothing twice."""
+    world, settings = rotated
+    known = world.registrar.get(SERVICE, "u1")
+    assert world.register(small.UNKNOWN, "u1", request_id="r1").registration == known
+    world.close()
+    drop_old_keys(settings, START + timedelta(days=1))
+    world = World(settings.data_dir, keys=read_keys(keys_path(settings)), seed=10)
+    with pytest.raises(RegistrationExists):
+        world.register(small.UNKNOWN, "u1", request_id="r1")
+    world.close()
+
+
+def test_a_proof_whose_key_was_dropped_is_not_accepted(data_dir: Path) -> None:
+    """R8: like any that is over; nothing is said of the keys."""
+    world = World(data_dir, methods=(Method.CODE,))
+    outcome = world.register(small.UNKNOWN)
+    code = last_code(world)
+    assert complete(world, outcome, code)
+    write_keys(world.data_dir / "keys.json", world.keys.keyring, world.keys.signing_key)
+    world.close()
+    settings = Settings(data_dir=data_dir)
+    rotate(settings, START)
+    world = World(data_dir, keys=read_keys(keys_path(settings)), seed=9)
+    assert complete(world, outcome, code)
+    world.close()
+    drop_old_keys(settings, START + timedelta(days=1))
+    world = World(data_dir, keys=read_keys(keys_path(settings)), seed=10)
+    assert not complete(world, outcome, code)
     world.close()
 
 

@@ -3,6 +3,7 @@
 import threading
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -14,10 +15,13 @@ from numcheck.errors import (
     UnknownRegistration,
 )
 from numcheck.identity.policy import Method
+from numcheck.identity.proofs import InboundProof
 from numcheck.identity.record import NetworkAddress
 from numcheck.identity.registrar import Filters
+from numcheck.identity.registration import VerificationState
 from numcheck.identity.states import RegistrationState as State
 from numcheck.status import NumberStatus
+from tests.registrations.by_code import complete, last_code
 from tests.registrations.world import ADDRESS, DATA, SERVICE, World, small
 
 
@@ -86,6 +90,58 @@ def test_a_repeated_request_gets_the_registration_that_it_made(world: World) -> 
         with pytest.raises(RegistrationExists):
             world.register(small.ACTIVE, **other)  # type: ignore[arg-type]
     assert world.kinds() == ["registered", "confirmed"]
+
+
+def test_a_repeated_request_gets_the_verification_that_waits(data_dir: Path) -> None:
+    """A lost answer loses nothing: the repetition has what takes the code that the user was sent, and no other is sent."""
+    world = World(data_dir, methods=(Method.CODE,))
+    first = world.register(small.UNKNOWN, request_id="r1")
+    code = last_code(world)
+    again = world.register(small.UNKNOWN, request_id="r1")
+    assert first.verification is not None
+    assert again.verification == first.verification
+    assert world.courier is not None
+    assert len(world.courier.sent) == 1
+    world.pass_time(seconds=300)
+    over = world.register(small.UNKNOWN, request_id="r1").verification
+    assert over is not None
+    assert over.state == VerificationState.ENDED
+    world.pass_time(seconds=-1)
+    assert complete(world, again, code)
+    done = world.register(small.UNKNOWN, request_id="r1").verification
+    assert done is not None
+    assert (done.verification_id, done.state) == (first.verification.verification_id, VerificationState.CONFIRMED)
+    world.close()
+
+
+def test_a_repeated_request_gets_the_word_that_a_message_has_to_hold(data_dir: Path) -> None:
+    """Also from a process that began since: the word is made from the verification's id, under the key."""
+    world = World(data_dir, methods=(Method.INBOUND,))
+    first = world.register(small.UNKNOWN, request_id="r1").verification
+    other = world.register(small.UNKNOWN + 1, "u2").verification
+    world.close()
+    world = World(data_dir, methods=(Method.INBOUND,), seed=8)
+    again = world.register(small.UNKNOWN, request_id="r1").verification
+    assert first is not None
+    assert other is not None
+    assert again == first
+    assert len(first.word) == 6
+    assert other.word != first.word
+    done = world.verifier.complete(SERVICE, first.verification_id, InboundProof(small.UNKNOWN, first.word, world.now))
+    assert done.state is State.VERIFIED
+    ended = world.register(small.UNKNOWN, request_id="r1").verification
+    assert ended is not None
+    assert (ended.state, ended.word) == (VerificationState.CONFIRMED, "")
+    world.close()
+
+
+def test_a_repeated_request_gets_the_operators_answer_again(world: World) -> None:
+    """Whether it was yes or no, and though the number is in no plan any more."""
+    for number, user_id in ((small.ACTIVE, "u1"), (small.INACTIVE, "u2")):
+        first = world.register(number, user_id, request_id="r1")
+        assert first.verification is not None
+        assert world.register(number, user_id, request_id="r1") == first
+    assert world.kinds() == ["registered", "confirmed", "registered", "denied"]
 
 
 def test_one_of_many_simultaneous_registrations_of_a_user_is_made(each_world: World) -> None:

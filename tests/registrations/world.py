@@ -60,6 +60,7 @@ class World:
     now: datetime = START
     courier: Courier | None = field(default_factory=Courier)
     seed: int = 7
+    steady: Callable[[datetime], datetime] = lambda now: now
     url: str | None = None  # where the registrations are; the index is the data directory's
 
     def __post_init__(self) -> None:
@@ -80,7 +81,9 @@ class World:
         )
         self.verifier = Verifier(self.registrations, self.vault, around)
         self.reverifier = Reverifier(self.registrations, self.vault, self.verifier, around)
-        self.registrar = Registrar(self.registrations, self.vault, self.verifier, now=lambda: self.now)
+        self.registrar = Registrar(
+            self.registrations, self.vault, self.verifier, now=lambda: self.now, steady=self.steady
+        )
 
     def close(self) -> None:
         self.store.close()

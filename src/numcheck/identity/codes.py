@@ -35,9 +35,9 @@ def make_code(random_below: Callable[[int], int]) -> str:
     return f"{random_below(10**CODE_DIGITS):0{CODE_DIGITS}}"
 
 
-def make_word(random_below: Callable[[int], int]) -> str:
-    """A new word for an inbound message."""
-    return "".join(INBOUND_LETTERS[random_below(len(INBOUND_LETTERS))] for _ in range(INBOUND_LENGTH))
+def word_of(digest: bytes) -> str:
+    """The word for an inbound message that a keyed digest comes to: 32 letters divide 256 evenly."""
+    return "".join(INBOUND_LETTERS[byte % len(INBOUND_LETTERS)] for byte in digest[:INBOUND_LENGTH])
 
 
 def same_mac(stored: bytes, given: bytes) -> bool:

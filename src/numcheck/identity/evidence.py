@@ -11,7 +11,7 @@ from numcheck.identity.policy import Method
 class Evidence:
     """By which method the answer was got, when, and from what. 0 and the empty text stand for what there is not.
 
-    Moments are microseconds since 1970.
+    Moments are microseconds since 1970. The assertion_id, which leads to a person, is kept in the sealed record alone.
     """
 
     method: Method
@@ -31,11 +31,11 @@ class Evidence:
         return json.dumps(self._present(), separators=(",", ":"))
 
     def for_event(self) -> dict[str, Any]:
-        """Its form in an event, which is kept for good: without the assertion, which leads to a person."""
-        return {name: value for name, value in self._present().items() if name != "assertion_id"}
+        """Its form in an event, which is kept for good."""
+        return self._present()
 
     def _present(self) -> dict[str, Any]:
-        values = ((name, getattr(self, name)) for name in self.__slots__)
+        values = ((name, getattr(self, name)) for name in self.__slots__ if name != "assertion_id")
         return {name: value for name, value in values if value}
 
     @staticmethod

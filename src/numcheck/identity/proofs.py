@@ -34,6 +34,10 @@ class Proof(Protocol):
     def evidence(self, method: Method, now_us: int) -> Evidence:
         """What is kept of it."""
 
+    @property
+    def assertion(self) -> tuple[str, str] | None:
+        """An authority and its name for an assertion, which verifies once in a service; None: it is no assertion."""
+
 
 @dataclass(frozen=True, slots=True)
 class CodeProof:
@@ -57,6 +61,8 @@ class CodeProof:
         """That a code came back, and when."""
         return Evidence(method, now_us)
 
+    assertion = None
+
 
 @dataclass(frozen=True, slots=True)
 class InboundProof:
@@ -75,16 +81,18 @@ class InboundProof:
         policy: Policy,
         now: datetime,
     ) -> bool:
-        """It came from the number, since the verification was started; a message holds the word."""
+        """It came from the number, since the verification was started; a message, however empty, holds the word."""
         since_us = verification.started_at_us - microseconds_of(CLOCK_SKEW_MAX)
         timely = since_us <= microseconds(self.received_at) and self.received_at <= now + CLOCK_SKEW_MAX
         words = self.text[:TEXT_LENGTH_MAX].upper().split()
-        said = not words or any(same_secret(word.strip(".,!?\"'")) for word in words)
+        said = self.text == "" or any(same_secret(word.strip(".,!?\"'")) for word in words)
         return verification.method == Method.INBOUND and self.from_number == number and timely and said
 
     def evidence(self, method: Method, now_us: int) -> Evidence:
         """That it came, and when."""
         return Evidence(method, now_us, act_time_us=microseconds(self.received_at))
+
+    assertion = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +131,11 @@ class AttestedProof:
             assertion_id=self.assertion_id,
             act_time_us=microseconds(self.attested_at),
         )
+
+    @property
+    def assertion(self) -> tuple[str, str] | None:
+        """Itself."""
+        return self.authority, self.assertion_id
 
 
 def microseconds_of(span: timedelta) -> int:

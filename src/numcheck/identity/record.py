@@ -45,13 +45,18 @@ class NetworkAddress:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The personal part of a registration, all of it checked."""
+    """The personal part of a registration, all of it checked.
+
+    `assertion_id` is the authority's name for the assertion that verified it last, as it leads to the user as well;
+    empty if there was none.
+    """
 
     user_id: str
     number: int
     identifier: Mapping[str, str]
     network_address: NetworkAddress
     registration_data: Mapping[str, str]
+    assertion_id: str = ""
 
     def to_bytes(self) -> bytes:
         """Its form before it is sealed, the same for the same record."""

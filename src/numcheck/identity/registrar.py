@@ -45,9 +45,17 @@ class Registrar:
     """The registrations of an installation. Safe to ask from any thread."""
 
     def __init__(
-        self, registrations: Registrations, vault: Vault, verifier: Verifier, *, now: Callable[[], datetime]
+        self,
+        registrations: Registrations,
+        vault: Vault,
+        verifier: Verifier,
+        *,
+        now: Callable[[], datetime],
+        steady: Callable[[datetime], datetime],
     ) -> None:
-        self._registrations, self._vault, self._verifier, self._now = registrations, vault, verifier, now
+        """`steady` tells the time that due times are judged by when the machine's clock says what it is given."""
+        self._registrations, self._vault, self._verifier = registrations, vault, verifier
+        self._now, self._steady = now, steady
 
     def register(self, service: str, request_id: str, record: Record, *, channel: str = "") -> Outcome:
         """Record a user, once, and start his verification by the policy.
@@ -59,16 +67,17 @@ class Registrar:
             check_registrable(look.facts)
         except (NumberNotMobile, NumberNotAllotted):
             # A repetition gets what was made, whatever has become of the number since.
-            if (found := self._registrations.find(tags)) is not None:
-                return self._repeated(found, request_id, record)
+            again = self._registrations.write(lambda work: self._try_repeated(work, tags, request_id, record))
+            if again is not None:
+                return again
             raise
         now = self._now()
-        wanted = Wanted(record.network_address, channel)
+        wanted, refreshed_at = Wanted(record.network_address, channel), self._steady(now)
 
         def operation(work: RegistrationWork) -> Outcome:
-            if (found := work.find(tags)) is not None:
-                return self._repeated(found, request_id, record)
-            row = self._new_row(service, request_id, record, now)
+            if (again := self._try_repeated(work, tags, request_id, record)) is not None:
+                return again
+            row = self._new_row(service, request_id, record, now, refreshed_at)
             tell(work, row, Act.REGISTER, row.registered_at_us)
             attempt = self._verifier.attempt(work, Registration(row, record), look, wanted, now)
             work.insert(attempt.row)
@@ -76,27 +85,36 @@ class Registrar:
 
         return self._verifier.delivered(service, record.number, self._registrations.write(operation))
 
-    def _new_row(self, service: str, request_id: str, record: Record, now: datetime) -> RegistrationRow:
+    def _new_row(
+        self, service: str, request_id: str, record: Record, now: datetime, refreshed_at: datetime
+    ) -> RegistrationRow:
         now_us = microseconds(now)
         registration_id = self._vault.new_id(now_us)
-        due = due_at(now, self._verifier.policy_for(service).refresh_after)
+        due = due_at(refreshed_at, self._verifier.policy_for(service).refresh_after)
         return RegistrationRow(
             registration_id=registration_id,
             service=service,
             request_tag=next(iter(self._vault.request_tags(service, request_id, record)), None),
             state=RegistrationState.PENDING,
             registered_at_us=now_us,
-            refreshed_at_us=now_us,
+            refreshed_at_us=microseconds(refreshed_at),
             due_at_us=microseconds(due),
             next_at_us=microseconds(next_at(due, reminded=False)),
             **self._vault.sealed(registration_id, service, record),
         )
 
-    def _repeated(self, row: RegistrationRow, request_id: str, record: Record) -> Outcome:
-        """What a repetition of the request that made the registration gets; RegistrationExists if it is another one."""
+    def _try_repeated(
+        self, work: RegistrationWork, tags: Sequence[bytes], request_id: str, record: Record
+    ) -> Outcome | None:
+        """What a repetition of the request that made the registration gets; None if there is no registration yet.
+
+        RegistrationExists if another request made it.
+        """
+        if (row := work.find(tags)) is None:
+            return None
         if row.request_tag not in self._vault.request_tags(row.service, request_id, record):
             raise RegistrationExists("the service has a registration of this user_id")
-        return Outcome(self._opened(row))
+        return Outcome(self._opened(row), self._verifier.current(work, row, self._now()))
 
     def get(self, service: str, user_id: str) -> Registration:
         """A user's registration; UnknownRegistration if there is none."""
@@ -155,15 +173,15 @@ class Registrar:
         tags = self._vault.user_tags(service, user_id)
         number = self._opened(_known(self._registrations.find(tags))).record.number
         look, now = self._verifier.look(service, number), self._now()
-        wanted = Wanted(network_address, channel)
+        wanted, refreshed_at = Wanted(network_address, channel), self._steady(now)
 
         def operation(work: RegistrationWork) -> Outcome:
             row = _known(work.find(tags))
             record = replace(self._opened(row).record, network_address=network_address, registration_data=data)
-            changes = {"refreshed_at_us": microseconds(now), **self._vault.sealed(row.registration_id, service, record)}
+            changes = {"refreshed_at_us": microseconds(refreshed_at), **self._vault.sealed(row.registration_id, service, record)}
             if row.state != RegistrationState.VERIFIED:
                 # Who may not use the messenger gains nothing by it, and must not fall due again at once.
-                due = due_at(now, self._verifier.policy_for(service).refresh_after)
+                due = due_at(refreshed_at, self._verifier.policy_for(service).refresh_after)
                 changes |= {"due_at_us": microseconds(due)}
             moved = act(work, row, Act.REFRESH, microseconds(now), changes=changes)
             attempt = self._verifier.attempt(work, Registration(moved, record), look, wanted, now)

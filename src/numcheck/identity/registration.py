@@ -36,12 +36,19 @@ class Registration(NamedTuple):
     @property
     def evidence(self) -> Evidence | None:
         """What the last answer rests on."""
-        return None if self.row.evidence is None else Evidence.from_json(self.row.evidence)
+        if self.row.evidence is None:
+            return None
+        evidence = Evidence.from_json(self.row.evidence)
+        attested = evidence.method is Method.ATTESTED
+        return replace(evidence, assertion_id=self.record.assertion_id) if attested else evidence
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """A verification as its service sees it. `word` is told once, and only for an inbound act."""
+    """A verification as its service sees it. `word` is told only for an inbound act that is waited for.
+
+    The operator's answer takes no proof: its verification has an empty id.
+    """
 
     verification_id: bytes
     method: Method
@@ -69,18 +76,19 @@ def act(
 ) -> RegistrationRow:
     """The row after an act, with its event appended; WrongState if the act cannot happen. The row is not stored yet."""
     state = after(RegistrationState(row.state), what)
+    if what is Act.REMIND:
+        changes = {**changes, "reminded_of_us": row.due_at_us}
     moved = replace(row, state=int(state), **changes)
-    moved = replace(moved, next_at_us=_next_at_us(row, moved, what))
+    moved = replace(moved, next_at_us=_next_at_us(moved))
     tell(work, moved, what, now_us, **details)
     return moved
 
 
-def _next_at_us(before: RegistrationRow, moved: RegistrationRow, what: Act) -> int | None:
-    if moved.state not in FALLS_DUE:
+def _next_at_us(row: RegistrationRow) -> int | None:
+    """When time next does something to it: whatever has become of it since, no due time is reminded of twice."""
+    if row.state not in FALLS_DUE:
         return None
-    if what is not Act.REMIND and before.next_at_us is not None and before.due_at_us == moved.due_at_us:
-        return before.next_at_us
-    return microseconds(next_at(moment(moved.due_at_us), reminded=what is Act.REMIND))
+    return microseconds(next_at(moment(row.due_at_us), reminded=row.reminded_of_us == row.due_at_us))
 
 
 def tell(work: RegistrationWork, row: RegistrationRow, what: Act, now_us: int, **details: Any) -> None:

@@ -34,6 +34,7 @@ class Key:
             raise ValueError("a key has 32 bytes")
         object.__setattr__(self, "_tagging", self._derived("tag"))
         object.__setattr__(self, "_coding", self._derived("code"))
+        object.__setattr__(self, "_wording", self._derived("word"))
         object.__setattr__(self, "_heading", self._derived("head"))
         object.__setattr__(self, "_aead", AESGCM(self._derived("seal")))
 
@@ -54,6 +55,10 @@ class Key:
     def code_mac(self, verification_id: bytes, code: str) -> bytes:
         """What is kept of a code: of no use without the key, as it has a million values only."""
         return hmac.digest(self._coding, verification_id + code.encode(), "sha256")  # type: ignore[attr-defined]
+
+    def word_digest(self, verification_id: bytes) -> bytes:
+        """What a verification's word is made of: who has the key can tell the word again, and nobody can guess it."""
+        return hmac.digest(self._wording, verification_id, "sha256")  # type: ignore[attr-defined]
 
     def head_mac(self, sequence: int, digest: bytes) -> bytes:
         """What shows that the head of the chain of events is the one that this installation wrote."""
@@ -96,6 +101,10 @@ class Keyring:
             raise StoreDamaged(
                 f"the store was written with key {key_id}, which the file of keys does not have"
             ) from None
+
+    def try_key(self, key_id: int) -> Key | None:
+        """The key of that id; None if it was dropped."""
+        return self._keys.get(key_id)
 
     @property
     def keys(self) -> list[Key]:

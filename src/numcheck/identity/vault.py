@@ -22,9 +22,9 @@ class Vault:
         """The key under which everything new is written."""
         return self._keyring.newest
 
-    def key(self, key_id: int) -> Key:
-        """A key by its id."""
-        return self._keyring[key_id]
+    def try_key(self, key_id: int) -> Key | None:
+        """A key by its id; None if it was dropped."""
+        return self._keyring.try_key(key_id)
 
     def user_tags(self, service: str, user_id: str) -> list[bytes]:
         """The tags of a user of a service, the newest key's first."""
@@ -46,6 +46,10 @@ class Vault:
     def network_tags(self, network_address: NetworkAddress) -> list[bytes]:
         """The tags of the network that an address is in."""
         return self._keyring.tags("network", network_address.network.encode())
+
+    def assertion_tags(self, service: str, authority: str, assertion_id: str) -> list[bytes]:
+        """The tags of an authority's assertion in a service."""
+        return self._keyring.tags("assertion", "\0".join((service, authority, assertion_id)).encode())
 
     def request_tags(self, service: str, request_id: str, record: Record) -> list[bytes]:
         """The tags of a request that makes a registration: of its name and of all that it says; none without a name."""

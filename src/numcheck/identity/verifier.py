@@ -28,6 +28,7 @@ from numcheck.identity.registration import (
 from numcheck.identity.states import Act, RegistrationState, allows
 from numcheck.identity.vault import Vault
 from numcheck.index import Index, NumberFacts
+from numcheck.status import NumberStatus
 from numcheck.store import RegistrationRow, Registrations, RegistrationWork, SendRow, VerificationRow
 from numcheck.store.moments import microseconds, moment
 
@@ -151,14 +152,13 @@ class Verifier:
         self, work: RegistrationWork, row: RegistrationRow, judgement: Judgement, evidence: Evidence, now: datetime
     ) -> Attempt:
         now_us = microseconds(now)
-        verification_id = self._vault.new_id(now_us)
         if judgement is Judgement.CONFIRMED:
             row, state = self.confirmed(work, row, evidence, now), VerificationState.CONFIRMED
         else:
             changes = {"evidence": evidence.to_json()}
             row = act(work, row, Act.DENY, now_us, changes=changes, evidence=evidence.for_event())
             state = VerificationState.DENIED
-        return Attempt(row, Verification(verification_id, Method.OPERATOR, state))
+        return Attempt(row, Verification(b"", Method.OPERATOR, state))
 
     def confirmed(
         self, work: RegistrationWork, row: RegistrationRow, evidence: Evidence, now: datetime
@@ -187,11 +187,11 @@ class Verifier:
         """Begin a verification that waits for the user; every other of the registration or its number ends."""
         row, record = registration
         now_us, verification_id = microseconds(now), self._vault.new_id(microseconds(now))
+        key = self._vault.newest
         secret = {
             Method.CODE: lambda: codes.make_code(self._around.random_below),
-            Method.INBOUND: lambda: codes.make_word(self._around.random_below),
+            Method.INBOUND: lambda: codes.word_of(key.word_digest(verification_id)),
         }.get(method, str)()
-        key = self._vault.newest
         number_tags = self._vault.number_tags(record.number)
         next_code_at_us = 0
         row = act(
@@ -216,12 +216,42 @@ class Verifier:
             tries=0,
         )
         work.insert_verification(verification)
-        word = secret if method is Method.INBOUND else ""
         return Attempt(
             row,
-            _told(verification, word),
+            self._told(verification, now),
             code=secret if method is Method.CODE else "",
             channel=wanted.channel or "sms",
+        )
+
+    # --- telling again
+
+    def current(self, work: RegistrationWork, row: RegistrationRow, now: datetime) -> Verification | None:
+        """The verification that gave a registration's last answer, or waits for it; None if none was tried.
+
+        Of one that waits for an inbound act also the word, which is made from its id: an answer that was lost on its
+        way takes nothing from the user.
+        """
+        verification = None if row.verification_id is None else work.verification(row.verification_id)
+        evidence = None if row.evidence is None else Evidence.from_json(row.evidence)
+        if verification is not None and (evidence is None or evidence.verified_at_us < verification.started_at_us):
+            return self._told(verification, now)
+        if evidence is None:
+            return None
+        if verification is not None and evidence.method.value == verification.method:
+            return self._told(verification, now)
+        confirmed = evidence.method is not Method.OPERATOR or evidence.answer == NumberStatus.ACTIVE
+        state = VerificationState.CONFIRMED if confirmed else VerificationState.DENIED
+        return Verification(b"", evidence.method, state)
+
+    def _told(self, row: VerificationRow, now: datetime) -> Verification:
+        waits, over = row.state == VerificationState.WAITING, row.expires_at_us <= microseconds(now)
+        key = self._vault.try_key(row.key_id)
+        word = ""
+        if waits and not over and row.method == Method.INBOUND and key is not None:
+            word = codes.word_of(key.word_digest(row.verification_id))
+        state = VerificationState.ENDED if waits and over else row.state
+        return Verification(
+            row.verification_id, Method(row.method), state, row.expires_at_us, row.next_code_at_us, word
         )
 
     # --- codes
@@ -294,13 +324,14 @@ class Verifier:
             raise ProofNotAccepted("the proof is not accepted")
         verification, row, try_id = taken
         registration = Registration(row, self._vault.open(row))
-        mac = self._vault.key(verification.key_id)
-        policy = self.policy_for(service)
+        key, policy = self._vault.try_key(verification.key_id), self.policy_for(service)
         accepted = proof.accepted(
             verification,
             registration.record.number,
-            same_secret=lambda secret: codes.same_mac(
-                verification.secret_mac, mac.code_mac(verification.verification_id, secret)
+            # A key that was dropped compares nothing any more.
+            same_secret=lambda secret: (
+                key is not None
+                and codes.same_mac(verification.secret_mac, key.code_mac(verification.verification_id, secret))
             ),
             policy=policy,
             now=now,
@@ -314,7 +345,7 @@ class Verifier:
         )
         if done is None:
             raise ProofNotAccepted("the proof is not accepted")
-        return Registration(done, registration.record)
+        return done
 
     @staticmethod
     def _found(
@@ -355,13 +386,14 @@ class Verifier:
         try_id: int,
         proof: Proof | None,
         now: datetime,
-    ) -> RegistrationRow | None:
-        """Write what a try came to: the registration's row if it is verified, None if not."""
+    ) -> Registration | None:
+        """Write what a try came to: the registration if it is verified, None if not."""
         found = self._found(work, verification.service, verification.verification_id)
         if found is None or found[0].state != VerificationState.WAITING:
             return None
         row, waits = found[1], VerificationState.WAITING
-        if proof is None or not allows(RegistrationState(row.state), Act.CONFIRM):
+        used = proof is None or not self._first_use(work, row.service, proof, now)
+        if proof is None or used or not allows(RegistrationState(row.state), Act.CONFIRM):
             if verification.tries >= codes.TRIES_MAX:
                 work.set_verification(verification.verification_id, from_state=waits, to_state=VerificationState.ENDED)
                 details = {"verification_id": verification.verification_id.hex(), "method": verification.method}
@@ -371,14 +403,18 @@ class Verifier:
         work.clear_try(try_id)
         work.complete_send(verification.verification_id)
         moved = self.confirmed(work, row, proof.evidence(Method(verification.method), microseconds(now)), now)
+        record = self._vault.open(row)
+        if proof.assertion is not None:
+            record = replace(record, assertion_id=proof.assertion[1])
+            moved = replace(moved, **self._vault.sealed(row.registration_id, row.service, record))
         store_changes(work, row, moved)
-        return moved
+        return Registration(moved, record)
 
-
-def _told(row: VerificationRow, word: str) -> Verification:
-    return Verification(
-        row.verification_id, Method(row.method), row.state, row.expires_at_us, row.next_code_at_us, word
-    )
+    def _first_use(self, work: RegistrationWork, service: str, proof: Proof, now: datetime) -> bool:
+        """Whether the proof is no assertion, or one that has verified nobody of the service yet; now it has."""
+        if proof.assertion is None:
+            return True
+        return work.take_assertion(self._vault.assertion_tags(service, *proof.assertion), microseconds(now))
 
 
 def _try_moment(at_us: int | None) -> datetime | None:

@@ -22,7 +22,7 @@ from numcheck.index import PublishedIndex
 from numcheck.rpc.feeds import Feeds
 from numcheck.rpc.registration import RegistrationService, Rules
 from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys
-from numcheck.serving.timekeeper import Timekeeper
+from numcheck.serving.timekeeper import Timekeeper, TrustedClock
 from numcheck.serving.withdrawer import Withdrawer
 from numcheck.store import Store
 
@@ -120,14 +120,15 @@ def identity_of(
         random_below=secrets.randbelow,
     )
     verifier = Verifier(registrations, vault, surroundings)
-    registrar = Registrar(registrations, vault, verifier, now=_now)
+    clock = TrustedClock(registrations)
+    registrar = Registrar(registrations, vault, verifier, now=_now, steady=clock.tell)
     feeds = Feeds()
     registrations.follow(feeds.tell)
     history = History(registrations, vault, keys.signing_key)
     rules = Rules(registrar, verifier, history, Reverifier(registrations, vault, verifier, surroundings))
     service = RegistrationService(rules, feeds, now=_now, default_region=settings.default_region)
     withdrawer = Withdrawer(Withdrawals(registrations, vault, now=_now))
-    return Identity(service, Timekeeper(registrations), withdrawer, feeds)
+    return Identity(service, Timekeeper(registrations, clock), withdrawer, feeds)
 
 
 def _now() -> datetime:

@@ -55,7 +55,8 @@ def _sealing_anew(vault: Vault, rows: Sequence[RegistrationRow]) -> Callable[[Re
     def operation(work: RegistrationWork) -> None:
         for row in rows:
             sealed = vault.sealed(row.registration_id, row.service, vault.open(row))
-            work.update(row.registration_id, request_tag=None, **sealed)
+            # The request's own tag stays, under the key of its time: a retry is known until that key is dropped.
+            work.update(row.registration_id, **sealed)
 
     return operation
 

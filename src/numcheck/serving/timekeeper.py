@@ -17,11 +17,28 @@ INTERVAL_S = 1.0
 log = structlog.get_logger()
 
 
-class Timekeeper:
-    """Passes time every second until it is stopped. What cannot be written is tried again a second later."""
+class TrustedClock:
+    """The node's steady clock, which begins at the time that was trusted last. Safe to ask from any thread."""
 
     def __init__(self, registrations: Registrations) -> None:
         self._registrations = registrations
+        self._clock: SteadyClock | None = None
+        self._lock = threading.Lock()
+
+    def tell(self, wall: datetime) -> datetime:
+        """The time to judge due times by when the machine's clock says this; StoreUnavailable."""
+        with self._lock:
+            if self._clock is None:
+                trusted_us = self._registrations.trusted_time()
+                self._clock = SteadyClock(None if trusted_us is None else moment(trusted_us))
+            return self._clock.tell(wall, time.monotonic())
+
+
+class Timekeeper:
+    """Passes time every second until it is stopped. What cannot be written is tried again a second later."""
+
+    def __init__(self, registrations: Registrations, clock: TrustedClock) -> None:
+        self._registrations, self._clock = registrations, clock
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="timekeeper")
 
@@ -36,13 +53,10 @@ class Timekeeper:
             self._thread.join()
 
     def _run(self) -> None:
-        calendar, clock = Calendar(self._registrations), None
+        calendar = Calendar(self._registrations)
         while not self._stopping.is_set():
             try:
-                if clock is None:
-                    trusted_us = self._registrations.trusted_time()
-                    clock = SteadyClock(None if trusted_us is None else moment(trusted_us))
-                calendar.pass_time(clock.tell(datetime.now(UTC), time.monotonic()))
+                calendar.pass_time(self._clock.tell(datetime.now(UTC)))
             except (NumcheckError, OSError) as error:
                 log.error("time cannot be passed", error=type(error).__name__)
             self._stopping.wait(INTERVAL_S)

@@ -16,7 +16,15 @@ from numcheck.store import withdrawals
 from numcheck.store.database import Database
 from numcheck.store.events import Chain, EventAppender, EventLog
 from numcheck.store.groups import GroupCommit
-from numcheck.store.schema import code_sends, code_tries, registrations, trusted_time, verifications
+from numcheck.store.schema import (
+    assertions,
+    code_sends,
+    code_tries,
+    key_checks,
+    registrations,
+    trusted_time,
+    verifications,
+)
 from numcheck.store.withdrawals import Withdrawn
 
 TAGS_PER_STATEMENT = 10_000  # SQLite takes 32,766 parameters, PostgreSQL 65,535
@@ -43,6 +51,7 @@ class RegistrationRow:
     next_at_us: int | None
     evidence: str | None = None
     verification_id: bytes | None = None
+    reminded_of_us: int | None = None
 
 
 # Made once: to make a statement takes as long as to run it.
@@ -274,6 +283,15 @@ class RegistrationWork:
         taken = self._connection.execute(update(verifications).where(own).values(tries=verifications.c.tries + 1))
         return bool(taken.rowcount)
 
+    def take_assertion(self, assertion_tags: Sequence[bytes], at_us: int) -> bool:
+        """Keep that an assertion was used, under the first of its tags; False if it was before, under any."""
+        self.write_count += 1
+        wanted = assertions.c.assertion_tag.in_(assertion_tags)
+        if self._connection.scalar(select(func.count()).select_from(assertions).where(wanted)):
+            return False
+        self._connection.execute(insert(assertions).values(assertion_tag=assertion_tags[0], at_us=at_us))
+        return True
+
     # --- tries and sends
 
     def wrong_tries(self, number_tags: Sequence[bytes], *, since_us: int) -> int:
@@ -336,10 +354,11 @@ class RegistrationWork:
         self._connection.execute(update(code_sends).where(own).values(completed=True))
 
     def prune(self, *, before_us: int) -> None:
-        """Remove verifications, sends and tries of before a moment: their ids begin with their times."""
+        """Remove verifications, assertions, sends and tries of before a moment: ids begin with their times."""
         self.write_count += 1
         first_kept = ((before_us // 1_000) << 80).to_bytes(16, "big")
-        self._connection.execute(delete(code_tries).where(code_tries.c.at_us < before_us))
+        for table in (code_tries, assertions):
+            self._connection.execute(delete(table).where(table.c.at_us < before_us))
         for table in (code_sends, verifications):
             self._connection.execute(delete(table).where(table.c.verification_id < first_kept))
 

@@ -193,6 +193,7 @@ registrations = Table(
     Column("registered_at_us", BigInteger, nullable=False),
     Column("refreshed_at_us", BigInteger, nullable=False),
     Column("due_at_us", BigInteger, nullable=False),
+    Column("reminded_of_us", BigInteger),  # the due time that was reminded of last; null: none was
     Column("next_at_us", BigInteger),  # when time alone does something to it: a reminder, or overdue; null: never
     Column("evidence", String),  # JSON; null until a verification has given an answer
     Column("verification_id", LargeBinary(16)),  # the newest: none before it counts
@@ -246,6 +247,23 @@ code_sends = Table(
     Index("code_sends_by_block", "block_tag", "at_us"),
     Index("code_sends_by_network", "network_tag", "at_us"),
     Index("code_sends_by_service", "service", "at_us"),
+)
+
+# Authorities' assertions that have verified somebody: each counts once in a service.
+assertions = Table(
+    "assertions",
+    metadata,
+    Column("assertion_tag", LargeBinary(16), primary_key=True),  # of service, authority and assertion_id
+    Column("at_us", BigInteger, nullable=False),
+    Index("assertions_by_time", "at_us"),
+)
+
+# What tells whether a node has the keys that everything lies under, for each key that is in use.
+key_checks = Table(
+    "key_checks",
+    metadata,
+    Column("key_id", Integer, primary_key=True, autoincrement=False),
+    Column("check_value", LargeBinary(32), nullable=False),
 )
 
 # What happened, in a chain of hashes: docs/messengers.md has its bytes.
