@@ -4,6 +4,7 @@ import base64
 import hashlib
 import ipaddress
 import stat
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,11 +13,13 @@ import pytest
 
 from numcheck.config import Settings
 from numcheck.errors import BadKeys, RegistrationExists
+from numcheck.identity.events import Chain
 from numcheck.identity.policy import Method
 from numcheck.identity.record import NetworkAddress
 from numcheck.identity.registrar import Filters
+from numcheck.identity.sealing import Key, Keyring
 from numcheck.serving.audit import verify_store
-from numcheck.serving.keys import keys_path, make_keys, read_keys, write_keys
+from numcheck.serving.keys import keys_path, make_keys, read_keys, use_keys, write_keys
 from numcheck.serving.registrations import keys_of
 from numcheck.serving.rotation import drop_old_keys, rotate
 from numcheck.store import Store
@@ -75,6 +78,56 @@ def test_keys_that_are_read_are_those_that_were_made(tmp_path: Path) -> None:
     again = read_keys(tmp_path / "keys.json")
     assert again.keyring.newest.secret == made.keyring.newest.secret
     assert [path.name for path in tmp_path.iterdir()] == ["keys.json"]
+
+
+def test_of_two_nodes_that_make_keys_for_one_empty_store_one_starts(data_dir: Path, url: str | None) -> None:
+    """On each engine: the other says which file it needs, and nothing lies under its keys."""
+    stores = [Store(data_dir, url=url) for _ in range(2)] if url else [Store(data_dir, url=url)] * 2
+    rings = [Keyring([Key(1, bytes([place]) * 32)]) for place in range(2)]
+    results: list[object] = [None, None]
+    barrier = threading.Barrier(2)
+
+    def start(place: int) -> None:
+        barrier.wait()
+        try:
+            use_keys(stores[place], stores[place].registrations(Chain(rings[place])), rings[place])
+        except BadKeys as refusal:
+            results[place] = refusal
+
+    threads = [threading.Thread(target=start, args=(place,)) for place in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (refusal,) = [one for one in results if one is not None]
+    first = rings[results.index(None)]
+    assert "copy of the first node's file" in str(refusal)
+    assert stores[0].key_checks() == {1: first.newest.check_value}
+    first.check(stores[0].key_checks())
+    for store in stores:
+        store.close()
+
+
+def test_a_node_does_not_start_with_keys_that_are_not_its_stores(world: World) -> None:
+    """One line says so; neither with others of the same id, nor with those of before a rotation, nor without any."""
+    path, settings = world.data_dir / "keys.json", Settings(data_dir=world.data_dir)
+    make_keys(path, START)
+    old, ours = path.read_bytes(), read_keys(path).keyring
+    use_keys(world.store, world.registrations, ours)
+    world.close()
+    rotate(settings, START)
+    for content, line in (
+        (old, "does not have key 2, which the store is used with"),
+        (None, "is missing: the registrations cannot be read without it; restore your copy"),
+    ):
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content)
+            path.chmod(0o400)
+        ended = run("serve", "--data-dir", world.data_dir, "--api-listen", "127.0.0.1:0")
+        assert (ended.status, line in ended.err.splitlines()[-1]) == (1, True)
+    with pytest.raises(BadKeys, match="key 1 in the file of keys is not the one"):
+        Keyring([Key(1, bytes(32))]).check({1: ours.newest.check_value})
 
 
 NUMBER, USER, ADDRESS6 = small.UNKNOWN + 4_321, "user-zebra-17", "2001:db8:77::beef"

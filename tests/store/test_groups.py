@@ -17,6 +17,10 @@ class Work:
         self.written: list[str] = []
         self.write_count = 0
 
+    def flush(self) -> None:
+        if "unwritable" in self.written:
+            raise ZeroDivisionError
+
     def write(self, what: str) -> str:
         self.write_count += 1
         self.written.append(what)
@@ -31,6 +35,7 @@ class Book:
         self.free = threading.Event()
         self.free.set()
         self.failing = False
+        self.lost: Exception | None = None
         self.groups: GroupCommit[Work] = GroupCommit(self.begin)
 
     @contextmanager
@@ -41,6 +46,8 @@ class Book:
         if self.failing:
             raise StoreUnavailable("the disk is full")
         self.commits.append(work.written)
+        if self.lost is not None:
+            raise self.lost
 
     def together(self, *operations) -> list[object]:
         """Run the first, and while its commit is held up all the others; what each came to."""
@@ -49,7 +56,7 @@ class Book:
         def one(place: int) -> None:
             try:
                 results[place] = self.groups.run(operations[place])
-            except Exception as error:
+            except BaseException as error:
                 results[place] = type(error)
 
         self.free.clear()
@@ -96,7 +103,14 @@ def test_a_refusal_is_its_own_callers_alone() -> None:
     assert book.commits == [["a"], ["b", "c"]]
 
 
-@pytest.mark.parametrize(("trouble", "error"), [(refused_late, UnknownRegistration), (broken, ZeroDivisionError)])
+@pytest.mark.parametrize(
+    ("trouble", "error"),
+    [
+        (refused_late, UnknownRegistration),
+        (broken, ZeroDivisionError),
+        (writing("unwritable"), ZeroDivisionError),  # what was put off, as the store does with events
+    ],
+)
 def test_what_fails_after_it_has_written_leaves_nothing_and_the_others_are_done(trouble, error) -> None:
     book = Book()
     assert book.together(writing("a"), writing("b"), trouble, writing("c")) == ["a", "b", error, "c"]
@@ -109,4 +123,44 @@ def test_a_commit_that_fails_fails_for_all_of_it() -> None:
     assert book.together(writing("a"), writing("b"), writing("c")) == [StoreUnavailable] * 3
     assert book.commits == []
     book.failing = False
+    assert book.groups.run(writing("d")) == "d"
+
+
+def test_a_commit_whose_acknowledgement_is_lost_is_not_made_again() -> None:
+    """The server may have done it: to run it again would do it twice. Each of its callers is told that it failed."""
+    book = Book()
+    book.lost = StoreUnavailable("the database does not answer")
+    assert book.together(writing("a"), writing("b"), writing("c")) == [StoreUnavailable] * 3
+    assert book.commits == [["a"], ["b", "c"]]
+
+
+def test_a_transaction_that_cannot_begin_is_not_tried_for_each() -> None:
+    book = Book()
+    begun: list[None] = []
+
+    @contextmanager
+    def refusing() -> Iterator[Work]:
+        begun.append(None)
+        book.free.wait(10)
+        raise StoreUnavailable("the database does not answer")
+        yield Work()
+
+    book.groups = GroupCommit(refusing)
+    assert book.together(writing("a"), writing("b"), writing("c")) == [StoreUnavailable] * 3
+    assert len(begun) == 2
+
+
+@pytest.mark.parametrize("where", ["operation", "commit"])
+def test_an_interrupt_of_who_leads_acknowledges_nothing_to_the_others(where: str) -> None:
+    """Neither while an operation runs nor while it is committed; afterwards there are writes as before."""
+    book = Book()
+
+    def interrupted(_work: Work) -> None:
+        if where == "operation":
+            raise KeyboardInterrupt
+        book.lost = KeyboardInterrupt()  # type: ignore[assignment]
+
+    results = book.together(writing("a"), interrupted, writing("b"), writing("c"))
+    assert results == ["a", KeyboardInterrupt, StoreUnavailable, StoreUnavailable]
+    book.lost = None
     assert book.groups.run(writing("d")) == "d"

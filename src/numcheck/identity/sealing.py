@@ -7,13 +7,13 @@ newest key; until a rotation has ended, older keys open and find what they made.
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from numcheck.errors import StoreDamaged
+from numcheck.errors import BadKeys, StoreDamaged
 
 KEY_SIZE = 32  # AES-256 and HMAC-SHA-256
 HASH_BLOCK_SIZE = 64  # of SHA-256
@@ -55,6 +55,11 @@ class Key:
     def code_mac(self, verification_id: bytes, code: str) -> bytes:
         """What is kept of a code: of no use without the key, as it has a million values only."""
         return hmac.digest(self._coding, verification_id + code.encode(), "sha256")  # type: ignore[attr-defined]
+
+    @property
+    def check_value(self) -> bytes:
+        """What tells the key again, and nothing of it: it is kept in the store."""
+        return self._derived("check")
 
     def word_digest(self, verification_id: bytes) -> bytes:
         """What a verification's word is made of: who has the key can tell the word again, and nobody can guess it."""
@@ -110,6 +115,17 @@ class Keyring:
     def keys(self) -> list[Key]:
         """Every key, the newest last."""
         return list(self._keys.values())
+
+    def check(self, known: Mapping[int, bytes]) -> None:
+        """BadKeys unless these are the keys that a store is used with, whose check values are given by their ids."""
+        if known and max(known) not in self._keys:
+            raise BadKeys(f"the file of keys does not have key {max(known)}, which the store is used with")
+        for key_id, check_value in known.items():
+            if key_id in self._keys and not hmac.compare_digest(self._keys[key_id].check_value, check_value):
+                raise BadKeys(
+                    f"key {key_id} in the file of keys is not the one that the store is used with: give this node a "
+                    "copy of the first node's file"
+                )
 
     def tags(self, kind: str, value: bytes) -> list[bytes]:
         """The lookup tags of a value under every key, the newest's first."""

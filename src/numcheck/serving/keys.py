@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numcheck.config import Settings
 from numcheck.errors import BadKeys
 from numcheck.identity.sealing import KEY_SIZE, Key, Keyring
+from numcheck.store import Registrations, RegistrationWork, Store
 from numcheck.store.moments import microseconds
 
 FILE_NAME = "keys.json"
@@ -64,6 +65,24 @@ def make_keys(path: Path, now: datetime) -> Keys:
     """New keys, durable when this returns. Nobody may have the path open."""
     write_keys(path, Keyring([Key(1, secrets.token_bytes(KEY_SIZE), microseconds(now))]), Ed25519PrivateKey.generate())
     return read_keys(path)
+
+
+def use_keys(store: Store, registrations: Registrations, keyring: Keyring) -> None:
+    """Refuse keys that are not those that the store is used with: BadKeys. The first use is kept in the store.
+
+    Of nodes that begin with an empty store at once, each with keys of its own, one is first.
+    """
+    known = store.key_checks()
+    keyring.check(known)
+    if keyring.newest.key_id not in known:
+        registrations.write(lambda work: _use_newest(work, keyring))
+
+
+def _use_newest(work: RegistrationWork, keyring: Keyring) -> None:
+    known, newest = work.key_checks(), keyring.newest
+    keyring.check(known)
+    if newest.key_id not in known:
+        work.keep_key_check(newest.key_id, newest.check_value)
 
 
 def write_keys(path: Path, keyring: Keyring, signing_key: Ed25519PrivateKey) -> None:

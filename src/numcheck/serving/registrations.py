@@ -21,7 +21,7 @@ from numcheck.identity.withdrawal import Withdrawals
 from numcheck.index import PublishedIndex
 from numcheck.rpc.feeds import Feeds
 from numcheck.rpc.registration import RegistrationService, Rules
-from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys
+from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys, use_keys
 from numcheck.serving.timekeeper import Timekeeper, TrustedClock
 from numcheck.serving.withdrawer import Withdrawer
 from numcheck.store import Store
@@ -34,7 +34,7 @@ Announce = Callable[[str], None]
 def keys_of(store: Store, settings: Settings, announce: Announce) -> Keys:
     """The installation's keys, made if there is nothing yet that lies under any. BadKeys if they are lost."""
     path = keys_path(settings)
-    if path.exists() or store.events().try_head() is not None:
+    if path.exists() or store.key_checks() or store.events().try_head() is not None:
         return read_keys(path)
     keys = make_keys(path, _now())
     announce(f"WARNING: {path} was made: without it no registration can be read; keep a copy in another safe place")
@@ -105,10 +105,11 @@ class Identity:
 def identity_of(
     store: Store, published: PublishedIndex, settings: Settings, announce: Announce, agreed: Agreed | None = None
 ) -> Identity:
-    """Put the parts together. `agreed` gives the operators that a service has agreements with; None: all of them."""
+    """Put the parts together; BadKeys. `agreed` gives the operators that a service has agreements with; None: all of them."""
     keys = keys_of(store, settings, announce)
     vault = Vault(keys.keyring, secrets.token_bytes)
     registrations = store.registrations(Chain(keys.keyring))
+    use_keys(store, registrations, keys.keyring)
     policy = policy_of(settings)
     surroundings = Surroundings(
         index=published.get,

@@ -14,7 +14,7 @@ from numcheck.errors import BadKeys
 from numcheck.identity.events import Chain
 from numcheck.identity.sealing import KEY_SIZE, Key, Keyring
 from numcheck.identity.vault import Vault
-from numcheck.serving.keys import keys_path, read_keys, write_keys
+from numcheck.serving.keys import keys_path, read_keys, use_keys, write_keys
 from numcheck.store import DataDirLock, RegistrationRow, Registrations, RegistrationWork, Store
 from numcheck.store.moments import microseconds
 
@@ -37,11 +37,13 @@ def rotate(
     path = keys_path(settings)
     with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
         keys = read_keys(path)
+        keys.keyring.check(store.key_checks())
         newest = keys.keyring.newest
         new = Key(newest.key_id + 1, secrets.token_bytes(KEY_SIZE), microseconds(now))
         keyring = Keyring([*keys.keyring.keys, new])
         write_keys(path, keyring, keys.signing_key)
         registrations, vault = store.registrations(Chain(keyring)), Vault(keyring, secrets.token_bytes)
+        use_keys(store, registrations, keyring)
         count, after = 0, b""
         while rows := registrations.under_other_keys(new.key_id, after=after, count_max=piece_size):
             registrations.write(_sealing_anew(vault, rows))
@@ -72,6 +74,9 @@ def drop_old_keys(settings: Settings, now: datetime) -> int:
             raise BadKeys("the newest key is not a day old: what bounds codes is still found under the one before")
         if _anything_under_old(store, keys.keyring):
             raise BadKeys("there is something under the old keys: `numcheck registrations rotate-keys` first")
+        registrations = store.registrations(Chain(keys.keyring))
+        use_keys(store, registrations, keys.keyring)
+        registrations.write(lambda work: work.drop_key_checks(but=newest.key_id))
         write_keys(path, Keyring([newest]), keys.signing_key)
     return old_count
 

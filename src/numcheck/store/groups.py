@@ -1,8 +1,10 @@
 """Group commit: calls that want to write at the same time share one transaction, and one wait for the disk.
 
-Invariants: `run` returns after its operation's transaction is committed and durable, or raises after it has left
-nothing; an operation that is refused takes nobody else's with it. Operations of a group run one after the other, in the
-order in which they were asked for, and each sees what those before it did.
+Invariants: `run` returns after its operation's transaction is committed and durable; an operation that is refused
+leaves nothing, and takes nobody else's with it. Operations of a group run one after the other, in the order in which
+they were asked for, and each sees what those before it did. An operation runs again only if its transaction was left
+before its commit: a commit that fails may have been done all the same, its acknowledgement lost on the way, so that
+all of its callers get the error.
 """
 
 import threading
@@ -10,7 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Generic, Protocol, TypeVar
 
-from numcheck.errors import NumcheckError
+from numcheck.errors import NumcheckError, StoreUnavailable
 
 GROUP_SIZE_MAX = 256  # operations: bounds how long the first of a group waits for the last
 
@@ -19,6 +21,9 @@ class Work(Protocol):
     """What operations write through: it counts its writes."""
 
     write_count: int
+
+    def flush(self) -> None:
+        """Write what was put off."""
 
 
 W = TypeVar("W", bound=Work)
@@ -33,7 +38,8 @@ class _Call(Generic[W]):
     def __init__(self, operation: Callable[[W], object]) -> None:
         self.operation = operation
         self.result: object = None
-        self.error: Exception | None = None
+        # Until it is known to be durable it is not: whoever leads may be interrupted at any line.
+        self.error: Exception | None = StoreUnavailable("the write was broken off")
         self.done = False
         self.wake = threading.Lock()
         self.wake.acquire()
@@ -53,7 +59,7 @@ class GroupCommit(Generic[W]):
         self._led = False
 
     def run(self, operation: Callable[[W], T]) -> T:
-        """The operation's result, once it is durable; or its exception, once it has left nothing."""
+        """The operation's result, once it is durable; or its exception, or that of the transaction it was in."""
         call: _Call[W] = _Call(operation)
         with self._lock:
             self._waiting.append(call)
@@ -82,11 +88,6 @@ class GroupCommit(Generic[W]):
             group, self._waiting = self._waiting[:GROUP_SIZE_MAX], self._waiting[GROUP_SIZE_MAX:]
         try:
             self._commit(group)
-        except Exception as error:
-            if len(group) == 1:
-                group[0].result, group[0].error = None, error
-            else:
-                self._commit_each(group)
         finally:
             for call in group:
                 call.done = True
@@ -94,21 +95,35 @@ class GroupCommit(Generic[W]):
                     call.wake.release()
 
     def _commit(self, group: list[_Call[W]]) -> None:
-        """All of the group in one transaction; it raises, leaving nothing, if one fails after it has written."""
-        with self._begin() as work:
-            for call in group:
-                written_before = work.write_count
+        """All of the group in one transaction; if one fails after it has written, each in one of its own."""
+        outcomes: list[tuple[object, NumcheckError | None]] = []
+        left_early = False
+        try:
+            with self._begin() as work:
                 try:
-                    call.result, call.error = call.operation(work), None
-                except NumcheckError as refusal:
-                    if work.write_count != written_before:
-                        raise
-                    call.error = refusal
+                    outcomes += [_outcome(call.operation, work) for call in group]
+                    work.flush()
+                except Exception:
+                    left_early = True
+                    raise
+        except Exception as error:
+            if left_early and len(group) > 1:
+                for call in group:
+                    self._commit([call])
+                return
+            for call in group:
+                call.error = error
+            return
+        for call, (result, refusal) in zip(group, outcomes, strict=True):
+            call.result, call.error = result, refusal
 
-    def _commit_each(self, group: list[_Call[W]]) -> None:
-        """Each in a transaction of its own, so that only those fail that would have failed alone."""
-        for call in group:
-            try:
-                self._commit([call])
-            except Exception as error:
-                call.result, call.error = None, error
+
+def _outcome(operation: Callable[[W], object], work: W) -> tuple[object, NumcheckError | None]:
+    """What an operation comes to: its result, or its refusal if it has written nothing; any other exception goes on."""
+    written_before = work.write_count
+    try:
+        return operation(work), None
+    except NumcheckError as refusal:
+        if work.write_count != written_before:
+            raise
+        return None, refusal

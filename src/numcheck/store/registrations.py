@@ -130,6 +130,22 @@ class RegistrationWork:
         self._newest_withdrawal: int | None = None  # read once: what is withdrawn later finds what is written here
         self.write_count = 0
 
+    # --- keys
+
+    def keep_key_check(self, key_id: int, check_value: bytes) -> None:
+        """Keep what tells a key again."""
+        self.write_count += 1
+        self._connection.execute(insert(key_checks).values(key_id=key_id, check_value=check_value))
+
+    def drop_key_checks(self, *, but: int) -> None:
+        """Forget every key but one."""
+        self.write_count += 1
+        self._connection.execute(delete(key_checks).where(key_checks.c.key_id != but))
+
+    def key_checks(self) -> dict[int, bytes]:
+        """What tells each key that is in use, by its id."""
+        return read_key_checks(self._connection)
+
     # --- registrations
 
     def find(self, user_tags: Sequence[bytes]) -> RegistrationRow | None:
@@ -395,7 +411,6 @@ class Registrations:
         with self._database.writing() as connection:
             work = RegistrationWork(connection, self._chain)
             yield work
-            work.flush()
         for tell in self._followers:
             tell()
 
@@ -525,6 +540,12 @@ def ids_on_numbers(connection: Connection, number_tags: Sequence[bytes]) -> list
     places = ",".join([place] * len(number_tags))
     statement = f"SELECT registration_id FROM registrations WHERE number_tag IN ({places})"
     return list(connection.exec_driver_sql(statement, tuple(number_tags)).scalars())
+
+
+def read_key_checks(connection: Connection) -> dict[int, bytes]:
+    """What tells each key that is in use, by its id."""
+    rows = connection.execute(select(key_checks.c.key_id, key_checks.c.check_value))
+    return {row.key_id: row.check_value for row in rows}
 
 
 def try_find(connection: Connection, user_tags: Sequence[bytes]) -> RegistrationRow | None:

@@ -41,7 +41,7 @@ from numcheck.store.identities import Denial, KnownIdentity
 from numcheck.store.moments import microseconds, moment
 from numcheck.store.plans import PlanImport, SeriesInfo
 from numcheck.store.pushes import Pushed, Receipt, drop_held
-from numcheck.store.registrations import Registrations
+from numcheck.store.registrations import Registrations, read_key_checks
 from numcheck.store.schema import heads, installation, operators, plan_series
 
 FILE_NAME = "numcheck.db"
@@ -106,6 +106,11 @@ class Store:
     def registrations(self, chain: Chain) -> Registrations:
         """The registrations, whose events are linked as `chain` says; to be made once: writers share transactions."""
         return Registrations(self._database, chain)
+
+    def key_checks(self) -> dict[int, bytes]:
+        """What tells each key that the store is used with, by its id; none before the first use."""
+        with self._database.reading() as connection:
+            return read_key_checks(connection)
 
     def events(self) -> EventLog:
         """The events, to be read."""
