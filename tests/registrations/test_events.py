@@ -1,163 +1,213 @@
 """R13: history that was edited shows. The edits are made behind the store's back, one at a time."""
 
 import json
-import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import create_engine, text
 
 from numcheck.config import Settings
-from numcheck.errors import EventsAltered
-from numcheck.identity.events import SignedHead
-from numcheck.serving.audit import export, head_fields, head_of, signed_head, verify_export, verify_store
+from numcheck.errors import BadKeys, EventsAltered
+from numcheck.identity.events import Event, SignedHead, link, sign_head
+from numcheck.serving.audit import (
+    export,
+    head_fields,
+    head_of,
+    signed_head,
+    verify_events,
+    verify_export,
+    verify_store,
+)
 from numcheck.serving.keys import write_keys
+from numcheck.store import Store
+from numcheck.store.schema import registrations
 from numcheck.store.store import FILE_NAME
 from tests.registrations.world import KEYS, SERVICE, START, World, small
 
-Sql = Callable[..., list[tuple]]
+class Edited:
+    """A directory with 13 events of 5 users, one of them erased, and its keys; and an editor without keys."""
+
+    def __init__(self, data_dir: Path, url: str | None) -> None:
+        world = World(data_dir, url=url)
+        for place, number in enumerate([small.ACTIVE, small.INACTIVE, small.UNKNOWN, small.ACTIVE, small.ACTIVE]):
+            world.register(number, f"u{place}")
+        world.registrar.delete(SERVICE, "u3")
+        world.registrar.refresh(SERVICE, "u4", world.registrar.get(SERVICE, "u4").record.network_address, {"a": "b"})
+        write_keys(data_dir / "keys.json", KEYS.keyring, KEYS.signing_key)
+        world.close()
+        self.url = url
+        self.settings = Settings(data_dir=data_dir, database_url=url)
+        self.store = Store(data_dir, url=url, read_only=True)  # open for all: thousands of edits are looked at
+        self._engine = create_engine(
+            f"sqlite:///{data_dir / FILE_NAME}" if url is None else url.replace("postgresql:", "postgresql+psycopg:", 1),
+            isolation_level="AUTOCOMMIT",
+        )
+        self._connection = self._engine.connect()
+
+    def sql(self, statement: str, **values: object) -> list[tuple]:
+        result = self._connection.execute(text(statement), values)
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+    def count(self) -> int:
+        return verify_events(self.store, KEYS, None).event_count
+
+    def found(self, head: SignedHead | None = None) -> int:
+        """Where the first bad entry is said to be."""
+        with pytest.raises(EventsAltered) as caught:
+            verify_events(self.store, KEYS, head)
+        return caught.value.sequence
+
+    def close(self) -> None:
+        self._connection.close()
+        self._engine.dispose()
+        self.store.close()
 
 
 @pytest.fixture
-def settings(world: World) -> Settings:
-    """A directory with 12 events of 5 users, one of them erased; its keys in their file."""
-    for place, number in enumerate([small.ACTIVE, small.INACTIVE, small.UNKNOWN, small.ACTIVE, small.ACTIVE]):
-        world.register(number, f"u{place}")
-    world.registrar.delete(SERVICE, "u3")
-    world.registrar.refresh(SERVICE, "u4", world.registrar.get(SERVICE, "u4").record.network_address, {"a": "b"})
-    write_keys(world.data_dir / "keys.json", KEYS.keyring, KEYS.signing_key)
-    world.close()
-    return Settings(data_dir=world.data_dir)
+def edited(data_dir: Path, url: str | None) -> Iterator[Edited]:
+    """On each engine in its turn."""
+    one = Edited(data_dir, url)
+    yield one
+    one.close()
 
 
 @pytest.fixture
-def sql(settings: Settings) -> Iterator[Sql]:
-    connection = sqlite3.connect(settings.data_dir / FILE_NAME, isolation_level=None)
-    yield lambda statement, *values: connection.execute(statement, values).fetchall()
-    connection.close()
-
-
-def count_of(settings: Settings) -> int:
-    return verify_store(settings, None).event_count
-
-
-def found(settings: Settings, head: SignedHead | None = None) -> int:
-    """Where the first bad entry is said to be."""
-    with pytest.raises(EventsAltered) as caught:
-        verify_store(settings, head)
-    return caught.value.sequence
+def settings(data_dir: Path) -> Settings:
+    one = Edited(data_dir, None)
+    one.close()
+    return one.settings
 
 
 COLUMNS = ("sequence", "at_us", "service", "registration_id", "kind", "state", "details", "hash")
 
 
-def changed(value: object) -> Iterator[object]:
-    """The value with each of its bytes changed, one at a time."""
+def changed(value: object, sequence: int) -> Iterator[object]:
+    """The value with each of its bytes changed, one at a time, by a bit that differs from event to event."""
+    bit = 1 << sequence % 7
     match value:
         case int():
-            for bit in range(0, 56, 8):
-                yield value ^ 1 << bit
+            for place in range(4 if value < 2**31 else 8):
+                yield value ^ (bit << 8 * place if place < 7 else 1 << 62)
         case str():
             for place, letter in enumerate(value):
-                yield value[:place] + chr(ord(letter) ^ 1) + value[place + 1 :]
+                yield value[:place] + chr(ord(letter) ^ bit or 1) + value[place + 1 :]
         case bytes():
             for place in range(len(value)):
-                yield value[:place] + bytes([value[place] ^ 1]) + value[place + 1 :]
+                yield value[:place] + bytes([value[place] ^ bit]) + value[place + 1 :]
 
 
-def test_an_untouched_chain_is_what_was_written(settings: Settings) -> None:
-    assert count_of(settings) == 13
+def test_an_untouched_chain_is_what_was_written(edited: Edited) -> None:
+    assert edited.count() == verify_store(edited.settings, None).event_count == 13
 
 
-def test_every_byte_of_an_event_that_is_changed_shows_where_it_is(settings: Settings, sql: Sql) -> None:
-    """Each byte of each column, of the first event, one in the middle and the last."""
+def test_every_byte_of_every_event_that_is_changed_shows_where_it_is(edited: Edited) -> None:
+    """Each byte of each column of each event: all of them are found."""
     tried = 0
-    for sequence in (1, 7, 13):
-        (row,) = sql(f"SELECT {', '.join(COLUMNS)} FROM events WHERE sequence = ?", sequence)
-        for column, value in zip(COLUMNS, row, strict=True):
-            for other in changed(value):
-                sql("BEGIN")
-                if column == "sequence" and sql("SELECT 1 FROM events WHERE sequence = ?", other):
-                    sql("ROLLBACK")
-                    continue
-                sql(f"UPDATE events SET {column} = ? WHERE sequence = ?", other, sequence)
-                sql("COMMIT")
-                assert found(settings) <= sequence + 1
-                place = other if column == "sequence" else sequence
-                sql(f"UPDATE events SET {column} = ? WHERE sequence = ?", value, place)
-                tried += 1
-    assert tried > 500
-    assert count_of(settings) == 13
-
-
-def test_every_event_that_is_removed_is_named(settings: Settings, sql: Sql) -> None:
     for sequence in range(1, 14):
-        (row,) = sql("SELECT * FROM events WHERE sequence = ?", sequence)
-        sql("DELETE FROM events WHERE sequence = ?", sequence)
-        assert found(settings) == sequence
-        sql(f"INSERT INTO events VALUES ({', '.join('?' * len(row))})", *row)
-    assert count_of(settings) == 13
+        (row,) = edited.sql(f"SELECT {', '.join(COLUMNS)} FROM events WHERE sequence = :at", at=sequence)
+        for column, value in zip(COLUMNS, row, strict=True):
+            for other in changed(value, sequence):
+                if column == "sequence" and isinstance(other, int) and other < 14:
+                    continue  # that is a swap or a removal: see below
+                place = other if column == "sequence" else sequence
+                edited.sql(f"UPDATE events SET {column} = :new WHERE sequence = :at", new=other, at=sequence)
+                assert edited.found() == sequence, (column, value, other)
+                edited.sql(f"UPDATE events SET {column} = :old WHERE sequence = :at", old=value, at=place)
+                tried += 1
+    assert tried > 2_000
+    assert edited.count() == 13
 
 
-def test_every_swap_of_neighbours_is_named(settings: Settings, sql: Sql) -> None:
+def test_every_event_that_is_removed_is_named(edited: Edited) -> None:
+    for sequence in range(1, 14):
+        (row,) = edited.sql(f"SELECT {', '.join(COLUMNS)} FROM events WHERE sequence = :at", at=sequence)
+        edited.sql("DELETE FROM events WHERE sequence = :at", at=sequence)
+        assert edited.found() == sequence
+        values = ", ".join(f":{column}" for column in COLUMNS)
+        edited.sql(f"INSERT INTO events ({', '.join(COLUMNS)}) VALUES ({values})", **dict(zip(COLUMNS, row, strict=True)))
+    assert edited.count() == 13
+
+
+def test_every_swap_of_neighbours_is_named(edited: Edited) -> None:
     def swap(sequence: int) -> None:
         for old, new in ((sequence, -1), (sequence + 1, sequence), (-1, sequence + 1)):
-            sql("UPDATE events SET sequence = ? WHERE sequence = ?", new, old)
+            edited.sql("UPDATE events SET sequence = :new WHERE sequence = :old", new=new, old=old)
 
     for sequence in range(1, 13):
         swap(sequence)
-        assert found(settings) == sequence
+        assert edited.found() == sequence
         swap(sequence)
-    assert count_of(settings) == 13
+    assert edited.count() == 13
 
 
-def test_every_cut_of_the_tail_shows_whatever_is_done_to_the_head(settings: Settings, sql: Sql) -> None:
+def test_every_cut_of_the_tail_shows_whatever_is_done_to_the_head(edited: Edited) -> None:
     """With the head as it was, as an editor without the key can make it, and removed with everything."""
-    handed_out = signed_head(settings, START)
-    rows = sql("SELECT * FROM events ORDER BY sequence")
-    (head,) = sql("SELECT sequence, hash, mac FROM event_head")
+    handed_out = signed_head(edited.settings, START)
+    rows = edited.sql("SELECT hash FROM events ORDER BY sequence")
+    ((sequence, digest, mac),) = edited.sql("SELECT sequence, hash, mac FROM event_head")
+    set_head = "UPDATE event_head SET sequence = :sequence, hash = :digest, mac = :mac"
     for last in range(12, -1, -1):
-        sql("DELETE FROM events WHERE sequence > ?", last)
-        assert found(settings) == last + 1
+        edited.sql("DELETE FROM events WHERE sequence > :last", last=last)
+        assert edited.found() == last + 1
         if last:
-            sql("UPDATE event_head SET sequence = ?, hash = ?", last, rows[last - 1][7])
-            assert found(settings) == last
-            assert found(settings, handed_out) == last
-            sql("UPDATE event_head SET sequence = ?, hash = ?, mac = ?", *head)
-    sql("DELETE FROM event_head")
-    sql("DELETE FROM registrations")
-    assert verify_store(settings, None).event_count == 0  # nothing is left that could show it, but what was handed out:
-    assert found(settings, handed_out) == 1
+            edited.sql(set_head, sequence=last, digest=rows[last - 1][0], mac=mac)
+            assert edited.found() == last
+            assert edited.found(handed_out) == last
+            edited.sql(set_head, sequence=sequence, digest=digest, mac=mac)
+    edited.sql("DELETE FROM event_head")
+    edited.sql("DELETE FROM registrations")
+    assert edited.count() == 0  # nothing is left that could show it, but what was handed out:
+    assert edited.found(handed_out) == 1
 
 
-def test_a_chain_that_was_rebuilt_with_the_keys_shows_beside_a_head_that_was_handed_out(
-    settings: Settings, world: World, sql: Sql
-) -> None:
+def test_a_chain_that_was_rebuilt_with_the_keys_shows_beside_a_head_that_was_handed_out(edited: Edited) -> None:
     """Even who has everything cannot take back a head."""
-    handed_out = signed_head(settings, START)
-    sql("DELETE FROM events")
-    sql("DELETE FROM event_head")
-    sql("DELETE FROM registrations")
-    sql("DELETE FROM verifications")
-    again = World(settings.data_dir)
+    handed_out = signed_head(edited.settings, START)
+    for table in ("events", "event_head", "registrations", "verifications"):
+        edited.sql(f"DELETE FROM {table}")
+    again = World(edited.settings.data_dir, url=edited.url)
     for place in range(10):
         again.register(small.ACTIVE, f"v{place}")
     again.close()
-    assert count_of(settings) == 20
-    assert found(settings, handed_out) == 13
+    assert edited.count() == 20
+    assert edited.found(handed_out) == 13
 
 
 @pytest.mark.parametrize("change", ["state = 2", "due_at_us = due_at_us + 1"])
-def test_a_registration_that_does_not_stand_where_its_events_left_it_shows(
-    settings: Settings, sql: Sql, change: str
-) -> None:
-    sql(f"UPDATE registrations SET {change} WHERE state = 3")
-    assert found(settings) == 13
+def test_a_registration_that_does_not_stand_where_its_events_left_it_shows(edited: Edited, change: str) -> None:
+    edited.sql(f"UPDATE registrations SET {change} WHERE state = 3")
+    assert edited.found() == 13
 
 
-def test_a_registration_that_was_removed_with_no_event_shows(settings: Settings, sql: Sql) -> None:
-    sql("DELETE FROM registrations WHERE state = 3")
-    assert found(settings) == 13
+@pytest.mark.parametrize("state", [1, 2, 3, 6])
+def test_a_registration_that_was_removed_with_no_event_shows(edited: Edited, state: int) -> None:
+    """Wherever it is among the others."""
+    edited.sql("DELETE FROM registrations WHERE state = :state", state=state)
+    assert edited.found() == 13
+
+
+def test_a_registration_that_no_event_tells_of_shows(edited: Edited) -> None:
+    """Before the others and behind them."""
+    (row,) = edited.sql("SELECT * FROM registrations WHERE state = 3")
+    names = [column.name for column in registrations.columns]
+    for registration_id in (bytes(16), b"\xff" * 16):
+        values = {**dict(zip(names, row, strict=True)), "registration_id": registration_id, "user_tag": None}
+        places = ", ".join(f":{name}" for name in names)
+        edited.sql(f"INSERT INTO registrations ({', '.join(names)}) VALUES ({places})", **values)
+        assert edited.found() == 13
+        edited.sql("DELETE FROM registrations WHERE registration_id = :at", at=registration_id)
+    assert edited.count() == 13
+
+
+def test_the_chain_of_a_directory_is_not_verified_without_its_keys(settings: Settings) -> None:
+    """The head could be anybody's; an export is verified by itself."""
+    lines = list(export(settings, START))
+    (settings.data_dir / "keys.json").unlink()
+    with pytest.raises(BadKeys, match="is missing"):
+        verify_store(settings, None)
+    assert verify_export(lines, None).event_count == 13
 
 
 def test_an_export_verifies_by_itself_and_every_edit_of_its_lines_shows(settings: Settings) -> None:
@@ -172,9 +222,41 @@ def test_an_export_verifies_by_itself_and_every_edit_of_its_lines_shows(settings
     for edited in edits:
         with pytest.raises(EventsAltered):
             verify_export(edited, None)
-    for cut in range(13):
+    for cut in range(14):
+        for handed_out in (None, head):
+            with pytest.raises(EventsAltered):
+                verify_export(lines[:cut], handed_out)
+    for added in (lines[-1], lines[0], "{}"):
         with pytest.raises(EventsAltered):
-            verify_export(lines[:cut], head)
+            verify_export([*lines, added], None)
+
+
+def test_every_byte_of_an_export_that_is_changed_shows(settings: Settings) -> None:
+    """Each in three ways; no one of these makes a capital of a letter, which hexadecimal digits may be."""
+    lines = list(export(settings, START))
+    for at, line in enumerate(lines):
+        for place, letter in enumerate(line):
+            for bit in (1, 4, 64):
+                other = line[:place] + chr(ord(letter) ^ bit) + line[place + 1 :]
+                with pytest.raises(EventsAltered):
+                    verify_export([*lines[:at], other, *lines[at + 1 :]], None)
+
+
+def test_an_export_that_was_extended_and_signed_by_another_shows_beside_a_head_that_was_handed_out(
+    settings: Settings,
+) -> None:
+    """Whoever adds what never happened can sign it, but not with this installation's key."""
+    lines = list(export(settings, START))
+    handed_out = head_of(json.loads(lines[-1]))
+    last = json.loads(lines[-2])
+    event = Event(14, last["at_us"], SERVICE, bytes(16), "registered", 1, "{}", b"")
+    event = event._replace(hash=link(bytes.fromhex(last["hash"]), event))
+    forged = {**event._asdict(), "registration_id": event.registration_id.hex(), "hash": event.hash.hex()}
+    forger = sign_head(Ed25519PrivateKey.generate(), 14, event.hash, 0)
+    extended = [*lines[:-1], json.dumps(forged), json.dumps(head_fields(forger))]
+    assert verify_export(extended, None).event_count == 14
+    with pytest.raises(EventsAltered, match="key"):
+        verify_export(extended, handed_out)
 
 
 @pytest.mark.parametrize("name", ["sequence", "hash", "signed_at_us", "signature", "public_key"])
@@ -182,12 +264,13 @@ def test_a_head_that_was_changed_is_not_signed(settings: Settings, name: str) ->
     fields = head_fields(signed_head(settings, START))
     value = fields[name]
     fields[name] = value + 1 if isinstance(value, int) else ("0" if value[0] != "0" else "1") + value[1:]
-    assert found(settings, head_of(fields)) > 0
+    with pytest.raises(EventsAltered):
+        verify_store(settings, head_of(fields))
 
 
-def test_no_event_tells_who_anybody_is(settings: Settings, sql: Sql) -> None:
+def test_no_event_tells_who_anybody_is(edited: Edited) -> None:
     """Erasure leaves the chain as it was: there never was a number, an address or an identifier in it."""
-    told = " ".join(str(row) for row in sql("SELECT * FROM events"))
+    told = " ".join(str(row) for row in edited.sql("SELECT * FROM events"))
     for secret in ("7916", "203.0.113", "u1", "ivan", "Иванов"):
         assert secret not in told
-    assert Path(settings.data_dir, FILE_NAME).exists()
+    assert "messenger" in told

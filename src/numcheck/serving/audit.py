@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from numcheck.config import Settings
-from numcheck.errors import EventsAltered
+from numcheck.errors import BadKeys, EventsAltered
 from numcheck.identity.events import Chain, Event, SignedHead, check_chain, check_signature, sign_head
 from numcheck.serving.keys import Keys, keys_path, read_keys
 from numcheck.store import Store
@@ -29,40 +31,60 @@ def verify_store(settings: Settings, handed_out: SignedHead | None) -> Verified:
     """Follow the whole chain of a data directory; EventsAltered names the first entry that is not what was written.
 
     Besides the chain: its head, the head that was handed out if one is given, and that every registration stands where
-    its last event left it.
+    its last event left it. BadKeys without the keys, under which the head was written: an export needs none.
     """
-    keys = read_keys(keys_path(settings)) if keys_path(settings).exists() else None
-    with Store(settings.data_dir, url=settings.database, read_only=True) as store, store.one_moment():
+    with Store(settings.data_dir, url=settings.database, read_only=True) as store:
+        has_keys = keys_path(settings).exists() or store.events().try_head() is not None
+        keys = read_keys(keys_path(settings)) if has_keys else None
+        return verify_events(store, keys, handed_out)
+
+
+def verify_events(store: Store, keys: Keys | None, handed_out: SignedHead | None) -> Verified:
+    """The same for an open store; without keys there must be no events."""
+    with store.one_moment():
         log = store.events()
-        standings: dict[bytes, tuple[int, Any]] = {}
-        watched = _noting(_matching(map(Event._make, log.all()), handed_out), standings)
-        sequence, digest = check_chain(watched)
+        sequence, digest = check_chain(_matching(map(Event._make, log.all()), handed_out))
         head = log.try_head()
         if (head.sequence, head.hash) != (sequence, digest) if head else sequence:
             raise EventsAltered(sequence + 1, f"the events behind {sequence} are missing, or the head is not theirs")
-        if head is not None and keys is not None:
+        if head is not None:
+            if keys is None:
+                raise BadKeys("the head cannot be checked without the keys that it was written under")
             Chain(keys.keyring).check_head(head.sequence, head.hash, head.key_id, head.mac)
-        _check_handed_out(handed_out, sequence, keys)
-        _check_standings(log.standings(), standings, sequence)
+        own_key = None if keys is None else keys.signing_key.public_key().public_bytes_raw()
+        _check_handed_out(handed_out, sequence, own_key)
+        with closing(log.last_events()) as last_events:
+            _check_standings(log.standings(), last_events, sequence)
     return Verified(sequence, digest)
 
 
 def verify_export(lines: Iterable[str], handed_out: SignedHead | None) -> Verified:
-    """The same for what `export` wrote, by itself: nothing of the installation is needed."""
-    events: list[dict[str, Any]] = []
-    heads: list[dict[str, Any]] = []
-    for line in lines:
-        entry = _read_line(line, len(events) + 1)
-        (heads if "signature" in entry else events).append(entry)
-    chain = _matching(map(_event_of, events), handed_out)
-    sequence, digest = check_chain(chain)
-    for entry in heads:
-        head = head_of(entry)
-        check_signature(head)
-        if (head.sequence, head.hash) != (sequence, digest):
-            raise EventsAltered(sequence + 1, f"the events behind {sequence} are missing, or the head is not theirs")
-    _check_handed_out(handed_out, sequence, None)
+    """The same for what `export` wrote, by itself: nothing of the installation is needed.
+
+    It has to end in a signed head, of the same key as the one that was handed out.
+    """
+    ending: list[SignedHead] = []
+    sequence, digest = check_chain(_matching(_exported(lines, ending), handed_out))
+    if not ending:
+        raise EventsAltered(sequence + 1, f"what follows event {sequence} is missing: there is no signed head")
+    (head,) = ending
+    check_signature(head)
+    if (head.sequence, head.hash) != (sequence, digest):
+        raise EventsAltered(sequence + 1, f"the events behind {sequence} are missing, or the head is not theirs")
+    _check_handed_out(handed_out, sequence, head.public_key)
     return Verified(sequence, digest)
+
+
+def _exported(lines: Iterable[str], ending: list[SignedHead]) -> Iterator[Event]:
+    """The events of an export, as they are read; the signed head, which is the last line, goes into `ending`."""
+    for place, line in enumerate(lines, start=1):
+        entry = _read_line(line, place)
+        if ending:
+            raise EventsAltered(place, "there is something behind the signed head")
+        if "signature" in entry:
+            ending.append(head_of(entry))
+        else:
+            yield _event_of(entry)
 
 
 def signed_head(settings: Settings, now: datetime) -> SignedHead:
@@ -132,35 +154,29 @@ def _matching(events: Iterable[Event], handed_out: SignedHead | None) -> Iterato
         yield event
 
 
-def _check_handed_out(handed_out: SignedHead | None, sequence: int, keys: Keys | None) -> None:
+def _check_handed_out(handed_out: SignedHead | None, sequence: int, public_key: bytes | None) -> None:
     if handed_out is None:
         return
     check_signature(handed_out)
-    if keys is not None and keys.signing_key.public_key().public_bytes_raw() != handed_out.public_key:
-        raise EventsAltered(handed_out.sequence, "the head was not signed by this installation")
+    if public_key is not None and public_key != handed_out.public_key:
+        raise EventsAltered(handed_out.sequence, "the head that was handed out is not signed with the chain's key")
     if handed_out.sequence > sequence:
         raise EventsAltered(sequence + 1, f"event {sequence + 1} and all behind it are missing")
 
 
-def _noting(events: Iterable[Event], standings: dict[bytes, tuple[int, Any]]) -> Iterator[Event]:
-    """The events, with where each leaves its registration noted."""
-    for event in events:
-        try:
-            due_at_us = json.loads(event.details)["due_at_us"]
-        except (ValueError, TypeError, KeyError):
-            due_at_us = None  # the chain will say that it was changed
-        standings[event.registration_id] = (event.state, due_at_us)
-        yield event
-
-
 def _check_standings(
-    rows: Iterable[tuple[bytes, int, int]], standings: dict[bytes, tuple[int, Any]], sequence: int
+    rows: Iterator[tuple[bytes, int, int]], last_events: Iterator[tuple[bytes, int, str]], sequence: int
 ) -> None:
-    for registration_id, state, due_at_us in rows:
-        if standings.pop(registration_id, None) != (state, due_at_us):
-            raise EventsAltered(
-                sequence, f"registration {registration_id.hex()} does not stand where its events left it"
-            )
-    if standings:
-        missing = next(iter(standings))
-        raise EventsAltered(sequence, f"registration {missing.hex()} is missing, though its events are there")
+    """Every registration stands where its last event left it: both come by ascending ids, and are read side by side."""
+    for row, last in zip_longest(rows, last_events):
+        if row is None or (last is not None and last[0] < row[0]):
+            raise EventsAltered(sequence, f"registration {last[0].hex()} is missing, though its events are there")
+        if last is None or row != (last[0], last[1], _due_at_us(last[2])):
+            raise EventsAltered(sequence, f"registration {row[0].hex()} does not stand where its events left it")
+
+
+def _due_at_us(details: str) -> Any:
+    try:
+        return json.loads(details)["due_at_us"]
+    except (ValueError, TypeError, KeyError):
+        return None  # the chain will say that it was changed

@@ -5,10 +5,10 @@ from its beginning, so that events are committed in their order on every engine,
 On disk after a crash: the chain with all of a transaction's events and their head, or with none of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import NamedTuple, Protocol
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from numcheck.store.database import Database, take_turn
 from numcheck.store.schema import event_head, events, registrations
@@ -126,6 +126,22 @@ class EventLog:
         while page := self.after(sequence):
             yield from page
             sequence = page[-1].sequence
+
+    def last_events(self) -> Generator[tuple[bytes, int, str], None, None]:
+        """The id, the state and the details of every registration's last event, by ascending ids.
+
+        The engine sorts them, on disk if they are many; here they are read piece by piece. Close it.
+        """
+        newest = select(func.max(events.c.sequence)).group_by(events.c.registration_id).scalar_subquery()
+        statement = (
+            select(events.c.registration_id, events.c.state, events.c.details)
+            .where(events.c.sequence.in_(newest))
+            .order_by(events.c.registration_id)
+        )
+        with self._database.reading() as connection:
+            with connection.execute(statement, execution_options={"yield_per": PAGE_SIZE}) as rows:
+                for row in rows:
+                    yield row.registration_id, row.state, row.details
 
     def standings(self) -> Iterator[tuple[bytes, int, int]]:
         """Every registration's id, state and due time, as its row has them."""
