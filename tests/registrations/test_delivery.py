@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import hmac
+import itertools
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -117,6 +119,65 @@ def test_a_gateway_that_is_gone_fails_the_delivery() -> None:
     with pytest.raises(DeliveryFailed):
         send(courier)
     courier.close()
+
+
+class Raw:
+    """A gateway that answers each request with what a test gives it, byte by byte, until its client goes."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}/"
+        self.gone = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        connection, _ = self._server.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.settimeout(0.001)
+            for piece in self._pieces:
+                try:
+                    connection.sendall(piece)
+                    if connection.recv(1) == b"":
+                        break
+                except TimeoutError:
+                    continue
+                except OSError:
+                    break
+        self.gone.set()
+
+    def close(self) -> None:
+        self._thread.join()
+        self._server.close()
+
+
+def test_a_body_without_end_is_not_read() -> None:
+    """The status is the answer; the connection is closed on whatever follows it."""
+    endless = itertools.chain(
+        [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"], itertools.repeat(b"1\r\nx\r\n")
+    )
+    gateway = Raw(endless)
+    courier = HttpCourier(gateway.url, KEY, now=lambda: NOW, sends_at_once_max=1)
+    send(courier)
+    assert gateway.gone.wait(60)
+    courier.close()
+    gateway.close()
+
+
+def test_a_gateway_that_answers_a_byte_at_a_time_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its place is free again: headers without end, each byte of them in time, hold nobody for longer than all may."""
+    monkeypatch.setattr("numcheck.delivery.http.TIMEOUT_S", 0.2)
+    monkeypatch.setattr("numcheck.delivery.http.ATTEMPTS_MAX", 1)
+    gateway = Raw(itertools.chain([b"HTTP/1.1 200 OK\r\nx: "], itertools.repeat(b"x")))
+    courier = HttpCourier(gateway.url, KEY, now=lambda: NOW, sends_at_once_max=1)
+    with pytest.raises(DeliveryFailed):
+        send(courier)
+    assert gateway.gone.wait(60)
+    assert courier._places.acquire(blocking=False)
+    courier.close()
+    gateway.close()
 
 
 def test_a_node_sends_through_its_gateway_and_the_code_verifies(

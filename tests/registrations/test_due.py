@@ -172,7 +172,7 @@ def test_a_clock_that_jumps_about_is_never_believed() -> None:
 
 @pytest.mark.parametrize("off", [timedelta(days=400), timedelta(days=-900)])
 def test_a_due_time_is_a_year_from_the_true_time_whatever_the_clock_says(data_dir: Path, off: timedelta) -> None:
-    """I.6, R15: registered and refreshed while the clock is wrong: never more than 365 days away, never overdue early."""
+    """I.6, R15: registered and refreshed while the clock is wrong: at most 365 days away, and never overdue early."""
     clock, ran_from = SteadyClock(), START
     true = START
 

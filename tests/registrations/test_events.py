@@ -26,6 +26,7 @@ from numcheck.store.schema import registrations
 from numcheck.store.store import FILE_NAME
 from tests.registrations.world import KEYS, SERVICE, START, World, small
 
+
 class Edited:
     """A directory with 13 events of 5 users, one of them erased, and its keys; and an editor without keys."""
 
@@ -41,7 +42,9 @@ class Edited:
         self.settings = Settings(data_dir=data_dir, database_url=url)
         self.store = Store(data_dir, url=url, read_only=True)  # open for all: thousands of edits are looked at
         self._engine = create_engine(
-            f"sqlite:///{data_dir / FILE_NAME}" if url is None else url.replace("postgresql:", "postgresql+psycopg:", 1),
+            f"sqlite:///{data_dir / FILE_NAME}"
+            if url is None
+            else url.replace("postgresql:", "postgresql+psycopg:", 1),
             isolation_level="AUTOCOMMIT",
         )
         self._connection = self._engine.connect()
@@ -126,7 +129,9 @@ def test_every_event_that_is_removed_is_named(edited: Edited) -> None:
         edited.sql("DELETE FROM events WHERE sequence = :at", at=sequence)
         assert edited.found() == sequence
         values = ", ".join(f":{column}" for column in COLUMNS)
-        edited.sql(f"INSERT INTO events ({', '.join(COLUMNS)}) VALUES ({values})", **dict(zip(COLUMNS, row, strict=True)))
+        edited.sql(
+            f"INSERT INTO events ({', '.join(COLUMNS)}) VALUES ({values})", **dict(zip(COLUMNS, row, strict=True))
+        )
     assert edited.count() == 13
 
 

@@ -225,6 +225,22 @@ def test_pages_and_filters_over_the_api(stub: RegistrationServiceStub, service: 
         assert refusal(lambda one=bad: stub.ListRegistrations(one)).violations == [("page_token", "BAD_REGISTRATION")]
 
 
+@pytest.mark.parametrize("state", [0, pb.REGISTRATION_STATE_DELETED, 7, -1])
+def test_a_state_that_nothing_is_listed_in_is_refused(stub: RegistrationServiceStub, service: str, state: int) -> None:
+    """Also where somebody was erased: an erased registration is in no list."""
+    stub.Register(register_request(service))
+    stub.DeleteRegistration(pb.DeleteRegistrationRequest(service=service, user_id="u1"))
+    asked = pb.ListRegistrationsRequest(service=service, states=[pb.REGISTRATION_STATE_VERIFIED, state])  # type: ignore[list-item]
+    assert refusal(lambda: stub.ListRegistrations(asked)).violations == [("states", "BAD_REGISTRATION")]
+
+
+def test_a_state_that_is_said_300000_times_is_one(stub: RegistrationServiceStub, service: str) -> None:
+    stub.Register(register_request(service))
+    states = [pb.REGISTRATION_STATE_VERIFIED, pb.REGISTRATION_STATE_REVOKED] * 150_000
+    asked = pb.ListRegistrationsRequest(service=service, states=states)
+    assert len(stub.ListRegistrations(asked).registrations) == 1
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_bytes_that_are_no_message_are_refused(channel: grpc.Channel, method: str) -> None:
     service = "/numcheck.v1.RegistrationService"

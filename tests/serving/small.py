@@ -49,9 +49,9 @@ ACTIVE_NUMBERS: Mapping[str, Iterable[int]] = {
 }
 
 
-def fill(data_dir: Path) -> Path:
-    """Fill a data directory with all of it; return the directory."""
-    with DataDirLock(data_dir), Store(data_dir) as store:
+def fill(data_dir: Path, url: str | None = None) -> Path:
+    """Fill a data directory, or the database of a URL and the directory's index, with all of it; the directory."""
+    with DataDirLock(data_dir), Store(data_dir, url=url) as store:
         fill_store(store)
         rebuild_index(store, data_dir)
     return data_dir

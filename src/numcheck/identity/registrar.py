@@ -17,7 +17,7 @@ from numcheck.identity.registration import Outcome, Registration, act, store_cha
 from numcheck.identity.states import Act, RegistrationState
 from numcheck.identity.vault import Vault
 from numcheck.identity.verifier import Verifier, Wanted
-from numcheck.store import RegistrationRow, Registrations, RegistrationWork
+from numcheck.store import PageBounds, RegistrationRow, Registrations, RegistrationWork
 from numcheck.store.moments import EPOCH, microseconds
 
 LISTED = tuple(int(state) for state in RegistrationState if state is not RegistrationState.DELETED)
@@ -123,12 +123,17 @@ class Registrar:
     def page(self, service: str, filters: Filters, *, size: int, place: tuple[int, bytes] | None) -> Page:
         """The next registrations after a place, or the first; it ends at `size` rows or 1 MiB."""
         count_max = min(size, PAGE_ROWS_MAX)
+        within = PageBounds(count_max + 1, PAGE_SIZE_MAX)  # one more row says that there is another page
         states = [int(state) for state in filters.states] or LISTED
         number_tags = None if filters.number is None else self._vault.number_tags(filters.number)
         if filters.due_before is None:
             after = place[1] if place else b""
             rows = self._registrations.page(
-                service, states=states, number_tags=number_tags, after=after, count_max=count_max + 1
+                service,
+                states=states,
+                number_tags=number_tags,
+                after=after,
+                within=within,
             )
         else:
             rows = self._registrations.page_due(
@@ -137,7 +142,7 @@ class Registrar:
                 number_tags=number_tags,
                 due_before_us=microseconds(filters.due_before),
                 after=place or (-1, b""),
-                count_max=count_max + 1,
+                within=within,
             )
         kept = _fitting(rows[:count_max])
         last = rows[kept - 1] if kept < len(rows) else None
@@ -178,7 +183,10 @@ class Registrar:
         def operation(work: RegistrationWork) -> Outcome:
             row = _known(work.find(tags))
             record = replace(self._opened(row).record, network_address=network_address, registration_data=data)
-            changes = {"refreshed_at_us": microseconds(refreshed_at), **self._vault.sealed(row.registration_id, service, record)}
+            changes = {
+                "refreshed_at_us": microseconds(refreshed_at),
+                **self._vault.sealed(row.registration_id, service, record),
+            }
             if row.state != RegistrationState.VERIFIED:
                 # Who may not use the messenger gains nothing by it, and must not fall due again at once.
                 due = due_at(refreshed_at, self._verifier.policy_for(service).refresh_after)

@@ -19,7 +19,7 @@ from numcheck.identity.history import History, Told
 from numcheck.identity.policy import Method
 from numcheck.identity.proofs import AttestedProof, CodeProof, InboundProof, Proof
 from numcheck.identity.record import NetworkAddress, Record
-from numcheck.identity.registrar import Filters, Registrar, checked_moment
+from numcheck.identity.registrar import LISTED, Filters, Registrar, checked_moment
 from numcheck.identity.registration import Outcome, Registration, Verification
 from numcheck.identity.reverifier import Reverifier
 from numcheck.identity.states import RegistrationState
@@ -106,7 +106,7 @@ class RegistrationService:
         message = parsed(pb.ListRegistrationsRequest, request)
         service = caller_service(message, context)
         filters = Filters(
-            states=[_state(state) for state in message.states],
+            states=[_state(state) for state in sorted(set(message.states))],
             number=e164.parse(message.number, self._default_region) if message.number else None,
             due_before=_moment(message, "due_before") if message.HasField("due_before") else None,
         )
@@ -251,10 +251,10 @@ def _channel(message: Any) -> str:
 
 
 def _state(number: int) -> RegistrationState:
-    try:
-        return RegistrationState(number)
-    except ValueError:
-        raise BadRegistration("states", "there is no such state") from None
+    """A state that can be listed."""
+    if number not in LISTED:
+        raise BadRegistration("states", "no registration is listed in such a state")
+    return RegistrationState(number)
 
 
 def _moment(message: Any, field: str, parent: str = "") -> datetime:

@@ -105,7 +105,10 @@ class Identity:
 def identity_of(
     store: Store, published: PublishedIndex, settings: Settings, announce: Announce, agreed: Agreed | None = None
 ) -> Identity:
-    """Put the parts together; BadKeys. `agreed` gives the operators that a service has agreements with; None: all of them."""
+    """Put the parts together. `agreed` gives the operators that a service has agreements with; None: all of them.
+
+    BadKeys, BadConfiguration.
+    """
     keys = keys_of(store, settings, announce)
     vault = Vault(keys.keyring, secrets.token_bytes)
     registrations = store.registrations(Chain(keys.keyring))

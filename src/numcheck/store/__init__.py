@@ -8,6 +8,7 @@ from numcheck.store.plans import PlanImport, SeriesInfo
 from numcheck.store.pushes import Pushed
 from numcheck.store.registrations import (
     NumberRow,
+    PageBounds,
     RegistrationRow,
     Registrations,
     RegistrationWork,
@@ -26,6 +27,7 @@ __all__ = [
     "Head",
     "KnownIdentity",
     "NumberRow",
+    "PageBounds",
     "PlanImport",
     "Pushed",
     "RegistrationRow",

@@ -138,10 +138,13 @@ class EventLog:
             .where(events.c.sequence.in_(newest))
             .order_by(events.c.registration_id)
         )
-        with self._database.reading() as connection:
-            with connection.execute(statement, execution_options={"yield_per": PAGE_SIZE}) as rows:
-                for row in rows:
-                    yield row.registration_id, row.state, row.details
+        options = {"yield_per": PAGE_SIZE}
+        with (
+            self._database.reading() as connection,
+            connection.execute(statement, execution_options=options) as rows,
+        ):
+            for row in rows:
+                yield row.registration_id, row.state, row.details
 
     def standings(self) -> Iterator[tuple[bytes, int, int]]:
         """Every registration's id, state and due time, as its row has them."""

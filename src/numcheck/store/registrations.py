@@ -28,6 +28,7 @@ from numcheck.store.schema import (
 from numcheck.store.withdrawals import Withdrawn
 
 TAGS_PER_STATEMENT = 10_000  # SQLite takes 32,766 parameters, PostgreSQL 65,535
+ROWS_AT_ONCE = 50  # that are read of a page: 1 MiB, if each is as large as it may be
 
 T = TypeVar("T")
 
@@ -110,6 +111,13 @@ class NumberRow(NamedTuple):
     sealed_number: bytes
     refreshed_at_us: int
     due_at_us: int
+
+
+class PageBounds(NamedTuple):
+    """How many rows a page has at most, and how many bytes of them may lie sealed."""
+
+    count_max: int
+    size_max: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,19 +462,22 @@ class Registrations:
         states: Sequence[int],
         number_tags: Sequence[bytes] | None,
         after: bytes,
-        count_max: int,
+        within: PageBounds,
     ) -> list[RegistrationRow]:
-        """The next registrations of a service after one, in the order in which they were made."""
+        """The next registrations of a service after one, in the order in which they were made.
+
+        The last is the first with which more bytes lie sealed than a page has: no more are read.
+        """
         statement = (
             select(registrations)
             .where(registrations.c.service == service, registrations.c.registration_id > after)
             .where(registrations.c.state.in_(states))
             .order_by(registrations.c.registration_id)
-            .limit(count_max)
+            .limit(within.count_max)
         )
         if number_tags is not None:
             statement = statement.where(registrations.c.number_tag.in_(number_tags))
-        return self._rows(statement)
+        return self._rows_within(statement, within.size_max)
 
     def page_due(
         self,
@@ -476,9 +487,12 @@ class Registrations:
         number_tags: Sequence[bytes] | None,
         due_before_us: int,
         after: tuple[int, bytes],
-        count_max: int,
+        within: PageBounds,
     ) -> list[RegistrationRow]:
-        """The next registrations of a service that are due before a moment, in the order in which they are."""
+        """The next registrations of a service that are due before a moment, in the order in which they are.
+
+        The last is as in `page`.
+        """
         place = tuple_(registrations.c.due_at_us, registrations.c.registration_id)
         statement = (
             select(registrations)
@@ -487,11 +501,11 @@ class Registrations:
             )
             .where(registrations.c.state.in_(states))
             .order_by(registrations.c.due_at_us, registrations.c.registration_id)
-            .limit(count_max)
+            .limit(within.count_max)
         )
         if number_tags is not None:
             statement = statement.where(registrations.c.number_tag.in_(number_tags))
-        return self._rows(statement)
+        return self._rows_within(statement, within.size_max)
 
     def numbers(
         self, service: str, *, state: int, due_before_us: int | None, after: bytes, count_max: int
@@ -517,6 +531,20 @@ class Registrations:
     def _wanted(service: str, state: int, due_before_us: int | None) -> ColumnElement[bool]:
         wanted = (registrations.c.service == service) & (registrations.c.state == state)
         return wanted if due_before_us is None else wanted & (registrations.c.due_at_us < due_before_us)
+
+    def _rows_within(self, statement: Select[Any], size_max: int) -> list[RegistrationRow]:
+        found: list[RegistrationRow] = []
+        options = {"yield_per": ROWS_AT_ONCE}
+        with (
+            self._database.reading() as connection,
+            connection.execute(statement, execution_options=options) as rows,
+        ):
+            for row in rows:
+                found.append(RegistrationRow(**row._mapping))
+                size_max -= len(row.sealed_record or b"")
+                if size_max < 0:
+                    break
+        return found
 
     def _rows(self, statement: Select[Any]) -> list[RegistrationRow]:
         with self._database.reading() as connection:

@@ -28,8 +28,9 @@ if _version_not_supported:
 class RegistrationServiceStub(object):
     """Records users by their mobile numbers, verifies them, and says when one is not verified any more.
 
-    What was acknowledged is on disk. A service sees and changes its own registrations only. Every change of a
-    registration is an event in a hash chain, written in the same transaction.
+    What was acknowledged is on disk. A service sees and changes its own registrations only. Every step of a registration,
+    whether it moves to another state or not, is an event in a hash chain, written in the same transaction. Newer evidence
+    alone, as ReverifyRegistrations gets for what stays as it is, is none: the registration has it, the chain does not.
 
     Errors carry google.rpc details: ErrorInfo with the domain "numcheck" and the reason named below, BadRequest with
     INVALID_ARGUMENT, RetryInfo with UNAVAILABLE and RESOURCE_EXHAUSTED. No error's text holds a number, an address, a
@@ -97,8 +98,9 @@ class RegistrationServiceStub(object):
 class RegistrationServiceServicer(object):
     """Records users by their mobile numbers, verifies them, and says when one is not verified any more.
 
-    What was acknowledged is on disk. A service sees and changes its own registrations only. Every change of a
-    registration is an event in a hash chain, written in the same transaction.
+    What was acknowledged is on disk. A service sees and changes its own registrations only. Every step of a registration,
+    whether it moves to another state or not, is an event in a hash chain, written in the same transaction. Newer evidence
+    alone, as ReverifyRegistrations gets for what stays as it is, is none: the registration has it, the chain does not.
 
     Errors carry google.rpc details: ErrorInfo with the domain "numcheck" and the reason named below, BadRequest with
     INVALID_ARGUMENT, RetryInfo with UNAVAILABLE and RESOURCE_EXHAUSTED. No error's text holds a number, an address, a
@@ -118,7 +120,9 @@ class RegistrationServiceServicer(object):
         otherwise PENDING with the verification that waits for the user. `verification` is unset if no method of the policy
         can be tried now: StartVerification tries again.
 
-        It may be repeated with the same request_id: nothing is done twice, and the registration is returned as it is now.
+        It may be repeated with the same request_id: nothing is done twice, no other code is sent, and the registration and
+        its newest verification are returned as they are now, an inbound word that is still waited for among it. (What had
+        hindered a code is told only the first time.) A rotation of the keys that has ended forgets the request_id.
 
         Errors, besides the service's own:
 
@@ -151,7 +155,7 @@ class RegistrationServiceServicer(object):
         in which they are due.
 
         It only reads. A page has what there was when it was read; what is made meanwhile comes on a later page. Deleted
-        registrations are never listed.
+        registrations are never listed, and cannot be asked for: `states` has BAD_REGISTRATION then.
 
         Errors: the service's own.
         """
@@ -322,8 +326,9 @@ def add_RegistrationServiceServicer_to_server(servicer, server):
 class RegistrationService(object):
     """Records users by their mobile numbers, verifies them, and says when one is not verified any more.
 
-    What was acknowledged is on disk. A service sees and changes its own registrations only. Every change of a
-    registration is an event in a hash chain, written in the same transaction.
+    What was acknowledged is on disk. A service sees and changes its own registrations only. Every step of a registration,
+    whether it moves to another state or not, is an event in a hash chain, written in the same transaction. Newer evidence
+    alone, as ReverifyRegistrations gets for what stays as it is, is none: the registration has it, the chain does not.
 
     Errors carry google.rpc details: ErrorInfo with the domain "numcheck" and the reason named below, BadRequest with
     INVALID_ARGUMENT, RetryInfo with UNAVAILABLE and RESOURCE_EXHAUSTED. No error's text holds a number, an address, a
