@@ -19,10 +19,12 @@ from numcheck.errors import (
 )
 from numcheck.identity.calendar import Calendar
 from numcheck.identity.codes import SendBounds, make_code, word_of
+from numcheck.identity.evidence import Evidence
 from numcheck.identity.policy import Method
 from numcheck.identity.proofs import AttestedProof, CodeProof, InboundProof
 from numcheck.identity.record import NetworkAddress
 from numcheck.identity.states import RegistrationState as State
+from numcheck.store.moments import microseconds
 from numcheck.store.store import FILE_NAME
 from tests.registrations.by_code import BY_CODE, NUMBER, complete, last_code, other_than, record_of, start
 from tests.registrations.world import ADDRESS, SERVICE, World, small
@@ -41,6 +43,16 @@ def code_world(data_dir: Path):
     one = World(data_dir, **BY_CODE)
     yield one
     one.close()
+
+
+def test_the_service_determines_a_number_by_itself(code_world: World) -> None:
+    """II.1: by its own code alone, though an operator holds the number: none is asked, and none is in evidence."""
+    outcome = code_world.register(small.ACTIVE)
+    assert outcome.registration.state is State.PENDING
+    assert complete(code_world, outcome, last_code(code_world))
+    verified = code_world.registrar.get(SERVICE, "u1")
+    assert verified.state is State.VERIFIED
+    assert verified.evidence == Evidence(Method.CODE, verified_at_us=microseconds(code_world.now))
 
 
 # --- tries

@@ -10,8 +10,9 @@ from numcheck.identity.calendar import Calendar
 from numcheck.identity.due import SteadyClock
 from numcheck.identity.policy import Method, Policy
 from numcheck.identity.registrar import Filters
+from numcheck.identity.registration import act, store_changes
+from numcheck.identity.states import Act
 from numcheck.identity.states import RegistrationState as State
-from numcheck.identity.withdrawal import withdraw
 from numcheck.store.moments import moment
 from tests.registrations.by_code import complete, last_code
 from tests.registrations.world import ADDRESS, SERVICE, START, World, small
@@ -113,11 +114,14 @@ def test_many_that_fall_due_at_once_are_done_in_pieces_and_none_twice(world: Wor
 
 def test_no_due_time_is_reminded_of_twice_whatever_happens_in_between(world: World) -> None:
     """I.6: withdrawn and verified anew after the reminder, and long after it; a new due time has its own."""
-    row = world.register(small.ACTIVE).registration.row
+    world.register(small.ACTIVE)
     calendar = Calendar(world.registrations)
     world.now = START + YEAR - MONTH
     calendar.pass_time(world.now)
-    world.registrations.write(lambda work: withdraw(work, world.vault, [small.ACTIVE], row.registered_at_us))
+    row = world.registrar.get(SERVICE, "u1").row
+    world.registrations.write(
+        lambda work: store_changes(work, row, act(work, row, Act.WITHDRAW, row.due_at_us, changes={}))
+    )
     assert state(world) is State.REVOKED
     calendar.pass_time(world.now + timedelta(days=1))
     world.registrar.verify(SERVICE, "u1", method=None, network_address=None)

@@ -36,6 +36,7 @@ USER, LOGIN, NAME, REQUEST, ASSERTION = (
     "canary-assertion",
 )
 ADDRESS, ADDRESS6, NO_ADDRESS = "198.51.100.213", "2001:db8:ca1:1ab1e::7", "canary.address.example"
+TOKEN = "canary-token"
 CANARIES = (
     str(NUMBER)[1:],
     INVALID_NUMBER[1:],

@@ -64,6 +64,12 @@ IN_STATES = ROWS.where(
 )
 ANY = select(registrations.c.registration_id).limit(1)
 INSERT = insert(registrations)
+SET_EVIDENCE = (
+    update(registrations)
+    .where(registrations.c.registration_id.in_(bindparam("own_ids", expanding=True)))
+    .where(registrations.c.state == bindparam("own_state"))
+    .values(evidence=bindparam("newer"))
+)
 MOVE = update(registrations).where(registrations.c.registration_id == bindparam("id"))
 
 
@@ -224,8 +230,8 @@ class RegistrationWork:
     def set_evidence(self, evidence: str, registration_ids: Sequence[bytes], *, state: int) -> int:
         """Keep one evidence for many registrations, as far as they still are in the state; how many are."""
         self.write_count += 1
-        own = registrations.c.registration_id.in_(registration_ids) & (registrations.c.state == state)
-        return self._connection.execute(update(registrations).where(own).values(evidence=evidence)).rowcount
+        values = {"own_ids": registration_ids, "own_state": state, "newer": evidence}
+        return self._connection.execute(SET_EVIDENCE, values).rowcount
 
     def insert(self, row: RegistrationRow) -> None:
         """Add a registration."""

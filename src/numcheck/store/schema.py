@@ -5,6 +5,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -16,6 +17,14 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
+
+
+class Bytes(LargeBinary):
+    """Bytes that go to the driver as they are: both take them, and a wrapper for each is a fifth of a bulk write."""
+
+    def bind_processor(self, dialect: Dialect) -> None:
+        """None: nothing is done to them."""
+
 
 installation = Table(
     "installation",
@@ -181,14 +190,14 @@ denials = Table(
 registrations = Table(
     "registrations",
     metadata,
-    Column("registration_id", LargeBinary(16), primary_key=True),  # begins with the time: rows are added at the end
+    Column("registration_id", Bytes(16), primary_key=True),  # begins with the time: rows are added at the end
     Column("service", String, nullable=False),
-    Column("user_tag", LargeBinary(16), unique=True),  # of service and user_id; null once it is erased
-    Column("number_tag", LargeBinary(16)),
-    Column("request_tag", LargeBinary(16)),  # of the request that made it; null if it had no name
+    Column("user_tag", Bytes(16), unique=True),  # of service and user_id; null once it is erased
+    Column("number_tag", Bytes(16)),
+    Column("request_tag", Bytes(16)),  # of the request that made it; null if it had no name
     Column("key_id", Integer, nullable=False),  # of what is sealed and of the tags
-    Column("sealed_record", LargeBinary),
-    Column("sealed_number", LargeBinary),  # once more: bulk verification needs nothing else
+    Column("sealed_record", Bytes),
+    Column("sealed_number", Bytes),  # once more: bulk verification needs nothing else
     Column("state", Integer, nullable=False),
     Column("registered_at_us", BigInteger, nullable=False),
     Column("refreshed_at_us", BigInteger, nullable=False),
@@ -196,7 +205,7 @@ registrations = Table(
     Column("reminded_of_us", BigInteger),  # the due time that was reminded of last; null: none was
     Column("next_at_us", BigInteger),  # when time alone does something to it: a reminder, or overdue; null: never
     Column("evidence", String),  # JSON; null until a verification has given an answer
-    Column("verification_id", LargeBinary(16)),  # the newest: none before it counts
+    Column("verification_id", Bytes(16)),  # the newest: none before it counts
     Index("registrations_by_service", "service", "registration_id"),
     Index("registrations_by_number", "number_tag"),
     Index("registrations_by_due_time", "service", "due_at_us", "registration_id"),
@@ -206,17 +215,17 @@ registrations = Table(
 verifications = Table(
     "verifications",
     metadata,
-    Column("verification_id", LargeBinary(16), primary_key=True),
-    Column("registration_id", LargeBinary(16), nullable=False),
+    Column("verification_id", Bytes(16), primary_key=True),
+    Column("registration_id", Bytes(16), nullable=False),
     Column("service", String, nullable=False),
-    Column("number_tag", LargeBinary(16), nullable=False),
+    Column("number_tag", Bytes(16), nullable=False),
     Column("key_id", Integer, nullable=False),
     Column("method", String, nullable=False),
     Column("state", Integer, nullable=False),
     Column("started_at_us", BigInteger, nullable=False),
     Column("expires_at_us", BigInteger, nullable=False),
     Column("next_code_at_us", BigInteger, nullable=False),  # 0: no code was sent
-    Column("secret_mac", LargeBinary, nullable=False),  # of the code or the word; empty if there is none
+    Column("secret_mac", Bytes, nullable=False),  # of the code or the word; empty if there is none
     Column("tries", Integer, nullable=False),
     Index("verifications_by_number", "number_tag", "service", "state"),
     Index("verifications_by_registration", "registration_id"),
@@ -226,7 +235,7 @@ code_tries = Table(
     "code_tries",
     metadata,
     Column("try_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    Column("number_tag", LargeBinary(16), nullable=False),
+    Column("number_tag", Bytes(16), nullable=False),
     Column("at_us", BigInteger, nullable=False),
     Column("wrong", Boolean, nullable=False),  # until it has been compared and was right
     Index("code_tries_by_number", "number_tag", "at_us"),
@@ -236,12 +245,12 @@ code_tries = Table(
 code_sends = Table(
     "code_sends",
     metadata,
-    Column("verification_id", LargeBinary(16), primary_key=True),
+    Column("verification_id", Bytes(16), primary_key=True),
     Column("at_us", BigInteger, nullable=False),
     Column("service", String, nullable=False),
-    Column("number_tag", LargeBinary(16), nullable=False),
-    Column("block_tag", LargeBinary(16), nullable=False),  # of the 10,000 numbers around it
-    Column("network_tag", LargeBinary(16), nullable=False),
+    Column("number_tag", Bytes(16), nullable=False),
+    Column("block_tag", Bytes(16), nullable=False),  # of the 10,000 numbers around it
+    Column("network_tag", Bytes(16), nullable=False),
     Column("completed", Boolean, nullable=False),
     Index("code_sends_by_number", "number_tag", "at_us"),
     Index("code_sends_by_block", "block_tag", "at_us"),
@@ -253,7 +262,7 @@ code_sends = Table(
 assertions = Table(
     "assertions",
     metadata,
-    Column("assertion_tag", LargeBinary(16), primary_key=True),  # of service, authority and assertion_id
+    Column("assertion_tag", Bytes(16), primary_key=True),  # of service, authority and assertion_id
     Column("at_us", BigInteger, nullable=False),
     Index("assertions_by_time", "at_us"),
 )
@@ -263,7 +272,7 @@ key_checks = Table(
     "key_checks",
     metadata,
     Column("key_id", Integer, primary_key=True, autoincrement=False),
-    Column("check_value", LargeBinary(32), nullable=False),
+    Column("check_value", Bytes(32), nullable=False),
 )
 
 # What happened, in a chain of hashes: docs/messengers.md has its bytes.
@@ -273,11 +282,11 @@ events = Table(
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
     Column("at_us", BigInteger, nullable=False),
     Column("service", String, nullable=False),
-    Column("registration_id", LargeBinary(16), nullable=False),
+    Column("registration_id", Bytes(16), nullable=False),
     Column("kind", String, nullable=False),
     Column("state", Integer, nullable=False),
     Column("details", String, nullable=False),
-    Column("hash", LargeBinary(32), nullable=False),
+    Column("hash", Bytes(32), nullable=False),
     Index("events_by_service", "service", "sequence"),
 )
 
@@ -286,9 +295,9 @@ event_head = Table(
     metadata,
     Column("id", Integer, CheckConstraint("id = 1"), primary_key=True),
     Column("sequence", BigInteger, nullable=False),
-    Column("hash", LargeBinary(32), nullable=False),
+    Column("hash", Bytes(32), nullable=False),
     Column("key_id", Integer, nullable=False),
-    Column("mac", LargeBinary(32), nullable=False),
+    Column("mac", Bytes(32), nullable=False),
 )
 
 # The time that due times were last judged by: a clock that is ahead of it without having run there is doubted.
