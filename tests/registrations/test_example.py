@@ -32,3 +32,9 @@ def test_the_example_registers_verifies_refreshes_and_erases(data_dir: Path) -> 
     assert "verified: REGISTRATION_STATE_VERIFIED" in told
     assert "refreshed: REGISTRATION_STATE_VERIFIED TOO_MANY_CODES" in told
     assert told.rstrip().endswith("erased")
+    watched = [line.split() for line in told.splitlines() if line.startswith("watch:")]
+    words = [" ".join(words[1:3] + words[4:]) for words in watched]
+    assert words[0] == "keeps out REGISTRATION_STATE_PENDING"
+    assert "lets in" in words
+    assert words[-1] == "keeps out REGISTRATION_STATE_DELETED"
+    assert len({line[3] for line in watched}) == 1
