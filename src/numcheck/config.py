@@ -69,8 +69,19 @@ class Settings(BaseSettings):
         365, description="days after which a registration has to be refreshed; the law allows no more than 365"
     )
     attesting_authorities: str = Field("", description="whose assertions are taken, separated by commas")
-    code_delivery: str = Field("none", description="how codes are sent: none, console, or an HTTP gateway's URL")
+    code_delivery: str = Field(
+        "none", description="how codes are sent: none, console, an HTTP gateway's URL, or smpp://host:port of an SMSC"
+    )
     code_delivery_secret_file: Path | None = Field(None, description="the key that signs what the HTTP gateway gets")
+    code_message: str = Field("{code}", description="what a short message says; {code} stands for the code")
+    smpp_system_id: str = Field("", description="as whom the node binds to the SMSC")
+    smpp_password_file: Path | None = Field(None, description="the file with the password for the SMSC")
+    smpp_receive: bool = Field(
+        True, description="bind to the SMSC as a transceiver, so that messages come back; false: as a transmitter"
+    )
+    smpp_source_address: str = Field(
+        "", description="the sender of short messages: +79161234567, a short number, or up to 11 letters and digits"
+    )
     codes_per_block_max: Positive = Field(1_000, description="codes in a day to one block of 10,000 numbers")
     codes_per_network_max: Positive = Field(100, description="codes in a day for one network address")
     drain_timeout_s: Seconds = Field(10, description="seconds that running calls have to end when the node stops")

@@ -6,27 +6,26 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from numcheck.config import Settings
-from numcheck.delivery.console import ConsoleCourier
-from numcheck.delivery.http import HttpCourier
-from numcheck.errors import BadConfiguration
+from numcheck.e164 import parse
+from numcheck.errors import NotANumber
 from numcheck.identity.codes import SendBounds
 from numcheck.identity.events import Chain
 from numcheck.identity.history import History
+from numcheck.identity.inbound import Inbound
 from numcheck.identity.policy import Method, Policy
 from numcheck.identity.registrar import Registrar
 from numcheck.identity.reverifier import Reverifier
 from numcheck.identity.vault import Vault
-from numcheck.identity.verifier import Courier, Surroundings, Verifier
+from numcheck.identity.verifier import Surroundings, Verifier
 from numcheck.identity.withdrawal import Withdrawals
 from numcheck.index import PublishedIndex
 from numcheck.rpc.feeds import Feeds
 from numcheck.rpc.registration import RegistrationService, Rules
+from numcheck.serving.couriers import Delivery, delivery_of
 from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys
 from numcheck.serving.timekeeper import Timekeeper
 from numcheck.serving.withdrawer import Withdrawer
 from numcheck.store import Store
-
-GATEWAY_KEY_SIZE_MIN = 24  # bytes, as Standard Webhooks asks
 
 Announce = Callable[[str], None]
 
@@ -52,32 +51,6 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
-def courier_of(settings: Settings, announce: Announce) -> Courier | None:
-    """What sends codes; None if nothing does. BadConfiguration if it cannot be what the settings say."""
-    wanted = settings.code_delivery
-    if wanted == "none":
-        return None
-    if wanted == "console":
-        announce("codes are shown here, and sent to nobody: for trying out only")
-        return ConsoleCourier(announce)
-    if wanted.startswith(("http://", "https://")):
-        # A quarter of the threads at most waits for the gateway.
-        return HttpCourier(
-            wanted, _gateway_key(settings), now=_now, sends_at_once_max=max(settings.api_threads // 4, 1)
-        )
-    raise BadConfiguration("code_delivery: must be none, console, or the URL of an HTTP gateway")
-
-
-def _gateway_key(settings: Settings) -> bytes:
-    path = settings.code_delivery_secret_file
-    if path is None:
-        raise BadConfiguration("code_delivery_secret_file: an HTTP gateway needs the key that signs what it gets")
-    key = path.read_bytes().strip()
-    if len(key) < GATEWAY_KEY_SIZE_MIN:
-        raise BadConfiguration(f"code_delivery_secret_file: has less than {GATEWAY_KEY_SIZE_MIN} bytes")
-    return key
-
-
 Agreed = Callable[[str], frozenset[int]]
 
 
@@ -89,6 +62,7 @@ class Identity:
     timekeeper: Timekeeper
     withdrawer: Withdrawer
     feeds: Feeds
+    delivery: Delivery
 
     def start(self) -> None:
         """Begin to let time pass, and to follow withdrawals."""
@@ -100,6 +74,7 @@ class Identity:
         self.feeds.close()
         self.timekeeper.stop()
         self.withdrawer.stop()
+        self.delivery.close()
 
 
 def identity_of(
@@ -110,11 +85,12 @@ def identity_of(
     vault = Vault(keys.keyring, secrets.token_bytes)
     registrations = store.registrations(Chain(keys.keyring))
     policy = policy_of(settings)
+    delivery = delivery_of(settings, announce)
     surroundings = Surroundings(
         index=published.get,
         policy_for=lambda _service: policy,
         agreed=lambda service, operator_id: agreed is None or operator_id in agreed(service),
-        courier=courier_of(settings, announce),
+        courier=delivery.courier,
         bounds=SendBounds(settings.codes_per_block_max, settings.codes_per_network_max),
         now=_now,
         random_below=secrets.randbelow,
@@ -127,7 +103,21 @@ def identity_of(
     rules = Rules(registrar, verifier, history, Reverifier(registrations, vault, verifier, surroundings))
     service = RegistrationService(rules, feeds, now=_now, default_region=settings.default_region)
     withdrawer = Withdrawer(Withdrawals(registrations, vault, now=_now))
-    return Identity(service, Timekeeper(registrations), withdrawer, feeds)
+    delivery.receive(_taker(Inbound(registrations, vault, verifier, now=_now), settings.default_region))
+    return Identity(service, Timekeeper(registrations), withdrawer, feeds, delivery)
+
+
+def _taker(inbound: Inbound, default_region: str) -> Callable[[str, str], None]:
+    """What takes a message from somebody; from whom no number can be read, nothing is taken."""
+
+    def take(sender: str, text: str) -> None:
+        try:
+            number = parse(sender, default_region)
+        except NotANumber:
+            return
+        inbound.take(number, text)
+
+    return take
 
 
 def _now() -> datetime:
