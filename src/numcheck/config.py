@@ -6,9 +6,25 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from numcheck.errors import BadConfiguration
 
@@ -16,6 +32,31 @@ from numcheck.errors import BadConfiguration
 INT32_MAX = 2**31 - 1
 Positive = Annotated[int, Field(gt=0, le=INT32_MAX)]
 Seconds = Annotated[int, Field(gt=0, le=INT32_MAX // 1_000)]
+EvidenceAge = Annotated[int, Field(ge=0, le=INT32_MAX)]
+RefreshDays = Annotated[int, Field(gt=0, le=365)]
+# As access/rules.py:SERVICE has it.
+ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+
+def _methods(value: str) -> str:
+    methods = [method.strip() for method in value.split(",")]
+    if not set(methods) <= {"operator", "code", "inbound", "attested"} or len(set(methods)) != len(methods):
+        raise ValueError("must be some of operator, code, inbound and attested, separated by commas")
+    return ",".join(methods)
+
+
+Methods = Annotated[str, AfterValidator(_methods)]
+
+
+class ServiceSettings(BaseModel):
+    """What a service has instead of what the settings of the same names say; None: the same."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    verification_methods: Methods | None = None
+    evidence_age_max_s: EvidenceAge | None = None
+    refresh_after_days: RefreshDays | None = None
+    attesting_authorities: str | None = None
 
 
 class Settings(BaseSettings):
@@ -59,16 +100,20 @@ class Settings(BaseSettings):
         0, description="seconds after which an operator's data answers UNKNOWN; 0: it never ages"
     )
     keys_file: Path | None = Field(None, description="the keys of registrations; None: keys.json in data_dir")
-    verification_methods: str = Field(
+    verification_methods: Methods = Field(
         "operator,code", description="how a number is verified, in this order: operator, code, inbound, attested"
     )
-    evidence_age_max_s: Annotated[int, Field(ge=0, le=INT32_MAX)] = Field(
+    evidence_age_max_s: EvidenceAge = Field(
         2_592_000, description="seconds after which an operator's data verifies nothing; 0: it never ages"
     )
-    refresh_after_days: Annotated[int, Field(gt=0, le=365)] = Field(
+    refresh_after_days: RefreshDays = Field(
         365, description="days after which a registration has to be refreshed; the law allows no more than 365"
     )
     attesting_authorities: str = Field("", description="whose assertions are taken, separated by commas")
+    # A table of tables: the TOML file has room for it, a variable has not.
+    services: Annotated[dict[ServiceName, ServiceSettings], NoDecode] = Field(
+        {}, description="by service, what it has instead of the policy above"
+    )
     code_delivery: str = Field(
         "none", description="how codes are sent: none, console, an HTTP gateway's URL, or smpp://host:port of an SMSC"
     )
@@ -97,14 +142,6 @@ class Settings(BaseSettings):
         if len(value) != 2 or not (value.isascii() and value.isalpha()):
             raise ValueError("must be a country's two letters, such as RU")
         return value.upper()
-
-    @field_validator("verification_methods")
-    @classmethod
-    def _are_methods(cls, value: str) -> str:
-        methods = [method.strip() for method in value.split(",")]
-        if not set(methods) <= {"operator", "code", "inbound", "attested"} or len(set(methods)) != len(methods):
-            raise ValueError("must be some of operator, code, inbound and attested, separated by commas")
-        return ",".join(methods)
 
     @model_validator(mode="after")
     def _has_all_of_tls(self) -> Self:

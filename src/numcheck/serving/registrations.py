@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from numcheck.config import Settings
+from numcheck.config import ServiceSettings, Settings
 from numcheck.e164 import parse
 from numcheck.errors import NotANumber
 from numcheck.identity.codes import SendBounds
@@ -40,14 +40,22 @@ def keys_of(store: Store, settings: Settings, announce: Announce) -> Keys:
     return keys
 
 
-def policy_of(settings: Settings) -> Policy:
-    """The policy that every service has."""
-    age_max_s = settings.evidence_age_max_s
+def policies_of(settings: Settings) -> Callable[[str], Policy]:
+    """What gives each service its policy: its own, or the installation's."""
+    common = _policy_of(settings, ServiceSettings())
+    own = {service: _policy_of(settings, changes) for service, changes in settings.services.items()}
+    return lambda service: own.get(service, common)
+
+
+def _policy_of(settings: Settings, changes: ServiceSettings) -> Policy:
+    names = ServiceSettings.model_fields
+    values = {name: getattr(settings, name) for name in names} | changes.model_dump(exclude_none=True)
+    age_max_s = values["evidence_age_max_s"]
     return Policy(
-        methods=tuple(Method(method) for method in settings.verification_methods.split(",")),
+        methods=tuple(Method(method) for method in values["verification_methods"].split(",")),
         data_age_max=timedelta(seconds=age_max_s) if age_max_s else None,
-        refresh_after=timedelta(days=settings.refresh_after_days),
-        authorities=frozenset(filter(None, map(str.strip, settings.attesting_authorities.split(",")))),
+        refresh_after=timedelta(days=values["refresh_after_days"]),
+        authorities=frozenset(filter(None, map(str.strip, values["attesting_authorities"].split(",")))),
     )
 
 
@@ -84,11 +92,10 @@ def identity_of(
     keys = keys_of(store, settings, announce)
     vault = Vault(keys.keyring, secrets.token_bytes)
     registrations = store.registrations(Chain(keys.keyring))
-    policy = policy_of(settings)
     delivery = delivery_of(settings, announce)
     surroundings = Surroundings(
         index=published.get,
-        policy_for=lambda _service: policy,
+        policy_for=policies_of(settings),
         agreed=lambda service, operator_id: agreed is None or operator_id in agreed(service),
         courier=delivery.courier,
         bounds=SendBounds(settings.codes_per_block_max, settings.codes_per_network_max),
