@@ -57,6 +57,30 @@ class ServiceSettings(BaseModel):
     evidence_age_max_s: EvidenceAge | None = None
     refresh_after_days: RefreshDays | None = None
     attesting_authorities: str | None = None
+    live_question: bool | None = None
+
+
+class OperatorSettings(BaseModel):
+    """Where an operator answers live questions; without the three files in plaintext, on loopback only."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    endpoint: str
+    authority_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _is_protected(self) -> Self:
+        given = {file is not None for file in (self.authority_file, self.certificate_file, self.key_file)}
+        if len(given) > 1:
+            raise ValueError("authority_file, certificate_file and key_file go together")
+        host, colon, port = self.endpoint.rpartition(":")
+        if not (host and colon and port.isascii() and port.isdecimal() and 0 < int(port) < 65_536):
+            raise ValueError("endpoint must be host:port")
+        if given == {False} and host not in ("127.0.0.1", "localhost", "[::1]"):
+            raise ValueError("an endpoint beyond loopback needs authority_file, certificate_file and key_file")
+        return self
 
 
 class Settings(BaseSettings):
@@ -110,6 +134,15 @@ class Settings(BaseSettings):
         365, description="days after which a registration has to be refreshed; the law allows no more than 365"
     )
     attesting_authorities: str = Field("", description="whose assertions are taken, separated by commas")
+    live_question: bool = Field(
+        False, description="ask an operator itself, where it has an endpoint, when its data says nothing of a number"
+    )
+    live_question_timeout_s: Annotated[int, Field(gt=0, le=60)] = Field(
+        5, description="seconds that an operator's live answer is waited for"
+    )
+    operators: Annotated[dict[str, OperatorSettings], NoDecode] = Field(
+        {}, description="by operator, its id or tax id: where it answers live questions"
+    )
     # A table of tables: the TOML file has room for it, a variable has not.
     services: Annotated[dict[ServiceName, ServiceSettings], NoDecode] = Field(
         {}, description="by service, what it has instead of the policy above"

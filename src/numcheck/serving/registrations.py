@@ -22,6 +22,7 @@ from numcheck.index import PublishedIndex
 from numcheck.rpc.feeds import Feeds
 from numcheck.rpc.registration import RegistrationService, Rules
 from numcheck.serving.couriers import Delivery, delivery_of
+from numcheck.serving.enquiries import Enquiries, enquiries_of
 from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys
 from numcheck.serving.timekeeper import Timekeeper
 from numcheck.serving.withdrawer import Withdrawer
@@ -56,6 +57,7 @@ def _policy_of(settings: Settings, changes: ServiceSettings) -> Policy:
         data_age_max=timedelta(seconds=age_max_s) if age_max_s else None,
         refresh_after=timedelta(days=values["refresh_after_days"]),
         authorities=frozenset(filter(None, map(str.strip, values["attesting_authorities"].split(",")))),
+        live=values["live_question"],
     )
 
 
@@ -71,6 +73,7 @@ class Identity:
     withdrawer: Withdrawer
     feeds: Feeds
     delivery: Delivery
+    enquiries: Enquiries
 
     def start(self) -> None:
         """Begin to let time pass, and to follow withdrawals."""
@@ -83,6 +86,7 @@ class Identity:
         self.timekeeper.stop()
         self.withdrawer.stop()
         self.delivery.close()
+        self.enquiries.close()
 
 
 def identity_of(
@@ -92,7 +96,7 @@ def identity_of(
     keys = keys_of(store, settings, announce)
     vault = Vault(keys.keyring, secrets.token_bytes)
     registrations = store.registrations(Chain(keys.keyring))
-    delivery = delivery_of(settings, announce)
+    enquiries, delivery = enquiries_of(settings), delivery_of(settings, announce)
     surroundings = Surroundings(
         index=published.get,
         policy_for=policies_of(settings),
@@ -101,6 +105,7 @@ def identity_of(
         bounds=SendBounds(settings.codes_per_block_max, settings.codes_per_network_max),
         now=_now,
         random_below=secrets.randbelow,
+        enquirer=enquiries,
     )
     verifier = Verifier(registrations, vault, surroundings)
     registrar = Registrar(registrations, vault, verifier, now=_now)
@@ -111,7 +116,7 @@ def identity_of(
     service = RegistrationService(rules, feeds, now=_now, default_region=settings.default_region)
     withdrawer = Withdrawer(Withdrawals(registrations, vault, now=_now))
     delivery.receive(_taker(Inbound(registrations, vault, verifier, now=_now), settings.default_region))
-    return Identity(service, Timekeeper(registrations), withdrawer, feeds, delivery)
+    return Identity(service, Timekeeper(registrations), withdrawer, feeds, delivery, enquiries)
 
 
 def _taker(inbound: Inbound, default_region: str) -> Callable[[str, str], None]:
