@@ -2,6 +2,7 @@
 
 import logging
 import queue
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -363,3 +364,11 @@ def test_settings_that_cannot_be_are_refused(tmp_path: Path, changes: dict[str, 
         delivery_of(Settings(**fields), lambda _line: None)  # type: ignore[arg-type]
     assert str(refused.value).startswith(named)
     assert "secret" not in str(refused.value)
+
+
+def test_without_the_extra_a_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "aiosmpplib", None)
+    for module in ("numcheck.delivery.smpp", "numcheck.delivery.smpp_link"):
+        monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(BadConfiguration, match=r"pip install 'numcheck\[smpp\]'"):
+        delivery_of(Settings(code_delivery="smpp://smsc"), lambda _line: None)
