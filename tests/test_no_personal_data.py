@@ -70,7 +70,7 @@ ABOUT_NO_SUBSCRIBER = {
     "versions": {"version", "base_version", "data_version", "index_version", "min_index_version", "request_id"},
     "counts": {
         *("added_count", "already_added_count", "removed_count", "already_removed_count", "number_count"),
-        *("refused_count", "range_count", "moved_count"),
+        *("refused_count", "range_count", "moved_count", "recycled_count"),
     },
     "the standing of a number": {"status", "statuses", "ported", "answer"},
     "what a push is to do, and what became of it": {
