@@ -1,11 +1,16 @@
 """Settings: which source wins, and that a bad one is named in a line that never repeats its value."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from numcheck.config import INT32_MAX, Settings, load_settings
 from numcheck.errors import BadConfiguration
+from numcheck.identity.policy import Method
 from numcheck.rpc.watches import Watches
 from numcheck.serving.listener import ApiListener
+from numcheck.serving.registrations import policies_of
 
 SECRET = "s3cret"
 NAMES = sorted(Settings.model_fields)
@@ -122,3 +127,46 @@ def test_largest_settings_are_taken(tmp_path):
 def test_region_is_read_in_either_case(monkeypatch):
     monkeypatch.setenv("NUMCHECK_DEFAULT_REGION", "us")
     assert load_settings().default_region == "US"
+
+
+def test_a_services_table_changes_what_it_names_and_nothing_else(toml):
+    policy_for = policies_of(
+        load_settings(
+            toml(
+                "refresh_after_days = 300\nattesting_authorities = 'esia'\n"
+                "[services.messenger]\nverification_methods = 'code, operator'\nrefresh_after_days = 365\n"
+                "[services.shop]\nevidence_age_max_s = 0\nattesting_authorities = ''"
+            )
+        )
+    )
+    common = policy_for("anybody")
+    assert (common.methods, common.refresh_after.days) == ((Method.OPERATOR, Method.CODE), 300)
+    messenger = replace(common, methods=(Method.CODE, Method.OPERATOR), refresh_after=timedelta(days=365))
+    assert policy_for("messenger") == messenger
+    assert policy_for("shop") == replace(common, data_age_max=None, authorities=frozenset())
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[services.m]\nthraeds = 4", "there is no setting services.m.thraeds"),
+        ("[services.m]\nrefresh_after_days = 366", "services.m.refresh_after_days: input should be less than"),
+        ("[services.m]\nrefresh_after_days = 0", "services.m.refresh_after_days: input should be greater than 0"),
+        ("[services.m]\nverification_methods = 'pigeon'", "services.m.verification_methods: value error, must be some"),
+        ("[services.M]\nrefresh_after_days = 1", "services.M.[key]: string should match pattern"),
+        ("services = 1", "services: input should be a valid dictionary"),
+    ],
+)
+def test_a_services_table_is_refused_with_what_is_bad(toml, text, reason):
+    """A year is the law's longest (I.6)."""
+    with pytest.raises(BadConfiguration) as refused:
+        load_settings(toml(text))
+    assert str(refused.value).startswith(reason)
+
+
+def test_services_in_the_environment_are_refused(monkeypatch):
+    monkeypatch.setenv("NUMCHECK_SERVICES", SECRET)
+    with pytest.raises(BadConfiguration) as refused:
+        load_settings()
+    assert str(refused.value).startswith("services: ")
+    assert SECRET not in str(refused.value)

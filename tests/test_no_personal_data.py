@@ -17,7 +17,7 @@ import numcheck.v1
 
 # What operators, the clearing house and the administrator send and get, and what messengers ask and get. Any other
 # service is one of which somebody has to say first whose data it carries.
-SERVICES = {"CheckService", "NumberingService", "IdentityService"}
+SERVICES = {"CheckService", "NumberingService", "IdentityService", "SubscriberService"}
 # What a messenger says of its own users comes back to it alone, and no operator calls there (tests/access): what its
 # answers may carry of an operator's is held in tests/registrations.
 OF_THE_MESSENGERS_OWN_USERS = {"RegistrationService"}
@@ -25,6 +25,7 @@ OF_THE_MESSENGERS_OWN_USERS = {"RegistrationService"}
 # Whether a number is in service, and who serves it, is what the clause asks operators to supply.
 SUBSCRIBER_NUMBERS = {
     "CheckNumberResponse.number",
+    "ConfirmNumberRequest.number",
     "CheckNumbersRequest.numbers",
     "NumberRange.first",
     "NumberRange.last",
@@ -47,6 +48,7 @@ TEXTS = {
     "RevokeIdentityRequest.uri": "as Identity.uri",
     "CheckNumberRequest.number": "the number as the messenger's user wrote it: never from an operator",
     "CheckNumberResponse.region": "where the numbering plan allots a whole range, from the regulator's file",
+    "ConfirmNumberRequest.question_id": "random, made by the node",
     "ConfirmPushRequest.confirmation_token": "random, made by the node",
     "GetOperatorStateResponse.digest": "a hash of a whole active set, from which no number can be read",
     "Operator.display_name": "a company that holds ranges, from the regulator's file",
@@ -70,7 +72,7 @@ ABOUT_NO_SUBSCRIBER = {
         *("added_count", "already_added_count", "removed_count", "already_removed_count", "number_count"),
         *("refused_count", "range_count", "moved_count", "recycled_count"),
     },
-    "the standing of a number": {"status", "statuses", "ported"},
+    "the standing of a number": {"status", "statuses", "ported", "answer"},
     "what a push is to do, and what became of it": {
         *("mode", "state", "force", "skip_not_served", "skip_not_portable", "calling_code"),
     },

@@ -6,9 +6,25 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from numcheck.errors import BadConfiguration
 
@@ -16,6 +32,55 @@ from numcheck.errors import BadConfiguration
 INT32_MAX = 2**31 - 1
 Positive = Annotated[int, Field(gt=0, le=INT32_MAX)]
 Seconds = Annotated[int, Field(gt=0, le=INT32_MAX // 1_000)]
+EvidenceAge = Annotated[int, Field(ge=0, le=INT32_MAX)]
+RefreshDays = Annotated[int, Field(gt=0, le=365)]
+# As access/rules.py:SERVICE has it.
+ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+
+def _methods(value: str) -> str:
+    methods = [method.strip() for method in value.split(",")]
+    if not set(methods) <= {"operator", "code", "inbound", "attested"} or len(set(methods)) != len(methods):
+        raise ValueError("must be some of operator, code, inbound and attested, separated by commas")
+    return ",".join(methods)
+
+
+Methods = Annotated[str, AfterValidator(_methods)]
+
+
+class ServiceSettings(BaseModel):
+    """What a service has instead of what the settings of the same names say; None: the same."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    verification_methods: Methods | None = None
+    evidence_age_max_s: EvidenceAge | None = None
+    refresh_after_days: RefreshDays | None = None
+    attesting_authorities: str | None = None
+    live_question: bool | None = None
+
+
+class OperatorSettings(BaseModel):
+    """Where an operator answers live questions; without the three files in plaintext, on loopback only."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    endpoint: str
+    authority_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _is_protected(self) -> Self:
+        given = {file is not None for file in (self.authority_file, self.certificate_file, self.key_file)}
+        if len(given) > 1:
+            raise ValueError("authority_file, certificate_file and key_file go together")
+        host, colon, port = self.endpoint.rpartition(":")
+        if not (host and colon and port.isascii() and port.isdecimal() and 0 < int(port) < 65_536):
+            raise ValueError("endpoint must be host:port")
+        if given == {False} and host not in ("127.0.0.1", "localhost", "[::1]"):
+            raise ValueError("an endpoint beyond loopback needs authority_file, certificate_file and key_file")
+        return self
 
 
 class Settings(BaseSettings):
@@ -59,18 +124,42 @@ class Settings(BaseSettings):
         0, description="seconds after which an operator's data answers UNKNOWN; 0: it never ages"
     )
     keys_file: Path | None = Field(None, description="the keys of registrations; None: keys.json in data_dir")
-    verification_methods: str = Field(
+    verification_methods: Methods = Field(
         "operator,code", description="how a number is verified, in this order: operator, code, inbound, attested"
     )
-    evidence_age_max_s: Annotated[int, Field(ge=0, le=INT32_MAX)] = Field(
+    evidence_age_max_s: EvidenceAge = Field(
         2_592_000, description="seconds after which an operator's data verifies nothing; 0: it never ages"
     )
-    refresh_after_days: Annotated[int, Field(gt=0, le=365)] = Field(
+    refresh_after_days: RefreshDays = Field(
         365, description="days after which a registration has to be refreshed; the law allows no more than 365"
     )
     attesting_authorities: str = Field("", description="whose assertions are taken, separated by commas")
-    code_delivery: str = Field("none", description="how codes are sent: none, console, or an HTTP gateway's URL")
+    live_question: bool = Field(
+        False, description="ask an operator itself, where it has an endpoint, when its data says nothing of a number"
+    )
+    live_question_timeout_s: Annotated[int, Field(gt=0, le=60)] = Field(
+        5, description="seconds that an operator's live answer is waited for"
+    )
+    operators: Annotated[dict[str, OperatorSettings], NoDecode] = Field(
+        {}, description="by operator, its id or tax id: where it answers live questions"
+    )
+    # A table of tables: the TOML file has room for it, a variable has not.
+    services: Annotated[dict[ServiceName, ServiceSettings], NoDecode] = Field(
+        {}, description="by service, what it has instead of the policy above"
+    )
+    code_delivery: str = Field(
+        "none", description="how codes are sent: none, console, an HTTP gateway's URL, or smpp://host:port of an SMSC"
+    )
     code_delivery_secret_file: Path | None = Field(None, description="the key that signs what the HTTP gateway gets")
+    code_message: str = Field("{code}", description="what a short message says; {code} stands for the code")
+    smpp_system_id: str = Field("", description="as whom the node binds to the SMSC")
+    smpp_password_file: Path | None = Field(None, description="the file with the password for the SMSC")
+    smpp_receive: bool = Field(
+        True, description="bind to the SMSC as a transceiver, so that messages come back; false: as a transmitter"
+    )
+    smpp_source_address: str = Field(
+        "", description="the sender of short messages: +79161234567, a short number, or up to 11 letters and digits"
+    )
     codes_per_block_max: Positive = Field(1_000, description="codes in a day to one block of 10,000 numbers")
     codes_per_network_max: Positive = Field(100, description="codes in a day for one network address")
     drain_timeout_s: Seconds = Field(10, description="seconds that running calls have to end when the node stops")
@@ -86,14 +175,6 @@ class Settings(BaseSettings):
         if len(value) != 2 or not (value.isascii() and value.isalpha()):
             raise ValueError("must be a country's two letters, such as RU")
         return value.upper()
-
-    @field_validator("verification_methods")
-    @classmethod
-    def _are_methods(cls, value: str) -> str:
-        methods = [method.strip() for method in value.split(",")]
-        if not set(methods) <= {"operator", "code", "inbound", "attested"} or len(set(methods)) != len(methods):
-            raise ValueError("must be some of operator, code, inbound and attested, separated by commas")
-        return ",".join(methods)
 
     @model_validator(mode="after")
     def _has_all_of_tls(self) -> Self:

@@ -18,8 +18,9 @@ from numcheck.errors import (
     WrongState,
 )
 from numcheck.identity.calendar import Calendar
-from numcheck.identity.codes import SendBounds, make_code, word_of
+from numcheck.identity.codes import TRIES_MAX, SendBounds, make_code, word_of
 from numcheck.identity.evidence import Evidence
+from numcheck.identity.inbound import Inbound
 from numcheck.identity.policy import Method
 from numcheck.identity.proofs import AttestedProof, CodeProof, InboundProof
 from numcheck.identity.record import NetworkAddress
@@ -449,3 +450,25 @@ def counts(world: World) -> tuple[int, ...]:
     found = tuple(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables)
     connection.close()
     return found
+
+
+def test_a_message_that_reaches_the_node_counts_for_whoever_waits_for_it(act_world: World) -> None:
+    """II.2 with R8: each service's own word; a message without one is no try, wrong ones are bounded."""
+    inbound = Inbound(act_world.registrations, act_world.vault, act_world.verifier, now=lambda: act_world.now)
+    act_world.register(NUMBER)
+    act_world.registrar.register("other", "", record_of("u1"))
+    mine = start(act_world, method=Method.INBOUND)
+    start(act_world, method=Method.INBOUND, service="other")
+    assert mine.verification is not None
+    word = mine.verification.word
+    for _ in range(TRIES_MAX + 1):
+        assert inbound.take(NUMBER, " \n") == 0
+    assert inbound.take(NUMBER + 1, word) == 0
+    assert inbound.take(NUMBER, word) == 1
+    assert act_world.registrar.get(SERVICE, "u1").row.state == State.VERIFIED
+    assert act_world.registrar.get("other", "u1").row.state == State.PENDING
+    theirs = start(act_world, method=Method.INBOUND, service="other")
+    assert theirs.verification is not None
+    for _ in range(TRIES_MAX):
+        assert inbound.take(NUMBER, "wrong") == 0
+    assert inbound.take(NUMBER, theirs.verification.word) == 0

@@ -19,7 +19,7 @@ import pytest
 from numcheck.config import Settings
 from numcheck.delivery.http import HttpCourier
 from numcheck.errors import BadConfiguration, DeliveryFailed
-from numcheck.serving.registrations import courier_of
+from numcheck.serving.couriers import delivery_of
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.registrations.test_service import register_request
@@ -216,4 +216,4 @@ def test_settings_that_cannot_deliver_are_refused(tmp_path: Path, fields: dict[s
     (tmp_path / "short").write_bytes(b"x" * 23)
     named = {name: tmp_path / value if name.endswith("file") else value for name, value in fields.items()}
     with pytest.raises(BadConfiguration):
-        courier_of(Settings(**named), lambda _line: None)  # type: ignore[arg-type]
+        delivery_of(Settings(**named), lambda _line: None)  # type: ignore[arg-type]

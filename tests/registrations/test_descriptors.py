@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
 
-from numcheck.v1 import check_pb2, numbering_pb2, registration_pb2
+from numcheck.v1 import check_pb2, numbering_pb2, operator_pb2, registration_pb2
 
 OPERATORS = numbering_pb2.DESCRIPTOR.services_by_name["NumberingService"]
 MESSENGERS = [
@@ -92,3 +92,13 @@ def test_everything_else_that_messengers_are_told_they_have_said_themselves() ->
     fields = fields_of(told(MESSENGERS[1]))
     texts = {field.name for field in fields if field.type in TEXT and field.containing_type.name not in ABOUT_NUMBERS}
     assert texts <= given | own_ids
+
+
+def test_a_live_answer_is_yes_or_no_and_a_moment_and_its_question_is_a_number_and_a_name() -> None:
+    """Nothing of the user goes to the operator, and nothing of the subscriber comes from it."""
+    service = operator_pb2.DESCRIPTOR.services_by_name["SubscriberService"]
+    moments = ["Timestamp.seconds", "Timestamp.nanos"]
+    asked, answered = fields_of(sent(service)), fields_of(told(service))
+    assert [name_of(field) for field in asked] == ["ConfirmNumberRequest.number", "ConfirmNumberRequest.question_id"]
+    own = ["ConfirmNumberResponse.answer", "ConfirmNumberResponse.data_time"]
+    assert [name_of(field) for field in answered] == [*own, *moments]

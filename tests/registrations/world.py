@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from numcheck.errors import DeliveryFailed
 from numcheck.identity.codes import SendBounds
+from numcheck.identity.enquiry import Enquirer
 from numcheck.identity.events import Chain
 from numcheck.identity.policy import Method, Policy
 from numcheck.identity.record import NetworkAddress, Record
@@ -59,6 +60,7 @@ class World:
     keys: Keys = KEYS
     now: datetime = START
     courier: Courier | None = field(default_factory=Courier)
+    enquirer: Enquirer | None = None
     seed: int = 7
     steady: Callable[[datetime], datetime] = lambda now: now
     url: str | None = None  # where the registrations are; the index is the data directory's
@@ -78,6 +80,7 @@ class World:
             bounds=self.bounds,
             now=lambda: self.now,
             random_below=chance.randrange,
+            enquirer=self.enquirer,
         )
         self.verifier = Verifier(self.registrations, self.vault, around)
         self.reverifier = Reverifier(self.registrations, self.vault, self.verifier, around)

@@ -25,6 +25,8 @@ class Evidence:
     authority: str = ""
     assertion_id: str = ""
     act_time_us: int = 0
+    live: bool = False
+    asked_at_us: int = 0
 
     def to_json(self) -> str:
         """Its form in the store: what there is, by name."""

@@ -37,6 +37,8 @@ class Policy:
     data_age_max: timedelta | None
     refresh_after: timedelta = REFRESH_AFTER_MAX
     authorities: frozenset[str] = frozenset()
+    live: bool = False
+    """Whether an operator is asked itself when its data says nothing."""
 
     def __post_init__(self) -> None:
         if not timedelta(0) < self.refresh_after <= REFRESH_AFTER_MAX:

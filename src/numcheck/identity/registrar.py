@@ -14,7 +14,7 @@ from numcheck.identity.judging import check_registrable
 from numcheck.identity.policy import Method
 from numcheck.identity.record import NetworkAddress, Record
 from numcheck.identity.registration import Outcome, Registration, act, store_changes, tell
-from numcheck.identity.states import Act, RegistrationState
+from numcheck.identity.states import Act, RegistrationState, allows
 from numcheck.identity.vault import Vault
 from numcheck.identity.verifier import Verifier, Wanted
 from numcheck.store import PageBounds, RegistrationRow, Registrations, RegistrationWork
@@ -71,8 +71,12 @@ class Registrar:
             if again is not None:
                 return again
             raise
+        wanted = Wanted(record.network_address, channel)
+        # A repetition asks nobody.
+        if self._verifier.asks(look, service, wanted) and self._registrations.find(tags) is None:
+            look = self._verifier.asked(look, record.number)
         now = self._now()
-        wanted, refreshed_at = Wanted(record.network_address, channel), self._steady(now)
+        refreshed_at = self._steady(now)
 
         def operation(work: RegistrationWork) -> Outcome:
             if (again := self._try_repeated(work, tags, request_id, record)) is not None:
@@ -177,8 +181,12 @@ class Registrar:
         """Take a user's information anew, and verify the number again (I.6). UnknownRegistration if there is none."""
         tags = self._vault.user_tags(service, user_id)
         number = self._opened(_known(self._registrations.find(tags))).record.number
-        look, now = self._verifier.look(service, number), self._now()
-        wanted, refreshed_at = Wanted(network_address, channel), self._steady(now)
+        wanted = Wanted(network_address, channel)
+        look = self._verifier.look(service, number)
+        if self._verifier.asks(look, service, wanted):
+            look = self._verifier.asked(look, number)
+        now = self._now()
+        refreshed_at = self._steady(now)
 
         def operation(work: RegistrationWork) -> Outcome:
             row = _known(work.find(tags))
@@ -210,8 +218,12 @@ class Registrar:
         """Start a verification: by the method, or by the policy. WrongState, MethodNotAllowed, TooManyCodes."""
         tags = self._vault.user_tags(service, user_id)
         found = self._opened(_known(self._registrations.find(tags)))
-        look, now = self._verifier.look(service, found.record.number), self._now()
+        number = found.record.number
         wanted = Wanted(network_address or found.record.network_address, channel, method, on_demand=True)
+        look = self._verifier.look(service, number)
+        if allows(found.state, Act.START) and self._verifier.asks(look, service, wanted):
+            look = self._verifier.asked(look, number)
+        now = self._now()
 
         def operation(work: RegistrationWork) -> Outcome:
             row = _known(work.find(tags))
@@ -220,7 +232,7 @@ class Registrar:
             store_changes(work, row, attempt.row)
             return attempt.outcome(registration.record)
 
-        return self._verifier.delivered(service, found.record.number, self._registrations.write(operation), strict=True)
+        return self._verifier.delivered(service, number, self._registrations.write(operation), strict=True)
 
     def _opened(self, row: RegistrationRow) -> Registration:
         return Registration(row, self._vault.open(row))

@@ -4,7 +4,7 @@ Invariants: one verification of a registration, and one of a number in a service
 after the transaction that counted it, never before; a try is counted, durably, before anything is compared.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 from numcheck.errors import DeliveryFailed, IndexBehind, MethodNotAllowed, ProofNotAccepted, TooManyCodes
 from numcheck.identity import codes
 from numcheck.identity.due import due_at
+from numcheck.identity.enquiry import Enquirer, LiveAnswer, judge_live
 from numcheck.identity.evidence import Evidence
 from numcheck.identity.judging import judge
 from numcheck.identity.policy import Judgement, Method, Policy
@@ -54,6 +55,8 @@ class Look(NamedTuple):
     facts: NumberFacts
     agreed: bool
     index_version: int
+    live: LiveAnswer | None = None
+    """What the operator itself said, where it was asked."""
 
 
 class Wanted(NamedTuple):
@@ -87,8 +90,8 @@ class Attempt:
 class Surroundings:
     """What verifications need from outside.
 
-    `agreed(service, operator_id)` says whether there is an agreement (I.5); without a courier no code is sent;
-    `random_below(n)` gives a random number from 0 to n - 1.
+    `agreed(service, operator_id)` says whether there is an agreement (I.5); without a courier no code is sent, without
+    an enquirer no operator is asked itself; `random_below(n)` gives a random number from 0 to n - 1.
     """
 
     index: Callable[[], Index]
@@ -98,6 +101,7 @@ class Surroundings:
     bounds: codes.SendBounds
     now: Callable[[], datetime]
     random_below: Callable[[int], int]
+    enquirer: Enquirer | None = None
 
 
 class Verifier:
@@ -115,6 +119,22 @@ class Verifier:
         agreed = operator is not None and self._around.agreed(service, operator.operator_id)
         return Look(facts, agreed, index.index_version)
 
+    def asks(self, look: Look, service: str, wanted: Wanted) -> bool:
+        """Whether the operator itself is to be asked: the policy has that, and the operator's data says nothing."""
+        policy = self.policy_for(service)
+        if self._around.enquirer is None or not (policy.live and look.agreed):
+            return False
+        methods = policy.methods if wanted.method is None else (wanted.method,)
+        if Method.OPERATOR not in methods or self._first_possible(_before_operator(methods), wanted) is not None:
+            return False
+        now, version = self._around.now(), look.index_version
+        return judge(look.facts, policy, agreed=True, index_version=version, now=now)[0] is Judgement.NO_ANSWER
+
+    def asked(self, look: Look, number: int) -> Look:
+        """The look, with what the operator itself says. It takes seconds: never call it within a transaction."""
+        enquirer, operator = self._around.enquirer, look.facts.serving_operator
+        return look if enquirer is None or operator is None else look._replace(live=enquirer.ask(operator, number))
+
     # --- starting
 
     def attempt(
@@ -128,12 +148,13 @@ class Verifier:
         row, policy = registration.row, self.policy_for(registration.row.service)
         methods = policy.methods_for(wanted.method)
         judgement, evidence = judge(look.facts, policy, agreed=look.agreed, index_version=look.index_version, now=now)
+        if judgement is Judgement.NO_ANSWER and look.live is not None:
+            judgement, evidence = judge_live(look.live, policy, evidence)
         decided = Method.OPERATOR in methods and judgement is not Judgement.NO_ANSWER
         if decided and (taken := work.withdrawn_since(registration.record.number, look.index_version)):
             # What revokes registrations has passed by already, or would not know that this one rests on older data.
             raise IndexBehind(taken, look.index_version)
-        before = methods[: methods.index(Method.OPERATOR)] if decided else methods
-        waiting = next((method for method in before if self._possible(method, wanted)), None)
+        waiting = self._first_possible(_before_operator(methods) if decided else methods, wanted)
         if waiting is not None:
             return self._try_wait(work, registration, waiting, wanted, now)
         if not decided and wanted.method not in (None, Method.OPERATOR):
@@ -141,6 +162,10 @@ class Verifier:
         if wanted.on_demand:
             row = act(work, row, Act.START, microseconds(now), changes={}, method=Method.OPERATOR.value)
         return self._decide(work, row, judgement, evidence, now) if decided else Attempt(row)
+
+    def _first_possible(self, methods: Sequence[Method], wanted: Wanted) -> Method | None:
+        """The first method that can wait for the user."""
+        return next((method for method in methods if self._possible(method, wanted)), None)
 
     def _possible(self, method: Method, wanted: Wanted) -> bool:
         if method is Method.CODE:
@@ -415,6 +440,10 @@ class Verifier:
         if proof.assertion is None:
             return True
         return work.take_assertion(self._vault.assertion_tags(service, *proof.assertion), microseconds(now))
+
+
+def _before_operator(methods: Sequence[Method]) -> Sequence[Method]:
+    return methods[: methods.index(Method.OPERATOR)]
 
 
 def _try_moment(at_us: int | None) -> datetime | None:

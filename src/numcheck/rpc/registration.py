@@ -381,6 +381,8 @@ def _evidence_message(evidence: Evidence) -> pb.Evidence:
         assertion_id=evidence.assertion_id,
         act_time=_stamp(evidence.act_time_us),
         synthetic=evidence.synthetic,
+        live=evidence.live,
+        asked_at=_stamp(evidence.asked_at_us),
     )
 
 

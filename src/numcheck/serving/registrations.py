@@ -5,28 +5,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from numcheck.config import Settings
-from numcheck.delivery.console import ConsoleCourier
-from numcheck.delivery.http import HttpCourier
-from numcheck.errors import BadConfiguration
+from numcheck.config import ServiceSettings, Settings
+from numcheck.e164 import parse
+from numcheck.errors import NotANumber
 from numcheck.identity.codes import SendBounds
 from numcheck.identity.events import Chain
 from numcheck.identity.history import History
+from numcheck.identity.inbound import Inbound
 from numcheck.identity.policy import Method, Policy
 from numcheck.identity.registrar import Registrar
 from numcheck.identity.reverifier import Reverifier
 from numcheck.identity.vault import Vault
-from numcheck.identity.verifier import Courier, Surroundings, Verifier
+from numcheck.identity.verifier import Surroundings, Verifier
 from numcheck.identity.withdrawal import Withdrawals
 from numcheck.index import PublishedIndex
 from numcheck.rpc.feeds import Feeds
 from numcheck.rpc.registration import RegistrationService, Rules
+from numcheck.serving.couriers import Delivery, delivery_of
+from numcheck.serving.enquiries import Enquiries, enquiries_of
 from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys, use_keys
 from numcheck.serving.timekeeper import Timekeeper, TrustedClock
 from numcheck.serving.withdrawer import Withdrawer
 from numcheck.store import Store
-
-GATEWAY_KEY_SIZE_MIN = 24  # bytes, as Standard Webhooks asks
 
 Announce = Callable[[str], None]
 
@@ -41,41 +41,24 @@ def keys_of(store: Store, settings: Settings, announce: Announce) -> Keys:
     return keys
 
 
-def policy_of(settings: Settings) -> Policy:
-    """The policy that every service has."""
-    age_max_s = settings.evidence_age_max_s
+def policies_of(settings: Settings) -> Callable[[str], Policy]:
+    """What gives each service its policy: its own, or the installation's."""
+    common = _policy_of(settings, ServiceSettings())
+    own = {service: _policy_of(settings, changes) for service, changes in settings.services.items()}
+    return lambda service: own.get(service, common)
+
+
+def _policy_of(settings: Settings, changes: ServiceSettings) -> Policy:
+    names = ServiceSettings.model_fields
+    values = {name: getattr(settings, name) for name in names} | changes.model_dump(exclude_none=True)
+    age_max_s = values["evidence_age_max_s"]
     return Policy(
-        methods=tuple(Method(method) for method in settings.verification_methods.split(",")),
+        methods=tuple(Method(method) for method in values["verification_methods"].split(",")),
         data_age_max=timedelta(seconds=age_max_s) if age_max_s else None,
-        refresh_after=timedelta(days=settings.refresh_after_days),
-        authorities=frozenset(filter(None, map(str.strip, settings.attesting_authorities.split(",")))),
+        refresh_after=timedelta(days=values["refresh_after_days"]),
+        authorities=frozenset(filter(None, map(str.strip, values["attesting_authorities"].split(",")))),
+        live=values["live_question"],
     )
-
-
-def courier_of(settings: Settings, announce: Announce) -> Courier | None:
-    """What sends codes; None if nothing does. BadConfiguration if it cannot be what the settings say."""
-    wanted = settings.code_delivery
-    if wanted == "none":
-        return None
-    if wanted == "console":
-        announce("codes are shown here, and sent to nobody: for trying out only")
-        return ConsoleCourier(announce)
-    if wanted.startswith(("http://", "https://")):
-        # A quarter of the threads at most waits for the gateway.
-        return HttpCourier(
-            wanted, _gateway_key(settings), now=_now, sends_at_once_max=max(settings.api_threads // 4, 1)
-        )
-    raise BadConfiguration("code_delivery: must be none, console, or the URL of an HTTP gateway")
-
-
-def _gateway_key(settings: Settings) -> bytes:
-    path = settings.code_delivery_secret_file
-    if path is None:
-        raise BadConfiguration("code_delivery_secret_file: an HTTP gateway needs the key that signs what it gets")
-    key = path.read_bytes().strip()
-    if len(key) < GATEWAY_KEY_SIZE_MIN:
-        raise BadConfiguration(f"code_delivery_secret_file: has less than {GATEWAY_KEY_SIZE_MIN} bytes")
-    return key
 
 
 Agreed = Callable[[str], frozenset[int]]
@@ -89,6 +72,8 @@ class Identity:
     timekeeper: Timekeeper
     withdrawer: Withdrawer
     feeds: Feeds
+    delivery: Delivery
+    enquiries: Enquiries
 
     def start(self) -> None:
         """Begin to let time pass, and to follow withdrawals."""
@@ -100,6 +85,8 @@ class Identity:
         self.feeds.close()
         self.timekeeper.stop()
         self.withdrawer.stop()
+        self.delivery.close()
+        self.enquiries.close()
 
 
 def identity_of(
@@ -113,15 +100,16 @@ def identity_of(
     vault = Vault(keys.keyring, secrets.token_bytes)
     registrations = store.registrations(Chain(keys.keyring))
     use_keys(store, registrations, keys.keyring)
-    policy = policy_of(settings)
+    enquiries, delivery = enquiries_of(settings), delivery_of(settings, announce)
     surroundings = Surroundings(
         index=published.get,
-        policy_for=lambda _service: policy,
+        policy_for=policies_of(settings),
         agreed=lambda service, operator_id: agreed is None or operator_id in agreed(service),
-        courier=courier_of(settings, announce),
+        courier=delivery.courier,
         bounds=SendBounds(settings.codes_per_block_max, settings.codes_per_network_max),
         now=_now,
         random_below=secrets.randbelow,
+        enquirer=enquiries,
     )
     verifier = Verifier(registrations, vault, surroundings)
     clock = TrustedClock(registrations)
@@ -132,7 +120,21 @@ def identity_of(
     rules = Rules(registrar, verifier, history, Reverifier(registrations, vault, verifier, surroundings))
     service = RegistrationService(rules, feeds, now=_now, default_region=settings.default_region)
     withdrawer = Withdrawer(Withdrawals(registrations, vault, now=_now))
-    return Identity(service, Timekeeper(registrations, clock), withdrawer, feeds)
+    delivery.receive(_taker(Inbound(registrations, vault, verifier, now=_now), settings.default_region))
+    return Identity(service, Timekeeper(registrations, clock), withdrawer, feeds, delivery, enquiries)
+
+
+def _taker(inbound: Inbound, default_region: str) -> Callable[[str, str], None]:
+    """What takes a message from somebody; from whom no number can be read, nothing is taken."""
+
+    def take(sender: str, text: str) -> None:
+        try:
+            number = parse(sender, default_region)
+        except NotANumber:
+            return
+        inbound.take(number, text)
+
+    return take
 
 
 def _now() -> datetime:

@@ -454,6 +454,17 @@ class Registrations:
         with self._database.reading() as connection:
             return try_find(connection, user_tags)
 
+    def waiting(self, number_tags: Sequence[bytes], method: str, *, now_us: int) -> list[tuple[str, bytes]]:
+        """The service and id of each verification of a number that waits for what the method brings."""
+        statement = select(verifications.c.service, verifications.c.verification_id).where(
+            verifications.c.number_tag.in_(number_tags),
+            verifications.c.state == WAITING,
+            verifications.c.method == method,
+            verifications.c.expires_at_us > now_us,
+        )
+        with self._database.reading() as connection:
+            return [(row.service, row.verification_id) for row in connection.execute(statement)]
+
     def get_many(self, registration_ids: Sequence[bytes]) -> dict[bytes, RegistrationRow]:
         """The registrations of these ids, as far as they are there."""
         wanted = registrations.c.registration_id.in_(registration_ids)

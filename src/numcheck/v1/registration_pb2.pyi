@@ -97,7 +97,7 @@ class NetworkAddress(_message.Message):
     def __init__(self, address: _Optional[str] = ..., port: _Optional[int] = ...) -> None: ...
 
 class Evidence(_message.Message):
-    __slots__ = ("method", "verified_at", "operator_id", "data_version", "data_time", "index_version", "answer", "authority", "assertion_id", "act_time", "synthetic")
+    __slots__ = ("method", "verified_at", "operator_id", "data_version", "data_time", "index_version", "answer", "authority", "assertion_id", "act_time", "synthetic", "live", "asked_at")
     METHOD_FIELD_NUMBER: _ClassVar[int]
     VERIFIED_AT_FIELD_NUMBER: _ClassVar[int]
     OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
@@ -109,6 +109,8 @@ class Evidence(_message.Message):
     ASSERTION_ID_FIELD_NUMBER: _ClassVar[int]
     ACT_TIME_FIELD_NUMBER: _ClassVar[int]
     SYNTHETIC_FIELD_NUMBER: _ClassVar[int]
+    LIVE_FIELD_NUMBER: _ClassVar[int]
+    ASKED_AT_FIELD_NUMBER: _ClassVar[int]
     method: VerificationMethod
     verified_at: _timestamp_pb2.Timestamp
     operator_id: int
@@ -120,7 +122,9 @@ class Evidence(_message.Message):
     assertion_id: str
     act_time: _timestamp_pb2.Timestamp
     synthetic: bool
-    def __init__(self, method: _Optional[_Union[VerificationMethod, str]] = ..., verified_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., operator_id: _Optional[int] = ..., data_version: _Optional[int] = ..., data_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., index_version: _Optional[int] = ..., answer: _Optional[_Union[_number_pb2.NumberStatus, str]] = ..., authority: _Optional[str] = ..., assertion_id: _Optional[str] = ..., act_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., synthetic: bool = ...) -> None: ...
+    live: bool
+    asked_at: _timestamp_pb2.Timestamp
+    def __init__(self, method: _Optional[_Union[VerificationMethod, str]] = ..., verified_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., operator_id: _Optional[int] = ..., data_version: _Optional[int] = ..., data_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., index_version: _Optional[int] = ..., answer: _Optional[_Union[_number_pb2.NumberStatus, str]] = ..., authority: _Optional[str] = ..., assertion_id: _Optional[str] = ..., act_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., synthetic: bool = ..., live: bool = ..., asked_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Registration(_message.Message):
     __slots__ = ("service", "user_id", "registration_id", "number", "identifier", "network_address", "registration_data", "state", "registered_at", "refreshed_at", "due_at", "evidence")

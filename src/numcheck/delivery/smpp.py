@@ -1,0 +1,112 @@
+"""Codes over SMPP 3.4, as short messages; and the messages that come back. Needs aiosmpplib, the extra `smpp`.
+
+Invariants: a code is submitted once. Whether an SMSC that did not answer in time has taken it cannot be known, so it is
+never submitted again, and counts as sent (R10). It is valid for no longer than the code in it.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from datetime import timedelta
+
+import structlog
+from aiosmpplib import SubmitSm
+from aiosmpplib.state import NPI, TON, PhoneNumber
+
+from numcheck.delivery.smpp_link import SOCKET_TIMEOUT_S, Account, Outbox, keep_link, sender
+from numcheck.errors import DeliveryFailed
+
+log = structlog.get_logger()
+
+ANSWER_TIMEOUT_S = 5.0
+PLACE_TIMEOUT_S = 1.0  # how long a code waits for others to be handed over before it
+UNDERWAY_MAX = timedelta(seconds=PLACE_TIMEOUT_S + ANSWER_TIMEOUT_S)
+STOP_TIMEOUT_S = SOCKET_TIMEOUT_S + 5.0
+
+# Written alike in ASCII, Latin 1 and the GSM alphabet (3GPP TS 23.038): whichever an SMSC takes for its default, data
+# coding 0, they arrive as they are. Anything else goes as UCS-2, data coding 8.
+PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 !\"#%&'()*+,-./:;<=>?\n\r")
+PLAIN_LENGTH_MAX = 160
+UCS2_LENGTH_MAX = 70
+
+CODE_FIELD = "{code}"
+
+Receive = Callable[[str, str], None]
+
+
+def fits(message: str, code_digits: int) -> bool:
+    """Whether a template has one place for the code, and fits into one short message with it."""
+    text = message.replace(CODE_FIELD, "0" * code_digits)
+    length_max = PLAIN_LENGTH_MAX if set(text) <= PLAIN else UCS2_LENGTH_MAX
+    return message.count(CODE_FIELD) == 1 and len(text.encode("utf-16-le")) // 2 <= length_max
+
+
+class SmppCourier:
+    """Submits each code to an SMSC, over one link that it keeps. Safe to use from any thread."""
+
+    channels = frozenset({"sms"})
+
+    def __init__(
+        self, account: Account, *, source: str, message: str, lifetime: timedelta, sends_at_once_max: int
+    ) -> None:
+        """`message` holds {code}; at most `sends_at_once_max` threads wait for the SMSC at once."""
+        self._account, self._source, self._message = account, source, message
+        self._validity = lifetime - UNDERWAY_MAX
+        self._places = threading.BoundedSemaphore(sends_at_once_max)
+        self._receive: Receive = lambda _source, _text: None
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="smpp", daemon=True)
+        self._thread.start()
+        self._ready.wait()
+
+    def receive(self, receive: Receive) -> None:
+        """From now on, hand over each message that comes, with its sender, in a thread of its own."""
+        self._receive = receive
+
+    def close(self) -> None:
+        """Unbind, and end the link."""
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join(STOP_TIMEOUT_S)
+
+    def send(self, number: int, code: str, *, channel: str, service: str, message_id: str) -> None:
+        """Submit the code; DeliveryFailed if the SMSC does not say that it has taken it."""
+        if not self._places.acquire(timeout=PLACE_TIMEOUT_S):
+            raise DeliveryFailed("the SMSC is too slow")
+        try:
+            submitted = asyncio.run_coroutine_threadsafe(self._submit(number, code), self._loop)
+            # The loop keeps the time; a second more, lest a loop that has ended be waited for.
+            submitted.result(ANSWER_TIMEOUT_S + 1)
+        except (FutureTimeoutError, RuntimeError):
+            raise DeliveryFailed("there is no link to the SMSC") from None
+        finally:
+            self._places.release()
+
+    async def _submit(self, number: int, code: str) -> None:
+        text = self._message.replace(CODE_FIELD, code)
+        message = SubmitSm(
+            short_message=text,
+            source=sender(self._source),
+            destination=PhoneNumber(str(number), TON.INTERNATIONAL, NPI.ISDN),
+            validity_period=self._validity,
+            registered_delivery=0,
+            encoding=None if set(text) <= PLAIN else "ucs2",
+        )
+        await self._outbox.submit(message, ANSWER_TIMEOUT_S)
+
+    async def _run(self) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        # What the library left behind is told by its kind alone.
+        self._loop.set_exception_handler(
+            lambda _loop, context: log.warning("SMPP", problem=type(context.get("exception")).__name__)
+        )
+        self._outbox = Outbox(self._received)
+        self._ready.set()
+        await keep_link(self._account, self._outbox, self._stopping)
+
+    async def _received(self, source: str, text: str) -> None:
+        """Hand a message over; it is acknowledged to the SMSC afterwards."""
+        try:
+            await asyncio.to_thread(self._receive, source, text)
+        except Exception as error:
+            log.error("a message that came was lost", problem=type(error).__name__)

@@ -1,0 +1,134 @@
+"""Makes what sends codes, as the settings say; BadConfiguration if it cannot be."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from numcheck.config import Settings
+from numcheck.delivery.console import ConsoleCourier
+from numcheck.delivery.http import HttpCourier
+from numcheck.errors import BadConfiguration
+from numcheck.identity.codes import CODE_DIGITS, CODE_LIFETIME
+from numcheck.identity.verifier import Courier
+
+GATEWAY_KEY_SIZE_MIN = 24  # bytes, as Standard Webhooks asks
+SMPP_PORT = 2_775
+# Without their final NUL, as SMPP 3.4 has them (4.1.1 and 5.2.8). An alphanumeric sender: 3GPP TS 23.040, 9.1.2.5.
+SYSTEM_ID_SIZE_MAX = 15
+PASSWORD_SIZE_MAX = 8
+SENDER_DIGITS_MAX = 15
+SENDER_LETTERS_MAX = 11
+
+Announce = Callable[[str], None]
+Take = Callable[[str, str], None]
+"""Takes a message: from whom, and its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What sends codes, if anything does; and, where messages come back and connections are held, what to do there."""
+
+    courier: Courier | None = None
+    receive: Callable[[Take], None] = lambda _take: None
+    close: Callable[[], None] = lambda: None
+
+
+def delivery_of(settings: Settings, announce: Announce) -> Delivery:
+    """What sends codes."""
+    wanted = settings.code_delivery
+    if wanted == "none":
+        return Delivery()
+    if wanted == "console":
+        announce("codes are shown here, and sent to nobody: for trying out only")
+        return Delivery(ConsoleCourier(announce))
+    # A quarter of the threads at most waits for whoever takes codes.
+    sends_at_once_max = max(settings.api_threads // 4, 1)
+    if wanted.startswith(("http://", "https://")):
+        key = _gateway_key(settings)
+        courier = HttpCourier(wanted, key, now=lambda: datetime.now(UTC), sends_at_once_max=sends_at_once_max)
+        return Delivery(courier, close=courier.close)
+    if wanted.startswith("smpp://"):
+        return _by_smpp(settings, sends_at_once_max)
+    if wanted.startswith("smpps://"):
+        raise BadConfiguration("code_delivery: SMPP over TLS needs a proxy, such as stunnel; smpp:// goes there")
+    raise BadConfiguration("code_delivery: must be none, console, the URL of an HTTP gateway, or smpp://host:port")
+
+
+def _gateway_key(settings: Settings) -> bytes:
+    if settings.code_delivery_secret_file is None:
+        raise BadConfiguration("code_delivery_secret_file: an HTTP gateway needs the key that signs what it gets")
+    key = _read(settings.code_delivery_secret_file, "code_delivery_secret_file")
+    if len(key) < GATEWAY_KEY_SIZE_MIN:
+        raise BadConfiguration(f"code_delivery_secret_file: has less than {GATEWAY_KEY_SIZE_MIN} bytes")
+    return key
+
+
+def _by_smpp(settings: Settings, sends_at_once_max: int) -> Delivery:
+    try:
+        # An extra: the node runs without it.
+        from numcheck.delivery.smpp import SmppCourier, fits  # noqa: PLC0415
+        from numcheck.delivery.smpp_link import Account  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise BadConfiguration("code_delivery: SMPP needs the extra smpp: pip install 'numcheck[smpp]'") from None
+    _check_message(fits(settings.code_message, CODE_DIGITS))
+    host, port = _address(settings.code_delivery)
+    account = Account(host, port, _system_id(settings), _password(settings), receives=settings.smpp_receive)
+    courier = SmppCourier(
+        account,
+        source=_sender(settings),
+        message=settings.code_message,
+        lifetime=CODE_LIFETIME,
+        sends_at_once_max=sends_at_once_max,
+    )
+    return Delivery(courier, courier.receive, courier.close)
+
+
+def _check_message(fits: bool) -> None:
+    if not fits:
+        raise BadConfiguration("code_message: must have {code} once, and fit into one short message with it")
+
+
+def _address(url: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or parts.username is not None or parts.path.strip("/") or parts.query:
+        raise BadConfiguration("code_delivery: must be smpp://host:port, and nothing besides")
+    return host, port or SMPP_PORT
+
+
+def _system_id(settings: Settings) -> str:
+    name = settings.smpp_system_id
+    if not (0 < len(name) <= SYSTEM_ID_SIZE_MAX and name.isascii() and name.isprintable()):
+        raise BadConfiguration(f"smpp_system_id: must have 1 to {SYSTEM_ID_SIZE_MAX} ASCII characters")
+    return name
+
+
+def _password(settings: Settings) -> str:
+    if settings.smpp_password_file is None:
+        raise BadConfiguration("smpp_password_file: an SMSC asks for a password")
+    password = _read(settings.smpp_password_file, "smpp_password_file")
+    if len(password) > PASSWORD_SIZE_MAX or not password.isascii():
+        raise BadConfiguration(f"smpp_password_file: has more than {PASSWORD_SIZE_MAX} ASCII characters")
+    return password.decode()
+
+
+def _sender(settings: Settings) -> str:
+    address = settings.smpp_source_address
+    digits = address.removeprefix("+")
+    as_number = digits.isascii() and digits.isdecimal() and len(digits) <= SENDER_DIGITS_MAX
+    as_letters = 0 < len(address) <= SENDER_LETTERS_MAX and address.isascii() and address.replace(" ", "").isalnum()
+    if not (as_number or as_letters):
+        raise BadConfiguration("smpp_source_address: must be +79161234567, a short number, or up to 11 letters")
+    return address
+
+
+def _read(path: Path, setting: str) -> bytes:
+    try:
+        return path.read_bytes().strip()
+    except OSError as error:
+        raise BadConfiguration(f"{setting}: cannot be read ({type(error).__name__})") from None
