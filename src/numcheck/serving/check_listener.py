@@ -62,7 +62,7 @@ class CheckListener:
     def _loop(self, listening: socket.socket, credentials: "Credentials | None", settings: Settings) -> "EdgeLoop":
         return EdgeLoop(
             self._answer,
-            self._answers.admit,
+            self._admit,
             credentials,
             listen_fd=listening.detach(),
             message_size_max=settings.message_size_max,
@@ -76,6 +76,9 @@ class CheckListener:
 
     def _answer(self, method: int, request: bytes, agreements: Agreements) -> Answer:
         return self._answers.answer(METHODS[method], request, agreements)
+
+    def _admit(self, uris: tuple[str, ...], authorization: bytes, method: int) -> tuple[Agreements, Answer | None]:
+        return self._answers.admit(uris, authorization, METHODS[method])
 
     def _show_new_certificate(self) -> None:
         credentials = Credentials(*self._tls_files)

@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha import reflection
 
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress
-from numcheck.rpc.access import Access, AccessInterceptor
+from numcheck.rpc.access import Access, AccessInterceptor, LoopbackAccess
 from numcheck.rpc.check import UnknownMethods
 from numcheck.rpc.health import Health
 from numcheck.rpc.watches import Watches
@@ -42,12 +42,14 @@ class ApiListener:
 
         Over TLS, `access` finds out who calls; in plaintext, on loopback, everybody is the administrator.
         """
+        if settings.tls and access is None:
+            raise ValueError("over TLS somebody has to find out who calls")
         host, port = host_and_port(settings.api_listen, tls=settings.tls)
         self._credentials = server_credentials(settings) if settings.tls else None
         self.protection = PROTECTED if settings.tls else PLAINTEXT
         self._server = grpc.server(
             ThreadPoolExecutor(settings.api_threads, thread_name_prefix="api"),
-            interceptors=[AccessInterceptor(access)] if access is not None else [],
+            interceptors=[AccessInterceptor(access if settings.tls and access is not None else LoopbackAccess())],
             options=server_options(settings),
             maximum_concurrent_rpcs=settings.concurrent_rpcs_max,
         )

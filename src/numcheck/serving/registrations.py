@@ -78,7 +78,8 @@ def _gateway_key(settings: Settings) -> bytes:
     return key
 
 
-Agreed = Callable[[str], frozenset[int]]
+Agreed = Callable[[str], frozenset[int] | None]
+"""The operators that a service has agreements with; None: all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +104,22 @@ class Identity:
 
 
 def identity_of(
-    store: Store, published: PublishedIndex, settings: Settings, announce: Announce, agreed: Agreed | None = None
+    store: Store, published: PublishedIndex, settings: Settings, announce: Announce, agreed: Agreed
 ) -> Identity:
-    """Put the parts together. `agreed` gives the operators that a service has agreements with; None: all of them."""
+    """Put the parts together."""
     keys = keys_of(store, settings, announce)
     vault = Vault(keys.keyring, secrets.token_bytes)
     registrations = store.registrations(Chain(keys.keyring))
     policy = policy_of(settings)
+
+    def agrees(service: str, operator_id: int) -> bool:
+        operator_ids = agreed(service)
+        return operator_ids is None or operator_id in operator_ids
+
     surroundings = Surroundings(
         index=published.get,
         policy_for=lambda _service: policy,
-        agreed=lambda service, operator_id: agreed is None or operator_id in agreed(service),
+        agreed=agrees,
         courier=courier_of(settings, announce),
         bounds=SendBounds(settings.codes_per_block_max, settings.codes_per_network_max),
         now=_now,
