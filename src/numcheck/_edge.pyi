@@ -11,7 +11,7 @@ class Credentials:
         self,
         certificate_file: str | PathLike[str],
         key_file: str | PathLike[str],
-        client_authority_file: str | PathLike[str] | None,
+        client_authority_file: str | PathLike[str] | None = None,
     ) -> None: ...
 
 class EdgeLoop:

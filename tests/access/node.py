@@ -88,6 +88,8 @@ def secure_node(directory: Path, *, url: str | None = None, **changes: Any) -> I
             "tls_certificate_file": certificates / "server.pem",
             "tls_key_file": certificates / "server.key",
             "tls_client_authority_file": certificates / "authority.pem",
+            "verification_methods": "operator,attested",
+            "attesting_authorities": "bank",
             **changes,
         }
     )

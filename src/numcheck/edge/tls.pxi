@@ -134,8 +134,8 @@ cdef class Credentials:
 
     cdef SSL_CTX* context
 
-    def __init__(self, certificate_file, key_file, client_authority_file):
-        """Read three PEM files, the certificate's with its chain; BadConfiguration names the one that is not good."""
+    def __init__(self, certificate_file, key_file, client_authority_file=None):
+        """Read the PEM files, the certificate's with its chain; BadConfiguration names the one that is not good."""
         ERR_clear_error()
         self.context = SSL_CTX_new(TLS_server_method())
         if self.context == NULL:

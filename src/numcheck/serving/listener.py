@@ -19,6 +19,7 @@ from numcheck.serving.tls import server_credentials
 
 PLAINTEXT = "plaintext, loopback only: every caller is the administrator"
 PROTECTED = "TLS, client certificates required"
+BY_TOKEN = "TLS, bearer tokens required"
 
 
 class Service(Protocol):
@@ -46,7 +47,7 @@ class ApiListener:
             raise ValueError("over TLS somebody has to find out who calls")
         host, port = host_and_port(settings.api_listen, tls=settings.tls)
         self._credentials = server_credentials(settings) if settings.tls else None
-        self.protection = PROTECTED if settings.tls else PLAINTEXT
+        self.protection = protection_of(settings)
         self._server = grpc.server(
             ThreadPoolExecutor(settings.api_threads, thread_name_prefix="api"),
             interceptors=[AccessInterceptor(access if settings.tls and access is not None else LoopbackAccess())],
@@ -83,6 +84,13 @@ class ApiListener:
         self._watches.end()
         self._server.stop(drain_timeout_s).wait()
         self._watches.close()
+
+
+def protection_of(settings: Settings) -> str:
+    """Who gets in, in a few words."""
+    if not settings.tls:
+        return PLAINTEXT
+    return BY_TOKEN if settings.tls_clients == "token" else PROTECTED
 
 
 def server_options(settings: Settings) -> list[tuple[str, int]]:
