@@ -40,14 +40,19 @@ class Shown(NamedTuple):
     authorizations: tuple[str, ...] = ()
 
 
+class Call(NamedTuple):
+    """A call that was let in: whose it is; what notes a denial; what raises if it may not be made any more."""
+
+    caller: Identity
+    deny: Callable[[str], None]
+    check: Callable[[], None]
+
+
 class Admission(Protocol):
     """Says who may call."""
 
-    def admit(self, shown: Shown, method: str) -> Identity:
-        """Whose call it is; NotAuthenticated, NotPermitted or UnknownMethod if it may not be made."""
-
-    def deny(self, uri: str, method: str, reason: str) -> None:
-        """Note that a call was denied."""
+    def let_in(self, context: grpc.ServicerContext, method: str) -> Call:
+        """The call; NotAuthenticated, NotPermitted or UnknownMethod if it may not be made."""
 
 
 class Access:
@@ -67,6 +72,19 @@ class Access:
     ) -> None:
         self.agreed = agreed
         self._find, self._deny, self._token_key = find, deny, token_key
+
+    def let_in(self, context: grpc.ServicerContext, method: str) -> Call:
+        """The call; NotAuthenticated, NotPermitted or UnknownMethod if it may not be made."""
+        shown = shown_by(context)
+        identity = self.admit(shown, method)
+
+        def deny(reason: str) -> None:
+            self.deny(identity.uri, method, reason)
+
+        def check() -> None:
+            self.admit(shown, method)
+
+        return Call(identity, deny, check)
 
     def admit(self, shown: Shown, method: str) -> Identity:
         """Whose call it is; NotAuthenticated, NotPermitted or UnknownMethod if it may not be made. Denials are told."""
@@ -98,12 +116,11 @@ class Access:
 class LoopbackAccess:
     """Admission on a plaintext listener on loopback: whoever calls may read the data directory anyway."""
 
-    def admit(self, _shown: Shown, _method: str) -> Identity:
-        """The administrator."""
-        return LOCAL
+    _call = Call(LOCAL, deny=lambda _reason: None, check=lambda: None)
 
-    def deny(self, _uri: str, _method: str, _reason: str) -> None:
-        """Nothing is denied."""
+    def let_in(self, _context: grpc.ServicerContext, _method: str) -> Call:
+        """The call, as the administrator's."""
+        return self._call
 
 
 def token_tag(key: bytes, token: str) -> bytes:
@@ -125,14 +142,6 @@ def shown_by(context: grpc.ServicerContext) -> Shown:
 
 
 # --- the call that a thread serves
-
-
-class Call(NamedTuple):
-    """A call that was let in: whose it is; what notes a denial; what raises if it may not be made any more."""
-
-    caller: Identity
-    deny: Callable[[str], None]
-    check: Callable[[], None]
 
 
 _call: ContextVar[Call] = ContextVar("call")
@@ -195,24 +204,13 @@ class AccessInterceptor(grpc.ServerInterceptor):
     def _guarded(self, behaviour: Any, method: str, *, streaming: bool) -> Any:
         def call(request: Any, context: grpc.ServicerContext, *rest: Any) -> Any:
             try:
-                made = self._admitted(shown_by(context), method)
+                made = self._admission.let_in(context, method)
             except Exception as error:
                 refuse(context, error)
             _call.set(made)
             return behaviour(_checking(request, made.check) if streaming else request, context, *rest)
 
         return call
-
-    def _admitted(self, shown: Shown, method: str) -> Call:
-        identity = self._admission.admit(shown, method)
-
-        def deny(reason: str) -> None:
-            self._admission.deny(identity.uri, method, reason)
-
-        def check() -> None:
-            self._admission.admit(shown, method)
-
-        return Call(identity, deny, check)
 
 
 def _checking(requests: Iterator[Any], check: Callable[[], None]) -> Iterator[Any]:
