@@ -246,6 +246,25 @@ def test_each_call_is_its_own_tokens_on_one_connection(node, listener):
         assert stub.ListOperators(operators, timeout=DEADLINE_S, metadata=metadata).operators
 
 
+@pytest.mark.parametrize("listener", ["api", "native"])
+def test_each_call_sees_its_own_tokens_operators_on_one_connection(node, listener):
+    """I.5: two services behind one gateway, by turns; one has the agreement, and the other never sees by it."""
+    node.store.replace_active_set(ALPHA, ActiveSet.from_numbers([FIRST]), data_time=NOW, now=NOW)
+    node.publish()
+    node.gate.identities.agree("chat", ALPHA, now=NOW)
+    issue_client(node.directory, "gateway", "https://gateway.example.org", now=NOW)
+    for name in ("messenger", "other"):
+        give_token(node, name, name)
+    with node.channel("gateway", listener=listener) as channel:
+        stub = check_pb2_grpc.CheckServiceStub(channel)
+        seen = [
+            stub.CheckNumbers(REQUEST, timeout=DEADLINE_S, metadata=[("authorization", f"Bearer {name}")]).statuses[0]
+            for name in ("messenger", "other", "messenger", "messenger", "other")
+        ]
+    active, unknown = number_pb2.NUMBER_STATUS_ACTIVE, number_pb2.NUMBER_STATUS_UNKNOWN
+    assert seen == [active, unknown, active, active, unknown]
+
+
 def test_token_alone_lets_in_where_the_node_asks_for_no_certificate(tmp_path):
     """On both listeners; a certificate says nothing there, of whatever authority it is."""
     with secure_node(tmp_path, tls_clients="token", tls_client_authority_file=None) as one:
