@@ -40,6 +40,7 @@ cdef enum:
     CONTROL_FRAMES_MAX = 1_000       # PING, SETTINGS, RST_STREAM, PRIORITY, empty DATA and refused frames in a burst
     CONTROL_FRAMES_PER_S = 100       # and steadily; grpc-core pings and cancels far less
     MESSAGE_PREFIX_SIZE = 5
+    AUTHORIZATION_SIZE_MAX = 512     # of a value at most so much is looked at; a token has 256
 
 cdef enum Code:                      # google.rpc.Code
     OK = 0
@@ -111,7 +112,8 @@ cdef struct Connection:
     SSL* tls                         # NULL: plaintext
     bint handshaking
     int view                         # of the loop's `views`; NOT_ADMITTED
-    int64_t admitted_at
+    int64_t admitted_at[METHOD_COUNT]    # by method, to whom `authorization` was shown; 0: not yet
+    Bytes authorization              # each value of that header behind a NUL
     Connection* next
     Connection* previous
     Stream* streams
@@ -134,6 +136,7 @@ cdef struct Stream:
     bint half_closed                 # the peer has sent all
     bint ended                       # we have: nothing more is read
     size_t header_list_size
+    Bytes authorization              # as the connection has it
     uint8_t prefix[MESSAGE_PREFIX_SIZE]
     size_t prefix_size, wanted
     Bytes body

@@ -11,14 +11,14 @@ class Credentials:
         self,
         certificate_file: str | PathLike[str],
         key_file: str | PathLike[str],
-        client_authority_file: str | PathLike[str],
+        client_authority_file: str | PathLike[str] | None = None,
     ) -> None: ...
 
 class EdgeLoop:
     def __init__(
         self,
         answer: Callable[[int, bytes, Any], tuple[bytes, int, bytes, bytes]],
-        admit: Callable[[tuple[str, ...]], tuple[Hashable, tuple[bytes, int, bytes, bytes] | None]],
+        admit: Callable[[tuple[str, ...], bytes, int], tuple[Hashable, tuple[bytes, int, bytes, bytes] | None]],
         credentials: Credentials | None,
         *,
         listen_fd: int,

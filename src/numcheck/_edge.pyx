@@ -8,8 +8,8 @@ body.pxi cuts DATA into messages; message.pxi answers one; response.pxi sends wh
 Whatever is rare (errors with details, CheckNumber, ListOperators, health) python.pxi asks of Python with the GIL held;
 so is whatever the kernel does not admit, because the API listener's own error is the answer then.
 
-Over TLS (tls.pxi), a caller is admitted by the names in its certificate, asked of Python once and then every
-`admitted_for_s`; the answer chooses which operators' data it sees.
+Over TLS (tls.pxi), a caller is admitted by the names in its certificate or its token, asked of Python once for each
+method and then every `admitted_for_s`; the answer chooses which operators' data it sees.
 
 _edge.pxd has the state, its owners and its limits. The files are included, not linked: one C file, in which the
 compiler sees every call.
@@ -84,7 +84,8 @@ cdef class EdgeLoop:
 
         `answer` gets a method (its place in METHODS), a request and the caller's agreements, and gives the response,
         the status code, its percent-encoded message and base64 details. `admit` gets the URIs of a client's
-        certificate, at its first call and then every `admitted_for_s`, and gives its agreements and None, or anything and the refusal as `answer` has it. Agreements are
+        certificate, the authorization and the method, at the first call of each and then every `admitted_for_s`, and
+        gives the caller's agreements and None, or anything and the refusal as `answer` has it. Agreements are
         hashable; None, in plaintext, are all. Both are asked on the loop's thread and should be quick.
         """
         cdef Loop* loop = &self.loop

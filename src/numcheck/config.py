@@ -4,7 +4,7 @@ order. docs/limits.md lists them with what a caller sees; a test holds that page
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -114,6 +114,10 @@ class Settings(BaseSettings):
     tls_certificate_file: Path | None = Field(None, description="PEM: this node's certificate, and its chain")
     tls_key_file: Path | None = Field(None, description="PEM: the certificate's key, not sealed by a password")
     tls_client_authority_file: Path | None = Field(None, description="PEM: who clients' certificates must be from")
+    tls_clients: Literal["certificate", "token"] = Field(
+        "certificate",
+        description="what clients have to show: certificate (and a token beside it if they like), or a token alone",
+    )
     server_authority_file: Path | None = Field(
         None, description="PEM: who issued the node's certificate; what commands connect over TLS with"
     )
@@ -178,17 +182,28 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _has_all_of_tls(self) -> Self:
-        if len({file is None for file in self._tls_files()}) > 1:
+        own = self.tls_certificate_file, self.tls_key_file
+        if self.tls_clients == "token":
+            if None in own:
+                raise ValueError("tls_clients = token needs TLS: tls_certificate_file and tls_key_file")
+            if self.tls_client_authority_file is not None:
+                raise ValueError(
+                    "with tls_clients = token nobody is asked for a certificate of tls_client_authority_file"
+                )
+        elif len({file is None for file in (*own, self.tls_client_authority_file)}) > 1:
             raise ValueError("tls_certificate_file, tls_key_file and tls_client_authority_file go together")
         return self
 
-    def _tls_files(self) -> tuple[Path | None, Path | None, Path | None]:
-        return self.tls_certificate_file, self.tls_key_file, self.tls_client_authority_file
+    @property
+    def tls_files(self) -> list[Path]:
+        """The node's certificate, its key, and the clients' authority if they have to show certificates; or nothing."""
+        files = self.tls_certificate_file, self.tls_key_file, self.tls_client_authority_file
+        return [file for file in files if file is not None]
 
     @property
     def tls(self) -> bool:
-        """Whether the listeners speak TLS and ask clients for certificates."""
-        return None not in self._tls_files()
+        """Whether the listeners speak TLS, and ask clients who they are."""
+        return bool(self.tls_files)
 
     @classmethod
     def settings_customise_sources(

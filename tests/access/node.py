@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -13,8 +14,9 @@ from numcheck.config import Settings
 from numcheck.index import PublishedIndex, open_index
 from numcheck.rpc.access import CallersIndex
 from numcheck.rpc.watches import Watches
-from numcheck.serving.access import DenialLog, access_to
+from numcheck.serving.access import Gate, native_admit
 from numcheck.serving.authority import issue_client, issue_server, make_authority
+from numcheck.serving.check_listener import CheckListener
 from numcheck.serving.listener import ApiListener
 from numcheck.serving.publishing import index_directory, rebuild_index
 from numcheck.serving.registrations import identity_of
@@ -27,6 +29,7 @@ FIRST = 79160000000
 ALPHA, BETA = 1, 2
 IDENTITIES = {
     "messenger": Identity("numcheck://service/chat", Role.MESSENGER, service="chat"),
+    "other": Identity("numcheck://service/other", Role.MESSENGER, service="other"),
     "alpha": Identity("numcheck://operator/alpha", Role.OPERATOR, operator_id=ALPHA),
     "beta": Identity("numcheck://operator/beta", Role.OPERATOR, operator_id=BETA),
     "house": Identity("numcheck://clearing-house", Role.CLEARING_HOUSE),
@@ -35,79 +38,97 @@ IDENTITIES = {
 }
 
 
-class Clock:
-    """The monotonic time, as the test says it."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @dataclass
 class SecureNode:
     """The node's parts that tests look at."""
 
     directory: Path
     store: Store
-    address: str
-    clock: Clock
-    watches: Watches
+    addresses: dict[str, str]
+    gate: Gate
     publish: Callable[[], None]
 
-    def channel(self, name: str | None, *, authority: str = "authority.pem", token: str | None = None) -> grpc.Channel:
-        """A channel of the client of this name; None: without a certificate."""
+    def channel(
+        self,
+        name: str | None,
+        *,
+        authority: str = "authority.pem",
+        token: str | None = None,
+        listener: str = "api",
+    ) -> grpc.Channel:
+        """A channel of the client of this name; None: without a certificate. A connection of its own."""
         files = [self.directory / authority]
         files += [self.directory / f"{name}.{ending}" for ending in ("key", "pem")] if name else []
         credentials = grpc.ssl_channel_credentials(*(file.read_bytes() for file in files))
         if token is not None:
             credentials = grpc.composite_channel_credentials(credentials, grpc.access_token_call_credentials(token))
-        return grpc.secure_channel(self.address, credentials)
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        return grpc.secure_channel(self.addresses[listener], credentials, options=options)
+
+    def denied(self) -> int:
+        """How many calls were denied so far."""
+        self.gate.denials.flush()
+        return sum(one.count for one in self.store.last_denials(10_000))
 
 
 @contextmanager
-def secure_node(directory: Path) -> Iterator[SecureNode]:
-    """Serve a small plan over TLS; each identity has a certificate of its name."""
-    certificates, clock = directory / "certificates", Clock()
+def secure_node(directory: Path, *, url: str | None = None, **changes: Any) -> Iterator[SecureNode]:
+    """Serve a small plan over TLS on each listener; each identity has a certificate of its name."""
+    certificates = directory / "certificates"
     now = datetime.now(UTC)
     make_authority(certificates, now=now)
     issue_server(certificates, ["localhost", "127.0.0.1"], now=now)
     for name, identity in IDENTITIES.items():
         issue_client(certificates, name, identity.uri, now=now)
     settings = Settings(
-        data_dir=directory / "data",
-        api_listen="127.0.0.1:0",
-        tls_certificate_file=certificates / "server.pem",
-        tls_key_file=certificates / "server.key",
-        tls_client_authority_file=certificates / "authority.pem",
+        **{
+            "data_dir": directory / "data",
+            "api_listen": "127.0.0.1:0",
+            "check_listen": "127.0.0.1:0",
+            "tls_certificate_file": certificates / "server.pem",
+            "tls_key_file": certificates / "server.key",
+            "tls_client_authority_file": certificates / "authority.pem",
+            "verification_methods": "operator,attested",
+            "attesting_authorities": "bank",
+            **changes,
+        }
     )
-    with Store(settings.data_dir) as store:
+    with Store(settings.data_dir, url=url) as store:
         rows = row(916, 0, 19_999, "Альфа", "7740000076"), row(917, 0, 9_999, "Бета", "7701725181")
         store.import_plan(plan(*rows), source="rows.csv", now=NOW)
+        gate = Gate(store, settings.data_dir)
         for identity in IDENTITIES.values():
-            store.add_identity(identity, now=NOW)
-        published, denials = PublishedIndex(), DenialLog(store)
+            gate.identities.add(identity, now=NOW)
+        gate.directory.refresh()
+        with _served(store, gate, settings) as (addresses, publish):
+            yield SecureNode(certificates, store, addresses, gate, publish)
+        gate.close()
 
-        def publish() -> None:
-            rebuild_index(store, settings.data_dir)
-            published.publish(open_index(index_directory(settings.data_dir)))
 
-        publish()
-        access = access_to(store, denials, settings.data_dir, clock=clock)
-        watches = Watches(access.knows)
-        identity = identity_of(store, published, settings, lambda _line: None, access.agreed)
-        services = [
-            check_service(CallersIndex(published, access.agreed), settings),
-            numbering_service(store, published, settings, watches, changed=()),
-            identity_service(store, settings),
-            identity.service,
-        ]
-        listener = ApiListener(settings, services, watches, access)
-        try:
-            yield SecureNode(certificates, store, listener.address, clock, watches, publish)
-        finally:
-            identity.feeds.end()
-            listener.stop(0)
-            identity.feeds.close()
-            denials.close()
+@contextmanager
+def _served(store: Store, gate: Gate, settings: Settings) -> Iterator[tuple[dict[str, str], Callable[[], None]]]:
+    published, watches = PublishedIndex(), Watches(access_interval_s=0.1)
+
+    def publish() -> None:
+        rebuild_index(store, settings.data_dir)
+        published.publish(open_index(index_directory(settings.data_dir)))
+
+    publish()
+    registrations = identity_of(store, published, settings, lambda _line: None, gate.directory.agreed)
+    services = [
+        check_service(CallersIndex(published, gate.access.agreed), settings),
+        numbering_service(store, published, settings, watches, changed=()),
+        identity_service(gate.identities, gate.key, changed=gate.directory.refresh),
+        registrations.service,
+    ]
+    api = ApiListener(settings, services, watches, gate.access)
+    native = CheckListener(settings, published, native_admit(gate.access))
+    try:
+        for one in (api, native):
+            one.set_serving(serving=True)
+        yield {"api": api.address, "native": native.address}, publish
+    finally:
+        registrations.feeds.end()
+        api.stop(0)
+        native.stop(0)
+        registrations.feeds.close()

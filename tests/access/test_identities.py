@@ -1,14 +1,21 @@
 """Who is known, by certificate or token, and for how long; what a service sees of whose data."""
 
-import time
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import grpc
 import pytest
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck.active import ActiveSet
-from numcheck.rpc.access import REMEMBERED_S, token_tag
+from numcheck.errors import StoreUnavailable, TooManyStreams
+from numcheck.rpc.access import URIS_MAX, token_tag
+from numcheck.rpc.feeds import Places
+from numcheck.rpc.watches import Watches, _Watch
+from numcheck.serving import authority
 from numcheck.serving.access import token_key
 from numcheck.serving.authority import issue_client, make_authority
 from numcheck.v1 import (
@@ -26,7 +33,6 @@ from tests.access.node import ALPHA, FIRST, IDENTITIES, NOW, secure_node
 from tests.rpc.calls import DEADLINE_S, refusal
 
 REQUEST = check_pb2.CheckNumbersRequest(numbers=[FIRST])
-WAIT_S = 10.0
 
 
 @pytest.fixture
@@ -61,19 +67,23 @@ def test_certificate_of_a_uri_that_nobody_knows_is_not_authenticated(node, uri):
     with node.channel("unknown") as channel:
         refused = refusal(lambda: call(channel))
     assert (refused.code, refused.reason) == (grpc.StatusCode.UNAUTHENTICATED, "NOT_AUTHENTICATED")
-    deadline = time.monotonic() + WAIT_S
-    while not node.store.last_denials(1) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    assert node.denied() == 1
     (denial,) = node.store.last_denials(1)
     assert (denial.uri, denial.method, denial.reason) == (uri, "/numcheck.v1.CheckService/CheckNumbers", refused.reason)
 
 
 def test_identity_that_is_revoked_is_forgotten_on_its_open_connection(node):
-    """After what is remembered has aged; a stream and a watch that are open end as well."""
+    """At once, on the node that revokes; a stream ends with its next message, a watch by itself."""
+    revoked = threading.Event()
+
+    def requests():
+        yield REQUEST
+        assert revoked.wait(DEADLINE_S)
+        yield REQUEST
+
     with node.channel("messenger") as channel, node.channel("administrator") as administrator:
         call(channel)
-        requests = iter([REQUEST, *[REQUEST] * 1_000])
-        stream = check_pb2_grpc.CheckServiceStub(channel).StreamCheckNumbers(requests, timeout=DEADLINE_S)
+        stream = check_pb2_grpc.CheckServiceStub(channel).StreamCheckNumbers(requests(), timeout=DEADLINE_S)
         next(stream)
         watch = numbering_pb2_grpc.NumberingServiceStub(channel).WatchIndex(
             numbering_pb2.WatchIndexRequest(), timeout=DEADLINE_S
@@ -82,12 +92,11 @@ def test_identity_that_is_revoked_is_forgotten_on_its_open_connection(node):
         identity_pb2_grpc.IdentityServiceStub(administrator).RevokeIdentity(
             identity_pb2.RevokeIdentityRequest(uri=IDENTITIES["messenger"].uri), timeout=DEADLINE_S
         )
-        node.clock.now += REMEMBERED_S + 1
+        revoked.set()
         assert refusal(lambda: call(channel)).code == grpc.StatusCode.UNAUTHENTICATED
         with pytest.raises(grpc.RpcError) as ended:
             list(stream)
         assert ended.value.code() == grpc.StatusCode.UNAUTHENTICATED
-        node.watches.tell()
         with pytest.raises(grpc.RpcError) as ended:
             list(watch)
         assert ended.value.code() == grpc.StatusCode.CANCELLED
@@ -110,7 +119,7 @@ def test_bearer_token_says_who_calls(node):
 
 def test_store_has_no_token(node, tmp_path):
     key = token_key(tmp_path / "data")
-    node.store.set_token(IDENTITIES["messenger"].uri, token_tag(key, "the-secret-token"))
+    node.gate.identities.set_token(IDENTITIES["messenger"].uri, token_tag(key, "the-secret-token"))
     content = b"".join(path.read_bytes() for path in (tmp_path / "data").glob("numcheck.db*"))
     assert b"the-secret-token" not in content
     assert (tmp_path / "data" / "token.key").stat().st_mode & 0o777 == 0o400
@@ -129,7 +138,6 @@ def test_service_sees_operators_that_it_has_an_agreement_with(node, tmp_path):
         agreement = identity_pb2.Agreement(service="chat", operator_id=ALPHA)
         stub = identity_pb2_grpc.IdentityServiceStub(administrator)
         stub.AddAgreement(identity_pb2.AddAgreementRequest(agreement=agreement), timeout=DEADLINE_S)
-        node.clock.now += REMEMBERED_S + 1
         node.publish()
         assert facts(request, timeout=DEADLINE_S).status == number_pb2.NUMBER_STATUS_ACTIVE
         assert list(call(channel).statuses) == [number_pb2.NUMBER_STATUS_ACTIVE]
@@ -166,6 +174,216 @@ def test_operators_data_verifies_nobody_without_an_agreement(node):
     node.publish()
     with node.channel("messenger") as channel:
         assert register(channel, "before") != registration_pb2.REGISTRATION_STATE_VERIFIED
-        node.store.agree("chat", ALPHA, now=NOW)
-        node.clock.now += REMEMBERED_S + 1
+        node.gate.identities.agree("chat", ALPHA, now=NOW)
+        node.gate.directory.refresh()
         assert register(channel, "after") == registration_pb2.REGISTRATION_STATE_VERIFIED
+
+
+# --- what a caller shows
+
+
+@pytest.mark.parametrize("listener", ["api", "native"])
+def test_name_of_another_kind_that_looks_like_a_uri_is_none(node, listener):
+    """A DNS name, which an authority may give out to whoever owns a host, is nobody's identity."""
+    names = [x509.DNSName(IDENTITIES["administrator"].uri), x509.RFC822Name(IDENTITIES["messenger"].uri)]
+    authority._issue(node.directory, "disguised", names, ExtendedKeyUsageOID.CLIENT_AUTH, datetime.now(UTC))
+    with node.channel("disguised", listener=listener) as channel:
+        assert refusal(lambda: call(channel)).code == grpc.StatusCode.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize("listener", ["api", "native"])
+def test_first_uris_of_a_certificate_are_looked_at_and_no_others(node, listener):
+    for place, code in ((URIS_MAX - 1, grpc.StatusCode.OK), (URIS_MAX, grpc.StatusCode.UNAUTHENTICATED)):
+        names = [x509.UniformResourceIdentifier(f"https://example.org/{i}") for i in range(place)]
+        names.append(x509.UniformResourceIdentifier(IDENTITIES["messenger"].uri))
+        usage = ExtendedKeyUsageOID.CLIENT_AUTH
+        authority._issue(node.directory, f"many-{place}", names, usage, datetime.now(UTC))
+        with node.channel(f"many-{place}", listener=listener) as channel:
+            assert code_of(lambda channel=channel: call(channel)) == code
+
+
+def code_of(made: Callable[[], object]) -> grpc.StatusCode:
+    try:
+        made()
+    except grpc.RpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
+def give_token(node, name: str, token: str) -> None:
+    node.gate.identities.set_token(IDENTITIES[name].uri, token_tag(node.gate.key, token))
+    node.gate.directory.refresh()
+
+
+@pytest.mark.parametrize("listener", ["api", "native"])
+def test_each_call_is_its_own_tokens_on_one_connection(node, listener):
+    """A proxy's connection, with a certificate that names nobody known: no call gets what another's token may."""
+    issue_client(node.directory, "gateway", "https://gateway.example.org", now=NOW)
+    give_token(node, "messenger", "a messenger's")
+    give_token(node, "alpha", "an operator's")
+    shown = {
+        "Bearer a messenger's": grpc.StatusCode.OK,
+        "bearer   a messenger's": grpc.StatusCode.OK,
+        "Bearer an operator's": grpc.StatusCode.PERMISSION_DENIED,
+        "Bearer nobody's": grpc.StatusCode.UNAUTHENTICATED,
+        "Basic a messenger's": grpc.StatusCode.UNAUTHENTICATED,
+        "Bearer " + "x" * 300: grpc.StatusCode.UNAUTHENTICATED,
+        "": grpc.StatusCode.UNAUTHENTICATED,
+        None: grpc.StatusCode.UNAUTHENTICATED,
+    }
+    with node.channel("gateway", listener=listener) as channel:
+        stub = check_pb2_grpc.CheckServiceStub(channel)
+        for _ in range(2):
+            for value, code in shown.items():
+                metadata = [] if value is None else [("authorization", value)]
+                made = code_of(lambda m=metadata: stub.CheckNumbers(REQUEST, timeout=DEADLINE_S, metadata=m))
+                assert made == code, value
+        twice = [("authorization", "Bearer a messenger's")] * 2
+        refused = code_of(lambda: stub.CheckNumbers(REQUEST, timeout=DEADLINE_S, metadata=twice))
+        assert refused == grpc.StatusCode.UNAUTHENTICATED
+        operators = check_pb2.ListOperatorsRequest()
+        metadata = [("authorization", "Bearer an operator's")]
+        assert stub.ListOperators(operators, timeout=DEADLINE_S, metadata=metadata).operators
+
+
+@pytest.mark.parametrize("listener", ["api", "native"])
+def test_each_call_sees_its_own_tokens_operators_on_one_connection(node, listener):
+    """I.5: two services behind one gateway, by turns; one has the agreement, and the other never sees by it."""
+    node.store.replace_active_set(ALPHA, ActiveSet.from_numbers([FIRST]), data_time=NOW, now=NOW)
+    node.publish()
+    node.gate.identities.agree("chat", ALPHA, now=NOW)
+    issue_client(node.directory, "gateway", "https://gateway.example.org", now=NOW)
+    for name in ("messenger", "other"):
+        give_token(node, name, name)
+    with node.channel("gateway", listener=listener) as channel:
+        stub = check_pb2_grpc.CheckServiceStub(channel)
+        seen = [
+            stub.CheckNumbers(REQUEST, timeout=DEADLINE_S, metadata=[("authorization", f"Bearer {name}")]).statuses[0]
+            for name in ("messenger", "other", "messenger", "messenger", "other")
+        ]
+    active, unknown = number_pb2.NUMBER_STATUS_ACTIVE, number_pb2.NUMBER_STATUS_UNKNOWN
+    assert seen == [active, unknown, active, active, unknown]
+
+
+def test_token_alone_lets_in_where_the_node_asks_for_no_certificate(tmp_path):
+    """On both listeners; a certificate says nothing there, of whatever authority it is."""
+    with secure_node(tmp_path, tls_clients="token", tls_client_authority_file=None) as one:
+        give_token(one, "messenger", "secret")
+        for listener in ("api", "native"):
+            for name, token, code in (
+                (None, "secret", grpc.StatusCode.OK),
+                (None, "other", grpc.StatusCode.UNAUTHENTICATED),
+                (None, None, grpc.StatusCode.UNAUTHENTICATED),
+                ("messenger", None, grpc.StatusCode.UNAUTHENTICATED),
+            ):
+                with one.channel(name, token=token, listener=listener) as channel:
+                    assert code_of(lambda channel=channel: call(channel)) == code, (listener, name, token)
+
+
+# --- for how long
+
+
+@pytest.mark.parametrize("listener", ["api", "native"])
+def test_check_goes_on_while_the_database_is_away(tmp_path, server, listener):
+    """On connections that are open and on new ones; a watch stays; a push is refused, and may be repeated."""
+    with secure_node(tmp_path, url=server.new_database()) as one, one.channel("administrator") as channel:
+        numbering = numbering_pb2_grpc.NumberingServiceStub(channel)
+        watch = numbering.WatchIndex(numbering_pb2.WatchIndexRequest(), timeout=60)
+        next(watch)
+        with one.channel("messenger", listener=listener) as opened:
+            assert call(opened).statuses
+            server.stop()
+            try:
+                one.gate.directory.refresh()
+                assert call(opened).statuses
+                with one.channel("messenger", listener=listener) as new, one.channel("alpha") as operator:
+                    assert call(new).statuses
+                    assert refusal(lambda: call(operator)).code == grpc.StatusCode.PERMISSION_DENIED
+                request = numbering_pb2.GetOperatorStateRequest(operator_id=ALPHA)
+                refused = refusal(lambda: numbering.GetOperatorState(request, timeout=60))
+                assert refused.reason == "STORE_UNAVAILABLE"
+                assert watch.is_active()
+            finally:
+                server.start()
+            one.gate.identities.revoke(IDENTITIES["messenger"].uri, now=NOW)
+            one.gate.directory.refresh()
+            with one.channel("messenger", listener=listener) as late:
+                assert refusal(lambda: call(late)).code == grpc.StatusCode.UNAUTHENTICATED
+        watch.cancel()
+
+
+def test_watch_of_registrations_ends_when_its_caller_is_revoked(node):
+    """Though nothing happens that it would be told of."""
+    with node.channel("messenger") as channel:
+        stub = registration_pb2_grpc.RegistrationServiceStub(channel)
+        watch = stub.WatchRegistrations(registration_pb2.WatchRegistrationsRequest(service="chat"), timeout=DEADLINE_S)
+        next(watch)
+        node.gate.identities.revoke(IDENTITIES["messenger"].uri, now=NOW)
+        node.gate.directory.refresh()
+        with pytest.raises(grpc.RpcError) as ended:
+            next(watch)
+        assert ended.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_push_whose_caller_is_revoked_behind_its_last_message_changes_nothing(node, monkeypatch):
+    """It may have been idle for an hour: that its caller may push is asked once more before it counts."""
+    asked, revoked = threading.Semaphore(0), threading.Event()
+    admit = node.gate.access.admit
+
+    def told(*arguments):
+        admitted = admit(*arguments)
+        asked.release()
+        return admitted
+
+    monkeypatch.setattr(node.gate.access, "admit", told)
+    data_time = Timestamp(seconds=1_750_000_000)
+    header = numbering_pb2.PushHeader(operator_id=ALPHA, mode=numbering_pb2.PUSH_MODE_DELTA, data_time=data_time)
+
+    def requests():
+        yield numbering_pb2.PushActiveNumbersRequest(header=header, add=[FIRST])
+        assert revoked.wait(DEADLINE_S)
+
+    with node.channel("alpha") as channel:
+        stub = numbering_pb2_grpc.NumberingServiceStub(channel)
+        push = stub.PushActiveNumbers.future(requests(), timeout=DEADLINE_S)
+        for _ in range(2):  # the call, and its one message
+            assert asked.acquire(timeout=DEADLINE_S)
+        node.gate.identities.revoke(IDENTITIES["alpha"].uri, now=NOW)
+        node.gate.directory.refresh()
+        revoked.set()
+        assert code_of(push.result) == grpc.StatusCode.UNAUTHENTICATED
+    assert node.store.head(ALPHA).version == 0
+
+
+def test_watch_that_fails_ends_and_the_others_are_told():
+    """One that cannot be told is cut off; it does not starve those behind it, nor what ends them all."""
+    told = []
+
+    watches = Watches()
+    cancelled = threading.Event()
+
+    def fail() -> bytes:
+        raise StoreUnavailable("away")
+
+    def watch(message, cancel) -> _Watch:
+        return _Watch(message, told.append, cancel, lambda: None)
+
+    others = [watch(lambda: b"news", lambda: None) for _ in range(20)]
+    watches._watches = {watch(fail, cancelled.set), *others}
+    watches.end()
+    watches.close()
+    assert cancelled.is_set()
+    assert sorted(told, key=str) == sorted([b"news", None] * 20, key=str)
+
+
+def test_no_more_places_are_given_than_there_are_nor_to_one_service():
+    places = Places(3, 2)
+    with places.one("a"), places.one("a"):
+        with pytest.raises(TooManyStreams, match="one service"), places.one("a"):
+            raise AssertionError
+        with places.one("b"), pytest.raises(TooManyStreams), places.one("c"):
+            raise AssertionError
+        with places.one("c"):
+            pass
+    with places.one("a"), places.one("a"):
+        pass

@@ -1,11 +1,14 @@
 """docs/identities.md as it stands: its commands, on free ports, with what each then may and may not."""
 
+import json
 import re
 from pathlib import Path
 
 import grpc
 import pytest
 
+from numcheck.access import ANYBODY, METHODS, Role
+from numcheck.config import load_settings
 from numcheck.v1 import check_pb2, check_pb2_grpc
 from tests.rpc.calls import DEADLINE_S, refusal
 from tests.serving.command import NUMCHECK, run, running
@@ -89,3 +92,37 @@ def test_identities_are_kept_while_no_node_runs(tmp_path):
     assert run("identities", "add", uri, "--role", "king", cwd=tmp_path).status == 2
     wrong = run("identities", "add", "mts", "--role", "operator", cwd=tmp_path)
     assert (wrong.status, "known by a URI" in wrong.err) == (1, True)
+
+
+def test_init_keeps_the_settings_that_it_was_given(tmp_path, server):
+    """The node that it leads to has the same store: in PostgreSQL, with the administrator in it, and a file of names
+    that need escapes. Only its owner reads the file: it has the database's password."""
+    url, directory = server.new_database(), tmp_path / 'a "quoted" \\ place'
+    (tmp_path / "base.toml").write_text(
+        f'database_url = "{url}"\ndata_dir = {json.dumps(str(directory))}\nrefresh_after_days = 300\n'
+    )
+    done = run("identities", "init", "identities", "--config", "base.toml", cwd=tmp_path)
+    assert done.status == 0, done.err
+    made = tmp_path / "identities" / "numcheck.toml"
+    assert made.stat().st_mode & 0o777 == 0o600
+    settings = load_settings(made)
+    assert (settings.database, settings.data_dir, settings.refresh_after_days) == (url, directory, 300)
+    assert settings.tls_key_file == tmp_path / "identities" / "server.key"
+    listed = run("identities", "list", "--config", "identities/numcheck.toml", cwd=tmp_path)
+    assert "numcheck://administrator" in listed.out
+    assert not list(directory.glob("numcheck.db*"))
+
+
+def test_page_tells_each_role_of_every_service_that_it_may_call():
+    """docs/identities.md has, of each role, every service of which the table lets it call a method."""
+    rows = {row[0]: row[2] for row in (line.strip("|").split("|") for line in PAGE.read_text().splitlines()) if row[2:]}
+    told = {name.strip(): words for name, words in rows.items()}
+    for role in Role:
+        if role is not Role.ADMINISTRATOR:
+            missing = [
+                method
+                for method, roles in METHODS.items()
+                if role in roles and roles != ANYBODY
+                if method.split(".")[2].split("/")[0] not in told[role] and method.split("/")[2] not in told[role]
+            ]
+            assert missing == []

@@ -42,7 +42,7 @@ class Rule:
         self.asked: list[tuple[str, ...]] = []
         self.decide: Callable[[tuple[str, ...]], frozenset[int] | None] = lambda _uris: None
 
-    def __call__(self, uris: tuple[str, ...]) -> frozenset[int] | None:
+    def __call__(self, uris: tuple[str, ...], _authorizations: tuple[str, ...], _method: str) -> frozenset[int] | None:
         self.asked.append(uris)
         return self.decide(uris)
 
@@ -249,7 +249,9 @@ def test_who_may_not_call_is_refused_with_the_rules_own_error(listener, authorit
             assert b"DENIED" in details
         stream = one.stream_stream("/numcheck.v1.CheckService/StreamCheckNumbers")(iter([b""]), timeout=5)
         assert refused(lambda: list(stream)).code() is grpc.StatusCode.PERMISSION_DENIED
-        assert one.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=5) == b"\x08\x01"
+        for method in ("/grpc.health.v1.Health/Check", "/numcheck.v1.CheckService/None"):
+            error = refused(lambda method=method: one.unary_unary(method)(b"", timeout=5))
+            assert error.code() is grpc.StatusCode.PERMISSION_DENIED
         rule.decide = lambda _uris: None
         assert one.unary_unary(METHOD)(request(1), timeout=5)
     assert set(rule.asked) == {()}

@@ -14,9 +14,11 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from numcheck.client import IdentityClient
 from numcheck.store.store import FILE_NAME
-from numcheck.v1 import number_pb2
+from numcheck.v1 import check_pb2, number_pb2
 from numcheck.v1 import registration_pb2 as pb
+from numcheck.v1.check_pb2_grpc import CheckServiceStub
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.rpc.calls import Refusal, call_raw, refusal
 from tests.serving import small
@@ -282,3 +284,26 @@ def test_a_refused_code_leaves_the_registration_and_says_why(stub: RegistrationS
     other = stub.Register(register_request(service, number, user_id="u2"))
     assert (other.verification_problem, other.registration.state) == ("TOO_MANY_CODES", pb.REGISTRATION_STATE_PENDING)
     assert not other.HasField("verification")
+
+
+def test_on_loopback_the_agreements_of_a_service_that_has_any_count(
+    node: Node, stub: RegistrationServiceStub, service: str
+) -> None:
+    """I.5: whoever has none recorded tries out, with all operators' data; who has one, sees that and no other's."""
+    identities = IdentityClient(node.address)
+    facts = CheckServiceStub(grpc.insecure_channel(node.address)).CheckNumber(
+        check_pb2.CheckNumberRequest(number=f"+{small.ACTIVE}")
+    )
+    serving_id = facts.serving_operator.operator_id
+    another_id = next(one for one in (1, 2, 3) if one != serving_id)
+    states = []
+    for change in (
+        lambda: None,
+        lambda: identities.agree(service, another_id),
+        lambda: identities.agree(service, serving_id),
+        lambda: identities.end_agreement(service, serving_id),
+    ):
+        change()
+        made = stub.Register(register_request(service, user_id=f"u{len(states)}"))
+        states.append(made.registration.state == pb.REGISTRATION_STATE_VERIFIED)
+    assert states == [True, False, True, False]

@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from numcheck.identity.events import SignedHead, check_signature
-from numcheck.rpc.feeds import FEEDS_MAX
+from numcheck.rpc.feeds import FEEDS_MAX, FEEDS_PER_SERVICE_MAX
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.registrations.test_service import SETTINGS, register_request
@@ -107,27 +107,36 @@ def test_a_token_that_was_never_given_out_is_refused(stub: RegistrationServiceSt
 def test_watches_hold_no_thread_of_the_listener_and_one_too_many_is_refused(
     node: Node, stub: RegistrationServiceStub, service: str
 ) -> None:
-    """The node has 4 threads: 32 watches are open, and everything else is answered."""
-    other_channel = grpc.insecure_channel(node.address, options=[("grpc.use_local_subchannel_pool", 2)])
+    """The node has 4 threads: 32 watches are open, 8 of a service, and everything else is answered."""
+    other_channel = grpc.insecure_channel(node.address, options=[("grpc.use_local_subchannel_pool", 1)])
     other = RegistrationServiceStub(other_channel)  # a connection has no more than 32 calls under way
-    calls = [watch(stub, service)[0] for _ in range(FEEDS_MAX - 1)]
-    stub.Register(register_request(service))
-    assert all(kinds(call, 2) == ["REGISTERED", "CONFIRMED"] for call in calls)
-    calls.append(watch(stub, service)[0])
+    services = [f"{place} {service}"[:100] for place in range(FEEDS_MAX // FEEDS_PER_SERVICE_MAX)]
+    calls = [watch(stub, one)[0] for one in services for _ in range(FEEDS_PER_SERVICE_MAX)]
+    calls.pop().cancel()
     with pytest.raises(grpc.RpcError) as caught:
-        watch(other, service)
+        watch(other, services[0])
+    assert refusal_of(caught.value).reason == "TOO_MANY_STREAMS"
+    for one in services:
+        stub.Register(register_request(one))
+    assert all(kinds(call, 2) == ["REGISTERED", "CONFIRMED"] for call in calls)
+    calls.append(watch_when_there_is_a_place(other, service))
+    with pytest.raises(grpc.RpcError) as caught:
+        watch(other, f"{service} too"[:100])
     assert refusal_of(caught.value).reason == "TOO_MANY_STREAMS"
     for call in calls:
         call.cancel()
-    for _ in range(100):  # the places come back
+    watch_when_there_is_a_place(other, service).cancel()
+    other_channel.close()
+
+
+def watch_when_there_is_a_place(stub: RegistrationServiceStub, service: str) -> grpc.Call:
+    """A watch, once one that was cancelled has given its place back."""
+    for _ in range(200):
         try:
-            watch(other, service)[0].cancel()
-            break
+            return watch(stub, service)[0]
         except grpc.RpcError:
             time.sleep(0.05)
-    else:
-        raise AssertionError("no place came back")
-    other_channel.close()
+    raise AssertionError("no place came back")
 
 
 def test_a_watcher_that_takes_nothing_delays_nobody_and_is_cut_off(node: Node, service: str) -> None:

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from numcheck.errors import BadIdentity, NotPermitted
+from numcheck.errors import BadIdentity, NotPermitted, UnknownMethod
 
 URI = re.compile(r"[a-z][a-z0-9+.-]{1,31}://[A-Za-z0-9._~/-]{1,200}")
 SERVICE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -84,8 +84,10 @@ METHODS: dict[str, frozenset[Role]] = {
 
 
 def check_call(identity: Identity, method: str) -> None:
-    """Raise NotPermitted if the identity's role may not call the method."""
-    if identity.role not in METHODS.get(method, frozenset()):
+    """Raise NotPermitted if the identity's role may not call the method; UnknownMethod if it is not in the table."""
+    if method not in METHODS:
+        raise UnknownMethod("this node has no such method")
+    if identity.role not in METHODS[method]:
         raise NotPermitted(f"the role {identity.role} may not call {method}")
 
 

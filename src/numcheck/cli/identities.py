@@ -1,5 +1,7 @@
 """`numcheck identities`: who may call, and on whose numbers."""
 
+import json as json_module
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -53,12 +55,13 @@ def init(
         known = {one.uri for one in identities.list().identities if not one.HasField("revoked_at")}
         if ADMINISTRATOR not in known:
             identities.add(identity_pb2.Identity(uri=ADMINISTRATOR, role=identity_pb2.ROLE_ADMINISTRATOR))
-    (directory / "numcheck.toml").write_text(_toml(settings, directory.resolve()), encoding="utf-8")
+    _write_private(directory / "numcheck.toml", _toml(settings, directory.resolve()))
     say(f"certificates are in {directory}; the node knows {ADMINISTRATOR}")
     say(f"next: numcheck serve --config {directory / 'numcheck.toml'}")
 
 
 def _toml(settings: "Settings", directory: Path) -> str:
+    """The settings of this run, with TLS."""
     files = {
         "tls_certificate_file": "server.pem",
         "tls_key_file": "server.key",
@@ -67,8 +70,26 @@ def _toml(settings: "Settings", directory: Path) -> str:
         "client_certificate_file": "administrator.pem",
         "client_key_file": "administrator.key",
     }
-    lines = [f'data_dir = "{settings.data_dir.resolve()}"']
-    return "\n".join([*lines, *(f'{key} = "{directory / file}"' for key, file in files.items()), ""])
+    given = {name: getattr(settings, name) for name in sorted(settings.model_fields_set - {"tls_clients"})}
+    given |= {"data_dir": settings.data_dir} | {name: directory / file for name, file in files.items()}
+    return "".join(f"{name} = {_toml_value(value)}\n" for name, value in given.items() if value is not None)
+
+
+def _toml_value(value: object) -> str:
+    from pydantic import SecretStr
+
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, Path):
+        value = str(value.resolve())
+    # A basic string of TOML escapes as JSON does, but for DEL, which JSON leaves as it is.
+    return json_module.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read: it may hold the database's password."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 @app.command("add")

@@ -50,6 +50,7 @@ cdef void close_connection(Connection* connection) noexcept nogil:
     end_tls(connection)
     close(connection.fd)
     discard(&connection.unsent)
+    discard(&connection.authorization)
     if connection.previous == NULL:
         loop.connections = connection.next
     else:

@@ -63,6 +63,10 @@ cdef void read_header(Stream* stream, const uint8_t* name, size_t name_size,
         timeout = read_timeout(value, size)
         stream.bad_timeout = timeout < 0
         stream.deadline = stream.begun + timeout
+    elif stream.connection.tls != NULL and equals(name, name_size, b"authorization"):
+        # The NUL, and what is left out of a value that is too long for a token anyway, make it nobody's.
+        append(&stream.authorization, b"\0", 1)
+        append(&stream.authorization, value, min(size, <size_t>AUTHORIZATION_SIZE_MAX))
 
 
 cdef void begin_call(Stream* stream) noexcept nogil:
@@ -78,7 +82,8 @@ cdef void begin_call(Stream* stream) noexcept nogil:
     elif stream.bad_timeout:
         give_status(stream, INTERNAL, b"grpc-timeout cannot be read")
     elif stream.method == UNKNOWN:
-        ask_python(stream.connection.loop.owner, stream)
+        if is_admitted(stream):
+            ask_python(stream.connection.loop.owner, stream)
     elif stream.encoding == OTHER_ENCODING:
         give_status(stream, UNIMPLEMENTED, b"grpc-encoding is none that this node reads")
     else:

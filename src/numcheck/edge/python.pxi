@@ -17,23 +17,39 @@ cdef void adopt_credentials(Loop* loop) noexcept with gil:
 cdef bint is_admitted(Stream* stream) noexcept nogil:
     """Whether the caller may call the stream's method, asked anew after `admitted_for`; if not, the call has ended.
 
-    Health is for everybody who has a certificate, and a plaintext listener for everybody on this machine."""
+    A plaintext listener is for everybody on this machine. Over TLS the connection's `view` is this caller's now."""
     cdef Connection* connection = stream.connection
-    if connection.tls == NULL or not CHECK_NUMBERS <= stream.method <= LIST_OPERATORS:
+    cdef int64_t at = connection.admitted_at[<int>stream.method]
+    if connection.tls == NULL:
         return True
-    if connection.view == NOT_ADMITTED or connection.loop.now - connection.admitted_at > connection.loop.admitted_for:
+    if (at == 0 or connection.loop.now - at > connection.loop.admitted_for
+            or not equals_bytes(&stream.authorization, &connection.authorization)):
         ask_admission(connection.loop.owner, stream)
     return not stream.ended
 
 
+cdef bint equals_bytes(const Bytes* one, const Bytes* other) noexcept nogil:
+    return one.size == other.size and (one.size == 0 or memcmp(one.data, other.data, one.size) == 0)
+
+
 cdef void ask_admission(void* owner, Stream* stream) noexcept with gil:
+    """What is found counts for the calls of the connection that show the same authorization."""
     cdef Connection* connection = stream.connection
-    connection.view = NOT_ADMITTED
+    cdef bytes authorization
+    if not equals_bytes(&stream.authorization, &connection.authorization):
+        memset(connection.admitted_at, 0, sizeof(connection.admitted_at))
+        forget(&connection.authorization)
+        if not append(&connection.authorization, stream.authorization.data, stream.authorization.size):
+            give_status(stream, RESOURCE_EXHAUSTED, b"out of memory")
+            return
+    connection.admitted_at[<int>stream.method] = 0
     try:
-        agreements, refusal = (<EdgeLoop>owner).admit(uris_of(connection.tls))
+        authorization = b"" if stream.authorization.size == 0 else PyBytes_FromStringAndSize(
+            <char*>stream.authorization.data, stream.authorization.size)
+        agreements, refusal = (<EdgeLoop>owner).admit(uris_of(connection.tls), authorization, stream.method)
         if refusal is None:
             connection.view = (<EdgeLoop>owner).place_of(agreements)
-            connection.admitted_at = connection.loop.now
+            connection.admitted_at[<int>stream.method] = connection.loop.now
         else:
             refuse(stream, refusal)
     except BaseException:

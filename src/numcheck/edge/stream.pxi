@@ -34,6 +34,7 @@ cdef void drop_stream(Stream* stream) noexcept nogil:
     forget(&stream.out)
     discard(&stream.message)
     discard(&stream.details)
+    discard(&stream.authorization)
     if loop.spare_count == SPARE_MAX:
         discard(&stream.body)
         discard(&stream.out)

@@ -20,6 +20,8 @@ cdef void sweep_stream(Stream* stream, bint draining) noexcept nogil:
     if stream.deadline and stream.connection.loop.now >= stream.deadline:
         give_status(stream, DEADLINE_EXCEEDED, b"Deadline Exceeded")
     elif stream.watching:
+        if not is_admitted(stream):
+            return
         if stream.watched_at != load(&stream.connection.loop.published):
             ask_python(stream.connection.loop.owner, stream)
             start_sending(stream)

@@ -128,12 +128,14 @@ cdef int no_password(char* room, int size, int writing, void* data) noexcept nog
 
 
 cdef class Credentials:
-    """A certificate, its key, and the authority that clients' certificates must come from, as they were when read."""
+    """A certificate, its key, and the authority that clients' certificates must come from, as they were when read.
+
+    Without an authority clients are asked for no certificate: they have tokens."""
 
     cdef SSL_CTX* context
 
-    def __init__(self, certificate_file, key_file, client_authority_file):
-        """Read three PEM files, the certificate's with its chain; BadConfiguration names the one that is not good."""
+    def __init__(self, certificate_file, key_file, client_authority_file=None):
+        """Read the PEM files, the certificate's with its chain; BadConfiguration names the one that is not good."""
         ERR_clear_error()
         self.context = SSL_CTX_new(TLS_server_method())
         if self.context == NULL:
@@ -144,7 +146,8 @@ cdef class Credentials:
         self.require(SSL_CTX_use_certificate_chain_file(self.context, fsencode(certificate_file)), "tls_certificate_file")
         self.require(SSL_CTX_use_PrivateKey_file(self.context, fsencode(key_file), SSL_FILETYPE_PEM), "tls_key_file")
         self.require(SSL_CTX_check_private_key(self.context), "tls_key_file")
-        self.set_authority(fsencode(client_authority_file))
+        if client_authority_file is not None:
+            self.set_authority(fsencode(client_authority_file))
 
     def __dealloc__(self):
         SSL_CTX_free(self.context)    # connections under way hold it too

@@ -1,105 +1,98 @@
 """Who calls, found out for every call before its method runs, and what he may do (R7).
 
 A call's identity is its client certificate's SAN URI or its bearer token's; on a plaintext listener on loopback it is
-the administrator's. What is found is remembered for seconds, so that revoking works on open connections as well; a
-stream asks again with every message.
+the administrator's, and a rule that is asked outside of any call refuses. What is known of callers lies in memory, so
+that asking costs no I/O: a stream asks again with every message, and before its end counts; a watch, every few seconds.
 """
 
 import hashlib
 import hmac
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import grpc
 
-from numcheck.access import LOCAL, Identity, Role, check_call, check_clearing_house, check_operator, check_own_service
+from numcheck.access import (
+    LOCAL,
+    METHODS,
+    Identity,
+    Role,
+    check_call,
+    check_clearing_house,
+    check_operator,
+    check_own_service,
+)
 from numcheck.errors import NotAuthenticated, NotPermitted
 from numcheck.index import Index, PublishedIndex
 from numcheck.rpc.calls import refuse
 
-REMEMBERED_S = 10.0  # revoking works within a minute: this, and what a stream waits for its next message
-REMEMBERED_MAX = 10_000
 TOKEN_SIZE_MAX = 256
 URIS_MAX = 16
 BEARER = "bearer "
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-_caller: ContextVar[Identity] = ContextVar("caller", default=LOCAL)
-_denied: ContextVar[Callable[[str, str], None]] = ContextVar("denied", default=lambda _uri, _reason: None)
+NO_METHOD = "(no such method)"
 
 
-def caller() -> Identity:
-    """Who makes the call that this thread serves."""
-    return _caller.get()
+class Shown(NamedTuple):
+    """What a call shows: the URIs of its certificate, and the values of its `authorization`."""
+
+    uris: tuple[str, ...] = ()
+    authorizations: tuple[str, ...] = ()
 
 
-class Credential(NamedTuple):
-    """What a call shows: the URIs of its certificate, and the tag of its token."""
+class Call(NamedTuple):
+    """A call that was let in: whose it is; what notes a denial; what raises if it may not be made any more."""
 
-    uris: tuple[str, ...]
-    token_tag: bytes | None
-
-
-Find = Callable[[Credential], Identity | None]
-Deny = Callable[[str, str, str], None]
+    caller: Identity
+    deny: Callable[[str], None]
+    check: Callable[[], None]
 
 
-class _Memory(Generic[K, V]):
-    """Remembers for seconds what was found."""
+class Admission(Protocol):
+    """Says who may call."""
 
-    def __init__(self, find: Callable[[K], V], clock: Callable[[], float]) -> None:
-        self._find, self._clock = find, clock
-        self._remembered: dict[K, tuple[float, V]] = {}
-        self._lock = threading.Lock()
-
-    def get(self, key: K) -> V:
-        """What is found for a key, or was found not long ago."""
-        now = self._clock()
-        with self._lock:
-            known = self._remembered.get(key)
-        if known is not None and now - known[0] <= REMEMBERED_S:
-            return known[1]
-        found = self._find(key)
-        with self._lock:
-            if len(self._remembered) >= REMEMBERED_MAX:
-                self._remembered.clear()
-            self._remembered[key] = now, found
-        return found
+    def let_in(self, context: grpc.ServicerContext, method: str) -> Call:
+        """The call; NotAuthenticated, NotPermitted or UnknownMethod if it may not be made."""
 
 
 class Access:
-    """Finds out who calls. `find` and `agreed` ask the store; `deny` is told of each denial: URI, method and reason."""
+    """Admission by what callers show.
+
+    `find` gives the identity of a certificate's URIs or a token's tag; `agreed` the operators that a service has
+    agreements with; neither may be slow. `deny` is told of each denial: URI, method and reason.
+    """
 
     def __init__(
         self,
-        find: Find,
+        find: Callable[[tuple[str, ...], bytes | None], Identity | None],
         agreed: Callable[[str], frozenset[int]],
-        deny: Deny,
+        deny: Callable[[str, str, str], None],
         *,
         token_key: bytes,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.deny, self._token_key = deny, token_key
-        self._identities = _Memory(find, clock)
-        self._agreed = _Memory(agreed, clock)
+        self.agreed = agreed
+        self._find, self._deny, self._token_key = find, deny, token_key
 
-    def identity(self, credential: Credential) -> Identity:
-        """Whose credential it is; NotAuthenticated if nobody's."""
-        identity = self._identities.get(credential)
-        if identity is None:
-            raise NotAuthenticated("this installation does not know who calls")
-        return identity
+    def let_in(self, context: grpc.ServicerContext, method: str) -> Call:
+        """The call; NotAuthenticated, NotPermitted or UnknownMethod if it may not be made."""
+        shown = shown_by(context)
+        identity = self.admit(shown, method)
 
-    def admit(self, credential: Credential, method: str) -> Identity:
-        """Whose call it is; NotAuthenticated, or NotPermitted if his role may not make it. Denials are told."""
-        uri = credential.uris[0] if credential.uris else ""
+        def deny(reason: str) -> None:
+            self.deny(identity.uri, method, reason)
+
+        def check() -> None:
+            self.admit(shown, method)
+
+        return Call(identity, deny, check)
+
+    def admit(self, shown: Shown, method: str) -> Identity:
+        """Whose call it is; NotAuthenticated, NotPermitted or UnknownMethod if it may not be made. Denials are told."""
+        uri = shown.uris[0] if shown.uris else ""
         try:
-            identity = self.identity(credential)
+            identity = self._find(shown.uris[:URIS_MAX], self._tag(shown.authorizations))
+            if identity is None:
+                raise NotAuthenticated("this installation does not know who calls")
             uri = identity.uri
             check_call(identity, method)
         except (NotAuthenticated, NotPermitted) as error:
@@ -107,38 +100,64 @@ class Access:
             raise
         return identity
 
-    def agreed(self, service: str) -> frozenset[int]:
-        """The operators that a service has agreements with."""
-        return self._agreed.get(service)
+    def deny(self, uri: str, method: str, reason: str) -> None:
+        """Note that a call was denied. What a stranger calls a method is not repeated."""
+        self._deny(uri, method if method in METHODS else NO_METHOD, reason)
 
-    def knows(self, identity: Identity) -> bool:
-        """Whether the identity may call still."""
-        try:
-            return self.identity(Credential((identity.uri,), None)) == identity
-        except NotAuthenticated:
-            return False
-
-    def credential(self, context: grpc.ServicerContext) -> Credential:
-        """What a call shows."""
-        auth = context.auth_context()
-        names = [name.decode("utf-8", "replace") for name in _uris(auth)]
-        tokens = [value for key, value in context.invocation_metadata() if key == "authorization"]
-        return Credential(tuple(names[:URIS_MAX]), self._tag(tokens) if tokens else None)
-
-    def _tag(self, tokens: list[Any]) -> bytes:
-        token = str(tokens[0])
-        if len(tokens) != 1 or len(token) > TOKEN_SIZE_MAX or token[: len(BEARER)].lower() != BEARER:
+    def _tag(self, authorizations: tuple[str, ...]) -> bytes | None:
+        if not authorizations:
+            return None
+        token = authorizations[0]
+        if len(authorizations) != 1 or len(token) > TOKEN_SIZE_MAX or token[: len(BEARER)].lower() != BEARER:
             raise NotAuthenticated("the authorization is not one bearer token")
         return token_tag(self._token_key, token[len(BEARER) :].strip())
 
 
+class LoopbackAccess:
+    """Admission on a plaintext listener on loopback: whoever calls may read the data directory anyway."""
+
+    _call = Call(LOCAL, deny=lambda _reason: None, check=lambda: None)
+
+    def let_in(self, _context: grpc.ServicerContext, _method: str) -> Call:
+        """The call, as the administrator's."""
+        return self._call
+
+
 def token_tag(key: bytes, token: str) -> bytes:
     """What is kept of a token: HMAC-SHA-256 of it under the installation's key."""
-    return hmac.new(key, token.encode(), hashlib.sha256).digest()
+    return hmac.new(key, token.encode("utf-8", "surrogateescape"), hashlib.sha256).digest()
 
 
-def _uris(auth: Any) -> list[bytes]:
-    return [name for name in auth.get("x509_subject_alternative_name", []) if b"://" in name]
+def shown_by(context: grpc.ServicerContext) -> Shown:
+    """What a call over the API listener shows.
+
+    grpcio lists URIs for themselves; among all of a certificate's names one of another kind may look like one.
+    """
+    uris: Iterable[Any] = context.auth_context().get("peer_uri", [])
+    tokens = (value for key, value in context.invocation_metadata() if key == "authorization")
+    return Shown(
+        tuple(uri.decode("ascii") for uri in uris if uri.isascii() and uri.decode("ascii").isprintable()),
+        tuple(value if isinstance(value, str) else "" for value in tokens),
+    )
+
+
+# --- the call that a thread serves
+
+
+_call: ContextVar[Call] = ContextVar("call")
+
+
+def this_call() -> Call:
+    """The call that this thread serves; NotAuthenticated outside of any."""
+    call = _call.get(None)
+    if call is None:
+        raise NotAuthenticated("nobody calls")
+    return call
+
+
+def caller() -> Identity:
+    """Who makes the call that this thread serves."""
+    return this_call().caller
 
 
 def own_operator(operator_id: int) -> None:
@@ -155,19 +174,19 @@ def own_service(service: str) -> None:
 
 
 def _permit(check: Callable[[Identity], None]) -> None:
-    identity = caller()
+    call = this_call()
     try:
-        check(identity)
+        check(call.caller)
     except NotPermitted as error:
-        _denied.get()(identity.uri, error.reason)
+        call.deny(error.reason)
         raise
 
 
 class AccessInterceptor(grpc.ServerInterceptor):
     """Lets a call through to its method if its caller may make it, and tells the method who that is."""
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
 
     def intercept_service(self, continuation: Any, details: Any) -> Any:
         """The handler of a method, behind the check."""
@@ -185,22 +204,21 @@ class AccessInterceptor(grpc.ServerInterceptor):
     def _guarded(self, behaviour: Any, method: str, *, streaming: bool) -> Any:
         def call(request: Any, context: grpc.ServicerContext, *rest: Any) -> Any:
             try:
-                credential = self._access.credential(context)
-                identity = self._access.admit(credential, method)
+                made = self._admission.let_in(context, method)
             except Exception as error:
                 refuse(context, error)
-            _caller.set(identity)
-            _denied.set(lambda uri, reason: self._access.deny(uri, method, reason))
-            if streaming:
-                request = self._still_admitted(request, credential, method)
-            return behaviour(request, context, *rest)
+            _call.set(made)
+            return behaviour(_checking(request, made.check) if streaming else request, context, *rest)
 
         return call
 
-    def _still_admitted(self, requests: Iterator[Any], credential: Credential, method: str) -> Iterator[Any]:
-        for request in requests:
-            self._access.admit(credential, method)
-            yield request
+
+def _checking(requests: Iterator[Any], check: Callable[[], None]) -> Iterator[Any]:
+    """The requests of a stream, each after a check; so is the end, which may come an hour after the last of them."""
+    for request in requests:
+        check()
+        yield request
+    check()
 
 
 class CallersIndex:

@@ -1,96 +1,158 @@
 """Calls that are told of every event, each on a thread of the feeds' own: a slow one waits for itself alone.
 
-A feed's client that takes nothing for SEND_TIMEOUT_S is cut off: it resumes where it was. (rpc/watches.py is for what
-has one newest state; here nothing may be left out.)
+A feed's client that takes nothing for SEND_TIMEOUT_S is cut off: it resumes where it was. Whoever may not call any more
+is refused, whether or not there is something to tell. (rpc/watches.py is for what has one newest state; here nothing
+may be left out.)
 """
 
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import grpc
 
 from numcheck.errors import TooManyStreams
+from numcheck.rpc.access import this_call
 from numcheck.rpc.calls import refuse
 
 SEND_TIMEOUT_S = 5.0
 FEEDS_MAX = 32
+FEEDS_PER_SERVICE_MAX = 8
 POLL_INTERVAL_S = 0.5  # at which what another node or process has written is seen
+PATIENCE_INTERVAL_S = 0.5  # at which it is looked for clients that take nothing
 
 Pieces = Iterator[list[bytes]]
-"""What a feed sends next, again and again: nothing, if there is nothing now."""
+"""What a feed sends next, again and again: nothing, if there is nothing now. Its end ends the feed."""
+
+
+class Feed(NamedTuple):
+    """What a feed sends, and whose it is: it is woken by what happens to that service."""
+
+    service: str
+    pieces: Pieces
+
+
+class Places:
+    """So many at once, and so many of one service."""
+
+    def __init__(self, count_max: int, per_service_max: int) -> None:
+        self._count_max, self._per_service_max = count_max, per_service_max
+        self._taken: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self, service: str) -> Iterator[None]:
+        """Hold a place; TooManyStreams if there is none."""
+        with self._lock:
+            if self._taken.total() >= self._count_max:
+                raise TooManyStreams("as many such calls as this node serves at once are open")
+            if self._taken[service] >= self._per_service_max:
+                raise TooManyStreams("as many such calls as this node serves one service at once are open")
+            self._taken[service] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken[service] -= 1
 
 
 class Feeds:
     """Every feed of a listener."""
 
     def __init__(self) -> None:
-        self._places = threading.BoundedSemaphore(FEEDS_MAX)
+        self._places = Places(FEEDS_MAX, FEEDS_PER_SERVICE_MAX)
         self._news = threading.Condition()
-        self._news_count = 0
+        self._news_counts: Counter[str] = Counter()  # by service
         self._ended = False
+        self._sending: dict[grpc.ServicerContext, float] = {}  # since when
+        self._closed = threading.Event()
         # More threads than places, so that one too many is refused at once and does not wait.
         self._threads = ThreadPoolExecutor(FEEDS_MAX + 8, thread_name_prefix="feed")
+        threading.Thread(target=self._lose_patience, name="feeds-patience", daemon=True).start()
 
-    def tell(self) -> None:
-        """Say that there may be something to send."""
+    def tell(self, services: Collection[str]) -> None:
+        """Say that there may be something to send to these services."""
         with self._news:
-            self._news_count += 1
+            self._news_counts.update(services)
             self._news.notify_all()
 
     def end(self) -> None:
         """End every feed, so that a drain waits for none."""
-        self._ended = True
-        self.tell()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
 
     def close(self) -> None:
         """Give the threads back, once the listener has stopped."""
         self._threads.shutdown()
+        self._closed.set()
 
     def method(
-        self, pieces_for: Callable[[bytes, grpc.ServicerContext], Pieces]
+        self, feed_for: Callable[[bytes, grpc.ServicerContext], Feed], places: Places | None = None
     ) -> "grpc.RpcMethodHandler[bytes, bytes]":
-        """A server-streaming method: `pieces_for` makes of a request what its feed sends, or raises."""
+        """A server-streaming method: `feed_for` makes of a request what its feed sends, or raises.
+
+        With `places`, it has a place of those as well.
+        """
 
         def feed(
             request: bytes, context: grpc.ServicerContext, send_response_callback: Callable[[bytes | None], None]
         ) -> None:
-            if not self._places.acquire(blocking=False):
-                refuse(context, TooManyStreams("as many feeds as this node serves at once are open"))
             try:
-                self._run(pieces_for(request, context), context, send_response_callback)
+                one = feed_for(request, context)
+                with self._places.one(one.service):
+                    if places is None:
+                        self._run(one, context, send_response_callback)
+                    else:
+                        with places.one(one.service):
+                            self._run(one, context, send_response_callback)
             except Exception as error:
                 if context.is_active():
                     refuse(context, error)
-            finally:
-                self._places.release()
 
         # What grpcio calls a method by on these threads, and with a way to send instead of an iterator to wait for.
         feed.experimental_non_blocking = True  # type: ignore[attr-defined]
         feed.experimental_thread_pool = self._threads  # type: ignore[attr-defined]
         return grpc.unary_stream_rpc_method_handler(feed)
 
-    def _run(self, pieces: Pieces, context: grpc.ServicerContext, send: Callable[[bytes | None], None]) -> None:
-        context.add_callback(self.tell)  # whoever goes away is not waited for
+    def _run(self, feed: Feed, context: grpc.ServicerContext, send: Callable[[bytes | None], None]) -> None:
+        context.add_callback(lambda: self.tell([feed.service]))  # whoever goes away is not waited for
+        check = this_call().check
         while context.is_active():
-            seen, ended = self._news_count, self._ended  # before reading: what comes meanwhile is not slept through
-            piece = next(pieces)
-            for message in piece:
+            # Before reading: what comes meanwhile is not slept through.
+            seen, ended = self._news_counts[feed.service], self._ended
+            check()
+            piece = next(feed.pieces, None)
+            for message in piece or ():
                 self._send(message, context, send)
                 if not context.is_active():
                     return
-            if not piece and ended:
+            if piece is None or (not piece and ended):
                 send(None)
                 return
             if not piece:
-                with self._news:
-                    self._news.wait_for(lambda: self._news_count != seen, POLL_INTERVAL_S)  # noqa: B023 - used here
+                self._wait(feed.service, seen, ended)
 
-    @staticmethod
-    def _send(message: bytes, context: grpc.ServicerContext, send: Callable[[bytes | None], None]) -> None:
-        impatience = threading.Timer(SEND_TIMEOUT_S, context.cancel)
-        impatience.start()
+    def _wait(self, service: str, seen: int, ended: bool) -> None:
+        with self._news:
+            self._news.wait_for(
+                lambda: self._news_counts[service] != seen or self._ended != ended, timeout=POLL_INTERVAL_S
+            )
+
+    def _send(self, message: bytes, context: grpc.ServicerContext, send: Callable[[bytes | None], None]) -> None:
+        self._sending[context] = time.monotonic()
         try:
             send(message)
         finally:
-            impatience.cancel()
+            del self._sending[context]
+
+    def _lose_patience(self) -> None:
+        while not self._closed.wait(PATIENCE_INTERVAL_S):
+            now = time.monotonic()
+            for context, since in list(self._sending.items()):
+                if now - since > SEND_TIMEOUT_S:
+                    context.cancel()

@@ -10,7 +10,7 @@ from numcheck.errors import BadIdentity
 from numcheck.rpc.access import token_tag
 from numcheck.rpc.calls import parsed, refusing, timestamp
 from numcheck.rpc.pushing import Outside
-from numcheck.store import KnownIdentity, Store
+from numcheck.store import Identities, KnownIdentity
 from numcheck.v1 import identity_pb2
 
 SERVICE_NAME = "numcheck.v1.IdentityService"
@@ -28,46 +28,58 @@ class IdentityService:
 
     name = SERVICE_NAME
 
-    def __init__(self, store: Store, outside: Outside, *, token_key: bytes) -> None:
-        self._store, self._outside, self._token_key = store, outside, token_key
+    def __init__(
+        self, identities: Identities, outside: Outside, *, token_key: bytes, changed: Callable[[], None]
+    ) -> None:
+        """`changed` is called after each change, so that it holds at once."""
+        self._identities, self._outside, self._token_key = identities, outside, token_key
+        self._changed = changed
 
     def add_identity(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         """A new identity."""
         message = parsed(identity_pb2.AddIdentityRequest, request).identity
-        self._store.add_identity(identity_of(message), now=self._outside.now())
+        self._identities.add(identity_of(message), now=self._outside.now())
+        self._changed()
         return identity_pb2.AddIdentityResponse().SerializeToString()
 
     def list_identities(self, _request: bytes, _context: grpc.ServicerContext) -> bytes:
         """Every identity and agreement."""
+        found = self._identities.whole()
         return identity_pb2.ListIdentitiesResponse(
-            identities=[_message(one) for one in self._store.identities()],
+            identities=[_message(one) for one in found.identities],
             agreements=[
                 identity_pb2.Agreement(service=service, operator_id=operator_id)
-                for service, operator_id in self._store.agreements()
+                for service, operator_id in found.agreements
             ],
         ).SerializeToString()
 
     def revoke_identity(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         """An identity that may call no more."""
-        self._store.revoke_identity(parsed(identity_pb2.RevokeIdentityRequest, request).uri, now=self._outside.now())
+        self._identities.revoke(parsed(identity_pb2.RevokeIdentityRequest, request).uri, now=self._outside.now())
+        self._changed()
         return identity_pb2.RevokeIdentityResponse().SerializeToString()
 
     def issue_token(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         """A token, of which the store keeps a keyed hash."""
         token = self._outside.new_token()
-        self._store.set_token(parsed(identity_pb2.IssueTokenRequest, request).uri, token_tag(self._token_key, token))
+        self._identities.set_token(
+            parsed(identity_pb2.IssueTokenRequest, request).uri, token_tag(self._token_key, token)
+        )
+        self._changed()
         return identity_pb2.IssueTokenResponse(token=token).SerializeToString()
 
     def add_agreement(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         """A contract of a service with an operator."""
         message = parsed(identity_pb2.AddAgreementRequest, request).agreement
-        self._store.agree(message.service, message.operator_id, now=self._outside.now())
+        self._identities.agree(message.service, message.operator_id, now=self._outside.now())
+        self._changed()
         return identity_pb2.AddAgreementResponse().SerializeToString()
 
     def end_agreement(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         """The end of one."""
         message = parsed(identity_pb2.EndAgreementRequest, request).agreement
-        self._store.end_agreement(message.service, message.operator_id)
+        self._identities.end_agreement(message.service, message.operator_id)
+        self._changed()
         return identity_pb2.EndAgreementResponse().SerializeToString()
 
     def methods(self) -> dict[str, Callable[[bytes, grpc.ServicerContext], bytes]]:
@@ -103,7 +115,7 @@ def _message(known: KnownIdentity) -> identity_pb2.Identity:
         role=ROLES[identity.role],
         operator_id=identity.operator_id or 0,
         service=identity.service or "",
-        has_token=known.has_token,
+        has_token=known.token_tag is not None,
         added_at=timestamp(known.added_at),
         revoked_at=None if known.revoked_at is None else timestamp(known.revoked_at),
     )

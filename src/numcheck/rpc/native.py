@@ -31,16 +31,17 @@ class Answer(NamedTuple):
 Agreements = frozenset[int] | None
 """The operators whose data a caller may see; None: all."""
 
-Admit = Callable[[tuple[str, ...]], Agreements]
-"""Gets the URIs that a client's certificate names, in its order, and says what that client may see.
+Admit = Callable[[tuple[str, ...], tuple[str, ...], str], Agreements]
+"""Gets the URIs that a client's certificate names, in its order, the values of `authorization` and the method, and says
+what that client may see.
 
-Whoever may not call CheckService is refused by an error of the table in rpc/errors.py. It is asked at a connection's
-first call and every 30 seconds from then on, on the thread that serves, so it must not wait for anything.
+Whoever may not call the method is refused by an error of the table in rpc/errors.py. It is asked at a connection's
+first call of each method and every 30 seconds from then on, on the thread that serves, so that it must not wait.
 """
 
 
-def admit_all(_uris: tuple[str, ...]) -> Agreements:
-    """Whoever has a certificate of the clients' authority may ask about every number."""
+def admit_all(_uris: tuple[str, ...], _authorizations: tuple[str, ...], _method: str) -> Agreements:
+    """Whoever gets in may ask about every number."""
     return None
 
 
@@ -53,10 +54,14 @@ class NativeAnswers:
         self._check_for = check_for
         self._admit = admit
 
-    def admit(self, uris: tuple[str, ...]) -> tuple[Agreements, Answer | None]:
-        """What the client may see and None, or None and the status that the API listener would refuse with."""
+    def admit(self, uris: tuple[str, ...], authorization: bytes, path: str) -> tuple[Agreements, Answer | None]:
+        """What the client may see and None, or None and the status that the API listener would refuse with.
+
+        `authorization` is each value of that header behind a NUL, which no header can hold.
+        """
         try:
-            return self._admit(uris), None
+            shown = tuple(value.decode("utf-8", "surrogateescape") for value in authorization.split(b"\0")[1:])
+            return self._admit(uris, shown, path), None
         except Exception as error:
             log_failure(error)
             return None, refusal(error)

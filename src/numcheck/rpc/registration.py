@@ -2,8 +2,7 @@
 
 import base64
 import binascii
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -11,7 +10,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck import e164
-from numcheck.errors import BadRegistration, ProofNotAccepted, TooManyStreams
+from numcheck.errors import BadRegistration, ProofNotAccepted
 from numcheck.identity import record as records
 from numcheck.identity.events import SignedHead
 from numcheck.identity.evidence import Evidence
@@ -25,15 +24,16 @@ from numcheck.identity.reverifier import Reverifier
 from numcheck.identity.states import RegistrationState
 from numcheck.identity.verifier import Verifier
 from numcheck.rpc.access import own_service
-from numcheck.rpc.calls import parsed, refusing, refusing_stream, timestamp
-from numcheck.rpc.feeds import Feeds, Pieces
+from numcheck.rpc.calls import parsed, refusing, timestamp
+from numcheck.rpc.feeds import Feed, Feeds, Pieces, Places
 from numcheck.store.moments import microseconds, moment
 from numcheck.v1 import registration_pb2 as pb
 
 SERVICE_NAME = "numcheck.v1.RegistrationService"
 PAGE_ROWS_DEFAULT = 100
 DIGITS_MAX = 19  # of a 63-bit integer
-REVERIFYING_MAX = 2  # each holds a thread of the listener
+REVERIFYING_MAX = 2  # each keeps a core busy
+REVERIFYING_PER_SERVICE_MAX = 1
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -78,7 +78,7 @@ class RegistrationService:
     def __init__(self, rules: Rules, feeds: Feeds, *, now: Callable[[], datetime], default_region: str) -> None:
         self._registrar, self._verifier, self._history, self._reverifier = rules
         self._feeds, self._now, self._default_region = feeds, now, default_region
-        self._reverifying = threading.BoundedSemaphore(REVERIFYING_MAX)
+        self._reverifying = Places(REVERIFYING_MAX, REVERIFYING_PER_SERVICE_MAX)
 
     def register(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         """Record a user."""
@@ -179,17 +179,18 @@ class RegistrationService:
             case _:
                 raise BadRegistration("proof", "there is no proof")
 
-    def reverify_registrations(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+    def reverify_registrations(self, request: bytes, context: grpc.ServicerContext) -> Feed:
         """Verify again in bulk, with progress."""
         message = parsed(pb.ReverifyRegistrationsRequest, request)
         service = caller_service(message, context)
         due_before = _moment(message, "due_before") if message.HasField("due_before") else None
         place = _registration_id(message.resume_token)
-        if not self._reverifying.acquire(blocking=False):
-            raise TooManyStreams("as many bulk verifications as this node does at once are under way")
-        try:
-            for progress in self._reverifier.run(service, due_before=due_before, place=place):
-                yield pb.ReverifyRegistrationsResponse(
+        return Feed(service, self._reverified(service, due_before, place))
+
+    def _reverified(self, service: str, due_before: datetime | None, place: bytes) -> Pieces:
+        for progress in self._reverifier.run(service, due_before=due_before, place=place):
+            yield [
+                pb.ReverifyRegistrationsResponse(
                     checked_count=progress.checked,
                     confirmed_count=progress.confirmed,
                     revoked_count=progress.revoked,
@@ -197,14 +198,13 @@ class RegistrationService:
                     total_count=progress.total,
                     resume_token=progress.place.hex() if progress.place else "",
                 ).SerializeToString()
-        finally:
-            self._reverifying.release()
+            ]
 
-    def watch_registrations(self, request: bytes, context: grpc.ServicerContext) -> Pieces:
+    def watch_registrations(self, request: bytes, context: grpc.ServicerContext) -> Feed:
         """Tell every event from a position on."""
         message = parsed(pb.WatchRegistrationsRequest, request)
         service, head = caller_service(message, context), self._history.signed_head(microseconds(self._now()))
-        return self._told(service, _sequence(message.resume_token, head.sequence), head)
+        return Feed(service, self._told(service, _sequence(message.resume_token, head.sequence), head))
 
     def _told(self, service: str, sequence: int, head: SignedHead) -> Pieces:
         first = pb.WatchRegistrationsResponse(resume_token=str(sequence), head=_head_message(head))
@@ -228,9 +228,7 @@ class RegistrationService:
         handlers: dict[str, Any] = {
             name: grpc.unary_unary_rpc_method_handler(refusing(method)) for name, method in methods.items()
         }
-        # What makes exceptions statuses does not look at the request: one message or many.
-        reverify = refusing_stream(cast("Any", self.reverify_registrations))
-        handlers["ReverifyRegistrations"] = grpc.unary_stream_rpc_method_handler(cast("Any", reverify))
+        handlers["ReverifyRegistrations"] = self._feeds.method(self.reverify_registrations, self._reverifying)
         handlers["WatchRegistrations"] = self._feeds.method(self.watch_registrations)
         return grpc.method_handlers_generic_handler(SERVICE_NAME, handlers)
 

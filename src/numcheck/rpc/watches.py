@@ -3,7 +3,8 @@
 One thread sends to all of them, and nothing waits for it: a lock is held only to change the set of watches. (grpcio's
 own health servicer sends with its lock held; a watch that ends meanwhile waits for that lock on the very thread that
 would finish the sending, and from then on the listener answers nobody.) A watch whose client takes nothing is ended, so
-that it cannot hold up what the others are told.
+that it cannot hold up what the others are told; so is one that cannot be told what it is to be told, and one whose
+caller may not call any more, whether or not there is something to tell.
 """
 
 import threading
@@ -13,12 +14,12 @@ from dataclasses import dataclass
 
 import grpc
 
-from numcheck.access import Identity
-from numcheck.rpc.access import caller
+from numcheck.rpc.access import this_call
 from numcheck.rpc.calls import refuse
+from numcheck.rpc.errors import log_failure
 
 SEND_TIMEOUT_S = 5.0
-ACCESS_INTERVAL_S = 15.0  # with what is remembered of a caller: a watch of whom was revoked ends within a minute
+ACCESS_INTERVAL_S = 15.0  # at which it is asked again whether a watch's caller may call
 
 Message = Callable[[], bytes]
 """What a watch is to be told now."""
@@ -26,28 +27,27 @@ Message = Callable[[], bytes]
 
 @dataclass(eq=False, slots=True)
 class _Watch:
-    """A call under way. `told` is what it was sent last; `send` with None ends the call."""
+    """A call under way. `told` is what it was sent last; `send` with None ends the call; `check` raises if its caller
+    may not make it any more."""
 
     message: Message
     send: Callable[[bytes | None], None]
     cancel: Callable[[], object]
-    caller: Identity
+    check: Callable[[], None]
     told: bytes | None = None
 
 
 class Watches:
     """Every watch of a listener, of whatever method."""
 
-    def __init__(self, may_call: Callable[[Identity], bool] | None = None) -> None:
-        """`may_call` says whether whoever opened a watch may still call; it is asked now and then. None: he may."""
-        self._may_call = may_call
+    def __init__(self, *, access_interval_s: float = ACCESS_INTERVAL_S) -> None:
+        self._access_interval_s = access_interval_s
         self._closed = threading.Event()
-        if may_call is not None:
-            threading.Thread(target=self._ask_again, name="watches-access", daemon=True).start()
         self._watches: set[_Watch] = set()
         self._lock = threading.Lock()
         self._ended = False
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="watches")
+        threading.Thread(target=self._ask_again, name="watches-access", daemon=True).start()
 
     def tell(self) -> None:
         """Say that something may have changed: each watch whose message is another now is sent it."""
@@ -72,7 +72,7 @@ class Watches:
             request: bytes, context: grpc.ServicerContext, send_response_callback: Callable[[bytes | None], None]
         ) -> None:
             try:
-                one = _Watch(message_for(request), send_response_callback, context.cancel, caller())
+                one = _Watch(message_for(request), send_response_callback, context.cancel, this_call().check)
                 one.message()
             except Exception as error:
                 refuse(context, error)
@@ -84,14 +84,14 @@ class Watches:
         return grpc.unary_stream_rpc_method_handler(watch)
 
     def _ask_again(self) -> None:
-        while not self._closed.wait(ACCESS_INTERVAL_S):
+        while not self._closed.wait(self._access_interval_s):
             self.tell()
 
     def _add(self, watch: _Watch, context: grpc.ServicerContext) -> None:
         with self._lock:
             self._watches.add(watch)
         if context.add_callback(lambda: self._forget(watch)):
-            self._tell(watch)
+            self._try_tell(watch)
         else:
             self._forget(watch)
 
@@ -103,14 +103,20 @@ class Watches:
         with self._lock:
             watches = list(self._watches)
         for watch in watches:
+            self._try_tell(watch)
+
+    def _try_tell(self, watch: _Watch) -> None:
+        """Tell one watch; what fails for it ends it, and the others are told all the same."""
+        try:
+            watch.check()
             self._tell(watch)
+        except Exception as error:
+            log_failure(error)
+            watch.cancel()
 
     def _tell(self, watch: _Watch) -> None:
         ended = self._ended  # before the message: whoever sees the end sees the message that goes with it
         message = watch.message()
-        if self._may_call is not None and not self._may_call(watch.caller):
-            watch.cancel()
-            return
         if message != watch.told:
             watch.told = message
             impatience = threading.Timer(SEND_TIMEOUT_S, watch.cancel)

@@ -1,95 +1,237 @@
-"""Gives the rules of access what only a process has: the key of tokens, the store, and a log of what was denied."""
+"""Gives the rules of access what only a process has: the key of tokens and rows, who is known, and a log of denials.
 
+Invariant: no call waits for the store to learn who makes it. A Directory has all that is known in memory, and reads it
+anew every few seconds; while the store does not answer, what was known last goes on counting.
+"""
+
+import hashlib
+import hmac
 import os
 import secrets
 import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
 from numcheck.access import Identity
-from numcheck.errors import NumcheckError
-from numcheck.rpc.access import Access, Credential, agreements_of
-from numcheck.rpc.check import SERVICE_NAME as CHECK
+from numcheck.errors import BadKeys, NumcheckError
+from numcheck.rpc.access import Access, Shown, agreements_of
 from numcheck.rpc.native import Admit, Agreements
-from numcheck.store import Denial, Store
+from numcheck.store import Callers, Denial, Identities, Store
 
 KEY_NAME = "token.key"
 KEY_SIZE = 32
-DENIALS_WAITING_MAX = 1_000  # more at once are logged and not kept: who is denied must not slow others down
+REFRESH_INTERVAL_S = 5.0  # what another node has revoked, given or agreed holds that much later
+DENIALS_INTERVAL_S = 1.0  # the same denials within it are one line and one row
+DENIALS_WAITING_MAX = 1_000  # different ones at once; more are counted and not kept
 
 log = structlog.get_logger()
 
 
 def token_key(data_dir: Path) -> bytes:
-    """The installation's key for the hashes of tokens, made on first use: readable by its owner only.
+    """The installation's key of tokens and identities; BadKeys if it is missing or cannot be one.
 
     Nodes that share a database need the same file.
     """
     path = data_dir / KEY_NAME
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
-    except FileExistsError:
-        return path.read_bytes()
-    with os.fdopen(descriptor, "wb") as file:
-        key = secrets.token_bytes(KEY_SIZE)
-        file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
+        key = path.read_bytes()
+    except FileNotFoundError:
+        raise BadKeys(f"{path} is missing: the identities cannot be read without it; restore your copy") from None
+    if len(key) != KEY_SIZE:
+        raise BadKeys(f"{path} does not have the {KEY_SIZE} bytes of a key; restore your copy")
     return key
 
 
-class DenialLog:
-    """Logs denials, and keeps them in the store from a thread of its own."""
+def installation_key(store: Store, data_dir: Path) -> bytes:
+    """The same, made if there is nothing yet that lies under any."""
+    if not (data_dir / KEY_NAME).exists() and not store.has_identities:
+        _make_key(data_dir)
+    return token_key(data_dir)
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="denials")
-        self._places = threading.BoundedSemaphore(DENIALS_WAITING_MAX)
+
+def _make_key(data_dir: Path) -> None:
+    """A new key, durable when this returns. After a crash there is no file of that name, or all of it."""
+    written = data_dir / f"{KEY_NAME}.new"
+    written.unlink(missing_ok=True)
+    with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400), "wb") as file:
+        file.write(secrets.token_bytes(KEY_SIZE))
+        file.flush()
+        os.fsync(file.fileno())
+    written.replace(data_dir / KEY_NAME)
+    directory = os.open(data_dir, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def identities_of(store: Store, key: bytes) -> Identities:
+    """The store's identities, their rows under a key that is made of the installation's."""
+    return store.identities(hmac.new(key, b"numcheck rows of identities and agreements", hashlib.sha256).digest())
+
+
+class _Known(NamedTuple):
+    """Who may call, by what he shows, and each service's agreements."""
+
+    by_uri: dict[str, Identity]
+    by_token: dict[bytes, Identity]
+    agreed: dict[str, frozenset[int]]
+
+
+class Directory:
+    """Who is known, in memory. Methods may be called from any thread; but for `refresh` they wait for nothing."""
+
+    def __init__(self, identities: Identities, *, interval_s: float = REFRESH_INTERVAL_S) -> None:
+        """Read it for the first time; raises what reading the store raises."""
+        self._identities, self._interval_s = identities, interval_s
+        self._turn, self._closed = threading.Lock(), threading.Event()
+        self._damaged: list[str] = []
+        self._stale = False
+        self._known = self._read()
+        self._thread = threading.Thread(target=self._follow, name="directory", daemon=True)
+        self._thread.start()
+
+    def find(self, uris: tuple[str, ...], token_tag: bytes | None) -> Identity | None:
+        """The identity of the first URI that is known, or else of the token; None if nobody's."""
+        known = self._known
+        for uri in uris:
+            if uri in known.by_uri:
+                return known.by_uri[uri]
+        return None if token_tag is None else known.by_token.get(token_tag)
+
+    def agreed(self, service: str) -> frozenset[int]:
+        """The operators that a service has agreements with."""
+        return self._known.agreed.get(service, frozenset())
+
+    def try_agreed(self, service: str) -> frozenset[int] | None:
+        """The same; None, which is all of them, for a service of which no agreement is recorded."""
+        return self._known.agreed.get(service)
+
+    def refresh(self) -> None:
+        """Take what the store has now; if it cannot be read, what was known goes on counting, and the log says so."""
+        with self._turn:
+            try:
+                self._known = self._read()
+            except NumcheckError as error:
+                if not self._stale:
+                    log.error("the identities cannot be read: those known last count", error=type(error).__name__)
+                self._stale = True
+                return
+            if self._stale:
+                log.info("the identities are read again")
+            self._stale = False
+
+    def close(self) -> None:
+        """End the thread that follows the store."""
+        self._closed.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        while not self._closed.wait(self._interval_s):
+            self.refresh()
+
+    def _read(self) -> _Known:
+        found = self._identities.callers()
+        if found.damaged != self._damaged:
+            log.error("identities or agreements are not as they were written and count for nothing", of=found.damaged)
+        self._damaged = found.damaged
+        return _known(found)
+
+
+def _known(found: Callers) -> _Known:
+    living = [one for one in found.identities if one.revoked_at is None]
+    agreed: dict[str, set[int]] = defaultdict(set)
+    for service, operator_id in found.agreements:
+        agreed[service].add(operator_id)
+    return _Known(
+        {one.identity.uri: one.identity for one in living},
+        {one.token_tag: one.identity for one in living if one.token_tag is not None},
+        {service: frozenset(operator_ids) for service, operator_ids in agreed.items()},
+    )
+
+
+class DenialLog:
+    """Logs denials, and keeps them in the store, from a thread of its own; the same ones together, with their count."""
+
+    def __init__(self, store: Store, *, interval_s: float = DENIALS_INTERVAL_S) -> None:
+        self._store, self._interval_s = store, interval_s
+        self._lock, self._keeping = threading.Lock(), threading.Lock()
+        self._some, self._closed = threading.Event(), threading.Event()
+        self._waiting: dict[tuple[str, str, str], tuple[datetime, int]] = {}
+        self._dropped_count = 0
+        self._thread = threading.Thread(target=self._keep, name="denials", daemon=True)
+        self._thread.start()
 
     def add(self, uri: str, method: str, reason: str) -> None:
         """Note a denial; returns at once."""
-        log.warning("call denied", identity=uri, method=method, reason=reason)
-        if self._places.acquire(blocking=False):
-            self._thread.submit(self._keep, Denial(datetime.now(UTC), uri, method, reason))
+        key = uri, method, reason
+        with self._lock:
+            first, count = self._waiting.get(key, (None, 0))
+            if first is None and len(self._waiting) >= DENIALS_WAITING_MAX:
+                self._dropped_count += 1
+            else:
+                self._waiting[key] = first or datetime.now(UTC), count + 1
+        self._some.set()
 
-    def _keep(self, denial: Denial) -> None:
+    def flush(self) -> None:
+        """Log and keep what waits; what was noted before this is kept when it returns."""
+        with self._keeping:
+            self._flush()
+
+    def _flush(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+            dropped_count, self._dropped_count = self._dropped_count, 0
+        some = [Denial(first, *key, count) for key, (first, count) in waiting.items()]
+        for one in some:
+            log.warning("call denied", identity=one.uri, method=one.method, reason=one.reason, times=one.count)
+        if dropped_count:
+            log.error("denials are not kept: too many different ones at once", times=dropped_count)
         try:
-            self._store.record_denial(denial)
+            if some:
+                self._store.record_denials(some)
         except NumcheckError as error:
-            log.error("a denial cannot be kept", error=type(error).__name__)
-        finally:
-            self._places.release()
+            log.error("denials cannot be kept", error=type(error).__name__, times=sum(one.count for one in some))
 
     def close(self) -> None:
         """End when what waits is kept."""
-        self._thread.shutdown()
+        self._closed.set()
+        self._some.set()
+        self._thread.join()
+        self.flush()
+
+    def _keep(self) -> None:
+        while not self._closed.is_set():
+            self._some.wait()
+            self._some.clear()
+            self.flush()
+            self._closed.wait(self._interval_s)
 
 
-def access_to(
-    store: Store, denials: DenialLog, data_dir: Path, *, clock: Callable[[], float] = time.monotonic
-) -> Access:
-    """Access by the store's identities."""
+class Gate:
+    """All that a node knows of who may call, from construction to `close`."""
 
-    def find(credential: Credential) -> Identity | None:
-        for uri in credential.uris:
-            identity = store.identity(uri)
-            if identity is not None:
-                return identity
-        return None if credential.token_tag is None else store.identity_of_token(credential.token_tag)
+    def __init__(self, store: Store, data_dir: Path) -> None:
+        """Read who is known; BadKeys, or what reading the store raises."""
+        self.key = installation_key(store, data_dir)
+        self.identities = identities_of(store, self.key)
+        self.directory, self.denials = Directory(self.identities), DenialLog(store)
+        self.access = Access(self.directory.find, self.directory.agreed, self.denials.add, token_key=self.key)
 
-    return Access(find, store.agreed, denials.add, token_key=token_key(data_dir), clock=clock)
+    def close(self) -> None:
+        """End its threads, when what was denied is kept."""
+        self.directory.close()
+        self.denials.close()
 
 
 def native_admit(access: Access) -> Admit:
-    """Who may call the native listener, and whose data he sees: the same rules, asked by the certificate's URIs."""
+    """Who may call which method of the native listener, and whose data he sees: by the same rules."""
 
-    def admit(uris: tuple[str, ...]) -> Agreements:
-        identity = access.admit(Credential(uris, None), f"/{CHECK}/CheckNumbers")
-        return agreements_of(identity, access.agreed)
+    def admit(uris: tuple[str, ...], authorizations: tuple[str, ...], method: str) -> Agreements:
+        return agreements_of(access.admit(Shown(uris, authorizations), method), access.agreed)
 
     return admit

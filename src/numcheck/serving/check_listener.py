@@ -5,7 +5,6 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress
@@ -13,7 +12,7 @@ from numcheck.index import AgreedIndex, Index, PublishedIndex
 from numcheck.rpc.check import CheckService
 from numcheck.rpc.native import Admit, Agreements, Answer, NativeAnswers, admit_all
 from numcheck.serving.certificates import CertificateFiles
-from numcheck.serving.listener import host_and_port, probe_port
+from numcheck.serving.listener import host_and_port, probe_port, protection_of
 
 LACKING: str | None = None
 """Why this build has no native listener; None if it has."""
@@ -43,9 +42,9 @@ class CheckListener:
         Over TLS, `admit` is asked who may call and what it sees; in plaintext everybody may, and sees everything.
         """
         host, port = host_and_port(settings.check_listen, tls=settings.tls)
-        self._tls_files = _tls_files(settings)
+        self._tls_files = settings.tls_files
         credentials = Credentials(*self._tls_files) if self._tls_files else None
-        self.protection = "TLS, client certificates required" if credentials else "plaintext, loopback only"
+        self.protection = protection_of(settings)
         self._answers = NativeAnswers(_services(published, settings), admit)
         sockets = _listening_sockets(host, port, settings.threads)
         self.address = f"{host}:{sockets[0].getsockname()[1]}"
@@ -62,7 +61,7 @@ class CheckListener:
     def _loop(self, listening: socket.socket, credentials: "Credentials | None", settings: Settings) -> "EdgeLoop":
         return EdgeLoop(
             self._answer,
-            self._answers.admit,
+            self._admit,
             credentials,
             listen_fd=listening.detach(),
             message_size_max=settings.message_size_max,
@@ -76,6 +75,9 @@ class CheckListener:
 
     def _answer(self, method: int, request: bytes, agreements: Agreements) -> Answer:
         return self._answers.answer(METHODS[method], request, agreements)
+
+    def _admit(self, uris: tuple[str, ...], authorization: bytes, method: int) -> tuple[Agreements, Answer | None]:
+        return self._answers.admit(uris, authorization, METHODS[method])
 
     def _show_new_certificate(self) -> None:
         credentials = Credentials(*self._tls_files)
@@ -106,12 +108,6 @@ class CheckListener:
             loop.stop()
         for thread in self._threads:
             thread.join(drain_timeout_s + 1)
-
-
-def _tls_files(settings: Settings) -> list[Path]:
-    """The certificate, its key and the clients' authority; none of them without TLS."""
-    files = settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_authority_file
-    return [file for file in files if file is not None]
 
 
 def _services(published: PublishedIndex, settings: Settings) -> Callable[[Agreements], CheckService]:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from numcheck.config import Settings
 from numcheck.rpc.identities import IdentityService
+from numcheck.serving.access import identities_of, installation_key
 from numcheck.serving.services import identity_service
 from numcheck.store import DataDirLock, Store
 
@@ -13,4 +14,5 @@ from numcheck.store import DataDirLock, Store
 def local_identities(settings: Settings) -> Iterator[IdentityService]:
     """The service over the store; DataDirInUse if a node has it: then it is to be asked."""
     with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
-        yield identity_service(store, settings)
+        key = installation_key(store, settings.data_dir)
+        yield identity_service(identities_of(store, key), key)

@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha import reflection
 
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress
-from numcheck.rpc.access import Access, AccessInterceptor
+from numcheck.rpc.access import Access, AccessInterceptor, LoopbackAccess
 from numcheck.rpc.check import UnknownMethods
 from numcheck.rpc.health import Health
 from numcheck.rpc.watches import Watches
@@ -19,6 +19,7 @@ from numcheck.serving.tls import server_credentials
 
 PLAINTEXT = "plaintext, loopback only: every caller is the administrator"
 PROTECTED = "TLS, client certificates required"
+BY_TOKEN = "TLS, bearer tokens required"
 
 
 class Service(Protocol):
@@ -42,12 +43,14 @@ class ApiListener:
 
         Over TLS, `access` finds out who calls; in plaintext, on loopback, everybody is the administrator.
         """
+        if settings.tls and access is None:
+            raise ValueError("over TLS somebody has to find out who calls")
         host, port = host_and_port(settings.api_listen, tls=settings.tls)
         self._credentials = server_credentials(settings) if settings.tls else None
-        self.protection = PROTECTED if settings.tls else PLAINTEXT
+        self.protection = protection_of(settings)
         self._server = grpc.server(
             ThreadPoolExecutor(settings.api_threads, thread_name_prefix="api"),
-            interceptors=[AccessInterceptor(access)] if access is not None else [],
+            interceptors=[AccessInterceptor(access if settings.tls and access is not None else LoopbackAccess())],
             options=server_options(settings),
             maximum_concurrent_rpcs=settings.concurrent_rpcs_max,
         )
@@ -81,6 +84,13 @@ class ApiListener:
         self._watches.end()
         self._server.stop(drain_timeout_s).wait()
         self._watches.close()
+
+
+def protection_of(settings: Settings) -> str:
+    """Who gets in, in a few words."""
+    if not settings.tls:
+        return PLAINTEXT
+    return BY_TOKEN if settings.tls_clients == "token" else PROTECTED
 
 
 def server_options(settings: Settings) -> list[tuple[str, int]]:

@@ -15,7 +15,7 @@ from numcheck.index import Index, PublishedIndex
 from numcheck.rpc.access import CallersIndex
 from numcheck.rpc.native import Admit, admit_all
 from numcheck.rpc.watches import Watches
-from numcheck.serving.access import DenialLog, access_to, native_admit
+from numcheck.serving.access import Gate, native_admit
 from numcheck.serving.builder import Builder, fresh_since
 from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.listener import ApiListener, Service, check_address
@@ -61,22 +61,23 @@ def serve(settings: Settings, announce: Announce) -> None:
         check_address(settings)
         index = _index_to_serve(store, settings, announce)
         published = PublishedIndex()
-        denials = DenialLog(store)
-        access = access_to(store, denials, settings.data_dir) if settings.tls else None
-        builder, watches = Builder(published, settings), Watches(access.knows) if access else Watches()
-        identity = identity_of(store, published, settings, announce, access.agreed if access else None)
+        gate = Gate(store, settings.data_dir)
+        access, directory = gate.access, gate.directory
+        builder, watches = Builder(published, settings), Watches()
+        agreed = directory.agreed if settings.tls else directory.try_agreed
+        identity = identity_of(store, published, settings, announce, agreed)
         services: list[Service] = [
-            check_service(CallersIndex(published, access.agreed) if access else published, settings),
+            check_service(CallersIndex(published, access.agreed), settings),
             numbering_service(
                 store, published, settings, watches, changed=(builder.follow, identity.withdrawer.follow)
             ),
-            identity_service(store, settings),
+            identity_service(gate.identities, gate.key, changed=directory.refresh),
             identity.service,
         ]
         listeners: list[ApiListener | CheckListener] = []
         try:
             listeners.append(ApiListener(settings, services, watches, access))
-            admit = native_admit(access) if access else admit_all
+            admit = native_admit(access) if settings.tls else admit_all
             listeners += _native_listener(settings, published, admit, announce)
             published.publish(index)
             builder.start()
@@ -89,7 +90,7 @@ def serve(settings: Settings, announce: Announce) -> None:
             _stop(listeners, settings.drain_timeout_s)
             identity.stop()
             builder.stop()
-            denials.close()
+            gate.close()
 
 
 def _native_listener(

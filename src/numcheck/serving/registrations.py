@@ -61,7 +61,8 @@ def _policy_of(settings: Settings, changes: ServiceSettings) -> Policy:
     )
 
 
-Agreed = Callable[[str], frozenset[int]]
+Agreed = Callable[[str], frozenset[int] | None]
+"""The operators that a service has agreements with; None: all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +91,23 @@ class Identity:
 
 
 def identity_of(
-    store: Store, published: PublishedIndex, settings: Settings, announce: Announce, agreed: Agreed | None = None
+    store: Store, published: PublishedIndex, settings: Settings, announce: Announce, agreed: Agreed
 ) -> Identity:
-    """Put the parts together. `agreed` gives the operators that a service has agreements with; None: all of them.
-
-    BadKeys, BadConfiguration.
-    """
+    """Put the parts together. BadKeys, BadConfiguration."""
     keys = keys_of(store, settings, announce)
     vault = Vault(keys.keyring, secrets.token_bytes)
     registrations = store.registrations(Chain(keys.keyring))
     use_keys(store, registrations, keys.keyring)
     enquiries, delivery = enquiries_of(settings), delivery_of(settings, announce)
+
+    def agrees(service: str, operator_id: int) -> bool:
+        operator_ids = agreed(service)
+        return operator_ids is None or operator_id in operator_ids
+
     surroundings = Surroundings(
         index=published.get,
         policy_for=policies_of(settings),
-        agreed=lambda service, operator_id: agreed is None or operator_id in agreed(service),
+        agreed=agrees,
         courier=delivery.courier,
         bounds=SendBounds(settings.codes_per_block_max, settings.codes_per_network_max),
         now=_now,

@@ -12,8 +12,7 @@ from numcheck.rpc.identities import IdentityService
 from numcheck.rpc.numbering import NumberingService
 from numcheck.rpc.pushing import Outside
 from numcheck.rpc.watches import Watches
-from numcheck.serving.access import token_key
-from numcheck.store import Store
+from numcheck.store import Identities, Store
 
 TOKEN_SIZE = 32  # random bytes: nobody guesses one
 OUTSIDE = Outside(now=lambda: datetime.now(UTC), new_token=lambda: secrets.token_urlsafe(TOKEN_SIZE))
@@ -55,6 +54,8 @@ def numbering_service(
     )
 
 
-def identity_service(store: Store, settings: Settings) -> IdentityService:
-    """The service that says who may call."""
-    return IdentityService(store, OUTSIDE, token_key=token_key(settings.data_dir))
+def identity_service(
+    identities: Identities, key: bytes, *, changed: Callable[[], None] = lambda: None
+) -> IdentityService:
+    """The service that says who may call; `changed` is called after each change."""
+    return IdentityService(identities, OUTSIDE, token_key=key, changed=changed)

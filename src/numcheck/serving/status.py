@@ -109,7 +109,11 @@ def _channel(settings: Settings, address: str) -> grpc.Channel:
     contents = [None if file is None else file.read_bytes() for file in files]
     if contents[0] is None:
         return grpc.insecure_channel(address)
-    return grpc.secure_channel(address, grpc.ssl_channel_credentials(*contents))
+    credentials = grpc.ssl_channel_credentials(*contents)
+    if settings.token is not None:
+        token = grpc.access_token_call_credentials(settings.token.get_secret_value())
+        credentials = grpc.composite_channel_credentials(credentials, token)
+    return grpc.secure_channel(address, credentials)
 
 
 def plan_holdings(settings: Settings) -> list[dict[str, Any]]:

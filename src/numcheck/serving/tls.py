@@ -12,14 +12,16 @@ log = structlog.get_logger()
 
 
 def server_credentials(settings: Settings) -> grpc.ServerCredentials:
-    """Credentials that show the settings' certificate and ask clients for theirs; BadConfiguration if a file is bad."""
-    files = [settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_authority_file]
-    certificates = _Certificates([file for file in files if file is not None])
+    """Credentials that show the settings' certificate and ask clients for theirs, unless tokens are what they have.
+
+    BadConfiguration if a file is bad.
+    """
+    certificates = _Certificates(settings.tls_files)
     first = certificates.configuration()
     return grpc.dynamic_ssl_server_credentials(
         first,
         certificates.newer,  # type: ignore[arg-type]  # None, which the stubs lack, says: as before
-        require_client_authentication=True,
+        require_client_authentication=settings.tls_client_authority_file is not None,
     )
 
 
@@ -36,10 +38,10 @@ class _Certificates:
             self._held = [file.read_bytes() for file in self._files]
         except OSError as error:
             raise BadConfiguration(f"{error.filename}: {(error.strerror or str(error)).lower()}") from None
-        certificate, key, authority = self._held
+        certificate, key, *authority = self._held
         if not all(b"-----BEGIN " in one for one in self._held):
             raise BadConfiguration("a TLS file does not hold PEM")
-        return grpc.ssl_server_certificate_configuration([(key, certificate)], authority)
+        return grpc.ssl_server_certificate_configuration([(key, certificate)], *authority)
 
     def newer(self) -> grpc.ServerCertificateConfiguration | None:
         """What the files hold now, or None if that is what they held, or no good."""

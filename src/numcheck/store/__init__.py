@@ -2,7 +2,7 @@
 
 from numcheck.store.events import EventRow
 from numcheck.store.heads import Head
-from numcheck.store.identities import Denial, KnownIdentity
+from numcheck.store.identities import Callers, Denial, Identities, KnownIdentity
 from numcheck.store.lock import DataDirLock
 from numcheck.store.plans import PlanImport, SeriesInfo
 from numcheck.store.pushes import Pushed
@@ -20,11 +20,13 @@ from numcheck.store.store import Store
 from numcheck.store.withdrawals import Cause, Withdrawn
 
 __all__ = [
+    "Callers",
     "Cause",
     "DataDirLock",
     "Denial",
     "EventRow",
     "Head",
+    "Identities",
     "KnownIdentity",
     "NumberRow",
     "PageBounds",

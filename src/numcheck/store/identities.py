@@ -1,18 +1,24 @@
-"""Identities, their tokens and the agreements of services in the store.
+"""Identities, their tokens and the agreements of services in the store; and the calls that were denied.
 
 Invariants: a URI names one identity for ever: one that was revoked is never given to another; of a token only a keyed
-hash is kept (its key is a file outside of the database), so that whoever reads the database can call nothing.
+hash is kept (its key is a file outside of the database), so that whoever reads the database can call nothing; a row of
+an identity or an agreement has a MAC under a key outside of the database, so that whoever writes to it can let in
+nobody: a row that is not as it was written counts for nothing.
 """
 
+import hashlib
+import hmac
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from numcheck.access import Identity, Role, check_identity
 from numcheck.access.rules import check_service
-from numcheck.errors import BadIdentity, UnknownIdentity
+from numcheck.errors import BadIdentity, StoreDamaged, UnknownIdentity
+from numcheck.store.database import Database, take_turn
 from numcheck.store.heads import check_operator
 from numcheck.store.moments import microseconds, moment
 from numcheck.store.schema import agreements, denials, identities
@@ -22,131 +28,186 @@ DENIALS_KEPT = 10_000  # then the oldest go: who is denied again and again must 
 
 @dataclass(frozen=True, slots=True)
 class KnownIdentity:
-    """An identity as the store has it."""
+    """An identity as the store has it. `token_tag` is the keyed hash of its token."""
 
     identity: Identity
-    has_token: bool
+    token_tag: bytes | None
     added_at: datetime
     revoked_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """A call that was denied: when, to whom as far as he was known, and what."""
+    """A call that was denied, `count` times in a row: when first, to whom as far as he was known, and what."""
 
     denied_at: datetime
     uri: str
     method: str
     reason: str
+    count: int = 1
 
 
-def add(connection: Connection, identity: Identity, *, now: datetime) -> None:
-    """Add an identity; BadIdentity if it cannot be one or is there already."""
-    check_identity(identity)
-    if identity.operator_id is not None:
-        check_operator(connection, identity.operator_id)
-    if connection.scalar(select(func.count()).where(identities.c.uri == identity.uri)):
-        raise BadIdentity("an identity of that URI is there, or was and is revoked: URIs are not given twice")
-    connection.execute(
-        insert(identities).values(
-            uri=identity.uri,
-            role=str(identity.role),
-            operator_id=identity.operator_id,
-            service=identity.service,
-            added_at_us=microseconds(now),
-        )
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """Every identity that ever was, by URI, and each service with each operator that it has an agreement with.
+
+    `damaged` names what has a row that is not as it was written; it is in neither list.
+    """
+
+    identities: list[KnownIdentity]
+    agreements: list[tuple[str, int]]
+    damaged: list[str]
+
+
+class Identities:
+    """Who may call, in the store of an installation. Methods may be called from any thread."""
+
+    def __init__(self, database: Database, key: bytes) -> None:
+        """`key` makes the rows' MACs; nodes that share a database have the same."""
+        self._database, self._key = database, key
+
+    def add(self, identity: Identity, *, now: datetime) -> None:
+        """Add an identity; BadIdentity if it cannot be one or is there already, UnknownOperator if its operator is."""
+        check_identity(identity)
+        with self._database.writing() as connection:
+            take_turn(connection)
+            if identity.operator_id is not None:
+                check_operator(connection, identity.operator_id)
+            if connection.scalar(select(func.count()).where(identities.c.uri == identity.uri)):
+                raise BadIdentity("an identity of that URI is there, or was and is revoked: URIs are not given twice")
+            row = {
+                "uri": identity.uri,
+                "role": str(identity.role),
+                "operator_id": identity.operator_id,
+                "service": identity.service,
+                "token_tag": None,
+                "added_at_us": microseconds(now),
+                "revoked_at_us": None,
+            }
+            connection.execute(insert(identities).values(mac=self._identity_mac(row), **row))
+
+    def set_token(self, uri: str, tag: bytes) -> None:
+        """Make this the tag of the identity's token, whatever it was before; UnknownIdentity if there is none."""
+        self._change(uri, token_tag=tag)
+
+    def revoke(self, uri: str, *, now: datetime) -> None:
+        """Let the identity call nothing any more; UnknownIdentity if there is none that may."""
+        self._change(uri, token_tag=None, revoked_at_us=microseconds(now))
+
+    def _change(self, uri: str, **values: Any) -> None:
+        with self._database.writing() as connection:
+            take_turn(connection)
+            row = connection.execute(select(identities).where(identities.c.uri == uri)).one_or_none()
+            if row is None or row.revoked_at_us is not None:
+                raise UnknownIdentity("there is no such identity, or it is revoked")
+            # One that is damaged may be revoked all the same, and nothing else.
+            if "revoked_at_us" not in values and not self._is_whole(row):
+                raise StoreDamaged("the identity is not as it was written; revoke it, and add another")
+            mac = self._identity_mac({**row._mapping, **values})
+            connection.execute(update(identities).where(identities.c.uri == uri).values(mac=mac, **values))
+
+    def agree(self, service: str, operator_id: int, *, now: datetime) -> None:
+        """Record that a service and an operator have a contract (I.5); doing so again changes nothing."""
+        check_service(service)
+        with self._database.writing() as connection:
+            take_turn(connection)
+            check_operator(connection, operator_id)
+            if (service, operator_id) not in self._read_agreements(connection)[0]:
+                # Also in the place of one that is damaged.
+                connection.execute(delete(agreements).where(_agreement(service, operator_id)))
+                row = {"service": service, "operator_id": operator_id, "since_us": microseconds(now)}
+                connection.execute(insert(agreements).values(mac=self._agreement_mac(row), **row))
+
+    def end_agreement(self, service: str, operator_id: int) -> None:
+        """Record that they have none any more; doing so again changes nothing."""
+        with self._database.writing() as connection:
+            take_turn(connection)
+            connection.execute(delete(agreements).where(_agreement(service, operator_id)))
+
+    def callers(self) -> Callers:
+        """Every identity and agreement, of one moment."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(identities).order_by(identities.c.uri)).all()
+            agreed, damaged = self._read_agreements(connection)
+        damaged += [str(row.uri) for row in rows if not self._is_whole(row)]
+        return Callers([_known(row) for row in rows if self._is_whole(row)], agreed, damaged)
+
+    def whole(self) -> Callers:
+        """The same; StoreDamaged if a row is not as it was written."""
+        found = self.callers()
+        if found.damaged:
+            raise StoreDamaged(f"not as they were written, and let in nobody: {', '.join(found.damaged)}")
+        return found
+
+    def _read_agreements(self, connection: Connection) -> tuple[list[tuple[str, int]], list[str]]:
+        rows = connection.execute(select(agreements).order_by(agreements.c.service, agreements.c.operator_id)).all()
+        agreed: list[tuple[str, int]] = []
+        damaged: list[str] = []
+        for row in rows:
+            if _same(row.mac, self._agreement_mac(row._mapping)):
+                agreed.append((row.service, row.operator_id))
+            else:
+                damaged.append(f"{row.service} with operator {row.operator_id}")
+        return agreed, damaged
+
+    def _is_whole(self, row: Row[Any]) -> bool:
+        return _same(row.mac, self._identity_mac(row._mapping))
+
+    def _identity_mac(self, row: Any) -> bytes:
+        names = ("uri", "role", "operator_id", "service", "token_tag", "added_at_us", "revoked_at_us")
+        return self._mac(["identity", *(row[name] for name in names)])
+
+    def _agreement_mac(self, row: Any) -> bytes:
+        return self._mac(["agreement", row["service"], row["operator_id"], row["since_us"]])
+
+    def _mac(self, fields: list[Any]) -> bytes:
+        # `default` is for bytes: a token's tag, or whatever SQLite has where damage made it of another type.
+        return hmac.new(self._key, json.dumps(fields, default=repr).encode(), hashlib.sha256).digest()
+
+
+def _same(mac: object, expected: bytes) -> bool:
+    return isinstance(mac, bytes) and hmac.compare_digest(mac, expected)
+
+
+def are_any(connection: Connection) -> bool:
+    """Whether there is any identity or agreement, whatever key its row lies under."""
+    return any(connection.scalar(select(func.count()).select_from(table)) for table in (identities, agreements))
+
+
+def _agreement(service: str, operator_id: int) -> Any:
+    return (agreements.c.service == service) & (agreements.c.operator_id == operator_id)
+
+
+def _known(row: Row[Any]) -> KnownIdentity:
+    return KnownIdentity(
+        Identity(row.uri, Role(row.role), row.operator_id, row.service),
+        row.token_tag,
+        moment(row.added_at_us),
+        None if row.revoked_at_us is None else moment(row.revoked_at_us),
     )
-
-
-def set_token(connection: Connection, uri: str, tag: bytes) -> None:
-    """Make this the tag of the identity's token, whatever it was before; UnknownIdentity if there is none."""
-    _change(connection, uri, token_tag=tag)
-
-
-def revoke(connection: Connection, uri: str, *, now: datetime) -> None:
-    """Let the identity call nothing any more; UnknownIdentity if there is none that may."""
-    _change(connection, uri, token_tag=None, revoked_at_us=microseconds(now))
-
-
-def _change(connection: Connection, uri: str, **values: Any) -> None:
-    own = (identities.c.uri == uri) & identities.c.revoked_at_us.is_(None)
-    if not connection.execute(update(identities).where(own).values(values)).rowcount:
-        raise UnknownIdentity("there is no such identity, or it is revoked")
-
-
-def find(connection: Connection, uri: str) -> Identity | None:
-    """The identity of a URI, unless it is revoked."""
-    return _find(connection, identities.c.uri == uri)
-
-
-def find_by_token(connection: Connection, tag: bytes) -> Identity | None:
-    """The identity whose token has this tag, unless it is revoked."""
-    return _find(connection, identities.c.token_tag == tag)
-
-
-def _find(connection: Connection, key: ColumnElement[bool]) -> Identity | None:
-    row = connection.execute(select(identities).where(key, identities.c.revoked_at_us.is_(None))).one_or_none()
-    return None if row is None else _identity(row)
-
-
-def _identity(row: Row[Any]) -> Identity:
-    return Identity(row.uri, Role(row.role), row.operator_id, row.service)
-
-
-def every(connection: Connection) -> list[KnownIdentity]:
-    """Every identity that ever was, by URI."""
-    return [
-        KnownIdentity(
-            _identity(row),
-            row.token_tag is not None,
-            moment(row.added_at_us),
-            None if row.revoked_at_us is None else moment(row.revoked_at_us),
-        )
-        for row in connection.execute(select(identities).order_by(identities.c.uri))
-    ]
-
-
-# --- agreements (I.5)
-
-
-def agree(connection: Connection, service: str, operator_id: int, *, now: datetime) -> None:
-    """Record that a service and an operator have a contract; doing so again changes nothing."""
-    check_service(service)
-    check_operator(connection, operator_id)
-    if operator_id not in agreed(connection, service):
-        values = {"service": service, "operator_id": operator_id, "since_us": microseconds(now)}
-        connection.execute(insert(agreements).values(values))
-
-
-def end_agreement(connection: Connection, service: str, operator_id: int) -> None:
-    """Record that they have none any more; doing so again changes nothing."""
-    own = (agreements.c.service == service) & (agreements.c.operator_id == operator_id)
-    connection.execute(delete(agreements).where(own))
-
-
-def agreed(connection: Connection, service: str) -> frozenset[int]:
-    """The operators that a service has an agreement with."""
-    return frozenset(connection.scalars(select(agreements.c.operator_id).where(agreements.c.service == service)))
-
-
-def every_agreement(connection: Connection) -> list[tuple[str, int]]:
-    """Each service with each operator that it has an agreement with."""
-    columns = (agreements.c.service, agreements.c.operator_id)
-    return [(row.service, row.operator_id) for row in connection.execute(select(*columns).order_by(*columns))]
 
 
 # --- denials
 
 
-def record_denial(connection: Connection, denial: Denial) -> None:
-    """Keep that a call was denied, and forget the oldest of too many."""
-    row = {"denied_at_us": microseconds(denial.denied_at), "uri": denial.uri, "method": denial.method}
-    key = connection.execute(insert(denials).values(reason=denial.reason, **row)).inserted_primary_key
-    assert key is not None
-    connection.execute(delete(denials).where(denials.c.denial_key <= key[0] - DENIALS_KEPT))
+def record_denials(connection: Connection, some: list[Denial]) -> None:
+    """Keep that calls were denied, and forget the oldest of too many."""
+    rows = [
+        {
+            "denied_at_us": microseconds(one.denied_at),
+            "uri": one.uri,
+            "method": one.method,
+            "reason": one.reason,
+            "times": one.count,
+        }
+        for one in some
+    ]
+    connection.execute(insert(denials), rows)
+    newest = connection.scalar(select(func.max(denials.c.denial_key)))
+    connection.execute(delete(denials).where(denials.c.denial_key <= (newest or 0) - DENIALS_KEPT))
 
 
 def last_denials(connection: Connection, count: int) -> list[Denial]:
     """The last denials, the newest first."""
     rows = connection.execute(select(denials).order_by(denials.c.denial_key.desc()).limit(count))
-    return [Denial(moment(row.denied_at_us), row.uri, row.method, row.reason) for row in rows]
+    return [Denial(moment(row.denied_at_us), row.uri, row.method, row.reason, row.times) for row in rows]

@@ -143,6 +143,7 @@ class RegistrationWork:
         self._new: dict[bytes, RegistrationRow] = {}  # registrations to be inserted with the transaction's others
         self._newest_withdrawal: int | None = None  # read once: what is withdrawn later finds what is written here
         self.write_count = 0
+        self.services: set[str] = set()  # that have events in this transaction
 
     # --- keys
 
@@ -250,6 +251,7 @@ class RegistrationWork:
     ) -> None:
         """Append an event to the chain."""
         self.write_count += 1
+        self.services.add(service)
         self._events.append(at_us, service, registration_id, kind, state, details)
 
     def renew_head(self) -> None:
@@ -414,10 +416,10 @@ class Registrations:
         self._database, self._chain = database, chain
         self.events = EventLog(database)
         self._groups: GroupCommit[RegistrationWork] = GroupCommit(self._begin)
-        self._followers: list[Callable[[], None]] = []
+        self._followers: list[Callable[[set[str]], None]] = []
 
-    def follow(self, tell: Callable[[], None]) -> None:
-        """Call `tell` after each commit from now on; it must return at once."""
+    def follow(self, tell: Callable[[set[str]], None]) -> None:
+        """Call `tell` after each commit from now on, with the services that have events; it must return at once."""
         self._followers.append(tell)
 
     @contextmanager
@@ -426,7 +428,7 @@ class Registrations:
             work = RegistrationWork(connection, self._chain)
             yield work
         for tell in self._followers:
-            tell()
+            tell(work.services)
 
     def write(self, operation: Callable[[RegistrationWork], T]) -> T:
         """Run an operation in a transaction that it may share; durable when this returns, nothing left if it raises."""

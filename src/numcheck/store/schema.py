@@ -163,6 +163,7 @@ identities = Table(
     Column("token_tag", LargeBinary, unique=True),  # keyed hash of its token; null: it has none
     Column("added_at_us", BigInteger, nullable=False),
     Column("revoked_at_us", BigInteger),
+    Column("mac", LargeBinary(32), nullable=False),  # of all of the row, under a key outside of the database
 )
 
 # Contracts of a service with an operator (I.5).
@@ -172,6 +173,7 @@ agreements = Table(
     Column("service", String, primary_key=True),
     Column("operator_id", Integer, ForeignKey("operators.operator_id"), primary_key=True, autoincrement=False),
     Column("since_us", BigInteger, nullable=False),
+    Column("mac", LargeBinary(32), nullable=False),  # as an identity has
 )
 
 # Calls that were denied, the last ones.
@@ -183,6 +185,7 @@ denials = Table(
     Column("uri", String, nullable=False),
     Column("method", String, nullable=False),
     Column("reason", String, nullable=False),
+    Column("times", Integer, nullable=False),  # in a row
 )
 
 # --- registrations. What tells who a user is lies sealed; `..._tag` is a keyed HMAC, by which it is found.

@@ -15,7 +15,6 @@ from types import TracebackType
 from pyroaring import BitMap
 from sqlalchemy import func, select
 
-from numcheck.access import Identity
 from numcheck.active import (
     ActiveSet,
     AllottedRange,
@@ -37,7 +36,7 @@ from numcheck.store.blocks import Kind, replace_places
 from numcheck.store.database import Database, raise_revision, take_turn
 from numcheck.store.events import Chain, EventLog
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_digest, read_head, write_head
-from numcheck.store.identities import Denial, KnownIdentity
+from numcheck.store.identities import Denial, Identities
 from numcheck.store.moments import microseconds, moment
 from numcheck.store.plans import PlanImport, SeriesInfo
 from numcheck.store.pushes import Pushed, Receipt, drop_held
@@ -341,60 +340,20 @@ class Store:
 
     # --- identities
 
-    def add_identity(self, identity: Identity, *, now: datetime) -> None:
-        """Add an identity; BadIdentity if it cannot be one or is there already, UnknownOperator if its operator is."""
-        with self._database.writing() as connection:
-            identities.add(connection, identity, now=now)
+    def identities(self, key: bytes) -> Identities:
+        """Who may call; the rows' MACs are made with the key."""
+        return Identities(self._database, key)
 
-    def set_token(self, uri: str, tag: bytes) -> None:
-        """Make this the tag of the identity's token; UnknownIdentity if there is no such identity."""
-        with self._database.writing() as connection:
-            identities.set_token(connection, uri, tag)
-
-    def revoke_identity(self, uri: str, *, now: datetime) -> None:
-        """Let the identity call nothing any more; UnknownIdentity if there is none that may."""
-        with self._database.writing() as connection:
-            identities.revoke(connection, uri, now=now)
-
-    def identity(self, uri: str) -> Identity | None:
-        """The identity of a URI, unless it is revoked."""
+    @property
+    def has_identities(self) -> bool:
+        """Whether there is any identity or agreement."""
         with self._database.reading() as connection:
-            return identities.find(connection, uri)
+            return identities.are_any(connection)
 
-    def identity_of_token(self, tag: bytes) -> Identity | None:
-        """The identity whose token has this tag, unless it is revoked."""
-        with self._database.reading() as connection:
-            return identities.find_by_token(connection, tag)
-
-    def identities(self) -> list[KnownIdentity]:
-        """Every identity that ever was, by URI."""
-        with self._database.reading() as connection:
-            return identities.every(connection)
-
-    def agree(self, service: str, operator_id: int, *, now: datetime) -> None:
-        """Record that a service and an operator have a contract (I.5)."""
+    def record_denials(self, some: list[Denial]) -> None:
+        """Keep that calls were denied, in one transaction; the last 10,000 are kept."""
         with self._database.writing() as connection:
-            identities.agree(connection, service, operator_id, now=now)
-
-    def end_agreement(self, service: str, operator_id: int) -> None:
-        """Record that they have none any more."""
-        with self._database.writing() as connection:
-            identities.end_agreement(connection, service, operator_id)
-
-    def agreed(self, service: str) -> frozenset[int]:
-        """The operators that a service has an agreement with."""
-        with self._database.reading() as connection:
-            return identities.agreed(connection, service)
-
-    def agreements(self) -> list[tuple[str, int]]:
-        """Each service with each operator that it has an agreement with."""
-        with self._database.reading() as connection:
-            return identities.every_agreement(connection)
-
-    def record_denial(self, denial: Denial) -> None:
-        """Keep that a call was denied; the last 10,000 are kept."""
-        with self._database.writing() as connection:
-            identities.record_denial(connection, denial)
+            identities.record_denials(connection, some)
 
     def last_denials(self, count: int) -> list[Denial]:
         """The last denials, the newest first."""

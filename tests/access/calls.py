@@ -1,0 +1,240 @@
+"""A call of every method that succeeds for whoever may make it, as often as it is made."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from numcheck.access import Identity, Role
+from numcheck.active import ActiveSet
+from numcheck.v1 import check_pb2, check_pb2_grpc, identity_pb2, identity_pb2_grpc, numbering_pb2, numbering_pb2_grpc
+from numcheck.v1 import registration_pb2 as pb
+from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
+from tests.access.node import ALPHA, BETA, FIRST, NOW, SecureNode
+from tests.rpc.calls import DEADLINE_S
+
+Call = Callable[[grpc.Channel], Any]
+FIRST_OF = {ALPHA: FIRST, BETA: FIRST + 10_000_000}
+SET_SIZE = 40
+_numbers = count()
+
+Request = numbering_pb2.PushActiveNumbersRequest
+
+
+def stamp() -> Timestamp:
+    """Now, as the API has it."""
+    one = Timestamp()
+    one.FromDatetime(datetime.now(UTC))
+    return one
+
+
+def first_of(stream: Any) -> Any:
+    """The first message of a stream that goes on."""
+    found = next(stream)
+    stream.cancel()
+    return found
+
+
+# --- CheckService, health and reflection: what asks and changes nothing
+
+
+def check(method: str) -> Call:
+    requests = {
+        "CheckNumber": check_pb2.CheckNumberRequest(number=f"+{FIRST}"),
+        "CheckNumbers": check_pb2.CheckNumbersRequest(numbers=[FIRST]),
+        "ListOperators": check_pb2.ListOperatorsRequest(),
+    }
+
+    def call(channel: grpc.Channel) -> Any:
+        stub = check_pb2_grpc.CheckServiceStub(channel)
+        if method == "StreamCheckNumbers":
+            return list(stub.StreamCheckNumbers(iter([requests["CheckNumbers"]]), timeout=DEADLINE_S))
+        return getattr(stub, method)(requests[method], timeout=DEADLINE_S)
+
+    return call
+
+
+def health(method: str) -> Call:
+    request = health_pb2.HealthCheckRequest()
+
+    def call(channel: grpc.Channel) -> Any:
+        answer = getattr(health_pb2_grpc.HealthStub(channel), method)(request, timeout=DEADLINE_S)
+        return first_of(answer) if method == "Watch" else answer
+
+    return call
+
+
+def reflect(channel: grpc.Channel) -> Any:
+    requests = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    return first_of(stub.ServerReflectionInfo(requests, timeout=DEADLINE_S))
+
+
+# --- NumberingService
+
+
+def fill(node: SecureNode, operator_id: int) -> None:
+    """Give the operator a set, and drop what is held."""
+    numbers = [FIRST_OF[operator_id] + i for i in range(SET_SIZE)]
+    node.store.replace_active_set(operator_id, ActiveSet.from_numbers(numbers), data_time=NOW, now=NOW)
+
+
+def push(node: SecureNode, operator_id: int) -> Call:
+    """A delta that adds a number."""
+    fill(node, operator_id)
+    header = numbering_pb2.PushHeader(
+        operator_id=operator_id,
+        mode=numbering_pb2.PUSH_MODE_DELTA,
+        base_version=node.store.head(operator_id).version,
+        data_time=stamp(),
+    )
+    requests = [Request(header=header), Request(add=[FIRST_OF[operator_id] + SET_SIZE + 1])]
+    return lambda channel: numbering_pb2_grpc.NumberingServiceStub(channel).PushActiveNumbers(
+        iter(requests), timeout=DEADLINE_S
+    )
+
+
+def confirm(node: SecureNode, operator_id: int) -> Call:
+    """The confirmation of a snapshot that is held."""
+    fill(node, operator_id)
+    header = numbering_pb2.PushHeader(operator_id=operator_id, mode=numbering_pb2.PUSH_MODE_SNAPSHOT, data_time=stamp())
+    with node.channel("administrator") as channel:
+        held = numbering_pb2_grpc.NumberingServiceStub(channel).PushActiveNumbers(
+            iter([Request(header=header, add=[FIRST_OF[operator_id]])]), timeout=DEADLINE_S
+        )
+    request = numbering_pb2.ConfirmPushRequest(operator_id=operator_id, confirmation_token=held.confirmation_token)
+    return lambda channel: numbering_pb2_grpc.NumberingServiceStub(channel).ConfirmPush(request, timeout=DEADLINE_S)
+
+
+def state(_node: SecureNode, operator_id: int) -> Call:
+    """The head of a set; of the portings, for operator 0."""
+    request = numbering_pb2.GetOperatorStateRequest(operator_id=operator_id)
+    return lambda channel: numbering_pb2_grpc.NumberingServiceStub(channel).GetOperatorState(
+        request, timeout=DEADLINE_S
+    )
+
+
+def push_portings(node: SecureNode) -> Call:
+    """A delta that ports a number of the first operator to the second."""
+    header = numbering_pb2.PortingsHeader(
+        mode=numbering_pb2.PUSH_MODE_DELTA, base_version=node.store.portings_head().version, data_time=stamp()
+    )
+    number = FIRST + 10_000 + next(_numbers)
+    request = numbering_pb2.PushPortingsRequest(
+        header=header, ported=[numbering_pb2.PortedNumbers(operator_id=BETA, numbers=[number])]
+    )
+    return lambda channel: numbering_pb2_grpc.NumberingServiceStub(channel).PushPortings(
+        iter([request]), timeout=DEADLINE_S
+    )
+
+
+def import_plan(node: SecureNode) -> Call:
+    """The plan that is there, with another region."""
+    names = {one.operator_id: (one.display_name, one.tax_id or "") for one in node.store.operators()}
+    rows = [
+        numbering_pb2.PlanRow(
+            first=one.first,
+            last=one.last,
+            operator_name=names[one.operator_id][0],
+            tax_id=names[one.operator_id][1],
+            region=f"region {next(_numbers)}",
+        )
+        for one in node.store.ranges()
+    ]
+    request = numbering_pb2.ImportNumberingPlanRequest(
+        header=numbering_pb2.PlanHeader(calling_code=7, source="rows"), rows=rows
+    )
+    return lambda channel: numbering_pb2_grpc.NumberingServiceStub(channel).ImportNumberingPlan(
+        iter([request]), timeout=DEADLINE_S
+    )
+
+
+def watch_index(channel: grpc.Channel) -> Any:
+    stub = numbering_pb2_grpc.NumberingServiceStub(channel)
+    return first_of(stub.WatchIndex(numbering_pb2.WatchIndexRequest(), timeout=DEADLINE_S))
+
+
+# --- IdentityService
+
+
+def identity(node: SecureNode, method: str) -> Call:
+    """A call about an identity, or an agreement, of the call's own."""
+    uri, service = f"numcheck://auditor/{next(_numbers)}", f"s{next(_numbers)}"
+    if method in ("RevokeIdentity", "IssueToken"):
+        node.gate.identities.add(Identity(uri, Role.AUDITOR), now=NOW)
+    if method == "EndAgreement":
+        node.gate.identities.agree(service, ALPHA, now=NOW)
+    agreement = identity_pb2.Agreement(service=service, operator_id=ALPHA)
+    requests = {
+        "AddIdentity": lambda: identity_pb2.AddIdentityRequest(
+            identity=identity_pb2.Identity(uri=uri, role=identity_pb2.ROLE_AUDITOR)
+        ),
+        "ListIdentities": identity_pb2.ListIdentitiesRequest,
+        "RevokeIdentity": lambda: identity_pb2.RevokeIdentityRequest(uri=uri),
+        "IssueToken": lambda: identity_pb2.IssueTokenRequest(uri=uri),
+        "AddAgreement": lambda: identity_pb2.AddAgreementRequest(agreement=agreement),
+        "EndAgreement": lambda: identity_pb2.EndAgreementRequest(agreement=agreement),
+    }
+    request = requests[method]()
+    return lambda channel: getattr(identity_pb2_grpc.IdentityServiceStub(channel), method)(request, timeout=DEADLINE_S)
+
+
+# --- RegistrationService
+
+ADDRESS = pb.NetworkAddress(address="192.0.2.7", port=5000)
+DATA = {"name": "as he typed it"}
+
+
+def register_request(service: str) -> pb.RegisterRequest:
+    """A registration of a new user of a number that nobody has data for."""
+    number = FIRST + 15_000
+    return pb.RegisterRequest(
+        service=service,
+        user_id=f"u{next(_numbers)}",
+        number=f"+{number}",
+        network_address=ADDRESS,
+        registration_data=DATA,
+    )
+
+
+def registration(node: SecureNode, method: str, service: str) -> Call:
+    """A call about a user of the service, whom the administrator has registered for it."""
+    request = _registration_request(node, method, service)
+
+    def call(channel: grpc.Channel) -> Any:
+        answer = getattr(RegistrationServiceStub(channel), method)(request, timeout=DEADLINE_S)
+        if method == "WatchRegistrations":
+            return first_of(answer)
+        return list(answer) if method == "ReverifyRegistrations" else answer
+
+    return call
+
+
+def _registration_request(node: SecureNode, method: str, service: str) -> Any:
+    new = register_request(service)
+    if method == "Register":
+        return new
+    attested = pb.VERIFICATION_METHOD_ATTESTED
+    with node.channel("administrator") as channel:
+        stub = RegistrationServiceStub(channel)
+        stub.Register(new, timeout=DEADLINE_S)
+        start = pb.StartVerificationRequest(service=service, user_id=new.user_id, method=attested)
+        if method == "CompleteVerification":
+            verification = stub.StartVerification(start, timeout=DEADLINE_S).verification
+            act = pb.AttestedAct(authority="bank", assertion_id=new.user_id, attested_at=stamp())
+            return pb.CompleteVerificationRequest(
+                service=service, verification_id=verification.verification_id, attested_act=act
+            )
+    if method == "StartVerification":
+        return start
+    if method == "RefreshRegistration":
+        return pb.RefreshRegistrationRequest(
+            service=service, user_id=new.user_id, registration_data=DATA, network_address=ADDRESS
+        )
+    about = {"user_id": new.user_id} if method in ("GetRegistration", "DeleteRegistration") else {}
+    return getattr(pb, f"{method}Request")(service=service, **about)

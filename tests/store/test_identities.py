@@ -1,0 +1,154 @@
+"""Who may call, on each engine: kept as it was added, and believed only as it was written."""
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import text
+
+from numcheck.access import Identity, Role
+from numcheck.errors import BadIdentity, StoreDamaged, UnknownIdentity, UnknownOperator
+from numcheck.store import Denial
+from numcheck.store.identities import DENIALS_KEPT
+from tests.store.registry import plan, row
+
+NOW = datetime(2026, 11, 24, 12, 30, 15, 123_456, tzinfo=UTC)
+KEY = bytes(range(32))
+OPERATOR = Identity("numcheck://operator/alpha", Role.OPERATOR, operator_id=1)
+MESSENGER = Identity("numcheck://service/chat", Role.MESSENGER, service="chat")
+AUDITOR = Identity("numcheck://auditor", Role.AUDITOR)
+THREADS = 8
+
+
+@pytest.fixture
+def store(store):
+    rows = row(916, 0, 9_999, "Альфа", "7740000076"), row(917, 0, 9_999, "Бета", "7701725181")
+    store.import_plan(plan(*rows), source="rows.csv", now=NOW)
+    return store
+
+
+@pytest.fixture
+def identities(store):
+    return store.identities(KEY)
+
+
+def damage(store, statement: str, **values: object) -> None:
+    """Run a statement behind the store's back."""
+    with store._database.writing() as connection:
+        connection.execute(text(statement), values)
+
+
+def test_identities_tokens_and_agreements_are_read_as_they_were_written(store, identities):
+    assert not store.has_identities
+    for one in (OPERATOR, MESSENGER, AUDITOR):
+        identities.add(one, now=NOW)
+    identities.set_token(MESSENGER.uri, b"t" * 32)
+    identities.revoke(AUDITOR.uri, now=NOW)
+    for operator_id in (2, 1, 2):
+        identities.agree("chat", operator_id, now=NOW)
+    identities.end_agreement("chat", 1)
+    identities.end_agreement("chat", 1)
+    found = identities.whole()
+    assert [(one.identity, one.token_tag, one.added_at, one.revoked_at) for one in found.identities] == [
+        (AUDITOR, None, NOW, NOW),
+        (OPERATOR, None, NOW, None),
+        (MESSENGER, b"t" * 32, NOW, None),
+    ]
+    assert found.agreements == [("chat", 2)]
+    assert store.has_identities
+
+
+def test_uri_is_given_once_and_what_is_unknown_is_refused(identities):
+    identities.add(AUDITOR, now=NOW)
+    identities.revoke(AUDITOR.uri, now=NOW)
+    for refused in (
+        lambda: identities.add(AUDITOR, now=NOW),
+        lambda: identities.revoke(AUDITOR.uri, now=NOW),
+        lambda: identities.set_token(AUDITOR.uri, b"t"),
+    ):
+        with pytest.raises((BadIdentity, UnknownIdentity)):
+            refused()
+    with pytest.raises(UnknownOperator):
+        identities.add(Identity("numcheck://operator/none", Role.OPERATOR, operator_id=77), now=NOW)
+    with pytest.raises(UnknownOperator):
+        identities.agree("chat", 77, now=NOW)
+
+
+def test_of_many_that_add_the_same_at_once_one_does_and_the_others_hear_why(identities):
+    """Never an error of the engine."""
+    outcomes: list[object] = []
+
+    def add() -> None:
+        try:
+            identities.agree("chat", 1, now=NOW)
+            outcomes.append(identities.add(MESSENGER, now=NOW))
+        except Exception as error:
+            outcomes.append(type(error))
+
+    threads = [threading.Thread(target=add) for _ in range(THREADS)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert sorted(outcomes, key=str) == [BadIdentity] * (THREADS - 1) + [None]
+    assert identities.whole().agreements == [("chat", 1)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "role = 'administrator', service = NULL",
+        "service = 'another'",
+        "uri = 'numcheck://service/other'",
+        "token_tag = :other",
+        "token_tag = NULL",
+        "added_at_us = added_at_us + 1",
+        "revoked_at_us = 5",
+        "mac = :other",
+    ],
+)
+def test_identity_that_was_changed_behind_the_stores_back_counts_for_nothing(store, identities, change):
+    """R3: every column of the row; the others count on, and revoking it makes it whole again, revoked."""
+    identities.add(MESSENGER, now=NOW)
+    identities.add(AUDITOR, now=NOW)
+    identities.set_token(MESSENGER.uri, b"t" * 32)
+    damage(
+        store,
+        f"UPDATE identities SET {change} WHERE uri = :uri",
+        uri=MESSENGER.uri,
+        **({"other": b"x" * 32} if ":other" in change else {}),
+    )
+    found = identities.callers()
+    assert [one.identity for one in found.identities] == [AUDITOR]
+    (damaged,) = found.damaged
+    with pytest.raises(StoreDamaged, match=damaged):
+        identities.whole()
+    if "revoked_at_us" not in change:
+        with pytest.raises(StoreDamaged):
+            identities.set_token(damaged, b"t")
+        identities.revoke(damaged, now=NOW)
+        assert {one.identity.uri: one.revoked_at for one in identities.whole().identities}[damaged] == NOW
+
+
+@pytest.mark.parametrize("change", ["service = 'another'", "operator_id = 2", "since_us = 5", "mac = :other"])
+def test_agreement_that_was_changed_behind_the_stores_back_counts_for_nothing(store, identities, change):
+    identities.agree("chat", 1, now=NOW)
+    damage(store, f"UPDATE agreements SET {change}", **({"other": b"x" * 32} if ":other" in change else {}))
+    found = identities.callers()
+    assert (found.agreements, len(found.damaged)) == ([], 1)
+    if change in ("since_us = 5", "mac = :other"):
+        identities.agree("chat", 1, now=NOW)
+        assert identities.whole().agreements == [("chat", 1)]
+
+
+def test_row_that_another_key_wrote_counts_for_nothing(store, identities):
+    identities.add(MESSENGER, now=NOW)
+    assert store.identities(bytes(32)).callers().identities == []
+
+
+def test_last_denials_are_kept_with_their_counts(store):
+    first, second = (Denial(NOW, "", f"/m{i}", "NOT_AUTHENTICATED", i) for i in (3, 4))
+    store.record_denials([first, second])
+    assert store.last_denials(5) == [second, first]
+    store.record_denials([Denial(NOW, "numcheck://x", "/m", "NOT_PERMITTED")] * DENIALS_KEPT)
+    assert len(store.last_denials(2 * DENIALS_KEPT)) == DENIALS_KEPT
