@@ -65,6 +65,13 @@ cdef void read_header(Stream* stream, const uint8_t* name, size_t name_size,
         stream.deadline = stream.begun + timeout
 
 
+cdef void refuse_unknown(Stream* stream) noexcept nogil:
+    """The refusal that Python gave when the loop was made: a stranger's paths cost no Python."""
+    cdef Loop* loop = stream.connection.loop
+    append(loop, &stream.details, loop.unknown_details, strlen(loop.unknown_details))
+    give_status(stream, UNIMPLEMENTED, loop.unknown_message)
+
+
 cdef void begin_call(Stream* stream) noexcept nogil:
     """Judge the headers, all of which have come."""
     if stream.header_list_size > stream.connection.loop.header_list_size_max:
@@ -78,7 +85,7 @@ cdef void begin_call(Stream* stream) noexcept nogil:
     elif stream.bad_timeout:
         give_status(stream, INTERNAL, b"grpc-timeout cannot be read")
     elif stream.method == UNKNOWN:
-        ask_python(stream.connection.loop.owner, stream)
+        refuse_unknown(stream)
     elif stream.encoding == OTHER_ENCODING:
         give_status(stream, UNIMPLEMENTED, b"grpc-encoding is none that this node reads")
     else:

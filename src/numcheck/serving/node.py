@@ -77,7 +77,8 @@ def serve(settings: Settings, announce: Announce) -> None:
         try:
             listeners.append(ApiListener(settings, services, watches, access))
             admit = native_admit(access) if access else admit_all
-            listeners += _native_listener(settings, published, admit, announce)
+            names = [service.name for service in services]
+            listeners += _native_listener(settings, published, admit, names, announce)
             published.publish(index)
             builder.start()
             identity.start()
@@ -93,13 +94,13 @@ def serve(settings: Settings, announce: Announce) -> None:
 
 
 def _native_listener(
-    settings: Settings, published: PublishedIndex, admit: Admit, announce: Announce
+    settings: Settings, published: PublishedIndex, admit: Admit, services: Sequence[str], announce: Announce
 ) -> list[CheckListener]:
     """The native listener, or none where this build or machine has no place for it: then a line says so."""
     reason = LACKING
     if reason is None:
         try:
-            return [CheckListener(settings, published, admit)]
+            return [CheckListener(settings, published, admit, services=services)]
         except BadListenAddress as error:
             # Nobody asked for it there: a second node on one machine must not fail for a default.
             if "check_listen" in settings.model_fields_set:
