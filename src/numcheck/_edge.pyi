@@ -1,11 +1,23 @@
 from collections.abc import Callable, Hashable
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 from numcheck._fast import Table
 
 METHODS: tuple[str, ...]
-LATENCY_BOUNDS_S: tuple[float, ...]
+
+class Counters(NamedTuple):
+    """What a loop has counted."""
+
+    calls: dict[tuple[str, int], int]
+    bounds_s: tuple[float, ...]
+    durations: dict[str, tuple[list[int], float]]
+    numbers: int
+    connections: int
+    accepted: int
+    received: int
+    sent: int
+    held_size: int
 
 class Credentials:
     def __init__(
@@ -40,5 +52,6 @@ class EdgeLoop:
     def stop(self) -> None: ...
     @property
     def held_size(self) -> int: ...
+    def counters(self) -> Counters: ...
     @property
     def call_count(self) -> int: ...

@@ -27,6 +27,7 @@ from numcheck._fast cimport ADMITTED, Cursor, Request, Table, View, admit, respo
 from numcheck._nghttp2 cimport *
 from numcheck._openssl cimport *
 
+from collections import namedtuple
 from os import fsencode
 
 from numcheck.errors import BadConfiguration
@@ -44,7 +45,7 @@ BUCKETS[:] = [
     100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000, 25_000_000, 50_000_000, 100_000_000,
     250_000_000, 500_000_000, 1_000_000_000, 2_500_000_000, 5_000_000_000, 10_000_000_000,
 ]
-LATENCY_BOUNDS_S = tuple(bound / 1e9 for bound in BUCKETS)
+BOUNDS_S = (*(bound / 1e9 for bound in BUCKETS), float("inf"))
 
 cdef const char* PATHS[METHOD_COUNT]
 PATHS[:] = [
@@ -57,6 +58,7 @@ PATHS[:] = [
     b"/grpc.health.v1.Health/Watch",
 ]
 METHODS = tuple(path.decode() for path in PATHS)
+Counters = namedtuple("Counters", "calls bounds_s durations numbers connections accepted received sent held_size")
 
 include "edge/system.pxi"
 include "edge/buffer.pxi"
@@ -231,6 +233,21 @@ cdef class EdgeLoop:
     def held_size(self):
         """Bytes of memory that hold requests and answers."""
         return load(&self.loop.held_size)
+
+    def counters(self):
+        """What was counted so far; each number is whole, and they are not of one moment."""
+        cdef Metrics* metrics = &self.loop.metrics
+        cdef int method, code, bucket
+        calls, durations = {}, {}
+        for method in range(METHOD_COUNT):
+            for code in range(CODE_COUNT):
+                if load(&metrics.calls[method][code]):
+                    calls[METHODS[method], code] = load(&metrics.calls[method][code])
+            buckets = [load(&metrics.latencies[method][bucket]) for bucket in range(BUCKET_COUNT + 1)]
+            if any(buckets):
+                durations[METHODS[method]] = buckets, load(&metrics.latency_sums[method]) / 1e9
+        return Counters(calls, BOUNDS_S, durations, load(&metrics.numbers), load(&self.loop.connection_count),
+                        load(&metrics.accepted), load(&metrics.received), load(&metrics.sent), self.held_size)
 
     @property
     def call_count(self):

@@ -35,6 +35,7 @@ from numcheck._edge import EdgeLoop
 from numcheck._fast import Table
 from numcheck.config import Settings
 from numcheck.index import Index, PublishedIndex
+from numcheck.serving import check_listener
 from numcheck.serving.check_listener import CheckListener
 
 REQUEST = b"\x0a\x08" + (79_161_234_567).to_bytes(8, "little")
@@ -330,6 +331,20 @@ def test_whoever_waits_to_be_accepted_is_answered_when_the_loop_is_stopped(index
     for peer in peers:
         assert peer.until(DATA, stream=1)
     assert loop.held_size < 2**20
+
+
+def test_a_connection_beyond_the_loops_share_is_closed_at_once(
+    index: Index, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_listener, "share_for_connections", lambda *, loops: 10 // loops)
+    listener = CheckListener(settings.model_copy(update={"threads": 1}), PublishedIndex())
+    peers = [Peer(listener.address) for _ in range(10)]
+    for peer in peers:
+        peer.until(SETTINGS)
+    one_more = Peer(listener.address)
+    with pytest.raises((EOFError, ConnectionError)):
+        one_more.until(SETTINGS)
+    listener.stop(1)
 
 
 def test_a_view_that_cannot_be_made_is_made_for_the_next_call(doors: Doors) -> None:

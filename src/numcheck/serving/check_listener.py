@@ -13,13 +13,14 @@ from numcheck.index import AgreedIndex, Index, PublishedIndex
 from numcheck.rpc.check import SERVICE_NAME, CheckService
 from numcheck.rpc.native import Admit, Agreements, Answer, NativeAnswers, admit_all
 from numcheck.serving.certificates import CertificateFiles
+from numcheck.serving.descriptors import share_for_connections
 from numcheck.serving.listener import host_and_port, probe_port
 
 LACKING: str | None = None
 """Why this build has no native listener; None if it has."""
 
 try:
-    from numcheck._edge import METHODS, Credentials, EdgeLoop
+    from numcheck._edge import METHODS, Counters, Credentials, EdgeLoop
 except ImportError:
     LACKING = "this build has no native listener: " + (
         "apt install libnghttp2-dev libssl-dev zlib1g-dev, then build anew"
@@ -88,7 +89,7 @@ class CheckListener:
             connection_age_max_s=settings.connection_age_max_s,
             drain_timeout_s=settings.drain_timeout_s,
             admitted_for_s=ADMITTED_FOR_S,
-            connections_max=CONNECTIONS_MAX,
+            connections_max=min(CONNECTIONS_MAX, share_for_connections(loops=settings.threads)),
             stalled_after_s=stalled_after_s,
         )
 
@@ -110,6 +111,10 @@ class CheckListener:
         self._answers.serving = serving
         for loop in self._loops:
             loop.set_serving(serving)
+
+    def counters(self) -> "list[Counters]":
+        """What each loop has counted."""
+        return [loop.counters() for loop in self._loops]
 
     @property
     def held_size(self) -> int:

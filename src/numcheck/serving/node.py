@@ -18,7 +18,9 @@ from numcheck.rpc.watches import Watches
 from numcheck.serving.access import DenialLog, access_to, native_admit
 from numcheck.serving.builder import Builder, fresh_since
 from numcheck.serving.check_listener import LACKING, CheckListener
+from numcheck.serving.descriptors import raise_limit
 from numcheck.serving.listener import ApiListener, Service, check_address
+from numcheck.serving.metrics import MetricsListener, NodeCollector
 from numcheck.serving.publishing import open_or_rebuild
 from numcheck.serving.registrations import identity_of
 from numcheck.serving.services import check_service, identity_service, numbering_service
@@ -55,6 +57,7 @@ class StopRequest:
 def serve(settings: Settings, announce: Announce) -> None:
     """Run a node until SIGTERM or SIGINT, then drain. `announce` gets a line for what a person waits for."""
     stopping = StopRequest()
+    raise_limit()
     if not Store.exists(settings.data_dir, settings.database):
         raise StoreMissing(_nothing_to_serve(settings))
     with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
@@ -74,6 +77,7 @@ def serve(settings: Settings, announce: Announce) -> None:
             identity.service,
         ]
         listeners: list[ApiListener | CheckListener] = []
+        metrics: list[MetricsListener] = []
         try:
             listeners.append(ApiListener(settings, services, watches, access))
             admit = native_admit(access) if access else admit_all
@@ -82,12 +86,13 @@ def serve(settings: Settings, announce: Announce) -> None:
             published.publish(index)
             builder.start()
             identity.start()
+            metrics += _metrics_listener(settings, listeners, published, store, announce)
             _begin(listeners, announce, [SYNTHETIC_NOTICE if index.synthetic else None, store.warning])
             _keep_fresh(published, settings, stopping)
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
         finally:
             identity.feeds.end()
-            _stop(listeners, settings.drain_timeout_s)
+            _stop([*listeners, *metrics], settings.drain_timeout_s)
             identity.stop()
             builder.stop()
             denials.close()
@@ -110,6 +115,27 @@ def _native_listener(
     return []
 
 
+def _metrics_listener(
+    settings: Settings,
+    listeners: Sequence[ApiListener | CheckListener],
+    published: PublishedIndex,
+    store: Store,
+    announce: Announce,
+) -> list[MetricsListener]:
+    """The listener of /metrics, if it is wanted."""
+    if settings.metrics_listen is None:
+        return []
+
+    def index_version() -> int:
+        return published.get().index_version
+
+    listener = MetricsListener(
+        settings, NodeCollector(listeners, index_version, lambda: max(store.revision - index_version(), 0))
+    )
+    announce(f"metrics ready on http://{listener.address}/metrics")
+    return [listener]
+
+
 def _begin(
     listeners: Sequence["ApiListener | CheckListener"], announce: Announce, notices: Sequence[str | None]
 ) -> None:
@@ -121,7 +147,7 @@ def _begin(
         announce(notice)
 
 
-def _stop(listeners: Sequence["ApiListener | CheckListener"], drain_timeout_s: float) -> None:
+def _stop(listeners: Sequence["ApiListener | CheckListener | MetricsListener"], drain_timeout_s: float) -> None:
     """Drain all listeners at once."""
     stoppers = [threading.Thread(target=listener.stop, args=(drain_timeout_s,)) for listener in listeners]
     for stopper in stoppers:
