@@ -5,7 +5,7 @@
 #   overhead of its records), until `close_connection`, which is only called outside nghttp2's callbacks.
 # * The buffers of a Loop hold nothing from one connection to the next.
 # * A Stream owns its Bytes, and lives from `on_begin_headers` to `on_stream_close` or its connection's end.
-# * EdgeLoop keeps alive what its Loop points to: the Tables of `views`, and the Credentials of `tls`. `adopt` and
+# * EdgeLoop keeps alive what its Loop points to: the Tables of `views`, the Facts and the Credentials of `tls`. `adopt` and
 #   `adopt_credentials` alone replace them, between two requests and between two connections.
 #
 # What bounds memory. A stream holds a message, its receive window's worth of unread bytes, and answers: once those are
@@ -96,10 +96,27 @@ cdef struct Metrics:                 # written by the loop alone, read by others
     uint64_t latency_sums[METHOD_COUNT]    # nanoseconds
     uint64_t messages, numbers, accepted, received, sent
 
+cdef struct Text:
+    const uint8_t* data
+    size_t size
+
+cdef struct FactsView:               # of a Facts, which keeps it alive
+    const uint8_t* firsts            # the range table's columns
+    const uint8_t* lasts
+    const uint8_t* holders
+    const uint8_t* regions           # places in `texts`
+    size_t range_count
+    const uint8_t* operator_ids      # sorted
+    const Text* operators            # in the same order
+    size_t operator_count
+    Text* texts                      # regions, then operators
+    size_t text_size_max
+
 cdef struct Loop:
     int epoll_fd, listen_fd, wake_fd
     void* owner                      # the EdgeLoop, which outlives `run`
     const View* views[VIEWS_MAX]     # by agreements, the first for all; NULL until it is asked for
+    const FactsView* facts           # of the same publication; NULL: Python answers CheckNumber
     uint64_t adopted                 # the publication that `views` are of
     uint64_t published, stopping, serving    # atomic: written by other threads
     int64_t now, next_sweep, drain_until
@@ -110,6 +127,8 @@ cdef struct Loop:
     uint64_t connections_max
     uint64_t connection_count        # read by others too
     uint64_t random
+    uint64_t calling_code, trunk_prefix, national_unit    # how numbers are written at home; unit 0: Python knows
+    int national_digits
     const char* unknown_message      # the refusal of a method that is none
     const char* unknown_details
     Connection* connections

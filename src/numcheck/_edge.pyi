@@ -1,6 +1,8 @@
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from os import PathLike
 from typing import Any, NamedTuple
+
+from typing_extensions import Buffer
 
 from numcheck._fast import Table
 
@@ -27,6 +29,9 @@ class Credentials:
         client_authority_file: str | PathLike[str],
     ) -> None: ...
 
+class Facts:
+    def __init__(self, ranges: Buffer, regions: Sequence[str], operators: Mapping[int, bytes]) -> None: ...
+
 class EdgeLoop:
     def __init__(
         self,
@@ -44,9 +49,10 @@ class EdgeLoop:
         admitted_for_s: float,
         connections_max: int,
         stalled_after_s: float,
+        national_form: tuple[int, int, int] | None = None,
     ) -> None: ...
     def run(self) -> None: ...
-    def publish(self, tables: Callable[[Any], Table] | None) -> None: ...
+    def publish(self, tables: Callable[[Any], Table], facts: Facts | None) -> None: ...
     def set_serving(self, serving: bool) -> None: ...
     def publish_credentials(self, credentials: Credentials) -> None: ...
     def stop(self) -> None: ...

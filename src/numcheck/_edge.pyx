@@ -6,7 +6,7 @@ read from each connection that has something and writes at most one bounded buff
 A request's way, by file of edge/: callbacks.pxi makes a Stream; headers.pxi reads what gRPC puts there and judges it;
 body.pxi cuts DATA into messages; message.pxi answers one, or lets it wait for its turn (waiting.pxi); response.pxi
 sends what was answered and then the status.
-Whatever is rare (errors with details, CheckNumber, ListOperators, health) python.pxi asks of Python with the GIL held;
+Whatever is rare (errors with details, odd spellings, ListOperators, health) python.pxi asks of Python with the GIL held;
 so is whatever the kernel does not admit, because the API listener's own error is the answer then.
 
 Over TLS (tls.pxi), a caller is admitted by the names in its certificate, asked of Python once and then every
@@ -23,7 +23,8 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset, strlen
 
-from numcheck._fast cimport ADMITTED, Cursor, Request, Table, View, admit, response_size_max, write_response
+from numcheck._fast cimport (
+    ADMITTED, Buffer, Cursor, Request, Table, View, admit, check_number, response_size_max, write_response)
 from numcheck._nghttp2 cimport *
 from numcheck._openssl cimport *
 
@@ -65,6 +66,7 @@ include "edge/buffer.pxi"
 include "edge/metrics.pxi"
 include "edge/stream.pxi"
 include "edge/response.pxi"
+include "edge/number.pxi"
 include "edge/message.pxi"
 include "edge/waiting.pxi"
 include "edge/python.pxi"
@@ -83,7 +85,8 @@ cdef class EdgeLoop:
 
     cdef Loop loop
     cdef object answer, admit
-    cdef object tables, next_tables     # Table by agreements
+    cdef object tables, next_index      # Table by agreements; and with it the Facts
+    cdef Facts facts
     cdef bytes unknown_message, unknown_details
     cdef list agreements, used          # of each view: whose it is, and its Table
     cdef Credentials credentials, next_credentials
@@ -94,13 +97,16 @@ cdef class EdgeLoop:
 
     def __init__(self, answer, admit, Credentials credentials, *, int listen_fd, size_t message_size_max, size_t metadata_size_max,
                  size_t numbers_per_call_max, uint32_t streams_per_connection_max, connection_age_max_s,
-                 drain_timeout_s, admitted_for_s, connections_max, stalled_after_s):
+                 drain_timeout_s, admitted_for_s, connections_max, stalled_after_s,
+                 national_form=None):
         """Take over a listening socket that does not block. Over TLS if there are credentials.
 
         `answer` gets a method (its place in METHODS), a request and the caller's agreements, and gives the response,
         the status code, its percent-encoded message and base64 details. `admit` gets the URIs of a client's
-        certificate, at its first call and then every `admitted_for_s`, and gives its agreements and None, or anything and the refusal as `answer` has it. Agreements are
-        hashable; None, in plaintext, are all. Both are asked on the loop's thread and should be quick.
+        certificate, at its first call and then every `admitted_for_s`, and gives its agreements and None, or anything
+        and the refusal as `answer` has it. Agreements are hashable; None, in plaintext, are all. Both are asked on the
+        loop's thread and should be quick. `national_form` is how numbers are written at home: calling code, trunk
+        prefix (a digit each) and the digits of a national number.
         """
         cdef Loop* loop = &self.loop
         loop.listen_fd, loop.owner, self.answer, self.admit = listen_fd, <void*>self, answer, admit
@@ -110,6 +116,9 @@ cdef class EdgeLoop:
         loop.admitted_for, loop.stalled_after = int(admitted_for_s * SECOND), int(stalled_after_s * SECOND)
         loop.connections_max, loop.random = connections_max, numcheck_now() ^ <uint64_t>loop
         _, _, self.unknown_message, self.unknown_details = answer(UNKNOWN, b"", None)
+        if national_form is not None:
+            loop.calling_code, loop.trunk_prefix, loop.national_digits = national_form
+            loop.national_unit = 10 ** national_form[2]
         loop.unknown_message = PyBytes_AS_STRING(self.unknown_message)
         loop.unknown_details = PyBytes_AS_STRING(self.unknown_details)
         loop.epoll_fd, loop.wake_fd = epoll_create1(EPOLL_CLOEXEC), eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
@@ -170,7 +179,8 @@ cdef class EdgeLoop:
 
     cdef int adopt(self) except -1:
         """Take the newest tables. Views are made as they are asked for: some of them, no caller may have any more."""
-        self.tables = self.next_tables
+        self.tables, self.facts = (None, None) if self.next_index is None else self.next_index
+        self.loop.facts = NULL if self.facts is None else &self.facts.view
         memset(self.loop.views, 0, sizeof(self.loop.views))
         self.used = [None] * len(self.agreements)
         return 0
@@ -207,11 +217,12 @@ cdef class EdgeLoop:
     cdef object agreements_at(self, int place):
         return self.agreements[max(place, 0)]
 
-    def publish(self, tables):
-        """Answer from `tables(agreements)` from the next request on; None: from none.
+    def publish(self, tables, Facts facts):
+        """Answer from `tables(agreements)` from the next request on, and CheckNumber from the facts of the same version.
 
-        It is asked once for each set of agreements among the callers, on the loop's thread."""
-        self.next_tables = tables
+        `tables` is asked once for each set of agreements among the callers, on the loop's thread. Without facts Python
+        answers CheckNumber."""
+        self.next_index = tables, facts
         store(&self.loop.published, self.loop.published + 1)
 
     def set_serving(self, bint serving):

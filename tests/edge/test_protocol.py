@@ -322,7 +322,7 @@ def test_whoever_waits_to_be_accepted_is_answered_when_the_loop_is_stopped(index
     listening.setblocking(False)
     address = f"127.0.0.1:{listening.getsockname()[1]}"
     loop = edge_loop(listening)
-    loop.publish(lambda _agreements: index.table)
+    loop.publish(lambda _agreements: index.table, None)
     peers = [Peer(address) for _ in range(300)]
     for peer in peers:
         peer.send(frame(HEADERS, END_HEADERS, 1, call_headers()) + frame(DATA, END_STREAM, 1, message(REQUEST)))
@@ -358,7 +358,7 @@ def test_a_view_that_cannot_be_made_is_made_for_the_next_call(doors: Doors) -> N
         return found
 
     for loop in doors.native._loops:
-        loop.publish(table)
+        loop.publish(table, None)
     assert ask(doors.native.address) == ask(doors.api.address)
     for _ in range(8):
         assert ask(doors.native.address) == ask(doors.api.address)

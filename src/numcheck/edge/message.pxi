@@ -37,6 +37,8 @@ cdef bint answer_natively(Stream* stream) noexcept nogil:
     """Answer without Python; False, and nothing is done, where Python has to."""
     if stream.method == CHECK_NUMBERS or stream.method == STREAM_CHECK_NUMBERS:
         return find_view(stream.connection) and answer_by_kernel(stream)
+    if stream.method == CHECK_NUMBER:
+        return find_view(stream.connection) and answer_number(stream)
     return False
 
 

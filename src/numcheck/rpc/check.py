@@ -49,8 +49,8 @@ class CheckService:
         response = check_pb2.CheckNumberResponse(
             status=cast("number_pb2.NumberStatus", facts.status),
             number=facts.number,
-            serving_operator=_try_operator_message(facts.serving_operator),
-            range_holder=_try_operator_message(facts.range_holder),
+            serving_operator=tryoperator_message_(facts.serving_operator),
+            range_holder=tryoperator_message_(facts.range_holder),
             ported=facts.ported,
             region=facts.region,
             index_version=index.index_version,
@@ -79,7 +79,7 @@ class CheckService:
         """Every operator that the index knows, by id."""
         parsed(check_pb2.ListOperatorsRequest, request)
         operators = self._published.get().operators
-        messages = [_operator_message(operators[operator_id]) for operator_id in sorted(operators)]
+        messages = [operator_message(operators[operator_id]) for operator_id in sorted(operators)]
         return check_pb2.ListOperatorsResponse(operators=messages).SerializeToString()
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -108,11 +108,12 @@ class UnknownMethods(grpc.GenericRpcHandler):
         return grpc.stream_stream_rpc_method_handler(refuse)
 
 
-def _try_operator_message(operator: Operator | None) -> number_pb2.Operator | None:
-    return None if operator is None else _operator_message(operator)
+def tryoperator_message_(operator: Operator | None) -> number_pb2.Operator | None:
+    return None if operator is None else operator_message(operator)
 
 
-def _operator_message(operator: Operator) -> number_pb2.Operator:
+def operator_message(operator: Operator) -> number_pb2.Operator:
+    """The operator as the API has it."""
     return number_pb2.Operator(
         operator_id=operator.operator_id,
         display_name=operator.display_name,

@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection
 from functools import lru_cache
 from pathlib import Path
 
+from numcheck import e164
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress
 from numcheck.index import AgreedIndex, Index, PublishedIndex
-from numcheck.rpc.check import SERVICE_NAME, CheckService
+from numcheck.rpc.check import SERVICE_NAME, CheckService, operator_message
 from numcheck.rpc.native import Admit, Agreements, Answer, NativeAnswers, admit_all
 from numcheck.serving.certificates import CertificateFiles
 from numcheck.serving.descriptors import share_for_connections
@@ -20,7 +21,7 @@ LACKING: str | None = None
 """Why this build has no native listener; None if it has."""
 
 try:
-    from numcheck._edge import METHODS, Counters, Credentials, EdgeLoop
+    from numcheck._edge import METHODS, Counters, Credentials, EdgeLoop, Facts
 except ImportError:
     LACKING = "this build has no native listener: " + (
         "apt install libnghttp2-dev libssl-dev zlib1g-dev, then build anew"
@@ -91,6 +92,7 @@ class CheckListener:
             admitted_for_s=ADMITTED_FOR_S,
             connections_max=min(CONNECTIONS_MAX, share_for_connections(loops=settings.threads)),
             stalled_after_s=stalled_after_s,
+            national_form=_national_form(settings.default_region),
         )
 
     def _answer(self, method: int, request: bytes, agreements: Agreements) -> Answer:
@@ -103,8 +105,10 @@ class CheckListener:
 
     def _publish(self, index: Index) -> None:
         """What the published index calls, one version after the other, and nobody else."""
+        operators = {key: operator_message(one).SerializeToString() for key, one in index.operators.items()}
+        facts = Facts(index.ranges, index.regions, operators)
         for loop in self._loops:
-            loop.publish(lambda agreements: index.for_agreements(agreements).table)
+            loop.publish(lambda agreements: index.for_agreements(agreements).table, facts)
 
     def set_serving(self, *, serving: bool) -> None:
         """Say on the health service, for the node and for each service, whether it answers."""
@@ -135,6 +139,12 @@ class CheckListener:
             loop.stop()
         for thread in self._threads:
             thread.join(drain_timeout_s + 1)
+
+
+def _national_form(region: str) -> tuple[int, int, int] | None:
+    """How the loops read a number that is written without its country; None: e164 alone knows."""
+    calling_code, trunk_prefix, digits = e164.NATIONAL_FORMS.get(region, ("", "", 0))
+    return (int(calling_code), int(trunk_prefix), digits) if len(calling_code) == len(trunk_prefix) == 1 else None
 
 
 def _tls_files(settings: Settings) -> list[Path]:
