@@ -49,8 +49,8 @@ class CheckService:
         response = check_pb2.CheckNumberResponse(
             status=cast("number_pb2.NumberStatus", facts.status),
             number=facts.number,
-            serving_operator=tryoperator_message_(facts.serving_operator),
-            range_holder=tryoperator_message_(facts.range_holder),
+            serving_operator=_try_operator_message(facts.serving_operator),
+            range_holder=_try_operator_message(facts.range_holder),
             ported=facts.ported,
             region=facts.region,
             index_version=index.index_version,
@@ -108,7 +108,7 @@ class UnknownMethods(grpc.GenericRpcHandler):
         return grpc.stream_stream_rpc_method_handler(refuse)
 
 
-def tryoperator_message_(operator: Operator | None) -> number_pb2.Operator | None:
+def _try_operator_message(operator: Operator | None) -> number_pb2.Operator | None:
     return None if operator is None else operator_message(operator)
 
 
