@@ -5,13 +5,18 @@
 #   overhead of its records), until `close_connection`, which is only called outside nghttp2's callbacks.
 # * The buffers of a Loop hold nothing from one connection to the next.
 # * A Stream owns its Bytes, and lives from `on_begin_headers` to `on_stream_close` or its connection's end.
-# * EdgeLoop keeps alive what its Loop points to: the Tables of `views`, and the Credentials of `tls`. `adopt` and
+# * EdgeLoop keeps alive what its Loop points to: the Tables of `views`, the Facts and the Credentials of `tls`. `adopt` and
 #   `adopt_credentials` alone replace them, between two requests and between two connections.
 #
-# What bounds memory: streams a connection x (a message + its response), where bytes are only bought for what has come;
-# the bodies of all connections of a loop by BODIES_SIZE_MAX; a streaming call's answers by its receive window, which is
-# only given back once they have left; connections a loop by CONNECTIONS_MAX, and half of it for those without an
-# identity yet.
+# What bounds memory. A stream holds a message, its receive window's worth of unread bytes, and answers: once those are
+# ANSWERS_SIZE_MAX it begins no other message, and the window is given back only when they have left. Bytes are bought
+# for what has come. `held_size` counts the capacity of all Bytes of a loop; at HELD_SIZE_MAX requests and answers are
+# refused, and a connection keeps no more unsent than a frame or two. Connections a loop: `connections_max`, and
+# HANDSHAKING_MAX for those without an identity yet.
+#
+# What bounds the time of a turn: a connection is read from and written to once, and begins messages (opened ones: a
+# small gzip may hold many numbers) until it has handled TURN_WORK_MAX bytes or asked Python once. waiting.pxi has the
+# rest.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
@@ -29,22 +34,28 @@ cdef enum:
     CONNECTION_WINDOW_SIZE = 4_194_304
     EVENTS_MAX = 256
     ACCEPTS_MAX = 64                 # new connections a turn
-    CONNECTIONS_MAX = 8_192          # a loop
-    HANDSHAKING_MAX = 4_096          # of them, such as have not ended their TLS handshake
+    BACKLOG = 1_024                  # connections that wait to be accepted
+    HANDSHAKING_MAX = 4_096          # connections that have not ended their TLS handshake
     HANDSHAKING_CROWD = 256          # from so many on they have less time for it
     HANDSHAKE_STEPS_MAX = 4          # a turn: a step may take a millisecond, if keys are RSA
     RECORD_SIZE = 16_384             # of a TLS record at most, opened
     VIEWS_MAX = 1_024                # different sets of agreements among the callers of a loop
-    BODIES_SIZE_MAX = 268_435_456    # a loop
+    HELD_SIZE_MAX = 268_435_456      # a loop: requests and answers
+    ANSWERS_SIZE_MAX = 262_144       # a stream that holds so much of answers begins no other
+    TURN_WORK_MAX = 262_144          # bytes of messages that a connection begins in a turn
+    MOVED_SIZE_MIN = 65_536          # a peer that takes less of its answers for `stalled_after` takes nothing
     SWEEP_MS = 100                   # deadlines are looked at so often
-    CONTROL_FRAMES_MAX = 1_000       # PING, SETTINGS, RST_STREAM, PRIORITY, empty DATA and refused frames in a burst
+    CONTROL_FRAMES_MAX = 1_000       # frames that bring nothing, and RST_STREAM of ours, in a burst
     CONTROL_FRAMES_PER_S = 100       # and steadily; grpc-core pings and cancels far less
     MESSAGE_PREFIX_SIZE = 5
     AUTHORIZATION_SIZE_MAX = 512     # of a value at most so much is looked at; a token has 256
+    BUCKET_COUNT = 16                # of the histogram of latencies, and one more for what is above them
+    CODE_COUNT = 17                  # of google.rpc.Code
 
 cdef enum Code:                      # google.rpc.Code
     OK = 0
     CANCELLED = 1
+    UNKNOWN_CODE = 2
     DEADLINE_EXCEEDED = 4
     RESOURCE_EXHAUSTED = 8
     UNIMPLEMENTED = 12
@@ -61,6 +72,11 @@ cdef enum Method:
     HEALTH_WATCH = 6
     METHOD_COUNT = 7
 
+cdef enum Health:                    # HealthCheckResponse.ServingStatus
+    SERVING = 1
+    NOT_SERVING = 2
+    SERVICE_UNKNOWN = 3
+
 cdef enum Encoding:
     IDENTITY = 0
     GZIP = 1
@@ -71,20 +87,51 @@ cdef enum:
 
 cdef struct Bytes:
     uint8_t* data
-    size_t size
+    size_t start                     # what is before it was used
+    size_t size                      # where it ends
     size_t capacity
+
+cdef struct Metrics:                 # written by the loop alone, read by others
+    uint64_t calls[METHOD_COUNT][CODE_COUNT]
+    uint64_t latencies[METHOD_COUNT][BUCKET_COUNT + 1]
+    uint64_t latency_sums[METHOD_COUNT]    # nanoseconds
+    uint64_t messages, numbers, accepted, received, sent
+
+cdef struct Text:
+    const uint8_t* data
+    size_t size
+
+cdef struct FactsView:               # of a Facts, which keeps it alive
+    const uint8_t* firsts            # the range table's columns
+    const uint8_t* lasts
+    const uint8_t* holders
+    const uint8_t* regions           # places in `texts`
+    size_t range_count
+    const uint8_t* operator_ids      # sorted
+    const Text* operators            # in the same order
+    size_t operator_count
+    Text* texts                      # regions, then operators
+    size_t text_size_max
 
 cdef struct Loop:
     int epoll_fd, listen_fd, wake_fd
     void* owner                      # the EdgeLoop, which outlives `run`
-    const View* views[VIEWS_MAX]     # by agreements, the first for all; NULL until an index is published
+    const View* views[VIEWS_MAX]     # by agreements, the first for all; NULL until it is asked for
+    const FactsView* facts           # of the same publication; NULL: Python answers CheckNumber
     uint64_t adopted                 # the publication that `views` are of
-    uint64_t published, stopping     # atomic: written by other threads
+    uint64_t published, stopping, serving    # atomic: written by other threads
     int64_t now, next_sweep, drain_until
-    int64_t drain_timeout, age_max, admitted_for
-    size_t message_size_max, header_list_size_max, numbers_per_call_max, bodies_size
+    int64_t drain_timeout, age_max, admitted_for, stalled_after
+    size_t message_size_max, header_list_size_max, numbers_per_call_max
+    uint64_t held_size               # the capacity of all Bytes
     uint32_t streams_max
-    size_t connection_count
+    uint64_t connections_max
+    uint64_t connection_count        # read by others too
+    uint64_t random
+    uint64_t calling_code, trunk_prefix, national_unit    # how numbers are written at home; unit 0: Python knows
+    int national_digits
+    const char* unknown_message      # the refusal of a method that is none
+    const char* unknown_details
     Connection* connections
     Stream* spare
     size_t spare_count
@@ -102,7 +149,7 @@ cdef struct Loop:
     size_t incoming_records_size
     Bytes outgoing_records
     uint8_t* opened                  # RECORD_SIZE
-    uint64_t call_count              # written by this loop alone
+    Metrics metrics
 
 cdef struct Connection:
     int fd
@@ -118,8 +165,14 @@ cdef struct Connection:
     Connection* previous
     Stream* streams
     Bytes unsent
-    size_t unsent_start
-    int64_t born, heard, moved       # when it was made, last read from, last written to
+    int64_t born, heard, age_max     # when it was made, last read from, how old it may get
+    int64_t moved                    # when the peer last took something worth speaking of,
+    size_t moved_size                # and what since
+    int64_t work_left                # in this turn
+    uint64_t waited                  # how often a stream had to wait,
+    uint64_t waiting_count           # and how many do
+    bint deaf                        # the peer sends no more
+    bint broken                      # and is to end
     int64_t control_credit           # in nanoseconds of its refill
     int goaway                       # 0, 1: announced, 2: final
 
@@ -140,13 +193,16 @@ cdef struct Stream:
     uint8_t prefix[MESSAGE_PREFIX_SIZE]
     size_t prefix_size, wanted
     Bytes body
-    bint complete                    # a unary call's message is in `body`
+    bint complete                    # a whole message is in `body`
+    Bytes unread                     # what came behind it
+    uint64_t waiting                 # its place among those that wait for their turn; 0: it does not
     # the answer
     Bytes out
-    size_t out_start, owed           # owed: received bytes whose window is given back once `out` has left
-    bint responded, deferred
+    size_t owed                      # received bytes whose window is given back once `out` has left
+    int64_t moved                    # as the Connection's
+    size_t moved_size
+    bint responded, deferred, reset
     int code
     Bytes message, details           # of the status: percent-encoded, base64
-    uint8_t watched                  # the last answer of Watch,
-    uint64_t watched_at              # and the publication that it was made at
+    uint8_t watched                  # the last answer of Watch
     bint watching

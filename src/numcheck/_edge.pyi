@@ -1,10 +1,25 @@
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
+
+from typing_extensions import Buffer
 
 from numcheck._fast import Table
 
 METHODS: tuple[str, ...]
+
+class Counters(NamedTuple):
+    """What a loop has counted."""
+
+    calls: dict[tuple[str, int], int]
+    bounds_s: tuple[float, ...]
+    durations: dict[str, tuple[list[int], float]]
+    numbers: int
+    connections: int
+    accepted: int
+    received: int
+    sent: int
+    held_size: int
 
 class Credentials:
     def __init__(
@@ -13,6 +28,9 @@ class Credentials:
         key_file: str | PathLike[str],
         client_authority_file: str | PathLike[str] | None = None,
     ) -> None: ...
+
+class Facts:
+    def __init__(self, ranges: Buffer, regions: Sequence[str], operators: Mapping[int, bytes]) -> None: ...
 
 class EdgeLoop:
     def __init__(
@@ -29,10 +47,17 @@ class EdgeLoop:
         connection_age_max_s: float,
         drain_timeout_s: float,
         admitted_for_s: float,
+        connections_max: int,
+        stalled_after_s: float,
+        national_form: tuple[int, int, int] | None = None,
     ) -> None: ...
     def run(self) -> None: ...
-    def publish(self, tables: Callable[[Any], Table] | None) -> None: ...
+    def publish(self, tables: Callable[[Any], Table], facts: Facts | None) -> None: ...
+    def set_serving(self, serving: bool) -> None: ...
     def publish_credentials(self, credentials: Credentials) -> None: ...
     def stop(self) -> None: ...
+    @property
+    def held_size(self) -> int: ...
+    def counters(self) -> Counters: ...
     @property
     def call_count(self) -> int: ...

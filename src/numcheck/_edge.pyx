@@ -4,8 +4,9 @@ One thread runs one loop; loops share nothing but the port (SO_REUSEPORT). A tur
 read from each connection that has something and writes at most one bounded buffer to it, so that none starves another.
 
 A request's way, by file of edge/: callbacks.pxi makes a Stream; headers.pxi reads what gRPC puts there and judges it;
-body.pxi cuts DATA into messages; message.pxi answers one; response.pxi sends what was answered and then the status.
-Whatever is rare (errors with details, CheckNumber, ListOperators, health) python.pxi asks of Python with the GIL held;
+body.pxi cuts DATA into messages; message.pxi answers one, or lets it wait for its turn (waiting.pxi); response.pxi
+sends what was answered and then the status.
+Whatever is rare (errors with details, odd spellings, ListOperators, health) python.pxi asks of Python with the GIL held;
 so is whatever the kernel does not admit, because the API listener's own error is the answer then.
 
 Over TLS (tls.pxi), a caller is admitted by the names in its certificate or its token, asked of Python once for each
@@ -20,21 +21,32 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset, strlen
+from libc.string cimport memcmp, memcpy, memmove, memset, strlen
 
-from numcheck._fast cimport ADMITTED, Cursor, Request, Table, View, admit, response_size_max, write_response
+from numcheck._fast cimport (
+    ADMITTED, Buffer, Cursor, Request, Table, View, admit, check_number, response_size_max, write_response)
 from numcheck._nghttp2 cimport *
 from numcheck._openssl cimport *
 
+from collections import namedtuple
 from os import fsencode
 
 from numcheck.errors import BadConfiguration
 
 cdef int64_t SECOND = 1_000_000_000
-cdef int64_t STALLED_AFTER = 60 * SECOND    # a peer that reads no answer, or brings no more of a request
 cdef int64_t SILENT_AFTER = 10 * SECOND     # a new connection that brings nothing
 cdef int64_t HANDSHAKE = 10 * SECOND        # what a TLS handshake may take,
 cdef int64_t HURRIED_HANDSHAKE = 1 * SECOND    # or, where HANDSHAKING_CROWD wait, this
+
+cdef int64_t FRAME_COST = SECOND // CONTROL_FRAMES_PER_S
+cdef int64_t CREDIT_MAX = CONTROL_FRAMES_MAX * FRAME_COST
+
+cdef uint64_t BUCKETS[BUCKET_COUNT]
+BUCKETS[:] = [
+    100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000, 25_000_000, 50_000_000, 100_000_000,
+    250_000_000, 500_000_000, 1_000_000_000, 2_500_000_000, 5_000_000_000, 10_000_000_000,
+]
+BOUNDS_S = (*(bound / 1e9 for bound in BUCKETS), float("inf"))
 
 cdef const char* PATHS[METHOD_COUNT]
 PATHS[:] = [
@@ -47,12 +59,16 @@ PATHS[:] = [
     b"/grpc.health.v1.Health/Watch",
 ]
 METHODS = tuple(path.decode() for path in PATHS)
+Counters = namedtuple("Counters", "calls bounds_s durations numbers connections accepted received sent held_size")
 
 include "edge/system.pxi"
 include "edge/buffer.pxi"
+include "edge/metrics.pxi"
 include "edge/stream.pxi"
 include "edge/response.pxi"
+include "edge/number.pxi"
 include "edge/message.pxi"
+include "edge/waiting.pxi"
 include "edge/python.pxi"
 include "edge/headers.pxi"
 include "edge/body.pxi"
@@ -69,7 +85,9 @@ cdef class EdgeLoop:
 
     cdef Loop loop
     cdef object answer, admit
-    cdef object tables, next_tables     # Table by agreements
+    cdef object tables, next_index      # Table by agreements; and with it the Facts
+    cdef Facts facts
+    cdef bytes unknown_message, unknown_details
     cdef list agreements, used          # of each view: whose it is, and its Table
     cdef Credentials credentials, next_credentials
 
@@ -79,21 +97,31 @@ cdef class EdgeLoop:
 
     def __init__(self, answer, admit, Credentials credentials, *, int listen_fd, size_t message_size_max, size_t metadata_size_max,
                  size_t numbers_per_call_max, uint32_t streams_per_connection_max, connection_age_max_s,
-                 drain_timeout_s, admitted_for_s):
+                 drain_timeout_s, admitted_for_s, connections_max, stalled_after_s,
+                 national_form=None):
         """Take over a listening socket that does not block. Over TLS if there are credentials.
 
         `answer` gets a method (its place in METHODS), a request and the caller's agreements, and gives the response,
         the status code, its percent-encoded message and base64 details. `admit` gets the URIs of a client's
         certificate, the authorization and the method, at the first call of each and then every `admitted_for_s`, and
         gives the caller's agreements and None, or anything and the refusal as `answer` has it. Agreements are
-        hashable; None, in plaintext, are all. Both are asked on the loop's thread and should be quick.
+        hashable; None, in plaintext, are all. Both are asked on the loop's thread and should be quick. `national_form`
+        is how numbers are written at home: calling code, trunk prefix (a digit each) and the digits of a national
+        number.
         """
         cdef Loop* loop = &self.loop
         loop.listen_fd, loop.owner, self.answer, self.admit = listen_fd, <void*>self, answer, admit
         loop.message_size_max, loop.header_list_size_max = message_size_max, metadata_size_max
         loop.numbers_per_call_max, loop.streams_max = numbers_per_call_max, streams_per_connection_max
         loop.age_max, loop.drain_timeout = int(connection_age_max_s * SECOND), int(drain_timeout_s * SECOND)
-        loop.admitted_for = int(admitted_for_s * SECOND)
+        loop.admitted_for, loop.stalled_after = int(admitted_for_s * SECOND), int(stalled_after_s * SECOND)
+        loop.connections_max, loop.random = connections_max, numcheck_now() ^ <uint64_t>loop
+        _, _, self.unknown_message, self.unknown_details = answer(UNKNOWN, b"", None)
+        if national_form is not None:
+            loop.calling_code, loop.trunk_prefix, loop.national_digits = national_form
+            loop.national_unit = 10 ** national_form[2]
+        loop.unknown_message = PyBytes_AS_STRING(self.unknown_message)
+        loop.unknown_details = PyBytes_AS_STRING(self.unknown_details)
         loop.epoll_fd, loop.wake_fd = epoll_create1(EPOLL_CLOEXEC), eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         loop.incoming, loop.outgoing = <uint8_t*>malloc(READ_SIZE), <uint8_t*>malloc(SCRATCH_SIZE)
         loop.opened = <uint8_t*>malloc(RECORD_SIZE)
@@ -142,7 +170,7 @@ cdef class EdgeLoop:
         free(self.loop.incoming)
         free(self.loop.outgoing)
         free(self.loop.opened)
-        discard(&self.loop.outgoing_records)
+        discard(&self.loop, &self.loop.outgoing_records)
         BIO_meth_free(self.loop.bio_method)
 
     def run(self):
@@ -151,14 +179,14 @@ cdef class EdgeLoop:
             run_loop(&self.loop)
 
     cdef int adopt(self) except -1:
-        """Take the newest table for each view."""
-        cdef int place
-        self.tables = self.next_tables
-        for place in range(len(self.agreements)):
-            self.set_view(place)
+        """Take the newest tables. Views are made as they are asked for: some of them, no caller may have any more."""
+        self.tables, self.facts = (None, None) if self.next_index is None else self.next_index
+        self.loop.facts = NULL if self.facts is None else &self.facts.view
+        memset(self.loop.views, 0, sizeof(self.loop.views))
+        self.used = [None] * len(self.agreements)
         return 0
 
-    cdef int set_view(self, int place) except -1:
+    cdef int make_view(self, int place) except -1:
         cdef Table table = None if self.tables is None else self.tables(self.agreements[place])
         self.loop.views[place] = NULL if table is None else &table.view
         self.used[place] = table    # last, as it may free the one before
@@ -167,13 +195,11 @@ cdef class EdgeLoop:
     cdef int place_of(self, agreements) except -1:
         """The view for these agreements: the one that others have already, or a new one."""
         cdef int place
-        if load(&self.loop.published) != self.loop.adopted:
-            adopt(&self.loop)
         if agreements in self.agreements:
             return self.agreements.index(agreements)
         place = self.free_place()
         self.agreements[place] = agreements
-        self.set_view(place)
+        self.loop.views[place], self.used[place] = NULL, None    # it is made when it is asked for
         return place
 
     cdef int free_place(self) except -1:
@@ -192,12 +218,17 @@ cdef class EdgeLoop:
     cdef object agreements_at(self, int place):
         return self.agreements[max(place, 0)]
 
-    def publish(self, tables):
-        """Answer from `tables(agreements)` from the next request on; None: from none. Watches of health are told anew.
+    def publish(self, tables, Facts facts):
+        """Answer from `tables(agreements)` from the next request on, and CheckNumber from the facts of the same version.
 
-        It is asked once for each set of agreements among the callers, on the loop's thread."""
-        self.next_tables = tables
+        `tables` is asked once for each set of agreements among the callers, on the loop's thread. Without facts Python
+        answers CheckNumber."""
+        self.next_index = tables, facts
         store(&self.loop.published, self.loop.published + 1)
+
+    def set_serving(self, bint serving):
+        """What watches of health are told."""
+        store(&self.loop.serving, serving)
 
     def publish_credentials(self, Credentials credentials not None):
         """Show this certificate, and ask for this authority's, from the next connection on."""
@@ -211,6 +242,26 @@ cdef class EdgeLoop:
         write(self.loop.wake_fd, &one, 8)
 
     @property
+    def held_size(self):
+        """Bytes of memory that hold requests and answers."""
+        return load(&self.loop.held_size)
+
+    def counters(self):
+        """What was counted so far; each number is whole, and they are not of one moment."""
+        cdef Metrics* metrics = &self.loop.metrics
+        cdef int method, code, bucket
+        calls, durations = {}, {}
+        for method in range(METHOD_COUNT):
+            for code in range(CODE_COUNT):
+                if load(&metrics.calls[method][code]):
+                    calls[METHODS[method], code] = load(&metrics.calls[method][code])
+            buckets = [load(&metrics.latencies[method][bucket]) for bucket in range(BUCKET_COUNT + 1)]
+            if any(buckets):
+                durations[METHODS[method]] = buckets, load(&metrics.latency_sums[method]) / 1e9
+        return Counters(calls, BOUNDS_S, durations, load(&metrics.numbers), load(&self.loop.connection_count),
+                        load(&metrics.accepted), load(&metrics.received), load(&metrics.sent), self.held_size)
+
+    @property
     def call_count(self):
         """How many messages were answered."""
-        return load(&self.loop.call_count)
+        return load(&self.loop.metrics.messages)

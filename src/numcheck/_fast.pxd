@@ -66,6 +66,7 @@ cdef enum Verdict:               # on a request, in the order in which it is jud
     TOO_MANY = 2
     BEHIND = 3
 
+cdef uint8_t check_number(const View* view, uint64_t number, uint32_t* operator_id) noexcept nogil
 cdef Verdict admit(const View* view, Cursor cursor, size_t numbers_per_call_max, Request* request) noexcept nogil
 cdef size_t response_size_max(const View* view, const Request* request) noexcept nogil
 cdef uint8_t* write_response(const View* view, Cursor cursor, const Request* request, uint64_t request_id,

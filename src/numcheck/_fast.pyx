@@ -140,6 +140,17 @@ cdef inline const NumberClass* answer(const View* view, const Slot* slot, uint32
     return &view.classes[slot.entry.number_class]
 
 
+cdef uint8_t check_number(const View* view, uint64_t number, uint32_t* operator_id) noexcept nogil:
+    """The status of one number and the id of its serving operator, 0 where there is none."""
+    cdef Slot slot
+    cdef uint32_t active
+    cdef const NumberClass* number_class
+    locate(view, number, &slot)
+    number_class = answer(view, &slot, &active)
+    operator_id[0] = number_class.operator_id
+    return number_class.statuses[active]
+
+
 cdef uint8_t* look_up(const View* view, const uint8_t* numbers, size_t count,
                       uint8_t* statuses, uint8_t* operators) noexcept nogil:
     """Answer `count` little-endian numbers: a status byte each, and operator ids as varints.
@@ -511,12 +522,9 @@ cdef class Table:
 
     def check(self, uint64_t number):
         """The status of one number and the id of its serving operator, 0 where there is none. Takes 50 ns."""
-        cdef Slot slot
-        cdef uint32_t active
-        cdef const NumberClass* number_class
-        locate(&self.view, number, &slot)
-        number_class = answer(&self.view, &slot, &active)
-        return number_class.statuses[active], number_class.operator_id
+        cdef uint32_t operator_id = 0
+        cdef uint8_t status = check_number(&self.view, number, &operator_id)
+        return status, operator_id
 
     def check_numbers(self, bytes request not None, *, size_t numbers_per_call_max, bint echo_request_id=False):
         """Answer a serialised CheckNumbersRequest with a serialised CheckNumbersResponse, in the request's order.

@@ -16,9 +16,12 @@ cdef extern from "nghttp2/nghttp2.h" nogil:
         uint8_t flags
     ctypedef struct nghttp2_headers:
         int cat
+    ctypedef struct nghttp2_rst_stream:
+        uint32_t error_code
     ctypedef union nghttp2_frame:
         nghttp2_frame_hd hd
         nghttp2_headers headers
+        nghttp2_rst_stream rst_stream
     ctypedef struct nghttp2_nv:
         uint8_t* name
         uint8_t* value
@@ -39,7 +42,7 @@ cdef extern from "nghttp2/nghttp2.h" nogil:
     enum:
         NGHTTP2_DATA
         NGHTTP2_HEADERS
-        NGHTTP2_WINDOW_UPDATE
+        NGHTTP2_RST_STREAM
         NGHTTP2_FLAG_NONE
         NGHTTP2_FLAG_END_STREAM
         NGHTTP2_HCAT_REQUEST

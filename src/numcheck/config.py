@@ -99,6 +99,9 @@ class Settings(BaseSettings):
         "127.0.0.1:50052",
         description="host:port of the native listener, where this build has one; port 0 takes a free one",
     )
+    metrics_listen: str | None = Field(
+        None, description="host:port of /metrics for Prometheus, on loopback; none: it is not served"
+    )
     threads: Positive = Field(
         default_factory=lambda: os.cpu_count() or 1, description="event loops of the native listener, a thread each"
     )

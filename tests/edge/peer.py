@@ -61,6 +61,28 @@ class Peer:
         except OSError:
             self.closed = True
 
+    def until(self, kind: int, *, stream: int = 0, seconds: float = 20) -> list[tuple[int, int, int, bytes]]:
+        """All frames up to one of this kind on the stream; EOFError or TimeoutError if it does not come."""
+        found: list[tuple[int, int, int, bytes]] = []
+        self.socket.settimeout(seconds)
+        while not found or (found[-1][0], found[-1][2]) != (kind, stream):
+            found.append(self.next_frame())
+        return found
+
+    def next_frame(self) -> tuple[int, int, int, bytes]:
+        head = self._exactly(9)
+        body = self._exactly(int.from_bytes(head[:3], "big"))
+        return head[3], head[4], int.from_bytes(head[5:], "big"), body
+
+    def _exactly(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            part = self.socket.recv(size - len(data))
+            if not part:
+                raise EOFError
+            data += part
+        return data
+
     def frames(self, seconds: float = 0.5) -> list[tuple[int, int, int, bytes]]:
         data, end = b"", time.monotonic() + seconds
         while not self.closed and time.monotonic() < end:

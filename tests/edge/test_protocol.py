@@ -3,9 +3,12 @@
 import gzip
 import itertools
 import random
+import socket
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import grpc
 import pytest
@@ -20,12 +23,20 @@ from peer import (
     PREFACE,
     RST_STREAM,
     SETTINGS,
+    WINDOW_UPDATE,
     Doors,
     Peer,
     call_headers,
     frame,
     message,
 )
+
+from numcheck._edge import EdgeLoop
+from numcheck._fast import Table
+from numcheck.config import Settings
+from numcheck.index import Index, PublishedIndex
+from numcheck.serving import check_listener
+from numcheck.serving.check_listener import CheckListener
 
 REQUEST = b"\x0a\x08" + (79_161_234_567).to_bytes(8, "little")
 
@@ -127,6 +138,12 @@ FLOODS = {
         frame(HEADERS, 0, 1, call_headers()) + frame(CONTINUATION, 0, 1, b"\0\x01x\x7e" + bytes([0x61]) * 126) * 20_000
     ),
     "empty data": lambda: frame(HEADERS, END_HEADERS, 1, call_headers()) + frame(DATA, 0, 1) * 20_000,
+    "window updates": lambda: frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1") * 20_000,
+    "made us reset": lambda: b"".join(
+        frame(HEADERS, END_HEADERS, stream, call_headers(content_length=b"5"))
+        + frame(DATA, END_STREAM, stream, message(REQUEST))
+        for stream in range(1, 6_001, 2)
+    ),
     "not http/2": lambda: b"GET / HTTP/1.1\r\n\r\n" * 10,
 }
 
@@ -192,6 +209,175 @@ def test_a_peer_that_reads_nothing_is_no_longer_read_from(doors: Doors) -> None:
         ask_for_ever()
     assert resident_size() - before < 128 * 2**20
     assert ask(doors.native.address)
+
+
+NO_WINDOW = frame(SETTINGS, 0, 0, b"\0\x04\0\0\0\0")
+STREAM = b"/numcheck.v1.CheckService/StreamCheckNumbers"
+WIDE = frame(WINDOW_UPDATE, 0, 0, b"\x7f\xff\0\0")
+MANY = b"\x0a" + b"\x80\x80\x20" + REQUEST[2:] * 65_536
+SMALL_AND_MANY = message(gzip.compress(MANY), compressed=1)
+
+
+def answers_to_the_end(peer: Peer) -> bytes:
+    """All DATA of stream 1 up to its trailers."""
+    found = peer.until(HEADERS, stream=1)
+    while not found[-1][1] & END_STREAM:
+        found += peer.until(HEADERS, stream=1)
+    return b"".join(one[3] for one in found if one[0] == DATA)
+
+
+def test_a_stream_holds_few_answers_however_small_its_requests_are(doors: Doors) -> None:
+    count = 250
+    peer = Peer(doors.native.address)
+    peer.send(frame(SETTINGS, 1, 0))  # acknowledged: so the stream's window is the larger one
+    peer.send(NO_WINDOW + frame(HEADERS, END_HEADERS, 1, call_headers(STREAM, grpc_encoding=b"gzip")))
+    for _ in range(count):
+        peer.send(frame(DATA, 0, 1, SMALL_AND_MANY))
+    peer.send(frame(DATA, END_STREAM, 1) + frame(PING, 0, 0, bytes(8)))
+    while peer.until(PING)[-1][1] != 1:
+        pass
+    assert doors.native.held_size < 3 * 2**20
+    peer.send(WIDE + frame(WINDOW_UPDATE, 0, 1, b"\x7f\xff\0\0"))
+    answers = answers_to_the_end(peer)
+    size = len(message(b"")) + int.from_bytes(answers[1:5], "big")
+    assert len(answers) == count * size
+    assert answers == answers[:size] * count
+
+
+@pytest.mark.parametrize("streams", [32])
+def test_a_connection_has_a_turns_work_done_in_a_turn(doors: Doors, streams: int) -> None:
+    """Calls that are taken back in the same read were not all worked on."""
+    peer = Peer(doors.native.address)
+    peer.until(SETTINGS)
+    ids = range(1, 2 * streams, 2)
+    headers = call_headers(grpc_encoding=b"gzip")
+    calls = [frame(HEADERS, END_HEADERS, one, headers) + frame(DATA, END_STREAM, one, SMALL_AND_MANY) for one in ids]
+    before = doors.native.call_count
+    peer.send(b"".join(calls) + b"".join(frame(RST_STREAM, 0, one, b"\0\0\0\x08") for one in ids))
+    peer.send(frame(PING, 0, 0, bytes(8)))
+    peer.until(PING)
+    assert doors.native.call_count - before < streams // 2
+
+
+@pytest.fixture
+def impatient(index: Index, settings: Settings) -> Iterator[CheckListener]:
+    published = PublishedIndex()
+    listener = CheckListener(settings, published, stalled_after_s=0.5)
+    published.publish(index)
+    yield listener
+    listener.stop(settings.drain_timeout_s)
+
+
+@pytest.mark.parametrize("trickle", [False, True])
+def test_a_call_whose_answer_is_not_taken_is_reset(impatient: CheckListener, trickle: bool) -> None:
+    peer = Peer(impatient.address)
+    headers = call_headers(grpc_encoding=b"gzip")
+    peer.send(NO_WINDOW + frame(HEADERS, END_HEADERS, 1, headers) + frame(DATA, END_STREAM, 1, SMALL_AND_MANY))
+    kinds: list[int] = []
+    while RST_STREAM not in kinds:
+        kinds.append(peer.next_frame()[0])
+        if trickle and kinds[-1] in (HEADERS, DATA):
+            peer.send(frame(WINDOW_UPDATE, 0, 1, b"\0\0\0\1"))
+    assert impatient.held_size < 2**20
+
+
+def test_a_stalled_call_does_not_harm_the_next(impatient: CheckListener) -> None:
+    peer = Peer(impatient.address)
+    peer.send(NO_WINDOW + frame(HEADERS, END_HEADERS, 1, call_headers()) + frame(DATA, END_STREAM, 1, message(REQUEST)))
+    peer.until(RST_STREAM, stream=1)
+    peer.send(frame(HEADERS, END_HEADERS, 3, call_headers()) + frame(DATA, END_STREAM, 3, message(REQUEST)))
+    peer.send(frame(WINDOW_UPDATE, 0, 3, b"\0\0\xff\xff"))
+    assert peer.until(DATA, stream=3)[-1][3] == message(ask(impatient.address))
+
+
+def test_answers_under_way_are_sent_when_the_peer_has_closed_its_side(doors: Doors) -> None:
+    peer = Peer(doors.native.address)
+    peer.send(WIDE + frame(SETTINGS, 0, 0, b"\0\x04\x7f\xff\xff\xff"))
+    peer.send(frame(HEADERS, END_HEADERS, 1, call_headers(STREAM, grpc_encoding=b"gzip")))
+    peer.send(frame(DATA, END_STREAM, 1, SMALL_AND_MANY * 15))
+    peer.socket.shutdown(socket.SHUT_WR)
+    assert len(answers_to_the_end(peer)) > 15 * 2 * 65_536
+
+
+def edge_loop(listening: socket.socket) -> EdgeLoop:
+    return EdgeLoop(
+        lambda _method, _request, _agreements: (b"", 12, b"", b""),
+        lambda _uris: (None, None),
+        None,
+        listen_fd=listening.detach(),
+        message_size_max=2**20,
+        metadata_size_max=8_192,
+        numbers_per_call_max=65_536,
+        streams_per_connection_max=32,
+        connection_age_max_s=3_600,
+        drain_timeout_s=10,
+        admitted_for_s=30,
+        connections_max=1_000,
+        stalled_after_s=60,
+    )
+
+
+def test_whoever_waits_to_be_accepted_is_answered_when_the_loop_is_stopped(index: Index) -> None:
+    listening = socket.create_server(("127.0.0.1", 0), backlog=400)
+    listening.setblocking(False)
+    address = f"127.0.0.1:{listening.getsockname()[1]}"
+    loop = edge_loop(listening)
+    loop.publish(lambda _agreements: index.table, None)
+    peers = [Peer(address) for _ in range(300)]
+    for peer in peers:
+        peer.send(frame(HEADERS, END_HEADERS, 1, call_headers()) + frame(DATA, END_STREAM, 1, message(REQUEST)))
+    loop.stop()
+    loop.run()
+    for peer in peers:
+        assert peer.until(DATA, stream=1)
+    assert loop.held_size < 2**20
+
+
+def test_a_connection_beyond_the_loops_share_is_closed_at_once(
+    index: Index, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_listener, "share_for_connections", lambda *, loops: 10 // loops)
+    listener = CheckListener(settings.model_copy(update={"threads": 1}), PublishedIndex())
+    peers = [Peer(listener.address) for _ in range(10)]
+    for peer in peers:
+        peer.until(SETTINGS)
+    one_more = Peer(listener.address)
+    with pytest.raises((EOFError, ConnectionError)):
+        one_more.until(SETTINGS)
+    listener.stop(1)
+
+
+def test_a_view_that_cannot_be_made_is_made_for_the_next_call(doors: Doors) -> None:
+    """Meanwhile Python answers, from what is published."""
+    tables = [doors.index.table, RuntimeError("no memory, say")]
+
+    def table(_agreements: object) -> Table:
+        found = tables.pop() if len(tables) > 1 else tables[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    for loop in doors.native._loops:
+        loop.publish(table, None)
+    assert ask(doors.native.address) == ask(doors.api.address)
+    for _ in range(8):
+        assert ask(doors.native.address) == ask(doors.api.address)
+    assert tables == [doors.index.table]
+
+
+def test_what_health_says_publishes_nothing(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would publish what it knew, and so might take back what was published meanwhile."""
+
+    class Recorder:
+        said: ClassVar[list[bool]] = []
+
+        def set_serving(self, serving: bool) -> None:
+            self.said.append(serving)
+
+    monkeypatch.setattr(doors.native, "_loops", [Recorder()])
+    doors.native.set_serving(serving=False)
+    doors.native.set_serving(serving=True)
+    assert Recorder.said == [False, True]
 
 
 def test_garbage_of_any_kind_crashes_nothing(doors: Doors) -> None:

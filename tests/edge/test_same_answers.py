@@ -5,6 +5,7 @@ import os
 import random
 import struct
 import time
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -173,6 +174,7 @@ def test_the_next_request_is_answered_from_the_new_index_when_one_is_published(d
             spaces=[(0, 0, 1)],
             index_version=2**40,
         )
+        ranges, regions, operators = memoryview(b""), (), MappingProxyType({})
 
         def for_agreements(self, _agreements: Any) -> "Other":
             return self

@@ -1,56 +1,78 @@
-# A request's DATA, cut into messages however its bytes were split.
+# A request's DATA, cut into messages however its bytes were split. What cannot be answered yet stays `unread`, and its
+# window is not given back: so the peer waits too.
 
-cdef bint take_bytes(Stream* stream, const uint8_t* data, size_t size) noexcept nogil:
-    """Cut DATA into messages, and answer those of a stream as they come; False if nothing more is wanted."""
-    cdef size_t part
-    while size and not stream.ended and not stream.complete:
+cdef void take_data(Stream* stream, const uint8_t* data, size_t size) noexcept nogil:
+    """Take DATA, all of it."""
+    cdef size_t taken = 0
+    if not stream.waiting:
+        taken = take_bytes(stream, data, size)
+    if not stream.ended and taken < size:
+        if not has_room(stream.connection.loop, size) or not append(
+                stream.connection.loop, &stream.unread, data + taken, size - taken):
+            give_status(stream, RESOURCE_EXHAUSTED, b"this node holds as many requests as it can")
+    give_window(stream, taken)
+
+
+cdef size_t take_bytes(Stream* stream, const uint8_t* data, size_t size) noexcept nogil:
+    """Cut messages, and answer those of a stream as they come, until it ends or has to wait; how much was taken."""
+    cdef size_t part, taken = 0
+    while taken < size and not stream.ended and not stream.complete:
+        part = size - taken
         if stream.prefix_size < MESSAGE_PREFIX_SIZE:
-            part = min(size, MESSAGE_PREFIX_SIZE - stream.prefix_size)
-            memcpy(stream.prefix + stream.prefix_size, data, part)
-            stream.prefix_size += part
-            if stream.prefix_size == MESSAGE_PREFIX_SIZE and not take_prefix(stream):
-                return False
+            take_prefix(stream, data + taken, &part)
         else:
-            part = min(size, stream.wanted - stream.body.size)
-            # Bought as bytes come: a peer that announces a large message and sends none costs nothing.
-            if stream.connection.loop.bodies_size + part > BODIES_SIZE_MAX or not append(&stream.body, data, part):
-                give_status(stream, RESOURCE_EXHAUSTED, b"this node holds as many requests as it can")
-                return False
-            stream.connection.loop.bodies_size += part
-        data, size = data + part, size - part
-        if stream.prefix_size == MESSAGE_PREFIX_SIZE and stream.body.size == stream.wanted:
+            take_body(stream, data + taken, &part)
+        taken += part
+        if stream.prefix_size == MESSAGE_PREFIX_SIZE and stream.body.size == stream.wanted and not stream.ended:
+            stream.complete = True
             if stream.method == STREAM_CHECK_NUMBERS:
                 answer_message(stream)
-            else:
-                stream.complete = True
-    return not stream.ended
+    # A unary call has one message: what comes behind it, or after the status, is nobody's.
+    return taken if stream.waiting else size
 
 
-cdef bint take_prefix(Stream* stream) noexcept nogil:
-    """Judge a message by its prefix, before anything is bought for it."""
+cdef void take_prefix(Stream* stream, const uint8_t* data, size_t* size) noexcept nogil:
+    """Judge a message by its prefix, before anything is bought for it; `size` becomes what was taken."""
     cdef uint8_t* at = stream.prefix
+    size[0] = min(size[0], MESSAGE_PREFIX_SIZE - stream.prefix_size)
+    memcpy(at + stream.prefix_size, data, size[0])
+    stream.prefix_size += size[0]
+    if stream.prefix_size < MESSAGE_PREFIX_SIZE:
+        return
     stream.wanted = <size_t>at[1] << 24 | <size_t>at[2] << 16 | <size_t>at[3] << 8 | at[4]
     if at[0] > 1:
         give_status(stream, INTERNAL, b"a message's first byte says neither plain nor compressed")
     elif stream.wanted > stream.connection.loop.message_size_max:
         give_status(stream, RESOURCE_EXHAUSTED, b"the message is larger than this node takes")
-    return not stream.ended
+
+
+cdef void take_body(Stream* stream, const uint8_t* data, size_t* size) noexcept nogil:
+    """Bought as bytes come: a peer that announces a large message and sends none costs nothing."""
+    cdef Loop* loop = stream.connection.loop
+    size[0] = min(size[0], stream.wanted - stream.body.size)
+    if not has_room(loop, size[0]) or not append(loop, &stream.body, data, size[0]):
+        give_status(stream, RESOURCE_EXHAUSTED, b"this node holds as many requests as it can")
+
+
+cdef void give_window(Stream* stream, size_t size) noexcept nogil:
+    """Let the peer send as much again as was taken, once all answers to it have left."""
+    stream.owed += size
+    if stream.owed and not stream.ended and left(&stream.out) == 0:
+        nghttp2_session_consume_stream(stream.connection.session, stream.id, stream.owed)
+        stream.owed = 0
 
 
 cdef void end_request(Stream* stream) noexcept nogil:
-    """The peer has sent all of its side."""
+    """The peer has sent all of its side, and what came before is answered or `complete`."""
     cdef char message[160]
-    stream.half_closed = True
-    if stream.ended:
+    if stream.ended or stream.waiting:
         return
     if stream.complete:
         answer_message(stream)
-        if not (stream.method == HEALTH_WATCH and stream.watching):
-            give_status(stream, OK, b"")
     elif stream.prefix_size:
         give_status(stream, INTERNAL, b"the request ends within a message")
     elif stream.method == STREAM_CHECK_NUMBERS:
         give_status(stream, OK, b"")
-    else:
+    elif not stream.watching:
         snprintf(message, 160, b"\"%s\" requires exactly one request message.", PATHS[<int>stream.method])
         give_status(stream, UNIMPLEMENTED, message)

@@ -1,36 +1,57 @@
-# Bytes: a buffer that grows. Whoever holds one owns its memory, until `forget` or `discard`.
+# Bytes: a buffer that grows at its end and is used from its start. Whoever holds one owns its memory, until `forget` or
+# `discard`; the loop counts what all of them hold.
 
-cdef bint make_room(Bytes* bytes, size_t room) noexcept nogil:
+cdef size_t left(const Bytes* bytes) noexcept nogil:
+    return bytes.size - bytes.start
+
+
+cdef const uint8_t* first(const Bytes* bytes) noexcept nogil:
+    return bytes.data + bytes.start
+
+
+cdef bint has_room(Loop* loop, size_t room) noexcept nogil:
+    """Whether the loop may hold so much more of requests and answers."""
+    return loop.held_size + room <= HELD_SIZE_MAX
+
+
+cdef bint make_room(Loop* loop, Bytes* bytes, size_t room) noexcept nogil:
     """Make room for so much more; False if there is no memory."""
-    cdef size_t capacity = bytes.capacity
+    cdef size_t capacity
     cdef void* data
-    if capacity - bytes.size >= room:
+    if bytes.capacity - bytes.size >= room:
         return True
-    capacity = bytes.size + room if bytes.size + room > 2 * capacity else 2 * capacity
+    if bytes.start >= left(bytes):    # so that no byte is moved more often than one is used
+        memmove(bytes.data, first(bytes), left(bytes))
+        bytes.size, bytes.start = left(bytes), 0
+        if bytes.capacity - bytes.size >= room:
+            return True
+    capacity = max(bytes.size + room, 2 * bytes.capacity)
     data = realloc(bytes.data, capacity)
     if data == NULL:
         return False
+    loop.held_size += capacity - bytes.capacity
     bytes.data, bytes.capacity = <uint8_t*>data, capacity
     return True
 
 
-cdef bint append(Bytes* bytes, const void* data, size_t size) noexcept nogil:
+cdef bint append(Loop* loop, Bytes* bytes, const void* data, size_t size) noexcept nogil:
     if size == 0:
         return True
-    if not make_room(bytes, size):
+    if not make_room(loop, bytes, size):
         return False
     memcpy(bytes.data + bytes.size, data, size)
     bytes.size += size
     return True
 
 
-cdef void forget(Bytes* bytes) noexcept nogil:
+cdef void forget(Loop* loop, Bytes* bytes) noexcept nogil:
     """Empty it; a small buffer stays for the next user."""
     if bytes.capacity > KEPT_SIZE:
-        discard(bytes)
-    bytes.size = 0
+        discard(loop, bytes)
+    bytes.size = bytes.start = 0
 
 
-cdef void discard(Bytes* bytes) noexcept nogil:
+cdef void discard(Loop* loop, Bytes* bytes) noexcept nogil:
+    loop.held_size -= bytes.capacity
     free(bytes.data)
     memset(bytes, 0, sizeof(Bytes))

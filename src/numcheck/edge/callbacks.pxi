@@ -26,19 +26,23 @@ cdef int on_header(nghttp2_session* session, const nghttp2_frame* frame, const u
 
 cdef bint spend_credit(Connection* connection) noexcept nogil:
     """Count a frame that brings nothing; False, and the connection ends, if there were too many."""
-    connection.control_credit -= SECOND // CONTROL_FRAMES_PER_S
+    connection.control_credit -= FRAME_COST
     if connection.control_credit >= 0:
         return True
     nghttp2_session_terminate_session(connection.session, NGHTTP2_ENHANCE_YOUR_CALM)
     return False
 
 
+cdef void earn_credit(Connection* connection) noexcept nogil:
+    """Whoever takes DATA may send WINDOW_UPDATE for it, for the stream and for the connection."""
+    connection.control_credit = min(CREDIT_MAX, connection.control_credit + 2 * FRAME_COST)
+
+
 cdef int on_frame_recv(nghttp2_session* session, const nghttp2_frame* frame, void* data) noexcept nogil:
     cdef bint last = frame.hd.flags & NGHTTP2_FLAG_END_STREAM
     cdef Stream* stream
     if frame.hd.type != NGHTTP2_DATA and frame.hd.type != NGHTTP2_HEADERS:
-        if frame.hd.type != NGHTTP2_WINDOW_UPDATE:
-            spend_credit(<Connection*>data)
+        spend_credit(<Connection*>data)
         return 0
     if frame.hd.length == 0 and not last:
         spend_credit(<Connection*>data)
@@ -63,19 +67,19 @@ cdef int on_data_chunk(nghttp2_session* session, uint8_t flags, int32_t id, cons
                        void* data) noexcept nogil:
     cdef Stream* stream = <Stream*>nghttp2_session_get_stream_user_data(session, id)
     nghttp2_session_consume_connection(session, size)
-    if stream == NULL or not take_bytes(stream, chunk, size):
-        return 0
-    if stream.out.size:
-        stream.owed += size
-    else:
-        nghttp2_session_consume_stream(session, id, size)
+    if stream != NULL and not stream.ended:
+        take_data(stream, chunk, size)
     return 0
 
 
 cdef int on_frame_send(nghttp2_session* session, const nghttp2_frame* frame, void* data) noexcept nogil:
-    """A call that ends before its request does: tell the peer to send no more."""
+    """A call that ends before its request does: tell the peer to send no more. And frames that the peer made us send."""
     cdef Stream* stream
-    if frame.hd.type == NGHTTP2_HEADERS and frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
+    if frame.hd.type == NGHTTP2_DATA:
+        earn_credit(<Connection*>data)
+    elif frame.hd.type == NGHTTP2_RST_STREAM and frame.rst_stream.error_code != NGHTTP2_NO_ERROR:
+        spend_credit(<Connection*>data)
+    elif frame.hd.type == NGHTTP2_HEADERS and frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
         stream = <Stream*>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
         if stream != NULL and not stream.half_closed:
             nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame.hd.stream_id, NGHTTP2_NO_ERROR)

@@ -3,23 +3,33 @@
 cdef Connection* make_connection(Loop* loop, int fd) noexcept nogil:
     """Take over a new socket; NULL, and it is closed, if there is no room."""
     cdef Connection* connection = NULL
-    if loop.connection_count < CONNECTIONS_MAX and loop.handshaking_count < HANDSHAKING_MAX:
+    if loop.connection_count < loop.connections_max and loop.handshaking_count < HANDSHAKING_MAX:
         connection = <Connection*>calloc(1, sizeof(Connection))
     if connection == NULL:
         close(fd)
         return NULL
     connection.fd, connection.loop, connection.interest = fd, loop, EPOLLIN
     connection.born = connection.heard = connection.moved = loop.now
-    connection.control_credit = CONTROL_FRAMES_MAX * (SECOND // CONTROL_FRAMES_PER_S)
+    connection.control_credit = CREDIT_MAX
+    connection.age_max = varied(loop)
     connection.next = loop.connections
     if connection.next != NULL:
         connection.next.previous = connection
     loop.connections = connection
-    loop.connection_count += 1
+    count(&loop.connection_count, 1)
+    count(&loop.metrics.accepted, 1)
     if numcheck_watch(loop.epoll_fd, EPOLL_CTL_ADD, fd, EPOLLIN, connection) or not start(connection):
         close_connection(connection)
         return NULL
     return connection
+
+
+cdef int64_t varied(Loop* loop) noexcept nogil:
+    """`age_max`, a tenth more or less: what came at one time, after a restart say, does not leave at one time."""
+    loop.random ^= loop.random << 13    # Marsaglia's xorshift64
+    loop.random ^= loop.random >> 7
+    loop.random ^= loop.random << 17
+    return loop.age_max // 10 * 9 + <int64_t>(loop.random % <uint64_t>(loop.age_max // 5 + 1))
 
 
 cdef bint start(Connection* connection) noexcept nogil:
@@ -47,15 +57,16 @@ cdef void close_connection(Connection* connection) noexcept nogil:
     while connection.streams != NULL:
         drop_stream(connection.streams)
     nghttp2_session_del(connection.session)
+    connection.session = NULL
     end_tls(connection)
     close(connection.fd)
-    discard(&connection.unsent)
-    discard(&connection.authorization)
+    discard(loop, &connection.unsent)
+    discard(loop, &connection.authorization)
     if connection.previous == NULL:
         loop.connections = connection.next
     else:
         connection.previous.next = connection.next
     if connection.next != NULL:
         connection.next.previous = connection.previous
-    loop.connection_count -= 1
+    count(&loop.connection_count, -1)
     free(connection)

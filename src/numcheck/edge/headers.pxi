@@ -65,8 +65,15 @@ cdef void read_header(Stream* stream, const uint8_t* name, size_t name_size,
         stream.deadline = stream.begun + timeout
     elif stream.connection.tls != NULL and equals(name, name_size, b"authorization"):
         # The NUL, and what is left out of a value that is too long for a token anyway, make it nobody's.
-        append(&stream.authorization, b"\0", 1)
-        append(&stream.authorization, value, min(size, <size_t>AUTHORIZATION_SIZE_MAX))
+        append(stream.connection.loop, &stream.authorization, b"\0", 1)
+        append(stream.connection.loop, &stream.authorization, value, min(size, <size_t>AUTHORIZATION_SIZE_MAX))
+
+
+cdef void refuse_unknown(Stream* stream) noexcept nogil:
+    """The refusal that Python gave when the loop was made: a stranger's paths cost no Python."""
+    cdef Loop* loop = stream.connection.loop
+    append(loop, &stream.details, loop.unknown_details, strlen(loop.unknown_details))
+    give_status(stream, UNIMPLEMENTED, loop.unknown_message)
 
 
 cdef void begin_call(Stream* stream) noexcept nogil:
@@ -83,7 +90,7 @@ cdef void begin_call(Stream* stream) noexcept nogil:
         give_status(stream, INTERNAL, b"grpc-timeout cannot be read")
     elif stream.method == UNKNOWN:
         if is_admitted(stream):
-            ask_python(stream.connection.loop.owner, stream)
+            refuse_unknown(stream)
     elif stream.encoding == OTHER_ENCODING:
         give_status(stream, UNIMPLEMENTED, b"grpc-encoding is none that this node reads")
     else:

@@ -1,6 +1,7 @@
 # The loop's turns: accept, serve whoever is ready, sweep, drain.
 
-cdef void accept_some(Loop* loop) noexcept nogil:
+cdef bint accept_some(Loop* loop) noexcept nogil:
+    """Take some of those who wait to be connected; whether there may be more."""
     cdef int fd, i
     cdef Connection* connection
     for i in range(ACCEPTS_MAX):
@@ -8,15 +9,19 @@ cdef void accept_some(Loop* loop) noexcept nogil:
         if fd < 0:
             if errno != EAGAIN and errno != EINTR:
                 numcheck_watch(loop.epoll_fd, EPOLL_CTL_MOD, loop.listen_fd, 0, &loop.listen_fd)
-            return
+            return False
         connection = make_connection(loop, fd)
         if connection != NULL and not write_some(connection):
             close_connection(connection)
+    return True
 
 
 cdef void begin_drain(Loop* loop) noexcept nogil:
+    cdef int rounds = 0
     loop.drain_until = loop.now + loop.drain_timeout
-    accept_some(loop)    # whoever connected already is answered
+    # Whoever connected already is answered; whoever goes on connecting does not keep the loop from its end.
+    while rounds * ACCEPTS_MAX < BACKLOG and accept_some(loop):
+        rounds += 1
     close(loop.listen_fd)
     loop.listen_fd = -1
     sweep(loop)
@@ -50,6 +55,4 @@ cdef void run_loop(Loop* loop) noexcept nogil:
     while loop.spare != NULL:
         stream = loop.spare
         loop.spare = stream.next
-        discard(&stream.body)
-        discard(&stream.out)
-        free(stream)
+        free_stream(loop, stream)

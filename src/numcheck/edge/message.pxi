@@ -1,54 +1,99 @@
 # A whole message is answered: by the kernel, or else by Python. gzip is opened before.
 
 cdef void answer_message(Stream* stream) noexcept nogil:
-    """Answer the message in `body` from one version of the index, and forget it."""
+    """Answer the message in `body` from one version of the index and forget it, or let it wait for another turn."""
     cdef Loop* loop = stream.connection.loop
     if stream.deadline and loop.now >= stream.deadline:
         give_status(stream, DEADLINE_EXCEEDED, b"Deadline Exceeded")
         return
+    if not may_work(stream):
+        wait(stream)
+        return
     if stream.prefix[0] and not inflate_body(stream) or not is_admitted(stream):
         return
-    if load(&loop.published) != loop.adopted:
-        adopt(loop)
-    loop.call_count += 1
-    if stream.method > STREAM_CHECK_NUMBERS or not answer_by_kernel(stream):
+    stream.connection.work_left -= stream.body.size
+    count(&loop.metrics.messages, 1)
+    if left(&stream.out) == 0:
+        begin_moving(stream)
+    if not answer_natively(stream):
         ask_python(loop.owner, stream)
-        loop.now = numcheck_now()    # it may have taken its time
+        loop.now = numcheck_now()    # it may have taken its time,
+        stream.connection.work_left = 0    # all of this connection's in this turn
+    end_message(stream)
+
+
+cdef void end_message(Stream* stream) noexcept nogil:
+    """Send the answer, and after that of a unary call its status."""
     if stream.ended:
         return
-    if not stream.watching:
-        drop_body(stream)    # a watch is answered again
-    start_sending(stream)
+    drop_body(stream)
+    if stream.method == STREAM_CHECK_NUMBERS or stream.watching:
+        start_sending(stream)
+    else:
+        give_status(stream, OK, b"")
+
+
+cdef bint answer_natively(Stream* stream) noexcept nogil:
+    """Answer without Python; False, and nothing is done, where Python has to."""
+    if stream.method == CHECK_NUMBERS or stream.method == STREAM_CHECK_NUMBERS:
+        return find_view(stream.connection) and answer_by_kernel(stream)
+    if stream.method == CHECK_NUMBER:
+        return find_view(stream.connection) and answer_number(stream)
+    return False
 
 
 cdef bint answer_by_kernel(Stream* stream) noexcept nogil:
     """Answer a CheckNumbersRequest; False, and nothing is done, if it is to be refused."""
-    cdef const View* view = stream.connection.loop.views[stream.connection.view]
+    cdef Loop* loop = stream.connection.loop
+    cdef const View* view = loop.views[stream.connection.view]
     cdef Cursor cursor
     cdef Request request
-    cdef uint8_t* start
     cdef uint8_t* end
     cdef bint streaming = stream.method == STREAM_CHECK_NUMBERS
     cursor.at, cursor.end = stream.body.data, stream.body.data + stream.body.size
-    if view == NULL or admit(view, cursor, stream.connection.loop.numbers_per_call_max, &request) != ADMITTED:
+    if admit(view, cursor, loop.numbers_per_call_max, &request) != ADMITTED:
         return False
-    if not make_room(&stream.out, MESSAGE_PREFIX_SIZE + response_size_max(view, &request)):
-        give_status(stream, RESOURCE_EXHAUSTED, b"out of memory")
+    if not make_answer_room(stream, response_size_max(view, &request)):
         return True
-    start = stream.out.data + stream.out.size
-    end = write_response(view, cursor, &request, request.request_id if streaming else 0, start + MESSAGE_PREFIX_SIZE)
-    write_prefix(start, end - start - MESSAGE_PREFIX_SIZE)
-    stream.out.size += end - start
+    end = write_response(view, cursor, &request, request.request_id if streaming else 0, answer_start(stream))
+    end_answer(stream, end)
+    count(&loop.metrics.numbers, request.number_count)
     return True
 
 
-cdef void write_prefix(uint8_t* at, size_t size) noexcept nogil:
+cdef bint make_answer_room(Stream* stream, size_t size) noexcept nogil:
+    """Make room for an answer; False, and the call has ended, where there is none."""
+    cdef Loop* loop = stream.connection.loop
+    if has_room(loop, MESSAGE_PREFIX_SIZE + size) and make_room(loop, &stream.out, MESSAGE_PREFIX_SIZE + size):
+        return True
+    give_status(stream, RESOURCE_EXHAUSTED, b"this node holds as many answers as it can")
+    return False
+
+
+cdef uint8_t* answer_start(Stream* stream) noexcept nogil:
+    """Where an answer is to be written, once `make_answer_room` has made room."""
+    return stream.out.data + stream.out.size + MESSAGE_PREFIX_SIZE
+
+
+cdef void end_answer(Stream* stream, const uint8_t* end) noexcept nogil:
+    """What was written from `answer_start` to `end` is an answer: its prefix says how long."""
+    cdef uint8_t* at = stream.out.data + stream.out.size
+    cdef size_t size = end - answer_start(stream)
     at[0], at[1], at[2], at[3], at[4] = 0, size >> 24 & 0xFF, size >> 16 & 0xFF, size >> 8 & 0xFF, size & 0xFF
+    stream.out.size += MESSAGE_PREFIX_SIZE + size
+
+
+cdef void give_answer(Stream* stream, const void* answer, size_t size) noexcept nogil:
+    """Answer these bytes."""
+    if make_answer_room(stream, size):
+        memcpy(answer_start(stream), answer, size)
+        end_answer(stream, answer_start(stream) + size)
 
 
 cdef bint inflate_body(Stream* stream) noexcept nogil:
     """Replace a gzip body by what it holds; never more than a message may have is made of it."""
-    cdef size_t size_max = stream.connection.loop.message_size_max
+    cdef Loop* loop = stream.connection.loop
+    cdef size_t size_max = loop.message_size_max
     cdef z_stream z
     cdef Bytes plain
     cdef int result = Z_OK
@@ -58,19 +103,20 @@ cdef bint inflate_body(Stream* stream) noexcept nogil:
         give_status(stream, INTERNAL, b"a message is compressed and grpc-encoding does not say how")
         return False
     z.next_in, z.avail_in = stream.body.data, <unsigned int>stream.body.size
-    while result == Z_OK and plain.size <= size_max and make_room(&plain, KEPT_SIZE):
+    while (result == Z_OK and plain.size <= size_max and has_room(loop, KEPT_SIZE)
+           and make_room(loop, &plain, KEPT_SIZE)):
         z.next_out, z.avail_out = plain.data + plain.size, KEPT_SIZE
         result = inflate(&z, 0)
         plain.size += KEPT_SIZE - z.avail_out
     inflateEnd(&z)
+    stream.connection.work_left -= plain.size
     if result == Z_STREAM_END and plain.size <= size_max and z.avail_in == 0:
-        stream.connection.loop.bodies_size += plain.size - stream.body.size
-        discard(&stream.body)
-        stream.body = plain
+        discard(loop, &stream.body)
+        stream.body, stream.prefix[0] = plain, 0
         return True
     if plain.size > size_max or result == Z_OK:
         give_status(stream, RESOURCE_EXHAUSTED, b"the message is larger than this node takes")
     else:
         give_status(stream, INTERNAL, b"the message cannot be decompressed")
-    discard(&plain)
+    discard(loop, &plain)
     return False

@@ -1,9 +1,27 @@
 # Asking Python, which is rare: with the GIL held, and nothing of a Stream is kept beyond the call.
 
+cdef bint find_view(Connection* connection) noexcept nogil:
+    """Have the newest index, as whoever was admitted sees it; False if there is none."""
+    cdef Loop* loop = connection.loop
+    if load(&loop.published) != loop.adopted:
+        adopt(loop)
+    if loop.views[connection.view] == NULL:
+        make_view(loop, connection.view)
+    return loop.views[connection.view] != NULL
+
+
 cdef void adopt(Loop* loop) noexcept with gil:
-    """Answer from the newest table from now on."""
+    """Forget the older index and all views of it."""
     loop.adopted = load(&loop.published)
     (<EdgeLoop>loop.owner).adopt()
+
+
+cdef void make_view(Loop* loop, int place) noexcept with gil:
+    """Make one view of the index. Where that fails there is none: Python is asked, and fails in the same way aloud."""
+    try:
+        (<EdgeLoop>loop.owner).make_view(place)
+    except BaseException:
+        loop.views[place] = NULL
 
 
 cdef void adopt_credentials(Loop* loop) noexcept with gil:
@@ -38,8 +56,8 @@ cdef void ask_admission(void* owner, Stream* stream) noexcept with gil:
     cdef bytes authorization
     if not equals_bytes(&stream.authorization, &connection.authorization):
         memset(connection.admitted_at, 0, sizeof(connection.admitted_at))
-        forget(&connection.authorization)
-        if not append(&connection.authorization, stream.authorization.data, stream.authorization.size):
+        forget(connection.loop, &connection.authorization)
+        if not append(connection.loop, &connection.authorization, stream.authorization.data, stream.authorization.size):
             give_status(stream, RESOURCE_EXHAUSTED, b"out of memory")
             return
     connection.admitted_at[<int>stream.method] = 0
@@ -58,16 +76,18 @@ cdef void ask_admission(void* owner, Stream* stream) noexcept with gil:
 
 cdef void ask_python(void* owner, Stream* stream) noexcept with gil:
     """Let the servicer answer the message, or refuse it with the details that the API listener gives."""
-    cdef bytes body
-    # Read before Python is asked: what is published meanwhile is asked for again by the next sweep.
-    cdef uint64_t asked_at = load(&stream.connection.loop.published)
+    cdef bytes body, response
     try:
         body = PyBytes_FromStringAndSize(<char*>stream.body.data, stream.body.size)
         answer = (<EdgeLoop>owner).answer(stream.method, body, (<EdgeLoop>owner).agreements_at(stream.connection.view))
-        if answer[1] == OK:
-            give_answer(stream, answer[0], asked_at)
-        else:
+        response = answer[0]
+        if answer[1] != OK:
             refuse(stream, answer)
+            return
+        if stream.method == HEALTH_WATCH:
+            # A HealthCheckResponse is one small varint field.
+            stream.watching, stream.watched = True, response[1] if len(response) == 2 else 0
+        give_answer(stream, PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response))
     except BaseException:
         give_status(stream, INTERNAL, b"an error on the server's side")
 
@@ -76,21 +96,6 @@ cdef int refuse(Stream* stream, answer) except -1:
     """End the call with the status that Python gave."""
     cdef bytes message, details
     _, code, message, details = answer
-    append(&stream.details, PyBytes_AS_STRING(details), PyBytes_GET_SIZE(details))
+    append(stream.connection.loop, &stream.details, PyBytes_AS_STRING(details), PyBytes_GET_SIZE(details))
     give_status(stream, code, PyBytes_AS_STRING(message))
     return 0
-
-
-cdef void give_answer(Stream* stream, bytes answer, uint64_t asked_at) noexcept:
-    cdef uint8_t prefix[MESSAGE_PREFIX_SIZE]
-    if stream.method == HEALTH_WATCH:
-        stream.watched_at = asked_at
-        # A HealthCheckResponse is one small varint field, or nothing.
-        status = answer[1] if len(answer) == 2 else 0
-        if stream.watching and status == stream.watched:
-            return
-        stream.watching, stream.watched = True, status
-    write_prefix(prefix, len(answer))
-    if not append(&stream.out, prefix, MESSAGE_PREFIX_SIZE) or not append(
-            &stream.out, PyBytes_AS_STRING(answer), PyBytes_GET_SIZE(answer)):
-        give_status(stream, RESOURCE_EXHAUSTED, b"out of memory")

@@ -5,8 +5,9 @@ cdef void give_status(Stream* stream, int code, const char* message) noexcept no
     if stream.ended:
         return
     stream.ended, stream.code = True, code
-    append(&stream.message, message, strlen(message))
-    drop_body(stream)
+    append(stream.connection.loop, &stream.message, message, strlen(message))
+    drop_request(stream)
+    count_call(stream, code)
     start_sending(stream)
 
 
@@ -41,21 +42,27 @@ cdef void start_sending(Stream* stream) noexcept nogil:
     if stream.responded:
         if stream.deferred:
             stream.deferred = False
-            nghttp2_session_resume_data(session, stream.id)
+            must(stream.connection, nghttp2_session_resume_data(session, stream.id))
         return
     stream.responded = True
     headers[0] = header(b":status", b"200", 3)
     headers[1] = header(b"content-type", b"application/grpc", 16)
-    if stream.ended and stream.code != OK and stream.out.size == 0:
+    if stream.ended and stream.code != OK and left(&stream.out) == 0:
         count += status_headers(stream, digits, headers + 2)
         if stream.encoding == OTHER_ENCODING:
             headers[count] = header(b"grpc-accept-encoding", b"identity, gzip", 14)
             count += 1
-        nghttp2_submit_response(session, stream.id, headers, count, NULL)
+        must(stream.connection, nghttp2_submit_response(session, stream.id, headers, count, NULL))
         return
     source.source.ptr = stream
     source.read_callback = give_bytes
-    nghttp2_submit_response(session, stream.id, headers, count, &source)
+    must(stream.connection, nghttp2_submit_response(session, stream.id, headers, count, &source))
+
+
+cdef void must(Connection* connection, int result) noexcept nogil:
+    """A stream that nghttp2 has no memory for would hang: then its connection ends."""
+    if result != 0:
+        connection.broken = True
 
 
 cdef ssize_t give_bytes(nghttp2_session* session, int32_t id, uint8_t* room, size_t size, uint32_t* flags,
@@ -64,19 +71,17 @@ cdef ssize_t give_bytes(nghttp2_session* session, int32_t id, uint8_t* room, siz
     cdef Stream* stream = <Stream*>source.ptr
     cdef nghttp2_nv headers[3]
     cdef char digits[12]
-    cdef size_t given = stream.out.size - stream.out_start
-    if given > size:
-        given = size
+    cdef size_t given = min(left(&stream.out), size)
     if given:
-        memcpy(room, stream.out.data + stream.out_start, given)
-        stream.out_start += given
-    if stream.out_start < stream.out.size:
+        memcpy(room, first(&stream.out), given)
+        stream.out.start += given
+        stream.moved_size += given
+        if stream.moved_size >= MOVED_SIZE_MIN:
+            begin_moving(stream)
+    if left(&stream.out):
         return given
-    forget(&stream.out)
-    stream.out_start = 0
-    if stream.owed and not stream.ended:
-        nghttp2_session_consume_stream(session, id, stream.owed)
-        stream.owed = 0
+    forget(stream.connection.loop, &stream.out)
+    give_window(stream, 0)
     if stream.ended:
         flags[0] |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM
         if nghttp2_submit_trailer(session, id, headers, status_headers(stream, digits, headers)) != 0:
@@ -92,4 +97,5 @@ cdef void refuse_http(Stream* stream, const char* status) noexcept nogil:
     cdef nghttp2_nv headers[1]
     headers[0] = header(b":status", status, 3)
     stream.ended = stream.responded = True
-    nghttp2_submit_response(stream.connection.session, stream.id, headers, 1, NULL)
+    count_call(stream, UNKNOWN_CODE)
+    must(stream.connection, nghttp2_submit_response(stream.connection.session, stream.id, headers, 1, NULL))

@@ -24,27 +24,50 @@ cdef Stream* make_stream(Connection* connection, int32_t id) noexcept nogil:
 
 cdef void drop_stream(Stream* stream) noexcept nogil:
     cdef Loop* loop = stream.connection.loop
+    if not stream.ended:
+        count_call(stream, CANCELLED)
     if stream.previous == NULL:
         stream.connection.streams = stream.next
     else:
         stream.previous.next = stream.next
     if stream.next != NULL:
         stream.next.previous = stream.previous
-    drop_body(stream)
-    forget(&stream.out)
-    discard(&stream.message)
-    discard(&stream.details)
-    discard(&stream.authorization)
+    drop_request(stream)
+    forget(loop, &stream.out)
+    discard(loop, &stream.message)
+    discard(loop, &stream.details)
+    discard(loop, &stream.authorization)
     if loop.spare_count == SPARE_MAX:
-        discard(&stream.body)
-        discard(&stream.out)
-        free(stream)
+        free_stream(loop, stream)
         return
     stream.next, loop.spare = loop.spare, stream
     loop.spare_count += 1
 
 
+cdef void free_stream(Loop* loop, Stream* stream) noexcept nogil:
+    discard(loop, &stream.body)
+    discard(loop, &stream.out)
+    free(stream)
+
+
+cdef void drop_request(Stream* stream) noexcept nogil:
+    """Nothing more of the request will be answered."""
+    drop_body(stream)
+    discard(stream.connection.loop, &stream.unread)
+    wait_no_more(stream)
+
+
 cdef void drop_body(Stream* stream) noexcept nogil:
-    stream.connection.loop.bodies_size -= stream.body.size
-    forget(&stream.body)
-    stream.prefix_size = 0
+    """The message is done with, and the next may come."""
+    forget(stream.connection.loop, &stream.body)
+    stream.prefix_size, stream.complete = 0, False
+
+
+cdef void begin_moving(Stream* stream) noexcept nogil:
+    """From now on the peer is to take answers."""
+    stream.moved, stream.moved_size = stream.connection.loop.now, 0
+
+
+cdef bint is_stuck(const Stream* stream) noexcept nogil:
+    """Whether answers wait and the peer has long taken nothing worth speaking of."""
+    return left(&stream.out) > 0 and stream.connection.loop.now - stream.moved > stream.connection.loop.stalled_after

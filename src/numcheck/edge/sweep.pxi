@@ -2,34 +2,50 @@
 
 cdef bint is_stale(Connection* connection) noexcept nogil:
     cdef Loop* loop = connection.loop
+    cdef int64_t age = loop.now - connection.born
     if connection.handshaking:
-        return loop.drain_until or loop.now - connection.born > (
-            HURRIED_HANDSHAKE if loop.handshaking_count > HANDSHAKING_CROWD else HANDSHAKE)
-    if connection.heard == connection.born and loop.now - connection.born > SILENT_AFTER:
+        return age > (HURRIED_HANDSHAKE if loop.drain_until or loop.handshaking_count > HANDSHAKING_CROWD else HANDSHAKE)
+    if connection.heard == connection.born and age > SILENT_AFTER:
         return True
-    if connection.unsent.size and loop.now - connection.moved > STALLED_AFTER:
+    if left(&connection.unsent) and loop.now - connection.moved > loop.stalled_after:
         return True
-    if connection.goaway == 2 and loop.now - connection.born > loop.age_max + loop.drain_timeout:
+    if connection.goaway == 2 and age > connection.age_max + loop.drain_timeout:
         return True
     return loop.drain_until and loop.now > loop.drain_until
 
 
 cdef void sweep_stream(Stream* stream, bint draining) noexcept nogil:
+    cdef Loop* loop = stream.connection.loop
+    if is_stuck(stream) and not stream.reset:
+        stream.reset = True
+        must(stream.connection, nghttp2_submit_rst_stream(
+            stream.connection.session, NGHTTP2_FLAG_NONE, stream.id, NGHTTP2_CANCEL))
     if stream.ended:
         return
-    if stream.deadline and stream.connection.loop.now >= stream.deadline:
+    if stream.deadline and loop.now >= stream.deadline:
         give_status(stream, DEADLINE_EXCEEDED, b"Deadline Exceeded")
     elif stream.watching:
         if not is_admitted(stream):
             return
-        if stream.watched_at != load(&stream.connection.loop.published):
-            ask_python(stream.connection.loop.owner, stream)
-            start_sending(stream)
+        tell_health(stream)
         if draining:
             give_status(stream, UNAVAILABLE, b"the node is stopping")
     elif (stream.method != STREAM_CHECK_NUMBERS and not stream.half_closed
-          and stream.connection.loop.now - stream.begun > STALLED_AFTER):
+          and loop.now - stream.begun > loop.stalled_after):
         give_status(stream, CANCELLED, b"the request did not come")
+
+
+cdef void tell_health(Stream* stream) noexcept nogil:
+    """Tell a watch what has changed, once it has taken what it was told before."""
+    cdef uint8_t answer[2]
+    cdef uint8_t health = SERVING if load(&stream.connection.loop.serving) else NOT_SERVING
+    if stream.watched in (health, SERVICE_UNKNOWN) or left(&stream.out):
+        return
+    answer[0], answer[1] = 1 << 3, health    # a HealthCheckResponse
+    stream.watched = health
+    begin_moving(stream)
+    give_answer(stream, answer, 2)
+    start_sending(stream)
 
 
 cdef void ask_to_leave(Connection* connection) noexcept nogil:
@@ -46,15 +62,14 @@ cdef void ask_to_leave(Connection* connection) noexcept nogil:
 cdef void sweep_connection(Connection* connection) noexcept nogil:
     cdef Loop* loop = connection.loop
     cdef Stream* stream = connection.streams
-    cdef int64_t full = CONTROL_FRAMES_MAX * (SECOND // CONTROL_FRAMES_PER_S)
-    connection.control_credit = min(full, connection.control_credit + <int64_t>SWEEP_MS * 1_000_000)
+    connection.control_credit = min(CREDIT_MAX, connection.control_credit + <int64_t>SWEEP_MS * 1_000_000)
     if is_stale(connection):
         close_connection(connection)
         return
     while stream != NULL:
         sweep_stream(stream, loop.drain_until != 0)
         stream = stream.next
-    if not connection.handshaking and (loop.drain_until or loop.now - connection.born > loop.age_max):
+    if not connection.handshaking and (loop.drain_until or loop.now - connection.born > connection.age_max):
         ask_to_leave(connection)
     if not write_some(connection):
         close_connection(connection)

@@ -21,7 +21,7 @@ cdef int bio_read(BIO* bio, char* room, int size) noexcept nogil:
 cdef int bio_write(BIO* bio, const char* data, int size) noexcept nogil:
     cdef Connection* connection = <Connection*>BIO_get_data(bio)
     BIO_clear_retry_flags(bio)
-    return size if append(&connection.loop.outgoing_records, data, size) else -1
+    return size if append(connection.loop, &connection.loop.outgoing_records, data, size) else -1
 
 
 cdef long bio_control(BIO* bio, int command, long number, void* pointer) noexcept nogil:
@@ -58,7 +58,7 @@ cdef void end_tls(Connection* connection) noexcept nogil:
     """Free what TLS holds, with a close_notify if the peer can still read one."""
     cdef Loop* loop = connection.loop
     if connection.tls != NULL:
-        if not connection.handshaking and connection.unsent.size == 0:
+        if not connection.handshaking and left(&connection.unsent) == 0:
             ERR_clear_error()
             if SSL_shutdown(connection.tls) == 0:
                 send(connection.fd, loop.outgoing_records.data, loop.outgoing_records.size, MSG_NOSIGNAL)
@@ -83,9 +83,17 @@ cdef bint shake_hands(Connection* connection) noexcept nogil:
 cdef bint take_records(Connection* connection, size_t size) noexcept nogil:
     """Open what was read into the loop's `incoming`, all of it; False if the connection is at its end."""
     cdef Loop* loop = connection.loop
-    cdef int opened = 1
+    cdef bint alive
     loop.incoming_records, loop.incoming_records_size = loop.incoming, size
     ERR_clear_error()    # SSL_get_error looks at the thread's last error, which may be another connection's
+    alive = open_records(connection)
+    loop.incoming_records_size = 0    # they are nobody else's
+    return alive
+
+
+cdef bint open_records(Connection* connection) noexcept nogil:
+    cdef Loop* loop = connection.loop
+    cdef int opened = 1
     if connection.handshaking and not shake_hands(connection):
         return False
     while opened > 0 and not connection.handshaking:

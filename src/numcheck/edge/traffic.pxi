@@ -8,7 +8,10 @@ cdef bint read_some(Connection* connection) noexcept nogil:
         return errno == EAGAIN or errno == EINTR
     connection.heard = loop.now
     if size == 0:
-        return False
+        # A peer may end its side of the socket and wait for its answers.
+        connection.deaf = True
+        return not connection.handshaking
+    count(&loop.metrics.received, size)
     return take_frames(connection, loop.incoming, size) if connection.tls == NULL else take_records(connection, size)
 
 
@@ -17,27 +20,30 @@ cdef bint take_frames(Connection* connection, const uint8_t* data, size_t size) 
 
 
 cdef bint send_unsent(Connection* connection) noexcept nogil:
-    cdef size_t left = connection.unsent.size - connection.unsent_start
     cdef ssize_t sent
-    if left == 0:
+    if left(&connection.unsent) == 0:
         return True
-    sent = send(connection.fd, connection.unsent.data + connection.unsent_start, left, MSG_NOSIGNAL)
+    sent = send(connection.fd, first(&connection.unsent), left(&connection.unsent), MSG_NOSIGNAL)
     if sent < 0:
         return errno == EAGAIN or errno == EINTR
-    connection.moved = connection.loop.now
-    connection.unsent_start += sent
-    if <size_t>sent == left:
-        discard(&connection.unsent)
-        connection.unsent_start = 0
+    connection.unsent.start += sent
+    connection.moved_size += sent
+    count(&connection.loop.metrics.sent, sent)
+    if connection.moved_size >= MOVED_SIZE_MIN:
+        connection.moved, connection.moved_size = connection.loop.now, 0
+    if left(&connection.unsent) == 0:
+        discard(connection.loop, &connection.unsent)
     return True
 
 
 cdef ssize_t gather(Connection* connection) noexcept nogil:
     """Collect frames into the loop's buffer while another is sure to fit; their size, or -1."""
     cdef uint8_t* room = connection.loop.outgoing
+    # Where much is held already, so that what peers do not take adds little: a frame.
+    cdef ssize_t size_max = SCRATCH_SIZE - FRAME_ROOM if has_room(connection.loop, SCRATCH_SIZE) else 0
     cdef const uint8_t* chunk
     cdef ssize_t size = connection.session != NULL, gathered = 0
-    while size > 0 and gathered <= SCRATCH_SIZE - FRAME_ROOM:
+    while size > 0 and gathered <= size_max:
         size = nghttp2_session_mem_send(connection.session, &chunk)
         if size < 0 or size > SCRATCH_SIZE - gathered:
             return -1
@@ -53,7 +59,7 @@ cdef bint write_some(Connection* connection) noexcept nogil:
     cdef ssize_t size
     if not send_unsent(connection):
         return False
-    if connection.unsent.size == 0:
+    if left(&connection.unsent) == 0:
         size = gather(connection)
         if size < 0 or connection.tls != NULL and not seal(connection, size):
             return False
@@ -77,22 +83,24 @@ cdef bint send_some(Connection* connection, const uint8_t* data, size_t size) no
         return False
     if sent < 0:
         sent = 0
-    else:
-        connection.moved = connection.loop.now
-    return append(&connection.unsent, data + sent, size - sent)
+    count(&connection.loop.metrics.sent, sent)
+    connection.moved, connection.moved_size = connection.loop.now, 0
+    return append(connection.loop, &connection.unsent, data + sent, size - sent)
 
 
 cdef bint set_interest(Connection* connection) noexcept nogil:
     """Wait for what the connection needs next: while it does not take its answers, nothing more is read from it."""
     cdef uint32_t interest = 0
-    if connection.unsent.size:
+    if connection.broken:
+        return False
+    if left(&connection.unsent):
         interest = EPOLLOUT
     elif connection.session == NULL:
         interest = EPOLLIN
     else:
-        if nghttp2_session_want_write(connection.session):
+        if nghttp2_session_want_write(connection.session) or next_waiting(connection) != NULL:
             interest = EPOLLOUT
-        if nghttp2_session_want_read(connection.session):
+        if not connection.deaf and nghttp2_session_want_read(connection.session):
             interest |= EPOLLIN
     if interest == 0:
         return False
@@ -108,6 +116,7 @@ cdef void serve_connection(Connection* connection, uint32_t events) noexcept nog
         if connection.loop.handshake_steps == 0:
             return    # it is ready in the next turn too
         connection.loop.handshake_steps -= 1
+    work(connection)
     if connection.interest & EPOLLIN and events & ~<uint32_t>EPOLLOUT:
         alive = read_some(connection)
     elif events & ~<uint32_t>(EPOLLIN | EPOLLOUT):

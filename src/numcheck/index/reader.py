@@ -67,6 +67,7 @@ class Index:
             self.index_version: int = manifest["index_version"]
             self.operators = {row[0]: _operator(row) for row in manifest["operators"]}
             self._ranges = _RangeTable(files.ranges, manifest["range_count"], manifest["regions"])
+            self.regions: Sequence[str] = manifest["regions"]
             self.table = Table(
                 directory=files.directory,
                 classes=pack_classes(number_classes(manifest["classes"]), self.operators, fresh_since),
@@ -95,6 +96,11 @@ class Index:
             seen.table = self.table.with_classes(pack_classes(classes, self.operators, self.fresh_since, operator_ids))
             self._seen[operator_ids] = seen
         return self._seen[operator_ids]
+
+    @property
+    def ranges(self) -> memoryview:
+        """The range table's columns, docs/format.md: first and last numbers, operators, places in `regions`."""
+        return self.files.ranges
 
     @property
     def size(self) -> int:

@@ -79,7 +79,7 @@ class CheckService:
         """Every operator that the index knows, by id."""
         parsed(check_pb2.ListOperatorsRequest, request)
         operators = self._published.get().operators
-        messages = [_operator_message(operators[operator_id]) for operator_id in sorted(operators)]
+        messages = [operator_message(operators[operator_id]) for operator_id in sorted(operators)]
         return check_pb2.ListOperatorsResponse(operators=messages).SerializeToString()
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -109,10 +109,11 @@ class UnknownMethods(grpc.GenericRpcHandler):
 
 
 def _try_operator_message(operator: Operator | None) -> number_pb2.Operator | None:
-    return None if operator is None else _operator_message(operator)
+    return None if operator is None else operator_message(operator)
 
 
-def _operator_message(operator: Operator) -> number_pb2.Operator:
+def operator_message(operator: Operator) -> number_pb2.Operator:
+    """The operator as the API has it."""
     return number_pb2.Operator(
         operator_id=operator.operator_id,
         display_name=operator.display_name,

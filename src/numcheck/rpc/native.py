@@ -4,19 +4,18 @@ The answers are the API listener's own: the same servicer's methods, the same ta
 """
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
-from google.protobuf.message import DecodeError
 from google.rpc import code_pb2
 from grpc_health.v1 import health_pb2
 
 from numcheck.errors import UnknownMethod
+from numcheck.rpc.calls import parsed
 from numcheck.rpc.check import SERVICE_NAME, CheckService
 from numcheck.rpc.errors import log_failure, status_of
 
 HEALTH = "/grpc.health.v1.Health/"
-HEALTH_SERVICES = ("", SERVICE_NAME)
 
 
 class Answer(NamedTuple):
@@ -48,9 +47,15 @@ def admit_all(_uris: tuple[str, ...], _authorizations: tuple[str, ...], _method:
 class NativeAnswers:
     """Answers by method. `serving` is what health says. Safe to ask from any thread."""
 
-    def __init__(self, check_for: Callable[[Agreements], CheckService], admit: Admit = admit_all) -> None:
-        """`check_for` gives the service that answers a caller with such agreements."""
+    def __init__(
+        self,
+        check_for: Callable[[Agreements], CheckService],
+        admit: Admit = admit_all,
+        services: Collection[str] = (SERVICE_NAME,),
+    ) -> None:
+        """`check_for` gives the service that answers a caller with such agreements; health knows `services`."""
         self.serving = False
+        self._services = ("", *services)
         self._check_for = check_for
         self._admit = admit
 
@@ -68,9 +73,9 @@ class NativeAnswers:
 
     def answer(self, path: str, request: bytes, agreements: Agreements = None) -> Answer:
         """The response, or the status that the API listener would refuse with."""
-        if path.startswith(HEALTH):
-            return self._health(request, watching=path.endswith("Watch"))
         try:
+            if path.startswith(HEALTH):
+                return self._health(request, watching=path.endswith("Watch"))
             return Answer(self._method(path, agreements)(request, None))
         except Exception as error:
             log_failure(error)
@@ -92,11 +97,7 @@ class NativeAnswers:
 
     def _health(self, request: bytes, *, watching: bool) -> Answer:
         status = health_pb2.HealthCheckResponse
-        try:
-            service = health_pb2.HealthCheckRequest.FromString(request).service
-        except DecodeError:
-            return Answer(b"", code_pb2.INTERNAL, b"Exception deserializing request!")
-        if service in HEALTH_SERVICES:
+        if parsed(health_pb2.HealthCheckRequest, request).service in self._services:
             return Answer(status(status=status.SERVING if self.serving else status.NOT_SERVING).SerializeToString())
         if watching:
             return Answer(status(status=status.SERVICE_UNKNOWN).SerializeToString())

@@ -3,22 +3,24 @@
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import lru_cache
 
+from numcheck import e164
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress
 from numcheck.index import AgreedIndex, Index, PublishedIndex
-from numcheck.rpc.check import CheckService
+from numcheck.rpc.check import SERVICE_NAME, CheckService, operator_message
 from numcheck.rpc.native import Admit, Agreements, Answer, NativeAnswers, admit_all
 from numcheck.serving.certificates import CertificateFiles
+from numcheck.serving.descriptors import share_for_connections
 from numcheck.serving.listener import host_and_port, probe_port, protection_of
 
 LACKING: str | None = None
 """Why this build has no native listener; None if it has."""
 
 try:
-    from numcheck._edge import METHODS, Credentials, EdgeLoop
+    from numcheck._edge import METHODS, Counters, Credentials, EdgeLoop, Facts
 except ImportError:
     LACKING = "this build has no native listener: " + (
         "apt install libnghttp2-dev libssl-dev zlib1g-dev, then build anew"
@@ -28,6 +30,8 @@ except ImportError:
 
 BACKLOG = 1_024
 SERVICES_KEPT_MAX = 1_024
+CONNECTIONS_MAX = 8_192  # a loop
+STALLED_AFTER_S = 60.0  # a peer that takes none of its answers, or brings no more of a request
 ADMITTED_FOR_S = 30.0  # then it is asked anew whether a caller may call: what was revoked ends by then
 
 
@@ -36,20 +40,28 @@ class CheckListener:
 
     name = "native listener"
 
-    def __init__(self, settings: Settings, published: PublishedIndex, admit: Admit = admit_all) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        published: PublishedIndex,
+        admit: Admit = admit_all,
+        *,
+        services: Collection[str] = (SERVICE_NAME,),
+        stalled_after_s: float = STALLED_AFTER_S,
+    ) -> None:
         """Open the listener; BadListenAddress if that cannot be. Only where LACKING is None.
 
         Over TLS, `admit` is asked who may call and what it sees; in plaintext everybody may, and sees everything.
+        `services` are those that the node serves, here or elsewhere: health knows them.
         """
         host, port = host_and_port(settings.check_listen, tls=settings.tls)
         self._tls_files = settings.tls_files
         credentials = Credentials(*self._tls_files) if self._tls_files else None
         self.protection = protection_of(settings)
-        self._answers = NativeAnswers(_services(published, settings), admit)
+        self._answers = NativeAnswers(_services(published, settings), admit, services)
         sockets = _listening_sockets(host, port, settings.threads)
         self.address = f"{host}:{sockets[0].getsockname()[1]}"
-        self._loops = [self._loop(listening, credentials, settings) for listening in sockets]
-        self._index: Index | None = None
+        self._loops = [self._loop(listening, credentials, settings, stalled_after_s) for listening in sockets]
         published.follow(self._publish)
         self._threads = [
             threading.Thread(target=loop.run, name=f"check-{i}", daemon=True) for i, loop in enumerate(self._loops)
@@ -58,7 +70,13 @@ class CheckListener:
             thread.start()
         self._certificates = CertificateFiles(self._tls_files, self._show_new_certificate) if self._tls_files else None
 
-    def _loop(self, listening: socket.socket, credentials: "Credentials | None", settings: Settings) -> "EdgeLoop":
+    def _loop(
+        self,
+        listening: socket.socket,
+        credentials: "Credentials | None",
+        settings: Settings,
+        stalled_after_s: float,
+    ) -> "EdgeLoop":
         return EdgeLoop(
             self._answer,
             self._admit,
@@ -71,6 +89,9 @@ class CheckListener:
             connection_age_max_s=settings.connection_age_max_s,
             drain_timeout_s=settings.drain_timeout_s,
             admitted_for_s=ADMITTED_FOR_S,
+            connections_max=min(CONNECTIONS_MAX, share_for_connections(loops=settings.threads)),
+            stalled_after_s=stalled_after_s,
+            national_form=_national_form(settings.default_region),
         )
 
     def _answer(self, method: int, request: bytes, agreements: Agreements) -> Answer:
@@ -84,15 +105,27 @@ class CheckListener:
         for loop in self._loops:
             loop.publish_credentials(credentials)
 
-    def _publish(self, index: Index | None) -> None:
-        self._index = index
+    def _publish(self, index: Index) -> None:
+        """What the published index calls, one version after the other, and nobody else."""
+        operators = {key: operator_message(one).SerializeToString() for key, one in index.operators.items()}
+        facts = Facts(index.ranges, index.regions, operators)
         for loop in self._loops:
-            loop.publish(None if index is None else lambda agreements: index.for_agreements(agreements).table)
+            loop.publish(lambda agreements: index.for_agreements(agreements).table, facts)
 
     def set_serving(self, *, serving: bool) -> None:
         """Say on the health service, for the node and for each service, whether it answers."""
         self._answers.serving = serving
-        self._publish(self._index)
+        for loop in self._loops:
+            loop.set_serving(serving)
+
+    def counters(self) -> "list[Counters]":
+        """What each loop has counted."""
+        return [loop.counters() for loop in self._loops]
+
+    @property
+    def held_size(self) -> int:
+        """Bytes of memory that hold requests and answers."""
+        return sum(loop.held_size for loop in self._loops)
 
     @property
     def call_count(self) -> int:
@@ -108,6 +141,12 @@ class CheckListener:
             loop.stop()
         for thread in self._threads:
             thread.join(drain_timeout_s + 1)
+
+
+def _national_form(region: str) -> tuple[int, int, int] | None:
+    """How the loops read a number that is written without its country; None: e164 alone knows."""
+    calling_code, trunk_prefix, digits = e164.NATIONAL_FORMS.get(region, ("", "", 0))
+    return (int(calling_code), int(trunk_prefix), digits) if len(calling_code) == len(trunk_prefix) == 1 else None
 
 
 def _services(published: PublishedIndex, settings: Settings) -> Callable[[Agreements], CheckService]:

@@ -13,6 +13,7 @@ from numcheck.config import Settings
 from numcheck.errors import BadListenAddress
 from numcheck.rpc.access import Access, AccessInterceptor, LoopbackAccess
 from numcheck.rpc.check import UnknownMethods
+from numcheck.rpc.counting import CallCounter
 from numcheck.rpc.health import Health
 from numcheck.rpc.watches import Watches
 from numcheck.serving.tls import server_credentials
@@ -48,14 +49,17 @@ class ApiListener:
         host, port = host_and_port(settings.api_listen, tls=settings.tls)
         self._credentials = server_credentials(settings) if settings.tls else None
         self.protection = protection_of(settings)
+        names = [service.name for service in services]
+        self._counter = CallCounter([*names, Health.name, reflection.SERVICE_NAME])
+        guard = AccessInterceptor(access if settings.tls and access is not None else LoopbackAccess())
         self._server = grpc.server(
             ThreadPoolExecutor(settings.api_threads, thread_name_prefix="api"),
-            interceptors=[AccessInterceptor(access if settings.tls and access is not None else LoopbackAccess())],
+            interceptors=[self._counter, guard],
             options=server_options(settings),
             maximum_concurrent_rpcs=settings.concurrent_rpcs_max,
         )
         self._watches = watches
-        self._health = Health(("", *(service.name for service in services)), watches)
+        self._health = Health(("", *names), watches)
         self._register([*services, self._health])
         self.address = f"{host}:{self._open_port(host, port)}"
         self._server.start()
@@ -77,6 +81,10 @@ class ApiListener:
     def set_serving(self, *, serving: bool) -> None:
         """Say on the health service, for the node and for each service, whether it answers."""
         self._health.set_serving(serving=serving)
+
+    def call_counts(self) -> dict[tuple[str, str], int]:
+        """How many calls have ended, by method and status."""
+        return self._counter.counts()
 
     def stop(self, drain_timeout_s: float) -> None:
         """Take no more calls, wait for those under way, and end those that are not done by then."""

@@ -18,7 +18,9 @@ from numcheck.rpc.watches import Watches
 from numcheck.serving.access import Gate, native_admit
 from numcheck.serving.builder import Builder, fresh_since
 from numcheck.serving.check_listener import LACKING, CheckListener
+from numcheck.serving.descriptors import raise_limit
 from numcheck.serving.listener import ApiListener, Service, check_address
+from numcheck.serving.metrics import MetricsListener, NodeCollector
 from numcheck.serving.publishing import open_or_rebuild
 from numcheck.serving.registrations import identity_of
 from numcheck.serving.services import check_service, identity_service, numbering_service
@@ -55,6 +57,7 @@ class StopRequest:
 def serve(settings: Settings, announce: Announce) -> None:
     """Run a node until SIGTERM or SIGINT, then drain. `announce` gets a line for what a person waits for."""
     stopping = StopRequest()
+    raise_limit()
     if not Store.exists(settings.data_dir, settings.database):
         raise StoreMissing(_nothing_to_serve(settings))
     with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
@@ -75,32 +78,34 @@ def serve(settings: Settings, announce: Announce) -> None:
             identity.service,
         ]
         listeners: list[ApiListener | CheckListener] = []
+        metrics: list[MetricsListener] = []
         try:
             listeners.append(ApiListener(settings, services, watches, access))
             admit = native_admit(access) if settings.tls else admit_all
-            listeners += _native_listener(settings, published, admit, announce)
+            listeners += _native_listener(settings, published, admit, services, announce)
             published.publish(index)
             builder.start()
             identity.start()
+            metrics += _metrics_listener(settings, listeners, published, store, announce)
             _begin(listeners, announce, [SYNTHETIC_NOTICE if index.synthetic else None, store.warning])
             _keep_fresh(published, settings, stopping)
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
         finally:
             identity.feeds.end()
-            _stop(listeners, settings.drain_timeout_s)
+            _stop([*listeners, *metrics], settings.drain_timeout_s)
             identity.stop()
             builder.stop()
             gate.close()
 
 
 def _native_listener(
-    settings: Settings, published: PublishedIndex, admit: Admit, announce: Announce
+    settings: Settings, published: PublishedIndex, admit: Admit, services: Sequence[Service], announce: Announce
 ) -> list[CheckListener]:
     """The native listener, or none where this build or machine has no place for it: then a line says so."""
     reason = LACKING
     if reason is None:
         try:
-            return [CheckListener(settings, published, admit)]
+            return [CheckListener(settings, published, admit, services=[service.name for service in services])]
         except BadListenAddress as error:
             # Nobody asked for it there: a second node on one machine must not fail for a default.
             if "check_listen" in settings.model_fields_set:
@@ -108,6 +113,27 @@ def _native_listener(
             reason = f"{error}; --check-listen gives the native listener another address"
     announce(f"the API listener serves everything: {reason}")
     return []
+
+
+def _metrics_listener(
+    settings: Settings,
+    listeners: Sequence[ApiListener | CheckListener],
+    published: PublishedIndex,
+    store: Store,
+    announce: Announce,
+) -> list[MetricsListener]:
+    """The listener of /metrics, if it is wanted."""
+    if settings.metrics_listen is None:
+        return []
+
+    def index_version() -> int:
+        return published.get().index_version
+
+    listener = MetricsListener(
+        settings, NodeCollector(listeners, index_version, lambda: max(store.revision - index_version(), 0))
+    )
+    announce(f"metrics ready on http://{listener.address}/metrics")
+    return [listener]
 
 
 def _begin(
@@ -121,7 +147,7 @@ def _begin(
         announce(notice)
 
 
-def _stop(listeners: Sequence["ApiListener | CheckListener"], drain_timeout_s: float) -> None:
+def _stop(listeners: Sequence["ApiListener | CheckListener | MetricsListener"], drain_timeout_s: float) -> None:
     """Drain all listeners at once."""
     stoppers = [threading.Thread(target=listener.stop, args=(drain_timeout_s,)) for listener in listeners]
     for stopper in stoppers:

@@ -1,0 +1,16 @@
+# What a loop counts. It alone writes; others read each word whole, with no lock.
+
+cdef void count(uint64_t* counter, uint64_t amount) noexcept nogil:
+    store(counter, counter[0] + amount)
+
+
+cdef void count_call(const Stream* stream, int code) noexcept nogil:
+    """A call has ended with this status."""
+    cdef Metrics* metrics = &stream.connection.loop.metrics
+    cdef uint64_t took = numcheck_now() - stream.begun
+    cdef int bucket = 0
+    while bucket < BUCKET_COUNT and took > BUCKETS[bucket]:
+        bucket += 1
+    count(&metrics.calls[<int>stream.method][code if 0 <= code < CODE_COUNT else <int>UNKNOWN_CODE], 1)
+    count(&metrics.latencies[<int>stream.method][bucket], 1)
+    count(&metrics.latency_sums[<int>stream.method], took)

@@ -1,0 +1,193 @@
+# CheckNumber without Python: a number as most callers write it, and what the index and the plan say of it. Everything
+# else, e164.py reads or refuses.
+
+cdef enum:
+    RANGE_SIZE = 24                  # a range's four columns, docs/format.md
+    NUMBER_DIGITS_MAX = 15           # as e164.py has them
+    NUMBER_DIGITS_MIN = 7
+    FIXED_FIELDS_SIZE_MAX = 64       # a CheckNumberResponse but operators and region
+
+cdef uint64_t word64(const uint8_t* words, size_t i) noexcept nogil:
+    cdef uint64_t word
+    memcpy(&word, words + 8 * i, 8)
+    return word
+
+
+cdef uint32_t word32(const uint8_t* words, size_t i) noexcept nogil:
+    cdef uint32_t word
+    memcpy(&word, words + 4 * i, 4)
+    return word
+
+
+cdef class Facts:
+    """What CheckNumber says beside the status, of one version of the index: ready to be copied into answers."""
+
+    cdef FactsView view
+    cdef Buffer ranges
+    cdef list texts    # keeps what `view` points to
+    cdef bytes operator_ids
+
+    def __init__(self, ranges, regions, operators):
+        """Take the range table's four columns, the regions that it names, and each operator as the API has it,
+        serialised, by id."""
+        cdef size_t i
+        ids = sorted(operators)
+        self.texts = [region.encode() for region in regions] + [operators[one] for one in ids]
+        self.operator_ids, self.ranges = b"".join(one.to_bytes(4, "little") for one in ids), Buffer(ranges)
+        self.view.operator_ids = <const uint8_t*>PyBytes_AS_STRING(self.operator_ids)
+        self.view.operator_count, self.view.range_count = len(ids), self.ranges.size() // RANGE_SIZE
+        self.set_columns()
+        self.view.texts = <Text*>calloc(len(self.texts) + 1, sizeof(Text))
+        if self.view.texts == NULL:
+            raise MemoryError
+        for i in range(<size_t>len(self.texts)):
+            self.set_text(&self.view.texts[i], self.texts[i])
+        self.view.operators = self.view.texts + len(regions)
+        for i in range(self.view.range_count):
+            if word32(self.view.regions, i) >= <size_t>len(regions):
+                raise ValueError("the range table speaks of regions that there are not")
+
+    def __dealloc__(self):
+        free(self.view.texts)
+
+    cdef int set_columns(self) except -1:
+        cdef FactsView* view = &self.view
+        view.firsts = self.ranges.bytes()
+        view.lasts = view.firsts + 8 * view.range_count
+        view.holders = view.lasts + 8 * view.range_count
+        view.regions = view.holders + 4 * view.range_count
+        return 0
+
+    cdef int set_text(self, Text* text, bytes value) except -1:
+        text.data, text.size = <const uint8_t*>PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)
+        self.view.text_size_max = max(self.view.text_size_max, text.size)
+        return 0
+
+
+cdef bint read_number(const Loop* loop, const Bytes* body, uint64_t* number) noexcept nogil:
+    """Read a CheckNumberRequest of one number, international with its plus or as its own country writes it."""
+    cdef uint64_t value = 0
+    cdef int digits = 0
+    cdef bint plus = False, leading_zero = False
+    cdef size_t i
+    cdef uint8_t sign
+    if body.size < 2 or body.data[0] != 0x0A or body.data[1] > 0x7F or body.data[1] != body.size - 2:
+        return False
+    for i in range(2, body.size):
+        sign = body.data[i]
+        if c"0" <= sign <= c"9":
+            leading_zero = leading_zero or digits == 0 and sign == c"0"
+            digits += 1
+            if digits > NUMBER_DIGITS_MAX:
+                return False
+            value = 10 * value + (sign - c"0")
+        elif sign == c"+" and not plus and digits == 0:
+            plus = True
+        elif sign not in (c" ", c"(", c")", c"-", c"."):
+            return False
+    number[0] = value
+    if plus:
+        return digits >= NUMBER_DIGITS_MIN and not leading_zero
+    return read_national(loop, digits, number)
+
+
+cdef bint read_national(const Loop* loop, int digits, uint64_t* number) noexcept nogil:
+    """With the calling code before it, the trunk prefix, or neither."""
+    cdef uint64_t prefix, unit = loop.national_unit
+    if unit == 0 or digits < loop.national_digits or digits > loop.national_digits + 1:
+        return False
+    prefix = number[0] // unit
+    if digits > loop.national_digits and prefix != loop.calling_code and prefix != loop.trunk_prefix:
+        return False
+    number[0] = loop.calling_code * unit + number[0] % unit
+    return True
+
+
+cdef size_t count_up_to(const uint8_t* words, size_t count, uint64_t value) noexcept nogil:
+    """How many of the sorted words are at most the value."""
+    cdef size_t low = 0, middle
+    while low < count:
+        middle = (low + count) // 2
+        if word64(words, middle) <= value:
+            low = middle + 1
+        else:
+            count = middle
+    return low
+
+
+cdef const Text* find_operator(const FactsView* facts, uint32_t operator_id) noexcept nogil:
+    """The operator's message; NULL if there is none of that id."""
+    cdef size_t low = 0, high = facts.operator_count, middle
+    while low < high:
+        middle = (low + high) // 2
+        if word32(facts.operator_ids, middle) < operator_id:
+            low = middle + 1
+        else:
+            high = middle
+    if low == facts.operator_count or word32(facts.operator_ids, low) != operator_id:
+        return NULL
+    return &facts.operators[low]
+
+
+cdef bint answer_number(Stream* stream) noexcept nogil:
+    """Answer a CheckNumberRequest; False, and nothing is done, where Python has to."""
+    cdef Loop* loop = stream.connection.loop
+    cdef const FactsView* facts = loop.facts
+    cdef const View* view = loop.views[stream.connection.view]
+    cdef uint64_t number
+    if facts == NULL or not read_number(loop, &stream.body, &number):
+        return False
+    if make_answer_room(stream, FIXED_FIELDS_SIZE_MAX + 3 * (facts.text_size_max + 16)):
+        end_answer(stream, write_facts(view, facts, number, answer_start(stream)))
+        count(&loop.metrics.numbers, 1)
+    return True
+
+
+cdef uint8_t* write_facts(const View* view, const FactsView* facts, uint64_t number, uint8_t* at) noexcept nogil:
+    """Write a CheckNumberResponse, field by field as the official runtime does; returns its end."""
+    cdef uint32_t operator_id = 0
+    cdef const Text* serving
+    cdef const Text* holder
+    cdef const Text* region = NULL
+    cdef size_t i = count_up_to(facts.firsts, facts.range_count, number)
+    at = write_varint_field(at, 1, check_number(view, number, &operator_id))
+    if number:
+        at[0] = 2 << 3 | 1
+        memcpy(at + 1, &number, 8)
+        at += 9
+    serving = find_operator(facts, operator_id)
+    operator_id = 0
+    if i and word64(facts.lasts, i - 1) >= number:
+        operator_id, region = word32(facts.holders, i - 1), &facts.texts[word32(facts.regions, i - 1)]
+    holder = find_operator(facts, operator_id)
+    at = write_text(at, 3, serving)
+    at = write_text(at, 4, holder)
+    at = write_varint_field(at, 5, serving != holder)
+    if region != NULL and region.size:
+        at = write_text(at, 6, region)
+    return write_varint_field(at, 7, view.index_version)
+
+
+cdef uint8_t* write_varint(uint8_t* at, uint64_t value) noexcept nogil:
+    while value >= 0x80:
+        at[0] = <uint8_t>(value | 0x80)
+        value >>= 7
+        at += 1
+    at[0] = <uint8_t>value
+    return at + 1
+
+
+cdef uint8_t* write_varint_field(uint8_t* at, uint8_t number, uint64_t value) noexcept nogil:
+    if value == 0:
+        return at
+    at[0] = number << 3
+    return write_varint(at + 1, value)
+
+
+cdef uint8_t* write_text(uint8_t* at, uint8_t number, const Text* text) noexcept nogil:
+    if text == NULL:
+        return at
+    at[0] = number << 3 | 2
+    at = write_varint(at + 1, text.size)
+    memcpy(at, text.data, text.size)
+    return at + text.size

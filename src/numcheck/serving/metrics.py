@@ -1,0 +1,112 @@
+"""What a node counts, for Prometheus: over HTTP, on loopback, where `metrics_listen` is set.
+
+docs/metrics.md lists it; a test holds that page to this file. No label holds a number, or anything that a caller chose.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from google.rpc import code_pb2
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from numcheck.config import Settings
+from numcheck.errors import BadListenAddress, NumcheckError
+from numcheck.serving.check_listener import CheckListener
+from numcheck.serving.listener import ApiListener, host_and_port, probe_port
+
+if TYPE_CHECKING:
+    from numcheck._edge import Counters
+
+
+class NodeCollector:
+    """Reads what the listeners have counted, when it is asked."""
+
+    def __init__(
+        self, listeners: Sequence[ApiListener | CheckListener], index_version: Callable[[], int], lag: Callable[[], int]
+    ) -> None:
+        """`lag` is how many revisions the index is behind the store; what raises a NumcheckError is left out."""
+        self._apis = [one for one in listeners if isinstance(one, ApiListener)]
+        self._natives = [one for one in listeners if isinstance(one, CheckListener)]
+        self._index_version, self._lag = index_version, lag
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, each time of the same names."""
+        loops = [counters for native in self._natives for counters in native.counters()]
+        yield self._calls(loops)
+        yield self._durations(loops)
+        yield _counter("numcheck_numbers", "Numbers in the batches that were answered", [one.numbers for one in loops])
+        yield _gauge("numcheck_connections", "Connections that are open", sum(one.connections for one in loops))
+        yield _counter("numcheck_connections_accepted", "Connections so far", [one.accepted for one in loops])
+        yield _counter("numcheck_received_bytes", "Bytes from the sockets", [one.received for one in loops])
+        yield _counter("numcheck_sent_bytes", "Bytes to the sockets", [one.sent for one in loops])
+        yield _gauge("numcheck_held_bytes", "Memory of requests and answers", sum(one.held_size for one in loops))
+        yield _gauge("numcheck_index_version", "The index that answers", _try(self._index_version))
+        yield _gauge("numcheck_index_lag", "Revisions that the index is behind the store", _try(self._lag))
+
+    def _calls(self, loops: Sequence["Counters"]) -> Metric:
+        family = CounterMetricFamily("numcheck_calls", "Calls that ended", labels=("listener", "method", "code"))
+        native: Counter[tuple[str, str]] = Counter()
+        for counters in loops:
+            native.update({(method, code_pb2.Code.Name(code)): n for (method, code), n in counters.calls.items()})
+        api: Counter[tuple[str, str]] = Counter()
+        for listener in self._apis:
+            api.update(listener.call_counts())
+        for name, counts in (("native", native), ("api", api)):
+            for (method, code), value in sorted(counts.items()):
+                family.add_metric((name, method, code), value)
+        return family
+
+    def _durations(self, loops: Sequence["Counters"]) -> Metric:
+        family = HistogramMetricFamily(
+            "numcheck_call_duration_seconds", "From a call's headers to its status", labels=("method",)
+        )
+        for method in sorted({method for one in loops for method in one.durations}):
+            found = [one.durations[method] for one in loops if method in one.durations]
+            total, buckets = 0, []
+            for bound, *counts in zip(loops[0].bounds_s, *(buckets for buckets, _ in found), strict=True):
+                total += sum(counts)
+                buckets.append(("+Inf" if bound == float("inf") else str(bound), float(total)))
+            family.add_metric((method,), buckets, sum(seconds for _, seconds in found))
+        return family
+
+
+class MetricsListener:
+    """Serves /metrics from construction to `stop`."""
+
+    def __init__(self, settings: Settings, collector: NodeCollector) -> None:
+        """Open the listener; BadListenAddress if that cannot be. Only where `metrics_listen` is set."""
+        host, port = host_and_port(settings.metrics_listen or "")
+        registry = CollectorRegistry()
+        registry.register(collector)
+        probe_port(host, port)
+        try:
+            self._server, self._thread = start_http_server(port, host.strip("[]"), registry)
+        except OSError as error:
+            raise BadListenAddress(f"{host}:{port} cannot be listened on: {(error.strerror or '').lower()}") from None
+        self.address = f"{host}:{self._server.server_port}"
+
+    def stop(self, _drain_timeout_s: float = 0) -> None:
+        """Close the listener, after the answer under way."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _counter(name: str, documentation: str, values: Sequence[int]) -> Metric:
+    return CounterMetricFamily(name, documentation, value=sum(values))
+
+
+def _gauge(name: str, documentation: str, value: int | None) -> Metric:
+    family = GaugeMetricFamily(name, documentation)
+    if value is not None:
+        family.add_metric((), value)
+    return family
+
+
+def _try(read: Callable[[], int]) -> int | None:
+    try:
+        return read()
+    except NumcheckError:
+        return None

@@ -1,0 +1,71 @@
+"""Both listeners say the same of the node's health, and refuse alike."""
+
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+
+from numcheck.config import Settings
+from numcheck.index import Index, PublishedIndex
+from numcheck.rpc.watches import Watches
+from numcheck.serving.check_listener import CheckListener
+from numcheck.serving.listener import ApiListener
+from numcheck.serving.services import check_service
+
+NAMES = ["numcheck.v1.CheckService", "numcheck.v1.NumberingService"]
+
+
+class Elsewhere:
+    """A service that the API listener alone serves."""
+
+    name = NAMES[1]
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        return grpc.method_handlers_generic_handler(self.name, {})
+
+
+@pytest.fixture
+def channels(index: Index, settings: Settings) -> Iterator[list[grpc.Channel]]:
+    published = PublishedIndex()
+    api = ApiListener(settings, [check_service(published, settings), Elsewhere()], Watches())
+    native = CheckListener(settings, published, services=NAMES)
+    published.publish(index)
+    native.set_serving(serving=True)
+    api.set_serving(serving=True)
+    with grpc.insecure_channel(api.address) as one, grpc.insecure_channel(native.address) as other:
+        yield [one, other]
+    native.stop(1)
+    api.stop(1)
+
+
+def outcome(channel: grpc.Channel, path: str, request: bytes) -> tuple[object, ...]:
+    """The first answer, or the refusal with all its details."""
+    try:
+        if path.endswith("Check"):
+            return (channel.unary_unary(path)(request, timeout=10),)
+        call = channel.unary_stream(path)(request, timeout=10)
+        answer = next(call)
+    except grpc.RpcError as error:
+        details = [pair.value for pair in error.trailing_metadata() if pair.key == "grpc-status-details-bin"]
+        return error.code(), error.details(), details
+    call.cancel()
+    return (answer,)
+
+
+@pytest.mark.parametrize("path", ["Check", "Watch"])
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x07",
+        b"\x0a\x05ab",
+        b"\x0a\x01\xff",
+        b"\x10\x01",
+        *(HealthCheckRequest(service=name).SerializeToString() for name in ("", "x", *NAMES)),
+    ],
+)
+def test_both_doors_answer_the_same_when_health_is_asked(
+    channels: list[grpc.Channel], path: str, request_bytes: bytes
+) -> None:
+    answers = [outcome(channel, f"/grpc.health.v1.Health/{path}", request_bytes) for channel in channels]
+    assert answers[0] == answers[1]

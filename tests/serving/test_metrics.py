@@ -1,0 +1,154 @@
+"""Prometheus reads what the node counts, and docs/metrics.md lists it."""
+
+import re
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from numcheck.config import Settings
+from numcheck.errors import BadListenAddress, StoreUnavailable
+from numcheck.index import PublishedIndex, open_index
+from numcheck.rpc.watches import Watches
+from numcheck.serving import descriptors
+from numcheck.serving.check_listener import LACKING, CheckListener
+from numcheck.serving.listener import ApiListener
+from numcheck.serving.metrics import MetricsListener, NodeCollector
+from numcheck.serving.publishing import index_directory
+from numcheck.serving.services import check_service
+from numcheck.v1 import check_pb2
+from tests.serving.small import ACTIVE, fill
+
+if LACKING is not None:
+    pytest.skip(LACKING, allow_module_level=True)
+
+METHOD = "/numcheck.v1.CheckService/CheckNumbers"
+REQUEST = check_pb2.CheckNumbersRequest(numbers=[ACTIVE, ACTIVE + 1]).SerializeToString()
+
+
+class Node:
+    """Both listeners and the metrics of them."""
+
+    def __init__(self, settings: Settings) -> None:
+        fill(settings.data_dir)
+        self.lags, self.published = [3], PublishedIndex()
+        self.api = ApiListener(settings, [check_service(self.published, settings)], Watches())
+        self.native = CheckListener(settings, self.published)
+        collector = NodeCollector([self.api, self.native], lambda: self.published.get().index_version, self.lag)
+        self.metrics = MetricsListener(settings, collector)
+
+    def lag(self) -> int:
+        if not self.lags:
+            raise StoreUnavailable("it is locked")
+        return self.lags[0]
+
+    def text(self) -> str:
+        with urllib.request.urlopen(f"http://{self.metrics.address}/metrics", timeout=10) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    def samples(self) -> dict[tuple[str, ...], float]:
+        families = text_string_to_metric_families(self.text())
+        samples = [sample for family in families for sample in family.samples]
+        return {(one.name, *(value for _, value in sorted(one.labels.items()))): one.value for one in samples}
+
+    def awaited(self, expected: dict[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:
+        """What is told, asked for until it is what is expected."""
+        end = time.monotonic() + 20
+        found: dict[tuple[str, ...], float] = {}
+        while found != expected and time.monotonic() < end:
+            found = {name: value for name, value in self.samples().items() if name in expected}
+        return found
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    settings = Settings(
+        data_dir=tmp_path / "var",
+        api_listen="127.0.0.1:0",
+        check_listen="127.0.0.1:0",
+        metrics_listen="127.0.0.1:0",
+        threads=2,
+    )
+    node = Node(settings)
+    node.published.publish(open_index(index_directory(settings.data_dir)))
+    yield node
+    node.metrics.stop()
+    node.native.stop(1)
+    node.api.stop(1)
+
+
+def refusal(channel: grpc.Channel, method: str, request: bytes) -> str:
+    with pytest.raises(grpc.RpcError) as refused:
+        channel.unary_unary(method)(request, timeout=10)
+    code: str = refused.value.code().name
+    return code
+
+
+def test_calls_are_counted_by_method_and_status(node: Node) -> None:
+    for name, address in (("native", node.native.address), ("api", node.api.address)):
+        with grpc.insecure_channel(address) as channel:
+            for _ in range(3):
+                channel.unary_unary(METHOD)(REQUEST, timeout=10)
+            stream = channel.stream_stream(METHOD.replace("CheckNumbers", "StreamCheckNumbers"))
+            assert len(list(stream(iter([REQUEST, REQUEST]), timeout=10))) == 2
+            assert refusal(channel, METHOD, b"\x07") == "INVALID_ARGUMENT"
+            assert refusal(channel, "/79161234567/79161234567", b"") == "UNIMPLEMENTED"
+        expected = {
+            ("numcheck_calls_total", "OK", name, METHOD): 3,
+            ("numcheck_calls_total", "OK", name, METHOD.replace("CheckNumbers", "StreamCheckNumbers")): 1,
+            ("numcheck_calls_total", "INVALID_ARGUMENT", name, METHOD): 1,
+            ("numcheck_calls_total", "UNIMPLEMENTED", name, ""): 1,
+        }
+        # A call is counted when its status has left, which its caller may see first.
+        assert node.awaited(expected) == expected
+    assert "79161234567" not in node.text()
+
+
+def test_numbers_bytes_connections_and_latency_are_counted(node: Node) -> None:
+    with grpc.insecure_channel(node.native.address) as channel:
+        for _ in range(5):
+            channel.unary_unary(METHOD)(REQUEST, timeout=10)
+        found = node.samples()
+    assert found["numcheck_numbers_total",] == 10
+    assert found["numcheck_connections",] == found["numcheck_connections_accepted_total",] == 1
+    assert found["numcheck_received_bytes_total",] > 5 * len(REQUEST)
+    assert found["numcheck_sent_bytes_total",] > 5 * 10
+    assert found["numcheck_call_duration_seconds_count", METHOD] == 5
+    assert found["numcheck_call_duration_seconds_bucket", "+Inf", METHOD] == 5
+    assert 0 < found["numcheck_call_duration_seconds_sum", METHOD] < 50
+
+
+def test_index_version_and_lag_are_told_and_left_out_where_they_are_not_known(node: Node) -> None:
+    found = node.samples()
+    assert found["numcheck_index_version",] == node.published.get().index_version
+    assert found["numcheck_index_lag",] == 3
+    node.lags.clear()
+    assert ("numcheck_index_lag",) not in node.samples()
+
+
+def test_every_metric_is_documented_and_no_other(node: Node) -> None:
+    page = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
+    listed = set(re.findall(r"^\| `(numcheck_\w+)`", page, re.MULTILINE))
+    told = set(re.findall(r"^# TYPE (numcheck_\w+)", node.text(), re.MULTILINE))
+    assert listed == told
+
+
+def test_a_metrics_address_that_is_taken_or_not_loopback_is_refused(node: Node, tmp_path: Path) -> None:
+    for address in (node.metrics.address, "0.0.0.0:0", "nonsense"):
+        with pytest.raises(BadListenAddress):
+            MetricsListener(Settings(data_dir=tmp_path, metrics_listen=address), NodeCollector([], int, int))
+
+
+def test_a_loop_takes_its_share_of_half_of_the_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_to: list[tuple[int, int]] = []
+    monkeypatch.setattr(descriptors.resource, "getrlimit", lambda _which: (1_024, 4_096))
+    monkeypatch.setattr(descriptors.resource, "setrlimit", lambda _which, limits: set_to.append(limits))
+    descriptors.raise_limit()
+    assert set_to == [(4_096, 4_096)]
+    assert descriptors.share_for_connections(loops=4) == 128
+    assert descriptors.share_for_connections(loops=10_000) == 1
