@@ -7,11 +7,10 @@ import base64
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from google.protobuf.message import DecodeError
-from google.rpc import code_pb2
 from grpc_health.v1 import health_pb2
 
-from numcheck.errors import UnknownMethod
+from numcheck.errors import UnknownMethod, UnknownService
+from numcheck.rpc.calls import parsed
 from numcheck.rpc.check import SERVICE_NAME, CheckService
 from numcheck.rpc.errors import log_failure, status_of
 
@@ -63,9 +62,9 @@ class NativeAnswers:
 
     def answer(self, path: str, request: bytes, agreements: Agreements = None) -> Answer:
         """The response, or the status that the API listener would refuse with."""
-        if path.startswith(HEALTH):
-            return self._health(request, watching=path.endswith("Watch"))
         try:
+            if path.startswith(HEALTH):
+                return Answer(self._health(request, watching=path.endswith("Watch")))
             return Answer(self._method(path, agreements)(request, None))
         except Exception as error:
             log_failure(error)
@@ -85,17 +84,14 @@ class NativeAnswers:
             raise UnknownMethod("this node has no such method")
         return methods[path]
 
-    def _health(self, request: bytes, *, watching: bool) -> Answer:
-        status = health_pb2.HealthCheckResponse
-        try:
-            service = health_pb2.HealthCheckRequest.FromString(request).service
-        except DecodeError:
-            return Answer(b"", code_pb2.INTERNAL, b"Exception deserializing request!")
-        if service in HEALTH_SERVICES:
-            return Answer(status(status=status.SERVING if self.serving else status.NOT_SERVING).SerializeToString())
-        if watching:
-            return Answer(status(status=status.SERVICE_UNKNOWN).SerializeToString())
-        return Answer(b"", code_pb2.NOT_FOUND)
+    def _health(self, request: bytes, *, watching: bool) -> bytes:
+        response = health_pb2.HealthCheckResponse
+        status: int = response.SERVICE_UNKNOWN
+        if parsed(health_pb2.HealthCheckRequest, request).service in HEALTH_SERVICES:
+            status = response.SERVING if self.serving else response.NOT_SERVING
+        elif not watching:
+            raise UnknownService("this listener has no such service")
+        return response(status=status).SerializeToString()
 
 
 def refusal(error: Exception) -> Answer:
