@@ -39,6 +39,8 @@ cdef enum:
     SWEEP_MS = 100                   # deadlines are looked at so often
     CONTROL_FRAMES_MAX = 1_000       # PING, SETTINGS, RST_STREAM, PRIORITY, empty DATA and refused frames in a burst
     CONTROL_FRAMES_PER_S = 100       # and steadily; grpc-core pings and cancels far less
+    INFLATED_RATIO = 32              # a gzip message that becomes more than so many times its size
+    INFLATED_PER_FRAME = 4_096       # counts as a frame that brings nothing for each of these bytes
     MESSAGE_PREFIX_SIZE = 5
 
 cdef enum Code:                      # google.rpc.Code

@@ -63,6 +63,10 @@ cdef bint inflate_body(Stream* stream) noexcept nogil:
         result = inflate(&z, 0)
         plain.size += KEPT_SIZE - z.avail_out
     inflateEnd(&z)
+    if plain.size > INFLATED_RATIO * stream.body.size:
+        # A kilobyte that becomes a megabyte takes a millisecond of the others' time.
+        stream.connection.control_credit -= <int64_t>(plain.size // INFLATED_PER_FRAME) * (SECOND // CONTROL_FRAMES_PER_S)
+        spend_credit(stream.connection)
     if result == Z_STREAM_END and plain.size <= size_max and z.avail_in == 0:
         stream.connection.loop.bodies_size += plain.size - stream.body.size
         discard(&stream.body)
