@@ -18,7 +18,7 @@ import pytest
 
 from numcheck.access import Identity, Role
 from numcheck.config import Settings
-from numcheck.index import Index, PublishedIndex, build_index, open_index
+from numcheck.index import Index, PublishedIndex
 from numcheck.rpc.access import Access, CallersIndex
 from numcheck.rpc.watches import Watches
 from numcheck.serving.access import native_admit
@@ -30,7 +30,7 @@ from tests.conformance.http2 import block
 from tests.edge.authority import Authority
 from tests.edge.pipeline import ROUND_SIZE_MAX, Call, Outcome, Pipeline
 from tests.edge.random_calls import CHECK, UNSOUND, any_call, sound_stream, sound_unary
-from tests.fuzz.judge import WORLD
+from tests.edge.world import index_of_the_world
 
 CALLS = int(os.environ.get("NUMCHECK_EDGE_CALLS", "20000"))
 CALLS_OVER_TLS = CALLS // 10
@@ -38,7 +38,6 @@ SEED = os.environ.get("NUMCHECK_EDGE_SEED", "1")
 PARTS = 4
 ROUND_CALLS_MAX = 16
 ROUNDS_A_CONNECTION = 400
-INDEX_VERSION = 2**40
 
 # Only codes can be compared: the text is a library's own, and there are no details.
 OWN_TEXTS = {
@@ -82,12 +81,9 @@ def both(index: Index, settings: Settings, access: Access | None = None) -> Iter
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
-    """The small world's: every kind of page, and numbers whose answers differ from their neighbours'."""
     if LACKING is not None:
         pytest.skip(LACKING)
-    directory = tmp_path_factory.mktemp("world")
-    build_index(directory, WORLD.source(INDEX_VERSION))
-    return open_index(directory)
+    return index_of_the_world(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture(scope="module")
