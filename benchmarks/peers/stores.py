@@ -145,7 +145,8 @@ def by_redis_benchmark(address: str, pid: int, connections: int, seconds: float)
     row = next(csv.DictReader(line for line in said.splitlines() if line.startswith('"')))
     return Result(
         server="Redis, GETBIT", transport="plaintext", numbers=1, different=1, connections=connections, in_flight=1,
-        calls=calls, offered_per_s=None, answered=1.0, wall_rate=float(row["rps"]), cpu_rate=calls / max(spent, 0.01), cpu_share=spent / wall,
+        calls=calls, offered_per_s=None, answered=1.0, wall_rate=float(row["rps"]), cpu_rate=calls / max(spent, 0.01),
+        cpu_share=spent / wall,
         percentiles_us=(1e3 * float(row["p50_latency_ms"]), 1e3 * float(row["p99_latency_ms"]), None),
     )  # fmt: skip
 
