@@ -109,10 +109,10 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Door]]:
 
 
 class Harm:
-    """A hostile peer at work; afterwards `report` is what it said."""
+    """A hostile peer, or a heavy one, at work; afterwards `report` is what it said."""
 
-    def __init__(self, kind: str, address: str) -> None:
-        command = [sys.executable, "-m", "tests.edge.hostile", kind, address]
+    def __init__(self, kind: str, address: str, module: str = "tests.edge.hostile") -> None:
+        command = [sys.executable, "-m", module, kind, address]
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.report: dict[str, int | dict[str, int]] = {}
 
@@ -205,3 +205,19 @@ def test_handshakes_that_do_not_end_harm_nobody_else(secured: list[Door], name: 
         for door in secured:
             if door.name == name:
                 stack.enter_context(harmless(door, "half-open handshakes"))
+
+
+HEAVY_COUNT = 4
+
+
+def test_callers_of_little_are_served_as_soon_when_others_ask_for_much(door: Door) -> None:
+    """The longest wait beside streams of 65,536 numbers a request, by two rounds of a few; and those go on as well."""
+    bound = max(FLOOR_S, FACTOR * max(waits(door)))
+    with Harm(str(HEAVY_COUNT), door.address, "tests.edge.heavy") as heavy:
+        longest: list[float] = []
+        while len(longest) < 2 or (sorted(longest)[1] > bound and len(longest) < ROUNDS_MAX):
+            longest.append(max(waits(door)))
+    assert sorted(longest)[1] <= bound, (longest, bound)
+    answers = heavy.report["answered"]
+    assert isinstance(answers, int)
+    assert answers > HEAVY_COUNT
