@@ -40,7 +40,7 @@ BEGINNING = PREFACE + settings()
 STREAM_MAX = 6_001
 IDLE_COUNT, SLOW_COUNT, UNREAD_COUNT, HANDSHAKE_COUNT = 2_000, 200, 10, 300
 SLOW_STEP_S = 1.0
-SEND_TIMEOUT_S = 1.0
+CONNECT_TIMEOUT_S, SEND_TIMEOUT_S = 10.0, 1.0
 SILENCE_S = 0.2
 MESSAGE_SIZE_MAX = 2**20
 
@@ -83,8 +83,9 @@ def connected(address: str, *, narrow: bool = False) -> socket.socket:
     peer = socket.socket()
     if narrow:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-    peer.settimeout(SEND_TIMEOUT_S)
+    peer.settimeout(CONNECT_TIMEOUT_S)
     peer.connect((host, int(port)))
+    peer.settimeout(SEND_TIMEOUT_S)
     return peer
 
 

@@ -3,9 +3,14 @@
 A client that behaves asks over its own connection while the node is left alone, and then while the peer of hostile.py,
 a process of its own, does what it can: it is answered every time, nearly as soon, and the node's memory stays bounded.
 The event loop is one, so that both are on it.
+
+Under the sanitizers, which slow everything and keep what was freed, nothing is measured: what counts is that the native
+listener, which alone is built with them, lives and answers.
 """
 
 import json
+import math
+import os
 import resource
 import ssl
 import subprocess
@@ -30,16 +35,17 @@ from tests.serving.command import ROOT, Node, serving
 from tests.serving.small import fill
 
 QUESTIONS = [Call("question", CALL, (QUESTION,))]
+SANITIZED = "asan" in os.environ.get("LD_PRELOAD", "")
 ROUND_S = 0.2
 ROUNDS_MAX = 5
 FACTOR = 10
-FLOOR_S = 0.05
+FLOOR_S = math.inf if SANITIZED else 0.05
 """A machine with other work to do answers now and then as late as that by itself."""
 
 MEMORY_MAX = {"native": 96 * 2**20, "API": 256 * 2**20}
 """How much more the node may have in memory afterwards."""
 
-CLIENT_PATIENCE_S = 5.0
+CLIENT_PATIENCE_S = 60.0 if SANITIZED else 5.0
 DESCRIPTORS = 8_192
 PATIENCE_S = 60
 # Whom docs/limits.md has ended, and how; the others may stay until their time is up.
@@ -80,7 +86,10 @@ def node(data_dir: Path) -> Iterator[Node]:
         yield one
 
 
-@pytest.fixture(scope="module", params=["native", "API"])
+LISTENERS = ["native"] if SANITIZED else ["native", "API"]
+
+
+@pytest.fixture(scope="module", params=LISTENERS)
 def door(request: pytest.FixtureRequest, node: Node) -> Door:
     if request.param == "API":
         return Door("API", node.address, node.process.pid)
@@ -171,7 +180,7 @@ def harmless(door: Door, kind: str) -> Iterator[Harm]:
             rounds.append(p99(waits(door)))
         grown = resident_size(door.pid) - before
     assert sorted(rounds)[1] <= bound, (rounds, bound)
-    assert grown < MEMORY_MAX[door.name], grown
+    assert SANITIZED or grown < MEMORY_MAX[door.name], grown
     yield harm
 
 
@@ -199,7 +208,7 @@ def test_idle_connections_are_as_many_as_is_promised() -> None:
     assert IDLE_COUNT >= 2_000
 
 
-@pytest.mark.parametrize("name", ["native", "API"])
+@pytest.mark.parametrize("name", LISTENERS)
 def test_handshakes_that_do_not_end_harm_nobody_else(secured: list[Door], name: str) -> None:
     with ExitStack() as stack:
         for door in secured:
