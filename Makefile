@@ -4,6 +4,9 @@ PYTHON ?= python3
 DEMO_NUMBERS ?= 10000000
 # More arguments for pytest, as in: make test ARGS="-k codec -x"
 ARGS ?=
+# How many calls and how many conversations of frames `make fuzz` has with the listeners.
+EDGE_CALLS ?= 1000000
+EDGE_CONVERSATIONS ?= 200000
 # How often `make faults` kills a node.
 KILLS ?= 2000
 BUF_VERSION := 1.75.0
@@ -23,6 +26,10 @@ INSTALLED := $(VENV)/.installed
 BUILT := $(VENV)/.built
 
 SANITIZED := build/sanitized
+UNDER_SANITIZERS = PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
+	LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so)"
+# What asks the native listener over sockets; other programs, such as node and nginx, do not run with the preload.
+EDGE_TESTS := tests/edge tests/conformance --ignore=tests/edge/test_strangers.py --ignore=tests/edge/test_without.py
 
 .PHONY: help run test check lint format bench bench-peers fuzz faults protos lock clean
 
@@ -68,9 +75,8 @@ bench-peers: $(BUILT) ## Measure beside gRPC C++, nghttpd, Redis and PostgreSQL 
 
 fuzz: $(BUILT) ## Fuzz for long, with the address and undefined-behaviour sanitizers (gcc on Linux)
 	NUMCHECK_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-base build/sanitizing --build-lib $(SANITIZED)
-	PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
-	LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so)" \
-	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=long --timeout=0 $(ARGS)
+	$(UNDER_SANITIZERS) NUMCHECK_EDGE_CALLS=$(EDGE_CALLS) NUMCHECK_EDGE_CONVERSATIONS=$(EDGE_CONVERSATIONS) \
+	$(BIN)/python -m pytest tests/fuzz $(EDGE_TESTS) --hypothesis-profile=long --timeout=0 $(ARGS)
 
 faults: $(BUILT) ## Kill nodes KILLS times amid pushes, and hold what is left to what was acknowledged; ARGS="..." goes along
 	$(BIN)/python -m tests.faults --kills $(KILLS) $(ARGS)

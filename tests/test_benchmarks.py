@@ -56,3 +56,8 @@ def test_comparison_has_every_peer_that_is_installed(tmp_path):
     rows = (tmp_path / "out" / "peers.md").read_text().splitlines()
     for name, there in installed().items():
         assert any(row.startswith(f"| {name} |") for row in rows) == there, run.stderr
+    assert any(row.startswith("| the kernel alone |") for row in rows)
+    over_tls = shutil.which("h2load") is not None and "TLS is left out" not in run.stderr
+    assert ("## Over TLS" in rows) == over_tls
+    figures = {path.name for path in (tmp_path / "out" / "figures").glob("*.json")}
+    assert figures == {"peers-plaintext.json"} | ({"peers-tls.json"} if over_tls else set())

@@ -1,8 +1,10 @@
-"""A gRPC C++ server in a process of its own: `python -m benchmarks.peers.grpc_cpp ADDRESS [INDEX DIRECTORY]`.
+"""A gRPC C++ server: `python -m benchmarks.peers.grpc_cpp ADDRESS [--index DIRECTORY] [--tls ...]`.
 
-With a directory it answers from numcheck's index by numcheck's kernel, without one every answer is empty.
+With a directory it answers from numcheck's index by numcheck's kernel, without one every answer is empty. With a
+certificate, its key and the clients' authority it speaks TLS and asks for the client's certificate, as the node does.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -11,10 +13,14 @@ from numcheck.index import open_index
 
 
 def main() -> None:
-    address, *directory = sys.argv[1:]
-    table = open_index(Path(directory[0])).table if directory else None
-    if not grpc_server().serve(address, table):
-        sys.exit(f"{address} cannot be listened on")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("address")
+    parser.add_argument("--index", type=Path)
+    parser.add_argument("--tls", type=Path, nargs=3, metavar=("CERTIFICATE", "KEY", "AUTHORITY"), default=())
+    options = parser.parse_args()
+    table = open_index(options.index).table if options.index else None
+    if not grpc_server().serve(options.address, table, [file.read_bytes() for file in options.tls]):
+        sys.exit(f"{options.address} cannot be listened on")
 
 
 if __name__ == "__main__":

@@ -68,15 +68,26 @@ class Service : public grpc::CallbackGenericService {
   const Kernel kernel_;
 };
 
-// Serve in plaintext until SIGTERM; false if the address cannot be listened on.
-inline bool Serve(const std::string& address, const Kernel& kernel) {
+// Without a certificate in plaintext.
+inline std::shared_ptr<grpc::ServerCredentials> CredentialsOf(const std::string& certificate, const std::string& key,
+                                                              const std::string& authority) {
+  if (certificate.empty()) return grpc::InsecureServerCredentials();
+  grpc::SslServerCredentialsOptions options(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  options.pem_root_certs = authority;
+  options.pem_key_cert_pairs.push_back({key, certificate});
+  return grpc::SslServerCredentials(options);
+}
+
+// Serve until SIGTERM; false if the address cannot be listened on.
+inline bool Serve(const std::string& address, const Kernel& kernel, const std::string& certificate,
+                  const std::string& key, const std::string& authority) {
   sigset_t ending;
   sigemptyset(&ending);
   sigaddset(&ending, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &ending, nullptr);
   Service service(kernel);
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(address, grpc::InsecureServerCredentials());
+  builder.AddListeningPort(address, CredentialsOf(certificate, key, authority));
   builder.RegisterCallbackGenericService(&service);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr) return false;

@@ -11,7 +11,8 @@ cdef extern from "grpc_server.h" nogil:
         const void* view
         size_t (*answer_size_max)(const void*, const uint8_t*, size_t) noexcept nogil
         size_t (*write_answer)(const void*, const uint8_t*, size_t, uint8_t*) noexcept nogil
-    bint Serve(const string& address, const Kernel& kernel)
+    bint Serve(const string& address, const Kernel& kernel, const string& certificate, const string& key,
+               const string& authority)
     const char* GRPC_CPP_VERSION_STRING
 
 cdef enum:
@@ -37,16 +38,21 @@ cdef size_t write_answer(const void* view, const uint8_t* request, size_t size, 
     return write_response(<const View*>view, cursor_of(request, size), &parsed, 0, at) - at
 
 
-def serve(str address, Table table=None):
-    """Serve until SIGTERM, from the table or, without one, with empty answers. Says whether it could."""
+def serve(str address, Table table=None, tls=()):
+    """Serve until SIGTERM, from the table or, without one, with empty answers. Says whether it could.
+
+    `tls` is a certificate, its key and the clients' authority, as PEM; nothing is plaintext."""
     cdef Kernel kernel
     cdef string where = address.encode()
+    cdef string certificate, key, authority
     cdef bint served
+    if tls:
+        certificate, key, authority = tls
     if table is not None:
         kernel.view = &table.view
         kernel.answer_size_max, kernel.write_answer = answer_size_max, write_answer
     with nogil:
-        served = Serve(where, kernel)
+        served = Serve(where, kernel, certificate, key, authority)
     return served
 
 

@@ -1,14 +1,21 @@
-"""h2load on the second core: how many calls a server answers, how long each takes, and what that costs the server."""
+"""h2load on the second core: how many calls a server answers, how long each takes, and what that costs the server.
 
+h2load sends one body again and again. So that numbers are not always the same, several of it run at once, each with a
+body and connections of its own.
+"""
+
+import os
 import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.peers.transports import Transport
 from benchmarks.population import CORES
 from benchmarks.processes import cpu_seconds
 
@@ -18,6 +25,7 @@ HEADERS = ("-H", "content-type: application/grpc", "-H", "te: trailers")
 PERCENTILES = (50, 99, 99.9)
 ENOUGH_S = 0.2
 LARGE = 1_000
+BODIES_MAX = 64
 CALLS_A_CONNECTION = 50
 TIMEOUT_S = 120
 
@@ -27,6 +35,7 @@ class Target:
     """A server that is asked. `answer_sizes` are those of its answers, with their gRPC prefix, by numbers a call."""
 
     name: str
+    transport: Transport
     url: str
     pid: int
     answer_sizes: dict[int, int]
@@ -34,10 +43,13 @@ class Target:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a run. Rates are calls a second: of the clock, and of the server's processor time."""
+    """What came of a run with so many different requests. Rates are calls a second: of the clock, and of the server's
+    processor time."""
 
     server: str
+    transport: str
     numbers: int
+    different: int
     connections: int
     in_flight: int
     calls: int
@@ -62,76 +74,107 @@ def in_flight(numbers: int, connections: int) -> int:
     return max(1, min(on_one, together // connections))
 
 
-def measure(target: Target, body: Path, numbers: int, connections: int, seconds: float) -> Result:
+def bodies_at_once(numbers: int, connections: int) -> int:
+    """How many requests differ. Small ones do not: sending them costs more than looking up their numbers."""
+    return min(connections, BODIES_MAX) if numbers >= LARGE else 1
+
+
+def measure(target: Target, bodies: Sequence[Path], numbers: int, connections: int, seconds: float) -> Result:
     """Load the server as it can take for about that long."""
     calls = 4 * connections * in_flight(numbers, connections)
-    trial = run(target, body, numbers, connections, calls)
+    trial = run(target, bodies, numbers, connections, calls)
     while trial.calls / trial.wall_rate < min(ENOUGH_S, seconds / 2) and trial.calls < 10_000_000:
-        trial = run(target, body, numbers, connections, 4 * trial.calls)
+        trial = run(target, bodies, numbers, connections, 4 * trial.calls)
     # Making a connection is part of a run; over so many calls it hardly counts.
     least = CALLS_A_CONNECTION if numbers <= LARGE else 1
     calls = max(trial.calls, round(trial.wall_rate * seconds), least * connections)
-    return run(target, body, numbers, connections, calls)
+    return run(target, bodies, numbers, connections, calls)
 
 
-def measure_paced(target: Target, body: Path, numbers: int, connections: int, rate: float, seconds: float) -> Result:
+def measure_paced(
+    target: Target, bodies: Sequence[Path], numbers: int, connections: int, rate: float, seconds: float
+) -> Result:
     """Load the server at a rate, whether it keeps up or not."""
     calls = max(connections, round(rate * seconds))
-    return run(target, body, numbers, connections, calls, offered_per_s=rate)
+    return run(target, bodies, numbers, connections, calls, offered_per_s=rate)
 
 
 def run(
-    target: Target, body: Path, numbers: int, connections: int, calls: int, *, offered_per_s: float | None = None
+    target: Target,
+    bodies: Sequence[Path],
+    numbers: int,
+    connections: int,
+    calls: int,
+    *,
+    offered_per_s: float | None = None,
 ) -> Result:
     """One run of h2load; Refused if a call failed or the answers are not as long as they should be."""
-    flying = in_flight(numbers, connections)
+    flying, count = in_flight(numbers, connections), bodies_at_once(numbers, connections)
     pace = [] if offered_per_s is None else ["--rps", f"{offered_per_s / connections:.3f}"]
-    with tempfile.NamedTemporaryFile() as log:
+    own_connections, own_calls = shares(connections, count), shares(calls, count)
+    with ExitStack() as stack:
+        logs = [Path(stack.enter_context(tempfile.NamedTemporaryFile()).name) for _ in range(count)]
         before = cpu_seconds(target.pid)
         said = _h2load(
-            *("-n", str(calls), "-c", str(connections), "-m", str(flying), "-d", str(body), "--log-file", log.name),
-            *(*pace, *HEADERS, target.url + PATH),
-        )
+            target,
+            [
+                [*("-n", str(own_calls[i]), "-c", str(own_connections[i]), "-m", str(flying)), *pace,
+                 *("-d", str(bodies[i]), "--log-file", str(logs[i]))]
+                for i in range(count)
+            ],
+        )  # fmt: skip
         spent = cpu_seconds(target.pid) - before
-        times_us = _durations_us(Path(log.name))
-    wall_rate = _wall_rate(said)
-    answered = _share_of_answers(said, calls, target.answer_sizes[numbers])
+        starts_us, times_us = np.concatenate([_times_us(log) for log in logs], axis=1)
+    wall = float((starts_us + times_us).max() - starts_us.min()) / 1e6
     return Result(
         server=target.name,
+        transport=target.transport.name,
         numbers=numbers,
+        different=count,
         connections=connections,
         in_flight=flying,
         calls=calls,
         offered_per_s=offered_per_s,
-        answered=answered,
-        wall_rate=wall_rate,
+        answered=_share_of_answers(said, calls, target.answer_sizes[numbers]),
+        wall_rate=calls / wall,
         cpu_rate=calls / max(spent, 0.01),
-        cpu_share=spent / (calls / wall_rate),
+        cpu_share=spent / wall,
         percentiles_us=tuple(float(one) for one in np.percentile(times_us, PERCENTILES)),
     )
 
 
-def _h2load(*arguments: str) -> str:
-    command: Sequence[str] = ("taskset", "-c", str(GENERATOR_CORE), "h2load", *arguments)
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT_S).stdout
+def shares(whole: int, count: int) -> list[int]:
+    """So many parts, as equal as can be."""
+    return [whole // count + (place < whole % count) for place in range(count)]
 
 
-def _wall_rate(said: str) -> float:
-    found = re.search(r"([\d.]+) req/s", said)
-    assert found is not None
-    return float(found[1])
+def _h2load(target: Target, arguments: Sequence[Sequence[str]]) -> list[str]:
+    """What each of those that run at once says."""
+    command = ("taskset", "-c", str(GENERATOR_CORE), "h2load", *HEADERS)
+    environment = {**os.environ, **target.transport.h2load}
+    running = [
+        subprocess.Popen(
+            [*command, *own, target.url + PATH], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=environment,
+        )
+        for own in arguments
+    ]  # fmt: skip
+    try:
+        return [one.communicate(timeout=TIMEOUT_S)[0] for one in running]
+    finally:
+        for one in running:
+            one.kill()
 
 
-def _share_of_answers(said: str, calls: int, answer_size: int) -> float:
+def _share_of_answers(said: Sequence[str], calls: int, answer_size: int) -> float:
     """By the bytes of DATA that came: h2load sees HTTP's status and not gRPC's."""
-    succeeded, data = re.search(r"(\d+) succeeded", said), re.search(r"\((\d+)\) data", said)
-    assert succeeded is not None
-    assert data is not None
-    if int(succeeded[1]) != calls:
-        raise Refused(f"{succeeded[1]} of {calls} calls were answered")
-    return int(data[1]) / (calls * answer_size)
+    succeeded = sum(int(found[1]) for one in said if (found := re.search(r"(\d+) succeeded", one)))
+    size = sum(int(found[1]) for one in said if (found := re.search(r"\((\d+)\) data", one)))
+    if succeeded != calls:
+        raise Refused(f"{succeeded} of {calls} calls were answered")
+    return size / (calls * answer_size)
 
 
-def _durations_us(log: Path) -> "np.typing.NDArray[np.int64]":
-    """The third column of h2load's log: a line has the start, the HTTP status and how long the request took."""
-    return np.fromstring(log.read_text(), dtype=np.int64, sep="\t").reshape(-1, 3)[:, 2]
+def _times_us(log: Path) -> "np.typing.NDArray[np.int64]":
+    """When each request began and how long it took: h2load's log has a line of both, with the HTTP status between."""
+    return np.fromstring(log.read_text(), dtype=np.int64, sep="\t").reshape(-1, 3)[:, ::2].T

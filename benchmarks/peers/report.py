@@ -1,9 +1,12 @@
 """The report of a run: tables in Markdown and, where matplotlib is installed, a plot."""
 
+import json
 import platform
 import shutil
+import statistics
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +22,8 @@ except ImportError:
     mpl = None
 
 CONNECTIONS_OF_BATCHES = 4
+BATCH = 10_000
+KERNEL, NATIVE, GRPC = "the kernel alone", "native listener", "gRPC C++, the same kernel"
 
 PREAMBLE = """\
 # Beside the others
@@ -31,7 +36,10 @@ PREAMBLE = """\
   first for the fastest; *in italics by the clock*. A server whose core is idle at times finds fewer calls at once when
   it wakes, and each costs it more.
 - Servers are on the first core, h2load on the last, and asked in turn, case by case. Calls in flight: up to 64 together
-  and 16 a connection; of 10,000 numbers and more 16 and 8. Each case asks the same request again and again.
+  and 16 a connection; of 10,000 numbers and more 16 and 8. From 1,000 numbers a call on each connection, up to 64, asks
+  for numbers of its own, drawn at random from all that are allotted, so that 64 connections ask for 640,000 different
+  numbers at 10,000 a call; with fewer connections more of the index stays in the cache. Smaller calls are all the same.
+- *The kernel alone* answers those same requests in a loop, on the same core, with no listener: nobody can be faster.
 - *gRPC C++, the same kernel* is numcheck's own kernel and index behind gRPC's generic callback service: another
   transport and nothing else. *Empty answers* is that service with no work. *nghttpd* reads the request and sends a file
   of the answer's size: no lookup, no gRPC.
@@ -41,46 +49,87 @@ PREAMBLE = """\
   bit a number. Neither tells what is invalid, unallotted, no mobile number, ported, or out of date.
 - Every answer that could be compared was, with numcheck's kernel, before anything was measured. An asterisk: less than
   99% of the calls were answered, the others refused.
+- Over TLS both sides show certificates, and the node asks whether the caller may call; nghttpd shows its own alone.
 """
 
 
-def write_report(directory: Path, results: Sequence[Result], *, transport: str, active_count: int) -> None:
-    """Write peers.md and figures/peers.svg."""
-    (directory / "figures").mkdir(parents=True, exist_ok=True)
-    parts = [PREAMBLE.format(facts=_facts(transport, active_count))]
-    if _plot(directory / "figures" / "peers.svg", results):
-        parts.append("![Rates and times by server](figures/peers.svg)\n")
-    steady = [result for result in results if result.offered_per_s is None]
-    parts += [
-        "## One number a call\n\nThousand calls a second of processor time; *by the clock*.\n",
-        _table(steady, lambda one: one.numbers == 1, lambda one: one.connections, "connections", _thousands),
-        "## Times of one-number calls, as fast as the server can\n\np50 / p99 / p99.9 in milliseconds.\n",
-        _table(steady, lambda one: one.numbers == 1, lambda one: one.connections, "connections", _times),
-        "## Times of one-number calls at half of that\n\nHalf of the highest rate by the clock, over 64 connections.\n",
-        _paced_table([result for result in results if result.offered_per_s is not None]),
-    ]  # fmt: skip
-    for connections in sorted({result.connections for result in steady}):
-        parts += [
-            f"## Numbers a call, {connections:,} connection{'s' if connections > 1 else ''}\n\n"
-            "Million numbers a second of processor time; *by the clock*; p50 / p99 / p99.9 of a call in ms.\n",
-            _table(
-                steady,
-                lambda one, connections=connections: one.connections == connections,
-                lambda one: one.numbers,
-                "numbers a call",
-                lambda one: f"{_millions(one)}<br>{_times(one)}",
-            ),
-        ]
+def write_report(directory: Path, results: Sequence[Result], *, active_count: int) -> None:
+    """Write peers.md and, for each transport, figures/peers-*.svg and .json."""
+    figures = directory / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    parts = [PREAMBLE.format(facts=_facts(active_count)), _promises(results)]
+    for transport in dict.fromkeys(result.transport for result in results):
+        own = [result for result in results if result.transport == transport]
+        name = f"peers-{transport.lower()}"
+        (figures / f"{name}.json").write_text(json.dumps([asdict(result) for result in own], indent=1) + "\n")
+        parts.append("## In plaintext\n" if transport == "plaintext" else f"## Over {transport}\n")
+        if _plot(figures / f"{name}.svg", own):
+            parts.append(f"![Rates and times by server](figures/{name}.svg)\n")
+        parts += _tables(own)
     (directory / "peers.md").write_text("\n".join(parts).rstrip() + "\n")
 
 
-def _facts(transport: str, active_count: int) -> str:
+def _tables(results: Sequence[Result]) -> list[str]:
+    """Of one transport."""
+    steady = [result for result in results if result.offered_per_s is None]
+    single = [result for result in steady if result.numbers == 1 and result.server != KERNEL]
+    parts = [
+        "### One number a call\n\nThousand calls a second of processor time; *by the clock*.\n",
+        _table(single, lambda one: one.connections, "connections", _thousands),
+        "### Times of one-number calls, as fast as the server can\n\np50 / p99 / p99.9 in milliseconds.\n",
+        _table(single, lambda one: one.connections, "connections", _times),
+        "### Times of one-number calls at half of that\n\nHalf of the highest rate by the clock; 64 connections.\n",
+        _paced_table([result for result in results if result.offered_per_s is not None]),
+    ]  # fmt: skip
+    for connections in sorted({result.connections for result in steady}):
+        own = [result for result in steady if result.connections == connections]
+        parts += [
+            f"### Numbers a call, {connections:,} connection{'s' if connections > 1 else ''}\n\n"
+            "Million numbers a second of processor time; *by the clock*; p50 / p99 / p99.9 of a call in ms.\n",
+            _table(own, lambda one: one.numbers, "numbers a call", lambda one: f"{_millions(one)}<br>{_times(one)}"),
+        ]
+    return parts
+
+
+def _promises(results: Sequence[Result]) -> str:
+    """What was promised beside what came of it, in plaintext."""
+    steady = [result for result in results if result.offered_per_s is None and result.transport == "plaintext"]
+
+    def best(server: str, numbers: int) -> float:
+        return max((one.cpu_rate for one in steady if (one.server, one.numbers) == (server, numbers)), default=0.0)
+
+    def beside(server: str, other: str, numbers: int) -> float:
+        """The median of the ratios at each number of connections: both were asked in the same minute."""
+        rates = {(one.server, one.connections): one.cpu_rate for one in steady if one.numbers == numbers}
+        ratios = [
+            rate / rates[other, at] for (who, at), rate in rates.items() if who == server and (other, at) in rates
+        ]
+        return statistics.median(ratios) if ratios else 0.0
+
+    paced = [one for one in results if one.offered_per_s is not None and one.transport == "plaintext"]
+    late = next((one.percentiles_us[1] for one in paced if one.server == NATIVE), None)
+    batch = max((one.numbers for one in steady if one.numbers <= BATCH), default=BATCH)
+    held = batch * best(NATIVE, batch) / 1e6
+    lines = [
+        "| the native listener | promised | here |",
+        "|---|---|---|",
+        f"| calls of 1 number a second of CPU | 250,000 | {best(NATIVE, 1):,.0f} |",
+        f"| beside gRPC C++ with the same kernel | 5 times | {beside(NATIVE, GRPC, 1):.1f} times |",
+        f"| p99 of such calls at half of capacity | 2 ms | {'–' if late is None else f'{late / 1e3:.2g} ms'} |",
+        f"| numbers a second of CPU, {batch:,} a call | 50 million | {held:,.0f} million |",
+        f"| beside the kernel alone, the same requests | 70% | {beside(NATIVE, KERNEL, batch):.0%} |",
+        f"| beside gRPC C++ with the same kernel | 1.3 times | {beside(NATIVE, GRPC, batch):.2f} times |",
+    ]
+    return "## What was promised\n\n" + "\n".join(lines) + "\n"
+
+
+def _facts(active_count: int) -> str:
     used = [f"numcheck {version('numcheck')}", f"Python {platform.python_version()}", _version("h2load", "--version")]
     used += [_version("nghttpd", "--version"), _version("redis-server", "--version"), _grpc_version()]
     known = ", ".join(one for one in used if one)
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {_processor()}, {platform.system()} {platform.release()}; {known}. "
-        f"{active_count:,} active numbers, {transport}."
+        f"{active_count:,} active numbers."
     )
 
 
@@ -108,14 +157,7 @@ def _processor() -> str:
 # --- tables -----------------------------------------------------------------------------------------------------
 
 
-def _table(
-    results: Sequence[Result],
-    wanted: Callable[[Result], bool],
-    column: Callable[[Result], int],
-    what: str,
-    cell: Callable[[Result], str],
-) -> str:
-    chosen = [result for result in results if wanted(result)]
+def _table(chosen: Sequence[Result], column: Callable[[Result], int], what: str, cell: Callable[[Result], str]) -> str:
     columns = sorted({column(result) for result in chosen})
     cells = {(result.server, column(result)): cell(result) for result in chosen}
     lines = [f"| {what} | " + " | ".join(f"{one:,}" for one in columns) + " |", "|---" * (len(columns) + 1) + "|"]

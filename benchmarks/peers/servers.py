@@ -4,13 +4,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 from benchmarks.peers.build import CannotBuild, grpc_server
 from benchmarks.peers.load import PATH, Target
+from benchmarks.peers.transports import Missing, Transport
 from benchmarks.population import Population
 from benchmarks.processes import free_port, pinned
 from numcheck.index import Index
@@ -20,32 +20,31 @@ from numcheck.serving.publishing import index_directory
 PREFIX_SIZE = 5
 
 
-class Missing(Exception):
-    """What a peer needs is not installed; the text says what."""
-
-
-class Transport(NamedTuple):
-    """How the servers are asked: h2load's scheme, and what makes each server speak it."""
-
-    scheme: str
-    node: Sequence[str]
-    nghttpd: Sequence[str]
-
-
-TRANSPORTS = {"plaintext": Transport(scheme="http", node=(), nghttpd=("--no-tls",))}
-
-
 @contextmanager
 def numcheck(data_dir: Path, transport: Transport, sizes: dict[int, int]) -> Iterator[list[Target]]:
     """Both listeners of a node, the native one with one event loop."""
     api, native = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "numcheck", "serve", "--data-dir", str(data_dir), "--threads", "1"]
+    settings = [f"{name}={value}" for name, value in transport.node.items()]
+    command = [
+        "env",
+        *settings,
+        sys.executable,
+        "-m",
+        "numcheck",
+        "serve",
+        "--data-dir",
+        str(data_dir),
+        "--threads",
+        "1",
+    ]
     listeners = {"native listener": native, "API listener": api}
     if LACKING is not None:
         del listeners["native listener"]
     last_to_open = next(iter(listeners.values()))
-    with pinned([*command, "--api-listen", api, "--check-listen", native, *transport.node], last_to_open) as pid:
-        yield [Target(name, f"{transport.scheme}://{where}", pid, sizes) for name, where in listeners.items()]
+    with pinned([*command, "--api-listen", api, "--check-listen", native], last_to_open) as pid:
+        yield [
+            Target(name, transport, f"{transport.scheme}://{where}", pid, sizes) for name, where in listeners.items()
+        ]
 
 
 @contextmanager
@@ -57,9 +56,11 @@ def grpc_cpp(index: Path | None, transport: Transport, sizes: dict[int, int]) ->
         raise Missing(str(error)) from error
     address = f"127.0.0.1:{free_port()}"
     name = "gRPC C++, empty answers" if index is None else "gRPC C++, the same kernel"
-    command = [sys.executable, "-m", "benchmarks.peers.grpc_cpp", address, *([] if index is None else [str(index)])]
+    command = [sys.executable, "-m", "benchmarks.peers.grpc_cpp", address]
+    command += [] if index is None else ["--index", str(index)]
+    command += ["--tls", *transport.grpc_cpp] if transport.grpc_cpp else []
     with pinned(command, address) as pid:
-        yield [Target(name, f"{transport.scheme}://{address}", pid, sizes)]
+        yield [Target(name, transport, f"{transport.scheme}://{address}", pid, sizes)]
 
 
 @contextmanager
@@ -74,10 +75,11 @@ def nghttpd(answers: dict[int, bytes], transport: Transport) -> Iterator[list[Ta
             file.parent.mkdir(parents=True)
             file.write_bytes(bytes(PREFIX_SIZE) + answer)
         command = ["nghttpd", *transport.nghttpd, "-n", "1", "-a", "127.0.0.1", "-d", directory, str(port)]
+        command += transport.nghttpd_files
         with pinned(command, f"127.0.0.1:{port}") as pid:
             url = f"{transport.scheme}://127.0.0.1:{port}"
             yield [
-                Target("nghttpd, a file", f"{url}/{numbers}", pid, {numbers: PREFIX_SIZE + len(answer)})
+                Target("nghttpd, a file", transport, f"{url}/{numbers}", pid, {numbers: PREFIX_SIZE + len(answer)})
                 for numbers, answer in answers.items()
             ]
 
@@ -88,7 +90,7 @@ def assert_same_answers(target: Target, request: bytes, answer: bytes) -> None:
         body, got = Path(directory, "body"), Path(directory, "got")
         body.write_bytes(request)
         headers = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
-        command = ["curl", "-sS", "--http2-prior-knowledge", *headers, "--data-binary", f"@{body}", "-o", str(got)]
+        command = ["curl", "-sS", *target.transport.curl, *headers, "--data-binary", f"@{body}", "-o", str(got)]
         subprocess.run([*command, target.url + PATH], check=True, timeout=60)
         assert got.read_bytes()[PREFIX_SIZE:] == answer, f"{target.name} answers something else"
 

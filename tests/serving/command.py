@@ -67,6 +67,11 @@ class Process:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
+    @property
+    def pid(self) -> int:
+        """Of the command."""
+        return self._process.pid
+
     def _read(self) -> None:
         assert self._process.stderr is not None
         with self._process.stderr as stderr:

@@ -6,6 +6,7 @@ import grpc
 from grpc_health.v1 import health
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
+from numcheck.errors import UnknownService
 from numcheck.rpc.calls import parsed, refusing
 from numcheck.rpc.watches import Message, Watches
 
@@ -32,10 +33,9 @@ class Health:
         }
         return grpc.method_handlers_generic_handler(self.name, methods)
 
-    def _check(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+    def _check(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         if parsed(HealthCheckRequest, request).service not in self._services:
-            context.set_code(grpc.StatusCode.NOT_FOUND)
-            return b""
+            raise UnknownService("this listener has no such service")
         return HealthCheckResponse(status=self._status).SerializeToString()
 
     def _watch(self, request: bytes) -> Message:

@@ -7,10 +7,9 @@ import base64
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
-from google.rpc import code_pb2
 from grpc_health.v1 import health_pb2
 
-from numcheck.errors import UnknownMethod
+from numcheck.errors import UnknownMethod, UnknownService
 from numcheck.rpc.calls import parsed
 from numcheck.rpc.check import SERVICE_NAME, CheckService
 from numcheck.rpc.errors import log_failure, status_of
@@ -75,7 +74,7 @@ class NativeAnswers:
         """The response, or the status that the API listener would refuse with."""
         try:
             if path.startswith(HEALTH):
-                return self._health(request, watching=path.endswith("Watch"))
+                return Answer(self._health(request, watching=path.endswith("Watch")))
             return Answer(self._method(path, agreements)(request, None))
         except Exception as error:
             log_failure(error)
@@ -95,13 +94,14 @@ class NativeAnswers:
             raise UnknownMethod("this node has no such method")
         return methods[path]
 
-    def _health(self, request: bytes, *, watching: bool) -> Answer:
-        status = health_pb2.HealthCheckResponse
+    def _health(self, request: bytes, *, watching: bool) -> bytes:
+        response = health_pb2.HealthCheckResponse
+        status: int = response.SERVICE_UNKNOWN
         if parsed(health_pb2.HealthCheckRequest, request).service in self._services:
-            return Answer(status(status=status.SERVING if self.serving else status.NOT_SERVING).SerializeToString())
-        if watching:
-            return Answer(status(status=status.SERVICE_UNKNOWN).SerializeToString())
-        return Answer(b"", code_pb2.NOT_FOUND)
+            status = response.SERVING if self.serving else response.NOT_SERVING
+        elif not watching:
+            raise UnknownService("this listener has no such service")
+        return response(status=status).SerializeToString()
 
 
 def refusal(error: Exception) -> Answer:

@@ -1,0 +1,31 @@
+"""The small world behind a native listener of the tests' own process."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from numcheck.config import Settings
+from numcheck.index import Index, PublishedIndex, build_index, open_index
+from numcheck.serving.check_listener import CheckListener
+from tests.fuzz.judge import WORLD
+
+INDEX_VERSION = 2**40
+
+
+def index_of_the_world(directory: Path) -> Index:
+    """Every kind of page, and numbers whose answers differ from their neighbours'."""
+    build_index(directory, WORLD.source(INDEX_VERSION))
+    return open_index(directory)
+
+
+@contextmanager
+def listening(index: Index, settings: Settings) -> Iterator[CheckListener]:
+    """A native listener that answers from the index."""
+    published = PublishedIndex()
+    listener = CheckListener(settings, published)
+    published.publish(index)
+    listener.set_serving(serving=True)
+    try:
+        yield listener
+    finally:
+        listener.stop(1)
