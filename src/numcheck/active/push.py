@@ -53,6 +53,9 @@ class Basis(NamedTuple):
     portings_version: int = 0
 
 
+NO_BASIS = Basis()  # before any plan or porting
+
+
 class Change(NamedTuple):
     """What becomes of a set in a chunk: places that are added, and places that are removed.
 
@@ -78,7 +81,7 @@ class PushContent:
 
     served: Mapping[int, BitMap]
     held: Callable[[int], BitMap]
-    basis: Basis = Basis()
+    basis: Basis = NO_BASIS
     adds: Chunks = field(default_factory=dict)
     removes: Chunks = field(default_factory=dict)
     refused: Refused = field(default_factory=Refused)

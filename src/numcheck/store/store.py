@@ -251,8 +251,8 @@ class Store:
     def digest(self, operator_id: int) -> tuple[Head, bytes]:
         """The head of an active set and its digest, empty for version 0; computed when first asked for.
 
-        Under pushes without a pause the digest may be that of no head in the end: it is empty then, and whoever needs it
-        asks again.
+        Under pushes without a pause the digest may be that of no head in the end: it is empty then, to be asked for
+        again.
         """
         for _ in range(DIGEST_TRIES):
             head = self.head(operator_id)
@@ -290,14 +290,14 @@ class Store:
             return blocks.read_ported(connection, chunk)
 
     def try_pushed(self, operator_id: int, push_id: str, *, now: datetime) -> Pushed | None:
-        """What became of the push of that push_id, or None if there was none, or it is remembered no more."""
+        """What became of the push of that push_id, or None if none is remembered."""
         with self._database.reading() as connection:
             return pushes.try_pushed(connection, Kind.ACTIVE, operator_id, push_id, microseconds(now))
 
     def push(self, header: PushHeader, content: PushContent, *, base_version: int, token: str, now: datetime) -> Pushed:
         """Apply a push to the version that was the head when it began, or hold it: durable when this returns.
 
-        `token` is what confirms it if it is held. Raises NotServed, BadPush, or ConcurrentPush if the head has moved, or
+        `token` is what confirms it if it is held. Raises NotServed, BadPush, or ConcurrentPush if the head has moved or
         if the operator serves some of the numbers no more.
         """
         content.check(header)
@@ -336,8 +336,7 @@ class Store:
         )
 
     def try_pushed_portings(self, push_id: str, *, now: datetime) -> Pushed | None:
-        """What became of the push of portings of that push_id, or None if there was none, or it is remembered no more.
-        """
+        """What became of the push of portings of that push_id, or None if none is remembered."""
         with self._database.reading() as connection:
             return pushes.try_pushed(connection, Kind.PORTED, EVERY_OPERATOR, push_id, microseconds(now))
 
@@ -346,7 +345,7 @@ class Store:
     ) -> Pushed:
         """Apply a push to the version of the portings that was the head when it began: durable when this returns.
 
-        Raises NotPortable, BadPush, RemovesTooMuch, UnknownOperator, or ConcurrentPush if the head or the plan has moved.
+        Raises NotPortable, BadPush, RemovesTooMuch, UnknownOperator, or ConcurrentPush if the head or the plan moved.
         """
         content.check(header)
         receipt = Receipt(base_version, "", microseconds(header.data_time), microseconds(now))
