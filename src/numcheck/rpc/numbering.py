@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 
+from numcheck.errors import UnknownPush
 from numcheck.index import PublishedIndex
 from numcheck.rpc.access import caller, own_operator
 from numcheck.rpc.active_numbers import push_active_numbers, push_message
@@ -13,7 +14,7 @@ from numcheck.rpc.calls import parsed, refusing, refusing_push, timestamp
 from numcheck.rpc.places import Attended, PushPlaces
 from numcheck.rpc.plan import import_numbering_plan, plan_message
 from numcheck.rpc.portings import portings_message, push_portings
-from numcheck.rpc.pushing import EPOCH, Outside
+from numcheck.rpc.pushing import EPOCH, Outside, is_storable
 from numcheck.rpc.watches import Message, Watches
 from numcheck.store import Store
 from numcheck.store.heads import Head
@@ -62,7 +63,10 @@ class NumberingService:
         """A held push that its operator means."""
         message = parsed(numbering_pb2.ConfirmPushRequest, request)
         own_operator(message.operator_id)
-        pushed = self._store.confirm_push(message.operator_id, message.confirmation_token, now=self._outside.now())
+        token = message.confirmation_token
+        if not is_storable(token):
+            raise UnknownPush("the operator has no held push with that token")
+        pushed = self._store.confirm_push(message.operator_id, token, now=self._outside.now())
         self._changed()
         return numbering_pb2.ConfirmPushResponse(push=push_message(pushed)).SerializeToString()
 

@@ -25,13 +25,14 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
     """
     with Store(settings.data_dir, url=settings.database, read_only=True) as store:
         revision, series, operators, counts = store.revision, store.series(), store.operators(), store.active_counts()
+        installation_id = store.installation_id
         engine, warning, portings = store.engine_name, store.warning, store.portings_head()
         found = {
             one.operator_id: store.active_set(one.operator_id).digest()
             for one in operators
             if digests and one.data_version
         }
-    index = _index_status(settings.data_dir)
+    index = _index_status(settings.data_dir, installation_id)
     return {
         "data_dir": str(settings.data_dir),
         "synthetic": any(operator.synthetic for operator in operators),
@@ -66,9 +67,9 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
     }
 
 
-def _index_status(data_dir: Path) -> dict[str, Any]:
+def _index_status(data_dir: Path, installation_id: str) -> dict[str, Any]:
     try:
-        index = open_index(index_directory(data_dir))
+        index = open_index(index_directory(data_dir), installation_id=installation_id)
     except (IndexMissing, IndexDamaged) as error:
         return {"version": None, "size": None, "error": f"{error}; `numcheck serve` builds it anew"}
     return {"version": index.index_version, "size": index.size, "error": None}

@@ -105,6 +105,12 @@ class Store:
         with self._database.reading() as connection:
             return int(connection.execute(select(installation.c.revision)).scalar_one())
 
+    @property
+    def installation_id(self) -> str:
+        """What this installation is called, for good: revisions of two installations are not to be compared."""
+        with self._database.reading() as connection:
+            return str(connection.execute(select(installation.c.installation_id)).scalar_one())
+
     def registrations(self, chain: Chain) -> Registrations:
         """The registrations, whose events are linked as `chain` says; to be made once: writers share transactions."""
         return Registrations(self._database, chain)

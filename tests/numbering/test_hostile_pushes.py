@@ -8,6 +8,8 @@ from queue import SimpleQueue
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from numcheck.access import Identity, Role
 from numcheck.config import Settings
@@ -79,10 +81,9 @@ def snapshot(*ranges: tuple[int, int], skip: bool = False) -> numbering_pb2.Push
 def pushed_once_there_is_a_place(numbering) -> numbering_pb2.PushActiveNumbersResponse:
     """The caller hears of the end before the thread is given back."""
     for _ in range(1_000):
-        try:
-            return numbering.PushActiveNumbers(iter([snapshot((FIRST, FIRST))]))
-        except grpc.RpcError as error:
-            assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        call = numbering.PushActiveNumbers.future(iter([snapshot((FIRST, FIRST))]))
+        if call.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return call.result()
     raise AssertionError("the place was never given back")
 
 
@@ -112,3 +113,37 @@ def test_state_comes_without_its_digest_if_that_is_asked_for(numbering):
     request = numbering_pb2.GetOperatorStateRequest
     assert numbering.GetOperatorState(request(operator_id=1, without_digest=True)).digest == b""
     assert len(numbering.GetOperatorState(request(operator_id=1)).digest) == 32
+
+
+def refusal(call) -> tuple[str, str, list[str]]:
+    with pytest.raises(grpc.RpcError) as caught:
+        call()
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    details = rpc_status.from_call(caught.value).details
+    assert any(detail.Unpack(info) for detail in details)
+    fields = [one.field for detail in details if detail.Unpack(bad) for one in bad.field_violations]
+    return caught.value.code().name, info.reason, fields
+
+
+def plan_message(**texts: str) -> numbering_pb2.ImportNumberingPlanRequest:
+    header = numbering_pb2.PlanHeader(calling_code=7, source=texts.pop("source", "file"))
+    whose = {"operator_name": "Альфа", "region": "Псков", **texts}
+    row_of = numbering_pb2.PlanRow(first=FIRST, last=FIRST + 999_999, tax_id="7740000076", **whose)
+    return numbering_pb2.ImportNumberingPlanRequest(header=header, rows=[row_of])
+
+
+@pytest.mark.parametrize("text", ["operator_name", "region", "source"])
+def test_nul_character_in_a_plan_is_refused_by_name(numbering, text):
+    """PostgreSQL keeps none: what was a failure of the store there, on one engine, is the caller's mistake on both."""
+    answer = refusal(lambda: numbering.ImportNumberingPlan(iter([plan_message(**{text: "a\0b"})])))
+    field = "header.source" if text == "source" else "rows"
+    assert answer == ("INVALID_ARGUMENT", "BAD_PLAN", [field])
+
+
+def test_nul_character_in_a_push_id_is_refused_by_name_and_in_a_token_is_nobodys(numbering):
+    request = snapshot((FIRST, FIRST))
+    request.header.push_id = "a\0b"
+    answer = refusal(lambda: numbering.PushActiveNumbers(iter([request])))
+    assert answer == ("INVALID_ARGUMENT", "BAD_PUSH", ["header.push_id"])
+    confirmation = numbering_pb2.ConfirmPushRequest(operator_id=1, confirmation_token="a\0b")
+    assert refusal(lambda: numbering.ConfirmPush(confirmation))[:2] == ("NOT_FOUND", "UNKNOWN_PUSH")
