@@ -200,7 +200,7 @@ def test_one_table_answers_alike_when_many_threads_ask_it(tmp_path):
 def test_index_that_was_replaced_is_given_back_at_once_whoever_saw_it(tmp_path):
     """Not when cycles are collected: until then all its files stay mapped."""
     held = AllottedRange(79160000000, 79160000099, 5, True, "Тверь")
-    build_index(tmp_path, World([held], {5: operator(5), 300: operator(300)}).source(1))
+    build_index(tmp_path, World([held], {5: operator(5), 300: operator(300)}, {}).source(1))
     gc.disable()
     try:
         index = open_index(tmp_path)

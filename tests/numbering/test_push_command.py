@@ -149,6 +149,20 @@ def test_increments_are_pushed_in_their_order_each_once(push, node, tmp_path, bo
     assert facts(node, FIRST + 5).serving_operator.operator_id == by_tax_id[ALPHA]
 
 
+def test_increment_that_was_cut_to_its_header_does_not_stand_in_the_way_of_the_whole_one(push, tmp_path, book):
+    cut = push("portings", written(tmp_path, "Port_Increment", []), book)
+    assert (cut.status, "no row, so nothing is pushed" in cut.err) == (0, True)
+    path = written(tmp_path, "Port_Increment", [row("Port_Increment", number_cell(5), "mTWO", "mONE", "1")])
+    assert json.loads(push("portings", path, book, "--force", "--json").out)[0]["added"] == 1
+    again = written(tmp_path, "Port_Increment", [row("Port_Increment", number_cell(6), "mTWO", "mONE", "1")])
+    assert json.loads(push("portings", again, book, "--force", "--json").out)[0]["added"] == 1
+
+
+def test_all_portings_without_a_row_are_refused(push, tmp_path, book):
+    done = push("portings", written(tmp_path, "Port_All", []), book)
+    assert (done.status, "all portings would end" in done.err) == (1, True)
+
+
 def test_all_portings_replace_those_before(push, node, tmp_path, book):
     rows = [row("Port_All", number_cell(place), "mTWO", "", "3" if place == 0 else "") for place in range(3)]
     done = push("portings", written(tmp_path, "Port_All", rows), book)

@@ -187,7 +187,8 @@ def portings(
     """Push the clearing house's files, in the order of their names: Port_All, Port_All_Full, Port_Increment,
     Return_Increment, as CSV or ZIP; the Operators file says whose its codes are.
 
-    Each file is one push, known by its name: one that was pushed before changes nothing.
+    Each file is one push, known by its name and content: one that was pushed before changes nothing. An increment
+    without a row is passed over; all portings without a row are refused.
 
     Example: numcheck push portings Operators_202608190000_1.zip Port_Increment_202608190200_17.zip
     """
@@ -227,6 +228,8 @@ def _push_portings(
     from numcheck.v1 import numbering_pb2
 
     found = read_portings(name)
+    if not (found.ported or found.returned):
+        return _passed_over(name)
     ported: dict[int, Any] = {}
     for code, operator_id in _operators_of(found.ported, members, by_tax_id).items():
         if operator_id in ported:
@@ -236,7 +239,7 @@ def _push_portings(
     header = numbering_pb2.PortingsHeader(
         mode=SNAPSHOT if name.is_snapshot else DELTA,
         base_version=client.state(0).version,
-        push_id=name.stem,
+        push_id=name.push_id(),
         data_time=timestamp(name.time),
         **options,
     )
@@ -244,6 +247,17 @@ def _push_portings(
     if not quiet:
         say(f"{name.path.name}: {_line(pushed)}")
     return {"file": name.path.name, **_counts(pushed)}
+
+
+def _passed_over(name: "FileName") -> dict[str, Any]:
+    """A file without a row: of an increment that may be right, and it may be cut behind its header."""
+    from numcheck.cli.console import say
+    from numcheck.errors import BadPortingsFile
+
+    if name.is_snapshot:
+        raise BadPortingsFile(f"{name.path.name}: no row; all portings would end")
+    say(f"{name.path.name}: no row, so nothing is pushed; if the house counts any, the file is cut: fetch it again")
+    return {"file": name.path.name, "rows": 0}
 
 
 def _operators_of(codes: Any, members: "dict[str, Member]", by_tax_id: dict[str, int]) -> dict[str, int]:
