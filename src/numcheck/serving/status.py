@@ -40,7 +40,7 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         "engine": engine,
         "engine_warning": warning,
         "index": index,
-        "lag": None if index["error"] else revision - index["version"],
+        "lag": None if index["error"] else max(revision - index["version"], 0),
         "api_listener": {"address": settings.api_listen, "state": _listener_state(settings, settings.api_listen)},
         "native_listener": {
             "address": settings.check_listen,

@@ -13,7 +13,8 @@ from numcheck.active import Basis, ServedNumbers
 from numcheck.errors import ConcurrentPush
 from numcheck.store.blocks import Kind, chunks_of, read_ported
 from numcheck.store.heads import EVERY_OPERATOR, read_head
-from numcheck.store.schema import plan_series, ranges
+from numcheck.store.plans import own_ranges
+from numcheck.store.schema import plan_series
 
 
 def read_basis(connection: Connection) -> Basis:
@@ -26,11 +27,8 @@ def served_numbers(
     connection: Connection, operator_id: int, ported: Callable[[int], Mapping[int, BitMap]]
 ) -> ServedNumbers:
     """What an operator serves; `ported` reads who has a chunk's ported numbers, when that is first asked for."""
-    held = (ranges.c.first_number, ranges.c.last_number)
-    statement = select(*held).where(ranges.c.operator_id == operator_id).order_by(ranges.c.first_number)
-    own = [(row.first_number, row.last_number) for row in connection.execute(statement)]
     others = {*chunks_of(connection, Kind.ACTIVE, operator_id), *chunks_of(connection, Kind.PORTED, operator_id)}
-    return ServedNumbers(operator_id, own, ported, others)
+    return ServedNumbers(operator_id, own_ranges(connection, operator_id), ported, others)
 
 
 def check_served(connection: Connection, operator_id: int, added: Mapping[int, BitMap]) -> None:
