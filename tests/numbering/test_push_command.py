@@ -213,6 +213,26 @@ def test_plan_that_would_end_much_is_forced_over_the_node_too(node, tmp_path):
     assert run(*command, "--force").status == 0
 
 
+def test_status_tells_what_is_held_and_what_the_node_answers_from(push, node, tmp_path):
+    push("active", lines(tmp_path / "all.txt", *range(FIRST, FIRST + 10)), "--operator", ALPHA)
+    held = push("active", lines(tmp_path / "one.txt", FIRST, FIRST + 10), "--operator", ALPHA)
+    assert held.status == 1
+    wait_for(node, 2)
+    environment = {"NUMCHECK_API_LISTEN": node.address}
+    found = json.loads(run("status", "--data-dir", node.data_dir, "--json", env=environment).out)
+    assert [(one["operator_id"], one["added"], one["removed"]) for one in found["held_pushes"]] == [
+        (operators(node)[ALPHA], 1, 9)
+    ]
+    assert (found["served_version"], found["lag"]) == (2, 0)
+    assert "which adds 1 and removes 9" in run("status", "--data-dir", node.data_dir, env=environment).out
+    assert (
+        json.loads(
+            run("status", "--data-dir", node.data_dir, "--json", env={"NUMCHECK_API_LISTEN": "127.0.0.1:1"}).out
+        )["served_version"]
+        is None
+    )
+
+
 def test_status_tells_portings_and_digests(push, node, tmp_path, book):
     """As GetOperatorState tells the digest."""
     push("active", lines(tmp_path / "all.txt", FIRST), "--operator", ALPHA)

@@ -39,7 +39,7 @@ NUMBER_SIZE = 10
 FIRST_OF_COUNTRY = 70_000_000_000  # the files leave the 7 out
 TAX_ID_LENGTHS = (10, 12)
 LINE_SIZE_MAX = 4_096
-CONTENT_SIZE_MAX = 2**32  # bytes of a file, inflated: 50 million rows
+CONTENT_SIZE_MAX = 4_294_967_296  # bytes of a file, inflated: 50 million rows
 BROKEN = (  # what zipfile raises of an archive that is cut, altered, locked, or packed in a way it does not know
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError),
     *(ValueError, IndexError, OSError),

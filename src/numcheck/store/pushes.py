@@ -225,6 +225,21 @@ def confirm(connection: Connection, operator_id: int, token: str, now_us: int) -
     return _apply(connection, row.push_key, changes, now_us)
 
 
+class HeldPush(NamedTuple):
+    """What a held push would do, and when it came, in microseconds."""
+
+    operator_id: int
+    received_at_us: int
+    counts: PushCounts
+
+
+def held_pushes(connection: Connection, now_us: int) -> list[HeldPush]:
+    """Every push that can be confirmed still, the oldest first."""
+    held = pushes.c.version.is_(None) & (pushes.c.received_at_us > now_us - HELD_FOR_US)
+    rows = connection.execute(select(pushes).where(held).order_by(pushes.c.push_key))
+    return [HeldPush(row.operator_id, row.received_at_us, _counts(row)) for row in rows]
+
+
 def _hold(connection: Connection, push_key: int, changes: Changes) -> None:
     for chunk, (change, _) in changes.items():
         places = [some.serialize() for some in change]

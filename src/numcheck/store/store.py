@@ -40,7 +40,7 @@ from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_dige
 from numcheck.store.identities import Denial, KnownIdentity
 from numcheck.store.moments import microseconds, moment
 from numcheck.store.plans import PlanImport, SeriesInfo
-from numcheck.store.pushes import Pushed, Receipt, drop_held
+from numcheck.store.pushes import HeldPush, Pushed, Receipt, drop_held
 from numcheck.store.registrations import Registrations, read_key_checks
 from numcheck.store.schema import heads, installation, operators, plan_series
 from numcheck.store.served import check_served, read_basis, served_numbers
@@ -318,6 +318,11 @@ class Store:
             if read_basis(connection) != content.basis:
                 check_served(connection, header.operator_id, content.adds)
             return pushes.push_active(connection, header, content, receipt)
+
+    def held_pushes(self, *, now: datetime) -> list[HeldPush]:
+        """Every push that waits for its operator's confirmation, the oldest first."""
+        with self._database.reading() as connection:
+            return pushes.held_pushes(connection, microseconds(now))
 
     def confirm_push(self, operator_id: int, token: str, *, now: datetime) -> Pushed:
         """Apply a held push, durable when this returns; UnknownPush if there is none of that token, ConcurrentPush if
