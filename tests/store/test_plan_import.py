@@ -99,7 +99,7 @@ def test_everything_is_there_when_the_store_is_opened_again(data_dir):
 def test_revision_rises_by_one_with_every_change(store):
     assert store.revision == 0
     for revision, code in enumerate((916, 301, 917), 1):
-        assert store.import_plan(plan(row(code, 0, 9, "А")), source="a.csv", now=NOW).revision == revision
+        assert store.import_plan(plan(row(code, 0, 9, "А")), source="a.csv", now=NOW, force=True).revision == revision
         assert store.revision == revision
 
 

@@ -281,7 +281,7 @@ def test_blocks_that_changed_are_told_by_revision(store):
     assert store.changed_since(seen) == {7916: {1, 2}}
     push(store, delta(ALPHA, 2), remove=[])
     assert store.changed_since(seen + 2) == {}
-    store.import_plan(plan(*ROWS), source="rows.csv", now=NOW)
+    store.import_plan(plan(*ROWS, row(918, 0, 9, "Альфа", "7740000076")), source="rows.csv", now=NOW)
     assert store.changed_since(seen) is None
 
 

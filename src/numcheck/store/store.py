@@ -221,6 +221,7 @@ class Store:
         """Raise StoreDamaged unless every set has the blocks that its head speaks of, each as it was."""
         with self._database.reading() as connection:
             found = blocks.checksums(connection)
+            blocks.check_places(connection)
             rows = connection.execute(select(heads.c.kind, heads.c.operator_id, heads.c.checksum)).all()
         sets = {(row.kind, row.operator_id): row.checksum for row in rows}
         ported = [found.pop(key) for key in list(found) if key[0] == Kind.PORTED]
