@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -25,6 +26,14 @@ revision = "0001"
 down_revision = None
 
 metadata = MetaData()
+
+
+class Bytes(LargeBinary):
+    """Bytes that go to the driver as they are: both take them, and a wrapper for each is a fifth of a bulk write."""
+
+    def bind_processor(self, dialect: Dialect) -> None:
+        """None: nothing is done to them."""
+
 
 installation = Table(
     "installation",
@@ -180,21 +189,22 @@ denials = Table(
 registrations = Table(
     "registrations",
     metadata,
-    Column("registration_id", LargeBinary(16), primary_key=True),
+    Column("registration_id", Bytes(16), primary_key=True),
     Column("service", String, nullable=False),
-    Column("user_tag", LargeBinary(16), unique=True),
-    Column("number_tag", LargeBinary(16)),
-    Column("request_tag", LargeBinary(16)),
+    Column("user_tag", Bytes(16), unique=True),
+    Column("number_tag", Bytes(16)),
+    Column("request_tag", Bytes(16)),
     Column("key_id", Integer, nullable=False),
-    Column("sealed_record", LargeBinary),
-    Column("sealed_number", LargeBinary),
+    Column("sealed_record", Bytes),
+    Column("sealed_number", Bytes),
     Column("state", Integer, nullable=False),
     Column("registered_at_us", BigInteger, nullable=False),
     Column("refreshed_at_us", BigInteger, nullable=False),
     Column("due_at_us", BigInteger, nullable=False),
+    Column("reminded_of_us", BigInteger),
     Column("next_at_us", BigInteger),
     Column("evidence", String),
-    Column("verification_id", LargeBinary(16)),
+    Column("verification_id", Bytes(16)),
     Index("registrations_by_service", "service", "registration_id"),
     Index("registrations_by_number", "number_tag"),
     Index("registrations_by_due_time", "service", "due_at_us", "registration_id"),
@@ -204,17 +214,17 @@ registrations = Table(
 verifications = Table(
     "verifications",
     metadata,
-    Column("verification_id", LargeBinary(16), primary_key=True),
-    Column("registration_id", LargeBinary(16), nullable=False),
+    Column("verification_id", Bytes(16), primary_key=True),
+    Column("registration_id", Bytes(16), nullable=False),
     Column("service", String, nullable=False),
-    Column("number_tag", LargeBinary(16), nullable=False),
+    Column("number_tag", Bytes(16), nullable=False),
     Column("key_id", Integer, nullable=False),
     Column("method", String, nullable=False),
     Column("state", Integer, nullable=False),
     Column("started_at_us", BigInteger, nullable=False),
     Column("expires_at_us", BigInteger, nullable=False),
     Column("next_code_at_us", BigInteger, nullable=False),
-    Column("secret_mac", LargeBinary, nullable=False),
+    Column("secret_mac", Bytes, nullable=False),
     Column("tries", Integer, nullable=False),
     Index("verifications_by_number", "number_tag", "service", "state"),
     Index("verifications_by_registration", "registration_id"),
@@ -224,7 +234,7 @@ code_tries = Table(
     "code_tries",
     metadata,
     Column("try_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    Column("number_tag", LargeBinary(16), nullable=False),
+    Column("number_tag", Bytes(16), nullable=False),
     Column("at_us", BigInteger, nullable=False),
     Column("wrong", Boolean, nullable=False),
     Index("code_tries_by_number", "number_tag", "at_us"),
@@ -234,17 +244,32 @@ code_tries = Table(
 code_sends = Table(
     "code_sends",
     metadata,
-    Column("verification_id", LargeBinary(16), primary_key=True),
+    Column("verification_id", Bytes(16), primary_key=True),
     Column("at_us", BigInteger, nullable=False),
     Column("service", String, nullable=False),
-    Column("number_tag", LargeBinary(16), nullable=False),
-    Column("block_tag", LargeBinary(16), nullable=False),
-    Column("network_tag", LargeBinary(16), nullable=False),
+    Column("number_tag", Bytes(16), nullable=False),
+    Column("block_tag", Bytes(16), nullable=False),
+    Column("network_tag", Bytes(16), nullable=False),
     Column("completed", Boolean, nullable=False),
     Index("code_sends_by_number", "number_tag", "at_us"),
     Index("code_sends_by_block", "block_tag", "at_us"),
     Index("code_sends_by_network", "network_tag", "at_us"),
     Index("code_sends_by_service", "service", "at_us"),
+)
+
+assertions = Table(
+    "assertions",
+    metadata,
+    Column("assertion_tag", Bytes(16), primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Index("assertions_by_time", "at_us"),
+)
+
+key_checks = Table(
+    "key_checks",
+    metadata,
+    Column("key_id", Integer, primary_key=True, autoincrement=False),
+    Column("check_value", Bytes(32), nullable=False),
 )
 
 events = Table(
@@ -253,11 +278,11 @@ events = Table(
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
     Column("at_us", BigInteger, nullable=False),
     Column("service", String, nullable=False),
-    Column("registration_id", LargeBinary(16), nullable=False),
+    Column("registration_id", Bytes(16), nullable=False),
     Column("kind", String, nullable=False),
     Column("state", Integer, nullable=False),
     Column("details", String, nullable=False),
-    Column("hash", LargeBinary(32), nullable=False),
+    Column("hash", Bytes(32), nullable=False),
     Index("events_by_service", "service", "sequence"),
 )
 
@@ -266,9 +291,9 @@ event_head = Table(
     metadata,
     Column("id", Integer, CheckConstraint("id = 1"), primary_key=True),
     Column("sequence", BigInteger, nullable=False),
-    Column("hash", LargeBinary(32), nullable=False),
+    Column("hash", Bytes(32), nullable=False),
     Column("key_id", Integer, nullable=False),
-    Column("mac", LargeBinary(32), nullable=False),
+    Column("mac", Bytes(32), nullable=False),
 )
 
 trusted_time = Table(
