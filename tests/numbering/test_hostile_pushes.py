@@ -61,7 +61,7 @@ def numbering(tmp_path: Path) -> Iterator[numbering_pb2_grpc.NumberingServiceStu
     with Store(tmp_path) as store:
         rows = plan(row(916, 0, 999_999, "Альфа", "7740000076"))
         store.import_plan(rows, source="rows.csv", now=datetime.now(UTC))
-        service = numbering_service(store, published, settings, watches, changed=lambda *_: None)
+        service = numbering_service(store, published, settings, watches, changed=[])
         listener = ApiListener(settings, [service], watches)
         try:
             with grpc.insecure_channel(listener.address) as channel:
