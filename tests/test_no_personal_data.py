@@ -74,7 +74,7 @@ ABOUT_NO_SUBSCRIBER = {
     },
     "the standing of a number": {"status", "statuses", "ported", "answer"},
     "what a push is to do, and what became of it": {
-        *("mode", "state", "force", "skip_not_served", "skip_not_portable", "calling_code"),
+        *("mode", "state", "force", "skip_not_served", "skip_not_portable", "calling_code", "without_digest"),
     },
     "what a program may call": {"role", "has_token"},
     "messages, whose own fields are listed": {

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from numcheck.active import clearing_house
 from numcheck.active.clearing_house import HEADERS, file_name, in_order, read_operators, read_portings
 from numcheck.errors import BadPortingsFile
 
@@ -194,3 +195,68 @@ def test_code_with_two_tax_ids_is_refused(tmp_path):
     rows = ["mMTS,01,7740000076,МТС,2", "mMTS,02,7743895280,МТС,"]
     with pytest.raises(BadPortingsFile, match=":3: mMTS has two tax ids"):
         read_operators(file_name(written(tmp_path, "Operators", rows)))
+
+
+def test_archive_with_any_bit_flipped_is_read_as_it_was_or_refused(tmp_path):
+    """What an archive does not check, such as a date, may change; what is read may not, and nothing else is raised."""
+    path = written(tmp_path, "Port_All", GOOD, packed=True)
+    whole, content = read_portings(file_name(path)), path.read_bytes()
+    refused = 0
+    for place in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        try:
+            assert read_portings(file_name(path)) == whole
+        except BadPortingsFile:
+            refused += 1
+    assert refused > 4 * len(content)
+
+
+def test_archive_that_is_cut_anywhere_is_refused(tmp_path):
+    path = written(tmp_path, "Port_All", GOOD, packed=True)
+    content = path.read_bytes()
+    for size in range(len(content)):
+        path.write_bytes(content[:size])
+        with pytest.raises(BadPortingsFile):
+            read_portings(file_name(path))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_file_of_too_many_bytes_is_refused_before_they_are_read(tmp_path, monkeypatch, packed):
+    path = written(tmp_path, "Port_All", GOOD, packed=packed)
+    size = len("\r\n".join([HEADERS["Port_All"], *GOOD, ""]))
+    monkeypatch.setattr(clearing_house, "CONTENT_SIZE_MAX", size)
+    assert len(read_portings(file_name(path)).ported["mMTS"]) == 2
+    monkeypatch.setattr(clearing_house, "CONTENT_SIZE_MAX", size - 1)
+    with pytest.raises(BadPortingsFile, match=r": more than \d+ bytes$"):
+        read_portings(file_name(path))
+
+
+def test_file_that_cannot_be_read_is_refused_by_what_the_system_says(tmp_path):
+    with pytest.raises(BadPortingsFile, match="No such file"):
+        read_portings(file_name(tmp_path / f"Port_All_{TIME}_1.zip"))
+
+
+@pytest.mark.parametrize("later", ["", "0", "3", " 0 "])
+def test_later_rows_say_nothing_of_the_row_count_or_the_same(tmp_path, later):
+    rows = [GOOD[0], row("Port_All", "9000000002", "mMTS", "", later), GOOD[2]]
+    assert len(read_portings(file_name(written(tmp_path, "Port_All", rows))).ported["mMTS"]) == 3
+
+
+@pytest.mark.parametrize("later", ["2", "4", "x"])
+def test_later_row_with_another_row_count_is_refused(tmp_path, later):
+    rows = [GOOD[0], row("Port_All", "9000000002", "mMTS", "", later), GOOD[2]]
+    with pytest.raises(BadPortingsFile, match=r":3: another RowCount than the first row's 3$"):
+        read_portings(file_name(written(tmp_path, "Port_All", rows)))
+
+
+def test_push_of_a_file_is_known_by_its_name_and_its_content(tmp_path):
+    """However it is packed; issued anew, or whole at last, it is another push."""
+    of_each = [
+        file_name(written(tmp_path, "Port_All", rows, packed=packed)).push_id()
+        for rows, packed in ((GOOD, False), (GOOD, True), (GOOD[:1], False), ([], False))
+    ]
+    assert of_each[0] == of_each[1]
+    assert len(set(of_each)) == 3
+    assert all(one.startswith(f"Port_All_{TIME}_17/") and len(one) <= 128 for one in of_each)

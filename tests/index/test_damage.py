@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -233,6 +234,14 @@ def test_refusal_names_the_file_and_the_block(copied, wide):
     path.write_bytes(content)
     with pytest.raises(IndexDamaged, match=rf"^block 2 of {path.name} is not what was written$"):
         open_index(directory)
+
+
+def test_index_of_another_installation_is_refused(tmp_path):
+    """Its versions may be the store's revisions by chance."""
+    build_index(tmp_path, replace(tiny_world().source(7), installation_id="ab" * 16))
+    assert open_index(tmp_path, installation_id="ab" * 16).index_version == 7
+    with pytest.raises(IndexDamaged, match=r"^the index is of another installation$"):
+        open_index(tmp_path, installation_id="cd" * 16)
 
 
 def test_undamaged_index_opens(tiny, wide):

@@ -1,7 +1,9 @@
 """A damaged, missing or stale index is noticed, said why, and built anew from the store to the very same bytes."""
 
+import gc
 import os
 import threading
+import weakref
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -193,3 +195,18 @@ def test_one_table_answers_alike_when_many_threads_ask_it(tmp_path):
     for thread in threads:
         thread.join()
     assert answers == [response_of(1)] * THREADS
+
+
+def test_index_that_was_replaced_is_given_back_at_once_whoever_saw_it(tmp_path):
+    """Not when cycles are collected: until then all its files stay mapped."""
+    held = AllottedRange(79160000000, 79160000099, 5, True, "Тверь")
+    build_index(tmp_path, World([held], {5: operator(5), 300: operator(300)}, {}).source(1))
+    gc.disable()
+    try:
+        index = open_index(tmp_path)
+        index.for_agreements(frozenset({5})).for_agreements(frozenset({300}))
+        gone = weakref.ref(index), weakref.ref(index.for_agreements(frozenset({5})))
+        del index
+        assert [one() for one in gone] == [None, None]
+    finally:
+        gc.enable()

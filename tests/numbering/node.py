@@ -42,9 +42,9 @@ class Node:
         self.process.stderr.close()
 
 
-def start(data_dir: Path, url: str | None = None) -> Node:
+def start(data_dir: Path, url: str | None = None, *, listen: str = "127.0.0.1:0") -> Node:
     """A node that serves the store of a data directory, or of a URL."""
-    command = [sys.executable, "-m", "numcheck", "serve", "--data-dir", str(data_dir), "--api-listen", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "numcheck", "serve", "--data-dir", str(data_dir), "--api-listen", listen]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=with_database(url)
     )

@@ -149,6 +149,20 @@ def test_increments_are_pushed_in_their_order_each_once(push, node, tmp_path, bo
     assert facts(node, FIRST + 5).serving_operator.operator_id == by_tax_id[ALPHA]
 
 
+def test_increment_that_was_cut_to_its_header_does_not_stand_in_the_way_of_the_whole_one(push, tmp_path, book):
+    cut = push("portings", written(tmp_path, "Port_Increment", []), book)
+    assert (cut.status, "no row, so nothing is pushed" in cut.err) == (0, True)
+    path = written(tmp_path, "Port_Increment", [row("Port_Increment", number_cell(5), "mTWO", "mONE", "1")])
+    assert json.loads(push("portings", path, book, "--force", "--json").out)[0]["added"] == 1
+    again = written(tmp_path, "Port_Increment", [row("Port_Increment", number_cell(6), "mTWO", "mONE", "1")])
+    assert json.loads(push("portings", again, book, "--force", "--json").out)[0]["added"] == 1
+
+
+def test_all_portings_without_a_row_are_refused(push, tmp_path, book):
+    done = push("portings", written(tmp_path, "Port_All", []), book)
+    assert (done.status, "all portings would end" in done.err) == (1, True)
+
+
 def test_all_portings_replace_those_before(push, node, tmp_path, book):
     rows = [row("Port_All", number_cell(place), "mTWO", "", "3" if place == 0 else "") for place in range(3)]
     done = push("portings", written(tmp_path, "Port_All", rows), book)
@@ -197,6 +211,26 @@ def test_plan_that_would_end_much_is_forced_over_the_node_too(node, tmp_path):
     assert "--force imports it all the same" in note
     assert last.startswith("numcheck: PLAN_SHRINKS: series 9xx of the plan would lose 9,000,000 of its 10,000,000")
     assert run(*command, "--force").status == 0
+
+
+def test_status_tells_what_is_held_and_what_the_node_answers_from(push, node, tmp_path):
+    push("active", lines(tmp_path / "all.txt", *range(FIRST, FIRST + 10)), "--operator", ALPHA)
+    held = push("active", lines(tmp_path / "one.txt", FIRST, FIRST + 10), "--operator", ALPHA)
+    assert held.status == 1
+    wait_for(node, 2)
+    environment = {"NUMCHECK_API_LISTEN": node.address}
+    found = json.loads(run("status", "--data-dir", node.data_dir, "--json", env=environment).out)
+    assert [(one["operator_id"], one["added"], one["removed"]) for one in found["held_pushes"]] == [
+        (operators(node)[ALPHA], 1, 9)
+    ]
+    assert (found["served_version"], found["lag"]) == (2, 0)
+    assert "which adds 1 and removes 9" in run("status", "--data-dir", node.data_dir, env=environment).out
+    assert (
+        json.loads(
+            run("status", "--data-dir", node.data_dir, "--json", env={"NUMCHECK_API_LISTEN": "127.0.0.1:1"}).out
+        )["served_version"]
+        is None
+    )
 
 
 def test_status_tells_portings_and_digests(push, node, tmp_path, book):

@@ -4,8 +4,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Barrier
 
 import grpc
 import pytest
@@ -58,7 +60,38 @@ def test_push_to_one_node_is_visible_on_the_other_within_a_second(begin):
 
 
 def test_of_pushes_to_two_nodes_at_once_one_is_refused(begin):
-    """Both start from one head: the second to come is told that it moved."""
+    """Both streams are open before either ends, again and again: one is applied, and the other is told why not."""
+    nodes = begin("first"), begin("second")
+    operator_id, together = operators(nodes[0])[ALPHA], Barrier(2)
+
+    def requests(place: int, base_version: int) -> Iterator[numbering_pb2.PushActiveNumbersRequest]:
+        header = numbering_pb2.PushHeader(
+            operator_id=operator_id, mode=numbering_pb2.PUSH_MODE_DELTA, base_version=base_version
+        )
+        header.data_time.FromSeconds(1_750_000_000)
+        yield numbering_pb2.PushActiveNumbersRequest(header=header, add=[FIRST + place])
+        together.wait(DEADLINE_S)
+
+    def outcome(node: Node, place: int, base_version: int) -> str:
+        call = node.numbering.PushActiveNumbers.future(requests(place, base_version), timeout=DEADLINE_S)
+        return "" if call.code() is grpc.StatusCode.OK else refusal(call.result).reason
+
+    with ThreadPoolExecutor(2) as callers:
+        for turn in range(5):
+            calls = [callers.submit(outcome, node, 2 * turn + which, turn) for which, node in enumerate(nodes)]
+            told = sorted(call.result() for call in calls)
+            # The one that had not been read yet when the other was committed starts from a head that is none any more.
+            assert told[0] == ""
+            assert told[1] in ("CONCURRENT_PUSH", "STALE_BASE")
+    states = [
+        one.numbering.GetOperatorState(numbering_pb2.GetOperatorStateRequest(operator_id=operator_id)) for one in nodes
+    ]
+    assert states[0] == states[1]
+    assert (states[0].version, states[0].number_count) == (5, 5)
+
+
+def test_head_that_another_node_moved_is_told(begin):
+    """A push that starts from an older one is refused, on whichever node."""
     first, second = begin("first"), begin("second")
     operator_id = operators(first)[ALPHA]
     push_active(first, operator_id, [FIRST])

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from numcheck import errors
 from numcheck.errors import IndexBehind, NumcheckError
 from numcheck.index import PublishedIndex
-from numcheck.rpc.errors import CODES, FIELDS, RETRIABLE, status_of
+from numcheck.rpc.errors import CODES, FIELDS, RETRIABLE, log_failure, status_of
 from numcheck.status import NumberStatus
 from numcheck.v1 import number_pb2
 from tests.rpc.calls import UNARY, call_raw, refusal, stream_raw
@@ -23,13 +23,14 @@ SOURCES = Path(__file__).parents[2] / "src/numcheck"  # a wheel has no .pyx
 ANSWERING = (
     *("rpc/check.py", "index/published.py", "index/reader.py", "e164.py", "_fast.pyx"),
     *("rpc/calls.py", "rpc/numbering.py", "rpc/pushing.py", "rpc/active_numbers.py", "rpc/portings.py", "rpc/plan.py"),
+    *("rpc/places.py", "store/served.py", "store/blocks.py"),
     *("plan/allotments.py", "active/push.py", "active/portings.py", "access/rules.py", "rpc/access.py"),
     *("store/heads.py", "store/pushes.py", "store/plans.py", "store/database.py", "store/engine.py"),
     *("store/identities.py", "rpc/identities.py", "rpc/registration.py", "delivery/http.py"),
     *("identity/record.py", "identity/registrar.py", "identity/verifier.py", "identity/policy.py"),
     *("identity/judging.py", "identity/states.py", "identity/codes.py", "identity/proofs.py"),
 )
-OUR_OWN_TROUBLE = {"IndexDamaged", "StoreDamaged", "BadConfiguration"}
+OUR_OWN_TROUBLE = {"IndexDamaged", "BadConfiguration"}
 """What no caller can do anything about: INTERNAL to them."""
 SECRET = "+79161234567"
 
@@ -142,3 +143,13 @@ def test_statuses_below_the_api_are_those_of_the_api():
     """Name and value alike; UNSPECIFIED is for the wire alone."""
     of_the_api = {name.removeprefix("NUMBER_STATUS_"): value for name, value in number_pb2.NumberStatus.items()}
     assert {one.name: one.value for one in NumberStatus} | {"UNSPECIFIED": 0} == of_the_api
+
+
+def test_damage_of_the_store_is_told_by_its_code_and_named_in_the_log_alone():
+    damage = errors.StoreDamaged("block 7 of the numbers of operator 3 is not what was stored")
+    with capture_logs() as logs:
+        log_failure(damage)
+    assert [(one["error"], one["reason"]) for one in logs] == [("StoreDamaged", str(damage))]
+    status = status_of(damage)
+    assert status.code == code_pb2.DATA_LOSS
+    assert "block" not in status.message

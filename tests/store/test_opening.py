@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from numcheck.errors import DataDirInUse, StoreDamaged, StoreMissing, StoreTooNew, StoreUnavailable
+from numcheck.errors import DataDirInUse, StoreDamaged, StoreMissing, StoreUnavailable
 from numcheck.store import DataDirLock, Store
 from numcheck.store.store import FILE_NAME
 from tests.store.registry import plan, row
@@ -44,15 +44,6 @@ def another_process_with(data_dir: Path) -> Iterator[subprocess.Popen]:
             yield process
         finally:
             process.kill()
-
-
-@pytest.mark.parametrize("version", ["0002", "9999", "x"])
-@pytest.mark.parametrize("read_only", [False, True])
-def test_store_is_refused_when_its_schema_is_newer(data_dir, sql, version, read_only):
-    Store(data_dir).close()
-    sql("UPDATE alembic_version SET version_num = ?", version)
-    with pytest.raises(StoreTooNew, match=version):
-        Store(data_dir, read_only=read_only)
 
 
 def test_store_is_missing_when_it_is_only_to_be_read(data_dir):
@@ -115,12 +106,3 @@ def test_lock_is_free_when_it_was_closed(data_dir):
     for _ in range(2):
         with DataDirLock(data_dir), pytest.raises(DataDirInUse):
             DataDirLock(data_dir)
-
-
-@pytest.mark.parametrize("statement", ["DELETE FROM alembic_version", "DROP TABLE alembic_version"])
-@pytest.mark.parametrize("read_only", [False, True])
-def test_store_is_refused_when_it_does_not_say_its_schema(data_dir, sql, statement, read_only):
-    Store(data_dir).close()
-    sql(statement)
-    with pytest.raises(StoreDamaged, match="does not say which schema"):
-        Store(data_dir, read_only=read_only)

@@ -1,10 +1,11 @@
 """An import replaces the series that it speaks of and nothing else; a failed one changes nothing."""
 
+from array import array
 from datetime import UTC, datetime
 
 import pytest
 
-from numcheck.active import AllottedRange
+from numcheck.active import ActiveSet, AllottedRange, PortingsHeader
 from numcheck.errors import PlanShrinks
 from numcheck.plan import bundled_source, read_registry
 from numcheck.store import SeriesInfo, Store
@@ -97,8 +98,8 @@ def test_everything_is_there_when_the_store_is_opened_again(data_dir):
 
 def test_revision_rises_by_one_with_every_change(store):
     assert store.revision == 0
-    for revision, code in enumerate((916, 301, 916), 1):
-        assert store.import_plan(plan(row(code, 0, 9, "А")), source="a.csv", now=NOW).revision == revision
+    for revision, code in enumerate((916, 301, 917), 1):
+        assert store.import_plan(plan(row(code, 0, 9, "А")), source="a.csv", now=NOW, force=True).revision == revision
         assert store.revision == revision
 
 
@@ -110,3 +111,29 @@ def test_nothing_changes_when_the_transaction_fails(store, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         store.import_plan(plan(row(917, 0, 9, "Б"), row(495, 0, 9, "В")), source="b.csv", now=NOW, force=True)
     assert (store.revision, store.ranges(), store.operators(), store.series()) == before
+
+
+def test_same_rows_again_change_nothing_but_where_they_came_from(store):
+    """No index has to be built anew for them; a holder's new name is a change."""
+    rows = row(916, 0, 99, "Альфа", ALPHA), row(495, 0, 9, "Бета", BETA)
+    store.import_plan(plan(*rows), source="a.csv", now=NOW)
+    again = store.import_plan(plan(*rows), source="b.csv", now=LATER)
+    assert (again.revision, again.range_count, again.added, again.moved) == (1, 2, 0, 0)
+    assert store.revision == 1
+    assert {(one.source, one.imported_at) for one in store.series()} == {("b.csv", LATER)}
+    assert store.import_plan(plan(row(495, 0, 9, "Бета", BETA)), source="c.csv", now=LATER).revision == 1
+    renamed = plan(rows[0], row(495, 0, 9, "Бета Плюс", BETA))
+    assert store.import_plan(renamed, source="d.csv", now=LATER).revision == 2
+
+
+def test_numbers_that_were_ported_away_are_not_lost_once_more(store):
+    store.import_plan(plan(row(916, 0, 99, "А", ALPHA), row(917, 0, 99, "Б", BETA)), source="a.csv", now=NOW)
+    ids = {one.tax_id: one.operator_id for one in store.operators()}
+    active = ActiveSet.from_numbers(range(79160000000, 79160000005))
+    store.replace_active_set(ids[ALPHA], active, data_time=NOW, now=NOW)
+    content = store.portings_content()
+    content.port(ids[BETA], array("Q", [79160000001, 79160000002]))
+    header = PortingsHeader(snapshot=False, base_version=0, push_id=None, data_time=NOW)
+    store.push_portings(header, content, base_version=0, now=NOW)
+    moved = store.import_plan(plan(row(916, 0, 99, "Б", BETA)), source="b.csv", now=LATER, force=True)
+    assert moved.lost == {ids[ALPHA]: 3}

@@ -1,7 +1,7 @@
 """Pushes and portings against sets of Python: whatever comes in whatever order, the store holds what was said last."""
 
 from array import array
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,8 @@ from numcheck.errors import (
     UnknownOperator,
     UnknownPush,
 )
-from numcheck.store import Pushed, Store
+from numcheck.store import Pushed, Store, pushes
+from numcheck.store.pushes import HELD_MAX
 from tests.store.engines import open_store
 from tests.store.registry import plan, row
 
@@ -280,5 +281,137 @@ def test_blocks_that_changed_are_told_by_revision(store):
     assert store.changed_since(seen) == {7916: {1, 2}}
     push(store, delta(ALPHA, 2), remove=[])
     assert store.changed_since(seen + 2) == {}
-    store.import_plan(plan(*ROWS), source="rows.csv", now=NOW)
+    store.import_plan(plan(*ROWS, row(918, 0, 9, "Альфа", "7740000076")), source="rows.csv", now=NOW)
     assert store.changed_since(seen) is None
+
+
+# --- what was committed since a push began
+
+
+OTHERS_ROWS = (row(916, 0, 99_999, "Альфа", "7740000076"), row(916, 100_000, 199_999, "Бета", "7701725181"), *ROWS[1:])
+
+
+def committing_meanwhile(store: Store, header: PushHeader, add, meanwhile) -> Pushed:
+    """A push whose stream began before something else was committed."""
+    content, base = store.push_content(header.operator_id), store.head(header.operator_id).version
+    content.add(sent(add))
+    meanwhile()
+    return store.push(header, content, base_version=base, token="t", now=NOW)
+
+
+@pytest.mark.parametrize("what", ["portings", "plan"])
+def test_numbers_that_went_to_another_while_they_were_pushed_do_not_come_in(store, what):
+    def meanwhile() -> None:
+        if what == "portings":
+            port(store, {BETA: [FIRST + 150_000]})
+        else:
+            store.import_plan(plan(*OTHERS_ROWS), source="rows.csv", now=NOW)
+
+    with pytest.raises(ConcurrentPush):
+        committing_meanwhile(store, snapshot(ALPHA), [FIRST, FIRST + 150_000], meanwhile)
+    assert store.head(ALPHA).version == 0
+
+
+def test_push_goes_on_when_what_was_committed_meanwhile_is_not_about_its_numbers(store):
+    pushed = committing_meanwhile(store, snapshot(ALPHA), [FIRST], lambda: port(store, {BETA: [FIRST + 1]}))
+    assert pushed.version == 1
+
+
+def test_held_push_with_numbers_that_went_to_another_cannot_be_confirmed(store):
+    push(store, snapshot(ALPHA), range(FIRST, FIRST + 10))
+    held = push(store, snapshot(ALPHA), [FIRST, FIRST + 20], token="held")
+    assert held.held
+    port(store, {BETA: [FIRST + 20]})
+    with pytest.raises(ConcurrentPush):
+        store.confirm_push(ALPHA, "held", now=NOW)
+    assert set(store.active_set(ALPHA)) == set(range(FIRST, FIRST + 10))
+    port(store, {}, [FIRST + 20])
+    assert store.confirm_push(ALPHA, "held", now=NOW).version == 2
+
+
+def test_portings_judged_by_another_plan_are_refused(store):
+    content = store.portings_content()
+    content.port(BETA, sent([FIRST]))
+    store.import_plan(plan(*OTHERS_ROWS), source="rows.csv", now=NOW)
+    header = PortingsHeader(snapshot=False, base_version=0, push_id=None, data_time=NOW)
+    with pytest.raises(ConcurrentPush):
+        store.push_portings(header, content, base_version=0, now=NOW)
+    assert store.portings_head().version == 0
+
+
+# --- what is kept of pushes, and for how long
+
+
+def held_push(store: Store, token: str, now: datetime = NOW, push_id: str | None = None) -> Pushed:
+    """A snapshot of one of ten numbers."""
+    content = store.push_content(ALPHA)
+    content.add(sent([FIRST]))
+    return store.push(snapshot(ALPHA, push_id), content, base_version=1, token=token, now=now)
+
+
+def test_held_push_is_over_after_a_week(store):
+    push(store, snapshot(ALPHA), range(FIRST, FIRST + 10))
+    held_push(store, "old", push_id="a")
+    late = NOW + timedelta(days=7)
+    assert store.try_pushed(ALPHA, "a", now=late - timedelta(seconds=1)).token == "old"
+    assert store.try_pushed(ALPHA, "a", now=late) is None
+    with pytest.raises(UnknownPush):
+        store.confirm_push(ALPHA, "old", now=late)
+    assert held_push(store, "new", late, push_id="a").token == "new"
+    assert store.confirm_push(ALPHA, "new", now=late).version == 2
+
+
+def test_oldest_held_push_makes_room_for_one_too_many(store):
+    push(store, snapshot(ALPHA), range(FIRST, FIRST + 10))
+    for number in range(HELD_MAX + 1):
+        held_push(store, f"token {number}")
+    with pytest.raises(UnknownPush):
+        store.confirm_push(ALPHA, "token 0", now=NOW)
+    assert store.confirm_push(ALPHA, "token 1", now=NOW).version == 2
+
+
+def test_answer_to_a_push_id_is_kept_for_ninety_days(store):
+    first = push(store, snapshot(ALPHA, "a"), [FIRST])
+    port(store, {BETA: [FIRST + 1]}, push_id="a")
+    late = NOW + timedelta(days=90)
+    content = store.push_content(ALPHA)
+    content.add(sent([FIRST]))
+    arguments = {"base_version": 1, "token": "t"}
+    header = snapshot(ALPHA, "a")
+    assert store.push(header, content, now=late - timedelta(seconds=1), **arguments) == first
+    assert store.push(header, content, now=late, **arguments).version == 2
+    assert store.try_pushed_portings("a", now=late) is not None  # each set's pushes by themselves
+
+
+def test_answers_beyond_the_newest_are_not_kept(store, monkeypatch):
+    monkeypatch.setattr(pushes, "REMEMBERED_MAX", 3)
+    for number in range(4):
+        push(store, snapshot(ALPHA, f"push {number}"), [FIRST])
+    kept = [number for number in range(4) if store.try_pushed(ALPHA, f"push {number}", now=NOW)]
+    assert kept == [1, 2, 3]
+
+
+# --- digests
+
+
+def test_digest_is_told_when_nothing_can_be_written_any_more(store, monkeypatch):
+    push(store, snapshot(ALPHA), [FIRST])
+    monkeypatch.setattr(store._database, "_stopped", True)
+    head, digest = store.digest(ALPHA)
+    assert (head.version, digest) == (1, store.active_set(ALPHA).digest())
+
+
+def test_digest_of_a_set_that_is_pushed_to_all_the_time_is_left_out(store, monkeypatch):
+    push(store, snapshot(ALPHA), [FIRST])
+    read = store._active_chunk
+
+    def read_while_pushed_to(operator_id: int, chunk: int):
+        places = read(operator_id, chunk)
+        push(store, snapshot(ALPHA), [FIRST])
+        return places
+
+    monkeypatch.setattr(store, "_active_chunk", read_while_pushed_to)
+    head, digest = store.digest(ALPHA)
+    assert (head.version, digest) == (4, b"")
+    monkeypatch.undo()
+    assert store.digest(ALPHA)[1] == store.active_set(ALPHA).digest()

@@ -5,11 +5,12 @@ from numcheck.active.active_set import ActiveSet, chunk_digest, set_digest
 from numcheck.active.members import AllottedRange, ChunkMembers, ServedNumbers
 from numcheck.active.operator import Operator
 from numcheck.active.portings import PortingsContent, PortingsHeader
-from numcheck.active.push import PushContent, PushCounts, PushHeader
+from numcheck.active.push import Basis, PushContent, PushCounts, PushHeader
 
 __all__ = [
     "ActiveSet",
     "AllottedRange",
+    "Basis",
     "ChunkMembers",
     "Operator",
     "PortingsContent",

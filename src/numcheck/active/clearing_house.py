@@ -4,9 +4,13 @@ A file is a CSV of its own name, or a ZIP with one. It is read in one pass, what
 bytes a number. A file that is not what its name and its RowCount say is refused, and the line named.
 """
 
+import hashlib
 import io
+import lzma
 import re
+import struct
 import zipfile
+import zlib
 from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -35,6 +39,11 @@ NUMBER_SIZE = 10
 FIRST_OF_COUNTRY = 70_000_000_000  # the files leave the 7 out
 TAX_ID_LENGTHS = (10, 12)
 LINE_SIZE_MAX = 4_096
+CONTENT_SIZE_MAX = 4_294_967_296  # bytes of a file, inflated: 50 million rows
+BROKEN = (  # what zipfile raises of an archive that is cut, altered, locked, or packed in a way it does not know
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError),
+    *(ValueError, IndexError, OSError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +57,14 @@ class FileName:
 
     @property
     def stem(self) -> str:
-        """The name without its ending: what a push of the file is known by."""
+        """The name without its ending."""
         return self.path.name.rpartition(".")[0]
+
+    def push_id(self) -> str:
+        """What a push of the file is known by: its name and what it holds. One that is issued anew under its old name,
+        or is whole now and was not before, is another push."""
+        with _opened(self) as content:
+            return f"{self.stem}/{hashlib.file_digest(content, 'sha256').hexdigest()[:16]}"  # type: ignore[arg-type]
 
     @property
     def is_snapshot(self) -> bool:
@@ -165,7 +180,7 @@ def _rows(file: FileName) -> Iterator[tuple[int, list[str]]]:
     name, header = file.path.name, HEADERS[file.kind]
     column_count, place_of_count = header.count(",") + 1, header.split(",").index("RowCount")
     expected, row_count = None, 0
-    with _opened(file) as lines:
+    with _lines(file) as lines:
         if next(lines, "").strip() != header:
             raise BadPortingsFile(f"{name}:1: the header is not that of a {file.kind} file")
         for line_number, line in enumerate(lines, 2):
@@ -176,8 +191,7 @@ def _rows(file: FileName) -> Iterator[tuple[int, list[str]]]:
             cells = _cells(file.kind, line.rstrip("\r\n"))
             if len(cells) != column_count:
                 raise BadPortingsFile(f"{name}:{line_number}: {len(cells)} columns instead of {column_count}")
-            if expected is None:
-                expected = _row_count(file, line_number, cells[place_of_count])
+            expected = _row_count(file, line_number, cells[place_of_count].strip(), expected)
             row_count += 1
             yield line_number, cells
     if row_count != (expected or 0):
@@ -194,28 +208,43 @@ def _cells(kind: str, line: str) -> list[str]:
     return [*head.split(",", 3), row_count] if separator else [line]
 
 
-def _row_count(file: FileName, line_number: int, cell: str) -> int:
-    if not (cell.strip().isascii() and cell.strip().isdigit()):
+def _row_count(file: FileName, line_number: int, cell: str, expected: int | None) -> int:
+    """What the first row says; the others have nothing, 0, or the same."""
+    if expected is not None and cell in ("", "0", str(expected)):
+        return expected
+    if expected is not None:
+        raise BadPortingsFile(f"{file.path.name}:{line_number}: another RowCount than the first row's {expected:,}")
+    if not (cell.isascii() and cell.isdigit()):
         raise BadPortingsFile(f"{file.path.name}:{line_number}: the first row has no RowCount")
     return int(cell)
 
 
 @contextmanager
-def _opened(file: FileName) -> Iterator[Iterator[str]]:
+def _lines(file: FileName) -> Iterator[Iterator[str]]:
     """The lines of a file, decoded as they are read."""
+    with _opened(file) as content:
+        text = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
+        yield iter(lambda: text.readline(LINE_SIZE_MAX), "")
+
+
+@contextmanager
+def _opened(file: FileName) -> Iterator[IO[bytes]]:
+    """The bytes of a file, inflated as they are read; BadPortingsFile if they cannot be, or are too many."""
     try:
         with _content(file) as content:
-            text = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
-            yield iter(lambda: text.readline(LINE_SIZE_MAX), "")
+            yield content
     except UnicodeDecodeError:
         raise BadPortingsFile(f"{file.path.name}: it is not UTF-8 text") from None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError):
+    except BROKEN as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the archive's
+            raise BadPortingsFile(f"{file.path.name}: it cannot be read: {error.strerror}") from None
         raise BadPortingsFile(f"{file.path.name}: the archive is cut, damaged or locked") from None
 
 
 @contextmanager
 def _content(file: FileName) -> Iterator[IO[bytes]]:
     if file.path.suffix.lower() == ".csv":
+        _check_size(file, file.path.stat().st_size)
         with file.path.open("rb") as plain:
             yield plain
         return
@@ -223,8 +252,14 @@ def _content(file: FileName) -> Iterator[IO[bytes]]:
         names = archive.namelist()
         if names != [f"{file.stem}.csv"]:
             raise BadPortingsFile(f"{file.path.name}: the archive does not hold just {file.stem}.csv")
+        _check_size(file, archive.getinfo(names[0]).file_size)  # no more of it is ever inflated
         with archive.open(names[0]) as member:
             yield member
+
+
+def _check_size(file: FileName, size: int) -> None:
+    if size > CONTENT_SIZE_MAX:
+        raise BadPortingsFile(f"{file.path.name}: more than {CONTENT_SIZE_MAX:,} bytes")
 
 
 def in_order(files: Iterable[FileName]) -> list[FileName]:

@@ -1,18 +1,19 @@
 """Portings: which numbers another operator serves than the one that holds their range. Rules of a push of them.
 
-Invariant: `PortingsContent` holds numbers of mobile ranges only, so its memory is bounded by the plan.
+Invariant: `PortingsContent` holds numbers of mobile ranges only, for operators that there are, so its memory is bounded
+by the plan.
 """
 
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from pyroaring import BitMap
 
 from numcheck.active.push import Change
-from numcheck.active.sieve import Chunks, Sieve, merge
-from numcheck.errors import BadPush, NotPortable, RemovesTooMuch
+from numcheck.active.sieve import Chunks, Refused, Sieve, merge
+from numcheck.errors import BadPush, NotPortable, RemovesTooMuch, UnknownOperator
 
 REMOVED_SHARE = 10  # a push that removes more than one in so many is refused unless it is forced
 
@@ -32,29 +33,26 @@ class PortingsHeader:
 @dataclass(slots=True)
 class PortingsContent:
     """The numbers of a push of portings as they come in. `mobile` has the places of the mobile ranges, by chunk, and
-    `home(operator_id, chunk)` those of an operator's own."""
+    `home(operator_id, chunk)` those of an operator's own, of the plan of `plan_revision`; `operator_ids` are all that
+    there are."""
 
     mobile: Mapping[int, BitMap]
     home: Callable[[int, int], BitMap]
+    operator_ids: Collection[int]
+    plan_revision: int = 0
     ported: dict[int, Chunks] = field(default_factory=dict)
     returned: Chunks = field(default_factory=dict)
+    refused: Refused = field(default_factory=Refused)
     _sieve: Sieve = field(init=False)
 
     def __post_init__(self) -> None:
-        self._sieve = Sieve(self.mobile)
-
-    @property
-    def refused_count(self) -> int:
-        """How many numbers were not taken, each as often as it was sent."""
-        return self._sieve.refused_count
-
-    @property
-    def refused_examples(self) -> list[int]:
-        """The first 100 of them."""
-        return self._sieve.refused_examples
+        self._sieve = Sieve(self.mobile, self.refused)
 
     def port(self, operator_id: int, numbers: "array[int]") -> None:
-        """Take numbers (array of unsigned 64-bit integers) that the operator serves now."""
+        """Take numbers (array of unsigned 64-bit integers) that the operator serves now; UnknownOperator if there is
+        none such."""
+        if operator_id not in self.operator_ids:
+            raise UnknownOperator(f"there is no operator {operator_id}")
         self._sieve.take(self.ported.setdefault(operator_id, {}), numbers)
 
     def give_back(self, numbers: "array[int]") -> None:
@@ -63,8 +61,8 @@ class PortingsContent:
 
     def check(self, header: PortingsHeader) -> None:
         """Raise BadPush or NotPortable if the push, now whole, cannot be taken."""
-        if self.refused_count and not header.skip_not_portable:
-            raise NotPortable(self.refused_count, self.refused_examples)
+        if self.refused.count and not header.skip_not_portable:
+            raise NotPortable(self.refused.count, self.refused.examples)
         if header.snapshot and self.returned:
             raise BadPush("returned", "a SNAPSHOT holds what is ported and returns nothing")
         if header.snapshot and not any(self.ported.values()):

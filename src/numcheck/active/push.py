@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pyroaring import AbstractBitMap, BitMap, FrozenBitMap
 
 from numcheck.active.active_set import NUMBER_MAX
-from numcheck.active.sieve import Chunks, Sieve
+from numcheck.active.sieve import Chunks, Refused, Sieve
 from numcheck.errors import BadPush, NotServed
 
 HELD_REMOVED_MAX = 1_000_000  # R14: a push that removes more than this, or
@@ -46,6 +46,16 @@ class PushCounts:
     refused_examples: tuple[int, ...] = ()
 
 
+class Basis(NamedTuple):
+    """What says who serves a number: a state of the plan, and of the portings. They are committed as others push."""
+
+    plan_revision: int = 0
+    portings_version: int = 0
+
+
+NO_BASIS = Basis()  # before any plan or porting
+
+
 class Change(NamedTuple):
     """What becomes of a set in a chunk: places that are added, and places that are removed.
 
@@ -66,49 +76,45 @@ class Change(NamedTuple):
 
 @dataclass(slots=True)
 class PushContent:
-    """The numbers of a push as they come in, by chunk. `held` gives what the set holds of a chunk."""
+    """The numbers of a push as they come in, by chunk. `held` gives what the set holds of a chunk; `basis` is what
+    `served` was read from, or what it has been read from since."""
 
     served: Mapping[int, BitMap]
     held: Callable[[int], BitMap]
+    basis: Basis = NO_BASIS
     adds: Chunks = field(default_factory=dict)
     removes: Chunks = field(default_factory=dict)
-    _sieve: Sieve = field(init=False)
+    refused: Refused = field(default_factory=Refused)
+    _adding: Sieve = field(init=False)
+    _removing: Sieve = field(init=False)
 
     def __post_init__(self) -> None:
-        self._sieve = Sieve(self.served)
-
-    @property
-    def refused_count(self) -> int:
-        """How many numbers were not taken, each as often as it was sent."""
-        return self._sieve.refused_count
-
-    @property
-    def refused_examples(self) -> list[int]:
-        """The first 100 of them."""
-        return self._sieve.refused_examples
+        self._adding = Sieve(self.served, self.refused)
+        # A number that went to another operator may still be in the set: it goes.
+        self._removing = Sieve(self.served, self.refused, also=self.held)
 
     def add(self, numbers: "array[int]") -> None:
         """Take numbers (array of unsigned 64-bit integers) that are in service."""
-        self._sieve.take(self.adds, numbers)
+        self._adding.take(self.adds, numbers)
 
     def remove(self, numbers: "array[int]") -> None:
-        """Take numbers that are not in service. One that went to another operator may still be in the set: it goes."""
-        self._sieve.take(self.removes, numbers, also=self.held)
+        """Take numbers that are not in service: such as the operator serves, or as the set holds still."""
+        self._removing.take(self.removes, numbers)
 
     def add_range(self, first: int, last: int) -> None:
         """Take consecutive numbers that are in service; BadPush if they cannot be a range."""
         _check_range("add_ranges", first, last)
-        self._sieve.take_range(self.adds, first, last)
+        self._adding.take_range(self.adds, first, last)
 
     def remove_range(self, first: int, last: int) -> None:
-        """Take consecutive numbers that are not in service; BadPush if they cannot be a range."""
+        """Take consecutive numbers that are not in service, as `remove` does; BadPush if they cannot be a range."""
         _check_range("remove_ranges", first, last)
-        self._sieve.take_range(self.removes, first, last)
+        self._removing.take_range(self.removes, first, last)
 
     def check(self, header: PushHeader) -> None:
         """Raise BadPush or NotServed if the push, now whole, cannot be taken."""
-        if self.refused_count and not header.skip_not_served:
-            raise NotServed(self.refused_count, self.refused_examples)
+        if self.refused.count and not header.skip_not_served:
+            raise NotServed(self.refused.count, self.refused.examples)
         if header.snapshot and self.removes:
             raise BadPush("remove", "a SNAPSHOT holds what is in service and removes nothing")
         if header.snapshot and not self.adds:

@@ -11,6 +11,7 @@ from numcheck.cli.options import Config, Json, Server, security_of, settings_of
 if TYPE_CHECKING:
     from numcheck.active.clearing_house import FileName, Member
     from numcheck.client import PushClient
+    from numcheck.config import Settings
     from numcheck.v1 import numbering_pb2
 
 app = typer.Typer(no_args_is_help=True, help="Push active numbers or portings to a node.")
@@ -49,26 +50,25 @@ def active(
 ) -> None:
     """Push an operator's active numbers: the whole set, or with --delta what has changed.
 
-    A push whose connection is cut is sent again, as the same push: nothing is done twice. The same command run again
-    gets the first answer.
+    A push whose connection is cut, or whose node starts anew, is sent again for up to three minutes, as the same push:
+    nothing is done twice. The same command run again gets the first answer.
 
     Example: numcheck push active --operator 7740000076 numbers.txt
     """
     from numcheck.cli.console import progress
     from numcheck.cli.number_files import NumberFile
-    from numcheck.client import PushClient
     from numcheck.client.push import DELTA, SNAPSHOT, timestamp
     from numcheck.v1 import numbering_pb2
 
     settings = settings_of(config)
     numbers = NumberFile(file, delta=delta, region=settings.default_region)
     moment = data_time.replace(tzinfo=UTC) if data_time else datetime.fromtimestamp(file.stat().st_mtime, UTC)
-    with PushClient(server or settings.api_listen, security_of(settings)) as client, progress() as report:
+    with _client(settings, server) as client, progress() as report:
         operator_id = _operator_id(client, operator)
         header = numbering_pb2.PushHeader(
             operator_id=operator_id,
             mode=DELTA if delta else SNAPSHOT,
-            base_version=client.state(operator_id).version if base_version is None else base_version,
+            base_version=_base_version(client, operator_id, delta=delta) if base_version is None else base_version,
             push_id=f"{numbers.digest()}/{'delta' if delta else 'snapshot'}/{moment.isoformat()}",
             data_time=timestamp(moment),
             skip_not_served=skip_not_served,
@@ -96,13 +96,24 @@ def confirm(
 
     Example: numcheck push confirm --operator 7740000076 kq3vB0
     """
-    from numcheck.client import PushClient
-
     settings = settings_of(config)
-    with PushClient(server or settings.api_listen, security_of(settings)) as client:
+    with _client(settings, server) as client:
         operator_id = _operator_id(client, operator)
         pushed = client.confirm_push(operator_id, token)
     _tell_active(operator_id, pushed, json=json)
+
+
+def _client(settings: "Settings", server: str | None) -> "PushClient":
+    """A client that says why it waits, if it does."""
+    from numcheck.cli.console import say
+    from numcheck.client import PushClient
+
+    return PushClient(server or settings.api_listen, security_of(settings), tell=say)
+
+
+def _base_version(client: "PushClient", operator_id: int, *, delta: bool) -> int:
+    """The head that a delta changes; a snapshot changes none."""
+    return client.state(operator_id, digest=False).version if delta else 0
 
 
 def _operator_id(client: "PushClient", text: str) -> int:
@@ -187,13 +198,13 @@ def portings(
     """Push the clearing house's files, in the order of their names: Port_All, Port_All_Full, Port_Increment,
     Return_Increment, as CSV or ZIP; the Operators file says whose its codes are.
 
-    Each file is one push, known by its name: one that was pushed before changes nothing.
+    Each file is one push, known by its name and content: one that was pushed before changes nothing. An increment
+    without a row is passed over; all portings without a row are refused.
 
     Example: numcheck push portings Operators_202608190000_1.zip Port_Increment_202608190200_17.zip
     """
     from numcheck.active.clearing_house import file_name, in_order, read_operators
     from numcheck.cli.console import print_json
-    from numcheck.client import PushClient
     from numcheck.errors import BadPortingsFile
 
     names = [file_name(path) for path in [*files, *([operators] if operators else [])]]
@@ -204,7 +215,7 @@ def portings(
     options = {"force": force, "skip_not_portable": skip_not_portable}
     results = []
     settings = settings_of(config)
-    with PushClient(server or settings.api_listen, security_of(settings)) as client:
+    with _client(settings, server) as client:
         by_tax_id = {one.tax_id: one.operator_id for one in client.list_operators() if one.tax_id}
         for name in in_order(name for name in names if name.kind != "Operators"):
             results.append(_push_portings(client, name, members, by_tax_id, options, quiet=json))
@@ -227,6 +238,8 @@ def _push_portings(
     from numcheck.v1 import numbering_pb2
 
     found = read_portings(name)
+    if not (found.ported or found.returned):
+        return _passed_over(name)
     ported: dict[int, Any] = {}
     for code, operator_id in _operators_of(found.ported, members, by_tax_id).items():
         if operator_id in ported:
@@ -235,8 +248,8 @@ def _push_portings(
             ported[operator_id] = found.ported[code]
     header = numbering_pb2.PortingsHeader(
         mode=SNAPSHOT if name.is_snapshot else DELTA,
-        base_version=client.state(0).version,
-        push_id=name.stem,
+        base_version=_base_version(client, 0, delta=not name.is_snapshot),
+        push_id=name.push_id(),
         data_time=timestamp(name.time),
         **options,
     )
@@ -244,6 +257,17 @@ def _push_portings(
     if not quiet:
         say(f"{name.path.name}: {_line(pushed)}")
     return {"file": name.path.name, **_counts(pushed)}
+
+
+def _passed_over(name: "FileName") -> dict[str, Any]:
+    """A file without a row: of an increment that may be right, and it may be cut behind its header."""
+    from numcheck.cli.console import say
+    from numcheck.errors import BadPortingsFile
+
+    if name.is_snapshot:
+        raise BadPortingsFile(f"{name.path.name}: no row; all portings would end")
+    say(f"{name.path.name}: no row, so nothing is pushed; if the house counts any, the file is cut: fetch it again")
+    return {"file": name.path.name, "rows": 0}
 
 
 def _operators_of(codes: Any, members: "dict[str, Member]", by_tax_id: dict[str, int]) -> dict[str, int]:

@@ -52,6 +52,11 @@ def _print(result: dict[str, Any]) -> None:
         out.print(
             f"\nportings: {portings['numbers']:,} numbers, version {portings['version']}, of {portings['data_time']}"
         )
+    for held in result["held_pushes"]:
+        out.print(
+            f"held: a push of operator {held['operator_id']} of {held['received_at']}, which adds {held['added']:,} "
+            f"and removes {held['removed']:,}; `numcheck push confirm` applies it"
+        )
     if result["engine_warning"]:
         out.print(f"\n{result['engine_warning']}")
     digests = [[str(one["operator_id"]), one["digest"]] for one in result["operators"] if one["digest"]]

@@ -18,14 +18,16 @@ class Security(NamedTuple):
 
 
 PLAINTEXT = Security()
+# gRPC lets up to two minutes pass between attempts to connect, and meanwhile fails calls without trying.
+OPTIONS = [("grpc.max_reconnect_backoff_ms", 5_000)]
 
 
 def open_channel(target: str, security: Security = PLAINTEXT) -> grpc.Channel:
     """A channel to the node at `target`, host:port; nothing is connected yet."""
     if security == PLAINTEXT:
-        return grpc.insecure_channel(target)
+        return grpc.insecure_channel(target, OPTIONS)
     credentials = grpc.ssl_channel_credentials(security.authority, security.key, security.certificate)
     if security.token is not None:
         bearer = grpc.access_token_call_credentials(security.token)
         credentials = grpc.composite_channel_credentials(credentials, bearer)
-    return grpc.secure_channel(target, credentials)
+    return grpc.secure_channel(target, credentials, OPTIONS)

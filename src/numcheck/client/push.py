@@ -10,13 +10,12 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck.client.channel import PLAINTEXT, Security, open_channel
-from numcheck.client.failures import connection_ended, refusal_of
+from numcheck.client.patience import PATIENCE_S, Patience, Tell
 from numcheck.v1 import check_pb2, check_pb2_grpc, number_pb2, numbering_pb2, numbering_pb2_grpc
 
 NUMBERS_PER_MESSAGE = 100_000  # 800 kB: a message may have a MiB
 ROWS_PER_MESSAGE = 2_000
 DEADLINE_S = 10.0
-TRIES = 3  # of a push that its connection cut; with a push_id a repetition is safe
 SNAPSHOT, DELTA = numbering_pb2.PUSH_MODE_SNAPSHOT, numbering_pb2.PUSH_MODE_DELTA
 
 
@@ -30,11 +29,24 @@ class Numbers(NamedTuple):
 
 
 class PushClient:
-    """Pushes to one node. Methods raise PushRefused, NodeNotReady if repeating can help, or NodeUnreachable."""
+    """Pushes to one node. Methods raise PushRefused, NodeNotReady if repeating can help, or NodeUnreachable.
 
-    def __init__(self, target: str, security: Security = PLAINTEXT) -> None:
-        """Make a client of the node at `target`, host:port; nothing is connected yet."""
-        self._target = target
+    Calls are made again while the node is away for a while, and so are pushes with a push_id: nothing is done twice.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        security: Security = PLAINTEXT,
+        *,
+        patience_s: float = PATIENCE_S,
+        tell: Tell = lambda _line: None,
+    ) -> None:
+        """Make a client of the node at `target`, host:port; nothing is connected yet.
+
+        A node that was reached once is waited for, up to `patience_s` for each call; `tell` is told of each pause.
+        """
+        self._patience = Patience(target, patience_s, tell)
         self._channel = open_channel(target, security)
         self._numbering = numbering_pb2_grpc.NumberingServiceStub(self._channel)
         self._check = check_pb2_grpc.CheckServiceStub(self._channel)
@@ -56,16 +68,16 @@ class PushClient:
         response = self._call(self._check.ListOperators, check_pb2.ListOperatorsRequest())
         return list(response.operators)
 
-    def state(self, operator_id: int) -> numbering_pb2.GetOperatorStateResponse:
-        """The head of an operator's active set; of the portings, for operator 0."""
-        request = numbering_pb2.GetOperatorStateRequest(operator_id=operator_id)
+    def state(self, operator_id: int, *, digest: bool = True) -> numbering_pb2.GetOperatorStateResponse:
+        """The head of an operator's active set; of the portings, for operator 0. Without the digest it is cheap."""
+        request = numbering_pb2.GetOperatorStateRequest(operator_id=operator_id, without_digest=not digest)
         response: numbering_pb2.GetOperatorStateResponse = self._call(self._numbering.GetOperatorState, request)
         return response
 
     def push_active(
         self, header: numbering_pb2.PushHeader, pieces: Callable[[], Iterable[Numbers]]
     ) -> numbering_pb2.PushActiveNumbersResponse:
-        """Push active numbers. `pieces` is called for each try: a push that its connection cut is begun anew."""
+        """Push active numbers. `pieces` is called for each try: one that is cut is begun anew, if it has a push_id."""
         request = numbering_pb2.PushActiveNumbersRequest
 
         def requests() -> Iterator[numbering_pb2.PushActiveNumbersRequest]:
@@ -129,19 +141,10 @@ class PushClient:
         return response
 
     def _push(self, method: Any, requests: Callable[[], Iterator[Any]], *, repeatable: bool) -> Any:
-        for tries_left in range(TRIES if repeatable else 1, 0, -1):
-            try:
-                return _Upload(requests()).result(method)
-            except grpc.RpcError as error:
-                if tries_left == 1 or not connection_ended(error):
-                    raise refusal_of(error, self._target) from None
-        raise AssertionError("every try returns or raises")
+        return self._patience.call(lambda: _Upload(requests()).result(method), repeatable=repeatable)
 
     def _call(self, method: Any, request: Any) -> Any:
-        try:
-            return method(request, timeout=DEADLINE_S)
-        except grpc.RpcError as error:
-            raise refusal_of(error, self._target) from None
+        return self._patience.call(lambda: method(request, timeout=DEADLINE_S))
 
 
 class _Upload:

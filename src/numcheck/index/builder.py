@@ -41,6 +41,7 @@ class IndexSource:
     ranges: Sequence[AllottedRange]
     operators: Sequence[Operator]
     members: Callable[[int, Collection[int] | None], ChunkMembers]
+    installation_id: str = "0" * 32  # of the store: revisions of two stores are not to be compared
 
 
 class _Parts(NamedTuple):
@@ -257,6 +258,7 @@ class _Build:
 
     def manifest(self, directory: FileRecord, ranges: FileRecord, extents: Sequence[FileRecord]) -> dict[str, Any]:
         return {
+            "installation": self.source.installation_id,
             "index_version": self.source.index_version,
             "files": {
                 "directory": astuple(directory),

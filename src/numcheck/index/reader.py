@@ -18,6 +18,7 @@ from numcheck.index.format import IndexFiles, open_files
 from numcheck.status import NumberStatus
 
 PAGE_NUMBERS = CHUNK_NUMBERS // CHUNK_PAGES
+INSTALLATION_ID_SIZE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Index:
         self._seen: dict[frozenset[int], Index] = {}
         try:
             self.index_version: int = manifest["index_version"]
+            self.installation_id = _installation_id(manifest["installation"])
             self.operators = {row[0]: _operator(row) for row in manifest["operators"]}
             self._ranges = _RangeTable(files.ranges, manifest["range_count"], manifest["regions"])
             self.regions: Sequence[str] = manifest["regions"]
@@ -93,6 +95,7 @@ class Index:
         if operator_ids not in self._seen:
             classes = number_classes(self.files.manifest["classes"])
             seen = copy(self)
+            seen._seen = {}  # with this one's it would hold itself, and what is mapped, until cycles are collected
             seen.table = self.table.with_classes(pack_classes(classes, self.operators, self.fresh_since, operator_ids))
             self._seen[operator_ids] = seen
         return self._seen[operator_ids]
@@ -123,17 +126,33 @@ class Index:
         return NumberFacts(number, NumberStatus(status), serving_operator, range_holder, region)
 
 
-def open_index(directory: Path, *, fresh_since: datetime | None = None, previous: Index | None = None) -> Index:
+def open_index(
+    directory: Path,
+    *,
+    fresh_since: datetime | None = None,
+    previous: Index | None = None,
+    installation_id: str | None = None,
+) -> Index:
     """Map the published index, every byte of it checked; IndexMissing or IndexDamaged if it cannot be answered from.
 
-    Files that `previous` has mapped, and so has checked, are shared with it.
+    Files that `previous` has mapped, and so has checked, are shared with it. With `installation_id`, an index that was
+    built from another installation's store is refused: its versions say nothing of this one's.
     """
     known = None if previous is None else previous.files
     try:
-        return Index(open_files(directory, known), fresh_since)
+        index = Index(open_files(directory, known), fresh_since)
     except IndexDamaged:
         # A newer version may have been published, and this one's files removed, between two reads.
-        return Index(open_files(directory, known), fresh_since)
+        index = Index(open_files(directory, known), fresh_since)
+    if installation_id not in (None, index.installation_id):
+        raise IndexDamaged("the index is of another installation")
+    return index
+
+
+def _installation_id(text: str) -> str:
+    if len(bytes.fromhex(text)) != INSTALLATION_ID_SIZE:
+        raise ValueError
+    return text
 
 
 def _operator(row: Sequence[Any]) -> Operator:

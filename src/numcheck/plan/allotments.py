@@ -54,5 +54,7 @@ def _check(country: Country, series: Collection[str], place: int, one: Allotment
         raise BadPlan("rows", f"row {place} names no operator and no tax id")
     if one.tax_id and not (one.tax_id.isascii() and one.tax_id.isdigit() and len(one.tax_id) in TAX_ID_LENGTHS):
         raise BadPlan("rows", f"row {place} has a tax id that is none")
+    if "\0" in one.operator_name + one.region:
+        raise BadPlan("rows", f"row {place} has a text with a NUL character")
     if max(len(one.operator_name), len(one.region)) > TEXT_LENGTH_MAX:
         raise BadPlan("rows", f"row {place} has a text of more than {TEXT_LENGTH_MAX} characters")

@@ -30,7 +30,7 @@ def push_active_numbers(
     own_operator(header.operator_id)
     head_version = store.head(header.operator_id).version
     if header.push_id is not None:
-        pushed = store.try_pushed(header.operator_id, header.push_id)
+        pushed = store.try_pushed(header.operator_id, header.push_id, now=outside.now())
         if pushed is not None:
             return pushed
     if not header.snapshot and header.base_version != head_version:

@@ -52,6 +52,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.IndexNotReady: code_pb2.UNAVAILABLE,
     errors.StoreUnavailable: code_pb2.UNAVAILABLE,
     errors.IndexBehind: code_pb2.UNAVAILABLE,
+    errors.StoreDamaged: code_pb2.DATA_LOSS,
 }
 # Which field of the request an INVALID_ARGUMENT is about; none where the request could not be read.
 FIELDS: dict[type[errors.NumcheckError], str] = {
@@ -71,6 +72,8 @@ def status_of(error: Exception) -> status_pb2.Status:
     if not isinstance(error, errors.NumcheckError) or type(error) not in CODES:
         return _status(code_pb2.INTERNAL, "an error on the server's side", _error_info("INTERNAL"))
     code, details = CODES[type(error)], [_error_info(error.reason, error.metadata)]
+    if code == code_pb2.DATA_LOSS:
+        return _status(code, "what is stored is not what was written; the node's log says where", *details)
     if code == code_pb2.INVALID_ARGUMENT:
         details.append(_bad_request(_field_of(error), error))
     if code in RETRIABLE:
@@ -79,10 +82,13 @@ def status_of(error: Exception) -> status_pb2.Status:
 
 
 def log_failure(error: Exception) -> None:
-    """Log an error that is not one of ours, for whoever has to mend it; ours are told to the caller alone.
+    """Log an error that is not one of ours, or that a person has to mend; others are told to the caller alone.
 
-    Where it happened and of what kind, never its text or its variables: they may hold a number.
+    Where it happened and of what kind, never its text or its variables: they may hold a number. What is damaged is
+    named: by its block, its operator or its series.
     """
+    if isinstance(error, errors.StoreDamaged):
+        log.error("call failed", error=type(error).__name__, reason=str(error))
     if not isinstance(error, errors.NumcheckError):
         frames = traceback.extract_tb(error.__traceback__)
         log.error("call failed", error=type(error).__name__, at=[f"{frame.name}:{frame.lineno}" for frame in frames])

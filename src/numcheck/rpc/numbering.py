@@ -1,22 +1,23 @@
 """NumberingService over the API listener: its methods, and how many pushes it takes at once."""
 
-import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import grpc
 
-from numcheck.errors import TooManyStreams
+from numcheck.errors import UnknownPush
 from numcheck.index import PublishedIndex
-from numcheck.rpc.access import own_operator
+from numcheck.rpc.access import caller, own_operator
 from numcheck.rpc.active_numbers import push_active_numbers, push_message
 from numcheck.rpc.calls import parsed, refusing, refusing_push, timestamp
+from numcheck.rpc.places import Attended, PushPlaces
 from numcheck.rpc.plan import import_numbering_plan, plan_message
 from numcheck.rpc.portings import portings_message, push_portings
-from numcheck.rpc.pushing import EPOCH, Outside
+from numcheck.rpc.pushing import EPOCH, Outside, is_storable
 from numcheck.rpc.watches import Message, Watches
 from numcheck.store import Store
+from numcheck.store.heads import Head
 from numcheck.v1 import numbering_pb2
 
 SERVICE_NAME = "numcheck.v1.NumberingService"
@@ -42,7 +43,7 @@ class NumberingService:
         """`changed` is called after each commit; at most `push_count_max` pushes are under way at once."""
         self._store, self._published, self._watches, self._outside = store, published, watches, outside
         self._changed = changed
-        self._push_places = threading.BoundedSemaphore(push_count_max)
+        self._places = PushPlaces(push_count_max)
 
     def _taking(
         self, push: Push, answer: Callable[[Any], Any]
@@ -50,12 +51,8 @@ class NumberingService:
         """A method that takes a push and answers with what became of it."""
 
         def call(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-            if not self._push_places.acquire(blocking=False):
-                raise TooManyStreams("as many pushes as this node takes at once are under way")
-            try:
-                done = push(self._store, self._outside, requests, context)
-            finally:
-                self._push_places.release()
+            with self._places.place(caller()), Attended(requests, context) as attended:
+                done = push(self._store, self._outside, attended, context)
             self._changed()
             response: bytes = answer(done).SerializeToString()
             return response
@@ -66,15 +63,19 @@ class NumberingService:
         """A held push that its operator means."""
         message = parsed(numbering_pb2.ConfirmPushRequest, request)
         own_operator(message.operator_id)
-        pushed = self._store.confirm_push(message.operator_id, message.confirmation_token, now=self._outside.now())
+        token = message.confirmation_token
+        if not is_storable(token):
+            raise UnknownPush("the operator has no held push with that token")
+        pushed = self._store.confirm_push(message.operator_id, token, now=self._outside.now())
         self._changed()
         return numbering_pb2.ConfirmPushResponse(push=push_message(pushed)).SerializeToString()
 
     def get_operator_state(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         """The head of an operator's active set; of the portings, for operator 0."""
-        operator_id = parsed(numbering_pb2.GetOperatorStateRequest, request).operator_id
+        message = parsed(numbering_pb2.GetOperatorStateRequest, request)
+        operator_id = message.operator_id
         own_operator(operator_id)
-        head, digest = self._store.digest(operator_id) if operator_id else (self._store.portings_head(), b"")
+        head, digest = self._head(operator_id, digest=not message.without_digest)
         moment = EPOCH + timedelta(microseconds=head.data_time_us)
         return numbering_pb2.GetOperatorStateResponse(
             operator_id=operator_id,
@@ -83,6 +84,11 @@ class NumberingService:
             data_time=timestamp(moment) if head.version else None,
             digest=digest,
         ).SerializeToString()
+
+    def _head(self, operator_id: int, *, digest: bool) -> tuple[Head, bytes]:
+        if not operator_id:
+            return self._store.portings_head(), b""
+        return self._store.digest(operator_id) if digest else (self._store.head(operator_id), b"")
 
     def watch_index(self, request: bytes) -> Message:
         """Every version that is published from now on, and first the one that is."""

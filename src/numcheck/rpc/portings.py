@@ -26,7 +26,7 @@ def push_portings(store: Store, outside: Outside, requests: Iterator[bytes], con
     header = _header(first.header, outside)
     head_version = store.portings_head().version
     if header.push_id is not None:
-        pushed = store.try_pushed_portings(header.push_id)
+        pushed = store.try_pushed_portings(header.push_id, now=outside.now())
         if pushed is not None:
             return pushed
     if not header.snapshot and header.base_version != head_version:

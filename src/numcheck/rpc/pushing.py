@@ -51,9 +51,16 @@ def is_snapshot(mode: int) -> bool:
 
 def push_id_of(push_id: str) -> str | None:
     """The caller's name for its push, None if it gave none; BadPush if it is too long."""
+    if not is_storable(push_id):
+        raise BadPush("header.push_id", "the push_id holds a NUL character")
     if len(push_id) > PUSH_ID_LENGTH_MAX:
         raise BadPush("header.push_id", f"the push_id has more than {PUSH_ID_LENGTH_MAX} characters")
     return push_id or None
+
+
+def is_storable(text: str) -> bool:
+    """Whether every engine can keep the text: PostgreSQL takes any character but NUL."""
+    return "\0" not in text
 
 
 def data_time_of(stamp: Timestamp, now: datetime) -> datetime:

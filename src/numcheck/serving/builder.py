@@ -6,6 +6,7 @@ versions only rise.
 
 import threading
 import time
+import traceback
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -61,14 +62,22 @@ class Builder:
                 self._publish(self._open_store())
                 self._failing = False
                 self._changed.wait(POLL_INTERVAL_S if self._settings.database else None)
-            except (NumcheckError, OSError) as error:
-                # What is published goes on answering; the disk, the database or a row may be mended meanwhile.
+            except Exception as error:
+                # What is published goes on answering; the disk, the database or a row may be mended meanwhile. Nothing
+                # ends this thread: the node would say that it serves, and fall behind.
                 self._close_store()
-                if not self._failing:
-                    log.error("the index cannot follow the store", error=type(error).__name__)
-                self._failing = True
+                self._tell(error)
                 self._stopping.wait(RETRY_DELAY_S)
         self._close_store()
+
+    def _tell(self, error: Exception) -> None:
+        """Log a failure, the first of those in a row, with what of it can be told: an error of ours names the block or
+        the file and holds no number, of any other nothing is known."""
+        if not self._failing:
+            at = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-3:]]
+            told = {"reason": str(error)} if isinstance(error, NumcheckError) else {"at": at}
+            log.error("the index cannot follow the store", error=type(error).__name__, **told)
+        self._failing = True
 
     def _open_store(self) -> Store:
         """A store of its own: what is read here is of one moment, while others read and write theirs."""
@@ -88,6 +97,6 @@ class Builder:
                 return
             self._follower.update(store, base)
         directory, freshness = index_directory(self._settings.data_dir), fresh_since(self._settings, datetime.now(UTC))
-        index = open_index(directory, fresh_since=freshness, previous=base)
+        index = open_index(directory, fresh_since=freshness, previous=base, installation_id=store.installation_id)
         self._published.publish(index)
         log.info("index published", index_version=index.index_version, took_s=round(time.monotonic() - began, 3))

@@ -14,5 +14,6 @@ def import_plan(
     """Replace the series that the plan speaks of; DataDirInUse if a node has the directory, or PlanShrinks."""
     with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
         imported = store.import_plan(plan, source=source, now=now, force=force)
-        rebuild_index(store, settings.data_dir)
+        with store.one_moment():  # other nodes may write to a shared store
+            rebuild_index(store, settings.data_dir)
     return imported

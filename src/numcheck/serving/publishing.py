@@ -25,13 +25,14 @@ def _index_source(store: Store, ranges: Sequence[AllottedRange]) -> IndexSource:
         ranges=ranges,
         operators=store.operators(),
         members=store.members,
+        installation_id=store.installation_id,
     )
 
 
 def rebuild_index(store: Store, data_dir: Path) -> None:
     """Build the index from the store and publish it, whatever was there before; StoreDamaged if the store is not whole.
 
-    Nobody may write to the store meanwhile, unless it is held at one moment.
+    The store is to be held at one moment, unless nobody can write to it meanwhile.
     """
     store.check_sets()
     build_index(index_directory(data_dir), _index_source(store, store.ranges()))
@@ -57,14 +58,18 @@ class IndexFollower:
 
 
 def open_or_rebuild(store: Store, data_dir: Path, *, fresh_since: datetime | None = None) -> tuple[Index, str | None]:
-    """The store's index, rebuilt if it is missing, damaged or of another revision; and why it was, or None."""
+    """The store's index, rebuilt if it is missing, damaged or of another revision; and why it was, or None.
+
+    For a store that no other thread reads from yet; what others commit to it meanwhile is the follower's.
+    """
     directory = index_directory(data_dir)
-    try:
-        index = open_index(directory, fresh_since=fresh_since)
-        reason = None if index.index_version == store.revision else "it is not the store's revision"
-    except (IndexMissing, IndexDamaged) as error:
-        reason = str(error)
-    if reason is not None:
-        rebuild_index(store, data_dir)
-        index = open_index(directory, fresh_since=fresh_since)
+    with store.one_moment():
+        try:
+            index = open_index(directory, fresh_since=fresh_since, installation_id=store.installation_id)
+            reason = None if index.index_version == store.revision else "it is not the store's revision"
+        except (IndexMissing, IndexDamaged) as error:
+            reason = str(error)
+        if reason is not None:
+            rebuild_index(store, data_dir)
+            index = open_index(directory, fresh_since=fresh_since)
     return index, reason

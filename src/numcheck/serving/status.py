@@ -14,24 +14,29 @@ from numcheck.index import open_index
 from numcheck.serving.publishing import index_directory
 from numcheck.store import Store
 from numcheck.store.moments import moment
+from numcheck.v1 import check_pb2, check_pb2_grpc
 
 HEALTH_DEADLINE_S = 1.0
 
 
 def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> dict[str, Any]:
-    """Versions, counts, freshness by operator, the listeners and the index's lag, in revisions; as JSON has it.
+    """Versions, counts, freshness by operator, the listeners, and how many revisions behind the node answers,
+    or its index on disk if no node does; as JSON has it.
 
     With `digests`, those of the active sets as well: a second for 100 million numbers.
     """
     with Store(settings.data_dir, url=settings.database, read_only=True) as store:
         revision, series, operators, counts = store.revision, store.series(), store.operators(), store.active_counts()
+        installation_id, held = store.installation_id, store.held_pushes(now=now)
         engine, warning, portings = store.engine_name, store.warning, store.portings_head()
         found = {
             one.operator_id: store.active_set(one.operator_id).digest()
             for one in operators
             if digests and one.data_version
         }
-    index = _index_status(settings.data_dir)
+    index = _index_status(settings.data_dir, installation_id)
+    served_version = _served_version(settings)
+    shown = index["version"] if served_version is None else served_version
     return {
         "data_dir": str(settings.data_dir),
         "synthetic": any(operator.synthetic for operator in operators),
@@ -39,7 +44,9 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         "engine": engine,
         "engine_warning": warning,
         "index": index,
-        "lag": None if index["error"] else revision - index["version"],
+        "served_version": served_version,
+        # A node may be ahead of what the store was read at.
+        "lag": None if shown is None else max(revision - shown, 0),
         "api_listener": {"address": settings.api_listen, "state": _listener_state(settings, settings.api_listen)},
         "native_listener": {
             "address": settings.check_listen,
@@ -60,15 +67,24 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
             "numbers": portings.number_count,
             "data_time": moment(portings.data_time_us).isoformat() if portings.version else None,
         },
+        "held_pushes": [
+            {
+                "operator_id": one.operator_id,
+                "received_at": moment(one.received_at_us).isoformat(),
+                "added": one.counts.added,
+                "removed": one.counts.removed,
+            }
+            for one in held
+        ],
         "operators": [
             _operator_status(one, counts.get(one.operator_id, 0), found.get(one.operator_id), now) for one in operators
         ],
     }
 
 
-def _index_status(data_dir: Path) -> dict[str, Any]:
+def _index_status(data_dir: Path, installation_id: str) -> dict[str, Any]:
     try:
-        index = open_index(index_directory(data_dir))
+        index = open_index(index_directory(data_dir), installation_id=installation_id)
     except (IndexMissing, IndexDamaged) as error:
         return {"version": None, "size": None, "error": f"{error}; `numcheck serve` builds it anew"}
     return {"version": index.index_version, "size": index.size, "error": None}
@@ -102,6 +118,17 @@ def _listener_state(settings: Settings, address: str) -> str:
         except grpc.RpcError:
             return "not running"
     return "serving" if response.status == health_pb2.HealthCheckResponse.SERVING else "not serving"
+
+
+def _served_version(settings: Settings) -> int | None:
+    """The index version that the node answers from; None if it does not answer, or not to this caller."""
+    with _channel(settings, settings.api_listen) as channel:
+        try:
+            request = check_pb2.CheckNumbersRequest()
+            response = check_pb2_grpc.CheckServiceStub(channel).CheckNumbers(request, timeout=HEALTH_DEADLINE_S)
+        except grpc.RpcError:
+            return None
+    return int(response.index_version)
 
 
 def _channel(settings: Settings, address: str) -> grpc.Channel:

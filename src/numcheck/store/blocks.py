@@ -6,7 +6,7 @@ head's, so that a row too few, too many or of another version shows; a block tha
 that emptied it, so that who follows sees it go.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import reduce
@@ -160,6 +160,16 @@ def checksums(connection: Connection) -> dict[tuple[int, int], bytes]:
     for row in connection.execute(select(blocks.c.kind, blocks.c.operator_id, blocks.c.block, blocks.c.checksum)):
         found[row.kind, row.operator_id].append(_share(*row))
     return {key: exclusive_or(some) for key, some in found.items()}
+
+
+def check_places(connection: Connection) -> None:
+    """Raise StoreDamaged unless the engine's index of places, by which chunks are read, knows every block."""
+    by_place = connection.scalars(select(blocks.c.block).order_by(blocks.c.block)).all()
+    rows = connection.execute(
+        select(blocks.c.block, blocks.c.checksum)
+    ).all()  # of the table: the index has no checksum
+    if Counter(by_place) != Counter(row.block for row in rows):
+        raise StoreDamaged("the index of the blocks' places does not know every block")
 
 
 # --- writing

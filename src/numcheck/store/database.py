@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, select, text, update
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from numcheck.errors import StoreDamaged, StoreUnavailable
 from numcheck.store.engine import (
@@ -45,8 +46,12 @@ class Database:
         else:
             self._writer = None if read_only else sqlite_engine(file, read_only=False)
             self._reader = sqlite_engine(file, read_only=True)
-        with self.reading() if read_only else self.writing() as connection:
-            bring_up_to_date(connection, read_only=read_only)
+        try:
+            with self.reading() if read_only else self.writing() as connection:
+                bring_up_to_date(connection, read_only=read_only)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the connections; what was acknowledged is on disk already."""
@@ -84,6 +89,8 @@ class Database:
         except DBAPIError as error:
             self._stopped = self._stopped or is_write_failure(error)
             raise store_error(error) from None
+        except PoolTimeoutError:
+            raise StoreUnavailable("every connection of this node to the database is in use") from None
         except UnicodeDecodeError:  # the driver's, from a damaged schema or from its own message about one
             raise StoreDamaged("the store cannot be read: there is text in it that is none") from None
 

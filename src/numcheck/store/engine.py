@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Engine, StaticPool, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from numcheck.errors import BadConfiguration, NumcheckError, StoreDamaged, StoreUnavailable
@@ -19,6 +19,9 @@ SQLITE_SAFE_VERSION = (3, 51, 3)  # before it two writing connections can corrup
 BUSY_TIMEOUT_MS = 10_000
 POOL_SIZE = 5
 CONNECT_TIMEOUT_S = 5
+SILENCE_MAX_S = 30  # of a server that is connected: then its network or its machine is gone
+STATEMENT_TIMEOUT_S = 300  # long enough to wait for another node's largest push, and to read 100 million numbers
+MIGRATING = 7_146_353_220  # any number: the advisory lock of who changes the schema
 # Primary result codes (sqlite.org/rescode.html) of what may pass by itself or can be mended outside: no memory, busy,
 # locked, I/O error, disk full, cannot open, read-only.
 SQLITE_PASSING = {5, 6, 7, 8, 10, 13, 14}
@@ -60,16 +63,47 @@ def postgresql_engine(url: str) -> Engine:
         parsed = make_url(url)
         if parsed.get_backend_name() != "postgresql":
             raise BadConfiguration("database_url: only postgresql://... is known; without it the store is a file")
-        return create_engine(
+        engine = create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_size=POOL_SIZE,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+            connect_args=_CONNECTION,
         )
     except (ArgumentError, ValueError):
         raise BadConfiguration("database_url: not a URL such as postgresql://user@host/numcheck") from None
     except (ImportError, NoSuchModuleError):
         raise BadConfiguration("database_url: the driver is missing: pip install 'numcheck[postgresql]'") from None
+    event.listen(engine, "connect", _configure_postgresql)
+    return engine
+
+
+_CONNECTION = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "keepalives_idle": SILENCE_MAX_S // 3,
+    "keepalives_interval": SILENCE_MAX_S // 3,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 1_000 * SILENCE_MAX_S,  # keepalives do not see that what was sent is not acknowledged
+}
+
+
+def _configure_postgresql(connection: Any, _record: Any) -> None:
+    """Acknowledged means durable, whatever the server's default; who waits, or makes others wait, does not for ever.
+
+    `synchronous_commit` is only raised: an installation may ask its standbys for more.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+        )
+        for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            cursor.execute(f"SET {name} = '{STATEMENT_TIMEOUT_S}s'")
+    connection.commit()
+
+
+def wait_for_migrations(connection: Connection) -> None:
+    """Let one transaction at a time, of any node, change the schema. SQLite's writers take turns anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(MIGRATING)))
 
 
 def is_write_failure(error: DBAPIError) -> bool:

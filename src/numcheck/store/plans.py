@@ -4,21 +4,22 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import xxhash
 from pyroaring import BitMap
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from numcheck._bits import CHUNK_NUMBERS
 from numcheck.active import AllottedRange
-from numcheck.active.members import Move, home, moves
+from numcheck.active.members import Move, home, moves, served
 from numcheck.errors import PlanShrinks, StoreDamaged
 from numcheck.plan import Country, NumberingPlan, Range, shrinks_too_much
 from numcheck.store.blocks import Kind, read_chunk, read_ported
 from numcheck.store.database import raise_revision
 from numcheck.store.moments import microseconds, moment
 from numcheck.store.operators import OperatorBook
-from numcheck.store.schema import plan_series, ranges
+from numcheck.store.schema import installation, operators, plan_series, ranges
 from numcheck.store.withdrawals import Cause, withdraw
 
 
@@ -62,11 +63,17 @@ def replace_plan(
     force: bool = False,
 ) -> PlanImport:
     """Make the plan's ranges those of these series of its country; PlanShrinks if that ends much and is not forced."""
-    country, operator_ids = plan.country, OperatorBook(connection).operator_ids(plan)
+    country, operators_before = plan.country, _operator_rows(connection)
+    operator_ids = OperatorBook(connection).operator_ids(plan)
     before = [held for held in read_ranges(connection) if held.first in country]
+    rows_of = {
+        one: [_stored(plan, held, operator_ids) for held in plan.ranges if country.series(held.first) == one]
+        for one in sorted(series)
+    }
+    if operators_before == _operator_rows(connection) and _are_there(connection, country, rows_of):
+        return _imported_again(connection, plan, series, source=source, now=now)
     revision = raise_revision(connection)
-    for one in sorted(series):
-        rows = [_stored(plan, held, operator_ids) for held in plan.ranges if country.series(held.first) == one]
+    for one, rows in rows_of.items():
         number_count = sum(row.last - row.first + 1 for row in rows)
         info = SeriesInfo(country.calling_code, one, source, now, len(rows), number_count)
         _replace_series(connection, country, info, rows, revision)
@@ -88,6 +95,29 @@ def replace_plan(
         moved=counts["moved"],
         lost=_lost(connection, changed),
     )
+
+
+def _operator_rows(connection: Connection) -> Sequence[Row[Any]]:
+    return connection.execute(select(operators).order_by(operators.c.operator_id)).all()
+
+
+def _are_there(connection: Connection, country: Country, rows_of: Mapping[str, Sequence[AllottedRange]]) -> bool:
+    """Whether each of these series is loaded and has just these rows."""
+    held = select(plan_series.c.series, plan_series.c.checksum).where(
+        plan_series.c.calling_code == country.calling_code
+    )
+    checksums = {row.series: row.checksum for row in connection.execute(held)}
+    return all(checksums.get(one) == _checksum_of(rows) for one, rows in rows_of.items())
+
+
+def _imported_again(
+    connection: Connection, plan: NumberingPlan, series: Collection[str], *, source: str, now: datetime
+) -> PlanImport:
+    """Keep where the series came from last, and nothing else: no index has to follow."""
+    same = (plan_series.c.calling_code == plan.country.calling_code) & plan_series.c.series.in_(sorted(series))
+    connection.execute(update(plan_series).where(same).values(source=source, imported_at_us=microseconds(now)))
+    revision = int(connection.execute(select(installation.c.revision)).scalar_one())
+    return PlanImport(revision, tuple(sorted(series)), len(plan.ranges), plan.number_count)
 
 
 def _check_shrinking(
@@ -137,7 +167,9 @@ def _lost(connection: Connection, changed: Iterable[Move]) -> dict[int, int]:
                 left[one.old_operator_id, chunk].append((one.first, one.last))
     lost: Counter[int] = Counter()
     for (operator_id, chunk), bounds in left.items():
-        lost[operator_id] += len(read_chunk(connection, Kind.ACTIVE, operator_id, chunk) & home(bounds, chunk))
+        # What was ported to another counted no more before, either.
+        counted = served(home(bounds, chunk), read_ported(connection, chunk), operator_id) & home(bounds, chunk)
+        lost[operator_id] += len(read_chunk(connection, Kind.ACTIVE, operator_id, chunk) & counted)
     return {operator_id: count for operator_id, count in sorted(lost.items()) if count}
 
 

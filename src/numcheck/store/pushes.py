@@ -39,7 +39,14 @@ from numcheck.store.database import raise_revision
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, read_head, write_head
 from numcheck.store.plans import own_ranges
 from numcheck.store.schema import held_changes, pushes
+from numcheck.store.served import check_served
 from numcheck.store.withdrawals import Cause, withdraw
+
+DAY_US = 86_400 * 1_000_000
+HELD_FOR_US = 7 * DAY_US  # then a held push can be confirmed no more
+HELD_MAX = 10  # of an operator: one more, and the oldest is dropped
+REMEMBERED_FOR_US = 90 * DAY_US  # then a push_id gets its first answer no more
+REMEMBERED_MAX = 10_000  # of an operator, the newest
 
 Changes = dict[int, tuple[Change, BitMap]]
 """What changes, by chunk, and the places of the changed parts afterwards."""
@@ -114,8 +121,8 @@ def _find_changes(
         already_removed=already_removed,
         recycled=recycled,
         number_count=head.number_count + added - removed,
-        refused=content.refused_count,
-        refused_examples=tuple(content.refused_examples),
+        refused=content.refused.count,
+        refused_examples=tuple(content.refused.examples),
     )
 
 
@@ -206,13 +213,31 @@ def _write_changes(
 
 
 def confirm(connection: Connection, operator_id: int, token: str, now_us: int) -> Pushed:
-    """Apply the held push of a token; what was applied already is answered again."""
+    """Apply the held push of a token; what was applied already is answered again. ConcurrentPush if the operator does
+    not serve now what the push adds: the plan and the portings go on while a push is held."""
     row = connection.execute(select(pushes).where(_of(Kind.ACTIVE, operator_id), pushes.c.token == token)).one_or_none()
-    if row is None:
+    if row is None or _is_over(row, now_us):
         raise UnknownPush("the operator has no held push with that token")
     if row.version is not None:
         return _pushed(row)
-    return _apply(connection, row.push_key, _held_changes(connection, row), now_us)
+    changes = _held_changes(connection, row)
+    check_served(connection, operator_id, {chunk: change.added for chunk, (change, _) in changes.items()})
+    return _apply(connection, row.push_key, changes, now_us)
+
+
+class HeldPush(NamedTuple):
+    """What a held push would do, and when it came, in microseconds."""
+
+    operator_id: int
+    received_at_us: int
+    counts: PushCounts
+
+
+def held_pushes(connection: Connection, now_us: int) -> list[HeldPush]:
+    """Every push that can be confirmed still, the oldest first."""
+    held = pushes.c.version.is_(None) & (pushes.c.received_at_us > now_us - HELD_FOR_US)
+    rows = connection.execute(select(pushes).where(held).order_by(pushes.c.push_key))
+    return [HeldPush(row.operator_id, row.received_at_us, _counts(row)) for row in rows]
 
 
 def _hold(connection: Connection, push_key: int, changes: Changes) -> None:
@@ -243,10 +268,26 @@ def _checksum(push_key: int, chunk: int, *places: bytes) -> bytes:
 
 def drop_held(connection: Connection, operator_id: int) -> None:
     """Forget what is held of an operator: its head has moved."""
-    held = _of(Kind.ACTIVE, operator_id) & pushes.c.version.is_(None)
-    keys = select(pushes.c.push_key).where(held)
+    _forget(connection, _of(Kind.ACTIVE, operator_id) & pushes.c.version.is_(None))
+
+
+def make_room(connection: Connection, kind: Kind, operator_id: int, now_us: int) -> None:
+    """Forget what is held or remembered of an operator for too long, and the oldest, so that one more has room."""
+    for kept, count_max, for_us in (
+        (pushes.c.version.is_(None), HELD_MAX, HELD_FOR_US),
+        (pushes.c.version.is_not(None), REMEMBERED_MAX, REMEMBERED_FOR_US),
+    ):
+        own = _of(kind, operator_id) & kept
+        keys = select(pushes.c.push_key).where(own).order_by(pushes.c.push_key.desc())
+        newest_of_rest = connection.scalar(keys.offset(count_max - 1).limit(1))
+        too_old = pushes.c.received_at_us <= now_us - for_us
+        _forget(connection, own & (too_old | (pushes.c.push_key <= (newest_of_rest or 0))))
+
+
+def _forget(connection: Connection, which: ColumnElement[bool]) -> None:
+    keys = select(pushes.c.push_key).where(which)
     connection.execute(delete(held_changes).where(held_changes.c.push_key.in_(keys)))
-    connection.execute(delete(pushes).where(held))
+    connection.execute(delete(pushes).where(which))
 
 
 # --- portings
@@ -307,8 +348,8 @@ def _find_portings(
         removed=removed,
         already_removed=0 if header.snapshot else wanted_returned - removed,
         number_count=_ported_count(head, changes),
-        refused=content.refused_count,
-        refused_examples=tuple(content.refused_examples),
+        refused=content.refused.count,
+        refused_examples=tuple(content.refused.examples),
     )
 
 
@@ -321,10 +362,14 @@ def _ported_count(head: Head, changes: Mapping[int, Changes]) -> int:
 # --- records of pushes
 
 
-def try_pushed(connection: Connection, kind: Kind, operator_id: int, push_id: str) -> Pushed | None:
-    """What became of the push of that push_id, or None."""
+def try_pushed(connection: Connection, kind: Kind, operator_id: int, push_id: str, now_us: int) -> Pushed | None:
+    """What became of the push of that push_id, or None if there was none, or it was held for too long."""
     row = connection.execute(select(pushes).where(_of(kind, operator_id), pushes.c.push_id == push_id)).one_or_none()
-    return None if row is None else _pushed(row)
+    return None if row is None or _is_over(row, now_us) else _pushed(row)
+
+
+def _is_over(row: Row[Any], now_us: int) -> bool:
+    return row.version is None and row.received_at_us <= now_us - HELD_FOR_US
 
 
 def _of(kind: Kind, operator_id: int) -> ColumnElement[bool]:

@@ -34,6 +34,8 @@ installation = Table(
     Column("revision", BigInteger, nullable=False),
     # Withdrawals up to this revision are not kept any more.
     Column("withdrawals_dropped", BigInteger, nullable=False, server_default="0"),
+    # Made with the store, 32 hexadecimal digits: an index says whose revisions its versions are.
+    Column("installation_id", String, nullable=False),
 )
 
 operators = Table(

@@ -7,7 +7,7 @@ crash at any step: the state before the transaction or the state after it.
 
 from collections import defaultdict
 from collections.abc import Collection
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +29,7 @@ from numcheck.active import (
     set_digest,
 )
 from numcheck.active.members import home
-from numcheck.errors import StoreDamaged, StoreMissing
+from numcheck.errors import ConcurrentPush, StoreDamaged, StoreMissing, StoreUnavailable
 from numcheck.plan import NumberingPlan
 from numcheck.store import blocks, identities, plans, pushes
 from numcheck.store.blocks import Kind, replace_places
@@ -39,11 +39,13 @@ from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_dige
 from numcheck.store.identities import Denial, Identities
 from numcheck.store.moments import microseconds, moment
 from numcheck.store.plans import PlanImport, SeriesInfo
-from numcheck.store.pushes import Pushed, Receipt, drop_held
+from numcheck.store.pushes import HeldPush, Pushed, Receipt, drop_held
 from numcheck.store.registrations import Registrations, read_key_checks
 from numcheck.store.schema import heads, installation, operators, plan_series
+from numcheck.store.served import check_served, read_basis, served_numbers
 
 FILE_NAME = "numcheck.db"
+DIGEST_TRIES = 3  # of a set that others push to while it is read
 
 
 class Store:
@@ -101,6 +103,12 @@ class Store:
         """Of the last change that was committed; 0 before the first."""
         with self._database.reading() as connection:
             return int(connection.execute(select(installation.c.revision)).scalar_one())
+
+    @property
+    def installation_id(self) -> str:
+        """What this installation is called, for good: revisions of two installations are not to be compared."""
+        with self._database.reading() as connection:
+            return str(connection.execute(select(installation.c.installation_id)).scalar_one())
 
     def registrations(self, chain: Chain) -> Registrations:
         """The registrations, whose events are linked as `chain` says; to be made once: writers share transactions."""
@@ -212,6 +220,7 @@ class Store:
         """Raise StoreDamaged unless every set has the blocks that its head speaks of, each as it was."""
         with self._database.reading() as connection:
             found = blocks.checksums(connection)
+            blocks.check_places(connection)
             rows = connection.execute(select(heads.c.kind, heads.c.operator_id, heads.c.checksum)).all()
         sets = {(row.kind, row.operator_id): row.checksum for row in rows}
         ported = [found.pop(key) for key in list(found) if key[0] == Kind.PORTED]
@@ -246,18 +255,29 @@ class Store:
             return read_head(connection, Kind.PORTED, EVERY_OPERATOR)
 
     def digest(self, operator_id: int) -> tuple[Head, bytes]:
-        """The head of an active set and its digest, empty for version 0; computed when first asked for."""
-        while True:
+        """The head of an active set and its digest, empty for version 0; computed when first asked for.
+
+        Under pushes without a pause the digest may be that of no head in the end: it is empty then, to be asked for
+        again.
+        """
+        for _ in range(DIGEST_TRIES):
             head = self.head(operator_id)
             if head.digest is not None or not head.version:
                 return head, head.digest or b""
-            with self._database.reading() as connection:
-                chunks = blocks.chunks_of(connection, Kind.ACTIVE, operator_id)
-            # A chunk a turn, so that pushes go on meanwhile; what they change is seen below, and all begins anew.
-            found = [(chunk, self._active_chunk(operator_id, chunk)) for chunk in chunks]
-            digest = set_digest((chunk, chunk_digest(places)) for chunk, places in found if places)
-            with self._database.writing() as connection:
-                keep_digest(connection, operator_id, head.version, digest)
+            digest = self._computed_digest(operator_id)
+            if self.head(operator_id).version == head.version:
+                # What failed to be kept is computed again: reads go on where nothing is written any more.
+                with suppress(StoreUnavailable), self._database.writing() as connection:
+                    keep_digest(connection, operator_id, head.version, digest)
+                return head, digest
+        return self.head(operator_id), b""
+
+    def _computed_digest(self, operator_id: int) -> bytes:
+        with self._database.reading() as connection:
+            chunks = blocks.chunks_of(connection, Kind.ACTIVE, operator_id)
+        # A chunk a turn, so that pushes go on meanwhile.
+        found = ((chunk, self._active_chunk(operator_id, chunk)) for chunk in chunks)
+        return set_digest((chunk, chunk_digest(places)) for chunk, places in found if places)
 
     def _active_chunk(self, operator_id: int, chunk: int) -> BitMap:
         with self._database.reading() as connection:
@@ -266,42 +286,47 @@ class Store:
     def push_content(self, operator_id: int) -> PushContent:
         """What takes the numbers of a push of an operator, and knows which it serves and has."""
         with self._database.reading() as connection:
-            own = plans.own_ranges(connection, operator_id)
-            others = {
-                *blocks.chunks_of(connection, Kind.ACTIVE, operator_id),
-                *blocks.chunks_of(connection, Kind.PORTED, operator_id),
-            }
-            any_ported = read_head(connection, Kind.PORTED, EVERY_OPERATOR).version > 0
-        ported = self._ported if any_ported else lambda _chunk: {}
-        served = ServedNumbers(operator_id, own, ported, others)
-        return PushContent(served, lambda chunk: self._active_chunk(operator_id, chunk))
+            basis = read_basis(connection)
+            ported = self._ported if basis.portings_version else lambda _chunk: {}
+            served = served_numbers(connection, operator_id, ported)
+        return PushContent(served, lambda chunk: self._active_chunk(operator_id, chunk), basis)
 
     def _ported(self, chunk: int) -> dict[int, BitMap]:
         with self._database.reading() as connection:
             return blocks.read_ported(connection, chunk)
 
-    def try_pushed(self, operator_id: int, push_id: str) -> Pushed | None:
-        """What became of the push of that push_id, or None if there was none."""
+    def try_pushed(self, operator_id: int, push_id: str, *, now: datetime) -> Pushed | None:
+        """What became of the push of that push_id, or None if none is remembered."""
         with self._database.reading() as connection:
-            return pushes.try_pushed(connection, Kind.ACTIVE, operator_id, push_id)
+            return pushes.try_pushed(connection, Kind.ACTIVE, operator_id, push_id, microseconds(now))
 
     def push(self, header: PushHeader, content: PushContent, *, base_version: int, token: str, now: datetime) -> Pushed:
         """Apply a push to the version that was the head when it began, or hold it: durable when this returns.
 
-        `token` is what confirms it if it is held. Raises NotServed, BadPush, or ConcurrentPush if the head has moved.
+        `token` is what confirms it if it is held. Raises NotServed, BadPush, or ConcurrentPush if the head has moved or
+        if the operator serves some of the numbers no more.
         """
         content.check(header)
         receipt = Receipt(base_version, token, microseconds(header.data_time), microseconds(now))
         with self._database.writing() as connection:
             take_turn(connection)
+            pushes.make_room(connection, Kind.ACTIVE, header.operator_id, receipt.now_us)
             if header.push_id is not None:
-                pushed = pushes.try_pushed(connection, Kind.ACTIVE, header.operator_id, header.push_id)
+                pushed = pushes.try_pushed(connection, Kind.ACTIVE, header.operator_id, header.push_id, receipt.now_us)
                 if pushed is not None:
                     return pushed
+            if read_basis(connection) != content.basis:
+                check_served(connection, header.operator_id, content.adds)
             return pushes.push_active(connection, header, content, receipt)
 
+    def held_pushes(self, *, now: datetime) -> list[HeldPush]:
+        """Every push that waits for its operator's confirmation, the oldest first."""
+        with self._database.reading() as connection:
+            return pushes.held_pushes(connection, microseconds(now))
+
     def confirm_push(self, operator_id: int, token: str, *, now: datetime) -> Pushed:
-        """Apply a held push, durable when this returns; UnknownPush if there is none of that token."""
+        """Apply a held push, durable when this returns; UnknownPush if there is none of that token, ConcurrentPush if
+        the operator serves some of its numbers no more."""
         with self._database.writing() as connection:
             take_turn(connection)
             return pushes.confirm(connection, operator_id, token, microseconds(now))
@@ -309,33 +334,41 @@ class Store:
     def portings_content(self) -> PortingsContent:
         """What takes the numbers of a push of portings, and knows the mobile ranges and whose they are."""
         held: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        for one in self.ranges():
-            if one.mobile:
-                held[one.operator_id].append((one.first, one.last))
+        with self._database.reading() as connection:
+            plan_revision = read_basis(connection).plan_revision
+            operator_ids = frozenset(connection.scalars(select(operators.c.operator_id)))
+            for one in plans.read_ranges(connection):
+                if one.mobile:
+                    held[one.operator_id].append((one.first, one.last))
         every = sorted(bounds for some in held.values() for bounds in some)
         mobile = ServedNumbers(EVERY_OPERATOR, every, lambda _chunk: {})
-        return PortingsContent(mobile, lambda operator_id, chunk: home(held[operator_id], chunk))
+        return PortingsContent(
+            mobile, lambda operator_id, chunk: home(held[operator_id], chunk), operator_ids, plan_revision
+        )
 
-    def try_pushed_portings(self, push_id: str) -> Pushed | None:
-        """What became of the push of portings of that push_id, or None if there was none."""
+    def try_pushed_portings(self, push_id: str, *, now: datetime) -> Pushed | None:
+        """What became of the push of portings of that push_id, or None if none is remembered."""
         with self._database.reading() as connection:
-            return pushes.try_pushed(connection, Kind.PORTED, EVERY_OPERATOR, push_id)
+            return pushes.try_pushed(connection, Kind.PORTED, EVERY_OPERATOR, push_id, microseconds(now))
 
     def push_portings(
         self, header: PortingsHeader, content: PortingsContent, *, base_version: int, now: datetime
     ) -> Pushed:
         """Apply a push to the version of the portings that was the head when it began: durable when this returns.
 
-        Raises NotPortable, BadPush, RemovesTooMuch, UnknownOperator, or ConcurrentPush if the head has moved.
+        Raises NotPortable, BadPush, RemovesTooMuch, UnknownOperator, or ConcurrentPush if the head or the plan moved.
         """
         content.check(header)
         receipt = Receipt(base_version, "", microseconds(header.data_time), microseconds(now))
         with self._database.writing() as connection:
             take_turn(connection)
+            pushes.make_room(connection, Kind.PORTED, EVERY_OPERATOR, receipt.now_us)
             if header.push_id is not None:
-                pushed = pushes.try_pushed(connection, Kind.PORTED, EVERY_OPERATOR, header.push_id)
+                pushed = pushes.try_pushed(connection, Kind.PORTED, EVERY_OPERATOR, header.push_id, receipt.now_us)
                 if pushed is not None:
                     return pushed
+            if read_basis(connection).plan_revision != content.plan_revision:
+                raise ConcurrentPush("the numbering plan has changed since the push began")
             return pushes.push_portings(connection, header, content, receipt)
 
     # --- identities

@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bnumcheck/v1/numbering.proto\x12\x0bnumcheck.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x01\n\nPushHeader\x12\x13\n\x0boperator_id\x18\x01 \x01(\r\x12#\n\x04mode\x18\x02 \x01(\x0e\x32\x15.numcheck.v1.PushMode\x12\x14\n\x0c\x62\x61se_version\x18\x03 \x01(\x04\x12\x0f\n\x07push_id\x18\x04 \x01(\t\x12-\n\tdata_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fskip_not_served\x18\x06 \x01(\x08\"*\n\x0bNumberRange\x12\r\n\x05\x66irst\x18\x01 \x01(\x06\x12\x0c\n\x04last\x18\x02 \x01(\x06\"\xbf\x01\n\x18PushActiveNumbersRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.numcheck.v1.PushHeader\x12\x0b\n\x03\x61\x64\x64\x18\x02 \x03(\x06\x12\x0e\n\x06remove\x18\x03 \x03(\x06\x12,\n\nadd_ranges\x18\x04 \x03(\x0b\x32\x18.numcheck.v1.NumberRange\x12/\n\rremove_ranges\x18\x05 \x03(\x0b\x32\x18.numcheck.v1.NumberRange\"/\n\rRefusedNumber\x12\x0e\n\x06number\x18\x01 \x01(\x06\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xe0\x02\n\x19PushActiveNumbersResponse\x12%\n\x05state\x18\x01 \x01(\x0e\x32\x16.numcheck.v1.PushState\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x15\n\rindex_version\x18\x03 \x01(\x04\x12\x13\n\x0b\x61\x64\x64\x65\x64_count\x18\x04 \x01(\x04\x12\x1b\n\x13\x61lready_added_count\x18\x05 \x01(\x04\x12\x15\n\rremoved_count\x18\x06 \x01(\x04\x12\x1d\n\x15\x61lready_removed_count\x18\x07 \x01(\x04\x12\x14\n\x0cnumber_count\x18\x08 \x01(\x04\x12\x15\n\rrefused_count\x18\t \x01(\x04\x12+\n\x07refused\x18\n \x03(\x0b\x32\x1a.numcheck.v1.RefusedNumber\x12\x1a\n\x12\x63onfirmation_token\x18\x0b \x01(\t\x12\x16\n\x0erecycled_count\x18\x0c \x01(\x04\"E\n\x12\x43onfirmPushRequest\x12\x13\n\x0boperator_id\x18\x01 \x01(\r\x12\x1a\n\x12\x63onfirmation_token\x18\x02 \x01(\t\"K\n\x13\x43onfirmPushResponse\x12\x34\n\x04push\x18\x01 \x01(\x0b\x32&.numcheck.v1.PushActiveNumbersResponse\".\n\x17GetOperatorStateRequest\x12\x13\n\x0boperator_id\x18\x01 \x01(\r\"\x95\x01\n\x18GetOperatorStateResponse\x12\x13\n\x0boperator_id\x18\x01 \x01(\r\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x14\n\x0cnumber_count\x18\x03 \x01(\x04\x12-\n\tdata_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64igest\x18\x05 \x01(\x0c\"\xb5\x01\n\x0ePortingsHeader\x12#\n\x04mode\x18\x01 \x01(\x0e\x32\x15.numcheck.v1.PushMode\x12\x14\n\x0c\x62\x61se_version\x18\x02 \x01(\x04\x12\x0f\n\x07push_id\x18\x03 \x01(\t\x12-\n\tdata_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11skip_not_portable\x18\x05 \x01(\x08\x12\r\n\x05\x66orce\x18\x06 \x01(\x08\"5\n\rPortedNumbers\x12\x13\n\x0boperator_id\x18\x01 \x01(\r\x12\x0f\n\x07numbers\x18\x02 \x03(\x06\"\x80\x01\n\x13PushPortingsRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x1b.numcheck.v1.PortingsHeader\x12*\n\x06ported\x18\x02 \x03(\x0b\x32\x1a.numcheck.v1.PortedNumbers\x12\x10\n\x08returned\x18\x03 \x03(\x06\"\x80\x02\n\x14PushPortingsResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x15\n\rindex_version\x18\x02 \x01(\x04\x12\x13\n\x0b\x61\x64\x64\x65\x64_count\x18\x03 \x01(\x04\x12\x1b\n\x13\x61lready_added_count\x18\x04 \x01(\x04\x12\x15\n\rremoved_count\x18\x05 \x01(\x04\x12\x1d\n\x15\x61lready_removed_count\x18\x06 \x01(\x04\x12\x14\n\x0cnumber_count\x18\x07 \x01(\x04\x12\x15\n\rrefused_count\x18\x08 \x01(\x04\x12+\n\x07refused\x18\t \x03(\x0b\x32\x1a.numcheck.v1.RefusedNumber\"Q\n\nPlanHeader\x12\x14\n\x0c\x63\x61lling_code\x18\x01 \x01(\r\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06series\x18\x03 \x03(\t\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\"]\n\x07PlanRow\x12\r\n\x05\x66irst\x18\x01 \x01(\x06\x12\x0c\n\x04last\x18\x02 \x01(\x06\x12\x15\n\roperator_name\x18\x03 \x01(\t\x12\x0e\n\x06tax_id\x18\x04 \x01(\t\x12\x0e\n\x06region\x18\x05 \x01(\t\"i\n\x1aImportNumberingPlanRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.numcheck.v1.PlanHeader\x12\"\n\x04rows\x18\x02 \x03(\x0b\x32\x14.numcheck.v1.PlanRow\"\xc8\x01\n\x1bImportNumberingPlanResponse\x12\x15\n\rindex_version\x18\x01 \x01(\x04\x12\x13\n\x0brange_count\x18\x02 \x01(\x04\x12\x14\n\x0cnumber_count\x18\x03 \x01(\x04\x12\x13\n\x0b\x61\x64\x64\x65\x64_count\x18\x04 \x01(\x04\x12\x15\n\rremoved_count\x18\x05 \x01(\x04\x12\x13\n\x0bmoved_count\x18\x06 \x01(\x04\x12&\n\x04lost\x18\x07 \x03(\x0b\x32\x18.numcheck.v1.LostNumbers\"8\n\x0bLostNumbers\x12\x13\n\x0boperator_id\x18\x01 \x01(\r\x12\x14\n\x0cnumber_count\x18\x02 \x01(\x04\"\x13\n\x11WatchIndexRequest\"+\n\x12WatchIndexResponse\x12\x15\n\rindex_version\x18\x01 \x01(\x04*R\n\x08PushMode\x12\x19\n\x15PUSH_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12PUSH_MODE_SNAPSHOT\x10\x01\x12\x13\n\x0fPUSH_MODE_DELTA\x10\x02*T\n\tPushState\x12\x1a\n\x16PUSH_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12PUSH_STATE_APPLIED\x10\x01\x12\x13\n\x0fPUSH_STATE_HELD\x10\x02\x32\xbf\x04\n\x10NumberingService\x12\x64\n\x11PushActiveNumbers\x12%.numcheck.v1.PushActiveNumbersRequest\x1a&.numcheck.v1.PushActiveNumbersResponse(\x01\x12P\n\x0b\x43onfirmPush\x12\x1f.numcheck.v1.ConfirmPushRequest\x1a .numcheck.v1.ConfirmPushResponse\x12U\n\x0cPushPortings\x12 .numcheck.v1.PushPortingsRequest\x1a!.numcheck.v1.PushPortingsResponse(\x01\x12j\n\x13ImportNumberingPlan\x12\'.numcheck.v1.ImportNumberingPlanRequest\x1a(.numcheck.v1.ImportNumberingPlanResponse(\x01\x12O\n\nWatchIndex\x12\x1e.numcheck.v1.WatchIndexRequest\x1a\x1f.numcheck.v1.WatchIndexResponse0\x01\x12_\n\x10GetOperatorState\x12$.numcheck.v1.GetOperatorStateRequest\x1a%.numcheck.v1.GetOperatorStateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bnumcheck/v1/numbering.proto\x12\x0bnumcheck.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x01\n\nPushHeader\x12\x13\n\x0boperator_id\x18\x01 \x01(\r\x12#\n\x04mode\x18\x02 \x01(\x0e\x32\x15.numcheck.v1.PushMode\x12\x14\n\x0c\x62\x61se_version\x18\x03 \x01(\x04\x12\x0f\n\x07push_id\x18\x04 \x01(\t\x12-\n\tdata_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fskip_not_served\x18\x06 \x01(\x08\"*\n\x0bNumberRange\x12\r\n\x05\x66irst\x18\x01 \x01(\x06\x12\x0c\n\x04last\x18\x02 \x01(\x06\"\xbf\x01\n\x18PushActiveNumbersRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.numcheck.v1.PushHeader\x12\x0b\n\x03\x61\x64\x64\x18\x02 \x03(\x06\x12\x0e\n\x06remove\x18\x03 \x03(\x06\x12,\n\nadd_ranges\x18\x04 \x03(\x0b\x32\x18.numcheck.v1.NumberRange\x12/\n\rremove_ranges\x18\x05 \x03(\x0b\x32\x18.numcheck.v1.NumberRange\"/\n\rRefusedNumber\x12\x0e\n\x06number\x18\x01 \x01(\x06\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xe0\x02\n\x19PushActiveNumbersResponse\x12%\n\x05state\x18\x01 \x01(\x0e\x32\x16.numcheck.v1.PushState\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x15\n\rindex_version\x18\x03 \x01(\x04\x12\x13\n\x0b\x61\x64\x64\x65\x64_count\x18\x04 \x01(\x04\x12\x1b\n\x13\x61lready_added_count\x18\x05 \x01(\x04\x12\x15\n\rremoved_count\x18\x06 \x01(\x04\x12\x1d\n\x15\x61lready_removed_count\x18\x07 \x01(\x04\x12\x14\n\x0cnumber_count\x18\x08 \x01(\x04\x12\x15\n\rrefused_count\x18\t \x01(\x04\x12+\n\x07refused\x18\n \x03(\x0b\x32\x1a.numcheck.v1.RefusedNumber\x12\x1a\n\x12\x63onfirmation_token\x18\x0b \x01(\t\x12\x16\n\x0erecycled_count\x18\x0c \x01(\x04\"E\n\x12\x43onfirmPushRequest\x12\x13\n\x0boperator_id\x18\x01 \x01(\r\x12\x1a\n\x12\x63onfirmation_token\x18\x02 \x01(\t\"K\n\x13\x43onfirmPushResponse\x12\x34\n\x04push\x18\x01 \x01(\x0b\x32&.numcheck.v1.PushActiveNumbersResponse\"F\n\x17GetOperatorStateRequest\x12\x13\n\x0boperator_id\x18\x01 \x01(\r\x12\x16\n\x0ewithout_digest\x18\x02 \x01(\x08\"\x95\x01\n\x18GetOperatorStateResponse\x12\x13\n\x0boperator_id\x18\x01 \x01(\r\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x14\n\x0cnumber_count\x18\x03 \x01(\x04\x12-\n\tdata_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64igest\x18\x05 \x01(\x0c\"\xb5\x01\n\x0ePortingsHeader\x12#\n\x04mode\x18\x01 \x01(\x0e\x32\x15.numcheck.v1.PushMode\x12\x14\n\x0c\x62\x61se_version\x18\x02 \x01(\x04\x12\x0f\n\x07push_id\x18\x03 \x01(\t\x12-\n\tdata_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11skip_not_portable\x18\x05 \x01(\x08\x12\r\n\x05\x66orce\x18\x06 \x01(\x08\"5\n\rPortedNumbers\x12\x13\n\x0boperator_id\x18\x01 \x01(\r\x12\x0f\n\x07numbers\x18\x02 \x03(\x06\"\x80\x01\n\x13PushPortingsRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x1b.numcheck.v1.PortingsHeader\x12*\n\x06ported\x18\x02 \x03(\x0b\x32\x1a.numcheck.v1.PortedNumbers\x12\x10\n\x08returned\x18\x03 \x03(\x06\"\x80\x02\n\x14PushPortingsResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x15\n\rindex_version\x18\x02 \x01(\x04\x12\x13\n\x0b\x61\x64\x64\x65\x64_count\x18\x03 \x01(\x04\x12\x1b\n\x13\x61lready_added_count\x18\x04 \x01(\x04\x12\x15\n\rremoved_count\x18\x05 \x01(\x04\x12\x1d\n\x15\x61lready_removed_count\x18\x06 \x01(\x04\x12\x14\n\x0cnumber_count\x18\x07 \x01(\x04\x12\x15\n\rrefused_count\x18\x08 \x01(\x04\x12+\n\x07refused\x18\t \x03(\x0b\x32\x1a.numcheck.v1.RefusedNumber\"Q\n\nPlanHeader\x12\x14\n\x0c\x63\x61lling_code\x18\x01 \x01(\r\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06series\x18\x03 \x03(\t\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\"]\n\x07PlanRow\x12\r\n\x05\x66irst\x18\x01 \x01(\x06\x12\x0c\n\x04last\x18\x02 \x01(\x06\x12\x15\n\roperator_name\x18\x03 \x01(\t\x12\x0e\n\x06tax_id\x18\x04 \x01(\t\x12\x0e\n\x06region\x18\x05 \x01(\t\"i\n\x1aImportNumberingPlanRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.numcheck.v1.PlanHeader\x12\"\n\x04rows\x18\x02 \x03(\x0b\x32\x14.numcheck.v1.PlanRow\"\xc8\x01\n\x1bImportNumberingPlanResponse\x12\x15\n\rindex_version\x18\x01 \x01(\x04\x12\x13\n\x0brange_count\x18\x02 \x01(\x04\x12\x14\n\x0cnumber_count\x18\x03 \x01(\x04\x12\x13\n\x0b\x61\x64\x64\x65\x64_count\x18\x04 \x01(\x04\x12\x15\n\rremoved_count\x18\x05 \x01(\x04\x12\x13\n\x0bmoved_count\x18\x06 \x01(\x04\x12&\n\x04lost\x18\x07 \x03(\x0b\x32\x18.numcheck.v1.LostNumbers\"8\n\x0bLostNumbers\x12\x13\n\x0boperator_id\x18\x01 \x01(\r\x12\x14\n\x0cnumber_count\x18\x02 \x01(\x04\"\x13\n\x11WatchIndexRequest\"+\n\x12WatchIndexResponse\x12\x15\n\rindex_version\x18\x01 \x01(\x04*R\n\x08PushMode\x12\x19\n\x15PUSH_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12PUSH_MODE_SNAPSHOT\x10\x01\x12\x13\n\x0fPUSH_MODE_DELTA\x10\x02*T\n\tPushState\x12\x1a\n\x16PUSH_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12PUSH_STATE_APPLIED\x10\x01\x12\x13\n\x0fPUSH_STATE_HELD\x10\x02\x32\xbf\x04\n\x10NumberingService\x12\x64\n\x11PushActiveNumbers\x12%.numcheck.v1.PushActiveNumbersRequest\x1a&.numcheck.v1.PushActiveNumbersResponse(\x01\x12P\n\x0b\x43onfirmPush\x12\x1f.numcheck.v1.ConfirmPushRequest\x1a .numcheck.v1.ConfirmPushResponse\x12U\n\x0cPushPortings\x12 .numcheck.v1.PushPortingsRequest\x1a!.numcheck.v1.PushPortingsResponse(\x01\x12j\n\x13ImportNumberingPlan\x12\'.numcheck.v1.ImportNumberingPlanRequest\x1a(.numcheck.v1.ImportNumberingPlanResponse(\x01\x12O\n\nWatchIndex\x12\x1e.numcheck.v1.WatchIndexRequest\x1a\x1f.numcheck.v1.WatchIndexResponse0\x01\x12_\n\x10GetOperatorState\x12$.numcheck.v1.GetOperatorStateRequest\x1a%.numcheck.v1.GetOperatorStateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'numcheck.v1.numbering_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PUSHMODE']._serialized_start=2492
-  _globals['_PUSHMODE']._serialized_end=2574
-  _globals['_PUSHSTATE']._serialized_start=2576
-  _globals['_PUSHSTATE']._serialized_end=2660
+  _globals['_PUSHMODE']._serialized_start=2516
+  _globals['_PUSHMODE']._serialized_end=2598
+  _globals['_PUSHSTATE']._serialized_start=2600
+  _globals['_PUSHSTATE']._serialized_end=2684
   _globals['_PUSHHEADER']._serialized_start=78
   _globals['_PUSHHEADER']._serialized_end=259
   _globals['_NUMBERRANGE']._serialized_start=261
@@ -51,31 +51,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONFIRMPUSHRESPONSE']._serialized_start=974
   _globals['_CONFIRMPUSHRESPONSE']._serialized_end=1049
   _globals['_GETOPERATORSTATEREQUEST']._serialized_start=1051
-  _globals['_GETOPERATORSTATEREQUEST']._serialized_end=1097
-  _globals['_GETOPERATORSTATERESPONSE']._serialized_start=1100
-  _globals['_GETOPERATORSTATERESPONSE']._serialized_end=1249
-  _globals['_PORTINGSHEADER']._serialized_start=1252
-  _globals['_PORTINGSHEADER']._serialized_end=1433
-  _globals['_PORTEDNUMBERS']._serialized_start=1435
-  _globals['_PORTEDNUMBERS']._serialized_end=1488
-  _globals['_PUSHPORTINGSREQUEST']._serialized_start=1491
-  _globals['_PUSHPORTINGSREQUEST']._serialized_end=1619
-  _globals['_PUSHPORTINGSRESPONSE']._serialized_start=1622
-  _globals['_PUSHPORTINGSRESPONSE']._serialized_end=1878
-  _globals['_PLANHEADER']._serialized_start=1880
-  _globals['_PLANHEADER']._serialized_end=1961
-  _globals['_PLANROW']._serialized_start=1963
-  _globals['_PLANROW']._serialized_end=2056
-  _globals['_IMPORTNUMBERINGPLANREQUEST']._serialized_start=2058
-  _globals['_IMPORTNUMBERINGPLANREQUEST']._serialized_end=2163
-  _globals['_IMPORTNUMBERINGPLANRESPONSE']._serialized_start=2166
-  _globals['_IMPORTNUMBERINGPLANRESPONSE']._serialized_end=2366
-  _globals['_LOSTNUMBERS']._serialized_start=2368
-  _globals['_LOSTNUMBERS']._serialized_end=2424
-  _globals['_WATCHINDEXREQUEST']._serialized_start=2426
-  _globals['_WATCHINDEXREQUEST']._serialized_end=2445
-  _globals['_WATCHINDEXRESPONSE']._serialized_start=2447
-  _globals['_WATCHINDEXRESPONSE']._serialized_end=2490
-  _globals['_NUMBERINGSERVICE']._serialized_start=2663
-  _globals['_NUMBERINGSERVICE']._serialized_end=3238
+  _globals['_GETOPERATORSTATEREQUEST']._serialized_end=1121
+  _globals['_GETOPERATORSTATERESPONSE']._serialized_start=1124
+  _globals['_GETOPERATORSTATERESPONSE']._serialized_end=1273
+  _globals['_PORTINGSHEADER']._serialized_start=1276
+  _globals['_PORTINGSHEADER']._serialized_end=1457
+  _globals['_PORTEDNUMBERS']._serialized_start=1459
+  _globals['_PORTEDNUMBERS']._serialized_end=1512
+  _globals['_PUSHPORTINGSREQUEST']._serialized_start=1515
+  _globals['_PUSHPORTINGSREQUEST']._serialized_end=1643
+  _globals['_PUSHPORTINGSRESPONSE']._serialized_start=1646
+  _globals['_PUSHPORTINGSRESPONSE']._serialized_end=1902
+  _globals['_PLANHEADER']._serialized_start=1904
+  _globals['_PLANHEADER']._serialized_end=1985
+  _globals['_PLANROW']._serialized_start=1987
+  _globals['_PLANROW']._serialized_end=2080
+  _globals['_IMPORTNUMBERINGPLANREQUEST']._serialized_start=2082
+  _globals['_IMPORTNUMBERINGPLANREQUEST']._serialized_end=2187
+  _globals['_IMPORTNUMBERINGPLANRESPONSE']._serialized_start=2190
+  _globals['_IMPORTNUMBERINGPLANRESPONSE']._serialized_end=2390
+  _globals['_LOSTNUMBERS']._serialized_start=2392
+  _globals['_LOSTNUMBERS']._serialized_end=2448
+  _globals['_WATCHINDEXREQUEST']._serialized_start=2450
+  _globals['_WATCHINDEXREQUEST']._serialized_end=2469
+  _globals['_WATCHINDEXRESPONSE']._serialized_start=2471
+  _globals['_WATCHINDEXRESPONSE']._serialized_end=2514
+  _globals['_NUMBERINGSERVICE']._serialized_start=2687
+  _globals['_NUMBERINGSERVICE']._serialized_end=3262
 # @@protoc_insertion_point(module_scope)

@@ -117,10 +117,12 @@ class ConfirmPushResponse(_message.Message):
     def __init__(self, push: _Optional[_Union[PushActiveNumbersResponse, _Mapping]] = ...) -> None: ...
 
 class GetOperatorStateRequest(_message.Message):
-    __slots__ = ("operator_id",)
+    __slots__ = ("operator_id", "without_digest")
     OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_DIGEST_FIELD_NUMBER: _ClassVar[int]
     operator_id: int
-    def __init__(self, operator_id: _Optional[int] = ...) -> None: ...
+    without_digest: bool
+    def __init__(self, operator_id: _Optional[int] = ..., without_digest: bool = ...) -> None: ...
 
 class GetOperatorStateResponse(_message.Message):
     __slots__ = ("operator_id", "version", "number_count", "data_time", "digest")

@@ -97,10 +97,12 @@ class NumberingServiceServicer(object):
         OK with PUSH_STATE_APPLIED the change is durable, and every node's index follows. The order of messages and of
         numbers does not matter; a number that is sent twice counts once.
 
-        It may be repeated with the same push_id: the first answer is given again and nothing is done twice.
+        It may be repeated with the same push_id: the first answer is given again and nothing is done twice. Answers are
+        kept for 90 days, of the last 10,000 pushes of an operator.
 
         A push that would remove or recycle more than a tenth of the set, or more than 1,000,000 numbers, is kept with
-        PUSH_STATE_HELD and changes nothing until ConfirmPush. It is dropped when another push of the operator is applied.
+        PUSH_STATE_HELD and changes nothing until ConfirmPush. It is dropped when another push of the operator is applied,
+        after seven days, or when ten more are held.
 
         Errors, besides the service's own:
 
@@ -110,9 +112,12 @@ class NumberingServiceServicer(object):
         ErrorInfo.metadata has `not_served_count` and up to 100 of them in `not_served`, separated by commas.
         - FAILED_PRECONDITION, STALE_BASE: base_version of a DELTA was not the head when the push began.
         ErrorInfo.metadata has `head_version`. Bring your side up to that version, or push a SNAPSHOT.
-        - ABORTED, CONCURRENT_PUSH: another push of this operator was applied while this one was under way. Read the
-        operator's state again first.
-        - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: as many pushes as this node takes at once are under way.
+        - ABORTED, CONCURRENT_PUSH: another push of this operator was applied while this one was under way, or the plan or
+        the portings have changed and the operator serves some of the numbers no more. Read the operator's state again
+        first.
+        - CANCELLED, without details: the node has waited for the next message, or for the stream's end, for a minute.
+        - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: as many pushes as this node takes at once are under way, or two of this
+        operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,7 +131,9 @@ class NumberingServiceServicer(object):
         Errors, besides the service's own:
 
         - NOT_FOUND, UNKNOWN_PUSH: the operator has no held push with that token: it was dropped when another push was
-        applied, or the token is wrong. Push again.
+        applied, it was held for more than seven days, or the token is wrong. Push again.
+        - ABORTED, CONCURRENT_PUSH: the plan or the portings have changed since, and the operator serves some of the push's
+        numbers no more. Push again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -150,7 +157,7 @@ class NumberingServiceServicer(object):
         ErrorInfo.metadata has `head_version`.
         - FAILED_PRECONDITION, REMOVES_TOO_MUCH: the push would remove more than a tenth of all portings, and `force` is not
         set. ErrorInfo.metadata has `removed_count` and `number_count`.
-        - ABORTED, CONCURRENT_PUSH: other portings were applied while this push was under way.
+        - ABORTED, CONCURRENT_PUSH: other portings, or another plan, were applied while this push was under way.
         - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: as many pushes as this node takes at once are under way.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -194,7 +201,8 @@ class NumberingServiceServicer(object):
     def GetOperatorState(self, request, context):
         """Tells the head of an operator's active set, or of the portings, so that both sides can compare what they hold.
 
-        It only reads. The digest of a version that nobody asked for yet is computed then: up to seconds for a large set.
+        It only reads. The digest of a version that nobody asked for yet is computed then: up to seconds for a large set;
+        without_digest spares that.
 
         Errors: the service's own.
         """

@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection, String, column, inspect, select, table
 
 from numcheck.errors import StoreDamaged, StoreMissing, StoreTooNew
+from numcheck.store.engine import wait_for_migrations
 
 HEAD = "0001"  # the newest step; a test holds it to the files in versions/
 VERSION_TABLE = "alembic_version"
@@ -17,6 +18,10 @@ INSTALLATION = "installation"
 def bring_up_to_date(connection: Connection, *, read_only: bool) -> None:
     """Run the steps that the store lacks. StoreTooNew if it has one that this numcheck does not know; StoreDamaged if
     its version is lost; StoreMissing if it is empty, or behind, and may only be read."""
+    if _version(connection) == HEAD:
+        return
+    if not read_only:
+        wait_for_migrations(connection)  # another node may be at it: then it is done by now
     version = _version(connection)
     if version == HEAD:
         return

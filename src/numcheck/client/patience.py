@@ -1,0 +1,55 @@
+"""When a call that did not reach its node, or was cut, is made again: for as long as a node takes to start anew."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+
+from numcheck.client.failures import reason_of, refusal_of
+
+PATIENCE_S = 180.0  # a node that rebuilds a country's index is back within a minute
+FIRST_PAUSE_S = 0.5
+PAUSE_MAX_S = 10.0
+
+Tell = Callable[[str], None]
+
+
+class Patience:
+    """Makes calls of one node again, after pauses that grow, until `total_s` is over since a call failed first.
+
+    A node that never was reached is not waited for: its address may be wrong.
+    """
+
+    def __init__(self, target: str, total_s: float = PATIENCE_S, tell: Tell = lambda _line: None) -> None:
+        """`tell` is told why and for how long there is a pause."""
+        self._target, self._total_s, self._tell = target, total_s, tell
+        self._reached = False
+
+    def call(self, attempt: Callable[[], Any], *, repeatable: bool = True) -> Any:
+        """What the attempt returns; NumcheckError of a refusal, or of the last failure."""
+        failed_at, pause_s = None, FIRST_PAUSE_S
+        while True:
+            try:
+                found = attempt()
+            except grpc.RpcError as error:
+                failure = refusal_of(error, self._target)
+                self._reached = self._reached or reason_of(error) is not None
+                failed_at = failed_at or time.monotonic()
+                jittered_s = pause_s * random.uniform(0.5, 1)
+                over = time.monotonic() + jittered_s > failed_at + self._total_s
+                if over or not (repeatable and self._reached and _may_pass(error)):
+                    raise failure from None
+            else:
+                self._reached = True
+                return found
+            self._tell(f"{failure}; trying again in {jittered_s:.1f} s")
+            time.sleep(jittered_s)
+            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+
+
+def _may_pass(error: Any) -> bool:
+    """Whether repeating this very call can help: the node is away, cannot just now, or has too many."""
+    crowded = error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and reason_of(error) is not None
+    return crowded or error.code() is grpc.StatusCode.UNAVAILABLE
