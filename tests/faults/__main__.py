@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.faults.campaign import Campaign, Report
 from tests.faults.ledger import Violation
 from tests.faults.plants import PLANTS
+from tests.faults.storage import FAULTS, Fault, Storage
 from tests.store.engines import Server
 
 ENGINES = ("sqlite", "postgresql")
@@ -29,6 +30,7 @@ def options() -> argparse.Namespace:
         "--jobs", type=int, default=2, help="campaigns beside each other; those on SQLite share the kills"
     )
     parser.add_argument("--plant", choices=sorted(filter(None, PLANTS)), default="", help="a bug that must be caught")
+    parser.add_argument("--storage", action="store_true", help="instead: let every storage call of a node fail (R2)")
     parser.add_argument("--keep", type=Path, help="keep ledgers and data directories here; it must be empty")
     return parser.parse_args()
 
@@ -72,9 +74,43 @@ def shares(asked: argparse.Namespace) -> Iterator[tuple[str, int, int]]:
             yield "sqlite", asked.seed + job, asked.kills // asked.jobs + (job < asked.kills % asked.jobs)
 
 
+def sweep(directory: Path, fault: Fault, *, for_good: bool) -> str | None:
+    """Let each storage call of the workload fail in its turn, up to the first that there is not; a violation, or None.
+
+    What it has seen is printed.
+    """
+    directory.mkdir(parents=True)
+    storage, place, kind = Storage(directory), 1, "for good" if for_good else "once"
+    try:
+        while storage.run(fault, at=place, for_good=for_good):
+            place += 1
+    except Violation as violation:
+        return f"{fault.name}, {kind}, at call {place}: {violation}"
+    finally:
+        storage.close()
+    print(f"{fault.name}, {kind}: each of {place - 1} calls, {storage.restarts} restarts; no violation", flush=True)
+    return None
+
+
+def sweep_all(root: Path, jobs: int) -> list[str]:
+    """Every fault at every call, once and for good; the violations."""
+    with ProcessPoolExecutor(jobs) as pool:
+        running = [
+            pool.submit(sweep, root / f"{fault.name}, {for_good}", fault, for_good=for_good)
+            for fault in reversed(FAULTS)
+            for for_good in (False, True)
+        ]
+        return [violation for one in running if (violation := one.result()) is not None]
+
+
 def main() -> None:
     """Run as many as asked for beside each other."""
     asked, began = options(), time.monotonic()
+    if asked.storage:
+        with tempfile.TemporaryDirectory() as scratch:
+            violations = sweep_all(asked.keep or Path(scratch), asked.jobs)
+        print(*violations, f"{len(violations)} violations in {time.monotonic() - began:.0f} s", sep="\n")
+        sys.exit(bool(violations))
     with tempfile.TemporaryDirectory() as scratch, ProcessPoolExecutor(asked.jobs) as pool:
         root = asked.keep or Path(scratch)
         running = [
