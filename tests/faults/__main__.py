@@ -88,6 +88,8 @@ def sweep(directory: Path, fault: Fault, *, for_good: bool) -> str | None:
         return f"{fault.name}, {kind}, at call {place}: {violation}"
     finally:
         storage.close()
+    if place == 1:
+        return f"{fault.name}, {kind}: nothing has failed"
     print(f"{fault.name}, {kind}: each of {place - 1} calls, {storage.restarts} restarts; no violation", flush=True)
     return None
 
@@ -96,8 +98,8 @@ def sweep_all(root: Path, jobs: int) -> list[str]:
     """Every fault at every call, once and for good; the violations."""
     with ProcessPoolExecutor(jobs) as pool:
         running = [
-            pool.submit(sweep, root / f"{fault.name}, {for_good}", fault, for_good=for_good)
-            for fault in reversed(FAULTS)
+            pool.submit(sweep, root / f"{number}-{for_good}", fault, for_good=for_good)  # no space: LD_PRELOAD has it
+            for number, fault in enumerate(reversed(FAULTS))
             for for_good in (False, True)
         ]
         return [violation for one in running if (violation := one.result()) is not None]
