@@ -90,10 +90,6 @@ class _Late(_Connection):
                 self.due = False
                 self.end_commit()
 
-    def rollback(self) -> None:
-        if not self.due:  # SQLAlchemy rolls back what is committed, to be sure
-            super().rollback()
-
     def begin_commit(self) -> None:
         """What happens at the commit's right moment."""
 
@@ -207,7 +203,7 @@ class _CodeFirst(_Connection):
                 super().commit()
 
     def rollback(self) -> None:
-        if not self.due:
+        if not self.due:  # SQLAlchemy rolls back what is committed, to be sure
             super().rollback()
 
     def catch_up(self) -> None:
