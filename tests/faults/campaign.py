@@ -1,4 +1,5 @@
-"""The campaign of R1: a node is killed at random moments, or loses its power, and what is left is held to the ledger.
+"""The campaign of R1: a node is killed at random moments, or loses its power or its database, and what is left of it
+is held to the ledger.
 
 `python -m tests.faults --help` runs it; a workload brings its own clients and its own judge.
 """
@@ -8,7 +9,9 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -16,18 +19,34 @@ from typing import Protocol
 from tests.faults.ledger import Ledger, Violation
 from tests.faults.nodes import Life, Machine, build_recorder
 from tests.faults.pushes import PLAN, PushWorkload
+from tests.faults.registrations import RegistrationWorkload
 from tests.serving.command import ROOT, environment
+from tests.store.engines import Server
 
-LIFE_S_MAX = 0.3  # of a node that is ready, until it is killed
+# A node that is ready is killed after so many intents of its clients, and a moment: work, not time, so that a busy
+# machine kills no fewer of them amid it.
+LIFE_INTENTS_MAX = 60
+MOMENT_S_MAX = 0.02
+LIFE_S_MAX = 10.0
 KILLED_EARLY_SHARE = 0.1  # of the nodes are killed before they are ready
 EARLY_S_MAX = 0.4
 POWER_LOSS_SHARE = 0.5
+DATABASE_STOP_SHARE = 0.3
 
 
 class Workload(Protocol):
     """What clients do to a node, and who judges what is left of it."""
 
     counts: dict[str, int]
+
+    def __init__(self, ledger: Ledger) -> None:
+        """All that is done and answered goes into the ledger."""
+
+    def environment(self, directory: Path) -> Mapping[str, str]:
+        """The settings that nodes need for it; what they name may lie in the directory."""
+
+    def close(self) -> None:
+        """End what it has begun."""
 
     def runners(self) -> list[Callable[[Life, random.Random], None]]:
         """What runs beside each other while a node lives: each returns once the node has ended."""
@@ -36,26 +55,33 @@ class Workload(Protocol):
         """Compare a node that has just started with what is known; raise Violation."""
 
 
+WORKLOADS: Sequence[type[Workload]] = (PushWorkload, RegistrationWorkload)
+
+
 @dataclass(slots=True)
 class Report:
     """What a campaign saw."""
 
     seed: int
+    engine: str
     kills: int = 0
     power_losses: int = 0
+    database_stops: int = 0
     early: int = 0
     counts: dict[str, int] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
 
     def __str__(self) -> str:
         events = ", ".join(f"{count} {event}" for event, count in sorted(self.counts.items()))
+        kinds = f"{self.power_losses} with the power" if self.engine == "sqlite" else f"{self.database_stops} databases"
         return (
-            f"seed {self.seed}: {self.kills} kills, {self.power_losses} of them power losses, {self.early} before "
-            f"the node was ready; {events}; no violation"
+            f"{self.engine}, seed {self.seed}: {self.kills} kills, {kinds}, {self.early} before the node was ready, "
+            f"{60 * self.kills / (time.monotonic() - self.began):.0f} a minute; {events}; no violation"
         )
 
 
 class Campaign:
-    """Kills nodes over one data directory."""
+    """Kills nodes over one data directory, or over one database."""
 
     def __init__(
         self,
@@ -64,17 +90,23 @@ class Campaign:
         *,
         plant: str = "",
         power_loss_share: float = POWER_LOSS_SHARE,
-        env: Mapping[str, str] | None = None,
+        server: Server | None = None,
+        kinds: Sequence[type[Workload]] = WORKLOADS,
     ) -> None:
-        """All is kept in `directory`, which has to be empty; `env` is the nodes', such as another store's address."""
-        recorder = build_recorder(directory) if power_loss_share else None
+        """All is kept in `directory`, which has to be empty, but for the store if there is a server of databases: that
+        is stopped now and then, and the power stays."""
+        recorder = build_recorder(directory) if power_loss_share and server is None else None
         self.power_loss_share = power_loss_share if recorder else 0.0
-        self.machine = Machine(directory, recorder, plant=plant, env=env)
-        self._import_plan(env or {})
+        self._server, self._database_url = server, server.new_database() if server else ""
         self._ledger = Ledger(directory / "ledger.jsonl")
-        self.workload: Workload = PushWorkload(self._ledger)
+        self.workloads = [kind(self._ledger) for kind in kinds]
+        env = {"NUMCHECK_DATABASE_URL": self._database_url} if server else {}
+        for workload in self.workloads:
+            env |= workload.environment(directory)
+        self.machine = Machine(directory, recorder, plant=plant, env=env)
+        self._import_plan(env)
         self._chance = random.Random(seed)
-        self.report = Report(seed, counts=self.workload.counts)
+        self.report = Report(seed, "postgresql" if server else "sqlite")
 
     def _import_plan(self, env: Mapping[str, str]) -> None:
         self.machine.data_dir.mkdir(parents=True)
@@ -94,17 +126,28 @@ class Campaign:
         try:
             for _ in range(kills):
                 self._live(last=False)
+                self.report.counts = self.counts()
                 told(self.report)
             self._live(last=True)
         except Violation as violation:
-            raise Violation(f"seed {self.report.seed}, after {self.report.kills} kills: {violation}") from None
+            name = f"{self.report.engine}, seed {self.report.seed}"
+            raise Violation(f"{name}, after {self.report.kills} kills: {violation}") from None
         finally:
             self.close()
         return self.report
 
+    def counts(self) -> dict[str, int]:
+        """What the workloads have counted."""
+        total: Counter[str] = Counter()
+        for workload in self.workloads:
+            total.update(workload.counts)
+        return dict(total)
+
     def close(self) -> None:
-        """End the node that is kept ready, and close the ledger."""
+        """End the node that is kept ready, the workloads and the ledger."""
         self.machine.close()
+        for workload in self.workloads:
+            workload.close()
         self._ledger.close()
 
     def _live(self, *, last: bool) -> None:
@@ -116,7 +159,8 @@ class Campaign:
                 self.report.early += 1
             else:
                 life.connect()
-                self.workload.check(life)
+                for workload in self.workloads:
+                    workload.check(life)
                 if not last:
                     self._run_clients(life)
         except BaseException:
@@ -131,27 +175,41 @@ class Campaign:
         failures: list[BaseException] = []
         threads = [
             threading.Thread(target=self._run_client, args=(one, life, random.Random(self._chance.random()), failures))
-            for one in self.workload.runners()
+            for workload in self.workloads
+            for one in workload.runners()
         ]
         for thread in threads:
             thread.start()
-        life.failed.wait(self._chance.uniform(0, LIFE_S_MAX))
+        self._ledger.wait_for_intents(self._chance.randrange(LIFE_INTENTS_MAX), life.failed, LIFE_S_MAX)
+        life.failed.wait(self._chance.uniform(0, MOMENT_S_MAX))
         life.ending.set()
+        if self._server is not None and self._chance.random() < DATABASE_STOP_SHARE:
+            self._stop_database(self._server)
         life.process.kill()
         for thread in threads:
             thread.join()
         if failures:
             raise failures[0]
 
-    @staticmethod
+    def _stop_database(self, server: Server) -> None:
+        """Stop it as a crash of its machine's processes would, and let it recover; the node may see it come back."""
+        server.crash()
+        self.report.database_stops += 1
+        self._ledger.note(database_stop=self.report.kills)
+        server.start()
+
     def _run_client(
-        run: Callable[[Life, random.Random], None], life: Life, chance: random.Random, failures: list[BaseException]
+        self,
+        run: Callable[[Life, random.Random], None],
+        life: Life,
+        chance: random.Random,
+        failures: list[BaseException],
     ) -> None:
         try:
             run(life, chance)
         except BaseException as failure:
             failures.append(failure)
-            life.failed.set()
+            self._ledger.give_up(life.failed)
 
     def _end(self, life: Life) -> None:
         life.ending.set()
@@ -162,6 +220,8 @@ class Campaign:
             self._ledger.note(power_loss=self.report.kills)
         else:
             self.machine.kill(life)
+            if self._server is not None:
+                self._server.wait_until_quiet(self._database_url)
             self._ledger.note(kill=self.report.kills)
         self.report.kills += 1
         if self.machine.data_dir != before:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +17,14 @@ from pathlib import Path
 import grpc
 
 from numcheck.serving.keys import make_keys
-from numcheck.v1 import check_pb2_grpc, numbering_pb2_grpc
+from numcheck.v1 import check_pb2_grpc, numbering_pb2_grpc, registration_pb2_grpc
 from tests.faults.disk import Disk, power_loss
 from tests.faults.ledger import Violation
 from tests.serving.command import FREE_PORTS, READY, ROOT, environment
 
 PATIENCE_S = 30.0
+# Between one node's clock and the next one's: codes may be sent again, expire, and be guessed at for a whole day.
+CLOCK_STEP_S = 90.0
 SOURCE = Path(__file__).with_name("recorder.c")
 
 
@@ -45,6 +48,7 @@ class Life:
     def __init__(self, recorder: Path | None, env: Mapping[str, str]) -> None:
         """Launch it; it waits for `begin`."""
         preload = {} if recorder is None else {"LD_PRELOAD": str(recorder)}
+        self.settings, self.data_dir, self._ahead_s = dict(env), Path(), 0.0
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.launch"],
             stdin=subprocess.PIPE,
@@ -61,14 +65,24 @@ class Life:
         self._ready = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
 
-    def begin(self, data_dir: Path, log: Path | None, plant: str) -> None:
-        """Let it serve a data directory."""
-        arguments = ["serve", "--data-dir", str(data_dir), *FREE_PORTS]
-        order = {"data_dir": str(data_dir), "log": log and str(log), "plant": plant, "arguments": arguments}
+    def begin(self, data_dir: Path, log: Path | None, plant: str, ahead_s: float) -> None:
+        """Let it serve a data directory, by a clock that is ahead of ours as far as registrations go."""
+        self.data_dir, self._ahead_s = data_dir, ahead_s
+        order = {
+            "data_dir": str(data_dir),
+            "log": log and str(log),
+            "plant": plant,
+            "ahead_s": ahead_s,
+            "arguments": ["serve", "--data-dir", str(data_dir), *FREE_PORTS],
+        }
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(order).encode() + b"\n")
         self.process.stdin.flush()
         self._reader.start()
+
+    def now_s(self) -> float:
+        """The time by its clock, in seconds since 1970."""
+        return time.time() + self._ahead_s
 
     def _read(self) -> None:
         assert self.process.stderr is not None
@@ -86,6 +100,7 @@ class Life:
         self.channel = grpc.insecure_channel(self._address)
         self.numbering = numbering_pb2_grpc.NumberingServiceStub(self.channel)
         self.check = check_pb2_grpc.CheckServiceStub(self.channel)
+        self.registrations = registration_pb2_grpc.RegistrationServiceStub(self.channel)
 
     def kill(self) -> None:
         """SIGKILL, and nothing of it is left."""
@@ -108,11 +123,11 @@ class Machine:
     ):
         """`directory` is the campaign's own; the data directory is `data_dir` in it, to be filled by the caller."""
         self._directory, self._recorder, self._plant = directory, recorder, plant
-        # The keys of registrations lie elsewhere, as they should: this is about what is pushed.
+        # The keys of registrations lie elsewhere, as they should: they are no part of the disk that loses its power.
         directory.mkdir(parents=True, exist_ok=True)
         make_keys(directory / "keys.json", datetime.now(UTC))
         self._env = {"NUMCHECK_KEYS_FILE": str(directory / "keys.json"), **(env or {})}
-        self._life_count = 0
+        self._life_count, self._ahead_s = 0, 0.0
         self.data_dir = directory / "0" / "var"
         self._next: Life | None = None
         self._disk: Disk | None = None
@@ -126,7 +141,8 @@ class Machine:
         """Let the node that was kept ready begin, and make the next one ready."""
         life = self._next or self._launch()
         self._disk = Disk(self.data_dir) if self._recorder is not None else None
-        life.begin(self.data_dir, self.log if self._disk else None, self._plant)
+        self._ahead_s += CLOCK_STEP_S
+        life.begin(self.data_dir, self.log if self._disk else None, self._plant, self._ahead_s)
         self._next = self._launch()
         return life
 

@@ -1,7 +1,7 @@
 """Bugs to plant in a node: each replaces one right step by a wrong one that a campaign has to catch.
 
 They are planted under numcheck, where it meets the database's driver and the operating system, so that they stay
-planted however the code above them changes. Those of the database are SQLite's own.
+planted however the code above them changes. Those of the database are SQLite's own, but for the one that both have.
 """
 
 import os
@@ -12,9 +12,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx
+import psycopg
+
 LATE_S = 0.03  # between the right moment of a step and the planted one
+LATE_CODE_S = 0.1
+LATE_TRY_S = 0.3
 WRITES = ("INSERT", "UPDATE", "DELETE")
 RAISES_REVISION = "UPDATE installation SET revision"
+COUNTS_TRY = "UPDATE verifications SET tries="
 
 
 class _Cursor(sqlite3.Cursor):
@@ -22,12 +28,12 @@ class _Cursor(sqlite3.Cursor):
 
     def execute(self, statement: str, *rest: Any) -> "_Cursor":
         super().execute(statement, *rest)
-        self.connection.executed(statement)
+        self.connection.executed(statement, *rest)
         return self
 
     def executemany(self, statement: str, *rest: Any) -> "_Cursor":
         super().executemany(statement, *rest)
-        self.connection.executed(statement)
+        self.connection.executed(statement, *rest)
         return self
 
 
@@ -37,7 +43,7 @@ class _Connection(sqlite3.Connection):
     def cursor(self, factory: Any = None) -> Any:
         return super().cursor(_Cursor)
 
-    def executed(self, statement: str) -> None:
+    def executed(self, statement: str, parameters: Any = ()) -> None:
         """Called after each statement of a cursor."""
 
 
@@ -63,7 +69,7 @@ class _Late(_Connection):
                 self.catch_up()
         return super().cursor()
 
-    def executed(self, statement: str) -> None:
+    def executed(self, statement: str, parameters: Any = ()) -> None:
         self.wrote = self.wrote or statement.startswith(WRITES)
 
     def commit(self) -> None:
@@ -99,8 +105,8 @@ class _LateCommit(_Late):
 class _LateCounter(_Late):
     raised = False
 
-    def executed(self, statement: str) -> None:
-        super().executed(statement)
+    def executed(self, statement: str, parameters: Any = ()) -> None:
+        super().executed(statement, parameters)
         self.raised = self.raised or statement.startswith(RAISES_REVISION)
 
     def _add(self, difference: int) -> None:
@@ -120,11 +126,91 @@ class _LateCounter(_Late):
 
 
 class _TornTransaction(_Connection):
-    def executed(self, statement: str) -> None:
+    def executed(self, statement: str, parameters: Any = ()) -> None:
         if statement.startswith(WRITES) and self.in_transaction:
             super().commit()
             time.sleep(LATE_S / 6)
             super().execute("BEGIN IMMEDIATE")
+
+
+class _LateTries(_Connection):
+    """Commits a try without its count, which follows late."""
+
+    def __init__(self, *arguments: Any, **rest: Any) -> None:
+        super().__init__(*arguments, **rest)
+        self.tried: list[bytes] = []
+
+    def executed(self, statement: str, parameters: Any = ()) -> None:
+        if statement.startswith(COUNTS_TRY):
+            self.tried += [bytes(one) for one in parameters if isinstance(one, memoryview)]
+
+    def commit(self) -> None:
+        tried, self.tried = self.tried, []
+        _count_tries(self, tried, -1)
+        super().commit()
+        if tried:
+            timer = threading.Timer(LATE_TRY_S, self._count_late, [self._path(), tried])
+            timer.daemon = True
+            timer.start()
+
+    def _path(self) -> str:
+        return str(sqlite3.Connection.execute(self, "PRAGMA database_list").fetchone()[2])
+
+    @staticmethod
+    def _count_late(path: str, tried: list[bytes]) -> None:
+        connection = sqlite3.Connection(path, timeout=10)
+        with connection:
+            _count_tries(connection, tried, 1)
+        connection.close()
+
+
+def _count_tries(connection: sqlite3.Connection, tried: list[bytes], difference: int) -> None:
+    statement = "UPDATE verifications SET tries = tries + ? WHERE verification_id = ?"
+    for one in tried:
+        sqlite3.Connection.execute(connection, statement, (difference, one))
+
+
+class _CodeFirst(_Connection):
+    """Commits what counts a code only once the code was sent."""
+
+    def __init__(self, *arguments: Any, **rest: Any) -> None:
+        super().__init__(*arguments, **rest)
+        self.turn, self.sends, self.due = threading.RLock(), False, False
+        right = httpx.Client.post
+
+        def post(client: httpx.Client, *posted: Any, **fields: Any) -> httpx.Response:
+            response = right(client, *posted, **fields)
+            time.sleep(LATE_CODE_S)
+            self.catch_up()
+            return response
+
+        if "mode=rwc" in str(arguments[0]):
+            httpx.Client.post = post  # type: ignore[method-assign]
+
+    def cursor(self, factory: Any = None) -> Any:
+        if self.due:
+            self.catch_up()
+        return super().cursor()
+
+    def executed(self, statement: str, parameters: Any = ()) -> None:
+        self.sends = self.sends or statement.startswith("INSERT INTO code_sends")
+
+    def commit(self) -> None:
+        with self.turn:
+            if self.sends:
+                self.sends, self.due = False, True
+            else:
+                super().commit()
+
+    def rollback(self) -> None:
+        if not self.due:  # SQLAlchemy rolls back what is committed, to be sure
+            super().rollback()
+
+    def catch_up(self) -> None:
+        with self.turn:
+            if self.due:
+                self.due = False
+                super().commit()
 
 
 class _NoSync(_Connection):
@@ -132,6 +218,16 @@ class _NoSync(_Connection):
         if statement.startswith("PRAGMA synchronous"):
             statement = "PRAGMA synchronous = OFF"
         return super().execute(statement, *rest)
+
+
+def _no_sync() -> None:
+    _plant(_NoSync)
+    right = psycopg.connect
+
+    def connect(*arguments: Any, **rest: Any) -> Any:
+        return right(*arguments, **{**rest, "options": "-c synchronous_commit=off"})
+
+    psycopg.connect = connect  # type: ignore[assignment]
 
 
 def _no_sync_of(is_kind: Callable[[int], bool]) -> None:
@@ -165,9 +261,13 @@ PLANTS: dict[str, Callable[[], None]] = {
     # The answer goes out before the transaction is committed.
     "acknowledge-before-commit": lambda: _plant(_LateCommit),
     # The transaction is committed, and nobody waits for the disk.
-    "acknowledge-before-fsync": lambda: _plant(_NoSync),
+    "acknowledge-before-fsync": _no_sync,
     # The revision is raised in a transaction of its own, after the one that it counts.
     "counter-after-the-answer": lambda: _plant(_LateCounter),
+    # A try at a code is counted after its answer.
+    "try-counted-after-the-answer": lambda: _plant(_LateTries),
+    # A code is sent before what counts it is committed.
+    "code-sent-before-its-commit": lambda: _plant(_CodeFirst),
     # A push is more than one transaction.
     "torn-transaction": lambda: _plant(_TornTransaction),
     # Files are renamed, and the directory is not synchronised.
@@ -177,4 +277,5 @@ PLANTS: dict[str, Callable[[], None]] = {
     # The manifest names files that do not have their names yet.
     "manifest-before-its-files": _manifest_first,
 }
+OF_CODES = ("try-counted-after-the-answer", "code-sent-before-its-commit")
 NEEDS_POWER_LOSS = ("acknowledge-before-fsync", "rename-without-directory-sync", "rename-without-file-sync")

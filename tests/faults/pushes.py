@@ -9,17 +9,17 @@ import hashlib
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise, permutations
+from pathlib import Path
 from typing import Any
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from numcheck.v1 import check_pb2, number_pb2, numbering_pb2
+from tests.faults.calls import DEADLINE_S, NodeEnded, Refused, refused_by
 from tests.faults.ledger import Ledger, Violation
 from tests.faults.nodes import Life
 
@@ -34,9 +34,10 @@ PLAN = """АВС/ DEF;От;До;Емкость;Оператор;Регион;И�
 916;0002000;0003999;2000;"ООО Второй";Москва;7743895280
 926;5000000;5001999;2000;"ООО Второй";Москва;7743895280
 936;0000000;0003999;4000;"АО Третий";Москва;7713076301
+958;0000000;0099999;100000;"ООО Четвёртый";Москва;7705017253
 """
-# Of each operator: its tax id, how many clients push for it, and its numbers. The first one's lie on both sides of a
-# border between chunks.
+# Of each operator that pushes: its tax id, how many clients push for it, and its numbers. The first one's lie on both
+# sides of a border between chunks. The fourth operator has no data: its numbers are verified by code.
 OPERATORS: Sequence[tuple[str, int, Sequence[int]]] = (
     ("7740000076", 2, range(79_159_998_000, 79_160_002_000)),
     ("7743895280", 1, [*range(79_160_002_000, 79_160_004_000), *range(79_265_000_000, 79_265_002_000)]),
@@ -44,7 +45,6 @@ OPERATORS: Sequence[tuple[str, int, Sequence[int]]] = (
 )
 STRANGER = 79_999_999_999
 DATA_TIME_S = 1_750_000_000  # the first push's; each has one of its own, which names it
-DEADLINE_S = 30.0
 VISIBLE_WITHIN_S = 10.0
 FLAWS = {"strangers": ["NOT_SERVED"], "stale": ["STALE_BASE"]}
 HELD_REMOVED_SHARE = 10  # R14, as 3-api.md has it: more than a tenth
@@ -199,18 +199,6 @@ class Operator:
             if place and one.index_version is not None:
                 return
             yield one
-
-
-class NodeEnded(Exception):
-    """The node was killed before it answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A status that numcheck gave, with its reason."""
-
-    reason: str
-    metadata: dict[str, str]
 
 
 class Client:
@@ -401,7 +389,7 @@ class Client:
         try:
             answer = call()
         except grpc.RpcError as error:
-            refused = _refused(error)
+            refused = refused_by(error)
             if refused is not None:
                 self._ledger.answer(number, refused=refused.reason)
                 return refused
@@ -429,13 +417,6 @@ class Client:
         return Applied(answer.version, answer.index_version, counts)
 
 
-def _refused(error: grpc.RpcError) -> Refused | None:
-    status, info = rpc_status.from_call(error), error_details_pb2.ErrorInfo()
-    if status is None or not any(detail.Unpack(info) for detail in status.details):
-        return None
-    return Refused(info.reason, dict(info.metadata))
-
-
 class PushWorkload:
     """Clients of several operators, two of them of the same one, a reader, and the judge."""
 
@@ -453,6 +434,13 @@ class PushWorkload:
             for operator, (_, client_count, _) in zip(self._operators, OPERATORS, strict=True)
             for _ in range(client_count)
         ]
+
+    def environment(self, directory: Path) -> Mapping[str, str]:
+        """Nodes need no settings for it."""
+        return {}
+
+    def close(self) -> None:
+        """There is nothing to end."""
 
     def runners(self) -> list[Callable[[Life, random.Random], None]]:
         """What runs beside each other while a node lives: each until the node is killed."""

@@ -10,6 +10,7 @@ import pytest
 from tests.faults.campaign import Campaign
 from tests.faults.disk import IGNORED_SUFFIX, Disk, power_loss
 from tests.faults.nodes import PATIENCE_S, build_recorder
+from tests.faults.pushes import PushWorkload
 from tests.serving.command import ROOT, environment
 
 EVERYTHING = lambda _place, _count: True  # noqa: E731 - a table of two
@@ -116,13 +117,13 @@ def test_a_power_loss_is_drawn_from_all_that_may_be(recorder, tmp_path):
 def test_the_recorder_sees_everything_that_a_node_does_to_its_disk(recorder, tmp_path):
     """The whole log, replayed, gives the very files that the node has left: an operation that the recorder did not
     know would show here, and not in a campaign that is blind to it."""
-    campaign = Campaign(tmp_path, 5, power_loss_share=1.0)
+    campaign = Campaign(tmp_path, 5, power_loss_share=1.0, kinds=[PushWorkload])
     machine = campaign.machine
     life = machine.start()
     try:
         disk = Disk(machine.data_dir)  # nothing has changed yet that the plan's import has not made
         life.connect()
-        workload = campaign.workload
+        (workload,) = campaign.workloads
         workload.check(life)
         stop = random.Random(5)
         for client in workload._clients:

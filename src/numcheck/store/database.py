@@ -2,7 +2,9 @@
 
 Invariants: a writing transaction is committed whole, and durable, before its block ends, or has left nothing; one
 changes the installation at a time; a reading one sees one revision; the schema is the one that this numcheck knows.
-After a write that failed (R2: a failed fsync is never retried) nothing more is written until the node is started anew.
+After an I/O error of a writing transaction (R2: a failed fsync is never retried) nothing more is written until the node
+is started anew, which replays what the log holds: what was refused then may be there all the same. A full disk and a
+lack of descriptors undo the transaction and stop nothing; nor does whatever a reading one meets.
 """
 
 import sqlite3
@@ -79,15 +81,15 @@ class Database:
         """A transaction: committed, durable, when the block ends; rolled back if it raises."""
         if self._stopped or self._writer is None:
             raise StoreUnavailable("the store is not written any more: a write failed; start the node anew")
-        with self._turn, self._in_our_words(), self._writer.begin() as connection:
+        with self._turn, self._in_our_words(writing=True), self._writer.begin() as connection:
             yield connection
 
     @contextmanager
-    def _in_our_words(self) -> Iterator[None]:
+    def _in_our_words(self, *, writing: bool = False) -> Iterator[None]:
         try:
             yield
         except DBAPIError as error:
-            self._stopped = self._stopped or is_write_failure(error)
+            self._stopped = self._stopped or (writing and is_write_failure(error))
             raise store_error(error) from None
         except PoolTimeoutError:
             raise StoreUnavailable("every connection of this node to the database is in use") from None

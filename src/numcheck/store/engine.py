@@ -107,7 +107,10 @@ def wait_for_migrations(connection: Connection) -> None:
 
 
 def is_write_failure(error: DBAPIError) -> bool:
-    """Whether SQLite could not write: after that its connection must not go on as if nothing had been."""
+    """Whether SQLite met an I/O error: it cannot know then what is on the disk, and its connection must not go on.
+
+    A full disk is none, nor a file that cannot be opened: the transaction is undone, and the next may succeed.
+    """
     return isinstance(error.orig, sqlite3.Error) and _sqlite_code(error.orig) == SQLITE_IOERR
 
 
