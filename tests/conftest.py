@@ -6,7 +6,9 @@ Nodes that tests start take a free port for the listener that a test does not as
 """
 
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -24,8 +26,9 @@ settings.load_profile("ci" if settings.get_current_profile_name() == "ci" else "
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory) -> Iterator[Server]:
-    """A PostgreSQL server."""
-    one = Server(tmp_path_factory.mktemp("postgresql"))
-    yield one
-    one.close()
+def server() -> Iterator[Server]:
+    """A PostgreSQL server. Not in pytest's own directory: another run of pytest closes that to the server's user."""
+    with tempfile.TemporaryDirectory(prefix="numcheck-postgresql-", ignore_cleanup_errors=True) as directory:
+        one = Server(Path(directory) / "data")
+        yield one
+        one.close()

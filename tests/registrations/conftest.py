@@ -8,15 +8,6 @@ import pytest
 
 from tests.registrations.world import World
 from tests.serving.small import fill
-from tests.store.engines import Server
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A PostgreSQL server."""
-    one = Server(tmp_path_factory.mktemp("postgresql"))
-    yield one
-    one.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -165,6 +165,7 @@ identities = Table(
     Column("token_tag", LargeBinary, unique=True),
     Column("added_at_us", BigInteger, nullable=False),
     Column("revoked_at_us", BigInteger),
+    Column("mac", LargeBinary(32), nullable=False),
 )
 
 agreements = Table(
@@ -173,6 +174,7 @@ agreements = Table(
     Column("service", String, primary_key=True),
     Column("operator_id", Integer, ForeignKey("operators.operator_id"), primary_key=True, autoincrement=False),
     Column("since_us", BigInteger, nullable=False),
+    Column("mac", LargeBinary(32), nullable=False),
 )
 
 denials = Table(
@@ -183,6 +185,7 @@ denials = Table(
     Column("uri", String, nullable=False),
     Column("method", String, nullable=False),
     Column("reason", String, nullable=False),
+    Column("times", Integer, nullable=False),
 )
 
 
