@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from benchmarks.peers.build import CannotBuild, client_certificate
 from numcheck.access import Identity, Role
+from numcheck.serving.access import identities_of, installation_key
 from numcheck.serving.authority import issue_client, issue_server, make_authority
 from numcheck.store import Store
 
@@ -53,8 +54,9 @@ def _tls(directory: Path, data_dir: Path) -> Transport:
     issue_server(directory, ["localhost", "127.0.0.1"], now=now)
     issue_client(directory, "client", WHO.uri, now=now)
     with Store(data_dir) as store:
-        if store.identity(WHO.uri) is None:
-            store.add_identity(WHO, now=now)
+        identities = identities_of(store, installation_key(store, data_dir))
+        if all(known.identity.uri != WHO.uri for known in identities.callers().identities):
+            identities.add(WHO, now=now)
     authority, certificate, key = (str(directory / name) for name in ("authority.pem", "server.pem", "server.key"))
     own_certificate, own_key = (str(directory / name) for name in ("client.pem", "client.key"))
     return Transport(

@@ -47,8 +47,6 @@ cdef enum:
     SWEEP_MS = 100                   # deadlines are looked at so often
     CONTROL_FRAMES_MAX = 1_000       # frames that bring nothing, and RST_STREAM of ours, in a burst
     CONTROL_FRAMES_PER_S = 100       # and steadily; grpc-core pings and cancels far less
-    INFLATED_RATIO = 32              # a gzip message that becomes more than so many times its size
-    INFLATED_PER_FRAME = 4_096       # counts as a frame that brings nothing for each of these bytes
     MESSAGE_PREFIX_SIZE = 5
     AUTHORIZATION_SIZE_MAX = 512     # of a value at most so much is looked at; a token has 256
     BUCKET_COUNT = 16                # of the histogram of latencies, and one more for what is above them

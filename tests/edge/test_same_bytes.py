@@ -190,7 +190,7 @@ def secured(
     }
     known = {identity.uri: identity for identity in identities.values()}
     access = Access(
-        lambda credential: next((known[uri] for uri in credential.uris if uri in known), None),
+        lambda uris, _token: next((known[uri] for uri in uris if uri in known), None),
         lambda service: frozenset({1, 16_384}) if service == "two" else frozenset(),
         lambda _uri, _method, _reason: None,
         token_key=b"",

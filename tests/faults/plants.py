@@ -4,12 +4,14 @@ They are planted under numcheck, where it meets the database's driver and the op
 planted however the code above them changes. Those of the database are SQLite's own, but for the one that both have.
 """
 
+import asyncio
 import os
 import sqlite3
 import stat
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -142,7 +144,7 @@ class _LateTries(_Connection):
 
     def executed(self, statement: str, parameters: Any = ()) -> None:
         if statement.startswith(COUNTS_TRY):
-            self.tried += [bytes(one) for one in parameters if isinstance(one, memoryview)]
+            self.tried += [bytes(one) for one in parameters if isinstance(one, bytes | memoryview)]
 
     def commit(self) -> None:
         tried, self.tried = self.tried, []
@@ -176,16 +178,16 @@ class _CodeFirst(_Connection):
     def __init__(self, *arguments: Any, **rest: Any) -> None:
         super().__init__(*arguments, **rest)
         self.turn, self.sends, self.due = threading.RLock(), False, False
-        right = httpx.Client.post
+        right = httpx.AsyncClient.send
 
-        def post(client: httpx.Client, *posted: Any, **fields: Any) -> httpx.Response:
-            response = right(client, *posted, **fields)
-            time.sleep(LATE_CODE_S)
-            self.catch_up()
+        async def send(client: httpx.AsyncClient, *sent: Any, **fields: Any) -> httpx.Response:
+            response = await right(client, *sent, **fields)
+            await asyncio.sleep(LATE_CODE_S)
+            await asyncio.to_thread(self.catch_up)
             return response
 
         if "mode=rwc" in str(arguments[0]):
-            httpx.Client.post = post  # type: ignore[method-assign]
+            httpx.AsyncClient.send = send  # type: ignore[method-assign]
 
     def cursor(self, factory: Any = None) -> Any:
         if self.due:
@@ -222,12 +224,14 @@ class _NoSync(_Connection):
 
 def _no_sync() -> None:
     _plant(_NoSync)
-    right = psycopg.connect
+    right = psycopg.Connection.commit
 
-    def connect(*arguments: Any, **rest: Any) -> Any:
-        return right(*arguments, **{**rest, "options": "-c synchronous_commit=off"})
+    def commit(connection: "psycopg.Connection[Any]") -> None:
+        if connection.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS:
+            connection.execute("SET LOCAL synchronous_commit = off")
+        right(connection)
 
-    psycopg.connect = connect  # type: ignore[assignment]
+    psycopg.Connection.commit = commit  # type: ignore[method-assign]
 
 
 def _no_sync_of(is_kind: Callable[[int], bool]) -> None:
@@ -245,7 +249,11 @@ def _manifest_first() -> None:
     postponed: list[tuple[str, str]] = []
 
     def replace(source: Any, target: Any, **rest: Any) -> None:
-        if "manifest" not in os.fspath(target):
+        path = Path(os.fspath(target))
+        if path.parent.name != "index":
+            right(source, target, **rest)
+            return
+        if "manifest" not in path.name:
             postponed.append((os.fspath(source), os.fspath(target)))
             return
         right(source, target, **rest)

@@ -25,7 +25,7 @@ BROKEN = (
     r"is lost|explains version|never held|does not show|told before|has damaged the index|not answered again"
     r"|held push is not confirmed|are not those that were stored|was acknowledged otherwise|after all its tries"
     r"|was not counted|is not accepted|told, and are lost|is told as another|nobody asked for"
-    r"|events and should have|chain of events does not hold"
+    r"|is not whole after|events and should have|chain of events does not hold"
 )
 OF_REGISTRATIONS = ["acknowledge-before-commit", "acknowledge-before-fsync", "torn-transaction", *OF_CODES]
 

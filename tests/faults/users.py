@@ -91,7 +91,7 @@ class User:
                 one.MergeFrom(part)
             one.number, one.state, one.registration_id = self.number, PENDING, found.registration_id
             one.registered_at.CopyFrom(found.registered_at)
-            one.refreshed_at.CopyFrom(found.registered_at)
+            one.refreshed_at.CopyFrom(found.refreshed_at)
         else:
             assert self.known is not None
             one.CopyFrom(self.known)

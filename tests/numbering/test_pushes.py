@@ -139,7 +139,6 @@ def test_a_push_without_a_usable_header_is_refused(node: Node, pieces: list[Requ
     "piece",
     [
         Request(header=numbering_pb2.PushHeader(operator_id=1)),
-        Request(add=[FIRST], remove=[FIRST]),
         Request(add_ranges=[numbering_pb2.NumberRange(first=FIRST + 1, last=FIRST)]),
         Request(add_ranges=[numbering_pb2.NumberRange(first=FIRST, last=2**64 - 1)]),
     ],

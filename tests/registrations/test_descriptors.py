@@ -29,6 +29,7 @@ SCALARS_OF_OPERATORS = {
     "NumberRange.first", "NumberRange.last",
     "PushActiveNumbersRequest.add", "PushActiveNumbersRequest.remove",
     "ConfirmPushRequest.operator_id", "GetOperatorStateRequest.operator_id",
+    "GetOperatorStateRequest.without_digest",
     "PortingsHeader.mode", "PortingsHeader.base_version", "PortingsHeader.skip_not_portable", "PortingsHeader.force",
     "PortedNumbers.operator_id", "PortedNumbers.numbers", "PushPortingsRequest.returned",
     "Timestamp.seconds", "Timestamp.nanos",

@@ -110,10 +110,6 @@ cdef bint inflate_body(Stream* stream) noexcept nogil:
         plain.size += KEPT_SIZE - z.avail_out
     inflateEnd(&z)
     stream.connection.work_left -= plain.size
-    if plain.size > INFLATED_RATIO * stream.body.size:
-        # A kilobyte that becomes a megabyte takes a millisecond of the others' time.
-        stream.connection.control_credit -= <int64_t>(plain.size // INFLATED_PER_FRAME) * (SECOND // CONTROL_FRAMES_PER_S)
-        spend_credit(stream.connection)
     if result == Z_STREAM_END and plain.size <= size_max and z.avail_in == 0:
         discard(loop, &stream.body)
         stream.body, stream.prefix[0] = plain, 0

@@ -35,7 +35,11 @@ class Delivery:
     close: Callable[[], None] = lambda: None
 
 
-def delivery_of(settings: Settings, announce: Announce) -> Delivery:
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def delivery_of(settings: Settings, announce: Announce, *, now: Callable[[], datetime] = _utc_now) -> Delivery:
     """What sends codes."""
     wanted = settings.code_delivery
     if wanted == "none":
@@ -47,7 +51,7 @@ def delivery_of(settings: Settings, announce: Announce) -> Delivery:
     sends_at_once_max = max(settings.api_threads // 4, 1)
     if wanted.startswith(("http://", "https://")):
         key = _gateway_key(settings)
-        courier = HttpCourier(wanted, key, now=lambda: datetime.now(UTC), sends_at_once_max=sends_at_once_max)
+        courier = HttpCourier(wanted, key, now=now, sends_at_once_max=sends_at_once_max)
         return Delivery(courier, close=courier.close)
     if wanted.startswith("smpp://"):
         return _by_smpp(settings, sends_at_once_max)

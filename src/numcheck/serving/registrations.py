@@ -24,7 +24,7 @@ from numcheck.rpc.registration import RegistrationService, Rules
 from numcheck.serving.couriers import Delivery, delivery_of
 from numcheck.serving.enquiries import Enquiries, enquiries_of
 from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys, use_keys
-from numcheck.serving.timekeeper import Timekeeper, TrustedClock
+from numcheck.serving.timekeeper import NodeClock, Timekeeper, TrustedClock
 from numcheck.serving.withdrawer import Withdrawer
 from numcheck.store import Store
 
@@ -98,7 +98,7 @@ def identity_of(
     vault = Vault(keys.keyring, secrets.token_bytes)
     registrations = store.registrations(Chain(keys.keyring))
     use_keys(store, registrations, keys.keyring)
-    enquiries, delivery = enquiries_of(settings), delivery_of(settings, announce)
+    enquiries, delivery = enquiries_of(settings), delivery_of(settings, announce, now=_now)
 
     def agrees(service: str, operator_id: int) -> bool:
         operator_ids = agreed(service)
@@ -115,8 +115,8 @@ def identity_of(
         enquirer=enquiries,
     )
     verifier = Verifier(registrations, vault, surroundings)
-    clock = TrustedClock(registrations)
-    registrar = Registrar(registrations, vault, verifier, now=_now, steady=clock.tell)
+    # Users are refreshed by the time of this start: a node that was down for a month must not take it from them.
+    registrar = Registrar(registrations, vault, verifier, now=_now, steady=NodeClock().tell)
     feeds = Feeds()
     registrations.follow(feeds.tell)
     history = History(registrations, vault, keys.signing_key)
@@ -124,7 +124,8 @@ def identity_of(
     service = RegistrationService(rules, feeds, now=_now, default_region=settings.default_region)
     withdrawer = Withdrawer(Withdrawals(registrations, vault, now=_now))
     delivery.receive(_taker(Inbound(registrations, vault, verifier, now=_now), settings.default_region))
-    return Identity(service, Timekeeper(registrations, clock), withdrawer, feeds, delivery, enquiries)
+    timekeeper = Timekeeper(registrations, TrustedClock(registrations))
+    return Identity(service, timekeeper, withdrawer, feeds, delivery, enquiries)
 
 
 def _taker(inbound: Inbound, default_region: str) -> Callable[[str, str], None]:

@@ -17,21 +17,34 @@ INTERVAL_S = 1.0
 log = structlog.get_logger()
 
 
-class TrustedClock:
-    """The node's steady clock, which begins at the time that was trusted last. Safe to ask from any thread."""
+class NodeClock:
+    """A steady clock that begins at the machine's time when it is first asked. Safe to ask from any thread."""
 
-    def __init__(self, registrations: Registrations) -> None:
-        self._registrations = registrations
+    def __init__(self) -> None:
         self._clock: SteadyClock | None = None
         self._lock = threading.Lock()
 
     def tell(self, wall: datetime) -> datetime:
-        """The time to judge due times by when the machine's clock says this; StoreUnavailable."""
+        """The time when the machine's clock says this."""
         with self._lock:
             if self._clock is None:
-                trusted_us = self._registrations.trusted_time()
-                self._clock = SteadyClock(None if trusted_us is None else moment(trusted_us))
+                self._clock = SteadyClock(self._trusted())
             return self._clock.tell(wall, time.monotonic())
+
+    def _trusted(self) -> datetime | None:
+        return None
+
+
+class TrustedClock(NodeClock):
+    """One that begins at the time that was trusted last, by whatever node. It may raise StoreUnavailable."""
+
+    def __init__(self, registrations: Registrations) -> None:
+        super().__init__()
+        self._registrations = registrations
+
+    def _trusted(self) -> datetime | None:
+        trusted_us = self._registrations.trusted_time()
+        return None if trusted_us is None else moment(trusted_us)
 
 
 class Timekeeper:
