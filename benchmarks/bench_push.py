@@ -1,31 +1,94 @@
-"""What a push costs: acknowledged, visible, and what it does to other callers' checks meanwhile.
+"""Question: what does a push cost: acknowledged, visible, and in other callers' checks meanwhile?
 
-`python -m benchmarks.bench_push DATA_DIR`, a data directory that `numcheck demo --numbers 285000000` filled; it is
-changed. One operator pushes, the largest; another process asks the native listener for one number at a time.
+A node over the reference population (285 million active numbers); its largest operator pushes deltas of 1,000 and of
+1,000,000 numbers at random, and waits until both listeners show them, while another process asks for one number after
+the other. Then a snapshot of NUMCHECK_BENCH_SNAPSHOT numbers (50 million) over the stream, and NUMCHECK_BENCH_PORTINGS
+portings (30 million).
 """
 
 import multiprocessing
+import os
 import random
 import re
+import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
+from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
+import numpy as np
+import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from pyroaring import BitMap
 
+from benchmarks.population import Numbers, Population
+from numcheck._bits import CHUNK_NUMBERS
 from numcheck.store import Store
 from numcheck.v1 import check_pb2, check_pb2_grpc, numbering_pb2, numbering_pb2_grpc
 
 NUMBERS_PER_MESSAGE = 100_000
 IDLE_S = 3.0
-REPETITIONS = 7
+REPETITIONS = int(os.environ.get("NUMCHECK_BENCH_REPETITIONS", "7"))
+DELTA_SIZES = tuple(map(int, os.environ.get("NUMCHECK_BENCH_DELTAS", "1000,1000000").split(",")))
+SNAPSHOT_COUNT = int(os.environ.get("NUMCHECK_BENCH_SNAPSHOT", "50000000"))
+PORTINGS_COUNT = int(os.environ.get("NUMCHECK_BENCH_PORTINGS", "30000000"))
 ADDRESS = re.compile(r"listener ready on (\S+)")
+
+
+class Node(NamedTuple):
+    """A node under way."""
+
+    data_dir: Path
+    api: str
+    native: str
+    pid: int
+
+    @property
+    def memory_max(self) -> int:
+        """The most memory that it ever had, in bytes."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1_024  # type: ignore[index]
+
+
+@contextmanager
+def serving(data_dir: Path) -> Iterator[Node]:
+    """A node of the data directory, with both listeners."""
+    command = [sys.executable, "-m", "numcheck", "serve", "--data-dir", str(data_dir)]
+    ports = ["--api-listen", "127.0.0.1:0", "--check-listen", "127.0.0.1:0"]
+    process = subprocess.Popen([*command, *ports], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert process.stderr is not None
+    try:
+        ready = (ADDRESS.search(line) for line in process.stderr)
+        api, native = (match[1] for match in (next(one for one in ready if one), next(one for one in ready if one)))
+        drain = threading.Thread(target=_drain, args=(process.stderr,), daemon=True)
+        drain.start()
+        yield Node(data_dir, api, native, process.pid)
+    finally:
+        process.terminate()
+        process.wait()
+        drain.join()
+        process.stderr.close()
+
+
+def _drain(lines: Any) -> None:
+    for _ in lines:
+        pass
+
+
+@pytest.fixture
+def node(reference: Population, tmp_path: Path) -> Iterator[Node]:
+    data_dir = shutil.copytree(reference.data_dir, tmp_path / "var")
+    with serving(data_dir) as one:
+        yield one
+    shutil.rmtree(data_dir)
 
 
 def ask(address: str, number: int, stop: Any, latencies: Any) -> None:
@@ -75,18 +138,20 @@ class Pusher:
         pushed = self._numbering.PushActiveNumbers(iter(messages))
         acknowledged = time.monotonic() - begun
         for check in self._checks:
-            self._wait(check, pushed.index_version)
+            wait(check, pushed.index_version)
         return acknowledged, time.monotonic() - begun
 
-    def _wait(self, check: check_pb2_grpc.CheckServiceStub, index_version: int) -> None:
-        request = check_pb2.CheckNumbersRequest(numbers=[self._ranges[0][0]], min_index_version=index_version)
-        while True:
-            try:
-                check.CheckNumbers(request)
-            except grpc.RpcError:
-                time.sleep(0.002)
-            else:
-                return
+
+def wait(check: check_pb2_grpc.CheckServiceStub, index_version: int) -> None:
+    """Until a listener answers from that version."""
+    request = check_pb2.CheckNumbersRequest(numbers=[79_000_000_000], min_index_version=index_version)
+    while True:
+        try:
+            check.CheckNumbers(request)
+        except grpc.RpcError:
+            time.sleep(0.002)
+        else:
+            return
 
 
 def largest(data_dir: Path) -> tuple[int, list[tuple[int, int]]]:
@@ -100,8 +165,8 @@ def largest(data_dir: Path) -> tuple[int, list[tuple[int, int]]]:
     return operator_id, [(held.first, held.last) for held in ranges if held.operator_id == operator_id]
 
 
-def measure(pusher: Pusher, size: int, say: Callable[[str], None]) -> list[tuple[float, float]]:
-    """Push deltas of one size; say the medians; return the spans of time that they took."""
+def measured(pusher: Pusher, size: int) -> tuple[float, float, float, list[tuple[float, float]]]:
+    """Push deltas of one size: the medians until acknowledged and until visible, the worst, and the spans of time."""
     spans, times = [], []
     for _ in range(REPETITIONS):
         begun = time.monotonic()
@@ -109,43 +174,111 @@ def measure(pusher: Pusher, size: int, say: Callable[[str], None]) -> list[tuple
         spans.append((begun, time.monotonic()))
         time.sleep(0.2)
     acknowledged, visible = (statistics.median(one) for one in zip(*times, strict=True))
-    worst = max(one for _, one in times)
-    say(
-        f"delta of {size:,}: acknowledged {acknowledged:.3f} s, visible on both listeners {visible:.3f} s ({worst:.3f})"
+    return acknowledged, visible, max(one for _, one in times), spans
+
+
+@pytest.mark.parametrize("door", ["native", "api"])
+@pytest.mark.benchmark(group="push")
+def test_deltas_become_visible_and_stall_nobody(benchmark, node: Node, door: str) -> None:
+    """Prints seconds until acknowledged and visible for each size, and the p99 of one-number checks meanwhile."""
+    operator_id, ranges = largest(node.data_dir)
+    pusher = Pusher(node.api, node.native, operator_id, ranges)
+    context = multiprocessing.get_context("spawn")
+    stop, latencies = context.Event(), context.Queue()
+    asking = context.Process(target=ask, args=(getattr(node, door), ranges[0][0], stop, latencies))
+    asking.start()
+    pusher.delta(1)
+    idle_from = time.monotonic()
+    time.sleep(IDLE_S)
+    spans = {"idle": [(idle_from, time.monotonic())]}
+
+    def deltas() -> None:
+        for size in DELTA_SIZES:
+            acknowledged, visible, worst, spans[f"{size:,}"] = measured(pusher, size)
+            print(f"delta of {size:,}: acknowledged {acknowledged:.3f} s, visible {visible:.3f} s (worst {worst:.3f})")
+
+    benchmark.pedantic(deltas, rounds=1, iterations=1)
+    stop.set()
+    found = latencies.get()
+    asking.join()
+    for name, some in spans.items():
+        benchmark.extra_info[f"p99_ms {name}"] = round(p99_ms(found, some), 2)
+        print(f"{door} listener, one-number checks, {name}: p99 {p99_ms(found, some):.2f} ms")
+
+
+def pieces(numbers: Numbers, make: Any) -> list[bytes]:
+    """Messages of a push, each with its numbers, as they go over the wire."""
+    parts = np.array_split(numbers, max(len(numbers) // NUMBERS_PER_MESSAGE, 1))
+    return [make(array("Q", part.astype(np.uint64).tobytes())).SerializeToString() for part in parts]
+
+
+def send(address: str, method: str, header: Any, messages: Sequence[bytes], response: Any) -> Any:
+    """Stream what is serialised already, as the client's own cost is not the question."""
+    with grpc.insecure_channel(address) as channel:
+        call = channel.stream_unary(f"/numcheck.v1.NumberingService/{method}", None, response.FromString)
+        return call(iter([header.SerializeToString(), *messages]))
+
+
+@pytest.mark.benchmark(group="push")
+def test_a_snapshot_is_taken(benchmark, node: Node) -> None:
+    """Prints numbers a second until acknowledged (or held, as it replaces the set), and the node's memory."""
+    operator_id, ranges = largest(node.data_dir)
+    whole = np.concatenate([np.arange(first, last + 1, dtype=np.uint64) for first, last in ranges])
+    numbers = np.random.default_rng(3).permutation(whole)[:SNAPSHOT_COUNT]
+    messages = pieces(numbers, lambda part: numbering_pb2.PushActiveNumbersRequest(add=part))
+    header = numbering_pb2.PushHeader(operator_id=operator_id, mode=numbering_pb2.PUSH_MODE_SNAPSHOT)
+    header.data_time.GetCurrentTime()
+    first, before = numbering_pb2.PushActiveNumbersRequest(header=header), node.memory_max
+    args = (node.api, "PushActiveNumbers", first, messages, numbering_pb2.PushActiveNumbersResponse)
+    begun = time.monotonic()
+    made = benchmark.pedantic(send, args=args, rounds=1, iterations=1)
+    took_s = time.monotonic() - begun
+    assert made.number_count == len(numbers)
+    print(f"snapshot of {len(numbers):,}: {len(numbers) / took_s / 1e6:.2f} million a second")
+    print(f"memory of the node at most: {before / 1e6:.0f} MB before, {node.memory_max / 1e6:.0f} MB after")
+    if made.confirmation_token:
+        confirm = numbering_pb2.ConfirmPushRequest(operator_id=operator_id, confirmation_token=made.confirmation_token)
+        begun = time.monotonic()
+        with grpc.insecure_channel(node.api) as channel:
+            numbering_pb2_grpc.NumberingServiceStub(channel).ConfirmPush(confirm)
+        print(f"confirmed in {time.monotonic() - begun:.1f} s")
+
+
+@pytest.mark.benchmark(group="push")
+def test_many_numbers_are_ported(benchmark, node: Node, reference: Population) -> None:
+    """Prints the time until visible, and the index's size beside Roaring's for the same active and ported numbers."""
+    operator_id, _ = largest(node.data_dir)
+    with Store(node.data_dir, read_only=True) as store:
+        others = [(held.first, held.last) for held in store.ranges() if held.mobile and held.operator_id != operator_id]
+    whole = np.concatenate([np.arange(first, last + 1, dtype=np.uint64) for first, last in others])
+    numbers = np.random.default_rng(4).choice(whole, min(PORTINGS_COUNT, len(whole)), replace=False)
+    messages = pieces(
+        numbers,
+        lambda part: numbering_pb2.PushPortingsRequest(
+            ported=[numbering_pb2.PortedNumbers(operator_id=operator_id, numbers=part)]
+        ),
     )
-    return spans
+    header = numbering_pb2.PortingsHeader(mode=numbering_pb2.PUSH_MODE_SNAPSHOT)
+    header.data_time.GetCurrentTime()
+
+    def port() -> None:
+        first = numbering_pb2.PushPortingsRequest(header=header)
+        made = send(node.api, "PushPortings", first, messages, numbering_pb2.PushPortingsResponse)
+        with grpc.insecure_channel(node.native) as channel:
+            wait(check_pb2_grpc.CheckServiceStub(channel), made.index_version)
+
+    begun = time.monotonic()
+    benchmark.pedantic(port, rounds=1, iterations=1)
+    took_s = time.monotonic() - begun
+    size = sum(file.stat().st_size for file in (node.data_dir / "index").iterdir())
+    ported = np.sort(numbers)
+    chunks = np.split(ported, np.flatnonzero(np.diff(ported // CHUNK_NUMBERS)) + 1)
+    roaring = reference.roaring_size + sum(len(_roaring(chunk)) for chunk in chunks)
+    print(f"{len(numbers):,} portings: visible after {took_s:.1f} s; index {size / 1e6:.1f} MB, ", end="")
+    print(f"{size / roaring:.2f} of the same sets as Roaring bitmaps ({roaring / 1e6:.1f} MB)")
 
 
-def main() -> None:
-    """Run it."""
-    data_dir = Path(sys.argv[1])
-    operator_id, ranges = largest(data_dir)
-    command = [sys.executable, "-m", "numcheck", "serve", "--data-dir", str(data_dir)]
-    ports = ["--api-listen", "127.0.0.1:0", "--check-listen", "127.0.0.1:0"]
-    node = subprocess.Popen([*command, *ports], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    try:
-        assert node.stderr is not None
-        ready = (ADDRESS.search(line) for line in node.stderr)
-        addresses = [match[1] for match in (next(one for one in ready if one), next(one for one in ready if one))]
-        pusher = Pusher(*addresses, operator_id, ranges)
-        stop, latencies = multiprocessing.Event(), multiprocessing.Queue()
-        asking = multiprocessing.Process(target=ask, args=(addresses[1], ranges[0][0], stop, latencies))
-        asking.start()
-        pusher.delta(1)
-        idle_from = time.monotonic()
-        time.sleep(IDLE_S)
-        idle = [(idle_from, time.monotonic())]
-        small, large = measure(pusher, 1_000, print), measure(pusher, 1_000_000, print)
-        stop.set()
-        found = latencies.get()
-        asking.join()
-        named = {"idle": idle, "during deltas of 1,000": small, "during deltas of 1,000,000": large}
-        for name, spans in named.items():
-            print(f"one-number checks, {name}: p99 {p99_ms(found, spans):.2f} ms")
-    finally:
-        node.terminate()
-        node.wait()
-
-
-if __name__ == "__main__":
-    main()
+def _roaring(numbers: Numbers) -> bytes:
+    bitmap = BitMap((numbers % CHUNK_NUMBERS).astype(np.uint32))
+    bitmap.run_optimize()
+    return bitmap.serialize()
