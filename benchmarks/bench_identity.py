@@ -1,21 +1,25 @@
-"""Question: what does registering cost beside what SQLite itself commits?
+"""Question: what does registering cost beside what SQLite, and PostgreSQL, commit themselves?
 
-`engine` is a loop over sqlite3 with nothing of numcheck: it commits the very rows that the registrations before it left
-(registrations and events, with their indices), as many registrations a transaction as they shared on average, with the
-same journal and fsync settings, on the same disk, in the same run. `ratio` is registrations a second over the engine's.
+`engine` is a loop over sqlite3, or psycopg, with nothing of numcheck: it commits the very rows that the registrations
+before it left (registrations and events, with their indices), as many registrations a transaction as they shared on
+average, with the same journal and fsync settings, on the same disk, in the same run. `ratio` is registrations a second
+over the engine's.
 """
 
 import os
 import shutil
 import sqlite3
+import tempfile
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
 import grpc
+import psycopg
 import pytest
 
 from benchmarks.processes import server
@@ -23,6 +27,7 @@ from numcheck.store.groups import GroupCommit
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.registrations.world import ADDRESS, DATA, SERVICE, World, small
+from tests.store.engines import Server
 
 CALLERS = 64
 COUNT = int(os.environ.get("NUMCHECK_BENCH_REGISTRATIONS", "20000"))
@@ -75,10 +80,56 @@ class Groups:
         monkeypatch.setattr(GroupCommit, "_commit", counted)
 
 
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """An empty database of a PostgreSQL that waits for its disk."""
+    with tempfile.TemporaryDirectory(prefix="numcheck-postgresql-", ignore_cleanup_errors=True) as directory:
+        one = Server(Path(directory) / "data", fsync=True)
+        try:
+            yield one.new_database()
+        finally:
+            one.close()
+
+
+def postgresql_rate(url: str, group_size: float) -> float:
+    """The same for a bare loop over psycopg, in the same database."""
+    with psycopg.connect(url) as connection:
+        rows, inserts = {}, {}
+        for name in TABLES:
+            connection.execute(f"CREATE TABLE bare_{name} (LIKE {name} INCLUDING ALL)")
+            rows[name] = connection.execute(f"SELECT * FROM {name} ORDER BY 1").fetchall()
+            inserts[name] = f"INSERT INTO bare_{name} VALUES ({', '.join(['%s'] * len(rows[name][0]))})"
+        connection.commit()
+        count, per = len(rows["registrations"]), len(rows["events"]) / len(rows["registrations"])
+        size, done = max(round(group_size), 1), 0
+        began = perf_counter()
+        with connection.cursor() as cursor:
+            while done < count:
+                after = min(done + size, count)
+                cursor.executemany(inserts["registrations"], rows["registrations"][done:after])
+                cursor.executemany(inserts["events"], rows["events"][round(done * per) : round(after * per)])
+                connection.commit()
+                done = after
+        return count / (perf_counter() - began)
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
 @pytest.mark.benchmark(group="identity")
-def test_register_by_the_rules(benchmark, data_dir, tmp_path, monkeypatch):
+def test_register_by_the_rules(benchmark, data_dir, tmp_path, monkeypatch, engine):
     """64 threads call the rules themselves, without gRPC."""
-    world, groups = World(data_dir), Groups(monkeypatch)
+    with postgresql() if engine == "postgresql" else nullcontext() as url:
+        groups = Groups(monkeypatch)
+        count, took_s = registered(benchmark, data_dir, url)
+        size = count / groups.count
+        bare = engine_rate(tmp_path, data_dir, size) if url is None else postgresql_rate(url, size)
+        report(benchmark, count / took_s, size, bare)
+
+
+def registered(benchmark, data_dir: Path, url: str | None) -> tuple[int, float]:
+    """How many registrations 64 threads made, and in how many seconds."""
+    world = World(data_dir, url=url)
+    if url is not None:
+        small.fill_store(world.store)
 
     def register(caller: int) -> None:
         for turn in range(COUNT // CALLERS):
@@ -94,9 +145,8 @@ def test_register_by_the_rules(benchmark, data_dir, tmp_path, monkeypatch):
         return perf_counter() - began
 
     took_s = benchmark.pedantic(all_callers, rounds=1)
-    count = COUNT // CALLERS * CALLERS
     world.close()
-    report(benchmark, count / took_s, count / groups.count, engine_rate(tmp_path, data_dir, count / groups.count))
+    return COUNT // CALLERS * CALLERS, took_s
 
 
 @pytest.mark.benchmark(group="identity")

@@ -6,9 +6,11 @@ hold any more becomes REVOKED, with an event each.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from numcheck.identity.evidence import Evidence
 from numcheck.identity.judging import judge
@@ -57,22 +59,30 @@ class Reverifier:
         wanted = {"state": int(VERIFIED), "due_before_us": due_before_us}
         total = self._registrations.count(service, after=place, **wanted)  # type: ignore[arg-type]
         counts = dict.fromkeys(Judgement, 0)
-        while True:
-            rows = self._registrations.numbers(service, after=place, count_max=PIECE_SIZE, **wanted)  # type: ignore[arg-type]
+        for rows in self._pieces(service, place, wanted):
             for judgement, count in self._piece(service, rows).items():
                 counts[judgement] += count
-            done = len(rows) < PIECE_SIZE
-            place = rows[-1].registration_id if rows else place
             yield Progress(
                 sum(counts.values()),
                 counts[Judgement.CONFIRMED],
                 counts[Judgement.DENIED],
                 counts[Judgement.NO_ANSWER],
                 total,
-                None if done else place,
+                None if len(rows) < PIECE_SIZE else rows[-1].registration_id,
             )
-            if done:
-                return
+
+    def _pieces(self, service: str, place: bytes, wanted: Mapping[str, Any]) -> Iterator[list[NumberRow]]:
+        """All behind a place; the last piece is short. The next is read while one is verified and written."""
+
+        def read(after: bytes) -> list[NumberRow]:
+            return self._registrations.numbers(service, after=after, count_max=PIECE_SIZE, **wanted)
+
+        with ThreadPoolExecutor(1, thread_name_prefix="reverifier") as reader:
+            ahead = reader.submit(read, place)
+            while len(rows := ahead.result()) == PIECE_SIZE:
+                ahead = reader.submit(read, rows[-1].registration_id)
+                yield rows
+            yield rows
 
     def _piece(self, service: str, rows: Sequence[NumberRow]) -> dict[Judgement, int]:
         """Verify these; how many had which answer."""

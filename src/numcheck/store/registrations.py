@@ -57,19 +57,13 @@ class RegistrationRow:
 
 # Made once: to make a statement takes as long as to run it.
 ROWS = select(*(registrations.c[one.name] for one in fields(RegistrationRow)))
-FIND = ROWS.where(registrations.c.user_tag.in_(bindparam("user_tags", expanding=True)))
+FIND = f"SELECT {', '.join(one.name for one in fields(RegistrationRow))} FROM registrations WHERE user_tag IN"
 IN_STATES = ROWS.where(
     registrations.c.registration_id.in_(bindparam("registration_ids", expanding=True)),
     registrations.c.state.in_(bindparam("states", expanding=True)),
 )
 ANY = select(registrations.c.registration_id).limit(1)
 INSERT = insert(registrations)
-SET_EVIDENCE = (
-    update(registrations)
-    .where(registrations.c.registration_id.in_(bindparam("own_ids", expanding=True)))
-    .where(registrations.c.state == bindparam("own_state"))
-    .values(evidence=bindparam("newer"))
-)
 MOVE = update(registrations).where(registrations.c.registration_id == bindparam("id"))
 
 
@@ -231,8 +225,11 @@ class RegistrationWork:
     def set_evidence(self, evidence: str, registration_ids: Sequence[bytes], *, state: int) -> int:
         """Keep one evidence for many registrations, as far as they still are in the state; how many are."""
         self.write_count += 1
-        values = {"own_ids": registration_ids, "own_state": state, "newer": evidence}
-        return self._connection.execute(SET_EVIDENCE, values).rowcount
+        place, places = _places(self._connection, len(registration_ids))
+        statement = (
+            f"UPDATE registrations SET evidence = {place} WHERE state = {place} AND registration_id IN ({places})"
+        )
+        return self._connection.exec_driver_sql(statement, (evidence, state, *registration_ids)).rowcount
 
     def insert(self, row: RegistrationRow) -> None:
         """Add a registration."""
@@ -583,8 +580,7 @@ class Registrations:
 
 def ids_on_numbers(connection: Connection, number_tags: Sequence[bytes]) -> list[bytes]:
     """The registrations on any of these numbers, asked in the driver's own words: ten times as fast for thousands."""
-    place = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    places = ",".join([place] * len(number_tags))
+    _, places = _places(connection, len(number_tags))
     statement = f"SELECT registration_id FROM registrations WHERE number_tag IN ({places})"
     return list(connection.exec_driver_sql(statement, tuple(number_tags)).scalars())
 
@@ -595,9 +591,16 @@ def read_key_checks(connection: Connection) -> dict[int, bytes]:
     return {row.key_id: row.check_value for row in rows}
 
 
+def _places(connection: Connection, count: int) -> tuple[str, str]:
+    """What the driver has for a value, and so many of it."""
+    place = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    return place, ",".join([place] * count)
+
+
 def try_find(connection: Connection, user_tags: Sequence[bytes]) -> RegistrationRow | None:
     """The registration of a user, or None."""
-    row = connection.execute(FIND, {"user_tags": user_tags}).one_or_none()
+    _, places = _places(connection, len(user_tags))
+    row = connection.exec_driver_sql(f"{FIND} ({places})", tuple(user_tags)).one_or_none()
     return None if row is None else RegistrationRow(*row)
 
 

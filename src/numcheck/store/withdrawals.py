@@ -17,6 +17,8 @@ from numcheck._bits import CHUNK_NUMBERS
 from numcheck.errors import StoreDamaged
 from numcheck.store.schema import installation, withdrawals
 
+NEWEST = select(func.max(withdrawals.c.revision))  # made once: to make a statement takes as long as to run it
+
 
 class Cause(StrEnum):
     """Why numbers were taken. The words are the store's and the event log's."""
@@ -106,7 +108,7 @@ def set_done(connection: Connection, done: Withdrawn) -> None:
 
 def newest(connection: Connection) -> int:
     """The newest revision that took numbers; 0 if none did."""
-    return connection.scalar(select(func.max(withdrawals.c.revision))) or 0
+    return connection.scalar(NEWEST) or 0
 
 
 def withdrawn_since(connection: Connection, number: int, revision: int) -> int:
