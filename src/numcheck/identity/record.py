@@ -14,6 +14,8 @@ IDENTIFIER_SIZE_MAX = 4_096  # bytes of names and values
 REGISTRATION_DATA_SIZE_MAX = 16_384  # bytes of names and values
 PORT_MAX = 65_535
 
+encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkAddress:
@@ -63,7 +65,7 @@ class Record:
         address = {"address": self.network_address.address, "port": self.network_address.port}
         fields = {name: getattr(self, name) for name in self.__slots__}
         fields = {**fields, "network_address": address}
-        return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+        return encode(fields).encode()
 
     @staticmethod
     def from_bytes(plain: bytes) -> "Record":
