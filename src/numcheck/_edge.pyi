@@ -7,6 +7,7 @@ from typing_extensions import Buffer
 from numcheck._fast import Table
 
 METHODS: tuple[str, ...]
+BOUNDS_S: tuple[float, ...]
 
 class Counters(NamedTuple):
     """What a loop has counted."""
