@@ -47,6 +47,18 @@ def main() -> None:
             watcher.stop()
 
 
+def tell(*words: object) -> None:
+    """A line in one piece: the watch speaks from another thread."""
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
+def asked(question: str) -> str:
+    """What the user types, on the line below the question."""
+    tell(question)
+    return input().strip()
+
+
 def read_options() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -125,16 +137,16 @@ class Watcher:
                     grpc.StatusCode.UNAVAILABLE,
                     grpc.StatusCode.CANCELLED,
                 ):
-                    print("not watching:", reason_of(error))
+                    tell("not watching:", reason_of(error))
                     return
                 time.sleep(WAIT_S)
 
     def _take(self, message: pb.WatchRegistrationsResponse) -> None:
         event = message.event
         if event.state == pb.REGISTRATION_STATE_VERIFIED:
-            print("watch: lets in", event.registration_id)
+            tell("watch: lets in", event.registration_id)
         elif event.registration_id:
-            print("watch: keeps out", event.registration_id, pb.RegistrationState.Name(event.state))
+            tell("watch: keeps out", event.registration_id, pb.RegistrationState.Name(event.state))
         if event.state == pb.REGISTRATION_STATE_DELETED:
             self._erased.set()
         self.token = message.resume_token  # last: what was not done for an event is told again
@@ -156,7 +168,7 @@ def tell_the_story(registrations: RegistrationServiceStub, number: str, watcher:
         registration_data={"name": "Иванов"},
     )
     answer = call(registrations.Register, request)
-    print("registered:", pb.RegistrationState.Name(answer.registration.state))
+    tell("registered:", pb.RegistrationState.Name(answer.registration.state))
     complete(registrations, answer.verification)
     # As if the first answer had been lost: the same registration, and its verification as it is now.
     assert call(registrations.Register, request).verification.verification_id == answer.verification.verification_id
@@ -166,18 +178,18 @@ def tell_the_story(registrations: RegistrationServiceStub, number: str, watcher:
         service=SERVICE, user_id=user_id, network_address=address, registration_data={"name": "Иванова"}
     )
     refreshed = call(registrations.RefreshRegistration, refresh)
-    print("refreshed:", pb.RegistrationState.Name(refreshed.registration.state), refreshed.verification_problem)
-    print("due:", refreshed.registration.due_at.ToDatetime())
+    tell("refreshed:", pb.RegistrationState.Name(refreshed.registration.state), refreshed.verification_problem)
+    tell("due:", refreshed.registration.due_at.ToDatetime())
 
     call(registrations.DeleteRegistration, pb.DeleteRegistrationRequest(service=SERVICE, user_id=user_id))
     assert watcher.wait_for_erasure()
-    print("erased")
+    tell("erased")
 
 
 def complete(registrations: RegistrationServiceStub, verification: pb.Verification) -> None:
     """Ask the user for his code until it is right or there are no tries left."""
     while verification.state == pb.VERIFICATION_STATE_WAITING and verification.method == pb.VERIFICATION_METHOD_CODE:
-        code = input("the code (empty to go on without): ").strip()
+        code = asked("the code (empty to go on without):")
         if not code:
             return
         request = pb.CompleteVerificationRequest(
@@ -186,11 +198,11 @@ def complete(registrations: RegistrationServiceStub, verification: pb.Verificati
         try:
             done = registrations.CompleteVerification(request, timeout=DEADLINE_S)  # each is a try: not repeated
         except grpc.RpcError as error:
-            print("not accepted:", reason_of(error))
+            tell("not accepted:", reason_of(error))
             if error.code() is not grpc.StatusCode.FAILED_PRECONDITION:
                 return
         else:
-            print("verified:", pb.RegistrationState.Name(done.registration.state))
+            tell("verified:", pb.RegistrationState.Name(done.registration.state))
             return
 
 
