@@ -184,6 +184,8 @@ def _apply(connection: Connection, push_key: int, changes: Changes, now_us: int)
 
 def _withdraw_pushed(connection: Connection, operator_id: int, revision: int, changes: Changes, now_us: int) -> None:
     """Whoever had what the operator took out of service has it no more, if the operator serves the number at all."""
+    if not any(change.removed or change.recycled for change, _ in changes.values()):
+        return  # as most pushes of new subscribers: no range need be read for them
     own = own_ranges(connection, operator_id)
     for cause, taken in (
         (Cause.REMOVED, {chunk: change.removed for chunk, (change, _) in changes.items()}),
