@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -34,6 +34,7 @@ REMOVED_COUNT = int(os.environ.get("NUMCHECK_BENCH_REMOVED", "1000000"))
 ROWS_A_TRANSACTION = 20_000
 NUMBERS_A_MESSAGE = 100_000
 PATIENCE_S = 600.0
+MILLISECOND_US = 1_000  # what ids ascend by
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def _register(data_dir: Path, numbers: Numbers) -> None:
     waiting = iter(numbers.tolist())
     made = world.register(next(waiting), "u0").registration.row
     while rows := [_row(world, made, number) for _, number in zip(range(ROWS_A_TRANSACTION), waiting, strict=False)]:
+        made = made._replace(registered_at_us=made.registered_at_us + MILLISECOND_US)
         world.registrations.write(lambda work: [work.insert(row) for row in rows])
     world.close()
 
@@ -74,7 +76,7 @@ def _register(data_dir: Path, numbers: Numbers) -> None:
 def _row(world: World, made, number: int):
     registration_id = world.vault.new_id(made.registered_at_us)
     record = Record(f"u{number}", number, {}, ADDRESS, DATA)
-    return replace(made, registration_id=registration_id, **world.vault.sealed(registration_id, SERVICE, record))
+    return made._replace(registration_id=registration_id, **world.vault.sealed(registration_id, SERVICE, record))
 
 
 def _delta(stub: NumberingServiceStub, operator_id: int, numbers: Sequence[int]) -> float:

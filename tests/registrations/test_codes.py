@@ -4,7 +4,6 @@ import contextlib
 import sqlite3
 import threading
 from collections import Counter
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -415,7 +414,7 @@ def test_a_rejected_user_who_starts_again_waits_for_his_code(world: World) -> No
 def test_overdue_users_refresh_and_do_not_just_start(world: World) -> None:
     """I.6: an overdue registration's user has to give his information anew."""
     row = world.register(small.ACTIVE).registration.row
-    overdue = replace(row, state=State.OVERDUE)
+    overdue = row._replace(state=State.OVERDUE)
     world.registrations.write(lambda work: work.update(row.registration_id, state=overdue.state))
     with pytest.raises(WrongState):
         start(world)

@@ -21,7 +21,7 @@ from numcheck.identity.registrar import Filters
 from numcheck.identity.registration import VerificationState
 from numcheck.identity.states import RegistrationState as State
 from numcheck.status import NumberStatus
-from numcheck.store import PageBounds
+from numcheck.store import PageBounds, RegistrationWork
 from tests.registrations.by_code import complete, last_code
 from tests.registrations.world import ADDRESS, DATA, SERVICE, World, small
 
@@ -292,3 +292,45 @@ def test_a_row_that_was_moved_to_another_registration_is_refused(world: World) -
 def test_codes_are_bounded_by_the_network_that_an_address_is_in(text: str, network: str) -> None:
     """R10: an IPv4 address, mapped or not, is one; who has an IPv6 address has its /64."""
     assert NetworkAddress.checked(text, 1).network == network
+
+
+def test_users_who_are_looked_for_together_are_found_as_if_alone(world: World) -> None:
+    """Whatever a transaction has written since it looked."""
+    known = world.register(small.ACTIVE, "known").registration.row
+    new = known._replace(registration_id=bytes(16), user_tag=b"n" * 16)
+
+    def operation(work: RegistrationWork) -> None:
+        work.look_ahead([b"n" * 16, b"m" * 16, known.user_tag])
+        assert work.find([known.user_tag]) == known
+        assert work.find([b"n" * 16, b"m" * 16]) is None
+        work.insert(new)
+        assert work.find([b"m" * 16, b"n" * 16]) == new
+        assert work.get(new.registration_id) == new
+        assert work.find([b"n" * 16]) == new
+        work.update(new.registration_id, user_tag=b"m" * 16)
+        assert work.find([b"n" * 16]) is None
+        assert work.find([b"m" * 16]) == new._replace(user_tag=b"m" * 16)
+
+    world.registrations.write(operation)
+
+
+def test_a_user_is_registered_once_whoever_shares_the_transaction(world: World) -> None:
+    """Many at the same time, with and without the same request_id: one registration, one event of it."""
+    outcomes: list[object] = []
+
+    def register(caller: int) -> None:
+        try:
+            request_id = "same" if caller % 2 else f"other-{caller}"
+            outcomes.append(world.register(small.ACTIVE, request_id=request_id).registration.row.registration_id)
+        except RegistrationExists:
+            outcomes.append(None)
+
+    threads = [threading.Thread(target=register, args=(caller,)) for caller in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    made = [one for one in outcomes if one is not None]
+    assert len(set(made)) == 1
+    assert len(made) in (1, 16)
+    assert world.kinds() == ["registered", "confirmed"]

@@ -87,7 +87,7 @@ class Registrar:
             work.insert(attempt.row)
             return attempt.outcome(record)
 
-        return self._verifier.delivered(service, record.number, self._registrations.write(operation))
+        return self._verifier.delivered(service, record.number, self._registrations.write(operation, user_tags=tags))
 
     def _new_row(
         self, service: str, request_id: str, record: Record, now: datetime, refreshed_at: datetime
@@ -99,7 +99,7 @@ class Registrar:
             registration_id=registration_id,
             service=service,
             request_tag=next(iter(self._vault.request_tags(service, request_id, record)), None),
-            state=RegistrationState.PENDING,
+            state=int(RegistrationState.PENDING),
             registered_at_us=now_us,
             refreshed_at_us=microseconds(refreshed_at),
             due_at_us=microseconds(due),

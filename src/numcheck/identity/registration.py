@@ -9,7 +9,7 @@ from numcheck.identity.evidence import Evidence
 from numcheck.identity.policy import Method
 from numcheck.identity.record import Record
 from numcheck.identity.states import FALLS_DUE, Act, RegistrationState, after
-from numcheck.store import RegistrationRow, RegistrationWork, columns_of
+from numcheck.store import RegistrationRow, RegistrationWork, Standing
 from numcheck.store.moments import microseconds, moment
 
 encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode  # once: to make one takes as long as to use it
@@ -80,8 +80,8 @@ def act(
     state = after(RegistrationState(row.state), what)
     if what is Act.REMIND:
         changes = {**changes, "reminded_of_us": row.due_at_us}
-    moved = replace(row, state=int(state), **changes)
-    moved = replace(moved, next_at_us=_next_at_us(moved))
+    moved = row._replace(**{**changes, "state": int(state)})
+    moved = moved._replace(next_at_us=_next_at_us(moved))
     tell(work, moved, what, now_us, **details)
     return moved
 
@@ -93,7 +93,7 @@ def _next_at_us(row: RegistrationRow) -> int | None:
     return microseconds(next_at(moment(row.due_at_us), reminded=row.reminded_of_us == row.due_at_us))
 
 
-def tell(work: RegistrationWork, row: RegistrationRow, what: Act, now_us: int, **details: Any) -> None:
+def tell(work: RegistrationWork, row: RegistrationRow | Standing, what: Act, now_us: int, **details: Any) -> None:
     """Append an event about a registration. What it says is kept for good: nothing that leads to a person."""
     said = encode({"due_at_us": row.due_at_us, **details})
     work.append_event(now_us, row.service, row.registration_id, what.value, row.state, said)
@@ -101,7 +101,7 @@ def tell(work: RegistrationWork, row: RegistrationRow, what: Act, now_us: int, *
 
 def store_changes(work: RegistrationWork, before: RegistrationRow, moved: RegistrationRow) -> None:
     """Write what an act, or several, changed of a row."""
-    old, new = columns_of(before), columns_of(moved)
-    changes = {name: value for name, value in new.items() if value != old[name]}
+    compared = zip(moved._fields, before, moved, strict=True)
+    changes = {name: new for name, old, new in compared if new != old}
     if changes:
         work.update(before.registration_id, **changes)

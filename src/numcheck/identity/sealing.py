@@ -33,6 +33,7 @@ class Key:
         if len(self.secret) != KEY_SIZE:
             raise ValueError("a key has 32 bytes")
         object.__setattr__(self, "_tagging", self._derived("tag"))
+        object.__setattr__(self, "_begun_by_kind", {})
         object.__setattr__(self, "_coding", self._derived("code"))
         object.__setattr__(self, "_wording", self._derived("word"))
         object.__setattr__(self, "_heading", self._derived("head"))
@@ -43,14 +44,21 @@ class Key:
 
     def tag(self, kind: str, value: bytes) -> bytes:
         """The lookup tag of a value; of another kind the same value has another."""
-        return hmac.digest(self._tagging, kind.encode() + b"\0" + value, "sha256")[:TAG_SIZE]  # type: ignore[attr-defined]
+        return _hmac(*self._begun(kind), value)[:TAG_SIZE]
 
     def tags(self, kind: str, values: Iterable[bytes]) -> list[bytes]:
-        """The lookup tags of many values, each in half of the time: HMAC from the hashes that they share."""
-        key = self._tagging.ljust(HASH_BLOCK_SIZE, b"\0")  # type: ignore[attr-defined]
-        inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key) + kind.encode() + b"\0")
-        outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
+        """The lookup tags of many values."""
+        inner, outer = self._begun(kind)
         return [_hmac(inner, outer, value)[:TAG_SIZE] for value in values]
+
+    def _begun(self, kind: str) -> "tuple[hashlib._Hash, hashlib._Hash]":
+        """The two hashes that the HMACs of a kind share, begun once: the half of the work."""
+        begun: dict[str, tuple[hashlib._Hash, hashlib._Hash]] = self._begun_by_kind  # type: ignore[attr-defined]
+        if kind not in begun:
+            key = self._tagging.ljust(HASH_BLOCK_SIZE, b"\0")  # type: ignore[attr-defined]
+            inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key) + kind.encode() + b"\0")
+            begun[kind] = inner, hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
+        return begun[kind]
 
     def code_mac(self, verification_id: bytes, code: str) -> bytes:
         """What is kept of a code: of no use without the key, as it has a million values only."""

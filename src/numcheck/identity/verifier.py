@@ -401,7 +401,7 @@ class Verifier:
             return None
         if not work.take_try(verification_id, tries_max=codes.TRIES_MAX, now_us=now_us):
             return None
-        counted = replace(verification, tries=verification.tries + 1)
+        counted = verification._replace(tries=verification.tries + 1)
         return counted, row, work.insert_try(number_tags[0], now_us)
 
     def _end(
@@ -431,7 +431,7 @@ class Verifier:
         record = self._vault.open(row)
         if proof.assertion is not None:
             record = replace(record, assertion_id=proof.assertion[1])
-            moved = replace(moved, **self._vault.sealed(row.registration_id, row.service, record))
+            moved = moved._replace(**self._vault.sealed(row.registration_id, row.service, record))
         store_changes(work, row, moved)
         return Registration(moved, record)
 

@@ -7,13 +7,12 @@ another subscriber's now, so that its registrations have to be verified anew.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 
 from numcheck.identity.registration import VerificationState, tell
 from numcheck.identity.states import Act, RegistrationState, after
 from numcheck.identity.vault import Vault
-from numcheck.store import RegistrationRow, Registrations, RegistrationWork, Withdrawn
+from numcheck.store import Registrations, RegistrationWork, Standing, Withdrawn
 from numcheck.store.moments import microseconds
 
 PIECE_SIZE = 20_000  # numbers in a transaction: others wait no longer than it takes
@@ -43,15 +42,15 @@ class Withdrawals:
             return 0
         tags = self._vault.tags_of_numbers(numbers.numbers)
         found = work.of_numbers(tags, states=(RegistrationState.PENDING, RegistrationState.VERIFIED))
-        work.end_verifications_of([row.registration_id for row in found], VerificationState.ENDED)
-        verified = [row for row in found if row.state == RegistrationState.VERIFIED]
+        work.end_verifications_of([one.registration_id for one in found], VerificationState.ENDED)
+        verified = [one for one in found if one.state == RegistrationState.VERIFIED]
         self._revoke(work, verified, numbers)
         work.set_withdrawn_done(numbers)
         return len(verified)
 
-    def _revoke(self, work: RegistrationWork, rows: list[RegistrationRow], numbers: Withdrawn) -> None:
+    def _revoke(self, work: RegistrationWork, verified: list[Standing], numbers: Withdrawn) -> None:
         state, now_us = after(RegistrationState.VERIFIED, Act.WITHDRAW), microseconds(self._now())
-        work.move_many(rows, state=state)
-        for row in rows:
-            moved = replace(row, state=int(state))
+        work.move_many([one.registration_id for one in verified], state=state)
+        for one in verified:
+            moved = one._replace(state=int(state))
             tell(work, moved, Act.WITHDRAW, now_us, cause=numbers.cause.value, revision=numbers.revision)

@@ -13,8 +13,8 @@ from numcheck.store.registrations import (
     Registrations,
     RegistrationWork,
     SendRow,
+    Standing,
     VerificationRow,
-    columns_of,
 )
 from numcheck.store.store import Store
 from numcheck.store.withdrawals import Cause, Withdrawn
@@ -37,8 +37,8 @@ __all__ = [
     "Registrations",
     "SendRow",
     "SeriesInfo",
+    "Standing",
     "Store",
     "VerificationRow",
     "Withdrawn",
-    "columns_of",
 ]

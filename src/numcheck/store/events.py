@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from numcheck.store.bulk import insert_rows
 from numcheck.store.database import Database, take_turn
 from numcheck.store.schema import event_head, events, registrations
 
@@ -19,7 +20,6 @@ PAGE_SIZE = 1_000
 TOUCH_HEAD = update(event_head).values(sequence=event_head.c.sequence)
 READ_HEAD = select(event_head.c.sequence, event_head.c.hash, event_head.c.key_id, event_head.c.mac)
 WRITE_HEAD = update(event_head)
-INSERT = insert(events)
 
 
 class EventRow(NamedTuple):
@@ -84,7 +84,7 @@ class EventAppender:
     def flush(self) -> None:
         """Write what was appended, and the head."""
         if self._rows:
-            self._connection.execute(INSERT, [row._asdict() for row in self._rows])
+            insert_rows(self._connection, events, self._rows)
             self._rows.clear()
             self._write_head()
 

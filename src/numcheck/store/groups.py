@@ -8,7 +8,7 @@ all of its callers get the error.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Generic, Protocol, TypeVar
 
@@ -22,6 +22,9 @@ class Work(Protocol):
 
     write_count: int
 
+    def look_ahead(self, wanted: Sequence[bytes]) -> None:
+        """Look for what operations will ask for."""
+
     def flush(self) -> None:
         """Write what was put off."""
 
@@ -33,10 +36,10 @@ T = TypeVar("T")
 class _Call(Generic[W]):
     """An operation that is waited for; whoever waits is woken when it is done, or when it is his turn to lead."""
 
-    __slots__ = ("done", "error", "operation", "result", "wake")
+    __slots__ = ("done", "error", "operation", "result", "wake", "wanted")
 
-    def __init__(self, operation: Callable[[W], object]) -> None:
-        self.operation = operation
+    def __init__(self, operation: Callable[[W], object], wanted: Sequence[bytes]) -> None:
+        self.operation, self.wanted = operation, wanted
         self.result: object = None
         # Until it is known to be durable it is not: whoever leads may be interrupted at any line.
         self.error: Exception | None = StoreUnavailable("the write was broken off")
@@ -58,9 +61,12 @@ class GroupCommit(Generic[W]):
         self._lock = threading.Lock()
         self._led = False
 
-    def run(self, operation: Callable[[W], T]) -> T:
-        """The operation's result, once it is durable; or its exception, or that of the transaction it was in."""
-        call: _Call[W] = _Call(operation)
+    def run(self, operation: Callable[[W], T], wanted: Sequence[bytes] = ()) -> T:
+        """The operation's result, once it is durable; or its exception, or that of the transaction it was in.
+
+        `wanted` is what the operation will ask for: that of a whole group is looked for at once.
+        """
+        call: _Call[W] = _Call(operation, wanted)
         with self._lock:
             self._waiting.append(call)
             leading, self._led = not self._led, True
@@ -101,6 +107,8 @@ class GroupCommit(Generic[W]):
         try:
             with self._begin() as work:
                 try:
+                    if wanted := [one for call in group for one in call.wanted]:
+                        work.look_ahead(wanted)
                     outcomes += [_outcome(call.operation, work) for call in group]
                     work.flush()
                 except Exception:

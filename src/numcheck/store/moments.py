@@ -3,11 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+RESOLUTION = timedelta(microseconds=1)
 
 
 def microseconds(moment: datetime) -> int:
     """The moment as an integer."""
-    return (moment - EPOCH) // timedelta(microseconds=1)
+    return (moment - EPOCH) // RESOLUTION
 
 
 def moment(microseconds: int) -> datetime:

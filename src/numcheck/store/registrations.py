@@ -7,12 +7,13 @@ first, makes them take turns.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, select, tuple_, update
 
 from numcheck.store import withdrawals
+from numcheck.store.bulk import insert_rows, placeholder, values_where
 from numcheck.store.database import Database
 from numcheck.store.events import Chain, EventAppender, EventLog
 from numcheck.store.groups import GroupCommit
@@ -27,14 +28,13 @@ from numcheck.store.schema import (
 )
 from numcheck.store.withdrawals import Withdrawn
 
-TAGS_PER_STATEMENT = 10_000  # SQLite takes 32,766 parameters, PostgreSQL 65,535
+IDS_PER_STATEMENT = 1_000
 ROWS_AT_ONCE = 50  # that are read of a page: 1 MiB, if each is as large as it may be
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class RegistrationRow:
+class RegistrationRow(NamedTuple):
     """A row of the registrations."""
 
     registration_id: bytes
@@ -55,21 +55,16 @@ class RegistrationRow:
     reminded_of_us: int | None = None
 
 
-# Made once: to make a statement takes as long as to run it.
-ROWS = select(*(registrations.c[one.name] for one in fields(RegistrationRow)))
-# In the driver's own words, of one column: most often there is none, and to be told of more takes longer than to look.
-FIND = "SELECT registration_id FROM registrations WHERE user_tag IN"
-IN_STATES = ROWS.where(
-    registrations.c.registration_id.in_(bindparam("registration_ids", expanding=True)),
-    registrations.c.state.in_(bindparam("states", expanding=True)),
-)
-ANY = select(registrations.c.registration_id).limit(1)
-INSERT = insert(registrations)
-MOVE = update(registrations).where(registrations.c.registration_id == bindparam("id"))
+class Standing(NamedTuple):
+    """What is told of a registration in its events."""
+
+    registration_id: bytes
+    service: str
+    state: int
+    due_at_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class VerificationRow:
+class VerificationRow(NamedTuple):
     """A row of the verifications."""
 
     verification_id: bytes
@@ -86,8 +81,7 @@ class VerificationRow:
     tries: int
 
 
-@dataclass(frozen=True, slots=True)
-class SendRow:
+class SendRow(NamedTuple):
     """A row of the codes that were sent."""
 
     verification_id: bytes
@@ -97,11 +91,6 @@ class SendRow:
     block_tag: bytes
     network_tag: bytes
     completed: bool = False
-
-
-def columns_of(row: RegistrationRow | VerificationRow | SendRow) -> dict[str, Any]:
-    """A row's values by the names of its columns."""
-    return {name: getattr(row, name) for name in row.__slots__}
 
 
 class NumberRow(NamedTuple):
@@ -121,6 +110,22 @@ class PageBounds(NamedTuple):
     size_max: int
 
 
+# Made once: to make a statement takes as long as to run it.
+ROWS = select(*(registrations.c[name] for name in RegistrationRow._fields))
+STANDINGS = select(*(registrations.c[name] for name in Standing._fields)).where(
+    registrations.c.registration_id.in_(bindparam("registration_ids", expanding=True)),
+    registrations.c.state.in_(bindparam("states", expanding=True)),
+)
+VERIFICATION = select(*(verifications.c[name] for name in VerificationRow._fields)).where(
+    verifications.c.verification_id == bindparam("id")
+)
+ANY = select(registrations.c.registration_id).limit(1)
+# Of one column: most often there is none, and to be told of more takes longer than to look.
+ID_BY_USER = "SELECT registration_id FROM registrations WHERE user_tag IN"
+ID_BY_NUMBER = "SELECT registration_id FROM registrations WHERE number_tag IN"
+KNOWN_USERS = "SELECT user_tag FROM registrations WHERE user_tag IN"
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """How many rows there are since a moment, and when the oldest of them was."""
@@ -135,7 +140,8 @@ class RegistrationWork:
     def __init__(self, connection: Connection, chain: Chain) -> None:
         self._connection = connection
         self._events = EventAppender(connection, chain)
-        self._new: dict[bytes, RegistrationRow] = {}  # registrations to be inserted with the transaction's others
+        self._new: dict[bytes, RegistrationRow] = {}  # by user tag, to be inserted with the transaction's others
+        self._unknown: set[bytes] = set()  # tags of users who have no registration
         self._newest_withdrawal: int | None = None  # read once: what is withdrawn later finds what is written here
         self.write_count = 0
         self.services: set[str] = set()  # that have events in this transaction
@@ -158,24 +164,29 @@ class RegistrationWork:
 
     # --- registrations
 
+    def look_ahead(self, user_tags: Sequence[bytes]) -> None:
+        """Look for all the users whom operations will ask for at once: most often there is none of them yet."""
+        self._unknown.update(user_tags)
+        self._unknown.difference_update(values_where(self._connection, KNOWN_USERS, user_tags))
+
     def find(self, user_tags: Sequence[bytes]) -> RegistrationRow | None:
         """The registration of a user, under whichever of its tags."""
-        for row in self._new.values():
-            if row.user_tag in user_tags:
-                return row
-        return try_find(self._connection, user_tags)
+        for tag in user_tags:
+            if tag in self._new:
+                return self._new[tag]
+        return None if self._unknown.issuperset(user_tags) else try_find(self._connection, user_tags)
 
     def get(self, registration_id: bytes) -> RegistrationRow | None:
         """The registration of that id."""
         self._flush_new()
-        return _one(self._connection, select(registrations).where(_is(registration_id)))
+        return _one(self._connection, ROWS.where(_is(registration_id)))
 
     def awaited(self, now_us: int, *, count_max: int) -> list[RegistrationRow]:
         """The registrations that time has something to do to by now, the longest waiting first."""
         self._flush_new()
         due = registrations.c.next_at_us <= now_us
-        statement = select(registrations).where(due).order_by(registrations.c.next_at_us).limit(count_max)
-        return [RegistrationRow(**row._mapping) for row in self._connection.execute(statement)]
+        statement = ROWS.where(due).order_by(registrations.c.next_at_us).limit(count_max)
+        return list(map(RegistrationRow._make, self._connection.execute(statement)))
 
     def trust_time(self, at_us: int) -> None:
         """Keep the time that due times are judged by."""
@@ -183,26 +194,25 @@ class RegistrationWork:
         if not self._connection.execute(update(trusted_time).values(at_us=at_us)).rowcount:
             self._connection.execute(insert(trusted_time).values(id=1, at_us=at_us))
 
-    def of_numbers(self, number_tags: Sequence[bytes], *, states: Sequence[int]) -> list[RegistrationRow]:
+    def of_numbers(self, number_tags: Sequence[bytes], *, states: Sequence[int]) -> list[Standing]:
         """The registrations in one of these states on any of these numbers."""
         self._flush_new()
         if not self._connection.scalar(ANY):
             return []
-        found: list[RegistrationRow] = []
-        ordered = sorted(number_tags)  # so that the index is read along, and not here and there
-        for first in range(0, len(ordered), TAGS_PER_STATEMENT):
-            ids = ids_on_numbers(self._connection, ordered[first : first + TAGS_PER_STATEMENT])
-            if ids:
-                rows = self._connection.execute(IN_STATES, {"registration_ids": ids, "states": states})
-                found += [RegistrationRow(*row) for row in rows]
+        # In their order, so that the index is read along, and not here and there.
+        ids = values_where(self._connection, ID_BY_NUMBER, sorted(number_tags))
+        found: list[Standing] = []
+        for first in range(0, len(ids), IDS_PER_STATEMENT):
+            some = {"registration_ids": ids[first : first + IDS_PER_STATEMENT], "states": states}
+            found += map(Standing._make, self._connection.execute(STANDINGS, some))
         return found
 
-    def move_many(self, rows: Sequence[RegistrationRow], *, state: int) -> None:
+    def move_many(self, registration_ids: Sequence[bytes], *, state: int) -> None:
         """Put registrations into a state in which time does nothing to them."""
         self.write_count += 1
-        values = [{"id": row.registration_id} for row in rows]
-        if values:
-            self._connection.execute(MOVE.values(state=state, next_at_us=None), values)
+        for first in range(0, len(registration_ids), IDS_PER_STATEMENT):
+            some = registrations.c.registration_id.in_(registration_ids[first : first + IDS_PER_STATEMENT])
+            self._connection.execute(update(registrations).where(some).values(state=state, next_at_us=None))
 
     # --- numbers that were taken from their operator
 
@@ -226,21 +236,26 @@ class RegistrationWork:
     def set_evidence(self, evidence: str, registration_ids: Sequence[bytes], *, state: int) -> int:
         """Keep one evidence for many registrations, as far as they still are in the state; how many are."""
         self.write_count += 1
-        place, places = _places(self._connection, len(registration_ids))
+        place = placeholder(self._connection)
         statement = (
-            f"UPDATE registrations SET evidence = {place} WHERE state = {place} AND registration_id IN ({places})"
+            f"UPDATE registrations SET evidence = {place} WHERE state = {place} "
+            f"AND registration_id IN ({','.join([place] * len(registration_ids))})"
         )
         return self._connection.exec_driver_sql(statement, (evidence, state, *registration_ids)).rowcount
 
     def insert(self, row: RegistrationRow) -> None:
         """Add a registration."""
         self.write_count += 1
-        self._new[row.registration_id] = row
+        if row.user_tag is None or row.user_tag in self._new:
+            raise ValueError("a new registration has a user, who has no other")
+        self._unknown.discard(row.user_tag)
+        self._new[row.user_tag] = row
 
     def update(self, registration_id: bytes, **changes: Any) -> None:
         """Change columns of a registration."""
         self._flush_new()
         self.write_count += 1
+        self._unknown.discard(changes.get("user_tag"))
         own = _is(registration_id)
         self._connection.execute(update(registrations).where(own).values(**changes))
 
@@ -263,27 +278,26 @@ class RegistrationWork:
 
     def _flush_new(self) -> None:
         if self._new:
-            self._connection.execute(INSERT, [columns_of(row) for row in self._new.values()])
+            insert_rows(self._connection, registrations, list(self._new.values()))
             self._new.clear()
 
     # --- verifications
 
     def verification(self, verification_id: bytes) -> VerificationRow | None:
         """The verification of that id."""
-        statement = select(verifications).where(verifications.c.verification_id == verification_id)
-        row = self._connection.execute(statement).one_or_none()
-        return None if row is None else VerificationRow(**row._mapping)
+        row = self._connection.execute(VERIFICATION, {"id": verification_id}).one_or_none()
+        return None if row is None else VerificationRow._make(row)
 
     def insert_verification(self, row: VerificationRow) -> None:
         """Add a verification."""
         self.write_count += 1
-        self._connection.execute(insert(verifications), [columns_of(row)])
+        insert_rows(self._connection, verifications, [row])
 
     def end_verifications_of(self, registration_ids: Sequence[bytes], ended: int) -> None:
         """End every verification under way of these registrations."""
         self.write_count += 1
-        for first in range(0, len(registration_ids), TAGS_PER_STATEMENT):
-            owned = verifications.c.registration_id.in_(registration_ids[first : first + TAGS_PER_STATEMENT])
+        for first in range(0, len(registration_ids), IDS_PER_STATEMENT):
+            owned = verifications.c.registration_id.in_(registration_ids[first : first + IDS_PER_STATEMENT])
             under_way = owned & (verifications.c.state == WAITING)
             self._connection.execute(update(verifications).where(under_way).values(state=ended))
 
@@ -375,7 +389,7 @@ class RegistrationWork:
     def insert_send(self, row: SendRow) -> None:
         """Record that a code is sent."""
         self.write_count += 1
-        self._connection.execute(insert(code_sends), [columns_of(row)])
+        insert_rows(self._connection, code_sends, [row])
 
     def complete_send(self, verification_id: bytes) -> None:
         """Record that a code came back."""
@@ -428,9 +442,12 @@ class Registrations:
         for tell in self._followers:
             tell(work.services)
 
-    def write(self, operation: Callable[[RegistrationWork], T]) -> T:
-        """Run an operation in a transaction that it may share; durable when this returns, nothing left if it raises."""
-        return self._groups.run(operation)
+    def write(self, operation: Callable[[RegistrationWork], T], *, user_tags: Sequence[bytes] = ()) -> T:
+        """Run an operation in a transaction that it may share; durable when this returns, nothing left if it raises.
+
+        `user_tags` are those that it will find: those of a whole transaction are looked for together.
+        """
+        return self._groups.run(operation, user_tags)
 
     def trusted_time(self) -> int | None:
         """The time that due times were last judged by, or None."""
@@ -469,8 +486,8 @@ class Registrations:
         """The registrations of these ids, as far as they are there."""
         wanted = registrations.c.registration_id.in_(registration_ids)
         with self._database.reading() as connection:
-            rows = connection.execute(select(registrations).where(wanted)).all()
-        return {row.registration_id: RegistrationRow(**row._mapping) for row in rows}
+            rows = map(RegistrationRow._make, connection.execute(ROWS.where(wanted)))
+            return {row.registration_id: row for row in rows}
 
     def page(
         self,
@@ -486,8 +503,7 @@ class Registrations:
         The last is the first with which more bytes lie sealed than a page has: no more are read.
         """
         statement = (
-            select(registrations)
-            .where(registrations.c.service == service, registrations.c.registration_id > after)
+            ROWS.where(registrations.c.service == service, registrations.c.registration_id > after)
             .where(registrations.c.state.in_(states))
             .order_by(registrations.c.registration_id)
             .limit(within.count_max)
@@ -512,8 +528,7 @@ class Registrations:
         """
         place = tuple_(registrations.c.due_at_us, registrations.c.registration_id)
         statement = (
-            select(registrations)
-            .where(
+            ROWS.where(
                 registrations.c.service == service, registrations.c.due_at_us < due_before_us, place > tuple_(*after)
             )
             .where(registrations.c.state.in_(states))
@@ -557,7 +572,7 @@ class Registrations:
             connection.execute(statement, execution_options=options) as rows,
         ):
             for row in rows:
-                found.append(RegistrationRow(**row._mapping))
+                found.append(RegistrationRow._make(row))
                 size_max -= len(row.sealed_record or b"")
                 if size_max < 0:
                     break
@@ -565,25 +580,17 @@ class Registrations:
 
     def _rows(self, statement: Select[Any]) -> list[RegistrationRow]:
         with self._database.reading() as connection:
-            return [RegistrationRow(**row._mapping) for row in connection.execute(statement)]
+            return list(map(RegistrationRow._make, connection.execute(statement)))
 
     def under_other_keys(self, key_id: int, *, after: bytes, count_max: int) -> list[RegistrationRow]:
         """The next registrations that lie under another key, as they were made; erased ones lie under none."""
         statement = (
-            select(registrations)
-            .where(registrations.c.key_id != key_id, registrations.c.sealed_record.is_not(None))
+            ROWS.where(registrations.c.key_id != key_id, registrations.c.sealed_record.is_not(None))
             .where(registrations.c.registration_id > after)
             .order_by(registrations.c.registration_id)
             .limit(count_max)
         )
         return self._rows(statement)
-
-
-def ids_on_numbers(connection: Connection, number_tags: Sequence[bytes]) -> list[bytes]:
-    """The registrations on any of these numbers, asked in the driver's own words: ten times as fast for thousands."""
-    _, places = _places(connection, len(number_tags))
-    statement = f"SELECT registration_id FROM registrations WHERE number_tag IN ({places})"
-    return list(connection.exec_driver_sql(statement, tuple(number_tags)).scalars())
 
 
 def read_key_checks(connection: Connection) -> dict[int, bytes]:
@@ -592,17 +599,10 @@ def read_key_checks(connection: Connection) -> dict[int, bytes]:
     return {row.key_id: row.check_value for row in rows}
 
 
-def _places(connection: Connection, count: int) -> tuple[str, str]:
-    """What the driver has for a value, and so many of it."""
-    place = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    return place, ",".join([place] * count)
-
-
 def try_find(connection: Connection, user_tags: Sequence[bytes]) -> RegistrationRow | None:
     """The registration of a user, or None."""
-    _, places = _places(connection, len(user_tags))
-    found = connection.exec_driver_sql(f"{FIND} ({places})", tuple(user_tags)).scalar_one_or_none()
-    return None if found is None else _one(connection, select(registrations).where(_is(found)))
+    found = values_where(connection, ID_BY_USER, user_tags)
+    return _one(connection, ROWS.where(_is(found[0]))) if found else None
 
 
 def _is(registration_id: bytes) -> ColumnElement[bool]:
@@ -611,4 +611,4 @@ def _is(registration_id: bytes) -> ColumnElement[bool]:
 
 def _one(connection: Connection, statement: Select[Any]) -> RegistrationRow | None:
     row = connection.execute(statement).one_or_none()
-    return None if row is None else RegistrationRow(**row._mapping)
+    return None if row is None else RegistrationRow._make(row)
