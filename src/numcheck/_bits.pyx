@@ -27,6 +27,12 @@ cdef enum:
     PAGES = NUMBERS // PAGE_NUMBERS
     PAGE_BYTES = PAGE_NUMBERS // 8
     CLASSES_MAX = 65_536
+    # Roaring's portable format.
+    ROARING_WITHOUT_RUNS = 12_346
+    ROARING_WITH_RUNS = 12_347
+    ROARING_ARRAY_MAX = 4_096
+    ROARING_OFFSETS_FROM = 4     # containers, where there are runs
+    CONTAINERS_MAX = (NUMBERS + 65_535) // 65_536
 
 CHUNK_NUMBERS = NUMBERS
 BITSET_SIZE = SIZE
@@ -63,6 +69,121 @@ def set_members(bitset, const uint32_t[::1] members):
         raise ValueError(f"{out_of_reach} members are outside of the chunk")
 
 
+cdef inline uint8_t bits_from(uint32_t place) noexcept nogil:
+    return <uint8_t>(0xFF << (place & 7))
+
+
+cdef inline uint8_t bits_to(uint32_t place) noexcept nogil:
+    return <uint8_t>(0xFF >> (7 - (place & 7)))
+
+
+def set_bitmap(bitset, const uint8_t[::1] serialized):
+    """Set the bit of each member of a Roaring bitmap, given in the portable format (RoaringFormatSpec): a container is
+    65,536 places, as words of bits, as an ascending array or as runs.
+
+    ValueError if it is not in that format, or has a member outside of the chunk.
+    """
+    cdef uint8_t[::1] view = checked_writable(bitset)
+    cdef bint sound
+    with nogil:
+        sound = set_containers(&view[0], &serialized[0], serialized.shape[0]) if serialized.shape[0] else False
+    if not sound:
+        raise ValueError("that is no serialised bitmap of places in a chunk")
+
+
+cdef inline uint32_t read16(const uint8_t* place) noexcept nogil:
+    return place[0] | <uint32_t>place[1] << 8
+
+
+cdef inline uint32_t read32(const uint8_t* place) noexcept nogil:
+    return read16(place) | read16(place + 2) << 16
+
+
+cdef bint set_containers(uint8_t* bits, const uint8_t* data, size_t size) noexcept nogil:
+    """Whether every container was sound, and was set."""
+    cdef size_t count, i, at, used
+    cdef uint32_t cookie, cardinality
+    cdef const uint8_t* run_flags = NULL
+    cdef bint runs
+    if size < 8:
+        return False
+    cookie = read32(data)
+    if cookie & 0xFFFF == ROARING_WITH_RUNS:
+        count = (cookie >> 16) + 1
+        run_flags = data + 4
+        at = 4 + (count + 7) // 8
+    elif cookie == ROARING_WITHOUT_RUNS:
+        count = read32(data + 4)
+        at = 8
+    else:
+        return False
+    if count > CONTAINERS_MAX or at + 4 * count > size:
+        return False
+    cdef const uint8_t* heads = data + at    # of each: which 65,536 places, and how many of them less one
+    at += 4 * count
+    if run_flags == NULL or count >= ROARING_OFFSETS_FROM:
+        at += 4 * count    # where each begins: they follow one another
+    for i in range(count):
+        runs = run_flags != NULL and run_flags[i // 8] >> (i & 7) & 1
+        cardinality = read16(heads + 4 * i + 2) + 1
+        used = set_container(bits, read16(heads + 4 * i) << 16, cardinality, runs, data + at, size - at)
+        if at > size or used == 0:
+            return False
+        at += used
+    return at == size
+
+
+cdef size_t set_container(uint8_t* bits, uint32_t base, uint32_t cardinality, bint runs, const uint8_t* data,
+                          size_t size) noexcept nogil:
+    """Set a container's places; how many bytes it has, 0 if it is not sound."""
+    cdef uint32_t room = 65_536, i, first, last
+    cdef size_t used
+    if base >= NUMBERS:
+        return 0
+    if base + room > NUMBERS:
+        room = NUMBERS - base
+    bits += base >> 3
+    if runs:
+        if size < 2 or size < 2 + 4 * <size_t>read16(data):
+            return 0
+        used = 2 + 4 * <size_t>read16(data)
+        for i in range(read16(data)):
+            first = read16(data + 2 + 4 * i)
+            last = first + read16(data + 4 + 4 * i)
+            if last >= room:
+                return 0
+            fill(bits, first, last)
+    elif cardinality > ROARING_ARRAY_MAX:
+        used = 8_192
+        if size < used:
+            return 0
+        for i in range(room >> 3):
+            bits[i] |= data[i]
+        for i in range(room >> 3, 8_192):
+            if data[i]:
+                return 0
+    else:
+        used = 2 * <size_t>cardinality
+        if size < used:
+            return 0
+        for i in range(cardinality):
+            first = read16(data + 2 * i)
+            if first >= room:
+                return 0
+            bits[first >> 3] |= 1 << (first & 7)
+    return used
+
+
+cdef inline void fill(uint8_t* bits, uint32_t first, uint32_t last) noexcept nogil:
+    cdef uint32_t first_byte = first >> 3, last_byte = last >> 3
+    if first_byte == last_byte:
+        bits[first_byte] |= bits_from(first) & bits_to(last)
+        return
+    bits[first_byte] |= bits_from(first)
+    memset(bits + first_byte + 1, 0xFF, last_byte - first_byte - 1)
+    bits[last_byte] |= bits_to(last)
+
+
 def members_of(bitset):
     """The places whose bits are set, ascending, as an array of unsigned 32-bit integers."""
     cdef const uint8_t[::1] view = checked(bitset)
@@ -82,14 +203,6 @@ def members_of(bitset):
                 out += 1
                 word &= word - 1
     return members
-
-
-cdef inline uint8_t bits_from(uint32_t place) noexcept nogil:
-    return <uint8_t>(0xFF << (place & 7))
-
-
-cdef inline uint8_t bits_to(uint32_t place) noexcept nogil:
-    return <uint8_t>(0xFF >> (7 - (place & 7)))
 
 
 def copy_range(target, source, uint32_t first, uint32_t last):

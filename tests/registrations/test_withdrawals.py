@@ -213,18 +213,20 @@ def test_nothing_is_done_twice_and_nothing_is_missed_when_pieces_fail(
     held: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Point 6: a crash anywhere in a piece leaves it undone, whole; whoever comes then does it once."""
-    monkeypatch.setattr(withdrawal, "PIECE_SIZE", 3)
+    monkeypatch.setattr(withdrawal, "PIECE_NUMBERS", 3)
+    monkeypatch.setattr(withdrawal, "REVOKED_TOGETHER", 3)
     push(held, remove=HELD)
     failures = iter((False, True, False, True, True))
 
-    def done(work: RegistrationWork, *args: object, whole: Callable[..., None] = RegistrationWork.set_withdrawn_done):
-        whole(work, *args)
+    def done(work: RegistrationWork, *args: object, whole: Callable[..., bool] = RegistrationWork.set_withdrawn_done):
+        first = whole(work, *args)
         if next(failures, False):
             raise OSError("the machine is gone")
+        return first
 
     monkeypatch.setattr(RegistrationWork, "set_withdrawn_done", done)
     crashes = 0
-    while held.registrations.any_withdrawn():
+    while held.registrations.withdrawn(count_max=1, piece_size=1):
         try:
             follow(held)
         except OSError:
@@ -270,7 +272,7 @@ def test_what_took_a_number_is_known_while_it_may_matter_and_forgotten_then(held
 
 def test_tags_of_many_numbers_are_those_of_each(world: World) -> None:
     numbers = [*HELD, 1, 10**15 - 1]
-    assert world.vault.tags_of_numbers(numbers) == [world.vault.number_tags(number)[0] for number in numbers]
+    assert world.vault.tags_of_numbers(numbers) == [[world.vault.number_tags(number)[0] for number in numbers]]
     long = Key(2, b"x" * 32)
     assert long.tags("number", [b"a" * 200]) == [long.tag("number", b"a" * 200)]
 

@@ -70,7 +70,7 @@ class Record:
     @staticmethod
     def from_bytes(plain: bytes) -> "Record":
         """The record that `to_bytes` wrote."""
-        fields = json.loads(plain)
+        fields = json.loads(plain.decode())
         return Record(**{**fields, "network_address": NetworkAddress(**fields["network_address"])})
 
 

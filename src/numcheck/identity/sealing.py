@@ -47,9 +47,15 @@ class Key:
         return _hmac(*self._begun(kind), value)[:TAG_SIZE]
 
     def tags(self, kind: str, values: Iterable[bytes]) -> list[bytes]:
-        """The lookup tags of many values."""
-        inner, outer = self._begun(kind)
-        return [_hmac(inner, outer, value)[:TAG_SIZE] for value in values]
+        """The lookup tags of many values: as `tag`, with no call between."""
+        copy_inner, copy_outer = (begun.copy for begun in self._begun(kind))
+        made = []
+        for value in values:
+            first, second = copy_inner(), copy_outer()
+            first.update(value)
+            second.update(first.digest())
+            made.append(second.digest()[:TAG_SIZE])
+        return made
 
     def _begun(self, kind: str) -> "tuple[hashlib._Hash, hashlib._Hash]":
         """The two hashes that the HMACs of a kind share, begun once: the half of the work."""

@@ -35,10 +35,11 @@ class Vault:
         """The tags of a number, the newest key's first."""
         return self._keyring.tags("number", _number_bytes(number))
 
-    def tags_of_numbers(self, numbers: Sequence[int]) -> list[bytes]:
-        """The tags of many numbers, under every key."""
-        values = [_number_bytes(number) for number in numbers]
-        return [tag for key in self._keyring.keys for tag in key.tags("number", values)]
+    def tags_of_numbers(self, numbers: Sequence[int]) -> list[list[bytes]]:
+        """The tags of many numbers, in their order: for each key once."""
+        packed = struct.pack(f">{len(numbers)}Q", *numbers)
+        values = [packed[start : start + 8] for start in range(0, len(packed), 8)]
+        return [key.tags("number", values) for key in self._keyring.keys]
 
     def block_tags(self, number: int) -> list[bytes]:
         """The tags of the 10,000 numbers around a number."""

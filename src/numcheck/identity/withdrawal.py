@@ -4,18 +4,35 @@ Invariants: every VERIFIED registration on a withdrawn number becomes REVOKED, w
 the note that those numbers are done: once, whatever crashes. A verification that was under way on one ends, as the code
 may lie with whoever had the number before. A number that was withdrawn and is back counts as withdrawn: it may be
 another subscriber's now, so that its registrations have to be verified anew.
+
+What is registered on the numbers is looked for before, in no transaction that anybody waits for: a registration that is
+made after a withdrawal is the next subscriber's, or is refused as its index is too old.
 """
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
+from typing import NamedTuple
 
 from numcheck.identity.registration import VerificationState, tell
 from numcheck.identity.states import Act, RegistrationState, after
 from numcheck.identity.vault import Vault
-from numcheck.store import Registrations, RegistrationWork, Standing, Withdrawn
+from numcheck.store import Registrations, RegistrationWork, Withdrawn
 from numcheck.store.moments import microseconds
 
-PIECE_SIZE = 20_000  # numbers in a transaction: others wait no longer than it takes
+LOOKED_FOR_TOGETHER = 250_000  # numbers: the more, the less of the index of numbers is read twice
+PIECE_NUMBERS = 10_000  # are done or not, together
+REVOKED_TOGETHER = 1_000  # registrations, and those of a piece more: others wait no longer than it takes
+
+TAKEN_FROM = (RegistrationState.PENDING, RegistrationState.VERIFIED)
+
+
+class Found(NamedTuple):
+    """A piece of withdrawn numbers, and the ids of what was registered on them."""
+
+    taken: Withdrawn
+    registration_ids: list[bytes]
 
 
 class Withdrawals:
@@ -26,31 +43,70 @@ class Withdrawals:
         self._stopped = False
 
     def stop(self) -> None:
-        """End after the piece under way; the rest waits in the store."""
+        """End after the pieces under way; the rest waits in the store."""
         self._stopped = True
 
     def follow(self) -> int:
         """Do all that there is to do; how many registrations were revoked."""
         count = 0
-        while not self._stopped and self._registrations.any_withdrawn():
-            count += self._registrations.write(self._piece)
+        while pieces := self._next_pieces():
+            for some in _together(self._find(pieces)):
+                if self._stopped:
+                    return count
+                count += self._registrations.write(partial(self._revoke, some))
         return count
 
-    def _piece(self, work: RegistrationWork) -> int:
-        numbers = work.next_withdrawn(count_max=PIECE_SIZE)
-        if numbers is None:
-            return 0
-        tags = self._vault.tags_of_numbers(numbers.numbers)
-        found = work.of_numbers(tags, states=(RegistrationState.PENDING, RegistrationState.VERIFIED))
-        work.end_verifications_of([one.registration_id for one in found], VerificationState.ENDED)
-        verified = [one for one in found if one.state == RegistrationState.VERIFIED]
-        self._revoke(work, verified, numbers)
-        work.set_withdrawn_done(numbers)
-        return len(verified)
+    def _next_pieces(self) -> list[Withdrawn]:
+        return self._registrations.withdrawn(count_max=LOOKED_FOR_TOGETHER, piece_size=PIECE_NUMBERS)
 
-    def _revoke(self, work: RegistrationWork, verified: list[Standing], numbers: Withdrawn) -> None:
+    def _find(self, pieces: Sequence[Withdrawn]) -> list[Found]:
+        """What is registered on the numbers of each piece."""
+        tags = self._vault.tags_of_numbers([number for piece in pieces for number in piece.numbers])
+        by_tag: dict[bytes, list[bytes]] = defaultdict(list)
+        for tag, registration_id in self._registrations.on_numbers([tag for of_key in tags for tag in of_key]):
+            by_tag[tag].append(registration_id)
+        found, first = [], 0
+        for piece in pieces:
+            last = first + len(piece.numbers)
+            its_tags = (tag for of_key in tags for tag in of_key[first:last]) if by_tag else ()
+            found.append(Found(piece, [one for tag in its_tags if tag in by_tag for one in by_tag[tag]]))
+            first = last
+        return found
+
+    def _revoke(self, some: Sequence[Found], work: RegistrationWork) -> int:
+        """Revoke what still is VERIFIED on numbers that no other node has done meanwhile; how many."""
+        cause_of = {
+            registration_id: one.taken
+            for one in some
+            if work.set_withdrawn_done(one.taken)
+            for registration_id in one.registration_ids
+        }
+        standings = work.standings(list(cause_of), states=TAKEN_FROM)
+        work.end_verifications_of([one.registration_id for one in standings], VerificationState.ENDED)
+        verified = [one for one in standings if one.state == RegistrationState.VERIFIED]
         state, now_us = after(RegistrationState.VERIFIED, Act.WITHDRAW), microseconds(self._now())
         work.move_many([one.registration_id for one in verified], state=state)
         for one in verified:
+            taken = cause_of[one.registration_id]
             moved = one._replace(state=int(state))
-            tell(work, moved, Act.WITHDRAW, now_us, cause=numbers.cause.value, revision=numbers.revision)
+            tell(work, moved, Act.WITHDRAW, now_us, cause=taken.cause.value, revision=taken.revision)
+        return len(verified)
+
+
+def _together(found: Iterable[Found]) -> Iterator[list[Found]]:
+    """Pieces in their order, as many as have REVOKED_TOGETHER registrations; those of one row are one."""
+    some: list[Found] = []
+    count = 0
+    for one in found:
+        before = some[-1].taken if some else None
+        if before is not None and before.goes_on_with(one.taken):
+            joined = before._replace(numbers=before.numbers + one.taken.numbers, next_place=one.taken.next_place)
+            some[-1] = Found(joined, some[-1].registration_ids + one.registration_ids)
+        else:
+            some.append(one)
+        count += len(one.registration_ids)
+        if count >= REVOKED_TOGETHER:
+            yield some
+            some, count = [], 0
+    if some:
+        yield some

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pyroaring import BitMap
 
-from numcheck._bits import BITSET_SIZE, CHUNK_NUMBERS, CHUNK_PAGES, LaidOut, PageLayout, set_members
+from numcheck._bits import BITSET_SIZE, CHUNK_NUMBERS, CHUNK_PAGES, LaidOut, PageLayout, set_bitmap
 from numcheck.active import AllottedRange, ChunkMembers, Operator
 from numcheck.active.members import home, served
 from numcheck.index.classes import FIRST_CLASS, UNALLOCATED, NumberClass, number_classes
@@ -18,7 +18,6 @@ from numcheck.index.format import FileRecord, IndexFiles, remove_unnamed, write_
 
 PAGE_NUMBERS = CHUNK_NUMBERS // CHUNK_PAGES
 PART_PLACES = 65_536  # what a change is told in: a Roaring container
-PLACES_AT_ONCE = 1_000_000
 ENTRY_SIZE, ENTRY_EXTENT = 8, 6
 FOLDED_RATIO = 2  # an extent of at most so many times what changed is folded into it
 EXTENTS_KEPT_MAX = 32
@@ -212,8 +211,7 @@ class _Build:
         bitset = bytearray(BITSET_SIZE)
         for operator_id, active in members.active.items():
             places = active & served(home(homes.get(operator_id, ()), chunk), ported, operator_id)
-            for some in _pieces(places):
-                set_members(bitset, some.to_array())
+            set_bitmap(bitset, places.serialize())
         overlays = [(self._class_number(NumberClass(one, True)), places.to_array()) for one, places in ported.items()]
         return _Parts(bitset, *self._runs(chunk, ranges), overlays)
 
@@ -272,15 +270,6 @@ class _Build:
             "range_count": len(self.source.ranges),
             "regions": self.regions(),
         }
-
-
-def _pieces(places: BitMap) -> Iterator[BitMap]:
-    """The places in pieces: an array of them is made with the GIL held, a million in about a millisecond."""
-    if len(places) <= PLACES_AT_ONCE:
-        yield places
-        return
-    for start in range(0, CHUNK_NUMBERS, PLACES_AT_ONCE):
-        yield places & BitMap(range(start, start + PLACES_AT_ONCE))
 
 
 def _portings(mobile: BitMap, members: ChunkMembers) -> dict[int, BitMap]:

@@ -24,9 +24,9 @@ from numcheck.identity.reverifier import Reverifier
 from numcheck.identity.states import RegistrationState
 from numcheck.identity.verifier import Verifier
 from numcheck.rpc.access import own_service
-from numcheck.rpc.calls import parsed, refusing, timestamp
+from numcheck.rpc.calls import parsed, refusing
 from numcheck.rpc.feeds import Feed, Feeds, Pieces, Places
-from numcheck.store.moments import microseconds, moment
+from numcheck.store.moments import microseconds
 from numcheck.v1 import registration_pb2 as pb
 
 SERVICE_NAME = "numcheck.v1.RegistrationService"
@@ -329,8 +329,11 @@ def _page_token(place: tuple[int, bytes] | None) -> str:
     return "" if place is None else base64.urlsafe_b64encode(place[0].to_bytes(8, "big") + place[1]).decode()
 
 
-def _stamp(microseconds: int) -> Timestamp | None:
-    return timestamp(moment(microseconds)) if microseconds else None
+def _stamp(at_us: int) -> Timestamp | None:
+    if not at_us:
+        return None
+    seconds, rest_us = divmod(at_us, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=1_000 * rest_us)
 
 
 def _try_message(make: Callable[[T], M], value: T | None) -> M | None:

@@ -10,15 +10,16 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import xxhash
 from pyroaring import AbstractBitMap, BitMap
-from sqlalchemy import ColumnElement, Connection, Row, Select, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, select
 
 from numcheck._bits import CHUNK_NUMBERS
 from numcheck.active import ChunkMembers
 from numcheck.errors import StoreDamaged
+from numcheck.store.bulk import insert_rows
 from numcheck.store.schema import blocks
 
 BLOCK_PLACES = 65_536
@@ -34,6 +35,18 @@ class Kind(IntEnum):
 
     ACTIVE = 1  # they are in its billing database
     PORTED = 2  # they are ported to it
+
+
+class BlockRow(NamedTuple):
+    """A row of the blocks."""
+
+    kind: int
+    operator_id: int
+    block: int
+    revision: int
+    number_count: int
+    checksum: bytes
+    bitmap: bytes
 
 
 def parts_of(places: AbstractBitMap) -> list[int]:
@@ -186,14 +199,13 @@ def write_places(
     ]
     own = (blocks.c.kind == kind) & (blocks.c.operator_id == operator_id)
     replaced: list[bytes] = []
-    for some in _batches([row["block"] for row in rows]):
+    for some in _batches([row.block for row in rows]):
         same = own & blocks.c.block.in_(some)
         old = connection.execute(select(blocks.c.block, blocks.c.checksum).where(same))
         replaced += (_share(kind, operator_id, row.block, row.checksum) for row in old)
         connection.execute(delete(blocks).where(same))
-    if rows:
-        connection.execute(insert(blocks), rows)
-    added = (_share(kind, operator_id, row["block"], row["checksum"]) for row in rows)
+    insert_rows(connection, blocks, rows)
+    added = (_share(kind, operator_id, row.block, row.checksum) for row in rows)
     return exclusive_or([*replaced, *added])
 
 
@@ -211,15 +223,8 @@ def replace_places(connection: Connection, operator_id: int, revision: int, chun
     return exclusive_or(written)
 
 
-def _row(kind: Kind, operator_id: int, block: int, revision: int, bitmap: BitMap) -> dict[str, Any]:
+def _row(kind: Kind, operator_id: int, block: int, revision: int, bitmap: BitMap) -> BlockRow:
     bitmap.run_optimize()
     serialized, number_count = bitmap.serialize(), len(bitmap)
-    return {
-        "kind": int(kind),
-        "operator_id": operator_id,
-        "block": block,
-        "revision": revision,
-        "number_count": number_count,
-        "checksum": _checksum(kind, operator_id, block, revision, number_count, serialized),
-        "bitmap": serialized,
-    }
+    checksum = _checksum(kind, operator_id, block, revision, number_count, serialized)
+    return BlockRow(int(kind), operator_id, block, revision, number_count, checksum, serialized)

@@ -34,11 +34,11 @@ def placeholder(connection: Connection) -> str:
     return "?" if connection.dialect.paramstyle == "qmark" else "%s"
 
 
-def values_where(connection: Connection, selection: str, values: Sequence[Any]) -> list[Any]:
-    """The one column that `selection`, which ends with `IN`, finds for any of the values."""
-    found: list[Any] = []
+def rows_where(connection: Connection, selection: str, values: Sequence[Any]) -> list[Sequence[Any]]:
+    """The rows that `selection`, which ends with `IN`, finds for any of the values."""
+    found: list[Sequence[Any]] = []
     for first in range(0, len(values), VALUES_PER_STATEMENT):
         some = tuple(values[first : first + VALUES_PER_STATEMENT])
         places = ",".join([placeholder(connection)] * len(some))
-        found += connection.exec_driver_sql(f"{selection} ({places})", some).scalars()
+        found += connection.exec_driver_sql(f"{selection} ({places})", some).all()
     return found

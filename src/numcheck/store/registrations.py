@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, select, tuple_, update
 
 from numcheck.store import withdrawals
-from numcheck.store.bulk import insert_rows, placeholder, values_where
+from numcheck.store.bulk import VALUES_PER_STATEMENT, insert_rows, placeholder, rows_where
 from numcheck.store.database import Database
 from numcheck.store.events import Chain, EventAppender, EventLog
 from numcheck.store.groups import GroupCommit
@@ -122,7 +122,7 @@ VERIFICATION = select(*(verifications.c[name] for name in VerificationRow._field
 ANY = select(registrations.c.registration_id).limit(1)
 # Of one column: most often there is none, and to be told of more takes longer than to look.
 ID_BY_USER = "SELECT registration_id FROM registrations WHERE user_tag IN"
-ID_BY_NUMBER = "SELECT registration_id FROM registrations WHERE number_tag IN"
+ID_BY_NUMBER = "SELECT number_tag, registration_id FROM registrations WHERE number_tag IN"
 KNOWN_USERS = "SELECT user_tag FROM registrations WHERE user_tag IN"
 
 
@@ -167,7 +167,7 @@ class RegistrationWork:
     def look_ahead(self, user_tags: Sequence[bytes]) -> None:
         """Look for all the users whom operations will ask for at once: most often there is none of them yet."""
         self._unknown.update(user_tags)
-        self._unknown.difference_update(values_where(self._connection, KNOWN_USERS, user_tags))
+        self._unknown.difference_update(tag for (tag,) in rows_where(self._connection, KNOWN_USERS, user_tags))
 
     def find(self, user_tags: Sequence[bytes]) -> RegistrationRow | None:
         """The registration of a user, under whichever of its tags."""
@@ -194,16 +194,12 @@ class RegistrationWork:
         if not self._connection.execute(update(trusted_time).values(at_us=at_us)).rowcount:
             self._connection.execute(insert(trusted_time).values(id=1, at_us=at_us))
 
-    def of_numbers(self, number_tags: Sequence[bytes], *, states: Sequence[int]) -> list[Standing]:
-        """The registrations in one of these states on any of these numbers."""
+    def standings(self, registration_ids: Sequence[bytes], *, states: Sequence[int]) -> list[Standing]:
+        """Where those of the registrations stand that are in one of these states."""
         self._flush_new()
-        if not self._connection.scalar(ANY):
-            return []
-        # In their order, so that the index is read along, and not here and there.
-        ids = values_where(self._connection, ID_BY_NUMBER, sorted(number_tags))
         found: list[Standing] = []
-        for first in range(0, len(ids), IDS_PER_STATEMENT):
-            some = {"registration_ids": ids[first : first + IDS_PER_STATEMENT], "states": states}
+        for first in range(0, len(registration_ids), IDS_PER_STATEMENT):
+            some = {"registration_ids": registration_ids[first : first + IDS_PER_STATEMENT], "states": states}
             found += map(Standing._make, self._connection.execute(STANDINGS, some))
         return found
 
@@ -216,14 +212,10 @@ class RegistrationWork:
 
     # --- numbers that were taken from their operator
 
-    def next_withdrawn(self, *, count_max: int) -> Withdrawn | None:
-        """The next numbers that were taken and are not done; None if all are."""
-        return withdrawals.next_withdrawn(self._connection, count_max=count_max)
-
-    def set_withdrawn_done(self, done: Withdrawn) -> None:
-        """Keep that these numbers are done."""
+    def set_withdrawn_done(self, done: Withdrawn) -> bool:
+        """Keep that these numbers are done; False if another node was first."""
         self.write_count += 1
-        withdrawals.set_done(self._connection, done)
+        return withdrawals.set_done(self._connection, done)
 
     def withdrawn_since(self, number: int, revision: int) -> int:
         """The newest change after a revision that took a number, or may have; 0 if none did."""
@@ -455,10 +447,23 @@ class Registrations:
             found: int | None = connection.scalar(select(trusted_time.c.at_us))
         return found
 
-    def any_withdrawn(self) -> bool:
-        """Whether there are numbers that were taken and are not done."""
+    def withdrawn(self, *, count_max: int, piece_size: int) -> list[Withdrawn]:
+        """The next numbers that were taken and are not done, in pieces, the oldest first; none if all are."""
         with self._database.reading() as connection:
-            return withdrawals.any_waiting(connection)
+            return withdrawals.waiting(connection, count_max=count_max, piece_size=piece_size)
+
+    def on_numbers(self, number_tags: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+        """The number's tag and the id of every registration on any of these numbers."""
+        with self._database.reading() as connection:
+            if connection.scalar(ANY) is None:
+                return []
+        found: list[tuple[bytes, bytes]] = []
+        ordered = sorted(number_tags)  # so that the index is read along, and not here and there
+        for first in range(0, len(ordered), VALUES_PER_STATEMENT):
+            with self._database.reading() as connection:  # others read in between
+                some = ordered[first : first + VALUES_PER_STATEMENT]
+                found += ((tag, one) for tag, one in rows_where(connection, ID_BY_NUMBER, some))
+        return found
 
     def any_awaited(self, now_us: int) -> bool:
         """Whether time has something to do to any registration by now."""
@@ -601,8 +606,8 @@ def read_key_checks(connection: Connection) -> dict[int, bytes]:
 
 def try_find(connection: Connection, user_tags: Sequence[bytes]) -> RegistrationRow | None:
     """The registration of a user, or None."""
-    found = values_where(connection, ID_BY_USER, user_tags)
-    return _one(connection, ROWS.where(_is(found[0]))) if found else None
+    found = rows_where(connection, ID_BY_USER, user_tags)
+    return _one(connection, ROWS.where(_is(found[0][0]))) if found else None
 
 
 def _is(registration_id: bytes) -> ColumnElement[bool]:

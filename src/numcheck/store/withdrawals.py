@@ -5,7 +5,7 @@ in the transaction that changes the registrations, so that none is done twice. T
 done: whoever verified a number by an older index finds that it was taken meanwhile.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -34,13 +34,18 @@ class Cause(StrEnum):
 
 
 class Withdrawn(NamedTuple):
-    """Some numbers that were taken, ascending, and where to go on in their row; None: it is done with them."""
+    """Some numbers that were taken, ascending: where they start in their row, and where it goes on; None: nowhere."""
 
     revision: int
     cause: Cause
     chunk: int
+    place: int
     numbers: list[int]
     next_place: int | None
+
+    def goes_on_with(self, other: "Withdrawn") -> bool:
+        """Whether the other is what comes next in the same row."""
+        return self[:3] == other[:3] and self.next_place == other.place
 
 
 def withdraw(
@@ -75,35 +80,40 @@ def _places(row: Row[Any]) -> BitMap:
     return BitMap.deserialize(row.places)
 
 
-def any_waiting(connection: Connection) -> bool:
-    """Whether there are numbers that are not done."""
-    waiting = select(withdrawals.c.revision).where(withdrawals.c.next_place.is_not(None)).limit(1)
-    return connection.scalar(waiting) is not None
+def waiting(connection: Connection, *, count_max: int, piece_size: int) -> list[Withdrawn]:
+    """The next numbers that are not done, the oldest first, in pieces, until they are `count_max`; none if all are."""
+    there = select(withdrawals).where(withdrawals.c.next_place.is_not(None))
+    rows = there.order_by(withdrawals.c.revision, withdrawals.c.cause, withdrawals.c.chunk)
+    found: list[Withdrawn] = []
+    count = 0
+    with connection.execute(rows, execution_options={"yield_per": 1}) as result:
+        for row in result:
+            for piece in _pieces(row, piece_size):
+                found.append(piece)
+                count += len(piece.numbers)
+                if count >= count_max:
+                    return found
+    return found
 
 
-def next_withdrawn(connection: Connection, *, count_max: int) -> Withdrawn | None:
-    """The next numbers that are not done, the oldest first, and no more than these; None if all are."""
-    waiting = select(withdrawals).where(withdrawals.c.next_place.is_not(None))
-    oldest = waiting.order_by(withdrawals.c.revision, withdrawals.c.cause, withdrawals.c.chunk).limit(1)
-    row = connection.execute(oldest).one_or_none()
-    if row is None:
-        return None
-    places = _places(row)
-    done = places.rank(row.next_place - 1) if row.next_place else 0
-    some = places[done : done + count_max].to_array()
-    next_place = places[done + count_max] if len(places) > done + count_max else None
-    base = row.chunk * CHUNK_NUMBERS
-    return Withdrawn(row.revision, Cause(row.cause), row.chunk, [base + place for place in some], next_place)
+def _pieces(row: Row[Any], piece_size: int) -> Iterator[Withdrawn]:
+    places, base = _places(row), row.chunk * CHUNK_NUMBERS
+    left = places.to_array()[places.rank(row.next_place - 1) if row.next_place else 0 :]
+    for first in range(0, len(left), piece_size):
+        some, behind = left[first : first + piece_size], left[first + piece_size : first + piece_size + 1]
+        numbers = [base + place for place in some]
+        yield Withdrawn(row.revision, Cause(row.cause), row.chunk, some[0], numbers, behind[0] if behind else None)
 
 
-def set_done(connection: Connection, done: Withdrawn) -> None:
-    """Keep that these numbers are done."""
+def set_done(connection: Connection, done: Withdrawn) -> bool:
+    """Keep that these numbers are done; False if they were already, or are no longer the next of their row."""
     own = (
         (withdrawals.c.revision == done.revision)
         & (withdrawals.c.cause == done.cause.value)
         & (withdrawals.c.chunk == done.chunk)
+        & (withdrawals.c.next_place == done.place)
     )
-    connection.execute(update(withdrawals).where(own).values(next_place=done.next_place))
+    return bool(connection.execute(update(withdrawals).where(own).values(next_place=done.next_place)).rowcount)
 
 
 def newest(connection: Connection) -> int:
