@@ -123,11 +123,13 @@ cdef bint set_containers(uint8_t* bits, const uint8_t* data, size_t size) noexce
     at += 4 * count
     if run_flags == NULL or count >= ROARING_OFFSETS_FROM:
         at += 4 * count    # where each begins: they follow one another
+    if at > size:
+        return False
     for i in range(count):
         runs = run_flags != NULL and run_flags[i // 8] >> (i & 7) & 1
         cardinality = read16(heads + 4 * i + 2) + 1
         used = set_container(bits, read16(heads + 4 * i) << 16, cardinality, runs, data + at, size - at)
-        if at > size or used == 0:
+        if used == 0:
             return False
         at += used
     return at == size

@@ -4,10 +4,11 @@ import math
 from array import array
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from pyroaring import BitMap
 
-from numcheck._bits import BITSET_SIZE, CHUNK_NUMBERS, copy_range, members_of, set_at_random, set_members
+from numcheck._bits import BITSET_SIZE, CHUNK_NUMBERS, copy_range, members_of, set_at_random, set_bitmap, set_members
 
 LAST = CHUNK_NUMBERS - 1
 EDGES = [0, 1, 7, 8, 9, 63, 64, 65, 127, 128, LAST - 64, LAST - 63, LAST - 8, LAST - 7, LAST - 1, LAST]
@@ -150,3 +151,68 @@ def test_bitset_is_refused_when_it_cannot_be_written():
     for call in (lambda: set_members(frozen, array("I", [1])), lambda: copy_range(frozen, frozen, 0, 1)):
         with pytest.raises((BufferError, ValueError)):
             call()
+
+
+def runs_of(places: list[tuple[int, int]]) -> BitMap:
+    return BitMap.union(
+        BitMap(), *(BitMap(range(first, min(first + length, CHUNK_NUMBERS))) for first, length in places)
+    )
+
+
+@given(
+    scattered=st.sets(st.integers(0, CHUNK_NUMBERS - 1), max_size=50),
+    runs=st.lists(st.tuples(st.integers(0, CHUNK_NUMBERS - 1), st.integers(1, 200_000)), max_size=6),
+    gaps=st.sets(st.integers(0, CHUNK_NUMBERS - 1), max_size=50),
+    every=st.sampled_from([0, 2, 3, 17]),
+    optimize=st.booleans(),
+)
+@example(scattered=set(), runs=[], gaps=set(), every=0, optimize=True)
+@example(scattered={CHUNK_NUMBERS - 1}, runs=[(0, CHUNK_NUMBERS)], gaps=set(), every=0, optimize=True)
+def test_a_serialised_bitmap_sets_its_members(
+    scattered: set[int], runs: list[tuple[int, int]], gaps: set[int], every: int, optimize: bool
+) -> None:
+    """Arrays, words of bits and runs, in any mixture, beside what pyroaring itself says its members are."""
+    places = runs_of(runs) | BitMap(scattered)
+    if every:
+        places |= BitMap(range(0, 300_000, every))
+    places -= BitMap(gaps)
+    if optimize:
+        places.run_optimize()
+    bitset = bytearray(BITSET_SIZE)
+    bitset[7] = 0x10
+    set_bitmap(bitset, places.serialize())
+    assert members_of(bitset) == (places | BitMap([60])).to_array()
+
+
+def test_what_is_no_bitmap_of_a_chunk_is_refused_at_every_length() -> None:
+    places = BitMap(range(70_000, 90_000)) | BitMap(range(0, 60_000, 3)) | BitMap([131_072, 9_999_999])
+    for one in (places, places.copy()):
+        serialized = one.serialize()
+        for size in range(len(serialized)):
+            if size < 64 or size > len(serialized) - 64 or size % 97 == 0:
+                with pytest.raises(ValueError, match="no serialised bitmap"):
+                    set_bitmap(bytearray(BITSET_SIZE), serialized[:size])
+        with pytest.raises(ValueError, match="no serialised bitmap"):
+            set_bitmap(bytearray(BITSET_SIZE), serialized + b"\0")
+        one.run_optimize()
+    for outside in (
+        BitMap([CHUNK_NUMBERS]),
+        BitMap([2**32 - 1]),
+        BitMap(range(CHUNK_NUMBERS - 9, CHUNK_NUMBERS + 9_000)),
+    ):
+        for _ in range(2):
+            with pytest.raises(ValueError, match="no serialised bitmap"):
+                set_bitmap(bytearray(BITSET_SIZE), outside.serialize())
+            outside.run_optimize()
+
+
+@given(st.binary(max_size=200), st.integers(0, 400), st.integers(0, 255))
+def test_damaged_bitmaps_set_nothing_outside(garbage: bytes, place: int, value: int) -> None:
+    """Whatever comes: ValueError, or places of the chunk."""
+    sound = bytearray((BitMap(range(0, 90, 2)) | BitMap(range(200_000, 200_050))).serialize())
+    sound[place % len(sound)] = value
+    for one in (garbage, bytes(sound)):
+        try:
+            set_bitmap(bytearray(BITSET_SIZE), one)
+        except ValueError:
+            continue

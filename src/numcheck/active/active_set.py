@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from pyroaring import BitMap
 
-from numcheck._bits import BITSET_SIZE, CHUNK_NUMBERS, set_members
+from numcheck._bits import BITSET_SIZE, CHUNK_NUMBERS, set_bitmap
 from numcheck.errors import BadActiveSet
 
 NUMBER_MAX = 10**15 - 1  # ITU-T E.164 clause 6: at most 15 digits
@@ -19,7 +19,7 @@ NUMBER_MAX = 10**15 - 1  # ITU-T E.164 clause 6: at most 15 digits
 def chunk_bitset(bitmap: BitMap) -> bytearray:
     """The places of a chunk as bits, least significant first: 1,250,000 bytes."""
     bitset = bytearray(BITSET_SIZE)
-    set_members(bitset, bitmap.to_array())
+    set_bitmap(bitset, bitmap.serialize())
     return bitset
 
 
