@@ -56,12 +56,9 @@ CODES: dict[type[errors.NumcheckError], int] = {
 }
 # Which field of the request an INVALID_ARGUMENT is about; none where the request could not be read.
 FIELDS: dict[type[errors.NumcheckError], str] = {
-    errors.NotANumber: "number",
     errors.TooManyNumbers: "numbers",
-    errors.NotServed: "add",
     errors.NumberNotMobile: "number",
     errors.NumberNotAllotted: "number",
-    errors.NotPortable: "ported",
     errors.BadIdentity: "identity",
 }
 RETRIABLE = (code_pb2.UNAVAILABLE, code_pb2.RESOURCE_EXHAUSTED)
@@ -113,9 +110,8 @@ def _packed(
 
 
 def _field_of(error: errors.NumcheckError) -> str:
-    if isinstance(error, errors.BadPush | errors.BadPlan | errors.BadRegistration):
-        return error.field
-    return FIELDS.get(type(error), "")
+    field: str = getattr(error, "field", FIELDS.get(type(error), ""))
+    return field
 
 
 def _error_info(reason: str, metadata: Mapping[str, str] | None = None) -> any_pb2.Any:

@@ -157,7 +157,9 @@ class RegistrationServiceServicer(object):
         It only reads. A page has what there was when it was read; what is made meanwhile comes on a later page. Deleted
         registrations are never listed, and cannot be asked for: `states` has BAD_REGISTRATION then.
 
-        Errors: the service's own.
+        Errors, besides the service's own:
+
+        - INVALID_ARGUMENT, NOT_A_NUMBER: the text of `number` cannot be read as a telephone number.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -230,6 +232,7 @@ class RegistrationServiceServicer(object):
 
         - FAILED_PRECONDITION, PROOF_NOT_ACCEPTED: the proof is wrong, or the verification is over, has had its three
         tries, or does not exist: these look the same on purpose. Start another verification.
+        - INVALID_ARGUMENT, NOT_A_NUMBER: `inbound_act.from_number` cannot be read as a telephone number.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
