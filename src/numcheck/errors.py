@@ -53,6 +53,12 @@ class TooManyStreams(NumcheckError):
     reason = "TOO_MANY_STREAMS"
 
 
+class TooManyCalls(NumcheckError):
+    """The API listener holds as many calls, running and waiting, as it takes."""
+
+    reason = "TOO_MANY_CALLS"
+
+
 class UnknownMethod(NumcheckError):
     """This node has no method of that name."""
 

@@ -43,6 +43,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.DeliveryFailed: code_pb2.UNAVAILABLE,
     errors.ProofNotAccepted: code_pb2.FAILED_PRECONDITION,
     errors.TooManyStreams: code_pb2.RESOURCE_EXHAUSTED,
+    errors.TooManyCalls: code_pb2.RESOURCE_EXHAUSTED,
     errors.BadIdentity: code_pb2.INVALID_ARGUMENT,
     errors.UnknownIdentity: code_pb2.NOT_FOUND,
     errors.NotAuthenticated: code_pb2.UNAUTHENTICATED,

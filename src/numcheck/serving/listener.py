@@ -14,6 +14,7 @@ from numcheck.errors import BadListenAddress
 from numcheck.rpc.access import Access, AccessInterceptor, LoopbackAccess
 from numcheck.rpc.check import UnknownMethods
 from numcheck.rpc.counting import CallCounter
+from numcheck.rpc.crowding import give_details
 from numcheck.rpc.health import Health
 from numcheck.rpc.watches import Watches
 from numcheck.serving.tls import server_credentials
@@ -52,6 +53,7 @@ class ApiListener:
         names = [service.name for service in services]
         self._counter = CallCounter([*names, Health.name, reflection.SERVICE_NAME])
         guard = AccessInterceptor(access if settings.tls and access is not None else LoopbackAccess())
+        give_details()
         self._server = grpc.server(
             ThreadPoolExecutor(settings.api_threads, thread_name_prefix="api"),
             interceptors=[self._counter, guard],

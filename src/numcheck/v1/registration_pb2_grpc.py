@@ -38,8 +38,10 @@ class RegistrationServiceStub(object):
 
     - INVALID_ARGUMENT, MALFORMED_MESSAGE: the request is not a well-formed protobuf message of its type.
     - INVALID_ARGUMENT, BAD_REGISTRATION: a field is missing or cannot be; BadRequest names it.
+    - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
+    RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
-    repeating it does not help; or the node has as many calls under way as it takes: repeat after a growing delay.
+    repeating it does not help.
     """
 
     def __init__(self, channel):
@@ -108,8 +110,10 @@ class RegistrationServiceServicer(object):
 
     - INVALID_ARGUMENT, MALFORMED_MESSAGE: the request is not a well-formed protobuf message of its type.
     - INVALID_ARGUMENT, BAD_REGISTRATION: a field is missing or cannot be; BadRequest names it.
+    - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
+    RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
-    repeating it does not help; or the node has as many calls under way as it takes: repeat after a growing delay.
+    repeating it does not help.
     """
 
     def Register(self, request, context):
@@ -339,8 +343,10 @@ class RegistrationService(object):
 
     - INVALID_ARGUMENT, MALFORMED_MESSAGE: the request is not a well-formed protobuf message of its type.
     - INVALID_ARGUMENT, BAD_REGISTRATION: a field is missing or cannot be; BadRequest names it.
+    - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
+    RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
-    repeating it does not help; or the node has as many calls under way as it takes: repeat after a growing delay.
+    repeating it does not help.
     """
 
     @staticmethod
