@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from numcheck.serving.check_listener import LACKING
 from tests.serving import small
 from tests.serving.command import run, serving
 
@@ -55,6 +56,7 @@ def test_commands_find_the_node_of_their_data_directory(data_dir):
     with serving(data_dir) as node:
         found = json.loads(run("status", "--data-dir", data_dir, "--json").out)
         assert found["api_listener"] == {"address": node.address, "state": "serving"}
+        assert found["native_listener"]["state"] == ("serving" if LACKING is None else "not running")
         answered = run("check", "--data-dir", data_dir, f"+{small.ACTIVE}")
         assert (answered.status, "ACTIVE" in answered.out) == (0, True)
         elsewhere = run("check", "--data-dir", data_dir, "+79161234567", env={"NUMCHECK_API_LISTEN": "127.0.0.1:1"})

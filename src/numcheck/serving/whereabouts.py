@@ -44,7 +44,7 @@ def native_address(settings: Settings) -> str:
 
 def _address(settings: Settings, setting: str, listener: str) -> str:
     default: str = getattr(settings, setting)
-    if setting in settings.model_fields_set:
+    if setting in settings.model_fields_set and not default.endswith(":0"):  # which is any free port
         return default
     host, colon, port = listeners_of(settings.data_dir).get(listener, default).rpartition(":")
     return f"{LOOPBACK.get(host, host)}{colon}{port}"
