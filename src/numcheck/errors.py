@@ -260,9 +260,13 @@ class NotPermitted(NumcheckError):
 
 
 class BadIdentity(NumcheckError):
-    """An identity that cannot be one, or that is there already."""
+    """An identity that cannot be one, or that is there already. `field` is where in a request that shows."""
 
     reason = "BAD_IDENTITY"
+
+    def __init__(self, message: str, field: str = "identity") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class UnknownIdentity(NumcheckError):

@@ -60,7 +60,6 @@ FIELDS: dict[type[errors.NumcheckError], str] = {
     errors.TooManyNumbers: "numbers",
     errors.NumberNotMobile: "number",
     errors.NumberNotAllotted: "number",
-    errors.BadIdentity: "identity",
 }
 RETRIABLE = (code_pb2.UNAVAILABLE, code_pb2.RESOURCE_EXHAUSTED)
 
