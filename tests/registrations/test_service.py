@@ -251,6 +251,15 @@ def test_page_token_counts_only_as_it_was_given_out_and_with_its_own_filters(
         assert refusal(lambda one=asked: stub.ListRegistrations(one)).violations == [("page_token", "BAD_REGISTRATION")]
 
 
+@pytest.mark.parametrize("token", [" ", "ff", "FF" * 16, "ff " * 16, "zz" * 16])
+def test_resume_token_that_no_reverification_gave_out_is_refused(
+    stub: RegistrationServiceStub, service: str, token: str
+) -> None:
+    asked = pb.ReverifyRegistrationsRequest(service=service, resume_token=token)
+    found = refusal(lambda: list(stub.ReverifyRegistrations(asked)))
+    assert found.violations == [("resume_token", "BAD_REGISTRATION")]
+
+
 def test_number_that_an_inbound_act_cannot_have_come_from_is_named_where_it_stands(
     stub: RegistrationServiceStub, service: str
 ) -> None:

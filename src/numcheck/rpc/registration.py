@@ -300,7 +300,7 @@ def _registration_id(token: str) -> bytes:
         place = bytes.fromhex(token)
     except ValueError:
         place = b"?"
-    if len(place) not in (0, 16):
+    if len(place) not in (0, 16) or place.hex() != token:
         raise BadRegistration("resume_token", "the resume_token was not given out by ReverifyRegistrations")
     return place
 
