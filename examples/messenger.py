@@ -17,32 +17,30 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-import grpc
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
-
+from numcheck.client import RegistrationClient, Security
+from numcheck.errors import NodeNotReady, NodeUnreachable, RegistrationRefused
 from numcheck.v1 import registration_pb2 as pb
-from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 
 SERVICE = "example"
 DEADLINE_S = 10.0
 TRIES = 5
 WAIT_S = 0.5  # before the second try; twice as long before each after it
 
+T = TypeVar("T")
+
 
 def main() -> None:
     """Watch, and meanwhile register a user, give his code back if one is asked for, refresh, and erase."""
     options = read_options()
-    with channel_to(options) as channel:
-        registrations = RegistrationServiceStub(channel)
-        watcher = Watcher(registrations)
+    watcher = Watcher(client_of(options))
+    with client_of(options) as registrations:
         try:
             watcher.start()
             tell_the_story(registrations, options.number, watcher)
-        except grpc.RpcError as error:
-            sys.exit(f"refused: {reason_of(error)}: {error.details()}")
+        except (RegistrationRefused, NodeNotReady, NodeUnreachable) as error:
+            sys.exit(f"refused: {error}")
         finally:
             watcher.stop()
 
@@ -70,28 +68,23 @@ def read_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def channel_to(options: argparse.Namespace) -> grpc.Channel:
-    """A channel over TLS if there is an authority to trust; else in plaintext, which is for loopback."""
-    if options.ca is None:
-        return grpc.insecure_channel(options.server)
-    key, certificate = (None if path is None else path.read_bytes() for path in (options.key, options.cert))
-    credentials = grpc.ssl_channel_credentials(options.ca.read_bytes(), key, certificate)
-    return grpc.secure_channel(options.server, credentials)
+def client_of(options: argparse.Namespace) -> RegistrationClient:
+    """A client over TLS if there is an authority to trust; else in plaintext, which is for loopback."""
+    files = (options.ca, options.cert, options.key)
+    return RegistrationClient(options.server, SERVICE, Security(*(path and path.read_bytes() for path in files)))
 
 
-def call(method: Callable[..., Any], request: Any) -> Any:
-    """Call with a deadline; what the node cannot do now is asked for again, later and later.
+def call(method: Callable[[], T]) -> T:
+    """Call; what the node cannot do now is asked for again, later and later.
 
     Only for what may be repeated: Register with a request_id, reads, refreshes and erasures.
     """
-    for turn in range(TRIES):
+    for turn in range(TRIES - 1):
         try:
-            return method(request, timeout=DEADLINE_S)
-        except grpc.RpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE or turn == TRIES - 1:
-                raise
+            return method()
+        except (NodeNotReady, NodeUnreachable):
             time.sleep(WAIT_S * 2**turn)
-    raise AssertionError
+    return method()
 
 
 class Watcher:
@@ -100,13 +93,13 @@ class Watcher:
     A messenger keeps `token` in its own database, with what it did for the event: at the next start it misses nothing.
     """
 
-    def __init__(self, registrations: RegistrationServiceStub) -> None:
+    def __init__(self, registrations: RegistrationClient) -> None:
+        """Watch over a client of its own, which is closed to end."""
         self._registrations = registrations
         self.token = ""
         self._stopping = False
         self._began = threading.Event()
         self._erased = threading.Event()
-        self._call: Any = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -117,8 +110,7 @@ class Watcher:
     def stop(self) -> None:
         """End."""
         self._stopping = True
-        if self._call is not None:
-            self._call.cancel()
+        self._registrations.close()
 
     def wait_for_erasure(self) -> bool:
         """Wait until the watch has told that a user was erased."""
@@ -127,19 +119,15 @@ class Watcher:
     def _run(self) -> None:
         while not self._stopping:
             try:
-                request = pb.WatchRegistrationsRequest(service=SERVICE, resume_token=self.token)
-                self._call = self._registrations.WatchRegistrations(request)
-                for message in self._call:
+                for message in self._registrations.watch(self.token):
                     self._take(message)
-            except grpc.RpcError as error:
-                # A node that ends, a cut connection: go on from the token.
-                if not self._stopping and error.code() not in (
-                    grpc.StatusCode.UNAVAILABLE,
-                    grpc.StatusCode.CANCELLED,
-                ):
-                    tell("not watching:", reason_of(error))
-                    return
-                time.sleep(WAIT_S)
+            except (NodeNotReady, NodeUnreachable):
+                time.sleep(WAIT_S)  # a node that ends, a cut connection: go on from the token
+            except RegistrationRefused as refused:
+                tell("not watching:", refused.refusal)
+                return
+            except ValueError:
+                return  # the client is closed
 
     def _take(self, message: pb.WatchRegistrationsResponse) -> None:
         event = message.event
@@ -153,13 +141,12 @@ class Watcher:
         self._began.set()
 
 
-def tell_the_story(registrations: RegistrationServiceStub, number: str, watcher: Watcher) -> None:
+def tell_the_story(registrations: RegistrationClient, number: str, watcher: Watcher) -> None:
     """Everything that a messenger does with one user."""
     user_id = f"user-{uuid.uuid4()}"
     address = pb.NetworkAddress(address="203.0.113.7", port=50812)
     # The request_id makes it safe to send this again when no answer came: nothing is done twice.
     request = pb.RegisterRequest(
-        service=SERVICE,
         request_id=str(uuid.uuid4()),
         user_id=user_id,
         identifier={"login": "ivan"},
@@ -167,52 +154,41 @@ def tell_the_story(registrations: RegistrationServiceStub, number: str, watcher:
         network_address=address,
         registration_data={"name": "Иванов"},
     )
-    answer = call(registrations.Register, request)
+    answer = call(lambda: registrations.register(request))
     tell("registered:", pb.RegistrationState.Name(answer.registration.state))
     complete(registrations, answer.verification)
     # As if the first answer had been lost: the same registration, and its verification as it is now.
-    assert call(registrations.Register, request).verification.verification_id == answer.verification.verification_id
+    again = call(lambda: registrations.register(request))
+    assert again.verification.verification_id == answer.verification.verification_id
 
     # Once a year at least.
     refresh = pb.RefreshRegistrationRequest(
-        service=SERVICE, user_id=user_id, network_address=address, registration_data={"name": "Иванова"}
+        user_id=user_id, network_address=address, registration_data={"name": "Иванова"}
     )
-    refreshed = call(registrations.RefreshRegistration, refresh)
+    refreshed = call(lambda: registrations.refresh(refresh))
     tell("refreshed:", pb.RegistrationState.Name(refreshed.registration.state), refreshed.verification_problem)
     tell("due:", refreshed.registration.due_at.ToDatetime())
 
-    call(registrations.DeleteRegistration, pb.DeleteRegistrationRequest(service=SERVICE, user_id=user_id))
+    call(lambda: registrations.delete(user_id))
     assert watcher.wait_for_erasure()
     tell("erased")
 
 
-def complete(registrations: RegistrationServiceStub, verification: pb.Verification) -> None:
+def complete(registrations: RegistrationClient, verification: pb.Verification) -> None:
     """Ask the user for his code until it is right or there are no tries left."""
     while verification.state == pb.VERIFICATION_STATE_WAITING and verification.method == pb.VERIFICATION_METHOD_CODE:
         code = asked("the code (empty to go on without):")
         if not code:
             return
-        request = pb.CompleteVerificationRequest(
-            service=SERVICE, verification_id=verification.verification_id, code=code
-        )
         try:
-            done = registrations.CompleteVerification(request, timeout=DEADLINE_S)  # each is a try: not repeated
-        except grpc.RpcError as error:
-            tell("not accepted:", reason_of(error))
-            if error.code() is not grpc.StatusCode.FAILED_PRECONDITION:
+            done = registrations.complete_verification(verification.verification_id, code)  # a try: not repeated
+        except RegistrationRefused as refused:
+            tell("not accepted:", refused.refusal)
+            if refused.refusal != "PROOF_NOT_ACCEPTED":
                 return
         else:
-            tell("verified:", pb.RegistrationState.Name(done.registration.state))
+            tell("verified:", pb.RegistrationState.Name(done.state))
             return
-
-
-def reason_of(error: grpc.RpcError) -> str:
-    """The stable reason of a refusal: what a program may switch on."""
-    status, info = rpc_status.from_call(error), error_details_pb2.ErrorInfo()
-    for detail in status.details if status else ():
-        if detail.Unpack(info):
-            return info.reason
-    return error.code().name
 
 
 if __name__ == "__main__":

@@ -21,9 +21,13 @@ class NumcheckError(Exception):
 
 
 class NotANumber(NumcheckError):
-    """The text cannot be read as a telephone number at all."""
+    """The text cannot be read as a telephone number at all. `field` is where in a request it stood."""
 
     reason = "NOT_A_NUMBER"
+
+    def __init__(self, message: str, field: str = "number") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class MalformedMessage(NumcheckError):
@@ -47,6 +51,12 @@ class TooManyStreams(NumcheckError):
     """As many streams as this node serves at once are open already."""
 
     reason = "TOO_MANY_STREAMS"
+
+
+class TooManyCalls(NumcheckError):
+    """The API listener holds as many calls, running and waiting, as it takes."""
+
+    reason = "TOO_MANY_CALLS"
 
 
 class UnknownMethod(NumcheckError):
@@ -155,14 +165,15 @@ class BadPush(NumcheckError):
 
 
 class NotServed(NumcheckError):
-    """A push holds numbers that its operator does not serve."""
+    """A push holds numbers that its operator does not serve. `field` is where the first of them stood."""
 
     reason = "NOT_SERVED"
 
-    def __init__(self, count: int, examples: Sequence[int]) -> None:
+    def __init__(self, count: int, examples: Sequence[int], field: str = "add") -> None:
         super().__init__(f"{count:,} numbers are not served by the operator; nothing of the push was taken")
         self.count = count
         self.examples = examples
+        self.field = field
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -171,14 +182,15 @@ class NotServed(NumcheckError):
 
 
 class NotPortable(NumcheckError):
-    """A push of portings holds numbers that no mobile range of the plan holds."""
+    """A push of portings holds numbers that no mobile range of the plan holds. `field` is where the first stood."""
 
     reason = "NOT_PORTABLE"
 
-    def __init__(self, count: int, examples: Sequence[int]) -> None:
+    def __init__(self, count: int, examples: Sequence[int], field: str = "ported") -> None:
         super().__init__(f"{count:,} numbers are in no mobile range of the plan; nothing of the push was taken")
         self.count = count
         self.examples = examples
+        self.field = field
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -248,9 +260,13 @@ class NotPermitted(NumcheckError):
 
 
 class BadIdentity(NumcheckError):
-    """An identity that cannot be one, or that is there already."""
+    """An identity that cannot be one, or that is there already. `field` is where in a request that shows."""
 
     reason = "BAD_IDENTITY"
+
+    def __init__(self, message: str, field: str = "identity") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class UnknownIdentity(NumcheckError):
@@ -416,6 +432,25 @@ class PushRefused(NumcheckError):
         super().__init__(message)
         self.refusal = refusal
         self.refusal_metadata = dict(metadata or {})
+
+
+class RegistrationRefused(NumcheckError):
+    """A node refused what it was asked about registrations, in its own words; `refusal` is the reason that it gave, and
+    `retry_delay_s` how long to wait before asking again, if it said so."""
+
+    reason = "REGISTRATION_REFUSED"
+
+    def __init__(
+        self,
+        message: str,
+        refusal: str = "",
+        metadata: Mapping[str, str] | None = None,
+        retry_delay_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+        self.refusal_metadata = dict(metadata or {})
+        self.retry_delay_s = retry_delay_s
 
 
 class PushHeld(NumcheckError):

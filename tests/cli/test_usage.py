@@ -11,6 +11,8 @@ from tests.serving.small import fill
 COMMANDS = [("serve",), ("demo",), ("plan", "import"), ("plan", "show"), ("plan", "diff"), ("check",), ("status",)]
 COMMANDS += [("registrations", name) for name in ("list", "due", "reverify", "watch", "rotate-keys")]
 COMMANDS += [("events", "verify"), ("events", "export"), ("events", "head")]
+COMMANDS += [("push", "active"), ("push", "portings"), ("push", "confirm"), ("bench",)]
+WITHOUT_RESULT = [("serve",), ("registrations", "rotate-keys")]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -20,6 +22,14 @@ def test_help_has_an_example(command):
     assert (ended.status, ended.err) == (0, "")
     assert "Example" in ended.out
     assert f"numcheck {' '.join(command)} " in " ".join(ended.out.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_takes_the_same_options(command):
+    """The data directory, a file of settings, and JSON where it prints a result."""
+    told = run(*command, "--help").out.split()
+    assert {"--data-dir", "--config"} <= set(told)
+    assert ("--json" in told) == (command not in WITHOUT_RESULT)
 
 
 @pytest.mark.parametrize("command", [NUMCHECK, AS_MODULE], ids=["numcheck", "python -m numcheck"])

@@ -93,6 +93,9 @@ def test_numbers_of_no_mobile_range_are_named(node: Node, ids: tuple[int, int], 
     refused = refusal(lambda: push(node, ported(ids[0], OTHERS, number)))
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "NOT_PORTABLE")
     assert refused.metadata == {"not_portable_count": "1", "not_portable": str(number)}
+    assert refused.violations == [("ported", "NOT_PORTABLE")]
+    returned = refusal(lambda: push(node, Request(returned=[number])))
+    assert returned.violations == [("returned", "NOT_PORTABLE")]
     done = push(node, ported(ids[0], OTHERS, number), skip_not_portable=True)
     assert (done.added_count, done.refused_count, [one.number for one in done.refused]) == (1, 1, [number])
 
@@ -160,10 +163,12 @@ def test_numbers_that_change_holder_count_for_neither_until_pushed_again(node: N
 
 
 def test_plan_is_replaced_whole_or_by_series(node: Node) -> None:
-    """What the header does not name stays; without names all of the country goes that is not sent."""
+    """What the header does not name stays, and is counted; without names all of the country goes that is not sent."""
     fixed = plan_row(74950000000, 74950009999, "ПАО Первый", "7740000076")
     done = import_plan(node, fixed, series=["4"])
-    assert (done.range_count, done.added_count, done.removed_count) == (1, 10_000, 0)
+    assert (done.range_count, done.number_count, done.added_count, done.removed_count) == (3, 10_010_000, 10_000, 0)
+    again = import_plan(node, fixed, series=["4"])
+    assert (again.range_count, again.number_count, again.added_count) == (3, 10_010_000, 0)
     refused = refusal(lambda: import_plan(node, *WHOLE))
     assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "PLAN_SHRINKS")
     done = import_plan(node, *WHOLE, force=True)

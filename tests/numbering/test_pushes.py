@@ -13,6 +13,7 @@ from grpc_status import rpc_status
 
 from numcheck.v1 import check_pb2, number_pb2, numbering_pb2
 from tests.numbering.node import FIRST, Node, start
+from tests.rpc.calls import refusal
 
 SNAPSHOT, DELTA = numbering_pb2.PUSH_MODE_SNAPSHOT, numbering_pb2.PUSH_MODE_DELTA
 ACTIVE, INACTIVE = number_pb2.NUMBER_STATUS_ACTIVE, number_pb2.NUMBER_STATUS_INACTIVE
@@ -114,6 +115,15 @@ def test_numbers_of_others_refuse_the_push_by_name_or_are_skipped_and_counted(no
     made = push(node, SNAPSHOT, Request(add=[FIRST, *strangers]), skip_not_served=True)
     assert (made.refused_count, {one.number for one in made.refused}) == (3, set(strangers))
     assert made.number_count == 1
+
+
+@pytest.mark.parametrize("field", ["add", "remove", "add_ranges", "remove_ranges"])
+def test_refusal_names_the_field_of_the_first_number_of_others(node: Node, field: str) -> None:
+    stranger = FIRST + 1_000_000
+    numbers_or_range = [numbering_pb2.NumberRange(first=stranger, last=stranger)] if "ranges" in field else [stranger]
+    behind = Request(add=[stranger], remove=[stranger])
+    found = refusal(lambda: push(node, DELTA, Request(add=[FIRST]), Request(**{field: numbers_or_range}), behind))  # type: ignore[arg-type]
+    assert found.violations == [(field, "NOT_SERVED")]
 
 
 def test_a_range_over_the_end_of_what_is_served_names_its_first_strangers(node: Node) -> None:

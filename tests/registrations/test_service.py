@@ -227,6 +227,48 @@ def test_pages_and_filters_over_the_api(stub: RegistrationServiceStub, service: 
         assert refusal(lambda one=bad: stub.ListRegistrations(one)).violations == [("page_token", "BAD_REGISTRATION")]
 
 
+def test_page_token_counts_only_as_it_was_given_out_and_with_its_own_filters(
+    stub: RegistrationServiceStub, service: str
+) -> None:
+    """AIP-158: the page after goes by what the page before was asked for; only how much it holds may change."""
+    for place in range(3):
+        stub.Register(register_request(service, user_id=f"u{place}"))
+    token = stub.ListRegistrations(pb.ListRegistrationsRequest(service=service, page_size=1)).next_page_token
+    assert (
+        len(stub.ListRegistrations(pb.ListRegistrationsRequest(service=service, page_token=token)).registrations) == 2
+    )
+    for changes in (
+        {"service": f"{service}x"},
+        {"states": [pb.REGISTRATION_STATE_VERIFIED]},
+        {"number": "+7 916 123-45-67"},
+        {"due_before": Timestamp(seconds=4_000_000_000)},
+        {"page_token": f"!!!{token}"},
+        {"page_token": f"{token}\n"},
+        {"page_token": token[:-1]},
+        {"page_token": f"ж{token}"},
+    ):
+        asked = pb.ListRegistrationsRequest(**{"service": service, "page_token": token, **changes})  # type: ignore[arg-type]
+        assert refusal(lambda one=asked: stub.ListRegistrations(one)).violations == [("page_token", "BAD_REGISTRATION")]
+
+
+@pytest.mark.parametrize("token", [" ", "ff", "FF" * 16, "ff " * 16, "zz" * 16])
+def test_resume_token_that_no_reverification_gave_out_is_refused(
+    stub: RegistrationServiceStub, service: str, token: str
+) -> None:
+    asked = pb.ReverifyRegistrationsRequest(service=service, resume_token=token)
+    found = refusal(lambda: list(stub.ReverifyRegistrations(asked)))
+    assert found.violations == [("resume_token", "BAD_REGISTRATION")]
+
+
+def test_number_that_an_inbound_act_cannot_have_come_from_is_named_where_it_stands(
+    stub: RegistrationServiceStub, service: str
+) -> None:
+    act = pb.InboundAct(from_number="nobody", received_at=Timestamp(seconds=1))
+    asked = pb.CompleteVerificationRequest(service=service, verification_id="00" * 16, inbound_act=act)
+    found = refusal(lambda: stub.CompleteVerification(asked))
+    assert found.violations == [("inbound_act.from_number", "NOT_A_NUMBER")]
+
+
 @pytest.mark.parametrize("state", [0, pb.REGISTRATION_STATE_DELETED, 7, -1])
 def test_a_state_that_nothing_is_listed_in_is_refused(stub: RegistrationServiceStub, service: str, state: int) -> None:
     """Also where somebody was erased: an erased registration is in no list."""

@@ -23,7 +23,7 @@ SOURCES = Path(__file__).parents[2] / "src/numcheck"  # a wheel has no .pyx
 ANSWERING = (
     *("rpc/check.py", "index/published.py", "index/reader.py", "e164.py", "_fast.pyx"),
     *("rpc/calls.py", "rpc/numbering.py", "rpc/pushing.py", "rpc/active_numbers.py", "rpc/portings.py", "rpc/plan.py"),
-    *("rpc/places.py", "rpc/health.py", "store/served.py", "store/blocks.py"),
+    *("rpc/places.py", "rpc/health.py", "rpc/crowding.py", "store/served.py", "store/blocks.py"),
     *("plan/allotments.py", "active/push.py", "active/portings.py", "access/rules.py", "rpc/access.py"),
     *("store/heads.py", "store/pushes.py", "store/plans.py", "store/database.py", "store/engine.py"),
     *("store/identities.py", "rpc/identities.py", "rpc/registration.py", "delivery/http.py"),
@@ -42,12 +42,17 @@ def instance(error: type[NumcheckError]) -> NumcheckError:
     """One of these errors; those with words of their own are made of what they speak of."""
     parts = {errors.BadPush: ("header", "words"), errors.NotServed: (3, [5]), errors.NotPortable: (3, [5])}
     parts |= {errors.BadPlan: ("rows", "words"), errors.PlanShrinks: ("9", 3, 4), errors.TooManyCodes: (3,)}
-    parts |= {errors.BadRegistration: ("user_id", "words")}
+    parts |= {
+        errors.BadRegistration: ("user_id", "words"),
+        errors.NotANumber: ("words",),
+        errors.BadIdentity: ("words",),
+    }
     return error("words") if error.__init__ is NumcheckError.__init__ else error(*parts.get(error, (3, 2)))
 
 
 def raised_names(source: str) -> set[str]:
-    return {found for found in re.findall(r"\b(?:raise|abort\(context,) (\w+)\(", source) if hasattr(errors, found)}
+    found = re.findall(r"\b(?:raise |abort\(context, |status_of\()(\w+)\(", source)
+    return {name for name in found if hasattr(errors, name)}
 
 
 def test_every_error_that_can_end_a_call_has_its_code():

@@ -114,16 +114,19 @@ def check_own_service(identity: Identity, service: str) -> None:
 def check_identity(identity: Identity) -> None:
     """Raise BadIdentity if it cannot be one: its URI is none, or its role goes with what it lacks."""
     if URI.fullmatch(identity.uri) is None:
-        raise BadIdentity("an identity is known by a URI such as numcheck://operator/mts, at most 200 characters")
+        message = "an identity is known by a URI such as numcheck://operator/mts, at most 200 characters"
+        raise BadIdentity(message, "identity.uri")
     if (identity.role is Role.OPERATOR) != (identity.operator_id is not None):
-        raise BadIdentity("the role operator goes with an operator, and no other role does")
+        message = "the role operator goes with an operator, and no other role does"
+        raise BadIdentity(message, "identity.operator_id")
     if (identity.role is Role.MESSENGER) != (identity.service is not None):
-        raise BadIdentity("the role messenger goes with a service, and no other role does")
+        raise BadIdentity("the role messenger goes with a service, and no other role does", "identity.service")
     if identity.service is not None:
-        check_service(identity.service)
+        check_service(identity.service, "identity.service")
 
 
-def check_service(service: str) -> None:
-    """Raise BadIdentity if a service cannot have that name."""
+def check_service(service: str, field: str = "agreement.service") -> None:
+    """Raise BadIdentity if a service cannot have that name; `field` is where it stood."""
     if SERVICE.fullmatch(service) is None:
-        raise BadIdentity("a service is named by at most 64 lower-case letters, digits, dots, dashes and underscores")
+        message = "a service is named by at most 64 lower-case letters, digits, dots, dashes and underscores"
+        raise BadIdentity(message, field)

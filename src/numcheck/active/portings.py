@@ -53,16 +53,18 @@ class PortingsContent:
         none such."""
         if operator_id not in self.operator_ids:
             raise UnknownOperator(f"there is no operator {operator_id}")
-        self._sieve.take(self.ported.setdefault(operator_id, {}), numbers)
+        with self.refused.told_of("ported"):
+            self._sieve.take(self.ported.setdefault(operator_id, {}), numbers)
 
     def give_back(self, numbers: "array[int]") -> None:
         """Take numbers that their range's holder serves again."""
-        self._sieve.take(self.returned, numbers)
+        with self.refused.told_of("returned"):
+            self._sieve.take(self.returned, numbers)
 
     def check(self, header: PortingsHeader) -> None:
         """Raise BadPush or NotPortable if the push, now whole, cannot be taken."""
         if self.refused.count and not header.skip_not_portable:
-            raise NotPortable(self.refused.count, self.refused.examples)
+            raise NotPortable(self.refused.count, self.refused.examples, self.refused.field_name)
         if header.snapshot and self.returned:
             raise BadPush("returned", "a SNAPSHOT holds what is ported and returns nothing")
         if header.snapshot and not any(self.ported.values()):

@@ -95,26 +95,30 @@ class PushContent:
 
     def add(self, numbers: "array[int]") -> None:
         """Take numbers (array of unsigned 64-bit integers) that are in service."""
-        self._adding.take(self.adds, numbers)
+        with self.refused.told_of("add"):
+            self._adding.take(self.adds, numbers)
 
     def remove(self, numbers: "array[int]") -> None:
         """Take numbers that are not in service: such as the operator serves, or as the set holds still."""
-        self._removing.take(self.removes, numbers)
+        with self.refused.told_of("remove"):
+            self._removing.take(self.removes, numbers)
 
     def add_range(self, first: int, last: int) -> None:
         """Take consecutive numbers that are in service; BadPush if they cannot be a range."""
         _check_range("add_ranges", first, last)
-        self._adding.take_range(self.adds, first, last)
+        with self.refused.told_of("add_ranges"):
+            self._adding.take_range(self.adds, first, last)
 
     def remove_range(self, first: int, last: int) -> None:
         """Take consecutive numbers that are not in service, as `remove` does; BadPush if they cannot be a range."""
         _check_range("remove_ranges", first, last)
-        self._removing.take_range(self.removes, first, last)
+        with self.refused.told_of("remove_ranges"):
+            self._removing.take_range(self.removes, first, last)
 
     def check(self, header: PushHeader) -> None:
         """Raise BadPush or NotServed if the push, now whole, cannot be taken."""
         if self.refused.count and not header.skip_not_served:
-            raise NotServed(self.refused.count, self.refused.examples)
+            raise NotServed(self.refused.count, self.refused.examples, self.refused.field_name)
         if header.snapshot and self.removes:
             raise BadPush("remove", "a SNAPSHOT holds what is in service and removes nothing")
         if header.snapshot and not self.adds:

@@ -6,7 +6,8 @@ sent; and a range that has been taken costs next to nothing the next time.
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from pyroaring import BitMap
@@ -22,10 +23,20 @@ Places = Callable[[int], BitMap]
 
 @dataclass(slots=True)
 class Refused:
-    """The numbers that were not taken: how many, each as often as it was sent, and the first of them."""
+    """The numbers that were not taken: how many, each as often as it was sent, the first of them, and the field of the
+    push that the very first stood in."""
 
     count: int = 0
     examples: list[int] = field(default_factory=list)
+    field_name: str = ""
+
+    @contextmanager
+    def told_of(self, field_name: str) -> Iterator[None]:
+        """What is refused in the block stood in that field."""
+        before = self.count
+        yield
+        if self.count and not before:
+            self.field_name = field_name
 
     def add(self, number: int) -> None:
         """Refuse a number."""

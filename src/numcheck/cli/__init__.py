@@ -17,7 +17,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line."""
-    from numcheck.cli import check, demo, events, identities, plan, push, registrations, serve, status
+    from numcheck.cli import bench, check, demo, events, identities, plan, push, registrations, serve, status
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -31,6 +31,7 @@ def main() -> None:
     app.add_typer(identities.app, name="identities")
     app.add_typer(registrations.app, name="registrations")
     app.add_typer(events.app, name="events")
+    app.command()(bench.bench)
     try:
         app()
     except (NumcheckError, OSError) as error:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from numcheck import e164
 from numcheck.active import Operator
-from numcheck.cli.options import security_of
+from numcheck.cli.options import security_of, target_of
 from numcheck.client import CheckClient, Checked
 from numcheck.config import Settings
 from numcheck.errors import IndexDamaged, IndexMissing
@@ -107,8 +107,8 @@ def local_checker(settings: Settings) -> Iterator[Checker]:
 
 @contextmanager
 def remote_checker(settings: Settings, target: str | None) -> Iterator[Checker]:
-    """Check by asking the node at `target`, by default the configured listener. NodeUnreachable if none answers."""
-    with CheckClient(target or settings.api_listen, security_of(settings)) as client:
+    """Check by asking the node at `target`, by default the configured one. NodeUnreachable if none answers."""
+    with CheckClient(target_of(settings, target), security_of(settings)) as client:
         yield RemoteChecker(client, settings)
 
 

@@ -53,6 +53,7 @@ def export(
     file: Annotated[Path | None, typer.Argument(help="Where it goes.  (default: standard output)")] = None,
     data_dir: DataDir = None,
     config: Config = None,
+    _json: Json = True,
 ) -> None:
     """Write every event as a line of JSON, and the signed head as the last line.
 
@@ -73,7 +74,7 @@ def export(
 
 
 @app.command()
-def head(data_dir: DataDir = None, config: Config = None) -> None:
+def head(data_dir: DataDir = None, config: Config = None, _json: Json = True) -> None:
     """Print the signed head of the chain, as JSON: keep it where nobody can change it.
 
     Example: numcheck events head > head.json

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from numcheck.cli.options import Config, DataDir, Json, Server, security_of, settings_of
+from numcheck.cli.options import Config, DataDir, Json, Server, security_of, settings_of, target_of
 
 if TYPE_CHECKING:
     from numcheck.client import IdentityClient
@@ -238,4 +238,4 @@ def _identities(settings: "Settings", server: str | None) -> "Iterator[IdentityC
                 return
         except DataDirInUse:
             pass
-    yield IdentityClient(server or settings.api_listen, security_of(settings))
+    yield IdentityClient(target_of(settings, server), security_of(settings))

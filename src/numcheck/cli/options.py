@@ -17,13 +17,21 @@ DataDir = Annotated[
 Config = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings.", exists=True, dir_okay=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Server = Annotated[
-    str | None, typer.Option("--server", help="The node to ask, host:port.  (default: the configured api_listen)")
+    str | None,
+    typer.Option("--server", help="The node to ask, host:port.  (default: api_listen, or the data directory's node)"),
 ]
 
 
 def settings_of(config: Path | None, **overrides: Any) -> Settings:
     """The settings of this run: the command line over the environment over the file over the defaults."""
     return load_settings(config, **overrides)
+
+
+def target_of(settings: Settings, server: str | None) -> str:
+    """The node to ask, host:port: the one named, or else the one of these settings."""
+    from numcheck.serving.whereabouts import api_address
+
+    return server or api_address(settings)
 
 
 def security_of(settings: Settings) -> "Security":

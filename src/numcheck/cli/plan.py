@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from numcheck.cli.options import Config, DataDir, Json, Server, security_of, settings_of
+from numcheck.cli.options import Config, DataDir, Json, Server, security_of, settings_of, target_of
 
 if TYPE_CHECKING:
     from numcheck.config import Settings
@@ -61,7 +61,7 @@ def import_(
     _say_each("note", reading.notes)
     source = ", ".join(file.name for file in files)
     try:
-        result = _import(settings, reading.plan, source, server or settings.api_listen, force=force)
+        result = _import(settings, reading.plan, source, target_of(settings, server), force=force)
     except (PlanShrinks, PushRefused) as refused:
         if PlanShrinks.reason in (refused.reason, getattr(refused, "refusal", "")):
             say("note: `numcheck plan diff OLD NEW` tells what would go; --force imports it all the same")
@@ -197,8 +197,17 @@ def show(data_dir: DataDir = None, config: Config = None, json: Json = False) ->
 
 
 @app.command("diff")
-def diff_(old: File, new: File, skip_bad: SkipBad = False, json: Json = False) -> None:
+def diff_(
+    old: File,
+    new: File,
+    skip_bad: SkipBad = False,
+    _data_dir: DataDir = None,
+    _config: Config = None,
+    json: Json = False,
+) -> None:
     """Say what changed between two registry files, by numbers and by operator, whatever the spelling.
+
+    It reads the two files and nothing else, whatever --data-dir and --config say.
 
     Example: numcheck plan diff DEF-9xx_2026-04-20.csv DEF-9xx_2026-08-19.csv
     """

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from numcheck.cli.options import Config, Json, Server, security_of, settings_of
+from numcheck.cli.options import Config, DataDir, Json, Server, security_of, settings_of, target_of
 
 if TYPE_CHECKING:
     from numcheck.active.clearing_house import FileName, Member
@@ -45,6 +45,7 @@ def active(
         Path | None, typer.Option(help="Where the first 100 numbers go that the operator does not serve.")
     ] = None,
     server: Server = None,
+    data_dir: DataDir = None,
     config: Config = None,
     json: Json = False,
 ) -> None:
@@ -60,7 +61,7 @@ def active(
     from numcheck.client.push import DELTA, SNAPSHOT, timestamp
     from numcheck.v1 import numbering_pb2
 
-    settings = settings_of(config)
+    settings = settings_of(config, data_dir=data_dir)
     numbers = NumberFile(file, delta=delta, region=settings.default_region)
     moment = data_time.replace(tzinfo=UTC) if data_time else datetime.fromtimestamp(file.stat().st_mtime, UTC)
     with _client(settings, server) as client, progress() as report:
@@ -89,6 +90,7 @@ def confirm(
     token: Annotated[str, typer.Argument(help="What the held push was answered with.")],
     operator: OperatorOption,
     server: Server = None,
+    data_dir: DataDir = None,
     config: Config = None,
     json: Json = False,
 ) -> None:
@@ -96,7 +98,7 @@ def confirm(
 
     Example: numcheck push confirm --operator 7740000076 kq3vB0
     """
-    settings = settings_of(config)
+    settings = settings_of(config, data_dir=data_dir)
     with _client(settings, server) as client:
         operator_id = _operator_id(client, operator)
         pushed = client.confirm_push(operator_id, token)
@@ -108,7 +110,7 @@ def _client(settings: "Settings", server: str | None) -> "PushClient":
     from numcheck.cli.console import say
     from numcheck.client import PushClient
 
-    return PushClient(server or settings.api_listen, security_of(settings), tell=say)
+    return PushClient(target_of(settings, server), security_of(settings), tell=say)
 
 
 def _base_version(client: "PushClient", operator_id: int, *, delta: bool) -> int:
@@ -192,6 +194,7 @@ def portings(
         bool, typer.Option("--skip-not-portable", help="Leave out numbers that no mobile range holds.")
     ] = False,
     server: Server = None,
+    data_dir: DataDir = None,
     config: Config = None,
     json: Json = False,
 ) -> None:
@@ -214,7 +217,7 @@ def portings(
     members = read_operators(in_order(books)[-1])
     options = {"force": force, "skip_not_portable": skip_not_portable}
     results = []
-    settings = settings_of(config)
+    settings = settings_of(config, data_dir=data_dir)
     with _client(settings, server) as client:
         by_tax_id = {one.tax_id: one.operator_id for one in client.list_operators() if one.tax_id}
         for name in in_order(name for name in names if name.kind != "Operators"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from numcheck.cli.options import Config, DataDir, Json, Server, security_of, settings_of
+from numcheck.cli.options import Config, DataDir, Json, Server, security_of, settings_of, target_of
 
 if TYPE_CHECKING:
     from numcheck.client import RegistrationClient
@@ -23,7 +23,7 @@ Resume = Annotated[str, typer.Option("--resume", help="Where to go on: the token
 def _client(service: str, server: str | None, settings: Any) -> "Iterator[RegistrationClient]":
     from numcheck.client import RegistrationClient
 
-    with RegistrationClient(server or settings.api_listen, service, security_of(settings)) as client:
+    with RegistrationClient(target_of(settings, server), service, security_of(settings)) as client:
         yield client
 
 
@@ -35,6 +35,7 @@ def list_registrations(
     ] = None,
     number: Annotated[str, typer.Option(help="Only of this number.")] = "",
     server: Server = None,
+    data_dir: DataDir = None,
     config: Config = None,
     json: Json = False,
 ) -> None:
@@ -46,7 +47,7 @@ def list_registrations(
     known = {"PENDING", "VERIFIED", "REJECTED", "OVERDUE", "REVOKED"}
     if unknown := set(states) - known:
         raise typer.BadParameter(f"{', '.join(sorted(unknown))} is none of {', '.join(sorted(known))}")
-    with _client(service, server, settings_of(config)) as client:
+    with _client(service, server, settings_of(config, data_dir=data_dir)) as client:
         _print_all(client.list(states=states, number=number), json=json)
 
 
@@ -55,6 +56,7 @@ def due(
     service: Service,
     days: Annotated[int, typer.Option(min=0, help="Due within so many days.")] = 30,
     server: Server = None,
+    data_dir: DataDir = None,
     config: Config = None,
     json: Json = False,
 ) -> None:
@@ -62,7 +64,7 @@ def due(
 
     Example: numcheck registrations due --service messenger --days 30
     """
-    with _client(service, server, settings_of(config)) as client:
+    with _client(service, server, settings_of(config, data_dir=data_dir)) as client:
         _print_all(client.list(due_before=datetime.now(UTC) + timedelta(days=days)), json=json)
 
 
@@ -72,6 +74,7 @@ def reverify(
     days: Annotated[int | None, typer.Option(min=0, help="Only those due within so many days.")] = None,
     resume: Resume = "",
     server: Server = None,
+    data_dir: DataDir = None,
     config: Config = None,
     json: Json = False,
 ) -> None:
@@ -85,7 +88,7 @@ def reverify(
 
     due_before = None if days is None else datetime.now(UTC) + timedelta(days=days)
     last: Any = None
-    with _client(service, server, settings_of(config)) as client, progress() as report:
+    with _client(service, server, settings_of(config, data_dir=data_dir)) as client, progress() as report:
         try:
             for last in client.reverify(due_before=due_before, resume_token=resume):
                 report("verifying again", last.checked_count / (last.total_count or 1))
@@ -106,6 +109,7 @@ def watch(
     resume: Resume = "",
     count: Annotated[int | None, typer.Option(min=1, help="End after so many events.")] = None,
     server: Server = None,
+    data_dir: DataDir = None,
     config: Config = None,
     json: Json = False,
 ) -> None:
@@ -120,7 +124,7 @@ def watch(
     from numcheck.cli.console import out
 
     printed = 0
-    with _client(service, server, settings_of(config)) as client:
+    with _client(service, server, settings_of(config, data_dir=data_dir)) as client:
         for message in client.watch(resume):
             if not message.HasField("event"):
                 continue

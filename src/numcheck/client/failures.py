@@ -1,12 +1,14 @@
 """What a call's failure means to the client's caller: by the reason that the node gave, if it gave one."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from numcheck.errors import NodeNotReady, NodeUnreachable, NumcheckError, PushRefused
+from numcheck.errors import NodeNotReady, NodeUnreachable, NumcheckError, PushRefused, RegistrationRefused
+
+Detail = TypeVar("Detail", error_details_pb2.ErrorInfo, error_details_pb2.RetryInfo)
 
 # How gRPC begins to say that it has reached nobody.
 NOBODY_THERE = ("failed to connect", "errors resolving", "DNS resolution failed")
@@ -19,11 +21,13 @@ def reason_of(error: Any) -> str | None:
 
 
 def _error_info(error: Any) -> error_details_pb2.ErrorInfo | None:
-    status, info = rpc_status.from_call(error), error_details_pb2.ErrorInfo()
-    for detail in status.details if status is not None else ():
-        if detail.Unpack(info):
-            return info
-    return None
+    return _try_detail(error, error_details_pb2.ErrorInfo())
+
+
+def _try_detail(error: Any, detail: Detail) -> Detail | None:
+    """The detail of that kind, read into the one given; None if the status has none."""
+    status = rpc_status.from_call(error)
+    return detail if any(one.Unpack(detail) for one in (status.details if status is not None else ())) else None
 
 
 def refusal_of(error: grpc.RpcError, target: str) -> NumcheckError:
@@ -32,6 +36,15 @@ def refusal_of(error: grpc.RpcError, target: str) -> NumcheckError:
     if info is None or error.code() is grpc.StatusCode.UNAVAILABLE:
         return failure_of(error, target)
     return PushRefused(f"{info.reason}: {_words(error)}", info.reason, info.metadata)
+
+
+def registration_refusal_of(error: grpc.RpcError, target: str) -> NumcheckError:
+    """The same, of a call about registrations."""
+    info, retry = _error_info(error), _try_detail(error, error_details_pb2.RetryInfo())
+    if info is None or error.code() is grpc.StatusCode.UNAVAILABLE:
+        return failure_of(error, target)
+    delay_s = None if retry is None else retry.retry_delay.ToTimedelta().total_seconds()
+    return RegistrationRefused(f"{info.reason}: {_words(error)}", info.reason, info.metadata, delay_s)
 
 
 def connection_ended(error: grpc.RpcError) -> bool:

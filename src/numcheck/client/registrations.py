@@ -1,23 +1,30 @@
-"""A client of RegistrationService for whoever looks after a service's registrations."""
+"""A client of RegistrationService: a messenger's side, for one service."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck.client.channel import PLAINTEXT, Security, open_channel
-from numcheck.errors import NodeUnreachable
+from numcheck.client.failures import registration_refusal_of
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 
 DEADLINE_S = 10.0
 
+Request = TypeVar("Request", pb.RegisterRequest, pb.RefreshRegistrationRequest, pb.StartVerificationRequest)
+
 
 class RegistrationClient:
-    """Asks one node about one service. Methods raise NodeUnreachable, with the node's own words where it has some."""
+    """Speaks with one node about the registrations of one service.
+
+    Methods raise RegistrationRefused with the node's reason, NodeNotReady if repeating can help, or NodeUnreachable.
+    No call is made again by itself: Register with its request_id, reads and erasures may be; each code that is given is
+    a try.
+    """
 
     def __init__(self, target: str, service: str, security: Security = PLAINTEXT) -> None:
         """Make a client of the node at `target`, host:port; nothing is connected yet."""
@@ -37,6 +44,49 @@ class RegistrationClient:
     ) -> None:
         self.close()
 
+    def register(self, request: pb.RegisterRequest) -> pb.RegisterResponse:
+        """Record a user and start to verify the number; the service is the client's. It may be repeated as it is, if it
+        has a request_id."""
+        response: pb.RegisterResponse = self._call(self._stub.Register, self._own(request))
+        return response
+
+    def get(self, user_id: str) -> pb.Registration:
+        """A user's registration as it is now."""
+        request = pb.GetRegistrationRequest(service=self._service, user_id=user_id)
+        registration: pb.Registration = self._call(self._stub.GetRegistration, request).registration
+        return registration
+
+    def refresh(self, request: pb.RefreshRegistrationRequest) -> pb.RefreshRegistrationResponse:
+        """Take a user's information anew and verify the number again; the service is the client's."""
+        response: pb.RefreshRegistrationResponse = self._call(self._stub.RefreshRegistration, self._own(request))
+        return response
+
+    def start_verification(self, request: pb.StartVerificationRequest) -> pb.StartVerificationResponse:
+        """Start a verification, by the service's policy unless the request has a method; the service is the client's.
+        The one under way ends."""
+        response: pb.StartVerificationResponse = self._call(self._stub.StartVerification, self._own(request))
+        return response
+
+    def complete_verification(
+        self, verification_id: str, proof: str | pb.InboundAct | pb.AttestedAct
+    ) -> pb.Registration:
+        """Give a verification its proof: the code that the user typed, an inbound act, or an attested one. The
+        registration is VERIFIED then."""
+        request = pb.CompleteVerificationRequest(service=self._service, verification_id=verification_id)
+        if isinstance(proof, str):
+            request.code = proof
+        elif isinstance(proof, pb.InboundAct):
+            request.inbound_act.CopyFrom(proof)
+        else:
+            request.attested_act.CopyFrom(proof)
+        registration: pb.Registration = self._call(self._stub.CompleteVerification, request).registration
+        return registration
+
+    def delete(self, user_id: str) -> None:
+        """Erase a user's registration."""
+        request = pb.DeleteRegistrationRequest(service=self._service, user_id=user_id)
+        self._call(self._stub.DeleteRegistration, request)
+
     def list(
         self, *, states: Sequence[str] = (), number: str = "", due_before: datetime | None = None
     ) -> Iterator[pb.Registration]:
@@ -48,10 +98,7 @@ class RegistrationClient:
             states=[f"REGISTRATION_STATE_{state}" for state in states],
         )
         while True:
-            try:
-                page = self._stub.ListRegistrations(request, timeout=DEADLINE_S)
-            except grpc.RpcError as error:
-                raise self._unreachable(error) from None
+            page = self._call(self._stub.ListRegistrations, request)
             yield from page.registrations
             if not page.next_page_token:
                 return
@@ -71,19 +118,26 @@ class RegistrationClient:
         request = pb.WatchRegistrationsRequest(service=self._service, resume_token=resume_token)
         yield from self._stream(self._stub.WatchRegistrations(request))
 
+    def _own(self, request: Request) -> Request:
+        """The request, about the client's service; the caller's own stays as it was."""
+        own = type(request)()
+        own.CopyFrom(request)
+        own.service = self._service
+        return own
+
+    def _call(self, method: Any, request: Any) -> Any:
+        try:
+            return method(request, timeout=DEADLINE_S)
+        except grpc.RpcError as error:
+            raise registration_refusal_of(error, self._target) from None
+
     def _stream(self, call: Any) -> Iterator[Any]:
         try:
             yield from call
         except grpc.RpcError as error:
-            raise self._unreachable(error) from None
+            raise registration_refusal_of(error, self._target) from None
         finally:
             call.cancel()
-
-    def _unreachable(self, error: grpc.RpcError) -> NodeUnreachable:
-        code = error.code()
-        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-            return NodeUnreachable(f"no node answers at {self._target}; `numcheck serve` starts one")
-        return NodeUnreachable(f"the node at {self._target} answered {code.name}: {error.details()}")
 
 
 def _stamp(moment: datetime | None) -> Timestamp | None:

@@ -43,6 +43,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.DeliveryFailed: code_pb2.UNAVAILABLE,
     errors.ProofNotAccepted: code_pb2.FAILED_PRECONDITION,
     errors.TooManyStreams: code_pb2.RESOURCE_EXHAUSTED,
+    errors.TooManyCalls: code_pb2.RESOURCE_EXHAUSTED,
     errors.BadIdentity: code_pb2.INVALID_ARGUMENT,
     errors.UnknownIdentity: code_pb2.NOT_FOUND,
     errors.NotAuthenticated: code_pb2.UNAUTHENTICATED,
@@ -56,13 +57,9 @@ CODES: dict[type[errors.NumcheckError], int] = {
 }
 # Which field of the request an INVALID_ARGUMENT is about; none where the request could not be read.
 FIELDS: dict[type[errors.NumcheckError], str] = {
-    errors.NotANumber: "number",
     errors.TooManyNumbers: "numbers",
-    errors.NotServed: "add",
     errors.NumberNotMobile: "number",
     errors.NumberNotAllotted: "number",
-    errors.NotPortable: "ported",
-    errors.BadIdentity: "identity",
 }
 RETRIABLE = (code_pb2.UNAVAILABLE, code_pb2.RESOURCE_EXHAUSTED)
 
@@ -113,9 +110,8 @@ def _packed(
 
 
 def _field_of(error: errors.NumcheckError) -> str:
-    if isinstance(error, errors.BadPush | errors.BadPlan | errors.BadRegistration):
-        return error.field
-    return FIELDS.get(type(error), "")
+    field: str = getattr(error, "field", FIELDS.get(type(error), ""))
+    return field
 
 
 def _error_info(reason: str, metadata: Mapping[str, str] | None = None) -> any_pb2.Any:

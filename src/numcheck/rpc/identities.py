@@ -104,7 +104,7 @@ def identity_of(message: identity_pb2.Identity) -> Identity:
     """The identity that a message speaks of; BadIdentity if it has no role."""
     role = next((role for role, number in ROLES.items() if number == message.role), None)
     if role is None:
-        raise BadIdentity("the identity has no role")
+        raise BadIdentity("the identity has no role", "identity.role")
     return Identity(message.uri, role, message.operator_id or None, message.service or None)
 
 

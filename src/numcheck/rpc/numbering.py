@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from numcheck.errors import UnknownPush
-from numcheck.index import PublishedIndex
+from numcheck.index import Index, PublishedIndex
 from numcheck.rpc.access import caller, own_operator
 from numcheck.rpc.active_numbers import push_active_numbers, push_message
 from numcheck.rpc.calls import parsed, refusing, refusing_push, timestamp
@@ -21,6 +21,7 @@ from numcheck.store.heads import Head
 from numcheck.v1 import numbering_pb2
 
 SERVICE_NAME = "numcheck.v1.NumberingService"
+VERSIONS_KEPT = 1_000  # for watches that are behind
 
 Push = Callable[[Store, Outside, Iterator[bytes], grpc.ServicerContext], Any]
 
@@ -44,6 +45,13 @@ class NumberingService:
         self._store, self._published, self._watches, self._outside = store, published, watches, outside
         self._changed = changed
         self._places = PushPlaces(push_count_max)
+        self._versions: tuple[int, ...] = ()  # the last ones that were published, ascending; replaced, never changed
+        published.follow(self._note)
+
+    def _note(self, index: Index) -> None:
+        """Keep the version for the watches that have not been told of it."""
+        if index.index_version > max(self._versions, default=0):
+            self._versions = (*self._versions[1 - VERSIONS_KEPT :], index.index_version)
 
     def _taking(
         self, push: Push, answer: Callable[[Any], Any]
@@ -93,10 +101,12 @@ class NumberingService:
     def watch_index(self, request: bytes) -> Message:
         """Every version that is published from now on, and first the one that is."""
         parsed(numbering_pb2.WatchIndexRequest, request)
+        told = self._published.get().index_version
 
         def message() -> bytes:
-            version = self._published.get().index_version
-            return numbering_pb2.WatchIndexResponse(index_version=version).SerializeToString()
+            nonlocal told
+            told = next((version for version in self._versions if version > told), told)
+            return numbering_pb2.WatchIndexResponse(index_version=told).SerializeToString()
 
         return message
 

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar, cast
@@ -10,7 +11,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck import e164
-from numcheck.errors import BadRegistration, ProofNotAccepted
+from numcheck.errors import BadRegistration, NotANumber, ProofNotAccepted
 from numcheck.identity import record as records
 from numcheck.identity.events import SignedHead
 from numcheck.identity.evidence import Evidence
@@ -31,6 +32,7 @@ from numcheck.v1 import registration_pb2 as pb
 
 SERVICE_NAME = "numcheck.v1.RegistrationService"
 PAGE_ROWS_DEFAULT = 100
+MARK_SIZE = 3  # bytes; with them a page_token is 36 characters, without padding
 DIGITS_MAX = 19  # of a 63-bit integer
 REVERIFYING_MAX = 2  # each keeps a core busy
 REVERIFYING_PER_SERVICE_MAX = 1
@@ -110,12 +112,13 @@ class RegistrationService:
             number=e164.parse(message.number, self._default_region) if message.number else None,
             due_before=_moment(message, "due_before") if message.HasField("due_before") else None,
         )
+        mark = _mark(service, filters)
         page = self._registrar.page(
-            service, filters, size=message.page_size or PAGE_ROWS_DEFAULT, place=_place(message.page_token)
+            service, filters, size=message.page_size or PAGE_ROWS_DEFAULT, place=_place(message.page_token, mark)
         )
         return pb.ListRegistrationsResponse(
             registrations=[registration_message(one) for one in page.registrations],
-            next_page_token=_page_token(page.next_place),
+            next_page_token=_page_token(page.next_place, mark),
         ).SerializeToString()
 
     def delete_registration(self, request: bytes, context: grpc.ServicerContext) -> bytes:
@@ -170,7 +173,7 @@ class RegistrationService:
                 return CodeProof(message.code)
             case "inbound_act":
                 act = message.inbound_act
-                number = e164.parse(act.from_number, self._default_region)
+                number = self._from_number(act)
                 return InboundProof(number, act.text, _moment(act, "received_at", "inbound_act."))
             case "attested_act":
                 attested = message.attested_act
@@ -178,6 +181,12 @@ class RegistrationService:
                 return AttestedProof(attested.authority, attested.assertion_id, attested_at)
             case _:
                 raise BadRegistration("proof", "there is no proof")
+
+    def _from_number(self, act: pb.InboundAct) -> int:
+        try:
+            return e164.parse(act.from_number, self._default_region)
+        except NotANumber as error:
+            raise NotANumber(str(error), "inbound_act.from_number") from None
 
     def reverify_registrations(self, request: bytes, context: grpc.ServicerContext) -> Feed:
         """Verify again in bulk, with progress."""
@@ -264,16 +273,25 @@ def _moment(message: Any, field: str, parent: str = "") -> datetime:
         raise BadRegistration(parent + field, "that is no moment") from None
 
 
-def _place(token: str) -> tuple[int, bytes] | None:
+def _mark(service: str, filters: Filters) -> bytes:
+    """What tells a page's service and filters from others, and of the number no more than two digits."""
+    number = None if filters.number is None else filters.number % 100
+    told = repr((service, *map(int, filters.states), number, filters.due_before))
+    return hashlib.sha256(told.encode()).digest()[:MARK_SIZE]
+
+
+def _place(token: str, mark: bytes) -> tuple[int, bytes] | None:
     if not token:
         return None
     try:
-        place = base64.urlsafe_b64decode(token)
+        place = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         place = b""
-    if len(place) != 24 or place[0] > 0x7F:  # what comes first is a moment, never negative
+    if len(place) != 24 + MARK_SIZE or place[0] > 0x7F:  # what comes first is a moment, never negative
         raise BadRegistration("page_token", "the page_token was not given out by ListRegistrations")
-    return int.from_bytes(place[:8], "big"), place[8:]
+    if place[24:] != mark:
+        raise BadRegistration("page_token", "the page_token was given out for another service or other filters")
+    return int.from_bytes(place[:8], "big"), place[8:24]
 
 
 def _registration_id(token: str) -> bytes:
@@ -282,7 +300,7 @@ def _registration_id(token: str) -> bytes:
         place = bytes.fromhex(token)
     except ValueError:
         place = b"?"
-    if len(place) not in (0, 16):
+    if len(place) not in (0, 16) or place.hex() != token:
         raise BadRegistration("resume_token", "the resume_token was not given out by ReverifyRegistrations")
     return place
 
@@ -325,8 +343,8 @@ def _event_message(told: Told) -> pb.WatchRegistrationsResponse:
     )
 
 
-def _page_token(place: tuple[int, bytes] | None) -> str:
-    return "" if place is None else base64.urlsafe_b64encode(place[0].to_bytes(8, "big") + place[1]).decode()
+def _page_token(place: tuple[int, bytes] | None, mark: bytes) -> str:
+    return "" if place is None else base64.urlsafe_b64encode(place[0].to_bytes(8, "big") + place[1] + mark).decode()
 
 
 def _stamp(at_us: int) -> Timestamp | None:

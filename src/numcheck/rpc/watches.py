@@ -22,7 +22,7 @@ SEND_TIMEOUT_S = 5.0
 ACCESS_INTERVAL_S = 15.0  # at which it is asked again whether a watch's caller may call
 
 Message = Callable[[], bytes]
-"""What a watch is to be told now."""
+"""What a watch is to be told next: the same again, if there is nothing new."""
 
 
 @dataclass(eq=False, slots=True)
@@ -116,8 +116,7 @@ class Watches:
 
     def _tell(self, watch: _Watch) -> None:
         ended = self._ended  # before the message: whoever sees the end sees the message that goes with it
-        message = watch.message()
-        if message != watch.told:
+        while (message := watch.message()) != watch.told:
             watch.told = message
             impatience = threading.Timer(SEND_TIMEOUT_S, watch.cancel)
             impatience.start()

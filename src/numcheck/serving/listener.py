@@ -14,6 +14,7 @@ from numcheck.errors import BadListenAddress
 from numcheck.rpc.access import Access, AccessInterceptor, LoopbackAccess
 from numcheck.rpc.check import UnknownMethods
 from numcheck.rpc.counting import CallCounter
+from numcheck.rpc.crowding import give_details
 from numcheck.rpc.health import Health
 from numcheck.rpc.watches import Watches
 from numcheck.serving.tls import server_credentials
@@ -52,6 +53,7 @@ class ApiListener:
         names = [service.name for service in services]
         self._counter = CallCounter([*names, Health.name, reflection.SERVICE_NAME])
         guard = AccessInterceptor(access if settings.tls and access is not None else LoopbackAccess())
+        give_details()
         self._server = grpc.server(
             ThreadPoolExecutor(settings.api_threads, thread_name_prefix="api"),
             interceptors=[self._counter, guard],
@@ -110,6 +112,9 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", settings.metadata_size_max),
         ("grpc.absolute_max_metadata_size", settings.metadata_size_max),
         ("grpc.max_concurrent_streams", settings.streams_per_connection_max),
+        # It counts a call that has ended until Python has let go of it, and so refuses the next of a client that keeps
+        # to the bound. What a rapid reset leaves behind is bounded all the same, by the calls that wait for a thread.
+        ("grpc.http.overload_protection", 0),
         ("grpc.max_connection_age_ms", 1_000 * settings.connection_age_max_s),
         ("grpc.max_connection_age_grace_ms", 1_000 * settings.drain_timeout_s),
         # A client may ping every 30 s, with or without calls; the third ping that comes sooner ends its connection.

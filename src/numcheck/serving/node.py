@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import structlog
 
@@ -24,6 +25,7 @@ from numcheck.serving.metrics import MetricsListener, NodeCollector
 from numcheck.serving.publishing import open_or_rebuild
 from numcheck.serving.registrations import identity_of
 from numcheck.serving.services import check_service, identity_service, numbering_service
+from numcheck.serving.whereabouts import forget, tell
 from numcheck.store import DataDirLock, Store
 
 log = structlog.get_logger()
@@ -87,12 +89,14 @@ def serve(settings: Settings, announce: Announce) -> None:
             builder.start()
             identity.start()
             metrics += _metrics_listener(settings, listeners, published, store, announce)
-            _begin(listeners, announce, [SYNTHETIC_NOTICE if index.synthetic else None, store.warning])
+            _begin(
+                settings.data_dir, listeners, announce, [SYNTHETIC_NOTICE if index.synthetic else None, store.warning]
+            )
             _keep_fresh(published, settings, stopping)
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
         finally:
             identity.feeds.end()
-            _stop([*listeners, *metrics], settings.drain_timeout_s)
+            _stop(settings, [*listeners, *metrics])
             identity.stop()
             builder.stop()
             gate.close()
@@ -137,9 +141,13 @@ def _metrics_listener(
 
 
 def _begin(
-    listeners: Sequence["ApiListener | CheckListener"], announce: Announce, notices: Sequence[str | None]
+    data_dir: Path,
+    listeners: Sequence["ApiListener | CheckListener"],
+    announce: Announce,
+    notices: Sequence[str | None],
 ) -> None:
-    """Say that the listeners serve, to health checks and to whoever waits, and what he should know."""
+    """Say that the listeners serve, to health checks, commands and whoever waits, and what he should know."""
+    tell(data_dir, {listener.name: listener.address for listener in listeners})
     for listener in listeners:
         listener.set_serving(serving=True)
         announce(f"{listener.name} ready on {listener.address} ({listener.protection})")
@@ -147,9 +155,10 @@ def _begin(
         announce(notice)
 
 
-def _stop(listeners: Sequence["ApiListener | CheckListener | MetricsListener"], drain_timeout_s: float) -> None:
+def _stop(settings: Settings, listeners: Sequence["ApiListener | CheckListener | MetricsListener"]) -> None:
     """Drain all listeners at once."""
-    stoppers = [threading.Thread(target=listener.stop, args=(drain_timeout_s,)) for listener in listeners]
+    forget(settings.data_dir)
+    stoppers = [threading.Thread(target=listener.stop, args=(settings.drain_timeout_s,)) for listener in listeners]
     for stopper in stoppers:
         stopper.start()
     for stopper in stoppers:

@@ -42,8 +42,7 @@ def numbering_service(
         for follow in changed:
             follow()
 
-    published.follow(lambda _index: watches.tell())
-    return NumberingService(
+    service = NumberingService(
         store,
         published,
         watches,
@@ -52,6 +51,8 @@ def numbering_service(
         # Each push holds a thread of the listener while it is open.
         push_count_max=max(settings.api_threads // 4, 1),
     )
+    published.follow(lambda _index: watches.tell())  # behind the service's own: what is told, it has noted
+    return service
 
 
 def identity_service(

@@ -12,6 +12,7 @@ from numcheck.config import Settings
 from numcheck.errors import IndexDamaged, IndexMissing
 from numcheck.index import open_index
 from numcheck.serving.publishing import index_directory
+from numcheck.serving.whereabouts import api_address, native_address
 from numcheck.store import Store
 from numcheck.store.moments import moment
 from numcheck.v1 import check_pb2, check_pb2_grpc
@@ -35,7 +36,8 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
             if digests and one.data_version
         }
     index = _index_status(settings.data_dir, installation_id)
-    served_version = _served_version(settings)
+    api, native = api_address(settings), native_address(settings)
+    served_version = _served_version(settings, api)
     shown = index["version"] if served_version is None else served_version
     return {
         "data_dir": str(settings.data_dir),
@@ -47,11 +49,8 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         "served_version": served_version,
         # A node may be ahead of what the store was read at.
         "lag": None if shown is None else max(revision - shown, 0),
-        "api_listener": {"address": settings.api_listen, "state": _listener_state(settings, settings.api_listen)},
-        "native_listener": {
-            "address": settings.check_listen,
-            "state": _listener_state(settings, settings.check_listen),
-        },
+        "api_listener": _listener_status(settings, api),
+        "native_listener": _listener_status(settings, native),
         "plan": [
             {
                 "series": f"+{one.calling_code} {one.series}xx",
@@ -120,9 +119,9 @@ def _listener_state(settings: Settings, address: str) -> str:
     return "serving" if response.status == health_pb2.HealthCheckResponse.SERVING else "not serving"
 
 
-def _served_version(settings: Settings) -> int | None:
+def _served_version(settings: Settings, address: str) -> int | None:
     """The index version that the node answers from; None if it does not answer, or not to this caller."""
-    with _channel(settings, settings.api_listen) as channel:
+    with _channel(settings, address) as channel:
         try:
             request = check_pb2.CheckNumbersRequest()
             response = check_pb2_grpc.CheckServiceStub(channel).CheckNumbers(request, timeout=HEALTH_DEADLINE_S)

@@ -74,7 +74,8 @@ class Identities:
             if identity.operator_id is not None:
                 check_operator(connection, identity.operator_id)
             if connection.scalar(select(func.count()).where(identities.c.uri == identity.uri)):
-                raise BadIdentity("an identity of that URI is there, or was and is revoked: URIs are not given twice")
+                message = "an identity of that URI is there, or was and is revoked: URIs are not given twice"
+                raise BadIdentity(message, "identity.uri")
             row = {
                 "uri": identity.uri,
                 "role": str(identity.role),

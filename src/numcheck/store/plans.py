@@ -39,8 +39,9 @@ class SeriesInfo:
 class PlanImport:
     """What an import did: the series that it replaced, the revision that holds it, and what it changed.
 
-    `added`, `removed` and `moved` numbers are allotted now, no more, or to another operator; `lost` has the active
-    numbers by operator that count no more, as it does not hold their ranges now.
+    `range_count` and `number_count` are of the country's whole plan, as it is now. `added`, `removed` and `moved`
+    numbers are allotted now, no more, or to another operator; `lost` has the active numbers by operator that count no
+    more, as it does not hold their ranges now.
     """
 
     revision: int
@@ -88,8 +89,7 @@ def replace_plan(
     return PlanImport(
         revision,
         tuple(sorted(series)),
-        len(plan.ranges),
-        plan.number_count,
+        *_whole_plan(connection, country),
         added=counts["added"],
         removed=counts["removed"],
         moved=counts["moved"],
@@ -117,7 +117,13 @@ def _imported_again(
     same = (plan_series.c.calling_code == plan.country.calling_code) & plan_series.c.series.in_(sorted(series))
     connection.execute(update(plan_series).where(same).values(source=source, imported_at_us=microseconds(now)))
     revision = int(connection.execute(select(installation.c.revision)).scalar_one())
-    return PlanImport(revision, tuple(sorted(series)), len(plan.ranges), plan.number_count)
+    return PlanImport(revision, tuple(sorted(series)), *_whole_plan(connection, plan.country))
+
+
+def _whole_plan(connection: Connection, country: Country) -> tuple[int, int]:
+    """How many ranges a country's plan has, and how many numbers they hold."""
+    loaded = [one for one in read_series(connection) if one.calling_code == country.calling_code]
+    return sum(one.range_count for one in loaded), sum(one.number_count for one in loaded)
 
 
 def _check_shrinking(

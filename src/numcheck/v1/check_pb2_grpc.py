@@ -39,8 +39,10 @@ class CheckServiceStub(object):
     fields are no error: they are skipped.
     - UNAVAILABLE, INDEX_NOT_READY: the node has no index mapped yet. Repeat after RetryInfo.retry_delay, or ask
     another node; grpc.health.v1 says NOT_SERVING meanwhile.
+    - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
+    RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
-    repeating it does not help; or the node has as many calls under way as it takes: repeat after a growing delay.
+    repeating it does not help; or the native listener holds as much as it can: repeat after a growing delay.
     """
 
     def __init__(self, channel):
@@ -85,8 +87,10 @@ class CheckServiceServicer(object):
     fields are no error: they are skipped.
     - UNAVAILABLE, INDEX_NOT_READY: the node has no index mapped yet. Repeat after RetryInfo.retry_delay, or ask
     another node; grpc.health.v1 says NOT_SERVING meanwhile.
+    - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
+    RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
-    repeating it does not help; or the node has as many calls under way as it takes: repeat after a growing delay.
+    repeating it does not help; or the native listener holds as much as it can: repeat after a growing delay.
     """
 
     def CheckNumber(self, request, context):
@@ -194,8 +198,10 @@ class CheckService(object):
     fields are no error: they are skipped.
     - UNAVAILABLE, INDEX_NOT_READY: the node has no index mapped yet. Repeat after RetryInfo.retry_delay, or ask
     another node; grpc.health.v1 says NOT_SERVING meanwhile.
+    - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
+    RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
-    repeating it does not help; or the node has as many calls under way as it takes: repeat after a growing delay.
+    repeating it does not help; or the native listener holds as much as it can: repeat after a growing delay.
     """
 
     @staticmethod

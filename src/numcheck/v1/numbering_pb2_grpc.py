@@ -34,6 +34,8 @@ class NumberingServiceStub(object):
 
     - INVALID_ARGUMENT, MALFORMED_MESSAGE: a request is not a well-formed protobuf message of its type.
     - NOT_FOUND, UNKNOWN_OPERATOR: this installation has no operator of that id.
+    - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
+    RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, from the transport and so without details: a message is larger than 1 MiB (by default): send
     more, smaller ones. Of a push nothing was taken.
     """
@@ -85,6 +87,8 @@ class NumberingServiceServicer(object):
 
     - INVALID_ARGUMENT, MALFORMED_MESSAGE: a request is not a well-formed protobuf message of its type.
     - NOT_FOUND, UNKNOWN_OPERATOR: this installation has no operator of that id.
+    - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
+    RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, from the transport and so without details: a message is larger than 1 MiB (by default): send
     more, smaller ones. Of a push nothing was taken.
     """
@@ -187,8 +191,9 @@ class NumberingServiceServicer(object):
     def WatchIndex(self, request, context):
         """Tells every index version that this node publishes: what a caller waits on to see its own push.
 
-        The first message comes at once and has the version that is published now. Versions rise; one that is replaced
-        before a slow caller has taken it is left out. The stream stays open until the caller or the node ends it.
+        The first message comes at once and has the version that is published now; from then on there is a message for each
+        that is published, rising. Pushes that come together may be published as one version, the newest's. A caller that
+        takes nothing for 5 seconds is cut off. The stream stays open until the caller or the node ends it.
 
         Errors, besides the service's own:
 
@@ -260,6 +265,8 @@ class NumberingService(object):
 
     - INVALID_ARGUMENT, MALFORMED_MESSAGE: a request is not a well-formed protobuf message of its type.
     - NOT_FOUND, UNKNOWN_OPERATOR: this installation has no operator of that id.
+    - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
+    RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, from the transport and so without details: a message is larger than 1 MiB (by default): send
     more, smaller ones. Of a push nothing was taken.
     """

@@ -38,8 +38,10 @@ class RegistrationServiceStub(object):
 
     - INVALID_ARGUMENT, MALFORMED_MESSAGE: the request is not a well-formed protobuf message of its type.
     - INVALID_ARGUMENT, BAD_REGISTRATION: a field is missing or cannot be; BadRequest names it.
+    - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
+    RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
-    repeating it does not help; or the node has as many calls under way as it takes: repeat after a growing delay.
+    repeating it does not help.
     """
 
     def __init__(self, channel):
@@ -108,8 +110,10 @@ class RegistrationServiceServicer(object):
 
     - INVALID_ARGUMENT, MALFORMED_MESSAGE: the request is not a well-formed protobuf message of its type.
     - INVALID_ARGUMENT, BAD_REGISTRATION: a field is missing or cannot be; BadRequest names it.
+    - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
+    RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
-    repeating it does not help; or the node has as many calls under way as it takes: repeat after a growing delay.
+    repeating it does not help.
     """
 
     def Register(self, request, context):
@@ -157,7 +161,9 @@ class RegistrationServiceServicer(object):
         It only reads. A page has what there was when it was read; what is made meanwhile comes on a later page. Deleted
         registrations are never listed, and cannot be asked for: `states` has BAD_REGISTRATION then.
 
-        Errors: the service's own.
+        Errors, besides the service's own:
+
+        - INVALID_ARGUMENT, NOT_A_NUMBER: the text of `number` cannot be read as a telephone number.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -230,6 +236,7 @@ class RegistrationServiceServicer(object):
 
         - FAILED_PRECONDITION, PROOF_NOT_ACCEPTED: the proof is wrong, or the verification is over, has had its three
         tries, or does not exist: these look the same on purpose. Start another verification.
+        - INVALID_ARGUMENT, NOT_A_NUMBER: `inbound_act.from_number` cannot be read as a telephone number.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -336,8 +343,10 @@ class RegistrationService(object):
 
     - INVALID_ARGUMENT, MALFORMED_MESSAGE: the request is not a well-formed protobuf message of its type.
     - INVALID_ARGUMENT, BAD_REGISTRATION: a field is missing or cannot be; BadRequest names it.
+    - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
+    RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
-    repeating it does not help; or the node has as many calls under way as it takes: repeat after a growing delay.
+    repeating it does not help.
     """
 
     @staticmethod
