@@ -272,7 +272,9 @@ def test_what_took_a_number_is_known_while_it_may_matter_and_forgotten_then(held
 
 def test_tags_of_many_numbers_are_those_of_each(world: World) -> None:
     numbers = [*HELD, 1, 10**15 - 1]
-    assert world.vault.tags_of_numbers(numbers) == [[world.vault.number_tags(number)[0] for number in numbers]]
+    assert world.vault.tags_of_numbers(array("Q", numbers)) == [
+        [world.vault.number_tags(number)[0] for number in numbers]
+    ]
     long = Key(2, b"x" * 32)
     assert long.tags("number", [b"a" * 200]) == [long.tag("number", b"a" * 200)]
 

@@ -1,6 +1,7 @@
 """Between a record and its row: seals and opens, and makes the tags by which a user and a number are found."""
 
 import struct
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ class Vault:
         """The tags of a number, the newest key's first."""
         return self._keyring.tags("number", _number_bytes(number))
 
-    def tags_of_numbers(self, numbers: Sequence[int]) -> list[list[bytes]]:
+    def tags_of_numbers(self, numbers: "array[int]") -> list[list[bytes]]:
         """The tags of many numbers, in their order: for each key once."""
         packed = struct.pack(f">{len(numbers)}Q", *numbers)
         values = [packed[start : start + 8] for start in range(0, len(packed), 8)]

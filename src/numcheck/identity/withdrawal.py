@@ -9,8 +9,11 @@ What is registered on the numbers is looked for before, in no transaction that a
 made after a withdrawal is the next subscriber's, or is refused as its index is too old.
 """
 
+from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
@@ -21,7 +24,8 @@ from numcheck.identity.vault import Vault
 from numcheck.store import Registrations, RegistrationWork, Withdrawn
 from numcheck.store.moments import microseconds
 
-LOOKED_FOR_TOGETHER = 250_000  # numbers: the more, the less of the index of numbers is read twice
+READ_TOGETHER = 2_000_000  # numbers
+LOOKED_FOR_TOGETHER = 200_000  # of those: the more, the less of the index of numbers is read twice
 PIECE_NUMBERS = 10_000  # are done or not, together
 REVOKED_TOGETHER = 1_000  # registrations, and those of a piece more: others wait no longer than it takes
 
@@ -49,19 +53,32 @@ class Withdrawals:
     def follow(self) -> int:
         """Do all that there is to do; how many registrations were revoked."""
         count = 0
-        while pieces := self._next_pieces():
-            for some in _together(self._find(pieces)):
-                if self._stopped:
-                    return count
-                count += self._registrations.write(partial(self._revoke, some))
+        while pieces := self._registrations.withdrawn(count_max=READ_TOGETHER, piece_size=PIECE_NUMBERS):
+            with closing(self._found(pieces)) as found:
+                for some in _together(found):
+                    if self._stopped:
+                        return count
+                    count += self._registrations.write(partial(self._revoke, some))
         return count
 
-    def _next_pieces(self) -> list[Withdrawn]:
-        return self._registrations.withdrawn(count_max=LOOKED_FOR_TOGETHER, piece_size=PIECE_NUMBERS)
+    def _found(self, pieces: Sequence[Withdrawn]) -> Generator[Found]:
+        """Each piece with what is registered on it: that of the next ones is looked for while these are revoked."""
+        with ThreadPoolExecutor(1, thread_name_prefix="withdrawal-finder") as finder:
+            ahead = None
+            for some in _batches(pieces):
+                following = finder.submit(self._find, some)
+                if ahead is not None:
+                    yield from ahead.result()
+                ahead = following
+            if ahead is not None:
+                yield from ahead.result()
 
     def _find(self, pieces: Sequence[Withdrawn]) -> list[Found]:
         """What is registered on the numbers of each piece."""
-        tags = self._vault.tags_of_numbers([number for piece in pieces for number in piece.numbers])
+        numbers = array("Q")
+        for piece in pieces:
+            numbers += piece.numbers
+        tags = self._vault.tags_of_numbers(numbers)
         by_tag: dict[bytes, list[bytes]] = defaultdict(list)
         for tag, registration_id in self._registrations.on_numbers([tag for of_key in tags for tag in of_key]):
             by_tag[tag].append(registration_id)
@@ -91,6 +108,20 @@ class Withdrawals:
             moved = one._replace(state=int(state))
             tell(work, moved, Act.WITHDRAW, now_us, cause=taken.cause.value, revision=taken.revision)
         return len(verified)
+
+
+def _batches(pieces: Iterable[Withdrawn]) -> Iterator[list[Withdrawn]]:
+    """Pieces in their order, as many as have LOOKED_FOR_TOGETHER numbers."""
+    some: list[Withdrawn] = []
+    count = 0
+    for piece in pieces:
+        some.append(piece)
+        count += len(piece.numbers)
+        if count >= LOOKED_FOR_TOGETHER:
+            yield some
+            some, count = [], 0
+    if some:
+        yield some
 
 
 def _together(found: Iterable[Found]) -> Iterator[list[Found]]:

@@ -5,6 +5,7 @@ in the transaction that changes the registrations, so that none is done twice. T
 done: whoever verified a number by an older index finds that it was taken meanwhile.
 """
 
+from array import array
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -40,7 +41,7 @@ class Withdrawn(NamedTuple):
     cause: Cause
     chunk: int
     place: int
-    numbers: list[int]
+    numbers: "array[int]"
     next_place: int | None
 
     def goes_on_with(self, other: "Withdrawn") -> bool:
@@ -101,7 +102,7 @@ def _pieces(row: Row[Any], piece_size: int) -> Iterator[Withdrawn]:
     left = places.to_array()[places.rank(row.next_place - 1) if row.next_place else 0 :]
     for first in range(0, len(left), piece_size):
         some, behind = left[first : first + piece_size], left[first + piece_size : first + piece_size + 1]
-        numbers = [base + place for place in some]
+        numbers = array("Q", [base + place for place in some])
         yield Withdrawn(row.revision, Cause(row.cause), row.chunk, some[0], numbers, behind[0] if behind else None)
 
 
