@@ -10,7 +10,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from numcheck._fast cimport (
-    EXTENTS_MAX, MIXED, MIXED_PAGE_SIZE, PAGE_NUMBERS, PAGE_UNIT, PAGE_WORDS, PLAIN, PLAIN_PAGE_SIZE, RUNS, Entry,
+    CLASSES_MAX, EXTENTS_MAX, MIXED, MIXED_PAGE_SIZE, PAGE_NUMBERS, PAGE_UNIT, PAGE_WORDS, PLAIN, PLAIN_PAGE_SIZE, RUNS,
+    Entry, code_width, mixed_page_size,
 )
 
 cdef extern from *:
@@ -26,7 +27,6 @@ cdef enum:
     SIZE = NUMBERS // 8
     PAGES = NUMBERS // PAGE_NUMBERS
     PAGE_BYTES = PAGE_NUMBERS // 8
-    CLASSES_MAX = 65_536
     # Roaring's portable format.
     ROARING_WITHOUT_RUNS = 12_346
     ROARING_WITH_RUNS = 12_347
@@ -345,11 +345,18 @@ cdef struct Ported:           # numbers of a chunk that are ported to one operat
     uint16_t number_class
 
 
+cdef struct Palette:          # the classes of a page
+    uint16_t commonest        # the entry's
+    uint16_t count            # of the others, in the order in which the page's numbers first have them
+    uint16_t exception_count  # numbers that have them
+    uint16_t[PAGE_NUMBERS] classes
+
+
 cdef struct PageWriter:
     uint8_t* out              # the next page's first byte
     uint32_t offset           # the same place, counted in PAGE_UNIT from the extent's start
     uint8_t extent
-    uint32_t* counts          # by class: all zero between two uses
+    uint32_t* by_class        # room for a number a class: all zero between two uses
 
 
 cdef inline void advance(PageWriter* writer, size_t size) noexcept nogil:
@@ -381,6 +388,10 @@ cdef void write_plain(PageWriter* writer, Entry* entry, const uint8_t* bits) noe
     advance(writer, PLAIN_PAGE_SIZE)
 
 
+cdef inline size_t runs_size(uint16_t run_count) noexcept nogil:
+    return 2 + 4 * <size_t>run_count
+
+
 cdef void write_runs(PageWriter* writer, Entry* entry, const Run* runs, uint16_t run_count) noexcept nogil:
     cdef uint16_t i
     entry.kind = RUNS
@@ -388,38 +399,68 @@ cdef void write_runs(PageWriter* writer, Entry* entry, const Run* runs, uint16_t
     for i in range(run_count):
         memcpy(writer.out + 2 + 4 * i, &runs[i].first, 2)
         memcpy(writer.out + 4 + 4 * i, &runs[i].number_class, 2)
-    advance(writer, 2 + 4 * <size_t>run_count)
+    advance(writer, runs_size(run_count))
 
 
-cdef uint16_t commonest_class(PageWriter* writer, const Run* runs, uint16_t run_count) noexcept nogil:
-    cdef uint16_t i, best = runs[0].number_class
+cdef void find_palette(PageWriter* writer, Palette* palette, const Run* runs, uint16_t run_count) noexcept nogil:
+    """Find which class most of the numbers have, the first of several, and which the others have, in their order."""
+    cdef uint32_t* counts = writer.by_class
+    cdef uint16_t i, found = 0
     for i in range(run_count):
-        writer.counts[runs[i].number_class] += runs[i].length
-    for i in range(run_count):
-        if writer.counts[runs[i].number_class] > writer.counts[best]:
-            best = runs[i].number_class
-    for i in range(run_count):
-        writer.counts[runs[i].number_class] = 0
-    return best
+        if counts[runs[i].number_class] == 0:
+            palette.classes[found] = runs[i].number_class
+            found += 1
+        counts[runs[i].number_class] += runs[i].length
+    palette.commonest = palette.classes[0]
+    for i in range(1, found):
+        if counts[palette.classes[i]] > counts[palette.commonest]:
+            palette.commonest = palette.classes[i]
+    palette.exception_count = <uint16_t>(PAGE_NUMBERS - counts[palette.commonest])
+    palette.count = 0
+    for i in range(found):
+        counts[palette.classes[i]] = 0
+        if palette.classes[i] != palette.commonest:
+            palette.classes[palette.count] = palette.classes[i]
+            palette.count += 1
 
 
-cdef void write_mixed(PageWriter* writer, Entry* entry, const uint8_t* bits,
-                      const Run* runs, uint16_t run_count) noexcept nogil:
-    cdef uint32_t place, word = 0
-    cdef int i
-    cdef uint16_t rank = 0
-    cdef size_t page_size
-    entry.kind = MIXED
-    entry.number_class = commonest_class(writer, runs, run_count)
+cdef inline void write_code(uint8_t* codes, uint32_t bit, uint32_t code) noexcept nogil:
+    cdef uint16_t word
+    memcpy(&word, codes + 2 * (bit >> 4), 2)
+    word |= <uint16_t>(code << (bit & 15))
+    memcpy(codes + 2 * (bit >> 4), &word, 2)
+
+
+cdef void write_exceptions(PageWriter* writer, const Palette* palette, uint16_t width,
+                           const Run* runs, uint16_t run_count) noexcept nogil:
+    cdef uint8_t* page = writer.out
+    cdef uint8_t* codes = page + MIXED_PAGE_SIZE + 2 * palette.count
+    cdef uint32_t* codes_by_class = writer.by_class
+    cdef uint32_t place, bit = 0
+    cdef uint16_t i
+    memcpy(page + MIXED_PAGE_SIZE - 4, &palette.count, 2)
+    memcpy(page + MIXED_PAGE_SIZE - 2, &width, 2)
+    memcpy(page + MIXED_PAGE_SIZE, palette.classes, 2 * palette.count)
+    for i in range(palette.count):
+        codes_by_class[palette.classes[i]] = i
     for i in range(run_count):
-        if runs[i].number_class == entry.number_class:
+        if runs[i].number_class == palette.commonest:
             continue
         for place in range(runs[i].first, <uint32_t>runs[i].first + runs[i].length):
-            writer.out[8 * (place >> 5) + 4 + (place >> 3 & 3)] |= 1 << (place & 7)
-            memcpy(writer.out + MIXED_PAGE_SIZE + 2 * rank, &runs[i].number_class, 2)
-            rank += 1
-    page_size = MIXED_PAGE_SIZE + 2 * <size_t>rank
-    rank = 0
+            page[8 * (place >> 5) + 4 + (place >> 3 & 3)] |= 1 << (place & 7)
+            write_code(codes, bit, codes_by_class[runs[i].number_class])
+            bit += width
+    for i in range(palette.count):
+        codes_by_class[palette.classes[i]] = 0
+
+
+cdef void write_mixed(PageWriter* writer, Entry* entry, const uint8_t* bits, const Palette* palette,
+                      const Run* runs, uint16_t run_count) noexcept nogil:
+    cdef uint32_t word = 0
+    cdef int i
+    cdef uint16_t rank = 0, width = <uint16_t>code_width(palette.count)
+    entry.kind = MIXED
+    write_exceptions(writer, palette, width, runs, run_count)
     for i in range(PAGE_WORDS):
         # The last word has only 16 of its numbers in this page.
         memcpy(writer.out + 8 * i, bits + 4 * i, 4 if i < PAGE_WORDS - 1 else 2)
@@ -427,20 +468,23 @@ cdef void write_mixed(PageWriter* writer, Entry* entry, const uint8_t* bits,
             memcpy(writer.out + 8 * PAGE_WORDS + i // 4, &rank, 2)
         memcpy(&word, writer.out + 8 * i + 4, 4)
         rank += popcount64(word)
-    advance(writer, page_size)
+    advance(writer, mixed_page_size(palette.count, width, rank))
 
 
 cdef void write_page(PageWriter* writer, Entry* entry, const uint8_t* bits,
                      const Run* runs, uint16_t run_count) noexcept nogil:
+    cdef Palette palette
     entry.extent = writer.extent
     entry.offset = writer.offset
-    entry.number_class = runs[0].number_class
-    if run_count == 1:
+    find_palette(writer, &palette, runs, run_count)
+    entry.number_class = palette.commonest
+    if palette.count == 0:
         write_plain(writer, entry, bits)
-    elif active_count(bits) == 0:
+    elif active_count(bits) == 0 and runs_size(run_count) <= mixed_page_size(
+            palette.count, code_width(palette.count), palette.exception_count):
         write_runs(writer, entry, runs, run_count)
     else:
-        write_mixed(writer, entry, bits, runs, run_count)
+        write_mixed(writer, entry, bits, &palette, runs, run_count)
 
 
 cdef class LaidOut:
@@ -487,12 +531,12 @@ cdef class PageLayout:
 
     cdef uint32_t offset
     cdef uint8_t extent
-    cdef array counts
+    cdef array by_class
 
     def __init__(self, uint8_t extent, uint32_t offset=0):
         """Begin `offset` units of eight bytes after the extent's start."""
         self.extent, self.offset = extent, offset
-        self.counts = array("I", bytes(4 * CLASSES_MAX))
+        self.by_class = array("I", bytes(4 * CLASSES_MAX))
 
     def lay_out(self, bitset, const uint32_t[::1] run_firsts, const uint16_t[::1] run_classes,
                 ported=(), pages=None, laid_out=None):
@@ -513,7 +557,7 @@ cdef class PageLayout:
         cdef Py_ssize_t ported_count = fill_overlays(overlay, ported)
         entries = bytearray(wanted.shape[0] * sizeof(Entry) or 1)
         cdef uint8_t[::1] entries_view = entries
-        written = bytearray(pages_size_max(run_firsts, wanted.shape[0], ported_count))
+        written = bytearray(pages_size_max(run_firsts, wanted.shape[0], ported_count) or 1)
         cdef uint8_t[::1] written_view = written
         cdef Py_ssize_t overlay_count = len(places)
         cdef LaidOut before = laid_out
@@ -521,7 +565,7 @@ cdef class PageLayout:
         if before is not None and before.entry_count != wanted.shape[0]:
             raise ValueError("what is laid out has other pages")
         writer.out, writer.offset, writer.extent = &written_view[0], self.offset, self.extent
-        writer.counts = self.counts.data.as_uints
+        writer.by_class = self.by_class.data.as_uints
         with nogil:
             lay_out_pages(&writer, <Entry*>&entries_view[0], &bits[0], run_firsts, run_classes,
                           overlay, overlay_count, wanted, before)
@@ -546,7 +590,7 @@ cdef class PageLayout:
             start = <size_t>entries[i].offset * PAGE_UNIT
             if start + PLAIN_PAGE_SIZE > <size_t>source.shape[0]:
                 raise ValueError("a page is outside of its extent")
-            size = page_size(&entries[i], &source[start])
+            size = page_size(&entries[i], &source[start], <size_t>source.shape[0] - start)
             if start + size > <size_t>source.shape[0] or writer.out + size > &moved_view[0] + moved_view.shape[0]:
                 raise ValueError("a page is outside of its extent, or in it twice")
             memcpy(writer.out, &source[start], size)
@@ -556,24 +600,28 @@ cdef class PageLayout:
         return bytes(memoryview(moved)[:writer.out - &moved_view[0]])
 
 
-cdef size_t page_size(const Entry* entry, const uint8_t* page) noexcept nogil:
-    """The bytes of a page, of which at least a plain page's are there."""
-    cdef uint16_t count
+cdef size_t page_size(const Entry* entry, const uint8_t* page, size_t room) noexcept nogil:
+    """The bytes of a page, or more than there is room for if it is cut; at least a plain page's are there."""
+    cdef uint16_t count, class_count, width
     cdef uint32_t word
-    cdef size_t exceptions = 0
+    cdef size_t exceptions
     cdef int i
     if entry.kind == PLAIN:
         return PLAIN_PAGE_SIZE
     if entry.kind == RUNS:
         memcpy(&count, page, 2)
-        return 2 + 4 * <size_t>count
+        return runs_size(count)
+    if room < MIXED_PAGE_SIZE:
+        return MIXED_PAGE_SIZE
     # The exceptions before the last eight words, by rank, and those in them.
     memcpy(&count, page + 8 * PAGE_WORDS + 2 * ((PAGE_WORDS - 1) // 8), 2)
     exceptions = count
     for i in range((PAGE_WORDS - 1) // 8 * 8, PAGE_WORDS):
         memcpy(&word, page + 8 * i + 4, 4)
         exceptions += popcount64(word)
-    return MIXED_PAGE_SIZE + 2 * exceptions
+    memcpy(&class_count, page + MIXED_PAGE_SIZE - 4, 2)
+    memcpy(&width, page + MIXED_PAGE_SIZE - 2, 2)
+    return mixed_page_size(class_count, width, exceptions)
 
 
 cdef int check_runs(const uint32_t[::1] firsts, const uint16_t[::1] classes) except -1:
@@ -610,10 +658,11 @@ cdef Py_ssize_t fill_overlays(Ported* overlay, ported) except -1:
 
 
 cdef size_t pages_size_max(const uint32_t[::1] firsts, size_t page_count, size_t ported_count):
-    """Room for every page: for one of several runs a mixed page with all its numbers exceptions is the largest; a
-    ported number adds at most two runs and two exceptions."""
+    """Room for every page. A mixed page is the largest, with at most a class and a code, two bytes each, an exception:
+    all of a page of several runs may be exceptions, of another no more than are ported."""
     cdef size_t shared = min(<size_t>firsts.shape[0], page_count)
-    return page_count * (MIXED_PAGE_SIZE + PAGE_UNIT) + shared * 4 * PAGE_NUMBERS + 12 * ported_count + PLAIN_PAGE_SIZE
+    cdef size_t page_size = mixed_page_size(0, 0, 0) + PAGE_UNIT
+    return page_count * page_size + 4 * (shared * PAGE_NUMBERS + ported_count)
 
 
 cdef int lay_out_pages(PageWriter* writer, Entry* entries, const uint8_t* bits,

@@ -8,19 +8,34 @@ cdef enum:
     PAGE_WORDS = 313             # 32-bit words that hold a page's active bits
     PLAIN_PAGE_SIZE = 1_256      # bytes: PAGE_WORDS, rounded up to whole 8-byte units
     RANK_LINES = 40              # 64-byte lines of a mixed page, 256 numbers each
-    MIXED_PAGE_SIZE = 2_584      # bytes before the exceptions' classes: word pairs, then a rank a line
+    MIXED_PAGE_SIZE = 2_588      # bytes before a mixed page's palette: word pairs, a rank a line, palette size, code width
     PAGE_UNIT = 8                # an entry's offset counts these bytes
     EXTENTS_MAX = 256            # extent 0 is the two constant pages
     SPANS_MAX = 64
+    CLASSES_MAX = 65_536
 
 cdef enum PageKind:
     PLAIN = 0                    # one class, active bits
-    MIXED = 1                    # active bits paired with exception bits; each exception names its class
+    MIXED = 1                    # active bits paired with exception bits; each exception has a code of its class
     RUNS = 2                     # nothing active, several classes in runs
 
 cdef enum:
     CLASS_UNALLOCATED = 0
     CLASS_INVALID = 1
+
+cdef inline uint32_t code_width(uint32_t class_count) noexcept nogil:
+    """The bits of a code that tells so many classes apart: the least that do of 0, 1, 2, 4, 8 and 16."""
+    cdef uint32_t width = 0
+    while <uint32_t>1 << width < class_count:
+        width = 2 * width if width else 1
+    return width
+
+
+cdef inline size_t mixed_page_size(uint32_t class_count, uint32_t width, size_t exception_count) noexcept nogil:
+    """The bytes of a mixed page. There is a word of codes more than their bits fill, so that a code of no bits is read
+    like every other."""
+    return MIXED_PAGE_SIZE + 2 * <size_t>class_count + 2 * (exception_count * width // 16 + 1)
+
 
 cdef packed struct Entry:        # a page's place in the directory
     uint32_t offset              # in units of PAGE_UNIT from the start of its extent
@@ -87,7 +102,8 @@ cdef class Table:
     cdef int set_classes(self) except -1
     cdef int set_extents(self) except -1
     cdef int set_directory(self) except -1
-    cdef bint page_is_sound(self, const Entry* entry) noexcept
-    cdef bint mixed_page_is_sound(self, const uint8_t* page, size_t room) noexcept
+    cdef bint page_is_sound(self, const Entry* entry, uint8_t* seen) noexcept
+    cdef bint mixed_page_is_sound(self, const Entry* entry, const uint8_t* page, size_t room, uint8_t* seen) noexcept
+    cdef bint palette_is_sound(self, const Entry* entry, const uint8_t* page, uint8_t* seen) noexcept
     cdef bint runs_are_sound(self, const uint8_t* page, size_t room) noexcept
     cdef bytes respond(self, Cursor cursor, const Request* request, uint64_t request_id)

@@ -103,15 +103,35 @@ cdef inline void locate(const View* view, uint64_t number, Slot* slot) noexcept 
         locate_in(view, &view.spans[0], number, slot)
 
 
+cdef inline uint32_t palette_size(const uint8_t* mixed_page) noexcept nogil:
+    return load16(mixed_page + MIXED_PAGE_SIZE - 4)
+
+
+cdef inline uint32_t width_of_codes(const uint8_t* mixed_page) noexcept nogil:
+    return load16(mixed_page + MIXED_PAGE_SIZE - 2)
+
+
+cdef inline uint32_t code_of(const uint8_t* mixed_page, uint32_t rank) noexcept nogil:
+    """The code of the exception that has so many before it. Widths divide 16: no code lies in two words."""
+    cdef uint32_t width = width_of_codes(mixed_page), bit = rank * width
+    cdef uint32_t word = load16(mixed_page + MIXED_PAGE_SIZE + 2 * (palette_size(mixed_page) + (bit >> 4)))
+    return word >> (bit & 15) & ((<uint32_t>1 << width) - 1)
+
+
+cdef inline uint16_t class_of_code(const uint8_t* mixed_page, uint32_t code) noexcept nogil:
+    return load16(mixed_page + MIXED_PAGE_SIZE + 2 * code)
+
+
 cdef uint16_t class_of_exception(const uint8_t* page, uint32_t place) noexcept nogil:
-    """The class of an exception of a mixed page: the exceptions before it are counted, by line and then by word."""
+    """The class of an exception of a mixed page: the exceptions before it are counted, by line and then by word; that
+    says where its code is, and the code which class of the palette it is."""
     cdef uint32_t word = place >> 5
     cdef uint32_t rank = load16(page + PAGE_WORDS * 8 + 2 * (word >> 3))
     cdef uint32_t i
     for i in range(word & ~7, word):
         rank += popcount(load32(page + 8 * i + 4))
     rank += popcount(load32(page + 8 * word + 4) & ((<uint32_t>1 << (place & 31)) - 1))
-    return load16(page + MIXED_PAGE_SIZE + 2 * rank)
+    return class_of_code(page, code_of(page, rank))
 
 
 cdef uint16_t class_of_run(const uint8_t* page, uint32_t place) noexcept nogil:
@@ -442,7 +462,7 @@ cdef class Table:
         cdef uint32_t i
         self.view.classes = <const NumberClass*>self.classes.bytes()
         self.class_count = <uint32_t>(self.classes.size() // sizeof(NumberClass))
-        if self.class_count < 2 or self.classes.size() % sizeof(NumberClass) or self.class_count > 65_536:
+        if self.class_count < 2 or self.classes.size() % sizeof(NumberClass) or self.class_count > CLASSES_MAX:
             raise IndexDamaged("the class table has an impossible size")
         for i in range(self.class_count):
             if not 1 <= self.view.classes[i].varint_size <= 5:
@@ -464,6 +484,8 @@ cdef class Table:
 
     cdef int set_directory(self) except -1:
         cdef size_t i, entry_count = self.directory.size() // sizeof(Entry)
+        cdef uint8_t[CLASSES_MAX] seen    # by class: all zero between two pages
+        memset(seen, 0, CLASSES_MAX)
         self.view.directory = <const Entry*>self.directory.bytes()
         if self.directory.size() % sizeof(Entry):
             raise IndexDamaged("the directory has an impossible size")
@@ -473,13 +495,17 @@ cdef class Table:
             if <size_t>self.view.spans[i].page_first + self.view.spans[i].page_count > entry_count:
                 raise IndexDamaged(f"span {i} goes past the end of the directory")
         for i in range(entry_count):
-            if not self.page_is_sound(&self.view.directory[i]):
+            if not self.page_is_sound(&self.view.directory[i], seen):
                 raise IndexDamaged(f"page {i} of the directory is not sound")
         return 0
 
-    cdef bint page_is_sound(self, const Entry* entry) noexcept:
-        """Whether every lookup in the page stays inside its extent and names a class that there is."""
+    cdef bint page_is_sound(self, const Entry* entry, uint8_t* seen) noexcept:
+        """Whether every lookup in the page stays inside its extent and names a class that there is.
+
+        `seen` has a zero for each class, and has it again when this returns True.
+        """
         cdef size_t offset = <size_t>entry.offset * PAGE_UNIT, extent_size = 2 * PLAIN_PAGE_SIZE
+        cdef const uint8_t* page
         if entry.extent > len(self.extents) or entry.number_class >= self.class_count:
             return False
         if entry.extent > 0:
@@ -489,24 +515,39 @@ cdef class Table:
             return False
         if entry.kind == PLAIN:
             return True
+        page = self.view.extents[entry.extent] + offset
         if entry.kind == MIXED:
-            return self.mixed_page_is_sound(self.view.extents[entry.extent] + offset, extent_size - offset)
-        return entry.kind == RUNS and self.runs_are_sound(self.view.extents[entry.extent] + offset, extent_size - offset)
+            return self.mixed_page_is_sound(entry, page, extent_size - offset, seen)
+        return entry.kind == RUNS and self.runs_are_sound(page, extent_size - offset)
 
-    cdef bint mixed_page_is_sound(self, const uint8_t* page, size_t room) noexcept:
+    cdef bint mixed_page_is_sound(self, const Entry* entry, const uint8_t* page, size_t room, uint8_t* seen) noexcept:
         cdef int word
-        cdef uint32_t i, exception_count = 0
-        if room < MIXED_PAGE_SIZE:
+        cdef uint32_t exception_count = 0
+        if room < MIXED_PAGE_SIZE or load64(page + 8 * PAGE_WORDS - 8) & <uint64_t>0xFFFF0000FFFF0000:
             return False
         for word in range(PAGE_WORDS):
             if word % 8 == 0 and load16(page + PAGE_WORDS * 8 + word // 4) != exception_count:
                 return False
             exception_count += popcount(load32(page + 8 * word + 4))
-        if room < MIXED_PAGE_SIZE + 2 * exception_count:
+        # A class of the palette is an exception's, so there are not more: that bounds both before they are read.
+        if not 1 <= palette_size(page) <= exception_count or width_of_codes(page) != code_width(palette_size(page)):
             return False
-        for i in range(exception_count):
-            if load16(page + MIXED_PAGE_SIZE + 2 * i) >= self.class_count:
+        if room < mixed_page_size(palette_size(page), width_of_codes(page), exception_count):
+            return False
+        return self.palette_is_sound(entry, page, seen) and codes_are_sound(page, exception_count)
+
+    cdef bint palette_is_sound(self, const Entry* entry, const uint8_t* page, uint8_t* seen) noexcept:
+        """Whether a mixed page's palette has classes that there are, each once, and not the entry's."""
+        cdef uint32_t i, number_class
+        seen[entry.number_class] = True
+        for i in range(palette_size(page)):
+            number_class = class_of_code(page, i)
+            if number_class >= self.class_count or seen[number_class]:
                 return False
+            seen[number_class] = True
+        for i in range(palette_size(page)):
+            seen[class_of_code(page, i)] = False
+        seen[entry.number_class] = False
         return True
 
     cdef bint runs_are_sound(self, const uint8_t* page, size_t room) noexcept:
@@ -555,6 +596,20 @@ cdef class Table:
         else:
             end = write_response(&self.view, cursor, request, request_id, start)
         return result[:end - start]
+
+
+cdef bint codes_are_sound(const uint8_t* page, uint32_t exception_count) noexcept:
+    """Whether the codes of a mixed page, which is whole, first come in the palette's order and end with it, and zeros
+    follow."""
+    cdef uint32_t i, code, next_code = 0, end = exception_count * width_of_codes(page)
+    for i in range(exception_count):
+        code = code_of(page, i)
+        if code > next_code:
+            return False
+        next_code += code == next_code
+    if next_code != palette_size(page):
+        return False
+    return load16(page + MIXED_PAGE_SIZE + 2 * (palette_size(page) + (end >> 4))) >> (end & 15) == 0
 
 
 cdef uint32_t fill_spans(Span* spans, source) except? 0:

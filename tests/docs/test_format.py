@@ -38,7 +38,7 @@ def payload_of(path: Path) -> bytes:
     """The payload of a block file, its header and its blocks compared."""
     content, seed = path.read_bytes(), xxhash.xxh3_64_intdigest(path.name.encode())
     magic, version, block_size, written_seed, size, checksum = struct.unpack("<8sIIQQ24xQ", content[:64])
-    assert (magic, version, block_size, written_seed) == (b"numcheck", 2, 65_536, seed)
+    assert (magic, version, block_size, written_seed) == (b"numcheck", 3, 65_536, seed)
     assert checksum == xxhash.xxh3_64_intdigest(content[:56])
     assert content[32:56] == bytes(24)
     payload = content[64 : 64 + size]
@@ -68,7 +68,11 @@ def of_mixed_page(page: bytes, number_class: int, place: int) -> tuple[int, int]
     if exception:
         (rank,) = struct.unpack_from("<H", page, 2_504 + place // 256 * 2)
         rank += sum(bit(page, before, stride=8, after=4) for before in range(place // 256 * 256, place))
-        (number_class,) = struct.unpack_from("<H", page, 2_584 + 2 * rank)
+        class_count, width = struct.unpack_from("<HH", page, 2_584)
+        assert width == next(one for one in (0, 1, 2, 4, 8, 16) if 2**one >= class_count)
+        (word,) = struct.unpack_from("<H", page, 2_588 + 2 * class_count + rank * width // 16 * 2)
+        code = (word >> rank * width % 16) % 2**width
+        (number_class,) = struct.unpack_from("<H", page, 2_588 + 2 * code)
     return number_class, active
 
 
@@ -171,9 +175,9 @@ def test_every_case_that_the_page_names_is_tested():
 
 def test_index_is_refused_when_its_format_is_another(directory):
     """Sound in every checksum, and of a format that is to come."""
-    body = json.dumps({**read_manifest(directory), "format": 3}).encode()
+    body = json.dumps({**read_manifest(directory), "format": 4}).encode()
     (directory / "manifest.json").write_bytes(body + b"\n" + xxhash.xxh3_128_hexdigest(body).encode() + b"\n")
-    with pytest.raises(IndexDamaged, match=r"^the index has format 3; this numcheck reads 2$"):
+    with pytest.raises(IndexDamaged, match=r"^the index has format 4; this numcheck reads 3$"):
         open_index(directory)
 
 

@@ -1,5 +1,7 @@
 """An index that follows pushes is the index that would be built anew, page by page; and it stays small."""
 
+import random
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -92,6 +94,34 @@ def test_index_that_follows_pushes_answers_as_one_built_anew(tmp_path_factory, p
     reopened = open_index(directory)
     assert answers(reopened, sample) == answers(index, sample)
     assert {path.name for path in directory.iterdir()} == {"manifest.json", *(name for name, _, _ in named(index))}
+
+
+PAGE_FIRST, RECIPIENT = FIRST + 140_000, 1_000
+PORTINGS = st.tuples(st.sampled_from([1, 2, 3, 17, 257]), st.integers(0, 2_000), st.integers(0, 2**32))
+
+
+@given(pushes=st.lists(PORTINGS, min_size=1, max_size=4), active=st.booleans())
+def test_page_follows_portings_whatever_the_number_of_its_recipients(tmp_path_factory, pushes, active):
+    """Of each push, all numbers of a page that are ported, to so many recipients: a dictionary is the oracle."""
+    directory, page = tmp_path_factory.mktemp("index"), range(PAGE_FIRST, PAGE_FIRST + 10_000)
+    on = {number for number in page if active and number % 100 == 0}
+    installation = Installation(active=dict.fromkeys([2, *range(RECIPIENT, RECIPIENT + 257)], on))
+    operators = {**OPERATORS, **{one: operator(one) for one in installation.active}}
+    build_index(directory, World(RANGES, operators, installation.active).source(1))
+    index = open_index(directory)
+    for version, (recipient_count, extra, seed) in enumerate(pushes, 2):
+        chance = random.Random(seed)
+        recipients = [*range(RECIPIENT, RECIPIENT + recipient_count)]
+        recipients += chance.choices(recipients, k=extra)
+        served_by = dict(zip(chance.sample(page, len(recipients)), recipients, strict=True))
+        ported: dict[int, set[int]] = defaultdict(set)
+        for number, recipient in served_by.items():
+            ported[recipient].add(number)
+        source = World(RANGES, operators, installation.active, ported=ported).source(version)
+        update_index(directory, source, index.files, parts_of([page[0], page[-1]]))
+        index = open_index(directory, previous=index)
+        expected = [(ACTIVE if number in on else INACTIVE, served_by.get(number, 2)) for number in page]
+        assert answers(index, page) == expected
 
 
 def named(index: Index) -> list[Sequence]:

@@ -9,7 +9,8 @@ from numcheck._fast import Table
 PAGE = 10_000
 WORDS = 313
 PLAIN, MIXED, RUNS = 0, 1, 2
-PLAIN_SIZE, MIXED_SIZE = 1_256, 2_584
+PLAIN_SIZE, MIXED_SIZE = 1_256, 2_588
+CODE_WIDTHS = (0, 1, 2, 4, 8, 16)
 UNALLOCATED, INVALID = 0, 1
 FIRST = 79160000000
 
@@ -41,11 +42,30 @@ def plain_page(active: Iterable[int]) -> bytes:
 
 
 def mixed_page(active: Iterable[int], exceptions: Mapping[int, int]) -> bytes:
-    """A page of one class with exceptions, each of a class of its own, by place."""
-    pairs = [word for pair in zip(bits(active), bits(exceptions), strict=True) for word in pair]
-    ranks = [sum(place // 256 < line for place in exceptions) for line in range(40)]
-    classes = [exceptions[place] for place in sorted(exceptions)]
-    return struct.pack(f"<{2 * WORDS}I40H{len(classes)}H", *pairs, *ranks, *classes)
+    """A page of one class with exceptions of others, by place."""
+    palette = list(dict.fromkeys(exceptions[place] for place in sorted(exceptions)))
+    codes = [palette.index(exceptions[place]) for place in sorted(exceptions)]
+    return mixed_page_of(active, exceptions, palette, codes)
+
+
+def mixed_page_of(
+    active: Iterable[int],
+    places: Iterable[int],
+    palette: Sequence[int],
+    codes: Iterable[int],
+    width: int | None = None,
+) -> bytes:
+    """A page with exceptions at places, whose classes the palette and the codes say, as wrong as they may be."""
+    places, codes = sorted(places), list(codes)
+    if width is None:
+        width = next(one for one in CODE_WIDTHS if 2**one >= len(palette))
+    pairs = [word for pair in zip(bits(active), bits(places), strict=True) for word in pair]
+    ranks = [sum(place // 256 < line for place in places) for line in range(40)]
+    packed = sum(code << i * width for i, code in enumerate(codes)).to_bytes(
+        2 * (len(codes) * width // 16 + 1), "little"
+    )
+    head = struct.pack(f"<{2 * WORDS}I42H", *pairs, *ranks, len(palette), width)
+    return head + struct.pack(f"<{len(palette)}H", *palette) + packed
 
 
 def runs_page(runs: Sequence[tuple[int, int]]) -> bytes:

@@ -1,7 +1,10 @@
 """What the page layout writes, the kernel reads: a whole chunk at a time, against runs and bits in plain Python."""
 
+import random
 from array import array
 from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from numcheck._bits import BITSET_SIZE, CHUNK_NUMBERS, CHUNK_PAGES, PageLayout, set_members
 from numcheck._fast import Table
 from numcheck.v1.check_pb2 import CheckNumbersRequest, CheckNumbersResponse
-from tests.kernel.parts import CLASSES, ENTRY, MIXED, PLAIN, PLAIN_SIZE, RUNS
+from tests.kernel.parts import CLASS, CLASSES, ENTRY, MIXED, MIXED_SIZE, PLAIN, PLAIN_SIZE, RUNS
 
 PAGE = CHUNK_NUMBERS // CHUNK_PAGES
 CLASS_COUNT = len(CLASSES)
@@ -93,6 +96,84 @@ def test_page_has_the_kind_that_its_numbers_need():
     entries, _ = laid_out(active, firsts, classes)
     assert [kind for *_, kind in entries[:7]] == [PLAIN, PLAIN, PLAIN, PLAIN, RUNS, MIXED, PLAIN]
     assert [extent for _, _, extent, _ in entries[:7]] == [0, 1, 0, 0, 1, 1, 0]
+
+
+# --- pages with ported numbers
+
+HOME = 2
+FIRST_RECIPIENT = 3
+
+
+def many_classes(count: int) -> bytes:
+    """So many classes, each of the operator whose id is the class's number."""
+    packed = []
+    for operator_id in range(count):
+        varint = bytes([operator_id]) if operator_id < 128 else bytes([operator_id & 127 | 128, operator_id >> 7])
+        packed.append(CLASS.pack(operator_id, 3, 4, len(varint), varint))
+    return b"".join(packed)
+
+
+def ported_page(active, ported: Mapping[int, int]) -> tuple[tuple[int, int, int, int], bytes]:
+    """The entry and the bytes of the chunk's first page, of one class but for what is ported: classes by place."""
+    places: dict[int, list[int]] = defaultdict(list)
+    for place in sorted(ported):
+        places[ported[place]].append(place)
+    overlays = [(one, array("I", some)) for one, some in places.items()]
+    layout, pages = PageLayout(1), array("I", [0])
+    entries, page = layout.lay_out(bitset_of(active), array("I", [0]), array("H", [HOME]), overlays, pages)
+    return ENTRY.unpack(entries), page
+
+
+@st.composite
+def portings(draw) -> dict[int, int]:
+    """Places of a page that are ported to so many recipients, to each at least one."""
+    recipient_count = draw(st.sampled_from([1, 2, 3, 4, 5, 16, 17, 256, 257, 4_000, PAGE]))
+    chance = random.Random(draw(st.integers(0, 2**32)))
+    places = chance.sample(range(PAGE), max(recipient_count, draw(st.integers(0, PAGE))))
+    recipients = [*range(FIRST_RECIPIENT, FIRST_RECIPIENT + recipient_count)]
+    recipients += chance.choices(recipients, k=len(places) - recipient_count)
+    return dict(zip(places, recipients, strict=True))
+
+
+@given(ported=portings(), share=st.sampled_from([0, 1, 2, PAGE]))
+def test_kernel_reads_a_page_whatever_the_number_of_its_recipients(ported, share):
+    """Every number of the page is asked for: with codes of every width, some numbers active or none."""
+    active = frozenset(range(0, PAGE, share)) if share else frozenset()
+    entry, page = ported_page(active, ported)
+    table = Table(
+        directory=ENTRY.pack(*entry),
+        classes=many_classes(FIRST_RECIPIENT + PAGE),
+        extents=[page + bytes(PLAIN_SIZE)],
+        spans=[(0, 0, 1)],
+        spaces=[(0, 0, 1)],
+        index_version=1,
+    )
+    assert answers(table, range(PAGE)) == [(3 + (place in active), ported.get(place, HOME)) for place in range(PAGE)]
+
+
+@pytest.mark.parametrize(
+    ("recipient_count", "width"),
+    [(1, 0), (2, 1), (3, 2), (4, 2), (5, 4), (16, 4), (17, 8), (256, 8), (257, 16), (500, 16)],
+)
+def test_ported_number_takes_as_few_bits_as_the_pages_recipients_need(recipient_count, width):
+    ported = {20 * i: FIRST_RECIPIENT + i % recipient_count for i in range(500)}
+    (_, number_class, _, kind), page = ported_page({1}, ported)
+    size = MIXED_SIZE + 2 * recipient_count + 2 * (500 * width // 16 + 1)
+    assert (number_class, kind, len(page)) == (HOME, MIXED, size + -size % 8)
+
+
+@pytest.mark.parametrize(("ported_count", "kind"), [(322, RUNS), (323, RUNS), (324, MIXED), (500, MIXED)])
+def test_page_with_nothing_active_has_the_kind_that_is_smaller(ported_count, kind):
+    """Of one recipient, with two runs for each number: a mixed page takes 2,592 bytes, and 648 runs 2,594."""
+    (*_, found), page = ported_page((), {20 * i + 1: FIRST_RECIPIENT for i in range(ported_count)})
+    assert found == kind
+    assert len(page) <= 2_592
+
+
+def test_page_is_the_recipients_when_most_of_its_numbers_are_ported():
+    (_, number_class, _, _), page = ported_page({1}, dict.fromkeys(range(6_000), FIRST_RECIPIENT))
+    assert number_class == FIRST_RECIPIENT
+    assert len(page) == 2_592
 
 
 def test_second_chunk_goes_on_where_the_first_ends():

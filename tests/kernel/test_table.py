@@ -23,6 +23,7 @@ from tests.kernel.parts import (
     entry,
     expected_answer,
     mixed_page,
+    mixed_page_of,
     number_class,
     plain_page,
     runs_page,
@@ -113,15 +114,41 @@ REFUSED = {
     ),
     "runs in the kernel's own": replace(SOUND, directory=entry(0, 2, extent=0, kind=RUNS), spans=[(FIRST, 0, 1)]),
     "mixed page cut": one_page(MIXED_PAGE[: MIXED_SIZE - 1], kind=MIXED),
-    "mixed page, its exceptions cut": one_page(MIXED_PAGE[:-1], kind=MIXED),
+    "mixed page, its codes cut": one_page(MIXED_PAGE[:-1], kind=MIXED),
     "mixed page, its first rank wrong": one_page(patched(MIXED_PAGE, RANKS_OFFSET, 1), kind=MIXED),
     "mixed page, its second rank too small": one_page(patched(MIXED_PAGE, RANKS_OFFSET + 2, 2), kind=MIXED),
     "mixed page, its last rank too large": one_page(patched(MIXED_PAGE, RANKS_OFFSET + 78, 7), kind=MIXED),
     "mixed page, an exception more": one_page(patched(MIXED_PAGE, 4, 0x0007), kind=MIXED),
-    "mixed page, an exception of an unknown class": one_page(mixed_page((), {**EXCEPTIONS, 7: 5}), kind=MIXED),
-    "mixed page, the last exception of an unknown class": one_page(
-        patched(MIXED_PAGE, len(MIXED_PAGE) - 2, 65_535), kind=MIXED
+    "mixed page, an exception past its numbers": one_page(patched(MIXED_PAGE, RANKS_OFFSET - 2, 1), kind=MIXED),
+    "mixed page, an active number past its numbers": one_page(patched(MIXED_PAGE, RANKS_OFFSET - 6, 1), kind=MIXED),
+    "mixed page without an exception": one_page(mixed_page_of((), (), [3], [], 0), kind=MIXED),
+    "mixed page, no class in its palette": one_page(mixed_page_of((), EXCEPTIONS, [], []), kind=MIXED),
+    "mixed page, more classes than exceptions": one_page(mixed_page_of((), [7], [3, 4], [0]), kind=MIXED),
+    "mixed page, as many classes as can be counted": one_page(
+        mixed_page_of((), EXCEPTIONS, [3] * 65_535, [0] * len(EXCEPTIONS)), kind=MIXED
     ),
+    "mixed page, a class that no exception has": one_page(mixed_page_of((), [7, 8], [3, 4], [0, 0]), kind=MIXED),
+    "mixed page, an exception of an unknown class": one_page(mixed_page((), {**EXCEPTIONS, 7: 5}), kind=MIXED),
+    "mixed page, its only exception of an unknown class": one_page(mixed_page((), {7: 65_535}), kind=MIXED),
+    "mixed page, an exception of the entry's class": one_page(mixed_page((), {**EXCEPTIONS, 7: 2}), kind=MIXED),
+    "mixed page, a class twice": one_page(mixed_page_of((), [7, 8], [3, 3], [0, 1]), kind=MIXED),
+    "mixed page, wider codes than it needs": one_page(mixed_page_of((), [7], [3], [0], 1), kind=MIXED),
+    "mixed page, narrower codes than it needs": one_page(mixed_page_of((), [7, 8], [3, 4], [0, 0], 0), kind=MIXED),
+    "mixed page, a width that there is not": one_page(
+        mixed_page_of((), [6, 7, 8], [3, 4, 0], [0, 1, 2], 3), kind=MIXED
+    ),
+    "mixed page, a code past its palette": one_page(
+        mixed_page_of((), [5, 6, 7, 8], [3, 4, 0], [0, 1, 2, 3]), kind=MIXED
+    ),
+    "mixed page, its last code past its palette": one_page(
+        mixed_page_of((), EXCEPTIONS, [3, 4, 0], [0, 1, 2, 0, 0, 0, 0, 3]), kind=MIXED
+    ),
+    "mixed page, its palette in another order": one_page(mixed_page_of((), [7, 8], [4, 3], [1, 0]), kind=MIXED),
+    "mixed page, an unused bit of its codes": one_page(MIXED_PAGE[:-1] + b"\x80", kind=MIXED),
+    "mixed page, an unused bit of its last code's word": one_page(
+        mixed_page((), {7: 3, 8: 4})[:-2] + b"\6\0", kind=MIXED
+    ),
+    "mixed page, an unused bit of codes of no bits": one_page(mixed_page((), {7: 3})[:-2] + b"\1\0", kind=MIXED),
     "no run": one_page(runs_page([]), kind=RUNS),
     "runs that do not start at 0": one_page(runs_page([(1, 2), (5, 3)]), kind=RUNS),
     "runs out of order": one_page(runs_page([(0, 2), (5, 3), (4, 2)]), kind=RUNS),
@@ -144,6 +171,7 @@ def test_parts_are_refused_when_they_do_not_fit(name):
     [
         one_page(plain_page(()), kind=PLAIN),
         one_page(MIXED_PAGE, kind=MIXED),
+        one_page(mixed_page((), {9_999: 3}), kind=MIXED),
         one_page(runs_page([(i, 2 + i % 2) for i in range(400)]), kind=RUNS),
         replace(SOUND, classes=SOUND.classes + number_class(0, 2, 2) * (65_536 - 5)),
         replace(SOUND, extents=SOUND.extents * 255),

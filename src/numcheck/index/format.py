@@ -19,7 +19,7 @@ import xxhash
 from numcheck.errors import IndexDamaged, IndexMissing
 
 MANIFEST_NAME = "manifest.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MAGIC = b"numcheck"
 BLOCK_SIZE = 65_536
 HEADER = struct.Struct("<8sIIQQ24xQ")  # magic, format version, block size, seed, payload size, checksum of the rest
