@@ -452,11 +452,13 @@ class Registrations:
         with self._database.reading() as connection:
             return withdrawals.waiting(connection, count_max=count_max, piece_size=piece_size)
 
+    def are_any(self) -> bool:
+        """Whether there is any registration."""
+        with self._database.reading() as connection:
+            return connection.scalar(ANY) is not None
+
     def on_numbers(self, number_tags: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
         """The number's tag and the id of every registration on any of these numbers."""
-        with self._database.reading() as connection:
-            if connection.scalar(ANY) is None:
-                return []
         found: list[tuple[bytes, bytes]] = []
         ordered = sorted(number_tags)  # so that the index is read along, and not here and there
         for first in range(0, len(ordered), VALUES_PER_STATEMENT):
