@@ -6,8 +6,8 @@ hold any more becomes REVOKED, with an event each.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,8 +29,6 @@ PIECE_SIZE = 5_000
 EVIDENCE_PIECE_SIZE = PIECE_SIZE  # identifiers in one statement: SQLite takes 32,766
 
 VERIFIED = RegistrationState.VERIFIED
-Judged = tuple[Judgement, Evidence, list[NumberRow]]
-"""What is said of some registrations, and on what it rests."""
 RESOLUTION = timedelta(microseconds=1)
 
 
@@ -61,9 +59,9 @@ class Reverifier:
         wanted = {"state": int(VERIFIED), "due_before_us": due_before_us}
         total = self._registrations.count(service, after=place, **wanted)  # type: ignore[arg-type]
         counts = dict.fromkeys(Judgement, 0)
-        for rows, judged in self._written(service, place, wanted):
-            for judgement, _, of_answer in judged:
-                counts[judgement] += len(of_answer)
+        for rows in self._pieces(service, place, wanted):
+            for judgement, count in self._piece(service, rows).items():
+                counts[judgement] += count
             yield Progress(
                 sum(counts.values()),
                 counts[Judgement.CONFIRMED],
@@ -72,23 +70,6 @@ class Reverifier:
                 total,
                 None if len(rows) < PIECE_SIZE else rows[-1].registration_id,
             )
-
-    def _written(
-        self, service: str, place: bytes, wanted: Mapping[str, Any]
-    ) -> Iterator[tuple[list[NumberRow], list[Judged]]]:
-        """Each piece behind a place with what was said of it, once that is durable: the next is verified meanwhile."""
-        with ThreadPoolExecutor(1, thread_name_prefix="reverifier-writer") as writer:
-            before: tuple[list[NumberRow], list[Judged], Future[None]] | None = None
-            for rows in self._pieces(service, place, wanted):
-                judged, write = self._verify(service, rows)
-                following = rows, judged, writer.submit(write)
-                if before is not None:
-                    before[2].result()
-                    yield before[:2]
-                before = following
-            assert before is not None  # the last piece is there, be it empty
-            before[2].result()
-            yield before[:2]
 
     def _pieces(self, service: str, place: bytes, wanted: Mapping[str, Any]) -> Iterator[list[NumberRow]]:
         """All behind a place; the last piece is short. The next is read while one is verified and written."""
@@ -103,19 +84,19 @@ class Reverifier:
                 yield rows
             yield rows
 
-    def _verify(self, service: str, rows: Sequence[NumberRow]) -> tuple[list[Judged], Callable[[], None]]:
-        """Verify these: what is said of which, and what writes it."""
+    def _piece(self, service: str, rows: Sequence[NumberRow]) -> dict[Judgement, int]:
+        """Verify these; how many had which answer."""
         index, policy, now = self._around.index(), self._around.policy_for(service), self._around.now()
         by_answer: dict[tuple[int, int], list[NumberRow]] = defaultdict(list)
         for row, answer in zip(rows, _check(index, self._vault.numbers(rows)), strict=True):
             by_answer[answer].append(row)
         judged = [(*self._judge(service, index, answer, policy, now), rows) for answer, rows in by_answer.items()]
-
-        def write() -> None:
-            if judged:
-                self._registrations.write(lambda work: self._write(work, judged, policy, now))
-
-        return judged, write
+        if judged:
+            self._registrations.write(lambda work: self._write(work, judged, policy, now))
+        found = dict.fromkeys(Judgement, 0)
+        for judgement, _, of_answer in judged:
+            found[judgement] += len(of_answer)
+        return found
 
     def _judge(
         self, service: str, index: Index, answer: tuple[int, int], policy: Policy, now: datetime
@@ -132,7 +113,7 @@ class Reverifier:
     def _write(
         self,
         work: RegistrationWork,
-        judged: Sequence[Judged],
+        judged: Sequence[tuple[Judgement, Evidence, list[NumberRow]]],
         policy: Policy,
         now: datetime,
     ) -> None:

@@ -558,7 +558,9 @@ class Registrations:
             .limit(count_max)
         )
         with self._database.reading() as connection:
-            return list(map(NumberRow._make, connection.execute(statement).all()))
+            # As the driver has them: SQLAlchemy takes a third of the time to make rows of its own of them.
+            cursor: Any = connection.execute(statement).cursor
+            return list(map(NumberRow._make, cursor.fetchall()))
 
     def count(self, service: str, *, state: int, due_before_us: int | None, after: bytes) -> int:
         """How many registrations `numbers` would give, page after page."""
