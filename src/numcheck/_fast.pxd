@@ -97,13 +97,16 @@ cdef class Table:
     cdef View view
     cdef Buffer directory, classes
     cdef list extents
-    cdef uint32_t class_count
+    cdef size_t[EXTENTS_MAX] extent_sizes    # of those in the view
+    cdef uint32_t class_count, extent_count
     cdef readonly uint64_t index_version
     cdef int set_classes(self) except -1
     cdef int set_extents(self) except -1
     cdef int set_directory(self) except -1
-    cdef bint page_is_sound(self, const Entry* entry, uint8_t* seen) noexcept
-    cdef bint mixed_page_is_sound(self, const Entry* entry, const uint8_t* page, size_t room, uint8_t* seen) noexcept
-    cdef bint palette_is_sound(self, const Entry* entry, const uint8_t* page, uint8_t* seen) noexcept
-    cdef bint runs_are_sound(self, const uint8_t* page, size_t room) noexcept
+    cdef size_t first_unsound_page(self, size_t entry_count) noexcept nogil
+    cdef bint page_is_sound(self, const Entry* entry, uint8_t* seen) noexcept nogil
+    cdef bint mixed_page_is_sound(self, const Entry* entry, const uint8_t* page, size_t room,
+                                  uint8_t* seen) noexcept nogil
+    cdef bint palette_is_sound(self, const Entry* entry, const uint8_t* page, uint8_t* seen) noexcept nogil
+    cdef bint runs_are_sound(self, const uint8_t* page, size_t room) noexcept nogil
     cdef bytes respond(self, Cursor cursor, const Request* request, uint64_t request_id)

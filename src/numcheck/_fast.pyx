@@ -476,16 +476,15 @@ cdef class Table:
         cdef Buffer extent
         if len(self.extents) >= EXTENTS_MAX:
             raise IndexDamaged(f"{len(self.extents)} extents; at most {EXTENTS_MAX - 1} can be mapped")
-        self.view.extents[0] = CONSTANT_PAGES
+        self.view.extents[0], self.extent_sizes[0] = CONSTANT_PAGES, 2 * PLAIN_PAGE_SIZE
         for i in range(len(self.extents)):
             extent = self.extents[i]
-            self.view.extents[i + 1] = extent.bytes()
+            self.view.extents[i + 1], self.extent_sizes[i + 1] = extent.bytes(), extent.size()
+        self.extent_count = <uint32_t>len(self.extents) + 1
         return 0
 
     cdef int set_directory(self) except -1:
-        cdef size_t i, entry_count = self.directory.size() // sizeof(Entry)
-        cdef uint8_t[CLASSES_MAX] seen    # by class: all zero between two pages
-        memset(seen, 0, CLASSES_MAX)
+        cdef size_t i, unsound, entry_count = self.directory.size() // sizeof(Entry)
         self.view.directory = <const Entry*>self.directory.bytes()
         if self.directory.size() % sizeof(Entry):
             raise IndexDamaged("the directory has an impossible size")
@@ -494,22 +493,32 @@ cdef class Table:
                 raise IndexDamaged(f"span {i} is too wide")
             if <size_t>self.view.spans[i].page_first + self.view.spans[i].page_count > entry_count:
                 raise IndexDamaged(f"span {i} goes past the end of the directory")
-        for i in range(entry_count):
-            if not self.page_is_sound(&self.view.directory[i], seen):
-                raise IndexDamaged(f"page {i} of the directory is not sound")
+        with nogil:    # it takes milliseconds, in which a node answers
+            unsound = self.first_unsound_page(entry_count)
+        if unsound < entry_count:
+            raise IndexDamaged(f"page {unsound} of the directory is not sound")
         return 0
 
-    cdef bint page_is_sound(self, const Entry* entry, uint8_t* seen) noexcept:
+    cdef size_t first_unsound_page(self, size_t entry_count) noexcept nogil:
+        """The first page that is not sound; as many as there are if all are."""
+        cdef size_t i
+        cdef uint8_t[CLASSES_MAX] seen    # by class: all zero between two pages
+        memset(seen, 0, CLASSES_MAX)
+        for i in range(entry_count):
+            if not self.page_is_sound(&self.view.directory[i], seen):
+                return i
+        return entry_count
+
+    cdef bint page_is_sound(self, const Entry* entry, uint8_t* seen) noexcept nogil:
         """Whether every lookup in the page stays inside its extent and names a class that there is.
 
         `seen` has a zero for each class, and has it again when this returns True.
         """
-        cdef size_t offset = <size_t>entry.offset * PAGE_UNIT, extent_size = 2 * PLAIN_PAGE_SIZE
+        cdef size_t offset = <size_t>entry.offset * PAGE_UNIT, extent_size
         cdef const uint8_t* page
-        if entry.extent > len(self.extents) or entry.number_class >= self.class_count:
+        if entry.extent >= self.extent_count or entry.number_class >= self.class_count:
             return False
-        if entry.extent > 0:
-            extent_size = (<Buffer>self.extents[entry.extent - 1]).size()
+        extent_size = self.extent_sizes[entry.extent]
         # A lookup may read a plain page's width before it knows the page's kind.
         if offset + PLAIN_PAGE_SIZE > extent_size:
             return False
@@ -520,7 +529,8 @@ cdef class Table:
             return self.mixed_page_is_sound(entry, page, extent_size - offset, seen)
         return entry.kind == RUNS and self.runs_are_sound(page, extent_size - offset)
 
-    cdef bint mixed_page_is_sound(self, const Entry* entry, const uint8_t* page, size_t room, uint8_t* seen) noexcept:
+    cdef bint mixed_page_is_sound(self, const Entry* entry, const uint8_t* page, size_t room,
+                                  uint8_t* seen) noexcept nogil:
         cdef int word
         cdef uint32_t exception_count = 0
         if room < MIXED_PAGE_SIZE or load64(page + 8 * PAGE_WORDS - 8) & <uint64_t>0xFFFF0000FFFF0000:
@@ -536,7 +546,7 @@ cdef class Table:
             return False
         return self.palette_is_sound(entry, page, seen) and codes_are_sound(page, exception_count)
 
-    cdef bint palette_is_sound(self, const Entry* entry, const uint8_t* page, uint8_t* seen) noexcept:
+    cdef bint palette_is_sound(self, const Entry* entry, const uint8_t* page, uint8_t* seen) noexcept nogil:
         """Whether a mixed page's palette has classes that there are, each once, and not the entry's."""
         cdef uint32_t i, number_class
         seen[entry.number_class] = True
@@ -550,7 +560,7 @@ cdef class Table:
         seen[entry.number_class] = False
         return True
 
-    cdef bint runs_are_sound(self, const uint8_t* page, size_t room) noexcept:
+    cdef bint runs_are_sound(self, const uint8_t* page, size_t room) noexcept nogil:
         cdef uint32_t i, run_count = load16(page)
         if run_count == 0 or room < 2 + 4 * run_count or load16(page + 2) != 0:
             return False
@@ -598,7 +608,7 @@ cdef class Table:
         return result[:end - start]
 
 
-cdef bint codes_are_sound(const uint8_t* page, uint32_t exception_count) noexcept:
+cdef bint codes_are_sound(const uint8_t* page, uint32_t exception_count) noexcept nogil:
     """Whether the codes of a mixed page, which is whole, first come in the palette's order and end with it, and zeros
     follow."""
     cdef uint32_t i, code, next_code = 0, end = exception_count * width_of_codes(page)

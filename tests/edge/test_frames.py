@@ -27,6 +27,7 @@ from tests.edge.world import index_of_the_world, listening
 from tests.fuzz.bodies import TELLING, flip
 from tests.fuzz.wire import packed
 
+REPEATED_SIZE_MAX = 10_000  # 1,200 times as much fit into a frame
 CONVERSATIONS = int(os.environ.get("NUMCHECK_EDGE_CONVERSATIONS", "2000"))
 SEED = os.environ.get("NUMCHECK_EDGE_SEED", "1")
 TOGETHER = 16
@@ -101,6 +102,11 @@ def cut_in_two(chance: Random, one: bytes) -> bytes:
     return frame(HEADERS, one[4] & ~END_HEADERS, stream, one[9:place]) + frame(9, END_HEADERS, stream, one[place:])
 
 
+def repeated(chance: Random, one: bytes) -> bytes:
+    """It several times, so that all of a conversation stays below what a frame can hold."""
+    return one * chance.choice((2, 3, 1_200)) if len(one) <= REPEATED_SIZE_MAX else one
+
+
 EDITS: tuple[Callable[[Random, Frames, int], None], ...] = (
     lambda chance, frames, at: frames.insert(at, any_frame(chance)),
     lambda chance, frames, at: frames.insert(at, some_settings(chance)),
@@ -109,7 +115,7 @@ EDITS: tuple[Callable[[Random, Frames, int], None], ...] = (
     lambda chance, frames, at: frames.insert(at, frames[chance.randrange(len(frames))]),
     lambda chance, frames, at: frames.__setitem__(at, flip(chance, frames[at])),
     lambda chance, frames, at: frames.__setitem__(at, cut_in_two(chance, frames[at])),
-    lambda chance, frames, at: frames.__setitem__(at, frames[at] * chance.choice((2, 3, 1_200))),
+    lambda chance, frames, at: frames.__setitem__(at, repeated(chance, frames[at])),
     lambda _, frames, at: frames.append(frames.pop(at)),
     lambda _, frames, at: frames.__delitem__(slice(at, len(frames) - 1)),
 )

@@ -20,7 +20,7 @@ cdef bint make_room(Loop* loop, Bytes* bytes, size_t room) noexcept nogil:
     cdef void* data
     if bytes.capacity - bytes.size >= room:
         return True
-    if bytes.start >= left(bytes):    # so that no byte is moved more often than one is used
+    if bytes.start > 0 and bytes.start >= left(bytes):    # no byte is moved more often than one is used
         memmove(bytes.data, first(bytes), left(bytes))
         bytes.size, bytes.start = left(bytes), 0
         if bytes.capacity - bytes.size >= room:

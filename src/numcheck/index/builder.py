@@ -88,7 +88,7 @@ def update_index(
             pages += layout.gather(build.entries, base.extents[kept - 1], kept)
             kept -= 1
         build.renumber(len(extents) + 1, kept + 1)
-        extents[kept:] = [write_block_file(directory, _file_name("pages", source), [bytes(pages), PAGES_PADDING])]
+        extents[kept:] = [write_block_file(directory, _file_name("pages", source), [pages, PAGES_PADDING])]
     _publish(directory, build, FileRecord(*manifest["files"]["ranges"]), extents)
 
 
@@ -97,7 +97,7 @@ def _file_name(kind: str, source: IndexSource) -> str:
 
 
 def _publish(directory: Path, build: "_Build", ranges: FileRecord, extents: Sequence[FileRecord]) -> None:
-    entries = write_block_file(directory, _file_name("directory", build.source), [bytes(build.entries)])
+    entries = write_block_file(directory, _file_name("directory", build.source), [build.entries])
     write_manifest(directory, build.manifest(entries, ranges, extents))
     remove_unnamed(directory, [record.name for record in (entries, ranges, *extents)])
 

@@ -53,21 +53,39 @@ def _header(seed: int, payload_size: int) -> bytes:
     return unsigned[:-8] + CHECKSUM.pack(xxhash.xxh3_64_intdigest(unsigned[:-8]))
 
 
-def write_block_file(directory: Path, name: str, pieces: Iterable[bytes]) -> FileRecord:
+def _blocks(pieces: Iterable[bytes | bytearray]) -> Iterator[memoryview | bytes]:
+    """The pieces' bytes in whole blocks, several at a time, and at the end what is left.
+
+    Large pieces are not copied: that would keep Python's lock for as long as calls take.
+    """
+    pending = bytearray()
+    for piece in pieces:
+        view = memoryview(piece)
+        if pending:
+            wanted = BLOCK_SIZE - len(pending)
+            pending += view[:wanted]
+            view = view[wanted:]
+            if len(pending) < BLOCK_SIZE:
+                continue
+            yield bytes(pending)
+            pending.clear()
+        whole = len(view) - len(view) % BLOCK_SIZE
+        if whole:
+            yield view[:whole]
+        pending += view[whole:]
+    yield bytes(pending)
+
+
+def write_block_file(directory: Path, name: str, pieces: Iterable[bytes | bytearray]) -> FileRecord:
     """Write a block file from the pieces of its payload, durable and complete under its name when this returns."""
     temporary, seed = directory / f".{name}.tmp", _seed_of(name)
-    checksums, pending, size = bytearray(), bytearray(), 0
+    checksums, size = bytearray(), 0
     with temporary.open("wb") as file:
         file.write(bytes(HEADER.size))
-        for piece in pieces:
-            file.write(piece)
-            pending += piece
-            size += len(piece)
-            whole = len(pending) - len(pending) % BLOCK_SIZE
-            if whole:
-                checksums += _block_checksums(bytes(pending[:whole]), seed, len(checksums) // CHECKSUM.size)
-                del pending[:whole]
-        checksums += _block_checksums(bytes(pending), seed, len(checksums) // CHECKSUM.size)
+        for block in _blocks(pieces):
+            file.write(block)
+            size += len(block)
+            checksums += _block_checksums(block, seed, len(checksums) // CHECKSUM.size)
         file.write(checksums)
         file.seek(0)
         file.write(_header(seed, size))
