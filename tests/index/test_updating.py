@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numcheck.active import AllottedRange
@@ -101,6 +101,7 @@ PORTINGS = st.tuples(st.sampled_from([1, 2, 3, 17, 257]), st.integers(0, 2_000),
 
 
 @given(pushes=st.lists(PORTINGS, min_size=1, max_size=4), active=st.booleans())
+@settings(max_examples=25)  # each builds an index of 257 operators and asks for 10,000 numbers up to four times
 def test_page_follows_portings_whatever_the_number_of_its_recipients(tmp_path_factory, pushes, active):
     """Of each push, all numbers of a page that are ported, to so many recipients: a dictionary is the oracle."""
     directory, page = tmp_path_factory.mktemp("index"), range(PAGE_FIRST, PAGE_FIRST + 10_000)
