@@ -1,5 +1,6 @@
 """Continuous re-verification: numbers that are taken from their operator, and what is registered on them."""
 
+import hmac
 import shutil
 import signal
 from array import array
@@ -277,6 +278,8 @@ def test_tags_of_many_numbers_are_those_of_each(world: World) -> None:
     ]
     long = Key(2, b"x" * 32)
     assert long.tags("number", [b"a" * 200]) == [long.tag("number", b"a" * 200)]
+    tagging = hmac.digest(b"x" * 32, b"numcheck tag 1", "sha256")
+    assert long.tag("number", b"a" * 200) == hmac.digest(tagging, b"number\0" + b"a" * 200, "sha256")[:16]
 
 
 Step = tuple[str, str, set[int], set[int]]

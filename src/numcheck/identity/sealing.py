@@ -44,10 +44,10 @@ class Key:
 
     def tag(self, kind: str, value: bytes) -> bytes:
         """The lookup tag of a value; of another kind the same value has another."""
-        return _hmac(*self._begun(kind), value)[:TAG_SIZE]
+        return self.tags(kind, (value,))[0]
 
     def tags(self, kind: str, values: Iterable[bytes]) -> list[bytes]:
-        """The lookup tags of many values: as `tag`, with no call between."""
+        """The lookup tags of many values, each an HMAC (RFC 2104) from hashes that have taken the padded key."""
         copy_inner, copy_outer = (begun.copy for begun in self._begun(kind))
         made = []
         for value in values:
@@ -95,14 +95,6 @@ class Key:
         except (InvalidTag, ValueError):
             raise StoreDamaged("a sealed row of the store is not what was written") from None
         return plain
-
-
-def _hmac(inner: "hashlib._Hash", outer: "hashlib._Hash", value: bytes) -> bytes:
-    """RFC 2104, from the two hashes that have taken the padded key."""
-    first, second = inner.copy(), outer.copy()
-    first.update(value)
-    second.update(first.digest())
-    return second.digest()
 
 
 class Keyring:

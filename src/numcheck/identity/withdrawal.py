@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from numcheck.identity.registration import VerificationState, tell
 from numcheck.identity.states import Act, RegistrationState, after
@@ -29,6 +29,8 @@ LOOKED_FOR_TOGETHER = 200_000  # of those: the more, the less of the index of nu
 PIECE_NUMBERS = 10_000  # are done or not, together
 REVOKED_TOGETHER = 1_000  # registrations, and those of a piece more: others wait no longer than it takes
 
+T = TypeVar("T")
+
 TAKEN_FROM = (RegistrationState.PENDING, RegistrationState.VERIFIED)
 
 
@@ -37,6 +39,12 @@ class Found(NamedTuple):
 
     taken: Withdrawn
     registration_ids: list[bytes]
+
+    def joined_with(self, other: "Found") -> "Found":
+        """This piece and the one that goes on with it, as one."""
+        numbers = self.taken.numbers + other.taken.numbers
+        taken = self.taken._replace(numbers=numbers, next_place=other.taken.next_place)
+        return Found(taken, self.registration_ids + other.registration_ids)
 
 
 class Withdrawals:
@@ -65,7 +73,7 @@ class Withdrawals:
         """Each piece with what is registered on it: that of the next ones is looked for while these are revoked."""
         with ThreadPoolExecutor(1, thread_name_prefix="withdrawal-finder") as finder:
             ahead = None
-            for some in _batches(pieces):
+            for some in _groups(pieces, lambda piece: len(piece.numbers), LOOKED_FOR_TOGETHER):
                 following = finder.submit(self._find, some)
                 if ahead is not None:
                     yield from ahead.result()
@@ -112,34 +120,28 @@ class Withdrawals:
         return len(verified)
 
 
-def _batches(pieces: Iterable[Withdrawn]) -> Iterator[list[Withdrawn]]:
-    """Pieces in their order, as many as have LOOKED_FOR_TOGETHER numbers."""
-    some: list[Withdrawn] = []
-    count = 0
-    for piece in pieces:
-        some.append(piece)
-        count += len(piece.numbers)
-        if count >= LOOKED_FOR_TOGETHER:
-            yield some
-            some, count = [], 0
-    if some:
-        yield some
-
-
 def _together(found: Iterable[Found]) -> Iterator[list[Found]]:
     """Pieces in their order, as many as have REVOKED_TOGETHER registrations; those of one row are one."""
-    some: list[Found] = []
-    count = 0
-    for one in found:
-        before = some[-1].taken if some else None
-        if before is not None and before.goes_on_with(one.taken):
-            joined = before._replace(numbers=before.numbers + one.taken.numbers, next_place=one.taken.next_place)
-            some[-1] = Found(joined, some[-1].registration_ids + one.registration_ids)
-        else:
-            some.append(one)
-        count += len(one.registration_ids)
-        if count >= REVOKED_TOGETHER:
-            yield some
-            some, count = [], 0
-    if some:
-        yield some
+    for group in _groups(found, lambda one: len(one.registration_ids), REVOKED_TOGETHER):
+        joined: list[Found] = []
+        for one in group:
+            before = joined[-1] if joined else None
+            if before is not None and before.taken.goes_on_with(one.taken):
+                joined[-1] = before.joined_with(one)
+            else:
+                joined.append(one)
+        yield joined
+
+
+def _groups(items: Iterable[T], size_of: Callable[[T], int], size: int) -> Iterator[list[T]]:
+    """The items in their order, in groups that each end with the one that makes it so large."""
+    group: list[T] = []
+    so_far = 0
+    for item in items:
+        group.append(item)
+        so_far += size_of(item)
+        if so_far >= size:
+            yield group
+            group, so_far = [], 0
+    if group:
+        yield group

@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, delete, select
 from numcheck._bits import CHUNK_NUMBERS
 from numcheck.active import ChunkMembers
 from numcheck.errors import StoreDamaged
-from numcheck.store.bulk import insert_rows
+from numcheck.store.bulk import insert_rows, pieces
 from numcheck.store.schema import blocks
 
 BLOCK_PLACES = 65_536
@@ -59,10 +59,6 @@ def blocks_of(chunk: int, parts: Iterable[int]) -> list[int]:
     return [chunk * PARTS_ROOM + part for part in parts]
 
 
-def _batches(wanted: Sequence[int]) -> Iterator[Sequence[int]]:
-    return (wanted[start : start + ROWS_MAX] for start in range(0, len(wanted), ROWS_MAX))
-
-
 def _checksum(kind: int, operator_id: int, block: int, revision: int, number_count: int, bitmap: bytes) -> bytes:
     return xxhash.xxh3_128_digest(f"{kind};{operator_id};{block};{revision};{number_count};".encode() + bitmap)
 
@@ -95,7 +91,7 @@ def checked_bitmap(row: Row[Any]) -> BitMap:
 def read_rows(connection: Connection, kind: Kind, operator_id: int, wanted: Sequence[int]) -> Iterator[Row[Any]]:
     """The rows of an operator's blocks, of those wanted that there are."""
     own = (blocks.c.kind == kind) & (blocks.c.operator_id == operator_id)
-    for some in _batches(wanted):
+    for some in pieces(wanted, ROWS_MAX):
         yield from connection.execute(select(blocks).where(own, blocks.c.block.in_(some)))
 
 
@@ -199,7 +195,7 @@ def write_places(
     ]
     own = (blocks.c.kind == kind) & (blocks.c.operator_id == operator_id)
     replaced: list[bytes] = []
-    for some in _batches([row.block for row in rows]):
+    for some in pieces([row.block for row in rows], ROWS_MAX):
         same = own & blocks.c.block.in_(some)
         old = connection.execute(select(blocks.c.block, blocks.c.checksum).where(same))
         replaced += (_share(kind, operator_id, row.block, row.checksum) for row in old)

@@ -4,21 +4,27 @@ SQLAlchemy takes longer for a row than the engine does. And each statement that 
 with as many callers as share a transaction, a statement a row is a wait for another of them a row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Table
 
 ROWS_PER_STATEMENT = 256  # of 16 columns, 4,096 parameters: SQLite takes 32,766, PostgreSQL 65,535
 VALUES_PER_STATEMENT = 10_000
 
+T = TypeVar("T")
+
+
+def pieces(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The values in their order, as many at a time as a statement takes."""
+    return (values[first : first + size] for first in range(0, len(values), size))
+
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[NamedTuple]) -> None:
     """Add rows of one type, whose fields are named as columns of the table are."""
-    for first in range(0, len(rows), ROWS_PER_STATEMENT):
-        some = rows[first : first + ROWS_PER_STATEMENT]
+    for some in pieces(rows, ROWS_PER_STATEMENT):
         statement = _insertion(table.name, some[0]._fields, placeholder(connection), len(some))
         connection.exec_driver_sql(statement, tuple(chain.from_iterable(some)))
 
@@ -37,8 +43,7 @@ def placeholder(connection: Connection) -> str:
 def rows_where(connection: Connection, selection: str, values: Sequence[Any]) -> list[Sequence[Any]]:
     """The rows that `selection`, which ends with `IN`, finds for any of the values."""
     found: list[Sequence[Any]] = []
-    for first in range(0, len(values), VALUES_PER_STATEMENT):
-        some = tuple(values[first : first + VALUES_PER_STATEMENT])
+    for some in pieces(values, VALUES_PER_STATEMENT):
         places = ",".join([placeholder(connection)] * len(some))
-        found += connection.exec_driver_sql(f"{selection} ({places})", some).all()
+        found += connection.exec_driver_sql(f"{selection} ({places})", tuple(some)).all()
     return found

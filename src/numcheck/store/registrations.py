@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, select, tuple_, update
 
 from numcheck.store import withdrawals
-from numcheck.store.bulk import VALUES_PER_STATEMENT, insert_rows, placeholder, rows_where
+from numcheck.store.bulk import VALUES_PER_STATEMENT, insert_rows, pieces, placeholder, rows_where
 from numcheck.store.database import Database
 from numcheck.store.events import Chain, EventAppender, EventLog
 from numcheck.store.groups import GroupCommit
@@ -198,17 +198,17 @@ class RegistrationWork:
         """Where those of the registrations stand that are in one of these states."""
         self._flush_new()
         found: list[Standing] = []
-        for first in range(0, len(registration_ids), IDS_PER_STATEMENT):
-            some = {"registration_ids": registration_ids[first : first + IDS_PER_STATEMENT], "states": states}
-            found += map(Standing._make, self._connection.execute(STANDINGS, some))
+        for some in pieces(registration_ids, IDS_PER_STATEMENT):
+            rows = self._connection.execute(STANDINGS, {"registration_ids": some, "states": states})
+            found += map(Standing._make, rows)
         return found
 
     def move_many(self, registration_ids: Sequence[bytes], *, state: int) -> None:
         """Put registrations into a state in which time does nothing to them."""
         self.write_count += 1
-        for first in range(0, len(registration_ids), IDS_PER_STATEMENT):
-            some = registrations.c.registration_id.in_(registration_ids[first : first + IDS_PER_STATEMENT])
-            self._connection.execute(update(registrations).where(some).values(state=state, next_at_us=None))
+        for some in pieces(registration_ids, IDS_PER_STATEMENT):
+            these = registrations.c.registration_id.in_(some)
+            self._connection.execute(update(registrations).where(these).values(state=state, next_at_us=None))
 
     # --- numbers that were taken from their operator
 
@@ -288,9 +288,8 @@ class RegistrationWork:
     def end_verifications_of(self, registration_ids: Sequence[bytes], ended: int) -> None:
         """End every verification under way of these registrations."""
         self.write_count += 1
-        for first in range(0, len(registration_ids), IDS_PER_STATEMENT):
-            owned = verifications.c.registration_id.in_(registration_ids[first : first + IDS_PER_STATEMENT])
-            under_way = owned & (verifications.c.state == WAITING)
+        for some in pieces(registration_ids, IDS_PER_STATEMENT):
+            under_way = verifications.c.registration_id.in_(some) & (verifications.c.state == WAITING)
             self._connection.execute(update(verifications).where(under_way).values(state=ended))
 
     def end_verifications(self, registration_id: bytes, number_tags: Sequence[bytes], service: str, ended: int) -> None:
@@ -461,9 +460,8 @@ class Registrations:
         """The number's tag and the id of every registration on any of these numbers."""
         found: list[tuple[bytes, bytes]] = []
         ordered = sorted(number_tags)  # so that the index is read along, and not here and there
-        for first in range(0, len(ordered), VALUES_PER_STATEMENT):
+        for some in pieces(ordered, VALUES_PER_STATEMENT):
             with self._database.reading() as connection:  # others read in between
-                some = ordered[first : first + VALUES_PER_STATEMENT]
                 found += ((tag, one) for tag, one in rows_where(connection, ID_BY_NUMBER, some))
         return found
 
