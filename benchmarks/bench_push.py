@@ -2,7 +2,8 @@
 
 A node over the reference population (285 million active numbers); its largest operator pushes deltas of 1,000 and of
 1,000,000 numbers at random, and waits until both listeners show them, while another process asks for one number after
-the other. Then a snapshot of NUMCHECK_BENCH_SNAPSHOT numbers (50 million) over the stream, and NUMCHECK_BENCH_PORTINGS
+the other; beside it, what the same checks take when nobody pushes and as many processes as the machine has cores only
+count. Then a snapshot of NUMCHECK_BENCH_SNAPSHOT numbers (50 million) over the stream, and NUMCHECK_BENCH_PORTINGS
 portings (30 million).
 """
 
@@ -36,6 +37,7 @@ from numcheck.v1 import check_pb2, check_pb2_grpc, numbering_pb2, numbering_pb2_
 
 NUMBERS_PER_MESSAGE = 100_000
 IDLE_S = 3.0
+SETTLING_S = 1.0  # for processes to start
 REPETITIONS = int(os.environ.get("NUMCHECK_BENCH_REPETITIONS", "7"))
 DELTA_SIZES = tuple(map(int, os.environ.get("NUMCHECK_BENCH_DELTAS", "1000,1000000").split(",")))
 SNAPSHOT_COUNT = int(os.environ.get("NUMCHECK_BENCH_SNAPSHOT", "50000000"))
@@ -104,6 +106,33 @@ def ask(address: str, number: int, stop: Any, latencies: Any) -> None:
     latencies.put(found)
 
 
+def count(stop: Any) -> None:
+    """Keep a core busy until told to stop."""
+    while not stop.is_set():
+        for _ in range(10_000):
+            pass
+
+
+@contextmanager
+def busy_cores(context: Any) -> Iterator[None]:
+    """As many busy processes as there are cores: what waits here waits for the scheduler, not for numcheck."""
+    stop = context.Event()
+    counting = [context.Process(target=count, args=(stop,)) for _ in range(os.cpu_count() or 1)]
+    for one in counting:
+        one.start()
+    yield
+    stop.set()
+    for one in counting:
+        one.join()
+
+
+def span(duration_s: float) -> list[tuple[float, float]]:
+    """Let that much time go by; the first and the last moment of it."""
+    begun = time.monotonic()
+    time.sleep(duration_s)
+    return [(begun, time.monotonic())]
+
+
 def p99_ms(latencies: list[tuple[float, float]], spans: list[tuple[float, float]]) -> float:
     """The 99th percentile of the calls that began in the spans, in milliseconds."""
     inside = [took for begun, took in latencies if any(first <= begun <= last for first, last in spans)]
@@ -123,7 +152,9 @@ class Pusher:
         chosen = self._chance.choices(self._ranges, k=size)
         numbers = [first + self._chance.randrange(last - first + 1) for first, last in chosen]
         parts = [numbers[start : start + NUMBERS_PER_MESSAGE] for start in range(0, size, NUMBERS_PER_MESSAGE)]
-        state = self._numbering.GetOperatorState(numbering_pb2.GetOperatorStateRequest(operator_id=self._operator_id))
+        state = self._numbering.GetOperatorState(
+            numbering_pb2.GetOperatorStateRequest(operator_id=self._operator_id, without_digest=True)
+        )
         data_time = Timestamp()
         data_time.GetCurrentTime()
         header = numbering_pb2.PushHeader(
@@ -188,9 +219,10 @@ def test_deltas_become_visible_and_stall_nobody(benchmark, node: Node, door: str
     asking = context.Process(target=ask, args=(getattr(node, door), ranges[0][0], stop, latencies))
     asking.start()
     pusher.delta(1)
-    idle_from = time.monotonic()
-    time.sleep(IDLE_S)
-    spans = {"idle": [(idle_from, time.monotonic())]}
+    spans = {"idle": span(IDLE_S)}
+    with busy_cores(context):
+        time.sleep(SETTLING_S)
+        spans["every core busy otherwise"] = span(IDLE_S)
 
     def deltas() -> None:
         for size in DELTA_SIZES:

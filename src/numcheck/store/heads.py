@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select
 
 from numcheck.errors import UnknownOperator
 from numcheck.store.blocks import NO_BLOCKS, Kind
+from numcheck.store.rows import CHECKSUM, check_row, row_checksum
 from numcheck.store.schema import heads, operators
 
 OPERATOR_ID_MAX = 2**31 - 1  # what the column takes
@@ -30,11 +31,20 @@ def _is(kind: Kind, operator_id: int) -> ColumnElement[bool]:
 
 
 def read_head(connection: Connection, kind: Kind, operator_id: int) -> Head:
-    """The head; version 0 if there is none yet."""
-    columns = (heads.c.version, heads.c.number_count, heads.c.data_time_us)
-    statement = select(*columns, heads.c.digest, heads.c.checksum, heads.c.synthetic).where(_is(kind, operator_id))
-    row = connection.execute(statement).one_or_none()
-    return Head() if row is None else Head(*row)
+    """The head; version 0 if there is none yet. StoreDamaged if it is not what was stored."""
+    row = connection.execute(select(heads).where(_is(kind, operator_id))).one_or_none()
+    return Head() if row is None else _head(row)
+
+
+def read_heads(connection: Connection, kind: Kind) -> dict[int, Head]:
+    """The heads of a kind that there are, by operator. StoreDamaged if one is not what was stored."""
+    rows = connection.execute(select(heads).where(heads.c.kind == kind))
+    return {row.operator_id: _head(row) for row in rows}
+
+
+def _head(row: Row[Any]) -> Head:
+    check_row(heads, row, f"the head of the numbers of operator {row.operator_id}")
+    return Head(row.version, row.number_count, row.data_time_us, row.digest, row.checksum, row.synthetic)
 
 
 def check_operator(connection: Connection, operator_id: int) -> None:
@@ -58,10 +68,13 @@ def write_head(connection: Connection, kind: Kind, operator_id: int, head: Head,
         "synthetic": head.synthetic,
     }
     connection.execute(delete(heads).where(_is(kind, operator_id)))
-    connection.execute(insert(heads).values(values))
+    connection.execute(insert(heads).values({**values, CHECKSUM: row_checksum(heads, values)}))
 
 
 def keep_digest(connection: Connection, operator_id: int, version: int, digest: bytes) -> None:
     """Keep the digest of an active set, if that version is its head still."""
     own = _is(Kind.ACTIVE, operator_id) & (heads.c.version == version)
-    connection.execute(heads.update().where(own).values(digest=digest))
+    row = connection.execute(select(heads).where(own)).one_or_none()
+    if row is not None:
+        checksum = row_checksum(heads, {**row._mapping, "digest": digest})
+        connection.execute(heads.update().where(own).values({"digest": digest, CHECKSUM: checksum}))

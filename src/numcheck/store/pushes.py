@@ -38,6 +38,7 @@ from numcheck.store.blocks import (
 from numcheck.store.database import raise_revision
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, read_head, write_head
 from numcheck.store.plans import own_ranges
+from numcheck.store.rows import CHECKSUM, check_row, row_checksum
 from numcheck.store.schema import held_changes, pushes
 from numcheck.store.served import check_served
 from numcheck.store.withdrawals import Cause, withdraw
@@ -87,7 +88,7 @@ def push_active(connection: Connection, header: PushHeader, content: PushContent
     held = needs_confirmation(counts.removed + counts.recycled, head.number_count)
     key = _record(connection, Kind.ACTIVE, header, counts, receipt, token=receipt.token if held else None)
     if held:
-        _hold(connection, key, changes)
+        _change_record(connection, key, held_checksum=_hold(connection, key, changes))
         return Pushed(0, 0, counts, receipt.token)
     return _apply(connection, key, changes, receipt.now_us)
 
@@ -163,7 +164,8 @@ def _groups(parts_of_chunks: Iterable[tuple[int, list[int]]]) -> Iterator[dict[i
 
 def _apply(connection: Connection, push_key: int, changes: Changes, now_us: int) -> Pushed:
     """Make a push of active numbers the head. Its base is the head: held ones are dropped whenever that moves."""
-    row = connection.execute(select(pushes).where(pushes.c.push_key == push_key)).one()
+    row = _one(connection, pushes.c.push_key == push_key)
+    assert row is not None
     before, counts = read_head(connection, Kind.ACTIVE, row.operator_id), _counts(row)
     revision = raise_revision(connection)
     checksum = _write_changes(connection, Kind.ACTIVE, row.operator_id, revision, changes)
@@ -175,8 +177,7 @@ def _apply(connection: Connection, push_key: int, changes: Changes, now_us: int)
         synthetic=before.synthetic and not row.snapshot,  # a snapshot leaves none of what was made up
     )
     write_head(connection, Kind.ACTIVE, row.operator_id, head, now_us=now_us)
-    made = {"version": head.version, "revision": revision}
-    connection.execute(update(pushes).where(pushes.c.push_key == push_key).values(made))
+    _change_record(connection, push_key, version=head.version, revision=revision)
     drop_held(connection, row.operator_id)
     _withdraw_pushed(connection, row.operator_id, revision, changes, now_us)
     return Pushed(head.version, revision, counts, row.token or "")
@@ -217,7 +218,7 @@ def _write_changes(
 def confirm(connection: Connection, operator_id: int, token: str, now_us: int) -> Pushed:
     """Apply the held push of a token; what was applied already is answered again. ConcurrentPush if the operator does
     not serve now what the push adds: the plan and the portings go on while a push is held."""
-    row = connection.execute(select(pushes).where(_of(Kind.ACTIVE, operator_id), pushes.c.token == token)).one_or_none()
+    row = _one(connection, _of(Kind.ACTIVE, operator_id) & (pushes.c.token == token))
     if row is None or _is_over(row, now_us):
         raise UnknownPush("the operator has no held push with that token")
     if row.version is not None:
@@ -238,27 +239,35 @@ class HeldPush(NamedTuple):
 def held_pushes(connection: Connection, now_us: int) -> list[HeldPush]:
     """Every push that can be confirmed still, the oldest first."""
     held = pushes.c.version.is_(None) & (pushes.c.received_at_us > now_us - HELD_FOR_US)
-    rows = connection.execute(select(pushes).where(held).order_by(pushes.c.push_key))
+    rows = map(_checked, connection.execute(select(pushes).where(held).order_by(pushes.c.push_key)))
     return [HeldPush(row.operator_id, row.received_at_us, _counts(row)) for row in rows]
 
 
-def _hold(connection: Connection, push_key: int, changes: Changes) -> None:
+def _hold(connection: Connection, push_key: int, changes: Changes) -> bytes:
+    """Keep what a push would change; the checksum of all of it."""
+    checksums = []
     for chunk, (change, _) in changes.items():
         places = [some.serialize() for some in change]
         values = dict(zip(Change._fields, places, strict=True))
-        checksum = _checksum(push_key, chunk, *places)
-        connection.execute(insert(held_changes).values(push_key=push_key, chunk=chunk, checksum=checksum, **values))
+        checksums.append(_checksum(push_key, chunk, *places))
+        connection.execute(
+            insert(held_changes).values(push_key=push_key, chunk=chunk, checksum=checksums[-1], **values)
+        )
+    return exclusive_or(checksums)
 
 
 def _held_changes(connection: Connection, push: Row[Any]) -> Changes:
-    held = {}
+    held, checksums = {}, []
     for row in connection.execute(select(held_changes).where(held_changes.c.push_key == push.push_key)):
         places = [row._mapping[name] for name in Change._fields]
-        if _checksum(push.push_key, row.chunk, *places) != row.checksum:
+        checksums.append(_checksum(push.push_key, row.chunk, *places))
+        if checksums[-1] != row.checksum:
             raise StoreDamaged(
                 f"a held change of chunk {row.chunk} of operator {push.operator_id} is not what was stored"
             )
         held[row.chunk] = Change(*map(BitMap.deserialize, places))
+    if exclusive_or(checksums) != push.held_checksum:
+        raise StoreDamaged(f"the held changes of operator {push.operator_id} are not those that were stored")
     now = dict(_held_parts(connection, push.operator_id, held))
     return {chunk: (change, change.apply(now[chunk])) for chunk, change in held.items()}
 
@@ -314,8 +323,7 @@ def push_portings(connection: Connection, header: PortingsHeader, content: Porti
     )
     write_head(connection, Kind.PORTED, EVERY_OPERATOR, after, now_us=receipt.now_us)
     key = _record(connection, Kind.PORTED, header, counts, receipt, token=None)
-    made = {"version": after.version, "revision": revision}
-    connection.execute(update(pushes).where(pushes.c.push_key == key).values(made))
+    _change_record(connection, key, version=after.version, revision=revision)
     moved: dict[int, BitMap] = defaultdict(BitMap)
     for one in changes.values():
         for chunk, (change, _) in one.items():
@@ -366,8 +374,18 @@ def _ported_count(head: Head, changes: Mapping[int, Changes]) -> int:
 
 def try_pushed(connection: Connection, kind: Kind, operator_id: int, push_id: str, now_us: int) -> Pushed | None:
     """What became of the push of that push_id, or None if there was none, or it was held for too long."""
-    row = connection.execute(select(pushes).where(_of(kind, operator_id), pushes.c.push_id == push_id)).one_or_none()
+    row = _one(connection, _of(kind, operator_id) & (pushes.c.push_id == push_id))
     return None if row is None or _is_over(row, now_us) else _pushed(row)
+
+
+def _one(connection: Connection, which: ColumnElement[bool]) -> Row[Any] | None:
+    row = connection.execute(select(pushes).where(which)).one_or_none()
+    return None if row is None else _checked(row)
+
+
+def _checked(row: Row[Any]) -> Row[Any]:
+    check_row(pushes, row, f"a push of operator {row.operator_id}")
+    return row
 
 
 def _is_over(row: Row[Any], now_us: int) -> bool:
@@ -408,6 +426,15 @@ def _record(
         "counts": json.dumps(asdict(counts)),
         "token": token,
     }
-    key = connection.execute(insert(pushes).values(row)).inserted_primary_key
+    record = {**row, CHECKSUM: row_checksum(pushes, row)}
+    key = connection.execute(insert(pushes).values(record)).inserted_primary_key
     assert key is not None
     return int(key[0])
+
+
+def _change_record(connection: Connection, push_key: int, **changes: Any) -> None:
+    own = pushes.c.push_key == push_key
+    row = _one(connection, own)
+    assert row is not None
+    checksum = row_checksum(pushes, {**row._mapping, **changes})
+    connection.execute(update(pushes).where(own).values({**changes, CHECKSUM: checksum}))

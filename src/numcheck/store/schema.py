@@ -91,6 +91,7 @@ heads = Table(
     Column("checksum", LargeBinary, nullable=False),  # of its blocks: the exclusive or of theirs
     Column("digest", LargeBinary),  # of this version; null until somebody asks for it
     Column("synthetic", Boolean, nullable=False),
+    Column("row_checksum", LargeBinary, nullable=False),  # of all other columns
 )
 
 # The active numbers of an operator, or those that are ported to it: a row for each block that holds any, or held any.
@@ -123,11 +124,13 @@ pushes = Table(
     Column("received_at_us", BigInteger, nullable=False),
     Column("counts", String, nullable=False),  # PushCounts as JSON: what the answer says
     Column("token", String),  # that confirms it; null if it never was held
+    Column("held_checksum", LargeBinary),  # of its held changes: the exclusive or of theirs; null if it never was held
+    Column("row_checksum", LargeBinary, nullable=False),  # of all other columns but the key
     UniqueConstraint("kind", "operator_id", "push_id"),
     UniqueConstraint("kind", "operator_id", "version"),
 )
 
-# What a held push would change, by block; gone when it is confirmed or dropped.
+# What a held push would change, by chunk; gone when it is confirmed or dropped.
 held_changes = Table(
     "held_changes",
     metadata,

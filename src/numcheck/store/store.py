@@ -11,9 +11,10 @@ from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from pyroaring import BitMap
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 
 from numcheck.active import (
     ActiveSet,
@@ -35,13 +36,13 @@ from numcheck.store import blocks, identities, plans, pushes
 from numcheck.store.blocks import Kind, replace_places
 from numcheck.store.database import Database, raise_revision, take_turn
 from numcheck.store.events import Chain, EventLog
-from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_digest, read_head, write_head
+from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_digest, read_head, read_heads, write_head
 from numcheck.store.identities import Denial, Identities
 from numcheck.store.moments import microseconds, moment
 from numcheck.store.plans import PlanImport, SeriesInfo
 from numcheck.store.pushes import HeldPush, Pushed, Receipt, drop_held
 from numcheck.store.registrations import Registrations, read_key_checks
-from numcheck.store.schema import heads, installation, operators, plan_series
+from numcheck.store.schema import installation, operators, plan_series
 from numcheck.store.served import check_served, read_basis, served_numbers
 
 FILE_NAME = "numcheck.db"
@@ -158,22 +159,10 @@ class Store:
 
     def operators(self) -> list[Operator]:
         """Every operator with the head of its active set, by id."""
-        own = (heads.c.operator_id == operators.c.operator_id) & (heads.c.kind == Kind.ACTIVE)
-        columns = (operators, heads.c.version, heads.c.data_time_us, heads.c.synthetic)
-        statement = select(*columns).select_from(operators.outerjoin(heads, own)).order_by(operators.c.operator_id)
         with self._database.reading() as connection:
-            rows = connection.execute(statement).all()
-        return [
-            Operator(
-                operator_id=row.operator_id,
-                display_name=row.display_name,
-                tax_id=row.tax_id,
-                data_version=row.version or 0,
-                data_time=None if row.data_time_us is None else moment(row.data_time_us),
-                synthetic=bool(row.synthetic),
-            )
-            for row in rows
-        ]
+            rows = connection.execute(select(operators).order_by(operators.c.operator_id)).all()
+            heads = read_heads(connection, Kind.ACTIVE)
+        return [_operator(row, heads.get(row.operator_id)) for row in rows]
 
     def replace_active_set(
         self, operator_id: int, active_set: ActiveSet, *, data_time: datetime, now: datetime, synthetic: bool = False
@@ -195,10 +184,9 @@ class Store:
 
     def active_counts(self) -> dict[int, int]:
         """How many active numbers each operator that supplied data has."""
-        statement = select(heads.c.operator_id, heads.c.number_count).where(heads.c.kind == Kind.ACTIVE)
         with self._database.reading() as connection:
-            rows = connection.execute(statement).all()
-        return {row.operator_id: row.number_count for row in rows}
+            heads = read_heads(connection, Kind.ACTIVE)
+        return {operator_id: head.number_count for operator_id, head in heads.items()}
 
     def active_set(self, operator_id: int) -> ActiveSet:
         """An operator's active set, whole; empty if it supplied none. StoreDamaged if it is not what was stored."""
@@ -221,8 +209,11 @@ class Store:
         with self._database.reading() as connection:
             found = blocks.checksums(connection)
             blocks.check_places(connection)
-            rows = connection.execute(select(heads.c.kind, heads.c.operator_id, heads.c.checksum)).all()
-        sets = {(row.kind, row.operator_id): row.checksum for row in rows}
+            sets: dict[tuple[int, int], bytes] = {
+                (kind, operator_id): head.checksum
+                for kind in Kind
+                for operator_id, head in read_heads(connection, kind).items()
+            }
         ported = [found.pop(key) for key in list(found) if key[0] == Kind.PORTED]
         if ported:
             found[Kind.PORTED, EVERY_OPERATOR] = blocks.exclusive_or(ported)
@@ -392,3 +383,14 @@ class Store:
         """The last denials, the newest first."""
         with self._database.reading() as connection:
             return identities.last_denials(connection, count)
+
+
+def _operator(row: Row[Any], head: Head | None) -> Operator:
+    return Operator(
+        operator_id=row.operator_id,
+        display_name=row.display_name,
+        tax_id=row.tax_id,
+        data_version=head.version if head else 0,
+        data_time=moment(head.data_time_us) if head else None,
+        synthetic=head.synthetic if head else False,
+    )

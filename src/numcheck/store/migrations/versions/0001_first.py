@@ -95,6 +95,7 @@ heads = Table(
     Column("checksum", LargeBinary, nullable=False),
     Column("digest", LargeBinary),
     Column("synthetic", Boolean, nullable=False),
+    Column("row_checksum", LargeBinary, nullable=False),
 )
 
 blocks = Table(
@@ -126,6 +127,8 @@ pushes = Table(
     Column("received_at_us", BigInteger, nullable=False),
     Column("counts", String, nullable=False),
     Column("token", String),
+    Column("held_checksum", LargeBinary),
+    Column("row_checksum", LargeBinary, nullable=False),
     UniqueConstraint("kind", "operator_id", "push_id"),
     UniqueConstraint("kind", "operator_id", "version"),
 )
