@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,9 @@ class Courier:
             raise DeliveryFailed("the gateway is gone")
 
 
+cached_policy = lru_cache(Policy)  # as a node makes each once
+
+
 @dataclass
 class World:
     """The installation. `now` stands still until a test moves it."""
@@ -74,7 +78,7 @@ class World:
         self.registrations = self.store.registrations(self.chain)
         around = Surroundings(
             index=lambda: self.index,
-            policy_for=lambda _service: Policy(self.methods, **self.policy),
+            policy_for=lambda _service: cached_policy(self.methods, **self.policy),
             agreed=self.agreed,
             courier=self.courier,
             bounds=self.bounds,

@@ -1,13 +1,11 @@
 """What a verification rests on, kept with the registration and in its events."""
 
-import json
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
+from numcheck.identity.encoding import decoded, encoded
 from numcheck.identity.policy import Method
-
-encode = json.JSONEncoder(separators=(",", ":")).encode  # once: to make one takes as long as to use it
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +29,18 @@ class Evidence:
     live: bool = False
     asked_at_us: int = 0
 
-    def to_json(self) -> str:
-        """Its form in the store: what there is, by name."""
-        return encode(self._present())
-
-    def for_event(self) -> dict[str, Any]:
-        """Its form in an event, which is kept for good."""
-        return self._present()
-
-    def _present(self) -> dict[str, Any]:
+    def fields(self) -> dict[str, Any]:
+        """What there is, by name: what the store keeps with the registration, and in an event for good."""
         return {name: value for name, value in zip(KEPT, values_of(self), strict=True) if value}
+
+    def to_json(self) -> str:
+        """Its `fields` as text."""
+        return encoded(self.fields()).decode()
 
     @staticmethod
     def from_json(text: str) -> "Evidence":
         """The evidence that `to_json` wrote."""
-        fields = json.loads(text)
+        fields = decoded(text)
         return Evidence(**{**fields, "method": Method(fields["method"])})
 
 

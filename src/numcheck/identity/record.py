@@ -1,11 +1,11 @@
 """What is recorded of a user (I.2b, I.3a, I.4): the checks that it has to pass, and its sealed form."""
 
 import ipaddress
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from numcheck.errors import BadRegistration
+from numcheck.identity.encoding import decoded, encoded
 
 USER_ID_SIZE_MAX = 256  # bytes
 SERVICE_LENGTH_MAX = 128
@@ -13,8 +13,6 @@ REQUEST_ID_LENGTH_MAX = 128
 IDENTIFIER_SIZE_MAX = 4_096  # bytes of names and values
 REGISTRATION_DATA_SIZE_MAX = 16_384  # bytes of names and values
 PORT_MAX = 65_535
-
-encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +60,12 @@ class Record:
 
     def to_bytes(self) -> bytes:
         """Its form before it is sealed, the same for the same record."""
-        address = {"address": self.network_address.address, "port": self.network_address.port}
-        fields = {name: getattr(self, name) for name in self.__slots__}
-        fields = {**fields, "network_address": address}
-        return encode(fields).encode()
+        return encoded(self)
 
     @staticmethod
     def from_bytes(plain: bytes) -> "Record":
         """The record that `to_bytes` wrote."""
-        fields = json.loads(plain.decode())
+        fields = decoded(plain)
         return Record(**{**fields, "network_address": NetworkAddress(**fields["network_address"])})
 
 

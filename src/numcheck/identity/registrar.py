@@ -76,12 +76,12 @@ class Registrar:
         if self._verifier.asks(look, service, wanted) and self._registrations.find(tags) is None:
             look = self._verifier.asked(look, record.number)
         now = self._now()
-        refreshed_at = self._steady(now)
+        # Made before the transaction, which others share: it has the less to wait for.
+        row = self._new_row(service, request_id, record, now, self._steady(now))
 
         def operation(work: RegistrationWork) -> Outcome:
             if (again := self._try_repeated(work, tags, request_id, record)) is not None:
                 return again
-            row = self._new_row(service, request_id, record, now, refreshed_at)
             tell(work, row, Act.REGISTER, row.registered_at_us)
             attempt = self._verifier.attempt(work, Registration(row, record), look, wanted, now)
             work.insert(attempt.row)

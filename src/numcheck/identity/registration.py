@@ -1,18 +1,16 @@
 """A registration as its service sees it, and the one way in which it moves: a transition, with its event."""
 
-import json
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from numcheck.identity.due import next_at
+from numcheck.identity.encoding import encoded
 from numcheck.identity.evidence import Evidence
 from numcheck.identity.policy import Method
 from numcheck.identity.record import Record
 from numcheck.identity.states import FALLS_DUE, Act, RegistrationState, after
 from numcheck.store import RegistrationRow, RegistrationWork, Standing
 from numcheck.store.moments import microseconds, moment
-
-encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode  # once: to make one takes as long as to use it
 
 
 class VerificationState:
@@ -86,6 +84,15 @@ def act(
     return moved
 
 
+def act_on(
+    work: RegistrationWork, row: RegistrationRow, what: Act, now_us: int, evidence: Evidence, **changes: Any
+) -> RegistrationRow:
+    """The row after an act that rests on evidence, as `act`: the row keeps it, and so does the event."""
+    fields = evidence.fields()
+    changes["evidence"] = encoded(fields).decode()
+    return act(work, row, what, now_us, changes=changes, evidence=fields)
+
+
 def _next_at_us(row: RegistrationRow) -> int | None:
     """When time next does something to it: whatever has become of it since, no due time is reminded of twice."""
     if row.state not in FALLS_DUE:
@@ -95,7 +102,7 @@ def _next_at_us(row: RegistrationRow) -> int | None:
 
 def tell(work: RegistrationWork, row: RegistrationRow | Standing, what: Act, now_us: int, **details: Any) -> None:
     """Append an event about a registration. What it says is kept for good: nothing that leads to a person."""
-    said = encode({"due_at_us": row.due_at_us, **details})
+    said = encoded({"due_at_us": row.due_at_us, **details}).decode()
     work.append_event(now_us, row.service, row.registration_id, what.value, row.state, said)
 
 

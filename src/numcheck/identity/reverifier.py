@@ -15,7 +15,7 @@ from typing import Any
 from numcheck.identity.evidence import Evidence
 from numcheck.identity.judging import judge
 from numcheck.identity.policy import Judgement, Method, Policy
-from numcheck.identity.registration import act, store_changes
+from numcheck.identity.registration import act_on, store_changes
 from numcheck.identity.states import Act, RegistrationState
 from numcheck.identity.vault import Vault
 from numcheck.identity.verifier import Surroundings, Verifier
@@ -141,9 +141,7 @@ class Reverifier:
             if what is Act.CONFIRM:
                 store_changes(work, row, self._verifier.confirmed(work, row, evidence, now))
             else:
-                changes = {"evidence": evidence.to_json()}
-                said = evidence.for_event()
-                store_changes(work, row, act(work, row, what, microseconds(now), changes=changes, evidence=said))
+                store_changes(work, row, act_on(work, row, what, microseconds(now), evidence))
 
 
 def _check(index: Index, numbers: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -24,6 +24,7 @@ from numcheck.identity.registration import (
     Verification,
     VerificationState,
     act,
+    act_on,
     store_changes,
 )
 from numcheck.identity.states import Act, RegistrationState, allows
@@ -180,8 +181,7 @@ class Verifier:
         if judgement is Judgement.CONFIRMED:
             row, state = self.confirmed(work, row, evidence, now), VerificationState.CONFIRMED
         else:
-            changes = {"evidence": evidence.to_json()}
-            row = act(work, row, Act.DENY, now_us, changes=changes, evidence=evidence.for_event())
+            row = act_on(work, row, Act.DENY, now_us, evidence)
             state = VerificationState.DENIED
         return Attempt(row, Verification(b"", Method.OPERATOR, state))
 
@@ -190,8 +190,7 @@ class Verifier:
     ) -> RegistrationRow:
         """The row of a registration whose number is confirmed: with the due time that its last refresh has earned."""
         due_us = microseconds(due_at(moment(row.refreshed_at_us), self.policy_for(row.service).refresh_after))
-        changes = {"evidence": evidence.to_json(), "due_at_us": due_us}
-        return act(work, row, Act.CONFIRM, microseconds(now), changes=changes, evidence=evidence.for_event())
+        return act_on(work, row, Act.CONFIRM, microseconds(now), evidence, due_at_us=due_us)
 
     def _try_wait(
         self, work: RegistrationWork, registration: Registration, method: Method, wanted: Wanted, now: datetime

@@ -1,0 +1,12 @@
+"""JSON as records, evidence and events are kept in: the same bytes for the same content."""
+
+from typing import Any
+
+import orjson
+
+decoded = orjson.loads
+
+
+def encoded(content: Any) -> bytes:
+    """A dictionary, or a dataclass as one, in UTF-8."""
+    return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
