@@ -1,5 +1,6 @@
 """Who is known, by certificate or token, and for how long; what a service sees of whose data."""
 
+import itertools
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,7 +12,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck.active import ActiveSet
-from numcheck.errors import StoreUnavailable, TooManyStreams
+from numcheck.errors import NotAuthenticated, StoreUnavailable, TooManyStreams
+from numcheck.rpc import feeds
 from numcheck.rpc.access import URIS_MAX, token_tag
 from numcheck.rpc.feeds import Places
 from numcheck.rpc.watches import Watches, _Watch
@@ -29,6 +31,7 @@ from numcheck.v1 import (
     registration_pb2,
     registration_pb2_grpc,
 )
+from tests.access.calls import register_request
 from tests.access.node import ALPHA, FIRST, IDENTITIES, NOW, secure_node
 from tests.rpc.calls import DEADLINE_S, refusal
 
@@ -323,6 +326,29 @@ def test_watch_of_registrations_ends_when_its_caller_is_revoked(node):
         with pytest.raises(grpc.RpcError) as ended:
             next(watch)
         assert ended.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_watch_of_registrations_ends_within_a_piece_when_its_caller_is_revoked(node, monkeypatch):
+    """Who reads slowly is not sent the rest of what was read for it minutes ago."""
+    monkeypatch.setattr(feeds, "ACCESS_INTERVAL_S", 0.0)
+    asked, admit = itertools.count(), node.gate.access.admit
+
+    def told(*arguments):
+        if next(asked) == 12:
+            raise NotAuthenticated("revoked by now")
+        return admit(*arguments)
+
+    with node.channel("messenger") as channel:
+        stub = registration_pb2_grpc.RegistrationServiceStub(channel)
+        for _ in range(20):
+            stub.Register(register_request("chat"))
+        monkeypatch.setattr(node.gate.access, "admit", told)
+        request = registration_pb2.WatchRegistrationsRequest(service="chat", resume_token="0")
+        seen = []
+        with pytest.raises(grpc.RpcError) as ended:
+            seen.extend(stub.WatchRegistrations(request, timeout=DEADLINE_S))
+    assert ended.value.code() == grpc.StatusCode.UNAUTHENTICATED
+    assert 0 < len(seen) < 20
 
 
 def test_push_whose_caller_is_revoked_behind_its_last_message_changes_nothing(node, monkeypatch):

@@ -12,7 +12,7 @@ from numcheck.identity.events import FIRST_HASH, SignedHead, sign_head
 from numcheck.identity.vault import Vault
 from numcheck.store import EventRow, Registrations
 
-PIECE_SIZE = 100
+PIECE_SIZE = 250
 
 
 class Told(NamedTuple):
@@ -39,10 +39,6 @@ class History:
         events = self._registrations.events.after(sequence, service=service, count_max=PIECE_SIZE)
         if not events:
             return []
-        rows = self._registrations.get_many(sorted({event.registration_id for event in events}))
-        users = {
-            registration_id: self._vault.open(row).user_id
-            for registration_id, row in rows.items()
-            if row.sealed_record is not None
-        }
+        sealed = self._registrations.sealed_records(sorted({event.registration_id for event in events}))
+        users = self._vault.user_ids(sealed)
         return [Told(event, users.get(event.registration_id)) for event in events]

@@ -69,6 +69,12 @@ class Record:
         return Record(**{**fields, "network_address": NetworkAddress(**fields["network_address"])})
 
 
+def user_id_of(plain: bytes) -> str:
+    """The user identifier of the record that `to_bytes` wrote."""
+    user_id: str = decoded(plain)["user_id"]
+    return user_id
+
+
 def check_service(service: str) -> str:
     """The service's name; BadRegistration if it cannot be one."""
     if not 0 < len(service) <= SERVICE_LENGTH_MAX or not service.isprintable():

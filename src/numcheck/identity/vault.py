@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from numcheck.errors import StoreDamaged
-from numcheck.identity.record import NetworkAddress, Record
+from numcheck.identity.record import NetworkAddress, Record, user_id_of
 from numcheck.identity.sealing import NONCE_SIZE, Key, Keyring
-from numcheck.store import NumberRow, RegistrationRow
+from numcheck.store import NumberRow, RegistrationRow, SealedRow
 
 BLOCK_NUMBERS = 10_000
 
@@ -84,6 +84,13 @@ class Vault:
         if row.sealed_record is None:
             raise StoreDamaged("a registration of the store has lost its record")
         return Record.from_bytes(self._keyring[row.key_id].open(row.sealed_record, b"record\0" + row.registration_id))
+
+    def user_ids(self, rows: Sequence[SealedRow]) -> dict[bytes, str]:
+        """Whose each registration is, by its id; StoreDamaged if one is not what was written."""
+        opened = self._keyring.open_each(
+            (row.key_id, row.sealed_record, b"record\0" + row.registration_id) for row in rows
+        )
+        return {row.registration_id: user_id_of(plain) for row, plain in zip(rows, opened, strict=True)}
 
     def numbers(self, rows: Sequence[NumberRow]) -> list[int]:
         """The numbers of many rows; StoreDamaged if one is not what was written."""

@@ -22,6 +22,7 @@ from numcheck.rpc.calls import refuse
 SEND_TIMEOUT_S = 5.0
 FEEDS_MAX = 32
 FEEDS_PER_SERVICE_MAX = 8
+ACCESS_INTERVAL_S = 5.0  # at which it is asked again, within a piece, whether a feed's caller may call
 POLL_INTERVAL_S = 0.5  # at which what another node or process has written is seen
 PATIENCE_INTERVAL_S = 0.5  # at which it is looked for clients that take nothing
 
@@ -127,8 +128,11 @@ class Feeds:
             seen, ended = self._news_counts[feed.service], self._ended
             check()
             piece = next(feed.pieces, None)
+            checked_at = time.monotonic()
             for message in piece or ():
-                self._send(message, context, send)
+                if self._send(message, context, send) - checked_at > ACCESS_INTERVAL_S:
+                    check()
+                    checked_at = time.monotonic()
                 if not context.is_active():
                     return
             if piece is None or (not piece and ended):
@@ -143,12 +147,14 @@ class Feeds:
                 lambda: self._news_counts[service] != seen or self._ended != ended, timeout=POLL_INTERVAL_S
             )
 
-    def _send(self, message: bytes, context: grpc.ServicerContext, send: Callable[[bytes | None], None]) -> None:
-        self._sending[context] = time.monotonic()
+    def _send(self, message: bytes, context: grpc.ServicerContext, send: Callable[[bytes | None], None]) -> float:
+        """Send a message, once the client has room for it; when that was begun."""
+        began = self._sending[context] = time.monotonic()
         try:
             send(message)
         finally:
             del self._sending[context]
+        return began
 
     def _lose_patience(self) -> None:
         while not self._closed.wait(PATIENCE_INTERVAL_S):

@@ -93,6 +93,14 @@ class SendRow(NamedTuple):
     completed: bool = False
 
 
+class SealedRow(NamedTuple):
+    """What tells whose a registration is."""
+
+    registration_id: bytes
+    key_id: int
+    sealed_record: bytes
+
+
 class NumberRow(NamedTuple):
     """What bulk verification needs of a registration."""
 
@@ -123,6 +131,10 @@ ANY = select(registrations.c.registration_id).limit(1)
 # Of one column: most often there is none, and to be told of more takes longer than to look.
 ID_BY_USER = "SELECT registration_id FROM registrations WHERE user_tag IN"
 ID_BY_NUMBER = "SELECT number_tag, registration_id FROM registrations WHERE number_tag IN"
+SEALED_BY_ID = (
+    "SELECT registration_id, key_id, sealed_record FROM registrations "
+    "WHERE sealed_record IS NOT NULL AND registration_id IN"
+)
 KNOWN_USERS = "SELECT user_tag FROM registrations WHERE user_tag IN"
 
 
@@ -487,12 +499,10 @@ class Registrations:
         with self._database.reading() as connection:
             return [(row.service, row.verification_id) for row in connection.execute(statement)]
 
-    def get_many(self, registration_ids: Sequence[bytes]) -> dict[bytes, RegistrationRow]:
-        """The registrations of these ids, as far as they are there."""
-        wanted = registrations.c.registration_id.in_(registration_ids)
+    def sealed_records(self, registration_ids: Sequence[bytes]) -> list[SealedRow]:
+        """What lies sealed of the registrations of these ids, as far as they are there and not erased."""
         with self._database.reading() as connection:
-            rows = map(RegistrationRow._make, connection.execute(ROWS.where(wanted)))
-            return {row.registration_id: row for row in rows}
+            return list(map(SealedRow._make, rows_where(connection, SEALED_BY_ID, registration_ids)))
 
     def page(
         self,
