@@ -26,7 +26,6 @@ from numcheck.store.moments import microseconds
 from numcheck.v1 import check_pb2
 
 PIECE_SIZE = 5_000
-EVIDENCE_PIECE_SIZE = PIECE_SIZE  # identifiers in one statement: SQLite takes 32,766
 
 VERIFIED = RegistrationState.VERIFIED
 RESOLUTION = timedelta(microseconds=1)
@@ -125,10 +124,7 @@ class Reverifier:
                 span_us = policy.refresh_after // RESOLUTION
                 waiting = [row for row in rows if row.refreshed_at_us + span_us != row.due_at_us]
                 self._one_by_one(work, waiting, Act.CONFIRM, evidence, now)
-                kept = [row.registration_id for row in rows]
-                for first in range(0, len(kept), EVIDENCE_PIECE_SIZE):
-                    ids = kept[first : first + EVIDENCE_PIECE_SIZE]
-                    work.set_evidence(evidence.to_json(), ids, state=VERIFIED)
+                work.set_evidence(evidence.to_json(), [row.registration_id for row in rows], state=VERIFIED)
 
     def _one_by_one(
         self, work: RegistrationWork, rows: Sequence[NumberRow], what: Act, evidence: Evidence, now: datetime

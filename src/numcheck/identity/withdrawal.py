@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeVar
 from numcheck.identity.registration import VerificationState, tell
 from numcheck.identity.states import Act, RegistrationState, after
 from numcheck.identity.vault import Vault
-from numcheck.store import Registrations, RegistrationWork, Withdrawn
+from numcheck.store import Registrations, RegistrationWork, Standing, Withdrawn
 from numcheck.store.moments import microseconds
 
 READ_TOGETHER = 2_000_000  # numbers
@@ -111,11 +111,11 @@ class Withdrawals:
         standings = work.standings(list(cause_of), states=TAKEN_FROM)
         work.end_verifications_of([one.registration_id for one in standings], VerificationState.ENDED)
         verified = [one for one in standings if one.state == RegistrationState.VERIFIED]
-        state, now_us = after(RegistrationState.VERIFIED, Act.WITHDRAW), microseconds(self._now())
+        state, now_us = int(after(RegistrationState.VERIFIED, Act.WITHDRAW)), microseconds(self._now())
         work.move_many([one.registration_id for one in verified], state=state)
         for one in verified:
             taken = cause_of[one.registration_id]
-            moved = one._replace(state=int(state))
+            moved = Standing(one.registration_id, one.service, state, one.due_at_us)
             tell(work, moved, Act.WITHDRAW, now_us, cause=taken.cause.value, revision=taken.revision)
         return len(verified)
 

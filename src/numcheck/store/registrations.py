@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, select, tuple_, update
 
 from numcheck.store import withdrawals
-from numcheck.store.bulk import VALUES_PER_STATEMENT, insert_rows, pieces, placeholder, rows_where
+from numcheck.store.bulk import VALUES_PER_STATEMENT, change_where, insert_rows, pieces, rows_where
 from numcheck.store.database import Database
 from numcheck.store.events import Chain, EventAppender, EventLog
 from numcheck.store.groups import GroupCommit
@@ -120,10 +120,6 @@ class PageBounds(NamedTuple):
 
 # Made once: to make a statement takes as long as to run it.
 ROWS = select(*(registrations.c[name] for name in RegistrationRow._fields))
-STANDINGS = select(*(registrations.c[name] for name in Standing._fields)).where(
-    registrations.c.registration_id.in_(bindparam("registration_ids", expanding=True)),
-    registrations.c.state.in_(bindparam("states", expanding=True)),
-)
 VERIFICATION = select(*(verifications.c[name] for name in VerificationRow._fields)).where(
     verifications.c.verification_id == bindparam("id")
 )
@@ -131,6 +127,9 @@ ANY = select(registrations.c.registration_id).limit(1)
 # Of one column: most often there is none, and to be told of more takes longer than to look.
 ID_BY_USER = "SELECT registration_id FROM registrations WHERE user_tag IN"
 ID_BY_NUMBER = "SELECT number_tag, registration_id FROM registrations WHERE number_tag IN"
+STANDING_BY_ID = f"SELECT {', '.join(Standing._fields)} FROM registrations WHERE registration_id IN"
+MOVE_BY_ID = "UPDATE registrations SET state = ?, next_at_us = NULL WHERE registration_id IN"
+EVIDENCE_BY_ID = "UPDATE registrations SET evidence = ? WHERE state = ? AND registration_id IN"
 SEALED_BY_ID = (
     "SELECT registration_id, key_id, sealed_record FROM registrations "
     "WHERE sealed_record IS NOT NULL AND registration_id IN"
@@ -209,18 +208,13 @@ class RegistrationWork:
     def standings(self, registration_ids: Sequence[bytes], *, states: Sequence[int]) -> list[Standing]:
         """Where those of the registrations stand that are in one of these states."""
         self._flush_new()
-        found: list[Standing] = []
-        for some in pieces(registration_ids, IDS_PER_STATEMENT):
-            rows = self._connection.execute(STANDINGS, {"registration_ids": some, "states": states})
-            found += map(Standing._make, rows)
-        return found
+        rows = rows_where(self._connection, STANDING_BY_ID, registration_ids)
+        return [standing for standing in map(Standing._make, rows) if standing.state in states]
 
     def move_many(self, registration_ids: Sequence[bytes], *, state: int) -> None:
         """Put registrations into a state in which time does nothing to them."""
         self.write_count += 1
-        for some in pieces(registration_ids, IDS_PER_STATEMENT):
-            these = registrations.c.registration_id.in_(some)
-            self._connection.execute(update(registrations).where(these).values(state=state, next_at_us=None))
+        change_where(self._connection, MOVE_BY_ID, [state], registration_ids)
 
     # --- numbers that were taken from their operator
 
@@ -240,12 +234,7 @@ class RegistrationWork:
     def set_evidence(self, evidence: str, registration_ids: Sequence[bytes], *, state: int) -> int:
         """Keep one evidence for many registrations, as far as they still are in the state; how many are."""
         self.write_count += 1
-        place = placeholder(self._connection)
-        statement = (
-            f"UPDATE registrations SET evidence = {place} WHERE state = {place} "
-            f"AND registration_id IN ({','.join([place] * len(registration_ids))})"
-        )
-        return self._connection.exec_driver_sql(statement, (evidence, state, *registration_ids)).rowcount
+        return change_where(self._connection, EVIDENCE_BY_ID, [evidence, state], registration_ids)
 
     def insert(self, row: RegistrationRow) -> None:
         """Add a registration."""
