@@ -166,8 +166,10 @@ def test_a_link_that_breaks_fails_what_was_sent_and_comes_back(smsc: Smsc, couri
     smsc.order(silent=False, drop=True)
     thread.join()
     assert "lost" in str(failures.get_nowait())
+    assert not courier.linked
     smsc.next("bound")
     send(courier, small.ACTIVE + 1)
+    assert courier.linked
     assert smsc.next("submitted")["destination"] == str(small.ACTIVE + 1)
 
 

@@ -17,7 +17,7 @@ from numcheck.rpc.watches import Watches
 from numcheck.serving import descriptors
 from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.listener import ApiListener
-from numcheck.serving.metrics import MetricsListener, NodeCollector
+from numcheck.serving.metrics import MetricsListener, NodeCollector, Readings
 from numcheck.serving.publishing import index_directory
 from numcheck.serving.services import check_service
 from numcheck.v1 import check_pb2
@@ -38,7 +38,14 @@ class Node:
         self.lags, self.published = [3], PublishedIndex()
         self.api = ApiListener(settings, [check_service(self.published, settings)], Watches())
         self.native = CheckListener(settings, self.published)
-        collector = NodeCollector([self.api, self.native], lambda: self.published.get().index_version, self.lag)
+        self.linked: bool | None = None
+        readings = Readings(
+            index_version=lambda: self.published.get().index_version,
+            index_lag=self.lag,
+            directory_age_s=lambda: 2.5,
+            smsc_linked=lambda: self.linked,
+        )
+        collector = NodeCollector([self.api, self.native], readings)
         self.metrics = MetricsListener(settings, collector)
 
     def lag(self) -> int:
@@ -127,8 +134,16 @@ def test_index_version_and_lag_are_told_and_left_out_where_they_are_not_known(no
     found = node.samples()
     assert found["numcheck_index_version",] == node.published.get().index_version
     assert found["numcheck_index_lag",] == 3
+    assert found["numcheck_directory_age_seconds",] == 2.5
     node.lags.clear()
     assert ("numcheck_index_lag",) not in node.samples()
+
+
+def test_link_to_the_smsc_is_told_where_there_is_to_be_one(node: Node) -> None:
+    assert ("numcheck_smsc_linked",) not in node.samples()
+    for linked in (False, True):
+        node.linked = linked
+        assert node.samples()["numcheck_smsc_linked",] == linked
 
 
 def test_every_metric_is_documented_and_no_other(node: Node) -> None:
@@ -139,9 +154,10 @@ def test_every_metric_is_documented_and_no_other(node: Node) -> None:
 
 
 def test_a_metrics_address_that_is_taken_or_not_loopback_is_refused(node: Node, tmp_path: Path) -> None:
+    nothing = NodeCollector([], Readings(int, int, int, bool))
     for address in (node.metrics.address, "0.0.0.0:0", "nonsense"):
         with pytest.raises(BadListenAddress):
-            MetricsListener(Settings(data_dir=tmp_path, metrics_listen=address), NodeCollector([], int, int))
+            MetricsListener(Settings(data_dir=tmp_path, metrics_listen=address), nothing)
 
 
 def test_a_loop_takes_its_share_of_half_of_the_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:

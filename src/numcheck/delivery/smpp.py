@@ -60,6 +60,11 @@ class SmppCourier:
         self._thread.start()
         self._ready.wait()
 
+    @property
+    def linked(self) -> bool:
+        """Whether the link is there now; one that breaks unnoticed is found out within 40 s."""
+        return self._outbox.linked
+
     def receive(self, receive: Receive) -> None:
         """From now on, hand over each message that comes, with its sender, in a thread of its own."""
         self._receive = receive

@@ -107,6 +107,8 @@ class Outbox(AbstractBroker, AbstractHook):
     """The messages that wait to leave, and those that wait for an answer. Lives in one event loop."""
 
     def __init__(self, receive: Receive) -> None:
+        self.linked = False
+        """Whether there is a link, bound, over which messages leave."""
         self._receive = receive
         self._queue: asyncio.Queue[SubmitSm] = asyncio.Queue()
         self._names = map(str, count())
@@ -128,6 +130,7 @@ class Outbox(AbstractBroker, AbstractHook):
 
     def lost(self) -> None:
         """The link is gone, and with it the answers to what was sent."""
+        self.linked = False
         for sequence_num in list(self._sent):
             self._answer(sequence_num, "the link to the SMSC is lost")
 
@@ -193,6 +196,7 @@ class Link(ESME):
             correlator=Forgetful(account.system_id),
             retry_timer=Backoff(outbox.lost),
         )
+        self._outbox = outbox
         self._opened: asyncio.StreamWriter | None = None
 
     async def connect(self) -> None:
@@ -205,6 +209,7 @@ class Link(ESME):
             raise
         finally:
             self._opened = self._writer
+        self._outbox.linked = True
         log.info("the link to the SMSC is there")
 
     def close(self) -> None:
@@ -224,6 +229,7 @@ async def keep_link(account: Account, outbox: Outbox, stopping: asyncio.Event) -
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if not running.done():
             await _try_unbind(link)
+        outbox.linked = False
         await _end(tasks | {task for task in asyncio.all_tasks() if task.get_name() in SESSION_TASKS})
         link.close()
         if not stopping.is_set():

@@ -9,6 +9,7 @@ import hmac
 import os
 import secrets
 import threading
+import time
 from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,6 +93,7 @@ class Directory:
         self._damaged: list[str] = []
         self._stale = False
         self._known = self._read()
+        self._read_at = time.monotonic()
         self._thread = threading.Thread(target=self._follow, name="directory", daemon=True)
         self._thread.start()
 
@@ -116,6 +118,7 @@ class Directory:
         with self._turn:
             try:
                 self._known = self._read()
+                self._read_at = time.monotonic()
             except NumcheckError as error:
                 if not self._stale:
                     log.error("the identities cannot be read: those known last count", error=type(error).__name__)
@@ -124,6 +127,11 @@ class Directory:
             if self._stale:
                 log.info("the identities are read again")
             self._stale = False
+
+    @property
+    def age_s(self) -> float:
+        """How long ago what is known was read from the store."""
+        return time.monotonic() - self._read_at
 
     def close(self) -> None:
         """End the thread that follows the store."""

@@ -28,11 +28,15 @@ Take = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What sends codes, if anything does; and, where messages come back and connections are held, what to do there."""
+    """What sends codes, if anything does; and, where messages come back and connections are held, what to do there.
+
+    `linked` says whether the connection without which no code leaves is there; None where there is no such one.
+    """
 
     courier: Courier | None = None
     receive: Callable[[Take], None] = lambda _take: None
     close: Callable[[], None] = lambda: None
+    linked: Callable[[], bool | None] = lambda: None
 
 
 def _utc_now() -> datetime:
@@ -86,7 +90,7 @@ def _by_smpp(settings: Settings, sends_at_once_max: int) -> Delivery:
         lifetime=CODE_LIFETIME,
         sends_at_once_max=sends_at_once_max,
     )
-    return Delivery(courier, courier.receive, courier.close)
+    return Delivery(courier, courier.receive, courier.close, lambda: courier.linked)
 
 
 def _check_message(fits: bool) -> None:

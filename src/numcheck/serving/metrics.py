@@ -5,6 +5,7 @@ docs/metrics.md lists it; a test holds that page to this file. No label holds a 
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from google.rpc import code_pb2
@@ -20,16 +21,26 @@ if TYPE_CHECKING:
     from numcheck._edge import Counters
 
 
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What is read of a node beside its listeners. What gives None, or raises a NumcheckError, is left out."""
+
+    index_version: Callable[[], int | None]
+    index_lag: Callable[[], int | None]
+    """How many revisions the index is behind the store."""
+    directory_age_s: Callable[[], float | None]
+    """How long ago it was read who may call."""
+    smsc_linked: Callable[[], bool | None]
+    """Whether the link is there over which codes leave."""
+
+
 class NodeCollector:
     """Reads what the listeners have counted, when it is asked."""
 
-    def __init__(
-        self, listeners: Sequence[ApiListener | CheckListener], index_version: Callable[[], int], lag: Callable[[], int]
-    ) -> None:
-        """`lag` is how many revisions the index is behind the store; what raises a NumcheckError is left out."""
+    def __init__(self, listeners: Sequence[ApiListener | CheckListener], readings: Readings) -> None:
         self._apis = [one for one in listeners if isinstance(one, ApiListener)]
         self._natives = [one for one in listeners if isinstance(one, CheckListener)]
-        self._index_version, self._lag = index_version, lag
+        self._readings = readings
 
     def collect(self) -> Iterator[Metric]:
         """Every family, each time of the same names."""
@@ -42,8 +53,11 @@ class NodeCollector:
         yield _counter("numcheck_received_bytes", "Bytes from the sockets", [one.received for one in loops])
         yield _counter("numcheck_sent_bytes", "Bytes to the sockets", [one.sent for one in loops])
         yield _gauge("numcheck_held_bytes", "Memory of requests and answers", sum(one.held_size for one in loops))
-        yield _gauge("numcheck_index_version", "The index that answers", _try(self._index_version))
-        yield _gauge("numcheck_index_lag", "Revisions that the index is behind the store", _try(self._lag))
+        readings = self._readings
+        yield _gauge("numcheck_index_version", "The index that answers", _try(readings.index_version))
+        yield _gauge("numcheck_index_lag", "Revisions that the index is behind the store", _try(readings.index_lag))
+        yield _gauge("numcheck_directory_age_seconds", "Since identities were read", _try(readings.directory_age_s))
+        yield _gauge("numcheck_smsc_linked", "Whether there is a link to the SMSC", _try(readings.smsc_linked))
 
     def _calls(self, loops: Sequence["Counters"]) -> Metric:
         family = CounterMetricFamily("numcheck_calls", "Calls that ended", labels=("listener", "method", "code"))
@@ -98,14 +112,14 @@ def _counter(name: str, documentation: str, values: Sequence[int]) -> Metric:
     return CounterMetricFamily(name, documentation, value=sum(values))
 
 
-def _gauge(name: str, documentation: str, value: int | None) -> Metric:
+def _gauge(name: str, documentation: str, value: float | None) -> Metric:
     family = GaugeMetricFamily(name, documentation)
     if value is not None:
         family.add_metric((), value)
     return family
 
 
-def _try(read: Callable[[], int]) -> int | None:
+def _try(read: Callable[[], float | None]) -> float | None:
     try:
         return read()
     except NumcheckError:

@@ -21,7 +21,7 @@ from numcheck.serving.builder import Builder, fresh_since
 from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.descriptors import raise_limit
 from numcheck.serving.listener import ApiListener, Service, check_address
-from numcheck.serving.metrics import MetricsListener, NodeCollector
+from numcheck.serving.metrics import MetricsListener, NodeCollector, Readings
 from numcheck.serving.publishing import open_or_rebuild
 from numcheck.serving.registrations import identity_of
 from numcheck.serving.services import check_service, identity_service, numbering_service
@@ -88,7 +88,17 @@ def serve(settings: Settings, announce: Announce) -> None:
             published.publish(index)
             builder.start()
             identity.start()
-            metrics += _metrics_listener(settings, listeners, published, store, announce)
+            metrics += _metrics_listener(
+                settings,
+                listeners,
+                Readings(
+                    index_version=lambda: published.get().index_version,
+                    index_lag=lambda: max(store.revision - published.get().index_version, 0),
+                    directory_age_s=lambda: directory.age_s,
+                    smsc_linked=identity.delivery.linked,
+                ),
+                announce,
+            )
             _begin(
                 settings.data_dir, listeners, announce, [SYNTHETIC_NOTICE if index.synthetic else None, store.warning]
             )
@@ -122,20 +132,13 @@ def _native_listener(
 def _metrics_listener(
     settings: Settings,
     listeners: Sequence[ApiListener | CheckListener],
-    published: PublishedIndex,
-    store: Store,
+    readings: Readings,
     announce: Announce,
 ) -> list[MetricsListener]:
     """The listener of /metrics, if it is wanted."""
     if settings.metrics_listen is None:
         return []
-
-    def index_version() -> int:
-        return published.get().index_version
-
-    listener = MetricsListener(
-        settings, NodeCollector(listeners, index_version, lambda: max(store.revision - index_version(), 0))
-    )
+    listener = MetricsListener(settings, NodeCollector(listeners, readings))
     announce(f"metrics ready on http://{listener.address}/metrics")
     return [listener]
 
