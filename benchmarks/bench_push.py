@@ -36,8 +36,8 @@ from numcheck.store import Store
 from numcheck.v1 import check_pb2, check_pb2_grpc, numbering_pb2, numbering_pb2_grpc
 
 NUMBERS_PER_MESSAGE = 100_000
-IDLE_S = 3.0
-SETTLING_S = 1.0  # for processes to start
+IDLE_S = float(os.environ.get("NUMCHECK_BENCH_IDLE_S", "3"))
+SETTLING_S = IDLE_S / 3  # for processes to start
 REPETITIONS = int(os.environ.get("NUMCHECK_BENCH_REPETITIONS", "7"))
 DELTA_SIZES = tuple(map(int, os.environ.get("NUMCHECK_BENCH_DELTAS", "1000,1000000").split(",")))
 SNAPSHOT_COUNT = int(os.environ.get("NUMCHECK_BENCH_SNAPSHOT", "50000000"))
@@ -238,6 +238,15 @@ def test_deltas_become_visible_and_stall_nobody(benchmark, node: Node, door: str
         print(f"{door} listener, one-number checks, {name}: p99 {p99_ms(found, some):.2f} ms")
 
 
+def some_of(ranges: Sequence[tuple[int, int]], count: int, seed: int) -> Numbers:
+    """So many numbers of the ranges at random, each once; all if there are not so many."""
+    firsts, lasts = np.array(ranges, dtype=np.int64).T
+    ends = np.cumsum(lasts - firsts + 1)
+    places = np.random.default_rng(seed).choice(ends[-1], min(count, int(ends[-1])), replace=False)
+    held = np.searchsorted(ends, places, side="right")
+    return (lasts[held] + 1 - (ends[held] - places)).astype(np.uint64)
+
+
 def pieces(numbers: Numbers, make: Any) -> list[bytes]:
     """Messages of a push, each with its numbers, as they go over the wire."""
     parts = np.array_split(numbers, max(len(numbers) // NUMBERS_PER_MESSAGE, 1))
@@ -255,8 +264,7 @@ def send(address: str, method: str, header: Any, messages: Sequence[bytes], resp
 def test_a_snapshot_is_taken(benchmark, node: Node) -> None:
     """Prints numbers a second until acknowledged (or held, as it replaces the set), and the node's memory."""
     operator_id, ranges = largest(node.data_dir)
-    whole = np.concatenate([np.arange(first, last + 1, dtype=np.uint64) for first, last in ranges])
-    numbers = np.random.default_rng(3).permutation(whole)[:SNAPSHOT_COUNT]
+    numbers = some_of(ranges, SNAPSHOT_COUNT, seed=3)
     messages = pieces(numbers, lambda part: numbering_pb2.PushActiveNumbersRequest(add=part))
     header = numbering_pb2.PushHeader(operator_id=operator_id, mode=numbering_pb2.PUSH_MODE_SNAPSHOT)
     header.data_time.GetCurrentTime()
@@ -282,8 +290,7 @@ def test_many_numbers_are_ported(benchmark, node: Node, reference: Population) -
     operator_id, _ = largest(node.data_dir)
     with Store(node.data_dir, read_only=True) as store:
         others = [(held.first, held.last) for held in store.ranges() if held.mobile and held.operator_id != operator_id]
-    whole = np.concatenate([np.arange(first, last + 1, dtype=np.uint64) for first, last in others])
-    numbers = np.random.default_rng(4).choice(whole, min(PORTINGS_COUNT, len(whole)), replace=False)
+    numbers = some_of(others, PORTINGS_COUNT, seed=4)
     messages = pieces(
         numbers,
         lambda part: numbering_pb2.PushPortingsRequest(

@@ -43,7 +43,10 @@ class Gateway:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
+                size = int(self.headers["content-length"])
+                body = self.rfile.read(size)
+                if len(body) < size:
+                    return  # its node was killed within the request: nothing was sent
                 gateway._take({name.lower(): value for name, value in self.headers.items()}, body)
                 self.send_response(204)
                 self.send_header("content-length", "0")
