@@ -5,6 +5,7 @@ import shutil
 import signal
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from numcheck.active import PortingsHeader, PushHeader
 from numcheck.errors import IndexBehind
 from numcheck.identity import withdrawal
+from numcheck.identity.calendar import Calendar
 from numcheck.identity.policy import Method
 from numcheck.identity.sealing import Key
 from numcheck.identity.states import RegistrationState as State
@@ -117,6 +119,18 @@ def test_removed_numbers_revoke_what_is_verified_on_them_once(held: World) -> No
         f'{{"cause":"removed","due_at_us":{event.details.split(":")[2].split(",")[0]},"revision":{pushed.revision}}}'
         for event in events
     }
+
+
+def test_time_does_nothing_to_who_was_revoked_and_goes_on_for_the_others(held: World) -> None:
+    push(held, remove=HELD[:3])
+    assert follow(held) == 3
+    calendar, year = Calendar(held.registrations), timedelta(days=365)
+    assert calendar.pass_time(START + year) == len(HELD) - 3
+    assert held.kinds()[-(len(HELD) - 3) :] == ["overdue"] * (len(HELD) - 3)
+    before = held.kinds()
+    assert calendar.pass_time(START + 2 * year) == 0
+    assert held.kinds() == before
+    assert revoked(held, [f"u{place}" for place in range(len(HELD))]) == {"u0", "u1", "u2"}
 
 
 def test_a_snapshot_revokes_what_it_does_not_hold(held: World) -> None:

@@ -7,7 +7,7 @@ steady clock; both are events, in the transaction that changes the registration.
 from datetime import datetime, timedelta
 
 from numcheck.identity.registration import act, store_changes
-from numcheck.identity.states import Act
+from numcheck.identity.states import FALLS_DUE, Act
 from numcheck.store import Registrations, RegistrationWork
 from numcheck.store.moments import microseconds
 
@@ -46,8 +46,12 @@ def _prune(work: RegistrationWork, now: datetime) -> None:
 
 
 def _piece(work: RegistrationWork, now_us: int) -> int:
-    rows = work.awaited(now_us, count_max=PIECE_SIZE)
-    for row in rows:
-        what = Act.MISS if row.due_at_us <= now_us else Act.REMIND
-        store_changes(work, row, act(work, row, what, now_us, changes={}))
-    return len(rows)
+    count = 0
+    for row in work.awaited(now_us, count_max=PIECE_SIZE):
+        if row.state in FALLS_DUE:
+            what = Act.MISS if row.due_at_us <= now_us else Act.REMIND
+            store_changes(work, row, act(work, row, what, now_us, changes={}))
+            count += 1
+        else:  # it was revoked with many others, which left that to us
+            work.update(row.registration_id, next_at_us=None)
+    return count

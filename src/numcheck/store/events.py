@@ -118,7 +118,7 @@ class EventLog:
         if service is not None:
             statement = statement.where(events.c.service == service)
         with self._database.reading() as connection:
-            return [EventRow(*row) for row in connection.execute(statement)]
+            return list(map(EventRow._make, connection.execute(statement)))
 
     def all(self) -> Iterator[EventRow]:
         """Every event, in its order, read by pages."""

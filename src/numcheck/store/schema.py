@@ -211,7 +211,7 @@ registrations = Table(
     Column("refreshed_at_us", BigInteger, nullable=False),
     Column("due_at_us", BigInteger, nullable=False),
     Column("reminded_of_us", BigInteger),  # the due time that was reminded of last; null: none was
-    Column("next_at_us", BigInteger),  # when time alone does something to it: a reminder, or overdue; null: never
+    Column("next_at_us", BigInteger),  # when it is time for a reminder or overdue, if its state has these; null: never
     Column("evidence", String),  # JSON; null until a verification has given an answer
     Column("verification_id", Bytes(16)),  # the newest: none before it counts
     Index("registrations_by_service", "service", "registration_id"),
