@@ -19,7 +19,7 @@ from tests.faults.registrations import RegistrationWorkload
 from tests.store.engines import Server
 
 KILLS, KILLS_OF_POSTGRESQL = 12, 5
-CAUGHT_WITHIN_KILLS = 200  # most are caught by the tenth, a torn transaction of pushes now and then by the fiftieth
+CAUGHT_WITHIN_KILLS = 200  # most are caught by the tenth, a torn transaction of pushes took 24 of one seed
 # What the judges say of a broken promise; a node that a plant keeps from starting is no catch.
 BROKEN = (
     r"is lost|explains version|never held|does not show|told before|has damaged the index|not answered again"
