@@ -106,8 +106,8 @@ def ask(address: str, number: int, stop: Any, latencies: Any) -> None:
     latencies.put(found)
 
 
-def count(stop: Any) -> None:
-    """Keep a core busy until told to stop."""
+def keep_busy(stop: Any) -> None:
+    """Take all of a core until told to stop."""
     while not stop.is_set():
         for _ in range(10_000):
             pass
@@ -117,13 +117,15 @@ def count(stop: Any) -> None:
 def busy_cores(context: Any) -> Iterator[None]:
     """As many busy processes as there are cores: what waits here waits for the scheduler, not for numcheck."""
     stop = context.Event()
-    counting = [context.Process(target=count, args=(stop,)) for _ in range(os.cpu_count() or 1)]
-    for one in counting:
+    processes = [context.Process(target=keep_busy, args=(stop,)) for _ in range(os.cpu_count() or 1)]
+    for one in processes:
         one.start()
-    yield
-    stop.set()
-    for one in counting:
-        one.join()
+    try:
+        yield
+    finally:
+        stop.set()
+        for one in processes:
+            one.join()
 
 
 def span(duration_s: float) -> list[tuple[float, float]]:

@@ -105,10 +105,7 @@ def test_active_set_is_refused_when_any_bit_of_its_digest_is_flipped(store, sql)
         assert is_refused(store.active_set, 1)
 
 
-HEAD_INTEGERS = ["version", "data_time_us", "stored_at_us", "number_count"]
-
-
-@pytest.mark.parametrize("column", HEAD_INTEGERS)
+@pytest.mark.parametrize("column", ["version", "data_time_us", "stored_at_us", "number_count"])
 def test_head_is_refused_when_any_bit_of_an_integer_is_flipped(store, sql, data_dir, column):
     """A version that nobody pushed, or old data that looks like today's, is not answered from."""
     for bit in range(63):

@@ -130,9 +130,10 @@ class Feeds:
             piece = next(feed.pieces, None)
             checked_at = time.monotonic()
             for message in piece or ():
-                if self._send(message, context, send) - checked_at > ACCESS_INTERVAL_S:
+                if time.monotonic() - checked_at > ACCESS_INTERVAL_S:
                     check()
                     checked_at = time.monotonic()
+                self._send(message, context, send)
                 if not context.is_active():
                     return
             if piece is None or (not piece and ended):
@@ -147,14 +148,12 @@ class Feeds:
                 lambda: self._news_counts[service] != seen or self._ended != ended, timeout=POLL_INTERVAL_S
             )
 
-    def _send(self, message: bytes, context: grpc.ServicerContext, send: Callable[[bytes | None], None]) -> float:
-        """Send a message, once the client has room for it; when that was begun."""
-        began = self._sending[context] = time.monotonic()
+    def _send(self, message: bytes, context: grpc.ServicerContext, send: Callable[[bytes | None], None]) -> None:
+        self._sending[context] = time.monotonic()
         try:
             send(message)
         finally:
             del self._sending[context]
-        return began
 
     def _lose_patience(self) -> None:
         while not self._closed.wait(PATIENCE_INTERVAL_S):

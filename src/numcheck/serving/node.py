@@ -16,14 +16,14 @@ from numcheck.index import Index, PublishedIndex
 from numcheck.rpc.access import CallersIndex
 from numcheck.rpc.native import Admit, admit_all
 from numcheck.rpc.watches import Watches
-from numcheck.serving.access import Gate, native_admit
+from numcheck.serving.access import Directory, Gate, native_admit
 from numcheck.serving.builder import Builder, fresh_since
 from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.descriptors import raise_limit
 from numcheck.serving.listener import ApiListener, Service, check_address
 from numcheck.serving.metrics import MetricsListener, NodeCollector, Readings
 from numcheck.serving.publishing import open_or_rebuild
-from numcheck.serving.registrations import identity_of
+from numcheck.serving.registrations import Identity, identity_of
 from numcheck.serving.services import check_service, identity_service, numbering_service
 from numcheck.serving.whereabouts import forget, tell
 from numcheck.store import DataDirLock, Store
@@ -89,15 +89,7 @@ def serve(settings: Settings, announce: Announce) -> None:
             builder.start()
             identity.start()
             metrics += _metrics_listener(
-                settings,
-                listeners,
-                Readings(
-                    index_version=lambda: published.get().index_version,
-                    index_lag=lambda: max(store.revision - published.get().index_version, 0),
-                    directory_age_s=lambda: directory.age_s,
-                    smsc_linked=identity.delivery.linked,
-                ),
-                announce,
+                settings, listeners, _readings(store, published, directory, identity), announce
             )
             _begin(
                 settings.data_dir, listeners, announce, [SYNTHETIC_NOTICE if index.synthetic else None, store.warning]
@@ -127,6 +119,18 @@ def _native_listener(
             reason = f"{error}; --check-listen gives the native listener another address"
     announce(f"the API listener serves everything: {reason}")
     return []
+
+
+def _readings(store: Store, published: PublishedIndex, directory: Directory, identity: Identity) -> Readings:
+    def index_version() -> int:
+        return published.get().index_version
+
+    return Readings(
+        index_version=index_version,
+        index_lag=lambda: max(store.revision - index_version(), 0),
+        directory_age_s=lambda: directory.age_s,
+        smsc_linked=identity.delivery.linked,
+    )
 
 
 def _metrics_listener(

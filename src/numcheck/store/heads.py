@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, sel
 
 from numcheck.errors import UnknownOperator
 from numcheck.store.blocks import NO_BLOCKS, Kind
-from numcheck.store.rows import CHECKSUM, check_row, row_checksum
+from numcheck.store.rows import changes_of, checked, new_row
 from numcheck.store.schema import heads, operators
 
 OPERATOR_ID_MAX = 2**31 - 1  # what the column takes
@@ -43,8 +43,12 @@ def read_heads(connection: Connection, kind: Kind) -> dict[int, Head]:
 
 
 def _head(row: Row[Any]) -> Head:
-    check_row(heads, row, f"the head of the numbers of operator {row.operator_id}")
+    row = _checked(row)
     return Head(row.version, row.number_count, row.data_time_us, row.digest, row.checksum, row.synthetic)
+
+
+def _checked(row: Row[Any]) -> Row[Any]:
+    return checked(heads, row, f"the head of the numbers of operator {row.operator_id}")
 
 
 def check_operator(connection: Connection, operator_id: int) -> None:
@@ -68,7 +72,7 @@ def write_head(connection: Connection, kind: Kind, operator_id: int, head: Head,
         "synthetic": head.synthetic,
     }
     connection.execute(delete(heads).where(_is(kind, operator_id)))
-    connection.execute(insert(heads).values({**values, CHECKSUM: row_checksum(heads, values)}))
+    connection.execute(insert(heads).values(new_row(heads, values)))
 
 
 def keep_digest(connection: Connection, operator_id: int, version: int, digest: bytes) -> None:
@@ -76,5 +80,4 @@ def keep_digest(connection: Connection, operator_id: int, version: int, digest: 
     own = _is(Kind.ACTIVE, operator_id) & (heads.c.version == version)
     row = connection.execute(select(heads).where(own)).one_or_none()
     if row is not None:
-        checksum = row_checksum(heads, {**row._mapping, "digest": digest})
-        connection.execute(heads.update().where(own).values({"digest": digest, CHECKSUM: checksum}))
+        connection.execute(heads.update().where(own).values(changes_of(heads, _checked(row), digest=digest)))

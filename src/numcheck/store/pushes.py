@@ -38,7 +38,7 @@ from numcheck.store.blocks import (
 from numcheck.store.database import raise_revision
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, read_head, write_head
 from numcheck.store.plans import own_ranges
-from numcheck.store.rows import CHECKSUM, check_row, row_checksum
+from numcheck.store.rows import changes_of, checked, new_row
 from numcheck.store.schema import held_changes, pushes
 from numcheck.store.served import check_served
 from numcheck.store.withdrawals import Cause, withdraw
@@ -86,11 +86,11 @@ def push_active(connection: Connection, header: PushHeader, content: PushContent
     head = _head_to_change(connection, Kind.ACTIVE, operator_id, receipt)
     changes, counts = _find_changes(connection, header, content, head)
     held = needs_confirmation(counts.removed + counts.recycled, head.number_count)
-    key = _record(connection, Kind.ACTIVE, header, counts, receipt, token=receipt.token if held else None)
+    record = _record(connection, Kind.ACTIVE, header, counts, receipt, token=receipt.token if held else None)
     if held:
-        _change_record(connection, key, held_checksum=_hold(connection, key, changes))
+        _change_record(connection, record, held_checksum=_hold(connection, record.push_key, changes))
         return Pushed(0, 0, counts, receipt.token)
-    return _apply(connection, key, changes, receipt.now_us)
+    return _apply(connection, record, changes, receipt.now_us)
 
 
 def _head_to_change(connection: Connection, kind: Kind, operator_id: int, receipt: Receipt) -> Head:
@@ -162,10 +162,8 @@ def _groups(parts_of_chunks: Iterable[tuple[int, list[int]]]) -> Iterator[dict[i
         yield group
 
 
-def _apply(connection: Connection, push_key: int, changes: Changes, now_us: int) -> Pushed:
+def _apply(connection: Connection, row: Row[Any], changes: Changes, now_us: int) -> Pushed:
     """Make a push of active numbers the head. Its base is the head: held ones are dropped whenever that moves."""
-    row = _one(connection, pushes.c.push_key == push_key)
-    assert row is not None
     before, counts = read_head(connection, Kind.ACTIVE, row.operator_id), _counts(row)
     revision = raise_revision(connection)
     checksum = _write_changes(connection, Kind.ACTIVE, row.operator_id, revision, changes)
@@ -177,7 +175,7 @@ def _apply(connection: Connection, push_key: int, changes: Changes, now_us: int)
         synthetic=before.synthetic and not row.snapshot,  # a snapshot leaves none of what was made up
     )
     write_head(connection, Kind.ACTIVE, row.operator_id, head, now_us=now_us)
-    _change_record(connection, push_key, version=head.version, revision=revision)
+    _change_record(connection, row, version=head.version, revision=revision)
     drop_held(connection, row.operator_id)
     _withdraw_pushed(connection, row.operator_id, revision, changes, now_us)
     return Pushed(head.version, revision, counts, row.token or "")
@@ -225,7 +223,7 @@ def confirm(connection: Connection, operator_id: int, token: str, now_us: int) -
         return _pushed(row)
     changes = _held_changes(connection, row)
     check_served(connection, operator_id, {chunk: change.added for chunk, (change, _) in changes.items()})
-    return _apply(connection, row.push_key, changes, now_us)
+    return _apply(connection, row, changes, now_us)
 
 
 class HeldPush(NamedTuple):
@@ -322,8 +320,7 @@ def push_portings(connection: Connection, header: PortingsHeader, content: Porti
         checksum=exclusive_or([head.checksum, *written]),
     )
     write_head(connection, Kind.PORTED, EVERY_OPERATOR, after, now_us=receipt.now_us)
-    key = _record(connection, Kind.PORTED, header, counts, receipt, token=None)
-    _change_record(connection, key, version=after.version, revision=revision)
+    _record(connection, Kind.PORTED, header, counts, receipt, version=after.version, revision=revision)
     moved: dict[int, BitMap] = defaultdict(BitMap)
     for one in changes.values():
         for chunk, (change, _) in one.items():
@@ -384,8 +381,7 @@ def _one(connection: Connection, which: ColumnElement[bool]) -> Row[Any] | None:
 
 
 def _checked(row: Row[Any]) -> Row[Any]:
-    check_row(pushes, row, f"a push of operator {row.operator_id}")
-    return row
+    return checked(pushes, row, f"a push of operator {row.operator_id}")
 
 
 def _is_over(row: Row[Any], now_us: int) -> bool:
@@ -412,10 +408,10 @@ def _record(
     header: PushHeader | PortingsHeader,
     counts: PushCounts,
     receipt: Receipt,
-    *,
-    token: str | None,
-) -> int:
-    row = {
+    **outcome: Any,
+) -> Row[Any]:
+    """Add the record of a push, with what is known of its outcome; the row."""
+    values = {
         "kind": int(kind),
         "operator_id": header.operator_id if isinstance(header, PushHeader) else EVERY_OPERATOR,
         "push_id": header.push_id,
@@ -424,17 +420,13 @@ def _record(
         "data_time_us": receipt.data_time_us,
         "received_at_us": receipt.now_us,
         "counts": json.dumps(asdict(counts)),
-        "token": token,
+        **outcome,
     }
-    record = {**row, CHECKSUM: row_checksum(pushes, row)}
-    key = connection.execute(insert(pushes).values(record)).inserted_primary_key
+    key = connection.execute(insert(pushes).values(new_row(pushes, values))).inserted_primary_key
     assert key is not None
-    return int(key[0])
+    return connection.execute(select(pushes).where(pushes.c.push_key == key[0])).one()
 
 
-def _change_record(connection: Connection, push_key: int, **changes: Any) -> None:
-    own = pushes.c.push_key == push_key
-    row = _one(connection, own)
-    assert row is not None
-    checksum = row_checksum(pushes, {**row._mapping, **changes})
-    connection.execute(update(pushes).where(own).values({**changes, CHECKSUM: checksum}))
+def _change_record(connection: Connection, row: Row[Any], **changes: Any) -> None:
+    own = pushes.c.push_key == row.push_key
+    connection.execute(update(pushes).where(own).values(changes_of(pushes, row, **changes)))

@@ -212,9 +212,9 @@ class RegistrationWork:
         return [standing for standing in map(Standing._make, rows) if standing.state in states]
 
     def move_many(self, registration_ids: Sequence[bytes], *, state: int) -> None:
-        """Put registrations into another state, and nothing else: who comes when time should do something finds it so.
+        """Put registrations into another state in which time does nothing to them; that is found out when it comes.
 
-        To take each out of the index by that time as well would be a third of the work.
+        To take each out of the index of next times at once would be a third of the pages to write.
         """
         self.write_count += 1
         change_where(self._connection, MOVE_BY_ID, [state], registration_ids)

@@ -8,17 +8,28 @@ from sqlalchemy import Row, Table
 
 from numcheck.errors import StoreDamaged
 
-CHECKSUM = "row_checksum"
+CHECKSUM = "row_checksum"  # the column
 
 
-def row_checksum(table: Table, values: Mapping[str, Any]) -> bytes:
-    """Of every column of a row, null where `values` has none, but those that the engine fills in."""
+def new_row(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What to insert: the values, and the checksum of them."""
+    return {**values, CHECKSUM: _checksum(table, values)}
+
+
+def changes_of(table: Table, row: Row[Any], **changes: Any) -> dict[str, Any]:
+    """What to update in a row that was checked: the changes, and the checksum that it has with them."""
+    return {**changes, CHECKSUM: _checksum(table, {**row._mapping, **changes})}
+
+
+def checked(table: Table, row: Row[Any], of_what: str) -> Row[Any]:
+    """The row; StoreDamaged unless it, with all its columns, is what was stored."""
+    if _checksum(table, row._asdict()) != row._mapping[CHECKSUM]:
+        raise StoreDamaged(f"the row of {of_what} is not what was stored")
+    return row
+
+
+def _checksum(table: Table, values: Mapping[str, Any]) -> bytes:
+    """Of every column, null where `values` has none, but the checksum's own and those that the engine fills in."""
     covered = [column.name for column in table.c if column.name != CHECKSUM and column.autoincrement is not True]
     told = repr([table.name, *(values.get(name) for name in covered)])
     return xxhash.xxh3_128_digest(told.encode())
-
-
-def check_row(table: Table, row: Row[Any], of_what: str) -> None:
-    """Raise StoreDamaged unless the row, with all its columns, is what was stored."""
-    if row_checksum(table, row._asdict()) != row._mapping[CHECKSUM]:
-        raise StoreDamaged(f"the row of {of_what} is not what was stored")
