@@ -59,6 +59,8 @@ def _print(result: dict[str, Any]) -> None:
         )
     if result["engine_warning"]:
         out.print(f"\n{result['engine_warning']}")
+    for warning in result["warnings"]:
+        out.print(f"\n{warning}")
     digests = [[str(one["operator_id"]), one["digest"]] for one in result["operators"] if one["digest"]]
     if digests:
         print_table("\ndigests", ["#id", "SHA-256"], digests)
