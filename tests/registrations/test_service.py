@@ -24,7 +24,11 @@ from tests.rpc.calls import Refusal, call_raw, refusal
 from tests.serving import small
 from tests.serving.command import Node, run, serving
 
-SETTINGS = {"NUMCHECK_CODE_DELIVERY": "console", "NUMCHECK_EVIDENCE_AGE_MAX_S": "0"}
+SETTINGS = {
+    "NUMCHECK_CODE_DELIVERY": "console",
+    "NUMCHECK_EVIDENCE_AGE_MAX_S": "0",
+    "NUMCHECK_VERIFICATION_METHODS": "operator,code",
+}
 METHODS = ("Register", "GetRegistration", "ListRegistrations", "DeleteRegistration", "RefreshRegistration")
 METHODS += ("StartVerification", "CompleteVerification")
 
