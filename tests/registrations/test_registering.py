@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from numcheck.config import Settings
 from numcheck.errors import (
+    MethodNotAllowed,
     NumberNotAllotted,
     NumberNotMobile,
     RegistrationExists,
@@ -22,8 +24,8 @@ from numcheck.identity.registration import VerificationState
 from numcheck.identity.states import RegistrationState as State
 from numcheck.status import NumberStatus
 from numcheck.store import PageBounds, RegistrationWork
-from tests.registrations.by_code import complete, last_code
-from tests.registrations.world import ADDRESS, DATA, SERVICE, World, small
+from tests.registrations.by_code import complete, last_code, record_of, start
+from tests.registrations.world import ADDRESS, DATA, SERVICE, Courier, World, small
 
 
 def test_a_user_is_recorded_with_identifier_address_and_data(world: World) -> None:
