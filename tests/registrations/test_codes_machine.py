@@ -26,7 +26,6 @@ from numcheck.identity.states import RegistrationState as State
 from tests.registrations.by_code import BY_CODE, NUMBER, complete, last_code, other_than, record_of, start
 from tests.registrations.world import World, bounds_of
 
-
 NUMBER_MAX = 7  # codes of all services to a number in a day: few enough to be reached here
 RATE_MAX = 2  # codes of a service in ten seconds
 DAY = timedelta(days=1)

@@ -47,8 +47,8 @@ WORD_FORMS = [
     lambda word: "".join(chr(ord(letter) + 0xFEE0) for letter in word),
     lambda word: f"{word[:3]}-{word[3:]}",
     lambda word: f"{word[:3]}\u00a0{word[3:]}",
-    lambda word: " ".join(word),
-    lambda word: "\u200b".join(word),
+    " ".join,
+    "\u200b".join,
 ]
 
 

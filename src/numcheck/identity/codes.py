@@ -78,7 +78,7 @@ class Limit(StrEnum):
 
 
 STEPS_S = {Limit.BLOCK: 60, Limit.NETWORK: 60, Limit.NUMBER_TOTAL: 3_600}
-"""What is told of a wait that others caused is a multiple of this: it says nothing of when they were sent their codes."""
+"""Multiples in which a wait is told that others caused, so that it says nothing of when they were sent their codes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,8 @@ class SendBounds:
 class Sends:
     """What was sent in the last 24 hours, as far as one more code of a service is concerned; moments ascend.
 
-    `full_...` is when the oldest was sent of as many codes as may be; None: there are fewer. `outcomes` are whether each
-    of the service's last codes that are older than the grace was completed, newest first.
+    `full_...` is when the oldest was sent of as many codes as may be; None: there are fewer. `outcomes` are whether
+    each of the service's last codes that are older than the grace was completed, newest first.
     """
 
     to_number: Sequence[datetime]

@@ -29,7 +29,7 @@ from numcheck.identity.registration import (
     act_on,
     store_changes,
 )
-from numcheck.identity.states import Act, RegistrationState, allows
+from numcheck.identity.states import Act, allows
 from numcheck.identity.vault import Vault
 from numcheck.index import Index, NumberFacts
 from numcheck.status import NumberStatus

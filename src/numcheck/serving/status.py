@@ -12,8 +12,8 @@ from numcheck.config import Settings
 from numcheck.errors import IndexDamaged, IndexMissing
 from numcheck.index import open_index
 from numcheck.serving.publishing import index_directory
-from numcheck.serving.whereabouts import api_address, native_address
 from numcheck.serving.registrations import policy_warnings
+from numcheck.serving.whereabouts import api_address, native_address
 from numcheck.store import Store
 from numcheck.store.moments import moment
 from numcheck.v1 import check_pb2, check_pb2_grpc
