@@ -67,7 +67,10 @@ TEXTS = {
 # Of a push, a plan or an index version as a whole; of one number only what the numbering plan says of it.
 ABOUT_NO_SUBSCRIBER = {
     "operators": {"operator_id", "operator_ids", "serving_operator", "range_holder", "operators", "synthetic"},
-    "versions": {"version", "base_version", "data_version", "index_version", "min_index_version", "request_id"},
+    "versions": {
+        *("version", "base_version", "data_version", "head_version", "index_version", "min_index_version"),
+        "request_id",
+    },
     "counts": {
         *("added_count", "already_added_count", "removed_count", "already_removed_count", "number_count"),
         *("refused_count", "range_count", "moved_count", "recycled_count"),
@@ -75,15 +78,16 @@ ABOUT_NO_SUBSCRIBER = {
     "the standing of a number": {"status", "statuses", "ported", "answer"},
     "what a push is to do, and what became of it": {
         *("mode", "state", "force", "skip_not_served", "skip_not_portable", "calling_code", "without_digest"),
+        "allow_older",
     },
     "what a program may call": {"role", "has_token"},
     "messages, whose own fields are listed": {
         *("identity", "identities", "agreement", "agreements"),
-        *("header", "add_ranges", "remove_ranges", "ported", "refused", "push", "rows", "lost"),
+        *("header", "add_ranges", "remove_ranges", "ported", "refused", "push", "rows", "lost", "held_pushes"),
     },
 }
-# At which a whole set was true, and when a program was let in and out.
-MOMENTS = {"data_time", "added_at", "revoked_at"}
+# At which a whole set was true, when a push came in or is over, and when a program was let in and out.
+MOMENTS = {"data_time", "first_push_time", "expire_time", "added_at", "revoked_at"}
 FREE = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
 
 

@@ -26,6 +26,7 @@ TEXTS_OF_OPERATORS = {
 # And numbers: of operators, versions, counts, moments; the subscriber numbers themselves are what may be supplied.
 SCALARS_OF_OPERATORS = {
     "PushHeader.operator_id", "PushHeader.mode", "PushHeader.base_version", "PushHeader.skip_not_served",
+    "PushHeader.allow_older", "PortingsHeader.allow_older",
     "NumberRange.first", "NumberRange.last",
     "PushActiveNumbersRequest.add", "PushActiveNumbersRequest.remove",
     "ConfirmPushRequest.operator_id", "GetOperatorStateRequest.operator_id",

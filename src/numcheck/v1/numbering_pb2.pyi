@@ -29,20 +29,22 @@ PUSH_STATE_APPLIED: PushState
 PUSH_STATE_HELD: PushState
 
 class PushHeader(_message.Message):
-    __slots__ = ("operator_id", "mode", "base_version", "push_id", "data_time", "skip_not_served")
+    __slots__ = ("operator_id", "mode", "base_version", "push_id", "data_time", "skip_not_served", "allow_older")
     OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     BASE_VERSION_FIELD_NUMBER: _ClassVar[int]
     PUSH_ID_FIELD_NUMBER: _ClassVar[int]
     DATA_TIME_FIELD_NUMBER: _ClassVar[int]
     SKIP_NOT_SERVED_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_OLDER_FIELD_NUMBER: _ClassVar[int]
     operator_id: int
     mode: PushMode
     base_version: int
     push_id: str
     data_time: _timestamp_pb2.Timestamp
     skip_not_served: bool
-    def __init__(self, operator_id: _Optional[int] = ..., mode: _Optional[_Union[PushMode, str]] = ..., base_version: _Optional[int] = ..., push_id: _Optional[str] = ..., data_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., skip_not_served: bool = ...) -> None: ...
+    allow_older: bool
+    def __init__(self, operator_id: _Optional[int] = ..., mode: _Optional[_Union[PushMode, str]] = ..., base_version: _Optional[int] = ..., push_id: _Optional[str] = ..., data_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., skip_not_served: bool = ..., allow_older: bool = ...) -> None: ...
 
 class NumberRange(_message.Message):
     __slots__ = ("first", "last")
@@ -75,7 +77,7 @@ class RefusedNumber(_message.Message):
     def __init__(self, number: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class PushActiveNumbersResponse(_message.Message):
-    __slots__ = ("state", "version", "index_version", "added_count", "already_added_count", "removed_count", "already_removed_count", "number_count", "refused_count", "refused", "confirmation_token", "recycled_count")
+    __slots__ = ("state", "version", "index_version", "added_count", "already_added_count", "removed_count", "already_removed_count", "number_count", "refused_count", "refused", "confirmation_token", "recycled_count", "first_push_time", "head_version")
     STATE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     INDEX_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -88,6 +90,8 @@ class PushActiveNumbersResponse(_message.Message):
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     CONFIRMATION_TOKEN_FIELD_NUMBER: _ClassVar[int]
     RECYCLED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_PUSH_TIME_FIELD_NUMBER: _ClassVar[int]
+    HEAD_VERSION_FIELD_NUMBER: _ClassVar[int]
     state: PushState
     version: int
     index_version: int
@@ -100,7 +104,37 @@ class PushActiveNumbersResponse(_message.Message):
     refused: _containers.RepeatedCompositeFieldContainer[RefusedNumber]
     confirmation_token: str
     recycled_count: int
-    def __init__(self, state: _Optional[_Union[PushState, str]] = ..., version: _Optional[int] = ..., index_version: _Optional[int] = ..., added_count: _Optional[int] = ..., already_added_count: _Optional[int] = ..., removed_count: _Optional[int] = ..., already_removed_count: _Optional[int] = ..., number_count: _Optional[int] = ..., refused_count: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedNumber, _Mapping]]] = ..., confirmation_token: _Optional[str] = ..., recycled_count: _Optional[int] = ...) -> None: ...
+    first_push_time: _timestamp_pb2.Timestamp
+    head_version: int
+    def __init__(self, state: _Optional[_Union[PushState, str]] = ..., version: _Optional[int] = ..., index_version: _Optional[int] = ..., added_count: _Optional[int] = ..., already_added_count: _Optional[int] = ..., removed_count: _Optional[int] = ..., already_removed_count: _Optional[int] = ..., number_count: _Optional[int] = ..., refused_count: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedNumber, _Mapping]]] = ..., confirmation_token: _Optional[str] = ..., recycled_count: _Optional[int] = ..., first_push_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., head_version: _Optional[int] = ...) -> None: ...
+
+class ListHeldPushesRequest(_message.Message):
+    __slots__ = ("operator_id",)
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    operator_id: int
+    def __init__(self, operator_id: _Optional[int] = ...) -> None: ...
+
+class ListHeldPushesResponse(_message.Message):
+    __slots__ = ("held_pushes",)
+    HELD_PUSHES_FIELD_NUMBER: _ClassVar[int]
+    held_pushes: _containers.RepeatedCompositeFieldContainer[HeldPush]
+    def __init__(self, held_pushes: _Optional[_Iterable[_Union[HeldPush, _Mapping]]] = ...) -> None: ...
+
+class HeldPush(_message.Message):
+    __slots__ = ("operator_id", "push_id", "mode", "data_time", "expire_time", "push")
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    PUSH_ID_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    DATA_TIME_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    PUSH_FIELD_NUMBER: _ClassVar[int]
+    operator_id: int
+    push_id: str
+    mode: PushMode
+    data_time: _timestamp_pb2.Timestamp
+    expire_time: _timestamp_pb2.Timestamp
+    push: PushActiveNumbersResponse
+    def __init__(self, operator_id: _Optional[int] = ..., push_id: _Optional[str] = ..., mode: _Optional[_Union[PushMode, str]] = ..., data_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., push: _Optional[_Union[PushActiveNumbersResponse, _Mapping]] = ...) -> None: ...
 
 class ConfirmPushRequest(_message.Message):
     __slots__ = ("operator_id", "confirmation_token")
@@ -139,20 +173,22 @@ class GetOperatorStateResponse(_message.Message):
     def __init__(self, operator_id: _Optional[int] = ..., version: _Optional[int] = ..., number_count: _Optional[int] = ..., data_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., digest: _Optional[bytes] = ...) -> None: ...
 
 class PortingsHeader(_message.Message):
-    __slots__ = ("mode", "base_version", "push_id", "data_time", "skip_not_portable", "force")
+    __slots__ = ("mode", "base_version", "push_id", "data_time", "skip_not_portable", "force", "allow_older")
     MODE_FIELD_NUMBER: _ClassVar[int]
     BASE_VERSION_FIELD_NUMBER: _ClassVar[int]
     PUSH_ID_FIELD_NUMBER: _ClassVar[int]
     DATA_TIME_FIELD_NUMBER: _ClassVar[int]
     SKIP_NOT_PORTABLE_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_OLDER_FIELD_NUMBER: _ClassVar[int]
     mode: PushMode
     base_version: int
     push_id: str
     data_time: _timestamp_pb2.Timestamp
     skip_not_portable: bool
     force: bool
-    def __init__(self, mode: _Optional[_Union[PushMode, str]] = ..., base_version: _Optional[int] = ..., push_id: _Optional[str] = ..., data_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., skip_not_portable: bool = ..., force: bool = ...) -> None: ...
+    allow_older: bool
+    def __init__(self, mode: _Optional[_Union[PushMode, str]] = ..., base_version: _Optional[int] = ..., push_id: _Optional[str] = ..., data_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., skip_not_portable: bool = ..., force: bool = ..., allow_older: bool = ...) -> None: ...
 
 class PortedNumbers(_message.Message):
     __slots__ = ("operator_id", "numbers")
@@ -173,7 +209,7 @@ class PushPortingsRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[PortingsHeader, _Mapping]] = ..., ported: _Optional[_Iterable[_Union[PortedNumbers, _Mapping]]] = ..., returned: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class PushPortingsResponse(_message.Message):
-    __slots__ = ("version", "index_version", "added_count", "already_added_count", "removed_count", "already_removed_count", "number_count", "refused_count", "refused")
+    __slots__ = ("version", "index_version", "added_count", "already_added_count", "removed_count", "already_removed_count", "number_count", "refused_count", "refused", "first_push_time", "head_version")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     INDEX_VERSION_FIELD_NUMBER: _ClassVar[int]
     ADDED_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -183,6 +219,8 @@ class PushPortingsResponse(_message.Message):
     NUMBER_COUNT_FIELD_NUMBER: _ClassVar[int]
     REFUSED_COUNT_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
+    FIRST_PUSH_TIME_FIELD_NUMBER: _ClassVar[int]
+    HEAD_VERSION_FIELD_NUMBER: _ClassVar[int]
     version: int
     index_version: int
     added_count: int
@@ -192,7 +230,9 @@ class PushPortingsResponse(_message.Message):
     number_count: int
     refused_count: int
     refused: _containers.RepeatedCompositeFieldContainer[RefusedNumber]
-    def __init__(self, version: _Optional[int] = ..., index_version: _Optional[int] = ..., added_count: _Optional[int] = ..., already_added_count: _Optional[int] = ..., removed_count: _Optional[int] = ..., already_removed_count: _Optional[int] = ..., number_count: _Optional[int] = ..., refused_count: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedNumber, _Mapping]]] = ...) -> None: ...
+    first_push_time: _timestamp_pb2.Timestamp
+    head_version: int
+    def __init__(self, version: _Optional[int] = ..., index_version: _Optional[int] = ..., added_count: _Optional[int] = ..., already_added_count: _Optional[int] = ..., removed_count: _Optional[int] = ..., already_removed_count: _Optional[int] = ..., number_count: _Optional[int] = ..., refused_count: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedNumber, _Mapping]]] = ..., first_push_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., head_version: _Optional[int] = ...) -> None: ...
 
 class PlanHeader(_message.Message):
     __slots__ = ("calling_code", "source", "series", "force")

@@ -101,12 +101,13 @@ class NumberingServiceServicer(object):
         OK with PUSH_STATE_APPLIED the change is durable, and every node's index follows. The order of messages and of
         numbers does not matter; a number that is sent twice counts once.
 
-        It may be repeated with the same push_id: the first answer is given again and nothing is done twice. Answers are
-        kept for 90 days, of the last 10,000 pushes of an operator.
+        It may be repeated with the same push_id: the first answer is given again, with first_push_time set, and nothing is
+        done twice. Answers are kept for 90 days, of the last 10,000 pushes of an operator. Data that is true still is
+        pushed anew under another push_id, with its new data_time: a DELTA without numbers does.
 
         A push that would remove or recycle more than a tenth of the set, or more than 1,000,000 numbers, is kept with
-        PUSH_STATE_HELD and changes nothing until ConfirmPush. It is dropped when another push of the operator is applied,
-        after seven days, or when ten more are held.
+        PUSH_STATE_HELD and changes nothing until ConfirmPush. It can be confirmed no more once another push of the operator
+        is applied, after seven days, or when ten more are held.
 
         Errors, besides the service's own:
 
@@ -114,11 +115,13 @@ class NumberingServiceServicer(object):
         before it starts or holds a number of more than 15 digits, a SNAPSHOT that removes or that holds no number. BadRequest names the field.
         - INVALID_ARGUMENT, NOT_SERVED: numbers that the operator does not serve, and skip_not_served is not set.
         ErrorInfo.metadata has `not_served_count` and up to 100 of them in `not_served`, separated by commas.
-        - FAILED_PRECONDITION, STALE_BASE: base_version of a DELTA was not the head when the push began.
-        ErrorInfo.metadata has `head_version`. Bring your side up to that version, or push a SNAPSHOT.
+        - ABORTED, STALE_BASE: base_version of a DELTA was not the head when the push began. ErrorInfo.metadata has
+        `head_version`. Bring your side up to that version, or push a SNAPSHOT.
+        - FAILED_PRECONDITION, OLDER_DATA: data_time is before the head's, and allow_older is not set. ErrorInfo.metadata has
+        `head_version` and `head_data_time` (RFC 3339). The same data_time as the head's is not older.
         - ABORTED, CONCURRENT_PUSH: another push of this operator was applied while this one was under way, or the plan or
-        the portings have changed and the operator serves some of the numbers no more. Read the operator's state again
-        first.
+        the portings have changed and the push would be judged otherwise now: the operator serves some of its numbers no
+        more, or serves some that were skipped. Read the operator's state again first.
         - CANCELLED, without details: the node has waited for the next message, or for the stream's end, for a minute.
         - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: as many pushes as this node takes at once are under way, or two of this
         operator.
@@ -130,14 +133,16 @@ class NumberingServiceServicer(object):
     def ConfirmPush(self, request, context):
         """Applies a push that is held: its operator has looked at it and means it.
 
-        It may be repeated: the first answer is given again.
+        It is judged anew, by the plan and the portings as they are then. It may be repeated: the first answer is given
+        again, with first_push_time set.
 
         Errors, besides the service's own:
 
-        - NOT_FOUND, UNKNOWN_PUSH: the operator has no held push with that token: it was dropped when another push was
-        applied, it was held for more than seven days, or the token is wrong. Push again.
-        - ABORTED, CONCURRENT_PUSH: the plan or the portings have changed since, and the operator serves some of the push's
-        numbers no more. Push again.
+        - NOT_FOUND, UNKNOWN_PUSH: the operator has no held push with that token: it was held for more than seven days, ten
+        more were held, or the token is wrong. Push again.
+        - ABORTED, CONCURRENT_PUSH: another push of the operator was applied since, or the plan or the portings have changed
+        and the push would be judged otherwise now: the operator serves some of its numbers no more, whether or not its
+        set holds them, or serves some that were skipped. Push again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,8 +162,10 @@ class NumberingServiceServicer(object):
         holds none. BadRequest names the field.
         - INVALID_ARGUMENT, NOT_PORTABLE: numbers that no mobile range of the plan holds, and skip_not_portable is not set.
         ErrorInfo.metadata has `not_portable_count` and up to 100 of them in `not_portable`, separated by commas.
-        - FAILED_PRECONDITION, STALE_BASE: base_version of a DELTA was not the head when the push began.
-        ErrorInfo.metadata has `head_version`.
+        - ABORTED, STALE_BASE: base_version of a DELTA was not the head when the push began. ErrorInfo.metadata has
+        `head_version`.
+        - FAILED_PRECONDITION, OLDER_DATA: data_time is before the head's, and allow_older is not set. ErrorInfo.metadata has
+        `head_version` and `head_data_time` (RFC 3339).
         - FAILED_PRECONDITION, REMOVES_TOO_MUCH: the push would remove more than a tenth of all portings, and `force` is not
         set. ErrorInfo.metadata has `removed_count` and `number_count`.
         - ABORTED, CONCURRENT_PUSH: other portings, or another plan, were applied while this push was under way.
