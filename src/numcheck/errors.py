@@ -338,7 +338,7 @@ class TooManyCodes(NumcheckError):
 
 
 class DeliveryFailed(NumcheckError):
-    """A code could not be handed over. `retry_delay_s` is how long the gateway asked to be left alone; 0: not at all."""
+    """A code could not be handed over. `retry_delay_s`: how long the gateway asked to be left alone; 0: not at all."""
 
     reason = "DELIVERY_FAILED"
 
