@@ -66,7 +66,9 @@ class OperatorBook:
         return operator_id
 
     def _rename(self, operator_id: int, holder: Holder) -> None:
-        changes: dict[str, str] = {"display_name": holder.name}
+        changes: dict[str, str] = {}
+        if holder.folded_names:  # a plan of tax ids alone leaves the name as it is
+            changes["display_name"] = holder.name
         if holder.tax_id is not None:
             changes["tax_id"] = holder.tax_id
             self._remember(operator_id, holder.tax_id)
