@@ -7,8 +7,8 @@ from numcheck.errors import BadRegistryFile
 from numcheck.inflating import NotInflated, inflated
 from numcheck.plan.encodings import decode
 
-CONTENT_SIZE_MAX = 67_108_864  # bytes of a file, inflated; the largest of the real files has 4.0 million
-LINES_MAX = 1_000_000  # of a file; the longest of the real files has 52,627
+CONTENT_SIZE_MAX = 33_554_432  # bytes of a file, inflated; the largest of the real files has 4.0 million
+LINES_MAX = 500_000  # of a file; the longest of the real files has 52,627
 LINE_LENGTH_MAX = 10_000  # characters; the longest row of the real files has 196
 
 
