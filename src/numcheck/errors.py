@@ -174,8 +174,8 @@ class MovesTooMuch(NumcheckError):
         ended = f", and {removed:,} would end" if removed else ""
         largest = "; ".join(f"{one.old_name} -> {one.new_name} {one.number_count:,}" for one in moves)
         super().__init__(
-            f"of {number_count:,} {what} {moved:,} would move to another operator{ended}, more than a tenth: columns may "
-            f"have slipped, or the file is older than what is loaded; the largest moves: {largest}"
+            f"of {number_count:,} {what} {moved:,} would move to another operator{ended}, more than a tenth: columns "
+            f"may have slipped, or the file is older than what is loaded; the largest moves: {largest}"
         )
         self.moved = moved
         self.removed = removed

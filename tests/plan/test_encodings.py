@@ -47,7 +47,7 @@ def test_names_that_were_read_in_another_encoding_and_saved_are_refused(text, en
     if encoding == other:
         return
     garbled = text.encode(encoding).decode(other, "replace").encode()
-    with pytest.raises(BadRegistryFile, match="f.csv: the text is garbled"):
+    with pytest.raises(BadRegistryFile, match=r"f\.csv: the text is garbled"):
         read(garbled)
 
 

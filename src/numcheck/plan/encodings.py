@@ -17,51 +17,15 @@ OLDER_ENCODINGS = ("cp1251", "koi8-r", "cp866", "mac-cyrillic", "iso8859-5")
 NON_ASCII = bytes(range(0x80, 0x100))
 UTF8_CYRILLIC = re.compile(rb"[\xd0\xd1][\x80-\xbf]")
 
+# Legal forms and places, of which the different texts of each of the real files have a quarter at least; and headers.
 KNOWN_WORDS = frozenset(
-    # legal forms and places: of the different texts of each of the real files these are a quarter at least
-    [
-        "ооо",
-        "оао",
-        "пао",
-        "ао",
-        "зао",
-        "фгуп",
-        "гуп",
-        "область",
-        "обл",
-        "край",
-        "республика",
-        "респ",
-        "москва",
-        "санкт",
-        "петербург",
-        "автономный",
-        "округ",
-        "район",
-        "город",
-        "город",
-        "г",
-        "и",
-        "федерация",
-        "россия",
-        "российская",
-        "мобайл",
-        "телеком",
-        "связь",
-        "авс",
-        "от",
-        "до",
-        "емкость",
-        "оператор",
-        "оператора",
-        "регион",
-        "территория",
-        "инн",
-        "код",
-        "количество",
-        "провайдер",
-        "наименование",
-    ]
+    (
+        *("ооо", "оао", "пао", "ао", "зао", "фгуп", "гуп", "мобайл", "телеком", "связь", "федерация", "российская"),
+        *("область", "обл", "край", "республика", "респ", "район", "округ", "автономный", "город", "г", "и"),
+        *("москва", "санкт", "петербург", "россия"),
+        *("авс", "от", "до", "емкость", "количество", "оператор", "оператора", "наименование", "провайдер"),
+        *("регион", "территория", "инн", "код"),
+    )
 )
 KNOWN_SHARE_MIN = 0.1  # of a text's words
 JUDGED_LETTERS_MIN = 200  # a valid text in Unicode with fewer is taken as it is: a few names prove nothing
