@@ -360,9 +360,21 @@ class BadKeys(NumcheckError):
 
 
 class StoreDamaged(NumcheckError):
-    """A row of the store is not what was written; it is named and never answered from."""
+    """A row of the store is not what was written; it is named and never answered from.
+
+    `registration_id`: of the registration that it is about, in hexadecimal digits; empty if it is about none.
+    """
 
     reason = "STORE_DAMAGED"
+
+    def __init__(self, message: str, *, registration_id: str = "") -> None:
+        super().__init__(message)
+        self.registration_id = registration_id
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The registration, if it is about one."""
+        return {"registration_id": self.registration_id} if self.registration_id else {}
 
 
 class StoreUnavailable(NumcheckError):
