@@ -353,6 +353,12 @@ class EventsAltered(NumcheckError):
         self.sequence = sequence
 
 
+class BadEventsFile(NumcheckError):
+    """A file that should hold events or a signed head cannot be read as one: nothing is said of what it should hold."""
+
+    reason = "BAD_EVENTS_FILE"
+
+
 class BadKeys(NumcheckError):
     """The file of keys is missing where it has to be, is not one, or others can read it."""
 

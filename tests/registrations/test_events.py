@@ -89,14 +89,17 @@ COUNT = 20
 
 
 def changed(value: object, sequence: int) -> Iterator[object]:
-    """The value with each of its bytes changed, one at a time, by a bit that differs from event to event."""
+    """The value with each of its bytes changed, one at a time, by a bit that differs from event to event.
+
+    Of a long text, which are the digests of rows, some hundred.
+    """
     bit = 1 << sequence % 7
     match value:
         case int():
             for place in range(4 if value < 2**31 else 8):
                 yield value ^ (bit << 8 * place if place < 7 else 1 << 62)
         case str():
-            for place, letter in enumerate(value):
+            for place, letter in list(enumerate(value))[:: 1 + len(value) // 100]:
                 yield value[:place] + chr(ord(letter) ^ bit or 1) + value[place + 1 :]
         case bytes():
             for place in range(len(value)):
@@ -165,6 +168,8 @@ def test_every_cut_of_the_tail_shows_whatever_is_done_to_the_head(edited: Edited
             edited.sql(set_head, sequence=sequence, digest=digest, mac=mac)
     edited.sql("DELETE FROM event_head")
     edited.sql("DELETE FROM registrations")
+    assert edited.found() == 0
+    edited.sql("DELETE FROM verifications")
     assert edited.count() == 0  # nothing is left that could show it, but what was handed out:
     assert edited.found(handed_out) == 1
 

@@ -1,5 +1,6 @@
 """The auditor's side of a data directory: is the chain of events what was written (R13), and what it is about."""
 
+import io
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
@@ -11,17 +12,24 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
+import orjson
+
 from numcheck.config import Settings
-from numcheck.errors import BadKeys, EventsAltered
+from numcheck.errors import BadEventsFile, BadKeys, EventsAltered
 from numcheck.identity.events import Chain, Event, SignedHead, check_chain, check_signature, sign_head
 from numcheck.identity.registration import next_at_us
 from numcheck.identity.states import FALLS_DUE
+from numcheck.inflating import NotInflated, inflated
 from numcheck.serving.keys import Keys, keys_path, read_keys
 from numcheck.store import Bound, Entry, EventRow, LastTold, Registrations, Store
 from numcheck.store.events import BOUND_KIND
 from numcheck.store.moments import microseconds
 
 T = TypeVar("T")
+
+FILE_SIZE_MAX = 2**44  # bytes of content: a bound of what is inflated, not of what an installation may have
+LINE_LENGTH_MAX = 2**20  # an event that closes a transaction has 65,000
+HEAD_LINES_MAX = 64
 
 NO_EVENT = (0, Chain.first_hash)
 
@@ -48,7 +56,9 @@ class Verified:
     public_key: bytes = b""
 
 
-def verify_store(settings: Settings, handed_out: SignedHead | None) -> Verified:
+def verify_store(
+    settings: Settings, handed_out: SignedHead | None, trusted_keys: Collection[bytes] = ()
+) -> Verified:
     """Follow the whole chain of a data directory; EventsAltered names the first entry that is not what was written.
 
     Besides the chain: its head, the head that was handed out if one is given, and that every registration and every
@@ -57,7 +67,14 @@ def verify_store(settings: Settings, handed_out: SignedHead | None) -> Verified:
     with Store(settings.data_dir, url=settings.database, read_only=True) as store:
         has_keys = keys_path(settings).exists() or store.key_checks() or store.events().try_head() is not None
         keys = read_keys(keys_path(settings)) if has_keys else None
-        return verify_events(store, keys, handed_out)
+        verified = verify_events(store, keys, handed_out)
+    _check_trusted(verified.event_count, verified.public_key, trusted_keys)
+    return verified
+
+
+def _check_trusted(sequence: int, public_key: bytes, trusted_keys: Collection[bytes]) -> None:
+    if trusted_keys and public_key not in trusted_keys:
+        raise EventsAltered(sequence, f"the history is signed by key {public_key.hex()}, a stranger's")
 
 
 def verify_events(store: Store, keys: Keys | None, handed_out: SignedHead | None) -> Verified:
@@ -101,8 +118,7 @@ def verify_export(
     if head.service or (head.sequence, head.hash) != (sequence, digest):
         raise EventsAltered(sequence + 1, f"the events behind {sequence} are missing, or the head is not theirs")
     history.check_reached(sequence, head.public_key)
-    if trusted_keys and head.public_key not in trusted_keys:
-        raise EventsAltered(sequence, f"the head is signed with {head.public_key.hex()}, which is none of the keys given")
+    _check_trusted(sequence, head.public_key, trusted_keys)
     if handed_out is not None:
         compared = Compared.HEAD
     else:
@@ -142,17 +158,24 @@ def _exported(lines: Iterable[str], ending: list[SignedHead]) -> Iterator[Event]
 
 def signed_head(settings: Settings, now: datetime) -> SignedHead:
     """The head of the chain now, signed."""
-    keys = read_keys(keys_path(settings))
     with Store(settings.data_dir, url=settings.database, read_only=True) as store:
+        keys = _signing_keys(store, settings)
         head = store.events().try_head()
     sequence, digest = (head.sequence, head.hash) if head else NO_EVENT
     return sign_head(keys.signing_key, sequence, digest, microseconds(now))
 
 
+def _signing_keys(store: Store, settings: Settings) -> Keys:
+    """The keys; BadKeys if there are none, which says so where there never were any."""
+    if not keys_path(settings).exists() and not store.key_checks():
+        raise BadKeys("there are no keys and no events yet: a node makes the keys when it first starts")
+    return read_keys(keys_path(settings))
+
+
 def export(settings: Settings, now: datetime) -> Iterator[str]:
     """Every event as a line of JSON, and the signed head as the last line."""
-    keys = read_keys(keys_path(settings))
     with Store(settings.data_dir, url=settings.database, read_only=True) as store, store.one_moment():
+        keys = _signing_keys(store, settings)
         sequence, digest = NO_EVENT
         for row in store.events().all():
             fields = Event._make(row[:-1])._asdict()
@@ -170,24 +193,48 @@ def head_of(fields: dict[str, Any]) -> SignedHead:
     """The signed head that `head_fields` made; EventsAltered if it is none."""
     try:
         binary = {name: bytes.fromhex(fields[name]) for name in ("hash", "signature", "public_key")}
-        service = fields.get("service", "")
-        return SignedHead(int(fields["sequence"]), signed_at_us=int(fields["signed_at_us"]), service=service, **binary)
+        places = {name: fields[name] for name in ("sequence", "signed_at_us")}
+        service = fields["service"]
+        if not all(type(place) is int for place in places.values()) or not isinstance(service, str):
+            raise TypeError
+        return SignedHead(**{**places, **binary}, service=service)
     except (KeyError, TypeError, ValueError):
         raise EventsAltered(0, "the head is not one that was handed out") from None
 
 
 def read_head(path: Path) -> SignedHead:
-    """The signed head in a file."""
-    return head_of(_read_line(path.read_text(encoding="utf-8"), 0))
+    """The signed head in a file; BadEventsFile if it cannot be read, EventsAltered if it is none."""
+    lines = [line for _, line in zip(range(HEAD_LINES_MAX), lines_of(path), strict=False)]
+    return head_of(_read_line("".join(lines), 0))
+
+
+def lines_of(path: Path) -> Iterator[str]:
+    """The lines of a file of events or of a head: UTF-8, or UTF-16 with its mark; plain, or as gzip or xz makes it.
+
+    BadEventsFile if it cannot be read.
+    """
+    with path.open("rb") as file:
+        try:
+            content = inflated(file, FILE_SIZE_MAX)
+            encoding = "utf-16" if content.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+            text = io.TextIOWrapper(content, encoding=encoding)
+            while line := text.readline(LINE_LENGTH_MAX + 1):
+                if len(line) > LINE_LENGTH_MAX:
+                    raise BadEventsFile(f"{path}: a line has more than {LINE_LENGTH_MAX:,} characters")
+                yield line
+        except UnicodeError:
+            raise BadEventsFile(f"{path} is not text in UTF-8, nor in UTF-16 with its mark") from None
+        except NotInflated as error:
+            raise BadEventsFile(f"{path}: {error}") from None
 
 
 def _read_line(line: str, sequence: int) -> dict[str, Any]:
     try:
-        entry = json.loads(line)
+        entry = orjson.loads(line)
     except ValueError:
         entry = None
     if not isinstance(entry, dict):
-        raise EventsAltered(sequence, f"entry {sequence} cannot be read")
+        raise EventsAltered(sequence, f"entry {sequence} cannot be read" if sequence else "the head cannot be read")
     return entry
 
 
@@ -213,10 +260,11 @@ class _History:
         """The events, of which the one that was handed out as a head has to have its hash."""
         head = self._handed_out
         for event in events:
+            yield event
+            # The chain has found it to be an event, in its place.
             self.counts[event.service] += 1
             if head is not None and self._is_of(head, event) and event.hash != head.hash:
                 raise EventsAltered(event.sequence, f"event {event.sequence} is not the one whose head was handed out")
-            yield event
 
     def _is_of(self, head: SignedHead, event: Event) -> bool:
         if head.service:

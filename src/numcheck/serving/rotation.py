@@ -48,7 +48,8 @@ def rotate(
         count, after = 0, b""
         while rows := registrations.under_other_keys(new.key_id, after=after, count_max=piece_size):
             registrations.write(_sealing_anew(registrations, vault, rows))
-            count, after = count + len(rows), rows[-1].registration_id
+            count += sum(row.sealed_record is not None for row in rows)
+            after = rows[-1].registration_id
             progress(count)
         registrations.write(RegistrationWork.renew_head)
     return Rotated(new.key_id, count)

@@ -16,6 +16,7 @@ import sqlite3
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
+from itertools import chain, zip_longest
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
@@ -156,15 +157,18 @@ class Written:
 
     def take(self) -> Iterator[dict[str, str]]:
         """Yield the details of as many events as it takes, and forget what was noted."""
+        told = [self._pieces(table) for table in Bound]
         if self._dropped_before:
-            yield {"dropped_before": self._dropped_before.hex()}
-        for table, macs in self._macs.items():
-            entries = b"".join(row_id + mac for row_id, mac in sorted(macs.items()))
-            size = ENTRIES_PER_EVENT_MAX * ENTRY_SIZE
-            for first in range(0, len(entries), size):
-                yield {table.name.lower(): b64encode(entries[first : first + size]).decode()}
-            macs.clear()
-        self._dropped_before = b""
+            told.append([("dropped_before", self._dropped_before.hex())])
+        self._macs, self._dropped_before = {table: {} for table in Bound}, b""
+        for some in zip_longest(*told):
+            yield dict(one for one in some if one is not None)
+
+    def _pieces(self, table: Bound) -> list[tuple[str, str]]:
+        """What there is to tell of a table, in pieces that an event holds."""
+        macs = sorted(self._macs[table].items())
+        pieces = (macs[first : first + ENTRIES_PER_EVENT_MAX] for first in range(0, len(macs), ENTRIES_PER_EVENT_MAX))
+        return [(table.name.lower(), b64encode(b"".join(chain.from_iterable(some))).decode()) for some in pieces]
 
 
 class Entry(NamedTuple):
