@@ -71,8 +71,8 @@ def verify(
     else:
         out.print(f"{verified.event_count:,} events are consistent; the last has hash {verified.hash.hex()}")
         out.print(
-            f"signed by key {verified.public_key.hex()}, compared with nothing: whoever wrote the file may have made it "
-            "up; give --head or --key"
+            f"signed by key {verified.public_key.hex()}, compared with nothing: whoever wrote the file may have made "
+            "it up; give --head or --key"
         )
     if not compared:
         raise typer.Exit(NOT_COMPARED)

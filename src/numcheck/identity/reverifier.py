@@ -119,8 +119,8 @@ class Reverifier:
         policy: Policy,
         now: datetime,
     ) -> None:
-        for judgement, evidence, rows in judged:
-            rows = work.whole(rows)
+        for judgement, evidence, judged_rows in judged:
+            rows = work.whole(judged_rows)
             if judgement is Judgement.DENIED:
                 self._one_by_one(work, rows, Act.DENY, evidence, now)
             elif judgement is Judgement.CONFIRMED:

@@ -96,9 +96,7 @@ class Vault:
         """Whose each registration is, by its id; none for one that is not what was written."""
         opened = self._opened(b"record", [(row.key_id, row.sealed_record, row.registration_id) for row in rows])
         return {
-            row.registration_id: user_id_of(plain)
-            for row, plain in zip(rows, opened, strict=True)
-            if plain is not None
+            row.registration_id: user_id_of(plain) for row, plain in zip(rows, opened, strict=True) if plain is not None
         }
 
     def numbers(self, rows: Sequence[NumberRow]) -> list[int | None]:

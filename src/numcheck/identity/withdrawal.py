@@ -115,7 +115,9 @@ class Withdrawals:
         work.move_many(verified, state=state)
         for one in verified:
             taken = cause_of[one.registration_id]
-            tell(work, one._replace(state=state), Act.WITHDRAW, now_us, cause=taken.cause.value, revision=taken.revision)
+            tell(
+                work, one._replace(state=state), Act.WITHDRAW, now_us, cause=taken.cause.value, revision=taken.revision
+            )
         return len(verified)
 
 

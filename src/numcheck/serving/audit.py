@@ -56,9 +56,7 @@ class Verified:
     public_key: bytes = b""
 
 
-def verify_store(
-    settings: Settings, handed_out: SignedHead | None, trusted_keys: Collection[bytes] = ()
-) -> Verified:
+def verify_store(settings: Settings, handed_out: SignedHead | None, trusted_keys: Collection[bytes] = ()) -> Verified:
     """Follow the whole chain of a data directory; EventsAltered names the first entry that is not what was written.
 
     Besides the chain: its head, the head that was handed out if one is given, and that every registration and every
@@ -105,8 +103,8 @@ def verify_export(
 ) -> Verified:
     """Follow what `export` wrote, by itself: nothing of the installation is needed.
 
-    It has to end in a signed head: of the same key as the one that was handed out, and of one of the trusted public keys
-    if there are any. Without both it is only consistent, whoever has written it.
+    It has to end in a signed head: of the same key as the one that was handed out, and of one of the trusted public
+    keys if there are any. Without both it is only consistent, whoever has written it.
     """
     ending: list[SignedHead] = []
     history = _History(handed_out)
@@ -119,11 +117,8 @@ def verify_export(
         raise EventsAltered(sequence + 1, f"the events behind {sequence} are missing, or the head is not theirs")
     history.check_reached(sequence, head.public_key)
     _check_trusted(sequence, head.public_key, trusted_keys)
-    if handed_out is not None:
-        compared = Compared.HEAD
-    else:
-        compared = Compared.SIGNING_KEY if trusted_keys else Compared.NOTHING
-    return Verified(sequence, digest, compared, head.public_key)
+    by_key = Compared.SIGNING_KEY if trusted_keys else Compared.NOTHING
+    return Verified(sequence, digest, by_key if handed_out is None else Compared.HEAD, head.public_key)
 
 
 def own_public_keys(settings: Settings) -> list[bytes]:
@@ -313,7 +308,9 @@ def _bound(
     """
     for found, entry in zip_longest(rows, entries):
         if found is None or (entry is not None and entry.row_id < found[0]):
-            raise EventsAltered(entry.sequence, f"{word} {entry.row_id.hex()}, which event {entry.sequence} bound, is missing")
+            raise EventsAltered(
+                entry.sequence, f"{word} {entry.row_id.hex()}, which event {entry.sequence} bound, is missing"
+            )
         row_id, mac, row, whole = found
         if entry is None or row_id < entry.row_id:
             raise EventsAltered(sequence, f"{word} {row_id.hex()} is there, and no event has bound it")

@@ -59,8 +59,7 @@ def _sealing_anew(
     registrations: Registrations, vault: Vault, rows: Sequence[RegistrationRow]
 ) -> Callable[[RegistrationWork], None]:
     def operation(work: RegistrationWork) -> None:
-        for row in rows:
-            row = registrations.checked(row)
+        for row in map(registrations.checked, rows):
             # The request's own tag stays, under the key of its time: a retry is known until that key is dropped.
             work.replace(row, row._replace(**_under_newest(vault, row)))
 

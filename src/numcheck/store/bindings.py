@@ -196,9 +196,7 @@ class LastTold:
             "CREATE TABLE bound (place INTEGER, id BLOB, sequence INTEGER, mac BLOB, PRIMARY KEY (place, id)) "
             "WITHOUT ROWID"
         )
-        self._connection.execute(
-            "CREATE TABLE told (id BLOB PRIMARY KEY, state INTEGER, details TEXT) WITHOUT ROWID"
-        )
+        self._connection.execute("CREATE TABLE told (id BLOB PRIMARY KEY, state INTEGER, details TEXT) WITHOUT ROWID")
         self._connection.execute("BEGIN")
         self._waiting: list[tuple[bytes, int, str]] = []
         self.dropped_before = b""

@@ -24,10 +24,7 @@ TOUCH_HEAD = update(event_head).values(sequence=event_head.c.sequence)
 READ_HEAD = select(event_head.c.sequence, event_head.c.hash, event_head.c.key_id, event_head.c.mac)
 WRITE_HEAD = update(event_head)
 NEWEST_OF_SERVICE = (
-    select(events)
-    .where(events.c.service == bindparam("service"))
-    .order_by(events.c.service_sequence.desc())
-    .limit(1)
+    select(events).where(events.c.service == bindparam("service")).order_by(events.c.service_sequence.desc()).limit(1)
 )
 
 

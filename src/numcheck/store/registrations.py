@@ -5,7 +5,6 @@ of what they read. Every operation sees the others' writes: on an engine with ma
 first, makes them take turns.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, fun
 from numcheck.errors import StoreDamaged
 from numcheck.store import withdrawals
 from numcheck.store.bindings import CONTENT, GONE, Bound, RegistrationBinding, VerificationBinding, Written
-from numcheck.store.bulk import VALUES_PER_STATEMENT, change_each, change_where, insert_rows, pieces, rows_where
+from numcheck.store.bulk import VALUES_PER_STATEMENT, change_each, insert_rows, pieces, rows_where
 from numcheck.store.database import Database
 from numcheck.store.events import Chain, EventAppender, EventLog
 from numcheck.store.groups import GroupCommit
@@ -276,7 +275,9 @@ class RegistrationWork:
         """Return where those of the registrations stand that are in one of these states, as they were written."""
         self._flush_new()
         rows = rows_where(self._connection, STANDING_BY_ID, registration_ids)
-        return [standing for standing in map(Standing._make, rows) if standing.state in states and self._stood(standing)]
+        return [
+            standing for standing in map(Standing._make, rows) if standing.state in states and self._stood(standing)
+        ]
 
     def _stood(self, row: Standing) -> bool:
         whole = STOOD.is_whole(self._chain, row)
@@ -308,9 +309,7 @@ class RegistrationWork:
             return 0
         self.write_count += 1
         changes = {column: value}
-        changed = [
-            (row.registration_id, row.mac, binding.mac(self._chain, row._replace(**changes))) for row in rows
-        ]
+        changed = [(row.registration_id, row.mac, binding.mac(self._chain, row._replace(**changes))) for row in rows]
         count = change_each(self._connection, CHANGE_EACH.format(column=column), [value], changed)
         if count != len(rows):
             ids = [row.registration_id for row in rows]
@@ -424,7 +423,9 @@ class RegistrationWork:
         """End every verification under way of a registration, or of the number in the service: only one is live."""
         of_number = verifications.c.number_tag.in_(number_tags) & (verifications.c.service == service)
         for owned in (verifications.c.registration_id == registration_id, of_number):
-            self._end(self._connection.execute(VERIFICATIONS.where(owned, verifications.c.state == WAITING)).all(), ended)
+            self._end(
+                self._connection.execute(VERIFICATIONS.where(owned, verifications.c.state == WAITING)).all(), ended
+            )
 
     def _end(self, found: Sequence[Sequence[Any]], ended: int) -> None:
         """End these verifications; what is not what was written is left alone, and proves nothing to anybody."""
