@@ -326,15 +326,25 @@ class TooManyCodes(NumcheckError):
 
     reason = "TOO_MANY_CODES"
 
-    def __init__(self, retry_delay_s: float) -> None:
-        super().__init__("as many codes as may be were sent")
-        self.retry_delay_s = retry_delay_s
+    def __init__(self, limit: str, retry_delay_s: float) -> None:
+        """`limit` is the word for the limit, as identity/codes.py:Limit has it."""
+        super().__init__(f"no code is sent now: the limit {limit!r} is reached")
+        self.limit, self.retry_delay_s = limit, retry_delay_s
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Which limit it is."""
+        return {"limit": self.limit}
 
 
 class DeliveryFailed(NumcheckError):
-    """A code could not be handed over."""
+    """A code could not be handed over. `retry_delay_s`: how long the gateway asked to be left alone; 0: not at all."""
 
     reason = "DELIVERY_FAILED"
+
+    def __init__(self, message: str, retry_delay_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_delay_s = retry_delay_s
 
 
 class ProofNotAccepted(NumcheckError):

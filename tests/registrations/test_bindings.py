@@ -291,7 +291,7 @@ def served(data_dir: Path) -> Iterator[World]:
 
 def test_only_the_registration_that_was_changed_is_refused_and_it_is_named(served: World) -> None:
     for user in ("u0", "u4"):
-        with pytest.raises(StoreDamaged, match="registration [0-9a-f]{32} is not what was written") as caught:
+        with pytest.raises(StoreDamaged, match=r"registration [0-9a-f]{32} is not what was written") as caught:
             served.registrar.get(SERVICE, user)
         assert caught.value.metadata == {"registration_id": caught.value.registration_id}
         with pytest.raises(StoreDamaged):
@@ -321,14 +321,10 @@ def test_a_registration_is_not_served_with_any_column_changed(data_dir: Path, co
             own = registrations.c.registration_id == row.registration_id
             connection.execute(update(registrations).where(own).values({column: other}))
         engine.dispose()
-        with pytest.raises(Exception) as caught:
+        with pytest.raises(UnknownRegistration if column == "user_tag" else StoreDamaged):
             world.registrar.get(SERVICE, "u2")
-        wanted = "UnknownRegistration" if column == "user_tag" else "StoreDamaged"
-        assert type(caught.value).__name__ == wanted, other
-        listed = [
-            one.record.user_id for one in world.registrar.page(SERVICE, Filters(), size=100, place=None).registrations
-        ]
-        assert sorted(listed) == ["u0", "u1", "u4", "u5", "u6"]
+        page = world.registrar.page(SERVICE, Filters(), size=100, place=None)
+        assert sorted(one.record.user_id for one in page.registrations) == ["u0", "u1", "u4", "u5", "u6"]
     world.close()
 
 

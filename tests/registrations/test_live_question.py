@@ -298,7 +298,7 @@ def test_a_live_answer_decides_where_the_data_says_nothing(data_dir: Path, activ
             live=True,
             asked_at_us=int((START - timedelta(seconds=2)).timestamp() * 1_000_000),
         )
-        last = list(world.store.events().all())[-1]
+        last = world.store.events().of_service(SERVICE, 0)[-1]
         assert '"live":true' in last.details
         assert '"asked_at_us":' in last.details
         assert world.courier is not None
@@ -413,6 +413,7 @@ def test_a_node_asks_an_operator_over_tls_with_a_certificate_of_its_own(data_dir
     config = tmp_path / "numcheck.toml"
     with operator_serving(credentials) as theirs:
         config.write_text(
+            'verification_methods = "operator,code"\n'
             f"[services.messenger]\nlive_question = true\n[operators.{small.SCARTEL}]\n"
             f'endpoint = "127.0.0.1:{theirs.port}"\nauthority_file = "{authority.file}"\n'
             f'certificate_file = "{client.certificate}"\nkey_file = "{client.key}"\n'

@@ -79,7 +79,7 @@ def _picked(fields: Sequence[str], names: Iterable[str]) -> Callable[[Any], tupl
 
 
 def packed(values: tuple[Any, ...]) -> bytes:
-    """Return the bytes of some values, other bytes for other values; StoreDamaged if damage made another type of one."""
+    """Return the bytes of some values, other bytes for other values; StoreDamaged if one is of a wrong type."""
     try:
         return orjson.dumps(values, default=_hexadecimal)
     except TypeError:  # orjson's own error is one

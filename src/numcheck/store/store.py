@@ -61,7 +61,6 @@ class Store:
         if url is None and read_only and not self.exists(data_dir):
             raise StoreMissing(f"there is no store in {data_dir}; `numcheck demo` or `numcheck plan import` makes one")
         data_dir.mkdir(parents=True, exist_ok=True)
-        self._acts = Acts()
         self._database = Database(data_dir / FILE_NAME, url=url, read_only=read_only)
 
     @staticmethod
