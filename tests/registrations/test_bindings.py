@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table, create_engine, delete, insert, select,
 from structlog.testing import capture_logs
 
 from numcheck.config import Settings
-from numcheck.errors import EventsAltered, ProofNotAccepted, StoreDamaged
+from numcheck.errors import EventsAltered, ProofNotAccepted, StoreDamaged, UnknownRegistration
 from numcheck.identity.calendar import Calendar
 from numcheck.identity.policy import Method
 from numcheck.identity.proofs import AttestedProof, CodeProof
