@@ -27,6 +27,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.NotServed: code_pb2.INVALID_ARGUMENT,
     errors.NotPortable: code_pb2.INVALID_ARGUMENT,
     errors.RemovesTooMuch: code_pb2.FAILED_PRECONDITION,
+    errors.MovesTooMuch: code_pb2.FAILED_PRECONDITION,
     errors.PlanShrinks: code_pb2.FAILED_PRECONDITION,
     errors.StaleBase: code_pb2.FAILED_PRECONDITION,
     errors.ConcurrentPush: code_pb2.ABORTED,
