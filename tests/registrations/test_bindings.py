@@ -248,9 +248,10 @@ def test_every_write_keeps_the_bindings_true(data_dir: Path, url: str | None) ->
     world.pass_time(days=1)
     started = world.registrar.verify(SERVICE, "u1", method=Method.CODE, network_address=None).verification
     assert started is not None
+    wrong = f"{(int(last_code(world)) + 1) % 1_000_000:06}"
     for _ in range(3):
         with pytest.raises(ProofNotAccepted):
-            world.verifier.complete(SERVICE, started.verification_id, CodeProof("x"))
+            world.verifier.complete(SERVICE, started.verification_id, CodeProof(wrong))
         assert edited.problem() == ""
     attested = world.registrar.verify(SERVICE, "u6", method=Method.ATTESTED, network_address=None).verification
     assert attested is not None
