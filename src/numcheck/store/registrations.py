@@ -443,10 +443,15 @@ class Registrations:
             found: int | None = connection.scalar(select(trusted_time.c.at_us))
         return found
 
-    def withdrawn(self, *, count_max: int, piece_size: int) -> list[Withdrawn]:
-        """The next numbers that were taken and are not done, in pieces, the oldest first; none if all are."""
+    def withdrawn(self, *, bulk: bool, count_max: int, piece_size: int) -> list[Withdrawn]:
+        """Return the next numbers that bulk, or other, changes took and that are not done, in pieces, oldest first."""
         with self._database.reading() as connection:
-            return withdrawals.waiting(connection, count_max=count_max, piece_size=piece_size)
+            return withdrawals.waiting(connection, bulk=bulk, count_max=count_max, piece_size=piece_size)
+
+    def are_withdrawals_waiting(self) -> bool:
+        """Return whether numbers wait that were taken, not by a bulk change."""
+        with self._database.reading() as connection:
+            return withdrawals.are_waiting(connection)
 
     def are_any(self) -> bool:
         """Whether there is any registration."""

@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -142,6 +143,8 @@ held_changes = Table(
     Column("recycled", LargeBinary, nullable=False),
 )
 
+WAITING = text("next_place IS NOT NULL")
+
 # Numbers that were taken from their operator, by the transaction that took them: what is registered on them is revoked.
 withdrawals = Table(
     "withdrawals",
@@ -150,11 +153,12 @@ withdrawals = Table(
     Column("cause", String, primary_key=True),
     Column("chunk", BigInteger, primary_key=True, autoincrement=False),
     Column("withdrawn_at_us", BigInteger, nullable=False),
+    Column("bulk", Boolean, nullable=False),  # its change took so many that those of others go first
     Column("next_place", Integer),  # the first that is not done; null: all are
     Column("checksum", LargeBinary, nullable=False),  # of what the transaction wrote
     Column("places", LargeBinary, nullable=False),  # Roaring, portable format
     Index("withdrawals_by_chunk", "chunk", "revision"),
-    Index("withdrawals_waiting", "next_place"),
+    Index("withdrawals_waiting", "bulk", "revision", "cause", "chunk", sqlite_where=WAITING, postgresql_where=WAITING),
 )
 
 # Who may call. A URI stays for ever, so that it never comes to mean another.

@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 revision = "0001"
@@ -144,6 +145,8 @@ held_changes = Table(
     Column("recycled", LargeBinary, nullable=False),
 )
 
+WAITING = text("next_place IS NOT NULL")
+
 withdrawals = Table(
     "withdrawals",
     metadata,
@@ -151,11 +154,12 @@ withdrawals = Table(
     Column("cause", String, primary_key=True),
     Column("chunk", BigInteger, primary_key=True, autoincrement=False),
     Column("withdrawn_at_us", BigInteger, nullable=False),
+    Column("bulk", Boolean, nullable=False),
     Column("next_place", Integer),
     Column("checksum", LargeBinary, nullable=False),
     Column("places", LargeBinary, nullable=False),
     Index("withdrawals_by_chunk", "chunk", "revision"),
-    Index("withdrawals_waiting", "next_place"),
+    Index("withdrawals_waiting", "bulk", "revision", "cause", "chunk", sqlite_where=WAITING, postgresql_where=WAITING),
 )
 
 identities = Table(
