@@ -6,6 +6,7 @@ import sys
 import typer
 
 from numcheck.errors import NumcheckError
+from numcheck.printable import printable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,7 +36,7 @@ def main() -> None:
     try:
         app()
     except (NumcheckError, OSError) as error:
-        sys.stderr.write(f"numcheck: {_in_one_line(error)}\n")
+        sys.stderr.write(f"numcheck: {printable(_in_one_line(error))}\n")
         raise SystemExit(1) from None
 
 

@@ -39,6 +39,7 @@ def bench(
     """
     from numcheck.cli.capacity import machine, measure
     from numcheck.cli.console import print_json, print_table, progress, say
+    from numcheck.output import write_whole
     from numcheck.serving.demo import SEED, fill_demo
 
     settings = settings_of(config, data_dir=data_dir)
@@ -48,7 +49,8 @@ def bench(
         fill_demo(directory, number_count=numbers, seed=SEED, now=now, progress=tell)
         measured = measure(directory, seconds, tell)
     facts = machine()
-    report.write_text(HEAD.format(at=f"{now:%Y-%m-%d %H:%M} UTC", numbers=numbers) + _tables(facts, measured), "utf-8")
+    head = HEAD.format(at=f"{now:%Y-%m-%d %H:%M} UTC", numbers=numbers)
+    write_whole(report, (head + _tables(facts, measured)).encode())
     if json:
         rows = [one._asdict() for one in measured]
         print_json({"machine": facts, "active_numbers": numbers, "measured": rows, "report": str(report)})

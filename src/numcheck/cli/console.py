@@ -11,12 +11,24 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+from numcheck.printable import printable
 
 PLAIN_WIDTH = 240  # of what is not a terminal: a table's rows must not be broken for whoever reads them by line
 PLAIN_LINE_INTERVAL_S = 5.0
 
+
+class Shown(Console):
+    """A terminal on which text is shown and never acted on: what it would act on is escaped, in one place."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Make every text that is printed, and every cell of a table, one line of printable characters."""
+        return super().render_str(printable(text), **options)
+
+
 # To the letter: rich would take "[x]" for markup, and the ":100:" of a file's line 100 for an emoji.
-to_the_letter = partial(Console, markup=False, emoji=False, highlight=False, soft_wrap=True)
+to_the_letter = partial(Shown, markup=False, emoji=False, highlight=False, soft_wrap=True)
 out = to_the_letter(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 err = to_the_letter(stderr=True)
 
@@ -28,11 +40,14 @@ def say(line: str) -> None:
 
 def print_json(result: Any) -> None:
     """Print a result for another program."""
-    sys.stdout.write(json.dumps(result, ensure_ascii=False, indent=2) + "\n")
+    lines = json.dumps(result, ensure_ascii=False, indent=2).split("\n")  # those within a text are escaped already
+    sys.stdout.writelines(f"{printable(line)}\n" for line in lines)
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a result for a person; columns whose name starts with # are aligned to the right."""
+    """Print a result for a person, a titled one after an empty line; columns that start with # are right-aligned."""
+    if title:
+        out.print()
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         right = column.startswith("#")

@@ -63,14 +63,15 @@ def export(
     """
     import sys
 
+    from numcheck.output import replacing
     from numcheck.serving.audit import export as export_events
 
     lines = export_events(settings_of(config, data_dir=data_dir), datetime.now(UTC))
     if file is None:
         sys.stdout.writelines(f"{line}\n" for line in lines)
     else:
-        with file.open("w", encoding="utf-8") as written:
-            written.writelines(f"{line}\n" for line in lines)
+        with replacing(file) as written:
+            written.writelines(f"{line}\n".encode() for line in lines)
 
 
 @app.command()

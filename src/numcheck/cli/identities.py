@@ -1,7 +1,6 @@
 """`numcheck identities`: who may call, and on whose numbers."""
 
 import json as json_module
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -88,8 +87,9 @@ def _toml_value(value: object) -> str:
 
 def _write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read: it may hold the database's password."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
+    from numcheck.output import OWNER_ONLY, write_whole
+
+    write_whole(path, text.encode(), mode=OWNER_ONLY)
 
 
 @app.command("add")

@@ -267,7 +267,7 @@ def _print_diff(found: "PlanDiff") -> None:
         ]
         more = f" (the first {NAMED_MAX} of {len(rows):,}; --json has all)" if len(rows) > NAMED_MAX else ""
         columns = ["first", "last", "what", "from", "to"]
-        print_table(f"\nremoved, or with another operator{more}", columns, rows[:NAMED_MAX])
+        print_table(f"removed, or with another operator{more}", columns, rows[:NAMED_MAX])
 
 
 def _name(holder: Any) -> str:

@@ -214,8 +214,10 @@ def _operator_id(client: "PushClient", text: str) -> int:
 
 
 def _write_refused(target: Path | None, numbers: list[str]) -> None:
+    from numcheck.output import write_whole
+
     if target is not None and any(numbers):
-        target.write_text("number\n" + "".join(f"{number}\n" for number in numbers), encoding="utf-8")
+        write_whole(target, ("number\n" + "".join(f"{number}\n" for number in numbers)).encode())
 
 
 def _tell_active(operator_id: int, pushed: "numbering_pb2.PushActiveNumbersResponse", *, json: bool) -> None:

@@ -41,16 +41,17 @@ def _print(result: dict[str, Any]) -> None:
         [one["series"], f"{one['ranges']:,}", f"{one['numbers']:,}", one["imported_at"], one["source"]]
         for one in result["plan"]
     ]
-    print_table("\nnumbering plan", ["series", "#ranges", "#numbers", "imported", "from"], plan)
+    print_table("numbering plan", ["series", "#ranges", "#numbers", "imported", "from"], plan)
     rows = [
         [str(one["operator_id"]), one["display_name"], f"{one['active']:,}", str(one["data_version"]), _age(one)]
         for one in result["operators"]
     ]
-    print_table("\noperators' data", ["#id", "operator", "#active numbers", "#version", "age"], rows)
+    print_table("operators' data", ["#id", "operator", "#active numbers", "#version", "age"], rows)
     portings = result["portings"]
     if portings["version"]:
+        out.print()
         out.print(
-            f"\nportings: {portings['numbers']:,} numbers, version {portings['version']}, of {portings['data_time']}"
+            f"portings: {portings['numbers']:,} numbers, version {portings['version']}, of {portings['data_time']}"
         )
     for held in result["held_pushes"]:
         out.print(
@@ -58,10 +59,11 @@ def _print(result: dict[str, Any]) -> None:
             f"and removes {held['removed']:,}; `numcheck push confirm` applies it"
         )
     if result["engine_warning"]:
-        out.print(f"\n{result['engine_warning']}")
+        out.print()
+        out.print(result["engine_warning"])
     digests = [[str(one["operator_id"]), one["digest"]] for one in result["operators"] if one["digest"]]
     if digests:
-        print_table("\ndigests", ["#id", "SHA-256"], digests)
+        print_table("digests", ["#id", "SHA-256"], digests)
 
 
 def _index_line(result: dict[str, Any]) -> str:

@@ -6,7 +6,6 @@ anew every few seconds; while the store does not answer, what was known last goe
 
 import hashlib
 import hmac
-import os
 import secrets
 import threading
 import time
@@ -19,6 +18,7 @@ import structlog
 
 from numcheck.access import Identity
 from numcheck.errors import BadKeys, NumcheckError
+from numcheck.output import OWNER_READS, write_whole
 from numcheck.rpc.access import Access, Shown, agreements_of
 from numcheck.rpc.native import Admit, Agreements
 from numcheck.store import Callers, Denial, Identities, Store
@@ -56,18 +56,7 @@ def installation_key(store: Store, data_dir: Path) -> bytes:
 
 def _make_key(data_dir: Path) -> None:
     """A new key, durable when this returns. After a crash there is no file of that name, or all of it."""
-    written = data_dir / f"{KEY_NAME}.new"
-    written.unlink(missing_ok=True)
-    with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400), "wb") as file:
-        file.write(secrets.token_bytes(KEY_SIZE))
-        file.flush()
-        os.fsync(file.fileno())
-    written.replace(data_dir / KEY_NAME)
-    directory = os.open(data_dir, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    write_whole(data_dir / KEY_NAME, secrets.token_bytes(KEY_SIZE), mode=OWNER_READS)
 
 
 def identities_of(store: Store, key: bytes) -> Identities:

@@ -4,7 +4,6 @@ Its files lie in one directory: authority.pem and authority.key, and of each nam
 """
 
 import ipaddress
-import os
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from numcheck.errors import BadConfiguration, DataDirNotEmpty
+from numcheck.output import write_whole
 
 LIFETIME = timedelta(days=365)
 CLOCK_SKEW = timedelta(minutes=5)
@@ -40,8 +40,8 @@ def make_authority(directory: Path, *, now: datetime) -> None:
         decipher_only=False,
     )
     certificate = builder.add_extension(usage, critical=True).sign(key, hashes.SHA256())
-    _write(directory / "authority.pem", certificate.public_bytes(serialization.Encoding.PEM), mode=0o444)
-    _write(directory / "authority.key", _key_bytes(key), mode=0o400)
+    write_whole(directory / "authority.pem", certificate.public_bytes(serialization.Encoding.PEM), mode=0o444)
+    write_whole(directory / "authority.key", _key_bytes(key), mode=0o400)
 
 
 def issue_server(directory: Path, names: Sequence[str], *, now: datetime) -> None:
@@ -72,8 +72,8 @@ def _issue(
         .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         .sign(signing, hashes.SHA256())
     )
-    _write(directory / f"{name}.pem", certificate.public_bytes(serialization.Encoding.PEM), mode=0o444)
-    _write(directory / f"{name}.key", _key_bytes(key), mode=0o400)
+    write_whole(directory / f"{name}.pem", certificate.public_bytes(serialization.Encoding.PEM), mode=0o444)
+    write_whole(directory / f"{name}.key", _key_bytes(key), mode=0o400)
 
 
 def _builder(
@@ -104,9 +104,3 @@ def _host(name: str) -> x509.GeneralName:
 def _key_bytes(key: ec.EllipticCurvePrivateKey) -> bytes:
     form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, *form)
-
-
-def _write(path: Path, content: bytes, *, mode: int) -> None:
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)

@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numcheck.config import Settings
 from numcheck.errors import BadKeys
 from numcheck.identity.sealing import KEY_SIZE, Key, Keyring
+from numcheck.output import OWNER_READS, write_whole
 from numcheck.store import Registrations, RegistrationWork, Store
 from numcheck.store.moments import microseconds
 
 FILE_NAME = "keys.json"
 FORMAT = 1
-OWNER_ONLY = 0o400
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +95,4 @@ def write_keys(path: Path, keyring: Keyring, signing_key: Ed25519PrivateKey) -> 
         "signing_key": signing_key.private_bytes_raw().hex(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    written = path.with_name(f"{path.name}.new")
-    written.unlink(missing_ok=True)
-    descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER_ONLY)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    written.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    write_whole(path, json.dumps(content, indent=1).encode(), mode=OWNER_READS)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from numcheck.config import Settings
+from numcheck.output import write_whole
 
 FILE_NAME = "listeners.json"
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # who listens on every address is reached on these
@@ -18,12 +19,9 @@ LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # who listens on every add
 
 def tell(data_dir: Path, addresses: Mapping[str, str]) -> None:
     """Say that this process listens there, by listener. A full disk keeps nobody from serving."""
-    target = data_dir / FILE_NAME
-    part = target.with_suffix(".part")
     told = {"pid": os.getpid(), "data_dir": str(data_dir.resolve()), "addresses": dict(addresses)}
     with suppress(OSError):
-        part.write_text(json.dumps(told), encoding="utf-8")
-        part.replace(target)
+        write_whole(data_dir / FILE_NAME, json.dumps(told).encode())
 
 
 def forget(data_dir: Path) -> None:

@@ -1,0 +1,30 @@
+"""The node's log: a line an event, whatever texts its fields hold."""
+
+import io
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, ExcInfo
+
+from numcheck.printable import printable
+
+
+def begin_log() -> None:
+    """Log from now on so that no name, region or path can forge a line or a colour."""
+    *processors, _ = structlog.get_config()["processors"]
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=_traceback)
+    structlog.configure(processors=[*processors, _escaped, renderer])
+
+
+def _escaped(_logger: object, _method: str, event: EventDict) -> EventDict:
+    return {printable(name): _printable_value(value) for name, value in event.items()}
+
+
+def _printable_value(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) else value  # of others the renderer shows repr()
+
+
+def _traceback(written: TextIO, error: ExcInfo) -> None:
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, error)
+    written.write("\n".join(map(printable, text.getvalue().split("\n"))))
