@@ -36,13 +36,13 @@ EDGE_TESTS := tests/edge tests/conformance --ignore=tests/edge/test_strangers.py
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
-run: $(BUILT) ## Serve on 127.0.0.1:50051; the first time, fill ./var with DEMO_NUMBERS synthetic active numbers
+run: $(BUILT) ## Serve on 127.0.0.1:50051, with codes on the console; first fill ./var with DEMO_NUMBERS synthetic numbers
 	@test -n "$$(ls -A "$${NUMCHECK_DATA_DIR:-var}" 2>/dev/null)" || $(BIN)/numcheck demo --numbers $(DEMO_NUMBERS)
 	@echo "Try, from another terminal, once the node is ready:"
 	@echo "  $(BIN)/numcheck check '+7 916 055-06-03' 89161234567 '+7 495 123-45-67'"
 	@echo "  $(BIN)/numcheck status"
 	@echo "  $(BIN)/numcheck plan show"
-	@exec $(BIN)/numcheck serve
+	@NUMCHECK_CODE_DELIVERY="$${NUMCHECK_CODE_DELIVERY:-console}" exec $(BIN)/numcheck serve
 
 test: $(BUILT) ## Run every test; ARGS="..." goes to pytest
 	$(BIN)/python -m pytest -n auto $(ARGS)

@@ -1,6 +1,6 @@
 """R17 at the public boundary: whatever is pushed in whatever order, one push amid another, it is as plain sets say it.
 
-The model knows the API's words and nothing of the store: who serves a number, what the head is, which answers were given.
+The model knows the API's words and nothing of the store: who serves a number, what the head is, what was answered.
 """
 
 from collections.abc import Iterator

@@ -241,10 +241,12 @@ code_tries = Table(
     "code_tries",
     metadata,
     Column("try_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("service", String, nullable=False),
     Column("number_tag", Bytes(16), nullable=False),
+    Column("user_tag", Bytes(16), nullable=False),
     Column("at_us", BigInteger, nullable=False),
     Column("wrong", Boolean, nullable=False),
-    Index("code_tries_by_number", "number_tag", "at_us"),
+    Index("code_tries_by_number", "number_tag", "service", "at_us"),
     Index("code_tries_by_time", "at_us"),
 )
 
@@ -259,8 +261,8 @@ code_sends = Table(
     Column("network_tag", Bytes(16), nullable=False),
     Column("completed", Boolean, nullable=False),
     Index("code_sends_by_number", "number_tag", "at_us"),
-    Index("code_sends_by_block", "block_tag", "at_us"),
-    Index("code_sends_by_network", "network_tag", "at_us"),
+    Index("code_sends_by_block", "block_tag", "service", "at_us"),
+    Index("code_sends_by_network", "network_tag", "service", "at_us"),
     Index("code_sends_by_service", "service", "at_us"),
 )
 
