@@ -76,7 +76,7 @@ bench-peers: $(BUILT) ## Measure beside gRPC C++, nghttpd, Redis and PostgreSQL 
 fuzz: $(BUILT) ## Fuzz for long, with the address and undefined-behaviour sanitizers (gcc on Linux)
 	NUMCHECK_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-base build/sanitizing --build-lib $(SANITIZED)
 	$(UNDER_SANITIZERS) NUMCHECK_EDGE_CALLS=$(EDGE_CALLS) NUMCHECK_EDGE_CONVERSATIONS=$(EDGE_CONVERSATIONS) \
-	$(BIN)/python -m pytest tests/fuzz $(EDGE_TESTS) --hypothesis-profile=long --timeout=0 $(ARGS)
+	$(BIN)/python -m pytest tests/fuzz tests/test_e164.py $(EDGE_TESTS) --hypothesis-profile=long --timeout=0 $(ARGS)
 
 faults: $(BUILT) ## Kill nodes KILLS times amid their work, on both engines, and hold what is left to what was acknowledged
 	$(BIN)/python -m tests.faults --kills $(KILLS) $(ARGS)

@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -143,6 +144,8 @@ held_numbers = Table(
     Column("removed", LargeBinary, nullable=False),
 )
 
+WAITING = text("next_place IS NOT NULL")
+
 # Numbers that were taken from their operator, by the transaction that took them: what is registered on them is revoked.
 withdrawals = Table(
     "withdrawals",
@@ -151,11 +154,12 @@ withdrawals = Table(
     Column("cause", String, primary_key=True),
     Column("chunk", BigInteger, primary_key=True, autoincrement=False),
     Column("withdrawn_at_us", BigInteger, nullable=False),
+    Column("bulk", Boolean, nullable=False),  # its change took so many that those of others go first
     Column("next_place", Integer),  # the first that is not done; null: all are
     Column("checksum", LargeBinary, nullable=False),  # of what the transaction wrote
     Column("places", LargeBinary, nullable=False),  # Roaring, portable format
     Index("withdrawals_by_chunk", "chunk", "revision"),
-    Index("withdrawals_waiting", "next_place"),
+    Index("withdrawals_waiting", "bulk", "revision", "cause", "chunk", sqlite_where=WAITING, postgresql_where=WAITING),
 )
 
 # Who may call. A URI stays for ever, so that it never comes to mean another.
@@ -215,6 +219,8 @@ registrations = Table(
     Column("next_at_us", BigInteger),  # when it is time for a reminder or overdue, if its state has these; null: never
     Column("evidence", String),  # JSON; null until a verification has given an answer
     Column("verification_id", Bytes(16)),  # the newest: none before it counts
+    Column("content", Bytes(32), nullable=False),  # keyed digest of what is recorded: see bindings.py
+    Column("mac", Bytes(32), nullable=False),  # of `content` and of where the registration stands
     Index("registrations_by_service", "service", "registration_id"),
     Index("registrations_by_number", "number_tag"),
     Index("registrations_by_due_time", "service", "due_at_us", "registration_id"),
@@ -236,6 +242,7 @@ verifications = Table(
     Column("next_code_at_us", BigInteger, nullable=False),  # 0: no code was sent
     Column("secret_mac", Bytes, nullable=False),  # of the code or the word; empty if there is none
     Column("tries", Integer, nullable=False),
+    Column("mac", Bytes(32), nullable=False),  # of all other columns: see bindings.py
     Index("verifications_by_number", "number_tag", "service", "state"),
     Index("verifications_by_registration", "registration_id"),
 )
@@ -298,7 +305,8 @@ events = Table(
     Column("state", Integer, nullable=False),
     Column("details", String, nullable=False),
     Column("hash", Bytes(32), nullable=False),
-    Index("events_by_service", "service", "sequence"),
+    Column("service_sequence", BigInteger, nullable=False),  # its place among its service's own; 0: it is of none
+    Index("events_by_service", "service", "service_sequence"),
 )
 
 event_head = Table(

@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 revision = "0001"
@@ -145,6 +146,8 @@ held_numbers = Table(
     Column("removed", LargeBinary, nullable=False),
 )
 
+WAITING = text("next_place IS NOT NULL")
+
 withdrawals = Table(
     "withdrawals",
     metadata,
@@ -152,11 +155,12 @@ withdrawals = Table(
     Column("cause", String, primary_key=True),
     Column("chunk", BigInteger, primary_key=True, autoincrement=False),
     Column("withdrawn_at_us", BigInteger, nullable=False),
+    Column("bulk", Boolean, nullable=False),
     Column("next_place", Integer),
     Column("checksum", LargeBinary, nullable=False),
     Column("places", LargeBinary, nullable=False),
     Index("withdrawals_by_chunk", "chunk", "revision"),
-    Index("withdrawals_waiting", "next_place"),
+    Index("withdrawals_waiting", "bulk", "revision", "cause", "chunk", sqlite_where=WAITING, postgresql_where=WAITING),
 )
 
 identities = Table(
@@ -212,6 +216,8 @@ registrations = Table(
     Column("next_at_us", BigInteger),
     Column("evidence", String),
     Column("verification_id", Bytes(16)),
+    Column("content", Bytes(32), nullable=False),
+    Column("mac", Bytes(32), nullable=False),
     Index("registrations_by_service", "service", "registration_id"),
     Index("registrations_by_number", "number_tag"),
     Index("registrations_by_due_time", "service", "due_at_us", "registration_id"),
@@ -233,6 +239,7 @@ verifications = Table(
     Column("next_code_at_us", BigInteger, nullable=False),
     Column("secret_mac", Bytes, nullable=False),
     Column("tries", Integer, nullable=False),
+    Column("mac", Bytes(32), nullable=False),
     Index("verifications_by_number", "number_tag", "service", "state"),
     Index("verifications_by_registration", "registration_id"),
 )
@@ -292,7 +299,8 @@ events = Table(
     Column("state", Integer, nullable=False),
     Column("details", String, nullable=False),
     Column("hash", Bytes(32), nullable=False),
-    Index("events_by_service", "service", "sequence"),
+    Column("service_sequence", BigInteger, nullable=False),
+    Index("events_by_service", "service", "service_sequence"),
 )
 
 event_head = Table(
