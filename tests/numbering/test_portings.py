@@ -242,7 +242,7 @@ def test_plan_is_replaced_whole_or_by_series(node: Node) -> None:
 
 
 def test_row_over_several_codes_is_taken(node: Node) -> None:
-    done = import_plan(node, plan_row(79160000000, 79189999999, "ПАО Первый", "7740000076"))
+    done = import_plan(node, plan_row(79160000000, 79189999999, "ПАО Первый", "7740000076"), force=True)
     assert (done.range_count, done.number_count) == (3, 30_000_000)
 
 

@@ -316,7 +316,7 @@ def give_to_beta(store: Store, what: str, number: int) -> None:
     if what == "portings":
         port(store, {BETA: [number]})
     else:
-        store.import_plan(plan(*OTHERS_ROWS), source="rows.csv", now=NOW)
+        store.import_plan(plan(*OTHERS_ROWS), source="rows.csv", now=NOW, force=True)
 
 
 @pytest.mark.parametrize("what", ["portings", "plan"])
@@ -347,7 +347,7 @@ def test_removals_are_judged_by_what_holds_when_they_are_committed(store, what):
     if what == "portings":
         port(store, {}, [gone, also_gone])
     else:
-        store.import_plan(plan(*ROWS), source="rows.csv", now=NOW)
+        store.import_plan(plan(*ROWS), source="rows.csv", now=NOW, force=True)
     with pytest.raises(ConcurrentPush):
         committing_meanwhile(store, delta(ALPHA, 2), [], meanwhile, [also_gone])
 
@@ -362,7 +362,7 @@ def test_number_that_came_while_it_was_pushed_is_not_skipped_as_anothers(store, 
             port(store, {ALPHA: [coming]})
         else:
             rows = (ROWS[0], row(917, 0, 99_999, "Альфа", "7740000076"), ROWS[2])
-            store.import_plan(plan(*rows), source="rows.csv", now=NOW)
+            store.import_plan(plan(*rows), source="rows.csv", now=NOW, force=True)
 
     header = snapshot(ALPHA, skip_not_served=True)
     with pytest.raises(ConcurrentPush):
@@ -421,7 +421,7 @@ def test_held_push_is_judged_by_what_holds_when_it_is_confirmed(store, what, hea
     if what == "portings":
         port(store, {}, [gone])
     else:
-        store.import_plan(plan(*ROWS), source="rows.csv", now=NOW)
+        store.import_plan(plan(*ROWS), source="rows.csv", now=NOW, force=True)
     confirmed = store.confirm_push(ALPHA, "held", now=NOW)
     after = set(add) if header.snapshot else (before[1] - set(remove)) | set(add)
     assert (confirmed.version, set(store.active_set(ALPHA))) == (2, after)
@@ -523,7 +523,7 @@ def test_answer_is_given_again_whatever_is_newer_by_now(store):
 def test_portings_judged_by_another_plan_are_refused(store):
     content = store.portings_content()
     content.port(BETA, sent([FIRST]))
-    store.import_plan(plan(*OTHERS_ROWS), source="rows.csv", now=NOW)
+    store.import_plan(plan(*OTHERS_ROWS), source="rows.csv", now=NOW, force=True)
     header = PortingsHeader(snapshot=False, base_version=0, push_id=None, data_time=NOW)
     with pytest.raises(ConcurrentPush):
         store.push_portings(header, content, base_version=0, now=NOW)
