@@ -102,13 +102,28 @@ def test_numbers_of_no_mobile_range_are_named(node: Node, ids: tuple[int, int], 
 
 def test_same_push_id_gets_the_first_answer_again(node: Node, ids: tuple[int, int]) -> None:
     done = push(node, ported(ids[1], FIRST), push_id="Port_Increment_1")
-    assert push(node, ported(ids[1], FIRST + 1), push_id="Port_Increment_1") == done
+    again = push(node, ported(ids[1], FIRST + 1), push_id="Port_Increment_1")
+    assert (done.HasField("first_push_time"), again.HasField("first_push_time")) == (False, True)
+    again.ClearField("first_push_time")
+    assert again == done
+
+
+def test_older_portings_are_refused_with_the_head_unless_they_are_meant(node: Node, ids: tuple[int, int]) -> None:
+    old, older = Timestamp(seconds=1_750_000_000), Timestamp(seconds=1_749_999_999)
+    push(node, ported(ids[1], FIRST), data_time=old)
+    for mode in (SNAPSHOT, DELTA):
+        late = {"mode": mode, "base_version": 1, "data_time": older}
+        found = refusal(lambda late=late: push(node, ported(ids[1], FIRST + 1), **late))
+        assert (found.code, found.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "OLDER_DATA")
+        assert found.metadata == {"head_version": "1", "head_data_time": "2025-06-15T15:06:40+00:00"}
+    assert push(node, ported(ids[1], FIRST + 1), base_version=1, data_time=old).version == 2
+    assert push(node, ported(ids[1], FIRST + 2), base_version=2, data_time=older, allow_older=True).version == 3
 
 
 def test_delta_on_another_version_is_refused_with_the_head(node: Node, ids: tuple[int, int]) -> None:
     push(node, ported(ids[1], FIRST))
     refused = refusal(lambda: push(node, ported(ids[1], FIRST + 1)))
-    assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "STALE_BASE")
+    assert (refused.code, refused.reason) == (grpc.StatusCode.ABORTED, "STALE_BASE")
     assert refused.metadata == {"head_version": "1"}
 
 
@@ -119,6 +134,55 @@ def test_push_that_ends_too_many_portings_is_refused_unless_forced(node: Node, i
     assert refused.metadata == {"removed_count": "19", "number_count": "20"}
     done = push(node, ported(ids[1], FIRST), mode=SNAPSHOT, force=True)
     assert (done.removed_count, done.already_added_count, done.number_count) == (19, 1, 1)
+
+
+def test_push_that_moves_many_portings_on_is_refused_unless_forced(node: Node, ids: tuple[int, int]) -> None:
+    """What goes on to a third operator counts like what ends; the largest moves are named."""
+    row = plan_row(FIRST + 10_000_000, FIRST + 10_000_009, "ООО Третий", "7713076301")
+    import_plan(node, *WHOLE, row)
+    first, second, third = *ids, operators(node)["7713076301"]
+    push(node, ported(second, *range(FIRST, FIRST + 20)))
+    assert push(node, ported(third, FIRST, FIRST + 1), base_version=1).added_count == 2
+    refused = refusal(
+        lambda: push(node, ported(third, FIRST + 2, FIRST + 3), Request(returned=[FIRST]), base_version=2)
+    )
+    assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "MOVES_TOO_MUCH")
+    assert refused.metadata == {
+        "moved_count": "2",
+        "removed_count": "1",
+        "number_count": "20",
+        "largest_moves": f"{second}>{third}:2",
+    }
+    older = [ported(third, *range(FIRST, FIRST + 20))]
+    assert refusal(lambda: push(node, *older, mode=SNAPSHOT)).reason == "MOVES_TOO_MUCH"
+    assert push(node, *older, mode=SNAPSHOT, force=True).added_count == 18
+    assert first != third
+
+
+def in_series(number: int, series: str = "Port_Increment") -> dict[str, object]:
+    return {"sequence": numbering_pb2.PortingsSequence(series=series, number=number)}
+
+
+def test_number_before_in_a_series_is_told_and_kept(node: Node, ids: tuple[int, int]) -> None:
+    """Of each series the highest; a push without one changes none, and one that is given again tells what it told."""
+    then = now()
+    told = []
+    for version, options in enumerate(
+        ({**in_series(17), "push_id": "a"}, in_series(19), {}, in_series(5, "Return_Increment"), in_series(20))
+    ):
+        told.append(push(node, base_version=version, data_time=then, **options).previous_sequence)
+    assert told == [0, 17, 0, 0, 19]
+    assert push(node, base_version=0, data_time=then, **in_series(17), push_id="a").previous_sequence == 0
+    state = node.numbering.GetOperatorState(numbering_pb2.GetOperatorStateRequest(), timeout=DEADLINE_S)
+    assert {one.series: one.number for one in state.sequences} == {"Port_Increment": 20, "Return_Increment": 5}
+    assert refusal(lambda: push(node, base_version=5, data_time=then, **in_series(18))).reason == "OLDER_DATA"
+    late = push(node, ported(ids[1], FIRST), base_version=5, data_time=then, allow_older=True, **in_series(18))
+    assert late.previous_sequence == 20
+
+
+@pytest.mark.parametrize(("series", "number"), [("", 1), ("a" * 65, 1), ("a\x1b", 1), ("a", 0), ("a", 2**63)])
+def test_place_in_a_series_that_cannot_be_is_refused(node: Node, series: str, number: int) -> None:
+    assert refusal(lambda: push(node, **in_series(number, series))).reason == "BAD_PUSH"
 
 
 def test_portings_to_an_unknown_operator_are_refused(node: Node) -> None:
@@ -178,7 +242,7 @@ def test_plan_is_replaced_whole_or_by_series(node: Node) -> None:
 
 
 def test_row_over_several_codes_is_taken(node: Node) -> None:
-    done = import_plan(node, plan_row(79160000000, 79189999999, "ПАО Первый", "7740000076"))
+    done = import_plan(node, plan_row(79160000000, 79189999999, "ПАО Первый", "7740000076"), force=True)
     assert (done.range_count, done.number_count) == (3, 30_000_000)
 
 

@@ -30,6 +30,7 @@ class PushHeader:
     push_id: str | None
     data_time: datetime
     skip_not_served: bool = False
+    allow_older: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class PushCounts:
     already_removed: int = 0
     recycled: int = 0
     number_count: int = 0
+    previous_sequence: int = 0  # of portings: the highest number of their series that was applied before
     refused: int = 0
     refused_examples: tuple[int, ...] = ()
 

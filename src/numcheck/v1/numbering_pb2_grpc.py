@@ -56,6 +56,11 @@ class NumberingServiceStub(object):
                 request_serializer=numcheck_dot_v1_dot_numbering__pb2.ConfirmPushRequest.SerializeToString,
                 response_deserializer=numcheck_dot_v1_dot_numbering__pb2.ConfirmPushResponse.FromString,
                 _registered_method=True)
+        self.ListHeldPushes = channel.unary_unary(
+                '/numcheck.v1.NumberingService/ListHeldPushes',
+                request_serializer=numcheck_dot_v1_dot_numbering__pb2.ListHeldPushesRequest.SerializeToString,
+                response_deserializer=numcheck_dot_v1_dot_numbering__pb2.ListHeldPushesResponse.FromString,
+                _registered_method=True)
         self.PushPortings = channel.stream_unary(
                 '/numcheck.v1.NumberingService/PushPortings',
                 request_serializer=numcheck_dot_v1_dot_numbering__pb2.PushPortingsRequest.SerializeToString,
@@ -148,6 +153,17 @@ class NumberingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListHeldPushes(self, request, context):
+        """Lists the pushes that wait to be confirmed, the oldest first.
+
+        An operator sees its own; the administrator sees every operator's. It only reads.
+
+        Errors: the service's own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PushPortings(self, request_iterator, context):
         """Replaces the portings (SNAPSHOT) or adds to them and removes from them (DELTA): the clearing house's push.
 
@@ -168,6 +184,8 @@ class NumberingServiceServicer(object):
         `head_version` and `head_data_time` (RFC 3339).
         - FAILED_PRECONDITION, REMOVES_TOO_MUCH: the push would remove more than a tenth of all portings, and `force` is not
         set. ErrorInfo.metadata has `removed_count` and `number_count`.
+        - FAILED_PRECONDITION, MOVES_TOO_MUCH: the push would remove more than a tenth of all portings or let them go on to
+        another operator, and `force` is not set. ErrorInfo.metadata is that of ImportNumberingPlan's.
         - ABORTED, CONCURRENT_PUSH: other portings, or another plan, were applied while this push was under way.
         - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: as many pushes as this node takes at once are under way.
         """
@@ -238,6 +256,11 @@ def add_NumberingServiceServicer_to_server(servicer, server):
                     servicer.ConfirmPush,
                     request_deserializer=numcheck_dot_v1_dot_numbering__pb2.ConfirmPushRequest.FromString,
                     response_serializer=numcheck_dot_v1_dot_numbering__pb2.ConfirmPushResponse.SerializeToString,
+            ),
+            'ListHeldPushes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHeldPushes,
+                    request_deserializer=numcheck_dot_v1_dot_numbering__pb2.ListHeldPushesRequest.FromString,
+                    response_serializer=numcheck_dot_v1_dot_numbering__pb2.ListHeldPushesResponse.SerializeToString,
             ),
             'PushPortings': grpc.stream_unary_rpc_method_handler(
                     servicer.PushPortings,
@@ -326,6 +349,33 @@ class NumberingService(object):
             '/numcheck.v1.NumberingService/ConfirmPush',
             numcheck_dot_v1_dot_numbering__pb2.ConfirmPushRequest.SerializeToString,
             numcheck_dot_v1_dot_numbering__pb2.ConfirmPushResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHeldPushes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/numcheck.v1.NumberingService/ListHeldPushes',
+            numcheck_dot_v1_dot_numbering__pb2.ListHeldPushesRequest.SerializeToString,
+            numcheck_dot_v1_dot_numbering__pb2.ListHeldPushesResponse.FromString,
             options,
             channel_credentials,
             insecure,
