@@ -42,12 +42,12 @@ def test_identities_tokens_and_agreements_are_read_as_they_were_written(store, i
     assert not store.has_identities
     for one in (OPERATOR, MESSENGER, AUDITOR):
         identities.add(one, now=NOW)
-    identities.set_token(MESSENGER.uri, b"t" * 32)
+    identities.set_token(MESSENGER.uri, b"t" * 32, now=NOW)
     identities.revoke(AUDITOR.uri, now=NOW)
     for operator_id in (2, 1, 2):
         identities.agree("chat", operator_id, now=NOW)
-    identities.end_agreement("chat", 1)
-    identities.end_agreement("chat", 1)
+    identities.end_agreement("chat", 1, now=NOW)
+    identities.end_agreement("chat", 1, now=NOW)
     found = identities.whole()
     assert [(one.identity, one.token_tag, one.added_at, one.revoked_at) for one in found.identities] == [
         (AUDITOR, None, NOW, NOW),
@@ -64,7 +64,7 @@ def test_uri_is_given_once_and_what_is_unknown_is_refused(identities):
     for refused in (
         lambda: identities.add(AUDITOR, now=NOW),
         lambda: identities.revoke(AUDITOR.uri, now=NOW),
-        lambda: identities.set_token(AUDITOR.uri, b"t"),
+        lambda: identities.set_token(AUDITOR.uri, b"t", now=NOW),
     ):
         with pytest.raises((BadIdentity, UnknownIdentity)):
             refused()
@@ -111,7 +111,7 @@ def test_identity_that_was_changed_behind_the_stores_back_counts_for_nothing(sto
     """R3: every column of the row; the others count on, and revoking it makes it whole again, revoked."""
     identities.add(MESSENGER, now=NOW)
     identities.add(AUDITOR, now=NOW)
-    identities.set_token(MESSENGER.uri, b"t" * 32)
+    identities.set_token(MESSENGER.uri, b"t" * 32, now=NOW)
     damage(
         store,
         f"UPDATE identities SET {change} WHERE uri = :uri",
@@ -125,7 +125,7 @@ def test_identity_that_was_changed_behind_the_stores_back_counts_for_nothing(sto
         identities.whole()
     if "revoked_at_us" not in change:
         with pytest.raises(StoreDamaged):
-            identities.set_token(damaged, b"t")
+            identities.set_token(damaged, b"t", now=NOW)
         identities.revoke(damaged, now=NOW)
         assert {one.identity.uri: one.revoked_at for one in identities.whole().identities}[damaged] == NOW
 

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from numcheck.access import Identity, Role, check_identity
 from numcheck.access.rules import check_service
 from numcheck.errors import BadIdentity, StoreDamaged, UnknownIdentity
+from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.database import Database, take_turn
 from numcheck.store.heads import check_operator
 from numcheck.store.moments import microseconds, moment
@@ -62,11 +63,11 @@ class Callers:
 class Identities:
     """Who may call, in the store of an installation. Methods may be called from any thread."""
 
-    def __init__(self, database: Database, key: bytes) -> None:
-        """`key` makes the rows' MACs; nodes that share a database have the same."""
-        self._database, self._key = database, key
+    def __init__(self, database: Database, key: bytes, acts: Acts) -> None:
+        """`key` makes the rows' MACs; nodes that share a database have the same. Each change is told as an act."""
+        self._database, self._key, self._acts = database, key, acts
 
-    def add(self, identity: Identity, *, now: datetime) -> None:
+    def add(self, identity: Identity, *, now: datetime, by: str = LOCAL) -> None:
         """Add an identity; BadIdentity if it cannot be one or is there already, UnknownOperator if its operator is."""
         check_identity(identity)
         with self._database.writing() as connection:
@@ -86,16 +87,18 @@ class Identities:
                 "revoked_at_us": None,
             }
             connection.execute(insert(identities).values(mac=self._identity_mac(row), **row))
+            said = {name: row[name] for name in ("uri", "role", "operator_id", "service")}
+            self._acts.tell(connection, Act.CALLER_ADDED, by, now, **said)
 
-    def set_token(self, uri: str, tag: bytes) -> None:
+    def set_token(self, uri: str, tag: bytes, *, now: datetime, by: str = LOCAL) -> None:
         """Make this the tag of the identity's token, whatever it was before; UnknownIdentity if there is none."""
-        self._change(uri, token_tag=tag)
+        self._change(Act.TOKEN_ISSUED, uri, by, now, token_tag=tag)
 
-    def revoke(self, uri: str, *, now: datetime) -> None:
+    def revoke(self, uri: str, *, now: datetime, by: str = LOCAL) -> None:
         """Let the identity call nothing any more; UnknownIdentity if there is none that may."""
-        self._change(uri, token_tag=None, revoked_at_us=microseconds(now))
+        self._change(Act.CALLER_REVOKED, uri, by, now, token_tag=None, revoked_at_us=microseconds(now))
 
-    def _change(self, uri: str, **values: Any) -> None:
+    def _change(self, act: Act, uri: str, by: str, now: datetime, **values: Any) -> None:
         with self._database.writing() as connection:
             take_turn(connection)
             row = connection.execute(select(identities).where(identities.c.uri == uri)).one_or_none()
@@ -106,8 +109,9 @@ class Identities:
                 raise StoreDamaged("the identity is not as it was written; revoke it, and add another")
             mac = self._identity_mac({**row._mapping, **values})
             connection.execute(update(identities).where(identities.c.uri == uri).values(mac=mac, **values))
+            self._acts.tell(connection, act, by, now, uri=uri)
 
-    def agree(self, service: str, operator_id: int, *, now: datetime) -> None:
+    def agree(self, service: str, operator_id: int, *, now: datetime, by: str = LOCAL) -> None:
         """Record that a service and an operator have a contract (I.5); doing so again changes nothing."""
         check_service(service)
         with self._database.writing() as connection:
@@ -118,12 +122,16 @@ class Identities:
                 connection.execute(delete(agreements).where(_agreement(service, operator_id)))
                 row = {"service": service, "operator_id": operator_id, "since_us": microseconds(now)}
                 connection.execute(insert(agreements).values(mac=self._agreement_mac(row), **row))
+                said = {"service": service, "operator_id": operator_id}
+                self._acts.tell(connection, Act.AGREEMENT_ADDED, by, now, **said)
 
-    def end_agreement(self, service: str, operator_id: int) -> None:
+    def end_agreement(self, service: str, operator_id: int, *, now: datetime, by: str = LOCAL) -> None:
         """Record that they have none any more; doing so again changes nothing."""
         with self._database.writing() as connection:
             take_turn(connection)
-            connection.execute(delete(agreements).where(_agreement(service, operator_id)))
+            if connection.execute(delete(agreements).where(_agreement(service, operator_id))).rowcount:
+                said = {"service": service, "operator_id": operator_id}
+                self._acts.tell(connection, Act.AGREEMENT_ENDED, by, now, **said)
 
     def callers(self) -> Callers:
         """Every identity and agreement, of one moment."""

@@ -33,6 +33,7 @@ from numcheck.active.members import home
 from numcheck.errors import ConcurrentPush, StoreDamaged, StoreMissing, StoreUnavailable
 from numcheck.plan import NumberingPlan
 from numcheck.store import blocks, identities, plans, pushes
+from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.blocks import Kind, replace_places
 from numcheck.store.database import Database, raise_revision, take_turn
 from numcheck.store.events import Chain, EventLog
@@ -61,6 +62,7 @@ class Store:
         if url is None and read_only and not self.exists(data_dir):
             raise StoreMissing(f"there is no store in {data_dir}; `numcheck demo` or `numcheck plan import` makes one")
         data_dir.mkdir(parents=True, exist_ok=True)
+        self._acts = Acts()
         self._database = Database(data_dir / FILE_NAME, url=url, read_only=read_only)
 
     @staticmethod
@@ -121,6 +123,10 @@ class Store:
         with self._database.reading() as connection:
             return are_any(connection)
 
+    def tell_acts(self, chain: Chain) -> None:
+        """From now on tell acts of administration in the chain of events, linked as `chain` says."""
+        self._acts.chain = chain
+
     def key_checks(self) -> dict[int, bytes]:
         """What tells each key that the store is used with, by its id; none before the first use."""
         with self._database.reading() as connection:
@@ -140,6 +146,7 @@ class Store:
         now: datetime,
         series: Collection[str] | None = None,
         force: bool = False,
+        by: str = LOCAL,
     ) -> PlanImport:
         """Replace series of the plan's country, those that its rows speak of by default; others stay as they are.
 
@@ -149,7 +156,11 @@ class Store:
         """
         with self._database.writing() as connection:
             take_turn(connection)
-            return plans.replace_plan(connection, plan, series or plan.series, source=source, now=now, force=force)
+            wanted = series or plan.series
+            imported = plans.replace_plan(connection, plan, wanted, source=source, now=now, force=force)
+            said = {"source": source, "series": sorted(wanted), "revision": imported.revision, "forced": force}
+            self._acts.tell(connection, Act.PLAN_IMPORTED, by, now, calling_code=plan.country.calling_code, **said)
+            return imported
 
     def series(self) -> list[SeriesInfo]:
         """The loaded series of the numbering plan."""
@@ -321,12 +332,15 @@ class Store:
         with self._database.reading() as connection:
             return pushes.held_pushes(connection, microseconds(now))
 
-    def confirm_push(self, operator_id: int, token: str, *, now: datetime) -> Pushed:
+    def confirm_push(self, operator_id: int, token: str, *, now: datetime, by: str = LOCAL) -> Pushed:
         """Apply a held push, durable when this returns; UnknownPush if there is none of that token, ConcurrentPush if
         the operator serves some of its numbers no more."""
         with self._database.writing() as connection:
             take_turn(connection)
-            return pushes.confirm(connection, operator_id, token, microseconds(now))
+            pushed = pushes.confirm(connection, operator_id, token, microseconds(now))
+            said = {"operator_id": operator_id, "version": pushed.version, "revision": pushed.revision}
+            self._acts.tell(connection, Act.PUSH_CONFIRMED, by, now, **said)
+            return pushed
 
     def portings_content(self) -> PortingsContent:
         """What takes the numbers of a push of portings, and knows the mobile ranges and whose they are."""
@@ -349,7 +363,7 @@ class Store:
             return pushes.try_pushed(connection, Kind.PORTED, EVERY_OPERATOR, push_id, microseconds(now))
 
     def push_portings(
-        self, header: PortingsHeader, content: PortingsContent, *, base_version: int, now: datetime
+        self, header: PortingsHeader, content: PortingsContent, *, base_version: int, now: datetime, by: str = LOCAL
     ) -> Pushed:
         """Apply a push to the version of the portings that was the head when it began: durable when this returns.
 
@@ -366,13 +380,17 @@ class Store:
                     return pushed
             if read_basis(connection).plan_revision != content.plan_revision:
                 raise ConcurrentPush("the numbering plan has changed since the push began")
-            return pushes.push_portings(connection, header, content, receipt)
+            pushed = pushes.push_portings(connection, header, content, receipt)
+            if header.force:
+                said = {"operator_id": EVERY_OPERATOR, "version": pushed.version, "revision": pushed.revision}
+                self._acts.tell(connection, Act.PUSH_FORCED, by, now, **said)
+            return pushed
 
     # --- identities
 
     def identities(self, key: bytes) -> Identities:
         """Who may call; the rows' MACs are made with the key."""
-        return Identities(self._database, key)
+        return Identities(self._database, key, self._acts)
 
     @property
     def has_identities(self) -> bool:
