@@ -1,7 +1,7 @@
 """Who may call, on each engine: kept as it was added, and believed only as it was written."""
 
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
@@ -9,7 +9,7 @@ from sqlalchemy import text
 from numcheck.access import Identity, Role
 from numcheck.errors import BadIdentity, StoreDamaged, UnknownIdentity, UnknownOperator
 from numcheck.store import Denial
-from numcheck.store.identities import DENIALS_KEPT
+from numcheck.store.identities import DENIALS_KEPT, DENIALS_PER_CALLER_MAX, NAME_LENGTH_MAX
 from tests.store.registry import plan, row
 
 NOW = datetime(2026, 11, 24, 12, 30, 15, 123_456, tzinfo=UTC)
@@ -150,5 +150,22 @@ def test_last_denials_are_kept_with_their_counts(store):
     first, second = (Denial(NOW, "", f"/m{i}", "NOT_AUTHENTICATED", i) for i in (3, 4))
     store.record_denials([first, second])
     assert store.last_denials(5) == [second, first]
-    store.record_denials([Denial(NOW, "numcheck://x", "/m", "NOT_PERMITTED")] * DENIALS_KEPT)
-    assert len(store.last_denials(2 * DENIALS_KEPT)) == DENIALS_KEPT
+    store.record_denials([Denial(NOW, "", "/m3", "NOT_AUTHENTICATED", 5)])
+    assert Denial(NOW, "", "/m3", "NOT_AUTHENTICATED", 8) in store.last_denials(5), "the same denial is one row"
+
+
+def test_who_is_denied_again_and_again_pushes_out_nobody_elses_denials(store):
+    """Whatever a stranger shows and calls: a caller and an address have so many rows, and names are kept in part."""
+    first = Denial(NOW, "numcheck://known", "/m", "NOT_PERMITTED", 1, "203.0.113.7")
+    store.record_denials([first])
+    later = NOW + timedelta(minutes=6)
+    by_name = [Denial(later, f"numcheck://x/{i}", "/m", "NOT_AUTHENTICATED", 1, "203.0.113.9") for i in range(300)]
+    by_method = [Denial(later, "", f"/m{i}", "NOT_AUTHENTICATED", 1, f"2001:db8::{i:x}") for i in range(300)]
+    store.record_denials(by_name + by_method)
+    kept = store.last_denials(2 * DENIALS_KEPT)
+    assert kept[-1] == first
+    assert len(kept) == 1 + 2 * DENIALS_PER_CALLER_MAX
+    store.record_denials([Denial(later, f"numcheck://{'x' * 60_000}{end}", "/m", "R") for end in "ab"])
+    names = {one.uri for one in store.last_denials(2)}
+    assert len(names) == 2
+    assert all(len(name) <= NAME_LENGTH_MAX for name in names)

@@ -126,19 +126,20 @@ class StandingBinding:
         One loop without calls of ours: it runs for millions of rows.
         """
         place, binders = STANDING.index(column), _Binders(binder)
-        whole, damaged = [], []
+        whole: list[tuple[bytes, bytes, bytes]] = []
+        damaged: list[bytes] = []
         for row in rows:
             try:
                 bind, standing = binders[row.key_id], self._standing(row)
-                before = bind(row.content + orjson.dumps(standing, default=_hexadecimal))
+                is_whole = bind(row.content + orjson.dumps(standing, default=_hexadecimal)) == row.mac
             except (StoreDamaged, TypeError):
-                before = None
-            if before != row.mac:
+                is_whole = False
+            if not is_whole:
                 damaged.append(row.registration_id)
                 continue
             moved = (*standing[:place], value, *standing[place + 1 :])
             after = bind(row.content + orjson.dumps(moved, default=_hexadecimal))
-            whole.append((row.registration_id, before, after))
+            whole.append((row.registration_id, row.mac, after))
         return whole, damaged
 
 

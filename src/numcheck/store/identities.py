@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, select, true, update
 
 from numcheck.access import Identity, Role, check_identity
 from numcheck.access.rules import check_service
@@ -25,6 +25,8 @@ from numcheck.store.moments import microseconds, moment
 from numcheck.store.schema import agreements, denials, identities
 
 DENIALS_KEPT = 10_000  # then the oldest go: who is denied again and again must not fill the disk
+DENIALS_PER_CALLER_MAX = 100  # rows of a caller, and of an address: then its own oldest go, and nobody else's
+NAME_LENGTH_MAX = 256  # characters that are kept of a name that a stranger shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,14 @@ class KnownIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """A call that was denied, `count` times in a row: when first, to whom as far as he was known, and what."""
+    """A call that was denied, `count` times: when last, to whom as far as they were known, from where, and what."""
 
     denied_at: datetime
     uri: str
     method: str
     reason: str
     count: int = 1
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,25 +201,44 @@ def _known(row: Row[Any]) -> KnownIdentity:
 
 # --- denials
 
+NEWEST_FIRST = (denials.c.denied_at_us.desc(), denials.c.denial_key.desc())
+
 
 def record_denials(connection: Connection, some: list[Denial]) -> None:
-    """Keep that calls were denied, and forget the oldest of too many."""
-    rows = [
-        {
-            "denied_at_us": microseconds(one.denied_at),
-            "uri": one.uri,
-            "method": one.method,
-            "reason": one.reason,
-            "times": one.count,
-        }
-        for one in some
-    ]
-    connection.execute(insert(denials), rows)
-    newest = connection.scalar(select(func.max(denials.c.denial_key)))
-    connection.execute(delete(denials).where(denials.c.denial_key <= (newest or 0) - DENIALS_KEPT))
+    """Keep that calls were denied, the same ones as one row, and forget the oldest of too many."""
+    for one in some:
+        _record(connection, one)
+    _keep_newest(connection, true(), DENIALS_KEPT)
+
+
+def _record(connection: Connection, one: Denial) -> None:
+    key = {"uri": kept_name(one.uri), "address": one.address, "method": one.method, "reason": one.reason}
+    own = and_(*(denials.c[name] == value for name, value in key.items()))
+    again = {"denied_at_us": microseconds(one.denied_at), "times": denials.c.times + one.count}
+    if connection.execute(update(denials).where(own).values(again)).rowcount:
+        return
+    connection.execute(insert(denials).values(denied_at_us=again["denied_at_us"], times=one.count, **key))
+    _keep_newest(connection, denials.c.uri == key["uri"], DENIALS_PER_CALLER_MAX)
+    if one.address:
+        _keep_newest(connection, denials.c.address == one.address, DENIALS_PER_CALLER_MAX)
+
+
+def _keep_newest(connection: Connection, which: ColumnElement[bool], count: int) -> None:
+    newest = select(denials.c.denial_key).where(which).order_by(*NEWEST_FIRST).offset(count)
+    too_many = list(connection.scalars(newest))
+    if too_many:
+        connection.execute(delete(denials).where(denials.c.denial_key.in_(too_many)))
+
+
+def kept_name(name: str) -> str:
+    """Return what is kept of a name: all of it, or its beginning and a digest that tells it from others."""
+    if len(name) <= NAME_LENGTH_MAX:
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return f"{name[: NAME_LENGTH_MAX - 20]}... {digest}"
 
 
 def last_denials(connection: Connection, count: int) -> list[Denial]:
     """The last denials, the newest first."""
-    rows = connection.execute(select(denials).order_by(denials.c.denial_key.desc()).limit(count))
-    return [Denial(moment(row.denied_at_us), row.uri, row.method, row.reason, row.times) for row in rows]
+    rows = connection.execute(select(denials).order_by(*NEWEST_FIRST).limit(count))
+    return [Denial(moment(row.denied_at_us), row.uri, row.method, row.reason, row.times, row.address) for row in rows]

@@ -15,7 +15,15 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delet
 from numcheck.errors import StoreDamaged
 from numcheck.store import withdrawals
 from numcheck.store.acts import Act, Acts
-from numcheck.store.bindings import CONTENT, GONE, Bound, RegistrationBinding, StandingBinding, VerificationBinding, Written
+from numcheck.store.bindings import (
+    CONTENT,
+    GONE,
+    Bound,
+    RegistrationBinding,
+    StandingBinding,
+    VerificationBinding,
+    Written,
+)
 from numcheck.store.bulk import VALUES_PER_STATEMENT, change_each, insert_rows, pieces, rows_where
 from numcheck.store.database import Database
 from numcheck.store.events import Chain, EventAppender, EventLog
