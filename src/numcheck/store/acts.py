@@ -33,6 +33,24 @@ class Act(StrEnum):
     KEYS_DROPPED = "keys_dropped"
 
 
+class LastActs:
+    """The mac that the acts, given in their order, told last of each caller and agreement that is there."""
+
+    def __init__(self) -> None:
+        self.macs: dict[tuple[str, str], bytes] = {}
+
+    def take(self, kind: str, details: str) -> None:
+        """Take an event; of other kinds nothing is taken."""
+        said = json.loads(details)
+        if kind in (Act.CALLER_ADDED, Act.CALLER_REVOKED, Act.TOKEN_ISSUED):
+            self.macs["caller", said["uri"]] = bytes.fromhex(said["mac"])
+        elif kind in (Act.AGREEMENT_ADDED, Act.AGREEMENT_ENDED):
+            key = "agreement", f"{said['service']} with {said['operator_id']}"
+            self.macs.pop(key, None)
+            if kind == Act.AGREEMENT_ADDED:
+                self.macs[key] = bytes.fromhex(said["mac"])
+
+
 class Acts:
     """Tells acts in a chain. `chain` is None until the installation has keys: nothing can be told under none."""
 

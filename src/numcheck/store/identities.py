@@ -89,9 +89,10 @@ class Identities:
                 "added_at_us": microseconds(now),
                 "revoked_at_us": None,
             }
-            connection.execute(insert(identities).values(mac=self._identity_mac(row), **row))
+            mac = self._identity_mac(row)
+            connection.execute(insert(identities).values(mac=mac, **row))
             said = {name: row[name] for name in ("uri", "role", "operator_id", "service")}
-            self._acts.tell(connection, Act.CALLER_ADDED, by, now, **said)
+            self._acts.tell(connection, Act.CALLER_ADDED, by, now, mac=mac.hex(), **said)
 
     def set_token(self, uri: str, tag: bytes, *, now: datetime, by: str = LOCAL) -> None:
         """Make this the tag of the identity's token, whatever it was before; UnknownIdentity if there is none."""
@@ -112,7 +113,7 @@ class Identities:
                 raise StoreDamaged("the identity is not as it was written; revoke it, and add another")
             mac = self._identity_mac({**row._mapping, **values})
             connection.execute(update(identities).where(identities.c.uri == uri).values(mac=mac, **values))
-            self._acts.tell(connection, act, by, now, uri=uri)
+            self._acts.tell(connection, act, by, now, mac=mac.hex(), uri=uri)
 
     def agree(self, service: str, operator_id: int, *, now: datetime, by: str = LOCAL) -> None:
         """Record that a service and an operator have a contract (I.5); doing so again changes nothing."""
@@ -124,9 +125,10 @@ class Identities:
                 # Also in the place of one that is damaged.
                 connection.execute(delete(agreements).where(_agreement(service, operator_id)))
                 row = {"service": service, "operator_id": operator_id, "since_us": microseconds(now)}
-                connection.execute(insert(agreements).values(mac=self._agreement_mac(row), **row))
+                mac = self._agreement_mac(row)
+                connection.execute(insert(agreements).values(mac=mac, **row))
                 said = {"service": service, "operator_id": operator_id}
-                self._acts.tell(connection, Act.AGREEMENT_ADDED, by, now, **said)
+                self._acts.tell(connection, Act.AGREEMENT_ADDED, by, now, mac=mac.hex(), **said)
 
     def end_agreement(self, service: str, operator_id: int, *, now: datetime, by: str = LOCAL) -> None:
         """Record that they have none any more; doing so again changes nothing."""
@@ -179,6 +181,14 @@ class Identities:
 
 def _same(mac: object, expected: bytes) -> bool:
     return isinstance(mac, bytes) and hmac.compare_digest(mac, expected)
+
+
+def read_macs(connection: Connection) -> dict[tuple[str, str], bytes]:
+    """Return the mac of each caller, by ("caller", URI), and agreement, by ("agreement", "SERVICE with ID")."""
+    callers = connection.execute(select(identities.c.uri, identities.c.mac))
+    agreed = connection.execute(select(agreements.c.service, agreements.c.operator_id, agreements.c.mac))
+    found = {("caller", row.uri): row.mac for row in callers}
+    return found | {("agreement", f"{row.service} with {row.operator_id}"): row.mac for row in agreed}
 
 
 def are_any(connection: Connection) -> bool:

@@ -375,6 +375,12 @@ def try_pushed(connection: Connection, kind: Kind, operator_id: int, push_id: st
     return None if row is None or _is_over(row, now_us) else _pushed(row)
 
 
+def check_records(connection: Connection) -> None:
+    """Raise StoreDamaged unless the record of every push is what was stored."""
+    for row in connection.execute(select(pushes)):
+        _checked(row)
+
+
 def _one(connection: Connection, which: ColumnElement[bool]) -> Row[Any] | None:
     row = connection.execute(select(pushes).where(which)).one_or_none()
     return None if row is None else _checked(row)

@@ -398,6 +398,16 @@ class Store:
         with self._database.reading() as connection:
             return identities.are_any(connection)
 
+    def caller_macs(self) -> dict[tuple[str, str], bytes]:
+        """The mac of each caller and agreement: what the acts tell of them."""
+        with self._database.reading() as connection:
+            return identities.read_macs(connection)
+
+    def check_pushes(self) -> None:
+        """Raise StoreDamaged unless the record of every push is what was stored."""
+        with self._database.reading() as connection:
+            pushes.check_records(connection)
+
     def record_denials(self, some: list[Denial]) -> None:
         """Keep that calls were denied, in one transaction; the last 10,000 are kept."""
         with self._database.writing() as connection:
