@@ -88,11 +88,9 @@ class PushClient:
                 for remove in _parts(piece.remove):
                     yield request(remove=remove)
                 for ranges in _parts(piece.add_ranges, ROWS_PER_MESSAGE):
-                    yield request(add_ranges=[numbering_pb2.NumberRange(first=one[0], last=one[1]) for one in ranges])
+                    yield request(add_ranges=_range_messages(ranges))
                 for ranges in _parts(piece.remove_ranges, ROWS_PER_MESSAGE):
-                    yield request(
-                        remove_ranges=[numbering_pb2.NumberRange(first=one[0], last=one[1]) for one in ranges]
-                    )
+                    yield request(remove_ranges=_range_messages(ranges))
 
         response: numbering_pb2.PushActiveNumbersResponse = self._push(
             self._numbering.PushActiveNumbers, requests, repeatable=bool(header.push_id)
@@ -104,6 +102,11 @@ class PushClient:
         request = numbering_pb2.ConfirmPushRequest(operator_id=operator_id, confirmation_token=token)
         push: numbering_pb2.PushActiveNumbersResponse = self._call(self._numbering.ConfirmPush, request).push
         return push
+
+    def list_held_pushes(self, operator_id: int = 0) -> list[numbering_pb2.HeldPush]:
+        """The pushes of an operator that wait to be confirmed, the oldest first; every operator's, for operator 0."""
+        request = numbering_pb2.ListHeldPushesRequest(operator_id=operator_id)
+        return list(self._call(self._numbering.ListHeldPushes, request).held_pushes)
 
     def push_portings(
         self, header: numbering_pb2.PortingsHeader, ported: Mapping[int, Sequence[int]], returned: Sequence[int]
