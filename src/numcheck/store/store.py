@@ -309,7 +309,9 @@ class Store:
         with self._database.reading() as connection:
             return pushes.try_pushed(connection, Kind.ACTIVE, operator_id, push_id, microseconds(now))
 
-    def push(self, header: PushHeader, content: PushContent, *, base_version: int, token: str, now: datetime) -> Pushed:
+    def push(
+        self, header: PushHeader, content: PushContent, *, base_version: int, token: str, now: datetime, by: str = LOCAL
+    ) -> Pushed:
         """Apply a push to the version that was the head when it began, or hold it: durable when this returns.
 
         `token` is what confirms it if it is held. Raises NotServed, BadPush, StaleBase, OlderData, or ConcurrentPush if
@@ -321,7 +323,12 @@ class Store:
         with self._database.writing() as connection:
             take_turn(connection)
             again = pushes.begin(connection, Kind.ACTIVE, header, now_us)
-            return again or pushes.push_active(connection, header, content, receipt)
+            if again is not None:
+                return again
+            pushed = pushes.push_active(connection, header, content, receipt)
+            if header.allow_older:
+                self._acts.tell(connection, Act.PUSH_FORCED, by, now, **_said_of(header.operator_id, pushed))
+            return pushed
 
     def held_pushes(self, operator_id: int | None = None, *, now: datetime) -> list[HeldPush]:
         """The pushes that wait to be confirmed, the oldest first: every operator's, or one's. UnknownOperator if there
@@ -337,8 +344,7 @@ class Store:
         with self._database.writing() as connection:
             take_turn(connection)
             pushed = pushes.confirm(connection, operator_id, token, microseconds(now))
-            said = {"operator_id": operator_id, "version": pushed.version, "revision": pushed.revision}
-            self._acts.tell(connection, Act.PUSH_CONFIRMED, by, now, **said)
+            self._acts.tell(connection, Act.PUSH_CONFIRMED, by, now, **_said_of(operator_id, pushed))
             return pushed
 
     def portings_content(self) -> PortingsContent:
@@ -380,9 +386,8 @@ class Store:
             if read_basis(connection).plan_revision != content.plan_revision:
                 raise ConcurrentPush("the numbering plan has changed since the push began")
             pushed = pushes.push_portings(connection, header, content, receipt)
-            if header.force:
-                said = {"operator_id": EVERY_OPERATOR, "version": pushed.version, "revision": pushed.revision}
-                self._acts.tell(connection, Act.PUSH_FORCED, by, now, **said)
+            if header.force or header.allow_older:
+                self._acts.tell(connection, Act.PUSH_FORCED, by, now, **_said_of(EVERY_OPERATOR, pushed))
             return pushed
 
     # --- identities
@@ -416,6 +421,11 @@ class Store:
         """The last denials, the newest first."""
         with self._database.reading() as connection:
             return identities.last_denials(connection, count)
+
+
+def _said_of(operator_id: int, pushed: Pushed) -> dict[str, Any]:
+    """What an act about a push tells of it."""
+    return {"operator_id": operator_id, "version": pushed.version, "revision": pushed.revision}
 
 
 def _operator(row: Row[Any], head: Head | None) -> Operator:
