@@ -42,6 +42,7 @@ REPETITIONS = int(os.environ.get("NUMCHECK_BENCH_REPETITIONS", "7"))
 DELTA_SIZES = tuple(map(int, os.environ.get("NUMCHECK_BENCH_DELTAS", "1000,1000000").split(",")))
 SNAPSHOT_COUNT = int(os.environ.get("NUMCHECK_BENCH_SNAPSHOT", "50000000"))
 PORTINGS_COUNT = int(os.environ.get("NUMCHECK_BENCH_PORTINGS", "30000000"))
+P99_CALLS_MIN = 100
 ADDRESS = re.compile(r"listener ready on (\S+)")
 
 
@@ -135,10 +136,12 @@ def span(duration_s: float) -> list[tuple[float, float]]:
     return [(begun, time.monotonic())]
 
 
-def p99_ms(latencies: list[tuple[float, float]], spans: list[tuple[float, float]]) -> float:
-    """The 99th percentile of the calls that began in the spans, in milliseconds."""
+def p99_of(latencies: list[tuple[float, float]], spans: list[tuple[float, float]]) -> str:
+    """Return the 99th percentile of the calls that began in the spans, or say that they are too few to have one."""
     inside = [took for begun, took in latencies if any(first <= begun <= last for first, last in spans)]
-    return 1_000 * statistics.quantiles(inside, n=100)[98]
+    if len(inside) < P99_CALLS_MIN:
+        return f"none: only {len(inside)} calls"
+    return f"{1_000 * statistics.quantiles(inside, n=100)[98]:.2f} ms"
 
 
 class Pusher:
@@ -236,8 +239,8 @@ def test_deltas_become_visible_and_stall_nobody(benchmark, node: Node, door: str
     found = latencies.get()
     asking.join()
     for name, some in spans.items():
-        benchmark.extra_info[f"p99_ms {name}"] = round(p99_ms(found, some), 2)
-        print(f"{door} listener, one-number checks, {name}: p99 {p99_ms(found, some):.2f} ms")
+        benchmark.extra_info[f"p99 {name}"] = p99_of(found, some)
+        print(f"{door} listener, one-number checks, {name}: p99 {p99_of(found, some)}")
 
 
 def some_of(ranges: Sequence[tuple[int, int]], count: int, seed: int) -> Numbers:

@@ -5,8 +5,9 @@
 #   overhead of its records), until `close_connection`, which is only called outside nghttp2's callbacks.
 # * The buffers of a Loop hold nothing from one connection to the next.
 # * A Stream owns its Bytes, and lives from `on_begin_headers` to `on_stream_close` or its connection's end.
-# * EdgeLoop keeps alive what its Loop points to: the Tables of `views`, the Facts and the Credentials of `tls`. `adopt` and
-#   `adopt_credentials` alone replace them, between two requests and between two connections.
+# * EdgeLoop keeps alive what its Loop points to: the Reader of `home`, the Tables of `views`, the Facts and the
+#   Credentials of `tls`. `adopt` and `adopt_credentials` alone replace them, between two requests and between two
+#   connections; the Reader stays.
 #
 # What bounds memory. A stream holds a message, its receive window's worth of unread bytes, and answers: once those are
 # ANSWERS_SIZE_MAX it begins no other message, and the window is given back only when they have left. Bytes are bought
@@ -20,6 +21,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from numcheck._e164 cimport Home
 from numcheck._fast cimport View
 from numcheck._nghttp2 cimport nghttp2_option, nghttp2_session, nghttp2_session_callbacks
 from numcheck._openssl cimport BIO_METHOD, SSL, SSL_CTX
@@ -128,8 +130,7 @@ cdef struct Loop:
     uint64_t connections_max
     uint64_t connection_count        # read by others too
     uint64_t random
-    uint64_t calling_code, trunk_prefix, national_unit    # how numbers are written at home; unit 0: Python knows
-    int national_digits
+    const Home* home                 # how numbers are written at home
     const char* unknown_message      # the refusal of a method that is none
     const char* unknown_details
     Connection* connections

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from typing_extensions import Buffer
 
+from numcheck._e164 import Reader
 from numcheck._fast import Table
 
 METHODS: tuple[str, ...]
@@ -50,7 +51,7 @@ class EdgeLoop:
         admitted_for_s: float,
         connections_max: int,
         stalled_after_s: float,
-        national_form: tuple[int, int, int] | None = None,
+        reader: Reader,
     ) -> None: ...
     def run(self) -> None: ...
     def publish(self, tables: Callable[[Any], Table], facts: Facts | None) -> None: ...

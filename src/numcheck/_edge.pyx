@@ -6,7 +6,7 @@ read from each connection that has something and writes at most one bounded buff
 A request's way, by file of edge/: callbacks.pxi makes a Stream; headers.pxi reads what gRPC puts there and judges it;
 body.pxi cuts DATA into messages; message.pxi answers one, or lets it wait for its turn (waiting.pxi); response.pxi
 sends what was answered and then the status.
-Whatever is rare (errors with details, odd spellings, ListOperators, health) python.pxi asks of Python with the GIL held;
+Whatever is rare (errors with details, ListOperators, health) python.pxi asks of Python with the GIL held;
 so is whatever the kernel does not admit, because the API listener's own error is the answer then.
 
 Over TLS (tls.pxi), a caller is admitted by the names in its certificate or its token, asked of Python once for each
@@ -23,6 +23,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset, strlen
 
+from numcheck._e164 cimport READ, Reader, read_number
 from numcheck._fast cimport (
     ADMITTED, Buffer, Cursor, Request, Table, View, admit, check_number, response_size_max, write_response)
 from numcheck._nghttp2 cimport *
@@ -85,6 +86,7 @@ cdef class EdgeLoop:
 
     cdef Loop loop
     cdef object answer, admit
+    cdef Reader reader
     cdef object tables, next_index      # Table by agreements; and with it the Facts
     cdef Facts facts
     cdef bytes unknown_message, unknown_details
@@ -98,16 +100,15 @@ cdef class EdgeLoop:
     def __init__(self, answer, admit, Credentials credentials, *, int listen_fd, size_t message_size_max, size_t metadata_size_max,
                  size_t numbers_per_call_max, uint32_t streams_per_connection_max, connection_age_max_s,
                  drain_timeout_s, admitted_for_s, connections_max, stalled_after_s,
-                 national_form=None):
+                 Reader reader not None):
         """Take over a listening socket that does not block. Over TLS if there are credentials.
 
         `answer` gets a method (its place in METHODS), a request and the caller's agreements, and gives the response,
         the status code, its percent-encoded message and base64 details. `admit` gets the URIs of a client's
         certificate, the authorization and the method, at the first call of each and then every `admitted_for_s`, and
         gives the caller's agreements and None, or anything and the refusal as `answer` has it. Agreements are
-        hashable; None, in plaintext, are all. Both are asked on the loop's thread and should be quick. `national_form`
-        is how numbers are written at home: calling code, trunk prefix (a digit each) and the digits of a national
-        number.
+        hashable; None, in plaintext, are all. Both are asked on the loop's thread and should be quick. `reader` reads
+        the numbers of CheckNumber.
         """
         cdef Loop* loop = &self.loop
         loop.listen_fd, loop.owner, self.answer, self.admit = listen_fd, <void*>self, answer, admit
@@ -117,9 +118,7 @@ cdef class EdgeLoop:
         loop.admitted_for, loop.stalled_after = int(admitted_for_s * SECOND), int(stalled_after_s * SECOND)
         loop.connections_max, loop.random = connections_max, numcheck_now() ^ <uint64_t>loop
         _, _, self.unknown_message, self.unknown_details = answer(UNKNOWN, b"", None)
-        if national_form is not None:
-            loop.calling_code, loop.trunk_prefix, loop.national_digits = national_form
-            loop.national_unit = 10 ** national_form[2]
+        self.reader, loop.home = reader, &reader.home
         loop.unknown_message = PyBytes_AS_STRING(self.unknown_message)
         loop.unknown_details = PyBytes_AS_STRING(self.unknown_details)
         loop.epoll_fd, loop.wake_fd = epoll_create1(EPOLL_CLOEXEC), eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)

@@ -1,76 +1,80 @@
 """Text to number and back. Reads what people write; never decides whether a number is valid: the plan does that.
 
-What is plainly a number is read here in a microsecond; the rest goes to the phonenumbers library, whose metadata is
-behind the real plan (it calls 196,000 allotted numbers of code 930 invalid), so nothing of its validity is used.
+`_e164` has the grammar and reads all that is international, and what regions of NATIONAL_FORMS write at home. For other
+regions the phonenumbers library tells how their national numbers begin; its metadata is behind the real plan (it calls
+196,000 allotted numbers of code 930 invalid), so nothing of its validity is used.
 """
 
+from array import array
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+from numcheck import _e164
 from numcheck.errors import NotANumber
 
-NUMBER_DIGITS_MAX = 15  # ITU-T E.164 clause 6.2.1
-NUMBER_DIGITS_MIN = 7
-NUMBER_MAX = 10**NUMBER_DIGITS_MAX - 1  # the library reads up to 20 digits
-TEXT_SIZE_MAX = 250
+NUMBER_DIGITS_MAX = _e164.NUMBER_DIGITS_MAX
+NUMBER_DIGITS_MIN = _e164.NUMBER_DIGITS_MIN
+TEXT_SIZE_MAX = _e164.TEXT_SIZE_MAX
 
-# How a national number is told from an international one without asking a library, by region: calling code, trunk
-# prefix, digits of a national number. ITU-T E.129 has the Russian plan.
-NATIONAL_FORMS = {"RU": ("7", "8", 10)}
 
-_SEPARATORS = str.maketrans("", "", " ()-.\u00a0\u2010\u2011\u2012\u2013")
+class NationalForm(NamedTuple):
+    """How numbers are written at home."""
+
+    calling_code: str
+    trunk_prefix: str
+    international_prefix: str
+    size: int
+    """Digits of a national number."""
+
+
+# Russia and Kazakhstan share one plan, which ITU-T E.129 has: 8, and 8 10 to other countries.
+NATIONAL_FORMS = dict.fromkeys(("RU", "KZ"), NationalForm("7", "8", "810", 10))
+
+
+@lru_cache
+def reader(region: str) -> _e164.Reader:
+    """Return what reads numbers as one writes them within the region (ISO 3166, such as RU)."""
+    return _e164.Reader(NATIONAL_FORMS.get(region), partial(_parse_by_library, region))
 
 
 def parse(text: str, region: str) -> int:
-    """The number that the text writes, international or as one writes it within `region` (ISO 3166, such as RU).
+    """Return the number that the text writes, international or as one writes it within the region.
 
-    NotANumber if it cannot be read as a number at all.
+    NotANumber if a single character of it is not understood.
     """
-    if len(text) > TEXT_SIZE_MAX:
-        raise NotANumber(f"the text has {len(text)} characters; a number has at most {TEXT_SIZE_MAX}")
-    digits = text.strip().translate(_SEPARATORS)
-    number = _try_international(digits) or _try_national(digits, region)
-    return number if number is not None else _parse_by_library(text, region)
+    return reader(region).read(text)
+
+
+def parse_lines(lines: bytes, region: str) -> "array[int]":
+    """Return what `parse` makes of each line, in an array of type Q; 0 where it refuses, or where that is not UTF-8.
+
+    A line ends with its line feed, which the last may lack. No GIL is held.
+    """
+    return reader(region).read_lines(lines)
 
 
 def format_number(number: int) -> str:
-    """The canonical form, with its plus."""
+    """Return the canonical form, with its plus."""
     return f"+{number}"
 
 
-def masked(number: int) -> str:
-    """The number as a log or an error may show it: without its last seven digits."""
-    return f"+{number // 10**7}*******"
+def _parse_by_library(region: str, digits: str) -> int:
+    """Return the number that the digits are in a region whose form is not known here.
 
+    The library may put the calling code in the place of the region's trunk prefix or of nothing, and change no more.
+    """
+    import phonenumbers  # noqa: PLC0415 - its metadata takes 60 ms to load, and few installations need it
 
-def _is_digits(text: str) -> bool:
-    return text.isascii() and text.isdigit()
-
-
-def _try_international(text: str) -> int | None:
-    plain = text[:1] == "+" and text[1:2] != "0" and _is_digits(text[1:])
-    if plain and NUMBER_DIGITS_MIN <= len(text) - 1 <= NUMBER_DIGITS_MAX:
-        return int(text[1:])
-    return None
-
-
-def _try_national(digits: str, region: str) -> int | None:
-    if region not in NATIONAL_FORMS or not _is_digits(digits):
-        return None
-    calling_code, trunk_prefix, size = NATIONAL_FORMS[region]
-    if len(digits) == size:
-        return int(calling_code + digits)
-    for prefix in (calling_code, trunk_prefix):
-        if digits.startswith(prefix) and len(digits) == len(prefix) + size:
-            return int(calling_code + digits[len(prefix) :])
-    return None
-
-
-def _parse_by_library(text: str, region: str) -> int:
-    import phonenumbers  # noqa: PLC0415 - its metadata takes 60 ms to load, and few texts need it
-
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
     try:
-        parsed = phonenumbers.parse(text, region)
+        parsed = phonenumbers.parse(digits, region)
     except phonenumbers.NumberParseException:
-        raise NotANumber("the text cannot be read as a telephone number") from None
-    number = int(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)[1:])
-    if number > NUMBER_MAX:
-        raise NotANumber(f"the text has more digits than a telephone number, which has at most {NUMBER_DIGITS_MAX}")
-    return number
+        metadata = None
+    if metadata is None:
+        raise NotANumber("the text has no plus, and is no number of the region")
+    number = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)[1:]
+    calling_code = str(metadata.country_code)
+    prefixes = {"", calling_code, metadata.national_prefix or ""}
+    if not any(number == calling_code + digits.removeprefix(prefix) for prefix in prefixes):
+        raise NotANumber("the text has no plus, and is no number of the region")
+    return int(number)

@@ -7,28 +7,18 @@ from typing import Any
 
 import grpc
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from peer import Doors
 
 from numcheck import e164
+from numcheck.errors import NotANumber
 from numcheck.index import Index
 from numcheck.v1 import check_pb2
+from tests.spellings import REFUSED, SPELLINGS, Spelling, is_encodable, spellings
 
 METHOD = "/numcheck.v1.CheckService/CheckNumber"
 NUMBERS = int(os.environ.get("NUMCHECK_EDGE_NUMBERS", "3000"))
-
-NATIVE = ["+{n}", "{n}", "8{s}", "{s}", "+7 ({a}) {b}-{c}", "8-{a}-{b}.{c}", " +{n} ", "(+{n})", "8 {a} {b}{c}"]
-BY_PYTHON = [
-    "\t+{n}",
-    "+{n}\u00a0",
-    "00{n}",
-    "tel:+{n}",
-    "+7 {a} {b} {c} ext. 5",
-    "７{s}",
-    "+0{n}",
-    "++{n}",
-    "7+{s}",
-    "",
-]
 
 
 @pytest.fixture
@@ -64,9 +54,28 @@ def numbers_of(index: Index) -> Callable[[random.Random], int]:
     return number
 
 
+FORMS = [
+    "+{n}",
+    "{n}",
+    "8{s}",
+    "{s}",
+    "+7 ({a}) {b}-{c}",
+    "8-{a}-{b}.{c}",
+    " +{n} ",
+    "'{n}",
+    "00{n}",
+    "tel:+{n}",
+    "７{s}",
+]
+
+
 def written(form: str, number: int) -> str:
     text = str(number)
     return form.format(n=text, s=text[1:], a=text[1:4], b=text[4:7], c=text[7:])
+
+
+def request(text: str) -> bytes:
+    return check_pb2.CheckNumberRequest(number=text).SerializeToString()
 
 
 def test_both_doors_answer_the_same_however_a_number_is_written(doors: Doors, channels: Any) -> None:
@@ -74,9 +83,7 @@ def test_both_doors_answer_the_same_however_a_number_is_written(doors: Doors, ch
     found = {
         same_outcome(
             channels,
-            check_pb2.CheckNumberRequest(
-                number=written(rng.choice(NATIVE if rng.random() < 0.8 else BY_PYTHON), number(rng))
-            ).SerializeToString(),
+            request(written(rng.choice(FORMS), number(rng))),
         )[0]
         for _ in range(NUMBERS)
     }
@@ -108,17 +115,35 @@ def test_both_doors_answer_the_same_when_the_request_is_odd(channels: Any, reque
     same_outcome(channels, request_bytes)
 
 
-def test_a_loop_reads_what_is_plainly_a_number_and_python_the_rest(
-    doors: Doors, channels: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_loop_reads_every_spelling_and_python_refuses_the_rest(
+    channels: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
 
-    def parse(text: str, region: str) -> int:
+    def parse(text: str, _region: str) -> int:
         asked.append(text)
-        return 79161234567
+        raise NotANumber("the text is refused")
 
     monkeypatch.setattr(e164, "parse", parse)
-    for form in NATIVE + BY_PYTHON:
-        request = check_pb2.CheckNumberRequest(number=written(form, 79161234567)).SerializeToString()
-        channels[1].unary_unary(METHOD)(request, timeout=10)
-    assert asked == [written(form, 79161234567) for form in BY_PYTHON]
+    read = {
+        text: check_pb2.CheckNumberResponse.FromString(
+            channels[1].unary_unary(METHOD)(request(text), timeout=10)
+        ).number
+        for text in SPELLINGS
+    }
+    assert (read, asked) == (SPELLINGS, [])
+    refused = list(filter(is_encodable, REFUSED))
+    assert {outcome(channels[1], request(text))[0] for text in refused} == {grpc.StatusCode.INVALID_ARGUMENT}
+    assert asked == refused
+
+
+@settings(
+    max_examples=int(os.environ.get("NUMCHECK_EDGE_SPELLINGS", "200")),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(spellings(), st.sampled_from(["", "x", ".0", "-"]))
+def test_both_doors_answer_the_same_when_the_spelling_is_made_up(channels: Any, made: Spelling, behind: str) -> None:
+    found = same_outcome(channels, request(made.text + behind))
+    assert behind == ".0" or (found[0] == "answer") == (not behind)
+    if not behind:
+        assert check_pb2.CheckNumberResponse.FromString(found[1]).number == made.number

@@ -31,6 +31,7 @@ from peer import (
     message,
 )
 
+from numcheck import e164
 from numcheck._fast import Table
 from numcheck.config import Settings
 from numcheck.index import Index, PublishedIndex
@@ -317,6 +318,7 @@ def edge_loop(listening: socket.socket) -> "EdgeLoop":
         admitted_for_s=30,
         connections_max=1_000,
         stalled_after_s=60,
+        reader=e164.reader("RU"),
     )
 
 

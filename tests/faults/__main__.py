@@ -29,7 +29,7 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--jobs", type=int, default=2, help="campaigns beside each other; those on SQLite share the kills"
     )
-    parser.add_argument("--plant", choices=sorted(filter(None, PLANTS)), default="", help="a bug that must be caught")
+    parser.add_argument("--plant", choices=sorted(PLANTS), default="", help="a bug that must be caught")
     parser.add_argument("--storage", action="store_true", help="instead: let every storage call of a node fail (R2)")
     parser.add_argument("--keep", type=Path, help="keep ledgers and data directories here; it must be empty")
     return parser.parse_args()

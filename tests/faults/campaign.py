@@ -11,13 +11,15 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from tests.faults.disk import ORDERLY_LOSSES, Keep, power_loss
 from tests.faults.ledger import Ledger, Violation
-from tests.faults.nodes import Life, Machine, build_recorder
+from tests.faults.nodes import PATIENCE_S, Life, Machine, build_recorder
+from tests.faults.plants import PLANTS, RIGHT
 from tests.faults.pushes import PLAN, PushWorkload
 from tests.faults.registrations import RegistrationWorkload
 from tests.serving.command import ROOT, environment
@@ -27,11 +29,82 @@ from tests.store.engines import Server
 # machine kills no fewer of them amid it.
 LIFE_INTENTS_MAX = 60
 MOMENT_S_MAX = 0.02
-LIFE_S_MAX = 10.0
+LIFE_S_MAX = 30.0
 KILLED_EARLY_SHARE = 0.1  # of the nodes are killed before they are ready
 EARLY_S_MAX = 0.4
 POWER_LOSS_SHARE = 0.5
 DATABASE_STOP_SHARE = 0.3
+KILLS_UNTIL_FACTOR = 10  # of the kills that were asked for: chance may take so many to bring about every event
+
+
+class Moments(Protocol):
+    """When nodes are killed, and what goes with them."""
+
+    def early_s(self) -> float | None:
+        """How long after its launch to kill a node that need not be ready; None: let it work."""
+
+    def begin(self, life: Life) -> None:
+        """Called before clients turn to a node."""
+
+    def wait(self, life: Life) -> None:
+        """Return when it is to be killed."""
+
+    def stops_database(self) -> bool:
+        """Whether the database is stopped too."""
+
+    def loses(self) -> Keep | None:
+        """What a power loss keeps; None: there is none."""
+
+
+class AtRandom:
+    """Kills amid anything, as far as chance takes it: most of what may happen at a kill is met, not everything."""
+
+    def __init__(self, ledger: Ledger, chance: random.Random, power_loss_share: float) -> None:
+        self._ledger, self._chance, self._power_loss_share = ledger, chance, power_loss_share
+
+    def early_s(self) -> float | None:
+        return self._chance.uniform(0, EARLY_S_MAX) if self._chance.random() < KILLED_EARLY_SHARE else None
+
+    def begin(self, life: Life) -> None:
+        pass
+
+    def wait(self, life: Life) -> None:
+        self._ledger.wait_for_intents(self._chance.randrange(LIFE_INTENTS_MAX), life.failed, LIFE_S_MAX)
+        life.failed.wait(self._chance.uniform(0, MOMENT_S_MAX))
+
+    def stops_database(self) -> bool:
+        return self._chance.random() < DATABASE_STOP_SHARE
+
+    def loses(self) -> Keep | None:
+        return power_loss(self._chance) if self._chance.random() < self._power_loss_share else None
+
+
+class AtFaultPoints:
+    """Kills where a planted bug has done its harm: each node at one moment later than the one before it."""
+
+    def __init__(self, ledger: Ledger, plant: str, *, power: bool) -> None:
+        self._ledger, self._plant, self._power = ledger, PLANTS.get(plant, RIGHT), power
+        self._lives, self._done_before = 0, 0
+
+    def early_s(self) -> float | None:
+        return None
+
+    def begin(self, life: Life) -> None:
+        self._lives += 1
+        life.arm(self._lives)
+        self._done_before = self._ledger.done_count
+
+    def wait(self, life: Life) -> None:
+        if self._plant.stops:
+            life.wait_until_reached()
+        if self._plant.answered:
+            self._ledger.wait_for_done(self._done_before + self._lives, life.failed, PATIENCE_S)
+
+    def stops_database(self) -> bool:
+        return True
+
+    def loses(self) -> Keep | None:
+        return ORDERLY_LOSSES[self._lives % len(ORDERLY_LOSSES) - 1] if self._power else None
 
 
 class Workload(Protocol):
@@ -89,12 +162,13 @@ class Campaign:
         seed: int,
         *,
         plant: str = "",
+        orderly: bool = False,
         power_loss_share: float = POWER_LOSS_SHARE,
         server: Server | None = None,
         kinds: Sequence[type[Workload]] = WORKLOADS,
     ) -> None:
         """All is kept in `directory`, which has to be empty, but for the store if there is a server of databases: that
-        is stopped now and then, and the power stays."""
+        is stopped now and then, and the power stays. `orderly`: kill at the plant's fault points, not at random."""
         recorder = build_recorder(directory) if power_loss_share and server is None else None
         self.power_loss_share = power_loss_share if recorder else 0.0
         self._server, self._database_url = server, server.new_database() if server else ""
@@ -106,6 +180,11 @@ class Campaign:
         self.machine = Machine(directory, recorder, plant=plant, env=env)
         self._import_plan(env)
         self._chance = random.Random(seed)
+        self._moments: Moments = (
+            AtFaultPoints(self._ledger, plant, power=recorder is not None)
+            if orderly
+            else AtRandom(self._ledger, self._chance, self.power_loss_share)
+        )
         self.report = Report(seed, "postgresql" if server else "sqlite")
 
     def _import_plan(self, env: Mapping[str, str]) -> None:
@@ -121,10 +200,17 @@ class Campaign:
             env=environment(env),
         )
 
-    def run(self, kills: int, told: Callable[[Report], None] = lambda _report: None) -> Report:
-        """Kill so many nodes, and judge each that follows; Violation says what was broken, after how many kills."""
+    def run(
+        self, kills: int, told: Callable[[Report], None] = lambda _report: None, *, until: Collection[str] = ()
+    ) -> Report:
+        """Kill so many nodes, and more until each event of `until` was counted, and judge each that follows.
+
+        Violation says what was broken, after how many kills.
+        """
         try:
-            for _ in range(kills):
+            while self.report.kills < kills or (
+                not set(until) <= self.report.counts.keys() and self.report.kills < KILLS_UNTIL_FACTOR * kills
+            ):
                 self._live(last=False)
                 self.report.counts = self.counts()
                 told(self.report)
@@ -154,8 +240,9 @@ class Campaign:
         life = self.machine.start()
         self._ledger.note(start=self.report.kills)
         try:
-            if not last and self._chance.random() < KILLED_EARLY_SHARE:
-                life.ending.wait(self._chance.uniform(0, EARLY_S_MAX))
+            early_s = None if last else self._moments.early_s()
+            if early_s is not None:
+                life.ending.wait(early_s)
                 self.report.early += 1
             else:
                 life.connect()
@@ -173,6 +260,7 @@ class Campaign:
 
     def _run_clients(self, life: Life) -> None:
         failures: list[BaseException] = []
+        self._moments.begin(life)
         threads = [
             threading.Thread(target=self._run_client, args=(one, life, random.Random(self._chance.random()), failures))
             for workload in self.workloads
@@ -180,10 +268,9 @@ class Campaign:
         ]
         for thread in threads:
             thread.start()
-        self._ledger.wait_for_intents(self._chance.randrange(LIFE_INTENTS_MAX), life.failed, LIFE_S_MAX)
-        life.failed.wait(self._chance.uniform(0, MOMENT_S_MAX))
+        self._moments.wait(life)
         life.ending.set()
-        if self._server is not None and self._chance.random() < DATABASE_STOP_SHARE:
+        if self._server is not None and self._moments.stops_database():
             self._stop_database(self._server)
         life.process.kill()
         for thread in threads:
@@ -214,8 +301,9 @@ class Campaign:
     def _end(self, life: Life) -> None:
         life.ending.set()
         before = self.machine.data_dir
-        if self._chance.random() < self.power_loss_share:
-            self.machine.lose_power(life, self._chance)
+        keep = self._moments.loses()
+        if keep is not None:
+            self.machine.lose_power(life, keep)
             self.report.power_losses += 1
             self._ledger.note(power_loss=self.report.kills)
         else:

@@ -9,7 +9,7 @@ import copy
 import os
 import random
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -18,6 +18,17 @@ RECORD = struct.Struct("<cQQII")  # recorder.c has its twin
 SECTOR_SIZE = 512
 # Shared memory of SQLite's connections: not on the disk in any sense, and made anew by the first that opens.
 IGNORED_SUFFIX = "-shm"
+
+
+Keep = Callable[[int, int], bool]
+"""Whether a step that was not promised has happened, by its place among so many of them."""
+
+ORDERLY_LOSSES: Sequence[Keep] = (
+    lambda _place, _count: False,
+    lambda place, count: place == count - 1,
+    lambda place, count: place != count - 1,
+)
+"""Power losses in a set order: nothing was kept; what came last, and nothing before it; all but that."""
 
 
 class Record(NamedTuple):
@@ -151,7 +162,7 @@ class Disk:
                 kept.append(step)
         self._pending = kept
 
-    def keep(self, choose: Callable[[int, int], bool]) -> None:
+    def keep(self, choose: Keep) -> None:
         """End all doubt: of the pending steps those happened that `choose(place, count)` says."""
         for place, step in enumerate(self._pending):
             if choose(place, len(self._pending)):
@@ -173,7 +184,7 @@ def _directory_of(name: str) -> str:
     return "" if parent == "." else parent
 
 
-def power_loss(chance: random.Random) -> Callable[[int, int], bool]:
+def power_loss(chance: random.Random) -> Keep:
     """Draw what a power loss keeps of what was not promised: nothing, all up to a moment, or any part of it."""
     kind = chance.randrange(3)
     if kind == 0:

@@ -1,12 +1,13 @@
 """Runs a node with its disk recorded and, if asked for, a bug planted: `python -m tests.faults.launch`.
 
 One line of JSON on standard input says what to run, and when: everything is imported before, so that a campaign's
-next node starts at once when this one is killed.
+next node starts at once when this one is killed. A second line, a number, arms the bug: `points.py`.
 """
 
 import ctypes
 import json
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 
 import grpc  # noqa: F401 - imported for the sake of starting fast, as are the next ones
@@ -16,7 +17,8 @@ import sqlalchemy.dialects.sqlite  # noqa: F401
 import numcheck.serving.node
 import numcheck.serving.registrations
 from numcheck.cli import main
-from tests.faults.plants import PLANTS
+from tests.faults.plants import PLANTS, RIGHT
+from tests.faults.points import ARMED, POINTS, say
 
 
 def record(directory: str, log: str) -> None:
@@ -32,6 +34,13 @@ def set_clock(ahead: timedelta) -> None:
     numcheck.serving.registrations._now = lambda: datetime.now(UTC) + ahead
 
 
+def arm() -> None:
+    """Wait for the order to arm the bug; there may be none."""
+    if line := sys.stdin.readline():
+        POINTS.arm(int(line))
+        say(ARMED)
+
+
 def launch() -> None:
     """Wait for the order and follow it."""
     line = sys.stdin.readline()
@@ -41,7 +50,8 @@ def launch() -> None:
     if order["log"]:
         record(order["data_dir"], order["log"])
     set_clock(timedelta(seconds=order["ahead_s"]))
-    PLANTS[order["plant"]]()
+    PLANTS.get(order["plant"], RIGHT).plant()
+    threading.Thread(target=arm, daemon=True).start()
     sys.argv = ["numcheck", *order["arguments"]]
     main()
 

@@ -22,7 +22,7 @@ class Ledger:
         self.path = path
         self._turn = threading.Condition()
         self._file = path.open("ab")
-        self._next = 0
+        self._next, self._done = 0, 0
 
     def intend(self, **intent: Any) -> int:
         """Write down what is about to be sent; the number by which its answer is filed."""
@@ -38,6 +38,16 @@ class Ledger:
             wanted = self._next + count
             self._turn.wait_for(lambda: self._next >= wanted or given_up.is_set(), patience_s)
 
+    @property
+    def done_count(self) -> int:
+        """How many answers said that something was done."""
+        return self._done
+
+    def wait_for_done(self, count: int, given_up: threading.Event, patience_s: float) -> None:
+        """Return once so many answers said that something was done, or as `wait_for_intents` does."""
+        with self._turn:
+            self._turn.wait_for(lambda: self._done >= count or given_up.is_set(), patience_s)
+
     def give_up(self, event: threading.Event) -> None:
         """Set the event and wake who waits."""
         with self._turn:
@@ -45,9 +55,11 @@ class Ledger:
             self._turn.notify_all()
 
     def answer(self, intent: int, **answer: Any) -> None:
-        """Write down what came back for an intent."""
+        """Write down what came back for an intent: `refused` or `cut`, or else what was done."""
         with self._turn:
             self._append({"answer": intent, **answer})
+            self._done += not answer.keys() & {"refused", "cut"}
+            self._turn.notify_all()
 
     def note(self, **fact: Any) -> None:
         """Write down what happened to the node: a start, a kill, a power loss."""

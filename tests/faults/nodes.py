@@ -4,7 +4,6 @@ Beside the node that runs, the next one is kept ready: its modules imported, wai
 """
 
 import json
-import random
 import subprocess
 import sys
 import sysconfig
@@ -18,11 +17,13 @@ import grpc
 
 from numcheck.serving.keys import make_keys
 from numcheck.v1 import check_pb2_grpc, numbering_pb2_grpc, registration_pb2_grpc
-from tests.faults.disk import Disk, power_loss
+from tests.faults.disk import Disk, Keep
 from tests.faults.ledger import Violation
+from tests.faults.points import ARMED, REACHED
 from tests.serving.command import FREE_PORTS, READY, ROOT, environment
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
+GIVEN_UP_EVERY_S = 0.2  # how often a wait asks whether it is still wanted
 # Between one node's clock and the next one's: codes may be sent again, expire, and be guessed at for a whole day.
 CLOCK_STEP_S = 90.0
 SOURCE = Path(__file__).with_name("recorder.c")
@@ -62,7 +63,7 @@ class Life:
         self.ending = threading.Event()  # set just before it is killed: from then on no answer may come
         self.failed = threading.Event()  # set by a client that has found something
         self._address = ""
-        self._ready = threading.Event()
+        self._ready, self._armed, self._reached = threading.Event(), threading.Event(), threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
 
     def begin(self, data_dir: Path, log: Path | None, plant: str, ahead_s: float) -> None:
@@ -91,7 +92,12 @@ class Life:
             if ready := READY.match(self.lines[-1]):
                 self._address = ready[1]
                 self._ready.set()
-        self._ready.set()
+            elif ARMED in self.lines[-1]:
+                self._armed.set()
+            elif REACHED in self.lines[-1]:
+                self._reached.set()
+        for event in (self._ready, self._armed, self._reached):
+            event.set()
 
     def connect(self) -> None:
         """Wait until it is ready, and make the stubs. Violation if it ends instead: a node must start after a kill."""
@@ -101,6 +107,20 @@ class Life:
         self.numbering = numbering_pb2_grpc.NumberingServiceStub(self.channel)
         self.check = check_pb2_grpc.CheckServiceStub(self.channel)
         self.registrations = registration_pb2_grpc.RegistrationServiceStub(self.channel)
+
+    def arm(self, place: int) -> None:
+        """Let its planted bug do harm at that moment and at no other; from now on it has done none."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{place}\n".encode())
+        self.process.stdin.flush()
+        if not self._armed.wait(PATIENCE_S):
+            raise Violation("the node does not answer that it is armed")
+
+    def wait_until_reached(self) -> None:
+        """Return once its bug has done its harm, or once a client has given up; or when patience is over."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not self._reached.wait(GIVEN_UP_EVERY_S) and not self.failed.is_set() and time.monotonic() < deadline:
+            pass
 
     def kill(self) -> None:
         """SIGKILL, and nothing of it is left."""
@@ -154,13 +174,13 @@ class Machine:
         life.kill()
         self.log.unlink(missing_ok=True)
 
-    def lose_power(self, life: Life, chance: random.Random) -> None:
-        """The process ends and the disk is left with what it promised, and a part of the rest."""
+    def lose_power(self, life: Life, keep: Keep) -> None:
+        """The process ends and the disk is left with what it promised, and of the rest with what `keep` chooses."""
         life.kill()
         assert self._disk is not None, "this machine's disk is not recorded"
         if self.log.exists():  # else it was killed before it did anything
             self._disk.replay(self.log)
-        self._disk.keep(power_loss(chance))
+        self._disk.keep(keep)
         self._life_count += 1
         self.data_dir = self._directory / str(self._life_count) / "var"
         self._disk.write_to(self.data_dir)

@@ -2,6 +2,7 @@
 
 They are planted under numcheck, where it meets the database's driver and the operating system, so that they stay
 planted however the code above them changes. Those of the database are SQLite's own, but for the one that both have.
+What an armed node does is in `points.py`.
 """
 
 import asyncio
@@ -12,16 +13,20 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import psycopg
+
+from tests.faults.points import POINTS, stand_still
 
 LATE_S = 0.03  # between the right moment of a step and the planted one
 LATE_CODE_S = 0.1
 LATE_TRY_S = 0.3
 WRITES = ("INSERT", "UPDATE", "DELETE")
 RAISES_REVISION = "UPDATE installation SET revision"
+# What a transaction says that a client waits for; nodes write for themselves too, and nobody is answered then.
+AWAITED = (RAISES_REVISION, "INSERT INTO registrations", "INSERT INTO events")
 COUNTS_TRY = "UPDATE verifications SET tries="
 
 
@@ -59,13 +64,19 @@ def _plant(connection_class: type[sqlite3.Connection]) -> None:
 
 
 class _Late(_Connection):
-    """Does a part of each commit that wrote something late: after a while, or before the next transaction."""
+    """Does a part of each commit that wrote something late: after a while, or before the next transaction.
+
+    Armed, it does so once, and never comes to that part.
+    """
 
     def __init__(self, *arguments: Any, **rest: Any) -> None:
         super().__init__(*arguments, **rest)
-        self.turn, self.due, self.wrote = threading.RLock(), False, False
+        self.turn = threading.RLock()
+        self.due = self.wrote = self.awaited = self.stopped = False
 
     def cursor(self, factory: Any = None) -> Any:
+        if self.stopped:
+            stand_still()
         with self.turn:
             if not self.in_transaction or self.due:
                 self.catch_up()
@@ -73,6 +84,7 @@ class _Late(_Connection):
 
     def executed(self, statement: str, parameters: Any = ()) -> None:
         self.wrote = self.wrote or statement.startswith(WRITES)
+        self.awaited = self.awaited or statement.startswith(AWAITED)
 
     def commit(self) -> None:
         with self.turn:
@@ -82,9 +94,19 @@ class _Late(_Connection):
             self.wrote = False
             self.begin_commit()
             self.due = True
+            self._put_off()
+
+    def _put_off(self) -> None:
+        awaited, self.awaited = self.awaited, False
+        if not POINTS.armed:
             timer = threading.Timer(LATE_S, self.catch_up)
             timer.daemon = True
             timer.start()
+        elif awaited and POINTS.comes():
+            self.stopped = True
+            POINTS.tell()
+        else:
+            self.catch_up()
 
     def catch_up(self) -> None:
         with self.turn:
@@ -129,14 +151,18 @@ class _LateCounter(_Late):
 
 class _TornTransaction(_Connection):
     def executed(self, statement: str, parameters: Any = ()) -> None:
-        if statement.startswith(WRITES) and self.in_transaction:
-            super().commit()
-            time.sleep(LATE_S / 6)
-            super().execute("BEGIN IMMEDIATE")
+        if not (statement.startswith(WRITES) and self.in_transaction) or (POINTS.armed and not POINTS.comes()):
+            return
+        super().commit()
+        if POINTS.armed:
+            POINTS.tell()
+            stand_still()
+        time.sleep(LATE_S / 6)
+        super().execute("BEGIN IMMEDIATE")
 
 
 class _LateTries(_Connection):
-    """Commits a try without its count, which follows late."""
+    """Commits a try without its count, which follows late; armed, never."""
 
     def __init__(self, *arguments: Any, **rest: Any) -> None:
         super().__init__(*arguments, **rest)
@@ -148,9 +174,14 @@ class _LateTries(_Connection):
 
     def commit(self) -> None:
         tried, self.tried = self.tried, []
+        if POINTS.armed and not (tried and POINTS.comes()):
+            super().commit()
+            return
         _count_tries(self, tried, -1)
         super().commit()
-        if tried:
+        if POINTS.armed:
+            POINTS.tell()
+        elif tried:
             timer = threading.Timer(LATE_TRY_S, self._count_late, [self._path(), tried])
             timer.daemon = True
             timer.start()
@@ -173,7 +204,7 @@ def _count_tries(connection: sqlite3.Connection, tried: list[bytes], difference:
 
 
 class _CodeFirst(_Connection):
-    """Commits what counts a code only once the code was sent."""
+    """Commits what counts a code only once the code was sent; armed, never."""
 
     def __init__(self, *arguments: Any, **rest: Any) -> None:
         super().__init__(*arguments, **rest)
@@ -182,14 +213,19 @@ class _CodeFirst(_Connection):
 
         async def send(client: httpx.AsyncClient, *sent: Any, **fields: Any) -> httpx.Response:
             response = await right(client, *sent, **fields)
-            await asyncio.sleep(LATE_CODE_S)
-            await asyncio.to_thread(self.catch_up)
+            if not POINTS.armed:
+                await asyncio.sleep(LATE_CODE_S)
+                await asyncio.to_thread(self.catch_up)
+            elif self.due:
+                POINTS.tell()
             return response
 
         if "mode=rwc" in str(arguments[0]):
             httpx.AsyncClient.send = send  # type: ignore[method-assign]
 
     def cursor(self, factory: Any = None) -> Any:
+        if self.due and POINTS.armed:
+            stand_still()
         if self.due:
             self.catch_up()
         return super().cursor()
@@ -199,8 +235,9 @@ class _CodeFirst(_Connection):
 
     def commit(self) -> None:
         with self.turn:
-            if self.sends:
-                self.sends, self.due = False, True
+            sends, self.sends = self.sends, False
+            if sends and (not POINTS.armed or POINTS.comes()):
+                self.due = True
             else:
                 super().commit()
 
@@ -234,56 +271,93 @@ def _no_sync() -> None:
     psycopg.Connection.commit = commit  # type: ignore[method-assign]
 
 
+def _is_manifest(target: Any) -> bool:
+    path = Path(os.fspath(target))
+    return path.parent.name == "index" and "manifest" in path.name
+
+
+def _is_of_index(descriptor: int) -> bool:
+    path = Path(f"/proc/self/fd/{descriptor}").readlink()
+    return "index" in (path.name, path.parent.name)
+
+
 def _no_sync_of(is_kind: Callable[[int], bool]) -> None:
-    right = os.fsync
+    """Leave out what synchronises an index's files or their directory.
+
+    Armed, it stands still once a manifest has its name and the directory is, or should be, synchronised."""
+    right, right_replace = os.fsync, os.replace
+    published = threading.local()
+
+    def replace(source: Any, target: Any, **rest: Any) -> None:
+        right_replace(source, target, **rest)
+        published.manifest = _is_manifest(target)
 
     def fsync(descriptor: int) -> None:
-        if not is_kind(os.fstat(descriptor).st_mode):
+        mode = os.fstat(descriptor).st_mode
+        if not (is_kind(mode) and _is_of_index(descriptor)):
             right(descriptor)
+        if stat.S_ISDIR(mode) and getattr(published, "manifest", False) and POINTS.armed and POINTS.comes():
+            POINTS.tell()
+            stand_still()
 
-    os.fsync = fsync  # type: ignore[assignment]
+    os.fsync, os.replace = fsync, replace  # type: ignore[assignment]
 
 
 def _manifest_first() -> None:
     right = os.replace
     postponed: list[tuple[str, str]] = []
 
-    def replace(source: Any, target: Any, **rest: Any) -> None:
-        path = Path(os.fspath(target))
-        if path.parent.name != "index":
-            right(source, target, **rest)
-            return
-        if "manifest" not in path.name:
-            postponed.append((os.fspath(source), os.fspath(target)))
-            return
-        right(source, target, **rest)
-        time.sleep(LATE_S)
+    def catch_up() -> None:
         while postponed:
             right(*postponed.pop(0))
+
+    def replace(source: Any, target: Any, **rest: Any) -> None:
+        if Path(os.fspath(target)).parent.name != "index":
+            right(source, target, **rest)
+        elif not _is_manifest(target):
+            postponed.append((os.fspath(source), os.fspath(target)))
+        elif POINTS.armed and not (postponed and POINTS.comes()):
+            catch_up()
+            right(source, target, **rest)
+        else:
+            right(source, target, **rest)
+            if POINTS.armed:
+                POINTS.tell()
+                stand_still()
+            time.sleep(LATE_S)
+            catch_up()
 
     os.replace = replace  # type: ignore[assignment]
 
 
-PLANTS: dict[str, Callable[[], None]] = {
-    "": lambda: None,
+class Plant(NamedTuple):
+    """A bug, and when an armed node with it has to be killed."""
+
+    plant: Callable[[], object]
+    stops: bool = True  # the node says that it has come to its fault point, and stands still there
+    answered: bool = False  # the harm is done only once somebody was answered that it is well
+
+
+RIGHT = Plant(lambda: None, stops=False)
+PLANTS = {
     # The answer goes out before the transaction is committed.
-    "acknowledge-before-commit": lambda: _plant(_LateCommit),
+    "acknowledge-before-commit": Plant(lambda: _plant(_LateCommit), answered=True),
     # The transaction is committed, and nobody waits for the disk.
-    "acknowledge-before-fsync": _no_sync,
+    "acknowledge-before-fsync": Plant(_no_sync, stops=False, answered=True),
     # The revision is raised in a transaction of its own, after the one that it counts.
-    "counter-after-the-answer": lambda: _plant(_LateCounter),
+    "counter-after-the-answer": Plant(lambda: _plant(_LateCounter), answered=True),
     # A try at a code is counted after its answer.
-    "try-counted-after-the-answer": lambda: _plant(_LateTries),
+    "try-counted-after-the-answer": Plant(lambda: _plant(_LateTries), answered=True),
     # A code is sent before what counts it is committed.
-    "code-sent-before-its-commit": lambda: _plant(_CodeFirst),
+    "code-sent-before-its-commit": Plant(lambda: _plant(_CodeFirst)),
     # A push is more than one transaction.
-    "torn-transaction": lambda: _plant(_TornTransaction),
-    # Files are renamed, and the directory is not synchronised.
-    "rename-without-directory-sync": lambda: _no_sync_of(stat.S_ISDIR),
-    # Files are renamed, and their bytes are not synchronised.
-    "rename-without-file-sync": lambda: _no_sync_of(stat.S_ISREG),
+    "torn-transaction": Plant(lambda: _plant(_TornTransaction)),
+    # Files of the index are renamed, and the directory is not synchronised.
+    "rename-without-directory-sync": Plant(lambda: _no_sync_of(stat.S_ISDIR)),
+    # Files of the index are renamed, and their bytes are not synchronised.
+    "rename-without-file-sync": Plant(lambda: _no_sync_of(stat.S_ISREG)),
     # The manifest names files that do not have their names yet.
-    "manifest-before-its-files": _manifest_first,
+    "manifest-before-its-files": Plant(_manifest_first),
 }
 OF_CODES = ("try-counted-after-the-answer", "code-sent-before-its-commit")
 NEEDS_POWER_LOSS = ("acknowledge-before-fsync", "rename-without-directory-sync", "rename-without-file-sync")

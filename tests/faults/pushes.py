@@ -45,7 +45,7 @@ OPERATORS: Sequence[tuple[str, int, Sequence[int]]] = (
 )
 STRANGER = 79_999_999_999
 DATA_TIME_S = 1_750_000_000  # the first push's; each has one of its own, which names it
-VISIBLE_WITHIN_S = 10.0
+VISIBLE_WITHIN_S = 60.0  # a bound for hanging tests, not a promise
 FLAWS = {"strangers": ["NOT_SERVED"], "stale": ["STALE_BASE"]}
 HELD_REMOVED_SHARE = 10  # R14, as 3-api.md has it: more than a tenth
 

@@ -18,8 +18,12 @@ from tests.faults.pushes import PushWorkload
 from tests.faults.registrations import RegistrationWorkload
 from tests.store.engines import Server
 
-KILLS, KILLS_OF_POSTGRESQL = 12, 5
-CAUGHT_WITHIN_KILLS = 200  # most are caught by the tenth, a torn transaction of pushes took 24 of one seed
+KILLS, KILLS_OF_POSTGRESQL = 12, 5  # and more until all has happened that is needed
+# A planted bug is met at its fault points, one after the other: a transaction has a dozen at most, and a try that was
+# not counted shows once its challenge was tried at three times more.
+CAUGHT_WITHIN_KILLS = 60
+NEEDED = {"applied", "held", "unknown", "registered", "wrong"}  # else a campaign proves nothing
+NEEDED_OF_POSTGRESQL = {"applied", "registered"}
 # What the judges say of a broken promise; a node that a plant keeps from starting is no catch.
 BROKEN = (
     r"is lost|explains version|never held|does not show|told before|has damaged the index|not answered again"
@@ -43,19 +47,16 @@ def server() -> Iterator[Server]:
 
 
 def test_no_promise_is_broken_over_kills_and_power_losses(tmp_path):
-    report = Campaign(tmp_path, 20_260_819).run(KILLS)
-    assert report.kills == KILLS
-    assert {"applied", "held", "unknown", "registered", "wrong"} <= report.counts.keys(), (
-        "the campaign did too little to prove anything"
-    )
-    assert report.counts["applied"] > KILLS // 2
+    report = Campaign(tmp_path, 20_260_819).run(KILLS, until=NEEDED)
+    assert report.kills >= KILLS
+    assert report.counts.keys() >= NEEDED
 
 
 def test_no_promise_is_broken_on_postgresql_over_kills_of_nodes_and_of_the_database(tmp_path, server):
-    report = Campaign(tmp_path, 20_260_820, server=server).run(KILLS_OF_POSTGRESQL)
-    assert report.kills == KILLS_OF_POSTGRESQL
+    report = Campaign(tmp_path, 20_260_820, server=server).run(KILLS_OF_POSTGRESQL, until=NEEDED_OF_POSTGRESQL)
+    assert report.kills >= KILLS_OF_POSTGRESQL
     assert report.database_stops
-    assert {"applied", "registered"} <= report.counts.keys()
+    assert report.counts.keys() >= NEEDED_OF_POSTGRESQL
 
 
 def skip_unless_power_can_be_lost(plant, tmp_path):
@@ -63,21 +64,23 @@ def skip_unless_power_can_be_lost(plant, tmp_path):
         pytest.skip("this machine cannot preload the recorder, and SIGKILL alone keeps what was not synchronised")
 
 
-@pytest.mark.parametrize("plant", sorted({*PLANTS} - {"", *OF_CODES}))
+@pytest.mark.parametrize("plant", sorted({*PLANTS} - {*OF_CODES}))
 def test_a_planted_bug_is_caught_by_what_was_pushed(plant, tmp_path):
     skip_unless_power_can_be_lost(plant, tmp_path)
     with pytest.raises(Violation, match=BROKEN):
-        Campaign(tmp_path, 1, plant=plant, kinds=[PushWorkload]).run(CAUGHT_WITHIN_KILLS)
+        Campaign(tmp_path, 1, plant=plant, orderly=True, kinds=[PushWorkload]).run(CAUGHT_WITHIN_KILLS)
 
 
 @pytest.mark.parametrize("plant", OF_REGISTRATIONS)
 def test_a_planted_bug_is_caught_by_registrations_and_attempts(plant, tmp_path):
     skip_unless_power_can_be_lost(plant, tmp_path)
     with pytest.raises(Violation, match=BROKEN):
-        Campaign(tmp_path, 1, plant=plant, kinds=[RegistrationWorkload]).run(CAUGHT_WITHIN_KILLS)
+        Campaign(tmp_path, 1, plant=plant, orderly=True, kinds=[RegistrationWorkload]).run(CAUGHT_WITHIN_KILLS)
 
 
 def test_a_planted_bug_is_caught_on_postgresql(tmp_path, server):
-    """Committed, and nobody waits for the database's disk: its crash shows that."""
+    """Committed, and nobody waits for the database's disk, which nothing else is written to: its crash shows that."""
+    server.configure("wal_writer_delay = 10000")
+    plant = "acknowledge-before-fsync"
     with pytest.raises(Violation, match=BROKEN):
-        Campaign(tmp_path, 1, plant="acknowledge-before-fsync", server=server).run(CAUGHT_WITHIN_KILLS)
+        Campaign(tmp_path, 1, plant=plant, orderly=True, server=server).run(CAUGHT_WITHIN_KILLS)

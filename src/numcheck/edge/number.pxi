@@ -1,10 +1,7 @@
-# CheckNumber without Python: a number as most callers write it, and what the index and the plan say of it. Everything
-# else, e164.py reads or refuses.
+# CheckNumber without Python: a number as people write it, and what the index and the plan say of it.
 
 cdef enum:
     RANGE_SIZE = 24                  # a range's four columns, docs/format.md
-    NUMBER_DIGITS_MAX = 15           # as e164.py has them
-    NUMBER_DIGITS_MIN = 7
     FIXED_FIELDS_SIZE_MAX = 64       # a CheckNumberResponse but operators and region
 
 cdef uint64_t word64(const uint8_t* words, size_t i) noexcept nogil:
@@ -64,43 +61,11 @@ cdef class Facts:
         return 0
 
 
-cdef bint read_number(const Loop* loop, const Bytes* body, uint64_t* number) noexcept nogil:
-    """Read a CheckNumberRequest of one number, international with its plus or as its own country writes it."""
-    cdef uint64_t value = 0
-    cdef int digits = 0
-    cdef bint plus = False, leading_zero = False
-    cdef size_t i
-    cdef uint8_t sign
+cdef bint read_request(const Loop* loop, const Bytes* body, uint64_t* number) noexcept nogil:
+    """Read a CheckNumberRequest of one number, of up to 127 bytes; False where Python has to read or refuse it."""
     if body.size < 2 or body.data[0] != 0x0A or body.data[1] > 0x7F or body.data[1] != body.size - 2:
         return False
-    for i in range(2, body.size):
-        sign = body.data[i]
-        if c"0" <= sign <= c"9":
-            leading_zero = leading_zero or digits == 0 and sign == c"0"
-            digits += 1
-            if digits > NUMBER_DIGITS_MAX:
-                return False
-            value = 10 * value + (sign - c"0")
-        elif sign == c"+" and not plus and digits == 0:
-            plus = True
-        elif sign not in (c" ", c"(", c")", c"-", c"."):
-            return False
-    number[0] = value
-    if plus:
-        return digits >= NUMBER_DIGITS_MIN and not leading_zero
-    return read_national(loop, digits, number)
-
-
-cdef bint read_national(const Loop* loop, int digits, uint64_t* number) noexcept nogil:
-    """With the calling code before it, the trunk prefix, or neither."""
-    cdef uint64_t prefix, unit = loop.national_unit
-    if unit == 0 or digits < loop.national_digits or digits > loop.national_digits + 1:
-        return False
-    prefix = number[0] // unit
-    if digits > loop.national_digits and prefix != loop.calling_code and prefix != loop.trunk_prefix:
-        return False
-    number[0] = loop.calling_code * unit + number[0] % unit
-    return True
+    return read_number(loop.home, body.data + 2, body.size - 2, number) == READ
 
 
 cdef size_t count_up_to(const uint8_t* words, size_t count, uint64_t value) noexcept nogil:
@@ -135,7 +100,7 @@ cdef bint answer_number(Stream* stream) noexcept nogil:
     cdef const FactsView* facts = loop.facts
     cdef const View* view = loop.views[stream.connection.view]
     cdef uint64_t number
-    if facts == NULL or not read_number(loop, &stream.body, &number):
+    if facts == NULL or not read_request(loop, &stream.body, &number):
         return False
     if make_answer_room(stream, FIXED_FIELDS_SIZE_MAX + 3 * (facts.text_size_max + 16)):
         end_answer(stream, write_facts(view, facts, number, answer_start(stream)))

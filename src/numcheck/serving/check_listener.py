@@ -91,7 +91,7 @@ class CheckListener:
             admitted_for_s=ADMITTED_FOR_S,
             connections_max=min(CONNECTIONS_MAX, share_for_connections(loops=settings.threads)),
             stalled_after_s=stalled_after_s,
-            national_form=_national_form(settings.default_region),
+            reader=e164.reader(settings.default_region),
         )
 
     def _answer(self, method: int, request: bytes, agreements: Agreements) -> Answer:
@@ -141,12 +141,6 @@ class CheckListener:
             loop.stop()
         for thread in self._threads:
             thread.join(drain_timeout_s + 1)
-
-
-def _national_form(region: str) -> tuple[int, int, int] | None:
-    """How the loops read a number that is written without its country; None: e164 alone knows."""
-    calling_code, trunk_prefix, digits = e164.NATIONAL_FORMS.get(region, ("", "", 0))
-    return (int(calling_code), int(trunk_prefix), digits) if len(calling_code) == len(trunk_prefix) == 1 else None
 
 
 def _services(published: PublishedIndex, settings: Settings) -> Callable[[Agreements], CheckService]:

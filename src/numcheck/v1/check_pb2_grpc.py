@@ -100,9 +100,9 @@ class CheckServiceServicer(object):
 
         Errors, besides the service's own:
 
-        - INVALID_ARGUMENT, NOT_A_NUMBER: the text cannot be read as a telephone number at all, or has more than the 15
-        digits of the longest; BadRequest names the field `number`. A number that can be read but cannot exist is no
-        error: it gets NUMBER_STATUS_INVALID.
+        - INVALID_ARGUMENT, NOT_A_NUMBER: a character of the text is not understood, or its digits are those of no number;
+        BadRequest names the field `number`. A number that can be read but cannot exist is no error: it gets
+        NUMBER_STATUS_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
