@@ -13,7 +13,7 @@ Numbers = Annotated[list[str] | None, typer.Argument(metavar="[NUMBER]...", help
 def check(
     numbers: Numbers = None,
     file: Annotated[
-        Path | None, typer.Option(help="A text or CSV file with a number a line; - is standard input.", allow_dash=True)
+        Path | None, typer.Option(help="A text or CSV file with a number a line; - is standard input.")
     ] = None,
     column: Column = None,
     out: Annotated[Path | None, typer.Option(help="Where the answers go, as CSV.  (default: standard output)")] = None,

@@ -119,21 +119,28 @@ def _head(layout: Layout, lines: list[str]) -> str:
 def _prepared(layout: Layout, lines: list[str]) -> tuple[list[str], list[str]]:
     """Return the text of each line's number, empty if it has none, and each line ready for its answer."""
     delimiter, (column,), width = _delimiter(layout), layout.places, len(layout.names)
-    rows = [_cells(layout, line) for line in lines]
-    texts = [row[column] if row is not None and len(row) > column else "" for row in rows]
-    if layout.is_plain or None in rows or may_hold_formula("\n".join(lines)):
+    text = "\n".join(lines)
+    rows = _rows(layout, lines) if '"' in text else [line.split(layout.delimiter) for line in lines]
+    if None in rows or may_hold_formula(text) or (layout.is_plain and delimiter in text):
         lines = [_as_csv(layout, line, row) for line, row in zip(lines, rows, strict=True)]
+    texts = [row[column] if row is not None and len(row) > column else "" for row in rows]
     # A line of too few cells is filled up, so that the answer stands in its columns.
-    missing = (0 if row is None else max(width - len(row), 0) for row in rows)
-    return texts, [line + delimiter * (count + 1) for line, count in zip(lines, missing, strict=True)]
+    ready = [
+        line + delimiter if row is None or len(row) >= width else line + delimiter * (width - len(row) + 1)
+        for line, row in zip(lines, rows, strict=True)
+    ]
+    return texts, ready
 
 
-def _cells(layout: Layout, line: str) -> list[str] | None:
-    """Return the cells of a line; None if its quotes do not match, as then nobody knows where they end."""
-    try:
-        return layout.cells(line)
-    except csv.Error:
-        return None
+def _rows(layout: Layout, lines: list[str]) -> Sequence[list[str] | None]:
+    """Return the cells of each line; None if its quotes do not match, as then nobody knows where they end."""
+    rows: list[list[str] | None] = []
+    for line in lines:
+        try:
+            rows.append(layout.cells(line))
+        except csv.Error:
+            rows.append(None)
+    return rows
 
 
 def _as_csv(layout: Layout, line: str, cells: list[str] | None) -> str:
@@ -141,7 +148,7 @@ def _as_csv(layout: Layout, line: str, cells: list[str] | None) -> str:
     delimiter = _delimiter(layout)
     if cells is None:
         return written([line], delimiter, quote_all=True)
-    if (layout.is_plain and delimiter in line and '"' not in line) or may_hold_formula(line):
+    if any(map(may_hold_formula, cells)) or (layout.is_plain and delimiter in line and '"' not in line):
         return written(cells, delimiter, quote_all=True)
     return line
 

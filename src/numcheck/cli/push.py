@@ -20,9 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="Push active numbers or portings to
 OperatorOption = Annotated[str, typer.Option("--operator", help="The operator: its id or its tax id (INN).")]
 NumbersFile = Annotated[
     Path,
-    typer.Argument(
-        exists=True, dir_okay=False, allow_dash=True, help="A number or a range (first-last) a line, or a CSV file."
-    ),
+    typer.Argument(dir_okay=False, help="A number or a range (first-last) a line, or a CSV file; - is standard input."),
 ]
 Files = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, metavar="FILE...")]
 TOLD_MAX = 20

@@ -10,24 +10,26 @@ import io
 import re
 from collections.abc import Iterable
 
-_HARMLESS = r"[+-]?\d+(?:[.,]\d+)?|\+\d(?:[ \u00a0().-]?[ \u00a0().-]?\d){6,14}"
-_ENDS = r';,\t|"'  # a reader may take another delimiter than ours
-_DANGEROUS = re.compile(
-    rf"(?:^|(?<=[{_ENDS}]))(?![ \u00a0]*(?:{_HARMLESS})[ \u00a0\r]*(?:$|[{_ENDS}]))[ \u00a0]*[=+\-@\t\r＝＋－＠−]",
-    re.MULTILINE,
-)
-_BEGINS_FORMULA = re.compile(r"[ \u00a0]*[=+\-@\t\r＝＋－＠−]")
-_IS_HARMLESS = re.compile(rf"[ \u00a0]*(?:{_HARMLESS})[ \u00a0]*")
+_SPACES = r"[ \u00a0]*"
+_STARTS = r"[=+\-@\t\r＝＋－＠−]"
+_SEPARATORS = r"[ .()\u00a0\u2007\u2009\u202f\u2010-\u2015-]{0,3}"
+_HARMLESS = rf"{_SPACES}(?:[+-]?\d+(?:[.,]\d+)?|\+\d(?:{_SEPARATORS}\d){{6,14}}){_SPACES}"
+_ENDS = r'\n;,\t|"'  # of cells: a program may take another delimiter than ours
+_FORMULA = re.compile(rf"[{_ENDS}](?!{_HARMLESS}\r?(?:$|[{_ENDS}])){_SPACES}{_STARTS}")
+_BEGINS_FORMULA = re.compile(rf"(?!{_HARMLESS}$){_SPACES}{_STARTS}")
 
 
-def may_hold_formula(lines: str) -> bool:
-    """Whether a cell of these lines may be taken for a formula, whatever the delimiter. Yes may be said for no."""
-    return _DANGEROUS.search(lines) is not None
+def may_hold_formula(text: str) -> bool:
+    """Whether a cell that begins in this text, a cell or lines, may be taken for a formula, whatever the delimiter.
+
+    Yes may be said for no: a tab is a delimiter, and also how a formula may begin.
+    """
+    return _FORMULA.search(f"\n{text}") is not None
 
 
 def as_text(cell: str) -> str:
     """Return a cell as a spreadsheet takes it for text."""
-    return f"'{cell}" if _BEGINS_FORMULA.match(cell) and not _IS_HARMLESS.fullmatch(cell) else cell
+    return f"'{cell}" if _BEGINS_FORMULA.match(cell) else cell
 
 
 def written(cells: Iterable[str], delimiter: str, *, quote_all: bool = False) -> str:

@@ -167,6 +167,10 @@ class _Upload:
             if self._error is not None:
                 raise self._error from None
             raise
+        finally:
+            # The call must go now: an error's traceback would keep it until the interpreter ends, when gRPC waits for a
+            # lock of the thread that read the requests, which is no more.
+            self._call = None
 
     def _guarded(self) -> Iterator[Any]:
         try:
@@ -174,7 +178,9 @@ class _Upload:
         except Exception as error:
             self._error = error
             self._begun.wait()
-            self._call.cancel()
+            call = self._call
+            if call is not None:
+                call.cancel()
 
 
 def _parts(items: Sequence[Any], size: int = NUMBERS_PER_MESSAGE) -> Iterator[Sequence[Any]]:

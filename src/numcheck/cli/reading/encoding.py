@@ -81,10 +81,10 @@ class Encoding:
         return len(text.encode(self.codec or "utf-8", "surrogateescape"))
 
 
-def encoding_of(sample: bytes, *, whole: bool, is_header: Callable[[str], bool]) -> Encoding:
+def encoding_of(sample: bytes, *, whole: bool, has_russian_name: Callable[[str], bool]) -> Encoding:
     """Return the encoding that the beginning of a file, or all of it, is written in; UnknownEncoding if it is no text.
 
-    `is_header` says whether a first line has a name that is known: in 8 bits that alone is certain.
+    `has_russian_name` says whether a first line has a column's name that is known: in 8 bits that alone is certain.
     """
     for magic, what in NOT_TEXT.items():
         if sample.startswith(magic):
@@ -99,7 +99,7 @@ def encoding_of(sample: bytes, *, whole: bool, is_header: Callable[[str], bool])
         raise UnknownEncoding("text whose lines end with CR alone; save it with the line ends of Windows or Unix")
     if _decodes("utf-8", sample, whole=whole):
         return Encoding("utf-8")
-    return Encoding(_russian_codec(sample, is_header))
+    return Encoding(_russian_codec(sample, has_russian_name))
 
 
 def _codec_with_zeros(sample: bytes) -> str:
@@ -110,7 +110,7 @@ def _codec_with_zeros(sample: bytes) -> str:
     return possible[0]
 
 
-def _russian_codec(sample: bytes, is_header: Callable[[str], bool]) -> str:
+def _russian_codec(sample: bytes, has_russian_name: Callable[[str], bool]) -> str:
     """Return the encoding in which a name of the header is one that is known; "" if none is.
 
     Small letters are the same in cp1251 and MacCyrillic: then the text decides, and else there is no difference.
@@ -119,7 +119,7 @@ def _russian_codec(sample: bytes, is_header: Callable[[str], bool]) -> str:
     named = [
         codec
         for codec in RUSSIAN
-        if any(is_header(line.rstrip(b"\r").decode(codec, "replace")) for line in first_lines)
+        if any(has_russian_name(line.rstrip(b"\r").decode(codec, "replace")) for line in first_lines)
     ]
     in_russian = [codec for codec in named if _RUSSIAN_TEXT.fullmatch(sample.decode(codec, "replace"))]
     certain = in_russian or (named if len(named) == 1 else [])

@@ -25,7 +25,6 @@ DASHES = "-\u02d7\u058a\u05be\u2010-\u2015\u2043\u2212\u2e3a\u2e3b\ufe58\ufe63\u
 _MARKS = "\\s'\u2018\u2019\uff07\u061c\u200b-\u200f\u202a-\u202d\u2060\u2066-\u2069\ufeff"
 _SIGNED = re.compile(f"(?P<marks>[{_MARKS}]*)(?P<sign>[{DASHES}]?)(?P<what>.*)", re.DOTALL)
 _DASH = re.compile(f"[{DASHES}]")
-_LINE_SIGN = re.compile(rb"(?m)^-")
 _SOFT_HYPHEN = "\u00ad"
 
 NEITHER = "neither a number nor a range"
@@ -61,7 +60,7 @@ def read_lines(lines: bytes, region: str) -> "tuple[array[int], Sequence[bool]]"
     The lines are in UTF-8; each ends with a line feed, which the last may lack. Without a sign anywhere, the second
     sequence is empty.
     """
-    unsigned = _LINE_SIGN.sub(b"", lines)
+    unsigned = lines.removeprefix(b"-").replace(b"\n-", b"\n")
     numbers = e164.parse_lines(unsigned, region)
     removes = [line.startswith(b"-") for line in _split(lines)] if len(unsigned) < len(lines) else []
     soft_hyphen = _SOFT_HYPHEN.encode()

@@ -174,10 +174,10 @@ def layout_of(lines: Sequence[str], wanted: Wanted, *, ranges: bool = False, sta
     )
 
 
-def is_header(line: str) -> bool:
-    """Whether a first line has the name of a column that is known, whatever its delimiter."""
+def has_russian_name(line: str) -> bool:
+    """Whether a first line has a Russian name of a column that is known, whatever its delimiter."""
     known = NUMBER_NAMES | FIRST_NAMES | LAST_NAMES
-    return any(_plain(cell) in known for cell in re.split(r"[;,\t|]", line))
+    return any(not cell.isascii() and _plain(cell) in known for cell in re.split(r"[;,\t|]", line))
 
 
 def _plain(name: str) -> str:

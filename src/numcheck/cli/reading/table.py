@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from numcheck.cli.reading.encoding import Encoding, UnknownEncoding, encoding_of
-from numcheck.cli.reading.layout import NOTHING_SAID, UncertainLayout, Wanted, is_header, layout_of
+from numcheck.cli.reading.layout import NOTHING_SAID, UncertainLayout, Wanted, has_russian_name, layout_of
 from numcheck.cli.reading.source import SAMPLE_SIZE, Source
 from numcheck.errors import BadNumbersFile
 
@@ -39,7 +39,7 @@ class Rows:
         sample = content.peek(SAMPLE_SIZE)
         whole = len(sample) < SAMPLE_SIZE
         try:
-            self.encoding = encoding_of(sample, whole=whole, is_header=is_header)
+            self.encoding = encoding_of(sample, whole=whole, has_russian_name=has_russian_name)
             first = _first_lines(self.encoding, sample)
             self.layout = layout_of(first, how.wanted, ranges=how.ranges, statuses=how.statuses)
         except (UnknownEncoding, UncertainLayout) as error:
