@@ -36,13 +36,13 @@ EDGE_TESTS := tests/edge tests/conformance --ignore=tests/edge/test_strangers.py
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
-run: $(BUILT) ## Serve on 127.0.0.1:50051; the first time, fill ./var with DEMO_NUMBERS synthetic active numbers
+run: $(BUILT) ## Serve on 127.0.0.1:50051, with codes on the console; first fill ./var with DEMO_NUMBERS synthetic numbers
 	@test -n "$$(ls -A "$${NUMCHECK_DATA_DIR:-var}" 2>/dev/null)" || $(BIN)/numcheck demo --numbers $(DEMO_NUMBERS)
 	@echo "Try, from another terminal, once the node is ready:"
 	@echo "  $(BIN)/numcheck check '+7 916 055-06-03' 89161234567 '+7 495 123-45-67'"
 	@echo "  $(BIN)/numcheck status"
 	@echo "  $(BIN)/numcheck plan show"
-	@exec $(BIN)/numcheck serve
+	@NUMCHECK_CODE_DELIVERY="$${NUMCHECK_CODE_DELIVERY:-console}" exec $(BIN)/numcheck serve
 
 test: $(BUILT) ## Run every test; ARGS="..." goes to pytest
 	$(BIN)/python -m pytest -n auto $(ARGS)
@@ -76,7 +76,7 @@ bench-peers: $(BUILT) ## Measure beside gRPC C++, nghttpd, Redis and PostgreSQL 
 fuzz: $(BUILT) ## Fuzz for long, with the address and undefined-behaviour sanitizers (gcc on Linux)
 	NUMCHECK_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-base build/sanitizing --build-lib $(SANITIZED)
 	$(UNDER_SANITIZERS) NUMCHECK_EDGE_CALLS=$(EDGE_CALLS) NUMCHECK_EDGE_CONVERSATIONS=$(EDGE_CONVERSATIONS) \
-	$(BIN)/python -m pytest tests/fuzz $(EDGE_TESTS) --hypothesis-profile=long --timeout=0 $(ARGS)
+	$(BIN)/python -m pytest tests/fuzz tests/test_e164.py $(EDGE_TESTS) --hypothesis-profile=long --timeout=0 $(ARGS)
 
 faults: $(BUILT) ## Kill nodes KILLS times amid their work, on both engines, and hold what is left to what was acknowledged
 	$(BIN)/python -m tests.faults --kills $(KILLS) $(ARGS)

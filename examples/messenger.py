@@ -2,7 +2,7 @@
 
 Against a node that shows its codes on its console:
 
-    NUMCHECK_CODE_DELIVERY=console make run
+    make run
     .venv/bin/python examples/messenger.py
 
 Against one that serves over TLS:

@@ -1,5 +1,6 @@
 """Settings: which source wins, and that a bad one is named in a line that never repeats its value."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ from numcheck.errors import BadConfiguration
 from numcheck.identity.policy import Method
 from numcheck.rpc.watches import Watches
 from numcheck.serving.listener import ApiListener
-from numcheck.serving.registrations import policies_of
+from numcheck.serving.registrations import policies_of, policy_warnings
 
 SECRET = "s3cret"
 NAMES = sorted(Settings.model_fields)
@@ -67,6 +68,21 @@ def test_every_setting_has_a_description_and_a_valid_default():
         assert field.description
     defaults = load_settings().model_dump()
     assert load_settings(**defaults).model_dump() == defaults
+
+
+def test_a_policy_by_which_the_operator_alone_verifies_is_warned_of(toml):
+    """E.1: an operator's data says that a number is in service, not who uses it; for each service that has such one."""
+    assert policy_warnings(load_settings()) == []
+    services = "".join(
+        f"[services.{name}]\nverification_methods = '{methods}'\n"
+        for name, methods in (("a", "operator"), ("b", "inbound,operator"), ("c", "attested,operator"), ("d", "code"))
+    )
+    warnings = policy_warnings(load_settings(toml("verification_methods = 'operator,code'\n" + services)))
+    assert [re.search("of (every service|service .), operator", one)[1] for one in warnings] == [
+        "every service",
+        "service a",
+        "service c",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -134,14 +150,14 @@ def test_a_services_table_changes_what_it_names_and_nothing_else(toml):
         load_settings(
             toml(
                 "refresh_after_days = 300\nattesting_authorities = 'esia'\n"
-                "[services.messenger]\nverification_methods = 'code, operator'\nrefresh_after_days = 365\n"
+                "[services.messenger]\nverification_methods = 'operator, code'\nrefresh_after_days = 365\n"
                 "[services.shop]\nevidence_age_max_s = 0\nattesting_authorities = ''"
             )
         )
     )
     common = policy_for("anybody")
-    assert (common.methods, common.refresh_after.days) == ((Method.OPERATOR, Method.CODE), 300)
-    messenger = replace(common, methods=(Method.CODE, Method.OPERATOR), refresh_after=timedelta(days=365))
+    assert (common.methods, common.refresh_after.days) == ((Method.CODE, Method.OPERATOR), 300)
+    messenger = replace(common, methods=(Method.OPERATOR, Method.CODE), refresh_after=timedelta(days=365))
     assert policy_for("messenger") == messenger
     assert policy_for("shop") == replace(common, data_age_max=None, authorities=frozenset())
 

@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from numcheck import _e164
@@ -169,7 +169,6 @@ def almost_spellings(draw):
     return text[:first] + draw(TEXTS.map(lambda piece: piece[:3])) + text[last:]
 
 
-@settings(max_examples=1_000)
 @given(st.one_of(TEXTS, almost_spellings()))
 @example("+" + "9" * 17)
 @example("0" * TEXT_SIZE_MAX)
@@ -187,7 +186,6 @@ def test_what_is_read_is_every_digit_of_the_text_and_no_other_character(text):
 # --- many at once -----------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=500)
 @given(st.lists(st.one_of(TEXTS, spellings().map(lambda made: made.text)), max_size=8), st.sampled_from(["RU", "UA"]))
 def test_lines_are_read_as_one_by_one(texts, region):
     """Whatever the text of a line; one that is not UTF-8 is none."""
@@ -197,7 +195,6 @@ def test_lines_are_read_as_one_by_one(texts, region):
     assert found.tolist() == [read(text.replace("\n", " "), region) for text in texts]
 
 
-@settings(max_examples=500)
 @given(
     st.lists(st.one_of(st.binary(max_size=20), spellings().map(lambda made: made.text.encode())), max_size=8), st.data()
 )

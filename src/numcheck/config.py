@@ -132,7 +132,7 @@ class Settings(BaseSettings):
     )
     keys_file: Path | None = Field(None, description="the keys of registrations; None: keys.json in data_dir")
     verification_methods: Methods = Field(
-        "operator,code", description="how a number is verified, in this order: operator, code, inbound, attested"
+        "code,operator", description="how a number is verified, in this order: operator, code, inbound, attested"
     )
     evidence_age_max_s: EvidenceAge = Field(
         2_592_000, description="seconds after which an operator's data verifies nothing; 0: it never ages"
@@ -167,8 +167,12 @@ class Settings(BaseSettings):
     smpp_source_address: str = Field(
         "", description="the sender of short messages: +79161234567, a short number, or up to 11 letters and digits"
     )
-    codes_per_block_max: Positive = Field(1_000, description="codes in a day to one block of 10,000 numbers")
-    codes_per_network_max: Positive = Field(100, description="codes in a day for one network address")
+    codes_per_service_max: Positive = Field(100, description="codes of one service in ten seconds")
+    codes_per_number_max: Positive = Field(20, description="codes in a day to one number, of all services together")
+    codes_per_block_max: Positive = Field(
+        1_000, description="codes of one service in a day to one block of 10,000 numbers"
+    )
+    codes_per_network_max: Positive = Field(100, description="codes of one service in a day for one network address")
     drain_timeout_s: Seconds = Field(10, description="seconds that running calls have to end when the node stops")
 
     @property

@@ -6,7 +6,17 @@ end up in logs.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
+
+
+class OperatorMove(NamedTuple):
+    """How many numbers would move from one operator to another."""
+
+    old_operator_id: int
+    old_name: str
+    new_operator_id: int
+    new_name: str
+    number_count: int
 
 
 class NumcheckError(Exception):
@@ -152,6 +162,32 @@ class PlanShrinks(NumcheckError):
     def metadata(self) -> dict[str, str]:
         """Which series, and how many of how many."""
         return {"series": self.series, "removed_count": str(self.removed), "number_count": str(self.number_count)}
+
+
+class MovesTooMuch(NumcheckError):
+    """A plan or portings would take more than a tenth of their numbers from their operators, without a word that it is
+    meant: most of these move to another. `moves` has the largest, as the operators' ids, their names, and how many."""
+
+    reason = "MOVES_TOO_MUCH"
+
+    def __init__(self, what: str, moved: int, removed: int, number_count: int, moves: Sequence[OperatorMove]) -> None:
+        ended = f", and {removed:,} would end" if removed else ""
+        largest = "; ".join(f"{one.old_name} -> {one.new_name} {one.number_count:,}" for one in moves)
+        super().__init__(
+            f"of {number_count:,} {what} {moved:,} would move to another operator{ended}, more than a tenth: columns "
+            f"may have slipped, or the file is older than what is loaded; the largest moves: {largest}"
+        )
+        self.moved = moved
+        self.removed = removed
+        self.number_count = number_count
+        self.moves = moves
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """How many of how many, and the largest moves by the operators' ids."""
+        largest = (f"{one.old_operator_id}>{one.new_operator_id}:{one.number_count}" for one in self.moves)
+        counts = {"moved_count": self.moved, "removed_count": self.removed, "number_count": self.number_count}
+        return {**{name: str(count) for name, count in counts.items()}, "largest_moves": ",".join(largest)}
 
 
 class BadPush(NumcheckError):
@@ -326,15 +362,25 @@ class TooManyCodes(NumcheckError):
 
     reason = "TOO_MANY_CODES"
 
-    def __init__(self, retry_delay_s: float) -> None:
-        super().__init__("as many codes as may be were sent")
-        self.retry_delay_s = retry_delay_s
+    def __init__(self, limit: str, retry_delay_s: float) -> None:
+        """`limit` is the word for the limit, as identity/codes.py:Limit has it."""
+        super().__init__(f"no code is sent now: the limit {limit!r} is reached")
+        self.limit, self.retry_delay_s = limit, retry_delay_s
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Which limit it is."""
+        return {"limit": self.limit}
 
 
 class DeliveryFailed(NumcheckError):
-    """A code could not be handed over."""
+    """A code could not be handed over. `retry_delay_s`: how long the gateway asked to be left alone; 0: not at all."""
 
     reason = "DELIVERY_FAILED"
+
+    def __init__(self, message: str, retry_delay_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_delay_s = retry_delay_s
 
 
 class ProofNotAccepted(NumcheckError):

@@ -1,13 +1,15 @@
 """`numcheck plan`: the regulator's files as an administrator handles them."""
 
 import json
+import lzma
+import re
 from pathlib import Path
 
 import pytest
 
 from numcheck import plan
 from numcheck.store import Store
-from tests.serving.command import ROOT, run
+from tests.serving.command import ROOT, run, serving
 
 DATA_DIR = ROOT / "tests" / "plan" / "data"
 APRIL = DATA_DIR / "DEF-9xx_2026-04-20.csv.xz"
@@ -116,6 +118,41 @@ def test_import_that_would_end_much_of_the_plan_has_to_be_forced(tmp_path):
     assert run("plan", "import", SPREADSHEET, "--data-dir", data_dir, "--force").status == 0
     assert sum(one.last - one.first + 1 for one in held(data_dir)[0]) == 599_289_453
     assert run("plan", "import", BUNDLED, "--data-dir", data_dir).status == 0
+
+
+def slipped(lines):
+    """The newest file with its last column a row too low, as after a cell was inserted in a spreadsheet."""
+    tax_ids = [line.rpartition(";")[2] for line in lines[1:]]
+    rows = zip(lines[1:], [tax_ids[-1], *tax_ids[:-1]], strict=True)
+    return [lines[0], *(f"{line.rpartition(';')[0]};{tax_id}" for line, tax_id in rows)]
+
+
+def test_import_that_would_move_much_of_the_plan_has_to_be_forced(tmp_path):
+    """In the directory and over a node's API; a year's changes pass. The largest moves are named."""
+    data_dir, damaged = tmp_path / "var", tmp_path / "damaged.csv"
+    damaged.write_text("\n".join(slipped(lzma.decompress(BUNDLED.read_bytes()).decode("utf-8-sig").splitlines())))
+    assert run("plan", "import", APRIL, "--data-dir", data_dir).status == 0
+    imported = run("plan", "import", BUNDLED, "--data-dir", data_dir)
+    assert (imported.status, imported.err.splitlines()[-1].split(",")[-1]) == (0, "800 with another operator")
+    before = held(data_dir)
+    refused = run("plan", "import", damaged, "--data-dir", data_dir)
+    note, last = refused.err.splitlines()[-2:]
+    assert refused.status == 1
+    assert "--force imports it all the same" in note
+    assert last.startswith("numcheck: of 706,567,081 numbers of series 9xx 151,176,975 would move to another operator")
+    assert re.search(r"the largest moves: ПАО [^;]+ -> [^;]+ 10,705,000; [^;]+ -> [^;]+; [^;]+ -> [^;]+$", last)
+    assert held(data_dir) == before
+    with serving(data_dir):
+        over_api = run("plan", "import", damaged, "--data-dir", data_dir)
+    assert (over_api.status, held(data_dir)) == (1, before)
+    assert over_api.err.splitlines()[-2:] == [note, last.replace("numcheck: ", "numcheck: MOVES_TOO_MUCH: ")]
+
+
+def test_column_that_no_part_of_the_plan_is_read_from_is_told(tmp_path):
+    registry = tmp_path / "r.csv"
+    registry.write_text("Код;От;До;Оператор связи;Дата\n900;0;9;x;1.1.2026\n", encoding="utf-8")
+    imported = run("plan", "import", registry, "--data-dir", tmp_path / "var")
+    assert (imported.status, imported.err.splitlines()[0]) == (0, "note: r.csv:1: passed over: column 5 (Дата)")
 
 
 def test_totals_line_is_reported_when_a_spreadsheet_left_one(tmp_path):

@@ -1,7 +1,9 @@
 """What no well-behaved client sends: frames by hand, and peers that mean harm. Others are served all the while."""
 
+import contextlib
 import gzip
 import itertools
+import os
 import random
 import socket
 import threading
@@ -57,6 +59,32 @@ def call(peer: Peer, headers: bytes, data: bytes, *, piece: int = 16_000) -> lis
         peer.send(frame(DATA, 0, 1, data[i : i + piece]))
     peer.send(frame(DATA, END_STREAM, 1))
     return [found for found in peer.frames() if found[2] == 1]
+
+
+def server_side(peer: Peer) -> socket.socket:
+    """The listener's own socket of a peer's connection, under another descriptor: as a child has it that forked."""
+    for name in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError), contextlib.ExitStack() as unless_found:
+            other = unless_found.enter_context(socket.socket(fileno=os.dup(int(name.name))))
+            if other.getpeername()[:2] == peer.socket.getsockname():
+                unless_found.pop_all()
+                return other
+    raise AssertionError("the listener has no such connection")
+
+
+def test_a_connection_that_is_closed_is_served_no_more_while_a_child_holds_its_socket(doors: Doors) -> None:
+    """What its peer sends then stays unread: nobody is there whom it could be for."""
+    peer = Peer(doors.native.address)
+    peer.until(SETTINGS)
+    with server_side(peer) as held:
+        peer.send(frame(DATA, 0, 1))  # of a stream that never was
+        peer.until(GOAWAY)
+        peer.send(b"unread")
+        while held.recv(100, socket.MSG_PEEK) != b"unread":
+            ask(doors.native.address)
+        for _ in range(20):
+            ask(doors.native.address)
+        assert held.recv(100, socket.MSG_PEEK) == b"unread"
 
 
 @pytest.mark.parametrize("piece", [1, 2, 7, 16_000])

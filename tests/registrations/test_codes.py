@@ -4,12 +4,14 @@ import contextlib
 import sqlite3
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from numcheck.errors import (
+    BadRegistration,
     DeliveryFailed,
     MethodNotAllowed,
     ProofNotAccepted,
@@ -21,13 +23,15 @@ from numcheck.identity.codes import TRIES_MAX, SendBounds, make_code, word_of
 from numcheck.identity.evidence import Evidence
 from numcheck.identity.inbound import Inbound
 from numcheck.identity.policy import Method
-from numcheck.identity.proofs import AttestedProof, CodeProof, InboundProof
+from numcheck.identity.proofs import AttestedProof, CodeProof, InboundProof, Proof
 from numcheck.identity.record import NetworkAddress
+from numcheck.identity.registration import Outcome, Registration
 from numcheck.identity.states import RegistrationState as State
+from numcheck.identity.verifier import Verifier
 from numcheck.store.moments import microseconds
 from numcheck.store.store import FILE_NAME
 from tests.registrations.by_code import BY_CODE, NUMBER, complete, last_code, other_than, record_of, start
-from tests.registrations.world import ADDRESS, SERVICE, World, small
+from tests.registrations.world import ADDRESS, SERVICE, World, bounds_of, small
 
 
 @pytest.fixture
@@ -76,25 +80,147 @@ def test_the_fourth_try_is_not_accepted_even_if_it_is_right(code_world: World) -
     assert code_world.kinds() == ["registered", "started", "failed"]
 
 
+def guess_wrong(world: World, outcome: Outcome, times: int, service: str = SERVICE) -> None:
+    code = last_code(world)
+    for _ in range(times):
+        assert not complete(world, outcome, other_than(code), service)
+
+
 def test_the_eleventh_wrong_try_of_a_day_is_not_made(code_world: World) -> None:
-    """R8: ten wrong tries of a number a day, over every verification and service; a day later they are forgotten."""
-    services = [SERVICE, "other"]
-    for turn in range(4):
-        service = services[turn % 2]
-        user_id = f"u{turn}"
-        outcome = code_world.registrar.register(service, "", record_of(user_id))
-        assert outcome.verification is not None, outcome.problem
-        code = last_code(code_world)
-        for _ in range(3 if turn < 3 else 1):
-            assert not complete(code_world, outcome, other_than(code), service)
-        code_world.now += timedelta(seconds=700)
+    """R8: ten wrong tries of a number a day in a service, over every verification; a day later they are forgotten."""
+    outcome = code_world.register(NUMBER)
+    for times in (3, 3, 3, 1):
+        guess_wrong(code_world, outcome, times)
+        code_world.pass_time(seconds=700)
+        outcome = start(code_world)
     # Ten were wrong; this one would be right.
-    outcome = code_world.registrar.register(SERVICE, "", record_of("u9"))
-    assert outcome.verification is not None
     assert not complete(code_world, outcome, last_code(code_world))
-    code_world.now += timedelta(days=1)
-    outcome = start(code_world, "u9")
+    code_world.pass_time(days=1)
+    outcome = start(code_world)
     assert complete(code_world, outcome, last_code(code_world))
+
+
+def test_a_strangers_wrong_tries_do_not_shut_the_holder_out(code_world: World) -> None:
+    """R8: the holder's own next code works, whatever others have tried at the number; it is theirs for three tries."""
+    for turn, times in enumerate((3, 3, 3, 1)):
+        guess_wrong(code_world, code_world.register(NUMBER, f"stranger {turn}"), times)
+        code_world.pass_time(seconds=700)
+    outcome = code_world.register(NUMBER, "holder")
+    guess_wrong(code_world, outcome, 2)
+    assert complete(code_world, outcome, last_code(code_world))
+
+
+def test_wrong_tries_stay_counted_for_a_user_who_was_erased_and_came_again(code_world: World) -> None:
+    """R8: or whoever guesses would begin anew with each registration."""
+    outcome = code_world.register(NUMBER)
+    for times in (3, 3, 3, 1):
+        guess_wrong(code_world, outcome, times)
+        code_world.pass_time(seconds=700)
+        code_world.registrar.delete(SERVICE, "u1")
+        outcome = code_world.register(NUMBER)
+    assert not complete(code_world, outcome, last_code(code_world))
+
+
+def test_one_services_users_spend_nothing_of_anothers(data_dir: Path) -> None:
+    """R8, R10: tries, codes to the number, its block and the network, and the rate: each service has its own."""
+    bounds = bounds_of(block_max=5, network_max=5, rate_max=5)
+    world = World(data_dir, bounds=bounds, **BY_CODE)
+    outcome = world.register(NUMBER)
+    for _ in range(4):
+        guess_wrong(world, outcome, 3)
+        world.pass_time(seconds=600)
+        outcome = start(world)
+    for place in range(4):
+        assert world.register(NUMBER + place, f"more {place}").problem == "TOO_MANY_CODES"
+    theirs = world.registrar.register("other", "", record_of("u1"))
+    assert complete(world, theirs, last_code(world), "other")
+    world.close()
+
+
+def test_a_live_code_stays_good_whoever_else_begins(code_world: World) -> None:
+    """R8: a stranger who registers with the number, and asks for more codes, takes nothing from its holder."""
+    holder, code = code_world.register(NUMBER), last_code(code_world)
+    for turn in range(2):
+        code_world.pass_time(seconds=120)
+        stranger = code_world.register(NUMBER, f"stranger {turn}")
+        guess_wrong(code_world, stranger, 3)
+    assert complete(code_world, holder, code)
+    assert code_world.registrar.get(SERVICE, "stranger 1").state is State.PENDING
+
+
+# --- the right proof, given twice
+
+
+@pytest.mark.parametrize("times", [2, 20])
+def test_a_right_code_is_right_however_often_and_at_once_it_is_given(each_code_world: World, times: int) -> None:
+    """R8: all get the same registration; no wrong try is counted; and so once more later, within the code's life."""
+    outcome, code = each_code_world.register(NUMBER), last_code(each_code_world)
+    done = at_once(each_code_world, outcome, CodeProof(code), times)
+    each_code_world.pass_time(seconds=299)
+    done += at_once(each_code_world, outcome, CodeProof(code), times)
+    assert done == [each_code_world.registrar.get(SERVICE, "u1")] * 2 * times
+    assert wrong_tries(each_code_world) == 0
+    assert each_code_world.kinds() == ["registered", "started", "confirmed"]
+    with pytest.raises(ProofNotAccepted):
+        at_once(each_code_world, outcome, CodeProof(other_than(code)), 1)
+
+
+def test_a_right_code_is_right_on_two_nodes_at_once(data_dir: Path, url: str | None) -> None:
+    """R8: each has counted its try before the other has confirmed; both tell the registration, neither was wrong."""
+    world = World(data_dir, url=url, **BY_CODE)
+    outcome, code = world.register(NUMBER), last_code(world)
+    node = Verifier(world.registrations, world.vault, world.around)  # another, with turns of its own
+
+    class Meeting(CodeProof):
+        def accepted(self, *arguments, **named):  # type: ignore[no-untyped-def]
+            barrier.wait()  # both have counted their tries
+            return super().accepted(*arguments, **named)
+
+    barrier = threading.Barrier(2)
+    verification_id = verification_id_of(outcome)
+    with ThreadPoolExecutor(2) as callers:
+        asked = [
+            callers.submit(verifier.complete, SERVICE, verification_id, Meeting(code))
+            for verifier in (world.verifier, node)
+        ]
+    assert [call.result() for call in asked] == [world.registrar.get(SERVICE, "u1")] * 2
+    assert wrong_tries(world) == 0
+    world.close()
+
+
+def test_an_inbound_word_and_an_assertion_are_right_however_often_they_are_given(act_world: World) -> None:
+    """II.2, II.3: at once and again; another assertion than the one that verified is not."""
+    outcome = act_world.register(NUMBER)
+    assert outcome.verification is not None
+    by_word = InboundProof(NUMBER, outcome.verification.word, act_world.now)
+    assert at_once(act_world, outcome, by_word, 8) == [act_world.registrar.get(SERVICE, "u1")] * 8
+    outcome = start(act_world, method=Method.ATTESTED)
+    attested = AttestedProof("esia", "a-1", act_world.now)
+    assert at_once(act_world, outcome, attested, 8) == [act_world.registrar.get(SERVICE, "u1")] * 8
+    assert wrong_tries(act_world) == 0
+    with pytest.raises(ProofNotAccepted):
+        at_once(act_world, outcome, AttestedProof("esia", "a-2", act_world.now), 1)
+
+
+def at_once(world: World, outcome: Outcome, proof: Proof, times: int) -> list[Registration]:
+    """What each of so many calls at once gets."""
+    verification_id = verification_id_of(outcome)
+    with ThreadPoolExecutor(times) as callers:
+        asked = [callers.submit(world.verifier.complete, SERVICE, verification_id, proof) for _ in range(times)]
+    return [call.result() for call in asked]
+
+
+def verification_id_of(outcome: Outcome) -> bytes:
+    assert outcome.verification is not None
+    return outcome.verification.verification_id
+
+
+def wrong_tries(world: World) -> int:
+    tags, since_us = world.vault.number_tags(NUMBER), microseconds(world.now - timedelta(days=1))
+    return world.registrations.write(lambda work: work.wrong_tries(SERVICE, tags, [], since_us=since_us))[0]
+
+
+# --- tries at once
 
 
 def test_of_100_parallel_guesses_three_are_compared(each_code_world: World) -> None:
@@ -149,15 +275,12 @@ def test_a_try_that_was_counted_before_a_crash_stays_counted(code_world: World) 
 
 
 def test_only_the_newest_verification_counts(code_world: World) -> None:
-    """R8: one live challenge a number and service: of the same registration, and of another with its number."""
+    """R8: one live challenge a registration."""
     first, first_code = code_world.register(NUMBER), last_code(code_world)
     code_world.pass_time(seconds=60)
     second, second_code = start(code_world), last_code(code_world)
     assert not complete(code_world, first, first_code)
-    code_world.pass_time(seconds=120)
-    third, third_code = code_world.register(NUMBER, "u2"), last_code(code_world)
-    assert not complete(code_world, second, second_code)
-    assert complete(code_world, third, third_code)
+    assert complete(code_world, second, second_code)
 
 
 def test_a_code_of_one_service_is_nothing_in_another(code_world: World) -> None:
@@ -216,8 +339,8 @@ def test_the_time_to_wait_is_the_time_after_which_it_works(code_world: World) ->
 @pytest.mark.parametrize(
     ("bounds", "numbers", "networks"),
     [
-        (SendBounds(block_max=7, network_max=1_000), range(NUMBER, NUMBER + 40), 40),
-        (SendBounds(block_max=1_000, network_max=7), range(NUMBER, NUMBER + 40_000, 1_000), 1),
+        (bounds_of(block_max=7), range(NUMBER, NUMBER + 40), 40),
+        (bounds_of(network_max=7), range(NUMBER, NUMBER + 40_000, 1_000), 1),
     ],
 )
 def test_never_a_send_over_the_bound(data_dir: Path, bounds: SendBounds, numbers: range, networks: int) -> None:
@@ -237,7 +360,7 @@ def test_never_a_send_over_the_bound(data_dir: Path, bounds: SendBounds, numbers
 
 def test_the_breaker_opens_when_few_of_the_last_200_codes_come_back_and_closes_when_they_do(data_dir: Path) -> None:
     """R10: 39 of 200 open it; then one code a minute goes out, and forty that come back close it."""
-    world = World(data_dir, bounds=SendBounds(10**6, 10**6), **BY_CODE)
+    world = World(data_dir, bounds=bounds_of(), **BY_CODE)
     place = iter(range(10_000))
 
     def one(*, back: bool) -> bool:
@@ -299,7 +422,7 @@ def test_a_message_with_the_word_from_the_number_verifies(act_world: World) -> N
     outcome = act_world.register(NUMBER)
     assert outcome.verification is not None
     word, verification_id, now = outcome.verification.word, outcome.verification.verification_id, act_world.now
-    for proof in (InboundProof(NUMBER + 1, word, now), InboundProof(NUMBER, "no word", now)):
+    for proof in (InboundProof(NUMBER + 1, word, now), InboundProof(NUMBER, "thanks", now)):
         with pytest.raises(ProofNotAccepted):
             act_world.verifier.complete(SERVICE, verification_id, proof)
     done = act_world.verifier.complete(SERVICE, verification_id, InboundProof(NUMBER, f"My code: {word.lower()}.", now))
@@ -320,14 +443,13 @@ def test_an_act_before_the_verification_or_in_the_future_verifies_nothing(act_wo
     assert act_world.registrar.get(SERVICE, "u1").state is State.VERIFIED
 
 
-@pytest.mark.parametrize("text", [" ", "\n", "\u00a0 \t", ".", "''"])
-def test_a_message_with_no_word_in_it_is_no_call(act_world: World, text: str) -> None:
-    """II.2: only a call needs no word; a message of white space alone is a message without it."""
-    outcome = act_world.register(NUMBER)
-    assert outcome.verification is not None
-    proof = InboundProof(NUMBER, text, act_world.now)
-    with pytest.raises(ProofNotAccepted):
-        act_world.verifier.complete(SERVICE, outcome.verification.verification_id, proof)
+@pytest.mark.parametrize("text", [" ", "\n", "\u00a0 \t", ".", "''", "Спасибо!", "👍", "0123456789", "ABCDE"])
+def test_a_message_with_no_word_in_it_is_no_call_and_no_try(act_world: World, text: str) -> None:
+    """II.2: only a call needs no word; what cannot be one is refused by its field, before anything is counted."""
+    act_world.register(NUMBER)
+    with pytest.raises(BadRegistration) as refused:
+        InboundProof(NUMBER, text, act_world.now)
+    assert refused.value.field == "inbound_act.text"
 
 
 def test_an_assertion_verifies_one_user_of_a_service_once(act_world: World) -> None:
@@ -460,8 +582,8 @@ def test_a_message_that_reaches_the_node_counts_for_whoever_waits_for_it(act_wor
     start(act_world, method=Method.INBOUND, service="other")
     assert mine.verification is not None
     word = mine.verification.word
-    for _ in range(TRIES_MAX + 1):
-        assert inbound.take(NUMBER, " \n") == 0
+    for text in (" \n", "Спасибо", "👍", "да"):
+        assert inbound.take(NUMBER, text) == 0
     assert inbound.take(NUMBER + 1, word) == 0
     assert inbound.take(NUMBER, word) == 1
     assert act_world.registrar.get(SERVICE, "u1").row.state == State.VERIFIED
@@ -469,5 +591,5 @@ def test_a_message_that_reaches_the_node_counts_for_whoever_waits_for_it(act_wor
     theirs = start(act_world, method=Method.INBOUND, service="other")
     assert theirs.verification is not None
     for _ in range(TRIES_MAX):
-        assert inbound.take(NUMBER, "wrong") == 0
+        assert inbound.take(NUMBER, "thanks") == 0
     assert inbound.take(NUMBER, theirs.verification.word) == 0

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,27 @@ from hypothesis.stateful import (
 )
 
 from numcheck.errors import TooManyCodes
-from numcheck.identity.codes import SendBounds
 from numcheck.identity.registration import Outcome
 from numcheck.identity.states import RegistrationState as State
 from tests.registrations.by_code import BY_CODE, NUMBER, complete, last_code, other_than, record_of, start
-from tests.registrations.world import World
+from tests.registrations.world import World, bounds_of
+
+NUMBER_MAX = 7  # codes of all services to a number in a day: few enough to be reached here
+RATE_MAX = 2  # codes of a service in ten seconds
+DAY = timedelta(days=1)
+USERS = [
+    ("s0", "u0", NUMBER),
+    ("s1", "u1", NUMBER),
+    ("s0", "u2", NUMBER),
+    ("s0", "u3", NUMBER + 1),
+    ("s1", "u4", NUMBER + 1),
+]
+PLACES = st.integers(0, len(USERS) - 1)
 
 
 class Codes(RuleBasedStateMachine):
-    """Two services, two numbers, four users. The oracle counts by itself, from the limits' words alone."""
+    """Two services, two numbers, five users: one number has two of one service. The oracle counts by itself, from the
+    limits' words alone."""
 
     data_dir: Path
     new_url: Callable[[], str | None]
@@ -39,13 +52,14 @@ class Codes(RuleBasedStateMachine):
         shutil.copytree(self.data_dir, self.directory)
         self.seed, self.url = 0, type(self).new_url()
         self.world = self.opened()
-        self.sends: dict[int, list[datetime]] = {NUMBER: [], NUMBER + 1: []}
-        self.wrong: dict[int, list[datetime]] = {NUMBER: [], NUMBER + 1: []}
+        self.sends: list[tuple[str, int, datetime]] = []  # by service and number
+        self.wrong: list[tuple[str, int, str, datetime]] = []  # by service, number and user
         self.challenges: list[dict] = []
         self.verified: set[tuple[str, str]] = set()
 
     def opened(self, **fields: Any) -> World:
-        return World(self.directory, bounds=SendBounds(10**6, 10**6), seed=self.seed, url=self.url, **BY_CODE, **fields)
+        bounds = bounds_of(number_max=NUMBER_MAX, rate_max=RATE_MAX)
+        return World(self.directory, bounds=bounds, seed=self.seed, url=self.url, **BY_CODE, **fields)
 
     def teardown(self) -> None:
         self.world.close()
@@ -53,28 +67,36 @@ class Codes(RuleBasedStateMachine):
 
     @initialize()
     def register(self) -> None:
-        self.users = [(f"s{place % 2}", f"u{place}", NUMBER + place // 2) for place in range(4)]
+        self.users = USERS
         for service, user_id, number in self.users:
             outcome = self.world.registrar.register(service, "", record_of(user_id, number))
             self.sent_or_refused(service, user_id, number, outcome if outcome.verification else None)
 
-    def next_send(self, number: int) -> datetime:
+    def next_send(self, service: str, number: int) -> datetime:
         """When the limits' words let the next code be sent."""
-        recent = [at for at in self.sends[number] if at > self.world.now - timedelta(days=1)]
-        if not recent:
-            return self.world.now
-        if len(recent) >= 5:
-            return recent[-5] + timedelta(days=1)
-        return recent[-1] + timedelta(seconds=[60, 120, 300, 600][len(recent) - 1])
+        now = self.world.now
+        to_number = [(by, at) for by, number_, at in self.sends if number_ == number and at > now - DAY]
+        own = [at for by, at in to_number if by == service]
+        lately = [at for by, _number, at in self.sends if by == service and at > now - timedelta(seconds=10)]
+        waits = [now]
+        if len(own) >= 5:
+            waits.append(own[-5] + DAY)
+        elif own:
+            waits.append(own[-1] + timedelta(seconds=[60, 120, 300, 600][len(own) - 1]))
+        if len(to_number) >= NUMBER_MAX:
+            waits.append(to_number[-NUMBER_MAX][1] + DAY)
+        if len(lately) >= RATE_MAX:
+            waits.append(lately[-RATE_MAX] + timedelta(seconds=10))
+        return max(waits)
 
     def sent_or_refused(self, service: str, user_id: str, number: int, outcome: Outcome | None) -> None:
-        assert (outcome is not None) == (self.next_send(number) <= self.world.now)
+        assert (outcome is not None) == (self.next_send(service, number) <= self.world.now)
         if outcome is None:
             return
         assert outcome.verification is not None
-        self.sends[number].append(self.world.now)
+        self.sends.append((service, number, self.world.now))
         for one in self.challenges:
-            if one["service"] == service and (one["number"] == number or one["user"] == user_id):
+            if one["user"] == user_id:  # and nobody else's
                 one["live"] = False
         self.challenges.append(
             {
@@ -83,20 +105,31 @@ class Codes(RuleBasedStateMachine):
             }
         )  # fmt: skip
 
-    @rule(user=st.integers(0, 3))
+    @rule(user=PLACES)
     def ask_for_a_code(self, user: int) -> None:
         service, user_id, number = self.users[user]
         try:
             outcome = start(self.world, user_id, service)
-        except TooManyCodes:
+        except TooManyCodes as refusal:
             outcome = None
+            self.told_enough(refusal, self.next_send(service, number) - self.world.now)
         self.sent_or_refused(service, user_id, number, outcome)
 
-    @rule(user=st.integers(0, 3), early_us=st.sampled_from([0, 1, 1_000_000]))
+    def told_enough(self, refusal: TooManyCodes, wait: timedelta) -> None:
+        """To the microsecond, but in whole hours where other services' codes are the cause."""
+        told_s = refusal.retry_delay_s
+        if refusal.limit == "number_total":
+            assert told_s % 3_600 == 0
+            assert 0 <= told_s - wait.total_seconds() < 3_600
+        else:
+            assert told_s == wait.total_seconds()
+
+    @rule(user=PLACES, early_us=st.sampled_from([0, 1, 1_000_000]))
     def ask_as_soon_as_it_may_be(self, user: int, early_us: int) -> None:
         """Or a moment sooner."""
-        number = self.users[user][2]
-        self.world.now = max(self.world.now, self.next_send(number) - timedelta(microseconds=early_us))
+        service, _user_id, number = self.users[user]
+        while (at := self.next_send(service, number)) > self.world.now + timedelta(microseconds=early_us):
+            self.world.now = at - timedelta(microseconds=early_us)
         self.ask_for_a_code(user)
 
     @precondition(lambda self: self.challenges)
@@ -107,7 +140,7 @@ class Codes(RuleBasedStateMachine):
             self.guess_once(one, right)
 
     @precondition(lambda self: self.challenges)
-    @rule(user=st.integers(0, 3), wrong=st.sampled_from([1, 3, 3, 3]))
+    @rule(user=PLACES, wrong=st.sampled_from([1, 3, 3, 3]))
     def guess_wrong_and_then_right(self, user: int, wrong: int) -> None:
         self.ask_as_soon_as_it_may_be(user, 0)
         self.guess(0, [False] * wrong + [True])
@@ -119,19 +152,42 @@ class Codes(RuleBasedStateMachine):
         self.world.now = max(self.world.now, one["until"] + timedelta(microseconds=late_us))
         self.guess_once(one, True)
 
+    def counts(self, one: dict[str, Any]) -> bool:
+        """Whether a try at a challenge is counted and compared."""
+        recent = [
+            user
+            for *where, user, at in self.wrong
+            if where == [one["service"], one["number"]] and at > self.world.now - DAY
+        ]
+        may = len(recent) < 10 or recent.count(one["user"]) < 3
+        return one["live"] and not one["done"] and self.world.now < one["until"] and one["tries"] < 3 and may
+
+    def is_newest(self, one: dict[str, Any]) -> bool:
+        return [other for other in self.challenges if other["user"] == one["user"]][-1] is one
+
     def guess_once(self, one: dict[str, Any], right: bool) -> None:
-        recent_wrong = [at for at in self.wrong[one["number"]] if at > self.world.now - timedelta(days=1)]
-        newest = [other for other in self.challenges if other["user"] == one["user"]][-1] is one
-        counted = one["live"] and not one["done"] and self.world.now < one["until"]
-        counted = counted and one["tries"] < 3 and len(recent_wrong) < 10
+        counted = self.counts(one)
         code = one["code"] if right else other_than(one["code"])
         accepted = complete(self.world, one["outcome"], code, one["service"])
-        assert accepted == (right and (counted or (one["done"] and newest)))
+        assert accepted == (right and (counted or (one["done"] and self.is_newest(one))))
         if counted:
             one["tries"] += 1
             one["done"] = accepted
             if not accepted:
-                self.wrong[one["number"]].append(self.world.now)
+                self.wrong.append((one["service"], one["number"], one["user"], self.world.now))
+
+    @precondition(lambda self: self.challenges)
+    @rule(challenge=st.integers(0, 3), times=st.integers(2, 5))
+    def give_the_right_code_at_once(self, challenge: int, times: int) -> None:
+        """All get what one alone gets, and none counts as wrong."""
+        one = self.challenges[-1 - challenge % len(self.challenges)]
+        right = self.counts(one) or (one["done"] and self.is_newest(one))
+        with ThreadPoolExecutor(times) as callers:
+            asked = [
+                callers.submit(complete, self.world, one["outcome"], one["code"], one["service"]) for _ in range(times)
+            ]
+        assert [call.result() for call in asked] == [right] * times
+        one["done"] = one["done"] or right
 
     @rule(seconds=st.sampled_from([1, 59, 60, 61, 300, 86_399]))
     def wait(self, seconds: int) -> None:

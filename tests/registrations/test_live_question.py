@@ -413,6 +413,7 @@ def test_a_node_asks_an_operator_over_tls_with_a_certificate_of_its_own(data_dir
     config = tmp_path / "numcheck.toml"
     with operator_serving(credentials) as theirs:
         config.write_text(
+            'verification_methods = "operator,code"\n'
             f"[services.messenger]\nlive_question = true\n[operators.{small.SCARTEL}]\n"
             f'endpoint = "127.0.0.1:{theirs.port}"\nauthority_file = "{authority.file}"\n'
             f'certificate_file = "{client.certificate}"\nkey_file = "{client.key}"\n'

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from numcheck.config import Settings
 from numcheck.errors import (
+    MethodNotAllowed,
     NumberNotAllotted,
     NumberNotMobile,
     RegistrationExists,
@@ -22,8 +24,8 @@ from numcheck.identity.registration import VerificationState
 from numcheck.identity.states import RegistrationState as State
 from numcheck.status import NumberStatus
 from numcheck.store import PageBounds, RegistrationWork
-from tests.registrations.by_code import complete, last_code
-from tests.registrations.world import ADDRESS, DATA, SERVICE, World, small
+from tests.registrations.by_code import complete, last_code, record_of, start
+from tests.registrations.world import ADDRESS, DATA, SERVICE, Courier, World, small
 
 
 def test_a_user_is_recorded_with_identifier_address_and_data(world: World) -> None:
@@ -202,10 +204,24 @@ def test_data_older_than_the_policy_allows_says_nothing(data_dir) -> None:
 
 
 def test_nothing_is_under_way_where_no_method_can_be_tried(data_dir) -> None:
-    """A node that delivers no codes: the registration is recorded, and waits."""
+    """A node that delivers no codes: the registration is recorded, waits, and says why."""
     world = World(data_dir, courier=None)
     outcome = world.register(small.UNKNOWN)
-    assert (outcome.registration.state, outcome.verification, outcome.problem) == (State.PENDING, None, "")
+    told = outcome.registration.state, outcome.verification, outcome.problem
+    assert told == (State.PENDING, None, "METHOD_NOT_ALLOWED")
+    world.close()
+
+
+@pytest.mark.parametrize(("courier", "channel"), [(None, "sms"), (Courier(), "call")])
+def test_an_operators_word_does_not_stand_in_for_a_code_that_cannot_be_sent(data_dir, courier, channel) -> None:
+    """E.1: by the default policy nobody is VERIFIED who only typed an active number, whatever channel they ask for."""
+    methods = tuple(map(Method, Settings().verification_methods.split(",")))
+    world = World(data_dir, courier=courier, methods=methods)
+    outcome = world.registrar.register(SERVICE, "", record_of("u1", small.ACTIVE), channel=channel)
+    told = outcome.registration.state, outcome.verification, outcome.problem
+    assert told == (State.PENDING, None, "METHOD_NOT_ALLOWED")
+    with pytest.raises(MethodNotAllowed):
+        start(world, channel=channel)
     world.close()
 
 

@@ -24,7 +24,11 @@ from tests.rpc.calls import Refusal, call_raw, refusal
 from tests.serving import small
 from tests.serving.command import Node, run, serving
 
-SETTINGS = {"NUMCHECK_CODE_DELIVERY": "console", "NUMCHECK_EVIDENCE_AGE_MAX_S": "0"}
+SETTINGS = {
+    "NUMCHECK_CODE_DELIVERY": "console",
+    "NUMCHECK_EVIDENCE_AGE_MAX_S": "0",
+    "NUMCHECK_VERIFICATION_METHODS": "operator,code",
+}
 METHODS = ("Register", "GetRegistration", "ListRegistrations", "DeleteRegistration", "RefreshRegistration")
 METHODS += ("StartVerification", "CompleteVerification")
 
@@ -177,6 +181,12 @@ def test_a_wrong_an_unknown_a_malformed_and_a_strangers_proof_look_the_same(
             "BAD_REGISTRATION",
             "network_address.port",
         ),
+        *(
+            ({"user_id": f"ivan{mark}petrov"}, "INVALID_ARGUMENT", "BAD_REGISTRATION", "user_id")
+            for mark in ("\0", "\n", "\x1b[31m", "\x9b", "\u2028", "\u202e", "\u2066", "\u061c")
+        ),
+        ({"identifier": {"log\nin": "ivan"}}, "INVALID_ARGUMENT", "BAD_REGISTRATION", "identifier"),
+        ({"identifier": {"login": "\u202enavi"}}, "INVALID_ARGUMENT", "BAD_REGISTRATION", "identifier"),
         ({"code_channel": 9}, "INVALID_ARGUMENT", "BAD_REGISTRATION", "code_channel"),
     ],
 )
@@ -187,6 +197,34 @@ def test_a_request_that_cannot_be_is_refused_with_its_field(
     refused = refusal(lambda: stub.Register(register_request(**{"service": service, **fields})))  # type: ignore[arg-type]
     assert (refused.code.name, refused.reason, refused.violations) == (code, reason, [(field, reason)])
     assert not stub.ListRegistrations(pb.ListRegistrationsRequest(service=service)).registrations
+
+
+def test_a_network_address_may_lack_its_port(stub: RegistrationServiceStub, service: str) -> None:
+    """I.4b, as far as it was kept: old databases have addresses alone."""
+    address = pb.NetworkAddress(address="203.0.113.7")
+    stub.Register(register_request(service, network_address=address))
+    read = stub.GetRegistration(pb.GetRegistrationRequest(service=service, user_id="u1")).registration
+    assert read.network_address == address
+
+
+def test_what_is_no_code_or_has_no_word_is_refused_by_its_field_and_costs_no_try(
+    stub: RegistrationServiceStub, service: str, node: Node
+) -> None:
+    number = next(numbers)
+    made = stub.Register(register_request(service, number))
+    wanted = {"service": service, "verification_id": made.verification.verification_id}
+    for code in ("", "12345", "1234567", "no code", "O42917"):
+        refused = refusal(
+            lambda one=code: stub.CompleteVerification(pb.CompleteVerificationRequest(**wanted, code=one))
+        )
+        assert refused.violations == [("code", "BAD_REGISTRATION")]
+    act = pb.InboundAct(from_number=f"+{number}", text="Спасибо!", received_at=Timestamp(seconds=1))
+    refused = refusal(lambda: stub.CompleteVerification(pb.CompleteVerificationRequest(**wanted, inbound_act=act)))
+    assert refused.violations == [("inbound_act.text", "BAD_REGISTRATION")]
+    code = code_of(node)
+    typed = f" {code[:3]}\u00a0{code[3:]}\n"
+    done = stub.CompleteVerification(pb.CompleteVerificationRequest(**wanted, code=typed)).registration
+    assert done.state == pb.REGISTRATION_STATE_VERIFIED
 
 
 def test_what_is_not_there_is_not_found(stub: RegistrationServiceStub, service: str) -> None:

@@ -24,7 +24,7 @@ from numcheck.identity.withdrawal import Withdrawals
 from numcheck.index import open_index
 from numcheck.plan import read_registry
 from numcheck.serving.publishing import index_directory, rebuild_index
-from numcheck.store import Pushed, RegistrationWork
+from numcheck.store import Pushed, RegistrationWork, withdrawals
 from numcheck.v1 import numbering_pb2
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.check_pb2 import CheckNumberRequest, ListOperatorsRequest
@@ -91,6 +91,12 @@ def revoked(world: World, users: Iterable[str]) -> set[str]:
     return {user_id for user_id, state in standing(world, users).items() if state is State.REVOKED}
 
 
+def withdrawn_users(world: World) -> list[str]:
+    """The users that were revoked, in the order of their events."""
+    user_of = {world.registrar.get(SERVICE, one).row.registration_id: one for one in USERS}
+    return [user_of[event.registration_id] for event in world.store.events().all() if event.kind == "withdrawn"]
+
+
 @pytest.fixture
 def held(each_world: World, small_dir: Path) -> World:
     """Ten users, VERIFIED by the operator; its data is in the world's own database."""
@@ -119,6 +125,24 @@ def test_removed_numbers_revoke_what_is_verified_on_them_once(held: World) -> No
         f'{{"cause":"removed","due_at_us":{event.details.split(":")[2].split(",")[0]},"revision":{pushed.revision}}}'
         for event in events
     }
+
+
+def test_a_bulk_change_waits_for_what_is_withdrawn_after_it(held: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of both it has to be done before the other, also if the ordinary one comes while the bulk one is under way."""
+    monkeypatch.setattr(withdrawals, "BULK_NUMBERS_MIN", 8)
+    monkeypatch.setattr(withdrawal, "PIECE_NUMBERS", 1)
+    monkeypatch.setattr(withdrawal, "REVOKED_TOGETHER", 1)
+    port(held, HELD[:8], small.T2)
+    push(held, remove=[HELD[8]])
+    late = [HELD[9]]
+
+    def push_late(_services: set[str]) -> None:
+        if held.kinds()[-1] == "withdrawn" and late and len(withdrawn_users(held)) == 3:
+            push(held, remove=[late.pop()])
+
+    held.registrations.follow(push_late)
+    assert follow(held) == len(HELD)
+    assert withdrawn_users(held) == ["u8", "u0", "u1", "u9", *USERS[2:8]]
 
 
 def test_time_does_nothing_to_who_was_revoked_and_goes_on_for_the_others(held: World) -> None:
@@ -241,7 +265,7 @@ def test_nothing_is_done_twice_and_nothing_is_missed_when_pieces_fail(
 
     monkeypatch.setattr(RegistrationWork, "set_withdrawn_done", done)
     crashes = 0
-    while held.registrations.withdrawn(count_max=1, piece_size=1):
+    while held.registrations.are_withdrawals_waiting():
         try:
             follow(held)
         except OSError:

@@ -49,6 +49,11 @@ class Courier:
             raise DeliveryFailed("the gateway is gone")
 
 
+def bounds_of(**bounds: int) -> SendBounds:
+    """Bounds that nothing comes near to, but for these."""
+    return SendBounds(**{"number_max": 10**6, "block_max": 10**6, "network_max": 10**6, "rate_max": 10**6, **bounds})
+
+
 cached_policy = lru_cache(Policy)  # as a node makes each once
 
 
@@ -59,7 +64,7 @@ class World:
     data_dir: Path
     methods: tuple[Method, ...] = (Method.OPERATOR, Method.CODE)
     policy: Mapping[str, Any] = field(default_factory=lambda: {"data_age_max": timedelta(days=365)})
-    bounds: SendBounds = field(default_factory=lambda: SendBounds(1_000, 1_000))
+    bounds: SendBounds = field(default_factory=bounds_of)
     agreed: Callable[[str, int], bool] = lambda _service, _operator_id: True
     keys: Keys = KEYS
     now: datetime = START
@@ -76,7 +81,7 @@ class World:
         self.vault = Vault(self.keys.keyring, chance.randbytes)
         self.chain = Chain(self.keys.keyring)
         self.registrations = self.store.registrations(self.chain)
-        around = Surroundings(
+        self.around = around = Surroundings(
             index=lambda: self.index,
             policy_for=lambda _service: cached_policy(self.methods, **self.policy),
             agreed=self.agreed,
@@ -107,4 +112,4 @@ class World:
         self.now += timedelta(**span)
 
 
-__all__ = ["ADDRESS", "DATA", "KEYS", "SERVICE", "START", "Courier", "World", "small"]
+__all__ = ["ADDRESS", "DATA", "KEYS", "SERVICE", "START", "Courier", "World", "bounds_of", "small"]

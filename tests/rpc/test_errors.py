@@ -41,7 +41,8 @@ NAMED_ERRORS = [one for one in ALL_ERRORS if one is not NumcheckError]
 def instance(error: type[NumcheckError]) -> NumcheckError:
     """One of these errors; those with words of their own are made of what they speak of."""
     parts = {errors.BadPush: ("header", "words"), errors.NotServed: (3, [5]), errors.NotPortable: (3, [5])}
-    parts |= {errors.BadPlan: ("rows", "words"), errors.PlanShrinks: ("9", 3, 4), errors.TooManyCodes: (3,)}
+    parts |= {errors.BadPlan: ("rows", "words"), errors.PlanShrinks: ("9", 3, 4), errors.TooManyCodes: ("number", 3)}
+    parts |= {errors.MovesTooMuch: ("numbers", 3, 2, 9, ())}
     parts |= {
         errors.BadRegistration: ("user_id", "words"),
         errors.NotANumber: ("words",),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from numcheck.active import ActiveSet, AllottedRange, PortingsHeader
-from numcheck.errors import PlanShrinks
+from numcheck.errors import MovesTooMuch, PlanShrinks
 from numcheck.plan import bundled_source, read_registry
 from numcheck.store import SeriesInfo, Store
 from tests.store.engines import open_store
@@ -64,11 +64,11 @@ def test_series_is_replaced_to_its_first_and_last_number(store):
 
 @pytest.mark.parametrize("kept", [90, 89])
 def test_import_that_ends_more_than_a_tenth_of_a_series_is_refused(store, kept):
-    """A tenth may go. Numbers that change their holder do not go, and other series and countries do not count."""
+    """A tenth may go. What is allotted anew makes up for nothing, and other series do not count."""
     others = row(301, 0, 9_999, "А")
     store.import_plan(plan(row(916, 0, 99, "А"), others), source="a.csv", now=NOW)
     before = store.ranges(), store.series(), store.revision
-    smaller = plan(row(916, 0, kept - 1, "Б"), row(917, 0, 9, "А"))
+    smaller = plan(row(916, 0, kept - 1, "А"), row(917, 0, 9, "А"))
     if kept == 90:
         assert store.import_plan(smaller, source="b.csv", now=LATER).removed == 10
         return
@@ -77,6 +77,65 @@ def test_import_that_ends_more_than_a_tenth_of_a_series_is_refused(store, kept):
     assert refused.value.metadata == {"series": "9", "removed_count": "11", "number_count": "100"}
     assert (store.ranges(), store.series(), store.revision) == before
     assert store.import_plan(smaller, source="b.csv", now=LATER, force=True).removed == 11
+
+
+@pytest.mark.parametrize(("moved", "ended"), [(20, 0), (21, 0), (10, 10), (11, 10), (1, 20), (99, 0)])
+def test_import_that_moves_more_than_a_tenth_of_a_series_is_refused(store, moved, ended):
+    """What moves counts like what ends, of the 200 numbers of a series."""
+    others = row(301, 0, 9_999, "А", ALPHA)
+    store.import_plan(plan(row(916, 0, 99, "А", ALPHA), row(917, 0, 99, "Б", BETA), others), source="a.csv", now=NOW)
+    before = store.ranges(), store.operators(), store.series(), store.revision
+    changed = plan(
+        row(916, 0, moved - 1, "Б", BETA), row(916, moved, 99, "А", ALPHA), row(917, 0, 99 - ended, "Б", BETA)
+    )
+    if moved + ended > 20:
+        with pytest.raises(MovesTooMuch, match=f"the largest moves: А -> Б {moved}$") as refused:
+            store.import_plan(changed, source="b.csv", now=LATER)
+        assert (refused.value.moved, refused.value.removed, refused.value.number_count) == (moved, ended, 200)
+        assert (store.ranges(), store.operators(), store.series(), store.revision) == before
+    imported = store.import_plan(changed, source="b.csv", now=LATER, force=moved + ended > 20)
+    assert (imported.moved, imported.removed) == (moved, ended)
+
+
+def test_moves_are_told_under_the_names_of_before(store):
+    """A file whose columns have slipped gives an operator's tax id another's name."""
+    store.import_plan(plan(row(916, 0, 99, "А", ALPHA), row(917, 0, 49, "Б", BETA)), source="a.csv", now=NOW)
+    slipped = plan(row(916, 0, 99, "А", BETA), row(917, 0, 49, "Б", ALPHA))
+    with pytest.raises(MovesTooMuch, match=r"the largest moves: А -> Б 100; Б -> А 50$") as refused:
+        store.import_plan(slipped, source="b.csv", now=LATER)
+    assert refused.value.metadata == {
+        "moved_count": "150",
+        "removed_count": "0",
+        "number_count": "150",
+        "largest_moves": "1>2:100,2>1:50",
+    }
+
+
+def test_spelling_or_a_tax_id_that_appears_moves_nothing(store):
+    """Nor a tax id that a file leaves out."""
+    store.import_plan(plan(row(916, 0, 99, "ООО «Ёлка»"), row(917, 0, 9, "Б")), source="a.csv", now=NOW)
+    for name, tax_id in (('ооо "елка"', ""), ("ООО Ёлка", ALPHA), ("ПАО Ёлка", ALPHA), ("ООО  'Ёлка'", "")):
+        imported = store.import_plan(plan(row(916, 0, 99, name, tax_id), row(917, 0, 9, "Б")), source="b", now=NOW)
+        assert (imported.moved, imported.removed) == (0, 0)
+
+
+@pytest.mark.parametrize("taken", [90, 89])
+def test_operator_that_was_known_by_name_alone_may_get_another_with_its_tax_id(store, taken):
+    """If it hands nearly all that it held to one operator with a tax id; else its numbers have moved."""
+    store.import_plan(plan(row(916, 0, 99, "Вымпел"), row(917, 0, 9, "Б", BETA)), source="a.csv", now=NOW)
+    rest = row(916, taken, 99, "В") if taken == 90 else row(916, taken, 99, "Б", BETA)
+    renamed = plan(row(916, 0, taken - 1, "ВЫМПЕЛКОМ", ALPHA), rest, row(917, 0, 9, "Б", BETA))
+    if taken < 90:
+        with pytest.raises(MovesTooMuch, match="Вымпел -> ВЫМПЕЛКОМ 89; Вымпел -> Б 11"):
+            store.import_plan(renamed, source="b.csv", now=NOW)
+        return
+    assert store.import_plan(renamed, source="b.csv", now=NOW).removed == 0
+
+
+def test_name_stays_when_a_plan_has_tax_ids_alone(store):
+    store.import_plan(plan(row(916, 0, 99, "Альфа", ALPHA)), source="a.csv", now=NOW)
+    store.import_plan(plan(row(916, 0, 199, "-", ALPHA)), source="b.csv", now=NOW)
+    assert [one.display_name for one in store.operators()] == ["Альфа"]
 
 
 def test_same_import_again_gives_the_same_ranges(store):

@@ -24,7 +24,8 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out in
 Force = Annotated[
     bool,
     typer.Option(
-        "--force", help="Import even if a series loses more than a tenth of its numbers, as an older file does."
+        "--force",
+        help="Import even if more than a tenth of a series ends or moves to another operator, as by an older file.",
     ),
 ]
 
@@ -42,14 +43,15 @@ def import_(
     """Replace the plan with the regulator's files: each series (3xx, 4xx, 8xx, 9xx) that their rows speak of.
 
     A file with a bad row is refused whole, and the plan stays as it was. So is one that would end more than a tenth of
-    a series, as a damaged or a much older file would, unless it is forced. A node that has the data directory open
-    takes the plan over its API.
+    a series or move it to other operators, as a damaged or a much older file would, unless it is forced. A node that
+    has the data directory open takes the plan over its API.
 
     Example: numcheck plan import DEF-9xx.csv ABC-3xx.csv
     """
     from numcheck.cli.console import print_json, say
-    from numcheck.errors import PlanShrinks, PushRefused
+    from numcheck.errors import MovesTooMuch, PlanShrinks, PushRefused
     from numcheck.plan import RefusedRegistryFile, read_files
+    from numcheck.printable import printable
 
     settings = settings_of(config, data_dir=data_dir)
     try:
@@ -59,12 +61,12 @@ def import_(
         raise
     _say_each("skipped", reading.problems)
     _say_each("note", reading.notes)
-    source = ", ".join(file.name for file in files)
+    source = printable(", ".join(file.name for file in files))
     try:
         result = _import(settings, reading.plan, source, target_of(settings, server), force=force)
-    except (PlanShrinks, PushRefused) as refused:
-        if PlanShrinks.reason in (refused.reason, getattr(refused, "refusal", "")):
-            say("note: `numcheck plan diff OLD NEW` tells what would go; --force imports it all the same")
+    except (PlanShrinks, MovesTooMuch, PushRefused) as refused:
+        if getattr(refused, "refusal", refused.reason) in (PlanShrinks.reason, MovesTooMuch.reason):
+            say("note: `numcheck plan diff OLD NEW` tells what would change; --force imports it all the same")
         raise
     result = {**_import_result(reading), **result}
     if json:

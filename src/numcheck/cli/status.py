@@ -61,6 +61,9 @@ def _print(result: dict[str, Any]) -> None:
     if result["engine_warning"]:
         out.print()
         out.print(result["engine_warning"])
+    for warning in result["warnings"]:
+        out.print()
+        out.print(warning)
     digests = [[str(one["operator_id"]), one["digest"]] for one in result["operators"] if one["digest"]]
     if digests:
         print_table("digests", ["#id", "SHA-256"], digests)

@@ -52,6 +52,16 @@ cdef bint start_session(Connection* connection) noexcept nogil:
                 connection.session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW_SIZE) == 0)
 
 
+cdef void unwatch_and_close(Loop* loop, int fd) noexcept nogil:
+    """Close a descriptor that no event may come of any more.
+
+    To close it is not enough: while a child of this process has it too, between its fork and its exec, the socket
+    stays open, and epoll would go on telling of a connection whose memory is free.
+    """
+    numcheck_watch(loop.epoll_fd, EPOLL_CTL_DEL, fd, 0, NULL)
+    close(fd)
+
+
 cdef void close_connection(Connection* connection) noexcept nogil:
     cdef Loop* loop = connection.loop
     while connection.streams != NULL:
@@ -59,7 +69,7 @@ cdef void close_connection(Connection* connection) noexcept nogil:
     nghttp2_session_del(connection.session)
     connection.session = NULL
     end_tls(connection)
-    close(connection.fd)
+    unwatch_and_close(loop, connection.fd)
     discard(loop, &connection.unsent)
     discard(loop, &connection.authorization)
     if connection.previous == NULL:

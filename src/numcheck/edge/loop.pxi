@@ -22,7 +22,7 @@ cdef void begin_drain(Loop* loop) noexcept nogil:
     # Whoever connected already is answered; whoever goes on connecting does not keep the loop from its end.
     while rounds * ACCEPTS_MAX < BACKLOG and accept_some(loop):
         rounds += 1
-    close(loop.listen_fd)
+    unwatch_and_close(loop, loop.listen_fd)
     loop.listen_fd = -1
     sweep(loop)
 

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from datetime import datetime
 
 from numcheck.errors import ProofNotAccepted
+from numcheck.identity.codes import word_of
 from numcheck.identity.policy import Method
 from numcheck.identity.proofs import InboundProof
+from numcheck.identity.typed import words_in
 from numcheck.identity.vault import Vault
 from numcheck.identity.verifier import Verifier
-from numcheck.store import Registrations
+from numcheck.store import Registrations, VerificationRow
 from numcheck.store.moments import microseconds
 
 
@@ -21,20 +23,28 @@ class Inbound:
         self._registrations, self._vault, self._verifier, self._now = registrations, vault, verifier, now
 
     def take(self, number: int, text: str) -> int:
-        """Give a message to every verification that waits for one from the number; how many it completed.
+        """Give a message to the verifications of the number whose words it has; how many it completed.
 
-        It counts as a try of each (R8). One without a word is nobody's: no text is what a call has.
+        One that has a word, but none of theirs, counts as a try of each (R8): somebody guesses. One that has nothing
+        like a word is nobody's: no text is what a call has.
         """
-        if not text.split():
+        words = words_in(text)
+        if not words:
             return 0
-        now, completed = self._now(), 0
-        tags = self._vault.number_tags(number)
-        for service, verification_id in self._registrations.waiting(
-            tags, Method.INBOUND.value, now_us=microseconds(now)
-        ):
-            try:
-                self._verifier.complete(service, verification_id, InboundProof(number, text, now))
-            except ProofNotAccepted:
-                continue
-            completed += 1
-        return completed
+        now = self._now()
+        waiting = self._registrations.waiting(
+            self._vault.number_tags(number), Method.INBOUND.value, now_us=microseconds(now)
+        )
+        meant = [one for one in waiting if self._word(one) in words]
+        return sum(self._complete(one, InboundProof(number, text, now)) for one in meant or waiting)
+
+    def _word(self, verification: VerificationRow) -> str | None:
+        key = self._vault.try_key(verification.key_id)
+        return None if key is None else word_of(key.word_digest(verification.verification_id))
+
+    def _complete(self, verification: VerificationRow, proof: InboundProof) -> bool:
+        try:
+            self._verifier.complete(verification.service, verification.verification_id, proof)
+        except ProofNotAccepted:
+            return False
+        return True

@@ -44,6 +44,14 @@ class Policy:
         if not timedelta(0) < self.refresh_after <= REFRESH_AFTER_MAX:
             raise ValueError("a refresh is asked for within 365 days")
 
+    @property
+    def operator_alone(self) -> bool:
+        """Whether an operator's data verifies before the user has shown that they use the number."""
+        if Method.OPERATOR not in self.methods:
+            return False
+        before = self.methods[: self.methods.index(Method.OPERATOR)]
+        return not {Method.CODE, Method.INBOUND} & set(before)
+
     def methods_for(self, wanted: Method | None) -> tuple[Method, ...]:
         """The methods to try, in order: the policy's, or the one wanted. MethodNotAllowed if the policy has it not."""
         if wanted is None:

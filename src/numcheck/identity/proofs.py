@@ -1,20 +1,21 @@
 """What a verification can be given, and when it is accepted: a code, an act of the user, an authority's assertion."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from numcheck.errors import BadRegistration
+from numcheck.identity.codes import CODE_DIGITS
 from numcheck.identity.evidence import Evidence
 from numcheck.identity.policy import Method, Policy
+from numcheck.identity.typed import code_in, words_in
 from numcheck.store import VerificationRow
 from numcheck.store.moments import microseconds
 
 ASSERTION_ID_LENGTH_MAX = 256
 ASSERTION_AGE_MAX = timedelta(days=1)
 CLOCK_SKEW_MAX = timedelta(minutes=5)  # between this node and whoever saw the act
-TEXT_LENGTH_MAX = 1_000
 
 
 class Proof(Protocol):
@@ -41,9 +42,15 @@ class Proof(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CodeProof:
-    """The code that the user typed (II.2)."""
+    """The code that the user typed (II.2). BadRegistration if that is no code at all: it costs no try."""
 
     code: str
+
+    def __post_init__(self) -> None:
+        code = code_in(self.code)
+        if code is None:
+            raise BadRegistration("code", f"the code does not have {CODE_DIGITS} digits, leading zeros among them")
+        object.__setattr__(self, "code", code)
 
     def accepted(
         self,
@@ -66,11 +73,20 @@ class CodeProof:
 
 @dataclass(frozen=True, slots=True)
 class InboundProof:
-    """A message with the verification's word, or a call, from the number (II.2)."""
+    """A message with the verification's word, or a call, which has no text, from the number (II.2).
+
+    BadRegistration if nothing in a message may be a word: it costs no try.
+    """
 
     from_number: int
     text: str
     received_at: datetime
+    words: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "words", frozenset(words_in(self.text)))
+        if self.text and not self.words:
+            raise BadRegistration("inbound_act.text", "there is no word in the text")
 
     def accepted(
         self,
@@ -81,11 +97,10 @@ class InboundProof:
         policy: Policy,
         now: datetime,
     ) -> bool:
-        """It came from the number, since the verification was started; a message, however empty, holds the word."""
+        """It came from the number, since the verification was started; a message holds the word."""
         since_us = verification.started_at_us - microseconds_of(CLOCK_SKEW_MAX)
         timely = since_us <= microseconds(self.received_at) and self.received_at <= now + CLOCK_SKEW_MAX
-        words = self.text[:TEXT_LENGTH_MAX].upper().split()
-        said = self.text == "" or any(same_secret(word.strip(".,!?\"'")) for word in words)
+        said = self.text == "" or any(map(same_secret, self.words))
         return verification.method == Method.INBOUND and self.from_number == number and timely and said
 
     def evidence(self, method: Method, now_us: int) -> Evidence:

@@ -1,11 +1,13 @@
 """What is recorded of a user (I.2b, I.3a, I.4): the checks that it has to pass, and its sealed form."""
 
 import ipaddress
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from numcheck.errors import BadRegistration
 from numcheck.identity.encoding import decoded, encoded
+from numcheck.printable import printable
 
 USER_ID_SIZE_MAX = 256  # bytes
 SERVICE_LENGTH_MAX = 128
@@ -17,7 +19,7 @@ PORT_MAX = 65_535
 
 @dataclass(frozen=True, slots=True)
 class NetworkAddress:
-    """Where a user registered from (I.4b); canonical text."""
+    """Where a user registered from (I.4b); canonical text. Port 0 is one that nobody has kept."""
 
     address: str
     port: int
@@ -31,8 +33,8 @@ class NetworkAddress:
             raise BadRegistration("network_address.address", "the network address is no IP address") from None
         if getattr(parsed, "scope_id", None) is not None:
             raise BadRegistration("network_address.address", "the network address has a zone")
-        if not 0 < port <= PORT_MAX:
-            raise BadRegistration("network_address.port", f"the port is not 1 to {PORT_MAX}")
+        if not 0 <= port <= PORT_MAX:
+            raise BadRegistration("network_address.port", f"the port is not 0 to {PORT_MAX}")
         return NetworkAddress(str(getattr(parsed, "ipv4_mapped", None) or parsed), port)
 
     @property
@@ -86,7 +88,7 @@ def check_user_id(user_id: str) -> str:
     """The user identifier; BadRegistration if it cannot be one."""
     if not 0 < len(user_id.encode()) <= USER_ID_SIZE_MAX:
         raise BadRegistration("user_id", f"the user_id does not have 1 to {USER_ID_SIZE_MAX} bytes")
-    return user_id
+    return _written_plainly("user_id", user_id)
 
 
 def check_request_id(request_id: str) -> str:
@@ -97,7 +99,9 @@ def check_request_id(request_id: str) -> str:
 
 
 def check_identifier(identifier: Mapping[str, str]) -> dict[str, str]:
-    """The identifier's criteria; BadRegistration if they are too large."""
+    """The identifier's criteria; BadRegistration if they are too large, or not written plainly."""
+    for text in itertools.chain.from_iterable(identifier.items()):
+        _written_plainly("identifier", text)
     return _checked("identifier", identifier, IDENTIFIER_SIZE_MAX)
 
 
@@ -106,6 +110,14 @@ def check_registration_data(data: Mapping[str, str]) -> dict[str, str]:
     if not data:
         raise BadRegistration("registration_data", "there is no registration data")
     return _checked("registration_data", data, REGISTRATION_DATA_SIZE_MAX)
+
+
+def _written_plainly(name: str, text: str) -> str:
+    """The text; BadRegistration if something in it makes it look like another where it is shown."""
+    if printable(text) != text:
+        message = f"the {name} has a control character, a line separator, or a mark that turns the order of writing"
+        raise BadRegistration(name, message)
+    return text
 
 
 def _checked(name: str, entries: Mapping[str, str], size_max: int) -> dict[str, str]:

@@ -1,9 +1,11 @@
 """Verifications: by the operator's data, by a code, by an act of the user, by an authority (I.3b, I.5, II.1 to II.3).
 
-Invariants: one verification of a registration, and one of a number in a service, is live at a time (R8); a code is sent
-after the transaction that counted it, never before; a try is counted, durably, before anything is compared.
+Invariants: one verification of a registration is live at a time (R8), and nobody ends another's: a number that a
+stranger typed does not shut its holder out. A code is sent after the transaction that counted it, never before; a try
+is counted, durably, before anything is compared. What is right is right however often and at once it is given.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,7 +29,7 @@ from numcheck.identity.registration import (
     act_on,
     store_changes,
 )
-from numcheck.identity.states import Act, RegistrationState, allows
+from numcheck.identity.states import Act, allows
 from numcheck.identity.vault import Vault
 from numcheck.index import Index, NumberFacts
 from numcheck.status import NumberStatus
@@ -39,6 +41,9 @@ LIFETIMES = {
     Method.INBOUND: codes.INBOUND_LIFETIME,
     Method.ATTESTED: codes.ATTESTED_LIFETIME,
 }
+
+TURNS = 1_024
+"""Locks for verifications: enough that calls about different ones hardly ever meet."""
 
 
 class Courier(Protocol):
@@ -111,6 +116,7 @@ class Verifier:
     def __init__(self, registrations: Registrations, vault: Vault, surroundings: Surroundings) -> None:
         self._registrations, self._vault, self._around = registrations, vault, surroundings
         self.policy_for, self._courier = surroundings.policy_for, surroundings.courier
+        self._turns = [threading.Lock() for _ in range(TURNS)]
 
     def look(self, service: str, number: int) -> Look:
         """What the newest index says of a number, as far as the service may know it; IndexNotReady."""
@@ -126,7 +132,7 @@ class Verifier:
         if self._around.enquirer is None or not (policy.live and look.agreed):
             return False
         methods = policy.methods if wanted.method is None else (wanted.method,)
-        if Method.OPERATOR not in methods or self._first_possible(_before_operator(methods), wanted) is not None:
+        if Method.OPERATOR not in methods or self._user_first(_before_operator(methods), wanted):
             return False
         now, version = self._around.now(), look.index_version
         return judge(look.facts, policy, agreed=True, index_version=version, now=now)[0] is Judgement.NO_ANSWER
@@ -155,14 +161,17 @@ class Verifier:
         if decided and (taken := work.withdrawn_since(registration.record.number, look.index_version)):
             # What revokes registrations has passed by already, or would not know that this one rests on older data.
             raise IndexBehind(taken, look.index_version)
-        waiting = self._first_possible(_before_operator(methods) if decided else methods, wanted)
-        if waiting is not None:
-            return self._try_wait(work, registration, waiting, wanted, now)
-        if not decided and wanted.method not in (None, Method.OPERATOR):
-            raise MethodNotAllowed("this node cannot deliver codes that way")
+        first = _before_operator(methods) if decided else methods
+        if self._user_first(first, wanted):
+            return self._try_wait(work, registration, self._first_possible(first, wanted), wanted, now)
         if wanted.on_demand:
             row = act(work, row, Act.START, microseconds(now), changes={}, method=Method.OPERATOR.value)
         return self._decide(work, row, judgement, evidence, now) if decided else Attempt(row)
+
+    def _user_first(self, methods: Sequence[Method], wanted: Wanted) -> bool:
+        """Whether the user has to act by one of these, even if no code can be sent that way: what is written behind a
+        code does not take its place, or an operator's word alone would verify whoever types a stranger's number."""
+        return Method.CODE in methods or self._first_possible(methods, wanted) is not None
 
     def _first_possible(self, methods: Sequence[Method], wanted: Wanted) -> Method | None:
         """The first method that can wait for the user."""
@@ -193,13 +202,15 @@ class Verifier:
         return act_on(work, row, Act.CONFIRM, microseconds(now), evidence, due_at_us=due_us)
 
     def _try_wait(
-        self, work: RegistrationWork, registration: Registration, method: Method, wanted: Wanted, now: datetime
+        self, work: RegistrationWork, registration: Registration, method: Method | None, wanted: Wanted, now: datetime
     ) -> Attempt:
-        """Begin a verification that waits for the user, unless it takes a code that may not be sent."""
+        """Begin a verification that waits for the user, unless it takes a code that may not, or cannot, be sent."""
         try:
+            if method is None:
+                raise MethodNotAllowed("this node cannot deliver codes that way")
             if method is Method.CODE:
                 self._check_send(work, registration.row, registration.record, wanted, now)
-        except TooManyCodes as refusal:
+        except (MethodNotAllowed, TooManyCodes) as refusal:
             if wanted.on_demand:
                 raise
             return Attempt(registration.row, problem=refusal.reason)
@@ -208,7 +219,7 @@ class Verifier:
     def _wait(
         self, work: RegistrationWork, registration: Registration, method: Method, wanted: Wanted, now: datetime
     ) -> Attempt:
-        """Begin a verification that waits for the user; every other of the registration or its number ends."""
+        """Begin a verification that waits for the user; every other of the registration ends."""
         row, record = registration
         now_us, verification_id = microseconds(now), self._vault.new_id(microseconds(now))
         key = self._vault.newest
@@ -222,7 +233,7 @@ class Verifier:
             work, row, Act.START, now_us, changes={"verification_id": verification_id},
             method=method.value, verification_id=verification_id.hex(),
         )  # fmt: skip
-        work.end_verifications(row.registration_id, number_tags, row.service, VerificationState.ENDED)
+        work.end_verifications_of([row.registration_id], VerificationState.ENDED)
         if method is Method.CODE:
             next_code_at_us = self._record_send(work, row, record, wanted, verification_id, now)
         verification = VerificationRow(
@@ -283,22 +294,33 @@ class Verifier:
     def _check_send(
         self, work: RegistrationWork, row: RegistrationRow, record: Record, wanted: Wanted, now: datetime
     ) -> None:
-        since_us, vault = microseconds(now - codes.DAY), self._vault
-        block = work.sends_to_block(vault.block_tags(record.number), since_us=since_us)
-        network = work.sends_for_network(vault.network_tags(wanted.network_address), since_us=since_us)
-        newest_us = work.newest_send(row.service)
+        vault, bounds, service = self._vault, self._around.bounds, row.service
+        number_tags, since_us = vault.number_tags(record.number), microseconds(now - codes.DAY)
         sends = codes.Sends(
-            to_number=[moment(at) for at in work.sends_to_number(vault.number_tags(record.number), since_us=since_us)],
-            oldest_to_block=_try_moment(block.oldest_us),
-            to_block_count=block.count,
-            oldest_for_network=_try_moment(network.oldest_us),
-            for_network_count=network.count,
-            outcomes=work.outcomes(
-                row.service, before_us=microseconds(now - codes.BREAKER_GRACE), count_max=codes.BREAKER_CODES
+            to_number=[moment(at) for at in work.sends_to_number(service, number_tags, since_us=since_us)],
+            full_number=_try_moment(work.nth_send(bounds.number_max, since_us=since_us, number_tag=number_tags)),
+            full_block=_try_moment(
+                work.nth_send(
+                    bounds.block_max, since_us=since_us, service=service, block_tag=vault.block_tags(record.number)
+                )
             ),
-            newest_of_service=_try_moment(newest_us),
+            full_network=_try_moment(
+                work.nth_send(
+                    bounds.network_max,
+                    since_us=since_us,
+                    service=service,
+                    network_tag=vault.network_tags(wanted.network_address),
+                )
+            ),
+            full_rate=_try_moment(
+                work.nth_send(bounds.rate_max, since_us=microseconds(now - codes.RATE_WINDOW), service=service)
+            ),
+            outcomes=work.outcomes(
+                service, before_us=microseconds(now - codes.BREAKER_GRACE), count_max=codes.BREAKER_CODES
+            ),
+            newest_of_service=_try_moment(work.newest_send(service)),
         )
-        codes.check_send(sends, self._around.bounds, now)
+        codes.check_send(sends, now)
 
     def _record_send(
         self,
@@ -321,7 +343,7 @@ class Verifier:
                 network_tag=vault.network_tags(wanted.network_address)[0],
             )
         )
-        sent = work.sends_to_number(number_tags, since_us=microseconds(now - codes.DAY))
+        sent = work.sends_to_number(row.service, number_tags, since_us=microseconds(now - codes.DAY))
         return microseconds(codes.next_code_at([moment(at) for at in sent]) or now)
 
     def delivered(self, service: str, number: int, started: Outcome, *, strict: bool = False) -> Outcome:
@@ -342,12 +364,16 @@ class Verifier:
 
     def complete(self, service: str, verification_id: bytes, proof: Proof) -> Registration:
         """Give a verification what it waits for. ProofNotAccepted if it is wrong, over, or out of tries."""
+        # One at a time on this node: a proof that is given twice at once takes no try from itself.
+        with self._turns[hash(verification_id) % len(self._turns)]:
+            return self._complete(service, verification_id, proof)
+
+    def _complete(self, service: str, verification_id: bytes, proof: Proof) -> Registration:
         now = self._around.now()
         taken = self._registrations.write(lambda work: self._take_try(work, service, verification_id, now))
         if taken is None:
             raise ProofNotAccepted("the proof is not accepted")
-        verification, row, try_id = taken
-        registration = Registration(row, self._vault.open(row))
+        verification, registration, try_id = taken
         key, policy = self._vault.try_key(verification.key_id), self.policy_for(service)
         accepted = proof.accepted(
             verification,
@@ -361,47 +387,46 @@ class Verifier:
             now=now,
         )
         if try_id is None:  # it was confirmed before: the same proof gets the same answer
-            if not accepted:
-                raise ProofNotAccepted("the proof is not accepted")
-            return registration
-        done = self._registrations.write(
-            lambda work: self._end(work, verification, try_id, proof if accepted else None, now)
-        )
+            done = registration if accepted and _was_given(proof, registration) else None
+        else:
+            done = self._registrations.write(
+                lambda work: self._end(work, verification, try_id, proof if accepted else None, now)
+            )
         if done is None:
             raise ProofNotAccepted("the proof is not accepted")
         return done
 
-    @staticmethod
     def _found(
-        work: RegistrationWork, service: str, verification_id: bytes
-    ) -> tuple[VerificationRow, RegistrationRow] | None:
+        self, work: RegistrationWork, service: str, verification_id: bytes
+    ) -> tuple[VerificationRow, Registration] | None:
         verification = work.verification(verification_id)
         if verification is None or verification.service != service:
             return None
         row = work.get(verification.registration_id)
         if row is None or row.verification_id != verification_id:
             return None
-        return verification, row
+        return verification, Registration(row, self._vault.open(row))
 
     def _take_try(
         self, work: RegistrationWork, service: str, verification_id: bytes, now: datetime
-    ) -> tuple[VerificationRow, RegistrationRow, int | None] | None:
+    ) -> tuple[VerificationRow, Registration, int | None] | None:
         """Count a try; None if there is none left, or nothing to try. The id is None if it was confirmed before."""
         found = self._found(work, service, verification_id)
         if found is None:
             return None
-        verification, row = found
+        verification, registration = found
         if verification.state == VerificationState.CONFIRMED:
-            return verification, row, None
-        now_us = microseconds(now)
-        number_tags = self._vault.number_tags(self._vault.open(row).number)
-        wrong = work.wrong_tries(number_tags, since_us=microseconds(now - codes.DAY))
-        if wrong >= codes.WRONG_TRIES_MAX or not allows(RegistrationState(row.state), Act.CONFIRM):
+            return verification, registration, None
+        now_us, record = microseconds(now), registration.record
+        number_tags = self._vault.number_tags(record.number)
+        user_tags = self._vault.user_tags(service, record.user_id)
+        wrong = work.wrong_tries(service, number_tags, user_tags, since_us=microseconds(now - codes.DAY))
+        if not codes.may_try(*wrong) or not allows(registration.state, Act.CONFIRM):
             return None
         if not work.take_try(verification_id, tries_max=codes.TRIES_MAX, now_us=now_us):
             return None
         counted = verification._replace(tries=verification.tries + 1)
-        return counted, row, work.insert_try(number_tags[0], now_us)
+        return counted, registration, work.insert_try(service, number_tags[0], user_tags[0], now_us)
 
     def _end(
         self,
@@ -413,21 +438,46 @@ class Verifier:
     ) -> Registration | None:
         """Write what a try came to: the registration if it is verified, None if not."""
         found = self._found(work, verification.service, verification.verification_id)
-        if found is None or found[0].state != VerificationState.WAITING:
+        if found is None:
             return None
-        row, waits = found[1], VerificationState.WAITING
-        used = proof is None or not self._first_use(work, row.service, proof, now)
-        if proof is None or used or not allows(RegistrationState(row.state), Act.CONFIRM):
-            if verification.tries >= codes.TRIES_MAX:
-                work.set_verification(verification.verification_id, from_state=waits, to_state=VerificationState.ENDED)
-                details = {"verification_id": verification.verification_id.hex(), "method": verification.method}
-                store_changes(work, row, act(work, row, Act.FAIL, microseconds(now), changes={}, **details))
+        state, registration = found[0].state, found[1]
+        if proof is not None and state == VerificationState.CONFIRMED and _was_given(proof, registration):
+            work.clear_try(try_id)  # another node was given the same meanwhile
+            return registration
+        if state != VerificationState.WAITING:
             return None
-        work.set_verification(verification.verification_id, from_state=waits, to_state=VerificationState.CONFIRMED)
+        may = proof is not None and allows(registration.state, Act.CONFIRM)
+        if proof is None or not may or not self._first_use(work, verification.service, proof, now):
+            self._fail(work, verification, registration.row, now)
+            return None
+        return self._confirm(work, verification, registration, try_id, proof, now)
+
+    @staticmethod
+    def _fail(work: RegistrationWork, verification: VerificationRow, row: RegistrationRow, now: datetime) -> None:
+        """End the verification if that was its last try."""
+        if verification.tries < codes.TRIES_MAX:
+            return
+        verification_id = verification.verification_id
+        waits, ended = VerificationState.WAITING, VerificationState.ENDED
+        work.set_verification(verification_id, from_state=waits, to_state=ended)
+        details = {"verification_id": verification_id.hex(), "method": verification.method}
+        store_changes(work, row, act(work, row, Act.FAIL, microseconds(now), changes={}, **details))
+
+    def _confirm(
+        self,
+        work: RegistrationWork,
+        verification: VerificationRow,
+        registration: Registration,
+        try_id: int,
+        proof: Proof,
+        now: datetime,
+    ) -> Registration:
+        verification_id, (row, record) = verification.verification_id, registration
+        waits, confirmed = VerificationState.WAITING, VerificationState.CONFIRMED
+        work.set_verification(verification_id, from_state=waits, to_state=confirmed)
         work.clear_try(try_id)
-        work.complete_send(verification.verification_id)
+        work.complete_send(verification_id)
         moved = self.confirmed(work, row, proof.evidence(Method(verification.method), microseconds(now)), now)
-        record = self._vault.open(row)
         if proof.assertion is not None:
             record = replace(record, assertion_id=proof.assertion[1])
             moved = moved._replace(**self._vault.sealed(row.registration_id, row.service, record))
@@ -439,6 +489,14 @@ class Verifier:
         if proof.assertion is None:
             return True
         return work.take_assertion(self._vault.assertion_tags(service, *proof.assertion), microseconds(now))
+
+
+def _was_given(proof: Proof, registration: Registration) -> bool:
+    """Whether a proof that is right may be the one that verified: of an assertion, only the very one."""
+    evidence = registration.evidence
+    if proof.assertion is None:
+        return True
+    return evidence is not None and proof.assertion == (evidence.authority, evidence.assertion_id)
 
 
 def _before_operator(methods: Sequence[Method]) -> Sequence[Method]:

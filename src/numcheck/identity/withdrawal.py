@@ -24,7 +24,7 @@ from numcheck.identity.vault import Vault
 from numcheck.store import Registrations, RegistrationWork, Standing, Withdrawn
 from numcheck.store.moments import microseconds
 
-READ_TOGETHER = 2_000_000  # numbers
+READ_TOGETHER = {False: 2_000_000, True: 400_000}  # numbers, by whether they are of a bulk change
 LOOKED_FOR_TOGETHER = 200_000  # of those: the more, the less of the index of numbers is read twice
 PIECE_NUMBERS = 10_000  # are done or not, together
 REVOKED_TOGETHER = 1_000  # registrations, and those of a piece more: others wait no longer than it takes
@@ -59,15 +59,20 @@ class Withdrawals:
         self._stopped = True
 
     def follow(self) -> int:
-        """Do all that there is to do; how many registrations were revoked."""
+        """Do all that there is to do, bulk changes last; return how many registrations were revoked."""
         count = 0
-        while pieces := self._registrations.withdrawn(count_max=READ_TOGETHER, piece_size=PIECE_NUMBERS):
+        while pieces := self._next(bulk=False) or self._next(bulk=True):
             with closing(self._found(pieces)) as found:
                 for some in _together(found):
                     if self._stopped:
                         return count
                     count += self._registrations.write(partial(self._revoke, some))
+                    if pieces[0].bulk and self._registrations.are_withdrawals_waiting():
+                        break
         return count
+
+    def _next(self, *, bulk: bool) -> list[Withdrawn]:
+        return self._registrations.withdrawn(bulk=bulk, count_max=READ_TOGETHER[bulk], piece_size=PIECE_NUMBERS)
 
     def _found(self, pieces: Sequence[Withdrawn]) -> Generator[Found]:
         """Each piece with what is registered on it: that of the next ones is looked for while these are revoked."""

@@ -2,12 +2,12 @@
 
 from numcheck.plan.allotments import Allotment, plan_of
 from numcheck.plan.bundled import BUNDLED_DATE, bundled_source
+from numcheck.plan.changing import changes_too_much
 from numcheck.plan.country import RUSSIA, Country, country_of
 from numcheck.plan.diff import Change, HolderDiff, PlanDiff, diff
 from numcheck.plan.model import Holder, NumberingPlan, Range, fold_name
 from numcheck.plan.problems import Note, Problem, Reason, RefusedRegistryFile
 from numcheck.plan.reading import Reading, Source, read_files, read_registry
-from numcheck.plan.shrinking import shrinks_too_much
 
 __all__ = [
     "BUNDLED_DATE",
@@ -27,11 +27,11 @@ __all__ = [
     "RefusedRegistryFile",
     "Source",
     "bundled_source",
+    "changes_too_much",
     "country_of",
     "diff",
     "fold_name",
     "plan_of",
     "read_files",
     "read_registry",
-    "shrinks_too_much",
 ]

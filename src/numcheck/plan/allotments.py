@@ -8,9 +8,8 @@ from numcheck.plan.country import Country
 from numcheck.plan.holders import HolderBook
 from numcheck.plan.model import NumberingPlan, Range
 from numcheck.plan.overlaps import find_overlaps
+from numcheck.plan.plain import text_fault
 from numcheck.plan.rows import TAX_ID_LENGTHS, Row
-
-TEXT_LENGTH_MAX = 512
 
 
 class Allotment(NamedTuple):
@@ -54,7 +53,5 @@ def _check(country: Country, series: Collection[str], place: int, one: Allotment
         raise BadPlan("rows", f"row {place} names no operator and no tax id")
     if one.tax_id and not (one.tax_id.isascii() and one.tax_id.isdigit() and len(one.tax_id) in TAX_ID_LENGTHS):
         raise BadPlan("rows", f"row {place} has a tax id that is none")
-    if "\0" in one.operator_name + one.region:
-        raise BadPlan("rows", f"row {place} has a text with a NUL character")
-    if max(len(one.operator_name), len(one.region)) > TEXT_LENGTH_MAX:
-        raise BadPlan("rows", f"row {place} has a text of more than {TEXT_LENGTH_MAX} characters")
+    if fault := text_fault(one.operator_name) or text_fault(one.region):
+        raise BadPlan("rows", f"row {place} has {fault}")

@@ -29,6 +29,8 @@ class Reason(StrEnum):
     """An earlier row has some of its numbers."""
     NO_OPERATOR = "NO_OPERATOR"
     """It names no operator and no tax id."""
+    BAD_TEXT = "BAD_TEXT"
+    """A name or a place holds what text does not: control characters, a formula, characters that were lost."""
 
 
 class Problem(NamedTuple):

@@ -17,7 +17,7 @@ from numcheck.plan.overlaps import find_overlaps
 from numcheck.plan.problems import BadRow, Note, Problem, Reason, RefusedRegistryFile
 from numcheck.plan.rows import Row, RowReader, has_lost_zero
 from numcheck.plan.table import find_layout
-from numcheck.plan.text import read_text, uncompress
+from numcheck.plan.text import read_content, read_text
 
 Source = tuple[str, bytes]
 """A registry file: the name that problems are told under, and its content."""
@@ -34,7 +34,7 @@ class Reading:
 
 def read_files(paths: Iterable[Path], *, country: Country = RUSSIA, skip_bad: bool = False) -> Reading:
     """Read registry files into one plan; they may be compressed with xz or gzip. Refuses what read_registry does."""
-    return read_registry([_open(path) for path in paths], country=country, skip_bad=skip_bad)
+    return read_registry([(path.name, read_content(path)) for path in paths], country=country, skip_bad=skip_bad)
 
 
 def read_registry(sources: Iterable[Source], *, country: Country = RUSSIA, skip_bad: bool = False) -> Reading:
@@ -54,13 +54,6 @@ def read_registry(sources: Iterable[Source], *, country: Country = RUSSIA, skip_
     if not kept:
         raise BadRegistryFile("no registry file was given")
     return Reading(_plan(kept, country), tuple(problems), tuple(note for reader in readers for note in reader.notes))
-
-
-def _open(path: Path) -> Source:
-    try:
-        return path.name, uncompress(path.name, path.read_bytes())
-    except OSError as error:
-        raise BadRegistryFile(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _in_order(problems: list[Problem], sources: Sequence[str]) -> list[Problem]:

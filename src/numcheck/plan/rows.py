@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from numcheck.plan.country import Country
+from numcheck.plan.plain import text_fault
 from numcheck.plan.problems import BadRow, Reason
 from numcheck.plan.table import Layout
 
@@ -87,6 +88,8 @@ class RowReader:
     def _text(self, cell: str) -> str:
         text = self._texts.get(cell)
         if text is None:
+            if fault := text_fault(cell):
+                raise BadRow(Reason.BAD_TEXT, fault)
             text = " ".join(cell.split())
             # The registry writes a hyphen where it has nothing to say.
             self._texts[cell] = text = text if any(map(str.isalnum, text)) else ""

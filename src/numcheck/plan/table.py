@@ -1,35 +1,23 @@
 """Which cells a line has and what they mean: delimiter, header, columns, quotes."""
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from numcheck.errors import BadRegistryFile
+from numcheck.plan.headers import read_header
 from numcheck.plan.problems import Note
 
 DELIMITERS = ";\t,"  # where a line has as many of one as of another, the earlier one counts
 SAMPLED_LINES_MAX = 1000
 
-# Cyrillic letters that look like Latin ones; headers mix them.
-LATIN_LOOKALIKES = str.maketrans("авекмнорстухё", "abekmhopctyxe")
-
-HEADER_WORDS = {
-    "code": ("АВС/DEF", "АВС", "DEF", "Код", "code"),
-    "first": ("От", "Д1", "from", "first"),
-    "last": ("До", "Д2", "to", "last"),
-    "capacity": ("Емкость", "Количество", "capacity"),
-    "operator": ("Оператор", "Провайдер", "operator", "provider"),
-    "region": ("Регион", "region"),
-    "territory": ("Территория ГАР", "Территория", "territory"),
-    "tax_id": ("ИНН", "INN", "tax id"),
-}
 BASE_COLUMNS = ("code", "first", "last", "capacity", "operator", "region")
 COLUMNS_BY_COUNT = {
     6: BASE_COLUMNS,
     7: (*BASE_COLUMNS, "tax_id"),
     8: (*BASE_COLUMNS, "territory", "tax_id"),
 }
+COLUMNS = COLUMNS_BY_COUNT[8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,24 +90,25 @@ def _quoted_end(pieces: list[str], start: int, delimiter: str) -> int | None:
 
 
 def find_layout(name: str, lines: list[str]) -> tuple[Layout, int, list[Note]]:
-    """The file's layout, the index of its first line after any header, and a note if the header is unknown.
+    """Return the file's layout, the index of its first line after any header, and notes on what it does not place.
 
-    BadRegistryFile if nothing tells the columns: no known header, and not 6, 7 or 8 columns.
+    BadRegistryFile if nothing tells the columns for certain: a header that names them, or that there are 6, 7 or 8.
     """
     top = next((index for index, line in enumerate(lines) if line.strip()), len(lines) - 1)
     delimiter = max(DELIMITERS, key=lines[top].count)
-    header = split_line(lines[top], delimiter)
-    columns = _named_columns(header)
-    if columns is not None:
-        return _layout(delimiter, len(header), columns), top + 1, []
+    cells = split_line(lines[top], delimiter)
+    header = read_header(name, top + 1, cells)
+    if header is not None:
+        notes = [Note(name, top + 1, f"passed over: {', '.join(header.unknown)}")] if header.unknown else []
+        return _layout(delimiter, len(cells), header.columns), top + 1, notes
     layout = _layout_by_position(name, lines[top:], delimiter)
-    if _is_header(header):
+    if _is_header(cells):
         return layout, top + 1, [Note(name, top + 1, "unknown header; columns taken by their position")]
     return layout, top, []
 
 
 def _layout(delimiter: str, column_count: int, columns: dict[str, int]) -> Layout:
-    return Layout(delimiter, column_count, **{word: columns.get(word, column_count) for word in HEADER_WORDS})
+    return Layout(delimiter, column_count, **{column: columns.get(column, column_count) for column in COLUMNS})
 
 
 def _layout_by_position(name: str, lines: list[str], delimiter: str) -> Layout:
@@ -127,31 +116,12 @@ def _layout_by_position(name: str, lines: list[str], delimiter: str) -> Layout:
     sample = [line for line in lines[:SAMPLED_LINES_MAX] if line.strip()]
     counts = Counter(len(split_line(line, delimiter)) for line in sample)
     column_count = counts.most_common(1)[0][0] if counts else 0
-    names = COLUMNS_BY_COUNT.get(column_count)
-    if names is None:
+    columns = COLUMNS_BY_COUNT.get(column_count)
+    if columns is None:
         raise BadRegistryFile(f"{name}: not a registry file: no known header, and no 6, 7 or 8 columns")
-    return _layout(delimiter, column_count, {word: index for index, word in enumerate(names)})
+    return _layout(delimiter, column_count, {column: index for index, column in enumerate(columns)})
 
 
 def _is_header(cells: list[str]) -> bool:
     """Whether the cells are words where a row has its code and its ends."""
     return len(cells) >= 3 and all(cell.strip() and not cell.strip().isdigit() for cell in cells[:3])
-
-
-def _fold_word(word: str) -> str:
-    folded = unicodedata.normalize("NFKC", word).casefold().translate(LATIN_LOOKALIKES)
-    return "".join(filter(str.isalnum, folded))
-
-
-COLUMN_OF_WORD = {_fold_word(word): column for column, words in HEADER_WORDS.items() for word in words}
-
-
-def _named_columns(header: list[str]) -> dict[str, int] | None:
-    """The index of each column that the header names, or None if it leaves out what every row needs."""
-    columns: dict[str, int] = {}
-    for index, cell in enumerate(header):
-        column = COLUMN_OF_WORD.get(_fold_word(cell))
-        if column is not None:
-            columns.setdefault(column, index)
-    complete = columns.keys() >= {"code", "first", "last"} and columns.keys() & {"operator", "tax_id"}
-    return columns if complete else None

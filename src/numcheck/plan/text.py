@@ -1,20 +1,15 @@
-"""From a registry file's bytes to its lines, whatever the encoding; by content, never by the file's name."""
+"""From a registry file to its lines, whatever its packing and encoding; by content, never by the file's name."""
 
-import codecs
-import gzip
-import lzma
-import re
-import zlib
+from pathlib import Path
 from typing import NamedTuple
 
 from numcheck.errors import BadRegistryFile
+from numcheck.inflating import NotInflated, inflated
+from numcheck.plan.encodings import decode
 
-XZ_MAGIC = b"\xfd7zXZ\0"
-GZIP_MAGIC = b"\x1f\x8b"
-BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+CONTENT_SIZE_MAX = 33_554_432  # bytes of a file, inflated; the largest of the real files has 4.0 million
+LINES_MAX = 500_000  # of a file; the longest of the real files has 52,627
 LINE_LENGTH_MAX = 10_000  # characters; the longest row of the real files has 196
-NON_ASCII = bytes(range(0x80, 0x100))
-UTF8_CYRILLIC = re.compile(rb"[\xd0\xd1][\x80-\xbf]")
 
 
 class Text(NamedTuple):
@@ -28,9 +23,20 @@ class Text(NamedTuple):
     ends_inside_character: bool
 
 
+def read_content(path: Path) -> bytes:
+    """Return what a file holds, plain or compressed with xz or gzip; BadRegistryFile if that cannot be had."""
+    try:
+        with path.open("rb") as file:
+            return inflated(file, CONTENT_SIZE_MAX).read()
+    except NotInflated as error:
+        raise BadRegistryFile(f"{path.name}: {error}") from None
+    except OSError as error:
+        raise BadRegistryFile(f"{path}: cannot be read: {error.strerror}") from None
+
+
 def read_text(name: str, data: bytes) -> Text:
-    """Decode a registry file; BadRegistryFile if it is empty, binary, damaged or a web page."""
-    text, ends_inside_character = _decode(name, data)
+    """Decode a registry file; BadRegistryFile if it is empty, binary, damaged, a web page or too long."""
+    text, ends_inside_character = decode(name, data)
     if "\0" in text:
         raise BadRegistryFile(f"{name}: binary data, not a text file")
     start = text.lstrip()
@@ -39,54 +45,13 @@ def read_text(name: str, data: bytes) -> Text:
     if start.startswith("<"):
         raise BadRegistryFile(f"{name}: a web page, not a registry file; the download failed")
     # Not splitlines(): it would split at characters that may stand inside of a name.
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if text.count("\n") > LINES_MAX:
+        raise BadRegistryFile(f"{name}: more than {LINES_MAX:,} lines")
+    lines = text.split("\n")
     if max(map(len, lines)) > LINE_LENGTH_MAX:
         raise BadRegistryFile(f"{name}: not a registry file: a line of more than {LINE_LENGTH_MAX:,} characters")
     ends_open = lines[-1] != ""
     if not ends_open and not ends_inside_character:
         lines.pop()
     return Text(lines, ends_open, ends_inside_character)
-
-
-def uncompress(name: str, data: bytes) -> bytes:
-    """The bytes themselves, or what they are the xz or gzip form of; BadRegistryFile if that is damaged."""
-    try:
-        if data.startswith(XZ_MAGIC):
-            return lzma.decompress(data)
-        if data.startswith(GZIP_MAGIC):
-            return gzip.decompress(data)
-    except (lzma.LZMAError, zlib.error, EOFError, OSError):
-        raise BadRegistryFile(f"{name}: the compressed file is cut or damaged") from None
-    return data
-
-
-def _decode(name: str, data: bytes) -> tuple[str, bool]:
-    bom, encoding = next((known for known in BOMS if data.startswith(known[0])), (b"", "utf-8"))
-    try:
-        return _decode_as(encoding, data.removeprefix(bom))
-    except UnicodeDecodeError as error:
-        if bom or _is_damaged_utf8(data):
-            line_number = data.count(b"\n", 0, len(bom) + error.start) + 1
-            raise BadRegistryFile(f"{name}:{line_number}: a damaged character") from None
-    try:
-        return _decode_as("cp1251", data)
-    except UnicodeDecodeError:
-        raise BadRegistryFile(f"{name}: neither UTF-8 nor cp1251 text") from None
-
-
-def _decode_as(encoding: str, data: bytes) -> tuple[str, bool]:
-    """The text, and whether the data ends inside of a character."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    text = decoder.decode(data)
-    pending, _ = decoder.getstate()
-    return text, bool(pending)
-
-
-def _is_damaged_utf8(data: bytes) -> bool:
-    """Whether most of the non-ASCII bytes are Cyrillic letters of UTF-8.
-
-    Read as cp1251, such a file would give every operator a garbled name. In cp1251 these are pairs of Р or С with a
-    sign that Russian does not use there.
-    """
-    non_ascii_count = len(data) - len(data.translate(None, delete=NON_ASCII))
-    return 2 * len(UTF8_CYRILLIC.findall(data)) > non_ascii_count / 2

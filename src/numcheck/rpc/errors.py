@@ -27,6 +27,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.NotServed: code_pb2.INVALID_ARGUMENT,
     errors.NotPortable: code_pb2.INVALID_ARGUMENT,
     errors.RemovesTooMuch: code_pb2.FAILED_PRECONDITION,
+    errors.MovesTooMuch: code_pb2.FAILED_PRECONDITION,
     errors.PlanShrinks: code_pb2.FAILED_PRECONDITION,
     errors.StaleBase: code_pb2.FAILED_PRECONDITION,
     errors.ConcurrentPush: code_pb2.ABORTED,
@@ -125,6 +126,6 @@ def _bad_request(field: str, error: errors.NumcheckError) -> any_pb2.Any:
 
 def _retry_info(error: errors.NumcheckError) -> any_pb2.Any:
     delay = duration_pb2.Duration()
-    told_s = error.retry_delay_s if isinstance(error, errors.TooManyCodes) else 0
+    told_s: float = getattr(error, "retry_delay_s", 0.0)
     delay.FromMilliseconds(max(math.ceil(1_000 * told_s), RETRY_DELAY_MS))
     return _packed(error_details_pb2.RetryInfo(retry_delay=delay))

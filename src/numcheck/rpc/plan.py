@@ -6,7 +6,7 @@ import grpc
 
 from numcheck.errors import BadPlan
 from numcheck.plan import Allotment, Country, country_of, plan_of
-from numcheck.rpc.pushing import Outside, is_storable, messages_of
+from numcheck.rpc.pushing import Outside, messages_of
 from numcheck.store import PlanImport, Store
 from numcheck.v1 import numbering_pb2
 
@@ -32,8 +32,8 @@ def import_numbering_plan(
 
 
 def _country(header: numbering_pb2.PlanHeader) -> Country:
-    if not is_storable(header.source):
-        raise BadPlan("header.source", "the source holds a NUL character")
+    if not header.source.isprintable():
+        raise BadPlan("header.source", "the source holds a control character")
     if not header.source or len(header.source) > SOURCE_LENGTH_MAX:
         raise BadPlan("header.source", f"the source is missing or has more than {SOURCE_LENGTH_MAX} characters")
     try:

@@ -23,7 +23,7 @@ from numcheck.serving.descriptors import raise_limit
 from numcheck.serving.listener import ApiListener, Service, check_address
 from numcheck.serving.metrics import MetricsListener, NodeCollector, Readings
 from numcheck.serving.publishing import open_or_rebuild
-from numcheck.serving.registrations import Identity, identity_of
+from numcheck.serving.registrations import Identity, identity_of, policy_warnings
 from numcheck.serving.services import check_service, identity_service, numbering_service
 from numcheck.serving.whereabouts import forget, tell
 from numcheck.store import DataDirLock, Store
@@ -92,7 +92,10 @@ def serve(settings: Settings, announce: Announce) -> None:
                 settings, listeners, _readings(store, published, directory, identity), announce
             )
             _begin(
-                settings.data_dir, listeners, announce, [SYNTHETIC_NOTICE if index.synthetic else None, store.warning]
+                settings.data_dir,
+                listeners,
+                announce,
+                [SYNTHETIC_NOTICE if index.synthetic else None, store.warning, *policy_warnings(settings)],
             )
             _keep_fresh(published, settings, stopping)
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")

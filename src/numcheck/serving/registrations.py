@@ -48,6 +48,18 @@ def policies_of(settings: Settings) -> Callable[[str], Policy]:
     return lambda service: own.get(service, common)
 
 
+def policy_warnings(settings: Settings) -> list[str]:
+    """Warn of each policy by which an operator's data alone verifies, though it says nothing of who uses the number."""
+    policies = {"every service": _policy_of(settings, ServiceSettings())}
+    policies |= {f"service {name}": _policy_of(settings, changes) for name, changes in settings.services.items()}
+    return [
+        f"WARNING: by the verification_methods of {whose}, operator comes before code and inbound: "
+        "whoever types a stranger's active number is VERIFIED"
+        for whose, policy in policies.items()
+        if policy.operator_alone
+    ]
+
+
 def _policy_of(settings: Settings, changes: ServiceSettings) -> Policy:
     names = ServiceSettings.model_fields
     values = {name: getattr(settings, name) for name in names} | changes.model_dump(exclude_none=True)
@@ -109,7 +121,12 @@ def identity_of(
         policy_for=policies_of(settings),
         agreed=agrees,
         courier=delivery.courier,
-        bounds=SendBounds(settings.codes_per_block_max, settings.codes_per_network_max),
+        bounds=SendBounds(
+            number_max=settings.codes_per_number_max,
+            block_max=settings.codes_per_block_max,
+            network_max=settings.codes_per_network_max,
+            rate_max=settings.codes_per_service_max,
+        ),
         now=_now,
         random_below=secrets.randbelow,
         enquirer=enquiries,

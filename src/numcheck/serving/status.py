@@ -12,6 +12,7 @@ from numcheck.config import Settings
 from numcheck.errors import IndexDamaged, IndexMissing
 from numcheck.index import open_index
 from numcheck.serving.publishing import index_directory
+from numcheck.serving.registrations import policy_warnings
 from numcheck.serving.whereabouts import api_address, native_address
 from numcheck.store import Store
 from numcheck.store.moments import moment
@@ -45,6 +46,7 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         "revision": revision,
         "engine": engine,
         "engine_warning": warning,
+        "warnings": policy_warnings(settings),
         "index": index,
         "served_version": served_version,
         # A node may be ahead of what the store was read at.

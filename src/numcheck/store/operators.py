@@ -5,11 +5,23 @@ known by name alone gets its tax id from the first plan that tells it, and keeps
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 from sqlalchemy import Connection, insert, select, update
 
+from numcheck.errors import OperatorMove
 from numcheck.plan import Holder, NumberingPlan
 from numcheck.store.schema import operator_names, operators
+
+MOVES_TOLD = 3
+NAME_LENGTH_TOLD = 40  # a status has room for some thousand bytes
+
+
+def largest_moves(counts: Mapping[tuple[int, int], int], names: Mapping[int, str]) -> list[OperatorMove]:
+    """Return the largest of the moves from an operator to another, the largest first."""
+    largest = sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:MOVES_TOLD]
+    told = {operator_id: name[:NAME_LENGTH_TOLD] for operator_id, name in names.items()}
+    return [OperatorMove(old, told[old], new, told[new], count) for (old, new), count in largest]
 
 
 class OperatorBook:
@@ -66,7 +78,9 @@ class OperatorBook:
         return operator_id
 
     def _rename(self, operator_id: int, holder: Holder) -> None:
-        changes: dict[str, str] = {"display_name": holder.name}
+        changes: dict[str, str] = {}
+        if holder.folded_names:  # a plan of tax ids alone leaves the name as it is
+            changes["display_name"] = holder.name
         if holder.tax_id is not None:
             changes["tax_id"] = holder.tax_id
             self._remember(operator_id, holder.tax_id)

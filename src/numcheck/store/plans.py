@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import xxhash
 from pyroaring import BitMap
@@ -13,14 +13,25 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from numcheck._bits import CHUNK_NUMBERS
 from numcheck.active import AllottedRange
 from numcheck.active.members import Move, home, moves, served
-from numcheck.errors import PlanShrinks, StoreDamaged
-from numcheck.plan import Country, NumberingPlan, Range, shrinks_too_much
+from numcheck.errors import MovesTooMuch, PlanShrinks, StoreDamaged
+from numcheck.plan import Country, NumberingPlan, Range, changes_too_much
 from numcheck.store.blocks import Kind, read_chunk, read_ported
 from numcheck.store.database import raise_revision
 from numcheck.store.moments import microseconds, moment
-from numcheck.store.operators import OperatorBook
+from numcheck.store.operators import OperatorBook, largest_moves
 from numcheck.store.schema import installation, operators, plan_series, ranges
 from numcheck.store.withdrawals import Cause, withdraw
+
+RENAMED_SHARE = 0.9  # of an operator's numbers
+
+Stretch = TypeVar("Stretch", AllottedRange, Move)
+
+
+class Known(NamedTuple):
+    """The rows of the operators by id, before an import and after it."""
+
+    before: dict[int, Row[Any]]
+    after: dict[int, Row[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +74,8 @@ def replace_plan(
     now: datetime,
     force: bool = False,
 ) -> PlanImport:
-    """Make the plan's ranges those of these series of its country; PlanShrinks if that ends much and is not forced."""
+    """Make the plan's ranges those of these series of its country. Unforced, PlanShrinks or MovesTooMuch if that takes
+    more than a tenth of a series from its operators."""
     country, operators_before = plan.country, _operator_rows(connection)
     operator_ids = OperatorBook(connection).operator_ids(plan)
     before = [held for held in read_ranges(connection) if held.first in country]
@@ -80,12 +92,12 @@ def replace_plan(
         _replace_series(connection, country, info, rows, revision)
     changed = list(moves(before, [held for held in read_ranges(connection) if held.first in country]))
     if not force:
-        _check_shrinking(country, series, before, changed)
+        known = Known(*(_by_id(rows) for rows in (operators_before, _operator_rows(connection))))
+        for one in sorted(series):
+            _check_change(one, _within(country, one, before), _within(country, one, changed), known)
     mobile = [move for move in changed if country.is_mobile(move.first)]
     withdraw(connection, revision, Cause.PLAN, _withdrawn(connection, mobile), microseconds(now))
-    counts: Counter[str] = Counter()
-    for move in changed:
-        counts[_kind(move)] += move.last - move.first + 1
+    counts = _counts(changed)
     return PlanImport(
         revision,
         tuple(sorted(series)),
@@ -99,6 +111,10 @@ def replace_plan(
 
 def _operator_rows(connection: Connection) -> Sequence[Row[Any]]:
     return connection.execute(select(operators).order_by(operators.c.operator_id)).all()
+
+
+def _by_id(rows: Iterable[Row[Any]]) -> dict[int, Row[Any]]:
+    return {row.operator_id: row for row in rows}
 
 
 def _are_there(connection: Connection, country: Country, rows_of: Mapping[str, Sequence[AllottedRange]]) -> bool:
@@ -126,20 +142,47 @@ def _whole_plan(connection: Connection, country: Country) -> tuple[int, int]:
     return sum(one.range_count for one in loaded), sum(one.number_count for one in loaded)
 
 
-def _check_shrinking(
-    country: Country, series: Collection[str], before: Sequence[AllottedRange], changed: Sequence[Move]
-) -> None:
-    ended = [move for move in changed if move.new_operator_id is None]
-    for one in sorted(series):
-        removed_count, number_count = (_number_count(country, one, some) for some in (ended, before))
-        if shrinks_too_much(removed_count, number_count):
-            raise PlanShrinks(one, removed_count, number_count)
+def _check_change(series: str, before: Sequence[AllottedRange], changed: Sequence[Move], known: Known) -> None:
+    """Raise PlanShrinks or MovesTooMuch if a change of a series ends or moves more than a tenth of it."""
+    number_count = sum(one.last - one.first + 1 for one in before)
+    removed = _counts(changed)["removed"]
+    if changes_too_much(removed, number_count):
+        raise PlanShrinks(series, removed, number_count)
+    moved = _moved(before, changed, known)
+    if changes_too_much(removed + moved.total(), number_count):
+        # Under their names of before: a file whose columns have slipped gives operators others' names.
+        largest = largest_moves(moved, {one: row.display_name for one, row in (known.after | known.before).items()})
+        raise MovesTooMuch(f"numbers of series {series}xx", moved.total(), removed, number_count, largest)
 
 
-def _number_count(country: Country, series: str, stretches: Sequence[Move] | Sequence[AllottedRange]) -> int:
-    """How many numbers of a series the stretches hold."""
-    first, last = country.series_bounds(series)
-    return sum(max(min(one.last, last) - max(one.first, first) + 1, 0) for one in stretches)
+def _moved(before: Sequence[AllottedRange], changed: Sequence[Move], known: Known) -> Counter[tuple[int, int]]:
+    """How many numbers go from an operator to another. An operator that was known by its name alone and hands nearly
+    all that it held to one with a tax id is that one, under another spelling."""
+    held: Counter[int] = Counter()
+    for one in before:
+        held[one.operator_id] += one.last - one.first + 1
+    moved: Counter[tuple[int, int]] = Counter()
+    for move in changed:
+        if move.old_operator_id is not None and move.new_operator_id is not None:
+            moved[move.old_operator_id, move.new_operator_id] += move.last - move.first + 1
+    for (old, new), count in list(moved.items()):
+        got_tax_id = known.before[old].tax_id is None and known.after[new].tax_id is not None
+        if got_tax_id and count >= RENAMED_SHARE * held[old]:
+            del moved[old, new]
+    return moved
+
+
+def _within(country: Country, series: str, stretches: Iterable[Stretch]) -> list[Stretch]:
+    """The stretches of a series: none reaches over the end of a code."""
+    return [one for one in stretches if country.series(one.first) == series]
+
+
+def _counts(changed: Iterable[Move]) -> Counter[str]:
+    """How many numbers are added, removed or moved."""
+    counts: Counter[str] = Counter()
+    for move in changed:
+        counts[_kind(move)] += move.last - move.first + 1
+    return counts
 
 
 def _withdrawn(connection: Connection, changed: Iterable[Move]) -> dict[int, BitMap]:

@@ -7,10 +7,9 @@ first, makes them take turns.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delete, func, insert, select, tuple_, update
 
 from numcheck.store import withdrawals
 from numcheck.store.bulk import VALUES_PER_STATEMENT, change_where, insert_rows, pieces, rows_where
@@ -119,9 +118,8 @@ class PageBounds(NamedTuple):
 
 # Made once: to make a statement takes as long as to run it.
 ROWS = select(*(registrations.c[name] for name in RegistrationRow._fields))
-VERIFICATION = select(*(verifications.c[name] for name in VerificationRow._fields)).where(
-    verifications.c.verification_id == bindparam("id")
-)
+VERIFICATIONS = select(*(verifications.c[name] for name in VerificationRow._fields))
+VERIFICATION = VERIFICATIONS.where(verifications.c.verification_id == bindparam("id"))
 ANY = select(registrations.c.registration_id).limit(1)
 # Of one column: most often there is none, and to be told of more takes longer than to look.
 ID_BY_USER = "SELECT registration_id FROM registrations WHERE user_tag IN"
@@ -135,14 +133,6 @@ SEALED_BY_ID = (
     "WHERE sealed_record IS NOT NULL AND registration_id IN"
 )
 KNOWN_USERS = "SELECT user_tag FROM registrations WHERE user_tag IN"
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """How many rows there are since a moment, and when the oldest of them was."""
-
-    count: int
-    oldest_us: int | None
 
 
 class RegistrationWork:
@@ -294,14 +284,6 @@ class RegistrationWork:
         self.write_count += 1
         change_where(self._connection, END_BY_REGISTRATION, [ended, WAITING], registration_ids)
 
-    def end_verifications(self, registration_id: bytes, number_tags: Sequence[bytes], service: str, ended: int) -> None:
-        """End every verification under way of a registration, or of the number in the service: only one is live."""
-        self.write_count += 1
-        of_number = verifications.c.number_tag.in_(number_tags) & (verifications.c.service == service)
-        for owned in (verifications.c.registration_id == registration_id, of_number):
-            under_way = owned & (verifications.c.state == WAITING)
-            self._connection.execute(update(verifications).where(under_way).values(state=ended))
-
     def set_verification(self, verification_id: bytes, *, from_state: int, to_state: int) -> bool:
         """Move a verification from one state to another; whether it was there."""
         self.write_count += 1
@@ -331,15 +313,28 @@ class RegistrationWork:
 
     # --- tries and sends
 
-    def wrong_tries(self, number_tags: Sequence[bytes], *, since_us: int) -> int:
-        """How many wrong tries there were for a number; those that were not compared yet count."""
-        wanted = code_tries.c.number_tag.in_(number_tags) & (code_tries.c.at_us > since_us) & code_tries.c.wrong
-        return int(self._connection.scalar(select(func.count()).select_from(code_tries).where(wanted)) or 0)
+    def wrong_tries(
+        self, service: str, number_tags: Sequence[bytes], user_tags: Sequence[bytes], *, since_us: int
+    ) -> tuple[int, int]:
+        """Return how many wrong tries of a number there were in a service, and how many of them were the user's.
 
-    def insert_try(self, number_tag: bytes, at_us: int) -> int:
+        Those that were not compared yet count.
+        """
+        own = func.coalesce(func.sum(case((code_tries.c.user_tag.in_(user_tags), 1), else_=0)), 0)
+        statement = select(func.count(), own).where(
+            code_tries.c.number_tag.in_(number_tags),
+            code_tries.c.service == service,
+            code_tries.c.at_us > since_us,
+            code_tries.c.wrong,
+        )
+        of_number, of_user = self._connection.execute(statement).one()
+        return int(of_number), int(of_user)
+
+    def insert_try(self, service: str, number_tag: bytes, user_tag: bytes, at_us: int) -> int:
         """Count a try as wrong; its id."""
         self.write_count += 1
-        made = self._connection.execute(insert(code_tries).values(number_tag=number_tag, at_us=at_us, wrong=True))
+        row = {"service": service, "number_tag": number_tag, "user_tag": user_tag, "at_us": at_us, "wrong": True}
+        made = self._connection.execute(insert(code_tries).values(row))
         assert made.inserted_primary_key is not None
         return int(made.inserted_primary_key[0])
 
@@ -348,23 +343,23 @@ class RegistrationWork:
         self.write_count += 1
         self._connection.execute(update(code_tries).where(code_tries.c.try_id == try_id).values(wrong=False))
 
-    def sends_to_number(self, number_tags: Sequence[bytes], *, since_us: int) -> list[int]:
-        """When codes were sent to a number, ascending."""
-        wanted = code_sends.c.number_tag.in_(number_tags) & (code_sends.c.at_us > since_us)
-        return list(self._connection.scalars(select(code_sends.c.at_us).where(wanted).order_by(code_sends.c.at_us)))
+    def sends_to_number(self, service: str, number_tags: Sequence[bytes], *, since_us: int) -> list[int]:
+        """When a service sent codes to a number, ascending."""
+        wanted = code_sends.c.number_tag.in_(number_tags) & (code_sends.c.service == service)
+        statement = select(code_sends.c.at_us).where(wanted, code_sends.c.at_us > since_us)
+        return list(self._connection.scalars(statement.order_by(code_sends.c.at_us)))
 
-    def sends_to_block(self, block_tags: Sequence[bytes], *, since_us: int) -> Window:
-        """The codes that were sent to a block of numbers."""
-        return self._window(code_sends.c.block_tag.in_(block_tags), since_us)
-
-    def sends_for_network(self, network_tags: Sequence[bytes], *, since_us: int) -> Window:
-        """The codes that were sent for a network address."""
-        return self._window(code_sends.c.network_tag.in_(network_tags), since_us)
-
-    def _window(self, wanted: ColumnElement[bool], since_us: int) -> Window:
-        statement = select(func.count(), func.min(code_sends.c.at_us)).where(wanted & (code_sends.c.at_us > since_us))
-        count, oldest_us = self._connection.execute(statement).one()
-        return Window(count, oldest_us)
+    def nth_send(self, nth: int, *, since_us: int, **wanted: str | Sequence[bytes]) -> int | None:
+        """When the n-th newest code after a moment was sent, of those with these values in their columns, or one of
+        these; None: there are fewer."""
+        statement = select(code_sends.c.at_us).where(code_sends.c.at_us > since_us)
+        for name, value in wanted.items():
+            column = code_sends.c[name]
+            statement = statement.where(column == value if isinstance(value, str) else column.in_(value))
+        found: int | None = self._connection.scalar(
+            statement.order_by(code_sends.c.at_us.desc()).offset(nth - 1).limit(1)
+        )
+        return found
 
     def outcomes(self, service: str, *, before_us: int, count_max: int) -> list[bool]:
         """Whether each of a service's last codes before a moment was completed, the newest first."""
@@ -448,10 +443,15 @@ class Registrations:
             found: int | None = connection.scalar(select(trusted_time.c.at_us))
         return found
 
-    def withdrawn(self, *, count_max: int, piece_size: int) -> list[Withdrawn]:
-        """The next numbers that were taken and are not done, in pieces, the oldest first; none if all are."""
+    def withdrawn(self, *, bulk: bool, count_max: int, piece_size: int) -> list[Withdrawn]:
+        """Return the next numbers that bulk, or other, changes took and that are not done, in pieces, oldest first."""
         with self._database.reading() as connection:
-            return withdrawals.waiting(connection, count_max=count_max, piece_size=piece_size)
+            return withdrawals.waiting(connection, bulk=bulk, count_max=count_max, piece_size=piece_size)
+
+    def are_withdrawals_waiting(self) -> bool:
+        """Return whether numbers wait that were taken, not by a bulk change."""
+        with self._database.reading() as connection:
+            return withdrawals.are_waiting(connection)
 
     def are_any(self) -> bool:
         """Whether there is any registration."""
@@ -478,16 +478,16 @@ class Registrations:
         with self._database.reading() as connection:
             return try_find(connection, user_tags)
 
-    def waiting(self, number_tags: Sequence[bytes], method: str, *, now_us: int) -> list[tuple[str, bytes]]:
-        """The service and id of each verification of a number that waits for what the method brings."""
-        statement = select(verifications.c.service, verifications.c.verification_id).where(
+    def waiting(self, number_tags: Sequence[bytes], method: str, *, now_us: int) -> list[VerificationRow]:
+        """The verifications of a number that wait for what the method brings."""
+        statement = VERIFICATIONS.where(
             verifications.c.number_tag.in_(number_tags),
             verifications.c.state == WAITING,
             verifications.c.method == method,
             verifications.c.expires_at_us > now_us,
         )
         with self._database.reading() as connection:
-            return [(row.service, row.verification_id) for row in connection.execute(statement)]
+            return list(map(VerificationRow._make, connection.execute(statement)))
 
     def sealed_records(self, registration_ids: Sequence[bytes]) -> list[SealedRow]:
         """What lies sealed of the registrations of these ids, as far as they are there and not erased."""

@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -142,6 +143,8 @@ held_changes = Table(
     Column("recycled", LargeBinary, nullable=False),
 )
 
+WAITING = text("next_place IS NOT NULL")
+
 # Numbers that were taken from their operator, by the transaction that took them: what is registered on them is revoked.
 withdrawals = Table(
     "withdrawals",
@@ -150,11 +153,12 @@ withdrawals = Table(
     Column("cause", String, primary_key=True),
     Column("chunk", BigInteger, primary_key=True, autoincrement=False),
     Column("withdrawn_at_us", BigInteger, nullable=False),
+    Column("bulk", Boolean, nullable=False),  # its change took so many that those of others go first
     Column("next_place", Integer),  # the first that is not done; null: all are
     Column("checksum", LargeBinary, nullable=False),  # of what the transaction wrote
     Column("places", LargeBinary, nullable=False),  # Roaring, portable format
     Index("withdrawals_by_chunk", "chunk", "revision"),
-    Index("withdrawals_waiting", "next_place"),
+    Index("withdrawals_waiting", "bulk", "revision", "cause", "chunk", sqlite_where=WAITING, postgresql_where=WAITING),
 )
 
 # Who may call. A URI stays for ever, so that it never comes to mean another.
@@ -243,10 +247,12 @@ code_tries = Table(
     "code_tries",
     metadata,
     Column("try_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("service", String, nullable=False),
     Column("number_tag", Bytes(16), nullable=False),
+    Column("user_tag", Bytes(16), nullable=False),  # who tried
     Column("at_us", BigInteger, nullable=False),
     Column("wrong", Boolean, nullable=False),  # until it has been compared and was right
-    Index("code_tries_by_number", "number_tag", "at_us"),
+    Index("code_tries_by_number", "number_tag", "service", "at_us"),
     Index("code_tries_by_time", "at_us"),
 )
 
@@ -261,8 +267,8 @@ code_sends = Table(
     Column("network_tag", Bytes(16), nullable=False),
     Column("completed", Boolean, nullable=False),
     Index("code_sends_by_number", "number_tag", "at_us"),
-    Index("code_sends_by_block", "block_tag", "at_us"),
-    Index("code_sends_by_network", "network_tag", "at_us"),
+    Index("code_sends_by_block", "block_tag", "service", "at_us"),
+    Index("code_sends_by_network", "network_tag", "service", "at_us"),
     Index("code_sends_by_service", "service", "at_us"),
 )
 

@@ -3,6 +3,9 @@
 Invariants: a transaction that takes numbers away writes down which, so that a crash loses none; a piece of them is done
 in the transaction that changes the registrations, so that none is done twice. They are kept for a while when they are
 done: whoever verified a number by an older index finds that it was taken meanwhile.
+
+What a change of very many numbers took (bulk) waits until nothing else does: a plan that moves a whole country is an
+hour's work, and whose number an operator withdraws meanwhile is revoked all the same within seconds.
 """
 
 from array import array
@@ -12,13 +15,22 @@ from typing import Any, NamedTuple
 
 import xxhash
 from pyroaring import AbstractBitMap, BitMap
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, literal, select, update
 
 from numcheck._bits import CHUNK_NUMBERS
 from numcheck.errors import StoreDamaged
 from numcheck.store.schema import installation, withdrawals
 
+BULK_NUMBERS_MIN = 2_000_000  # a second's work at most is ordinary
+
 NEWEST = select(func.max(withdrawals.c.revision))  # made once: to make a statement takes as long as to run it
+
+ANY_WAITING = (
+    select(literal(1))
+    .select_from(withdrawals)
+    .where(withdrawals.c.next_place.is_not(None), withdrawals.c.bulk.is_(False))
+    .limit(1)
+)
 
 
 class Cause(StrEnum):
@@ -40,31 +52,34 @@ class Withdrawn(NamedTuple):
     revision: int
     cause: Cause
     chunk: int
+    bulk: bool
     place: int
     numbers: "array[int]"
     next_place: int | None
 
     def goes_on_with(self, other: "Withdrawn") -> bool:
         """Whether the other is what comes next in the same row."""
-        return self[:3] == other[:3] and self.next_place == other.place
+        return self[:4] == other[:4] and self.next_place == other.place
 
 
 def withdraw(
     connection: Connection, revision: int, cause: Cause, places: Mapping[int, AbstractBitMap], now_us: int
 ) -> None:
     """Write down the places, by chunk, that the change of a revision takes from their operator."""
-    rows = [_row(revision, cause, chunk, some, now_us) for chunk, some in places.items() if some]
+    bulk = sum(map(len, places.values())) >= BULK_NUMBERS_MIN
+    rows = [_row(revision, cause, chunk, some, now_us, bulk=bulk) for chunk, some in places.items() if some]
     if rows:
         connection.execute(insert(withdrawals), rows)
 
 
-def _row(revision: int, cause: Cause, chunk: int, places: AbstractBitMap, now_us: int) -> dict[str, Any]:
+def _row(revision: int, cause: Cause, chunk: int, places: AbstractBitMap, now_us: int, *, bulk: bool) -> dict[str, Any]:
     serialized = places.serialize()
     return {
         "revision": revision,
         "cause": cause.value,
         "chunk": chunk,
         "withdrawn_at_us": now_us,
+        "bulk": bulk,
         "next_place": places.min(),
         "checksum": _checksum(revision, cause.value, chunk, serialized),
         "places": serialized,
@@ -81,9 +96,10 @@ def _places(row: Row[Any]) -> BitMap:
     return BitMap.deserialize(row.places)
 
 
-def waiting(connection: Connection, *, count_max: int, piece_size: int) -> list[Withdrawn]:
-    """The next numbers that are not done, the oldest first, in pieces, until they are `count_max`; none if all are."""
-    there = select(withdrawals).where(withdrawals.c.next_place.is_not(None))
+def waiting(connection: Connection, *, bulk: bool, count_max: int, piece_size: int) -> list[Withdrawn]:
+    """Return the next numbers of bulk or of other changes that are not done, the oldest first, in pieces, until they
+    are `count_max`; none if all are done."""
+    there = select(withdrawals).where(withdrawals.c.next_place.is_not(None), withdrawals.c.bulk.is_(bulk))
     rows = there.order_by(withdrawals.c.revision, withdrawals.c.cause, withdrawals.c.chunk)
     found: list[Withdrawn] = []
     count = 0
@@ -97,13 +113,19 @@ def waiting(connection: Connection, *, count_max: int, piece_size: int) -> list[
     return found
 
 
+def are_waiting(connection: Connection) -> bool:
+    """Return whether numbers wait that are not of a bulk change."""
+    return connection.scalar(ANY_WAITING) is not None
+
+
 def _pieces(row: Row[Any], piece_size: int) -> Iterator[Withdrawn]:
     places, base = _places(row), row.chunk * CHUNK_NUMBERS
     left = places.to_array()[places.rank(row.next_place - 1) if row.next_place else 0 :]
     for first in range(0, len(left), piece_size):
         some, behind = left[first : first + piece_size], left[first + piece_size : first + piece_size + 1]
         numbers = array("Q", [base + place for place in some])
-        yield Withdrawn(row.revision, Cause(row.cause), row.chunk, some[0], numbers, behind[0] if behind else None)
+        next_place = behind[0] if behind else None
+        yield Withdrawn(row.revision, Cause(row.cause), row.chunk, row.bulk, some[0], numbers, next_place)
 
 
 def set_done(connection: Connection, done: Withdrawn) -> bool:

@@ -186,9 +186,13 @@ class NumberingServiceServicer(object):
         Errors, besides the service's own:
 
         - INVALID_ARGUMENT, BAD_PLAN: no header first, a second header, no row, a row that cannot be a range of the country,
-        or that overlaps another, or that lies in a series that the header does not name. BadRequest names the row.
+        or that overlaps another, or that lies in a series that the header does not name, or whose name or region is no
+        plain text: control, invisible or lost characters, a formula of a spreadsheet. BadRequest names the row.
         - FAILED_PRECONDITION, PLAN_SHRINKS: the import would end more than a tenth of the numbers of a series, and `force`
         is not set. ErrorInfo.metadata has `series`, `removed_count` and `number_count`.
+        - FAILED_PRECONDITION, MOVES_TOO_MUCH: the import would end or move to another operator more than a tenth of the
+        numbers of a series, and `force` is not set. ErrorInfo.metadata has `moved_count`, `removed_count`, `number_count`
+        and `largest_moves`: the ids of the old and the new operator, and how many, as in "17>4:10705000,4>9:35800".
         - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: as many pushes as this node takes at once are under way.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

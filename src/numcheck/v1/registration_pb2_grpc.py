@@ -217,9 +217,13 @@ class RegistrationServiceServicer(object):
         and starts a verification.
         - FAILED_PRECONDITION, METHOD_NOT_ALLOWED: the service's policy does not have the method, or this node cannot
         deliver codes.
-        - RESOURCE_EXHAUSTED, TOO_MANY_CODES: a limit of codes is reached: for the number, for the network address, for the
-        block of numbers, or because too few codes are completed. Repeat after RetryInfo.retry_delay, not sooner.
-        - UNAVAILABLE, DELIVERY_FAILED: the code could not be handed over. It counts as sent.
+        - RESOURCE_EXHAUSTED, TOO_MANY_CODES: a limit of codes is reached. ErrorInfo's metadata has it under `limit`:
+        `resend` (since the last code to the number), `number` (of the service to the number in a day), `number_total` (of
+        all services to it), `block` (to the 10,000 numbers around it), `network` (for the network address), `rate` (of the
+        service in ten seconds) or `breaker` (too few of the service's codes are completed). Repeat after
+        RetryInfo.retry_delay, not sooner.
+        - UNAVAILABLE, DELIVERY_FAILED: the code could not be handed over. It counts as sent. RetryInfo.retry_delay is as
+        long as the gateway asked for, if it did.
         - UNAVAILABLE, INDEX_NOT_READY: the node has no index mapped yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -230,12 +234,15 @@ class RegistrationServiceServicer(object):
         """Gives a verification what it waits for: the code that the user typed, the message or call that came from the number,
         or an authority's assertion. When it returns OK the registration is VERIFIED.
 
-        It may be repeated after a success: the same answer is given again while the verification is the newest.
+        It may be repeated, also at once: what is right is right each time, and gets the same registration, while the
+        verification is the user's newest.
 
         Errors, besides the service's own:
 
         - FAILED_PRECONDITION, PROOF_NOT_ACCEPTED: the proof is wrong, or the verification is over, has had its three
         tries, or does not exist: these look the same on purpose. Start another verification.
+        - INVALID_ARGUMENT, BAD_REGISTRATION: `code` is no code at all, or nothing in `inbound_act.text` can be a word. It
+        was no try.
         - INVALID_ARGUMENT, NOT_A_NUMBER: `inbound_act.from_number` cannot be read as a telephone number.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

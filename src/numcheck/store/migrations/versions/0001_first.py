@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 revision = "0001"
@@ -144,6 +145,8 @@ held_changes = Table(
     Column("recycled", LargeBinary, nullable=False),
 )
 
+WAITING = text("next_place IS NOT NULL")
+
 withdrawals = Table(
     "withdrawals",
     metadata,
@@ -151,11 +154,12 @@ withdrawals = Table(
     Column("cause", String, primary_key=True),
     Column("chunk", BigInteger, primary_key=True, autoincrement=False),
     Column("withdrawn_at_us", BigInteger, nullable=False),
+    Column("bulk", Boolean, nullable=False),
     Column("next_place", Integer),
     Column("checksum", LargeBinary, nullable=False),
     Column("places", LargeBinary, nullable=False),
     Index("withdrawals_by_chunk", "chunk", "revision"),
-    Index("withdrawals_waiting", "next_place"),
+    Index("withdrawals_waiting", "bulk", "revision", "cause", "chunk", sqlite_where=WAITING, postgresql_where=WAITING),
 )
 
 identities = Table(
@@ -240,10 +244,12 @@ code_tries = Table(
     "code_tries",
     metadata,
     Column("try_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("service", String, nullable=False),
     Column("number_tag", Bytes(16), nullable=False),
+    Column("user_tag", Bytes(16), nullable=False),
     Column("at_us", BigInteger, nullable=False),
     Column("wrong", Boolean, nullable=False),
-    Index("code_tries_by_number", "number_tag", "at_us"),
+    Index("code_tries_by_number", "number_tag", "service", "at_us"),
     Index("code_tries_by_time", "at_us"),
 )
 
@@ -258,8 +264,8 @@ code_sends = Table(
     Column("network_tag", Bytes(16), nullable=False),
     Column("completed", Boolean, nullable=False),
     Index("code_sends_by_number", "number_tag", "at_us"),
-    Index("code_sends_by_block", "block_tag", "at_us"),
-    Index("code_sends_by_network", "network_tag", "at_us"),
+    Index("code_sends_by_block", "block_tag", "service", "at_us"),
+    Index("code_sends_by_network", "network_tag", "service", "at_us"),
     Index("code_sends_by_service", "service", "at_us"),
 )
 
