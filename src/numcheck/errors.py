@@ -123,7 +123,7 @@ class BadPortingsFile(NumcheckError):
 
 
 class BadNumbersFile(NumcheckError):
-    """A file of numbers to push holds a line that is none; nothing of it was pushed."""
+    """A file of numbers cannot be read for certain, or is not whole; nothing of it was pushed."""
 
     reason = "BAD_NUMBERS_FILE"
 

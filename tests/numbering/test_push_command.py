@@ -261,7 +261,9 @@ def test_push_from_a_pipe_is_read_once_and_whole(push, node, tmp_path):
     """From the shell's <(...), a FIFO and standard input, plain or compressed."""
     packed = tmp_path / "numbers.gz"
     packed.write_bytes(gzip.compress("".join(f"{FIRST + place}\n" for place in range(3)).encode()))
-    command = " ".join(map(shlex.quote, [*NUMCHECK, "push", "active", "--operator", ALPHA, "--server", node.address]))
+    command = " ".join(
+        map(shlex.quote, [*NUMCHECK, "push", "active", "--confirm", "--operator", ALPHA, "--server", node.address])
+    )
     for place, line in enumerate(
         [
             f"{command} <(zcat {packed}; echo {FIRST + 10})",
