@@ -399,6 +399,12 @@ class EventsAltered(NumcheckError):
         self.sequence = sequence
 
 
+class BadEventsFile(NumcheckError):
+    """A file that should hold events or a signed head cannot be read as one: nothing is said of what it should hold."""
+
+    reason = "BAD_EVENTS_FILE"
+
+
 class BadKeys(NumcheckError):
     """The file of keys is missing where it has to be, is not one, or others can read it."""
 
@@ -406,9 +412,21 @@ class BadKeys(NumcheckError):
 
 
 class StoreDamaged(NumcheckError):
-    """A row of the store is not what was written; it is named and never answered from."""
+    """A row of the store is not what was written; it is named and never answered from.
+
+    `registration_id`: of the registration that it is about, in hexadecimal digits; empty if it is about none.
+    """
 
     reason = "STORE_DAMAGED"
+
+    def __init__(self, message: str, *, registration_id: str = "") -> None:
+        super().__init__(message)
+        self.registration_id = registration_id
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The registration, if it is about one."""
+        return {"registration_id": self.registration_id} if self.registration_id else {}
 
 
 class StoreUnavailable(NumcheckError):

@@ -68,6 +68,7 @@ class Watcher:
             signed_at_us=message.signed_at.ToMicroseconds(),
             signature=message.signature,
             public_key=message.public_key,
+            service=self._service,
         )
         try:
             check_signature(head)

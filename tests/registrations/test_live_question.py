@@ -298,7 +298,7 @@ def test_a_live_answer_decides_where_the_data_says_nothing(data_dir: Path, activ
             live=True,
             asked_at_us=int((START - timedelta(seconds=2)).timestamp() * 1_000_000),
         )
-        last = list(world.store.events().all())[-1]
+        last = world.store.events().of_service(SERVICE, 0)[-1]
         assert '"live":true' in last.details
         assert '"asked_at_us":' in last.details
         assert world.courier is not None

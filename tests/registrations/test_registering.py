@@ -292,7 +292,7 @@ def test_a_page_ends_at_its_size_in_bytes(each_world: World) -> None:
 def test_a_row_that_was_moved_to_another_registration_is_refused(world: World) -> None:
     """R12: what was sealed for one registration opens for no other."""
     one, other = (world.register(small.ACTIVE, user).registration.row for user in ("u1", "u2"))
-    world.registrations.write(lambda work: work.update(one.registration_id, sealed_record=other.sealed_record))
+    world.registrations.write(lambda work: work.replace(one, one._replace(sealed_record=other.sealed_record)))
     with pytest.raises(StoreDamaged):
         world.registrar.get(SERVICE, "u1")
 
@@ -319,13 +319,13 @@ def test_users_who_are_looked_for_together_are_found_as_if_alone(world: World) -
         work.look_ahead([b"n" * 16, b"m" * 16, known.user_tag])
         assert work.find([known.user_tag]) == known
         assert work.find([b"n" * 16, b"m" * 16]) is None
-        work.insert(new)
-        assert work.find([b"m" * 16, b"n" * 16]) == new
-        assert work.get(new.registration_id) == new
-        assert work.find([b"n" * 16]) == new
-        work.update(new.registration_id, user_tag=b"m" * 16)
+        stored = work.insert(new)
+        assert work.find([b"m" * 16, b"n" * 16]) == stored
+        assert work.get(new.registration_id) == stored
+        assert work.find([b"n" * 16]) == stored
+        changed = work.replace(stored, stored._replace(user_tag=b"m" * 16))
         assert work.find([b"n" * 16]) is None
-        assert work.find([b"m" * 16]) == new._replace(user_tag=b"m" * 16)
+        assert work.find([b"m" * 16]) == changed
 
     world.registrations.write(operation)
 

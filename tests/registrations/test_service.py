@@ -338,11 +338,11 @@ def test_an_erased_user_is_gone_and_the_chain_verifies(data_dir: Path, service: 
         assert refusal(lambda: get(stub, service)).reason == "UNKNOWN_REGISTRATION"
         assert stub.Register(register_request(service)).registration.state == pb.REGISTRATION_STATE_VERIFIED
         verified = run("events", "verify", "--data-dir", data_dir)
-        assert (verified.status, verified.out.split(" are ")[0]) == (0, "5 events")
+        assert (verified.status, verified.out.split(" are ")[0]) == (0, "8 events")
     exported, head = data_dir / "events.jsonl", data_dir / "head.json"
     assert run("events", "export", exported, "--data-dir", data_dir).status == 0
     head.write_text(run("events", "head", "--data-dir", data_dir).out)
-    assert json.loads(run("events", "verify", exported, "--head", head, "--json").out)["event_count"] == 5
+    assert json.loads(run("events", "verify", exported, "--head", head, "--json").out)["event_count"] == 8
     connection = sqlite3.connect(data_dir / FILE_NAME)
     with connection:
         connection.execute("UPDATE events SET kind = 'confirmed' WHERE sequence = 3")

@@ -26,6 +26,7 @@ from numcheck.index import Index, open_index
 from numcheck.serving.keys import Keys
 from numcheck.serving.publishing import index_directory
 from numcheck.store import Store
+from numcheck.store.events import BOUND_KIND
 from tests.serving import small
 
 START = datetime(2026, 9, 1, 12, tzinfo=UTC)
@@ -106,7 +107,7 @@ class World:
 
     def kinds(self) -> list[str]:
         """What happened, in order."""
-        return [event.kind for event in self.store.events().all()]
+        return [event.kind for event in self.store.events().all() if event.kind != BOUND_KIND]
 
     def pass_time(self, **span: float) -> None:
         self.now += timedelta(**span)

@@ -46,6 +46,7 @@ def instance(error: type[NumcheckError]) -> NumcheckError:
     parts |= {
         errors.BadRegistration: ("user_id", "words"),
         errors.NotANumber: ("words",),
+        errors.StoreDamaged: ("words",),
         errors.BadIdentity: ("words",),
     }
     return error("words") if error.__init__ is NumcheckError.__init__ else error(*parts.get(error, (3, 2)))

@@ -1,4 +1,7 @@
-"""The numcheck command. Exit status: 0 done, 1 refused or failed (one line says why), 2 wrong usage."""
+"""The numcheck command. Exit status: 0 done, 1 refused or failed (one line says why), 2 wrong usage.
+
+`events verify` has 3 as well: consistent, and compared with nothing that is trusted.
+"""
 
 import io
 import sys

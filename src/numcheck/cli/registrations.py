@@ -1,8 +1,9 @@
 """`numcheck registrations`: the messenger's side, and the keys of what is kept."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -48,7 +49,7 @@ def list_registrations(
     if unknown := set(states) - known:
         raise typer.BadParameter(f"{', '.join(sorted(unknown))} is none of {', '.join(sorted(known))}")
     with _client(service, server, settings_of(config, data_dir=data_dir)) as client:
-        _print_all(client.list(states=states, number=number), json=json)
+        _print_all(partial(client.list, states=states, number=number), json=json)
 
 
 @app.command()
@@ -65,7 +66,7 @@ def due(
     Example: numcheck registrations due --service messenger --days 30
     """
     with _client(service, server, settings_of(config, data_dir=data_dir)) as client:
-        _print_all(client.list(due_before=datetime.now(UTC) + timedelta(days=days)), json=json)
+        _print_all(partial(client.list, due_before=datetime.now(UTC) + timedelta(days=days)), json=json)
 
 
 @app.command()
@@ -162,16 +163,22 @@ def rotate_keys(
     say("keep a copy of the file of keys; run it with --drop-old in a day or later")
 
 
-def _print_all(registrations: "Iterator[pb.Registration]", *, json: bool) -> None:
-    from numcheck.cli.console import print_json, print_table
+def _print_all(registrations: "Callable[..., Iterator[pb.Registration]]", *, json: bool) -> None:
+    """Print the registrations; those that the node left out are said, and end the command with status 1."""
+    from numcheck.cli.console import print_json, print_table, say
 
-    rows = [_registration_fields(one) for one in registrations]
+    damaged: list[str] = []
+    rows = [_registration_fields(one) for one in registrations(on_damaged=damaged.append)]
     if json:
         print_json(rows)
     else:
         print_table(
             "", ["user", "number", "state", "due", "verified by"], [list(map(str, row.values())) for row in rows]
         )
+    for registration_id in damaged:
+        say(f"left out: registration {registration_id}, as what is stored of it is not what was written")
+    if damaged:
+        raise typer.Exit(1)
 
 
 def _registration_fields(one: "pb.Registration") -> dict[str, str]:

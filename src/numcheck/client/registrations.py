@@ -1,6 +1,6 @@
 """A client of RegistrationService: a messenger's side, for one service."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, TypeVar
@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck.client.channel import PLAINTEXT, Security, open_channel
 from numcheck.client.failures import registration_refusal_of
+from numcheck.errors import StoreDamaged
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 
@@ -88,9 +89,18 @@ class RegistrationClient:
         self._call(self._stub.DeleteRegistration, request)
 
     def list(
-        self, *, states: Sequence[str] = (), number: str = "", due_before: datetime | None = None
+        self,
+        *,
+        states: Sequence[str] = (),
+        number: str = "",
+        due_before: datetime | None = None,
+        on_damaged: Callable[[str], None] | None = None,
     ) -> Iterator[pb.Registration]:
-        """Every registration that the filters leave, page after page; states by their short names."""
+        """Every registration that the filters leave, page after page; states by their short names.
+
+        `on_damaged` is told the id of each that the node leaves out, as what is stored of it is not what was written;
+        without it the first is StoreDamaged.
+        """
         request = pb.ListRegistrationsRequest(
             service=self._service,
             number=number,
@@ -100,6 +110,8 @@ class RegistrationClient:
         while True:
             page = self._call(self._stub.ListRegistrations, request)
             yield from page.registrations
+            for registration_id in page.damaged_registration_ids:
+                (on_damaged or _refuse_damaged)(registration_id)
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
@@ -138,6 +150,10 @@ class RegistrationClient:
             raise registration_refusal_of(error, self._target) from None
         finally:
             call.cancel()
+
+
+def _refuse_damaged(registration_id: str) -> None:
+    raise StoreDamaged(f"registration {registration_id} is not what was written", registration_id=registration_id)
 
 
 def _stamp(moment: datetime | None) -> Timestamp | None:

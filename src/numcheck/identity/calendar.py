@@ -53,5 +53,5 @@ def _piece(work: RegistrationWork, now_us: int) -> int:
             store_changes(work, row, act(work, row, what, now_us, changes={}))
             count += 1
         else:  # it was revoked with many others, which left that to us
-            work.update(row.registration_id, next_at_us=None)
+            work.await_nothing(row.registration_id)
     return count

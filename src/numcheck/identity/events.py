@@ -12,7 +12,7 @@ auditors.
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from json.encoder import encode_basestring_ascii as quoted
 from typing import NamedTuple
 
@@ -24,10 +24,11 @@ from numcheck.identity.sealing import Keyring
 
 FIRST_HASH = bytes(32)
 _HEAD_PREFIX = b"numcheck event head 1\0"
+_SERVICE_HEAD_PREFIX = b"numcheck service head 1\0"
 
 
 class Event(NamedTuple):
-    """Something that happened to a registration, with its place in the chain."""
+    """Something that happened, most often to a registration, with its place in the chain."""
 
     sequence: int
     at_us: int
@@ -40,13 +41,17 @@ class Event(NamedTuple):
 
 
 class SignedHead(NamedTuple):
-    """The newest event of a moment, signed: what an auditor keeps."""
+    """The newest event of a moment, signed: what an auditor keeps.
+
+    With a service it is that service's newest event, and `sequence` its place among the service's own.
+    """
 
     sequence: int
     hash: bytes
     signed_at_us: int
     signature: bytes
     public_key: bytes
+    service: str = ""
 
 
 def link(previous_hash: bytes, event: tuple[int, int, str, bytes, str, int, str]) -> bytes:
@@ -87,6 +92,10 @@ class Chain:
         """The hash of an event that is given without one."""
         return link(previous_hash, event)
 
+    def binder(self, key_id: int) -> Callable[[bytes], bytes]:
+        """What makes the digest of some bytes under a key; StoreDamaged if there is no such key."""
+        return self._keyring[key_id].bind
+
     def head_mac(self, sequence: int, digest: bytes) -> tuple[int, bytes]:
         """The newest key's id, and its MAC of a head."""
         key = self._keyring.newest
@@ -98,20 +107,23 @@ class Chain:
             raise EventsAltered(sequence, f"the head, event {sequence}, is not what was written")
 
 
-def sign_head(key: Ed25519PrivateKey, sequence: int, digest: bytes, signed_at_us: int) -> SignedHead:
-    """A head that can be handed out."""
-    signature = key.sign(_signed(sequence, digest, signed_at_us))
-    return SignedHead(sequence, digest, signed_at_us, signature, key.public_key().public_bytes_raw())
+def sign_head(
+    key: Ed25519PrivateKey, sequence: int, digest: bytes, signed_at_us: int, *, service: str = ""
+) -> SignedHead:
+    """A head that can be handed out: of the whole chain, or of a service."""
+    head = SignedHead(sequence, digest, signed_at_us, b"", key.public_key().public_bytes_raw(), service)
+    return head._replace(signature=key.sign(_signed(head)))
 
 
 def check_signature(head: SignedHead) -> None:
     """EventsAltered if the head was not signed by the key that it names."""
     try:
         public_key = Ed25519PublicKey.from_public_bytes(head.public_key)
-        public_key.verify(head.signature, _signed(head.sequence, head.hash, head.signed_at_us))
-    except (InvalidSignature, ValueError):
+        public_key.verify(head.signature, _signed(head))
+    except (InvalidSignature, ValueError, OverflowError):
         raise EventsAltered(head.sequence, "the head's signature is not its key's") from None
 
 
-def _signed(sequence: int, digest: bytes, signed_at_us: int) -> bytes:
-    return _HEAD_PREFIX + sequence.to_bytes(8, "big") + signed_at_us.to_bytes(8, "big") + digest
+def _signed(head: SignedHead) -> bytes:
+    prefix = _SERVICE_HEAD_PREFIX + head.service.encode() + b"\0" if head.service else _HEAD_PREFIX
+    return prefix + head.sequence.to_bytes(8, "big") + head.signed_at_us.to_bytes(8, "big") + head.hash

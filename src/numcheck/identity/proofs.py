@@ -9,11 +9,11 @@ from numcheck.errors import BadRegistration
 from numcheck.identity.codes import CODE_DIGITS
 from numcheck.identity.evidence import Evidence
 from numcheck.identity.policy import Method, Policy
+from numcheck.identity.record import normal_assertion_id
 from numcheck.identity.typed import code_in, words_in
 from numcheck.store import VerificationRow
 from numcheck.store.moments import microseconds
 
-ASSERTION_ID_LENGTH_MAX = 256
 ASSERTION_AGE_MAX = timedelta(days=1)
 CLOCK_SKEW_MAX = timedelta(minutes=5)  # between this node and whoever saw the act
 
@@ -119,9 +119,7 @@ class AttestedProof:
     attested_at: datetime
 
     def __post_init__(self) -> None:
-        if not 0 < len(self.assertion_id) <= ASSERTION_ID_LENGTH_MAX:
-            message = f"the assertion_id does not have 1 to {ASSERTION_ID_LENGTH_MAX} characters"
-            raise BadRegistration("attested_act.assertion_id", message)
+        normal_assertion_id(self.assertion_id)  # BadRegistration if it has no normal form
 
     def accepted(
         self,

@@ -2,6 +2,7 @@
 
 import ipaddress
 import itertools
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ SERVICE_LENGTH_MAX = 128
 REQUEST_ID_LENGTH_MAX = 128
 IDENTIFIER_SIZE_MAX = 4_096  # bytes of names and values
 REGISTRATION_DATA_SIZE_MAX = 16_384  # bytes of names and values
+ASSERTION_ID_LENGTH_MAX = 256
 PORT_MAX = 65_535
 
 
@@ -118,6 +120,21 @@ def _written_plainly(name: str, text: str) -> str:
         message = f"the {name} has a control character, a line separator, or a mark that turns the order of writing"
         raise BadRegistration(name, message)
     return text
+
+
+def normal_assertion_id(assertion_id: str) -> str:
+    """The form under which an authority's name for an assertion counts once; BadRegistration if it has none.
+
+    NFKC, case folded, trimmed, and then printable ASCII without a space: no two spellings that look alike are two.
+    """
+    if not 0 < len(assertion_id) <= ASSERTION_ID_LENGTH_MAX:
+        message = f"the assertion_id does not have 1 to {ASSERTION_ID_LENGTH_MAX} characters"
+        raise BadRegistration("attested_act.assertion_id", message)
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", assertion_id).casefold()).strip()
+    if not folded or not all("!" <= character <= "~" for character in folded):
+        message = "the assertion_id is not printable ASCII without a space"
+        raise BadRegistration("attested_act.assertion_id", message)
+    return folded
 
 
 def _checked(name: str, entries: Mapping[str, str], size_max: int) -> dict[str, str]:

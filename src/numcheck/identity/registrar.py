@@ -7,8 +7,16 @@ transaction. Time and chance come in from outside.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 
-from numcheck.errors import BadRegistration, NumberNotAllotted, NumberNotMobile, RegistrationExists, UnknownRegistration
+from numcheck.errors import (
+    BadRegistration,
+    NumberNotAllotted,
+    NumberNotMobile,
+    RegistrationExists,
+    StoreDamaged,
+    UnknownRegistration,
+)
 from numcheck.identity.due import due_at, next_at
 from numcheck.identity.judging import check_registrable
 from numcheck.identity.policy import Method
@@ -34,11 +42,12 @@ class Filters:
     due_before: datetime | None = None
 
 
-class Page:
-    """A page of registrations, and the place to go on from; None at the end."""
+class Page(NamedTuple):
+    """A page of registrations, those that are not what was written, and the place to go on from; None at the end."""
 
-    def __init__(self, registrations: list[Registration], next_place: tuple[int, bytes] | None) -> None:
-        self.registrations, self.next_place = registrations, next_place
+    registrations: list[Registration]
+    damaged: list[StoreDamaged]
+    next_place: tuple[int, bytes] | None
 
 
 class Registrar:
@@ -84,8 +93,7 @@ class Registrar:
                 return again
             tell(work, row, Act.REGISTER, row.registered_at_us)
             attempt = self._verifier.attempt(work, Registration(row, record), look, wanted, now)
-            work.insert(attempt.row)
-            return attempt.outcome(record)
+            return replace(attempt, row=work.insert(attempt.row)).outcome(record)
 
         return self._verifier.delivered(service, record.number, self._registrations.write(operation, user_tags=tags))
 
@@ -151,7 +159,14 @@ class Registrar:
         kept = _fitting(rows[:count_max])
         last = rows[kept - 1] if kept < len(rows) else None
         place = None if last is None else (last.due_at_us, last.registration_id)
-        return Page([self._opened(row) for row in rows[:kept]], place)
+        opened: list[Registration] = []
+        damaged: list[StoreDamaged] = []
+        for row in rows[:kept]:
+            try:
+                opened.append(self._opened(self._registrations.checked(row)))
+            except StoreDamaged as error:
+                damaged.append(error)
+        return Page(opened, damaged, place)
 
     def delete(self, service: str, user_id: str) -> None:
         """Erase a user: what is personal is gone, the events stay. UnknownRegistration if there is none."""
@@ -201,8 +216,7 @@ class Registrar:
                 changes |= {"due_at_us": microseconds(due)}
             moved = act(work, row, Act.REFRESH, microseconds(now), changes=changes)
             attempt = self._verifier.attempt(work, Registration(moved, record), look, wanted, now)
-            store_changes(work, row, attempt.row)
-            return attempt.outcome(record)
+            return replace(attempt, row=store_changes(work, row, attempt.row)).outcome(record)
 
         return self._verifier.delivered(service, number, self._registrations.write(operation))
 
@@ -229,8 +243,7 @@ class Registrar:
             row = _known(work.find(tags))
             registration = self._opened(row)
             attempt = self._verifier.attempt(work, registration, look, wanted, now)
-            store_changes(work, row, attempt.row)
-            return attempt.outcome(registration.record)
+            return replace(attempt, row=store_changes(work, row, attempt.row)).outcome(registration.record)
 
         return self._verifier.delivered(service, number, self._registrations.write(operation), strict=True)
 

@@ -79,7 +79,7 @@ def act(
     if what is Act.REMIND:
         changes = {**changes, "reminded_of_us": row.due_at_us}
     moved = row._replace(**{**changes, "state": int(state)})
-    moved = moved._replace(next_at_us=_next_at_us(moved))
+    moved = moved._replace(next_at_us=next_at_us(moved))
     tell(work, moved, what, now_us, **details)
     return moved
 
@@ -93,7 +93,7 @@ def act_on(
     return act(work, row, what, now_us, changes=changes, evidence=fields)
 
 
-def _next_at_us(row: RegistrationRow) -> int | None:
+def next_at_us(row: RegistrationRow) -> int | None:
     """When time next does something to it: whatever has become of it since, no due time is reminded of twice."""
     if row.state not in FALLS_DUE:
         return None
@@ -106,9 +106,6 @@ def tell(work: RegistrationWork, row: RegistrationRow | Standing, what: Act, now
     work.append_event(now_us, row.service, row.registration_id, what.value, row.state, said)
 
 
-def store_changes(work: RegistrationWork, before: RegistrationRow, moved: RegistrationRow) -> None:
-    """Write what an act, or several, changed of a row."""
-    compared = zip(moved._fields, before, moved, strict=True)
-    changes = {name: new for name, old, new in compared if new != old}
-    if changes:
-        work.update(before.registration_id, **changes)
+def store_changes(work: RegistrationWork, before: RegistrationRow, moved: RegistrationRow) -> RegistrationRow:
+    """Write what an act, or several, changed of a row; the row as it is stored."""
+    return work.replace(before, moved)

@@ -86,13 +86,16 @@ class Reverifier:
     def _piece(self, service: str, rows: Sequence[NumberRow]) -> dict[Judgement, int]:
         """Verify these; how many had which answer."""
         index, policy, now = self._around.index(), self._around.policy_for(service), self._around.now()
+        numbers = self._vault.numbers(rows)
+        known = [row for row, number in zip(rows, numbers, strict=True) if number is not None]
         by_answer: dict[tuple[int, int], list[NumberRow]] = defaultdict(list)
-        for row, answer in zip(rows, _check(index, self._vault.numbers(rows)), strict=True):
+        for row, answer in zip(known, _check(index, [one for one in numbers if one is not None]), strict=True):
             by_answer[answer].append(row)
         judged = [(*self._judge(service, index, answer, policy, now), rows) for answer, rows in by_answer.items()]
         if judged:
             self._registrations.write(lambda work: self._write(work, judged, policy, now))
         found = dict.fromkeys(Judgement, 0)
+        found[Judgement.NO_ANSWER] = len(rows) - len(known)  # what is not what was written says nothing
         for judgement, _, of_answer in judged:
             found[judgement] += len(of_answer)
         return found
@@ -116,7 +119,8 @@ class Reverifier:
         policy: Policy,
         now: datetime,
     ) -> None:
-        for judgement, evidence, rows in judged:
+        for judgement, evidence, judged_rows in judged:
+            rows = work.whole(judged_rows)
             if judgement is Judgement.DENIED:
                 self._one_by_one(work, rows, Act.DENY, evidence, now)
             elif judgement is Judgement.CONFIRMED:
@@ -124,15 +128,16 @@ class Reverifier:
                 span_us = policy.refresh_after // RESOLUTION
                 waiting = [row for row in rows if row.refreshed_at_us + span_us != row.due_at_us]
                 self._one_by_one(work, waiting, Act.CONFIRM, evidence, now)
-                work.set_evidence(evidence.to_json(), [row.registration_id for row in rows], state=VERIFIED)
+                others = [row for row in rows if row.refreshed_at_us + span_us == row.due_at_us]
+                work.set_evidence(evidence.to_json(), others)
 
     def _one_by_one(
         self, work: RegistrationWork, rows: Sequence[NumberRow], what: Act, evidence: Evidence, now: datetime
     ) -> None:
         for one in rows:
-            row = work.get(one.registration_id)
+            row = work.try_get(one.registration_id)
             # Whatever happened to it since it was read is newer than this answer.
-            if row is None or row.state != VERIFIED or row.sealed_number != one.sealed_number:
+            if row is None or row.mac != one.mac:
                 continue
             if what is Act.CONFIRM:
                 store_changes(work, row, self._verifier.confirmed(work, row, evidence, now))

@@ -37,6 +37,7 @@ class Key:
         object.__setattr__(self, "_coding", self._derived("code"))
         object.__setattr__(self, "_wording", self._derived("word"))
         object.__setattr__(self, "_heading", self._derived("head"))
+        object.__setattr__(self, "_binding", hashlib.blake2b(key=self._derived("bind"), digest_size=KEY_SIZE))
         object.__setattr__(self, "_aead", AESGCM(self._derived("seal")))
 
     def _derived(self, use: str) -> bytes:
@@ -82,6 +83,12 @@ class Key:
     def head_mac(self, sequence: int, digest: bytes) -> bytes:
         """What shows that the head of the chain of events is the one that this installation wrote."""
         return hmac.digest(self._heading, sequence.to_bytes(8, "big") + digest, "sha256")  # type: ignore[attr-defined]
+
+    def bind(self, plain: bytes) -> bytes:
+        """What shows that a row is what was written: its keyed digest."""
+        digest: hashlib.blake2b = self._binding.copy()  # type: ignore[attr-defined]
+        digest.update(plain)
+        return digest.digest()
 
     def seal(self, plain: bytes, owner: bytes, nonce: bytes) -> bytes:
         """Seal for one owner; the nonce has to be random, and used once."""

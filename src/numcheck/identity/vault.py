@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from numcheck.errors import StoreDamaged
-from numcheck.identity.record import NetworkAddress, Record, user_id_of
+from numcheck.identity.record import NetworkAddress, Record, normal_assertion_id, user_id_of
 from numcheck.identity.sealing import NONCE_SIZE, Key, Keyring
 from numcheck.store import NumberRow, RegistrationRow, SealedRow
 
@@ -51,8 +51,9 @@ class Vault:
         return self._keyring.tags("network", network_address.network.encode())
 
     def assertion_tags(self, service: str, authority: str, assertion_id: str) -> list[bytes]:
-        """The tags of an authority's assertion in a service."""
-        return self._keyring.tags("assertion", "\0".join((service, authority, assertion_id)).encode())
+        """The tags of an authority's assertion in a service, one for all spellings of its name."""
+        named = "\0".join((service, authority, normal_assertion_id(assertion_id)))
+        return self._keyring.tags("assertion", named.encode())
 
     def request_tags(self, service: str, request_id: str, record: Record) -> list[bytes]:
         """The tags of a request that makes a registration: of its name and of all that it says; none without a name."""
@@ -80,24 +81,46 @@ class Vault:
         }
 
     def open(self, row: RegistrationRow) -> Record:
-        """The record of a row; StoreDamaged if it is not what was written."""
+        """The record of a row; StoreDamaged, which names the registration, if it is not what was written."""
         if row.sealed_record is None:
-            raise StoreDamaged("a registration of the store has lost its record")
-        return Record.from_bytes(self._keyring[row.key_id].open(row.sealed_record, b"record\0" + row.registration_id))
+            raise _damaged(row.registration_id)
+        return Record.from_bytes(self._plain(row.key_id, row.sealed_record, b"record", row.registration_id))
+
+    def _plain(self, key_id: int, sealed: bytes, kind: bytes, registration_id: bytes) -> bytes:
+        try:
+            return self._keyring[key_id].open(sealed, kind + b"\0" + registration_id)
+        except StoreDamaged:
+            raise _damaged(registration_id) from None
 
     def user_ids(self, rows: Sequence[SealedRow]) -> dict[bytes, str]:
-        """Whose each registration is, by its id; StoreDamaged if one is not what was written."""
-        opened = self._keyring.open_each(
-            (row.key_id, row.sealed_record, b"record\0" + row.registration_id) for row in rows
-        )
-        return {row.registration_id: user_id_of(plain) for row, plain in zip(rows, opened, strict=True)}
+        """Whose each registration is, by its id; none for one that is not what was written."""
+        opened = self._opened(b"record", [(row.key_id, row.sealed_record, row.registration_id) for row in rows])
+        return {
+            row.registration_id: user_id_of(plain) for row, plain in zip(rows, opened, strict=True) if plain is not None
+        }
 
-    def numbers(self, rows: Sequence[NumberRow]) -> list[int]:
-        """The numbers of many rows; StoreDamaged if one is not what was written."""
-        opened = self._keyring.open_each(
-            (row.key_id, row.sealed_number, b"number\0" + row.registration_id) for row in rows
-        )
-        return list(struct.unpack(f">{len(rows)}Q", b"".join(opened)))
+    def numbers(self, rows: Sequence[NumberRow]) -> list[int | None]:
+        """The numbers of many rows; None for one that is not what was written."""
+        opened = self._opened(b"number", [(row.key_id, row.sealed_number, row.registration_id) for row in rows])
+        return [None if plain is None else int.from_bytes(plain, "big") for plain in opened]
+
+    def _opened(self, kind: bytes, sealed: Sequence[tuple[int, bytes, bytes]]) -> Sequence[bytes | None]:
+        """What was sealed, each with its key's id and its registration; all at once where nothing is damaged."""
+        try:
+            return self._keyring.open_each((key_id, one, kind + b"\0" + owner) for key_id, one, owner in sealed)
+        except StoreDamaged:
+            return [self._try_plain(key_id, one, kind, owner) for key_id, one, owner in sealed]
+
+    def _try_plain(self, key_id: int, sealed: bytes, kind: bytes, registration_id: bytes) -> bytes | None:
+        try:
+            return self._plain(key_id, sealed, kind, registration_id)
+        except StoreDamaged:
+            return None
+
+
+def _damaged(registration_id: bytes) -> StoreDamaged:
+    name = registration_id.hex()
+    return StoreDamaged(f"what lies sealed of registration {name} is not what was written", registration_id=name)
 
 
 def _number_bytes(number: int) -> bytes:

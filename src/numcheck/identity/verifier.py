@@ -481,8 +481,7 @@ class Verifier:
         if proof.assertion is not None:
             record = replace(record, assertion_id=proof.assertion[1])
             moved = moved._replace(**self._vault.sealed(row.registration_id, row.service, record))
-        store_changes(work, row, moved)
-        return Registration(moved, record)
+        return Registration(store_changes(work, row, moved), record)
 
     def _first_use(self, work: RegistrationWork, service: str, proof: Proof, now: datetime) -> bool:
         """Whether the proof is no assertion, or one that has verified nobody of the service yet; now it has."""

@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeVar
 from numcheck.identity.registration import VerificationState, tell
 from numcheck.identity.states import Act, RegistrationState, after
 from numcheck.identity.vault import Vault
-from numcheck.store import Registrations, RegistrationWork, Standing, Withdrawn
+from numcheck.store import Registrations, RegistrationWork, Withdrawn
 from numcheck.store.moments import microseconds
 
 READ_TOGETHER = {False: 2_000_000, True: 400_000}  # numbers, by whether they are of a bulk change
@@ -117,11 +117,12 @@ class Withdrawals:
         work.end_verifications_of([one.registration_id for one in standings], VerificationState.ENDED)
         verified = [one for one in standings if one.state == RegistrationState.VERIFIED]
         state, now_us = int(after(RegistrationState.VERIFIED, Act.WITHDRAW)), microseconds(self._now())
-        work.move_many([one.registration_id for one in verified], state=state)
+        work.move_many(verified, state=state)
         for one in verified:
             taken = cause_of[one.registration_id]
-            moved = Standing(one.registration_id, one.service, state, one.due_at_us)
-            tell(work, moved, Act.WITHDRAW, now_us, cause=taken.cause.value, revision=taken.revision)
+            tell(
+                work, one._replace(state=state), Act.WITHDRAW, now_us, cause=taken.cause.value, revision=taken.revision
+            )
         return len(verified)
 
 

@@ -26,6 +26,7 @@ from numcheck.identity.states import RegistrationState
 from numcheck.identity.verifier import Verifier
 from numcheck.rpc.access import own_service
 from numcheck.rpc.calls import parsed, refusing
+from numcheck.rpc.errors import log_failure
 from numcheck.rpc.feeds import Feed, Feeds, Pieces, Places
 from numcheck.store.moments import microseconds
 from numcheck.v1 import registration_pb2 as pb
@@ -116,8 +117,11 @@ class RegistrationService:
         page = self._registrar.page(
             service, filters, size=message.page_size or PAGE_ROWS_DEFAULT, place=_place(message.page_token, mark)
         )
+        for error in page.damaged:
+            log_failure(error)
         return pb.ListRegistrationsResponse(
             registrations=[registration_message(one) for one in page.registrations],
+            damaged_registration_ids=[error.registration_id for error in page.damaged],
             next_page_token=_page_token(page.next_place, mark),
         ).SerializeToString()
 
@@ -212,7 +216,8 @@ class RegistrationService:
     def watch_registrations(self, request: bytes, context: grpc.ServicerContext) -> Feed:
         """Tell every event from a position on."""
         message = parsed(pb.WatchRegistrationsRequest, request)
-        service, head = caller_service(message, context), self._history.signed_head(microseconds(self._now()))
+        service = caller_service(message, context)
+        head = self._history.signed_head(service, microseconds(self._now()))
         return Feed(service, self._told(service, _sequence(message.resume_token, head.sequence), head))
 
     def _told(self, service: str, sequence: int, head: SignedHead) -> Pieces:
@@ -220,7 +225,7 @@ class RegistrationService:
         yield [first.SerializeToString()]
         while True:
             told = self._history.after(service, sequence)
-            sequence = told[-1].event.sequence if told else sequence
+            sequence = told[-1].event.service_sequence if told else sequence
             yield [_event_message(one).SerializeToString() for one in told]
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -331,7 +336,7 @@ def _event_message(told: Told) -> pb.WatchRegistrationsResponse:
     event = told.event
     return pb.WatchRegistrationsResponse(
         event=pb.RegistrationEvent(
-            sequence=event.sequence,
+            sequence=event.service_sequence,
             event_time=_stamp(event.at_us),
             kind=f"REGISTRATION_EVENT_KIND_{event.kind.upper()}",
             registration_id=event.registration_id.hex(),
@@ -339,7 +344,7 @@ def _event_message(told: Told) -> pb.WatchRegistrationsResponse:
             state=cast("pb.RegistrationState", event.state),
             hash=event.hash,
         ),
-        resume_token=str(event.sequence),
+        resume_token=str(event.service_sequence),
     )
 
 

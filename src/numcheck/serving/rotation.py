@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from numcheck.config import Settings
 from numcheck.errors import BadKeys
@@ -46,21 +47,30 @@ def rotate(
         use_keys(store, registrations, keyring)
         count, after = 0, b""
         while rows := registrations.under_other_keys(new.key_id, after=after, count_max=piece_size):
-            registrations.write(_sealing_anew(vault, rows))
-            count, after = count + len(rows), rows[-1].registration_id
+            registrations.write(_sealing_anew(registrations, vault, rows))
+            count += sum(row.sealed_record is not None for row in rows)
+            after = rows[-1].registration_id
             progress(count)
         registrations.write(RegistrationWork.renew_head)
     return Rotated(new.key_id, count)
 
 
-def _sealing_anew(vault: Vault, rows: Sequence[RegistrationRow]) -> Callable[[RegistrationWork], None]:
+def _sealing_anew(
+    registrations: Registrations, vault: Vault, rows: Sequence[RegistrationRow]
+) -> Callable[[RegistrationWork], None]:
     def operation(work: RegistrationWork) -> None:
-        for row in rows:
-            sealed = vault.sealed(row.registration_id, row.service, vault.open(row))
+        for row in map(registrations.checked, rows):
             # The request's own tag stays, under the key of its time: a retry is known until that key is dropped.
-            work.update(row.registration_id, **sealed)
+            work.replace(row, row._replace(**_under_newest(vault, row)))
 
     return operation
+
+
+def _under_newest(vault: Vault, row: RegistrationRow) -> dict[str, Any]:
+    """What changes of a row: of one that was erased only the key of its digests."""
+    if row.sealed_record is None:
+        return {"key_id": vault.newest.key_id}
+    return vault.sealed(row.registration_id, row.service, vault.open(row))
 
 
 def drop_old_keys(settings: Settings, now: datetime) -> int:
@@ -76,9 +86,14 @@ def drop_old_keys(settings: Settings, now: datetime) -> int:
             raise BadKeys("there is something under the old keys: `numcheck registrations rotate-keys` first")
         registrations = store.registrations(Chain(keys.keyring))
         use_keys(store, registrations, keys.keyring)
-        registrations.write(lambda work: work.drop_key_checks(but=newest.key_id))
+        registrations.write(lambda work: _drop_what_is_under_others(work, newest.key_id))
         write_keys(path, Keyring([newest]), keys.signing_key)
     return old_count
+
+
+def _drop_what_is_under_others(work: RegistrationWork, key_id: int) -> None:
+    work.forget_under_other_keys(key_id)  # they are a day old: what they waited for is over
+    work.drop_key_checks(but=key_id)
 
 
 def _anything_under_old(store: Store, keyring: Keyring) -> bool:

@@ -1,5 +1,6 @@
 """The truth: whatever a client was told is done is in here, durably. All SQL is here and nowhere else."""
 
+from numcheck.store.bindings import Bound, Entry, LastTold
 from numcheck.store.events import EventRow
 from numcheck.store.heads import Head
 from numcheck.store.identities import Callers, Denial, Identities, KnownIdentity
@@ -21,14 +22,17 @@ from numcheck.store.store import Store
 from numcheck.store.withdrawals import Cause, Withdrawn
 
 __all__ = [
+    "Bound",
     "Callers",
     "Cause",
     "DataDirLock",
     "Denial",
+    "Entry",
     "EventRow",
     "Head",
     "Identities",
     "KnownIdentity",
+    "LastTold",
     "NumberRow",
     "PageBounds",
     "PlanImport",

@@ -49,6 +49,19 @@ def change_where(connection: Connection, change: str, given: Sequence[Any], valu
     return count
 
 
+def change_each(connection: Connection, change: str, given: Sequence[Any], rows: Sequence[Sequence[Any]]) -> int:
+    """Run `change` for rows of values, which it names column1 and so on of `{values}`; rows changed.
+
+    It has a `?` for each of what is given, in front of `{values}`.
+    """
+    place, count = placeholder(connection), 0
+    for some in pieces(rows, VALUES_PER_STATEMENT // len(rows[0])):
+        row = f"({', '.join([place] * len(some[0]))})"
+        statement = change.replace("?", place).format(values=f"VALUES {', '.join([row] * len(some))}")
+        count += connection.exec_driver_sql(statement, (*given, *chain.from_iterable(some))).rowcount
+    return count
+
+
 def rows_where(connection: Connection, selection: str, values: Sequence[Any]) -> list[Sequence[Any]]:
     """The rows that `selection`, which ends with `IN`, finds for any of the values."""
     found: list[Sequence[Any]] = []

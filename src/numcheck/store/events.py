@@ -5,21 +5,27 @@ from its beginning, so that events are committed in their order on every engine,
 On disk after a crash: the chain with all of a transaction's events and their head, or with none of them.
 """
 
-from collections.abc import Generator, Iterator
-from typing import NamedTuple, Protocol
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
+from numcheck.store.bindings import Binder, Written
 from numcheck.store.bulk import insert_rows
 from numcheck.store.database import Database, take_turn
-from numcheck.store.schema import event_head, events, registrations
+from numcheck.store.schema import event_head, events
 
 PAGE_SIZE = 1_000
+BOUND_KIND = "bound"  # of the event that closes a transaction
 
 # Made once: to make a statement takes as long as to run it.
 TOUCH_HEAD = update(event_head).values(sequence=event_head.c.sequence)
 READ_HEAD = select(event_head.c.sequence, event_head.c.hash, event_head.c.key_id, event_head.c.mac)
 WRITE_HEAD = update(event_head)
+NEWEST_OF_SERVICE = (
+    select(events).where(events.c.service == bindparam("service")).order_by(events.c.service_sequence.desc()).limit(1)
+)
 
 
 class EventRow(NamedTuple):
@@ -33,6 +39,7 @@ class EventRow(NamedTuple):
     state: int
     details: str
     hash: bytes
+    service_sequence: int
 
 
 class EventHead(NamedTuple):
@@ -44,8 +51,8 @@ class EventHead(NamedTuple):
     mac: bytes
 
 
-class Chain(Protocol):
-    """How events are linked: the rules' affair."""
+class Chain(Binder, Protocol):
+    """How events are linked and rows are bound: the rules' affair."""
 
     first_hash: bytes
 
@@ -62,6 +69,8 @@ class EventAppender:
     def __init__(self, connection: Connection, chain: Chain) -> None:
         self._connection, self._chain = connection, chain
         self._rows: list[EventRow] = []
+        self._counts: dict[str, int] = {}  # of events, by service
+        self._at_us = 0
         # The update takes the row's lock on engines that have one; before the first event there is no row to lock.
         if not connection.execute(TOUCH_HEAD).rowcount:
             take_turn(connection)
@@ -71,10 +80,23 @@ class EventAppender:
 
     def append(self, at_us: int, service: str, registration_id: bytes, kind: str, state: int, details: str) -> None:
         """Append an event."""
-        self._sequence += 1
+        self._sequence, self._at_us = self._sequence + 1, at_us
         fields = (self._sequence, at_us, service, registration_id, kind, state, details)
         self._hash = self._chain.link(self._hash, fields)
-        self._rows.append(EventRow(*fields, self._hash))
+        self._rows.append(EventRow(*fields, self._hash, self._next_of(service) if service else 0))
+
+    def _next_of(self, service: str) -> int:
+        """Return the place of a service's next event among its own."""
+        if service not in self._counts:
+            newest = read_newest(self._connection, service)
+            self._counts[service] = newest.service_sequence if newest else 0
+        self._counts[service] += 1
+        return self._counts[service]
+
+    def bind(self, written: Written) -> None:
+        """Append the events that bind the rows that were written: of no service, at the time of the event before."""
+        for details in written.take():
+            self.append(self._at_us, "", b"", BOUND_KIND, 0, json.dumps(details))
 
     def renew(self) -> None:
         """Write the head anew, if there is one, without an event: its key has changed."""
@@ -101,6 +123,12 @@ def try_head(connection: Connection) -> EventHead | None:
     return None if row is None else EventHead(*row)
 
 
+def read_newest(connection: Connection, service: str) -> EventRow | None:
+    """Return the newest event of a service, or None before its first."""
+    row = connection.execute(NEWEST_OF_SERVICE, {"service": service}).one_or_none()
+    return None if row is None else EventRow._make(row)
+
+
 class EventLog:
     """The events, to be read."""
 
@@ -112,13 +140,23 @@ class EventLog:
         with self._database.reading() as connection:
             return try_head(connection)
 
-    def after(self, sequence: int, *, service: str | None = None, count_max: int = PAGE_SIZE) -> list[EventRow]:
-        """The next events after one, of one service or of all."""
-        statement = select(events).where(events.c.sequence > sequence).order_by(events.c.sequence).limit(count_max)
-        if service is not None:
-            statement = statement.where(events.c.service == service)
+    def try_newest(self, service: str) -> EventRow | None:
+        """The newest event of a service, or None before its first."""
         with self._database.reading() as connection:
-            return list(map(EventRow._make, connection.execute(statement)))
+            return read_newest(connection, service)
+
+    def after(self, sequence: int, *, count_max: int = PAGE_SIZE) -> list[EventRow]:
+        """The next events after one, of all services and of none."""
+        return self._rows(select(events).where(events.c.sequence > sequence).order_by(events.c.sequence), count_max)
+
+    def of_service(self, service: str, sequence: int, *, count_max: int = PAGE_SIZE) -> list[EventRow]:
+        """The next events of a service, after one of its own."""
+        wanted = (events.c.service == service) & (events.c.service_sequence > sequence)
+        return self._rows(select(events).where(wanted).order_by(events.c.service_sequence), count_max)
+
+    def _rows(self, statement: Select[Any], count_max: int) -> list[EventRow]:
+        with self._database.reading() as connection:
+            return list(map(EventRow._make, connection.execute(statement.limit(count_max))))
 
     def all(self) -> Iterator[EventRow]:
         """Every event, in its order, read by pages."""
@@ -126,35 +164,3 @@ class EventLog:
         while page := self.after(sequence):
             yield from page
             sequence = page[-1].sequence
-
-    def last_events(self) -> Generator[tuple[bytes, int, str], None, None]:
-        """The id, the state and the details of every registration's last event, by ascending ids.
-
-        The engine sorts them, on disk if they are many; here they are read piece by piece. Close it.
-        """
-        newest = select(func.max(events.c.sequence)).group_by(events.c.registration_id).scalar_subquery()
-        statement = (
-            select(events.c.registration_id, events.c.state, events.c.details)
-            .where(events.c.sequence.in_(newest))
-            .order_by(events.c.registration_id)
-        )
-        options = {"yield_per": PAGE_SIZE}
-        with (
-            self._database.reading() as connection,
-            connection.execute(statement, execution_options=options) as rows,
-        ):
-            for row in rows:
-                yield row.registration_id, row.state, row.details
-
-    def standings(self) -> Iterator[tuple[bytes, int, int]]:
-        """Every registration's id, state and due time, as its row has them."""
-        columns = (registrations.c.registration_id, registrations.c.state, registrations.c.due_at_us)
-        after = b""
-        while True:
-            statement = select(*columns).where(columns[0] > after).order_by(columns[0]).limit(PAGE_SIZE)
-            with self._database.reading() as connection:
-                rows = connection.execute(statement).all()
-            yield from ((row.registration_id, row.state, row.due_at_us) for row in rows)
-            if len(rows) < PAGE_SIZE:
-                return
-            after = rows[-1].registration_id

@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
+import structlog
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delete, func, insert, select, tuple_, update
 
+from numcheck.errors import StoreDamaged
 from numcheck.store import withdrawals
-from numcheck.store.bulk import VALUES_PER_STATEMENT, change_where, insert_rows, pieces, rows_where
+from numcheck.store.bindings import CONTENT, GONE, Bound, RegistrationBinding, VerificationBinding, Written
+from numcheck.store.bulk import VALUES_PER_STATEMENT, change_each, insert_rows, pieces, rows_where
 from numcheck.store.database import Database
 from numcheck.store.events import Chain, EventAppender, EventLog
 from numcheck.store.groups import GroupCommit
@@ -27,9 +30,12 @@ from numcheck.store.schema import (
 )
 from numcheck.store.withdrawals import Withdrawn
 
+log = structlog.get_logger()
+
 ROWS_AT_ONCE = 50  # that are read of a page: 1 MiB, if each is as large as it may be
 
 T = TypeVar("T")
+R = TypeVar("R", bound="RegistrationRow | None")
 
 
 class RegistrationRow(NamedTuple):
@@ -51,15 +57,24 @@ class RegistrationRow(NamedTuple):
     evidence: str | None = None
     verification_id: bytes | None = None
     reminded_of_us: int | None = None
+    content: bytes = b""  # the digests, made when the row is written: see bindings.py
+    mac: bytes = b""
 
 
 class Standing(NamedTuple):
-    """What is told of a registration in its events."""
+    """Where a registration stands: all that an operation on millions of them reads."""
 
     registration_id: bytes
     service: str
+    key_id: int
+    content: bytes
     state: int
+    refreshed_at_us: int
     due_at_us: int
+    reminded_of_us: int | None
+    evidence: str | None
+    verification_id: bytes | None
+    mac: bytes
 
 
 class VerificationRow(NamedTuple):
@@ -77,6 +92,7 @@ class VerificationRow(NamedTuple):
     next_code_at_us: int
     secret_mac: bytes
     tries: int
+    mac: bytes = b""  # made when the row is written: see bindings.py
 
 
 class SendRow(NamedTuple):
@@ -100,13 +116,20 @@ class SealedRow(NamedTuple):
 
 
 class NumberRow(NamedTuple):
-    """What bulk verification needs of a registration."""
+    """What bulk verification needs of a registration: where it stands, and its number."""
 
     registration_id: bytes
+    service: str
     key_id: int
-    sealed_number: bytes
+    content: bytes
+    state: int
     refreshed_at_us: int
     due_at_us: int
+    reminded_of_us: int | None
+    evidence: str | None
+    verification_id: bytes | None
+    mac: bytes
+    sealed_number: bytes
 
 
 class PageBounds(NamedTuple):
@@ -125,27 +148,48 @@ ANY = select(registrations.c.registration_id).limit(1)
 ID_BY_USER = "SELECT registration_id FROM registrations WHERE user_tag IN"
 ID_BY_NUMBER = "SELECT number_tag, registration_id FROM registrations WHERE number_tag IN"
 STANDING_BY_ID = f"SELECT {', '.join(Standing._fields)} FROM registrations WHERE registration_id IN"
-MOVE_BY_ID = "UPDATE registrations SET state = ? WHERE registration_id IN"
-EVIDENCE_BY_ID = "UPDATE registrations SET evidence = ? WHERE state = ? AND registration_id IN"
-END_BY_REGISTRATION = "UPDATE verifications SET state = ? WHERE state = ? AND registration_id IN"
+# Only what is as it was read: each row has its mac before and after.
+CHANGE_EACH = (
+    "UPDATE registrations SET {column} = ?, mac = changed.column3 FROM ({{values}}) AS changed "
+    "WHERE registration_id = changed.column1 AND mac = changed.column2"
+)
+MAC_BY_ID = "SELECT registration_id, mac FROM registrations WHERE registration_id IN"
+WAITING_BY_REGISTRATION = (
+    f"SELECT {', '.join(VerificationRow._fields)} FROM verifications WHERE state = 1 AND registration_id IN"
+)
+END_EACH = (
+    "UPDATE verifications SET state = ?, mac = changed.column2 FROM ({values}) AS changed "
+    "WHERE verification_id = changed.column1"
+)
 SEALED_BY_ID = (
     "SELECT registration_id, key_id, sealed_record FROM registrations "
     "WHERE sealed_record IS NOT NULL AND registration_id IN"
 )
 KNOWN_USERS = "SELECT user_tag FROM registrations WHERE user_tag IN"
 
+WHOLE = RegistrationBinding(RegistrationRow._fields)
+STOOD = RegistrationBinding(Standing._fields)
+OF_NUMBER = RegistrationBinding(NumberRow._fields)
+VERIFICATION_BINDING = VerificationBinding(VerificationRow._fields)
+
 
 class RegistrationWork:
-    """One transaction. `write_count` rises with every write."""
+    """One transaction. `write_count` rises with every write.
+
+    Rows of registrations and verifications are read only as they were written, StoreDamaged otherwise, and the closing
+    event of the transaction binds those that it wrote.
+    """
 
     def __init__(self, connection: Connection, chain: Chain) -> None:
-        self._connection = connection
+        self._connection, self._chain = connection, chain
         self._events = EventAppender(connection, chain)
         self._new: dict[bytes, RegistrationRow] = {}  # by user tag, to be inserted with the transaction's others
         self._unknown: set[bytes] = set()  # tags of users who have no registration
         self._newest_withdrawal: int | None = None  # read once: what is withdrawn later finds what is written here
+        self._written = Written()
         self.write_count = 0
         self.services: set[str] = set()  # that have events in this transaction
+        self.damaged: set[bytes] = set()  # registrations that an operation on many has left alone
 
     # --- keys
 
@@ -175,19 +219,42 @@ class RegistrationWork:
         for tag in user_tags:
             if tag in self._new:
                 return self._new[tag]
-        return None if self._unknown.issuperset(user_tags) else try_find(self._connection, user_tags)
+        if self._unknown.issuperset(user_tags):
+            return None
+        return checked(self._chain, try_find(self._connection, user_tags))
 
     def get(self, registration_id: bytes) -> RegistrationRow | None:
         """The registration of that id."""
         self._flush_new()
-        return _one(self._connection, ROWS.where(_is(registration_id)))
+        return checked(self._chain, _one(self._connection, ROWS.where(_is(registration_id))))
+
+    def try_get(self, registration_id: bytes) -> RegistrationRow | None:
+        """The registration of that id; None also if it is not what was written."""
+        try:
+            return self.get(registration_id)
+        except StoreDamaged:
+            self.damaged.add(registration_id)
+            return None
 
     def awaited(self, now_us: int, *, count_max: int) -> list[RegistrationRow]:
-        """The registrations that time has something to do to by now, the longest waiting first."""
+        """The registrations that time has something to do to by now, the longest waiting first.
+
+        What is not what was written is left out, and waits for nothing any more.
+        """
         self._flush_new()
         due = registrations.c.next_at_us <= now_us
         statement = ROWS.where(due).order_by(registrations.c.next_at_us).limit(count_max)
-        return list(map(RegistrationRow._make, self._connection.execute(statement)))
+        rows = list(map(RegistrationRow._make, self._connection.execute(statement)))
+        damaged = [row.registration_id for row in rows if not WHOLE.is_whole(self._chain, row)]
+        for registration_id in damaged:
+            self.await_nothing(registration_id)
+        self.damaged.update(damaged)
+        return [row for row in rows if row.registration_id not in damaged]
+
+    def await_nothing(self, registration_id: bytes) -> None:
+        """Take a registration out of the index of what time has something to do to."""
+        self.write_count += 1
+        self._connection.execute(update(registrations).where(_is(registration_id)).values(next_at_us=None))
 
     def trust_time(self, at_us: int) -> None:
         """Keep the time that due times are judged by."""
@@ -196,18 +263,52 @@ class RegistrationWork:
             self._connection.execute(insert(trusted_time).values(id=1, at_us=at_us))
 
     def standings(self, registration_ids: Sequence[bytes], *, states: Sequence[int]) -> list[Standing]:
-        """Where those of the registrations stand that are in one of these states."""
+        """Return where those of the registrations stand that are in one of these states, as they were written."""
         self._flush_new()
         rows = rows_where(self._connection, STANDING_BY_ID, registration_ids)
-        return [standing for standing in map(Standing._make, rows) if standing.state in states]
+        return [
+            standing for standing in map(Standing._make, rows) if standing.state in states and self._stood(standing)
+        ]
 
-    def move_many(self, registration_ids: Sequence[bytes], *, state: int) -> None:
+    def _stood(self, row: Standing) -> bool:
+        whole = STOOD.is_whole(self._chain, row)
+        if not whole:
+            self.damaged.add(row.registration_id)
+        return whole
+
+    def move_many(self, rows: Sequence[Standing], *, state: int) -> None:
         """Put registrations into another state in which time does nothing to them; that is found out when it comes.
 
         To take each out of the index of next times at once would be a third of the pages to write.
         """
+        self._change_many("state", state, STOOD, rows)
+
+    def set_evidence(self, evidence: str, rows: Sequence[NumberRow]) -> int:
+        """Keep one evidence for many registrations, as far as they are as they were read; how many are."""
+        return self._change_many("evidence", evidence, OF_NUMBER, rows)
+
+    def whole(self, rows: Sequence[NumberRow]) -> list[NumberRow]:
+        """Return those of the rows that are what was written."""
+        whole = [row for row in rows if OF_NUMBER.is_whole(self._chain, row)]
+        if len(whole) != len(rows):
+            self.damaged.update({row.registration_id for row in rows} - {row.registration_id for row in whole})
+        return whole
+
+    def _change_many(self, column: str, value: Any, binding: RegistrationBinding, rows: Sequence[Any]) -> int:
+        """Give a column of rows one value, as far as their macs still are what they were; how many were."""
+        if not rows:
+            return 0
         self.write_count += 1
-        change_where(self._connection, MOVE_BY_ID, [state], registration_ids)
+        changes = {column: value}
+        changed = [(row.registration_id, row.mac, binding.mac(self._chain, row._replace(**changes))) for row in rows]
+        count = change_each(self._connection, CHANGE_EACH.format(column=column), [value], changed)
+        if count != len(rows):
+            ids = [row.registration_id for row in rows]
+            found: dict[bytes, bytes] = dict(rows_where(self._connection, MAC_BY_ID, ids))  # type: ignore[arg-type]
+            changed = [one for one in changed if found.get(one[0]) == one[2]]
+        for registration_id, _, mac in changed:
+            self._written.note(Bound.REGISTRATIONS, registration_id, mac)
+        return count
 
     # --- numbers that were taken from their operator
 
@@ -224,26 +325,35 @@ class RegistrationWork:
             return 0
         return withdrawals.withdrawn_since(self._connection, number, revision)
 
-    def set_evidence(self, evidence: str, registration_ids: Sequence[bytes], *, state: int) -> int:
-        """Keep one evidence for many registrations, as far as they still are in the state; how many are."""
-        self.write_count += 1
-        return change_where(self._connection, EVIDENCE_BY_ID, [evidence, state], registration_ids)
-
-    def insert(self, row: RegistrationRow) -> None:
-        """Add a registration."""
+    def insert(self, row: RegistrationRow) -> RegistrationRow:
+        """Add a registration; the row with its digests."""
         self.write_count += 1
         if row.user_tag is None or row.user_tag in self._new:
             raise ValueError("a new registration has a user, who has no other")
         self._unknown.discard(row.user_tag)
-        self._new[row.user_tag] = row
+        self._new[row.user_tag] = bound = self._bound(row._replace(content=WHOLE.content(self._chain, row)))
+        return bound
 
-    def update(self, registration_id: bytes, **changes: Any) -> None:
-        """Change columns of a registration."""
+    def replace(self, before: RegistrationRow, after: RegistrationRow) -> RegistrationRow:
+        """Write what has changed of a registration that this transaction has read; the row with its digests."""
+        names = [name for name, old, new in zip(after._fields, before, after, strict=True) if new != old]
+        if not names:
+            return after
         self._flush_new()
         self.write_count += 1
-        self._unknown.discard(changes.get("user_tag"))
-        own = _is(registration_id)
-        self._connection.execute(update(registrations).where(own).values(**changes))
+        self._unknown.discard(after.user_tag or b"")
+        if not set(names).isdisjoint(CONTENT):
+            after = after._replace(content=WHOLE.content(self._chain, after))
+        after = self._bound(after)
+        values = {name: getattr(after, name) for name in (*names, "content", "mac")}
+        self._connection.execute(update(registrations).where(_is(before.registration_id)).values(**values))
+        return after
+
+    def _bound(self, row: RegistrationRow) -> RegistrationRow:
+        """Return the row with its mac, which the closing event tells."""
+        row = row._replace(mac=WHOLE.mac(self._chain, row))
+        self._written.note(Bound.REGISTRATIONS, row.registration_id, row.mac)
+        return row
 
     def append_event(
         self, at_us: int, service: str, registration_id: bytes, kind: str, state: int, details: str
@@ -260,6 +370,7 @@ class RegistrationWork:
     def flush(self) -> None:
         """Write what was put off."""
         self._flush_new()
+        self._events.bind(self._written)
         self._events.flush()
 
     def _flush_new(self) -> None:
@@ -272,35 +383,56 @@ class RegistrationWork:
     def verification(self, verification_id: bytes) -> VerificationRow | None:
         """The verification of that id."""
         row = self._connection.execute(VERIFICATION, {"id": verification_id}).one_or_none()
-        return None if row is None else VerificationRow._make(row)
+        return None if row is None else self._checked_verification(VerificationRow._make(row))
+
+    def _checked_verification(self, row: VerificationRow) -> VerificationRow:
+        if not VERIFICATION_BINDING.is_whole(self._chain, row):
+            raise StoreDamaged(f"verification {row.verification_id.hex()} is not what was written")
+        return row
 
     def insert_verification(self, row: VerificationRow) -> None:
         """Add a verification."""
         self.write_count += 1
-        insert_rows(self._connection, verifications, [row])
+        insert_rows(self._connection, verifications, [self._bound_verification(row)])
+
+    def _bound_verification(self, row: VerificationRow) -> VerificationRow:
+        row = row._replace(mac=VERIFICATION_BINDING.mac(self._chain, row))
+        self._written.note(Bound.VERIFICATIONS, row.verification_id, row.mac)
+        return row
+
+    def _change_verification(self, row: VerificationRow) -> None:
+        self.write_count += 1
+        row = self._bound_verification(row)
+        own = verifications.c.verification_id == row.verification_id
+        self._connection.execute(update(verifications).where(own).values(row._asdict()))
 
     def end_verifications_of(self, registration_ids: Sequence[bytes], ended: int) -> None:
         """End every verification under way of these registrations."""
-        self.write_count += 1
-        change_where(self._connection, END_BY_REGISTRATION, [ended, WAITING], registration_ids)
+        self._end(rows_where(self._connection, WAITING_BY_REGISTRATION, registration_ids), ended)
+
+    def _end(self, found: Sequence[Sequence[Any]], ended: int) -> None:
+        """End these verifications; what is not what was written is left alone, and proves nothing to anybody."""
+        rows = [row for row in map(VerificationRow._make, found) if VERIFICATION_BINDING.is_whole(self._chain, row)]
+        if rows:
+            self.write_count += 1
+            moved = [self._bound_verification(row._replace(state=ended)) for row in rows]
+            change_each(self._connection, END_EACH, [ended], [(row.verification_id, row.mac) for row in moved])
 
     def set_verification(self, verification_id: bytes, *, from_state: int, to_state: int) -> bool:
         """Move a verification from one state to another; whether it was there."""
-        self.write_count += 1
-        own = (verifications.c.verification_id == verification_id) & (verifications.c.state == from_state)
-        return bool(self._connection.execute(update(verifications).where(own).values(state=to_state)).rowcount)
+        row = self.verification(verification_id)
+        if row is None or row.state != from_state:
+            return False
+        self._change_verification(row._replace(state=to_state))
+        return True
 
     def take_try(self, verification_id: bytes, *, tries_max: int, now_us: int) -> bool:
-        """Count a try if the verification waits and has one left: one conditional update."""
-        self.write_count += 1
-        own = (
-            (verifications.c.verification_id == verification_id)
-            & (verifications.c.state == WAITING)
-            & (verifications.c.tries < tries_max)
-            & (verifications.c.expires_at_us > now_us)
-        )
-        taken = self._connection.execute(update(verifications).where(own).values(tries=verifications.c.tries + 1))
-        return bool(taken.rowcount)
+        """Count a try if the verification waits and has one left. Transactions that write take turns."""
+        row = self.verification(verification_id)
+        if row is None or row.state != WAITING or row.tries >= tries_max or row.expires_at_us <= now_us:
+            return False
+        self._change_verification(row._replace(tries=row.tries + 1))
+        return True
 
     def take_assertion(self, assertion_tags: Sequence[bytes], at_us: int) -> bool:
         """Keep that an assertion was used, under the first of its tags; False if it was before, under any."""
@@ -391,8 +523,9 @@ class RegistrationWork:
         first_kept = ((before_us // 1_000) << 80).to_bytes(16, "big")
         for table in (code_tries, assertions):
             self._connection.execute(delete(table).where(table.c.at_us < before_us))
-        for table in (code_sends, verifications):
-            self._connection.execute(delete(table).where(table.c.verification_id < first_kept))
+        self._connection.execute(delete(code_sends).where(code_sends.c.verification_id < first_kept))
+        if self._connection.execute(delete(verifications).where(verifications.c.verification_id < first_kept)).rowcount:
+            self._written.note_dropped(first_kept)
 
     def drop_withdrawn(self, *, before_us: int) -> None:
         """Forget numbers that were taken before a moment and are done."""
@@ -401,8 +534,17 @@ class RegistrationWork:
 
     def forget(self, registration_id: bytes) -> None:
         """Remove a registration's verifications: a part of its erasure. What bounds codes stays until it is old."""
+        self._forget(verifications.c.registration_id == registration_id)
+
+    def forget_under_other_keys(self, key_id: int) -> None:
+        """Remove the verifications that lie under any other key."""
+        self._forget(verifications.c.key_id != key_id)
+
+    def _forget(self, unwanted: ColumnElement[bool]) -> None:
         self.write_count += 1
-        self._connection.execute(delete(verifications).where(verifications.c.registration_id == registration_id))
+        for verification_id in self._connection.scalars(select(verifications.c.verification_id).where(unwanted)).all():
+            self._written.note(Bound.VERIFICATIONS, verification_id, GONE)
+        self._connection.execute(delete(verifications).where(unwanted))
 
 
 WAITING = 1
@@ -427,6 +569,8 @@ class Registrations:
         with self._database.writing() as connection:
             work = RegistrationWork(connection, self._chain)
             yield work
+        for registration_id in work.damaged:
+            log.error("a registration is not what was written", registration_id=registration_id.hex())
         for tell in self._followers:
             tell(work.services)
 
@@ -456,7 +600,7 @@ class Registrations:
     def are_any(self) -> bool:
         """Whether there is any registration."""
         with self._database.reading() as connection:
-            return connection.scalar(ANY) is not None
+            return are_any(connection)
 
     def on_numbers(self, number_tags: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
         """The number's tag and the id of every registration on any of these numbers."""
@@ -476,7 +620,11 @@ class Registrations:
     def find(self, user_tags: Sequence[bytes]) -> RegistrationRow | None:
         """The registration of a user, under whichever of its tags."""
         with self._database.reading() as connection:
-            return try_find(connection, user_tags)
+            return self.checked(try_find(connection, user_tags))
+
+    def checked(self, row: R) -> R:
+        """Return the row, None if there is none; StoreDamaged if it is not what was written."""
+        return checked(self._chain, row)
 
     def waiting(self, number_tags: Sequence[bytes], method: str, *, now_us: int) -> list[VerificationRow]:
         """The verifications of a number that wait for what the method brings."""
@@ -589,15 +737,51 @@ class Registrations:
         with self._database.reading() as connection:
             return list(map(RegistrationRow._make, connection.execute(statement)))
 
+    def every_registration(self) -> Iterator[tuple[RegistrationRow, bool]]:
+        """Yield each registration and whether it is what was written, by ascending ids."""
+        for row in self._every(ROWS, registrations.c.registration_id):
+            registration = RegistrationRow._make(row)
+            yield registration, WHOLE.is_whole(self._chain, registration)
+
+    def every_verification(self) -> Iterator[tuple[VerificationRow, bool]]:
+        """Yield each verification and whether it is what was written, by ascending ids."""
+        for row in self._every(VERIFICATIONS, verifications.c.verification_id):
+            verification = VerificationRow._make(row)
+            yield verification, VERIFICATION_BINDING.is_whole(self._chain, verification)
+
+    def _every(self, statement: Select[Any], key: ColumnElement[bytes]) -> Iterator[Any]:
+        """Yield every row, read by pages; its key is its first column."""
+        after = b""
+        while True:
+            with self._database.reading() as connection:
+                rows = connection.execute(statement.where(key > after).order_by(key).limit(ROWS_AT_ONCE)).all()
+            yield from rows
+            if len(rows) < ROWS_AT_ONCE:
+                return
+            after = rows[-1][0]
+
     def under_other_keys(self, key_id: int, *, after: bytes, count_max: int) -> list[RegistrationRow]:
-        """The next registrations that lie under another key, as they were made; erased ones lie under none."""
+        """The next registrations that lie under another key, erased ones as well, as they were made."""
         statement = (
-            ROWS.where(registrations.c.key_id != key_id, registrations.c.sealed_record.is_not(None))
+            ROWS.where(registrations.c.key_id != key_id)
             .where(registrations.c.registration_id > after)
             .order_by(registrations.c.registration_id)
             .limit(count_max)
         )
         return self._rows(statement)
+
+
+def checked(chain: Chain, row: R) -> R:
+    """Return the row, None if there is none; StoreDamaged if it is not what was written."""
+    if row is not None and not WHOLE.is_whole(chain, row):
+        registration_id = row.registration_id.hex()
+        raise StoreDamaged(f"registration {registration_id} is not what was written", registration_id=registration_id)
+    return row
+
+
+def are_any(connection: Connection) -> bool:
+    """Whether there is any registration."""
+    return connection.scalar(ANY) is not None
 
 
 def read_key_checks(connection: Connection) -> dict[int, bytes]:

@@ -218,6 +218,8 @@ registrations = Table(
     Column("next_at_us", BigInteger),  # when it is time for a reminder or overdue, if its state has these; null: never
     Column("evidence", String),  # JSON; null until a verification has given an answer
     Column("verification_id", Bytes(16)),  # the newest: none before it counts
+    Column("content", Bytes(32), nullable=False),  # keyed digest of what is recorded: see bindings.py
+    Column("mac", Bytes(32), nullable=False),  # of `content` and of where the registration stands
     Index("registrations_by_service", "service", "registration_id"),
     Index("registrations_by_number", "number_tag"),
     Index("registrations_by_due_time", "service", "due_at_us", "registration_id"),
@@ -239,6 +241,7 @@ verifications = Table(
     Column("next_code_at_us", BigInteger, nullable=False),  # 0: no code was sent
     Column("secret_mac", Bytes, nullable=False),  # of the code or the word; empty if there is none
     Column("tries", Integer, nullable=False),
+    Column("mac", Bytes(32), nullable=False),  # of all other columns: see bindings.py
     Index("verifications_by_number", "number_tag", "service", "state"),
     Index("verifications_by_registration", "registration_id"),
 )
@@ -301,7 +304,8 @@ events = Table(
     Column("state", Integer, nullable=False),
     Column("details", String, nullable=False),
     Column("hash", Bytes(32), nullable=False),
-    Index("events_by_service", "service", "sequence"),
+    Column("service_sequence", BigInteger, nullable=False),  # its place among its service's own; 0: it is of none
+    Index("events_by_service", "service", "service_sequence"),
 )
 
 event_head = Table(

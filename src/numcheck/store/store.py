@@ -41,7 +41,7 @@ from numcheck.store.identities import Denial, Identities
 from numcheck.store.moments import microseconds, moment
 from numcheck.store.plans import PlanImport, SeriesInfo
 from numcheck.store.pushes import HeldPush, Pushed, Receipt, drop_held
-from numcheck.store.registrations import Registrations, read_key_checks
+from numcheck.store.registrations import Registrations, are_any, read_key_checks
 from numcheck.store.schema import installation, operators, plan_series
 from numcheck.store.served import check_served, read_basis, served_numbers
 
@@ -114,6 +114,12 @@ class Store:
     def registrations(self, chain: Chain) -> Registrations:
         """The registrations, whose events are linked as `chain` says; to be made once: writers share transactions."""
         return Registrations(self._database, chain)
+
+    @property
+    def has_registrations(self) -> bool:
+        """Whether there is any registration."""
+        with self._database.reading() as connection:
+            return are_any(connection)
 
     def key_checks(self) -> dict[int, bytes]:
         """What tells each key that the store is used with, by its id; none before the first use."""

@@ -259,12 +259,14 @@ class ListRegistrationsRequest(_message.Message):
     def __init__(self, service: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., states: _Optional[_Iterable[_Union[RegistrationState, str]]] = ..., number: _Optional[str] = ..., due_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ListRegistrationsResponse(_message.Message):
-    __slots__ = ("registrations", "next_page_token")
+    __slots__ = ("registrations", "next_page_token", "damaged_registration_ids")
     REGISTRATIONS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_REGISTRATION_IDS_FIELD_NUMBER: _ClassVar[int]
     registrations: _containers.RepeatedCompositeFieldContainer[Registration]
     next_page_token: str
-    def __init__(self, registrations: _Optional[_Iterable[_Union[Registration, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    damaged_registration_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, registrations: _Optional[_Iterable[_Union[Registration, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., damaged_registration_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DeleteRegistrationRequest(_message.Message):
     __slots__ = ("service", "user_id")

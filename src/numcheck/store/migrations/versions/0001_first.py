@@ -215,6 +215,8 @@ registrations = Table(
     Column("next_at_us", BigInteger),
     Column("evidence", String),
     Column("verification_id", Bytes(16)),
+    Column("content", Bytes(32), nullable=False),
+    Column("mac", Bytes(32), nullable=False),
     Index("registrations_by_service", "service", "registration_id"),
     Index("registrations_by_number", "number_tag"),
     Index("registrations_by_due_time", "service", "due_at_us", "registration_id"),
@@ -236,6 +238,7 @@ verifications = Table(
     Column("next_code_at_us", BigInteger, nullable=False),
     Column("secret_mac", Bytes, nullable=False),
     Column("tries", Integer, nullable=False),
+    Column("mac", Bytes(32), nullable=False),
     Index("verifications_by_number", "number_tag", "service", "state"),
     Index("verifications_by_registration", "registration_id"),
 )
@@ -295,7 +298,8 @@ events = Table(
     Column("state", Integer, nullable=False),
     Column("details", String, nullable=False),
     Column("hash", Bytes(32), nullable=False),
-    Index("events_by_service", "service", "sequence"),
+    Column("service_sequence", BigInteger, nullable=False),
+    Index("events_by_service", "service", "service_sequence"),
 )
 
 event_head = Table(

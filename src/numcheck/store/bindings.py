@@ -1,0 +1,249 @@
+"""Bindings: keyed digests by which a row of the registrations or the verifications shows what was done to it (R13).
+
+Invariants: a row's `mac` covers every column that means something, so that none can be changed or exchanged without the
+key; each transaction tells the macs of all rows that it wrote in one closing event of the chain, so that no row can be
+removed, added or put back as it was before. Sealed columns have random nonces: of a row that was erased, a digest tells
+nothing, not even to who has the key and tries numbers out.
+
+A registration has two digests. `content` covers what is recorded of the user, `mac` covers `content` and where the
+registration stands: operations on millions of registrations need not read what lies sealed.
+
+A digest is BLAKE2b-256 under a key of `key_id` over a JSON array of the columns' values, in the order of the table;
+bytes are an array of their hexadecimal digits. `mac` of a registration has the 32 bytes of `content` before the array.
+"""
+
+import sqlite3
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import IntEnum
+from itertools import chain, zip_longest
+from operator import itemgetter
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+from sqlalchemy import Table
+
+from numcheck.errors import StoreDamaged
+from numcheck.store.schema import registrations, verifications
+
+CONTENT = (
+    "registration_id",
+    "service",
+    "user_tag",
+    "number_tag",
+    "request_tag",
+    "key_id",
+    "sealed_record",
+    "sealed_number",
+    "registered_at_us",
+)
+UNBOUND: Mapping[Table, Mapping[str, str]] = {
+    registrations: {
+        "content": "a digest itself",
+        "mac": "a digest itself",
+        "next_at_us": "follows from the state, the due time and the reminder; `events verify` compares it with them",
+    },
+    verifications: {"mac": "a digest itself"},
+}
+"""Columns that no digest covers, each with its reason; every other column is covered."""
+
+GONE = bytes(32)
+"""Stands for the mac of a row that was removed."""
+
+ENTRY_SIZE = 16 + 32  # an id and a mac
+ENTRIES_PER_EVENT_MAX = 1_000
+PAGE_SIZE = 1_000
+
+
+class Binder(Protocol):
+    """Makes digests: the rules' affair."""
+
+    def binder(self, key_id: int) -> Callable[[bytes], bytes]:
+        """Return what makes the digest of some bytes under a key; StoreDamaged if there is no such key."""
+
+
+def bound_columns(table: Table) -> tuple[str, ...]:
+    """Return the columns that the digests of a table cover."""
+    return tuple(column.name for column in table.c if column.name not in UNBOUND[table])
+
+
+STANDING = tuple(name for name in bound_columns(registrations) if name not in CONTENT)
+
+
+def _hexadecimal(value: Any) -> list[str]:
+    return [bytes.hex(value)]  # TypeError for anything else
+
+
+def _picked(fields: Sequence[str], names: Iterable[str]) -> Callable[[Any], tuple[Any, ...]]:
+    return itemgetter(*(fields.index(name) for name in names))
+
+
+def packed(values: tuple[Any, ...]) -> bytes:
+    """Return the bytes of some values, other bytes for other values; StoreDamaged if one is of a wrong type."""
+    try:
+        return orjson.dumps(values, default=_hexadecimal)
+    except TypeError:  # orjson's own error is one
+        raise StoreDamaged("a row has a value of a type that was never written") from None
+
+
+class RegistrationBinding:
+    """Makes and checks the digests of rows that have these fields, `content` and `mac` among them."""
+
+    def __init__(self, fields: Sequence[str]) -> None:
+        self._standing = _picked(fields, STANDING)
+        self._content = _picked(fields, CONTENT) if set(CONTENT) <= set(fields) else None
+
+    def content(self, binder: Binder, row: Any) -> bytes:
+        """Return the digest of what is recorded."""
+        assert self._content is not None, "rows of these fields do not have what is recorded"
+        return binder.binder(row.key_id)(packed(self._content(row)))
+
+    def mac(self, binder: Binder, row: Any) -> bytes:
+        """Return the digest of the row's `content` and of where it stands."""
+        return binder.binder(row.key_id)(row.content + packed(self._standing(row)))
+
+    def is_whole(self, binder: Binder, row: Any) -> bool:
+        """Tell whether the row is what was written, as far as it has the columns."""
+        try:
+            if self._content is not None and self.content(binder, row) != row.content:
+                return False
+            return bool(self.mac(binder, row) == row.mac)
+        except (StoreDamaged, TypeError):
+            return False
+
+
+class VerificationBinding:
+    """Makes and checks the digest of a verification."""
+
+    def __init__(self, fields: Sequence[str]) -> None:
+        self._values = _picked(fields, bound_columns(verifications))
+
+    def mac(self, binder: Binder, row: Any) -> bytes:
+        """Return the digest of all of the row."""
+        return binder.binder(row.key_id)(packed(self._values(row)))
+
+    def is_whole(self, binder: Binder, row: Any) -> bool:
+        """Tell whether the row is what was written."""
+        try:
+            return bool(self.mac(binder, row) == row.mac)
+        except (StoreDamaged, TypeError):
+            return False
+
+
+# --- what a transaction's closing event tells
+
+
+class Bound(IntEnum):
+    """The tables whose rows are bound; the names are those in the event's details, in small letters."""
+
+    REGISTRATIONS = 1
+    VERIFICATIONS = 2
+
+
+class Written:
+    """The rows that a transaction has written, until its closing event tells their macs."""
+
+    def __init__(self) -> None:
+        self._macs: dict[Bound, dict[bytes, bytes]] = {table: {} for table in Bound}
+        self._dropped_before = b""
+
+    def note(self, table: Bound, row_id: bytes, mac: bytes) -> None:
+        """Note that a row was written; the last time counts."""
+        self._macs[table][row_id] = mac
+
+    def note_dropped(self, before: bytes) -> None:
+        """Note that all verifications with lesser ids were removed."""
+        self._dropped_before = max(self._dropped_before, before)
+
+    def take(self) -> Iterator[dict[str, str]]:
+        """Yield the details of as many events as it takes, and forget what was noted."""
+        told = [self._pieces(table) for table in Bound]
+        if self._dropped_before:
+            told.append([("dropped_before", self._dropped_before.hex())])
+        self._macs, self._dropped_before = {table: {} for table in Bound}, b""
+        for some in zip_longest(*told):
+            yield dict(one for one in some if one is not None)
+
+    def _pieces(self, table: Bound) -> list[tuple[str, str]]:
+        """What there is to tell of a table, in pieces that an event holds."""
+        macs = sorted(self._macs[table].items())
+        pieces = (macs[first : first + ENTRIES_PER_EVENT_MAX] for first in range(0, len(macs), ENTRIES_PER_EVENT_MAX))
+        return [(table.name.lower(), b64encode(b"".join(chain.from_iterable(some))).decode()) for some in pieces]
+
+
+class Entry(NamedTuple):
+    """What the chain tells of a row last: by which event, and its mac.
+
+    Of a registration also its state and the details of its last event; None if no event told them.
+    """
+
+    row_id: bytes
+    sequence: int
+    mac: bytes
+    state: int | None
+    details: str | None
+
+
+class LastTold:
+    """What the chain tells of each row last. It lies in a temporary file, however many rows there are.
+
+    Events are given in their order. Close it.
+    """
+
+    def __init__(self) -> None:
+        self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._connection.execute(
+            "CREATE TABLE bound (place INTEGER, id BLOB, sequence INTEGER, mac BLOB, PRIMARY KEY (place, id)) "
+            "WITHOUT ROWID"
+        )
+        self._connection.execute("CREATE TABLE told (id BLOB PRIMARY KEY, state INTEGER, details TEXT) WITHOUT ROWID")
+        self._connection.execute("BEGIN")
+        self._waiting: list[tuple[bytes, int, str]] = []
+        self.dropped_before = b""
+
+    def close(self) -> None:
+        """Remove the temporary file."""
+        self._connection.close()
+
+    def tell(self, registration_id: bytes, state: int, details: str) -> None:
+        """Take an event about a registration."""
+        self._waiting.append((registration_id, state, details))
+        if len(self._waiting) >= PAGE_SIZE:
+            self._flush()
+
+    def bind(self, sequence: int, details: str) -> None:
+        """Take a closing event; ValueError if it cannot be one."""
+        for name, value in orjson.loads(details).items():
+            if name == "dropped_before":
+                self.dropped_before = max(self.dropped_before, bytes.fromhex(value))
+                continue
+            entries, table = b64decode(value, validate=True), Bound[name.upper()]
+            rows = (
+                (table, entries[at : at + 16], sequence, entries[at + 16 : at + ENTRY_SIZE])
+                for at in range(0, len(entries), ENTRY_SIZE)
+            )
+            self._connection.executemany("INSERT OR REPLACE INTO bound VALUES (?, ?, ?, ?)", rows)
+
+    def _flush(self) -> None:
+        self._connection.executemany("INSERT OR REPLACE INTO told VALUES (?, ?, ?)", self._waiting)
+        self._waiting.clear()
+
+    def entries(self, table: Bound) -> Iterator[Entry]:
+        """Return the rows of a table that the chain says are there, by ascending ids."""
+        self._flush()
+        first = self.dropped_before if table is Bound.VERIFICATIONS else b""
+        statement = (
+            "SELECT id, sequence, mac, state, details FROM bound LEFT JOIN told USING (id) "
+            "WHERE place = ? AND id >= ? AND mac <> ? ORDER BY id"
+        )
+        return map(Entry._make, self._connection.execute(statement, (table, first, GONE)))
+
+    def try_never_bound(self) -> bytes | None:
+        """Return a registration that an event tells of and none has bound; None if there is none."""
+        self._flush()
+        statement = (
+            "SELECT id FROM told WHERE NOT EXISTS "
+            "(SELECT * FROM bound WHERE bound.place = ? AND bound.id = told.id) ORDER BY id LIMIT 1"
+        )
+        row = self._connection.execute(statement, (Bound.REGISTRATIONS,)).fetchone()
+        return None if row is None else row[0]
