@@ -1,28 +1,28 @@
 """The one reading of what people write as a number. Every character is accounted for, or the text is refused.
 
-A text is read in two steps: its characters give digits (`read_written`), and the digits a number (`number_of`).
+A text is read in two steps: its characters give digits (`read_written`), and the digits give a number (`take_number`).
 
-    text     = edge ["'"] edge ["tel:"] edge [plus] group {gap group} edge
-    edge     = spaces and line ends
-    plus     = "+", also before or within the first bracket
-    group    = digits of any script (Unicode's Nd)
-    gap      = spaces, [closing bracket], [dash or dot], [opening bracket], in this order, and spaces between them
+    text  = edge ["'"] ["tel:"] ["+"] group {gap group} edge
+    edge  = spaces and line ends
+    group = digits of any script (Unicode's Nd)
+    gap   = [closing bracket] [dash or dot] [opening bracket]
 
-Brackets hold digits, do not nest, and have digits behind them: `(79161234567)` is how accountants write a negative
-number, and `(2)` at the end a remark. Invisible marks may stand anywhere and mean nothing. A dash before the first digit
-is a sign, and one behind the last digit belongs to something else: both are refused. A character that is in no table here
-is refused, wherever it stands.
+Spaces may stand between any two of these, the first opening bracket before the first group, also before the plus, and
+invisible marks anywhere: they mean nothing. Brackets hold digits, do not nest, and have digits behind them:
+`(79161234567)` is how accountants write a negative number, and `(2)` at the end is a remark. A dash before the first
+digit is a sign, and one behind the last digit belongs to something else. All other characters are refused, wherever they
+stand.
 
 A spreadsheet's number is not a spelling. A text whose only dot stands before the last group is a decimal number if
 that group is a single digit, or if what precedes the dot is an integer, plain or with spaces between thousands:
 `79160000001.0`, `91 612 345.67`. But `+7.9161234567` is how RFC 5733 writes numbers: behind a plus, the calling code
 may end in the only dot. Four groups of up to 255 with dots between them are a network address.
 
-Then the digits, of which none is added, dropped or exchanged but for these prefixes:
+Then the digits. None is added, dropped or exchanged but for these prefixes:
 
-* behind a plus or 00: the number itself, of 4 to 15 digits. A zero is not its first digit, `(0)` not within it, and
-  the region's trunk prefix not behind the region's calling code (`+7 8 916 ...`).
-* else as the region writes its numbers: a national number, alone or behind the calling code or the trunk prefix; or an
+* Behind a plus or 00: the number itself, of 4 to 15 digits. Zero is not its first digit, `(0)` not within it, and the
+  region's trunk prefix not behind the region's calling code (`+7 8 916 ...`).
+* Else, as the region writes its numbers: a national number, alone or behind the calling code or the trunk prefix; or an
   international number behind the region's international prefix.
 """
 
@@ -54,7 +54,8 @@ cdef enum Form:                      # of a mark, where there are several of a k
     DASH
     DOT
 
-# The characters of a number that are no digits: first, last, kind, form.
+# Every character that may stand in a number beside digits, ascending: first, last, kind, form. Spaces are Unicode's Zs and
+# the tab; dashes are Unicode's Pd, the minus signs and the hyphen bullet.
 MARKS = (
     (0x0009, 0x0009, SPACE, 0),
     (0x000A, 0x000A, LINE_END, 0),
@@ -82,7 +83,7 @@ MARKS = (
     (0x200B, 0x200F, INVISIBLE, 0),         # of no width, and directional marks
     (0x2010, 0x2015, JOINING, DASH),
     (0x2018, 0x2019, APOSTROPHE, 0),        # what word processors make of it
-    (0x202A, 0x202D, INVISIBLE, 0),         # embeddings, as address books add. The next, U+202E, shows digits reversed
+    (0x202A, 0x202D, INVISIBLE, 0),         # embeddings, which address books add; U+202E shows digits in reverse
     (0x202F, 0x202F, SPACE, 0),
     (0x2043, 0x2043, JOINING, DASH),
     (0x205F, 0x205F, SPACE, 0),
