@@ -63,6 +63,7 @@ def refusal_of(path: Path, **how: object) -> str:
 @example(["0079161234567"], True, 1)
 @example(["000079161234567", "79161234567"], True, 60)
 @example(["7916_123_4567"], True, 60)
+@example(["0", '"'], False, 60)
 def test_file_says_what_each_of_its_lines_says(tmp_path, lines, delta, piece_size):
     """Wherever it is cut into pieces; it is refused if any line alone is, and by the first such."""
     before = table.PIECE_SIZE
@@ -177,6 +178,8 @@ def test_ranges_are_those_of_the_header(tmp_path, header):
         (f'phone;x\n{FIRST};"1\n', "numbers.txt:2: its quotes do not match"),
         (f"first;last\n{FIRST + 1};{FIRST}\n", "numbers.txt:2: the range ends before it starts"),
         (f"first;last\n{FIRST};\n", "numbers.txt:2: neither a number nor a range"),
+        (f"first;last\n{FIRST}-{FIRST + 1};{FIRST + 9}\n", "numbers.txt:2: neither a number nor a range"),
+        (f"first;last\n-{FIRST};{FIRST + 9}\n", "numbers.txt:2: neither a number nor a range"),
         (f"phone;дата отключения\n{FIRST};\n", "what is in service may stand in 2 (дата отключения); say which with"),
         (f"phone;status;state\n{FIRST};1;1\n", "what is in service may stand in 2 (status), 3 (state)"),
         (f"phone;status\n{FIRST};blocked\n", "numbers.txt:2: a status that is not known"),

@@ -24,6 +24,7 @@ from numcheck.client import Numbers
 from numcheck.errors import BadNumbersFile
 
 TRAILER = re.compile(r"#\s*(?P<what>count|sha256)\s+(?P<value>[0-9a-f]+)\s*", re.IGNORECASE)
+CUT = "the last line has no end and fewer digits than the one before: if it is not cut, end it with a newline"
 REMOVES_IN_A_SNAPSHOT = "the line removes, and a snapshot holds what is in service: push with --delta"
 
 
@@ -124,7 +125,7 @@ class _Taken:
     def _take_each(self, piece: Piece) -> Numbers:
         """Return what lines say, whatever each is."""
         numbers = Numbers([], [], [], [])
-        rows = self._rows(piece)
+        rows, refusal = self._rows(piece)
         texts = [text for row in rows for text in row.texts]
         joined = "".join(f"{text}\n" for text in texts).encode("utf-8", "surrogateescape")
         read, removes = entries.read_lines(joined, self._how.region)
@@ -141,11 +142,13 @@ class _Taken:
             except (BadEntry, UnknownStatus) as error:
                 raise self._bad(row.line_number, str(error)) from None
             at += len(row.texts)
+        if refusal is not None:
+            raise refusal
         return numbers
 
     def _add(self, numbers: Numbers, row: "_Row", found: Sequence[Entry]) -> None:
         removes, first, last = found[0].removes, found[0].first, found[-1].last
-        if len(found) > 1 and (removes or any(one.first != one.last or one.removes for one in found[1:])):
+        if len(found) > 1 and any(one.removes or one.first != one.last for one in found):
             raise BadEntry(entries.NEITHER)
         if first > last:
             raise BadEntry(entries.BACKWARDS)
@@ -164,9 +167,21 @@ class _Taken:
 
     # --- rows
 
-    def _rows(self, piece: Piece) -> "list[_Row]":
-        """Return the rows of a piece, without empty lines, the header and the trailer."""
-        rows = []
+    def _rows(self, piece: Piece) -> "tuple[list[_Row], BadNumbersFile | None]":
+        """Return the rows of a piece, or those in front of the first that is none, and the refusal of that."""
+        rows: list[_Row] = []
+        try:
+            for row in self._each_row(piece):
+                rows.append(row)
+        except BadNumbersFile as refusal:
+            return rows, refusal
+        if not self._trailer:
+            self._hash.update(piece.raw)
+        self._row_count += len(rows)
+        return rows, None
+
+    def _each_row(self, piece: Piece) -> "Iterator[_Row]":
+        """Yield the rows of a piece, without empty lines, the header and the trailer."""
         skipped = self._layout.skipped if piece.line_number == 1 else 0
         lines = piece.lines
         for place in range(skipped, len(lines)):
@@ -176,22 +191,12 @@ class _Taken:
             elif line.strip(f" \t\ufeff{self._layout.delimiter}"):
                 if self._trailer:
                     raise self._bad(line_number, "a row behind the trailer")
-                rows.append(self._row(line_number, line))
-                self._last_text, before = " ".join(rows[-1].texts), self._last_text
-                if (
-                    place == len(lines) - 1
-                    and not piece.text.endswith(b"\n")
-                    and _digits(self._last_text) < _digits(before)
-                ):
-                    raise self._bad(
-                        line_number,
-                        "the last line has no end and fewer digits than the one before: it may be cut; "
-                        "if it is whole, end it with a newline",
-                    )
-        if not self._trailer:
-            self._hash.update(piece.raw)
-        self._row_count += len(rows)
-        return rows
+                row = self._row(line_number, line)
+                self._last_text, before = " ".join(row.texts), self._last_text
+                is_open = place == len(lines) - 1 and not piece.text.endswith(b"\n")
+                if is_open and _digits(self._last_text) < _digits(before):
+                    raise self._bad(line_number, CUT)
+                yield row
 
     def _row(self, line_number: int, line: str) -> "_Row":
         try:
