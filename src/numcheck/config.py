@@ -27,6 +27,7 @@ from pydantic_settings import (
 )
 
 from numcheck.errors import BadConfiguration
+from numcheck.hosts import is_loopback
 
 # gRPC takes its limits as 32-bit integers, and its times in milliseconds.
 INT32_MAX = 2**31 - 1
@@ -78,7 +79,7 @@ class OperatorSettings(BaseModel):
         host, colon, port = self.endpoint.rpartition(":")
         if not (host and colon and port.isascii() and port.isdecimal() and 0 < int(port) < 65_536):
             raise ValueError("endpoint must be host:port")
-        if given == {False} and host not in ("127.0.0.1", "localhost", "[::1]"):
+        if given == {False} and not is_loopback(host):
             raise ValueError("an endpoint beyond loopback needs authority_file, certificate_file and key_file")
         return self
 
@@ -127,6 +128,9 @@ class Settings(BaseSettings):
     client_certificate_file: Path | None = Field(None, description="PEM: the certificate that commands show a node")
     client_key_file: Path | None = Field(None, description="PEM: the key of that certificate")
     token: SecretStr | None = Field(None, description="the bearer token that commands send a node")
+    use_proxy: bool = Field(
+        False, description="go by the proxies of the environment (http_proxy and the like) to hosts beyond loopback"
+    )
     data_age_max_s: Annotated[int, Field(ge=0, le=INT32_MAX)] = Field(
         0, description="seconds after which an operator's data answers UNKNOWN; 0: it never ages"
     )

@@ -1,12 +1,15 @@
 """Codes over an HTTP gateway, against a gateway that checks the signature by itself."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import itertools
 import json
+import math
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +18,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import structlog
 
 from numcheck.config import Settings
 from numcheck.delivery.http import HttpCourier
@@ -36,6 +40,8 @@ class Gateway:
 
     url: str = ""
     answers: list[int] = field(default_factory=lambda: [204])
+    retry_after: str = ""
+    got_at_s: list[float] = field(default_factory=list)
     got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
 
@@ -48,7 +54,10 @@ def gateway() -> Iterator[Gateway]:
             body = self.rfile.read(int(self.headers["content-length"]))
             one.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
             self.send_response(one.answers.pop(0) if len(one.answers) > 1 else one.answers[0])
+            one.got_at_s.append(time.monotonic())
             self.send_header("location", one.url)
+            if one.retry_after:
+                self.send_header("retry-after", one.retry_after)
             self.send_header("content-length", "0")
             self.end_headers()
 
@@ -112,6 +121,90 @@ def test_a_refusal_is_not_repeated_and_no_redirect_is_followed(
         send(courier)
     assert len(gateway.got) == 1
     assert not {str(small.ACTIVE), "042917"} & set(str(caught.value).split())
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("asked", ["1", "Tue, 01 Sep 2026 00:00:01 GMT"])
+def test_a_gateway_is_asked_again_when_it_wants_to_be(
+    gateway: Gateway, courier: HttpCourier, status: int, asked: str
+) -> None:
+    """RFC 9110, 10.2.3: in seconds, or as a date, which is a second from the courier's now."""
+    gateway.answers, gateway.retry_after = [status, 204], asked
+    send(courier)
+    first_s, second_s = gateway.got_at_s
+    assert second_s - first_s >= 1
+
+
+def test_a_date_that_has_passed_or_is_none_is_no_wait(gateway: Gateway, courier: HttpCourier) -> None:
+    for asked in ("Mon, 31 Aug 2026 23:59:59 GMT", "soon", "-1", "1e9", "1.5"):
+        gateway.answers, gateway.retry_after = [503, 204], asked
+        send(courier)
+
+
+@pytest.mark.parametrize(("asked", "patience_s"), [("11", math.inf), ("2", 1.5), ("999999999", 60.0)])
+def test_nobody_is_kept_waiting_for_a_gateway_that_wants_too_long(
+    gateway: Gateway, asked: str, patience_s: float
+) -> None:
+    """Longer than its caller waits, or than anybody is kept: told at once, with how long, and not repeated."""
+    courier = HttpCourier(gateway.url, KEY, now=lambda: NOW, sends_at_once_max=1, patience_s=lambda: patience_s)
+    gateway.answers, gateway.retry_after = [429], asked
+    with pytest.raises(DeliveryFailed) as refused:
+        send(courier)
+    courier.close()
+    assert len(gateway.got) == 1
+    assert refused.value.retry_delay_s == float(asked)
+
+
+@pytest.mark.parametrize("status", [500, 503, 429, 400, 302, 0])
+def test_what_a_gateway_does_not_take_is_logged_and_counted_without_number_or_code(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """0: it is silent."""
+    monkeypatch.setattr("numcheck.delivery.http.TIMEOUT_S", 0.2)
+    secret = tmp_path / "gateway.key"
+    secret.write_bytes(KEY)
+    gateway.answers = [status or 204]
+    silent = Raw(itertools.repeat(b"")) if status == 0 else None
+    url = silent.url if silent else gateway.url
+    delivery = delivery_of(Settings(code_delivery=url, code_delivery_secret_file=secret), lambda _line: None)
+    assert delivery.courier is not None
+    with structlog.testing.capture_logs() as lines, pytest.raises(DeliveryFailed):
+        delivery.courier.send(small.ACTIVE, "042917", channel="sms", service="messenger", message_id="m1")
+    delivery.close()
+    if silent:
+        silent.close()
+    (last,) = [line for line in lines if line["event"] == "a code was not handed over"]
+    assert (str(status) if status else "does not answer") in last["problem"]
+    assert delivery.courier.counts == {"handed_over": 0, "failed": 1}
+    assert not any(secret in str(lines) for secret in (str(small.ACTIVE), "042917"))
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("use_proxy", [False, True])
+def test_a_code_never_goes_by_a_proxy_to_a_gateway_on_loopback(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, name: str, use_proxy: bool
+) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    courier = HttpCourier(gateway.url, KEY, now=lambda: NOW, sends_at_once_max=1, use_proxy=use_proxy)
+    send(courier)
+    courier.close()
+    assert len(gateway.got) == 1
+
+
+@pytest.mark.parametrize("use_proxy", [False, True])
+def test_a_code_goes_by_a_proxy_to_another_host_only_if_the_setting_says_so(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, use_proxy: bool
+) -> None:
+    """The gateway stands in for the proxy; the other host is a name that RFC 6761 reserves for nobody."""
+    monkeypatch.setenv("http_proxy", gateway.url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    courier = HttpCourier(
+        "http://gateway.invalid/codes", KEY, now=lambda: NOW, sends_at_once_max=1, use_proxy=use_proxy
+    )
+    with contextlib.nullcontext() if use_proxy else pytest.raises(DeliveryFailed):
+        send(courier)
+    courier.close()
+    assert len(gateway.got) == use_proxy
 
 
 def test_a_gateway_that_is_gone_fails_the_delivery() -> None:

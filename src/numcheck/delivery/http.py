@@ -4,27 +4,48 @@ It is signed as https://www.standardwebhooks.com says: `webhook-id` names the me
 `webhook-timestamp` is in seconds since 1970; `webhook-signature` is "v1," and the base64 of HMAC-SHA-256, under the
 shared key, over id, timestamp and body, joined by full stops.
 
-Invariant: an attempt takes TIMEOUT_S at most, whatever the gateway does; of its answer the status counts alone, and
-nothing behind the headers is read.
+Invariants: an attempt takes TIMEOUT_S at most, whatever the gateway does, and all of them PATIENCE_S with the pauses
+between; none begins before the moment for which the gateway asked (`Retry-After`), or that its caller would not wait
+for. Of an answer its status and that header count, and nothing behind the headers is read.
 """
 
 import asyncio
 import base64
+import email.utils
 import hmac
 import json
+import math
+import random
 import threading
+import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 import httpx
+import structlog
 
 from numcheck.errors import DeliveryFailed
+from numcheck.hosts import is_loopback
+
+log = structlog.get_logger()
 
 TIMEOUT_S = 3.0
 ATTEMPTS_MAX = 2
+PATIENCE_S = 10.0
+PAUSE_S = 0.5  # before the second attempt, up to, where the gateway asks for none
 PLACE_TIMEOUT_S = 1.0  # how long a code waits for others to be handed over before it
 SERVER_ERROR = 500
 TOO_MANY_REQUESTS = 429
+SECONDS_DIGITS_MAX = 9  # of a Retry-After in seconds: 30 years
+
+
+class Answer(NamedTuple):
+    """What an attempt came to: what is wrong (empty: nothing), whether another may help, and not before how long."""
+
+    problem: str = ""
+    may_pass: bool = False
+    retry_after_s: float = 0.0
 
 
 class HttpCourier:
@@ -32,11 +53,28 @@ class HttpCourier:
 
     channels = frozenset({"sms", "call"})
 
-    def __init__(self, url: str, key: bytes, *, now: Callable[[], datetime], sends_at_once_max: int) -> None:
-        """At most `sends_at_once_max` threads wait for the gateway at once: it may be slow, the node must not be."""
-        self._url, self._key, self._now = url, key, now
+    def __init__(
+        self,
+        url: str,
+        key: bytes,
+        *,
+        now: Callable[[], datetime],
+        sends_at_once_max: int,
+        patience_s: Callable[[], float] = lambda: math.inf,
+        use_proxy: bool = False,
+    ) -> None:
+        """At most `sends_at_once_max` threads wait for the gateway at once: it may be slow, the node must not be.
+
+        `patience_s` says how long the caller of a code still waits; `use_proxy`, whether the proxies of the environment
+        count, which for a gateway on loopback they never do.
+        """
+        self._url, self._key, self._now, self._patience_s = url, key, now, patience_s
         self._places = threading.BoundedSemaphore(sends_at_once_max)
-        self._client = httpx.AsyncClient(timeout=None, follow_redirects=False)  # `_status` has one for all of it
+        self._client = httpx.AsyncClient(
+            timeout=None,  # `_asked` has one for all of it
+            follow_redirects=False,
+            trust_env=use_proxy and not is_loopback(httpx.URL(url).host),
+        )
         # A loop of its own, as only there an attempt can be given up whole: sockets' timeouts are for each read.
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="courier", daemon=True)
@@ -56,30 +94,53 @@ class HttpCourier:
         if not self._places.acquire(timeout=PLACE_TIMEOUT_S):
             raise DeliveryFailed("the gateway is too slow")
         try:
-            if not any(self._taken(body, message_id, last=turn == ATTEMPTS_MAX) for turn in range(1, ATTEMPTS_MAX + 1)):
-                raise DeliveryFailed("the gateway does not take the code")
+            self._hand_over(body, message_id)
         finally:
             self._places.release()
 
-    def _taken(self, body: bytes, message_id: str, *, last: bool) -> bool:
-        """Whether the gateway took it; DeliveryFailed if it will not, or did not the last time."""
-        try:
-            asked = self._status(body, self._headers(body, message_id))
-            status = asyncio.run_coroutine_threadsafe(asked, self._loop).result()
-        except (httpx.HTTPError, TimeoutError):
-            return False
-        if httpx.codes.is_success(status):
-            return True
-        if status < SERVER_ERROR and status != TOO_MANY_REQUESTS:
-            raise DeliveryFailed(f"the gateway refused the code with status {status}")
-        if last:
-            raise DeliveryFailed(f"the gateway failed with status {status}")
-        return False
+    def _hand_over(self, body: bytes, message_id: str) -> None:
+        until = time.monotonic() + min(PATIENCE_S, self._patience_s())
+        for turn in range(1, ATTEMPTS_MAX + 1):
+            answer = self._answer(body, message_id)
+            if not answer.problem:
+                return
+            pause_s = answer.retry_after_s or random.uniform(0.5, 1) * PAUSE_S
+            if not answer.may_pass or turn == ATTEMPTS_MAX or time.monotonic() + pause_s >= until:
+                raise DeliveryFailed(answer.problem, answer.retry_after_s)
+            log.warning("the HTTP gateway is asked again", problem=answer.problem, pause_s=round(pause_s, 3))
+            time.sleep(pause_s)
 
-    async def _status(self, body: bytes, headers: dict[str, str]) -> int:
+    def _answer(self, body: bytes, message_id: str) -> Answer:
+        try:
+            asked = self._asked(body, self._headers(body, message_id))
+            response = asyncio.run_coroutine_threadsafe(asked, self._loop).result()
+        except TimeoutError:
+            return Answer("the gateway does not answer", may_pass=True)
+        except httpx.HTTPError as error:
+            return Answer(f"the gateway cannot be reached ({type(error).__name__})", may_pass=True)
+        status = response.status_code
+        if httpx.codes.is_success(status):
+            return Answer()
+        if status < SERVER_ERROR and status != TOO_MANY_REQUESTS:
+            return Answer(f"the gateway refused the code with status {status}")
+        retry_after_s = self._seconds(response.headers.get("retry-after", ""))
+        return Answer(f"the gateway failed with status {status}", may_pass=True, retry_after_s=retry_after_s)
+
+    def _seconds(self, retry_after: str) -> float:
+        """A Retry-After, in seconds or as a date (RFC 9110, 10.2.3), as seconds from now; 0 if it is none."""
+        text = retry_after.strip()
+        if text.isascii() and text.isdecimal() and len(text) <= SECONDS_DIGITS_MAX:
+            return float(text)
+        try:
+            moment = email.utils.parsedate_to_datetime(text)
+        except ValueError:
+            return 0.0
+        return max((moment.replace(tzinfo=moment.tzinfo or UTC) - self._now()).total_seconds(), 0.0)
+
+    async def _asked(self, body: bytes, headers: dict[str, str]) -> httpx.Response:
         async with asyncio.timeout(TIMEOUT_S):
             async with self._client.stream("POST", self._url, content=body, headers=headers) as response:
-                return response.status_code
+                return response
 
     def _headers(self, body: bytes, message_id: str) -> dict[str, str]:
         stamp = str(int(self._now().timestamp()))

@@ -1,20 +1,20 @@
 """The link to an SMSC: aiosmpplib's ESME, made to forget, to keep silent, and to tell what became of each message.
 
 Invariants: a message whose sender has stopped waiting never leaves; one that left gets at most one answer, and none is
-sent twice; the library logs nothing, as its lines would show codes and numbers (R11).
+sent twice; the library logs nothing, as its lines would show codes and numbers (R11); no PDU fails what is in flight,
+but for one whose size cannot be, as nobody knows where the next begins.
 """
 
 import asyncio
 import logging
 import random
-import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 import structlog
-from aiosmpplib import ESME, DeliverSm, GenericNack, SubmitSm, SubmitSmResp
+from aiosmpplib import ESME, DeliverSm, GenericNack, PduHeader, SubmitSm, SubmitSmResp
 from aiosmpplib.broker import AbstractBroker
 from aiosmpplib.correlator import SimpleCorrelator
 from aiosmpplib.hook import AbstractHook
@@ -23,6 +23,7 @@ from aiosmpplib.retrytimer import AbstractRetryTimer
 from aiosmpplib.state import NPI, TON, BindMode, PhoneNumber, SmppCommand, SmppCommandStatus, SmppError
 from aiosmpplib.throttle import AbstractThrottleHandler
 
+from numcheck.delivery import smpp_pdu
 from numcheck.errors import DeliveryFailed
 
 log = structlog.get_logger()
@@ -35,6 +36,10 @@ SESSION_TASKS = {"Receiver", "Sender", "Connection keeper"}  # the library's nam
 THROTTLED = {SmppCommandStatus.ESME_RTHROTTLED, SmppCommandStatus.ESME_RMSGQFUL}
 
 BIND_ANSWERS = {SmppCommand.BIND_TRANSCEIVER_RESP, SmppCommand.BIND_TRANSMITTER_RESP}
+READ_ANSWERS = {SmppCommand.UNBIND_RESP, SmppCommand.ENQUIRE_LINK_RESP, SmppCommand.GENERIC_NACK}
+READ_REQUESTS = {SmppCommand.UNBIND, SmppCommand.ENQUIRE_LINK}
+UNANSWERED = {SmppCommand.OUTBIND, SmppCommand.ALERT_NOTIFICATION}
+"""Requests that have no answer (SMPP 3.4, 4.1.7 and 4.12)."""
 
 Receive = Callable[[str, str], Awaitable[None]]
 
@@ -161,7 +166,7 @@ class Outbox(AbstractBroker, AbstractHook):
             status = smpp_message.command_status
             taken = status is SmppCommandStatus.ESME_ROK and not isinstance(smpp_message, GenericNack)
             reason = "the SMSC is too busy" if status in THROTTLED else "the SMSC refuses the message"
-            self._answer(smpp_message.sequence_num, None if taken else f"{reason}: {status.name}")
+            self._answer(smpp_message.sequence_num, None if taken else f"{reason}: {_status_name(pdu)}")
         elif isinstance(smpp_message, DeliverSm) and not smpp_message.is_receipt():
             text = smpp_message.short_message or smpp_message.message_payload
             await self._receive(_written(smpp_message.source), text)
@@ -212,6 +217,47 @@ class Link(ESME):
         self._outbox.linked = True
         log.info("the link to the SMSC is there")
 
+    async def _get_pdu(self) -> tuple[bytes, PduHeader]:
+        """The next PDU that the library reads, in a form that it reads; the others are answered, or passed over."""
+        assert self._reader is not None
+        while True:
+            begun = await self._reader.readexactly(smpp_pdu.HEADER.size)
+            pdu = begun + await self._reader.readexactly(smpp_pdu.size_of(begun) - len(begun))
+            readable = self._readable(pdu)
+            if readable is not None:
+                return readable, _header(readable)
+
+    def _readable(self, pdu: bytes) -> bytes | None:
+        _, command, _, sequence = smpp_pdu.HEADER.unpack_from(pdu)
+        if command in BIND_ANSWERS or command == SmppCommand.SUBMIT_SM_RESP:
+            return smpp_pdu.without_body(pdu)
+        if command in READ_ANSWERS or command in READ_REQUESTS:
+            return pdu
+        if command == SmppCommand.DELIVER_SM:
+            return self._readable_message(pdu, sequence)
+        if not command & smpp_pdu.IS_RESPONSE and command not in UNANSWERED:
+            self._say(smpp_pdu.answer(smpp_pdu.GENERIC_NACK, smpp_pdu.ESME_RINVCMDID, sequence))
+        return None
+
+    def _readable_message(self, pdu: bytes, sequence: int) -> bytes | None:
+        """The message; None if it is a receipt, which is only acknowledged, or cannot be read, which is refused."""
+        status = SmppCommandStatus.ESME_ROK
+        try:
+            found = smpp_pdu.Delivered.of(pdu)
+            message = smpp_pdu.with_coding(pdu, found.coding_at)
+            if not found.is_special:
+                DeliverSm.from_pdu(message, _header(message), self.default_encoding)
+                return message
+        except Exception as error:  # whatever the library makes of what it does not expect
+            log.warning("the SMSC sent a message that cannot be read", problem=type(error).__name__)
+            status = SmppCommandStatus.ESME_RX_R_APPN
+        self._say(smpp_pdu.answer(SmppCommand.DELIVER_SM_RESP, status, sequence, b"\0"))
+        return None
+
+    def _say(self, pdu: bytes) -> None:
+        assert self._writer is not None
+        self._writer.write(pdu)
+
     def close(self) -> None:
         """Close the socket, which the library only drops."""
         if self._opened is not None:
@@ -252,12 +298,23 @@ async def _end(tasks: set[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def _header(pdu: bytes) -> PduHeader:
+    """The PDU's header as the library has it, which knows no status of the vendors' own (SMPP 3.4, 5.1.3)."""
+    size, command, status, sequence = smpp_pdu.HEADER.unpack_from(pdu)
+    known = status if status in SmppCommandStatus._value2member_map_ else SmppCommandStatus.ESME_RUNKNOWNERR
+    return PduHeader(size, SmppCommand(command), SmppCommandStatus(known), sequence)
+
+
+def _status_name(pdu: bytes) -> str:
+    _, _, status, _ = smpp_pdu.HEADER.unpack_from(pdu)
+    return SmppCommandStatus(status).name if status in SmppCommandStatus._value2member_map_ else hex(status)
+
+
 def _tell_refusal(pdu: bytes) -> None:
-    """Say why a bind was refused. The library reads no answer without a body, which refusals need not have."""
-    command_id, status = struct.unpack_from("!II", pdu, 4)
-    if command_id in BIND_ANSWERS and status:
-        known = status in SmppCommandStatus._value2member_map_
-        log.warning("the SMSC refuses the link", status=SmppCommandStatus(status).name if known else hex(status))
+    """Say why a bind was refused."""
+    _, command, status, _ = smpp_pdu.HEADER.unpack_from(pdu)
+    if command in BIND_ANSWERS and status:
+        log.warning("the SMSC refuses the link", status=_status_name(pdu))
 
 
 def _written(source: PhoneNumber) -> str:

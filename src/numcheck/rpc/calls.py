@@ -1,7 +1,9 @@
 """What the servicers share: reading requests, and making every exception of a method a status."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -44,12 +46,23 @@ def refusing(
     """Make every exception of a unary method a status."""
 
     def call(request: bytes, context: grpc.ServicerContext) -> bytes:
+        _served.set(context)
         try:
             return answer(request, context)
         except Exception as error:
             refuse(context, error)
 
     return call
+
+
+_served: ContextVar[grpc.ServicerContext] = ContextVar("served")
+
+
+def patience_s() -> float:
+    """How long the caller of this thread's unary call still waits; for ever without a caller, or a deadline."""
+    context = _served.get(None)
+    left_s = None if context is None else context.time_remaining()
+    return math.inf if left_s is None else float(left_s)
 
 
 def refusing_stream(

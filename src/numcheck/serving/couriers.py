@@ -1,17 +1,23 @@
 """Makes what sends codes, as the settings say; BadConfiguration if it cannot be."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import structlog
+
 from numcheck.config import Settings
 from numcheck.delivery.console import ConsoleCourier
 from numcheck.delivery.http import HttpCourier
-from numcheck.errors import BadConfiguration
+from numcheck.errors import BadConfiguration, DeliveryFailed
 from numcheck.identity.codes import CODE_DIGITS, CODE_LIFETIME
 from numcheck.identity.verifier import Courier
+from numcheck.rpc.calls import patience_s
+
+log = structlog.get_logger()
 
 GATEWAY_KEY_SIZE_MIN = 24  # bytes, as Standard Webhooks asks
 SMPP_PORT = 2_775
@@ -33,10 +39,39 @@ class Delivery:
     `linked` says whether the connection without which no code leaves is there; None where there is no such one.
     """
 
-    courier: Courier | None = None
+    courier: "WatchedCourier | None" = None
     receive: Callable[[Take], None] = lambda _take: None
     close: Callable[[], None] = lambda: None
     linked: Callable[[], bool | None] = lambda: None
+
+
+class WatchedCourier:
+    """A courier whose failures are logged, without number or code, and whose codes are counted by their outcome."""
+
+    def __init__(self, courier: Courier) -> None:
+        self.channels, self._send = courier.channels, courier.send
+        self._lock = threading.Lock()
+        self._counts = {"handed_over": 0, "failed": 0}
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many codes were handed over, and how many could not be."""
+        with self._lock:
+            return dict(self._counts)
+
+    def send(self, number: int, code: str, *, channel: str, service: str, message_id: str) -> None:
+        """Hand the code over; DeliveryFailed if that cannot be done."""
+        try:
+            self._send(number, code, channel=channel, service=service, message_id=message_id)
+        except DeliveryFailed as failure:
+            self._count("failed")
+            log.warning("a code was not handed over", problem=str(failure))
+            raise
+        self._count("handed_over")
+
+    def _count(self, outcome: str) -> None:
+        with self._lock:
+            self._counts[outcome] += 1
 
 
 def _utc_now() -> datetime:
@@ -50,13 +85,20 @@ def delivery_of(settings: Settings, announce: Announce, *, now: Callable[[], dat
         return Delivery()
     if wanted == "console":
         announce("codes are shown here, and sent to nobody: for trying out only")
-        return Delivery(ConsoleCourier(announce))
+        return Delivery(WatchedCourier(ConsoleCourier(announce)))
     # A quarter of the threads at most waits for whoever takes codes.
     sends_at_once_max = max(settings.api_threads // 4, 1)
     if wanted.startswith(("http://", "https://")):
         key = _gateway_key(settings)
-        courier = HttpCourier(wanted, key, now=now, sends_at_once_max=sends_at_once_max)
-        return Delivery(courier, close=courier.close)
+        courier = HttpCourier(
+            wanted,
+            key,
+            now=now,
+            sends_at_once_max=sends_at_once_max,
+            patience_s=patience_s,
+            use_proxy=settings.use_proxy,
+        )
+        return Delivery(WatchedCourier(courier), close=courier.close)
     if wanted.startswith("smpp://"):
         return _by_smpp(settings, sends_at_once_max)
     if wanted.startswith("smpps://"):
@@ -90,7 +132,7 @@ def _by_smpp(settings: Settings, sends_at_once_max: int) -> Delivery:
         lifetime=CODE_LIFETIME,
         sends_at_once_max=sends_at_once_max,
     )
-    return Delivery(courier, courier.receive, courier.close, lambda: courier.linked)
+    return Delivery(WatchedCourier(courier), courier.receive, courier.close, lambda: courier.linked)
 
 
 def _check_message(fits: bool) -> None:

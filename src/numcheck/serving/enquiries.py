@@ -19,6 +19,7 @@ import structlog
 from numcheck.active import Operator
 from numcheck.config import OperatorSettings, Settings
 from numcheck.errors import BadConfiguration
+from numcheck.hosts import goes_to_loopback
 from numcheck.identity.enquiry import LiveAnswer
 from numcheck.serving.breaker import Breaker
 from numcheck.v1 import operator_pb2 as pb
@@ -136,17 +137,18 @@ def _data_time(response: pb.ConfirmNumberResponse, answered_at: datetime) -> dat
 def enquiries_of(settings: Settings) -> Enquiries:
     """What asks the operators that the settings name. BadConfiguration if a file cannot be read."""
     endpoints = {
-        name: Endpoint(_channel(name, one), Breaker(time.monotonic)) for name, one in settings.operators.items()
+        name: Endpoint(_channel(name, one, use_proxy=settings.use_proxy), Breaker(time.monotonic))
+        for name, one in settings.operators.items()
     }
     return Enquiries(
         endpoints, timeout_s=settings.live_question_timeout_s, at_once_max=max(settings.api_threads // 4, 1)
     )
 
 
-def _channel(name: str, settings: OperatorSettings) -> grpc.Channel:
-    # Attempts are counted here, and a proxy of the environment would see numbers.
+def _channel(name: str, settings: OperatorSettings, *, use_proxy: bool) -> grpc.Channel:
     options = [
-        *(("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0)),
+        ("grpc.enable_retries", 0),  # attempts are counted here
+        ("grpc.enable_http_proxy", int(use_proxy and not goes_to_loopback(settings.endpoint))),
         ("grpc.max_receive_message_length", ANSWER_SIZE_MAX),
     ]
     files = (settings.authority_file, settings.key_file, settings.certificate_file)

@@ -1,6 +1,5 @@
 """The API listener: grpcio's thread-pool server with every service, health and reflection."""
 
-import ipaddress
 import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from grpc_reflection.v1alpha import reflection
 
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress
+from numcheck.hosts import is_loopback
 from numcheck.rpc.access import Access, AccessInterceptor, LoopbackAccess
 from numcheck.rpc.check import UnknownMethods
 from numcheck.rpc.counting import CallCounter
@@ -136,18 +136,9 @@ def host_and_port(address: str, *, tls: bool = False) -> tuple[str, int]:
         raise BadListenAddress(f"{address!r} is not host:port, such as 127.0.0.1:50051")
     if (":" in host) != (host[:1] == "[" and host[-1:] == "]") or "[" in host[1:] or "]" in host[:-1]:
         raise BadListenAddress(f"{address!r}: an IPv6 address, and no other, stands in brackets, such as [::1]:50051")
-    if not tls and not _is_loopback(host):
+    if not tls and not is_loopback(host):
         raise BadListenAddress(f"{host} is not a loopback address; this node serves plaintext, on loopback only")
     return host, int(port)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def probe_port(host: str, port: int) -> None:

@@ -4,7 +4,7 @@ docs/metrics.md lists it; a test holds that page to this file. No label holds a 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,8 @@ class Readings:
     """How long ago it was read who may call."""
     smsc_linked: Callable[[], bool | None]
     """Whether the link is there over which codes leave."""
+    codes: Callable[[], Mapping[str, int]]
+    """How many codes there were, by their outcome."""
 
 
 class NodeCollector:
@@ -57,7 +59,14 @@ class NodeCollector:
         yield _gauge("numcheck_index_version", "The index that answers", _try(readings.index_version))
         yield _gauge("numcheck_index_lag", "Revisions that the index is behind the store", _try(readings.index_lag))
         yield _gauge("numcheck_directory_age_seconds", "Since identities were read", _try(readings.directory_age_s))
+        yield self._codes()
         yield _gauge("numcheck_smsc_linked", "Whether there is a link to the SMSC", _try(readings.smsc_linked))
+
+    def _codes(self) -> Metric:
+        family = CounterMetricFamily("numcheck_codes", "Codes, by what became of them", labels=("outcome",))
+        for outcome, value in sorted(self._readings.codes().items()):
+            family.add_metric((outcome,), value)
+        return family
 
     def _calls(self, loops: Sequence["Counters"]) -> Metric:
         family = CounterMetricFamily("numcheck_calls", "Calls that ended", labels=("listener", "method", "code"))

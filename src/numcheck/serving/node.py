@@ -133,6 +133,7 @@ def _readings(store: Store, published: PublishedIndex, directory: Directory, ide
         index_lag=lambda: max(store.revision - index_version(), 0),
         directory_age_s=lambda: directory.age_s,
         smsc_linked=identity.delivery.linked,
+        codes=lambda: {} if identity.delivery.courier is None else identity.delivery.courier.counts,
     )
 
 

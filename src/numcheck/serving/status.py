@@ -19,6 +19,7 @@ from numcheck.store.moments import moment
 from numcheck.v1 import check_pb2, check_pb2_grpc
 
 HEALTH_DEADLINE_S = 1.0
+OWN_NODE = [("grpc.enable_http_proxy", 0)]  # it runs on this machine, whatever address it listens on
 
 
 def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> dict[str, Any]:
@@ -136,12 +137,12 @@ def _channel(settings: Settings, address: str) -> grpc.Channel:
     files = settings.server_authority_file, settings.client_key_file, settings.client_certificate_file
     contents = [None if file is None else file.read_bytes() for file in files]
     if contents[0] is None:
-        return grpc.insecure_channel(address)
+        return grpc.insecure_channel(address, OWN_NODE)
     credentials = grpc.ssl_channel_credentials(*contents)
     if settings.token is not None:
         token = grpc.access_token_call_credentials(settings.token.get_secret_value())
         credentials = grpc.composite_channel_credentials(credentials, token)
-    return grpc.secure_channel(address, credentials)
+    return grpc.secure_channel(address, credentials, OWN_NODE)
 
 
 def plan_holdings(settings: Settings) -> list[dict[str, Any]]:
