@@ -57,8 +57,7 @@ def read(text: str, region: str) -> Entry:
 def read_lines(lines: bytes, region: str) -> "tuple[array[int], Sequence[bool]]":
     """Return the number of each line and whether it is to be removed; 0 where only `read` can tell.
 
-    The lines are in UTF-8; each ends with a line feed, which the last may lack. Without a sign anywhere, the second
-    sequence is empty.
+    The lines are in UTF-8, and each ends with a line feed. Without a sign anywhere, the second sequence is empty.
     """
     unsigned = lines.removeprefix(b"-").replace(b"\n-", b"\n")
     numbers = e164.parse_lines(unsigned, region)
