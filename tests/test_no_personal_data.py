@@ -51,6 +51,7 @@ TEXTS = {
     "ConfirmNumberRequest.question_id": "random, made by the node",
     "ConfirmPushRequest.confirmation_token": "random, made by the node",
     "GetOperatorStateResponse.digest": "a hash of a whole active set, from which no number can be read",
+    "HeldPush.push_id": "as PushHeader.push_id, to whom gave it",
     "Operator.display_name": "a company that holds ranges, from the regulator's file",
     "Operator.tax_id": "that company's, from the regulator's file",
     "PlanHeader.series": "first digits of codes",

@@ -6,6 +6,7 @@ end up in logs.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import ClassVar, NamedTuple
 
 
@@ -265,8 +266,27 @@ class StaleBase(NumcheckError):
         return {"head_version": str(self.head_version)}
 
 
+class OlderData(NumcheckError):
+    """What a push says was true before what the head says, and the push does not say that it means it."""
+
+    reason = "OLDER_DATA"
+
+    def __init__(self, data_time: datetime, head_version: int, head_data_time: datetime) -> None:
+        super().__init__(
+            f"the data is of {data_time.isoformat()}; the head, version {head_version}, is of "
+            f"{head_data_time.isoformat()}, which is later; allow older data if that is meant"
+        )
+        self.head_version = head_version
+        self.head_data_time = head_data_time
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The head, and when it was true."""
+        return {"head_version": str(self.head_version), "head_data_time": self.head_data_time.isoformat()}
+
+
 class ConcurrentPush(NumcheckError):
-    """Another push of the operator was applied while this one was under way."""
+    """What a push was judged by has changed: another push was applied, or the plan or the portings are others."""
 
     reason = "CONCURRENT_PUSH"
 

@@ -111,6 +111,12 @@ def confirm(node: SecureNode, operator_id: int) -> Call:
     return lambda channel: numbering_pb2_grpc.NumberingServiceStub(channel).ConfirmPush(request, timeout=DEADLINE_S)
 
 
+def held(_node: SecureNode, operator_id: int) -> Call:
+    """The pushes that wait to be confirmed; everybody's, for operator 0."""
+    request = numbering_pb2.ListHeldPushesRequest(operator_id=operator_id)
+    return lambda channel: numbering_pb2_grpc.NumberingServiceStub(channel).ListHeldPushes(request, timeout=DEADLINE_S)
+
+
 def state(_node: SecureNode, operator_id: int) -> Call:
     """The head of a set; of the portings, for operator 0."""
     request = numbering_pb2.GetOperatorStateRequest(operator_id=operator_id)

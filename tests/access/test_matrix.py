@@ -30,6 +30,7 @@ HEALTH = "/grpc.health.v1.Health/"
 ABOUT_AN_OPERATOR = {
     f"{NUMBERING}PushActiveNumbers": calls.push,
     f"{NUMBERING}ConfirmPush": calls.confirm,
+    f"{NUMBERING}ListHeldPushes": calls.held,
     f"{NUMBERING}GetOperatorState": calls.state,
 }
 NATIVE = {method for method in SERVED if method.startswith((CHECK, HEALTH)) and not method.endswith("/List")}
@@ -61,7 +62,7 @@ def case(method: str, thing: Any) -> Make:
 
 def things(method: str) -> list[Any]:
     """What a method may be about."""
-    if method == f"{NUMBERING}GetOperatorState":
+    if method in (f"{NUMBERING}GetOperatorState", f"{NUMBERING}ListHeldPushes"):
         return [ALPHA, BETA, 0]
     if method in ABOUT_AN_OPERATOR:
         return [ALPHA, BETA]

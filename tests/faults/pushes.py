@@ -345,6 +345,7 @@ class Client:
             base_version=push.base,
             push_id=push.push_id,
             data_time=push.data_time,
+            allow_older=True,  # it names the push: clients that push at once are in no order
         )
         adds, removes = (self._operator.numbers_of(one) for one in (push.adds, push.removes))
         if push.flaw == "strangers":
@@ -365,7 +366,7 @@ class Client:
         self._operator.sent.remove(push)
         push.confirming = False
         dropped = not self._alone or self._operator.believed_head != push.held_at
-        if not dropped or answer.reason != "UNKNOWN_PUSH":
+        if not dropped or answer.reason not in ("CONCURRENT_PUSH", "UNKNOWN_PUSH"):
             raise Violation(f"a held push is not confirmed but refused with {answer.reason}")
 
     def _confirm(self, life: Life, push: Push) -> "Applied | Refused":

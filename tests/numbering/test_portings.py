@@ -102,13 +102,28 @@ def test_numbers_of_no_mobile_range_are_named(node: Node, ids: tuple[int, int], 
 
 def test_same_push_id_gets_the_first_answer_again(node: Node, ids: tuple[int, int]) -> None:
     done = push(node, ported(ids[1], FIRST), push_id="Port_Increment_1")
-    assert push(node, ported(ids[1], FIRST + 1), push_id="Port_Increment_1") == done
+    again = push(node, ported(ids[1], FIRST + 1), push_id="Port_Increment_1")
+    assert (done.HasField("first_push_time"), again.HasField("first_push_time")) == (False, True)
+    again.ClearField("first_push_time")
+    assert again == done
+
+
+def test_older_portings_are_refused_with_the_head_unless_they_are_meant(node: Node, ids: tuple[int, int]) -> None:
+    old, older = Timestamp(seconds=1_750_000_000), Timestamp(seconds=1_749_999_999)
+    push(node, ported(ids[1], FIRST), data_time=old)
+    for mode in (SNAPSHOT, DELTA):
+        late = {"mode": mode, "base_version": 1, "data_time": older}
+        found = refusal(lambda late=late: push(node, ported(ids[1], FIRST + 1), **late))
+        assert (found.code, found.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "OLDER_DATA")
+        assert found.metadata == {"head_version": "1", "head_data_time": "2025-06-15T15:06:40+00:00"}
+    assert push(node, ported(ids[1], FIRST + 1), base_version=1, data_time=old).version == 2
+    assert push(node, ported(ids[1], FIRST + 2), base_version=2, data_time=older, allow_older=True).version == 3
 
 
 def test_delta_on_another_version_is_refused_with_the_head(node: Node, ids: tuple[int, int]) -> None:
     push(node, ported(ids[1], FIRST))
     refused = refusal(lambda: push(node, ported(ids[1], FIRST + 1)))
-    assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "STALE_BASE")
+    assert (refused.code, refused.reason) == (grpc.StatusCode.ABORTED, "STALE_BASE")
     assert refused.metadata == {"head_version": "1"}
 
 
@@ -178,7 +193,7 @@ def test_plan_is_replaced_whole_or_by_series(node: Node) -> None:
 
 
 def test_row_over_several_codes_is_taken(node: Node) -> None:
-    done = import_plan(node, plan_row(79160000000, 79189999999, "ПАО Первый", "7740000076"))
+    done = import_plan(node, plan_row(79160000000, 79189999999, "ПАО Первый", "7740000076"), force=True)
     assert (done.range_count, done.number_count) == (3, 30_000_000)
 
 

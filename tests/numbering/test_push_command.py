@@ -56,6 +56,8 @@ def test_snapshot_and_delta_are_pushed(push, node, tmp_path):
         "already_removed": 0,
         "numbers": 13,
         "refused": 0,
+        "pushed_before_at": None,
+        "head_version": 1,
     }
     change = lines(tmp_path / "changes.txt", f"-{FIRST}", FIRST + 3, FIRST + 1)
     done = push("active", change, "--operator", ALPHA, "--delta", "--json")
@@ -65,11 +67,75 @@ def test_snapshot_and_delta_are_pushed(push, node, tmp_path):
     assert [facts(node, FIRST + place).status for place in (0, 3)] == [3, 4]
 
 
-def test_same_file_pushed_again_gets_the_first_answer(push, node, tmp_path):
-    whole = lines(tmp_path / "all.txt", FIRST)
-    first = push("active", whole, "--operator", ALPHA, "--json")
-    assert push("active", whole, "--operator", ALPHA, "--json").out == first.out
-    assert state(node, operators(node)[ALPHA]).version == 1
+def of_day(path: Path, day: int) -> Path:
+    """The file, last written on that day of November 2026."""
+    moment = datetime(2026, 11, day, 3, tzinfo=UTC).timestamp()
+    os.utime(path, (moment, moment))
+    return path
+
+
+def test_same_file_pushed_again_does_nothing_and_says_so(push, node, tmp_path):
+    """And whether the head is another by now: a file that others were pushed over is not what the node answers from."""
+    whole = of_day(lines(tmp_path / "all.txt", FIRST), 10)
+    first = json.loads(push("active", whole, "--operator", ALPHA, "--json").out)
+    done = push("active", whole, "--operator", ALPHA)
+    told = done.err.splitlines()[-1]
+    assert (done.status, told.startswith("pushed before at 20")) == (0, True)
+    assert told.endswith("nothing done; head is version 1")
+    change = of_day(lines(tmp_path / "changes.txt", FIRST + 1), 11)
+    push("active", change, "--operator", ALPHA, "--delta")
+    again = json.loads(push("active", whole, "--operator", ALPHA, "--json").out)
+    assert datetime.fromisoformat(again.pop("pushed_before_at"))
+    assert (first.pop("pushed_before_at"), first.pop("head_version"), again.pop("head_version")) == (None, 1, 2)
+    assert again == first
+    told = push("active", whole, "--operator", ALPHA).err.splitlines()[-1]
+    assert told.endswith("nothing done; head is version 2, as others were applied since")
+    assert state(node, operators(node)[ALPHA]).version == 2
+
+
+def test_data_is_renewed_by_the_command_for_it_and_by_an_empty_delta_of_a_later_time(push, node, tmp_path):
+    """An empty delta that nobody has touched is the same push: a job that writes nothing any more renews nothing."""
+    refused = push("renew", "--operator", ALPHA)
+    assert (refused.status, "nothing can be renewed" in refused.err) == (1, True)
+    push("active", of_day(lines(tmp_path / "all.txt", FIRST), 10), "--operator", ALPHA)
+    empty = of_day(lines(tmp_path / "none.txt"), 11)
+    for version in (2, 2):
+        assert push("active", empty, "--operator", ALPHA, "--delta").status == 0
+        found = state(node, operators(node)[ALPHA])
+        assert (found.version, found.data_time.ToDatetime(UTC).day) == (version, 11)
+    push("active", of_day(empty, 12), "--operator", ALPHA, "--delta")
+    assert state(node, operators(node)[ALPHA]).data_time.ToDatetime(UTC).day == 12
+    begun = datetime.now(UTC)
+    assert json.loads(push("renew", "--operator", ALPHA, "--json").out)["version"] == 4
+    found = state(node, operators(node)[ALPHA])
+    assert (found.data_time.ToDatetime(UTC) >= begun, found.number_count) == (True, 1)
+
+
+def test_file_that_comes_late_is_refused_unless_it_is_meant(push, node, tmp_path):
+    """The delta of a day after that of the next; meant, it is a push of its own, even of a file that was pushed."""
+    first = of_day(lines(tmp_path / "all.txt", FIRST), 10)
+    push("active", first, "--operator", ALPHA)
+    push("active", of_day(lines(tmp_path / "12.txt", FIRST + 1), 12), "--operator", ALPHA, "--delta")
+    late = of_day(lines(tmp_path / "11.txt", f"-{FIRST + 1}"), 11)
+    done = push("active", late, "--operator", ALPHA, "--delta")
+    assert (done.status, "OLDER_DATA" in done.err) == (1, True)
+    assert state(node, operators(node)[ALPHA]).number_count == 2
+    done = push("active", first, "--operator", ALPHA, "--allow-older", "--confirm", "--json")
+    assert (done.status, json.loads(done.out)["version"]) == (0, 3)
+    assert state(node, operators(node)[ALPHA]).number_count == 1
+
+
+def test_held_pushes_are_listed_with_what_confirms_them(push, node, tmp_path):
+    assert push("held").out == "no push waits to be confirmed\n"
+    push("active", lines(tmp_path / "all.txt", f"{FIRST}-{FIRST + 99}"), "--operator", ALPHA)
+    push("active", lines(tmp_path / "few.txt", f"{FIRST}-{FIRST + 9}"), "--operator", ALPHA)
+    (found,) = json.loads(push("held", "--operator", ALPHA, "--json").out)
+    assert (found["operator_id"], found["mode"], found["removed"]) == (operators(node)[ALPHA], "SNAPSHOT", 90)
+    assert json.loads(push("held", "--operator", BETA, "--json").out) == []
+    told = push("held").out
+    assert "would add 0 and remove 90" in told
+    assert push(*told.split("numcheck push ")[1].split()).status == 0
+    assert push("held").out == "no push waits to be confirmed\n"
 
 
 def test_push_that_removes_much_is_held_until_confirmed(push, node, tmp_path):
@@ -151,7 +217,9 @@ def test_increments_are_pushed_in_their_order_each_once(push, node, tmp_path, bo
     done = push("portings", book, home, away, "--force", "--json")
     found = json.loads(done.out)
     assert [(one["file"], one["added"], one["removed"]) for one in found] == [(away.name, 1, 0), (home.name, 0, 1)]
-    assert json.loads(push("portings", away, "--operators", book, "--json").out) == found[:1]
+    (again,) = json.loads(push("portings", away, "--operators", book, "--json").out)
+    assert again == {**found[0], "pushed_before_at": again["pushed_before_at"], "head_version": 2}
+    assert again["pushed_before_at"] is not None
     wait_for(node, found[-1]["index_version"])
     assert facts(node, FIRST + 5).serving_operator.operator_id == by_tax_id[ALPHA]
 
@@ -163,6 +231,27 @@ def test_increment_that_was_cut_to_its_header_does_not_stand_in_the_way_of_the_w
     assert json.loads(push("portings", path, book, "--force", "--json").out)[0]["added"] == 1
     again = written(tmp_path, "Port_Increment", [row("Port_Increment", number_cell(6), "mTWO", "mONE", "1")])
     assert json.loads(push("portings", again, book, "--force", "--json").out)[0]["added"] == 1
+
+
+def test_portings_that_come_late_are_refused_unless_they_are_meant(push, node, tmp_path, book):
+    """An increment after the one of two hours later, and all portings of the day before."""
+
+    def increment(name: str, place: int, to: str) -> Path:
+        rows = [row("Port_Increment", number_cell(place), to, "mONE", "1")]
+        return written(tmp_path, "Port_Increment", rows).rename(tmp_path / f"{name}.csv")
+
+    later, late = (
+        increment("Port_Increment_202608191200_18", 5, "mTWO"),
+        increment("Port_Increment_202608191000_17", 6, "mTWO"),
+    )
+    rows = [row("Port_All", number_cell(place), "mTWO", "", "9" if place == 0 else "") for place in range(9)]
+    whole = written(tmp_path, "Port_All", rows).rename(tmp_path / "Port_All_202608180300_1.csv")
+    assert push("portings", book, later).status == 0
+    for one in (late, whole):
+        done = push("portings", book, one)
+        assert (done.status, "OLDER_DATA" in done.err) == (1, True)
+    found = json.loads(push("portings", book, late, "--allow-older", "--json").out)
+    assert [(one["version"], one["numbers"]) for one in found] == [(2, 2)]
 
 
 def test_all_portings_without_a_row_are_refused(push, tmp_path, book):

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -57,6 +58,11 @@ def state(node: Node) -> numbering_pb2.GetOperatorStateResponse:
     return node.numbering.GetOperatorState(numbering_pb2.GetOperatorStateRequest(operator_id=first_operator(node)))
 
 
+def confirm(node: Node, token: str) -> numbering_pb2.PushActiveNumbersResponse:
+    request = numbering_pb2.ConfirmPushRequest(operator_id=first_operator(node), confirmation_token=token)
+    return node.numbering.ConfirmPush(request).push
+
+
 def refused(call: Callable[[], Any]) -> tuple[str, str, dict[str, str]]:
     with pytest.raises(grpc.RpcError) as caught:
         call()
@@ -96,14 +102,40 @@ def test_a_snapshot_and_a_delta_are_seen_and_survive_a_kill(node: Node) -> None:
 
 def test_the_same_push_id_gets_the_first_answer_and_does_nothing_twice(node: Node) -> None:
     first = push(node, SNAPSHOT, Request(add=numbers(10)), push_id="a")
-    assert push(node, DELTA, Request(add=numbers(90)), push_id="a", base_version=77) == first
-    assert state(node).version == 1
+    again = push(node, DELTA, Request(add=numbers(90)), push_id="a", base_version=77)
+    assert (first.HasField("first_push_time"), first.head_version) == (False, 1)
+    assert abs(again.first_push_time.ToSeconds() - time.time()) < 60
+    again.ClearField("first_push_time")
+    assert again == first
+    push(node, DELTA, base_version=1)
+    assert push(node, SNAPSHOT, Request(add=numbers(90)), push_id="a").head_version == 2
+    assert state(node).version == 2
 
 
 def test_a_delta_on_another_version_than_the_head_is_refused_with_the_head(node: Node) -> None:
     push(node, SNAPSHOT, Request(add=numbers(10)))
     answer = refused(lambda: push(node, DELTA, Request(add=[FIRST + 11]), base_version=0))
-    assert answer == ("FAILED_PRECONDITION", "STALE_BASE", {"head_version": "1"})
+    assert answer == ("ABORTED", "STALE_BASE", {"head_version": "1"})
+
+
+def test_older_data_is_refused_with_the_head_unless_it_is_meant(node: Node) -> None:
+    """And what is held of it as well; what is of the same moment as the head is not older."""
+    old, older = Timestamp(seconds=1_750_000_000), Timestamp(seconds=1_749_999_999, nanos=999_999_000)
+    push(node, SNAPSHOT, Request(add=numbers(10)), data_time=old)
+    head = {"head_version": "1", "head_data_time": "2025-06-15T15:06:40+00:00"}
+    for mode in (SNAPSHOT, DELTA):
+        late = [mode, Request(add=numbers(1))]
+        assert refused(lambda late=late: push(node, *late, base_version=1, data_time=older)) == (  # type: ignore[misc]
+            "FAILED_PRECONDITION",
+            "OLDER_DATA",
+            head,
+        )
+    assert state(node).version == 1
+    assert push(node, DELTA, base_version=1, data_time=old).version == 2
+    meant = push(node, SNAPSHOT, Request(add=numbers(1)), data_time=older, allow_older=True)
+    assert meant.state == numbering_pb2.PUSH_STATE_HELD
+    assert confirm(node, meant.confirmation_token).version == 3
+    assert state(node).data_time == older
 
 
 def test_numbers_of_others_refuse_the_push_by_name_or_are_skipped_and_counted(node: Node) -> None:
@@ -171,24 +203,28 @@ def test_a_push_that_removes_more_than_a_tenth_waits_for_its_token(node: Node) -
     held = push(node, DELTA, Request(remove=numbers(10, 20)), base_version=2, push_id="cut")
     assert (held.state, held.version, held.removed_count) == (numbering_pb2.PUSH_STATE_HELD, 0, 10)
     assert state(node).number_count == 90
-    assert push(node, DELTA, push_id="cut", base_version=2) == held
-    confirm = numbering_pb2.ConfirmPushRequest(
-        operator_id=first_operator(node), confirmation_token=held.confirmation_token
-    )
-    made = node.numbering.ConfirmPush(confirm).push
+    again = push(node, DELTA, push_id="cut", base_version=2)
+    assert (again.state, again.confirmation_token) == (held.state, held.confirmation_token)
+    (listed,) = node.numbering.ListHeldPushes(numbering_pb2.ListHeldPushesRequest()).held_pushes
+    assert (listed.operator_id, listed.push_id, listed.mode) == (first_operator(node), "cut", DELTA)
+    assert (listed.push, listed.data_time.seconds) == (again, 1_750_000_000)
+    assert listed.expire_time.ToSeconds() - again.first_push_time.ToSeconds() == 7 * 86_400
+    made = confirm(node, held.confirmation_token)
     assert (made.version, made.number_count) == (3, 80)
-    assert node.numbering.ConfirmPush(confirm).push == made
+    assert not node.numbering.ListHeldPushes(numbering_pb2.ListHeldPushesRequest()).held_pushes
+    repeated = confirm(node, held.confirmation_token)
+    assert repeated.first_push_time == again.first_push_time
+    repeated.ClearField("first_push_time")
+    assert repeated == made
     assert statuses(node, numbers(19, 21), made.index_version) == [INACTIVE, ACTIVE]
 
 
-def test_a_held_push_is_dropped_when_another_is_applied(node: Node) -> None:
+def test_a_held_push_cannot_be_confirmed_once_another_is_applied(node: Node) -> None:
     push(node, SNAPSHOT, Request(add=numbers(100)))
     held = push(node, SNAPSHOT, Request(add=numbers(50)))
     push(node, DELTA, Request(add=[FIRST + 200]), base_version=1)
-    confirm = numbering_pb2.ConfirmPushRequest(
-        operator_id=first_operator(node), confirmation_token=held.confirmation_token
-    )
-    assert refused(lambda: node.numbering.ConfirmPush(confirm))[:2] == ("NOT_FOUND", "UNKNOWN_PUSH")
+    assert refused(lambda: confirm(node, held.confirmation_token))[:2] == ("ABORTED", "CONCURRENT_PUSH")
+    assert refused(lambda: confirm(node, "another"))[:2] == ("NOT_FOUND", "UNKNOWN_PUSH")
     assert state(node).number_count == 101
 
 

@@ -29,7 +29,7 @@ SCALARS_OF_OPERATORS = {
     "PushHeader.allow_older", "PortingsHeader.allow_older",
     "NumberRange.first", "NumberRange.last",
     "PushActiveNumbersRequest.add", "PushActiveNumbersRequest.remove",
-    "ConfirmPushRequest.operator_id", "GetOperatorStateRequest.operator_id",
+    "ConfirmPushRequest.operator_id", "ListHeldPushesRequest.operator_id", "GetOperatorStateRequest.operator_id",
     "GetOperatorStateRequest.without_digest",
     "PortingsHeader.mode", "PortingsHeader.base_version", "PortingsHeader.skip_not_portable", "PortingsHeader.force",
     "PortedNumbers.operator_id", "PortedNumbers.numbers", "PushPortingsRequest.returned",

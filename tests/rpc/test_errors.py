@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -44,6 +45,7 @@ def instance(error: type[NumcheckError]) -> NumcheckError:
     parts |= {errors.BadPlan: ("rows", "words"), errors.PlanShrinks: ("9", 3, 4), errors.TooManyCodes: ("number", 3)}
     parts |= {errors.MovesTooMuch: ("numbers", 3, 2, 9, ())}
     parts |= {
+        errors.OlderData: (datetime(2026, 11, 20, tzinfo=UTC), 3, datetime(2026, 11, 21, tzinfo=UTC)),
         errors.BadRegistration: ("user_id", "words"),
         errors.NotANumber: ("words",),
         errors.StoreDamaged: ("words",),

@@ -1,6 +1,7 @@
 """Pushes and portings against sets of Python: whatever comes in whatever order, the store holds what was said last."""
 
 from array import array
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -11,17 +12,19 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from numcheck.active import PortingsHeader, PushHeader
+from numcheck.active import ActiveSet, PortingsHeader, PushHeader
 from numcheck.errors import (
     BadPush,
     ConcurrentPush,
     NotPortable,
     NotServed,
+    OlderData,
     RemovesTooMuch,
     UnknownOperator,
     UnknownPush,
 )
 from numcheck.store import Pushed, Store, pushes
+from numcheck.store.moments import microseconds
 from numcheck.store.pushes import HELD_MAX
 from tests.store.engines import open_store
 from tests.store.registry import plan, row
@@ -48,12 +51,18 @@ def sent(numbers) -> array:
     return array("Q", sorted(numbers, reverse=True))
 
 
-def delta(operator_id: int, base_version: int, push_id: str | None = None, **options) -> PushHeader:
-    return PushHeader(operator_id, False, base_version, push_id, NOW, **options)
+def delta(operator_id: int, base_version: int, push_id: str | None = None, at=NOW, **options) -> PushHeader:
+    return PushHeader(operator_id, False, base_version, push_id, at, **options)
 
 
-def snapshot(operator_id: int, push_id: str | None = None, **options) -> PushHeader:
-    return PushHeader(operator_id, True, 0, push_id, NOW, **options)
+def snapshot(operator_id: int, push_id: str | None = None, at=NOW, **options) -> PushHeader:
+    return PushHeader(operator_id, True, 0, push_id, at, **options)
+
+
+def again(first: Pushed, *, head_version: int | None = None, at=NOW) -> Pushed:
+    """The answer when it is given again: it says when the push came in, and what the head is by now."""
+    head_version = first.head_version if head_version is None else head_version
+    return replace(first, received_at_us=microseconds(at), head_version=head_version)
 
 
 def push(store: Store, header: PushHeader, add=(), remove=(), *, base: int | None = None, token: str = "t") -> Pushed:
@@ -70,8 +79,8 @@ def port(store: Store, ported, returned=(), *, whole: bool = False, base: int | 
         content.port(operator_id, sent(numbers))
     content.give_back(sent(returned))
     base = store.portings_head().version if base is None else base
-    options = {"push_id": None, "force": True, **options}
-    header = PortingsHeader(snapshot=whole, base_version=base, data_time=NOW, **options)
+    options = {"push_id": None, "force": True, "data_time": options.pop("at", NOW), **options}
+    header = PortingsHeader(snapshot=whole, base_version=base, **options)
     return store.push_portings(header, content, base_version=base, now=NOW)
 
 
@@ -205,8 +214,10 @@ def store(data_dir):
 
 def test_same_push_id_gets_the_first_answer_again(store):
     first = port(store, {BETA: [FIRST]}, push_id="a")
-    assert port(store, {BETA: [FIRST + 1]}, push_id="a", base=0) == first
-    assert ported_to(store) == {BETA: {FIRST}}
+    assert port(store, {BETA: [FIRST + 1]}, push_id="a", base=0) == again(first)
+    port(store, {BETA: [FIRST + 2]})
+    assert port(store, {BETA: [FIRST + 1]}, push_id="a") == again(first, head_version=2)
+    assert ported_to(store) == {BETA: {FIRST, FIRST + 2}}
 
 
 def test_portings_are_refused_when_the_head_has_moved(store):
@@ -291,25 +302,85 @@ def test_blocks_that_changed_are_told_by_revision(store):
 OTHERS_ROWS = (row(916, 0, 99_999, "Альфа", "7740000076"), row(916, 100_000, 199_999, "Бета", "7701725181"), *ROWS[1:])
 
 
-def committing_meanwhile(store: Store, header: PushHeader, add, meanwhile) -> Pushed:
+def committing_meanwhile(store: Store, header: PushHeader, add, meanwhile, remove=()) -> Pushed:
     """A push whose stream began before something else was committed."""
     content, base = store.push_content(header.operator_id), store.head(header.operator_id).version
     content.add(sent(add))
+    content.remove(sent(remove))
     meanwhile()
     return store.push(header, content, base_version=base, token="t", now=NOW)
 
 
+def give_to_beta(store: Store, what: str, number: int) -> None:
+    """Let a number of the last half of Alpha's range go to Beta, by a porting or by a plan."""
+    if what == "portings":
+        port(store, {BETA: [number]})
+    else:
+        store.import_plan(plan(*OTHERS_ROWS), source="rows.csv", now=NOW, force=True)
+
+
 @pytest.mark.parametrize("what", ["portings", "plan"])
-def test_numbers_that_went_to_another_while_they_were_pushed_do_not_come_in(store, what):
+@pytest.mark.parametrize("held", [True, False], ids=["in the set", "new"])
+def test_numbers_that_went_to_another_while_they_were_pushed_do_not_come_in(store, what, held):
+    """Whether or not the set holds them: the same push, a moment later, would be refused."""
+    gone = FIRST + 150_000
+    push(store, snapshot(ALPHA), [FIRST, gone] if held else [FIRST])
+    with pytest.raises(ConcurrentPush):
+        committing_meanwhile(store, snapshot(ALPHA), [FIRST, gone], lambda: give_to_beta(store, what, gone))
+    with pytest.raises(NotServed):
+        push(store, snapshot(ALPHA), [FIRST, gone])
+    assert store.head(ALPHA).version == 1
+
+
+@pytest.mark.parametrize("what", ["portings", "plan"])
+def test_removals_are_judged_by_what_holds_when_they_are_committed(store, what):
+    """What went to another may be removed if the set holds it, and not otherwise."""
+    gone, also_gone = FIRST + 150_000, FIRST + 150_001
+    push(store, snapshot(ALPHA), [*range(FIRST, FIRST + 40), gone])
+
+    def meanwhile() -> None:
+        give_to_beta(store, what, gone)
+        if what == "portings":
+            port(store, {BETA: [also_gone]})
+
+    assert committing_meanwhile(store, delta(ALPHA, 1), [], meanwhile, [gone]).counts.removed == 1
+    if what == "portings":
+        port(store, {}, [gone, also_gone])
+    else:
+        store.import_plan(plan(*ROWS), source="rows.csv", now=NOW, force=True)
+    with pytest.raises(ConcurrentPush):
+        committing_meanwhile(store, delta(ALPHA, 2), [], meanwhile, [also_gone])
+
+
+@pytest.mark.parametrize("what", ["portings", "plan"])
+def test_number_that_came_while_it_was_pushed_is_not_skipped_as_anothers(store, what):
+    """The push is to be made again: it would take the number now."""
+    coming = FIRST + 10_000_000
+
     def meanwhile() -> None:
         if what == "portings":
-            port(store, {BETA: [FIRST + 150_000]})
+            port(store, {ALPHA: [coming]})
         else:
-            store.import_plan(plan(*OTHERS_ROWS), source="rows.csv", now=NOW)
+            rows = (ROWS[0], row(917, 0, 99_999, "Альфа", "7740000076"), ROWS[2])
+            store.import_plan(plan(*rows), source="rows.csv", now=NOW, force=True)
 
+    header = snapshot(ALPHA, skip_not_served=True)
     with pytest.raises(ConcurrentPush):
-        committing_meanwhile(store, snapshot(ALPHA), [FIRST, FIRST + 150_000], meanwhile)
-    assert store.head(ALPHA).version == 0
+        committing_meanwhile(store, header, [FIRST, coming], meanwhile)
+    assert push(store, header, [FIRST, coming]).counts.refused == 0
+    assert set(store.active_set(ALPHA)) == {FIRST, coming}
+
+
+@pytest.mark.parametrize(("skipped", "taken"), [(100, True), (101, False)])
+def test_skipped_numbers_are_judged_again_as_far_as_they_are_named(store, skipped, taken):
+    """Of the first hundred it is known that they are another's still."""
+    strangers = range(FIRST + 10_000_000, FIRST + 10_000_000 + skipped)
+    arguments = snapshot(ALPHA, skip_not_served=True), [FIRST, *strangers], lambda: port(store, {BETA: [FIRST + 1]})
+    if taken:
+        assert committing_meanwhile(store, *arguments).counts.refused == skipped
+    else:
+        with pytest.raises(ConcurrentPush):
+            committing_meanwhile(store, *arguments)
 
 
 def test_push_goes_on_when_what_was_committed_meanwhile_is_not_about_its_numbers(store):
@@ -317,22 +388,142 @@ def test_push_goes_on_when_what_was_committed_meanwhile_is_not_about_its_numbers
     assert pushed.version == 1
 
 
-def test_held_push_with_numbers_that_went_to_another_cannot_be_confirmed(store):
-    push(store, snapshot(ALPHA), range(FIRST, FIRST + 10))
-    held = push(store, snapshot(ALPHA), [FIRST, FIRST + 20], token="held")
-    assert held.held
-    port(store, {BETA: [FIRST + 20]})
+HELD = {
+    "a snapshot adds it": (snapshot(ALPHA, "held"), [FIRST, FIRST + 150_000], []),
+    "a snapshot keeps it": (snapshot(ALPHA, "held"), [FIRST, FIRST + 199_999], []),
+    "a delta adds it": (delta(ALPHA, 1, "held"), [FIRST + 150_000], range(FIRST, FIRST + 9)),
+    "a delta has it added already": (delta(ALPHA, 1, "held"), [FIRST + 199_999], range(FIRST, FIRST + 9)),
+    "a delta removes it, and has it removed already": (
+        delta(ALPHA, 1, "held"),
+        [],
+        [*range(FIRST, FIRST + 9), FIRST + 150_000],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ["portings", "plan"])
+@pytest.mark.parametrize(("header", "add", "remove"), HELD.values(), ids=HELD.keys())
+def test_held_push_is_judged_by_what_holds_when_it_is_confirmed(store, what, header, add, remove):
+    """A number of it went to another, whether or not the set held it: refused, as the same push is if it comes anew.
+    The number comes back: it is judged as it was, and confirmed."""
+    push(store, snapshot(ALPHA), [*range(FIRST, FIRST + 10), FIRST + 199_999])
+    gone = next(one for one in (*add, *remove) if one >= FIRST + 150_000)
+    assert push(store, header, add, remove, token="held").held
+    assert len(store.held_pushes(ALPHA, now=NOW)) == 1
+    give_to_beta(store, what, gone)
+    before = store.revision, set(store.active_set(ALPHA))
     with pytest.raises(ConcurrentPush):
         store.confirm_push(ALPHA, "held", now=NOW)
-    assert set(store.active_set(ALPHA)) == set(range(FIRST, FIRST + 10))
-    port(store, {}, [FIRST + 20])
-    assert store.confirm_push(ALPHA, "held", now=NOW).version == 2
+    assert (store.revision, set(store.active_set(ALPHA))) == before
+    assert store.try_pushed(ALPHA, "held", now=NOW) is None  # so that the same push is judged, and not answered
+    with pytest.raises(NotServed):
+        push(store, header, add, remove)
+    if what == "portings":
+        port(store, {}, [gone])
+    else:
+        store.import_plan(plan(*ROWS), source="rows.csv", now=NOW, force=True)
+    confirmed = store.confirm_push(ALPHA, "held", now=NOW)
+    after = set(add) if header.snapshot else (before[1] - set(remove)) | set(add)
+    assert (confirmed.version, set(store.active_set(ALPHA))) == (2, after)
+    assert confirmed.counts.number_count == len(after)
+    assert store.confirm_push(ALPHA, "held", now=NOW) == again(confirmed)
+
+
+def test_held_push_that_skipped_what_is_its_operators_now_is_to_be_made_again(store):
+    push(store, snapshot(ALPHA), range(FIRST, FIRST + 10))
+    header, coming = snapshot(ALPHA, "held", skip_not_served=True), FIRST + 10_000_000
+    assert push(store, header, [FIRST, coming], token="held").held
+    port(store, {BETA: [FIRST + 1]})
+    assert store.try_pushed(ALPHA, "held", now=NOW).held
+    port(store, {ALPHA: [coming]})
+    with pytest.raises(ConcurrentPush):
+        store.confirm_push(ALPHA, "held", now=NOW)
+    anew = push(store, header, [FIRST, coming], token="anew")
+    assert (anew.held, anew.received_at_us, anew.counts.refused) == (True, None, 0)
+    with pytest.raises(UnknownPush):
+        store.confirm_push(ALPHA, "held", now=NOW)
+    store.confirm_push(ALPHA, "anew", now=NOW)
+    assert set(store.active_set(ALPHA)) == {FIRST, coming}
+
+
+def test_held_push_whose_head_has_moved_cannot_be_confirmed_and_its_push_id_is_free(store):
+    push(store, snapshot(ALPHA), range(FIRST, FIRST + 10))
+    assert push(store, snapshot(ALPHA, "a"), [FIRST], token="held").held
+    push(store, delta(ALPHA, 1), [FIRST + 10])
+    with pytest.raises(ConcurrentPush):
+        store.confirm_push(ALPHA, "held", now=NOW)
+    assert store.held_pushes(now=NOW) == []
+    assert push(store, snapshot(ALPHA, "a"), [FIRST + 1], token="anew").received_at_us is None
+    assert [one.pushed.token for one in store.held_pushes(now=NOW)] == ["anew"]
+
+
+# --- the order of what is pushed (R17)
+
+BEFORE, AFTER = NOW - timedelta(microseconds=1), NOW
+
+
+def send(store: Store, kind: str, at: datetime, *, first: bool, allow_older: bool = False) -> Pushed:
+    """A push of one of the kinds, of data of a moment."""
+    number = FIRST + (0 if first else 1)
+    if kind.startswith("portings"):
+        options = {"at": at, "allow_older": allow_older}
+        return port(store, {BETA: [number]}, whole=kind == "portings, whole", **options)
+    base = store.head(ALPHA).version
+    make = snapshot(ALPHA, at=at, allow_older=allow_older)
+    if kind == "delta":
+        make = delta(ALPHA, base, at=at, allow_older=allow_older)
+    return push(store, make, [FIRST + 10, number], token="t")
+
+
+PAIRS = [
+    *((one, other) for one in ("snapshot", "delta") for other in ("snapshot", "delta")),
+    *((one, other) for one in ("portings, whole", "portings") for other in ("portings, whole", "portings")),
+]
+
+
+@pytest.mark.parametrize(("newer", "older"), PAIRS)
+def test_what_is_older_undoes_nothing_unless_it_is_meant(store, newer, older):
+    """Of each pair of pushes in the wrong order: refused with the head; of the same moment, or meant, it is applied."""
+    head = store.portings_head if newer.startswith("portings") else lambda: store.head(ALPHA)
+    send(store, newer, AFTER, first=True)
+    before = head()
+    with pytest.raises(OlderData) as refused:
+        send(store, older, BEFORE, first=False)
+    assert (refused.value.head_version, refused.value.head_data_time) == (1, AFTER)
+    assert head() == before
+    done = send(store, older, AFTER, first=True)
+    assert (done.version or store.confirm_push(ALPHA, "t", now=NOW).version) == 2
+    done = send(store, older, BEFORE, first=False, allow_older=True)
+    assert (done.version or store.confirm_push(ALPHA, "t", now=NOW).version) == 3
+    assert head().data_time_us == microseconds(BEFORE)  # so that freshness is not made up
+
+
+def test_pushes_of_others_and_portings_have_an_order_of_their_own(store):
+    push(store, snapshot(ALPHA, at=AFTER), [FIRST])
+    assert push(store, snapshot(BETA, at=BEFORE), [FIRST + 10_000_000]).version == 1
+    assert port(store, {BETA: [FIRST]}, at=BEFORE).version == 1
+
+
+def test_demo_data_is_older_than_whatever_is_pushed_over_it(store):
+    """It is made up; from the first push on there is an order, though numbers that were made up are left."""
+    store.replace_active_set(ALPHA, ActiveSet.from_numbers([FIRST]), data_time=NOW, now=NOW, synthetic=True)
+    long_ago = NOW - timedelta(days=30)
+    assert push(store, delta(ALPHA, 1, at=long_ago), [FIRST + 1]).version == 2
+    with pytest.raises(OlderData):
+        push(store, delta(ALPHA, 2, at=long_ago - timedelta(days=1)), [FIRST + 2])
+
+
+def test_answer_is_given_again_whatever_is_newer_by_now(store):
+    """A push that is repeated after a cut does not come too late: it was applied."""
+    first = push(store, snapshot(ALPHA, "a", at=BEFORE), [FIRST])
+    push(store, snapshot(ALPHA, "b", at=AFTER), [FIRST])
+    assert push(store, snapshot(ALPHA, "a", at=BEFORE), [FIRST]) == again(first, head_version=2)
 
 
 def test_portings_judged_by_another_plan_are_refused(store):
     content = store.portings_content()
     content.port(BETA, sent([FIRST]))
-    store.import_plan(plan(*OTHERS_ROWS), source="rows.csv", now=NOW)
+    store.import_plan(plan(*OTHERS_ROWS), source="rows.csv", now=NOW, force=True)
     header = PortingsHeader(snapshot=False, base_version=0, push_id=None, data_time=NOW)
     with pytest.raises(ConcurrentPush):
         store.push_portings(header, content, base_version=0, now=NOW)
@@ -378,7 +569,7 @@ def test_answer_to_a_push_id_is_kept_for_ninety_days(store):
     content.add(sent([FIRST]))
     arguments = {"base_version": 1, "token": "t"}
     header = snapshot(ALPHA, "a")
-    assert store.push(header, content, now=late - timedelta(seconds=1), **arguments) == first
+    assert store.push(header, content, now=late - timedelta(seconds=1), **arguments) == again(first)
     assert store.push(header, content, now=late, **arguments).version == 2
     assert store.try_pushed_portings("a", now=late) is not None  # each set's pushes by themselves
 

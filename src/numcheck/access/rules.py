@@ -57,6 +57,7 @@ METHODS: dict[str, frozenset[Role]] = {
     f"{_CHECK}/ListOperators": ANYBODY,
     f"{_NUMBERING}/PushActiveNumbers": _PUSHING,
     f"{_NUMBERING}/ConfirmPush": _PUSHING,
+    f"{_NUMBERING}/ListHeldPushes": _PUSHING,
     f"{_NUMBERING}/GetOperatorState": _READING,
     f"{_NUMBERING}/PushPortings": frozenset({Role.CLEARING_HOUSE, Role.ADMINISTRATOR}),
     f"{_NUMBERING}/ImportNumberingPlan": _ADMINISTERING,

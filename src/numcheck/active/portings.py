@@ -28,6 +28,7 @@ class PortingsHeader:
     data_time: datetime
     skip_not_portable: bool = False
     force: bool = False
+    allow_older: bool = False
 
 
 @dataclass(slots=True)

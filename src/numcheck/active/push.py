@@ -30,6 +30,7 @@ class PushHeader:
     push_id: str | None
     data_time: datetime
     skip_not_served: bool = False
+    allow_older: bool = False
 
 
 @dataclass(frozen=True, slots=True)

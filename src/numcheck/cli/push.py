@@ -1,6 +1,6 @@
 """`numcheck push`: what an operator or the clearing house knows, over the API."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +9,8 @@ import typer
 from numcheck.cli.options import Column, Config, DataDir, Json, Server, moment, security_of, settings_of, target_of
 
 if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
+
     from numcheck.active.clearing_house import FileName, Member
     from numcheck.cli.reading.statuses import Statuses
     from numcheck.client import PushClient
@@ -21,6 +23,9 @@ OperatorOption = Annotated[str, typer.Option("--operator", help="The operator: i
 NumbersFile = Annotated[
     Path,
     typer.Argument(dir_okay=False, help="A number or a range (first-last) a line, or a CSV file; - is standard input."),
+]
+AllowOlder = Annotated[
+    bool, typer.Option("--allow-older", help="Push even if the data is older than what the node has.")
 ]
 Files = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, metavar="FILE...")]
 TOLD_MAX = 20
@@ -69,6 +74,7 @@ def active(
         bool, typer.Option("--skip-not-served", help="Leave out numbers that the operator does not serve.")
     ] = False,
     confirm: Annotated[bool, typer.Option("--confirm", help="Mean it, even if it removes much.")] = False,
+    allow_older: AllowOlder = False,
     refused: Annotated[
         Path | None, typer.Option(help="Where the first 100 numbers go that the operator does not serve.")
     ] = None,
@@ -83,7 +89,8 @@ def active(
     it. Say how long it is: --count or --sha256, or a last line such as "# count 99990".
 
     A push whose connection is cut, or whose node starts anew, is sent again for up to three minutes, as the same push:
-    nothing is done twice. The same command run again gets the first answer.
+    nothing is done twice. The same command run again does nothing, and says so: a push is known by its numbers and by
+    when they were true, the file's time unless --data-time says it. Data that is older than the node's is refused.
 
     Example: numcheck push active --operator 7740000076 numbers.txt
     """
@@ -106,9 +113,15 @@ def active(
             operator_id=operator_id,
             mode=DELTA if delta else SNAPSHOT,
             base_version=_base_version(client, operator_id, delta=delta) if base_version is None else base_version,
-            push_id=f"{numbers.digest()}/{'delta' if delta else 'snapshot'}/{true_at.isoformat()}",
+            push_id=_push_id(
+                client,
+                operator_id,
+                f"{numbers.digest()}/{'delta' if delta else 'snapshot'}/{true_at.isoformat()}",
+                allow_older=allow_older,
+            ),
             data_time=timestamp(true_at),
             skip_not_served=skip_not_served,
+            allow_older=allow_older,
         )
         try:
             pushed = client.push_active(header, lambda: numbers.pieces(lambda share: report("pushing", share)))
@@ -141,6 +154,69 @@ def confirm(
     _tell_active(operator_id, pushed, json=json)
 
 
+@app.command("held")
+def held(
+    operator: Annotated[
+        str | None, typer.Option("--operator", help="Whose: an id or a tax id.  (default: everybody's)")
+    ] = None,
+    server: Server = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """List the pushes that wait to be confirmed; everybody's, if the administrator asks.
+
+    Example: numcheck push held --operator 7740000076
+    """
+    from numcheck.cli.console import out, print_json
+
+    settings = settings_of(config, data_dir=data_dir)
+    with _client(settings, server) as client:
+        found = client.list_held_pushes(_operator_id(client, operator) if operator else 0)
+    if json:
+        print_json([_held_push(one) for one in found])
+    elif not found:
+        out.print("no push waits to be confirmed")
+    else:
+        for one in found:
+            out.print(_held_line(one))
+
+
+@app.command("renew")
+def renew(
+    operator: OperatorOption,
+    server: Server = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Say that an operator's active numbers are true still, now: a delta without a number.
+
+    The node answers UNKNOWN from data that is older than its data_age_max_s.
+
+    Example: numcheck push renew --operator 7740000076
+    """
+    from numcheck.client.push import DELTA, timestamp
+    from numcheck.errors import BadPush
+    from numcheck.v1 import numbering_pb2
+
+    settings = settings_of(config, data_dir=data_dir)
+    with _client(settings, server) as client:
+        operator_id, now = _operator_id(client, operator), datetime.now(UTC)
+        head_version = _head_version(client, operator_id)
+        if not head_version:
+            raise BadPush("header.base_version", "the operator has pushed no active numbers: nothing can be renewed")
+        header = numbering_pb2.PushHeader(
+            operator_id=operator_id,
+            mode=DELTA,
+            base_version=head_version,
+            push_id=f"renewed/{now.isoformat()}",
+            data_time=timestamp(now),
+        )
+        pushed = client.push_active(header, list)
+    _tell_active(operator_id, pushed, json=json)
+
+
 def _client(settings: "Settings", server: str | None) -> "PushClient":
     """A client that says why it waits, if it does."""
     from numcheck.cli.console import say
@@ -160,7 +236,16 @@ def _statuses(active: str | None, inactive: str | None) -> "Statuses":
 
 def _base_version(client: "PushClient", operator_id: int, *, delta: bool) -> int:
     """The head that a delta changes; a snapshot changes none."""
-    return client.state(operator_id, digest=False).version if delta else 0
+    return _head_version(client, operator_id) if delta else 0
+
+
+def _head_version(client: "PushClient", operator_id: int) -> int:
+    return client.state(operator_id, digest=False).version
+
+
+def _push_id(client: "PushClient", operator_id: int, name: str, *, allow_older: bool) -> str:
+    """The name of a push. One that may go back is meant anew whenever the head is another."""
+    return f"{name}/over {_head_version(client, operator_id)}" if allow_older else name
 
 
 def _operator_id(client: "PushClient", text: str) -> int:
@@ -207,6 +292,8 @@ def _counts(pushed: Any) -> dict[str, Any]:
         "already_removed": pushed.already_removed_count,
         "numbers": pushed.number_count,
         "refused": pushed.refused_count,
+        "pushed_before_at": _moment(pushed.first_push_time) if pushed.HasField("first_push_time") else None,
+        "head_version": pushed.head_version,
     }
     if recycled := getattr(pushed, "recycled_count", 0):
         counts["recycled"] = recycled
@@ -214,7 +301,44 @@ def _counts(pushed: Any) -> dict[str, Any]:
     return {**counts, "confirmation_token": token} if token else counts
 
 
+def _moment(stamp: "Timestamp") -> str:
+    return stamp.ToDatetime(UTC).isoformat(timespec="seconds")
+
+
+def _held_push(held: "numbering_pb2.HeldPush") -> dict[str, Any]:
+    from numcheck.client.push import SNAPSHOT
+
+    return {
+        "operator_id": held.operator_id,
+        "push_id": held.push_id,
+        "mode": "SNAPSHOT" if held.mode == SNAPSHOT else "DELTA",
+        "data_time": _moment(held.data_time),
+        "expires_at": _moment(held.expire_time),
+        **_counts(held.push),
+    }
+
+
+def _held_line(held: "numbering_pb2.HeldPush") -> str:
+    told = _held_push(held)
+    return (
+        f"operator {held.operator_id}: a {told['mode'].lower()} of {told['data_time']}, pushed at "
+        f"{told['pushed_before_at']}, would add {told['added']:,} and remove {told['removed']:,}; until "
+        f"{told['expires_at']}: numcheck push confirm --operator {held.operator_id} {told['confirmation_token']}"
+    )
+
+
 def _line(pushed: Any) -> str:
+    """What became of a push, in a line; of one that was pushed before, that nothing was done now."""
+    if not pushed.HasField("first_push_time"):
+        return _done(pushed)
+    since = ", as others were applied since" if pushed.version and pushed.head_version != pushed.version else ""
+    return (
+        f"pushed before at {_moment(pushed.first_push_time)} ({_done(pushed)}); nothing done; "
+        f"head is version {pushed.head_version}{since}"
+    )
+
+
+def _done(pushed: Any) -> str:
     made = f"version {pushed.version}" if pushed.version else "not applied yet"
     line = (
         f"{made}: {pushed.added_count:,} added, {pushed.already_added_count:,} there already, "
@@ -240,6 +364,7 @@ def portings(
     skip_not_portable: Annotated[
         bool, typer.Option("--skip-not-portable", help="Leave out numbers that no mobile range holds.")
     ] = False,
+    allow_older: AllowOlder = False,
     server: Server = None,
     data_dir: DataDir = None,
     config: Config = None,
@@ -248,8 +373,9 @@ def portings(
     """Push the clearing house's files, in the order of their names: Port_All, Port_All_Full, Port_Increment,
     Return_Increment, as CSV or ZIP; the Operators file says whose its codes are.
 
-    Each file is one push, known by its name and content: one that was pushed before changes nothing. An increment
-    without a row is passed over; all portings without a row are refused.
+    Each file is one push, known by its name and content: one that was pushed before changes nothing. One that is older
+    than what the node has, by the time in its name, is refused. An increment without a row is passed over; all
+    portings without a row are refused.
 
     Example: numcheck push portings Operators_202608190000_1.zip Port_Increment_202608190200_17.zip
     """
@@ -262,7 +388,7 @@ def portings(
     if not books:
         raise BadPortingsFile("the files name operators by the clearing house's codes: give its Operators file, too")
     members = read_operators(in_order(books)[-1])
-    options = {"force": force, "skip_not_portable": skip_not_portable}
+    options = {"force": force, "skip_not_portable": skip_not_portable, "allow_older": allow_older}
     results = []
     settings = settings_of(config, data_dir=data_dir)
     with _client(settings, server) as client:
@@ -299,7 +425,7 @@ def _push_portings(
     header = numbering_pb2.PortingsHeader(
         mode=SNAPSHOT if name.is_snapshot else DELTA,
         base_version=_base_version(client, 0, delta=not name.is_snapshot),
-        push_id=name.push_id(),
+        push_id=_push_id(client, 0, name.push_id(), allow_older=options["allow_older"]),
         data_time=timestamp(name.time),
         **options,
     )

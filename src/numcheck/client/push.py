@@ -88,11 +88,9 @@ class PushClient:
                 for remove in _parts(piece.remove):
                     yield request(remove=remove)
                 for ranges in _parts(piece.add_ranges, ROWS_PER_MESSAGE):
-                    yield request(add_ranges=[numbering_pb2.NumberRange(first=one[0], last=one[1]) for one in ranges])
+                    yield request(add_ranges=_range_messages(ranges))
                 for ranges in _parts(piece.remove_ranges, ROWS_PER_MESSAGE):
-                    yield request(
-                        remove_ranges=[numbering_pb2.NumberRange(first=one[0], last=one[1]) for one in ranges]
-                    )
+                    yield request(remove_ranges=_range_messages(ranges))
 
         response: numbering_pb2.PushActiveNumbersResponse = self._push(
             self._numbering.PushActiveNumbers, requests, repeatable=bool(header.push_id)
@@ -104,6 +102,11 @@ class PushClient:
         request = numbering_pb2.ConfirmPushRequest(operator_id=operator_id, confirmation_token=token)
         push: numbering_pb2.PushActiveNumbersResponse = self._call(self._numbering.ConfirmPush, request).push
         return push
+
+    def list_held_pushes(self, operator_id: int = 0) -> list[numbering_pb2.HeldPush]:
+        """The pushes of an operator that wait to be confirmed, the oldest first; every operator's, for operator 0."""
+        request = numbering_pb2.ListHeldPushesRequest(operator_id=operator_id)
+        return list(self._call(self._numbering.ListHeldPushes, request).held_pushes)
 
     def push_portings(
         self, header: numbering_pb2.PortingsHeader, ported: Mapping[int, Sequence[int]], returned: Sequence[int]
@@ -154,7 +157,7 @@ class _Upload:
     def __init__(self, requests: Iterator[Any]) -> None:
         self._requests = requests
         self._call: Any = None
-        self._begun = threading.Event()
+        self._begun, self._cancelled = threading.Event(), threading.Event()
         self._error: Exception | None = None
 
     def result(self, method: Any) -> Any:
@@ -163,14 +166,15 @@ class _Upload:
         self._begun.set()
         try:
             return self._call.result()
-        except (grpc.RpcError, grpc.FutureCancelledError):
-            if self._error is not None:
-                raise self._error from None
-            raise
-        finally:
-            # The call must go now: an error's traceback would keep it until the interpreter ends, when gRPC waits for a
-            # lock of the thread that read the requests, which is no more.
+        except (grpc.RpcError, grpc.FutureCancelledError) as ended:
+            if self._error is None:
+                raise
+            # The call is its own error, and must go now: if a traceback kept it until the interpreter ends, gRPC would wait
+            # for a lock of the thread that read the requests, which is no more.
+            ended.with_traceback(None)
+            self._cancelled.wait()
             self._call = None
+        raise self._error
 
     def _guarded(self) -> Iterator[Any]:
         try:
@@ -181,6 +185,8 @@ class _Upload:
             call = self._call
             if call is not None:
                 call.cancel()
+            del call  # this frame is in the error's traceback
+            self._cancelled.set()
 
 
 def _parts(items: Sequence[Any], size: int = NUMBERS_PER_MESSAGE) -> Iterator[Sequence[Any]]:

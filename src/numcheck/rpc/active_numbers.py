@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import grpc
 
 from numcheck.active import PushContent, PushHeader
-from numcheck.errors import NotServed, StaleBase
+from numcheck.errors import NotServed
 from numcheck.rpc.access import own_operator
 from numcheck.rpc.pushing import (
     Outside,
@@ -15,8 +15,9 @@ from numcheck.rpc.pushing import (
     numbers_of,
     push_id_of,
     refused_numbers,
+    stamp_of,
 )
-from numcheck.store import Pushed, Store
+from numcheck.store import HeldPush, Pushed, Store
 from numcheck.v1 import numbering_pb2
 
 
@@ -28,18 +29,17 @@ def push_active_numbers(
     first = next(messages)
     header = _header(first.header, outside)
     own_operator(header.operator_id)
-    head_version = store.head(header.operator_id).version
+    head = store.head(header.operator_id)
     if header.push_id is not None:
         pushed = store.try_pushed(header.operator_id, header.push_id, now=outside.now())
         if pushed is not None:
             return pushed
-    if not header.snapshot and header.base_version != head_version:
-        raise StaleBase(header.base_version, head_version)
+    head.check_follower(header)
     content = store.push_content(header.operator_id)
     _take(content, first)
     for message in messages:
         _take(content, message)
-    return store.push(header, content, base_version=head_version, token=outside.new_token(), now=outside.now())
+    return store.push(header, content, base_version=head.version, token=outside.new_token(), now=outside.now())
 
 
 def _header(header: numbering_pb2.PushHeader, outside: Outside) -> PushHeader:
@@ -50,6 +50,7 @@ def _header(header: numbering_pb2.PushHeader, outside: Outside) -> PushHeader:
         push_id=push_id_of(header.push_id),
         data_time=data_time_of(header.data_time, outside.now()),
         skip_not_served=header.skip_not_served,
+        allow_older=header.allow_older,
     )
 
 
@@ -80,4 +81,18 @@ def push_message(pushed: Pushed) -> numbering_pb2.PushActiveNumbersResponse:
         refused_count=counts.refused,
         refused=refused_numbers(counts.refused_examples, NotServed.reason),
         confirmation_token=pushed.token if pushed.held else "",
+        first_push_time=stamp_of(pushed.received_at_us),
+        head_version=pushed.head_version,
+    )
+
+
+def held_message(held: HeldPush) -> numbering_pb2.HeldPush:
+    """A push that waits to be confirmed, as the API says it."""
+    return numbering_pb2.HeldPush(
+        operator_id=held.operator_id,
+        push_id=held.push_id,
+        mode=numbering_pb2.PUSH_MODE_SNAPSHOT if held.snapshot else numbering_pb2.PUSH_MODE_DELTA,
+        data_time=stamp_of(held.data_time_us),
+        expire_time=stamp_of(held.expires_at_us),
+        push=push_message(held.pushed),
     )

@@ -9,7 +9,7 @@ import grpc
 from numcheck.errors import UnknownPush
 from numcheck.index import Index, PublishedIndex
 from numcheck.rpc.access import caller, own_operator
-from numcheck.rpc.active_numbers import push_active_numbers, push_message
+from numcheck.rpc.active_numbers import held_message, push_active_numbers, push_message
 from numcheck.rpc.calls import parsed, refusing, refusing_push, timestamp
 from numcheck.rpc.places import Attended, PushPlaces
 from numcheck.rpc.plan import import_numbering_plan, plan_message
@@ -78,6 +78,13 @@ class NumberingService:
         self._changed()
         return numbering_pb2.ConfirmPushResponse(push=push_message(pushed)).SerializeToString()
 
+    def list_held_pushes(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+        """The pushes that wait to be confirmed: an operator's, or everybody's for operator 0."""
+        message = parsed(numbering_pb2.ListHeldPushesRequest, request)
+        own_operator(message.operator_id)
+        held = self._store.held_pushes(message.operator_id or None, now=self._outside.now())
+        return numbering_pb2.ListHeldPushesResponse(held_pushes=map(held_message, held)).SerializeToString()
+
     def get_operator_state(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         """The head of an operator's active set; of the portings, for operator 0."""
         message = parsed(numbering_pb2.GetOperatorStateRequest, request)
@@ -120,6 +127,7 @@ class NumberingService:
                 "PushPortings": push(self._taking(push_portings, portings_message)),
                 "ImportNumberingPlan": push(self._taking(import_numbering_plan, plan_message)),
                 "ConfirmPush": unary(refusing(self.confirm_push)),
+                "ListHeldPushes": unary(refusing(self.list_held_pushes)),
                 "GetOperatorState": unary(refusing(self.get_operator_state)),
                 "WatchIndex": self._watches.method(self.watch_index),
             },

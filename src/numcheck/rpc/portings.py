@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import grpc
 
 from numcheck.active import PortingsContent, PortingsHeader
-from numcheck.errors import NotPortable, StaleBase
+from numcheck.errors import NotPortable
 from numcheck.rpc.pushing import (
     Outside,
     data_time_of,
@@ -14,6 +14,7 @@ from numcheck.rpc.pushing import (
     numbers_of,
     push_id_of,
     refused_numbers,
+    stamp_of,
 )
 from numcheck.store import Pushed, Store
 from numcheck.v1 import numbering_pb2
@@ -24,18 +25,17 @@ def push_portings(store: Store, outside: Outside, requests: Iterator[bytes], con
     messages = messages_of(numbering_pb2.PushPortingsRequest, requests, context)
     first = next(messages)
     header = _header(first.header, outside)
-    head_version = store.portings_head().version
+    head = store.portings_head()
     if header.push_id is not None:
         pushed = store.try_pushed_portings(header.push_id, now=outside.now())
         if pushed is not None:
             return pushed
-    if not header.snapshot and header.base_version != head_version:
-        raise StaleBase(header.base_version, head_version)
+    head.check_follower(header)
     content = store.portings_content()
     _take(content, first)
     for message in messages:
         _take(content, message)
-    return store.push_portings(header, content, base_version=head_version, now=outside.now())
+    return store.push_portings(header, content, base_version=head.version, now=outside.now())
 
 
 def _header(header: numbering_pb2.PortingsHeader, outside: Outside) -> PortingsHeader:
@@ -46,6 +46,7 @@ def _header(header: numbering_pb2.PortingsHeader, outside: Outside) -> PortingsH
         data_time=data_time_of(header.data_time, outside.now()),
         skip_not_portable=header.skip_not_portable,
         force=header.force,
+        allow_older=header.allow_older,
     )
 
 
@@ -69,4 +70,6 @@ def portings_message(pushed: Pushed) -> numbering_pb2.PushPortingsResponse:
         number_count=counts.number_count,
         refused_count=counts.refused,
         refused=refused_numbers(counts.refused_examples, NotPortable.reason),
+        first_push_time=stamp_of(pushed.received_at_us),
+        head_version=pushed.head_version,
     )

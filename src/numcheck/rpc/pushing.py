@@ -84,3 +84,12 @@ def numbers_of(field: Iterable[int]) -> "array[int]":
 def refused_numbers(examples: Iterable[int], reason: str) -> list[numbering_pb2.RefusedNumber]:
     """Examples of numbers that were not taken, and why."""
     return [numbering_pb2.RefusedNumber(number=number, reason=reason) for number in examples]
+
+
+def stamp_of(moment_us: int | None) -> Timestamp | None:
+    """A moment in microseconds as the API has it; None if there is none."""
+    if moment_us is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromMicroseconds(moment_us)
+    return stamp

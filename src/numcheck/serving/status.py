@@ -73,8 +73,8 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
             {
                 "operator_id": one.operator_id,
                 "received_at": moment(one.received_at_us).isoformat(),
-                "added": one.counts.added,
-                "removed": one.counts.removed,
+                "added": one.pushed.counts.added,
+                "removed": one.pushed.counts.removed,
             }
             for one in held
         ],

@@ -6,7 +6,7 @@ from numcheck.store.heads import Head
 from numcheck.store.identities import Callers, Denial, Identities, KnownIdentity
 from numcheck.store.lock import DataDirLock
 from numcheck.store.plans import PlanImport, SeriesInfo
-from numcheck.store.pushes import Pushed
+from numcheck.store.pushes import HeldPush, Pushed
 from numcheck.store.registrations import (
     NumberRow,
     PageBounds,
@@ -30,6 +30,7 @@ __all__ = [
     "Entry",
     "EventRow",
     "Head",
+    "HeldPush",
     "Identities",
     "KnownIdentity",
     "LastTold",

@@ -5,8 +5,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select
 
-from numcheck.errors import UnknownOperator
+from numcheck.active import PortingsHeader, PushHeader
+from numcheck.errors import OlderData, StaleBase, UnknownOperator
 from numcheck.store.blocks import NO_BLOCKS, Kind
+from numcheck.store.moments import microseconds, moment
 from numcheck.store.rows import changes_of, checked, new_row
 from numcheck.store.schema import heads, operators
 
@@ -24,6 +26,19 @@ class Head:
     digest: bytes | None = None
     checksum: bytes = NO_BLOCKS
     synthetic: bool = False
+
+    @property
+    def pushed(self) -> bool:
+        """Whether anything was pushed: the demo's sets are version 1, and as old as what they are replaced by."""
+        return self.version > 0 and not (self.synthetic and self.version == 1)
+
+    def check_follower(self, header: PushHeader | PortingsHeader) -> None:
+        """Raise StaleBase if a delta starts from another version, OlderData if a push that does not say that it means
+        it has older data (R17). Data of the same moment is not older: it follows in the order in which it comes."""
+        if not header.snapshot and header.base_version != self.version:
+            raise StaleBase(header.base_version, self.version)
+        if self.pushed and not header.allow_older and microseconds(header.data_time) < self.data_time_us:
+            raise OlderData(header.data_time, self.version, moment(self.data_time_us))
 
 
 def _is(kind: Kind, operator_id: int) -> ColumnElement[bool]:

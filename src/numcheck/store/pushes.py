@@ -1,7 +1,8 @@
 """Pushes: what operators and the clearing house send becomes the head in one transaction, or is held.
 
 Invariants, true on disk after a crash at any step, as each push is one transaction: a push with a version is in the
-blocks, whole; one without is held, counts for nothing, and was found against the head: it is dropped when that moves.
+blocks, whole; one without is held and counts for nothing. What a push was judged by (the head, the plan and the
+portings) holds when it is committed or confirmed, or judges it the same.
 """
 
 import json
@@ -14,10 +15,11 @@ import xxhash
 from pyroaring import BitMap
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
-from numcheck.active import PortingsContent, PortingsHeader, PushContent, PushCounts, PushHeader
+from numcheck.active import Basis, PortingsContent, PortingsHeader, PushContent, PushCounts, PushHeader
 from numcheck.active.members import home, served
 from numcheck.active.portings import check_removal
 from numcheck.active.push import Change, change_of, needs_confirmation
+from numcheck.active.sieve import Refused, merge
 from numcheck.errors import ConcurrentPush, StoreDamaged, UnknownPush
 from numcheck.store.blocks import (
     PARTS,
@@ -36,11 +38,12 @@ from numcheck.store.blocks import (
     write_places,
 )
 from numcheck.store.database import raise_revision
-from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, read_head, write_head
+from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, read_head, read_heads, write_head
+from numcheck.store.moments import moment
 from numcheck.store.plans import own_ranges
 from numcheck.store.rows import changes_of, checked, new_row
-from numcheck.store.schema import held_changes, pushes
-from numcheck.store.served import check_served
+from numcheck.store.schema import held_numbers, pushes
+from numcheck.store.served import check_judgement
 from numcheck.store.withdrawals import Cause, withdraw
 
 DAY_US = 86_400 * 1_000_000
@@ -54,9 +57,11 @@ Changes = dict[int, tuple[Change, BitMap]]
 
 
 class Receipt(NamedTuple):
-    """What the node adds to a push: the head when it began, the token if it is held, and moments in microseconds."""
+    """What the node adds to a push: the head when it began and what else it was judged by, the token if it is held, and
+    moments in microseconds."""
 
     base_version: int
+    basis: Basis
     token: str
     data_time_us: int
     now_us: int
@@ -64,12 +69,18 @@ class Receipt(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What became of a push. While it is held, version and revision are 0 and the token is set."""
+    """What became of a push. While it is held, version and revision are 0 and the token is set.
+
+    `head_version` is the head's as this is told. `received_at_us` is when the push came in, in microseconds, if this is
+    told again, and None if it is told at first.
+    """
 
     version: int
     revision: int
     counts: PushCounts
+    head_version: int
     token: str = ""
+    received_at_us: int | None = None
 
     @property
     def held(self) -> bool:
@@ -82,22 +93,23 @@ class Pushed:
 
 def push_active(connection: Connection, header: PushHeader, content: PushContent, receipt: Receipt) -> Pushed:
     """Apply a push to an operator's active set, or hold it if it removes too much (R14)."""
-    operator_id = header.operator_id
-    head = _head_to_change(connection, Kind.ACTIVE, operator_id, receipt)
+    head = _head_to_change(connection, Kind.ACTIVE, header, receipt)
+    check_judgement(connection, header.operator_id, content)
     changes, counts = _find_changes(connection, header, content, head)
     held = needs_confirmation(counts.removed + counts.recycled, head.number_count)
     record = _record(connection, Kind.ACTIVE, header, counts, receipt, token=receipt.token if held else None)
     if held:
-        _change_record(connection, record, held_checksum=_hold(connection, record.push_key, changes))
-        return Pushed(0, 0, counts, receipt.token)
+        _change_record(connection, record, held_checksum=_hold(connection, record.push_key, content))
+        return Pushed(0, 0, counts, head.version, receipt.token)
     return _apply(connection, record, changes, receipt.now_us)
 
 
-def _head_to_change(connection: Connection, kind: Kind, operator_id: int, receipt: Receipt) -> Head:
-    head = read_head(connection, kind, operator_id)
+def _head_to_change(connection: Connection, kind: Kind, header: PushHeader | PortingsHeader, receipt: Receipt) -> Head:
+    head = read_head(connection, kind, _operator_id(header))
     if head.version != receipt.base_version:
         moved = f"the head has moved from version {receipt.base_version} to {head.version} during the push"
         raise ConcurrentPush(moved)
+    head.check_follower(header)
     return head
 
 
@@ -163,7 +175,7 @@ def _groups(parts_of_chunks: Iterable[tuple[int, list[int]]]) -> Iterator[dict[i
 
 
 def _apply(connection: Connection, row: Row[Any], changes: Changes, now_us: int) -> Pushed:
-    """Make a push of active numbers the head. Its base is the head: held ones are dropped whenever that moves."""
+    """Make a push of active numbers, whose base is the head, the head."""
     before, counts = read_head(connection, Kind.ACTIVE, row.operator_id), _counts(row)
     revision = raise_revision(connection)
     checksum = _write_changes(connection, Kind.ACTIVE, row.operator_id, revision, changes)
@@ -176,9 +188,9 @@ def _apply(connection: Connection, row: Row[Any], changes: Changes, now_us: int)
     )
     write_head(connection, Kind.ACTIVE, row.operator_id, head, now_us=now_us)
     _change_record(connection, row, version=head.version, revision=revision)
-    drop_held(connection, row.operator_id)
+    overtake_held(connection, row.operator_id)
     _withdraw_pushed(connection, row.operator_id, revision, changes, now_us)
-    return Pushed(head.version, revision, counts, row.token or "")
+    return Pushed(head.version, revision, counts, head.version, row.token or "")
 
 
 def _withdraw_pushed(connection: Connection, operator_id: int, revision: int, changes: Changes, now_us: int) -> None:
@@ -214,60 +226,95 @@ def _write_changes(
 
 
 def confirm(connection: Connection, operator_id: int, token: str, now_us: int) -> Pushed:
-    """Apply the held push of a token; what was applied already is answered again. ConcurrentPush if the operator does
-    not serve now what the push adds: the plan and the portings go on while a push is held."""
+    """Apply the held push of a token; give the first answer again if it was applied before.
+
+    ConcurrentPush if another push was applied since, or if the plan and the portings of now judge it otherwise."""
     row = _one(connection, _of(Kind.ACTIVE, operator_id) & (pushes.c.token == token))
     if row is None or _is_over(row, now_us):
         raise UnknownPush("the operator has no held push with that token")
     if row.version is not None:
-        return _pushed(row)
-    changes = _held_changes(connection, row)
-    check_served(connection, operator_id, {chunk: change.added for chunk, (change, _) in changes.items()})
+        return _given_again(connection, row)
+    content = _held_content(connection, row)
+    header = PushHeader(operator_id, row.snapshot, row.base_version, row.push_id, moment(row.data_time_us))
+    changes, _ = _find_changes(connection, header, content, read_head(connection, Kind.ACTIVE, operator_id))
+    _drop_numbers(connection, pushes.c.push_key == row.push_key)
     return _apply(connection, row, changes, now_us)
 
 
 class HeldPush(NamedTuple):
-    """What a held push would do, and when it came, in microseconds."""
+    """A push that waits to be confirmed. Moments are in microseconds."""
 
     operator_id: int
+    push_id: str
+    snapshot: bool
+    data_time_us: int
     received_at_us: int
-    counts: PushCounts
+    expires_at_us: int
+    pushed: Pushed
 
 
-def held_pushes(connection: Connection, now_us: int) -> list[HeldPush]:
-    """Every push that can be confirmed still, the oldest first."""
+def held_pushes(connection: Connection, now_us: int, operator_id: int | None = None) -> list[HeldPush]:
+    """The pushes that can be confirmed still, the oldest first: every operator's, or one's."""
     held = pushes.c.version.is_(None) & (pushes.c.received_at_us > now_us - HELD_FOR_US)
+    if operator_id is not None:
+        held &= _of(Kind.ACTIVE, operator_id)
+    versions = {one: head.version for one, head in read_heads(connection, Kind.ACTIVE).items()}
     rows = map(_checked, connection.execute(select(pushes).where(held).order_by(pushes.c.push_key)))
-    return [HeldPush(row.operator_id, row.received_at_us, _counts(row)) for row in rows]
-
-
-def _hold(connection: Connection, push_key: int, changes: Changes) -> bytes:
-    """Keep what a push would change; the checksum of all of it."""
-    checksums = []
-    for chunk, (change, _) in changes.items():
-        places = [some.serialize() for some in change]
-        values = dict(zip(Change._fields, places, strict=True))
-        checksums.append(_checksum(push_key, chunk, *places))
-        connection.execute(
-            insert(held_changes).values(push_key=push_key, chunk=chunk, checksum=checksums[-1], **values)
+    return [
+        HeldPush(
+            row.operator_id,
+            row.push_id or "",
+            row.snapshot,
+            row.data_time_us,
+            row.received_at_us,
+            row.received_at_us + HELD_FOR_US,
+            _given_again(connection, row),
         )
+        for row in rows
+        if row.base_version == versions.get(row.operator_id, 0)
+    ]
+
+
+def _hold(connection: Connection, push_key: int, content: PushContent) -> bytes:
+    """Keep what a push says; return the checksum of all of it."""
+    checksums = []
+    for chunk in sorted({*content.adds, *content.removes}):
+        wanted = content.wanted(chunk)
+        places = {"added": wanted.added.serialize(), "removed": wanted.removed.serialize()}
+        checksums.append(_checksum(push_key, chunk, *places.values()))
+        values = {"push_key": push_key, "chunk": chunk, "checksum": checksums[-1], **places}
+        connection.execute(insert(held_numbers).values(values))
     return exclusive_or(checksums)
 
 
-def _held_changes(connection: Connection, push: Row[Any]) -> Changes:
-    held, checksums = {}, []
-    for row in connection.execute(select(held_changes).where(held_changes.c.push_key == push.push_key)):
-        places = [row._mapping[name] for name in Change._fields]
-        checksums.append(_checksum(push.push_key, row.chunk, *places))
+def _held_content(connection: Connection, push: Row[Any]) -> PushContent:
+    """Return what a held push says. ConcurrentPush unless it can be applied now as it was judged."""
+    if read_head(connection, Kind.ACTIVE, push.operator_id).version != push.base_version:
+        raise ConcurrentPush("another push of the operator was applied since this one was held")
+    counts, basis = _counts(push), Basis(push.plan_revision, push.portings_version)
+    refused = Refused(counts.refused, list(counts.refused_examples))
+    content = PushContent({}, lambda _chunk: BitMap(), basis, refused=refused)
+    checksums = []
+    for row in connection.execute(select(held_numbers).where(held_numbers.c.push_key == push.push_key)):
+        checksums.append(_checksum(push.push_key, row.chunk, row.added, row.removed))
         if checksums[-1] != row.checksum:
             raise StoreDamaged(
-                f"a held change of chunk {row.chunk} of operator {push.operator_id} is not what was stored"
+                f"the held numbers of chunk {row.chunk} of operator {push.operator_id} are not what was stored"
             )
-        held[row.chunk] = Change(*map(BitMap.deserialize, places))
+        merge(content.adds, row.chunk, BitMap.deserialize(row.added))
+        merge(content.removes, row.chunk, BitMap.deserialize(row.removed))
     if exclusive_or(checksums) != push.held_checksum:
-        raise StoreDamaged(f"the held changes of operator {push.operator_id} are not those that were stored")
-    now = dict(_held_parts(connection, push.operator_id, held))
-    return {chunk: (change, change.apply(now[chunk])) for chunk, change in held.items()}
+        raise StoreDamaged(f"the held numbers of operator {push.operator_id} are not those that were stored")
+    check_judgement(connection, push.operator_id, content)
+    return content
+
+
+def _can_be_confirmed(connection: Connection, push: Row[Any]) -> bool:
+    try:
+        _held_content(connection, push)
+    except ConcurrentPush:
+        return False
+    return True
 
 
 def _checksum(push_key: int, chunk: int, *places: bytes) -> bytes:
@@ -275,9 +322,13 @@ def _checksum(push_key: int, chunk: int, *places: bytes) -> bytes:
     return xxhash.xxh3_128_digest(f"{push_key};{chunk};{sizes};".encode() + b"".join(places))
 
 
-def drop_held(connection: Connection, operator_id: int) -> None:
-    """Forget what is held of an operator: its head has moved."""
-    _forget(connection, _of(Kind.ACTIVE, operator_id) & pushes.c.version.is_(None))
+def overtake_held(connection: Connection, operator_id: int) -> None:
+    """Free the room and the push_ids of what is held of an operator, as its head has moved. The records stay, so that
+    whoever confirms one is told why it cannot be."""
+    held = _of(Kind.ACTIVE, operator_id) & pushes.c.version.is_(None)
+    _drop_numbers(connection, held)
+    for row in connection.execute(select(pushes).where(held & pushes.c.push_id.is_not(None))).all():
+        _change_record(connection, _checked(row), push_id=None)
 
 
 def make_room(connection: Connection, kind: Kind, operator_id: int, now_us: int) -> None:
@@ -294,9 +345,13 @@ def make_room(connection: Connection, kind: Kind, operator_id: int, now_us: int)
 
 
 def _forget(connection: Connection, which: ColumnElement[bool]) -> None:
-    keys = select(pushes.c.push_key).where(which)
-    connection.execute(delete(held_changes).where(held_changes.c.push_key.in_(keys)))
+    _drop_numbers(connection, which)
     connection.execute(delete(pushes).where(which))
+
+
+def _drop_numbers(connection: Connection, which: ColumnElement[bool]) -> None:
+    keys = select(pushes.c.push_key).where(which)
+    connection.execute(delete(held_numbers).where(held_numbers.c.push_key.in_(keys)))
 
 
 # --- portings
@@ -304,7 +359,7 @@ def _forget(connection: Connection, which: ColumnElement[bool]) -> None:
 
 def push_portings(connection: Connection, header: PortingsHeader, content: PortingsContent, receipt: Receipt) -> Pushed:
     """Apply a push to the portings."""
-    head = _head_to_change(connection, Kind.PORTED, EVERY_OPERATOR, receipt)
+    head = _head_to_change(connection, Kind.PORTED, header, receipt)
     for operator_id in content.ported:
         check_operator(connection, operator_id)
     changes, counts = _find_portings(connection, header, content, head)
@@ -326,7 +381,7 @@ def push_portings(connection: Connection, header: PortingsHeader, content: Porti
         for chunk, (change, _) in one.items():
             moved[chunk] |= change.added | change.removed
     withdraw(connection, revision, Cause.PORTED, moved, receipt.now_us)
-    return Pushed(after.version, revision, counts)
+    return Pushed(after.version, revision, counts, after.version)
 
 
 def _find_portings(
@@ -370,9 +425,28 @@ def _ported_count(head: Head, changes: Mapping[int, Changes]) -> int:
 
 
 def try_pushed(connection: Connection, kind: Kind, operator_id: int, push_id: str, now_us: int) -> Pushed | None:
-    """What became of the push of that push_id, or None if there was none, or it was held for too long."""
+    """The answer to the push of that push_id, given again. None if there was none, or it was held and can be confirmed
+    no more: then it is a push like any other."""
     row = _one(connection, _of(kind, operator_id) & (pushes.c.push_id == push_id))
-    return None if row is None or _is_over(row, now_us) else _pushed(row)
+    if row is None or _is_over(row, now_us) or (row.version is None and not _can_be_confirmed(connection, row)):
+        return None
+    return _given_again(connection, row)
+
+
+def begin(connection: Connection, kind: Kind, header: PushHeader | PortingsHeader, now_us: int) -> Pushed | None:
+    """Make room for the record of a push. Return the answer to give again, if there is one to its push_id."""
+    operator_id = _operator_id(header)
+    make_room(connection, kind, operator_id, now_us)
+    if header.push_id is None:
+        return None
+    pushed = try_pushed(connection, kind, operator_id, header.push_id, now_us)
+    if pushed is None:
+        _forget(connection, _of(kind, operator_id) & (pushes.c.push_id == header.push_id))
+    return pushed
+
+
+def _operator_id(header: PushHeader | PortingsHeader) -> int:
+    return header.operator_id if isinstance(header, PushHeader) else EVERY_OPERATOR
 
 
 def _one(connection: Connection, which: ColumnElement[bool]) -> Row[Any] | None:
@@ -392,8 +466,9 @@ def _of(kind: Kind, operator_id: int) -> ColumnElement[bool]:
     return (pushes.c.kind == kind) & (pushes.c.operator_id == operator_id)
 
 
-def _pushed(row: Row[Any]) -> Pushed:
-    return Pushed(row.version or 0, row.revision or 0, _counts(row), row.token or "")
+def _given_again(connection: Connection, row: Row[Any]) -> Pushed:
+    head_version = read_head(connection, Kind(row.kind), row.operator_id).version
+    return Pushed(row.version or 0, row.revision or 0, _counts(row), head_version, row.token or "", row.received_at_us)
 
 
 def _counts(row: Row[Any]) -> PushCounts:
@@ -413,9 +488,11 @@ def _record(
     """Add the record of a push, with what is known of its outcome; the row."""
     values = {
         "kind": int(kind),
-        "operator_id": header.operator_id if isinstance(header, PushHeader) else EVERY_OPERATOR,
+        "operator_id": _operator_id(header),
         "push_id": header.push_id,
         "base_version": receipt.base_version,
+        "plan_revision": receipt.basis.plan_revision,
+        "portings_version": receipt.basis.portings_version,
         "snapshot": header.snapshot,
         "data_time_us": receipt.data_time_us,
         "received_at_us": receipt.now_us,

@@ -118,6 +118,8 @@ pushes = Table(
     Column("operator_id", Integer, nullable=False),
     Column("push_id", String),  # the caller's; null if it gave none
     Column("base_version", BigInteger, nullable=False),
+    Column("plan_revision", BigInteger, nullable=False),  # that it was judged by, as it was by the
+    Column("portings_version", BigInteger, nullable=False),  # portings of this version
     Column("version", BigInteger),  # that the push made; null while it is held
     Column("revision", BigInteger),  # that shows it; null while it is held
     Column("snapshot", Boolean, nullable=False),
@@ -125,22 +127,21 @@ pushes = Table(
     Column("received_at_us", BigInteger, nullable=False),
     Column("counts", String, nullable=False),  # PushCounts as JSON: what the answer says
     Column("token", String),  # that confirms it; null if it never was held
-    Column("held_checksum", LargeBinary),  # of its held changes: the exclusive or of theirs; null if it never was held
+    Column("held_checksum", LargeBinary),  # of its held numbers: the exclusive or of theirs; null if it never was held
     Column("row_checksum", LargeBinary, nullable=False),  # of all other columns but the key
     UniqueConstraint("kind", "operator_id", "push_id"),
     UniqueConstraint("kind", "operator_id", "version"),
 )
 
-# What a held push would change, by chunk; gone when it is confirmed or dropped.
-held_changes = Table(
-    "held_changes",
+# What a held push says, by chunk: judged anew when it is confirmed; gone once it is, or can be no more.
+held_numbers = Table(
+    "held_numbers",
     metadata,
     Column("push_key", Integer, ForeignKey("pushes.push_key"), primary_key=True),
     Column("chunk", BigInteger, primary_key=True, autoincrement=False),
     Column("checksum", LargeBinary, nullable=False),  # of the bitmaps' bytes, compared before anything parses them
     Column("added", LargeBinary, nullable=False),  # Roaring, portable format
     Column("removed", LargeBinary, nullable=False),
-    Column("recycled", LargeBinary, nullable=False),
 )
 
 WAITING = text("next_place IS NOT NULL")

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from pyroaring import BitMap
 from sqlalchemy import Connection, func, select
 
-from numcheck.active import Basis, ServedNumbers
+from numcheck._bits import CHUNK_NUMBERS
+from numcheck.active import Basis, PushContent, ServedNumbers
 from numcheck.errors import ConcurrentPush
-from numcheck.store.blocks import Kind, chunks_of, read_ported
+from numcheck.store.blocks import Kind, chunks_of, read_chunk, read_ported
 from numcheck.store.heads import EVERY_OPERATOR, read_head
 from numcheck.store.plans import own_ranges
 from numcheck.store.schema import plan_series
@@ -31,12 +32,34 @@ def served_numbers(
     return ServedNumbers(operator_id, own_ranges(connection, operator_id), ported, others)
 
 
-def check_served(connection: Connection, operator_id: int, added: Mapping[int, BitMap]) -> None:
-    """Raise ConcurrentPush if the operator does not serve every one of these places, by chunk, now."""
+def check_judgement(connection: Connection, operator_id: int, content: PushContent) -> None:
+    """Raise ConcurrentPush if the plan and the portings of now judge a push otherwise than those that it was judged by:
+    the operator serves some of its numbers no more, or some that were skipped."""
+    if read_basis(connection) == content.basis:
+        return
     served = served_numbers(connection, operator_id, lambda chunk: read_ported(connection, chunk))
-    for chunk, places in added.items():
-        if places - served.get(chunk, BitMap()):
-            raise ConcurrentPush(
-                "the numbering plan or the portings have changed since the push began: "
-                "the operator serves some of its numbers no more"
-            )
+    if _takes_strangers(connection, operator_id, content, served) or _skips_own(content, served):
+        raise ConcurrentPush(
+            "the numbering plan or the portings have changed since the push began: "
+            "the operator does not serve the same of its numbers any more"
+        )
+
+
+def _takes_strangers(
+    connection: Connection, operator_id: int, content: PushContent, served: Mapping[int, BitMap]
+) -> bool:
+    """Whether the push adds what is not served, or removes what is neither served nor in the set."""
+    if any(places - served.get(chunk, BitMap()) for chunk, places in content.adds.items()):
+        return True
+    gone = {chunk: places - served.get(chunk, BitMap()) for chunk, places in content.removes.items()}
+    return any(
+        places - read_chunk(connection, Kind.ACTIVE, operator_id, chunk) for chunk, places in gone.items() if places
+    )
+
+
+def _skips_own(content: PushContent, served: Mapping[int, BitMap]) -> bool:
+    """Whether a number that was skipped is served now. Of more than are named nobody knows: as if one were."""
+    refused = content.refused
+    return refused.count > len(refused.examples) or any(
+        number % CHUNK_NUMBERS in served.get(number // CHUNK_NUMBERS, BitMap()) for number in refused.examples
+    )

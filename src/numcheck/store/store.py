@@ -19,6 +19,7 @@ from sqlalchemy import Row, func, select
 from numcheck.active import (
     ActiveSet,
     AllottedRange,
+    Basis,
     ChunkMembers,
     Operator,
     PortingsContent,
@@ -40,10 +41,10 @@ from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_dige
 from numcheck.store.identities import Denial, Identities
 from numcheck.store.moments import microseconds, moment
 from numcheck.store.plans import PlanImport, SeriesInfo
-from numcheck.store.pushes import HeldPush, Pushed, Receipt, drop_held
+from numcheck.store.pushes import HeldPush, Pushed, Receipt, overtake_held
 from numcheck.store.registrations import Registrations, are_any, read_key_checks
 from numcheck.store.schema import installation, operators, plan_series
-from numcheck.store.served import check_served, read_basis, served_numbers
+from numcheck.store.served import read_basis, served_numbers
 
 FILE_NAME = "numcheck.db"
 DIGEST_TRIES = 3  # of a set that others push to while it is read
@@ -185,7 +186,7 @@ class Store:
             checksum = replace_places(connection, operator_id, revision, dict(active_set.chunks()))
             head = Head(version, len(active_set), microseconds(data_time), checksum=checksum, synthetic=synthetic)
             write_head(connection, Kind.ACTIVE, operator_id, head, now_us=microseconds(now))
-            drop_held(connection, operator_id)
+            overtake_held(connection, operator_id)
         return version
 
     def active_counts(self) -> dict[int, int]:
@@ -300,30 +301,28 @@ class Store:
     def push(self, header: PushHeader, content: PushContent, *, base_version: int, token: str, now: datetime) -> Pushed:
         """Apply a push to the version that was the head when it began, or hold it: durable when this returns.
 
-        `token` is what confirms it if it is held. Raises NotServed, BadPush, or ConcurrentPush if the head has moved or
-        if the operator serves some of the numbers no more.
+        `token` is what confirms it if it is held. Raises NotServed, BadPush, StaleBase, OlderData, or ConcurrentPush if
+        the head has moved, or if the plan and the portings judge it otherwise by now.
         """
         content.check(header)
-        receipt = Receipt(base_version, token, microseconds(header.data_time), microseconds(now))
+        data_time_us, now_us = microseconds(header.data_time), microseconds(now)
+        receipt = Receipt(base_version, content.basis, token, data_time_us, now_us)
         with self._database.writing() as connection:
             take_turn(connection)
-            pushes.make_room(connection, Kind.ACTIVE, header.operator_id, receipt.now_us)
-            if header.push_id is not None:
-                pushed = pushes.try_pushed(connection, Kind.ACTIVE, header.operator_id, header.push_id, receipt.now_us)
-                if pushed is not None:
-                    return pushed
-            if read_basis(connection) != content.basis:
-                check_served(connection, header.operator_id, content.adds)
-            return pushes.push_active(connection, header, content, receipt)
+            again = pushes.begin(connection, Kind.ACTIVE, header, now_us)
+            return again or pushes.push_active(connection, header, content, receipt)
 
-    def held_pushes(self, *, now: datetime) -> list[HeldPush]:
-        """Every push that waits for its operator's confirmation, the oldest first."""
+    def held_pushes(self, operator_id: int | None = None, *, now: datetime) -> list[HeldPush]:
+        """The pushes that wait to be confirmed, the oldest first: every operator's, or one's. UnknownOperator if there
+        is no such operator."""
         with self._database.reading() as connection:
-            return pushes.held_pushes(connection, microseconds(now))
+            if operator_id is not None:
+                check_operator(connection, operator_id)
+            return pushes.held_pushes(connection, microseconds(now), operator_id)
 
     def confirm_push(self, operator_id: int, token: str, *, now: datetime) -> Pushed:
         """Apply a held push, durable when this returns; UnknownPush if there is none of that token, ConcurrentPush if
-        the operator serves some of its numbers no more."""
+        another was applied since, or if the plan and the portings judge it otherwise by now."""
         with self._database.writing() as connection:
             take_turn(connection)
             return pushes.confirm(connection, operator_id, token, microseconds(now))
@@ -353,17 +352,17 @@ class Store:
     ) -> Pushed:
         """Apply a push to the version of the portings that was the head when it began: durable when this returns.
 
-        Raises NotPortable, BadPush, RemovesTooMuch, UnknownOperator, or ConcurrentPush if the head or the plan moved.
+        Raises NotPortable, BadPush, RemovesTooMuch, UnknownOperator, StaleBase, OlderData, or ConcurrentPush if the
+        head or the plan moved.
         """
         content.check(header)
-        receipt = Receipt(base_version, "", microseconds(header.data_time), microseconds(now))
+        data_time_us, now_us = microseconds(header.data_time), microseconds(now)
+        receipt = Receipt(base_version, Basis(content.plan_revision, base_version), "", data_time_us, now_us)
         with self._database.writing() as connection:
             take_turn(connection)
-            pushes.make_room(connection, Kind.PORTED, EVERY_OPERATOR, receipt.now_us)
-            if header.push_id is not None:
-                pushed = pushes.try_pushed(connection, Kind.PORTED, EVERY_OPERATOR, header.push_id, receipt.now_us)
-                if pushed is not None:
-                    return pushed
+            again = pushes.begin(connection, Kind.PORTED, header, now_us)
+            if again is not None:
+                return again
             if read_basis(connection).plan_revision != content.plan_revision:
                 raise ConcurrentPush("the numbering plan has changed since the push began")
             return pushes.push_portings(connection, header, content, receipt)

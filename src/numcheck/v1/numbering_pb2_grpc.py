@@ -56,6 +56,11 @@ class NumberingServiceStub(object):
                 request_serializer=numcheck_dot_v1_dot_numbering__pb2.ConfirmPushRequest.SerializeToString,
                 response_deserializer=numcheck_dot_v1_dot_numbering__pb2.ConfirmPushResponse.FromString,
                 _registered_method=True)
+        self.ListHeldPushes = channel.unary_unary(
+                '/numcheck.v1.NumberingService/ListHeldPushes',
+                request_serializer=numcheck_dot_v1_dot_numbering__pb2.ListHeldPushesRequest.SerializeToString,
+                response_deserializer=numcheck_dot_v1_dot_numbering__pb2.ListHeldPushesResponse.FromString,
+                _registered_method=True)
         self.PushPortings = channel.stream_unary(
                 '/numcheck.v1.NumberingService/PushPortings',
                 request_serializer=numcheck_dot_v1_dot_numbering__pb2.PushPortingsRequest.SerializeToString,
@@ -143,6 +148,17 @@ class NumberingServiceServicer(object):
         - ABORTED, CONCURRENT_PUSH: another push of the operator was applied since, or the plan or the portings have changed
         and the push would be judged otherwise now: the operator serves some of its numbers no more, whether or not its
         set holds them, or serves some that were skipped. Push again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListHeldPushes(self, request, context):
+        """Lists the pushes that wait to be confirmed, the oldest first.
+
+        An operator sees its own; the administrator sees every operator's. It only reads.
+
+        Errors: the service's own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -239,6 +255,11 @@ def add_NumberingServiceServicer_to_server(servicer, server):
                     request_deserializer=numcheck_dot_v1_dot_numbering__pb2.ConfirmPushRequest.FromString,
                     response_serializer=numcheck_dot_v1_dot_numbering__pb2.ConfirmPushResponse.SerializeToString,
             ),
+            'ListHeldPushes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHeldPushes,
+                    request_deserializer=numcheck_dot_v1_dot_numbering__pb2.ListHeldPushesRequest.FromString,
+                    response_serializer=numcheck_dot_v1_dot_numbering__pb2.ListHeldPushesResponse.SerializeToString,
+            ),
             'PushPortings': grpc.stream_unary_rpc_method_handler(
                     servicer.PushPortings,
                     request_deserializer=numcheck_dot_v1_dot_numbering__pb2.PushPortingsRequest.FromString,
@@ -326,6 +347,33 @@ class NumberingService(object):
             '/numcheck.v1.NumberingService/ConfirmPush',
             numcheck_dot_v1_dot_numbering__pb2.ConfirmPushRequest.SerializeToString,
             numcheck_dot_v1_dot_numbering__pb2.ConfirmPushResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHeldPushes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/numcheck.v1.NumberingService/ListHeldPushes',
+            numcheck_dot_v1_dot_numbering__pb2.ListHeldPushesRequest.SerializeToString,
+            numcheck_dot_v1_dot_numbering__pb2.ListHeldPushesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -121,6 +121,8 @@ pushes = Table(
     Column("operator_id", Integer, nullable=False),
     Column("push_id", String),
     Column("base_version", BigInteger, nullable=False),
+    Column("plan_revision", BigInteger, nullable=False),
+    Column("portings_version", BigInteger, nullable=False),
     Column("version", BigInteger),
     Column("revision", BigInteger),
     Column("snapshot", Boolean, nullable=False),
@@ -134,15 +136,14 @@ pushes = Table(
     UniqueConstraint("kind", "operator_id", "version"),
 )
 
-held_changes = Table(
-    "held_changes",
+held_numbers = Table(
+    "held_numbers",
     metadata,
     Column("push_key", Integer, ForeignKey("pushes.push_key"), primary_key=True),
     Column("chunk", BigInteger, primary_key=True, autoincrement=False),
     Column("checksum", LargeBinary, nullable=False),
     Column("added", LargeBinary, nullable=False),
     Column("removed", LargeBinary, nullable=False),
-    Column("recycled", LargeBinary, nullable=False),
 )
 
 WAITING = text("next_place IS NOT NULL")
