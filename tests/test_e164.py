@@ -113,7 +113,7 @@ def is_known(character: str) -> bool:
     """Whether the character may stand in some number."""
     if unicodedata.category(character) in {"Nd", "Zs", "Pd"}:
         return True
-    return character in "\t\r\n+'.()[]\u2018\u2019\u02d7\u2043\u2212" + "＋＇．（）［］" + INVISIBLE
+    return character in "\t\r\n+'.()[]\u2018\u2019\u02d7\u2043\u2212\u00ad" + "＋＇．（）［］" + INVISIBLE
 
 
 @given(spellings(), st.characters(exclude_categories=["Cs"]).filter(lambda one: not is_known(one)), st.data())

@@ -10,8 +10,8 @@ A text is read in two steps: its characters give digits (`read_written`), and th
 Spaces may stand between any two of these, the first opening bracket before the first group, also before the plus, and
 invisible marks anywhere: they mean nothing. Brackets hold digits, do not nest, and have digits behind them:
 `(79161234567)` is how accountants write a negative number, and `(2)` at the end is a remark. A dash before the first
-digit is a sign, and one behind the last digit belongs to something else. All other characters are refused, wherever they
-stand.
+digit is a sign, and one behind the last digit belongs to something else. All other characters are refused, wherever
+they stand.
 
 A spreadsheet's number is not a spelling. A text whose only dot stands before the last group is a decimal number if
 that group is a single digit, or if what precedes the dot is an integer, plain or with spaces between thousands:
@@ -54,8 +54,8 @@ cdef enum Form:                      # of a mark, where there are several of a k
     DASH
     DOT
 
-# Every character that may stand in a number beside digits, ascending: first, last, kind, form. Spaces are Unicode's Zs and
-# the tab; dashes are Unicode's Pd, the minus signs and the hyphen bullet.
+# Every character that may stand in a number beside digits, ascending: first, last, kind, form. Spaces are Unicode's Zs
+# and the tab; dashes are Unicode's Pd, the minus signs, the hyphen bullet and the soft hyphen.
 MARKS = (
     (0x0009, 0x0009, SPACE, 0),
     (0x000A, 0x000A, LINE_END, 0),
@@ -70,7 +70,7 @@ MARKS = (
     (0x005B, 0x005B, OPENING, SQUARE),
     (0x005D, 0x005D, CLOSING, SQUARE),
     (0x00A0, 0x00A0, SPACE, 0),
-    (0x00AD, 0x00AD, INVISIBLE, 0),         # soft hyphen
+    (0x00AD, 0x00AD, JOINING, DASH),        # soft hyphen: one program hides it, another shows it
     (0x02D7, 0x02D7, JOINING, DASH),
     (0x058A, 0x058A, JOINING, DASH),
     (0x05BE, 0x05BE, JOINING, DASH),

@@ -272,9 +272,10 @@ class OlderData(NumcheckError):
     reason = "OLDER_DATA"
 
     def __init__(self, data_time: datetime, head_version: int, head_data_time: datetime) -> None:
+        ahead = "which is later" if data_time < head_data_time else "with a higher number in its series"
         super().__init__(
             f"the data is of {data_time.isoformat()}; the head, version {head_version}, is of "
-            f"{head_data_time.isoformat()}, which is later; allow older data if that is meant"
+            f"{head_data_time.isoformat()}, {ahead}; allow older data if that is meant"
         )
         self.head_version = head_version
         self.head_data_time = head_data_time

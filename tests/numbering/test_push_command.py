@@ -254,6 +254,24 @@ def test_portings_that_come_late_are_refused_unless_they_are_meant(push, node, t
     assert [(one["version"], one["numbers"]) for one in found] == [(2, 2)]
 
 
+def test_missing_increment_is_told_over_runs(push, tmp_path, book):
+    """17, then 19 by another command; 20, empty, has its place; then 21, of which nothing is missing."""
+
+    def increment(number: int, rows: list[str]) -> Path:
+        name = f"Port_Increment_2026081910{number:02}_{number}.csv"
+        return written(tmp_path, "Port_Increment", rows).rename(tmp_path / name)
+
+    told = []
+    for number in (17, 19, 20, 21):
+        rows = [row("Port_Increment", number_cell(number), "mTWO", "mONE", "1")] if number != 20 else []
+        done = push("portings", book, increment(number, rows))
+        assert done.status == 0
+        told.append([line for line in done.err.splitlines() if line.startswith("warning: ")])
+    (gap,) = told[1]
+    assert gap.startswith("warning: Port_Increment_202608191019_19.csv: Port_Increment 18 is missing")
+    assert [told[0], *told[2:]] == [[], [], []]
+
+
 def test_all_portings_without_a_row_are_refused(push, tmp_path, book):
     done = push("portings", written(tmp_path, "Port_All", []), book)
     assert (done.status, "all portings would end" in done.err) == (1, True)

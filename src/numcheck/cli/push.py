@@ -359,7 +359,7 @@ def portings(
         Path | None, typer.Option(help="The clearing house's Operators file.", exists=True, dir_okay=False)
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Push even if more than a tenth of all portings ends.")
+        bool, typer.Option("--force", help="Push even if more than a tenth of all portings ends or goes on to another.")
     ] = False,
     skip_not_portable: Annotated[
         bool, typer.Option("--skip-not-portable", help="Leave out numbers that no mobile range holds.")
@@ -374,8 +374,8 @@ def portings(
     Return_Increment, as CSV or ZIP; the Operators file says whose its codes are.
 
     Each file is one push, known by its name and content: one that was pushed before changes nothing. One that is older
-    than what the node has, by the time in its name, is refused. An increment without a row is passed over; all
-    portings without a row are refused.
+    than what the node has, by the time in its name, is refused; if one before it is missing, by the number in its name,
+    a warning says which. An increment without a row changes nothing; all portings without a row are refused.
 
     Example: numcheck push portings Operators_202608190000_1.zip Port_Increment_202608190200_17.zip
     """
@@ -408,14 +408,14 @@ def _push_portings(
     *,
     quiet: bool,
 ) -> dict[str, Any]:
-    from numcheck.active.clearing_house import read_portings
+    from numcheck.active.clearing_house import read_portings, sequence_warning
     from numcheck.cli.console import say
     from numcheck.client.push import DELTA, SNAPSHOT, timestamp
     from numcheck.v1 import numbering_pb2
 
     found = read_portings(name)
     if not (found.ported or found.returned):
-        return _passed_over(name)
+        _check_empty(name)
     ported: dict[int, Any] = {}
     for code, operator_id in _operators_of(found.ported, members, by_tax_id).items():
         if operator_id in ported:
@@ -427,23 +427,29 @@ def _push_portings(
         base_version=_base_version(client, 0, delta=not name.is_snapshot),
         push_id=_push_id(client, 0, name.push_id(), allow_older=options["allow_older"]),
         data_time=timestamp(name.time),
+        sequence=numbering_pb2.PortingsSequence(series=name.kind, number=name.sequence) if name.sequence else None,
         **options,
     )
     pushed = client.push_portings(header, ported, found.returned)
+    warning = sequence_warning(name, pushed.previous_sequence)
+    if warning and not pushed.HasField("first_push_time"):
+        say(f"warning: {name.path.name}: {warning}")
     if not quiet:
         say(f"{name.path.name}: {_line(pushed)}")
-    return {"file": name.path.name, **_counts(pushed)}
+    return {"file": name.path.name, **_counts(pushed), "warning": warning}
 
 
-def _passed_over(name: "FileName") -> dict[str, Any]:
+def _check_empty(name: "FileName") -> None:
     """A file without a row: of an increment that may be right, and it may be cut behind its header."""
     from numcheck.cli.console import say
     from numcheck.errors import BadPortingsFile
 
     if name.is_snapshot:
         raise BadPortingsFile(f"{name.path.name}: no row; all portings would end")
-    say(f"{name.path.name}: no row, so nothing is pushed; if the house counts any, the file is cut: fetch it again")
-    return {"file": name.path.name, "rows": 0}
+    say(
+        f"{name.path.name}: no row, so nothing is pushed but its place in the sequence; if the house counts any, the "
+        "file is cut: fetch it again"
+    )
 
 
 def _operators_of(codes: Any, members: "dict[str, Member]", by_tax_id: dict[str, int]) -> dict[str, int]:

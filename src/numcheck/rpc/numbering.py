@@ -98,6 +98,10 @@ class NumberingService:
             number_count=head.number_count,
             data_time=timestamp(moment) if head.version else None,
             digest=digest,
+            sequences=[
+                numbering_pb2.PortingsSequence(series=series, number=number)
+                for series, number in sorted(head.sequences.items())
+            ],
         ).SerializeToString()
 
     def _head(self, operator_id: int, *, digest: bool) -> tuple[Head, bytes]:

@@ -92,6 +92,7 @@ heads = Table(
     Column("checksum", LargeBinary, nullable=False),  # of its blocks: the exclusive or of theirs
     Column("digest", LargeBinary),  # of this version; null until somebody asks for it
     Column("synthetic", Boolean, nullable=False),
+    Column("sequences", String, nullable=False),  # JSON; of the portings: the highest number applied of each series
     Column("row_checksum", LargeBinary, nullable=False),  # of all other columns
 )
 

@@ -96,6 +96,7 @@ heads = Table(
     Column("checksum", LargeBinary, nullable=False),
     Column("digest", LargeBinary),
     Column("synthetic", Boolean, nullable=False),
+    Column("sequences", String, nullable=False),
     Column("row_checksum", LargeBinary, nullable=False),
 )
 
