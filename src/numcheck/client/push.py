@@ -169,8 +169,8 @@ class _Upload:
         except (grpc.RpcError, grpc.FutureCancelledError) as ended:
             if self._error is None:
                 raise
-            # The call is its own error, and must go now: if a traceback kept it until the interpreter ends, gRPC would wait
-            # for a lock of the thread that read the requests, which is no more.
+            # The call is its own error, and must go now. If a traceback kept it until the interpreter ends, gRPC would
+            # wait for a lock of the thread that read the requests, which is no more.
             ended.with_traceback(None)
             self._cancelled.wait()
             self._call = None
