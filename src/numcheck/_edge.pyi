@@ -38,7 +38,7 @@ class EdgeLoop:
     def __init__(
         self,
         answer: Callable[[int, bytes, Any], tuple[bytes, int, bytes, bytes]],
-        admit: Callable[[tuple[str, ...], bytes, int], tuple[Hashable, tuple[bytes, int, bytes, bytes] | None]],
+        admit: Callable[[bytes | None, int, bytes, int], tuple[Hashable, tuple[bytes, int, bytes, bytes] | None]],
         credentials: Credentials | None,
         *,
         listen_fd: int,
@@ -51,6 +51,9 @@ class EdgeLoop:
         admitted_for_s: float,
         connections_max: int,
         stalled_after_s: float,
+        keepalive_s: float,
+        strangers_for_s: float,
+        stopping: tuple[bytes, int, bytes, bytes],
         reader: Reader,
     ) -> None: ...
     def run(self) -> None: ...

@@ -70,6 +70,12 @@ class TooManyCalls(NumcheckError):
     reason = "TOO_MANY_CALLS"
 
 
+class NodeStopping(NumcheckError):
+    """The node stops: it takes no more calls, and ends those that would go on for ever."""
+
+    reason = "NODE_STOPPING"
+
+
 class UnknownMethod(NumcheckError):
     """This node has no method of that name."""
 

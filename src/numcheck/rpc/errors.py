@@ -2,7 +2,7 @@
 
 import math
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 import grpc
@@ -46,6 +46,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.ProofNotAccepted: code_pb2.FAILED_PRECONDITION,
     errors.TooManyStreams: code_pb2.RESOURCE_EXHAUSTED,
     errors.TooManyCalls: code_pb2.RESOURCE_EXHAUSTED,
+    errors.NodeStopping: code_pb2.UNAVAILABLE,
     errors.BadIdentity: code_pb2.INVALID_ARGUMENT,
     errors.UnknownIdentity: code_pb2.NOT_FOUND,
     errors.NotAuthenticated: code_pb2.UNAUTHENTICATED,
@@ -91,6 +92,15 @@ def log_failure(error: Exception) -> None:
     if not isinstance(error, errors.NumcheckError):
         frames = traceback.extract_tb(error.__traceback__)
         log.error("call failed", error=type(error).__name__, at=[f"{frame.name}:{frame.lineno}" for frame in frames])
+
+
+def finish(context: grpc.ServicerContext, send: Callable[[bytes | None], None], error: Exception) -> None:
+    """End a call that is answered by a callback, `send`, with the error's status, on whatever thread."""
+    status = rpc_status.to_status(status_of(error))
+    context.set_code(status.code)
+    context.set_details(status.details)
+    context.set_trailing_metadata(status.trailing_metadata)
+    send(None)
 
 
 def abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:

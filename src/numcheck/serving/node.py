@@ -13,14 +13,13 @@ import structlog
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress, StoreMissing
 from numcheck.index import Index, PublishedIndex
-from numcheck.rpc.access import CallersIndex
-from numcheck.rpc.native import Admit, admit_all
+from numcheck.rpc.access import Admission, CallersIndex
 from numcheck.rpc.watches import Watches
-from numcheck.serving.access import Directory, Gate, native_admit
+from numcheck.serving.access import Directory, Gate
 from numcheck.serving.builder import Builder, fresh_since
 from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.descriptors import raise_limit
-from numcheck.serving.listener import ApiListener, Service, check_address
+from numcheck.serving.listener import ApiListener, Service, check_address, warning_of
 from numcheck.serving.metrics import MetricsListener, NodeCollector, Readings
 from numcheck.serving.publishing import open_or_rebuild
 from numcheck.serving.registrations import Identity, identity_of, policy_warnings
@@ -82,9 +81,9 @@ def serve(settings: Settings, announce: Announce) -> None:
         listeners: list[ApiListener | CheckListener] = []
         metrics: list[MetricsListener] = []
         try:
-            listeners.append(ApiListener(settings, services, watches, access))
-            admit = native_admit(access) if settings.tls else admit_all
-            listeners += _native_listener(settings, published, admit, services, announce)
+            admission = gate.admission(settings)
+            listeners.append(ApiListener(settings, services, watches, admission))
+            listeners += _native_listener(settings, published, admission, announce)
             published.publish(index)
             builder.start()
             identity.start()
@@ -95,7 +94,12 @@ def serve(settings: Settings, announce: Announce) -> None:
                 settings.data_dir,
                 listeners,
                 announce,
-                [SYNTHETIC_NOTICE if index.synthetic else None, store.warning, *policy_warnings(settings)],
+                [
+                    SYNTHETIC_NOTICE if index.synthetic else None,
+                    store.warning,
+                    warning_of(settings),
+                    *policy_warnings(settings),
+                ],
             )
             _keep_fresh(published, settings, stopping)
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
@@ -108,13 +112,13 @@ def serve(settings: Settings, announce: Announce) -> None:
 
 
 def _native_listener(
-    settings: Settings, published: PublishedIndex, admit: Admit, services: Sequence[Service], announce: Announce
+    settings: Settings, published: PublishedIndex, admission: Admission, announce: Announce
 ) -> list[CheckListener]:
     """The native listener, or none where this build or machine has no place for it: then a line says so."""
     reason = LACKING
     if reason is None:
         try:
-            return [CheckListener(settings, published, admit, services=[service.name for service in services])]
+            return [CheckListener(settings, published, admission)]
         except BadListenAddress as error:
             # Nobody asked for it there: a second node on one machine must not fail for a default.
             if "check_listen" in settings.model_fields_set:

@@ -11,6 +11,7 @@ from numcheck.active import Operator
 from numcheck.config import Settings
 from numcheck.errors import IndexDamaged, IndexMissing
 from numcheck.index import open_index
+from numcheck.serving.listener import warning_of
 from numcheck.serving.publishing import index_directory
 from numcheck.serving.registrations import policy_warnings
 from numcheck.serving.whereabouts import api_address, native_address
@@ -47,7 +48,7 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         "revision": revision,
         "engine": engine,
         "engine_warning": warning,
-        "warnings": policy_warnings(settings),
+        "warnings": [*filter(None, [warning_of(settings)]), *policy_warnings(settings)],
         "index": index,
         "served_version": served_version,
         # A node may be ahead of what the store was read at.
