@@ -13,8 +13,8 @@ from numcheck.index import AgreedIndex, Index, PublishedIndex
 from numcheck.rpc.check import SERVICE_NAME, CheckService, operator_message
 from numcheck.rpc.native import Admit, Agreements, Answer, NativeAnswers, admit_all
 from numcheck.serving.certificates import CertificateFiles
-from numcheck.serving.descriptors import share_for_connections
 from numcheck.serving.listener import host_and_port, probe_port, protection_of
+from numcheck.serving.process import share_for_connections
 
 LACKING: str | None = None
 """Why this build has no native listener; None if it has."""
@@ -105,8 +105,12 @@ class CheckListener:
         for loop in self._loops:
             loop.publish_credentials(credentials)
 
-    def _publish(self, index: Index) -> None:
+    def _publish(self, index: Index | None) -> None:
         """What the published index calls, one version after the other, and nobody else."""
+        if index is None:
+            for loop in self._loops:
+                loop.publish(lambda _agreements: None, None)  # then Python is asked, and refuses
+            return
         operators = {key: operator_message(one).SerializeToString() for key, one in index.operators.items()}
         facts = Facts(index.ranges, index.regions, operators)
         for loop in self._loops:
