@@ -67,7 +67,7 @@ def test_crash_before_the_key_is_durable_leaves_none(store, tmp_path, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(access.os, "fsync", crash)
+        patched.setattr("os.fsync", crash)
         with pytest.raises(KeyboardInterrupt):
             installation_key(store, tmp_path)
     assert not (tmp_path / "token.key").exists()

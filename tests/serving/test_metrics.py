@@ -18,7 +18,7 @@ from numcheck.config import Settings
 from numcheck.errors import BadListenAddress, StoreUnavailable
 from numcheck.index import PublishedIndex, open_index
 from numcheck.rpc.watches import Watches
-from numcheck.serving import descriptors
+from numcheck.serving import process
 from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.listener import ApiListener
 from numcheck.serving.metrics import REQUEST_TIMEOUT_S, SCRAPES_MAX, MetricsListener, NodeCollector, Readings
@@ -180,12 +180,12 @@ def test_a_metrics_address_that_is_taken_or_not_loopback_is_refused(node: Node, 
 
 def test_a_loop_takes_its_share_of_half_of_the_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     set_to: list[tuple[int, int]] = []
-    monkeypatch.setattr(descriptors.resource, "getrlimit", lambda _which: (1_024, 4_096))
-    monkeypatch.setattr(descriptors.resource, "setrlimit", lambda _which, limits: set_to.append(limits))
-    descriptors.raise_limit()
+    monkeypatch.setattr(process.resource, "getrlimit", lambda _which: (1_024, 4_096))
+    monkeypatch.setattr(process.resource, "setrlimit", lambda _which, limits: set_to.append(limits))
+    process.raise_limit()
     assert set_to == [(4_096, 4_096)]
-    assert descriptors.share_for_connections(loops=4) == 128
-    assert descriptors.share_for_connections(loops=10_000) == 1
+    assert process.share_for_connections(loops=4) == 128
+    assert process.share_for_connections(loops=10_000) == 1
 
 
 def test_half_requests_hold_a_few_threads_and_no_longer_than_a_scrape_may_take(node: Node) -> None:

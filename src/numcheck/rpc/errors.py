@@ -56,6 +56,8 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.IndexNotReady: code_pb2.UNAVAILABLE,
     errors.StoreUnavailable: code_pb2.UNAVAILABLE,
     errors.IndexBehind: code_pb2.UNAVAILABLE,
+    errors.HistoryLost: code_pb2.UNAVAILABLE,
+    errors.StoreFailed: code_pb2.INTERNAL,
     errors.StoreDamaged: code_pb2.DATA_LOSS,
 }
 # Which field of the request an INVALID_ARGUMENT is about; none where the request could not be read.
@@ -63,6 +65,11 @@ FIELDS: dict[type[errors.NumcheckError], str] = {
     errors.TooManyNumbers: "numbers",
     errors.NumberNotMobile: "number",
     errors.NumberNotAllotted: "number",
+}
+# What callers are told of errors whose own words are for the log.
+TOLD: dict[int, str] = {
+    code_pb2.DATA_LOSS: "what is stored is not what was written; the node's log says where",
+    code_pb2.INTERNAL: "the store refuses what it is asked; the node's log says why",
 }
 RETRIABLE = (code_pb2.UNAVAILABLE, code_pb2.RESOURCE_EXHAUSTED)
 
@@ -72,8 +79,8 @@ def status_of(error: Exception) -> status_pb2.Status:
     if not isinstance(error, errors.NumcheckError) or type(error) not in CODES:
         return _status(code_pb2.INTERNAL, "an error on the server's side", _error_info("INTERNAL"))
     code, details = CODES[type(error)], [_error_info(error.reason, error.metadata)]
-    if code == code_pb2.DATA_LOSS:
-        return _status(code, "what is stored is not what was written; the node's log says where", *details)
+    if code in TOLD:
+        return _status(code, TOLD[code], *details)
     if code == code_pb2.INVALID_ARGUMENT:
         details.append(_bad_request(_field_of(error), error))
     if code in RETRIABLE:
@@ -87,7 +94,7 @@ def log_failure(error: Exception) -> None:
     Where it happened and of what kind, never its text or its variables: they may hold a number. What is damaged is
     named: by its block, its operator or its series.
     """
-    if isinstance(error, errors.StoreDamaged):
+    if isinstance(error, (errors.StoreDamaged, errors.StoreFailed)):
         log.error("call failed", error=type(error).__name__, reason=str(error))
     if not isinstance(error, errors.NumcheckError):
         frames = traceback.extract_tb(error.__traceback__)

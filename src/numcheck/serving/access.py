@@ -23,6 +23,7 @@ from numcheck.config import Settings
 from numcheck.errors import BadKeys, NumcheckError
 from numcheck.output import OWNER_READS, write_whole
 from numcheck.rpc.access import Access, Admission, LoopbackAccess
+from numcheck.serving.keys import COPIES
 from numcheck.serving.loopback import KNOWS_USERS
 from numcheck.store import Callers, Denial, Identities, Store
 
@@ -45,17 +46,26 @@ def token_key(data_dir: Path) -> bytes:
     try:
         key = path.read_bytes()
     except FileNotFoundError:
-        raise BadKeys(f"{path} is missing: the identities cannot be read without it; restore your copy") from None
+        raise BadKeys(f"{path} is missing: the identities cannot be read without it; {COPIES}") from None
     if len(key) != KEY_SIZE:
         raise BadKeys(f"{path} does not have the {KEY_SIZE} bytes of a key; restore your copy")
     return key
 
 
 def installation_key(store: Store, data_dir: Path) -> bytes:
-    """The same, made if there is nothing yet that lies under any."""
-    if not (data_dir / KEY_NAME).exists() and not store.has_identities:
+    """The same, made if there is nothing yet that lies under any; BadKeys if it is not the one of the store."""
+    known = store.token_key_check
+    if not (data_dir / KEY_NAME).exists() and known is None and not store.has_identities:
         _make_key(data_dir)
-    return token_key(data_dir)
+    key = token_key(data_dir)
+    check = _derived(key, b"numcheck check of the key of tokens")
+    if (known or store.keep_token_key_check(check)) != check:
+        raise BadKeys(f"{data_dir / KEY_NAME} is not the key that the store is used with; {COPIES}")
+    return key
+
+
+def _derived(key: bytes, purpose: bytes) -> bytes:
+    return hmac.new(key, purpose, hashlib.sha256).digest()
 
 
 def _make_key(data_dir: Path) -> None:
@@ -65,7 +75,7 @@ def _make_key(data_dir: Path) -> None:
 
 def identities_of(store: Store, key: bytes) -> Identities:
     """The store's identities, their rows under a key that is made of the installation's."""
-    return store.identities(hmac.new(key, b"numcheck rows of identities and agreements", hashlib.sha256).digest())
+    return store.identities(_derived(key, b"numcheck rows of identities and agreements"))
 
 
 class _Known(NamedTuple):

@@ -16,9 +16,9 @@ from numcheck.rpc.check import CheckService, operator_message
 from numcheck.rpc.draining import STOPPING
 from numcheck.rpc.native import Agreements, Answer, NativeAnswers, authorizations, refusal
 from numcheck.serving.certificates import CertificateFiles
-from numcheck.serving.descriptors import share_for_connections
 from numcheck.serving.listener import host_and_port, probe_port, protection_of
 from numcheck.serving.loopback import user_of_socket
+from numcheck.serving.process import share_for_connections
 
 LACKING: str | None = None
 """Why this build has no native listener; None if it has."""
@@ -113,8 +113,12 @@ class CheckListener:
         for loop in self._loops:
             loop.publish_credentials(credentials)
 
-    def _publish(self, index: Index) -> None:
+    def _publish(self, index: Index | None) -> None:
         """What the published index calls, one version after the other, and nobody else."""
+        if index is None:
+            for loop in self._loops:
+                loop.publish(lambda _agreements: None, None)  # then Python is asked, and refuses
+            return
         operators = {key: operator_message(one).SerializeToString() for key, one in index.operators.items()}
         facts = Facts(index.ranges, index.regions, operators)
         for loop in self._loops:
