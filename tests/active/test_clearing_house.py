@@ -1,7 +1,7 @@
 """The clearing house's files: every kind is read, and what cannot be trusted is refused by its line."""
 
 import zipfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numcheck.active import clearing_house
-from numcheck.active.clearing_house import HEADERS, file_name, in_order, read_operators, read_portings
+from numcheck.active.clearing_house import HEADERS, file_name, in_order, read_operators, read_portings, sequence_warning
 from numcheck.errors import BadPortingsFile
 
 TIME = "202608190300"
@@ -48,7 +48,11 @@ def rows_of(kind: str, moves: list[tuple[int, str, str]]) -> list[str]:
     ]
 
 
-MOVES = st.lists(st.tuples(st.integers(0, 10**9 - 1), st.sampled_from(CODES), st.sampled_from(CODES)), min_size=1)
+MOVES = st.lists(
+    st.tuples(st.integers(0, 10**9 - 1), st.sampled_from(CODES), st.sampled_from(CODES)),
+    min_size=1,
+    unique_by=lambda move: move[0],
+)
 
 
 @given(kind=st.sampled_from(list(HEADERS)[:-1]), moves=MOVES, packed=st.booleans())
@@ -65,6 +69,97 @@ def test_every_row_is_read(tmp_path_factory, kind, moves, packed):
             expected.setdefault(code, []).append(79_000_000_000 + number)
     assert {code: list(numbers) for code, numbers in found.ported.items()} == expected
     assert list(found.returned) == returned
+
+
+KINDS = list(HEADERS)[:-1]
+
+
+@given(
+    kind=st.sampled_from(KINDS),
+    moves=st.lists(
+        st.tuples(
+            st.integers(0, 5), st.sampled_from(CODES), st.integers(0, 47), st.sampled_from(["+03:00", "+00:00", ""])
+        ),
+        min_size=1,
+    ),
+)
+def test_last_row_of_a_number_by_its_port_date_counts(tmp_path_factory, kind, moves):
+    """Whatever their order; one that is of the same moment and says otherwise refuses the file by its line."""
+    rows, last, line_of, clash = [], {}, {}, None
+    for place, (number, code, half_hours, offset) in enumerate(moves):
+        clock = datetime(2026, 8, 18, tzinfo=UTC) + timedelta(minutes=30 * half_hours)
+        text = f"{clock:%Y-%m-%dT%H:%M:%S}{offset}"
+        moment = clock - timedelta(hours=0 if offset == "+00:00" else 3)  # without an offset it is the house's clock
+        count = str(len(moves)) if place == 0 else ""
+        rows.append(row(kind, f"9{number:09}", code, "mMTS", count).replace(DATE, text))
+        gone_home = kind == "Return_Increment" or (kind == "Port_Increment" and code == "mMTS")
+        said = None if gone_home else code
+        before = last.get(number)
+        if before is not None and before[0] == moment and before[1] != said:
+            clash = (place + 2, line_of[number])
+            break
+        if before is None or moment > before[0]:
+            last[number], line_of[number] = (moment, said), place + 2
+    path = written(tmp_path_factory.mktemp("files"), kind, rows + rest(kind, moves, len(rows)))
+    if clash:
+        with pytest.raises(BadPortingsFile, match=rf":{clash[0]}: the number of line {clash[1]} with its PortDate"):
+            read_portings(file_name(path))
+        return
+    found = read_portings(file_name(path))
+    told = {number: code for code, numbers in found.ported.items() for number in numbers}
+    told |= dict.fromkeys(found.returned)
+    assert told == {79_000_000_000 + number: said for number, (_, said) in last.items()}
+    assert len(found.returned) + sum(map(len, found.ported.values())) == len(last)
+
+
+def rest(kind, moves, done):
+    """The rows behind the one that refuses the file: there, so that RowCount is right."""
+    return [row(kind, f"9{number:09}", code, "mMTS", "") for number, code, *_ in moves[done:]]
+
+
+def test_number_with_several_rows_needs_a_port_date(tmp_path):
+    rows = rows_of("Port_All", [(1, "mMTS", ""), (1, "mTELE2", "")])
+    path = written(tmp_path, "Port_All", [rows[0], rows[1].replace(DATE, "18.08.2026")])
+    with pytest.raises(BadPortingsFile, match=rf"^{path.name}:3: the number has several rows, and this one's PortDate"):
+        read_portings(file_name(path))
+
+
+def test_file_that_repeats_very_many_numbers_is_refused(tmp_path, monkeypatch):
+    rows = rows_of("Port_All", [(place // 2, "mMTS", "") for place in range(8)])
+    monkeypatch.setattr(clearing_house, "REPEATED_MAX", 4)
+    assert len(read_portings(file_name(written(tmp_path, "Port_All", rows))).ported["mMTS"]) == 4
+    monkeypatch.setattr(clearing_house, "REPEATED_MAX", 3)
+    with pytest.raises(BadPortingsFile, match="more than 3 numbers have several rows"):
+        read_portings(file_name(written(tmp_path, "Port_All", rows)))
+
+
+@pytest.mark.parametrize(
+    ("name", "previous", "says"),
+    [
+        ("Port_Increment_202608190300_18", 17, None),
+        ("Port_Increment_202608190300_19", 17, "Port_Increment 18 is missing"),
+        ("Return_Increment_202608190300_22", 17, "Return_Increment 18 to 21 are missing"),
+        ("Port_Increment_202608190300_17", 17, "its number is not above"),
+        ("Port_Increment_202608190300_1", 17, "its number is not above"),
+        ("Port_Increment_202608190300_17", 0, None),
+        ("Port_All_202608190300_19", 17, None),
+    ],
+)
+def test_number_in_the_name_tells_what_is_missing(tmp_path, name, previous, says):
+    warning = sequence_warning(file_name(tmp_path / f"{name}.zip"), previous)
+    assert warning is None if says is None else warning.startswith(says)
+
+
+@pytest.mark.parametrize("code", ["m\x1b[31mMTS", "mMTS\u202e", "m" * 65])
+def test_code_that_would_act_on_a_terminal_is_refused(tmp_path, code):
+    with pytest.raises(BadPortingsFile, match=r":3: the operator's code is not of up to 64 plain characters"):
+        read_portings(file_name(written(tmp_path, "Port_All", altered("9000000002", code)[:2])))
+
+
+@pytest.mark.parametrize("name", ["А\x1b[31m", "=1+1+А", "А\u202e"])
+def test_operators_name_that_is_no_plain_text_is_refused(tmp_path, name):
+    with pytest.raises(BadPortingsFile, match=r"^Operators_\d+_17.csv:2: a "):
+        read_operators(file_name(written(tmp_path, "Operators", [f"mMTS,01,7740000076,{name},1"])))
 
 
 def test_name_tells_kind_moment_and_sequence(tmp_path):
@@ -153,7 +248,9 @@ def test_file_that_is_no_text_is_refused(tmp_path):
 
 @pytest.mark.parametrize("share", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
 def test_archive_that_is_cut_is_refused(tmp_path, share):
-    path = written(tmp_path, "Port_All", GOOD * 300, packed=True)
+    path = written(
+        tmp_path, "Port_All", rows_of("Port_All", [(place, "mMTS", "") for place in range(900)]), packed=True
+    )
     path.write_bytes(path.read_bytes()[: path.stat().st_size * share // 10])
     with pytest.raises(BadPortingsFile):
         read_portings(file_name(path))

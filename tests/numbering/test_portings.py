@@ -136,6 +136,55 @@ def test_push_that_ends_too_many_portings_is_refused_unless_forced(node: Node, i
     assert (done.removed_count, done.already_added_count, done.number_count) == (19, 1, 1)
 
 
+def test_push_that_moves_many_portings_on_is_refused_unless_forced(node: Node, ids: tuple[int, int]) -> None:
+    """What goes on to a third operator counts like what ends; the largest moves are named."""
+    row = plan_row(FIRST + 10_000_000, FIRST + 10_000_009, "ООО Третий", "7713076301")
+    import_plan(node, *WHOLE, row)
+    first, second, third = *ids, operators(node)["7713076301"]
+    push(node, ported(second, *range(FIRST, FIRST + 20)))
+    assert push(node, ported(third, FIRST, FIRST + 1), base_version=1).added_count == 2
+    refused = refusal(
+        lambda: push(node, ported(third, FIRST + 2, FIRST + 3), Request(returned=[FIRST]), base_version=2)
+    )
+    assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "MOVES_TOO_MUCH")
+    assert refused.metadata == {
+        "moved_count": "2",
+        "removed_count": "1",
+        "number_count": "20",
+        "largest_moves": f"{second}>{third}:2",
+    }
+    older = [ported(third, *range(FIRST, FIRST + 20))]
+    assert refusal(lambda: push(node, *older, mode=SNAPSHOT)).reason == "MOVES_TOO_MUCH"
+    assert push(node, *older, mode=SNAPSHOT, force=True).added_count == 18
+    assert first != third
+
+
+def in_series(number: int, series: str = "Port_Increment") -> dict[str, object]:
+    return {"sequence": numbering_pb2.PortingsSequence(series=series, number=number)}
+
+
+def test_number_before_in_a_series_is_told_and_kept(node: Node, ids: tuple[int, int]) -> None:
+    """Of each series the highest; a push without one changes none, and one that is given again tells what it told."""
+    then = now()
+    told = []
+    for version, options in enumerate(
+        ({**in_series(17), "push_id": "a"}, in_series(19), {}, in_series(5, "Return_Increment"), in_series(20))
+    ):
+        told.append(push(node, base_version=version, data_time=then, **options).previous_sequence)
+    assert told == [0, 17, 0, 0, 19]
+    assert push(node, base_version=0, data_time=then, **in_series(17), push_id="a").previous_sequence == 0
+    state = node.numbering.GetOperatorState(numbering_pb2.GetOperatorStateRequest(), timeout=DEADLINE_S)
+    assert {one.series: one.number for one in state.sequences} == {"Port_Increment": 20, "Return_Increment": 5}
+    assert refusal(lambda: push(node, base_version=5, data_time=then, **in_series(18))).reason == "OLDER_DATA"
+    late = push(node, ported(ids[1], FIRST), base_version=5, data_time=then, allow_older=True, **in_series(18))
+    assert late.previous_sequence == 20
+
+
+@pytest.mark.parametrize(("series", "number"), [("", 1), ("a" * 65, 1), ("a\x1b", 1), ("a", 0), ("a", 2**63)])
+def test_place_in_a_series_that_cannot_be_is_refused(node: Node, series: str, number: int) -> None:
+    assert refusal(lambda: push(node, **in_series(number, series))).reason == "BAD_PUSH"
+
+
 def test_portings_to_an_unknown_operator_are_refused(node: Node) -> None:
     assert refusal(lambda: push(node, ported(99, FIRST))).reason == "UNKNOWN_OPERATOR"
 

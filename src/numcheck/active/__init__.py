@@ -4,7 +4,7 @@ operator, as Roaring bitmaps. Rules only, no I/O."""
 from numcheck.active.active_set import ActiveSet, chunk_digest, set_digest
 from numcheck.active.members import AllottedRange, ChunkMembers, ServedNumbers
 from numcheck.active.operator import Operator
-from numcheck.active.portings import PortingsContent, PortingsHeader
+from numcheck.active.portings import PortingsContent, PortingsHeader, PortingsSequence
 from numcheck.active.push import Basis, PushContent, PushCounts, PushHeader
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Operator",
     "PortingsContent",
     "PortingsHeader",
+    "PortingsSequence",
     "PushContent",
     "PushCounts",
     "PushHeader",

@@ -17,9 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
+
+from pyroaring import BitMap
 
 from numcheck.errors import BadPortingsFile
+from numcheck.plan import text_fault
 
 NAME = re.compile(
     r"(?P<kind>Port_All_Full|Port_All|Port_Increment|Return_Increment|Operators)_(?P<time>\d{12})_(?P<sequence>\d{1,9})"
@@ -37,8 +40,11 @@ HEADERS = {
 MOSCOW = timezone(timedelta(hours=3))  # the house's clock
 NUMBER_SIZE = 10
 FIRST_OF_COUNTRY = 70_000_000_000  # the files leave the 7 out
+FIRST_NUMBER = 79_000_000_000  # that a file can hold: a BitMap of 32 bits holds all that may follow
 TAX_ID_LENGTHS = (10, 12)
 LINE_SIZE_MAX = 4_096
+CODE_LENGTH_MAX = 64
+REPEATED_MAX = 100_000  # numbers of a file with several rows: each costs some hundred bytes
 CONTENT_SIZE_MAX = 4_294_967_296  # bytes of a file, inflated: 50 million rows
 BROKEN = (  # what zipfile raises of an archive that is cut, altered, locked, or packed in a way it does not know
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError),
@@ -72,6 +78,14 @@ class FileName:
         return self.kind.startswith("Port_All")
 
 
+class _Move(NamedTuple):
+    """What a row says: a number, the code of the operator that serves it (None: its range's holder), and since when."""
+
+    number: int
+    recipient: str | None
+    port_date: str
+
+
 @dataclass(slots=True)
 class Portings:
     """The numbers of a file (arrays of unsigned 64-bit integers): ported, by the recipient's code, and returned."""
@@ -80,12 +94,15 @@ class Portings:
     returned: "array[int]" = field(default_factory=lambda: array("Q"))
     row_count: int = 0
 
-    def port(self, code: str, number: int) -> None:
-        """Add a number that went to an operator."""
-        numbers = self.ported.get(code)
+    def take(self, move: _Move) -> None:
+        """Add a number that went to an operator, or home."""
+        if move.recipient is None:
+            self.returned.append(move.number)
+            return
+        numbers = self.ported.get(move.recipient)
         if numbers is None:
-            numbers = self.ported[code] = array("Q")
-        numbers.append(number)
+            numbers = self.ported[move.recipient] = array("Q")
+        numbers.append(move.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,32 +129,90 @@ def file_name(path: Path) -> FileName:
     return FileName(path, match["kind"], time, int(match["sequence"]))
 
 
+def sequence_warning(file: FileName, previous: int) -> str | None:
+    """Return what the file's number tells beside the number applied before it of its kind (0: none): that files between
+    are missing, or that it does not rise. All portings need none before them."""
+    missing = range(previous + 1, file.sequence)
+    if file.is_snapshot or not previous or file.sequence == previous + 1:
+        return None
+    if not missing:
+        return (
+            f"its number is not above that of the {file.kind} before it, {previous}: look whether the house counts anew"
+        )
+    numbers = f"{missing[0]} is" if len(missing) == 1 else f"{missing[0]} to {missing[-1]} are"
+    return (
+        f"{file.kind} {numbers} missing, and what changed there: push a newer Port_All, unless one pushed since has it"
+    )
+
+
 def read_portings(file: FileName) -> Portings:
-    """The portings of a file; BadPortingsFile if it cannot be trusted."""
-    read_row = {"Port_Increment": _read_increment, "Return_Increment": _read_return}.get(file.kind, _read_owner)
+    """The portings of a file; BadPortingsFile if it cannot be trusted.
+
+    Of a number that has several rows the last by PortDate counts. Such are few: only they are looked at twice.
+    """
+    portings, seen, repeated = Portings(), BitMap(), BitMap()
+    for _, row in _moves(file):
+        place = row.number - FIRST_NUMBER
+        (repeated if place in seen else seen).add(place)
+        portings.take(row)
+    if not repeated:
+        return portings
+    if len(repeated) > REPEATED_MAX:
+        raise BadPortingsFile(f"{file.path.name}: more than {REPEATED_MAX:,} numbers have several rows")
+    return _read_repeated(file, repeated)
+
+
+def _read_repeated(file: FileName, repeated: BitMap) -> Portings:
     portings = Portings()
-    for line_number, cells in _rows(file):
-        try:
-            read_row(portings, cells)
-        except ValueError as error:
-            raise BadPortingsFile(f"{file.path.name}:{line_number}: {error}") from None
+    last: dict[int, tuple[datetime, int, _Move]] = {}
+    for line_number, row in _moves(file):
+        if row.number - FIRST_NUMBER not in repeated:
+            portings.take(row)
+            continue
+        moment = _port_date(file, line_number, row)
+        before = last.get(row.number)
+        if before is not None and before[0] == moment and before[2].recipient != row.recipient:
+            raise BadPortingsFile(
+                f"{file.path.name}:{line_number}: the number of line {before[1]} with its PortDate and another operator"
+            )
+        if before is None or moment > before[0]:
+            last[row.number] = moment, line_number, row
+    for _, _, row in last.values():
+        portings.take(row)
     return portings
 
 
-def _read_owner(portings: Portings, cells: list[str]) -> None:
-    portings.port(_code(cells[1]), _number(cells[0]))
+def _port_date(file: FileName, line_number: int, row: _Move) -> datetime:
+    try:
+        moment = datetime.fromisoformat(row.port_date.strip())
+    except ValueError:
+        raise BadPortingsFile(
+            f"{file.path.name}:{line_number}: the number has several rows, and this one's PortDate is no moment"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=MOSCOW)
 
 
-def _read_increment(portings: Portings, cells: list[str]) -> None:
+def _moves(file: FileName) -> Iterator[tuple[int, _Move]]:
+    """Each row of portings with its line's number."""
+    read_row = {"Port_Increment": _read_increment, "Return_Increment": _read_return}.get(file.kind, _read_owner)
+    for line_number, cells in _rows(file):
+        try:
+            yield line_number, read_row(cells)
+        except ValueError as error:
+            raise BadPortingsFile(f"{file.path.name}:{line_number}: {error}") from None
+
+
+def _read_owner(cells: list[str]) -> _Move:
+    return _Move(_number(cells[0]), _code(cells[1]), cells[5])
+
+
+def _read_increment(cells: list[str]) -> _Move:
     recipient, range_holder = _code(cells[2]), cells[4].strip()
-    if recipient == range_holder:  # gone home
-        portings.returned.append(_number(cells[1]))
-    else:
-        portings.port(recipient, _number(cells[1]))
+    return _Move(_number(cells[1]), None if recipient == range_holder else recipient, cells[10])
 
 
-def _read_return(portings: Portings, cells: list[str]) -> None:
-    portings.returned.append(_number(cells[1]))
+def _read_return(cells: list[str]) -> _Move:
+    return _Move(_number(cells[1]), None, cells[8])
 
 
 def _number(cell: str) -> int:
@@ -150,6 +225,8 @@ def _code(cell: str) -> str:
     code = cell.strip()
     if not code:
         raise ValueError("the row names no operator")
+    if not code.isprintable() or len(code) > CODE_LENGTH_MAX:
+        raise ValueError(f"the operator's code is not of up to {CODE_LENGTH_MAX} plain characters")
     return code
 
 
@@ -160,9 +237,13 @@ def read_operators(file: FileName) -> dict[str, Member]:
     """The operators of a file by their codes; BadPortingsFile if it cannot be trusted."""
     members: dict[str, Member] = {}
     for line_number, cells in _rows(file):
-        code, tax_id = cells[0].strip(), cells[2].strip()
-        if not code:
-            raise BadPortingsFile(f"{file.path.name}:{line_number}: the row has no code")
+        tax_id = cells[2].strip()
+        try:
+            code = _code(cells[0])
+        except ValueError as error:
+            raise BadPortingsFile(f"{file.path.name}:{line_number}: {error}") from None
+        if fault := text_fault(cells[3]):
+            raise BadPortingsFile(f"{file.path.name}:{line_number}: {fault}")
         known = tax_id if tax_id.isdigit() and len(tax_id) in TAX_ID_LENGTHS else None
         before = members.get(code)
         if before is not None and known is not None and before.tax_id not in (None, known):

@@ -5,17 +5,27 @@ by the plan.
 """
 
 from array import array
-from collections.abc import Callable, Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import permutations
+from typing import NamedTuple
 
 from pyroaring import BitMap
 
 from numcheck.active.push import Change
 from numcheck.active.sieve import Chunks, Refused, Sieve, merge
-from numcheck.errors import BadPush, NotPortable, RemovesTooMuch, UnknownOperator
+from numcheck.errors import BadPush, NotPortable, UnknownOperator
 
-REMOVED_SHARE = 10  # a push that removes more than one in so many is refused unless it is forced
+TAKEN_SHARE = 10  # a push that ends or moves on more than one in so many is refused unless it is forced
+
+
+class PortingsSequence(NamedTuple):
+    """A place in a numbered series of pushes, such as the clearing house's increments."""
+
+    series: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +39,7 @@ class PortingsHeader:
     skip_not_portable: bool = False
     force: bool = False
     allow_older: bool = False
+    sequence: PortingsSequence | None = None
 
 
 @dataclass(slots=True)
@@ -106,7 +117,15 @@ class PortingsContent:
         return {operator_id: change for operator_id, change in changes.items() if change}
 
 
-def check_removal(header: PortingsHeader, removed: int, number_count: int) -> None:
-    """Raise RemovesTooMuch if a push that is not forced ends more than a tenth of all portings."""
-    if not header.force and removed * REMOVED_SHARE > number_count:
-        raise RemovesTooMuch(removed, number_count)
+def takes_too_much(taken: int, number_count: int) -> bool:
+    """Whether a push that takes so many of so many portings from their operators has to be forced."""
+    return taken * TAKEN_SHARE > number_count
+
+
+def moved_on(changes: Iterable[Mapping[int, Change]]) -> Counter[tuple[int, int]]:
+    """How many numbers go from a recipient to another, of what changes by recipient in each chunk."""
+    moved: Counter[tuple[int, int]] = Counter()
+    for found in changes:
+        for (old, lost), (new, gained) in permutations(found.items(), 2):
+            moved[old, new] += len(lost.removed & gained.added)
+    return +moved

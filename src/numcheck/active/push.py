@@ -43,6 +43,7 @@ class PushCounts:
     already_removed: int = 0
     recycled: int = 0
     number_count: int = 0
+    previous_sequence: int = 0  # of portings: the highest number of their series that was applied before
     refused: int = 0
     refused_examples: tuple[int, ...] = ()
 

@@ -7,6 +7,7 @@ from numcheck.errors import ProofNotAccepted
 from numcheck.identity.codes import word_of
 from numcheck.identity.policy import Method
 from numcheck.identity.proofs import InboundProof
+from numcheck.identity.registration import VerificationState
 from numcheck.identity.typed import words_in
 from numcheck.identity.vault import Vault
 from numcheck.identity.verifier import Verifier
@@ -23,19 +24,24 @@ class Inbound:
         self._registrations, self._vault, self._verifier, self._now = registrations, vault, verifier, now
 
     def take(self, number: int, text: str) -> int:
-        """Give a message to the verifications of the number whose words it has; how many it completed.
+        """Give a message to the verifications of the number whose words it has; for how many it was right.
 
-        One that has a word, but none of theirs, counts as a try of each (R8): somebody guesses. One that has nothing
-        like a word is nobody's: no text is what a call has.
+        One that has a word, but none of theirs, counts as a try of each that waits (R8): somebody guesses. One that
+        comes once more, after its word was right, is no try of others. One that has nothing like a word is nobody's: no
+        text is what a call has.
         """
         words = words_in(text)
         if not words:
             return 0
         now = self._now()
-        waiting = self._registrations.waiting(
-            self._vault.number_tags(number), Method.INBOUND.value, now_us=microseconds(now)
+        found = self._registrations.verifications_of(
+            self._vault.number_tags(number),
+            Method.INBOUND.value,
+            states=(VerificationState.WAITING, VerificationState.CONFIRMED),
+            now_us=microseconds(now),
         )
-        meant = [one for one in waiting if self._word(one) in words]
+        waiting = [one for one in found if one.state == VerificationState.WAITING]
+        meant = [one for one in found if self._word(one) in words]
         return sum(self._complete(one, InboundProof(number, text, now)) for one in meant or waiting)
 
     def _word(self, verification: VerificationRow) -> str | None:

@@ -6,6 +6,7 @@ from numcheck.plan.changing import changes_too_much
 from numcheck.plan.country import RUSSIA, Country, country_of
 from numcheck.plan.diff import Change, HolderDiff, PlanDiff, diff
 from numcheck.plan.model import Holder, NumberingPlan, Range, fold_name
+from numcheck.plan.plain import text_fault
 from numcheck.plan.problems import Note, Problem, Reason, RefusedRegistryFile
 from numcheck.plan.reading import Reading, Source, read_files, read_registry
 
@@ -34,4 +35,5 @@ __all__ = [
     "plan_of",
     "read_files",
     "read_registry",
+    "text_fault",
 ]

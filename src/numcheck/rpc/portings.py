@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import grpc
 
-from numcheck.active import PortingsContent, PortingsHeader
-from numcheck.errors import NotPortable
+from numcheck.active import PortingsContent, PortingsHeader, PortingsSequence
+from numcheck.errors import BadPush, NotPortable
 from numcheck.rpc.access import caller
 from numcheck.rpc.pushing import (
     Outside,
@@ -19,6 +19,8 @@ from numcheck.rpc.pushing import (
 )
 from numcheck.store import Pushed, Store
 from numcheck.v1 import numbering_pb2
+
+SERIES_LENGTH_MAX = 64
 
 
 def push_portings(store: Store, outside: Outside, requests: Iterator[bytes], context: grpc.ServicerContext) -> Pushed:
@@ -48,7 +50,19 @@ def _header(header: numbering_pb2.PortingsHeader, outside: Outside) -> PortingsH
         skip_not_portable=header.skip_not_portable,
         force=header.force,
         allow_older=header.allow_older,
+        sequence=_sequence(header),
     )
+
+
+def _sequence(header: numbering_pb2.PortingsHeader) -> PortingsSequence | None:
+    if not header.HasField("sequence"):
+        return None
+    series, number = header.sequence.series, header.sequence.number
+    if not series.isprintable() or not 0 < len(series) <= SERIES_LENGTH_MAX:
+        raise BadPush("header.sequence.series", f"the series is no name of 1 to {SERIES_LENGTH_MAX} plain characters")
+    if not 0 < number < 2**63:
+        raise BadPush("header.sequence.number", "the number in the series is not positive")
+    return PortingsSequence(series, number)
 
 
 def _take(content: PortingsContent, message: numbering_pb2.PushPortingsRequest) -> None:
@@ -69,6 +83,7 @@ def portings_message(pushed: Pushed) -> numbering_pb2.PushPortingsResponse:
         removed_count=counts.removed,
         already_removed_count=counts.already_removed,
         number_count=counts.number_count,
+        previous_sequence=counts.previous_sequence,
         refused_count=counts.refused,
         refused=refused_numbers(counts.refused_examples, NotPortable.reason),
         first_push_time=stamp_of(pushed.received_at_us),

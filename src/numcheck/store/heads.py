@@ -1,6 +1,8 @@
 """Heads: the newest version of what is pushed as one, an operator's active set or all portings."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select
@@ -26,6 +28,7 @@ class Head:
     digest: bytes | None = None
     checksum: bytes = NO_BLOCKS
     synthetic: bool = False
+    sequences: Mapping[str, int] = field(default_factory=dict)  # of the portings: the highest number of each series
 
     @property
     def pushed(self) -> bool:
@@ -34,11 +37,27 @@ class Head:
 
     def check_follower(self, header: PushHeader | PortingsHeader) -> None:
         """Raise StaleBase if a delta starts from another version, OlderData if a push that does not say that it means
-        it has older data (R17). Data of the same moment is not older: it follows in the order in which it comes."""
+        it has older data (R17). Data of the same moment is not older, unless its series says so: it follows in the
+        order in which it comes."""
         if not header.snapshot and header.base_version != self.version:
             raise StaleBase(header.base_version, self.version)
-        if self.pushed and not header.allow_older and microseconds(header.data_time) < self.data_time_us:
+        if self.pushed and not header.allow_older and self._is_newer_than(header):
             raise OlderData(header.data_time, self.version, moment(self.data_time_us))
+
+    def _is_newer_than(self, header: PushHeader | PortingsHeader) -> bool:
+        data_time_us = microseconds(header.data_time)
+        sequence = header.sequence if isinstance(header, PortingsHeader) else None
+        counted_before = sequence is not None and sequence.number < self.sequences.get(sequence.series, 0)
+        return data_time_us < self.data_time_us or (data_time_us == self.data_time_us and counted_before)
+
+    def sequences_after(self, header: PortingsHeader) -> dict[str, int]:
+        """Return the highest number of each series once the push is applied. Newer data may count anew, from a lower
+        number; older data that is meant goes back in nothing."""
+        if header.sequence is None:
+            return dict(self.sequences)
+        series, number = header.sequence
+        older = microseconds(header.data_time) < self.data_time_us
+        return {**self.sequences, series: max(number, self.sequences.get(series, 0)) if older else number}
 
 
 def _is(kind: Kind, operator_id: int) -> ColumnElement[bool]:
@@ -59,7 +78,15 @@ def read_heads(connection: Connection, kind: Kind) -> dict[int, Head]:
 
 def _head(row: Row[Any]) -> Head:
     row = _checked(row)
-    return Head(row.version, row.number_count, row.data_time_us, row.digest, row.checksum, row.synthetic)
+    return Head(
+        row.version,
+        row.number_count,
+        row.data_time_us,
+        row.digest,
+        row.checksum,
+        row.synthetic,
+        json.loads(row.sequences),
+    )
 
 
 def _checked(row: Row[Any]) -> Row[Any]:
@@ -85,6 +112,7 @@ def write_head(connection: Connection, kind: Kind, operator_id: int, head: Head,
         "checksum": head.checksum,
         "digest": head.digest,
         "synthetic": head.synthetic,
+        "sequences": json.dumps(head.sequences, sort_keys=True),
     }
     connection.execute(delete(heads).where(_is(kind, operator_id)))
     connection.execute(insert(heads).values(new_row(heads, values)))

@@ -17,10 +17,10 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, u
 
 from numcheck.active import Basis, PortingsContent, PortingsHeader, PushContent, PushCounts, PushHeader
 from numcheck.active.members import home, served
-from numcheck.active.portings import check_removal
+from numcheck.active.portings import moved_on, takes_too_much
 from numcheck.active.push import Change, change_of, needs_confirmation
 from numcheck.active.sieve import Refused, merge
-from numcheck.errors import ConcurrentPush, StoreDamaged, UnknownPush
+from numcheck.errors import ConcurrentPush, MovesTooMuch, RemovesTooMuch, StoreDamaged, UnknownPush
 from numcheck.store.blocks import (
     PARTS,
     PARTS_ROOM,
@@ -37,12 +37,13 @@ from numcheck.store.blocks import (
     read_rows,
     write_places,
 )
-from numcheck.store.database import raise_revision
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, read_head, read_heads, write_head
+from numcheck.store.history import raise_revision
 from numcheck.store.moments import moment
+from numcheck.store.operators import largest_moves
 from numcheck.store.plans import own_ranges
 from numcheck.store.rows import changes_of, checked, new_row
-from numcheck.store.schema import held_numbers, pushes
+from numcheck.store.schema import held_numbers, operators, pushes
 from numcheck.store.served import check_judgement
 from numcheck.store.withdrawals import Cause, withdraw
 
@@ -363,7 +364,8 @@ def push_portings(connection: Connection, header: PortingsHeader, content: Porti
     for operator_id in content.ported:
         check_operator(connection, operator_id)
     changes, counts = _find_portings(connection, header, content, head)
-    check_removal(header, counts.removed, head.number_count)
+    if not header.force:
+        _check_taken(connection, changes, counts.removed, head.number_count)
     revision = raise_revision(connection)
     written = [
         _write_changes(connection, Kind.PORTED, operator_id, revision, one) for operator_id, one in changes.items()
@@ -373,6 +375,7 @@ def push_portings(connection: Connection, header: PortingsHeader, content: Porti
         number_count=counts.number_count,
         data_time_us=receipt.data_time_us,
         checksum=exclusive_or([head.checksum, *written]),
+        sequences=head.sequences_after(header),
     )
     write_head(connection, Kind.PORTED, EVERY_OPERATOR, after, now_us=receipt.now_us)
     _record(connection, Kind.PORTED, header, counts, receipt, version=after.version, revision=revision)
@@ -410,9 +413,24 @@ def _find_portings(
         removed=removed,
         already_removed=0 if header.snapshot else wanted_returned - removed,
         number_count=_ported_count(head, changes),
+        previous_sequence=head.sequences.get(header.sequence.series, 0) if header.sequence else 0,
         refused=content.refused.count,
         refused_examples=tuple(content.refused.examples),
     )
+
+
+def _check_taken(connection: Connection, changes: Mapping[int, Changes], removed: int, number_count: int) -> None:
+    """Raise RemovesTooMuch or MovesTooMuch if more than a tenth of all portings end, or end and go on to another."""
+    if takes_too_much(removed, number_count):
+        raise RemovesTooMuch(removed, number_count)
+    by_chunk: dict[int, dict[int, Change]] = defaultdict(dict)
+    for operator_id, chunks in changes.items():
+        for chunk, (change, _) in chunks.items():
+            by_chunk[chunk][operator_id] = change
+    moved = moved_on(by_chunk.values())
+    if takes_too_much(removed + moved.total(), number_count):
+        names = {row.operator_id: row.display_name for row in connection.execute(select(operators))}
+        raise MovesTooMuch("portings", moved.total(), removed, number_count, largest_moves(moved, names))
 
 
 def _ported_count(head: Head, changes: Mapping[int, Changes]) -> int:

@@ -629,11 +629,13 @@ class Registrations:
         """Return the row, None if there is none; StoreDamaged if it is not what was written."""
         return checked(self._chain, row)
 
-    def waiting(self, number_tags: Sequence[bytes], method: str, *, now_us: int) -> list[VerificationRow]:
-        """The verifications of a number that wait for what the method brings."""
+    def verifications_of(
+        self, number_tags: Sequence[bytes], method: str, *, states: Sequence[int], now_us: int
+    ) -> list[VerificationRow]:
+        """The verifications of a number by a method that are in one of these states and not expired."""
         statement = VERIFICATIONS.where(
             verifications.c.number_tag.in_(number_tags),
-            verifications.c.state == WAITING,
+            verifications.c.state.in_(states),
             verifications.c.method == method,
             verifications.c.expires_at_us > now_us,
         )

@@ -159,21 +159,23 @@ class GetOperatorStateRequest(_message.Message):
     def __init__(self, operator_id: _Optional[int] = ..., without_digest: bool = ...) -> None: ...
 
 class GetOperatorStateResponse(_message.Message):
-    __slots__ = ("operator_id", "version", "number_count", "data_time", "digest")
+    __slots__ = ("operator_id", "version", "number_count", "data_time", "digest", "sequences")
     OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     NUMBER_COUNT_FIELD_NUMBER: _ClassVar[int]
     DATA_TIME_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCES_FIELD_NUMBER: _ClassVar[int]
     operator_id: int
     version: int
     number_count: int
     data_time: _timestamp_pb2.Timestamp
     digest: bytes
-    def __init__(self, operator_id: _Optional[int] = ..., version: _Optional[int] = ..., number_count: _Optional[int] = ..., data_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., digest: _Optional[bytes] = ...) -> None: ...
+    sequences: _containers.RepeatedCompositeFieldContainer[PortingsSequence]
+    def __init__(self, operator_id: _Optional[int] = ..., version: _Optional[int] = ..., number_count: _Optional[int] = ..., data_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., digest: _Optional[bytes] = ..., sequences: _Optional[_Iterable[_Union[PortingsSequence, _Mapping]]] = ...) -> None: ...
 
 class PortingsHeader(_message.Message):
-    __slots__ = ("mode", "base_version", "push_id", "data_time", "skip_not_portable", "force", "allow_older")
+    __slots__ = ("mode", "base_version", "push_id", "data_time", "skip_not_portable", "force", "allow_older", "sequence")
     MODE_FIELD_NUMBER: _ClassVar[int]
     BASE_VERSION_FIELD_NUMBER: _ClassVar[int]
     PUSH_ID_FIELD_NUMBER: _ClassVar[int]
@@ -181,6 +183,7 @@ class PortingsHeader(_message.Message):
     SKIP_NOT_PORTABLE_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
     ALLOW_OLDER_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     mode: PushMode
     base_version: int
     push_id: str
@@ -188,7 +191,16 @@ class PortingsHeader(_message.Message):
     skip_not_portable: bool
     force: bool
     allow_older: bool
-    def __init__(self, mode: _Optional[_Union[PushMode, str]] = ..., base_version: _Optional[int] = ..., push_id: _Optional[str] = ..., data_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., skip_not_portable: bool = ..., force: bool = ..., allow_older: bool = ...) -> None: ...
+    sequence: PortingsSequence
+    def __init__(self, mode: _Optional[_Union[PushMode, str]] = ..., base_version: _Optional[int] = ..., push_id: _Optional[str] = ..., data_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., skip_not_portable: bool = ..., force: bool = ..., allow_older: bool = ..., sequence: _Optional[_Union[PortingsSequence, _Mapping]] = ...) -> None: ...
+
+class PortingsSequence(_message.Message):
+    __slots__ = ("series", "number")
+    SERIES_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    series: str
+    number: int
+    def __init__(self, series: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
 
 class PortedNumbers(_message.Message):
     __slots__ = ("operator_id", "numbers")
@@ -209,7 +221,7 @@ class PushPortingsRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[PortingsHeader, _Mapping]] = ..., ported: _Optional[_Iterable[_Union[PortedNumbers, _Mapping]]] = ..., returned: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class PushPortingsResponse(_message.Message):
-    __slots__ = ("version", "index_version", "added_count", "already_added_count", "removed_count", "already_removed_count", "number_count", "refused_count", "refused", "first_push_time", "head_version")
+    __slots__ = ("version", "index_version", "added_count", "already_added_count", "removed_count", "already_removed_count", "number_count", "refused_count", "refused", "first_push_time", "head_version", "previous_sequence")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     INDEX_VERSION_FIELD_NUMBER: _ClassVar[int]
     ADDED_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -221,6 +233,7 @@ class PushPortingsResponse(_message.Message):
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     FIRST_PUSH_TIME_FIELD_NUMBER: _ClassVar[int]
     HEAD_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     version: int
     index_version: int
     added_count: int
@@ -232,7 +245,8 @@ class PushPortingsResponse(_message.Message):
     refused: _containers.RepeatedCompositeFieldContainer[RefusedNumber]
     first_push_time: _timestamp_pb2.Timestamp
     head_version: int
-    def __init__(self, version: _Optional[int] = ..., index_version: _Optional[int] = ..., added_count: _Optional[int] = ..., already_added_count: _Optional[int] = ..., removed_count: _Optional[int] = ..., already_removed_count: _Optional[int] = ..., number_count: _Optional[int] = ..., refused_count: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedNumber, _Mapping]]] = ..., first_push_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., head_version: _Optional[int] = ...) -> None: ...
+    previous_sequence: int
+    def __init__(self, version: _Optional[int] = ..., index_version: _Optional[int] = ..., added_count: _Optional[int] = ..., already_added_count: _Optional[int] = ..., removed_count: _Optional[int] = ..., already_removed_count: _Optional[int] = ..., number_count: _Optional[int] = ..., refused_count: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedNumber, _Mapping]]] = ..., first_push_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., head_version: _Optional[int] = ..., previous_sequence: _Optional[int] = ...) -> None: ...
 
 class PlanHeader(_message.Message):
     __slots__ = ("calling_code", "source", "series", "force")

@@ -184,6 +184,8 @@ class NumberingServiceServicer(object):
         `head_version` and `head_data_time` (RFC 3339).
         - FAILED_PRECONDITION, REMOVES_TOO_MUCH: the push would remove more than a tenth of all portings, and `force` is not
         set. ErrorInfo.metadata has `removed_count` and `number_count`.
+        - FAILED_PRECONDITION, MOVES_TOO_MUCH: the push would remove more than a tenth of all portings or let them go on to
+        another operator, and `force` is not set. ErrorInfo.metadata is that of ImportNumberingPlan's.
         - ABORTED, CONCURRENT_PUSH: other portings, or another plan, were applied while this push was under way.
         - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: as many pushes as this node takes at once are under way.
         """
