@@ -15,13 +15,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from numcheck.config import Settings
 from numcheck.errors import BadKeys
+from numcheck.identity.events import Chain
 from numcheck.identity.sealing import KEY_SIZE, Key, Keyring
 from numcheck.output import OWNER_READS, write_whole
+from numcheck.privacy import make_private_directory
 from numcheck.store import Registrations, RegistrationWork, Store
 from numcheck.store.moments import microseconds
 
 FILE_NAME = "keys.json"
 FORMAT = 1
+COPIES = "restore your copies of keys.json and token.key, or copy both from another node of the same database"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ def read_keys(path: Path) -> Keys:
             mode = os.fstat(file.fileno()).st_mode
             content = json.load(file)
     except FileNotFoundError:
-        raise BadKeys(f"{path} is missing: the registrations cannot be read without it; restore your copy") from None
+        raise BadKeys(f"{path} is missing: the registrations cannot be read without it; {COPIES}") from None
     except ValueError:
         raise BadKeys(f"{path} is not a file of keys") from None
     if mode & 0o077:
@@ -68,12 +71,14 @@ def make_keys(path: Path, now: datetime) -> Keys:
 
 
 def use_keys(store: Store, registrations: Registrations, keyring: Keyring) -> None:
-    """Refuse keys that are not those that the store is used with: BadKeys. The first use is kept in the store.
+    """Refuse keys that are not those that the store is used with: BadKeys. The first use is kept in the store, and acts
+    of administration are told under them from now on.
 
     Of nodes that begin with an empty store at once, each with keys of its own, one is first.
     """
     known = store.key_checks()
     keyring.check(known)
+    store.tell_acts(Chain(keyring))
     if keyring.newest.key_id not in known:
         registrations.write(lambda work: _use_newest(work, keyring))
 
@@ -94,5 +99,5 @@ def write_keys(path: Path, keyring: Keyring, signing_key: Ed25519PrivateKey) -> 
         ],
         "signing_key": signing_key.private_bytes_raw().hex(),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private_directory(path.parent)
     write_whole(path, json.dumps(content, indent=1).encode(), mode=OWNER_READS)

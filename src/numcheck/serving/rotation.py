@@ -16,7 +16,9 @@ from numcheck.identity.events import Chain
 from numcheck.identity.sealing import KEY_SIZE, Key, Keyring
 from numcheck.identity.vault import Vault
 from numcheck.serving.keys import keys_path, read_keys, use_keys, write_keys
-from numcheck.store import DataDirLock, RegistrationRow, Registrations, RegistrationWork, Store
+from numcheck.serving.stores import stopped_store
+from numcheck.store import RegistrationRow, Registrations, RegistrationWork, Store
+from numcheck.store.acts import LOCAL, Act
 from numcheck.store.moments import microseconds
 
 PIECE_SIZE = 1_000
@@ -36,7 +38,7 @@ def rotate(
 ) -> Rotated:
     """Make a new key and seal everything anew under it. No node may be running; DataDirInUse if one is."""
     path = keys_path(settings)
-    with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
+    with stopped_store(settings) as store:
         keys = read_keys(path)
         keys.keyring.check(store.key_checks())
         newest = keys.keyring.newest
@@ -51,7 +53,8 @@ def rotate(
             count += sum(row.sealed_record is not None for row in rows)
             after = rows[-1].registration_id
             progress(count)
-        registrations.write(RegistrationWork.renew_head)
+        # Its head is the first under the newest key.
+        registrations.write(lambda work: work.tell_act(Act.KEYS_ROTATED, LOCAL, new.made_at_us, key_id=new.key_id))
     return Rotated(new.key_id, count)
 
 
@@ -76,7 +79,7 @@ def _under_newest(vault: Vault, row: RegistrationRow) -> dict[str, Any]:
 def drop_old_keys(settings: Settings, now: datetime) -> int:
     """Forget every key but the newest; how many. BadKeys if something may still be needed of them."""
     path = keys_path(settings)
-    with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
+    with stopped_store(settings) as store:
         keys = read_keys(path)
         newest = keys.keyring.newest
         old_count = len(keys.keyring.keys) - 1
@@ -86,14 +89,15 @@ def drop_old_keys(settings: Settings, now: datetime) -> int:
             raise BadKeys("there is something under the old keys: `numcheck registrations rotate-keys` first")
         registrations = store.registrations(Chain(keys.keyring))
         use_keys(store, registrations, keys.keyring)
-        registrations.write(lambda work: _drop_what_is_under_others(work, newest.key_id))
+        registrations.write(lambda work: _drop_what_is_under_others(work, newest.key_id, microseconds(now)))
         write_keys(path, Keyring([newest]), keys.signing_key)
     return old_count
 
 
-def _drop_what_is_under_others(work: RegistrationWork, key_id: int) -> None:
+def _drop_what_is_under_others(work: RegistrationWork, key_id: int, now_us: int) -> None:
     work.forget_under_other_keys(key_id)  # they are a day old: what they waited for is over
     work.drop_key_checks(but=key_id)
+    work.tell_act(Act.KEYS_DROPPED, LOCAL, now_us, but=key_id)
 
 
 def _anything_under_old(store: Store, keyring: Keyring) -> bool:

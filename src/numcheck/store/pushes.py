@@ -37,8 +37,8 @@ from numcheck.store.blocks import (
     read_rows,
     write_places,
 )
-from numcheck.store.database import raise_revision
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, read_head, read_heads, write_head
+from numcheck.store.history import raise_revision
 from numcheck.store.moments import moment
 from numcheck.store.operators import largest_moves
 from numcheck.store.plans import own_ranges
@@ -465,6 +465,12 @@ def begin(connection: Connection, kind: Kind, header: PushHeader | PortingsHeade
 
 def _operator_id(header: PushHeader | PortingsHeader) -> int:
     return header.operator_id if isinstance(header, PushHeader) else EVERY_OPERATOR
+
+
+def check_records(connection: Connection) -> None:
+    """Raise StoreDamaged unless the record of every push is what was stored."""
+    for row in connection.execute(select(pushes)):
+        _checked(row)
 
 
 def _one(connection: Connection, which: ColumnElement[bool]) -> Row[Any] | None:
