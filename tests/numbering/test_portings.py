@@ -159,7 +159,7 @@ def test_push_that_moves_many_portings_on_is_refused_unless_forced(node: Node, i
 
 
 def in_series(number: int, series: str = "Port_Increment") -> dict[str, object]:
-    return {"sequence": numbering_pb2.PortingsSequence(series=series, number=number)}
+    return {"sequence": numbering_pb2.PortingsSequence(series=series, position=number)}
 
 
 def test_number_before_in_a_series_is_told_and_kept(node: Node, ids: tuple[int, int]) -> None:
