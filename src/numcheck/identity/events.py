@@ -103,6 +103,11 @@ class Chain:
 
     first_hash = FIRST_HASH
 
+    @property
+    def newest_key_id(self) -> int:
+        """The key that new digests are made with."""
+        return self._keyring.newest.key_id
+
     def link(self, previous_hash: bytes, event: tuple[int, int, str, bytes, str, int, str]) -> bytes:
         """The hash of an event that is given without one."""
         return link(previous_hash, event)

@@ -25,6 +25,7 @@ from numcheck.store.bindings import (
     Written,
 )
 from numcheck.store.bulk import VALUES_PER_STATEMENT, change_each, insert_rows, pieces, rows_where
+from numcheck.store.data_bindings import check_data, told_of_all
 from numcheck.store.database import Database
 from numcheck.store.events import Chain, EventAppender, EventLog
 from numcheck.store.groups import GroupCommit
@@ -390,6 +391,15 @@ class RegistrationWork:
         """Append an act of administration to the chain."""
         self.write_count += 1
         self._events.append(at_us, "", b"", act.value, 0, Acts.details(by, **details))
+
+    def check_data(self) -> None:
+        """Raise EventsAltered unless the operators' data is what the acts have left."""
+        check_data(self._connection, self._chain)
+
+    def bind_data(self, by: str, at_us: int) -> None:
+        """Tell the operators' data that there is, under the newest key."""
+        for told in told_of_all(self._connection, self._chain):
+            self.tell_act(Act.DATA_BOUND, by, at_us, **told)
 
     def flush(self) -> None:
         """Write what was put off."""
