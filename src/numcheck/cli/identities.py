@@ -227,13 +227,14 @@ def end_agreement(
 @contextmanager
 def _identities(settings: "Settings", server: str | None) -> "Iterator[IdentityClient]":
     """The node's identities if one runs or is named, else those of the data directory."""
+    from numcheck.cli.console import say
     from numcheck.client import IdentityClient
     from numcheck.errors import DataDirInUse
     from numcheck.serving.identities import local_identities
 
     if server is None:
         try:
-            with local_identities(settings) as service:
+            with local_identities(settings, say) as service:
                 yield IdentityClient.of_methods(service.methods())
                 return
         except DataDirInUse:

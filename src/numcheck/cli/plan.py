@@ -77,11 +77,12 @@ def import_(
 
 def _import(settings: "Settings", plan: "NumberingPlan", source: str, server: str, *, force: bool) -> dict[str, Any]:
     """Import into the directory, or over the node that has it."""
+    from numcheck.cli.console import say
     from numcheck.errors import DataDirInUse, NodeUnreachable
     from numcheck.serving.plans import import_plan
 
     try:
-        imported = import_plan(settings, plan, source=source, now=datetime.now(UTC), force=force)
+        imported = import_plan(settings, plan, source=source, now=datetime.now(UTC), force=force, announce=say)
     except DataDirInUse as in_use:
         try:
             return _import_over_node(plan, source, settings, server, force=force)

@@ -10,6 +10,7 @@ import hmac
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import unquote
 
 import grpc
 
@@ -34,10 +35,14 @@ NO_METHOD = "(no such method)"
 
 
 class Shown(NamedTuple):
-    """What a call shows: the URIs of its certificate, and the values of its `authorization`."""
+    """What a call shows: the URIs of its certificate, the values of its `authorization`, and its peer's address.
+
+    The address is empty where it is not known.
+    """
 
     uris: tuple[str, ...] = ()
     authorizations: tuple[str, ...] = ()
+    address: str = ""
 
 
 class Call(NamedTuple):
@@ -59,14 +64,14 @@ class Access:
     """Admission by what callers show.
 
     `find` gives the identity of a certificate's URIs or a token's tag; `agreed` the operators that a service has
-    agreements with; neither may be slow. `deny` is told of each denial: URI, method and reason.
+    agreements with; neither may be slow. `deny` is told of each denial: URI, method, reason and address.
     """
 
     def __init__(
         self,
         find: Callable[[tuple[str, ...], bytes | None], Identity | None],
         agreed: Callable[[str], frozenset[int]],
-        deny: Callable[[str, str, str], None],
+        deny: Callable[[str, str, str, str], None],
         *,
         token_key: bytes,
     ) -> None:
@@ -79,7 +84,7 @@ class Access:
         identity = self.admit(shown, method)
 
         def deny(reason: str) -> None:
-            self.deny(identity.uri, method, reason)
+            self.deny(identity.uri, method, reason, shown.address)
 
         def check() -> None:
             self.admit(shown, method)
@@ -96,13 +101,13 @@ class Access:
             uri = identity.uri
             check_call(identity, method)
         except (NotAuthenticated, NotPermitted) as error:
-            self.deny(uri, method, error.reason)
+            self.deny(uri, method, error.reason, shown.address)
             raise
         return identity
 
-    def deny(self, uri: str, method: str, reason: str) -> None:
+    def deny(self, uri: str, method: str, reason: str, address: str) -> None:
         """Note that a call was denied. What a stranger calls a method is not repeated."""
-        self._deny(uri, method if method in METHODS else NO_METHOD, reason)
+        self._deny(uri, method if method in METHODS else NO_METHOD, reason, address)
 
     def _tag(self, authorizations: tuple[str, ...]) -> bytes | None:
         if not authorizations:
@@ -138,7 +143,15 @@ def shown_by(context: grpc.ServicerContext) -> Shown:
     return Shown(
         tuple(uri.decode("ascii") for uri in uris if uri.isascii() and uri.decode("ascii").isprintable()),
         tuple(value if isinstance(value, str) else "" for value in tokens),
+        _address_of(context.peer()),
     )
+
+
+def _address_of(peer: str) -> str:
+    """The address in what grpcio calls a peer, such as "ipv4:203.0.113.7:50812"; empty if there is none."""
+    kind, _, place = peer.partition(":")
+    host = unquote(place).rpartition(":")[0].strip("[]")
+    return host if kind in ("ipv4", "ipv6") else ""
 
 
 # --- the call that a thread serves

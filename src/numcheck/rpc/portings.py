@@ -6,6 +6,7 @@ import grpc
 
 from numcheck.active import PortingsContent, PortingsHeader, PortingsSequence
 from numcheck.errors import BadPush, NotPortable
+from numcheck.rpc.access import caller
 from numcheck.rpc.pushing import (
     Outside,
     data_time_of,
@@ -37,7 +38,7 @@ def push_portings(store: Store, outside: Outside, requests: Iterator[bytes], con
     _take(content, first)
     for message in messages:
         _take(content, message)
-    return store.push_portings(header, content, base_version=head.version, now=outside.now())
+    return store.push_portings(header, content, base_version=head.version, now=outside.now(), by=caller().uri)
 
 
 def _header(header: numbering_pb2.PortingsHeader, outside: Outside) -> PortingsHeader:

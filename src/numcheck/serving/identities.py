@@ -6,13 +6,19 @@ from contextlib import contextmanager
 from numcheck.config import Settings
 from numcheck.rpc.identities import IdentityService
 from numcheck.serving.access import identities_of, installation_key
+from numcheck.serving.registrations import Announce, tell_acts
 from numcheck.serving.services import identity_service
 from numcheck.store import DataDirLock, Store
+from numcheck.store.acts import LOCAL
 
 
 @contextmanager
-def local_identities(settings: Settings) -> Iterator[IdentityService]:
-    """The service over the store; DataDirInUse if a node has it: then it is to be asked."""
+def local_identities(settings: Settings, announce: Announce = lambda _line: None) -> Iterator[IdentityService]:
+    """The service over the store; DataDirInUse if a node has it: then it is to be asked.
+
+    `announce` is told if the installation's keys were made, under which acts are told in the chain.
+    """
     with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
         key = installation_key(store, settings.data_dir)
-        yield identity_service(identities_of(store, key), key)
+        tell_acts(store, settings, announce)
+        yield identity_service(identities_of(store, key), key, by=lambda: LOCAL)

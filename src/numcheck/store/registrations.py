@@ -14,7 +14,16 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delet
 
 from numcheck.errors import StoreDamaged
 from numcheck.store import withdrawals
-from numcheck.store.bindings import CONTENT, GONE, Bound, RegistrationBinding, VerificationBinding, Written
+from numcheck.store.acts import Act, Acts
+from numcheck.store.bindings import (
+    CONTENT,
+    GONE,
+    Bound,
+    RegistrationBinding,
+    StandingBinding,
+    VerificationBinding,
+    Written,
+)
 from numcheck.store.bulk import VALUES_PER_STATEMENT, change_each, insert_rows, pieces, rows_where
 from numcheck.store.database import Database
 from numcheck.store.events import Chain, EventAppender, EventLog
@@ -169,7 +178,8 @@ KNOWN_USERS = "SELECT user_tag FROM registrations WHERE user_tag IN"
 
 WHOLE = RegistrationBinding(RegistrationRow._fields)
 STOOD = RegistrationBinding(Standing._fields)
-OF_NUMBER = RegistrationBinding(NumberRow._fields)
+STOOD_BINDING = StandingBinding(Standing._fields)
+NUMBER_BINDING = StandingBinding(NumberRow._fields)
 VERIFICATION_BINDING = VerificationBinding(VerificationRow._fields)
 
 
@@ -281,33 +291,25 @@ class RegistrationWork:
 
         To take each out of the index of next times at once would be a third of the pages to write.
         """
-        self._change_many("state", state, STOOD, rows)
+        self._change_many(STOOD_BINDING, rows, "state", state)
 
     def set_evidence(self, evidence: str, rows: Sequence[NumberRow]) -> int:
         """Keep one evidence for many registrations, as far as they are as they were read; how many are."""
-        return self._change_many("evidence", evidence, OF_NUMBER, rows)
+        return self._change_many(NUMBER_BINDING, rows, "evidence", evidence)
 
-    def whole(self, rows: Sequence[NumberRow]) -> list[NumberRow]:
-        """Return those of the rows that are what was written."""
-        whole = [row for row in rows if OF_NUMBER.is_whole(self._chain, row)]
-        if len(whole) != len(rows):
-            self.damaged.update({row.registration_id for row in rows} - {row.registration_id for row in whole})
-        return whole
-
-    def _change_many(self, column: str, value: Any, binding: RegistrationBinding, rows: Sequence[Any]) -> int:
+    def _change_many(self, binding: StandingBinding, rows: Sequence[Any], column: str, value: Any) -> int:
         """Give a column of rows one value, as far as their macs still are what they were; how many were."""
-        if not rows:
+        changed, damaged = binding.changed(self._chain, rows, column, value)
+        self.damaged.update(damaged)
+        if not changed:
             return 0
         self.write_count += 1
-        changes = {column: value}
-        changed = [(row.registration_id, row.mac, binding.mac(self._chain, row._replace(**changes))) for row in rows]
         count = change_each(self._connection, CHANGE_EACH.format(column=column), [value], changed)
-        if count != len(rows):
-            ids = [row.registration_id for row in rows]
+        if count != len(changed):
+            ids = [registration_id for registration_id, _, _ in changed]
             found: dict[bytes, bytes] = dict(rows_where(self._connection, MAC_BY_ID, ids))  # type: ignore[arg-type]
             changed = [one for one in changed if found.get(one[0]) == one[2]]
-        for registration_id, _, mac in changed:
-            self._written.note(Bound.REGISTRATIONS, registration_id, mac)
+        self._written.note_all(Bound.REGISTRATIONS, ((registration_id, mac) for registration_id, _, mac in changed))
         return count
 
     # --- numbers that were taken from their operator
@@ -363,9 +365,10 @@ class RegistrationWork:
         self.services.add(service)
         self._events.append(at_us, service, registration_id, kind, state, details)
 
-    def renew_head(self) -> None:
-        """Write the chain's head anew, under the newest key."""
-        self._events.renew()
+    def tell_act(self, act: Act, by: str, at_us: int, **details: Any) -> None:
+        """Append an act of administration to the chain."""
+        self.write_count += 1
+        self._events.append(at_us, "", b"", act.value, 0, Acts.details(by, **details))
 
     def flush(self) -> None:
         """Write what was put off."""
@@ -527,11 +530,6 @@ class RegistrationWork:
         if self._connection.execute(delete(verifications).where(verifications.c.verification_id < first_kept)).rowcount:
             self._written.note_dropped(first_kept)
 
-    def drop_withdrawn(self, *, before_us: int) -> None:
-        """Forget numbers that were taken before a moment and are done."""
-        self.write_count += 1
-        withdrawals.drop(self._connection, before_us=before_us)
-
     def forget(self, registration_id: bytes) -> None:
         """Remove a registration's verifications: a part of its erasure. What bounds codes stays until it is old."""
         self._forget(verifications.c.registration_id == registration_id)
@@ -596,6 +594,11 @@ class Registrations:
         """Return whether numbers wait that were taken, not by a bulk change."""
         with self._database.reading() as connection:
             return withdrawals.are_waiting(connection)
+
+    def drop_withdrawn(self, *, before_us: int) -> None:
+        """Forget numbers that were taken before a moment and are done: in a transaction without the chain's head."""
+        with self._database.writing() as connection:
+            withdrawals.drop(connection, before_us=before_us)
 
     def are_any(self) -> bool:
         """Whether there is any registration."""

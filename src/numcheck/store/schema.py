@@ -187,16 +187,19 @@ agreements = Table(
     Column("mac", LargeBinary(32), nullable=False),  # as an identity has
 )
 
-# Calls that were denied, the last ones.
+# Calls that were denied, the last ones; the same one is one row.
 denials = Table(
     "denials",
     metadata,
     Column("denial_key", Integer, primary_key=True, autoincrement=True),
-    Column("denied_at_us", BigInteger, nullable=False),
+    Column("denied_at_us", BigInteger, nullable=False),  # the last time
     Column("uri", String, nullable=False),
+    Column("address", String, nullable=False),  # of its peer; empty: not known
     Column("method", String, nullable=False),
     Column("reason", String, nullable=False),
-    Column("times", Integer, nullable=False),  # in a row
+    Column("times", Integer, nullable=False),
+    UniqueConstraint("uri", "address", "method", "reason"),
+    Index("denials_by_address", "address"),
 )
 
 # --- registrations. What tells who a user is lies sealed; `..._tag` is a keyed HMAC, by which it is found.

@@ -192,9 +192,12 @@ denials = Table(
     Column("denial_key", Integer, primary_key=True, autoincrement=True),
     Column("denied_at_us", BigInteger, nullable=False),
     Column("uri", String, nullable=False),
+    Column("address", String, nullable=False),
     Column("method", String, nullable=False),
     Column("reason", String, nullable=False),
     Column("times", Integer, nullable=False),
+    UniqueConstraint("uri", "address", "method", "reason"),
+    Index("denials_by_address", "address"),
 )
 
 
