@@ -55,6 +55,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.IndexNotReady: code_pb2.UNAVAILABLE,
     errors.StoreUnavailable: code_pb2.UNAVAILABLE,
     errors.IndexBehind: code_pb2.UNAVAILABLE,
+    errors.CallersRefused: code_pb2.FAILED_PRECONDITION,
     errors.StoreDamaged: code_pb2.DATA_LOSS,
 }
 # Which field of the request an INVALID_ARGUMENT is about; none where the request could not be read.

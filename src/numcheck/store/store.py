@@ -63,7 +63,7 @@ class Store:
         if url is None and read_only and not self.exists(data_dir):
             raise StoreMissing(f"there is no store in {data_dir}; `numcheck demo` or `numcheck plan import` makes one")
         data_dir.mkdir(parents=True, exist_ok=True)
-        self._acts = Acts()
+        self._acts, self._data_dir = Acts(), data_dir
         self._database = Database(data_dir / FILE_NAME, url=url, read_only=read_only)
 
     @staticmethod
@@ -394,7 +394,7 @@ class Store:
 
     def identities(self, key: bytes) -> Identities:
         """Who may call; the rows' MACs are made with the key."""
-        return Identities(self._database, key, self._acts)
+        return Identities(self._database, key, self._acts, self._data_dir)
 
     @property
     def has_identities(self) -> bool:
