@@ -12,8 +12,8 @@
 # What bounds memory. A stream holds a message, its receive window's worth of unread bytes, and answers: once those are
 # ANSWERS_SIZE_MAX it begins no other message, and the window is given back only when they have left. Bytes are bought
 # for what has come. `held_size` counts the capacity of all Bytes of a loop; at HELD_SIZE_MAX requests and answers are
-# refused, and a connection keeps no more unsent than a frame or two. Connections a loop: `connections_max`, and
-# HANDSHAKING_MAX for those without an identity yet.
+# refused, and a connection keeps no more unsent than a frame or two. Connections a loop: `connections_max`. A stranger is
+# a connection of which no call was admitted yet: STRANGERS_MAX of them, the oldest makes way for the newest.
 #
 # What bounds the time of a turn: a connection is read from and written to once, and begins messages (opened ones: a
 # small gzip may hold many numbers) until it has handled TURN_WORK_MAX bytes or asked Python once. waiting.pxi has the
@@ -37,7 +37,9 @@ cdef enum:
     EVENTS_MAX = 256
     ACCEPTS_MAX = 64                 # new connections a turn
     BACKLOG = 1_024                  # connections that wait to be accepted
-    HANDSHAKING_MAX = 4_096          # connections that have not ended their TLS handshake
+    STRANGERS_MAX = 4_096            # connections without an admitted call, a loop,
+    STRANGERS_PER_ADDRESS_MAX = 1_024    # and of one IPv4 address or one /64 of IPv6
+    ADDRESS_SIZE = 16
     HANDSHAKING_CROWD = 256          # from so many on they have less time for it
     HANDSHAKE_STEPS_MAX = 4          # a turn: a step may take a millisecond, if keys are RSA
     RECORD_SIZE = 16_384             # of a TLS record at most, opened
@@ -48,7 +50,9 @@ cdef enum:
     MOVED_SIZE_MIN = 65_536          # a peer that takes less of its answers for `stalled_after` takes nothing
     SWEEP_MS = 100                   # deadlines are looked at so often
     CONTROL_FRAMES_MAX = 1_000       # frames that bring nothing, and RST_STREAM of ours, in a burst
-    CONTROL_FRAMES_PER_S = 100       # and steadily; grpc-core pings and cancels far less
+    CONTROL_FRAMES_PER_S = 100       # and steadily; grpc-core pings far less
+    RESETS_MAX = 2_000               # calls that the peer resets before anything of their answers has left, in a burst
+    RESETS_PER_S = 10_000            # and steadily; each call that is answered to its end allows one more
     MESSAGE_PREFIX_SIZE = 5
     AUTHORIZATION_SIZE_MAX = 512     # of a value at most so much is looked at; a token has 256
     BUCKET_COUNT = 16                # of the histogram of latencies, and one more for what is above them
@@ -123,7 +127,7 @@ cdef struct Loop:
     uint64_t adopted                 # the publication that `views` are of
     uint64_t published, stopping, serving    # atomic: written by other threads
     int64_t now, next_sweep, drain_until
-    int64_t drain_timeout, age_max, admitted_for, stalled_after
+    int64_t drain_timeout, age_max, admitted_for, stalled_after, keepalive, strangers_for
     size_t message_size_max, header_list_size_max, numbers_per_call_max
     uint64_t held_size               # the capacity of all Bytes
     uint32_t streams_max
@@ -133,7 +137,10 @@ cdef struct Loop:
     const Home* home                 # how numbers are written at home
     const char* unknown_message      # the refusal of a method that is none
     const char* unknown_details
+    const char* stopping_message     # how a watch ends when the node stops
+    const char* stopping_details
     Connection* connections
+    Connection* strangers            # those without an admitted call, the newest first
     Stream* spare
     size_t spare_count
     nghttp2_session_callbacks* callbacks
@@ -159,6 +166,13 @@ cdef struct Connection:
     nghttp2_session* session         # NULL while handshaking
     SSL* tls                         # NULL: plaintext
     bint handshaking
+    bint spoken                      # the peer has: until then nothing is sent, as it may not speak HTTP/2
+    bint http1                       # it does not: it gets one answer, and the end
+    bint pinged                      # it has been silent for long
+    uint8_t address[ADDRESS_SIZE]    # IPv4 as IPv6 maps it, or the first half of an IPv6 address
+    bint stranger                    # no call was admitted yet: it is among the loop's `strangers`
+    Connection* stranger_next
+    Connection* stranger_previous
     int view                         # of the loop's `views`; NOT_ADMITTED
     int64_t admitted_at[METHOD_COUNT]    # by method, to whom `authorization` was shown; 0: not yet
     Bytes authorization              # each value of that header behind a NUL
@@ -174,7 +188,8 @@ cdef struct Connection:
     uint64_t waiting_count           # and how many do
     bint deaf                        # the peer sends no more
     bint broken                      # and is to end
-    int64_t control_credit           # in nanoseconds of its refill
+    int64_t control_credit, reset_credit    # in nanoseconds of their refill,
+    int64_t refilled                 # and when they were refilled last
     int goaway                       # 0, 1: announced, 2: final
 
 cdef struct Stream:
@@ -203,6 +218,7 @@ cdef struct Stream:
     int64_t moved                    # as the Connection's
     size_t moved_size
     bint responded, deferred, reset
+    bint answered                    # something of the answer has left
     int code
     Bytes message, details           # of the status: percent-encoded, base64
     uint8_t watched                  # the last answer of Watch

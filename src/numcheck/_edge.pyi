@@ -38,7 +38,7 @@ class EdgeLoop:
     def __init__(
         self,
         answer: Callable[[int, bytes, Any], tuple[bytes, int, bytes, bytes]],
-        admit: Callable[[tuple[str, ...], bytes, int], tuple[Hashable, tuple[bytes, int, bytes, bytes] | None]],
+        admit: Callable[[bytes | None, int, bytes, int], tuple[Hashable, tuple[bytes, int, bytes, bytes] | None]],
         credentials: Credentials | None,
         *,
         listen_fd: int,
@@ -51,10 +51,13 @@ class EdgeLoop:
         admitted_for_s: float,
         connections_max: int,
         stalled_after_s: float,
+        keepalive_s: float,
+        strangers_for_s: float,
+        stopping: tuple[bytes, int, bytes, bytes],
         reader: Reader,
     ) -> None: ...
     def run(self) -> None: ...
-    def publish(self, tables: Callable[[Any], Table], facts: Facts | None) -> None: ...
+    def publish(self, tables: Callable[[Any], Table | None], facts: Facts | None) -> None: ...
     def set_serving(self, serving: bool) -> None: ...
     def publish_credentials(self, credentials: Credentials) -> None: ...
     def stop(self) -> None: ...

@@ -9,8 +9,9 @@ sends what was answered and then the status.
 Whatever is rare (errors with details, ListOperators, health) python.pxi asks of Python with the GIL held;
 so is whatever the kernel does not admit, because the API listener's own error is the answer then.
 
-Over TLS (tls.pxi), a caller is admitted by the names in its certificate or its token, asked of Python once for each
-method and then every `admitted_for_s`; the answer chooses which operators' data it sees.
+Over TLS (tls.pxi), a caller is admitted by the name in its certificate or its token, asked of Python once for each
+method and then every `admitted_for_s`; the answer chooses which operators' data it sees. In plaintext Python is asked
+once a connection, as whose it is does not change.
 
 _edge.pxd has the state, its owners and its limits. The files are included, not linked: one C file, in which the
 compiler sees every call.
@@ -35,12 +36,19 @@ from os import fsencode
 from numcheck.errors import BadConfiguration
 
 cdef int64_t SECOND = 1_000_000_000
-cdef int64_t SILENT_AFTER = 10 * SECOND     # a new connection that brings nothing
 cdef int64_t HANDSHAKE = 10 * SECOND        # what a TLS handshake may take,
 cdef int64_t HURRIED_HANDSHAKE = 1 * SECOND    # or, where HANDSHAKING_CROWD wait, this
 
 cdef int64_t FRAME_COST = SECOND // CONTROL_FRAMES_PER_S
 cdef int64_t CREDIT_MAX = CONTROL_FRAMES_MAX * FRAME_COST
+cdef int64_t RESET_COST = SECOND // RESETS_PER_S
+cdef int64_t RESET_CREDIT_MAX = RESETS_MAX * RESET_COST
+
+cdef const char* HTTP1_ANSWER = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 139\r\nconnection: close\r\n\r\n"
+    b"This port speaks gRPC, which needs HTTP/2: with prior knowledge in plaintext, by ALPN (h2) over TLS. "
+    b"HTTP/1.1 has nothing to ask for here.\n"
+)
 
 cdef uint64_t BUCKETS[BUCKET_COUNT]
 BUCKETS[:] = [
@@ -89,7 +97,7 @@ cdef class EdgeLoop:
     cdef Reader reader
     cdef object tables, next_index      # Table by agreements; and with it the Facts
     cdef Facts facts
-    cdef bytes unknown_message, unknown_details
+    cdef bytes unknown_message, unknown_details, stopping_message, stopping_details
     cdef list agreements, used          # of each view: whose it is, and its Table
     cdef Credentials credentials, next_credentials
 
@@ -99,16 +107,17 @@ cdef class EdgeLoop:
 
     def __init__(self, answer, admit, Credentials credentials, *, int listen_fd, size_t message_size_max, size_t metadata_size_max,
                  size_t numbers_per_call_max, uint32_t streams_per_connection_max, connection_age_max_s,
-                 drain_timeout_s, admitted_for_s, connections_max, stalled_after_s,
-                 Reader reader not None):
+                 drain_timeout_s, admitted_for_s, connections_max, stalled_after_s, keepalive_s, strangers_for_s,
+                 stopping, Reader reader not None):
         """Take over a listening socket that does not block. Over TLS if there are credentials.
 
         `answer` gets a method (its place in METHODS), a request and the caller's agreements, and gives the response,
-        the status code, its percent-encoded message and base64 details. `admit` gets the URIs of a client's
-        certificate, the authorization and the method, at the first call of each and then every `admitted_for_s`, and
-        gives the caller's agreements and None, or anything and the refusal as `answer` has it. Agreements are
-        hashable; None, in plaintext, are all. Both are asked on the loop's thread and should be quick. `reader` reads
-        the numbers of CheckNumber.
+        the status code, its percent-encoded message and base64 details. `admit` gets a client's certificate in DER or
+        None, the descriptor of its socket, the authorization and the method, at the first call of each and then every
+        `admitted_for_s`, in plaintext at the first call only, and gives the caller's agreements and None, or anything
+        and the refusal as `answer` has it. Agreements are hashable; None are all. Both are asked on the loop's thread
+        and should be quick. `stopping` is how a watch ends when the loop stops, as `answer` has it. `reader`
+        reads the numbers of CheckNumber.
         """
         cdef Loop* loop = &self.loop
         loop.listen_fd, loop.owner, self.answer, self.admit = listen_fd, <void*>self, answer, admit
@@ -116,11 +125,15 @@ cdef class EdgeLoop:
         loop.numbers_per_call_max, loop.streams_max = numbers_per_call_max, streams_per_connection_max
         loop.age_max, loop.drain_timeout = int(connection_age_max_s * SECOND), int(drain_timeout_s * SECOND)
         loop.admitted_for, loop.stalled_after = int(admitted_for_s * SECOND), int(stalled_after_s * SECOND)
+        loop.keepalive, loop.strangers_for = int(keepalive_s * SECOND), int(strangers_for_s * SECOND)
         loop.connections_max, loop.random = connections_max, numcheck_now() ^ <uint64_t>loop
         _, _, self.unknown_message, self.unknown_details = answer(UNKNOWN, b"", None)
         self.reader, loop.home = reader, &reader.home
         loop.unknown_message = PyBytes_AS_STRING(self.unknown_message)
         loop.unknown_details = PyBytes_AS_STRING(self.unknown_details)
+        _, _, self.stopping_message, self.stopping_details = stopping
+        loop.stopping_message = PyBytes_AS_STRING(self.stopping_message)
+        loop.stopping_details = PyBytes_AS_STRING(self.stopping_details)
         loop.epoll_fd, loop.wake_fd = epoll_create1(EPOLL_CLOEXEC), eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         loop.incoming, loop.outgoing = <uint8_t*>malloc(READ_SIZE), <uint8_t*>malloc(SCRATCH_SIZE)
         loop.opened = <uint8_t*>malloc(RECORD_SIZE)
@@ -139,7 +152,8 @@ cdef class EdgeLoop:
             raise MemoryError
         nghttp2_option_set_no_auto_window_update(loop.options, 1)
         nghttp2_option_set_no_closed_streams(loop.options, 1)
-        # Its own limit would end a flood with no GOAWAY, just before ours does.
+        # Its own limits would end a flood with no GOAWAY, just before ours does, and clients that mean no harm.
+        numcheck_lift_reset_limit(loop.options)
         nghttp2_option_set_max_outbound_ack(loop.options, 2 * CONTROL_FRAMES_MAX)
         nghttp2_session_callbacks_set_on_begin_headers_callback(loop.callbacks, <void*>on_begin_headers)
         nghttp2_session_callbacks_set_on_header_callback(loop.callbacks, <void*>on_header)

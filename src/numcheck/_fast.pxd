@@ -12,6 +12,7 @@ cdef enum:
     PAGE_UNIT = 8                # an entry's offset counts these bytes
     EXTENTS_MAX = 256            # extent 0 is the two constant pages
     SPANS_MAX = 64
+    LOST_MAX = 8                 # losses of the store's history whose versions are refused: the newest
     CLASSES_MAX = 65_536
 
 cdef enum PageKind:
@@ -55,6 +56,10 @@ cdef packed struct Span:         # consecutive numbers that the directory covers
     uint32_t page_first          # the directory's index of its first page
     uint32_t page_count
 
+cdef struct Versions:    # first and last inclusive
+    uint64_t first
+    uint64_t last
+
 cdef struct View:
     const Entry* directory
     const NumberClass* classes
@@ -65,6 +70,8 @@ cdef struct View:
     uint32_t space_count
     size_t operator_varint_size_max
     uint64_t index_version
+    Versions lost[LOST_MAX]   # that the store's history does not have
+    uint32_t lost_count
 
 cdef struct Cursor:
     const uint8_t* at

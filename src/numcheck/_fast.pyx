@@ -382,13 +382,22 @@ cdef uint8_t* write_lists(const View* view, Cursor request, size_t count, uint8_
 
 # --- a request and its response, for whoever has a view ----------------------------------------------------------
 
+cdef bint is_lost(const View* view, uint64_t version) noexcept nogil:
+    """Tell whether a version was given out by a history that the store does not have: it is never reached."""
+    cdef uint32_t i
+    for i in range(view.lost_count):
+        if view.lost[i].first <= version <= view.lost[i].last:
+            return True
+    return False
+
+
 cdef Verdict admit(const View* view, Cursor cursor, size_t numbers_per_call_max, Request* request) noexcept nogil:
     """Read a serialised CheckNumbersRequest and say whether it can be answered."""
     if not read_request(cursor, request):
         return MALFORMED
     if request.number_count > numbers_per_call_max:
         return TOO_MANY
-    if request.min_index_version > view.index_version:
+    if request.min_index_version > view.index_version or is_lost(view, request.min_index_version):
         return BEHIND
     return ADMITTED
 
@@ -431,11 +440,12 @@ cdef class Buffer:
 cdef class Table:
     """One version of the index, ready to answer: constant, and safe to ask from any thread."""
 
-    def __init__(self, *, directory, classes, extents, spans, spaces, uint64_t index_version):
+    def __init__(self, *, directory, classes, extents, spans, spaces, uint64_t index_version, lost=()):
         """Take the index's parts as docs/format.md lays them out; raise IndexDamaged if they do not fit together.
 
         `directory`, `classes` and each of `extents` are buffers; `spans` and `spaces` are (first number, first page,
-        page count) each. The first span should be the one asked for most.
+        page count) each. The first span should be the one asked for most. `lost` are the (first, last) versions that
+        no request may ask for.
         """
         self.index_version = self.view.index_version = index_version
         self.directory = Buffer(directory)
@@ -445,6 +455,7 @@ cdef class Table:
         self.set_extents()
         self.view.span_count = fill_spans(self.view.spans, spans)
         self.view.space_count = fill_spans(self.view.spaces, spaces)
+        self.view.lost_count = fill_lost(self.view.lost, lost)
         self.set_directory()
 
     def with_classes(self, classes):
@@ -631,3 +642,12 @@ cdef uint32_t fill_spans(Span* spans, source) except? 0:
         spans[i].page_first = page_first
         spans[i].page_count = page_count
     return i + 1
+
+
+cdef uint32_t fill_lost(Versions* versions, source) except? LOST_MAX:
+    cdef uint32_t count = 0
+    for first, last in source[:LOST_MAX]:
+        versions[count].first = first
+        versions[count].last = last
+        count += 1
+    return count

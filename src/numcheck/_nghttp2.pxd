@@ -50,6 +50,7 @@ cdef extern from "nghttp2/nghttp2.h" nogil:
         NGHTTP2_NV_FLAG_NO_COPY_VALUE
         NGHTTP2_DATA_FLAG_EOF
         NGHTTP2_DATA_FLAG_NO_END_STREAM
+        NGHTTP2_ERR_BAD_CLIENT_MAGIC
         NGHTTP2_ERR_DEFERRED
         NGHTTP2_ERR_CALLBACK_FAILURE
         NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
@@ -98,3 +99,16 @@ cdef extern from "nghttp2/nghttp2.h" nogil:
     int nghttp2_submit_rst_stream(nghttp2_session*, uint8_t, int32_t, uint32_t)
     int nghttp2_submit_shutdown_notice(nghttp2_session*)
     int nghttp2_submit_goaway(nghttp2_session*, uint8_t, int32_t, uint32_t, const uint8_t*, size_t)
+    int nghttp2_submit_ping(nghttp2_session*, uint8_t, const uint8_t*)
+
+cdef extern from *:
+    """
+    /* From 1.57 on, and in what distributions have mended since; without it there is no such limit to lift. */
+    #pragma weak nghttp2_option_set_stream_reset_rate_limit
+    extern void nghttp2_option_set_stream_reset_rate_limit(nghttp2_option*, uint64_t, uint64_t);
+    static void numcheck_lift_reset_limit(nghttp2_option* option) {
+        void (*lift)(nghttp2_option*, uint64_t, uint64_t) = nghttp2_option_set_stream_reset_rate_limit;
+        if (lift) lift(option, UINT64_MAX / 2, UINT64_MAX / 2);
+    }
+    """
+    void numcheck_lift_reset_limit(nghttp2_option*) nogil

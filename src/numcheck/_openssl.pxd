@@ -83,23 +83,9 @@ cdef extern from "openssl/err.h" nogil:
     unsigned long ERR_peek_last_error()
     const char* ERR_reason_error_string(unsigned long)
 
-cdef extern from "openssl/x509v3.h" nogil:
-    ctypedef struct ASN1_STRING:
-        pass
-    ctypedef union general_name_value:
-        ASN1_STRING* uniformResourceIdentifier
-    ctypedef struct GENERAL_NAME:
-        int type
-        general_name_value d
-    ctypedef struct GENERAL_NAMES:
-        pass
-    enum:
-        GEN_URI
-        NID_subject_alt_name
-    void* X509_get_ext_d2i(const X509*, int, int*, int*)
+cdef extern from "openssl/x509.h" nogil:
+    int i2d_X509(const X509*, unsigned char**)
     void X509_free(X509*)
-    int sk_GENERAL_NAME_num(const GENERAL_NAMES*)
-    GENERAL_NAME* sk_GENERAL_NAME_value(const GENERAL_NAMES*, int)
-    void GENERAL_NAMES_free(GENERAL_NAMES*)
-    const unsigned char* ASN1_STRING_get0_data(const ASN1_STRING*)
-    int ASN1_STRING_length(const ASN1_STRING*)
+
+cdef extern from "openssl/crypto.h" nogil:
+    void OPENSSL_free(void*)

@@ -122,6 +122,10 @@ class Settings(BaseSettings):
         "certificate",
         description="what clients have to show: certificate (and a token beside it if they like), or a token alone",
     )
+    plaintext_callers: Literal["owner", "everyone"] = Field(
+        "owner",
+        description="who may call in plaintext, on loopback: root and the owner of data_dir, or everyone",
+    )
     server_authority_file: Path | None = Field(
         None, description="PEM: who issued the node's certificate; what commands connect over TLS with"
     )

@@ -70,6 +70,12 @@ class TooManyCalls(NumcheckError):
     reason = "TOO_MANY_CALLS"
 
 
+class NodeStopping(NumcheckError):
+    """The node stops: it takes no more calls, and ends those that would go on for ever."""
+
+    reason = "NODE_STOPPING"
+
+
 class UnknownMethod(NumcheckError):
     """This node has no method of that name."""
 
@@ -94,7 +100,9 @@ class IndexBehind(NumcheckError):
     reason = "INDEX_BEHIND"
 
     def __init__(self, wanted: int, index_version: int) -> None:
-        super().__init__(f"index version {wanted} is needed; this node is at {index_version}")
+        lost = f"index version {wanted} is of a history that was lost; this node is at {index_version}"
+        behind = f"index version {wanted} is needed; this node is at {index_version}"
+        super().__init__(behind if wanted > index_version else lost)
         self.wanted = wanted
         self.index_version = index_version
 
@@ -124,7 +132,7 @@ class BadPortingsFile(NumcheckError):
 
 
 class BadNumbersFile(NumcheckError):
-    """A file of numbers to push holds a line that is none; nothing of it was pushed."""
+    """A file of numbers cannot be read for certain, or is not whole; nothing of it was pushed."""
 
     reason = "BAD_NUMBERS_FILE"
 
@@ -460,6 +468,18 @@ class StoreUnavailable(NumcheckError):
     """The store cannot be read or written now: its database is away, its disk full or failing."""
 
     reason = "STORE_UNAVAILABLE"
+
+
+class StoreFailed(NumcheckError):
+    """The database refuses what it is asked, for a reason that neither passes by itself nor is damage."""
+
+    reason = "STORE_FAILED"
+
+
+class HistoryLost(NumcheckError):
+    """The store lacks changes that were acknowledged: it was restored, or its database failed over to an older one."""
+
+    reason = "HISTORY_LOST"
 
 
 class StoreTooNew(NumcheckError):

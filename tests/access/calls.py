@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 
 from numcheck.access import Identity, Role
 from numcheck.active import ActiveSet
@@ -69,10 +69,14 @@ def health(method: str) -> Call:
     return call
 
 
-def reflect(channel: grpc.Channel) -> Any:
-    requests = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
-    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-    return first_of(stub.ServerReflectionInfo(requests, timeout=DEADLINE_S))
+def reflect(method: str) -> Call:
+    """List the services, by either version of reflection: their messages are the same."""
+
+    def call(channel: grpc.Channel) -> Any:
+        requests = iter([reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()])
+        return first_of(channel.stream_stream(method)(requests, timeout=DEADLINE_S))
+
+    return call
 
 
 # --- NumberingService

@@ -14,7 +14,7 @@ from numcheck.config import Settings
 from numcheck.index import PublishedIndex, open_index
 from numcheck.rpc.access import CallersIndex
 from numcheck.rpc.watches import Watches
-from numcheck.serving.access import Gate, native_admit
+from numcheck.serving.access import Gate
 from numcheck.serving.authority import issue_client, issue_server, make_authority
 from numcheck.serving.check_listener import CheckListener
 from numcheck.serving.listener import ApiListener
@@ -122,7 +122,7 @@ def _served(store: Store, gate: Gate, settings: Settings) -> Iterator[tuple[dict
         registrations.service,
     ]
     api = ApiListener(settings, services, watches, gate.access)
-    native = CheckListener(settings, published, native_admit(gate.access))
+    native = CheckListener(settings, published, gate.access)
     try:
         for one in (api, native):
             one.set_serving(serving=True)

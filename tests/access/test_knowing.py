@@ -67,7 +67,7 @@ def test_crash_before_the_key_is_durable_leaves_none(store, tmp_path, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(access.os, "fsync", crash)
+        patched.setattr("os.fsync", crash)
         with pytest.raises(KeyboardInterrupt):
             installation_key(store, tmp_path)
     assert not (tmp_path / "token.key").exists()
@@ -113,11 +113,11 @@ def test_directory_goes_on_with_what_was_known_while_the_store_is_away():
     directory = Directory(source, interval_s=3_600)  # type: ignore[arg-type]
     source.error = StoreUnavailable("away")
     directory.refresh()
-    assert directory.find((one.uri,), None) == one
+    assert directory.find(one.uri, None) == one
     assert directory.agreed("chat") == {1}
     source.error, source.found = None, Callers([KnownIdentity(one, None, NOW, NOW)], [], [])
     directory.refresh()
-    assert directory.find((one.uri,), None) is None
+    assert directory.find(one.uri, None) is None
     assert (directory.agreed("chat"), directory.try_agreed("chat")) == (frozenset(), None)
     directory.close()
 
@@ -133,7 +133,7 @@ def test_directory_follows_the_store_by_itself():
     source.found, source.error = Source(one).found, None
     for _ in range(3):  # one may have begun before, the next has ended when the third begins
         assert source.read.acquire(timeout=WAIT_S)
-    assert directory.find(("numcheck://nobody", one.uri), None) == one
+    assert directory.find(one.uri, None) == one
     directory.close()
 
 

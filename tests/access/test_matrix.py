@@ -24,6 +24,7 @@ SERVED = {
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
+SERVED |= {method.replace(".v1alpha.", ".v1.") for method in SERVED}
 CHECK, NUMBERING = "/numcheck.v1.CheckService/", "/numcheck.v1.NumberingService/"
 REGISTRATION, IDENTITY = "/numcheck.v1.RegistrationService/", "/numcheck.v1.IdentityService/"
 HEALTH = "/grpc.health.v1.Health/"
@@ -35,6 +36,7 @@ ABOUT_AN_OPERATOR = {
 }
 NATIVE = {method for method in SERVED if method.startswith((CHECK, HEALTH)) and not method.endswith("/List")}
 STRANGERS = {"revoked", "unknown"}
+REFLECTION = {method for method in SERVED if "reflection" in method}
 Make = Callable[[SecureNode], calls.Call]
 
 
@@ -55,7 +57,7 @@ def case(method: str, thing: Any) -> Make:
         f"{NUMBERING}PushPortings": calls.push_portings,
         f"{NUMBERING}ImportNumberingPlan": calls.import_plan,
         f"{NUMBERING}WatchIndex": lambda _node: calls.watch_index,
-        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": lambda _node: calls.reflect,
+        **dict.fromkeys(REFLECTION, lambda _node: calls.reflect(method)),
     }
     return others[method]
 

@@ -1,6 +1,7 @@
 """`numcheck check --file`: every line in its place with its answer behind it, or no output at all."""
 
 import csv
+import gzip
 import io
 import os
 import signal
@@ -11,7 +12,9 @@ import pytest
 
 from numcheck.cli.checkers import local_checker
 from numcheck.cli.files import check_file
+from numcheck.cli.reading.layout import Wanted
 from numcheck.config import Settings
+from numcheck.errors import BadNumbersFile
 from tests.serving import small
 from tests.serving.command import run, running, serving
 
@@ -91,11 +94,11 @@ def check_in_process(small_dir, tmp_path, content: bytes) -> list[str]:
         ("+79161234567\n\n89161234568\n", [f"+79161234567,{MTS_ACTIVE}", f",{NOTHING}", f"89161234568,{MTS_INACTIVE}"]),
         (
             'phone\n"+79161234567\n89161234568\n',
-            ["phone,status,operator_id,operator", f'"+79161234567,{MTS_ACTIVE}', f"89161234568,{MTS_INACTIVE}"],
+            ["phone,status,operator_id,operator", f'"""+79161234567",{NOTHING}', f"89161234568,{MTS_INACTIVE}"],
         ),
         (
             'phone\n"a"\rb\n+79161234567\n',
-            ["phone,status,operator_id,operator", '"a"', f"b,{NOTHING}", f"+79161234567,{MTS_ACTIVE}"],
+            ["phone,status,operator_id,operator", '"""a""', f'b",{NOTHING}', f"+79161234567,{MTS_ACTIVE}"],
         ),
         ("phone\n", ["phone,status,operator_id,operator"]),
         ("", []),
@@ -242,3 +245,155 @@ def test_answers_read_back_as_csv_when_names_have_quotes(check):
     """What a CSV reader makes of the output is the input and three cells."""
     rows = list(csv.reader(io.StringIO(check(b"phone\n+79000000000\n").decode())))
     assert rows == [["phone", "status", "operator_id", "operator"], ["+79000000000", "ACTIVE", "3", 'ООО "Т2 Мобайл"']]
+
+
+# --- which column, which encoding
+
+
+def answers_of(small_dir, tmp_path, content: bytes, column: str | None = None) -> tuple[list[list[str]], str]:
+    """The rows of the answer, without their header, and what was told of the reading."""
+    source, target, told = tmp_path / "in.csv", tmp_path / "out.csv", []
+    source.write_bytes(content)
+    with local_checker(Settings(data_dir=small_dir)) as checker:
+        check_file(checker, source, target, lambda *_: None, wanted=Wanted(column), tell=told.append)
+    lines = target.read_text(encoding="utf-8").splitlines()
+    return [next(csv.reader([line], delimiter=";")) for line in lines][1:], told[0]
+
+
+RUSSIAN = "id;Номер телефона;ФИО\n9160000111;+79161234567;Иванов Пётр\n9160000112;8 (916) 123-45-68;Ярцева Юлия\n"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"),
+    [
+        ("utf-8", "UTF-8"),
+        ("utf-8-sig", "UTF-8 with BOM"),
+        ("utf-16", "UTF-16 LE with BOM"),
+        ("utf-16-le", "UTF-16 LE"),
+        ("utf-16-be", "UTF-16 BE"),
+        ("cp1251", "cp1251"),
+        ("koi8-r", "KOI8-R"),
+        ("cp866", "cp866"),
+        ("mac-cyrillic", "MacCyrillic"),
+        ("iso8859-5", "ISO 8859-5"),
+    ],
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_numbers_are_found_by_a_russian_header_in_any_encoding(small_dir, tmp_path, encoding, name, pack):
+    """Never the ids, though they look like numbers; the answer is UTF-8, whatever came; the reading is told."""
+    rows, told = answers_of(small_dir, tmp_path, pack(RUSSIAN.replace("\n", "\r\n").encode(encoding)))
+    assert rows == [
+        ["9160000111", "+79161234567", "Иванов Пётр", "ACTIVE", "1", 'ПАО "МТС"'],
+        ["9160000112", "8 (916) 123-45-68", "Ярцева Юлия", "INACTIVE", "1", 'ПАО "МТС"'],
+    ]
+    packed = "" if pack is bytes else "gzip, "
+    assert told == (
+        f'in.csv: {packed}{name}, delimiter ";", numbers in column 2 (Номер телефона), not read: 1 (id), 3 (ФИО)'
+    )
+
+
+def test_excels_own_first_line_says_the_delimiter(small_dir, tmp_path):
+    rows, _ = answers_of(small_dir, tmp_path, b"sep=;\nname;phone\nx, y;+79161234567\n")
+    assert rows == [["name", "phone", "status", "operator_id", "operator"], ["x, y", "+79161234567", *ANSWER]]
+
+
+ANSWER = ["ACTIVE", "1", 'ПАО "МТС"']
+
+
+@pytest.mark.parametrize("column", ["2", "contact", "Contact "])
+def test_column_is_the_one_that_was_said(small_dir, tmp_path, column):
+    rows, told = answers_of(small_dir, tmp_path, b"id;contact\n9160000111;+79161234567\n", column)
+    assert rows == [["9160000111", "+79161234567", *ANSWER]]
+    assert "numbers in column 2 (contact)" in told
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"9160000111;+79161234567\n", "2 columns and no header: say in which column the numbers are"),
+        (b"id;contact\n1;+79161234567\n", "no column has a name that is known for numbers: 1 (id), 2 (contact)"),
+        (b"number;phone\n1;+79161234567\n", "several columns may hold the numbers: 1 (number), 2 (phone)"),
+        ("Телефон;Телефон\n1;2\n".encode(), "several columns may hold the numbers"),
+        (b"1;2,3,4;5\n", '";" and "," both may be the delimiter'),
+        (b"first;last\n79160000000;79160000009\n", "a file of ranges"),
+        (b"PK\x03\x04xyz", "a ZIP archive or an Excel workbook"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1x", "an old Excel workbook"),
+        ("phone\n1\n".encode("utf-32"), "UTF-32"),
+        (b"79161234567\0\n", "binary data, or UTF-16 without a byte order mark"),
+        (b"<html><body>", "a web page"),
+        (b"79161234567\r79161234568\r", "CR alone"),
+        (gzip.compress(b"79161234567\n" * 1_000)[:-9], "the compressed file is cut or damaged"),
+        (b"phone\n" + b"7" * 70_000, "in.csv:2: a line of more than 65,536 bytes"),
+        (b"\xff\xfe" + "phone\n+79161234567\n".encode("utf-16-le") + b"x", "a damaged character"),
+    ],
+)
+def test_file_that_is_uncertain_is_refused_and_told(small_dir, tmp_path, content, words):
+    """No output is made, and what stood there stays."""
+    (tmp_path / "out.csv").write_text("before;x\n")
+    with pytest.raises(BadNumbersFile, match=r"^in\.csv:") as refused:
+        answers_of(small_dir, tmp_path, content)
+    assert words in str(refused.value)
+    assert (tmp_path / "out.csv").read_text() == "before;x\n"
+
+
+def test_file_of_which_no_line_holds_a_number_fails(small_dir, tmp_path):
+    """Its lines are marked all the same."""
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("phone\nx\n79161234567,0\n")
+    ended = run("check", "--local", "--data-dir", small_dir, "--file", source, "--out", target)
+    assert (ended.status, "no line holds a number" in ended.err) == (1, True)
+    assert target.read_text().splitlines()[1:] == [f"x,{NOTHING}", f'"79161234567,0",{NOTHING}']
+
+
+def test_output_follows_no_link(small_dir, tmp_path):
+    """Neither in its own place nor where a part of it may be expected."""
+    victim, source, target = tmp_path / "victim", tmp_path / "in.csv", tmp_path / "out.csv"
+    victim.write_text("untouched")
+    source.write_text("+79161234567\n")
+    (tmp_path / "out.csv.part").symlink_to(victim)
+    with local_checker(Settings(data_dir=small_dir)) as checker:
+        check_file(checker, source, target, lambda *_: None)
+        target.unlink()
+        target.symlink_to(victim)
+        with pytest.raises(OSError, match="symbolic link"):
+            check_file(checker, source, target, lambda *_: None)
+    assert victim.read_text() == "untouched"
+
+
+# --- what a spreadsheet makes of it
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("+1+2", "'+1+2"),
+        ("-2+3+cmd|' /C calc'!A0", "'-2+3+cmd|' /C calc'!A0"),
+        (" =1+1", "' =1+1"),
+        ("＝1+1", "'＝1+1"),
+        ("\t=1", "'\t=1"),
+        ('"=1+1"', "'=1+1"),
+        ("+79161234568", "+79161234568"),
+        ("+7 916 123-45-67", "+7 916 123-45-67"),
+        ("-12.50", "-12.50"),
+        ("a=b", "a=b"),
+        ("7-916", "7-916"),
+    ],
+)
+@pytest.mark.parametrize("place", ["{};+79161234567", "+79161234567;{}"])
+def test_cell_that_a_spreadsheet_would_run_is_text(small_dir, tmp_path, cell, written, place):
+    """Numbers of people and amounts stay what they are."""
+    line, column = place.format(cell), 1 + place.index("+7") // 2
+    rows, _ = answers_of(small_dir, tmp_path, f"a;b\n{line}\n".encode(), str(column))
+    assert rows[0][:2] == ([written, "+79161234567"] if column == 2 else ["+79161234567", written])
+    assert rows[0][2:] == ANSWER
+
+
+def test_operators_name_that_a_spreadsheet_would_run_is_text(small_dir, tmp_path):
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("+79161234567\n")
+    with local_checker(Settings(data_dir=small_dir)) as checker:
+        checker.operator_names[1] = "=HYPERLINK(1)"
+        check_file(checker, source, target, lambda *_: None)
+    assert target.read_text() == "+79161234567,ACTIVE,1,'=HYPERLINK(1)\n"

@@ -51,7 +51,8 @@ def test_import_tells_its_counts_in_a_line(tmp_path):
     imported = run("plan", "import", BUNDLED, "--data-dir", tmp_path / "var")
     assert imported.status == 0
     assert imported.err == (
-        "imported 17,059 ranges, 706,567,081 numbers, 73 operators; it replaces series 9xx; revision 1\n"
+        f"imported 17,059 ranges, 706,567,081 numbers, 73 operators into the store in {tmp_path / 'var'}; "
+        "it replaces series 9xx; revision 1\n"
         "706,567,081 numbers added, 0 removed, 0 with another operator\n"
     )
 
@@ -159,7 +160,7 @@ def test_totals_line_is_reported_when_a_spreadsheet_left_one(tmp_path):
     """Passed over with its line number and both figures, and the rows are taken."""
     imported = run("plan", "import", SPREADSHEET, "--data-dir", tmp_path / "var")
     assert imported.status == 0
-    note, done, _ = imported.err.splitlines()
+    note, done, *_ = imported.err.splitlines()
     totals = "a totals line, passed over; it says 597,101,453, the rows above have 599,289,453"
     assert note == f"note: {SPREADSHEET.name}:7982: {totals}"
     assert done.startswith("imported 7,980 ranges, 599,289,453 numbers")

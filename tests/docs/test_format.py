@@ -38,7 +38,7 @@ def payload_of(path: Path) -> bytes:
     """The payload of a block file, its header and its blocks compared."""
     content, seed = path.read_bytes(), xxhash.xxh3_64_intdigest(path.name.encode())
     magic, version, block_size, written_seed, size, checksum = struct.unpack("<8sIIQQ24xQ", content[:64])
-    assert (magic, version, block_size, written_seed) == (b"numcheck", 3, 65_536, seed)
+    assert (magic, version, block_size, written_seed) == (b"numcheck", 4, 65_536, seed)
     assert checksum == xxhash.xxh3_64_intdigest(content[:56])
     assert content[32:56] == bytes(24)
     payload = content[64 : 64 + size]
@@ -175,16 +175,28 @@ def test_every_case_that_the_page_names_is_tested():
 
 def test_index_is_refused_when_its_format_is_another(directory):
     """Sound in every checksum, and of a format that is to come."""
-    body = json.dumps({**read_manifest(directory), "format": 4}).encode()
+    body = json.dumps({**read_manifest(directory), "format": 5}).encode()
     (directory / "manifest.json").write_bytes(body + b"\n" + xxhash.xxh3_128_hexdigest(body).encode() + b"\n")
-    with pytest.raises(IndexDamaged, match=r"^the index has format 4; this numcheck reads 3$"):
+    with pytest.raises(IndexDamaged, match=r"^the index has format 5; this numcheck reads 4$"):
         open_index(directory)
 
 
 @pytest.mark.parametrize("wrong", [None, "x", [[None]], -1])
 @pytest.mark.parametrize(
     "key",
-    ["files", "installation", "index_version", "operators", "range_count", "regions", "classes", "spans", "spaces"],
+    [
+        "files",
+        "installation",
+        "index_version",
+        "mark",
+        "lost",
+        "operators",
+        "range_count",
+        "regions",
+        "classes",
+        "spans",
+        "spaces",
+    ],
 )
 def test_index_is_refused_when_its_manifest_lacks(directory, key, wrong):
     """Sound in every checksum, and not an index's: a key is missing, or holds something else."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
-from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from numcheck.config import Settings
 from numcheck.index import Index, PublishedIndex
@@ -29,7 +29,7 @@ class Elsewhere:
 def channels(index: Index, settings: Settings) -> Iterator[list[grpc.Channel]]:
     published = PublishedIndex()
     api = ApiListener(settings, [check_service(published, settings), Elsewhere()], Watches())
-    native = CheckListener(settings, published, services=NAMES)
+    native = CheckListener(settings, published)
     published.publish(index)
     native.set_serving(serving=True)
     api.set_serving(serving=True)
@@ -61,7 +61,7 @@ def outcome(channel: grpc.Channel, path: str, request: bytes) -> tuple[object, .
         b"\x0a\x05ab",
         b"\x0a\x01\xff",
         b"\x10\x01",
-        *(HealthCheckRequest(service=name).SerializeToString() for name in ("", "x", *NAMES)),
+        *(HealthCheckRequest(service=name).SerializeToString() for name in ("", "x", NAMES[0])),
     ],
 )
 def test_both_doors_answer_the_same_when_health_is_asked(
@@ -69,3 +69,13 @@ def test_both_doors_answer_the_same_when_health_is_asked(
 ) -> None:
     answers = [outcome(channel, f"/grpc.health.v1.Health/{path}", request_bytes) for channel in channels]
     assert answers[0] == answers[1]
+
+
+def test_health_knows_the_services_that_are_served_there_and_no_other(channels: list[grpc.Channel]) -> None:
+    """A probe of the native listener must not take it for one that registers users."""
+    elsewhere = HealthCheckRequest(service=NAMES[1]).SerializeToString()
+    api, native = (outcome(channel, "/grpc.health.v1.Health/Check", elsewhere) for channel in channels)
+    assert api == (HealthCheckResponse(status=HealthCheckResponse.SERVING).SerializeToString(),)
+    assert native[0] is grpc.StatusCode.NOT_FOUND
+    unknown = HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN).SerializeToString()
+    assert outcome(channels[1], "/grpc.health.v1.Health/Watch", elsewhere) == (unknown,)

@@ -334,7 +334,7 @@ def test_answers_under_way_are_sent_when_the_peer_has_closed_its_side(doors: Doo
 def edge_loop(listening: socket.socket) -> "EdgeLoop":
     return EdgeLoop(
         lambda _method, _request, _agreements: (b"", 12, b"", b""),
-        lambda _uris: (None, None),
+        lambda _certificate, _descriptor, _authorization, _method: (None, None),
         None,
         listen_fd=listening.detach(),
         message_size_max=2**20,
@@ -346,6 +346,9 @@ def edge_loop(listening: socket.socket) -> "EdgeLoop":
         admitted_for_s=30,
         connections_max=1_000,
         stalled_after_s=60,
+        keepalive_s=20,
+        strangers_for_s=10,
+        stopping=(b"", 14, b"", b""),
         reader=e164.reader("RU"),
     )
 
@@ -373,7 +376,8 @@ def test_a_connection_beyond_the_loops_share_is_closed_at_once(
     listener = CheckListener(settings.model_copy(update={"threads": 1}), PublishedIndex())
     peers = [Peer(listener.address) for _ in range(10)]
     for peer in peers:
-        peer.until(SETTINGS)
+        peer.send(frame(HEADERS, END_HEADERS, 1, call_headers()) + frame(DATA, END_STREAM, 1, message(REQUEST)))
+        peer.until(HEADERS, stream=1)
     one_more = Peer(listener.address)
     with pytest.raises((EOFError, ConnectionError)):
         one_more.until(SETTINGS)

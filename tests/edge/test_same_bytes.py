@@ -21,7 +21,6 @@ from numcheck.config import Settings
 from numcheck.index import Index, PublishedIndex
 from numcheck.rpc.access import Access, CallersIndex
 from numcheck.rpc.watches import Watches
-from numcheck.serving.access import native_admit
 from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.listener import ApiListener
 from numcheck.serving.services import check_service
@@ -64,11 +63,7 @@ def both(index: Index, settings: Settings, access: Access | None = None) -> Iter
     published = PublishedIndex()
     seen = published if access is None else CallersIndex(published, access.agreed)
     api = ApiListener(settings, [check_service(seen, settings)], Watches(), access)
-    native = (
-        CheckListener(settings, published)
-        if access is None
-        else CheckListener(settings, published, native_admit(access))
-    )
+    native = CheckListener(settings, published, access)
     published.publish(index)
     try:
         for listener in (api, native):

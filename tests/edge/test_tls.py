@@ -16,9 +16,12 @@ from authority import Authority, Identity
 from google.rpc import code_pb2
 from peer import CHECK_NUMBERS, DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, call_headers, frame, message
 
+from numcheck.access import Identity as Caller
+from numcheck.access import Role
 from numcheck.config import Settings
 from numcheck.errors import BadConfiguration, NumcheckError
 from numcheck.index import Index, PublishedIndex
+from numcheck.rpc.access import Shown
 from numcheck.rpc.errors import CODES
 from numcheck.serving import certificates, check_listener
 from numcheck.serving.check_listener import CheckListener
@@ -36,15 +39,24 @@ class Denied(NumcheckError):
 
 
 class Rule:
-    """An `admit` that a test changes while it is asked."""
+    """An admission that a test changes while it is asked: of messengers, whose service is their URI."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, ...]] = []
-        self.decide: Callable[[tuple[str, ...]], frozenset[int] | None] = lambda _uris: None
+        self.asked: list[str] = []
+        self.decide: Callable[[str], frozenset[int] | None] = lambda _uri: None
 
-    def __call__(self, uris: tuple[str, ...], _authorizations: tuple[str, ...], _method: str) -> frozenset[int] | None:
-        self.asked.append(uris)
-        return self.decide(uris)
+    def admit(self, shown: Shown, _method: str) -> Caller:
+        self.asked.append(shown.uri)
+        self.found = self.decide(shown.uri)
+        role = Role.ADMINISTRATOR if self.found is None else Role.MESSENGER
+        return Caller(shown.uri, role, service=shown.uri)
+
+    def agreed(self, _service: str) -> frozenset[int]:
+        assert self.found is not None
+        return self.found
+
+    def deny(self, _uri: str, _method: str, _reason: str) -> None:
+        raise AssertionError("nobody asks for this")
 
 
 @pytest.fixture
@@ -54,7 +66,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def client(authority: Authority) -> Identity:
-    return authority.issue("client", MESSENGER, "numcheck://second")
+    return authority.issue("client", MESSENGER)
 
 
 @pytest.fixture
@@ -163,9 +175,19 @@ def test_an_older_version_of_tls_is_refused(listener, authority, client):
     assert not is_let_in(listener, how)
 
 
-@pytest.mark.parametrize("protocols", [[], ["http/1.1"]])
-def test_a_peer_that_does_not_name_h2_is_refused(listener, authority, client, protocols):
-    assert not is_let_in(listener, context(authority, client, *protocols))
+@pytest.mark.parametrize("protocols", [[], ["http/1.1"], ["http/1.0", "http/1.1"]])
+def test_a_peer_that_does_not_name_h2_is_told_so_in_http_1(listener, authority, client, protocols):
+    with connect(listener, context(authority, client, *protocols)) as peer:
+        peer.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        said = b"".join(iter(lambda: peer.recv(4_096), b""))
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-length: %d\r\n" % len(body) in head
+    assert b"gRPC" in body
+
+
+def test_a_peer_that_names_other_protocols_alone_is_refused(listener, authority, client):
+    assert not is_let_in(listener, context(authority, client, "spdy/3", "h3"))
 
 
 def test_a_peer_without_a_certificate_of_the_authority_is_refused(listener, authority, tmp_path):
@@ -225,17 +247,17 @@ def test_a_listener_off_this_machine_needs_tls(settings, tls_settings, published
 # --- what a caller may do and see
 
 
-def test_the_names_in_a_certificate_are_asked_about_once_a_connection(listener, authority, client, rule):
+def test_the_name_in_a_certificate_is_asked_about_once_a_connection(listener, authority, client, rule):
     with channel(listener, authority, client) as one:
         for _ in range(5):
             one.unary_unary(METHOD)(request(1), timeout=5)
-    assert rule.asked == [(MESSENGER, "numcheck://second")]
+    assert rule.asked == [MESSENGER]
 
 
 def test_who_may_not_call_is_refused_with_the_rules_own_error(listener, authority, rule, monkeypatch):
     monkeypatch.setitem(CODES, Denied, code_pb2.PERMISSION_DENIED)
 
-    def decide(uris: tuple[str, ...]) -> None:
+    def decide(_uri: str) -> None:
         raise Denied("not you")
 
     rule.decide = decide
@@ -252,13 +274,13 @@ def test_who_may_not_call_is_refused_with_the_rules_own_error(listener, authorit
         for method in ("/grpc.health.v1.Health/Check", "/numcheck.v1.CheckService/None"):
             error = refused(lambda method=method: one.unary_unary(method)(b"", timeout=5))
             assert error.code() is grpc.StatusCode.PERMISSION_DENIED
-        rule.decide = lambda _uris: None
+        rule.decide = lambda _uri: None
         assert one.unary_unary(METHOD)(request(1), timeout=5)
-    assert set(rule.asked) == {()}
+    assert set(rule.asked) == {""}
 
 
 def test_a_rule_that_fails_lets_nobody_in(listener, authority, client, rule):
-    rule.decide = lambda _uris: frozenset(1 // 0 for _ in "x")
+    rule.decide = lambda _uri: frozenset(1 // 0 for _ in "x")
     with channel(listener, authority, client) as one:
         assert refused(lambda: one.unary_unary(METHOD)(b"", timeout=5)).code() is grpc.StatusCode.INTERNAL
 
@@ -271,7 +293,7 @@ def test_what_is_revoked_ends_on_a_connection_that_is_open(
     listener = CheckListener(tls_settings, published, rule)
     published.publish(published.get())
 
-    def decide(_uris: tuple[str, ...]) -> None:
+    def decide(_uri: str) -> None:
         raise Denied("no longer")
 
     def requests() -> Iterator[bytes]:
@@ -292,10 +314,15 @@ def test_a_caller_sees_the_operators_that_it_has_agreements_with(listener, autho
     numbers = list(range(79_000_000_000, 79_999_999_999, 999_983))
     everything = [index.table.check(number) for number in numbers]
     operators = sorted({operator for status, operator in everything if status == NumberStatus.ACTIVE})
-    agreed = {"a:1": frozenset(operators[:2]), "a:2": frozenset(operators[2:5]), "a:0": frozenset(), "a:all": None}
-    rule.decide = lambda uris: agreed[uris[0]]
+    agreed = {
+        "ab://1": frozenset(operators[:2]),
+        "ab://2": frozenset(operators[2:5]),
+        "ab://0": frozenset(),
+        "ab://all": None,
+    }
+    rule.decide = lambda uri: agreed[uri]
     for uri, operator_ids in agreed.items():
-        with channel(listener, authority, authority.issue(uri.replace(":", "-"), uri)) as one:
+        with channel(listener, authority, authority.issue(uri[5:], uri)) as one:
             answer = check_pb2.CheckNumbersResponse.FromString(one.unary_unary(METHOD)(request(*numbers), timeout=5))
             single = one.unary_unary("/numcheck.v1.CheckService/CheckNumber")
             text = check_pb2.CheckNumberRequest(number=f"+{numbers[0]}").SerializeToString()

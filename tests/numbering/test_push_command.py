@@ -1,17 +1,22 @@
 """`numcheck push` against a real node: what an operator and the clearing house see."""
 
+import gzip
+import hashlib
 import json
 import os
-from datetime import UTC, datetime
+import shlex
+import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from numcheck.cli.options import moment
 from numcheck.v1 import numbering_pb2
 from tests.active.test_clearing_house import row, written
 from tests.numbering.node import FIRST, PLAN, Node
 from tests.numbering.test_portings import facts, operators, push_active, wait_for
-from tests.serving.command import run
+from tests.serving.command import NUMCHECK, run
 
 ALPHA, BETA = "7740000076", "7743895280"
 
@@ -354,3 +359,103 @@ def test_status_tells_portings_and_digests(push, node, tmp_path, book):
     text = run("status", "--data-dir", node.data_dir, "--digests").out
     assert "portings: 1 numbers, version 1" in text
     assert digest in text
+
+
+# --- what operators have: pipes, columns, signs, moments
+
+
+def test_push_from_a_pipe_is_read_once_and_whole(push, node, tmp_path):
+    """From the shell's <(...), a FIFO and standard input, plain or compressed."""
+    packed = tmp_path / "numbers.gz"
+    packed.write_bytes(gzip.compress("".join(f"{FIRST + place}\n" for place in range(3)).encode()))
+    command = " ".join(
+        map(shlex.quote, [*NUMCHECK, "push", "active", "--confirm", "--operator", ALPHA, "--server", node.address])
+    )
+    for place, line in enumerate(
+        [
+            f"{command} <(zcat {packed}; echo {FIRST + 10})",
+            f"zcat {packed} | {command} -",
+            f"cat {packed} | {command} -",
+        ]
+    ):
+        ended = run(line, command=("bash", "-c"))
+        assert ended.status == 0
+        assert f"{[4, 3, 3][place]} numbers" in ended.err
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(f"-{FIRST}\n",))
+    writer.start()
+    done = push("active", pipe, "--operator", ALPHA, "--delta", "--confirm", "--json")
+    writer.join()
+    assert (done.status, json.loads(done.out)["removed"]) == (0, 1)
+    assert state(node, operators(node)[ALPHA]).number_count == 2
+
+
+def test_removals_remove_however_they_are_written_or_refuse_the_file(push, node, tmp_path):
+    push("active", lines(tmp_path / "all.txt", f"{FIRST}-{FIRST + 99}"), "--operator", ALPHA)
+    signed = ['"-{}"', "\u2212{}", "\u2013{}", "'-{}", "\u200e-{}", "- {}"]
+    out = lines(tmp_path / "out.txt", *(form.format(FIRST + place) for place, form in enumerate(signed)))
+    done = push("active", out, "--operator", ALPHA, "--delta", "--json")
+    assert (done.status, json.loads(done.out)["removed"], json.loads(done.out)["added"]) == (0, len(signed), 0)
+    for form in ("({})", "{}-", "del {}", "{} (off)", "{},0", "{};20260819", "\u00ad{}"):
+        refused = push(
+            "active", lines(tmp_path / "bad.txt", FIRST + 50, form.format(FIRST + 51)), "--operator", ALPHA, "--delta"
+        )
+        assert (refused.status, "bad.txt" in refused.err, str(FIRST + 51) in refused.err) == (1, True, False), form
+    assert state(node, operators(node)[ALPHA]).number_count == 100 - len(signed)
+
+
+def test_billing_file_is_pushed_by_its_columns(push, node, tmp_path):
+    """As a billing system writes it: cp1251, a header, ten digits, a status; what is read is told."""
+    rows = [f"100;{number_cell(place)};{'Активен' if place else 'Отключён'}" for place in range(3)]
+    billing = tmp_path / "billing.csv"
+    billing.write_bytes("\r\n".join(["Договор;Номер телефона;Статус", *rows, ""]).encode("cp1251"))
+    done = push("active", billing, "--operator", ALPHA, "--json")
+    assert (done.status, json.loads(done.out)["numbers"]) == (0, 2)
+    assert done.err.splitlines()[0] == (
+        'billing.csv: cp1251, delimiter ";", numbers in column 2 (Номер телефона), status in column 3 (Статус), '
+        "not read: 1 (Договор)"
+    )
+    done = push("active", billing, "--operator", ALPHA, "--column", "2", "--every-row", "--json")
+    assert (done.status, json.loads(done.out)["numbers"]) == (0, 3)
+    refused = push("active", billing, "--operator", ALPHA, "--active-values", "x", "--inactive-values", "X")
+    assert refused.status == 2
+
+
+def test_file_that_is_cut_changes_nothing(push, node, tmp_path):
+    """The count is known beforehand, or stands in the file's last line."""
+    whole = lines(tmp_path / "all.txt", *range(FIRST, FIRST + 100), "# count 100")
+    assert push("active", whole, "--operator", ALPHA).status == 0
+    cut = lines(tmp_path / "cut.txt", *range(FIRST, FIRST + 99), "# count 100")
+    for file, options in ((cut, ()), (lines(tmp_path / "few.txt", FIRST), ("--count", "100"))):
+        done = push("active", file, "--operator", ALPHA, "--confirm", *options)
+        assert (done.status, "the file is cut or altered" in done.err) == (1, True)
+    done = push("active", whole, "--operator", ALPHA, "--sha256", "0" * 64)
+    assert (done.status, "another one was given" in done.err) == (1, True)
+    done = push("active", whole, "--operator", ALPHA, "--sha256", hashlib.sha256(whole.read_bytes()).hexdigest())
+    assert done.status == 0
+    assert state(node, operators(node)[ALPHA]).number_count == 100
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("2026-08-21T03:00:00+03:00", datetime(2026, 8, 21, 0, tzinfo=UTC)),
+        ("2026-08-21T03:00:00Z", datetime(2026, 8, 21, 3, tzinfo=UTC)),
+        ("2026-08-21T03:00:00", datetime(2026, 8, 21, 3, tzinfo=UTC)),
+        ("2026-08-21 00:30:00-03:30", datetime(2026, 8, 21, 4, tzinfo=UTC)),
+        ("2026-08-21", datetime(2026, 8, 21, tzinfo=UTC)),
+    ],
+)
+def test_offset_of_a_moment_is_converted(said, meant):
+    assert moment(said) == meant
+    assert moment(said).utcoffset() == timedelta(0)
+
+
+def test_data_time_is_the_moment_that_was_said(push, node, tmp_path):
+    numbers = lines(tmp_path / "all.txt", FIRST)
+    done = push("active", numbers, "--operator", ALPHA, "--data-time", "2026-08-21T03:00:00+03:00")
+    assert done.status == 0
+    assert state(node, operators(node)[ALPHA]).data_time.ToDatetime(tzinfo=UTC) == datetime(2026, 8, 21, tzinfo=UTC)
+    done = push("active", numbers, "--operator", ALPHA, "--data-time", "yesterday")
+    assert (done.status, "is no moment such as" in done.err) == (2, True)

@@ -24,7 +24,7 @@ SOURCES = Path(__file__).parents[2] / "src/numcheck"  # a wheel has no .pyx
 ANSWERING = (
     *("rpc/check.py", "index/published.py", "index/reader.py", "e164.py", "_e164.pyx", "_fast.pyx"),
     *("rpc/calls.py", "rpc/numbering.py", "rpc/pushing.py", "rpc/active_numbers.py", "rpc/portings.py", "rpc/plan.py"),
-    *("rpc/places.py", "rpc/health.py", "rpc/crowding.py", "store/served.py", "store/blocks.py"),
+    *("rpc/places.py", "rpc/health.py", "rpc/crowding.py", "rpc/watches.py", "store/served.py", "store/blocks.py"),
     *("plan/allotments.py", "active/push.py", "active/portings.py", "access/rules.py", "rpc/access.py"),
     *("store/heads.py", "store/pushes.py", "store/plans.py", "store/database.py", "store/engine.py"),
     *("store/identities.py", "rpc/identities.py", "rpc/registration.py", "delivery/http.py"),

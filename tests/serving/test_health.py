@@ -15,7 +15,7 @@ from numcheck.rpc.watches import Watches
 from numcheck.serving.listener import ApiListener
 from numcheck.serving.publishing import index_directory
 from numcheck.v1 import check_pb2
-from tests.rpc.calls import DEADLINE_S, call_raw
+from tests.rpc.calls import DEADLINE_S, call_raw, refusal
 from tests.rpc.listeners import listening
 from tests.serving.command import serving
 
@@ -29,6 +29,12 @@ SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.Health
 def channel(small_dir):
     with serving(small_dir) as node, grpc.insecure_channel(node.address) as one:
         yield one
+
+
+def assert_told_that_the_node_stops(made):
+    refused = refusal(made)
+    assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "NODE_STOPPING")
+    assert refused.retry_delay_s is not None
 
 
 def check(channel, service):
@@ -70,14 +76,15 @@ def test_health_changes_when_the_listener_begins_to_serve(small_dir):
 
 
 def test_watches_end_when_the_listener_does():
-    """A drain does not wait for them: each is told NOT_SERVING and ended with OK."""
+    """A drain does not wait for them: each is told NOT_SERVING, and then to ask again, elsewhere or later."""
     listener = ApiListener(Settings(api_listen="127.0.0.1:0"), [], Watches())
     listener.set_serving(serving=True)
     with grpc.insecure_channel(listener.address) as channel:
         call = watch(channel, "")
         assert next(call).status == SERVING
         listener.stop(DEADLINE_S)
-        assert [response.status for response in call] == [NOT_SERVING]
+        assert next(call).status == NOT_SERVING
+        assert_told_that_the_node_stops(lambda: next(call))
 
 
 def test_watches_hold_no_thread_of_the_listener(small_dir):
@@ -117,6 +124,7 @@ def test_reflection_lists_every_service(channel):
         "numcheck.v1.NumberingService",
         "numcheck.v1.RegistrationService",
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
     }
 

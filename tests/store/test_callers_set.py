@@ -122,11 +122,11 @@ def test_set_that_is_not_the_last_one_is_refused(store, callers, what):
         directory._marks = None  # as after WHOLE_INTERVAL_S
         directory.refresh()
         assert directory.refused == callers.callers().refused
-        assert directory.find((LEAVES.uri,), TOKEN) is None
-        assert (directory.find((STAYS.uri,), None), directory.agreed("chat")) == (STAYS, {1})
+        assert directory.find(LEAVES.uri, TOKEN) is None
+        assert (directory.find(STAYS.uri, None), directory.agreed("chat")) == (STAYS, {1})
         started = Directory(store.identities(KEY), interval_s=3_600)
-        assert started.find((LEAVES.uri,), TOKEN) is None
-        assert started.find((STAYS.uri,), None) is None
+        assert started.find(LEAVES.uri, TOKEN) is None
+        assert started.find(STAYS.uri, None) is None
         assert started.agreed("chat") == frozenset()
         started.close()
     finally:
@@ -156,7 +156,7 @@ def test_set_of_another_installation_is_refused(store, callers):
         put_back(store, planted)
         assert "numcheck://mallory" not in [one.identity.uri for one in callers.callers().identities]
         directory = Directory(callers, interval_s=3_600)
-        assert directory.find(("numcheck://mallory",), None) is None
+        assert directory.find("numcheck://mallory", None) is None
         directory.close()
         callers._floor.path.unlink(missing_ok=True)
 
@@ -173,8 +173,8 @@ def test_running_node_that_reads_a_refused_set_still_lets_go_of_who_is_revoked(s
     directory._marks = None
     directory.refresh()
     assert directory.refused
-    assert directory.find((STAYS.uri,), None) is None
-    assert directory.find((), TOKEN) == LEAVES
+    assert directory.find(STAYS.uri, None) is None
+    assert directory.find("", TOKEN) == LEAVES
     directory.close()
 
 
@@ -186,13 +186,14 @@ def test_restored_copy_counts_again_when_it_is_confirmed(store, callers):
     after = saved(store)
     revision = callers.callers().revision
     with pytest.raises(CallersRefused, match="nothing"):
-        callers.confirm()
+        callers.confirm(callers.callers())
     put_back(store, before)
     directory = Directory(store.identities(KEY), interval_s=3_600)
-    assert directory.find((LEAVES.uri,), None) is None
-    assert not callers.confirm().refused
+    assert directory.find(LEAVES.uri, None) is None
+    callers.confirm(callers.callers())
+    assert not callers.callers().refused
     directory.refresh()
-    assert (directory.refused, directory.find((LEAVES.uri,), None)) == ("", LEAVES)
+    assert (directory.refused, directory.find(LEAVES.uri, None)) == ("", LEAVES)
     assert callers.callers().revision == revision + 1
     callers.revoke(LEAVES.uri, now=LATER)
     for old in (before, after):
@@ -207,7 +208,7 @@ def test_confirmation_is_of_one_set(store, callers):
     take_away(callers)
     after = saved(store)
     put_back(store, before)
-    callers.confirm()
+    callers.confirm(callers.callers())
     put_back(store, _removed_row(before, before))
     assert callers.callers().refused
     put_back(store, {**after, **_revoked_row(before, after)})
@@ -217,7 +218,8 @@ def test_confirmation_is_of_one_set(store, callers):
 def test_damaged_row_that_was_confirmed_counts_for_nothing_until_it_is_revoked(store, callers):
     fill(callers)
     put_back(store, _changed_row(None, saved(store)))
-    found = callers.confirm()
+    callers.confirm(callers.callers())
+    found = callers.callers()
     assert (found.identities, found.refused, len(found.damaged)) == ([], "", 2)
     callers.remember(now=LATER)
     for one in (STAYS, LEAVES):
@@ -230,7 +232,7 @@ def test_floor_that_is_not_as_it_was_written_refuses_until_it_is_confirmed(calle
     fill(callers)
     callers._floor.path.write_bytes(content)
     assert "floor" in callers.callers().refused
-    callers.confirm()
+    callers.confirm(callers.callers())
     callers.remember(now=LATER)
     assert not callers.callers().refused
 
@@ -266,7 +268,7 @@ def test_disk_that_takes_no_floor_fails_no_change(callers, monkeypatch):
         patched.setattr(floors, "write_whole", _full)
         callers.revoke(LEAVES.uri, now=LATER)
         directory = Directory(callers, interval_s=3_600)
-        assert (directory.refused, directory.find((LEAVES.uri,), None)) == ("", None)
+        assert (directory.refused, directory.find(LEAVES.uri, None)) == ("", None)
         directory.close()
     callers.remember(now=NOW)
     assert callers._floor.try_read()[0].revision == callers.callers().revision
@@ -277,7 +279,7 @@ def test_crash_while_a_confirmed_set_is_taken_takes_it_once(store, callers, monk
     before = saved(store)
     take_away(callers)
     put_back(store, before)
-    callers.confirm()
+    callers.confirm(callers.callers())
     with monkeypatch.context() as patched:
         patched.setattr(floors, "write_whole", _crash)
         with pytest.raises(KeyboardInterrupt):
@@ -318,7 +320,7 @@ def test_set_is_read_only_when_it_changed(callers, monkeypatch):
     callers.revoke(LEAVES.uri, now=LATER)
     directory.refresh()
     assert len(reads) == 1
-    assert directory.find((LEAVES.uri,), None) is None
+    assert directory.find(LEAVES.uri, None) is None
     directory.close()
 
 

@@ -14,7 +14,7 @@ from numcheck.serving import builder as building
 from numcheck.serving.builder import Builder
 from numcheck.serving.publishing import index_directory, open_or_rebuild
 from numcheck.store import Store
-from numcheck.store.database import raise_revision
+from numcheck.store.history import raise_revision
 from tests.store.engines import URLS, open_store
 from tests.store.registry import plan, row
 
@@ -32,7 +32,7 @@ def test_index_is_of_one_revision_though_a_plan_is_committed_while_it_is_built(s
         monkeypatch.undo()
         found = read(self)
         with open_store(data_dir) as other:
-            other.import_plan(plan(AFTER), source="b.csv", now=NOW)
+            other.import_plan(plan(AFTER), source="b.csv", now=NOW, force=True)
         return found
 
     monkeypatch.setattr(Store, "series", read_and_commit)
@@ -46,7 +46,7 @@ def test_index_is_of_one_revision_though_a_plan_is_committed_while_it_is_built(s
 def test_index_of_another_store_of_the_same_revision_is_built_anew(store, data_dir, tmp_path):
     store.import_plan(plan(BEFORE), source="a.csv", now=NOW)
     with Store(tmp_path / "other") as other:
-        other.import_plan(plan(AFTER), source="b.csv", now=NOW)
+        other.import_plan(plan(AFTER), source="b.csv", now=NOW, force=True)
         open_or_rebuild(other, data_dir)
     index, reason = open_or_rebuild(store, data_dir)
     assert reason == "the index is of another installation"
@@ -58,14 +58,18 @@ class Following:
 
     def __init__(self, data_dir) -> None:
         settings = Settings(data_dir=data_dir, database_url=URLS.get(data_dir))
-        with open_store(data_dir) as store:
-            index, _ = open_or_rebuild(store, data_dir)
+        self.store = open_store(data_dir)
+        index, _ = open_or_rebuild(self.store, data_dir)
         self.published = PublishedIndex()
         self.published.publish(index)
         self.versions: list[int] = []
         self._news = threading.Condition()
         self.published.follow(self._note)
-        self.builder = Builder(self.published, settings)
+        self.builder = Builder(self.published, settings, self.store)
+
+    def stop(self) -> None:
+        self.builder.stop()
+        self.store.close()
 
     def _note(self, index) -> None:
         with self._news:
@@ -100,7 +104,7 @@ def test_builder_outlives_whatever_fails_and_names_what_is_damaged(store, data_d
             assert failed.wait(60)
             following.wait_for(2)
         finally:
-            following.builder.stop()
+            following.stop()
     told = [line for line in logs if line["log_level"] == "error"]
     assert [line["error"] for line in told] == ["RuntimeError", "StoreDamaged"]
     assert told[1]["reason"] == "block 7 is not what was stored"
@@ -141,7 +145,7 @@ def test_follower_never_skips_what_commits_late(store, data_dir, monkeypatch):
             second.join()
         following.wait_for(3)
     finally:
-        following.builder.stop()
+        following.stop()
     assert following.versions in ([3], [2, 3])
     assert open_index(index_directory(data_dir)).table.check(FIRST)[0] == following.published.get().facts(FIRST).status
     assert following.published.get().facts(FIRST).status.name == "ACTIVE"

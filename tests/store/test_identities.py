@@ -124,7 +124,7 @@ def test_identity_that_was_changed_behind_the_stores_back_counts_for_nothing(sto
     (damaged,) = found.damaged
     with pytest.raises(CallersRefused):
         identities.whole()
-    identities.confirm()
+    identities.confirm(identities.callers())
     with pytest.raises(StoreDamaged, match=damaged):
         identities.whole()
     if "revoked_at_us" not in change:
@@ -142,7 +142,7 @@ def test_agreement_that_was_changed_behind_the_stores_back_counts_for_nothing(st
     assert (found.agreements, len(found.damaged)) == ([], 1)
     assert found.refused
     if change in ("since_us = 5", "mac = :other"):
-        identities.confirm()
+        identities.confirm(identities.callers())
         identities.agree("chat", 1, now=NOW)
         assert identities.whole().agreements == [("chat", 1)]
 

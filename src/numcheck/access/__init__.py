@@ -1,8 +1,8 @@
 """Who may do what: identities, their roles, and the one table of what each role may call. Rules only, no I/O."""
 
+from numcheck.access.certificates import name_in
 from numcheck.access.rules import (
     ANYBODY,
-    LOCAL,
     METHODS,
     Identity,
     Role,
@@ -11,11 +11,11 @@ from numcheck.access.rules import (
     check_identity,
     check_operator,
     check_own_service,
+    local_user,
 )
 
 __all__ = [
     "ANYBODY",
-    "LOCAL",
     "METHODS",
     "Identity",
     "Role",
@@ -24,4 +24,6 @@ __all__ = [
     "check_identity",
     "check_operator",
     "check_own_service",
+    "local_user",
+    "name_in",
 ]

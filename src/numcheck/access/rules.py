@@ -39,9 +39,6 @@ class Identity:
     service: str | None = None
 
 
-LOCAL = Identity("local", Role.ADMINISTRATOR)
-"""Whoever calls a plaintext listener on loopback: he may read the data directory anyway."""
-
 ANYBODY = frozenset(Role)
 _CHECKING = frozenset({Role.MESSENGER, Role.ADMINISTRATOR})
 _PUSHING = frozenset({Role.OPERATOR, Role.ADMINISTRATOR})
@@ -79,9 +76,15 @@ METHODS: dict[str, frozenset[Role]] = {
     f"{_IDENTITY}/EndAgreement": _ADMINISTERING,
     "/grpc.health.v1.Health/Check": ANYBODY,
     "/grpc.health.v1.Health/Watch": ANYBODY,
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": ANYBODY,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": ANYBODY,
 }
 """Who may call what. A method that is not here may be called by nobody; a test holds the table to the services."""
+
+
+def local_user(uid: int | None) -> Identity:
+    """Return the caller of a plaintext listener: a user of this machine, as the administrator. None: of unknown id."""
+    return Identity(f"loopback uid {'unknown' if uid is None else uid}", Role.ADMINISTRATOR)
 
 
 def check_call(identity: Identity, method: str) -> None:

@@ -21,6 +21,18 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line."""
+    try:
+        _add_commands()
+        app()
+    except (NumcheckError, OSError, MemoryError, ImportError, RuntimeError) as error:
+        line = _in_one_line(error)
+        if line is None:
+            raise
+        sys.stderr.write(f"numcheck: {printable(line)}\n")
+        raise SystemExit(1) from None
+
+
+def _add_commands() -> None:
     from numcheck.cli import bench, check, demo, events, identities, plan, push, registrations, serve, status
 
     for stream in (sys.stdout, sys.stderr):
@@ -36,14 +48,18 @@ def main() -> None:
     app.add_typer(registrations.app, name="registrations")
     app.add_typer(events.app, name="events")
     app.command()(bench.bench)
-    try:
-        app()
-    except (NumcheckError, OSError) as error:
-        sys.stderr.write(f"numcheck: {printable(_in_one_line(error))}\n")
-        raise SystemExit(1) from None
 
 
-def _in_one_line(error: Exception) -> str:
+def _in_one_line(error: Exception) -> str | None:
+    """What went wrong; None if it is a bug, of which the place is wanted."""
+    if isinstance(error, NumcheckError):
+        return str(error)
+    if isinstance(error, MemoryError) or any(word in str(error) for word in LACK_OF_MEMORY):
+        return "not enough memory, or too low a limit for it or for threads (ulimit -v, ulimit -u)"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {(error.strerror or str(error)).lower()}"
-    return str(error)
+    return str(error) if isinstance(error, OSError) else None
+
+
+# In the words of the interpreter, the dynamic linker and the operating system.
+LACK_OF_MEMORY = ("can't start new thread", "failed to map segment", "Cannot allocate memory", "cannot allocate memory")

@@ -5,14 +5,17 @@ from typing import Annotated, Any
 
 import typer
 
-from numcheck.cli.options import Config, DataDir, Json, Server, settings_of
+from numcheck.cli.options import Column, Config, DataDir, Json, Server, settings_of
 
 Numbers = Annotated[list[str] | None, typer.Argument(metavar="[NUMBER]...", help="As a person writes them.")]
 
 
 def check(
     numbers: Numbers = None,
-    file: Annotated[Path | None, typer.Option(help="A CSV file with a number a line; - is standard input.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="A text or CSV file with a number a line; - is standard input.")
+    ] = None,
+    column: Column = None,
     out: Annotated[Path | None, typer.Option(help="Where the answers go, as CSV.  (default: standard output)")] = None,
     local: Annotated[bool, typer.Option("--local", help="Read the data directory; ask no node.")] = False,
     server: Server = None,
@@ -22,15 +25,16 @@ def check(
 ) -> None:
     """Say of each number whether it is allotted, whose it is, and whether it is in service.
 
-    A file keeps its columns and gets status, operator_id and operator beside them; the number is in the column that
-    its header calls number or phone, else in the first. A line that holds no number is marked NOT_A_NUMBER in place.
+    A file keeps its columns and gets status, operator_id and operator beside them. Its numbers are in the one column,
+    in that which the header calls number, phone, телефон or the like, or in --column; a file in which that is uncertain
+    is refused. A line that holds no number is marked NOT_A_NUMBER in place; if none holds one, the exit status is 1.
 
     Examples: numcheck check "+7 916 123-45-67" 89161234567; numcheck check --file in.csv --out out.csv
     """
     if bool(numbers) == (file is not None):
         raise typer.BadParameter("give either numbers or --file")
-    if out is not None and file is None:
-        raise typer.BadParameter("--out goes with --file")
+    if file is None and (out is not None or column is not None):
+        raise typer.BadParameter("--out and --column go with --file")
     if json and file is not None:
         raise typer.BadParameter("--json goes with numbers; the answers to a file are CSV")
     settings = settings_of(config, data_dir=data_dir)
@@ -38,7 +42,7 @@ def check(
 
     with local_checker(settings) if local else remote_checker(settings, server) as checker:
         if file is not None:
-            _check_file(checker, file, out)
+            _check_file(checker, file, out, column)
         else:
             _check_each(checker, numbers or [], json=json)
 
@@ -72,13 +76,17 @@ def _row(result: dict[str, Any]) -> list[str]:
     return [f"+{result['number']}", result["status"], name, result["region"], ", ".join(remarks)]
 
 
-def _check_file(checker: Any, file: Path, out: Path | None) -> None:
+def _check_file(checker: Any, file: Path, out: Path | None, column: str | None) -> None:
     from numcheck.cli.console import progress, say
-    from numcheck.cli.files import check_file
+    from numcheck.cli.files import NOT_A_NUMBER, check_file
+    from numcheck.cli.reading.layout import Wanted
+    from numcheck.errors import BadNumbersFile
 
     with progress() as report:
-        counts = check_file(checker, file, out, report)
+        counts = check_file(checker, file, out, report, wanted=Wanted(column), tell=say)
     total = sum(counts.values())
     say(f"{total:,} lines: " + (", ".join(f"{count:,} {status}" for status, count in counts.most_common()) or "empty"))
     if checker.synthetic:
         say("the operators' data is SYNTHETIC: made up, for trying out")
+    if counts and set(counts) == {NOT_A_NUMBER}:
+        raise BadNumbersFile("no line holds a number; --column says in which column they are")

@@ -13,7 +13,7 @@ from numcheck.config import Settings
 from numcheck.errors import IndexDamaged, IndexMissing
 from numcheck.index import Index, open_index
 from numcheck.serving.builder import fresh_since
-from numcheck.serving.publishing import index_directory
+from numcheck.serving.publishing import check_history, index_directory
 from numcheck.status import NumberStatus
 from numcheck.v1 import check_pb2
 
@@ -100,6 +100,7 @@ def local_checker(settings: Settings) -> Iterator[Checker]:
     """Check from the data directory. IndexMissing or IndexDamaged say what to do about it."""
     try:
         index = open_index(index_directory(settings.data_dir), fresh_since=fresh_since(settings, datetime.now(UTC)))
+        check_history(settings, index)
     except (IndexMissing, IndexDamaged) as error:
         raise type(error)(f"{error}; `numcheck serve` builds it anew") from None
     yield LocalChecker(index, settings)

@@ -15,7 +15,8 @@ def demo(
     seed: Annotated[int | None, typer.Option(help="The same seed makes the same numbers.")] = None,
     json: Json = False,
 ) -> None:
-    """Fill an empty data directory with the bundled registry and a SYNTHETIC population.
+    """Fill an empty data directory, or the empty database of database_url, with the bundled registry and a SYNTHETIC
+    population.
 
     The active numbers are made up: they say nothing about any real subscriber.
 
@@ -23,6 +24,7 @@ def demo(
     """
     from numcheck.cli.console import print_json, progress, say
     from numcheck.serving.demo import SEED, fill_demo
+    from numcheck.serving.stores import store_name
 
     settings = settings_of(config, data_dir=data_dir)
     with progress() as report:
@@ -32,11 +34,12 @@ def demo(
             seed=SEED if seed is None else seed,
             now=datetime.now(UTC),
             progress=report,
+            url=settings.database,
         )
     if json:
         print_json({"data_dir": str(settings.data_dir), "synthetic": True, **filled.as_dict()})
         return
     say(
-        f"{settings.data_dir} holds {filled.range_count:,} ranges of {filled.operator_count} operators "
+        f"{store_name(settings)} holds {filled.range_count:,} ranges of {filled.operator_count} operators "
         f"and {filled.active_count:,} SYNTHETIC active numbers of {filled.number_count:,} allotted"
     )

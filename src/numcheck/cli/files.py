@@ -1,154 +1,172 @@
 """Checking a file of numbers: a line in, the same line with its answer out, however many there are.
 
 A line is what ends with a line end, whatever quotes stand in it: one bad line never takes its neighbours with it. Lines
-are kept to the letter; the answer's columns are put behind them.
+are kept to the letter, unless a spreadsheet would take a cell for a formula; the answer's columns are put behind them.
+What is written is UTF-8, as far as the encoding of what was read is known.
 """
 
 import csv
-import io
-import os
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, NamedTuple
 
 from numcheck import e164
 from numcheck.cli.checkers import Checker
 from numcheck.cli.console import Report
-from numcheck.errors import NotANumber
+from numcheck.cli.reading.layout import NOTHING_SAID, Layout, Wanted
+from numcheck.cli.reading.source import opened
+from numcheck.cli.reading.table import Options, Rows, reading
+from numcheck.cli.spreadsheets import may_hold_formula, written
+from numcheck.output import replacing
+from numcheck.printable import printable
 from numcheck.status import NumberStatus
 
 BATCH_LINES = 20_000
 ADDED_COLUMNS = ("status", "operator_id", "operator")
-NUMBER_COLUMNS = ("number", "phone", "msisdn", "номер", "телефон")
 NOT_A_NUMBER = "NOT_A_NUMBER"
-IMPOSSIBLE = 0  # stands in a batch for a line that holds no number, so that lines and answers stay side by side
-
-Batch = list[tuple[str, int | None]]  # lines with the number that each holds, if it holds one
 
 
-class _Layout:
-    """How a file writes its columns, told by its first line."""
+class Batch(NamedTuple):
+    """Lines, each ready for the answer behind it, and their numbers: 0 where a line holds none."""
 
-    def __init__(self, first_line: str) -> None:
-        self.delimiter = max(",;\t", key=first_line.count)
-        cells = self.cells(first_line)
-        names = [cell.strip().casefold() for cell in cells]
-        self.column = next((names.index(name) for name in NUMBER_COLUMNS if name in names), 0)
-        self.has_header = bool(names[self.column]) and not any(map(str.isdigit, names[self.column]))
-        self.column_count = len(cells)
-
-    def cells(self, line: str) -> list[str]:
-        """The cells of a line; at least one."""
-        if '"' in line:
-            with suppress(csv.Error):
-                return next(csv.reader([line], delimiter=self.delimiter))
-        return line.split(self.delimiter)
-
-    def number(self, line: str, region: str) -> int | None:
-        """The number that a line holds, or None."""
-        try:
-            return e164.parse(self.cells(line)[self.column], region)
-        except (NotANumber, IndexError):
-            return None
-
-    def with_answer(self, line: str, answer: str) -> str:
-        """The line with an answer behind its last column, even if it has too few."""
-        missing = max(self.column_count - len(self.cells(line)), 0)
-        return f"{line}{self.delimiter * (missing + 1)}{answer}\n"
-
-    def joined(self, cells: tuple[str, ...]) -> str:
-        """Cells as one writes them in this file."""
-        written = io.StringIO()
-        csv.writer(written, delimiter=self.delimiter, lineterminator="").writerow(cells)
-        return written.getvalue()
+    lines: list[str]
+    numbers: Sequence[int]
 
 
-def check_file(checker: Checker, source: Path, target: Path | None, report: Report) -> Counter[str]:
-    """Check every line of a file; return how many lines got which status. The target appears whole, or not at all."""
-    with _reading(source) as (file, share_done), _writing(target) as output:
-        first_line = file.readline()
-        if not first_line:
-            return Counter()
-        first_line = first_line.rstrip("\r\n")
-        layout = _Layout(first_line)
-        if layout.has_header:
-            output.write(layout.with_answer(first_line, layout.joined(ADDED_COLUMNS)))
-        lines = _lines(file, None if layout.has_header else first_line)
-        return _check_lines(checker, layout, lines, output, lambda: report("checking", share_done()))
-
-
-def _lines(file: TextIO, first_line: str | None) -> Iterator[str]:
-    if first_line is not None:
-        yield first_line
-    for line in file:
-        yield line.rstrip("\r\n")
-
-
-def _check_lines(
-    checker: Checker, layout: _Layout, lines: Iterator[str], output: TextIO, report: Callable[[], None]
+def check_file(
+    checker: Checker,
+    source: Path,
+    target: Path | None,
+    report: Report,
+    *,
+    wanted: Wanted = NOTHING_SAID,
+    tell: Callable[[str], None] = lambda _line: None,
 ) -> Counter[str]:
+    """Check every line of a file; return how many lines got which status. The target appears whole, or not at all.
+
+    `tell` gets a line that says how the file is read. BadNumbersFile if that is uncertain.
+    """
+    with opened(source) as file, reading(file, Options(wanted)) as rows:
+        tell(rows.told)
+        with _writing(target) as write:
+            return _check_rows(checker, rows, write, lambda: report("checking", file.share_read()))
+
+
+def _check_rows(checker: Checker, rows: Rows, write: Callable[[str], None], report: Callable[[], None]) -> Counter[str]:
     counts: Counter[str] = Counter()
     asked: deque[Batch] = deque()
-    answers: dict[tuple[str, int], str] = {}
-    for checked in checker.check_batches(_batches(checker, layout, lines, asked)):
-        pairs = zip(asked.popleft(), checked.statuses, checked.operator_ids, strict=True)
-        for (line, number), status, operator_id in pairs:
-            name = NOT_A_NUMBER if number is None else NumberStatus(status).name
-            counts[name] += 1
-            if (name, operator_id) not in answers:
-                operator = checker.operator_names.get(operator_id, "")
-                answers[name, operator_id] = layout.joined((name, str(operator_id or ""), operator))
-            output.write(layout.with_answer(line, answers[name, operator_id]))
+    answers = _Answers(checker.operator_names, _delimiter(rows.layout))
+    for checked in checker.check_batches(_batches(checker, rows, write, asked)):
+        lines, numbers = asked.popleft()
+        found = [*zip(map(bool, numbers), checked.statuses, checked.operator_ids, strict=True)]
+        for answer, count in Counter(found).items():
+            counts[answers.name(answer)] += count
+        write("".join(f"{line}{answers[answer]}\n" for line, answer in zip(lines, found, strict=True)))
         report()
     return counts
 
 
-def _batches(checker: Checker, layout: _Layout, lines: Iterator[str], asked: deque[Batch]) -> Iterator[list[int]]:
+class _Answers(dict[tuple[bool, int, int], str]):
+    """The columns behind a line, by whether it holds a number, its status and its operator; each is made once."""
+
+    def __init__(self, operator_names: Mapping[int, str], delimiter: str) -> None:
+        super().__init__()
+        self._operator_names, self._delimiter = operator_names, delimiter
+
+    @staticmethod
+    def name(answer: tuple[bool, int, int]) -> str:
+        """Return the status as it is written."""
+        is_number, status, _ = answer
+        return NumberStatus(status).name if is_number else NOT_A_NUMBER
+
+    def __missing__(self, answer: tuple[bool, int, int]) -> str:
+        operator_id = answer[2]
+        cells = self.name(answer), str(operator_id or ""), self._operator_names.get(operator_id, "")
+        self[answer] = written(cells, self._delimiter)
+        return self[answer]
+
+
+def _batches(
+    checker: Checker, rows: Rows, write: Callable[[str], None], asked: deque[Batch]
+) -> Iterator[Sequence[int]]:
     """Yield the numbers of successive lines in batches, noting in `asked` what each batch asks for."""
-    region, size = checker.default_region, min(BATCH_LINES, checker.numbers_per_call_max)
-    while batch := [(line, layout.number(line, region)) for line in islice(lines, size)]:
-        asked.append(batch)
-        yield [IMPOSSIBLE if number is None else number for _, number in batch]
+    size, region = min(BATCH_LINES, checker.numbers_per_call_max), checker.default_region
+    for piece in rows.pieces():
+        lines = piece.lines
+        if piece.line_number == 1:
+            write(_head(rows.layout, lines[: rows.layout.skipped]))
+            lines = lines[rows.layout.skipped :]
+        texts, ready = _prepared(rows.layout, lines)
+        numbers = e164.parse_lines("".join(f"{text}\n" for text in texts).encode("utf-8", "surrogateescape"), region)
+        for start in range(0, len(lines), size):
+            batch = Batch(ready[start : start + size], numbers[start : start + size])
+            asked.append(batch)
+            yield batch.numbers
+
+
+def _head(layout: Layout, lines: list[str]) -> str:
+    """Return what stands before the rows: Excel's own line and the header."""
+    if layout.has_header:
+        *before, header = lines
+        _, (ready,) = _prepared(layout, [header])
+        lines = [*before, ready + written(ADDED_COLUMNS, _delimiter(layout))]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _prepared(layout: Layout, lines: list[str]) -> tuple[list[str], list[str]]:
+    """Return the text of each line's number, empty if it has none, and each line ready for its answer."""
+    delimiter, (column,), width = _delimiter(layout), layout.places, len(layout.names)
+    text = "\n".join(lines)
+    rows = _rows(layout, lines) if '"' in text else [line.split(layout.delimiter) for line in lines]
+    if None in rows or may_hold_formula(text) or (layout.is_plain and delimiter in text):
+        lines = [_as_csv(layout, line, row) for line, row in zip(lines, rows, strict=True)]
+    texts = [row[column] if row is not None and len(row) > column else "" for row in rows]
+    # A line of too few cells is filled up, so that the answer stands in its columns.
+    ready = [
+        line + delimiter if row is None or len(row) >= width else line + delimiter * (width - len(row) + 1)
+        for line, row in zip(lines, rows, strict=True)
+    ]
+    return texts, ready
+
+
+def _rows(layout: Layout, lines: list[str]) -> Sequence[list[str] | None]:
+    """Return the cells of each line; None if its quotes do not match, as then nobody knows where they end."""
+    rows: list[list[str] | None] = []
+    for line in lines:
+        try:
+            rows.append(layout.cells(line))
+        except csv.Error:
+            rows.append(None)
+    return rows
+
+
+def _as_csv(layout: Layout, line: str, cells: list[str] | None) -> str:
+    """Return a line to the letter, unless another program would read more, or something else, than its cells."""
+    delimiter = _delimiter(layout)
+    if cells is None:
+        return written([line], delimiter, quote_all=True)
+    if any(map(may_hold_formula, cells)) or (layout.is_plain and delimiter in line and '"' not in line):
+        return written(cells, delimiter, quote_all=True)
+    return line
+
+
+def _delimiter(layout: Layout) -> str:
+    return "," if layout.is_plain else layout.delimiter
 
 
 @contextmanager
-def _reading(source: Path) -> Iterator[tuple[TextIO, Callable[[], float]]]:
-    """Open a file, or standard input for `-`; the share of it that was read so far goes with it."""
-    if str(source) == "-":
-        assert isinstance(sys.stdin, io.TextIOWrapper)
-        sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape", newline="\n")
-        yield sys.stdin, lambda: 0.0
-        return
-    # What is not UTF-8 goes through as it came.
-    with source.open("r", encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
-        size = max(os.fstat(file.fileno()).st_size, 1)
-        # A pipe, such as the shell's <(...), has no place to tell.
-        yield file, lambda: os.lseek(file.fileno(), 0, os.SEEK_CUR) / size if file.seekable() else 0.0
+def _writing(target: Path | None) -> Iterator[Callable[[str], None]]:
+    if target is not None:
+        with replacing(target) as file:
+            yield lambda text: _write(file, text)
+    elif sys.stdout.isatty():  # what others wrote must not move its cursor
+        yield lambda text: _write(sys.stdout.buffer, "\n".join(map(printable, text.split("\n"))))
+    else:
+        yield lambda text: _write(sys.stdout.buffer, text)
 
 
-@contextmanager
-def _writing(target: Path | None) -> Iterator[TextIO]:
-    if target is None:
-        assert isinstance(sys.stdout, io.TextIOWrapper)
-        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
-        yield sys.stdout
-        return
-    if target.exists() and not target.is_file():  # a device or a pipe: it takes what comes, and must not be replaced
-        with _opened(target) as file:
-            yield file
-        return
-    part = target.with_name(f"{target.name}.part")
-    try:
-        with _opened(part) as file:
-            yield file
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _opened(target: Path) -> TextIO:
-    return target.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+def _write(file: BinaryIO, text: str) -> None:
+    file.write(text.encode("utf-8", "surrogateescape"))

@@ -2,7 +2,7 @@
 
 import json as json_module
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,7 +50,7 @@ def init(
     make_authority(directory, now=now)
     issue_server(directory, name or SERVER_NAMES, now=now)
     issue_client(directory, "administrator", ADMINISTRATOR, now=now)
-    with _identities(settings, None) as identities:
+    with _identities(settings, None, make=True) as identities:
         known = {one.uri for one in identities.list().identities if not one.HasField("revoked_at")}
         if ADMINISTRATOR not in known:
             identities.add(identity_pb2.Identity(uri=ADMINISTRATOR, role=identity_pb2.ROLE_ADMINISTRATOR))
@@ -251,23 +251,33 @@ def confirm_restore(
                 say(f"{name}: not as it was written, and counts for nothing")
             if not yes:
                 typer.confirm("Are these the callers?", abort=True)
-        identities.confirm()
+        identities.confirm(found)
     say("the callers are confirmed: a node that runs takes them within 5 seconds")
 
 
 @contextmanager
-def _identities(settings: "Settings", server: str | None) -> "Iterator[IdentityClient]":
-    """The node's identities if one runs or is named, else those of the data directory."""
+def _identities(settings: "Settings", server: str | None, *, make: bool = False) -> "Iterator[IdentityClient]":
+    """The identities of the node that is named, by --server or by the settings, or that has the data directory; where
+    no node answers, those of the store, which is made only if `make` says so. It says which it is."""
     from numcheck.cli.console import say
     from numcheck.client import IdentityClient
-    from numcheck.errors import DataDirInUse
+    from numcheck.errors import DataDirInUse, StoreMissing
     from numcheck.serving.identities import local_identities
+    from numcheck.serving.stores import answers, names_node, store_name
 
-    if server is None:
-        try:
-            with local_identities(settings, say) as service:
+    target = target_of(settings, server)
+    with ExitStack() as stack:
+        if server is None and not (names_node(settings) and answers(target)):
+            try:
+                service = stack.enter_context(local_identities(settings, say, make=make))
+            except DataDirInUse:
+                pass  # by a node, which is asked
+            except StoreMissing as missing:
+                if not answers(target):
+                    raise StoreMissing(f"{missing}, and no node answers at {target}; --server names one") from None
+            else:
+                say(f"no node is asked: this is about {store_name(settings)}")
                 yield IdentityClient.of_methods(service.methods())
                 return
-        except DataDirInUse:
-            pass
-    yield IdentityClient(target_of(settings, server), security_of(settings))
+        say(f"this is about the node at {target}")
+        yield IdentityClient(target, security_of(settings))

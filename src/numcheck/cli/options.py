@@ -1,5 +1,6 @@
 """The options that commands share, and the settings that they make."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,20 @@ Server = Annotated[
     str | None,
     typer.Option("--server", help="The node to ask, host:port.  (default: api_listen, or the data directory's node)"),
 ]
+
+Column = Annotated[
+    str | None,
+    typer.Option("--column", help="The column of the numbers: its name in the header, or its place; the first is 1."),
+]
+
+
+def moment(text: str) -> datetime:
+    """Return a moment of ISO 8601 in UTC, converted by its offset; one that has none is in UTC already."""
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no moment such as 2026-11-21T03:00:00+03:00") from None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def settings_of(config: Path | None, **overrides: Any) -> Settings:

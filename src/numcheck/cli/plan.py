@@ -63,7 +63,7 @@ def import_(
     _say_each("note", reading.notes)
     source = printable(", ".join(file.name for file in files))
     try:
-        result = _import(settings, reading.plan, source, target_of(settings, server), force=force)
+        result = _import(settings, reading.plan, source, server, force=force)
     except (PlanShrinks, MovesTooMuch, PushRefused) as refused:
         if getattr(refused, "refusal", refused.reason) in (PlanShrinks.reason, MovesTooMuch.reason):
             say("note: `numcheck plan diff OLD NEW` tells what would change; --force imports it all the same")
@@ -75,21 +75,28 @@ def import_(
         _tell_import(result)
 
 
-def _import(settings: "Settings", plan: "NumberingPlan", source: str, server: str, *, force: bool) -> dict[str, Any]:
-    """Import into the directory, or over the node that has it."""
+def _import(
+    settings: "Settings", plan: "NumberingPlan", source: str, server: str | None, *, force: bool
+) -> dict[str, Any]:
+    """Import over the node that is named, by --server or by the settings, or that has the data directory; where no node
+    answers, into the store, which is made if need be."""
     from numcheck.cli.console import say
     from numcheck.errors import DataDirInUse, NodeUnreachable
     from numcheck.serving.plans import import_plan
+    from numcheck.serving.stores import answers, names_node, store_name
 
+    target = target_of(settings, server)
+    if server is not None or (names_node(settings) and answers(target)):
+        return _import_over_node(plan, source, settings, target, force=force)
     try:
         imported = import_plan(settings, plan, source=source, now=datetime.now(UTC), force=force, announce=say)
     except DataDirInUse as in_use:
         try:
-            return _import_over_node(plan, source, settings, server, force=force)
+            return _import_over_node(plan, source, settings, target, force=force)
         except NodeUnreachable as unreachable:
             raise DataDirInUse(f"{in_use}; {unreachable}; --server names another address") from None
     changes = _changes(imported.added, imported.removed, imported.moved, imported.lost)
-    return {"revision": imported.revision, **changes}
+    return {"revision": imported.revision, "imported_into": store_name(settings), **changes}
 
 
 def _import_over_node(
@@ -100,7 +107,7 @@ def _import_over_node(
     from numcheck.client import PushClient
     from numcheck.v1 import numbering_pb2
 
-    say(f"a node has the data directory open: importing over its API at {server}")
+    say(f"a node has the plan: importing over its API at {server}")
     header = numbering_pb2.PlanHeader(
         calling_code=plan.country.calling_code,
         source=source[:SOURCE_LENGTH_MAX],
@@ -120,7 +127,9 @@ def _import_over_node(
     with PushClient(server, security_of(settings)) as client:
         done = client.import_plan(header, rows)
     lost = {one.operator_id: one.number_count for one in done.lost}
-    return {"revision": done.index_version, **_changes(done.added_count, done.removed_count, done.moved_count, lost)}
+    into = f"the node at {server}"
+    counts = _changes(done.added_count, done.removed_count, done.moved_count, lost)
+    return {"revision": done.index_version, "imported_into": into, **counts}
 
 
 def _changes(added: int, removed: int, moved: int, lost: "Mapping[int, int]") -> dict[str, Any]:
@@ -137,8 +146,8 @@ def _tell_import(result: dict[str, Any]) -> None:
 
     series = ", ".join(f"{one}xx" for one in result["series"])
     say(
-        f"imported {result['ranges']:,} ranges, {result['numbers']:,} numbers, {result['operators']:,} operators; "
-        f"it replaces series {series}; revision {result['revision']}"
+        f"imported {result['ranges']:,} ranges, {result['numbers']:,} numbers, {result['operators']:,} operators into "
+        f"{result['imported_into']}; it replaces series {series}; revision {result['revision']}"
     )
     say(f"{result['added']:,} numbers added, {result['removed']:,} removed, {result['moved']:,} with another operator")
     for one in result["lost"]:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from numcheck.cli.options import Config, DataDir, Json, Server, security_of, settings_of, target_of
+from numcheck.cli.options import Column, Config, DataDir, Json, Server, moment, security_of, settings_of, target_of
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from numcheck.active.clearing_house import FileName, Member
+    from numcheck.cli.reading.statuses import Statuses
     from numcheck.client import PushClient
     from numcheck.config import Settings
     from numcheck.v1 import numbering_pb2
@@ -20,7 +21,8 @@ app = typer.Typer(no_args_is_help=True, help="Push active numbers or portings to
 
 OperatorOption = Annotated[str, typer.Option("--operator", help="The operator: its id or its tax id (INN).")]
 NumbersFile = Annotated[
-    Path, typer.Argument(exists=True, dir_okay=False, help="A number or a range (first-last) a line.")
+    Path,
+    typer.Argument(dir_okay=False, help="A number or a range (first-last) a line, or a CSV file; - is standard input."),
 ]
 AllowOlder = Annotated[
     bool, typer.Option("--allow-older", help="Push even if the data is older than what the node has.")
@@ -33,6 +35,26 @@ TOLD_MAX = 20
 def active(
     file: NumbersFile,
     operator: OperatorOption,
+    column: Column = None,
+    status_column: Annotated[
+        str | None,
+        typer.Option(help="The column that says which rows are in service: its name in the header, or its place."),
+    ] = None,
+    active_values: Annotated[
+        str | None, typer.Option(help="What it says of a number in service, comma-separated.  (default: 1,yes,да, ...)")
+    ] = None,
+    inactive_values: Annotated[
+        str | None, typer.Option(help="What it says of a number that is not.  (default: 0,no,нет, ...)")
+    ] = None,
+    every_row: Annotated[
+        bool, typer.Option("--every-row", help="Every row is in service, whatever other columns say.")
+    ] = False,
+    count: Annotated[
+        int | None, typer.Option(min=0, help="How many rows the file has; another count refuses it.")
+    ] = None,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", help="The SHA-256 of the file; another one refuses it.")
+    ] = None,
     delta: Annotated[
         bool, typer.Option("--delta", help="Change the set instead of replacing it; a line with - in front removes.")
     ] = False,
@@ -40,7 +62,13 @@ def active(
         int | None, typer.Option(help="The version that a delta changes.  (default: the head)", min=0)
     ] = None,
     data_time: Annotated[
-        datetime | None, typer.Option(help="When the data was true, UTC.  (default: the file's time)")
+        datetime | None,
+        typer.Option(
+            parser=moment,
+            metavar="MOMENT",
+            help="When the data was true, such as 2026-11-21T03:00:00+03:00; without an offset it is in UTC.  "
+            "(default: the file's time; of a pipe, now)",
+        ),
     ] = None,
     skip_not_served: Annotated[
         bool, typer.Option("--skip-not-served", help="Leave out numbers that the operator does not serve.")
@@ -57,21 +85,29 @@ def active(
 ) -> None:
     """Push an operator's active numbers: the whole set, or with --delta what has changed.
 
+    A file is text or CSV, plain or compressed by gzip or xz; - is standard input. A row that is not understood refuses
+    it. Say how long it is: --count or --sha256, or a last line such as "# count 99990".
+
     A push whose connection is cut, or whose node starts anew, is sent again for up to three minutes, as the same push:
     nothing is done twice. The same command run again does nothing, and says so: a push is known by its numbers and by
     when they were true, the file's time unless --data-time says it. Data that is older than the node's is refused.
 
     Example: numcheck push active --operator 7740000076 numbers.txt
     """
-    from numcheck.cli.console import progress
-    from numcheck.cli.number_files import NumberFile
+    from numcheck.cli.console import progress, say
+    from numcheck.cli.number_files import Expected, NumberFile, Reading
+    from numcheck.cli.reading.layout import Wanted
+    from numcheck.cli.reading.source import opened
     from numcheck.client.push import DELTA, SNAPSHOT, timestamp
     from numcheck.v1 import numbering_pb2
 
     settings = settings_of(config, data_dir=data_dir)
-    numbers = NumberFile(file, delta=delta, region=settings.default_region)
-    moment = data_time.replace(tzinfo=UTC) if data_time else datetime.fromtimestamp(file.stat().st_mtime, UTC)
-    with _client(settings, server) as client, progress() as report:
+    wanted = Wanted(column, status_column, every_row=every_row)
+    how = Reading(delta, settings.default_region, wanted, _statuses(active_values, inactive_values))
+    with opened(file, again=True) as source, _client(settings, server) as client, progress() as report:
+        numbers = NumberFile(source, how, Expected(count, sha256))
+        say(numbers.told)
+        true_at = data_time or source.moment
         operator_id = _operator_id(client, operator)
         header = numbering_pb2.PushHeader(
             operator_id=operator_id,
@@ -80,10 +116,10 @@ def active(
             push_id=_push_id(
                 client,
                 operator_id,
-                f"{numbers.digest()}/{'delta' if delta else 'snapshot'}/{moment.isoformat()}",
+                f"{numbers.digest()}/{'delta' if delta else 'snapshot'}/{true_at.isoformat()}",
                 allow_older=allow_older,
             ),
-            data_time=timestamp(moment),
+            data_time=timestamp(true_at),
             skip_not_served=skip_not_served,
             allow_older=allow_older,
         )
@@ -166,7 +202,7 @@ def renew(
 
     settings = settings_of(config, data_dir=data_dir)
     with _client(settings, server) as client:
-        operator_id, moment = _operator_id(client, operator), datetime.now(UTC)
+        operator_id, now = _operator_id(client, operator), datetime.now(UTC)
         head_version = _head_version(client, operator_id)
         if not head_version:
             raise BadPush("header.base_version", "the operator has pushed no active numbers: nothing can be renewed")
@@ -174,8 +210,8 @@ def renew(
             operator_id=operator_id,
             mode=DELTA,
             base_version=head_version,
-            push_id=f"renewed/{moment.isoformat()}",
-            data_time=timestamp(moment),
+            push_id=f"renewed/{now.isoformat()}",
+            data_time=timestamp(now),
         )
         pushed = client.push_active(header, list)
     _tell_active(operator_id, pushed, json=json)
@@ -187,6 +223,15 @@ def _client(settings: "Settings", server: str | None) -> "PushClient":
     from numcheck.client import PushClient
 
     return PushClient(target_of(settings, server), security_of(settings), tell=say)
+
+
+def _statuses(active: str | None, inactive: str | None) -> "Statuses":
+    from numcheck.cli.reading.statuses import statuses_of
+
+    try:
+        return statuses_of(active, inactive)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _base_version(client: "PushClient", operator_id: int, *, delta: bool) -> int:

@@ -60,6 +60,8 @@ def _print(result: dict[str, Any]) -> None:
             f"held: a push of operator {held['operator_id']} of {held['received_at']}, which adds {held['added']:,} "
             f"and removes {held['removed']:,}; `numcheck push confirm` applies it"
         )
+    for lost in result["lost_history"]:
+        out.print(_lost_line(lost))
     if result["engine_warning"]:
         out.print()
         out.print(result["engine_warning"])
@@ -75,6 +77,15 @@ def _callers_line(callers: dict[str, Any]) -> str:
     if callers["refused"]:
         return f"REFUSED, nobody new is let in: {callers['refused']}; see `numcheck identities confirm-restore`"
     return f"revision {callers['revision']}, {callers['may_call']} may call"
+
+
+def _lost_line(lost: dict[str, Any]) -> str:
+    operators = ", ".join(
+        f"operator {one['operator_id']} versions {one['version_found'] + 1} to {one['version_before']}"
+        for one in lost["operators"]
+    )
+    revisions = f"revisions {lost['first_revision']} to {lost['last_revision']}"
+    return f"LOST HISTORY: {revisions}, noticed {lost['noticed_at']}; of {operators or 'no operator that is known'}"
 
 
 def _index_line(result: dict[str, Any]) -> str:

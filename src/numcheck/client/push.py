@@ -157,7 +157,7 @@ class _Upload:
     def __init__(self, requests: Iterator[Any]) -> None:
         self._requests = requests
         self._call: Any = None
-        self._begun = threading.Event()
+        self._begun, self._cancelled = threading.Event(), threading.Event()
         self._error: Exception | None = None
 
     def result(self, method: Any) -> Any:
@@ -166,10 +166,15 @@ class _Upload:
         self._begun.set()
         try:
             return self._call.result()
-        except (grpc.RpcError, grpc.FutureCancelledError):
-            if self._error is not None:
-                raise self._error from None
-            raise
+        except (grpc.RpcError, grpc.FutureCancelledError) as ended:
+            if self._error is None:
+                raise
+            # The call is its own error, and must go now. If a traceback kept it until the interpreter ends, gRPC would
+            # wait for a lock of the thread that read the requests, which is no more.
+            ended.with_traceback(None)
+            self._cancelled.wait()
+            self._call = None
+        raise self._error
 
     def _guarded(self) -> Iterator[Any]:
         try:
@@ -177,7 +182,11 @@ class _Upload:
         except Exception as error:
             self._error = error
             self._begun.wait()
-            self._call.cancel()
+            call = self._call
+            if call is not None:
+                call.cancel()
+            del call  # this frame is in the error's traceback
+            self._cancelled.set()
 
 
 def _parts(items: Sequence[Any], size: int = NUMBERS_PER_MESSAGE) -> Iterator[Sequence[Any]]:

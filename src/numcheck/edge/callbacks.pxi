@@ -24,34 +24,74 @@ cdef int on_header(nghttp2_session* session, const nghttp2_frame* frame, const u
     return 0
 
 
-cdef bint spend_credit(Connection* connection) noexcept nogil:
-    """Count a frame that brings nothing; False, and the connection ends, if there were too many."""
-    connection.control_credit -= FRAME_COST
-    if connection.control_credit >= 0:
-        return True
+cdef void cut_off(Connection* connection, const char* reason) noexcept nogil:
+    """End the connection of a peer that does harm. nghttp2 ends with a GOAWAY of its own, which has no text."""
+    if connection.session == NULL:
+        connection.broken = True
+        return
+    nghttp2_submit_goaway(
+        connection.session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(connection.session),
+        NGHTTP2_ENHANCE_YOUR_CALM, <const uint8_t*>reason, strlen(reason))
     nghttp2_session_terminate_session(connection.session, NGHTTP2_ENHANCE_YOUR_CALM)
-    return False
+
+
+cdef void spend_credit(Connection* connection) noexcept nogil:
+    """Count a frame that brings nothing; the connection ends if there were too many."""
+    connection.control_credit -= FRAME_COST
+    if connection.control_credit < 0:
+        cut_off(connection, b"too many frames that bring nothing")
+
+
+cdef void spend_reset(Connection* connection, const Stream* stream) noexcept nogil:
+    """Count a reset by the peer. That of a call which was answered is paid for: the answer has earned more.
+
+    Clients reset calls at any rate without meaning harm: at their deadline, and by habit after a status that came
+    without a message. What is counted is work for nothing, beyond what the same connection lets be answered."""
+    if stream == NULL or stream.answered:
+        spend_credit(connection)
+        return
+    refill_credit(connection)
+    connection.reset_credit -= RESET_COST
+    if connection.reset_credit < 0:
+        cut_off(connection, b"too many calls were reset before they were answered")
 
 
 cdef void earn_credit(Connection* connection) noexcept nogil:
-    """Whoever takes DATA may send WINDOW_UPDATE for it, for the stream and for the connection."""
+    """Whoever calls, or takes DATA, may send WINDOW_UPDATE for it, for the stream and for the connection."""
     connection.control_credit = min(CREDIT_MAX, connection.control_credit + 2 * FRAME_COST)
+
+
+cdef void earn_reset(Connection* connection) noexcept nogil:
+    """A call was answered to its end: it may still be reset, and so may another before its answer."""
+    earn_credit(connection)
+    connection.reset_credit = min(RESET_CREDIT_MAX, connection.reset_credit + RESET_COST)
+
+
+cdef void refill_credit(Connection* connection) noexcept nogil:
+    cdef int64_t passed = connection.loop.now - connection.refilled
+    connection.refilled = connection.loop.now
+    connection.control_credit = min(CREDIT_MAX, connection.control_credit + passed)
+    connection.reset_credit = min(RESET_CREDIT_MAX, connection.reset_credit + passed)
 
 
 cdef int on_frame_recv(nghttp2_session* session, const nghttp2_frame* frame, void* data) noexcept nogil:
     cdef bint last = frame.hd.flags & NGHTTP2_FLAG_END_STREAM
     cdef Stream* stream
+    stream = <Stream*>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
+    if frame.hd.type == NGHTTP2_RST_STREAM:
+        spend_reset(<Connection*>data, stream)
+        return 0
     if frame.hd.type != NGHTTP2_DATA and frame.hd.type != NGHTTP2_HEADERS:
         spend_credit(<Connection*>data)
         return 0
     if frame.hd.length == 0 and not last:
         spend_credit(<Connection*>data)
-    stream = <Stream*>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
     if stream == NULL:
         return 0
     if last:
         stream.half_closed = True
     if frame.hd.type == NGHTTP2_HEADERS and frame.headers.cat == NGHTTP2_HCAT_REQUEST:
+        earn_credit(<Connection*>data)
         begin_call(stream)
     if last:
         end_request(stream)
@@ -74,13 +114,17 @@ cdef int on_data_chunk(nghttp2_session* session, uint8_t flags, int32_t id, cons
 
 cdef int on_frame_send(nghttp2_session* session, const nghttp2_frame* frame, void* data) noexcept nogil:
     """A call that ends before its request does: tell the peer to send no more. And frames that the peer made us send."""
-    cdef Stream* stream
+    cdef Stream* stream = <Stream*>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
     if frame.hd.type == NGHTTP2_DATA:
         earn_credit(<Connection*>data)
+        if stream != NULL:
+            stream.answered = True
     elif frame.hd.type == NGHTTP2_RST_STREAM and frame.rst_stream.error_code != NGHTTP2_NO_ERROR:
         spend_credit(<Connection*>data)
     elif frame.hd.type == NGHTTP2_HEADERS and frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
-        stream = <Stream*>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
+        earn_reset(<Connection*>data)
+        if stream != NULL:
+            stream.answered = True
         if stream != NULL and not stream.half_closed:
             nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame.hd.stream_id, NGHTTP2_NO_ERROR)
     return 0

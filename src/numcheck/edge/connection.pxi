@@ -1,21 +1,24 @@
 # A Connection's birth and end. `close_connection` is never called inside of nghttp2.
 
-cdef Connection* make_connection(Loop* loop, int fd) noexcept nogil:
-    """Take over a new socket; NULL, and it is closed, if there is no room."""
+cdef Connection* make_connection(Loop* loop, int fd, const uint8_t* address) noexcept nogil:
+    """Take over a new socket; NULL, and it is closed, if there is no room. Others may be ended for it."""
     cdef Connection* connection = NULL
-    if loop.connection_count < loop.connections_max and loop.handshaking_count < HANDSHAKING_MAX:
+    make_way(loop, address)
+    if loop.connection_count < loop.connections_max:
         connection = <Connection*>calloc(1, sizeof(Connection))
     if connection == NULL:
         close(fd)
         return NULL
     connection.fd, connection.loop, connection.interest = fd, loop, EPOLLIN
-    connection.born = connection.heard = connection.moved = loop.now
-    connection.control_credit = CREDIT_MAX
-    connection.age_max = varied(loop)
+    connection.born = connection.heard = connection.moved = connection.refilled = loop.now
+    connection.control_credit, connection.reset_credit = CREDIT_MAX, RESET_CREDIT_MAX
+    connection.age_max, connection.view = varied(loop), NOT_ADMITTED
+    memcpy(connection.address, address, ADDRESS_SIZE)
     connection.next = loop.connections
     if connection.next != NULL:
         connection.next.previous = connection
     loop.connections = connection
+    add_stranger(connection)
     count(&loop.connection_count, 1)
     count(&loop.metrics.accepted, 1)
     if numcheck_watch(loop.epoll_fd, EPOLL_CTL_ADD, fd, EPOLLIN, connection) or not start(connection):
@@ -33,10 +36,47 @@ cdef int64_t varied(Loop* loop) noexcept nogil:
 
 
 cdef bint start(Connection* connection) noexcept nogil:
-    if connection.loop.tls == NULL:
-        return start_session(connection)
-    connection.view = NOT_ADMITTED
-    return start_tls(connection)
+    return start_session(connection) if connection.loop.tls == NULL else start_tls(connection)
+
+
+cdef void add_stranger(Connection* connection) noexcept nogil:
+    cdef Loop* loop = connection.loop
+    connection.stranger, connection.stranger_next = True, loop.strangers
+    if loop.strangers != NULL:
+        loop.strangers.stranger_previous = connection
+    loop.strangers = connection
+
+
+cdef void forget_stranger(Connection* connection) noexcept nogil:
+    """One of its calls was admitted, or it ends."""
+    if not connection.stranger:
+        return
+    connection.stranger = False
+    if connection.stranger_previous == NULL:
+        connection.loop.strangers = connection.stranger_next
+    else:
+        connection.stranger_previous.stranger_next = connection.stranger_next
+    if connection.stranger_next != NULL:
+        connection.stranger_next.stranger_previous = connection.stranger_previous
+
+
+cdef void make_way(Loop* loop, const uint8_t* address) noexcept nogil:
+    """End the oldest stranger of the address, or the oldest of all, where there are as many as there may be.
+
+    Whoever means to call does so at once; whoever fills the listener with connections ends their own."""
+    cdef Connection* stranger = loop.strangers
+    cdef Connection* oldest = NULL
+    cdef Connection* oldest_of_address = NULL
+    cdef size_t count = 0, count_of_address = 0
+    while stranger != NULL:
+        oldest, count = stranger, count + 1
+        if memcmp(stranger.address, address, ADDRESS_SIZE) == 0:
+            oldest_of_address, count_of_address = stranger, count_of_address + 1
+        stranger = stranger.stranger_next
+    if count_of_address >= STRANGERS_PER_ADDRESS_MAX:
+        close_connection(oldest_of_address)
+    elif count and (count >= STRANGERS_MAX or loop.connection_count >= loop.connections_max):
+        close_connection(oldest)
 
 
 cdef bint start_session(Connection* connection) noexcept nogil:
@@ -69,6 +109,7 @@ cdef void close_connection(Connection* connection) noexcept nogil:
     nghttp2_session_del(connection.session)
     connection.session = NULL
     end_tls(connection)
+    forget_stranger(connection)
     unwatch_and_close(loop, connection.fd)
     discard(loop, &connection.unsent)
     discard(loop, &connection.authorization)

@@ -3,16 +3,15 @@
 cdef bint accept_some(Loop* loop) noexcept nogil:
     """Take some of those who wait to be connected; whether there may be more."""
     cdef int fd, i
-    cdef Connection* connection
+    cdef uint8_t address[ADDRESS_SIZE]
     for i in range(ACCEPTS_MAX):
-        fd = numcheck_accept(loop.listen_fd)
+        memset(address, 0, ADDRESS_SIZE)
+        fd = numcheck_accept(loop.listen_fd, address)
         if fd < 0:
             if errno != EAGAIN and errno != EINTR:
                 numcheck_watch(loop.epoll_fd, EPOLL_CTL_MOD, loop.listen_fd, 0, &loop.listen_fd)
             return False
-        connection = make_connection(loop, fd)
-        if connection != NULL and not write_some(connection):
-            close_connection(connection)
+        make_connection(loop, fd, address)
     return True
 
 
@@ -29,6 +28,7 @@ cdef void begin_drain(Loop* loop) noexcept nogil:
 
 cdef void turn(Loop* loop, epoll_event* events) noexcept nogil:
     cdef uint64_t count
+    cdef bint accepting = False
     cdef int i, ready = epoll_wait(loop.epoll_fd, events, EVENTS_MAX, SWEEP_MS)
     loop.now = numcheck_now()
     loop.handshake_steps = HANDSHAKE_STEPS_MAX
@@ -36,10 +36,11 @@ cdef void turn(Loop* loop, epoll_event* events) noexcept nogil:
         if events[i].data.ptr == &loop.wake_fd:
             read(loop.wake_fd, &count, 8)
         elif events[i].data.ptr == &loop.listen_fd:
-            if loop.listen_fd >= 0:
-                accept_some(loop)
+            accepting = loop.listen_fd >= 0
         else:
             serve_connection(<Connection*>events[i].data.ptr, events[i].events)
+    if accepting:
+        accept_some(loop)    # last: it may end connections, of which there are no events any more
     if loop.now >= loop.next_sweep:
         sweep(loop)
     if load(&loop.stopping) and not loop.drain_until:

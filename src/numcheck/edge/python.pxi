@@ -35,10 +35,11 @@ cdef void adopt_credentials(Loop* loop) noexcept with gil:
 cdef bint is_admitted(Stream* stream) noexcept nogil:
     """Whether the caller may call the stream's method, asked anew after `admitted_for`; if not, the call has ended.
 
-    A plaintext listener is for everybody on this machine. Over TLS the connection's `view` is this caller's now."""
+    In plaintext the user who holds the other end is admitted to everything, and remains the same. Over TLS the
+    connection's `view` is this caller's now."""
     cdef Connection* connection = stream.connection
     cdef int64_t at = connection.admitted_at[<int>stream.method]
-    if connection.tls == NULL:
+    if connection.tls == NULL and not connection.stranger:
         return True
     if (at == 0 or connection.loop.now - at > connection.loop.admitted_for
             or not equals_bytes(&stream.authorization, &connection.authorization)):
@@ -64,10 +65,12 @@ cdef void ask_admission(void* owner, Stream* stream) noexcept with gil:
     try:
         authorization = b"" if stream.authorization.size == 0 else PyBytes_FromStringAndSize(
             <char*>stream.authorization.data, stream.authorization.size)
-        agreements, refusal = (<EdgeLoop>owner).admit(uris_of(connection.tls), authorization, stream.method)
+        agreements, refusal = (<EdgeLoop>owner).admit(
+            certificate_of(connection.tls), connection.fd, authorization, stream.method)
         if refusal is None:
             connection.view = (<EdgeLoop>owner).place_of(agreements)
             connection.admitted_at[<int>stream.method] = connection.loop.now
+            forget_stranger(connection)
         else:
             refuse(stream, refusal)
     except BaseException:

@@ -5,13 +5,26 @@ cdef bint is_stale(Connection* connection) noexcept nogil:
     cdef int64_t age = loop.now - connection.born
     if connection.handshaking:
         return age > (HURRIED_HANDSHAKE if loop.drain_until or loop.handshaking_count > HANDSHAKING_CROWD else HANDSHAKE)
-    if connection.heard == connection.born and age > SILENT_AFTER:
+    if connection.stranger and age > loop.strangers_for:
+        return True
+    if loop.drain_until and connection.session == NULL:
+        return True
+    if connection.pinged and loop.now - connection.heard > 2 * loop.keepalive:
         return True
     if left(&connection.unsent) and loop.now - connection.moved > loop.stalled_after:
         return True
     if connection.goaway == 2 and age > connection.age_max + loop.drain_timeout:
         return True
     return loop.drain_until and loop.now > loop.drain_until
+
+
+cdef void say_why(Connection* connection, const char* reason) noexcept nogil:
+    """Send a GOAWAY with a reason, if the peer takes it at once: the connection is about to be closed."""
+    if connection.session != NULL and connection.spoken:
+        nghttp2_submit_goaway(
+            connection.session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(connection.session),
+            NGHTTP2_NO_ERROR, <const uint8_t*>reason, strlen(reason))
+        write_some(connection)
 
 
 cdef void sweep_stream(Stream* stream, bint draining) noexcept nogil:
@@ -29,7 +42,8 @@ cdef void sweep_stream(Stream* stream, bint draining) noexcept nogil:
             return
         tell_health(stream)
         if draining:
-            give_status(stream, UNAVAILABLE, b"the node is stopping")
+            append(loop, &stream.details, <const uint8_t*>loop.stopping_details, strlen(loop.stopping_details))
+            give_status(stream, UNAVAILABLE, loop.stopping_message)
     elif (stream.method != STREAM_CHECK_NUMBERS and not stream.half_closed
           and loop.now - stream.begun > loop.stalled_after):
         give_status(stream, CANCELLED, b"the request did not come")
@@ -59,17 +73,28 @@ cdef void ask_to_leave(Connection* connection) noexcept nogil:
                               nghttp2_session_get_last_proc_stream_id(connection.session), NGHTTP2_NO_ERROR, NULL, 0)
 
 
+cdef void see_whether_it_lives(Connection* connection) noexcept nogil:
+    """Ping a peer that has long been silent: one that was stopped, or is gone, has connections that seem open."""
+    cdef bint silent = connection.loop.now - connection.heard > connection.loop.keepalive
+    if silent and not connection.pinged and connection.session != NULL:
+        nghttp2_submit_ping(connection.session, NGHTTP2_FLAG_NONE, NULL)
+    connection.pinged = silent
+
+
 cdef void sweep_connection(Connection* connection) noexcept nogil:
     cdef Loop* loop = connection.loop
     cdef Stream* stream = connection.streams
-    connection.control_credit = min(CREDIT_MAX, connection.control_credit + <int64_t>SWEEP_MS * 1_000_000)
+    refill_credit(connection)
+    see_whether_it_lives(connection)
     if is_stale(connection):
+        if connection.stranger:
+            say_why(connection, b"no call of this connection was let in")
         close_connection(connection)
         return
     while stream != NULL:
         sweep_stream(stream, loop.drain_until != 0)
         stream = stream.next
-    if not connection.handshaking and (loop.drain_until or loop.now - connection.born > connection.age_max):
+    if connection.session != NULL and (loop.drain_until or loop.now - connection.born > connection.age_max):
         ask_to_leave(connection)
     if not write_some(connection):
         close_connection(connection)

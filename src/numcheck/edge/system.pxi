@@ -3,6 +3,7 @@
 cdef extern from *:
     """
     #include <stdint.h>
+    #include <string.h>
     #include <sys/epoll.h>
     #include <sys/eventfd.h>
     #include <sys/socket.h>
@@ -16,9 +17,20 @@ cdef extern from *:
         clock_gettime(CLOCK_MONOTONIC, &now);
         return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
     }
-    static int numcheck_accept(int listener) {
-        int on = 1, fd = accept4(listener, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    /* `address`: 16 bytes that are 0, to be compared. An IPv6 peer has a /64 to itself: its first half. */
+    static int numcheck_accept(int listener, uint8_t* address) {
+        struct sockaddr_storage peer;
+        socklen_t size = sizeof peer;
+        int on = 1, fd = accept4(listener, (struct sockaddr*)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) return fd;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        if (peer.ss_family == AF_INET) {
+            address[10] = address[11] = 0xFF;
+            memcpy(address + 12, &((struct sockaddr_in*)&peer)->sin_addr, 4);
+        } else if (peer.ss_family == AF_INET6) {
+            const struct in6_addr* host = &((struct sockaddr_in6*)&peer)->sin6_addr;
+            memcpy(address, host, IN6_IS_ADDR_V4MAPPED(host) ? 16 : 8);
+        }
         return fd;
     }
     static int numcheck_watch(int epoll, int operation, int fd, uint32_t events, void* data) {
@@ -47,7 +59,7 @@ cdef extern from *:
     int epoll_wait(int fd, epoll_event* events, int count, int timeout_ms) nogil
     int eventfd(unsigned int value, int flags) nogil
     int numcheck_watch(int epoll, int operation, int fd, uint32_t events, void* data) nogil
-    int numcheck_accept(int listener) nogil
+    int numcheck_accept(int listener, uint8_t* address) nogil
     int64_t numcheck_now() nogil
     ssize_t recv(int fd, void* buffer, size_t size, int flags) nogil
     ssize_t send(int fd, const void* buffer, size_t size, int flags) nogil

@@ -75,9 +75,9 @@ cdef bint shake_hands(Connection* connection) noexcept nogil:
     if result != 1:
         return SSL_get_error(connection.tls, result) == SSL_ERROR_WANT_READ
     end_handshake(connection)
-    # Whoever names no protocol at all is not asked by `choose_protocol`.
+    # Whoever names no protocol at all is not asked by `choose_protocol`, and speaks HTTP/1.1 for all we know.
     SSL_get0_alpn_selected(connection.tls, &protocol, &size)
-    return equals(protocol, size, b"h2") and start_session(connection)
+    return not equals(protocol, size, b"h2") or start_session(connection)
 
 
 cdef bint take_records(Connection* connection, size_t size) noexcept nogil:
@@ -113,14 +113,16 @@ cdef bint seal(Connection* connection, size_t size) noexcept nogil:
 
 cdef int choose_protocol(SSL* tls, const unsigned char** chosen, unsigned char* chosen_size,
                          const unsigned char* offered, unsigned int size, void* data) noexcept nogil:
-    """ALPN (RFC 7301): h2 or nothing. `offered` is well-formed: OpenSSL has checked it."""
+    """ALPN (RFC 7301): h2, or http/1.1 to say that it is not spoken. `offered` is well-formed: OpenSSL has checked it."""
     cdef unsigned int at = 0
+    cdef bint found = False
     while at < size:
-        if equals(offered + at + 1, offered[at], b"h2"):
-            chosen[0], chosen_size[0] = offered + at + 1, 2
-            return SSL_TLSEXT_ERR_OK
+        if equals(offered + at + 1, offered[at], b"h2") or not found and equals(offered + at + 1, offered[at], b"http/1.1"):
+            found, chosen[0], chosen_size[0] = True, offered + at + 1, offered[at]
+            if offered[at] == 2:
+                break
         at += 1 + offered[at]
-    return SSL_TLSEXT_ERR_ALERT_FATAL
+    return SSL_TLSEXT_ERR_OK if found else SSL_TLSEXT_ERR_ALERT_FATAL
 
 
 cdef void on_tls_message(int sent, int version, int content_type, const void* message, size_t size, SSL* tls,
@@ -188,26 +190,18 @@ cdef class Credentials:
         return 0
 
 
-cdef tuple uris_of(SSL* tls):
-    """The URIs among the subject alternative names of the peer's certificate, in its order."""
-    cdef X509* certificate = SSL_get_peer_certificate(tls)
-    cdef GENERAL_NAMES* names = NULL
-    cdef const GENERAL_NAME* name
-    cdef list uris = []
-    cdef int i
-    if certificate != NULL:
-        names = <GENERAL_NAMES*>X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL)
-        X509_free(certificate)
-    if names == NULL:
-        return ()
+cdef bytes certificate_of(SSL* tls):
+    """The peer's certificate in DER, whole: what is in it is for Python to read. None if it has shown none."""
+    cdef X509* certificate = NULL if tls == NULL else SSL_get_peer_certificate(tls)
+    cdef unsigned char* der = NULL
+    cdef int size
+    if certificate == NULL:
+        return None
+    size = i2d_X509(certificate, &der)
+    X509_free(certificate)
+    if size < 0:
+        return b""    # which is no certificate, and nobody's
     try:
-        for i in range(sk_GENERAL_NAME_num(names)):
-            name = sk_GENERAL_NAME_value(names, i)
-            if name.type == GEN_URI:
-                uri = ASN1_STRING_get0_data(name.d.uniformResourceIdentifier)[
-                    :ASN1_STRING_length(name.d.uniformResourceIdentifier)]
-                if uri.isascii() and uri.decode("ascii").isprintable():    # no name with a NUL in it, say
-                    uris.append(uri.decode("ascii"))
+        return der[:size]
     finally:
-        GENERAL_NAMES_free(names)
-    return tuple(uris)
+        OPENSSL_free(der)

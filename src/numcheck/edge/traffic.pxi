@@ -11,12 +11,20 @@ cdef bint read_some(Connection* connection) noexcept nogil:
         # A peer may end its side of the socket and wait for its answers.
         connection.deaf = True
         return not connection.handshaking
+    connection.spoken = True
     count(&loop.metrics.received, size)
     return take_frames(connection, loop.incoming, size) if connection.tls == NULL else take_records(connection, size)
 
 
 cdef bint take_frames(Connection* connection, const uint8_t* data, size_t size) noexcept nogil:
-    return nghttp2_session_mem_recv(connection.session, data, size) == <ssize_t>size
+    """Take what was read; False if the connection is at its end, which an answer in HTTP/1.1 may be."""
+    cdef ssize_t taken
+    if connection.session == NULL:
+        connection.http1 = True    # TLS was asked for no h2
+        return False
+    taken = nghttp2_session_mem_recv(connection.session, data, size)
+    connection.http1 = taken == NGHTTP2_ERR_BAD_CLIENT_MAGIC and c"A" <= data[0] <= c"Z"    # a method
+    return taken == <ssize_t>size
 
 
 cdef bint send_unsent(Connection* connection) noexcept nogil:
@@ -39,10 +47,13 @@ cdef bint send_unsent(Connection* connection) noexcept nogil:
 cdef ssize_t gather(Connection* connection) noexcept nogil:
     """Collect frames into the loop's buffer while another is sure to fit; their size, or -1."""
     cdef uint8_t* room = connection.loop.outgoing
+    if connection.http1:
+        memcpy(room, HTTP1_ANSWER, strlen(HTTP1_ANSWER))
+        return strlen(HTTP1_ANSWER)
     # Where much is held already, so that what peers do not take adds little: a frame.
     cdef ssize_t size_max = SCRATCH_SIZE - FRAME_ROOM if has_room(connection.loop, SCRATCH_SIZE) else 0
     cdef const uint8_t* chunk
-    cdef ssize_t size = connection.session != NULL, gathered = 0
+    cdef ssize_t size = connection.session != NULL and may_speak(connection), gathered = 0
     while size > 0 and gathered <= size_max:
         size = nghttp2_session_mem_send(connection.session, &chunk)
         if size < 0 or size > SCRATCH_SIZE - gathered:
@@ -51,6 +62,11 @@ cdef ssize_t gather(Connection* connection) noexcept nogil:
             memcpy(room + gathered, chunk, size)
             gathered += size
     return gathered
+
+
+cdef bint may_speak(const Connection* connection) noexcept nogil:
+    """A peer that speaks HTTP/1.1 must get no frame before its answer. Who is to leave is told in any case."""
+    return connection.spoken or connection.loop.drain_until != 0
 
 
 cdef bint write_some(Connection* connection) noexcept nogil:
@@ -95,8 +111,8 @@ cdef bint set_interest(Connection* connection) noexcept nogil:
         return False
     if left(&connection.unsent):
         interest = EPOLLOUT
-    elif connection.session == NULL:
-        interest = EPOLLIN
+    elif connection.session == NULL or not may_speak(connection):
+        interest = 0 if connection.deaf else EPOLLIN
     else:
         if nghttp2_session_want_write(connection.session) or next_waiting(connection) != NULL:
             interest = EPOLLOUT

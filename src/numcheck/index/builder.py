@@ -15,6 +15,7 @@ from numcheck.active import AllottedRange, ChunkMembers, Operator
 from numcheck.active.members import home, served
 from numcheck.index.classes import FIRST_CLASS, UNALLOCATED, NumberClass, number_classes
 from numcheck.index.format import FileRecord, IndexFiles, remove_unnamed, write_block_file, write_manifest
+from numcheck.privacy import make_private_directory
 
 PAGE_NUMBERS = CHUNK_NUMBERS // CHUNK_PAGES
 PART_PLACES = 65_536  # what a change is told in: a Roaring container
@@ -41,6 +42,8 @@ class IndexSource:
     operators: Sequence[Operator]
     members: Callable[[int, Collection[int] | None], ChunkMembers]
     installation_id: str = "0" * 32  # of the store: revisions of two stores are not to be compared
+    mark: bytes = bytes(16)  # of the revision: another history of the same store has another one
+    lost: Sequence[tuple[int, int]] = ()  # versions, first and last, of histories that the store does not have
 
 
 class _Parts(NamedTuple):
@@ -61,7 +64,7 @@ class Span(NamedTuple):
 
 def build_index(directory: Path, source: IndexSource) -> None:
     """Build and publish an index of everything: durable, and what a reader opens next, when this returns."""
-    directory.mkdir(parents=True, exist_ok=True)
+    make_private_directory(directory)
     build = _Build(source, spans_of(source.ranges), _classes_of(source.ranges))
     extent = write_block_file(directory, _file_name("pages", source), build.every_page())
     ranges = write_block_file(directory, _file_name("ranges", source), [build.range_table()])
@@ -258,6 +261,8 @@ class _Build:
         return {
             "installation": self.source.installation_id,
             "index_version": self.source.index_version,
+            "mark": self.source.mark.hex(),
+            "lost": list(self.source.lost),
             "files": {
                 "directory": astuple(directory),
                 "ranges": astuple(ranges),

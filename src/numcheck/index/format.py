@@ -17,9 +17,10 @@ from typing import Any
 import xxhash
 
 from numcheck.errors import IndexDamaged, IndexMissing
+from numcheck.privacy import private_opener
 
 MANIFEST_NAME = "manifest.json"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MAGIC = b"numcheck"
 BLOCK_SIZE = 65_536
 HEADER = struct.Struct("<8sIIQQ24xQ")  # magic, format version, block size, seed, payload size, checksum of the rest
@@ -80,7 +81,7 @@ def write_block_file(directory: Path, name: str, pieces: Iterable[bytes | bytear
     """Write a block file from the pieces of its payload, durable and complete under its name when this returns."""
     temporary, seed = directory / f".{name}.tmp", _seed_of(name)
     checksums, size = bytearray(), 0
-    with temporary.open("wb") as file:
+    with open(temporary, "wb", opener=private_opener) as file:
         file.write(bytes(HEADER.size))
         for block in _blocks(pieces):
             file.write(block)
@@ -127,7 +128,7 @@ def write_manifest(directory: Path, content: dict[str, Any]) -> None:
     """Publish a version: durable when this returns, and then every file that the manifest does not name is removed."""
     body = json.dumps({"format": FORMAT_VERSION, **content}, ensure_ascii=False, separators=(",", ":")).encode()
     temporary = directory / f".{MANIFEST_NAME}.tmp"
-    with temporary.open("wb") as file:
+    with open(temporary, "wb", opener=private_opener) as file:
         file.write(body + b"\n" + xxhash.xxh3_128_hexdigest(body).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())

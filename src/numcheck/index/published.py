@@ -8,30 +8,49 @@ from numcheck.index.reader import Index
 
 
 class PublishedIndex:
-    """A place for the newest index. It never goes back to an older version. Reading takes no lock: it is one step."""
+    """A place for the newest index. It never goes back to an older version, nor to one that was withdrawn.
+
+    Reading takes no lock: it is one step.
+    """
 
     def __init__(self) -> None:
         self._index: Index | None = None
-        self._followers: list[Callable[[Index], None]] = []
+        self._version_min = 0
+        self._followers: list[Callable[[Index | None], None]] = []
         self._turn = threading.Lock()
 
-    def follow(self, tell: Callable[[Index], None]) -> None:
-        """Call `tell` with every index that is published from now on; for readers that cannot ask once a call."""
+    def follow(self, tell: Callable[[Index | None], None]) -> None:
+        """Call `tell` with every index that is published from now on, and with None when the newest is withdrawn; for
+        readers that cannot ask once a call."""
         self._followers.append(tell)
 
     def publish(self, index: Index) -> None:
         """Answer from this index from the next call on, unless older. Calls under way end on the one they took."""
         with self._turn:
-            if self._index is not None and index.index_version < self._index.index_version:
-                return
-            self._index = index
-            for tell in self._followers:
-                tell(index)
+            if index.index_version >= self._version_min:
+                self._version_min = index.index_version
+                self._replace(index)
+
+    def withdraw(self) -> None:
+        """Answer from no index until one of a higher version is published."""
+        with self._turn:
+            if self._index is not None:
+                self._version_min += 1
+                self._replace(None)
+
+    def _replace(self, index: Index | None) -> None:
+        self._index = index
+        for tell in self._followers:
+            tell(index)
 
     def get(self) -> Index:
-        """The newest index; IndexNotReady if none was published yet."""
+        """Return the newest index; IndexNotReady if none was published yet, or the newest was withdrawn."""
         if self._index is None:
-            raise IndexNotReady("this node has no index yet")
+            raise IndexNotReady("this node has no index, or is building it anew")
+        return self._index
+
+    def try_get(self) -> Index | None:
+        """Return the same, or None."""
         return self._index
 
 

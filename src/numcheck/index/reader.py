@@ -18,7 +18,7 @@ from numcheck.index.format import IndexFiles, open_files
 from numcheck.status import NumberStatus
 
 PAGE_NUMBERS = CHUNK_NUMBERS // CHUNK_PAGES
-INSTALLATION_ID_SIZE = 16
+ID_SIZE = 16  # of an installation's id, and of a revision's mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,9 @@ class Index:
         self._seen: dict[frozenset[int], Index] = {}
         try:
             self.index_version: int = manifest["index_version"]
-            self.installation_id = _installation_id(manifest["installation"])
+            self.installation_id = _sixteen_bytes(manifest["installation"]).hex()
+            self.mark = _sixteen_bytes(manifest["mark"])
+            self.lost: Sequence[tuple[int, int]] = [(first, last) for first, last in manifest["lost"]]
             self.operators = {row[0]: _operator(row) for row in manifest["operators"]}
             self._ranges = _RangeTable(files.ranges, manifest["range_count"], manifest["regions"])
             self.regions: Sequence[str] = manifest["regions"]
@@ -77,6 +79,7 @@ class Index:
                 spans=_kernel_spans(manifest["spans"]),
                 spaces=[(first, 0, (last - first + 1) // PAGE_NUMBERS) for first, last in manifest["spaces"]],
                 index_version=self.index_version,
+                lost=self.lost,
             )
         except (KeyError, TypeError, ValueError, OverflowError, struct.error):
             raise IndexDamaged("the manifest's content is not an index's") from None
@@ -149,10 +152,11 @@ def open_index(
     return index
 
 
-def _installation_id(text: str) -> str:
-    if len(bytes.fromhex(text)) != INSTALLATION_ID_SIZE:
+def _sixteen_bytes(text: str) -> bytes:
+    content = bytes.fromhex(text)
+    if len(content) != ID_SIZE:
         raise ValueError
-    return text
+    return content
 
 
 def _operator(row: Sequence[Any]) -> Operator:

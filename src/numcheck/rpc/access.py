@@ -1,13 +1,15 @@
 """Who calls, found out for every call before its method runs, and what he may do (R7).
 
-A call's identity is its client certificate's SAN URI or its bearer token's; on a plaintext listener on loopback it is
-the administrator's, and a rule that is asked outside of any call refuses. What is known of callers lies in memory, so
-that asking costs no I/O: a stream asks again with every message, and before its end counts; a watch, every few seconds.
+A call's identity is its client certificate's SAN URI or its bearer token's; on a plaintext listener, on loopback, it is
+a user of this machine, as the administrator. A rule that is asked outside of any call refuses. What is known of callers
+lies in memory, so that asking costs no I/O: a call asks again with every message of its request, and before the end of
+a stream counts; a watch, every few seconds.
 """
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Iterator
+import ssl
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote
@@ -15,7 +17,6 @@ from urllib.parse import unquote
 import grpc
 
 from numcheck.access import (
-    LOCAL,
     METHODS,
     Identity,
     Role,
@@ -23,26 +24,27 @@ from numcheck.access import (
     check_clearing_house,
     check_operator,
     check_own_service,
+    local_user,
+    name_in,
 )
 from numcheck.errors import NotAuthenticated, NotPermitted
 from numcheck.index import Index, PublishedIndex
 from numcheck.rpc.calls import refuse
+from numcheck.rpc.handlers import behind
 
 TOKEN_SIZE_MAX = 256
-URIS_MAX = 16
 BEARER = "bearer "
 NO_METHOD = "(no such method)"
 
 
 class Shown(NamedTuple):
-    """What a call shows: the URIs of its certificate, the values of its `authorization`, and its peer's address.
+    """What is known of a caller: the URI that its certificate is for, or an empty one, and the values of its
+    `authorization`; in plaintext, the user who holds the other end, if that is known."""
 
-    The address is empty where it is not known.
-    """
-
-    uris: tuple[str, ...] = ()
+    uri: str = ""
     authorizations: tuple[str, ...] = ()
-    address: str = ""
+    uid: int | None = None
+    address: str = ""  # of its peer, over TLS on the API listener; empty where it is not known
 
 
 class Call(NamedTuple):
@@ -50,26 +52,34 @@ class Call(NamedTuple):
 
     caller: Identity
     deny: Callable[[str], None]
-    check: Callable[[], None]
+    check: Callable[[], object]
 
 
 class Admission(Protocol):
     """Says who may call."""
 
-    def let_in(self, context: grpc.ServicerContext, method: str) -> Call:
-        """The call; NotAuthenticated, NotPermitted or UnknownMethod if it may not be made."""
+    @property
+    def agreed(self) -> Callable[[str], frozenset[int]]:
+        """What gives the operators that a service has agreements with."""
+
+    def admit(self, shown: Shown, method: str) -> Identity:
+        """Return whose call it is; NotAuthenticated, NotPermitted or UnknownMethod if it may not be made."""
+
+    def deny(self, uri: str, method: str, reason: str) -> None:
+        """Note that a call was denied."""
 
 
 class Access:
     """Admission by what callers show.
 
-    `find` gives the identity of a certificate's URIs or a token's tag; `agreed` the operators that a service has
-    agreements with; neither may be slow. `deny` is told of each denial: URI, method, reason and address.
+    `find` gives the identity of a certificate's URI or a token's tag; `agreed` the operators that a service has
+    agreements with; neither may be slow. `deny` is told of each denial: URI, method, reason and
+    the peer's address, empty if it is not known.
     """
 
     def __init__(
         self,
-        find: Callable[[tuple[str, ...], bytes | None], Identity | None],
+        find: Callable[[str, bytes | None], Identity | None],
         agreed: Callable[[str], frozenset[int]],
         deny: Callable[[str, str, str, str], None],
         *,
@@ -78,36 +88,23 @@ class Access:
         self.agreed = agreed
         self._find, self._deny, self._token_key = find, deny, token_key
 
-    def let_in(self, context: grpc.ServicerContext, method: str) -> Call:
-        """The call; NotAuthenticated, NotPermitted or UnknownMethod if it may not be made."""
-        shown = shown_by(context)
-        identity = self.admit(shown, method)
-
-        def deny(reason: str) -> None:
-            self.deny(identity.uri, method, reason, shown.address)
-
-        def check() -> None:
-            self.admit(shown, method)
-
-        return Call(identity, deny, check)
-
     def admit(self, shown: Shown, method: str) -> Identity:
         """Whose call it is; NotAuthenticated, NotPermitted or UnknownMethod if it may not be made. Denials are told."""
-        uri = shown.uris[0] if shown.uris else ""
+        uri = shown.uri
         try:
-            identity = self._find(shown.uris[:URIS_MAX], self._tag(shown.authorizations))
+            identity = self._find(shown.uri, self._tag(shown.authorizations))
             if identity is None:
                 raise NotAuthenticated("this installation does not know who calls")
             uri = identity.uri
             check_call(identity, method)
         except (NotAuthenticated, NotPermitted) as error:
-            self.deny(uri, method, error.reason, shown.address)
+            self._deny(uri, _told(method), error.reason, shown.address)
             raise
         return identity
 
-    def deny(self, uri: str, method: str, reason: str, address: str) -> None:
+    def deny(self, uri: str, method: str, reason: str) -> None:
         """Note that a call was denied. What a stranger calls a method is not repeated."""
-        self._deny(uri, method if method in METHODS else NO_METHOD, reason, address)
+        self._deny(uri, _told(method), reason, "")
 
     def _tag(self, authorizations: tuple[str, ...]) -> bytes | None:
         if not authorizations:
@@ -119,13 +116,42 @@ class Access:
 
 
 class LoopbackAccess:
-    """Admission on a plaintext listener on loopback: whoever calls may read the data directory anyway."""
+    """Admission on a plaintext listener on loopback, by the user who holds the other end of the connection.
 
-    _call = Call(LOCAL, deny=lambda _reason: None, check=lambda: None)
+    `users` are those who may read the data directory anyway; None: every user of this machine is let in. `deny` is told
+    of each denial: the caller, method and reason.
+    """
 
-    def let_in(self, _context: grpc.ServicerContext, _method: str) -> Call:
-        """The call, as the administrator's."""
-        return self._call
+    def __init__(
+        self,
+        users: frozenset[int] | None = None,
+        deny: Callable[[str, str, str], None] = lambda _uri, _method, _reason: None,
+    ) -> None:
+        self._users, self._deny = users, deny
+
+    def agreed(self, _service: str) -> frozenset[int]:
+        """Return nothing: nobody here is a messenger, who is held to agreements."""
+        return frozenset()
+
+    def admit(self, shown: Shown, method: str) -> Identity:
+        """Whose call it is; NotPermitted if its user may not make any. Denials are told."""
+        identity = local_user(shown.uid)
+        if self._users is not None and shown.uid not in self._users:
+            self.deny(identity.uri, method, NotPermitted.reason)
+            raise NotPermitted(
+                "in plaintext this node lets in root and the owner of its data directory alone; "
+                f"this call is of {identity.uri}"
+            )
+        return identity
+
+    def deny(self, uri: str, method: str, reason: str) -> None:
+        """Note that a call was denied."""
+        self._deny(uri, _told(method), reason)
+
+
+def _told(method: str) -> str:
+    """The method as a denial has it: what a stranger calls a method is not repeated."""
+    return method if method in METHODS else NO_METHOD
 
 
 def token_tag(key: bytes, token: str) -> bytes:
@@ -133,17 +159,14 @@ def token_tag(key: bytes, token: str) -> bytes:
     return hmac.new(key, token.encode("utf-8", "surrogateescape"), hashlib.sha256).digest()
 
 
-def shown_by(context: grpc.ServicerContext) -> Shown:
-    """What a call over the API listener shows.
-
-    grpcio lists URIs for themselves; among all of a certificate's names one of another kind may look like one.
-    """
-    uris: Iterable[Any] = context.auth_context().get("peer_uri", [])
+def shown_over_tls(context: grpc.ServicerContext) -> Shown:
+    """What a call over the API listener shows: of its certificate, what is read from the certificate itself."""
+    certificates: Any = context.auth_context().get("x509_pem_cert", [])
     tokens = (value for key, value in context.invocation_metadata() if key == "authorization")
     return Shown(
-        tuple(uri.decode("ascii") for uri in uris if uri.isascii() and uri.decode("ascii").isprintable()),
+        name_in(ssl.PEM_cert_to_DER_cert(certificates[0].decode("ascii"))) if certificates else "",
         tuple(value if isinstance(value, str) else "" for value in tokens),
-        _address_of(context.peer()),
+        address=_address_of(context.peer()),
     )
 
 
@@ -198,26 +221,31 @@ def _permit(check: Callable[[Identity], None]) -> None:
 class AccessInterceptor(grpc.ServerInterceptor):
     """Lets a call through to its method if its caller may make it, and tells the method who that is."""
 
-    def __init__(self, admission: Admission) -> None:
-        self._admission = admission
+    def __init__(self, admission: Admission, show: Callable[[grpc.ServicerContext], Shown]) -> None:
+        """`show` gives what is known of a call's caller."""
+        self._admission, self._show = admission, show
 
     def intercept_service(self, continuation: Any, details: Any) -> Any:
         """The handler of a method, behind the check."""
         handler = continuation(details)
         if handler is None:
             return None
-        name = "_".join("stream" if one else "unary" for one in (handler.request_streaming, handler.response_streaming))
-        behaviour = getattr(handler, name)
-        guarded = self._guarded(behaviour, details.method, streaming=handler.request_streaming)
-        for attribute in ("experimental_non_blocking", "experimental_thread_pool"):
-            if hasattr(behaviour, attribute):
-                setattr(guarded, attribute, getattr(behaviour, attribute))
-        return handler._replace(**{name: guarded})
+        streaming = handler.request_streaming
+        return behind(handler, lambda behaviour: self._guarded(behaviour, details.method, streaming=streaming))
+
+    def _let_in(self, context: grpc.ServicerContext, method: str) -> Call:
+        shown = self._show(context)
+        identity = self._admission.admit(shown, method)
+        return Call(
+            identity,
+            deny=lambda reason: self._admission.deny(identity.uri, method, reason),
+            check=lambda: self._admission.admit(shown, method),
+        )
 
     def _guarded(self, behaviour: Any, method: str, *, streaming: bool) -> Any:
         def call(request: Any, context: grpc.ServicerContext, *rest: Any) -> Any:
             try:
-                made = self._admission.let_in(context, method)
+                made = self._let_in(context, method)
             except Exception as error:
                 refuse(context, error)
             _call.set(made)
@@ -226,7 +254,7 @@ class AccessInterceptor(grpc.ServerInterceptor):
         return call
 
 
-def _checking(requests: Iterator[Any], check: Callable[[], None]) -> Iterator[Any]:
+def _checking(requests: Iterator[Any], check: Callable[[], object]) -> Iterator[Any]:
     """The requests of a stream, each after a check; so is the end, which may come an hour after the last of them."""
     for request in requests:
         check()

@@ -8,6 +8,8 @@ from typing import Any
 import grpc
 from google.protobuf.descriptor_pool import Default
 
+from numcheck.rpc.handlers import behind
+
 UNKNOWN_METHOD = ""
 
 
@@ -33,14 +35,9 @@ class CallCounter(grpc.ServerInterceptor):
         handler = continuation(details)
         if handler is None:
             return None
-        name = "_".join("stream" if one else "unary" for one in (handler.request_streaming, handler.response_streaming))
-        behaviour = getattr(handler, name)
         method = details.method if details.method in self._methods else UNKNOWN_METHOD
-        counted = self._counted(behaviour, method, streaming=handler.response_streaming)
-        for attribute in ("experimental_non_blocking", "experimental_thread_pool"):
-            if hasattr(behaviour, attribute):
-                setattr(counted, attribute, getattr(behaviour, attribute))
-        return handler._replace(**{name: counted})
+        streaming = handler.response_streaming
+        return behind(handler, lambda behaviour: self._counted(behaviour, method, streaming=streaming))
 
     def _counted(self, behaviour: Any, method: str, *, streaming: bool) -> Any:
         def call(request: Any, context: grpc.ServicerContext, *rest: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import math
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 import grpc
@@ -46,6 +46,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.ProofNotAccepted: code_pb2.FAILED_PRECONDITION,
     errors.TooManyStreams: code_pb2.RESOURCE_EXHAUSTED,
     errors.TooManyCalls: code_pb2.RESOURCE_EXHAUSTED,
+    errors.NodeStopping: code_pb2.UNAVAILABLE,
     errors.BadIdentity: code_pb2.INVALID_ARGUMENT,
     errors.UnknownIdentity: code_pb2.NOT_FOUND,
     errors.NotAuthenticated: code_pb2.UNAUTHENTICATED,
@@ -56,6 +57,8 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.StoreUnavailable: code_pb2.UNAVAILABLE,
     errors.IndexBehind: code_pb2.UNAVAILABLE,
     errors.CallersRefused: code_pb2.FAILED_PRECONDITION,
+    errors.HistoryLost: code_pb2.UNAVAILABLE,
+    errors.StoreFailed: code_pb2.INTERNAL,
     errors.StoreDamaged: code_pb2.DATA_LOSS,
 }
 # Which field of the request an INVALID_ARGUMENT is about; none where the request could not be read.
@@ -63,6 +66,11 @@ FIELDS: dict[type[errors.NumcheckError], str] = {
     errors.TooManyNumbers: "numbers",
     errors.NumberNotMobile: "number",
     errors.NumberNotAllotted: "number",
+}
+# What callers are told of errors whose own words are for the log.
+TOLD: dict[int, str] = {
+    code_pb2.DATA_LOSS: "what is stored is not what was written; the node's log says where",
+    code_pb2.INTERNAL: "the store refuses what it is asked; the node's log says why",
 }
 RETRIABLE = (code_pb2.UNAVAILABLE, code_pb2.RESOURCE_EXHAUSTED)
 
@@ -72,8 +80,8 @@ def status_of(error: Exception) -> status_pb2.Status:
     if not isinstance(error, errors.NumcheckError) or type(error) not in CODES:
         return _status(code_pb2.INTERNAL, "an error on the server's side", _error_info("INTERNAL"))
     code, details = CODES[type(error)], [_error_info(error.reason, error.metadata)]
-    if code == code_pb2.DATA_LOSS:
-        return _status(code, "what is stored is not what was written; the node's log says where", *details)
+    if code in TOLD:
+        return _status(code, TOLD[code], *details)
     if code == code_pb2.INVALID_ARGUMENT:
         details.append(_bad_request(_field_of(error), error))
     if code in RETRIABLE:
@@ -87,11 +95,20 @@ def log_failure(error: Exception) -> None:
     Where it happened and of what kind, never its text or its variables: they may hold a number. What is damaged is
     named: by its block, its operator or its series.
     """
-    if isinstance(error, errors.StoreDamaged):
+    if isinstance(error, (errors.StoreDamaged, errors.StoreFailed)):
         log.error("call failed", error=type(error).__name__, reason=str(error))
     if not isinstance(error, errors.NumcheckError):
         frames = traceback.extract_tb(error.__traceback__)
         log.error("call failed", error=type(error).__name__, at=[f"{frame.name}:{frame.lineno}" for frame in frames])
+
+
+def finish(context: grpc.ServicerContext, send: Callable[[bytes | None], None], error: Exception) -> None:
+    """End a call that is answered by a callback, `send`, with the error's status, on whatever thread."""
+    status = rpc_status.to_status(status_of(error))
+    context.set_code(status.code)
+    context.set_details(status.details)
+    context.set_trailing_metadata(status.trailing_metadata)
+    send(None)
 
 
 def abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:

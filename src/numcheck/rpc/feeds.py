@@ -15,16 +15,17 @@ from typing import NamedTuple
 
 import grpc
 
-from numcheck.errors import TooManyStreams
+from numcheck.errors import NodeStopping, TooManyStreams
 from numcheck.rpc.access import this_call
 from numcheck.rpc.calls import refuse
+from numcheck.rpc.draining import STOPPING
+from numcheck.rpc.patience import Patience, give_back
 
 SEND_TIMEOUT_S = 5.0
 FEEDS_MAX = 32
 FEEDS_PER_SERVICE_MAX = 8
 ACCESS_INTERVAL_S = 5.0  # at which it is asked again, within a piece, whether a feed's caller may call
 POLL_INTERVAL_S = 0.5  # at which what another node or process has written is seen
-PATIENCE_INTERVAL_S = 0.5  # at which it is looked for clients that take nothing
 
 Pieces = Iterator[list[bytes]]
 """What a feed sends next, again and again: nothing, if there is nothing now. Its end ends the feed."""
@@ -69,11 +70,9 @@ class Feeds:
         self._news = threading.Condition()
         self._news_counts: Counter[str] = Counter()  # by service
         self._ended = False
-        self._sending: dict[grpc.ServicerContext, float] = {}  # since when
-        self._closed = threading.Event()
+        self._patience = Patience()
         # More threads than places, so that one too many is refused at once and does not wait.
         self._threads = ThreadPoolExecutor(FEEDS_MAX + 8, thread_name_prefix="feed")
-        threading.Thread(target=self._lose_patience, name="feeds-patience", daemon=True).start()
 
     def tell(self, services: Collection[str]) -> None:
         """Say that there may be something to send to these services."""
@@ -82,15 +81,15 @@ class Feeds:
             self._news.notify_all()
 
     def end(self) -> None:
-        """End every feed, so that a drain waits for none."""
+        """End every feed that has nothing to send, as the node stops, so that a drain waits for none."""
         with self._news:
             self._ended = True
             self._news.notify_all()
 
     def close(self) -> None:
         """Give the threads back, once the listener has stopped."""
-        self._threads.shutdown()
-        self._closed.set()
+        give_back(self._threads)
+        self._patience.close()
 
     def method(
         self, feed_for: Callable[[bytes, grpc.ServicerContext], Feed], places: Places | None = None
@@ -136,9 +135,11 @@ class Feeds:
                 self._send(message, context, send)
                 if not context.is_active():
                     return
-            if piece is None or (not piece and ended):
+            if piece is None:
                 send(None)
                 return
+            if not piece and ended:
+                raise NodeStopping(STOPPING)
             if not piece:
                 self._wait(feed.service, seen, ended)
 
@@ -149,15 +150,5 @@ class Feeds:
             )
 
     def _send(self, message: bytes, context: grpc.ServicerContext, send: Callable[[bytes | None], None]) -> None:
-        self._sending[context] = time.monotonic()
-        try:
+        with self._patience.at_most(SEND_TIMEOUT_S, context.cancel):
             send(message)
-        finally:
-            del self._sending[context]
-
-    def _lose_patience(self) -> None:
-        while not self._closed.wait(PATIENCE_INTERVAL_S):
-            now = time.monotonic()
-            for context, since in list(self._sending.items()):
-                if now - since > SEND_TIMEOUT_S:
-                    context.cancel()

@@ -4,17 +4,20 @@ The answers are the API listener's own: the same servicer's methods, the same ta
 """
 
 import base64
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from grpc_health.v1 import health_pb2
 
 from numcheck.errors import UnknownMethod, UnknownService
+from numcheck.rpc.access import Admission, LoopbackAccess, Shown, agreements_of
 from numcheck.rpc.calls import parsed
 from numcheck.rpc.check import SERVICE_NAME, CheckService
 from numcheck.rpc.errors import log_failure, status_of
 
 HEALTH = "/grpc.health.v1.Health/"
+SERVICES = ("", SERVICE_NAME)
+"""Those that health knows: what is served here. The empty name stands for the listener."""
 
 
 class Answer(NamedTuple):
@@ -29,19 +32,6 @@ class Answer(NamedTuple):
 Agreements = frozenset[int] | None
 """The operators whose data a caller may see; None: all."""
 
-Admit = Callable[[tuple[str, ...], tuple[str, ...], str], Agreements]
-"""Gets the URIs that a client's certificate names, in its order, the values of `authorization` and the method, and says
-what that client may see.
-
-Whoever may not call the method is refused by an error of the table in rpc/errors.py. It is asked at a connection's
-first call of each method and every 30 seconds from then on, on the thread that serves, so that it must not wait.
-"""
-
-
-def admit_all(_uris: tuple[str, ...], _authorizations: tuple[str, ...], _method: str) -> Agreements:
-    """Whoever gets in may ask about every number."""
-    return None
-
 
 class NativeAnswers:
     """Answers by method. `serving` is what health says. Safe to ask from any thread."""
@@ -49,23 +39,20 @@ class NativeAnswers:
     def __init__(
         self,
         check_for: Callable[[Agreements], CheckService],
-        admit: Admit = admit_all,
-        services: Collection[str] = (SERVICE_NAME,),
+        admission: Admission | None = None,
     ) -> None:
-        """`check_for` gives the service that answers a caller with such agreements; health knows `services`."""
+        """`check_for` gives the service that answers a caller with such agreements; by default everybody may call."""
         self.serving = False
-        self._services = ("", *services)
         self._check_for = check_for
-        self._admit = admit
+        self._admission = admission or LoopbackAccess()
 
-    def admit(self, uris: tuple[str, ...], authorization: bytes, path: str) -> tuple[Agreements, Answer | None]:
+    def admit(self, shown: Shown, path: str) -> tuple[Agreements, Answer | None]:
         """What the client may see and None, or None and the status that the API listener would refuse with.
 
-        `authorization` is each value of that header behind a NUL, which no header can hold.
+        It is asked on the thread that serves, so that the admission must not wait.
         """
         try:
-            shown = tuple(value.decode("utf-8", "surrogateescape") for value in authorization.split(b"\0")[1:])
-            return self._admit(uris, shown, path), None
+            return agreements_of(self._admission.admit(shown, path), self._admission.agreed), None
         except Exception as error:
             log_failure(error)
             return None, refusal(error)
@@ -97,11 +84,16 @@ class NativeAnswers:
     def _health(self, request: bytes, *, watching: bool) -> bytes:
         response = health_pb2.HealthCheckResponse
         status: int = response.SERVICE_UNKNOWN
-        if parsed(health_pb2.HealthCheckRequest, request).service in self._services:
+        if parsed(health_pb2.HealthCheckRequest, request).service in SERVICES:
             status = response.SERVING if self.serving else response.NOT_SERVING
         elif not watching:
             raise UnknownService("this listener has no such service")
         return response(status=status).SerializeToString()
+
+
+def authorizations(joined: bytes) -> tuple[str, ...]:
+    """Return the values of `authorization`, each of which stands behind a NUL, as no header can hold one."""
+    return tuple(value.decode("utf-8", "surrogateescape") for value in joined.split(b"\0")[1:])
 
 
 def refusal(error: Exception) -> Answer:

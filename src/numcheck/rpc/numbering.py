@@ -48,9 +48,9 @@ class NumberingService:
         self._versions: tuple[int, ...] = ()  # the last ones that were published, ascending; replaced, never changed
         published.follow(self._note)
 
-    def _note(self, index: Index) -> None:
+    def _note(self, index: Index | None) -> None:
         """Keep the version for the watches that have not been told of it."""
-        if index.index_version > max(self._versions, default=0):
+        if index is not None and index.index_version > max(self._versions, default=0):
             self._versions = (*self._versions[1 - VERSIONS_KEPT :], index.index_version)
 
     def _taking(

@@ -2,9 +2,10 @@
 
 One thread sends to all of them, and nothing waits for it: a lock is held only to change the set of watches. (grpcio's
 own health servicer sends with its lock held; a watch that ends meanwhile waits for that lock on the very thread that
-would finish the sending, and from then on the listener answers nobody.) A watch whose client takes nothing is ended, so
-that it cannot hold up what the others are told; so is one that cannot be told what it is to be told, and one whose
-caller may not call any more, whether or not there is something to tell.
+would finish the sending, and from then on the listener answers nobody.) Other threads begin watches, as a client may
+take its time to send its request. A watch whose client takes nothing is ended, so that it cannot hold up what others
+are told; so is one that cannot be told what it is to be told, and one whose caller may not call any more, whether or
+not there is something to tell. When the node stops every watch ends with UNAVAILABLE, at which clients reconnect.
 """
 
 import threading
@@ -14,11 +15,15 @@ from dataclasses import dataclass
 
 import grpc
 
+from numcheck.errors import NodeStopping
 from numcheck.rpc.access import this_call
 from numcheck.rpc.calls import refuse
-from numcheck.rpc.errors import log_failure
+from numcheck.rpc.draining import STOPPING
+from numcheck.rpc.errors import finish, log_failure
+from numcheck.rpc.patience import Patience, give_back
 
 SEND_TIMEOUT_S = 5.0
+BEGINNING_MAX = 8  # at once; others wait
 ACCESS_INTERVAL_S = 15.0  # at which it is asked again whether a watch's caller may call
 
 Message = Callable[[], bytes]
@@ -32,8 +37,8 @@ class _Watch:
 
     message: Message
     send: Callable[[bytes | None], None]
-    cancel: Callable[[], object]
-    check: Callable[[], None]
+    context: grpc.ServicerContext
+    check: Callable[[], object]
     told: bytes | None = None
 
 
@@ -46,7 +51,9 @@ class Watches:
         self._watches: set[_Watch] = set()
         self._lock = threading.Lock()
         self._ended = False
+        self._patience = Patience()
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="watches")
+        self._beginners = ThreadPoolExecutor(BEGINNING_MAX, thread_name_prefix="watches-begin")
         threading.Thread(target=self._ask_again, name="watches-access", daemon=True).start()
 
     def tell(self) -> None:
@@ -63,7 +70,9 @@ class Watches:
     def close(self) -> None:
         """Give the threads back, once the listener has stopped."""
         self._closed.set()
-        self._sender.shutdown()
+        give_back(self._beginners)
+        give_back(self._sender)
+        self._patience.close()
 
     def method(self, message_for: Callable[[bytes], Message]) -> "grpc.RpcMethodHandler[bytes, bytes]":
         """A server-streaming method: `message_for` makes of a request what its watch is told, or raises."""
@@ -72,26 +81,26 @@ class Watches:
             request: bytes, context: grpc.ServicerContext, send_response_callback: Callable[[bytes | None], None]
         ) -> None:
             try:
-                one = _Watch(message_for(request), send_response_callback, context.cancel, this_call().check)
+                one = _Watch(message_for(request), send_response_callback, context, this_call().check)
                 one.message()
             except Exception as error:
                 refuse(context, error)
-            self._add(one, context)
+            self._add(one)
 
-        # What grpcio calls a method by on this thread, and with a way to send instead of an iterator to wait for.
+        # What grpcio calls a method by on these threads, and with a way to send instead of an iterator to wait for.
         watch.experimental_non_blocking = True  # type: ignore[attr-defined]
-        watch.experimental_thread_pool = self._sender  # type: ignore[attr-defined]
+        watch.experimental_thread_pool = self._beginners  # type: ignore[attr-defined]
         return grpc.unary_stream_rpc_method_handler(watch)
 
     def _ask_again(self) -> None:
         while not self._closed.wait(self._access_interval_s):
             self.tell()
 
-    def _add(self, watch: _Watch, context: grpc.ServicerContext) -> None:
+    def _add(self, watch: _Watch) -> None:
         with self._lock:
             self._watches.add(watch)
-        if context.add_callback(lambda: self._forget(watch)):
-            self._try_tell(watch)
+        if watch.context.add_callback(lambda: self._forget(watch)):
+            self._sender.submit(self._try_tell, watch)
         else:
             self._forget(watch)
 
@@ -107,20 +116,21 @@ class Watches:
 
     def _try_tell(self, watch: _Watch) -> None:
         """Tell one watch; what fails for it ends it, and the others are told all the same."""
+        if watch not in self._watches:
+            return  # it has ended
         try:
             watch.check()
             self._tell(watch)
         except Exception as error:
             log_failure(error)
-            watch.cancel()
+            self._forget(watch)
+            finish(watch.context, watch.send, error)
 
     def _tell(self, watch: _Watch) -> None:
         ended = self._ended  # before the message: whoever sees the end sees the message that goes with it
         while (message := watch.message()) != watch.told:
             watch.told = message
-            impatience = threading.Timer(SEND_TIMEOUT_S, watch.cancel)
-            impatience.start()
-            watch.send(message)
-            impatience.cancel()
+            with self._patience.at_most(SEND_TIMEOUT_S, watch.context.cancel):
+                watch.send(message)
         if ended:
-            watch.send(None)
+            raise NodeStopping(STOPPING)

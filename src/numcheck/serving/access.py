@@ -7,10 +7,12 @@ callers that is refused takes away whom it revokes, and gives nothing.
 
 import hashlib
 import hmac
+import os
 import secrets
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -18,15 +20,18 @@ from typing import NamedTuple
 import structlog
 
 from numcheck.access import Identity
+from numcheck.config import Settings
 from numcheck.errors import BadKeys, NumcheckError
 from numcheck.output import OWNER_READS, write_whole
-from numcheck.rpc.access import Access, Shown, agreements_of
-from numcheck.rpc.native import Admit, Agreements
+from numcheck.rpc.access import Access, Admission, LoopbackAccess
+from numcheck.serving.keys import COPIES
+from numcheck.serving.loopback import KNOWS_USERS
 from numcheck.store import Callers, Denial, Identities, Store
 from numcheck.store.identities import DENIALS_PER_CALLER_MAX, kept_name
 
 KEY_NAME = "token.key"
 KEY_SIZE = 32
+ROOT_UID = 0
 REFRESH_INTERVAL_S = 5.0  # what another node has revoked, given or agreed holds that much later
 WHOLE_INTERVAL_S = 15.0  # rows that were changed past numcheck are told of that much later
 DENIALS_INTERVAL_S = 1.0  # the same denials within it are one line and one row
@@ -44,17 +49,26 @@ def token_key(data_dir: Path) -> bytes:
     try:
         key = path.read_bytes()
     except FileNotFoundError:
-        raise BadKeys(f"{path} is missing: the identities cannot be read without it; restore your copy") from None
+        raise BadKeys(f"{path} is missing: the identities cannot be read without it; {COPIES}") from None
     if len(key) != KEY_SIZE:
         raise BadKeys(f"{path} does not have the {KEY_SIZE} bytes of a key; restore your copy")
     return key
 
 
 def installation_key(store: Store, data_dir: Path) -> bytes:
-    """The same, made if there is nothing yet that lies under any."""
-    if not (data_dir / KEY_NAME).exists() and not store.has_identities:
+    """The same, made if there is nothing yet that lies under any; BadKeys if it is not the one of the store."""
+    known = store.token_key_check
+    if not (data_dir / KEY_NAME).exists() and known is None and not store.has_identities:
         _make_key(data_dir)
-    return token_key(data_dir)
+    key = token_key(data_dir)
+    check = _derived(key, b"numcheck check of the key of tokens")
+    if (known or store.keep_token_key_check(check)) != check:
+        raise BadKeys(f"{data_dir / KEY_NAME} is not the key that the store is used with; {COPIES}")
+    return key
+
+
+def _derived(key: bytes, purpose: bytes) -> bytes:
+    return hmac.new(key, purpose, hashlib.sha256).digest()
 
 
 def _make_key(data_dir: Path) -> None:
@@ -64,7 +78,7 @@ def _make_key(data_dir: Path) -> None:
 
 def identities_of(store: Store, key: bytes) -> Identities:
     """The store's identities, their rows under a key that is made of the installation's."""
-    return store.identities(hmac.new(key, b"numcheck rows of identities and agreements", hashlib.sha256).digest())
+    return store.identities(_derived(key, b"numcheck rows of identities and agreements"))
 
 
 class _Known(NamedTuple):
@@ -93,12 +107,11 @@ class Directory:
         self._thread = threading.Thread(target=self._follow, name="directory", daemon=True)
         self._thread.start()
 
-    def find(self, uris: tuple[str, ...], token_tag: bytes | None) -> Identity | None:
-        """The identity of the first URI that is known, or else of the token; None if nobody's."""
+    def find(self, uri: str, token_tag: bytes | None) -> Identity | None:
+        """The identity of the URI if it is known, or else of the token; None if nobody's."""
         known = self._known
-        for uri in uris:
-            if uri in known.by_uri:
-                return known.by_uri[uri]
+        if uri in known.by_uri:
+            return known.by_uri[uri]
         return None if token_tag is None else known.by_token.get(token_tag)
 
     def agreed(self, service: str) -> frozenset[int]:
@@ -270,16 +283,23 @@ class Gate:
         self.directory, self.denials = Directory(self.identities), DenialLog(store)
         self.access = Access(self.directory.find, self.directory.agreed, self.denials.add, token_key=self.key)
 
+    def admission(self, settings: Settings) -> Admission:
+        """Return what says who may call: over TLS, by what callers show; in plaintext, by whose process calls."""
+        if settings.tls:
+            return self.access
+        return loopback_access(settings, self.denials.add)
+
     def close(self) -> None:
         """End its threads, when what was denied is kept."""
         self.directory.close()
         self.denials.close()
 
 
-def native_admit(access: Access) -> Admit:
-    """Who may call which method of the native listener, and whose data he sees: by the same rules."""
-
-    def admit(uris: tuple[str, ...], authorizations: tuple[str, ...], method: str) -> Agreements:
-        return agreements_of(access.admit(Shown(uris, authorizations), method), access.agreed)
-
-    return admit
+def loopback_access(settings: Settings, deny: Callable[[str, str, str], None]) -> LoopbackAccess:
+    """Return who may call in plaintext: whoever could read the data directory, or, if it is set or nobody can tell
+    one user from another, everyone on this machine."""
+    if settings.plaintext_callers == "everyone" or not KNOWS_USERS:
+        users = None
+    else:
+        users = frozenset({ROOT_UID, os.geteuid(), settings.data_dir.stat().st_uid})
+    return LoopbackAccess(users, deny=deny)

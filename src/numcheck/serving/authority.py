@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from numcheck.errors import BadConfiguration, DataDirNotEmpty
 from numcheck.output import write_whole
+from numcheck.privacy import make_private_directory
 
 LIFETIME = timedelta(days=365)
 CLOCK_SKEW = timedelta(minutes=5)
@@ -23,7 +24,7 @@ SERVER_NAMES = ("localhost", "127.0.0.1", "::1")
 
 def make_authority(directory: Path, *, now: datetime) -> None:
     """Make an authority in an empty directory; DataDirNotEmpty if it holds anything."""
-    directory.mkdir(parents=True, exist_ok=True)
+    make_private_directory(directory)
     if any(directory.iterdir()):
         raise DataDirNotEmpty(f"{directory} holds something already; an authority is made in an empty directory")
     key, name = ec.generate_private_key(ec.SECP256R1()), _name("numcheck test authority")

@@ -1,7 +1,8 @@
 """The builder: a thread that follows the store's revision and publishes the index of it.
 
 Invariants: what is published is of one revision of the store, read over a connection of its own in one transaction;
-versions only rise.
+versions only rise. As soon as the store turns out to lack what this node has seen of it, nothing is answered until the
+loss is recorded in the store and the index built anew, of a version that was never given out.
 """
 
 import threading
@@ -12,13 +13,14 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from numcheck.config import Settings
-from numcheck.errors import NumcheckError
-from numcheck.index import PublishedIndex, open_index
-from numcheck.serving.publishing import IndexFollower, index_directory
-from numcheck.store import Store
+from numcheck.errors import HistoryLost, NumcheckError
+from numcheck.index import Index, PublishedIndex, open_index
+from numcheck.serving.publishing import IndexFollower, index_directory, point_of, record_loss, told_losses
+from numcheck.store import Point, Store
 
 RETRY_DELAY_S = 1.0
 POLL_INTERVAL_S = 0.25  # of a store that other nodes change, too
+FILE_POLL_INTERVAL_S = 1.0  # of a file, which nobody else may change: whether it is still the one that was opened
 
 log = structlog.get_logger()
 
@@ -32,8 +34,10 @@ class Builder:
     """Publishes the index of each revision: after each call of `follow`, and of what other nodes change where the store
     is shared. Changes that come while it builds are answered by one build more."""
 
-    def __init__(self, published: PublishedIndex, settings: Settings) -> None:
-        self._published, self._settings = published, settings
+    def __init__(self, published: PublishedIndex, settings: Settings, store: Store) -> None:
+        """`store` is the one that the node writes to: it knows what the node has seen, and takes what is lost."""
+        self._published, self._settings, self._own_store = published, settings, store
+        self._base: Index | None = None
         self._follower = IndexFollower(settings.data_dir)
         self._changed, self._stopping = threading.Event(), threading.Event()
         self._store: Store | None = None
@@ -41,7 +45,8 @@ class Builder:
         self._thread = threading.Thread(target=self._run, name="builder")
 
     def start(self) -> None:
-        """Begin to follow."""
+        """Begin to follow, from what is published."""
+        self._base = self._published.try_get()
         self._thread.start()
 
     def follow(self) -> None:
@@ -59,9 +64,10 @@ class Builder:
         while not self._stopping.is_set():
             self._changed.clear()
             try:
+                self._check_files()
                 self._publish(self._open_store())
                 self._failing = False
-                self._changed.wait(POLL_INTERVAL_S if self._settings.database else None)
+                self._changed.wait(POLL_INTERVAL_S if self._settings.database else FILE_POLL_INTERVAL_S)
             except Exception as error:
                 # What is published goes on answering; the disk, the database or a row may be mended meanwhile. Nothing
                 # ends this thread: the node would say that it serves, and fall behind.
@@ -91,12 +97,36 @@ class Builder:
             self._store = None
 
     def _publish(self, store: Store) -> None:
-        began, base = time.monotonic(), self._published.get()
+        began, seen = time.monotonic(), self._own_store.seen
+        if seen is not None and store.is_lost(seen):
+            self._lose(seen)
         with store.one_moment():
-            if store.revision <= base.index_version:
+            point = store.point
+            if self._base is not None and point == point_of(self._base):
                 return
-            self._follower.update(store, base)
+            self._follower.update(store, self._base)
+        self._own_store.see(point)
         directory, freshness = index_directory(self._settings.data_dir), fresh_since(self._settings, datetime.now(UTC))
-        index = open_index(directory, fresh_since=freshness, previous=base, installation_id=store.installation_id)
+        index = open_index(directory, fresh_since=freshness, previous=self._base, installation_id=store.installation_id)
+        self._base = index
         self._published.publish(index)
         log.info("index published", index_version=index.index_version, took_s=round(time.monotonic() - began, 3))
+
+    def _check_files(self) -> None:
+        try:
+            self._own_store.check_files()
+        except HistoryLost:
+            self._published.withdraw()
+            raise
+
+    def _lose(self, seen: Point) -> None:
+        """Answer nothing from what is published, and record what is lost: the index is built anew of what is left."""
+        if self._published.try_get() is not None:
+            self._published.withdraw()
+            log.error(
+                "the store has lost history: nothing is answered until the index is built anew", lost=seen.revision
+            )
+        record_loss(self._own_store, seen, self._base)
+        self._base = None
+        for told in told_losses(self._own_store.losses()[:1]):
+            log.error("history was lost", **told)

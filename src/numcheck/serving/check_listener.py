@@ -3,18 +3,22 @@
 import socket
 import sys
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import lru_cache
 
 from numcheck import e164
+from numcheck.access import name_in
 from numcheck.config import Settings
-from numcheck.errors import BadListenAddress
+from numcheck.errors import BadListenAddress, NodeStopping
 from numcheck.index import AgreedIndex, Index, PublishedIndex
-from numcheck.rpc.check import SERVICE_NAME, CheckService, operator_message
-from numcheck.rpc.native import Admit, Agreements, Answer, NativeAnswers, admit_all
+from numcheck.rpc.access import Admission, Shown
+from numcheck.rpc.check import CheckService, operator_message
+from numcheck.rpc.draining import STOPPING
+from numcheck.rpc.native import Agreements, Answer, NativeAnswers, authorizations, refusal
 from numcheck.serving.certificates import CertificateFiles
-from numcheck.serving.descriptors import share_for_connections
 from numcheck.serving.listener import host_and_port, probe_port, protection_of
+from numcheck.serving.loopback import user_of_socket
+from numcheck.serving.process import share_for_connections
 
 LACKING: str | None = None
 """Why this build has no native listener; None if it has."""
@@ -32,6 +36,8 @@ BACKLOG = 1_024
 SERVICES_KEPT_MAX = 1_024
 CONNECTIONS_MAX = 8_192  # a loop
 STALLED_AFTER_S = 60.0  # a peer that takes none of its answers, or brings no more of a request
+STRANGERS_FOR_S = 10.0  # a connection of which no call was admitted
+KEEPALIVE_S = 20.0  # a peer that has been silent for so long is pinged, and has as long to answer
 ADMITTED_FOR_S = 30.0  # then it is asked anew whether a caller may call: what was revoked ends by then
 
 
@@ -44,24 +50,23 @@ class CheckListener:
         self,
         settings: Settings,
         published: PublishedIndex,
-        admit: Admit = admit_all,
+        admission: Admission | None = None,
         *,
-        services: Collection[str] = (SERVICE_NAME,),
         stalled_after_s: float = STALLED_AFTER_S,
     ) -> None:
         """Open the listener; BadListenAddress if that cannot be. Only where LACKING is None.
 
-        Over TLS, `admit` is asked who may call and what it sees; in plaintext everybody may, and sees everything.
-        `services` are those that the node serves, here or elsewhere: health knows them.
+        `admission` says who may call; without it, as in tests, everybody may, and sees everything.
         """
         host, port = host_and_port(settings.check_listen, tls=settings.tls)
         self._tls_files = settings.tls_files
         credentials = Credentials(*self._tls_files) if self._tls_files else None
         self.protection = protection_of(settings)
-        self._answers = NativeAnswers(_services(published, settings), admit, services)
+        self._answers = NativeAnswers(_services(published, settings), admission)
+        self._stalled_after_s = stalled_after_s
         sockets = _listening_sockets(host, port, settings.threads)
         self.address = f"{host}:{sockets[0].getsockname()[1]}"
-        self._loops = [self._loop(listening, credentials, settings, stalled_after_s) for listening in sockets]
+        self._loops = [self._loop(listening, credentials, settings) for listening in sockets]
         published.follow(self._publish)
         self._threads = [
             threading.Thread(target=loop.run, name=f"check-{i}", daemon=True) for i, loop in enumerate(self._loops)
@@ -70,13 +75,7 @@ class CheckListener:
             thread.start()
         self._certificates = CertificateFiles(self._tls_files, self._show_new_certificate) if self._tls_files else None
 
-    def _loop(
-        self,
-        listening: socket.socket,
-        credentials: "Credentials | None",
-        settings: Settings,
-        stalled_after_s: float,
-    ) -> "EdgeLoop":
+    def _loop(self, listening: socket.socket, credentials: "Credentials | None", settings: Settings) -> "EdgeLoop":
         return EdgeLoop(
             self._answer,
             self._admit,
@@ -90,23 +89,36 @@ class CheckListener:
             drain_timeout_s=settings.drain_timeout_s,
             admitted_for_s=ADMITTED_FOR_S,
             connections_max=min(CONNECTIONS_MAX, share_for_connections(loops=settings.threads)),
-            stalled_after_s=stalled_after_s,
+            stalled_after_s=self._stalled_after_s,
+            keepalive_s=KEEPALIVE_S,
+            strangers_for_s=STRANGERS_FOR_S,
+            stopping=refusal(NodeStopping(STOPPING)),
             reader=e164.reader(settings.default_region),
         )
 
     def _answer(self, method: int, request: bytes, agreements: Agreements) -> Answer:
         return self._answers.answer(METHODS[method], request, agreements)
 
-    def _admit(self, uris: tuple[str, ...], authorization: bytes, method: int) -> tuple[Agreements, Answer | None]:
-        return self._answers.admit(uris, authorization, METHODS[method])
+    def _admit(
+        self, certificate: bytes | None, descriptor: int, authorization: bytes, method: int
+    ) -> tuple[Agreements, Answer | None]:
+        if self._tls_files:
+            shown = Shown("" if certificate is None else name_in(certificate), authorizations(authorization))
+        else:
+            shown = Shown(uid=user_of_socket(descriptor))
+        return self._answers.admit(shown, METHODS[method])
 
     def _show_new_certificate(self) -> None:
         credentials = Credentials(*self._tls_files)
         for loop in self._loops:
             loop.publish_credentials(credentials)
 
-    def _publish(self, index: Index) -> None:
+    def _publish(self, index: Index | None) -> None:
         """What the published index calls, one version after the other, and nobody else."""
+        if index is None:
+            for loop in self._loops:
+                loop.publish(lambda _agreements: None, None)  # then Python is asked, and refuses
+            return
         operators = {key: operator_message(one).SerializeToString() for key, one in index.operators.items()}
         facts = Facts(index.ranges, index.regions, operators)
         for loop in self._loops:

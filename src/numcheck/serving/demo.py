@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from numcheck.active.synthetic import synthetic_sets
@@ -35,9 +36,16 @@ class Demo:
 
 
 def fill_demo(
-    data_dir: Path, *, number_count: int, seed: int, now: datetime, progress: Callable[[str, float], None]
+    data_dir: Path,
+    *,
+    number_count: int,
+    seed: int,
+    now: datetime,
+    progress: Callable[[str, float], None],
+    url: str | None = None,
 ) -> Demo:
-    """Fill an empty data directory, or leave it as it is; DataDirNotEmpty if it holds anything.
+    """Fill an empty data directory, and with `url` the empty database of that URL; DataDirNotEmpty if either holds
+    anything. A directory is filled whole or left as it is; a database is left half filled by who is killed meanwhile.
 
     BadConfiguration if the plan has no room for so many numbers. `progress` gets the name of a step and its share done,
     0 to 1.
@@ -52,7 +60,14 @@ def fill_demo(
     staging = data_dir / STAGING_NAME if data_dir.exists() else data_dir.with_name(data_dir.name + STAGING_NAME)
     with DataDirLock(staging) as lock:
         _empty(staging, keep=lock.path)
-        demo = _fill(staging, plan, number_count, seed, now, progress)
+        with Store(staging, url=url) as store:
+            if store.revision:
+                shutil.rmtree(staging)
+                raise DataDirNotEmpty(
+                    "the database of database_url holds something already; the demo fills an empty one"
+                )
+            populate = partial(_populate, store, number_count, seed, now, progress)
+            demo = _fill(store, staging, plan, populate, now, progress)
         _move(staging, data_dir)
     return demo
 
@@ -78,20 +93,19 @@ def _empty(directory: Path, *, keep: Path) -> None:
 
 
 def _fill(
+    store: Store,
     data_dir: Path,
     plan: NumberingPlan,
-    number_count: int,
-    seed: int,
+    populate: Callable[[], int],
     now: datetime,
     progress: Callable[[str, float], None],
 ) -> Demo:
-    with Store(data_dir) as store:
-        store.import_plan(plan, source=f"bundled registry of {BUNDLED_DATE.isoformat()}", now=now)
-        active_count = _populate(store, number_count, seed, now, progress)
-        progress("index", 0)
-        rebuild_index(store, data_dir)
-        progress("index", 1)
-        return Demo(len(plan.ranges), len(store.operators()), plan.number_count, active_count, store.revision)
+    store.import_plan(plan, source=f"bundled registry of {BUNDLED_DATE.isoformat()}", now=now)
+    active_count = populate()
+    progress("index", 0)
+    rebuild_index(store, data_dir)
+    progress("index", 1)
+    return Demo(len(plan.ranges), len(store.operators()), plan.number_count, active_count, store.revision)
 
 
 def _populate(store: Store, number_count: int, seed: int, now: datetime, progress: Callable[[str, float], None]) -> int:

@@ -18,11 +18,13 @@ from numcheck.errors import BadKeys
 from numcheck.identity.events import Chain
 from numcheck.identity.sealing import KEY_SIZE, Key, Keyring
 from numcheck.output import OWNER_READS, write_whole
+from numcheck.privacy import make_private_directory
 from numcheck.store import Registrations, RegistrationWork, Store
 from numcheck.store.moments import microseconds
 
 FILE_NAME = "keys.json"
 FORMAT = 1
+COPIES = "restore your copies of keys.json and token.key, or copy both from another node of the same database"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def read_keys(path: Path) -> Keys:
             mode = os.fstat(file.fileno()).st_mode
             content = json.load(file)
     except FileNotFoundError:
-        raise BadKeys(f"{path} is missing: the registrations cannot be read without it; restore your copy") from None
+        raise BadKeys(f"{path} is missing: the registrations cannot be read without it; {COPIES}") from None
     except ValueError:
         raise BadKeys(f"{path} is not a file of keys") from None
     if mode & 0o077:
@@ -97,5 +99,5 @@ def write_keys(path: Path, keyring: Keyring, signing_key: Ed25519PrivateKey) -> 
         ],
         "signing_key": signing_key.private_bytes_raw().hex(),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private_directory(path.parent)
     write_whole(path, json.dumps(content, indent=1).encode(), mode=OWNER_READS)

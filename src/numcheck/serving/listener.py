@@ -1,27 +1,43 @@
 """The API listener: grpcio's thread-pool server with every service, health and reflection."""
 
 import socket
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import grpc
-from grpc_reflection.v1alpha import reflection
 
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress
 from numcheck.hosts import is_loopback
-from numcheck.rpc.access import Access, AccessInterceptor, LoopbackAccess
+from numcheck.rpc import identities
+from numcheck.rpc.access import AccessInterceptor, Admission, LoopbackAccess, Shown, shown_over_tls
 from numcheck.rpc.check import UnknownMethods
 from numcheck.rpc.counting import CallCounter
 from numcheck.rpc.crowding import give_details
+from numcheck.rpc.draining import Draining
 from numcheck.rpc.health import Health
+from numcheck.rpc.patience import Patience, give_back
+from numcheck.rpc.reflection import NAMES as REFLECTION
+from numcheck.rpc.reflection import Reflection
+from numcheck.rpc.requests import RequestReader
 from numcheck.rpc.watches import Watches
+from numcheck.serving.loopback import KNOWS_USERS, user_of_grpc_peer
 from numcheck.serving.tls import server_credentials
 
-PLAINTEXT = "plaintext, loopback only: every caller is the administrator"
+PLAINTEXT = "plaintext, loopback only: root and the owner of the data directory are administrators"
+OPEN = "plaintext, loopback only: EVERY USER of this machine is the administrator"
+OPEN_WARNING = (
+    "WARNING: every user of this machine is the administrator, as the listeners speak plaintext and "
+    "plaintext_callers does not, or cannot, keep them out"
+)
 PROTECTED = "TLS, client certificates required"
 BY_TOKEN = "TLS, bearer tokens required"
+KEPT_THREADS = 2  # for IdentityService, and for health, each: those of the others may all be held
+NOTICE_S = 0.1  # for which calls are held, to be refused, before the connections are told to go
+LAST_WAIT_S = 5.0  # for what cannot be ended
+KEEPALIVE_S = 20.0  # a peer that has been silent for so long is pinged, and has as long to answer
 
 
 class Service(Protocol):
@@ -39,37 +55,44 @@ class ApiListener:
     name = "API listener"
 
     def __init__(
-        self, settings: Settings, services: Sequence[Service], watches: Watches, access: Access | None = None
+        self, settings: Settings, services: Sequence[Service], watches: Watches, admission: Admission | None = None
     ) -> None:
         """Open the listener; BadListenAddress if that cannot be. `watches`, those of the services, end with it.
 
-        Over TLS, `access` finds out who calls; in plaintext, on loopback, everybody is the administrator.
+        `admission` says who may call. In plaintext, on loopback, it may be left out: then everybody may.
         """
-        if settings.tls and access is None:
+        if admission is None and settings.tls:
             raise ValueError("over TLS somebody has to find out who calls")
         host, port = host_and_port(settings.api_listen, tls=settings.tls)
         self._credentials = server_credentials(settings) if settings.tls else None
         self.protection = protection_of(settings)
         names = [service.name for service in services]
-        self._counter = CallCounter([*names, Health.name, reflection.SERVICE_NAME])
-        guard = AccessInterceptor(access if settings.tls and access is not None else LoopbackAccess())
+        self._patience = Patience()
+        self._reflection = Reflection((*names, Health.name), self._patience)
+        self._counter, self._draining = CallCounter([*names, Health.name, *REFLECTION]), Draining()
+        self._threads = ThreadPoolExecutor(settings.api_threads, thread_name_prefix="api")
+        self._kept = {
+            name: ThreadPoolExecutor(KEPT_THREADS, thread_name_prefix=f"api-{name}")
+            for name in (identities.SERVICE_NAME, Health.name)
+        }
+        guard = AccessInterceptor(admission or LoopbackAccess(), shown_over_tls if settings.tls else self._shown)
         give_details()
         self._server = grpc.server(
-            ThreadPoolExecutor(settings.api_threads, thread_name_prefix="api"),
-            interceptors=[self._counter, guard],
+            self._threads,
+            interceptors=[self._counter, self._draining, guard, RequestReader(self._patience, self._kept)],
             options=server_options(settings),
             maximum_concurrent_rpcs=settings.concurrent_rpcs_max,
         )
         self._watches = watches
         self._health = Health(("", *names), watches)
-        self._register([*services, self._health])
+        handlers = [one.handlers() for one in (*services, self._health)]
+        self._server.add_generic_rpc_handlers([*handlers, *self._reflection.handlers(), UnknownMethods()])
         self.address = f"{host}:{self._open_port(host, port)}"
         self._server.start()
 
-    def _register(self, services: Sequence[Service]) -> None:
-        reflection.enable_server_reflection([*(one.name for one in services), reflection.SERVICE_NAME], self._server)
-        handlers = [*(service.handlers() for service in services), UnknownMethods()]
-        self._server.add_generic_rpc_handlers(handlers)
+    def _shown(self, context: grpc.ServicerContext) -> Shown:
+        """Who holds the other end is asked for each call: grpcio does not say when a connection ends."""
+        return Shown(uid=user_of_grpc_peer(context.peer(), self.address))
 
     def _open_port(self, host: str, port: int) -> int:
         probe_port(host, port)
@@ -89,18 +112,34 @@ class ApiListener:
         return self._counter.counts()
 
     def stop(self, drain_timeout_s: float) -> None:
-        """Take no more calls, wait for those under way, and end those that are not done by then."""
+        """Refuse further calls, wait for those under way, and end those that are not done by then.
+
+        No wait is without a bound: a thread that cannot be ended is left behind.
+        """
         self._health.set_serving(serving=False)
+        self._draining.begin()
         self._watches.end()
-        self._server.stop(drain_timeout_s).wait()
+        time.sleep(min(NOTICE_S, drain_timeout_s))
+        stopped = self._server.stop(drain_timeout_s)
+        self._draining.leave()
+        stopped.wait(drain_timeout_s + LAST_WAIT_S)
         self._watches.close()
+        self._reflection.close()
+        self._patience.close()
+        for threads in (self._threads, *self._kept.values()):
+            give_back(threads)
 
 
 def protection_of(settings: Settings) -> str:
     """Who gets in, in a few words."""
     if not settings.tls:
-        return PLAINTEXT
+        return PLAINTEXT if settings.plaintext_callers == "owner" and KNOWS_USERS else OPEN
     return BY_TOKEN if settings.tls_clients == "token" else PROTECTED
+
+
+def warning_of(settings: Settings) -> str | None:
+    """What a person should know of who gets in; None if there is nothing."""
+    return OPEN_WARNING if protection_of(settings) == OPEN else None
 
 
 def server_options(settings: Settings) -> list[tuple[str, int]]:
@@ -121,6 +160,11 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_ping_strikes", 2),
+        # A peer that was stopped, or is gone, would hold its watches' places until its connection is aged out.
+        ("grpc.keepalive_time_ms", int(1_000 * KEEPALIVE_S)),
+        ("grpc.keepalive_timeout_ms", int(1_000 * KEEPALIVE_S)),
+        ("grpc.http2.ping_timeout_ms", int(1_000 * KEEPALIVE_S)),  # which it takes as well, or waits for a minute
+        ("grpc.http2.max_pings_without_data", 0),
     ]
 
 

@@ -3,22 +3,32 @@
 docs/metrics.md lists it; a test holds that page to this file. No label holds a number, or anything that a caller chose.
 """
 
+import contextlib
+import socket
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from http.server import ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
 
 from google.rpc import code_pb2
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, MetricsHandler
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress, NumcheckError
+from numcheck.hosts import is_loopback
+from numcheck.rpc.patience import Patience
 from numcheck.serving.check_listener import CheckListener
 from numcheck.serving.listener import ApiListener, host_and_port, probe_port
 
 if TYPE_CHECKING:
     from numcheck._edge import Counters
+
+SCRAPES_MAX = 8  # at once; one more is closed
+REQUEST_TIMEOUT_S = 5.0  # from the connection to the end of the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +108,60 @@ class NodeCollector:
         return family
 
 
+class _Handler(MetricsHandler):
+    """Answers one request, and closes the connection."""
+
+    timeout = REQUEST_TIMEOUT_S
+
+    def parse_request(self) -> bool:
+        """Refuse a request for another host: a web page may have a name of its own lead to this address."""
+        if not super().parse_request():
+            return False
+        if is_own_name(self.headers.get("Host", "")):
+            return True
+        self.send_error(HTTPStatus.FORBIDDEN, "this is not the host that was asked for")
+        return False
+
+
+class _Server(ThreadingHTTPServer):
+    """Answers a few at once, each within a bound; a connection that is one too many is closed."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._places, self._patience = threading.BoundedSemaphore(SCRAPES_MAX), Patience()
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer on a thread, if there is a place."""
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer; a peer that takes too long about it, however busily, is cut off."""
+        try:
+            with self._patience.at_most(REQUEST_TIMEOUT_S, lambda: _cut_off(request)):
+                super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, _request: Any, _client_address: Any) -> None:
+        """Say nothing: a peer that went away is no fault of the node's."""
+
+    def server_close(self) -> None:
+        """Close the listener."""
+        super().server_close()
+        self._patience.close()
+
+
+def _cut_off(request: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it has gone
+        request.shutdown(socket.SHUT_RDWR)
+
+
 class MetricsListener:
     """Serves /metrics from construction to `stop`."""
 
@@ -108,16 +172,25 @@ class MetricsListener:
         registry.register(collector)
         probe_port(host, port)
         try:
-            self._server, self._thread = start_http_server(port, host.strip("[]"), registry)
+            self._server = _Server((host.strip("[]"), port), _Handler.factory(registry))
         except OSError as error:
             raise BadListenAddress(f"{host}:{port} cannot be listened on: {(error.strerror or '').lower()}") from None
+        self._server.block_on_close = False  # a thread lives no longer than its request may take
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread.start()
         self.address = f"{host}:{self._server.server_port}"
 
     def stop(self, _drain_timeout_s: float = 0) -> None:
-        """Close the listener, after the answer under way."""
+        """Close the listener. An answer under way is left to itself."""
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join()
+        self._thread.join(REQUEST_TIMEOUT_S)
+
+
+def is_own_name(host: str) -> bool:
+    """Whether a request's Host, with or without a port, is `localhost` or an address of loopback."""
+    name, _, port = host.rpartition(":")
+    return is_loopback(name if name and port.isdecimal() else host)
 
 
 def _counter(name: str, documentation: str, values: Sequence[int]) -> Metric:

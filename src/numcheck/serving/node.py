@@ -4,7 +4,8 @@ import select
 import signal
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,20 +14,21 @@ import structlog
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress, StoreMissing
 from numcheck.index import Index, PublishedIndex
-from numcheck.rpc.access import CallersIndex
-from numcheck.rpc.native import Admit, admit_all
+from numcheck.rpc.access import Admission, CallersIndex
 from numcheck.rpc.watches import Watches
-from numcheck.serving.access import Directory, Gate, native_admit
+from numcheck.serving.access import Directory, Gate
+from numcheck.serving.belongings import keep_private
 from numcheck.serving.builder import Builder, fresh_since
 from numcheck.serving.check_listener import LACKING, CheckListener
-from numcheck.serving.descriptors import raise_limit
-from numcheck.serving.listener import ApiListener, Service, check_address
+from numcheck.serving.listener import ApiListener, Service, check_address, warning_of
 from numcheck.serving.metrics import MetricsListener, NodeCollector, Readings
+from numcheck.serving.process import prepare_process
 from numcheck.serving.publishing import open_or_rebuild
 from numcheck.serving.registrations import Identity, identity_of, policy_warnings
 from numcheck.serving.services import check_service, identity_service, numbering_service
+from numcheck.serving.stores import stopped_store
 from numcheck.serving.whereabouts import forget, tell
-from numcheck.store import DataDirLock, Store
+from numcheck.store import Store
 
 log = structlog.get_logger()
 
@@ -56,19 +58,37 @@ class StopRequest:
         return bool(select.select([self._received], [], [], timeout_s)[0])
 
 
+class Health:
+    """Tells health checks that the listeners serve: from `begin` to `end`, while there is an index."""
+
+    def __init__(self, listeners: Sequence[ApiListener | CheckListener]) -> None:
+        self._listeners, self._ended = listeners, False
+
+    def begin(self, published: PublishedIndex) -> None:
+        """Follow what is published."""
+        published.follow(self._tell)
+        self._tell(published.try_get())
+
+    def end(self) -> None:
+        """Tell nothing more: the listeners say themselves that they stop."""
+        self._ended = True
+
+    def _tell(self, index: Index | None) -> None:
+        if not self._ended:
+            for listener in self._listeners:
+                listener.set_serving(serving=index is not None)
+
+
 def serve(settings: Settings, announce: Announce) -> None:
     """Run a node until SIGTERM or SIGINT, then drain. `announce` gets a line for what a person waits for."""
     stopping = StopRequest()
-    raise_limit()
-    if not Store.exists(settings.data_dir, settings.database):
-        raise StoreMissing(_nothing_to_serve(settings))
-    with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
-        check_address(settings)
+    prepare_process()
+    with _opened(settings, announce) as store:
         index = _index_to_serve(store, settings, announce)
         published = PublishedIndex()
         gate = Gate(store, settings.data_dir)
         access, directory = gate.access, gate.directory
-        builder, watches = Builder(published, settings), Watches()
+        builder, watches = Builder(published, settings, store), Watches()
         agreed = directory.agreed if settings.tls else directory.try_agreed
         identity = identity_of(store, published, settings, announce, agreed)
         services: list[Service] = [
@@ -80,41 +100,51 @@ def serve(settings: Settings, announce: Announce) -> None:
             identity.service,
         ]
         listeners: list[ApiListener | CheckListener] = []
+        health = Health(listeners)
         metrics: list[MetricsListener] = []
         try:
-            listeners.append(ApiListener(settings, services, watches, access))
-            admit = native_admit(access) if settings.tls else admit_all
-            listeners += _native_listener(settings, published, admit, services, announce)
+            admission = gate.admission(settings)
+            listeners.append(ApiListener(settings, services, watches, admission))
+            listeners += _native_listener(settings, published, admission, announce)
             published.publish(index)
             builder.start()
             identity.start()
             metrics += _metrics_listener(
                 settings, listeners, _readings(store, published, directory, identity), announce
             )
-            _begin(
-                settings.data_dir,
-                listeners,
-                announce,
-                [SYNTHETIC_NOTICE if index.synthetic else None, store.warning, *policy_warnings(settings)],
-            )
+            health.begin(published)
+            _begin(settings.data_dir, listeners, announce, _notices(index, store, settings))
             _keep_fresh(published, settings, stopping)
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
         finally:
             identity.feeds.end()
+            health.end()
             _stop(settings, [*listeners, *metrics])
             identity.stop()
             builder.stop()
             gate.close()
 
 
+@contextmanager
+def _opened(settings: Settings, announce: Announce) -> Iterator[Store]:
+    """The store, for this process to write to; StoreMissing if there is none, BadListenAddress if none could ask it."""
+    if not Store.exists(settings.data_dir, settings.database):
+        raise StoreMissing(_nothing_to_serve(settings))
+    with stopped_store(settings, make=True) as store:
+        check_address(settings)
+        for warning in keep_private(settings.data_dir):
+            announce(warning)
+        yield store
+
+
 def _native_listener(
-    settings: Settings, published: PublishedIndex, admit: Admit, services: Sequence[Service], announce: Announce
+    settings: Settings, published: PublishedIndex, admission: Admission, announce: Announce
 ) -> list[CheckListener]:
     """The native listener, or none where this build or machine has no place for it: then a line says so."""
     reason = LACKING
     if reason is None:
         try:
-            return [CheckListener(settings, published, admit, services=[service.name for service in services])]
+            return [CheckListener(settings, published, admission)]
         except BadListenAddress as error:
             # Nobody asked for it there: a second node on one machine must not fail for a default.
             if "check_listen" in settings.model_fields_set:
@@ -152,16 +182,24 @@ def _metrics_listener(
     return [listener]
 
 
+def _notices(index: Index, store: Store, settings: Settings) -> list[str | None]:
+    return [
+        SYNTHETIC_NOTICE if index.synthetic else None,
+        store.warning,
+        warning_of(settings),
+        *policy_warnings(settings),
+    ]
+
+
 def _begin(
     data_dir: Path,
     listeners: Sequence["ApiListener | CheckListener"],
     announce: Announce,
     notices: Sequence[str | None],
 ) -> None:
-    """Say that the listeners serve, to health checks, commands and whoever waits, and what he should know."""
+    """Say where the listeners are, to commands and whoever waits, and what they should know."""
     tell(data_dir, {listener.name: listener.address for listener in listeners})
     for listener in listeners:
-        listener.set_serving(serving=True)
         announce(f"{listener.name} ready on {listener.address} ({listener.protection})")
     for notice in filter(None, notices):
         announce(notice)
@@ -197,14 +235,16 @@ def _keep_fresh(published: PublishedIndex, settings: Settings, stopping: StopReq
     """Until the node stops, publish the index anew each time that an operator's data comes of age."""
     age_max = timedelta(seconds=settings.data_age_max_s)
     while True:
-        due_s = _seconds_to_next_expiry(published.get(), age_max, datetime.now(UTC))
+        index = published.try_get()
+        due_s = None if index is None else _seconds_to_next_expiry(index, age_max, datetime.now(UTC))
         # A push meanwhile may bring data that comes of age first.
         wait_s = RECHECK_INTERVAL_S if due_s is None else min(due_s, RECHECK_INTERVAL_S)
         if stopping.wait(wait_s if age_max else None):
             return
-        if due_s is not None and due_s <= RECHECK_INTERVAL_S:
-            published.publish(published.get().with_freshness(fresh_since(settings, datetime.now(UTC))))
-            log.info("data came of age", index_version=published.get().index_version)
+        if index is not None and due_s is not None and due_s <= RECHECK_INTERVAL_S:
+            index = published.try_get() or index
+            published.publish(index.with_freshness(fresh_since(settings, datetime.now(UTC))))
+            log.info("data came of age", index_version=index.index_version)
 
 
 def _seconds_to_next_expiry(index: Index, age_max: timedelta, now: datetime) -> float | None:

@@ -4,9 +4,10 @@ from datetime import datetime
 
 from numcheck.config import Settings
 from numcheck.plan import NumberingPlan
-from numcheck.serving.publishing import rebuild_index
+from numcheck.serving.publishing import rebuild_index, record_loss_since
 from numcheck.serving.registrations import Announce, tell_acts
-from numcheck.store import DataDirLock, PlanImport, Store
+from numcheck.serving.stores import stopped_store
+from numcheck.store import PlanImport
 
 
 def import_plan(
@@ -22,8 +23,9 @@ def import_plan(
 
     `announce` is told if the installation's keys were made, under which the act is told in the chain.
     """
-    with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
+    with stopped_store(settings, make=True) as store:
         tell_acts(store, settings, announce)
+        record_loss_since(store, settings.data_dir)
         imported = store.import_plan(plan, source=source, now=now, force=force)
         with store.one_moment():  # other nodes may write to a shared store
             rebuild_index(store, settings.data_dir)

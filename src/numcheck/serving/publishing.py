@@ -1,14 +1,25 @@
 """Brings the index to what the store holds: the one place that knows both."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from numcheck.active import AllottedRange
-from numcheck.errors import IndexDamaged, IndexMissing
+from numcheck.config import Settings
+from numcheck.errors import IndexDamaged, IndexMissing, StoreMissing, StoreUnavailable
 from numcheck.index import Index, IndexSource, build_index, open_index, update_index
 from numcheck.plan import country_of
-from numcheck.store import Store
+from numcheck.store import Loss, Point, Store
+from numcheck.store.moments import moment
+
+LOST = "the index is of a history that the store has lost"
+
+
+def point_of(index: Index) -> Point:
+    """The point of the store's history that an index was built at."""
+    return Point(index.index_version, index.mark)
 
 
 def index_directory(data_dir: Path) -> Path:
@@ -26,6 +37,8 @@ def _index_source(store: Store, ranges: Sequence[AllottedRange]) -> IndexSource:
         operators=store.operators(),
         members=store.members,
         installation_id=store.installation_id,
+        mark=store.point.mark,
+        lost=[(one.first_revision, one.last_revision) for one in store.losses()],
     )
 
 
@@ -45,10 +58,12 @@ class IndexFollower:
         self._data_dir = data_dir
         self._ranges: Sequence[AllottedRange] | None = None
 
-    def update(self, store: Store, base: Index) -> None:
-        """Publish the index of the moment that the store is held at; all of it anew if the plan has changed."""
-        changed = store.changed_since(base.index_version)
-        if changed is None:
+    def update(self, store: Store, base: Index | None) -> None:
+        """Publish the index of the moment that the store is held at: all of it anew without a base, if the store does
+        not know the base, or if the plan has changed."""
+        known = base is not None and store.has(point_of(base))
+        changed = store.changed_since(base.index_version) if base is not None and known else None
+        if base is None or changed is None:
             self._ranges = None
             rebuild_index(store, self._data_dir)
             return
@@ -58,18 +73,67 @@ class IndexFollower:
 
 
 def open_or_rebuild(store: Store, data_dir: Path, *, fresh_since: datetime | None = None) -> tuple[Index, str | None]:
-    """The store's index, rebuilt if it is missing, damaged or of another revision; and why it was, or None.
+    """The store's index, rebuilt if it is missing, damaged, of another revision or history; and why it was, or None.
 
     For a store that no other thread reads from yet; what others commit to it meanwhile is the follower's.
     """
+    lost = record_loss_since(store, data_dir)
     directory = index_directory(data_dir)
     with store.one_moment():
         try:
             index = open_index(directory, fresh_since=fresh_since, installation_id=store.installation_id)
-            reason = None if index.index_version == store.revision else "it is not the store's revision"
+            reason = None if point_of(index) == store.point else lost or "it is not the store's revision"
         except (IndexMissing, IndexDamaged) as error:
             reason = str(error)
         if reason is not None:
             rebuild_index(store, data_dir)
             index = open_index(directory, fresh_since=fresh_since)
+        store.see(store.point)
     return index, reason
+
+
+def record_loss_since(store: Store, data_dir: Path) -> str | None:
+    """Compare the store with the index that was built of it last: if it lacks what that has, record it and say so.
+
+    To be called before anything is changed in a store that was not open meanwhile.
+    """
+    try:
+        index = open_index(index_directory(data_dir), installation_id=store.installation_id)
+    except (IndexMissing, IndexDamaged):
+        return None
+    return record_loss(store, point_of(index), index) if store.is_lost(point_of(index)) else None
+
+
+def check_history(settings: Settings, index: Index) -> None:
+    """Raise IndexDamaged if the store says that an index is of a history that it has lost; where the store cannot be
+    read, the index is taken for good."""
+    with (
+        suppress(StoreMissing, StoreUnavailable),
+        Store(settings.data_dir, url=settings.database, read_only=True) as store,
+    ):
+        if store.is_lost(point_of(index)):
+            raise IndexDamaged(LOST)
+
+
+def record_loss(store: Store, lost: Point, index: Index | None) -> str:
+    """Record that a point is lost, as far as it shows in the index that was built of the store last, and say so."""
+    found = store.point
+    versions = {one.operator_id: one.data_version for one in index.operators.values()} if index else {}
+    store.record_loss(lost, versions, now=datetime.now(UTC))
+    return f"the store has lost revisions up to {lost.revision}; it was at revision {found.revision}"
+
+
+def told_losses(losses: Iterable[Loss]) -> list[dict[str, Any]]:
+    """Losses of history as the log and `numcheck status` tell them."""
+    return [
+        {
+            "first_revision": one.first_revision,
+            "last_revision": one.last_revision,
+            "noticed_at": moment(one.noticed_at_us).isoformat(timespec="seconds"),
+            "operators": [
+                {"operator_id": operator_id, "version_before": before, "version_found": found}
+                for operator_id, (before, found) in sorted(one.operators.items())
+            ],
+        }
+        for one in losses
+    ]

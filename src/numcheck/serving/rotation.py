@@ -16,7 +16,8 @@ from numcheck.identity.events import Chain
 from numcheck.identity.sealing import KEY_SIZE, Key, Keyring
 from numcheck.identity.vault import Vault
 from numcheck.serving.keys import keys_path, read_keys, use_keys, write_keys
-from numcheck.store import DataDirLock, RegistrationRow, Registrations, RegistrationWork, Store
+from numcheck.serving.stores import stopped_store
+from numcheck.store import RegistrationRow, Registrations, RegistrationWork, Store
 from numcheck.store.acts import LOCAL, Act
 from numcheck.store.moments import microseconds
 
@@ -37,7 +38,7 @@ def rotate(
 ) -> Rotated:
     """Make a new key and seal everything anew under it. No node may be running; DataDirInUse if one is."""
     path = keys_path(settings)
-    with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
+    with stopped_store(settings) as store:
         keys = read_keys(path)
         keys.keyring.check(store.key_checks())
         newest = keys.keyring.newest
@@ -78,7 +79,7 @@ def _under_newest(vault: Vault, row: RegistrationRow) -> dict[str, Any]:
 def drop_old_keys(settings: Settings, now: datetime) -> int:
     """Forget every key but the newest; how many. BadKeys if something may still be needed of them."""
     path = keys_path(settings)
-    with DataDirLock(settings.data_dir), Store(settings.data_dir, url=settings.database) as store:
+    with stopped_store(settings) as store:
         keys = read_keys(path)
         newest = keys.keyring.newest
         old_count = len(keys.keyring.keys) - 1

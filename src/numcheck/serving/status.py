@@ -12,7 +12,8 @@ from numcheck.config import Settings
 from numcheck.errors import IndexDamaged, IndexMissing
 from numcheck.index import open_index
 from numcheck.serving.access import KEY_NAME, identities_of, token_key
-from numcheck.serving.publishing import index_directory
+from numcheck.serving.listener import warning_of
+from numcheck.serving.publishing import LOST, index_directory, point_of, told_losses
 from numcheck.serving.registrations import policy_warnings
 from numcheck.serving.whereabouts import api_address, native_address
 from numcheck.store import Store
@@ -33,13 +34,14 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         revision, series, operators, counts = store.revision, store.series(), store.operators(), store.active_counts()
         callers = _callers_status(store, settings.data_dir)
         installation_id, held = store.installation_id, store.held_pushes(now=now)
+        losses = told_losses(store.losses())
         engine, warning, portings = store.engine_name, store.warning, store.portings_head()
         found = {
             one.operator_id: store.active_set(one.operator_id).digest()
             for one in operators
             if digests and one.data_version
         }
-    index = _index_status(settings.data_dir, installation_id)
+        index = _index_status(settings.data_dir, installation_id, store)
     api, native = api_address(settings), native_address(settings)
     served_version = _served_version(settings, api)
     shown = index["version"] if served_version is None else served_version
@@ -47,9 +49,10 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         "data_dir": str(settings.data_dir),
         "synthetic": any(operator.synthetic for operator in operators),
         "revision": revision,
+        "lost_history": losses,
         "engine": engine,
         "engine_warning": warning,
-        "warnings": policy_warnings(settings),
+        "warnings": [*filter(None, [warning_of(settings)]), *policy_warnings(settings)],
         "callers": callers,
         "index": index,
         "served_version": served_version,
@@ -87,9 +90,11 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
     }
 
 
-def _index_status(data_dir: Path, installation_id: str) -> dict[str, Any]:
+def _index_status(data_dir: Path, installation_id: str, store: Store) -> dict[str, Any]:
     try:
         index = open_index(index_directory(data_dir), installation_id=installation_id)
+        if store.is_lost(point_of(index)):
+            raise IndexDamaged(LOST)
     except (IndexMissing, IndexDamaged) as error:
         return {"version": None, "size": None, "error": f"{error}; `numcheck serve` builds it anew"}
     return {"version": index.index_version, "size": index.size, "error": None}

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from numcheck.config import Settings
-from numcheck.output import write_whole
+from numcheck.output import OWNER_ONLY, write_whole
 
 FILE_NAME = "listeners.json"
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # who listens on every address is reached on these
@@ -21,7 +21,7 @@ def tell(data_dir: Path, addresses: Mapping[str, str]) -> None:
     """Say that this process listens there, by listener. A full disk keeps nobody from serving."""
     told = {"pid": os.getpid(), "data_dir": str(data_dir.resolve()), "addresses": dict(addresses)}
     with suppress(OSError):
-        write_whole(data_dir / FILE_NAME, json.dumps(told).encode())
+        write_whole(data_dir / FILE_NAME, json.dumps(told).encode(), mode=OWNER_ONLY)
 
 
 def forget(data_dir: Path) -> None:

@@ -3,6 +3,7 @@
 from numcheck.store.bindings import Bound, Entry, LastTold
 from numcheck.store.events import EventRow
 from numcheck.store.heads import Head
+from numcheck.store.history import Loss, Point
 from numcheck.store.identities import Callers, Denial, Identities, KnownIdentity
 from numcheck.store.lock import DataDirLock
 from numcheck.store.plans import PlanImport, SeriesInfo
@@ -34,9 +35,11 @@ __all__ = [
     "Identities",
     "KnownIdentity",
     "LastTold",
+    "Loss",
     "NumberRow",
     "PageBounds",
     "PlanImport",
+    "Point",
     "Pushed",
     "RegistrationRow",
     "RegistrationWork",

@@ -10,12 +10,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from numcheck import access
 from numcheck.store.events import Chain, EventAppender
 from numcheck.store.moments import microseconds
 
-LOCAL = access.LOCAL.uri
-"""Who acts where no caller is asked for a name: a command on the data directory, or a plaintext loopback listener."""
+LOCAL = "local"
+"""Who acts where no caller is asked for a name: a command on the data directory."""
 
 
 class Act(StrEnum):

@@ -13,18 +13,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, select, text, update
+from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from numcheck.errors import StoreDamaged, StoreUnavailable
+from numcheck.privacy import make_private
 from numcheck.store.engine import (
     SQLITE_SAFE_VERSION,
-    is_write_failure,
+    forget_warnings,
+    has_warned,
     postgresql_engine,
     sqlite_engine,
-    store_error,
 )
+from numcheck.store.failures import is_write_failure, store_error
+from numcheck.store.marks import OpenedFile, check_together
 from numcheck.store.migrations import bring_up_to_date
 from numcheck.store.schema import installation
 
@@ -32,8 +35,8 @@ from numcheck.store.schema import installation
 class Database:
     """Transactions may be asked for by any thread."""
 
-    def __init__(self, file: Path, *, url: str | None, read_only: bool) -> None:
-        """Open the database of a URL, or in the file if there is none, making its tables if need be.
+    def __init__(self, file: Path, *, url: str | None, read_only: bool, make: bool = True) -> None:
+        """Open the database of a URL, or in the file if there is none, making its tables if need be and `make`.
 
         Raises StoreTooNew, StoreDamaged, StoreUnavailable or BadConfiguration.
         """
@@ -42,24 +45,38 @@ class Database:
         self._turn, self._read_turn = threading.RLock(), threading.RLock()
         self._pinned: Connection | None = None
         self._stopped = False
+        self._opened: OpenedFile | None = None
         if url is not None:
             self._reader = postgresql_engine(url)
             self._writer = None if read_only else self._reader
         else:
+            check_together(file)
+            if make and not read_only:
+                make_private(file)
             self._writer = None if read_only else sqlite_engine(file, read_only=False)
             self._reader = sqlite_engine(file, read_only=True)
         try:
             with self.reading() if read_only else self.writing() as connection:
-                bring_up_to_date(connection, read_only=read_only)
+                bring_up_to_date(connection, make=make and not read_only)
+            self._opened = None if self.shared else OpenedFile(file)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """Close the connections; what was acknowledged is on disk already."""
-        self._reader.dispose()
-        if self._writer is not None:
-            self._writer.dispose()
+        """Close the connections; what was acknowledged is on disk already.
+
+        SQLite's last connection, if it may write, copies the log into the file and removes it: not where these are
+        somebody else's by now.
+        """
+        engines = [self._reader, *filter(None, [self._writer])]
+        for engine in engines if self._opened is None or self._opened.is_whole() else reversed(engines):
+            engine.dispose()
+
+    def check_files(self) -> None:
+        """Raise HistoryLost, now and ever after, if the files of the store are not those that were opened."""
+        if self._opened is not None:
+            self._opened.check(thoroughly=True)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -73,6 +90,7 @@ class Database:
                 with self._reader.connect().execution_options(**options) as connection, connection.begin():
                     yield connection
             else:
+                self._check_file()
                 with self._read_turn, self._reader.begin() as connection:
                     yield connection
 
@@ -81,8 +99,17 @@ class Database:
         """A transaction: committed, durable, when the block ends; rolled back if it raises."""
         if self._stopped or self._writer is None:
             raise StoreUnavailable("the store is not written any more: a write failed; start the node anew")
-        with self._turn, self._in_our_words(writing=True), self._writer.begin() as connection:
-            yield connection
+        self._check_file()
+        with self._turn, self._in_our_words(writing=True), self._writer.connect() as connection:
+            with connection.begin():
+                yield connection
+                forget_warnings(connection)
+            if has_warned(connection):
+                raise StoreUnavailable("committed here, and the standbys have not confirmed it: it may be lost yet")
+
+    def _check_file(self) -> None:
+        if self._opened is not None:
+            self._opened.check()
 
     @contextmanager
     def _in_our_words(self, *, writing: bool = False) -> Iterator[None]:
@@ -110,6 +137,14 @@ class Database:
                 self._pinned = None
 
     @property
+    def is_standby(self) -> bool:
+        """Whether the database follows another one: what it lacks may be on its way."""
+        if not self.shared:
+            return False
+        with self.reading() as connection:
+            return bool(connection.scalar(text("SELECT pg_is_in_recovery()")))
+
+    @property
     def engine_name(self) -> str:
         """The engine underneath and its version."""
         if not self.shared:
@@ -132,13 +167,3 @@ class Database:
 def take_turn(connection: Connection) -> None:
     """Let no other transaction, of any node, change anything until this one ends: what it reads now stays the head."""
     connection.execute(select(installation.c.revision).with_for_update())
-
-
-def raise_revision(connection: Connection) -> int:
-    """The revision of the change that this transaction commits.
-
-    The update takes the row's lock, held until the commit: revisions are committed in their order on every engine, and
-    who follows them never skips one that commits late.
-    """
-    connection.execute(update(installation).values(revision=installation.c.revision + 1))
-    return int(connection.execute(select(installation.c.revision)).scalar_one())

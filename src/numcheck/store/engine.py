@@ -1,4 +1,4 @@
-"""The engines underneath, and what their errors mean.
+"""The engines underneath.
 
 SQLite in a file: one writing connection in one process, and one that reads beside it. On disk after a crash: its
 write-ahead log is synchronised at every commit (synchronous=FULL), so a commit that returned is there and one that did
@@ -11,9 +11,10 @@ from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event, func, make_url, select
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from numcheck.errors import BadConfiguration, NumcheckError, StoreDamaged, StoreUnavailable
+from numcheck.errors import BadConfiguration
+from numcheck.store.marks import write_words
 
 SQLITE_SAFE_VERSION = (3, 51, 3)  # before it two writing connections can corrupt a WAL database; here there is one
 BUSY_TIMEOUT_MS = 10_000
@@ -22,10 +23,6 @@ CONNECT_TIMEOUT_S = 5
 SILENCE_MAX_S = 30  # of a server that is connected: then its network or its machine is gone
 STATEMENT_TIMEOUT_S = 300  # long enough to wait for another node's largest push, and to read 100 million numbers
 MIGRATING = 7_146_353_220  # any number: the advisory lock of who changes the schema
-# Primary result codes (sqlite.org/rescode.html) of what may pass by itself or can be mended outside: no memory, busy,
-# locked, I/O error, disk full, cannot open, read-only.
-SQLITE_PASSING = {5, 6, 7, 8, 10, 13, 14}
-SQLITE_IOERR = 10
 
 
 def sqlite_engine(path: Path, *, read_only: bool) -> Engine:
@@ -48,10 +45,25 @@ def sqlite_engine(path: Path, *, read_only: bool) -> Engine:
             connection.execute("PRAGMA synchronous = FULL")
 
     @event.listens_for(engine, "begin")
-    def begin_transaction(connection: Any) -> None:
+    def begin_transaction(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
+        connection.info[CHANGES] = _changes(connection)
+
+    @event.listens_for(engine, "commit")
+    def commit_transaction(connection: Connection) -> None:
+        if connection.info[CHANGES] != _changes(connection):
+            write_words(connection)
 
     return engine
+
+
+CHANGES = "changes"
+
+
+def _changes(connection: Connection) -> int:
+    """How many rows SQLite's connection has changed so far."""
+    driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    return driver.total_changes
 
 
 def postgresql_engine(url: str) -> Engine:
@@ -74,6 +86,7 @@ def postgresql_engine(url: str) -> Engine:
     except (ImportError, NoSuchModuleError):
         raise BadConfiguration("database_url: the driver is missing: pip install 'numcheck[postgresql]'") from None
     event.listen(engine, "connect", _configure_postgresql)
+    event.listen(engine, "begin", _begin_postgresql)
     return engine
 
 
@@ -86,48 +99,49 @@ _CONNECTION = {
 }
 
 
-def _configure_postgresql(connection: Any, _record: Any) -> None:
-    """Acknowledged means durable, whatever the server's default; who waits, or makes others wait, does not for ever.
+# Acknowledged means durable, whatever the server's default: `synchronous_commit` is only raised, as an installation may
+# ask its standbys for more. And who waits, or makes others wait, does not for ever. %s: for this transaction alone.
+SETTINGS = f"""
+SELECT set_config('statement_timeout', '{STATEMENT_TIMEOUT_S}s', %s),
+       set_config('idle_in_transaction_session_timeout', '{STATEMENT_TIMEOUT_S}s', %s),
+       set_config('synchronous_commit', COALESCE(NULLIF(current_setting('synchronous_commit'), 'off'), 'on'), %s)
+"""
+POOLED, WARNINGS = "pooled", "warnings"  # what is known of a connection, in its `info`
 
-    `synchronous_commit` is only raised: an installation may ask its standbys for more.
+
+def _configure_postgresql(connection: Any, record: Any) -> None:
+    """Give a connection its settings, and note what it warns of.
+
+    Behind a pooler (its process is not the one that was connected to) another client's session may answer from one
+    transaction to the next: then settings go with each transaction, and no statement is prepared for later.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-        )
-        for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
-            cursor.execute(f"SET {name} = '{STATEMENT_TIMEOUT_S}s'")
+    record.info[WARNINGS] = severities = set()
+    connection.add_notice_handler(lambda notice: severities.add(notice.severity_nonlocalized))
+    process = connection.execute("SELECT pg_backend_pid()").fetchone()[0]
+    record.info[POOLED] = process != connection.info.backend_pid
+    if record.info[POOLED]:
+        connection.prepare_threshold = None
+    else:
+        connection.execute(SETTINGS, (False, False, False))
     connection.commit()
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    if connection.info.get(POOLED):
+        connection.exec_driver_sql(SETTINGS, (True, True, True))
+
+
+def forget_warnings(connection: Connection) -> None:
+    """Let `has_warned` speak of what comes from now on."""
+    connection.info.get(WARNINGS, set()).clear()
+
+
+def has_warned(connection: Connection) -> bool:
+    """Return True if PostgreSQL gave a warning: of a COMMIT, that it did not wait for the standbys to have it."""
+    return "WARNING" in connection.info.get(WARNINGS, ())
 
 
 def wait_for_migrations(connection: Connection) -> None:
     """Let one transaction at a time, of any node, change the schema. SQLite's writers take turns anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(MIGRATING)))
-
-
-def is_write_failure(error: DBAPIError) -> bool:
-    """Whether SQLite met an I/O error: it cannot know then what is on the disk, and its connection must not go on.
-
-    A full disk is none, nor a file that cannot be opened: the transaction is undone, and the next may succeed.
-    """
-    return isinstance(error.orig, sqlite3.Error) and _sqlite_code(error.orig) == SQLITE_IOERR
-
-
-def store_error(error: DBAPIError) -> NumcheckError:
-    """What a database error is to whoever asked; never its statement or its values."""
-    if isinstance(error.orig, sqlite3.Error):
-        words = f"the store cannot be read or written: {error.orig}"
-        return StoreUnavailable(words) if _sqlite_code(error.orig) in SQLITE_PASSING else StoreDamaged(words)
-    if error.connection_invalidated or _is_operational(error):
-        return StoreUnavailable("the database does not answer")
-    return StoreDamaged(f"the store cannot be read or written: {type(error.orig).__name__}")
-
-
-def _sqlite_code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def _is_operational(error: DBAPIError) -> bool:
-    """Whether it is about the server or the connection, not about what was asked (PEP 249)."""
-    return type(error).__name__ in ("OperationalError", "InterfaceError")

@@ -187,7 +187,9 @@ class Identities:
     def callers(self) -> Callers:
         """Every identity and agreement, of one moment."""
         with self._database.reading() as connection:
-            found = self._read(connection)
+            return self._callers(self._read(connection))
+
+    def _callers(self, found: _Set) -> Callers:
         damaged = [str(row.uri) for row in found.rows if not self._is_whole(row)]
         damaged += [_agreement_name(row) for row in found.agreed if not self._is_agreement_whole(row)]
         return Callers(
@@ -227,18 +229,19 @@ class Identities:
         if found.head is not None and not found.refused:
             self._floor.raise_to(Floor(*found.head))
 
-    def confirm(self) -> Callers:
-        """Have the set as it is in the database let in again whom it lets in, from the nodes' next reading on.
+    def confirm(self, seen: Callers) -> None:
+        """Have a set that is refused, as an administrator has seen it, let in again whom it lets in.
 
-        The floor alone is written, so that a node may run. CallersRefused if nothing is refused, OSError if the floor
-        cannot be written.
+        The floor alone is written, so that a node may run, which takes the set at its next reading. CallersRefused if
+        the set is another by now or is not refused, OSError if the floor cannot be written.
         """
         with self._database.reading() as connection:
             found = self._read(connection)
+        if self._callers(found) != seen:
+            raise CallersRefused("the callers have changed since they were looked at")
         if not found.refused:
-            raise CallersRefused("the set of callers is the last one: there is nothing to confirm")
+            raise CallersRefused("the callers are those that were written last: there is nothing to confirm")
         self._floor.write(Floor(found.revision, found.digest, confirmed=found.digest))
-        return self.callers()
 
     def _take_confirmed(self, connection: Connection, now: datetime) -> _Set:
         """Give a set that was confirmed the next revision, unless that is done: a crash may come before the floor."""

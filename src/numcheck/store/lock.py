@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from numcheck.errors import DataDirInUse
+from numcheck.errors import DataDirInUse, StoreMissing
+from numcheck.privacy import FILE_MODE, make_private_directory
 
 LOCK_NAME = "lock"
 
@@ -13,11 +14,15 @@ LOCK_NAME = "lock"
 class DataDirLock:
     """The right to write in a data directory, held until closed."""
 
-    def __init__(self, data_dir: Path) -> None:
-        """Take the lock, making the directory if need be; DataDirInUse if another process holds it."""
-        data_dir.mkdir(parents=True, exist_ok=True)
+    def __init__(self, data_dir: Path, *, make: bool = True) -> None:
+        """Take the lock; DataDirInUse if another process holds it. The directory is made if need be and `make`;
+        otherwise StoreMissing says that it is not there."""
+        if make:
+            make_private_directory(data_dir)
+        elif not data_dir.is_dir():
+            raise StoreMissing(f"there is no data directory {data_dir}")
         self.path = data_dir / LOCK_NAME
-        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

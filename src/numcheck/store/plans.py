@@ -16,7 +16,7 @@ from numcheck.active.members import Move, home, moves, served
 from numcheck.errors import MovesTooMuch, PlanShrinks, StoreDamaged
 from numcheck.plan import Country, NumberingPlan, Range, changes_too_much
 from numcheck.store.blocks import Kind, read_chunk, read_ported
-from numcheck.store.database import raise_revision
+from numcheck.store.history import raise_revision
 from numcheck.store.moments import microseconds, moment
 from numcheck.store.operators import OperatorBook, largest_moves
 from numcheck.store.schema import installation, operators, plan_series, ranges

@@ -37,8 +37,8 @@ from numcheck.store.blocks import (
     read_rows,
     write_places,
 )
-from numcheck.store.database import raise_revision
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, read_head, read_heads, write_head
+from numcheck.store.history import raise_revision
 from numcheck.store.moments import moment
 from numcheck.store.operators import largest_moves
 from numcheck.store.plans import own_ranges

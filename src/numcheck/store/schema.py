@@ -37,6 +37,26 @@ installation = Table(
     Column("withdrawals_dropped", BigInteger, nullable=False, server_default="0"),
     # Made with the store, 32 hexadecimal digits: an index says whose revisions its versions are.
     Column("installation_id", String, nullable=False),
+    # Tells the key of tokens and identities that the store is used with; null before the first use.
+    Column("token_key_check", LargeBinary),
+)
+
+# The newest revisions, each with what tells it from another of the same number: see history.py.
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("mark", LargeBinary, nullable=False),
+)
+
+# Revisions that were acknowledged and then lost, as by a failover to a standby without them. They are not used again.
+lost_revisions = Table(
+    "lost_revisions",
+    metadata,
+    Column("first_revision", BigInteger, nullable=False),
+    Column("last_revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("noticed_at_us", BigInteger, nullable=False),
+    Column("operators", String, nullable=False),  # JSON: operator id -> [version before, version found]
 )
 
 operators = Table(

@@ -5,16 +5,17 @@ has applied revision N has seen every change up to it; an operator's id is never
 crash at any step: the state before the transaction or the state after it.
 """
 
+import threading
 from collections import defaultdict
-from collections.abc import Collection
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from pyroaring import BitMap
-from sqlalchemy import Row, func, select
+from sqlalchemy import Connection, Row, func, select, update
 
 from numcheck.active import (
     ActiveSet,
@@ -31,14 +32,16 @@ from numcheck.active import (
     set_digest,
 )
 from numcheck.active.members import home
-from numcheck.errors import ConcurrentPush, StoreDamaged, StoreMissing, StoreUnavailable
+from numcheck.errors import ConcurrentPush, HistoryLost, StoreDamaged, StoreMissing, StoreUnavailable
 from numcheck.plan import NumberingPlan
+from numcheck.privacy import make_private_directory
 from numcheck.store import blocks, identities, plans, pushes
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.blocks import Kind, replace_places
-from numcheck.store.database import Database, raise_revision, take_turn
+from numcheck.store.database import Database, take_turn
 from numcheck.store.events import Chain, EventLog
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_digest, read_head, read_heads, write_head
+from numcheck.store.history import Loss, Point, has_point, is_lost, raise_revision, read_losses, read_point, record_loss
 from numcheck.store.identities import Denial, Identities
 from numcheck.store.moments import microseconds, moment
 from numcheck.store.plans import PlanImport, SeriesInfo
@@ -54,17 +57,21 @@ DIGEST_TRIES = 3  # of a set that others push to while it is read
 class Store:
     """All that this installation knows. Methods may be called from any thread; they take turns."""
 
-    def __init__(self, data_dir: Path, *, url: str | None = None, read_only: bool = False) -> None:
+    def __init__(self, data_dir: Path, *, url: str | None = None, read_only: bool = False, make: bool = True) -> None:
         """Open the store: in a data directory, whose lock its writer must hold, or in the database of a URL.
 
-        It is made if need be, unless it is `read_only`. Raises StoreMissing, StoreTooNew, StoreDamaged,
+        It is made if need be and `make`, unless it is `read_only`. Raises StoreMissing, StoreTooNew, StoreDamaged,
         StoreUnavailable or BadConfiguration.
         """
-        if url is None and read_only and not self.exists(data_dir):
+        make = make and not read_only
+        if url is None and not make and not self.exists(data_dir):
             raise StoreMissing(f"there is no store in {data_dir}; `numcheck demo` or `numcheck plan import` makes one")
-        data_dir.mkdir(parents=True, exist_ok=True)
+        if make:
+            make_private_directory(data_dir)
         self._acts, self._data_dir = Acts(), data_dir
-        self._database = Database(data_dir / FILE_NAME, url=url, read_only=read_only)
+        self._database = Database(data_dir / FILE_NAME, url=url, read_only=read_only, make=make)
+        self._seen: Point | None = None
+        self._seeing = threading.Lock()
 
     @staticmethod
     def exists(data_dir: Path, url: str | None = None) -> bool:
@@ -75,6 +82,10 @@ class Store:
     def shared(self) -> bool:
         """Whether other nodes may change it."""
         return self._database.shared
+
+    def check_files(self) -> None:
+        """Raise HistoryLost, now and ever after, if the files of the store are not those that were opened."""
+        self._database.check_files()
 
     def close(self) -> None:
         """Close the connection; what was acknowledged is on disk already."""
@@ -113,6 +124,72 @@ class Store:
         """What this installation is called, for good: revisions of two installations are not to be compared."""
         with self._database.reading() as connection:
             return str(connection.execute(select(installation.c.installation_id)).scalar_one())
+
+    # --- the history
+
+    @property
+    def point(self) -> Point:
+        """The revision of the last change that was committed, told from others of the same number."""
+        with self._database.reading() as connection:
+            return read_point(connection)
+
+    @property
+    def seen(self) -> Point | None:
+        """The newest point that this object has committed or was told of; None before the first."""
+        return self._seen
+
+    def see(self, point: Point) -> None:
+        """Note a point that was read of this store: from now on nothing is changed in a store that lacks it."""
+        with self._seeing:
+            self._seen = point if self._seen is None else max(self._seen, point)
+
+    def has(self, point: Point) -> bool:
+        """Return True if every change up to a point is known to be here."""
+        with self._database.reading() as connection:
+            return has_point(connection, point)
+
+    def is_lost(self, point: Point) -> bool:
+        """Return True if the store lacks a point that it once had; StoreUnavailable from a standby that is behind it.
+
+        Of a point that is older than all it keeps, nothing is known: then it is False, as `has` is.
+        """
+        with self._database.reading() as connection:
+            lost = is_lost(connection, point)
+            if lost and read_point(connection).revision < point.revision and self._database.is_standby:
+                raise StoreUnavailable("the database is a standby, and behind what this node has seen")
+        return lost
+
+    def record_loss(self, lost: Point, versions: Mapping[int, int], *, now: datetime) -> None:
+        """Record that a point is lost; the next revision is higher than its. `versions` are those of the operators'
+        data as they were seen last."""
+        with self._database.writing() as connection:
+            take_turn(connection)
+            heads = read_heads(connection, Kind.ACTIVE)
+            found = {one: heads[one].version if one in heads else 0 for one in versions}
+            behind = {one: (before, found[one]) for one, before in versions.items() if before > found[one]}
+            record_loss(connection, lost, behind, microseconds(now))
+            point = read_point(connection)
+        with self._seeing:
+            self._seen = point
+
+    def losses(self) -> list[Loss]:
+        """Return the last losses of history that were noticed, the newest first."""
+        with self._database.reading() as connection:
+            return read_losses(connection)
+
+    @contextmanager
+    def _changing(self) -> Iterator[Connection]:
+        """Open a transaction that may raise the revision: what it reads stays the head until it ends.
+
+        HistoryLost if the store lacks what this object has seen: what a caller based its change on may be lost.
+        """
+        with self._database.writing() as connection:
+            take_turn(connection)
+            if self._seen is not None and is_lost(connection, self._seen):
+                raise HistoryLost("the store has lost revisions that were acknowledged; the node is looking into it")
+            yield connection
+            point = read_point(connection)
+        self.see(point)
 
     def registrations(self, chain: Chain) -> Registrations:
         """The registrations, whose events are linked as `chain` says; to be made once: writers share transactions."""
@@ -155,8 +232,7 @@ class Store:
 
         What operators pushed stays as well: of numbers that they serve no more it counts for nothing.
         """
-        with self._database.writing() as connection:
-            take_turn(connection)
+        with self._changing() as connection:
             wanted = series or plan.series
             imported = plans.replace_plan(connection, plan, wanted, source=source, now=now, force=force)
             said = {"source": source, "series": sorted(wanted), "revision": imported.revision, "forced": force}
@@ -189,8 +265,7 @@ class Store:
 
         For data that is made up or brought along: what an operator pushes goes by `push`, with its rules.
         """
-        with self._database.writing() as connection:
-            take_turn(connection)
+        with self._changing() as connection:
             check_operator(connection, operator_id)
             version = read_head(connection, Kind.ACTIVE, operator_id).version + 1
             revision = raise_revision(connection)
@@ -320,8 +395,7 @@ class Store:
         content.check(header)
         data_time_us, now_us = microseconds(header.data_time), microseconds(now)
         receipt = Receipt(base_version, content.basis, token, data_time_us, now_us)
-        with self._database.writing() as connection:
-            take_turn(connection)
+        with self._changing() as connection:
             again = pushes.begin(connection, Kind.ACTIVE, header, now_us)
             if again is not None:
                 return again
@@ -341,8 +415,7 @@ class Store:
     def confirm_push(self, operator_id: int, token: str, *, now: datetime, by: str = LOCAL) -> Pushed:
         """Apply a held push, durable when this returns; UnknownPush if there is none of that token, ConcurrentPush if
         another was applied since, or if the plan and the portings judge it otherwise by now."""
-        with self._database.writing() as connection:
-            take_turn(connection)
+        with self._changing() as connection:
             pushed = pushes.confirm(connection, operator_id, token, microseconds(now))
             self._acts.tell(connection, Act.PUSH_CONFIRMED, by, now, **_said_of(operator_id, pushed))
             return pushed
@@ -378,8 +451,7 @@ class Store:
         content.check(header)
         data_time_us, now_us = microseconds(header.data_time), microseconds(now)
         receipt = Receipt(base_version, Basis(content.plan_revision, base_version), "", data_time_us, now_us)
-        with self._database.writing() as connection:
-            take_turn(connection)
+        with self._changing() as connection:
             again = pushes.begin(connection, Kind.PORTED, header, now_us)
             if again is not None:
                 return again
@@ -395,6 +467,21 @@ class Store:
     def identities(self, key: bytes) -> Identities:
         """Who may call; the rows' MACs are made with the key."""
         return Identities(self._database, key, self._acts, self._data_dir)
+
+    @property
+    def token_key_check(self) -> bytes | None:
+        """What tells the key of tokens and identities that the store is used with; None before the first use."""
+        with self._database.reading() as connection:
+            return connection.scalar(select(installation.c.token_key_check))
+
+    def keep_token_key_check(self, check: bytes) -> bytes:
+        """Keep what tells the key if nothing is kept, and return what is: of nodes that begin at once, one is first."""
+        with self._database.writing() as connection:
+            take_turn(connection)
+            unset = installation.c.token_key_check.is_(None)
+            connection.execute(update(installation).where(unset).values(token_key_check=check))
+            kept: bytes = connection.execute(select(installation.c.token_key_check)).scalar_one()
+            return kept
 
     @property
     def has_identities(self) -> bool:

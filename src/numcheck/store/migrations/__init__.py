@@ -15,12 +15,12 @@ VERSION_TABLE = "alembic_version"
 INSTALLATION = "installation"
 
 
-def bring_up_to_date(connection: Connection, *, read_only: bool) -> None:
+def bring_up_to_date(connection: Connection, *, make: bool) -> None:
     """Run the steps that the store lacks. StoreTooNew if it has one that this numcheck does not know; StoreDamaged if
-    its version is lost; StoreMissing if it is empty, or behind, and may only be read."""
+    its version is lost; StoreMissing if it is empty, or behind, and nothing is to be made."""
     if _version(connection) == HEAD:
         return
-    if not read_only:
+    if make:
         wait_for_migrations(connection)  # another node may be at it: then it is done by now
     version = _version(connection)
     if version == HEAD:
@@ -30,7 +30,7 @@ def bring_up_to_date(connection: Connection, *, read_only: bool) -> None:
         raise StoreTooNew(f"the store has schema {version}; this numcheck knows {HEAD}")
     if version is None and inspect(connection).has_table(INSTALLATION):
         raise StoreDamaged("the store does not say which schema it has")
-    if read_only:
+    if not make:
         raise StoreMissing("the store is empty, or of an older numcheck; `numcheck serve` brings it up to date")
     _upgrade(connection)
 

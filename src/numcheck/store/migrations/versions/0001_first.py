@@ -43,6 +43,23 @@ installation = Table(
     Column("revision", BigInteger, nullable=False),
     Column("withdrawals_dropped", BigInteger, nullable=False, server_default="0"),
     Column("installation_id", String, nullable=False),
+    Column("token_key_check", LargeBinary),
+)
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("mark", LargeBinary, nullable=False),
+)
+
+lost_revisions = Table(
+    "lost_revisions",
+    metadata,
+    Column("first_revision", BigInteger, nullable=False),
+    Column("last_revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("noticed_at_us", BigInteger, nullable=False),
+    Column("operators", String, nullable=False),
 )
 
 operators = Table(
@@ -335,7 +352,8 @@ trusted_time = Table(
 
 
 def upgrade() -> None:
-    """Make every table, and the installation's one row."""
+    """Make every table, and the installation's one row, of revision 0."""
     metadata.create_all(op.get_bind())
     # A name, and no secret: what tells this installation's index from another's.
     op.bulk_insert(installation, [{"id": 1, "revision": 0, "installation_id": uuid4().hex}])
+    op.bulk_insert(revisions, [{"revision": 0, "mark": uuid4().bytes}])

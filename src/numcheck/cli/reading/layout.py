@@ -1,0 +1,284 @@
+"""How a file writes its columns, and which of them hold what: by its header, by what was said, or not at all.
+
+What is uncertain is refused, and the words say how to go on: nobody's contract number may be answered as a phone.
+"""
+
+import csv
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+DELIMITERS = ";,\t|"
+DELIMITER_NAMES = {"\t": "tab"}
+NO_DELIMITER = "\x1f"  # of a file of one column; no line holds it
+EXCEL_DELIMITER = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+
+# --- the names of columns, as `_plain` writes them
+
+NUMBER_NAMES = frozenset(
+    {
+        *("number", "numbers", "phone", "phones", "phone number", "phonenumber", "phone no", "phone num", "phoneno"),
+        *("mobile", "mobile number", "mobile phone", "mobile phone number", "mobile no", "mobilephone", "cell"),
+        *(
+            "cell phone",
+            "cellphone",
+            "telephone",
+            "telephone number",
+            "tel",
+            "tel no",
+            "tel number",
+            "subscriber number",
+        ),
+        *("subscriber msisdn", "msisdn", "ctn", "e164", "e 164", "phone e164", "contact phone", "customer phone"),
+        *(
+            "номер",
+            "номера",
+            "телефон",
+            "телефоны",
+            "номер телефона",
+            "номера телефонов",
+            "тел",
+            "номер тел",
+            "тел номер",
+        ),
+        *("телефонный номер", "мобильный", "мобильный телефон", "мобильный номер", "номер мобильного"),
+        *("номер мобильного телефона", "моб телефон", "моб тел", "моб номер", "сотовый", "сотовый телефон"),
+        *("номер сотового", "номер сотового телефона", "абонентский номер", "номер абонента", "телефон абонента"),
+        *("номер телефона абонента", "контактный телефон", "телефон клиента", "номер телефона клиента"),
+    }
+)
+FIRST_NAMES = frozenset(
+    {
+        *(
+            "first",
+            "from",
+            "start",
+            "begin",
+            "range start",
+            "range first",
+            "first number",
+            "start number",
+            "number from",
+        ),
+        *("от", "с", "начало", "первый", "начало диапазона", "начальный номер", "первый номер", "номер от", "номер с"),
+    }
+)
+LAST_NAMES = frozenset(
+    {
+        *("last", "to", "end", "range end", "range last", "last number", "end number", "number to"),
+        *(
+            "до",
+            "по",
+            "конец",
+            "последний",
+            "конец диапазона",
+            "конечный номер",
+            "последний номер",
+            "номер до",
+            "номер по",
+        ),
+    }
+)
+STATUS_NAMES = frozenset(
+    {
+        *("status", "state", "active", "is active", "in service", "number status", "phone status", "subscriber status"),
+        *("статус", "состояние", "активен", "активность", "в обслуживании", "статус номера", "статус абонента"),
+        *("состояние номера", "состояние абонента"),
+    }
+)
+# What the name of a column holds that may say whether a row is in service, though nobody knows how.
+_STATUS_WORDS = re.compile(
+    "status|state|activ|block|suspend|terminat|disconnect|clos|delet|expir|end(ed)?\\b|"
+    "статус|состоян|актив|блокир|приостан|расторж|отключ|закры|удал|оконч|обслуж"
+)
+
+
+class UncertainLayout(ValueError):
+    """A file whose columns cannot be told; the words say why, and how to go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What was said about a file: the columns by name or place (the first is 1)."""
+
+    column: str | None = None
+    status_column: str | None = None
+    every_row: bool = False
+
+
+NOTHING_SAID = Wanted()
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a file's lines are read. Columns count from 0."""
+
+    delimiter: str
+    names: list[str]
+    skipped: int
+    """Lines in front of the first row: the header, and Excel's own."""
+    has_header: bool
+    places: tuple[int, ...]
+    """The column of the numbers, or the two of the ends of ranges."""
+    status: int | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a line is a cell and nothing else."""
+        return self.delimiter == NO_DELIMITER
+
+    def cells(self, line: str) -> list[str]:
+        """Return the cells of a line, at least one. csv.Error if its quotes do not match."""
+        if '"' not in line:
+            return line.split(self.delimiter)
+        return next(csv.reader([line], delimiter=self.delimiter, strict=True))
+
+    def __str__(self) -> str:
+        if self.is_plain:
+            return "one column" + (f" ({self.names[0]})" if self.has_header else "")
+        told = [f'delimiter "{DELIMITER_NAMES.get(self.delimiter, self.delimiter)}"']
+        what = "numbers in column" if len(self.places) == 1 else "ranges in columns"
+        told.append(f"{what} {self._told(self.places)}")
+        if self.status is not None:
+            told.append(f"status in column {self._told([self.status])}")
+        read = {*self.places, self.status}
+        if unread := [place for place in range(len(self.names)) if place not in read]:
+            told.append(f"not read: {self._told(unread)}")
+        return ", ".join(told)
+
+    def _told(self, places: Iterable[int]) -> str:
+        return ", ".join(_told(self.names, place, named=self.has_header) for place in places)
+
+
+def layout_of(lines: Sequence[str], wanted: Wanted, *, ranges: bool = False, statuses: bool = False) -> Layout:
+    """Return how a file is read that begins with these lines; UncertainLayout if that cannot be told.
+
+    `ranges` and `statuses` say whether the file may hold them.
+    """
+    first, skipped, delimiter = _first_line(lines)
+    delimiter = delimiter or _delimiter(first)
+    probe = Layout(delimiter, [], 0, has_header=False, places=())
+    try:
+        cells = [cell.strip() for cell in probe.cells(first)]
+    except csv.Error:
+        raise UncertainLayout(f"the quotes of line {skipped + 1} do not match") from None
+    places, has_header = _numbers(cells, wanted, ranges=ranges)
+    status = _status(cells, wanted, places, has_header=has_header) if statuses else None
+    return Layout(
+        delimiter,
+        cells,
+        skipped + has_header,
+        has_header=has_header,
+        places=places,
+        status=status,
+    )
+
+
+def has_russian_name(line: str) -> bool:
+    """Whether a first line has a Russian name of a column that is known, whatever its delimiter."""
+    known = NUMBER_NAMES | FIRST_NAMES | LAST_NAMES
+    return any(not cell.isascii() and _plain(cell) in known for cell in re.split(r"[;,\t|]", line))
+
+
+def _plain(name: str) -> str:
+    """Return a column's name as the tables have it: small letters, and a space for all that is no letter or digit."""
+    return " ".join(re.sub(r"[\W_]+", " ", name.casefold().replace("ё", "е")).split())
+
+
+def _told(names: Sequence[str], place: int, *, named: bool) -> str:
+    return f"{place + 1} ({names[place]})" if named and names[place] else str(place + 1)
+
+
+def _first_line(lines: Sequence[str]) -> tuple[str, int, str | None]:
+    """Return the first line of the table, how many stand before it, and the delimiter if Excel's own line says it."""
+    if lines and (found := EXCEL_DELIMITER.fullmatch(lines[0].strip("\r\n\ufeff "))):
+        return (lines[1] if len(lines) > 1 else ""), 1, found[1]
+    return (lines[0] if lines else ""), 0, None
+
+
+def _delimiter(line: str) -> str:
+    """Return what stands between the cells of a first line, or NO_DELIMITER."""
+    counts = {one: re.sub('"[^"]*"', "", line).count(one) for one in DELIMITERS}
+    found = [one for one in DELIMITERS if counts[one]]
+    known = [one for one in found if any(_plain(cell) in NUMBER_NAMES | FIRST_NAMES for cell in line.split(one))]
+    candidates = known or found
+    most = max((counts[one] for one in candidates), default=0)
+    likely = [one for one in candidates if counts[one] == most]
+    if len(likely) > 1:
+        told = " and ".join(f'"{DELIMITER_NAMES.get(one, one)}"' for one in likely)
+        raise UncertainLayout(f"{told} both may be the delimiter; put a line such as sep={likely[0]} in front")
+    return likely[0] if likely else NO_DELIMITER
+
+
+def _numbers(cells: Sequence[str], wanted: Wanted, *, ranges: bool) -> tuple[tuple[int, ...], bool]:
+    """Return the column of the numbers, or the two of the ends of ranges, and whether the cells are a header."""
+    if wanted.column is not None:
+        place, is_name = _place(cells, wanted.column, "--column")
+        header = is_name or is_header_cell(cells[place]) or bool(_places(cells, NUMBER_NAMES))
+        return (place,), header
+    numbers = _places(cells, NUMBER_NAMES)
+    firsts, lasts = _places(cells, FIRST_NAMES), _places(cells, LAST_NAMES)
+    if len(numbers) > 1 or (numbers and firsts and lasts):
+        told = ", ".join(_told(cells, place, named=True) for place in sorted({*numbers, *firsts, *lasts}))
+        raise UncertainLayout(f"several columns may hold the numbers: {told}; say which with --column")
+    if numbers:
+        return (numbers[0],), True
+    if len(firsts) == len(lasts) == 1:
+        if not ranges:
+            raise UncertainLayout("a file of ranges; only numbers can be checked: say in which column with --column")
+        return (firsts[0], lasts[0]), True
+    if len(cells) == 1:
+        return (0,), False
+    if any(any(map(str.isdigit, cell)) for cell in cells):
+        raise UncertainLayout(
+            f"{len(cells)} columns and no header: say in which column the numbers are, such as --column 1"
+        )
+    told = ", ".join(_told(cells, place, named=True) for place in range(len(cells)))
+    raise UncertainLayout(f"no column has a name that is known for numbers: {told}; say which with --column")
+
+
+def _status(cells: Sequence[str], wanted: Wanted, taken: Collection[int], *, has_header: bool) -> int | None:
+    """Return the column that says which rows are in service, or None if every row is."""
+    if wanted.every_row:
+        return None
+    if wanted.status_column is not None:
+        place, _ = _place(cells, wanted.status_column, "--status-column")
+        if place in taken:
+            raise UncertainLayout("--status-column names the column of the numbers")
+        return place
+    if not has_header:
+        return None
+    known = [place for place in _places(cells, STATUS_NAMES) if place not in taken]
+    likely = [place for place, cell in enumerate(cells) if place not in taken and _STATUS_WORDS.search(_plain(cell))]
+    if len(known) == 1 and set(likely) <= set(known):
+        return known[0]
+    if known or likely:
+        told = ", ".join(_told(cells, place, named=True) for place in sorted({*known, *likely}))
+        raise UncertainLayout(
+            f"what is in service may stand in {told}; say which with --status-column, or --every-row if every row is"
+        )
+    return None
+
+
+def _places(cells: Sequence[str], names: Collection[str]) -> list[int]:
+    return [place for place, cell in enumerate(cells) if _plain(cell) in names]
+
+
+def is_header_cell(cell: str) -> bool:
+    """Whether a cell may be a column's name and no number."""
+    return bool(cell) and not any(map(str.isdigit, cell))
+
+
+def _place(cells: Sequence[str], said: str, option: str) -> tuple[int, bool]:
+    """Return the column that was said, by its place or its name, and whether by its name."""
+    if said.isascii() and said.isdigit():
+        if not 1 <= int(said) <= len(cells):
+            raise UncertainLayout(f"{option} {said}: the first line has {len(cells)} columns")
+        return int(said) - 1, False
+    found = [place for place, cell in enumerate(cells) if cell.casefold() == said.strip().casefold()]
+    found = found or [place for place, cell in enumerate(cells) if _plain(cell) == _plain(said)]
+    if len(found) != 1:
+        told = ", ".join(_told(cells, place, named=True) for place in range(len(cells)))
+        many = "several columns have" if found else "no column has"
+        raise UncertainLayout(f"{option}: {many} that name: {told}")
+    return found[0], True

@@ -1,0 +1,66 @@
+"""Words of operators' billing systems for a number that is in service and for one that is not, Russian and English.
+
+What may be either is in neither table (blocked, suspended: at most operators the subscriber still has the number): then
+the person who pushes says what it means.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+ACTIVE = frozenset(
+    {
+        *("1", "true", "yes", "y", "t", "on", "active", "activated", "enabled", "in service", "in use", "open"),
+        *("да", "активен", "активный", "активна", "активно", "активирован", "действует", "действующий", "действителен"),
+        *("в обслуживании", "обслуживается", "работает", "включен", "вкл", "подключен", "в работе"),
+    }
+)
+INACTIVE = frozenset(
+    {
+        *("0", "false", "no", "n", "f", "off", "inactive", "not active", "deactivated", "disabled", "out of service"),
+        *("not in service", "closed", "terminated", "disconnected", "removed", "deleted", "expired"),
+        *("нет", "неактивен", "неактивный", "неактивна", "неактивно", "не активен", "деактивирован", "не действует"),
+        *("недействующий", "недействителен", "не обслуживается", "не работает", "выключен", "выкл", "отключен"),
+        *("закрыт", "расторгнут", "договор расторгнут", "удален", "снят", "снят с обслуживания"),
+    }
+)
+
+
+class UnknownStatus(ValueError):
+    """A status in no table; the words do not repeat it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statuses:
+    """The words that say that a number is in service, and that it is not."""
+
+    active: frozenset[str] = ACTIVE
+    inactive: frozenset[str] = INACTIVE
+
+    def is_active(self, text: str) -> bool:
+        """Whether a row with this status is in service; UnknownStatus if no table has it."""
+        status = normal(text)
+        if status in self.active:
+            return True
+        if status in self.inactive:
+            return False
+        raise UnknownStatus("a status that is not known; --active-values and --inactive-values say what yours mean")
+
+
+def normal(text: str) -> str:
+    """Return a status as the tables have it."""
+    return " ".join(text.casefold().replace("ё", "е").replace("_", " ").split())
+
+
+def statuses_of(active: str | None, inactive: str | None) -> Statuses:
+    """Return the statuses that were said, comma-separated, for those that are known; ValueError if some are both."""
+    said = Statuses(
+        ACTIVE if active is None else frozenset(_words(active)),
+        INACTIVE if inactive is None else frozenset(_words(inactive)),
+    )
+    if both := said.active & said.inactive:
+        raise ValueError(f"both active and inactive: {', '.join(sorted(both))}")
+    return said
+
+
+def _words(text: str) -> Iterable[str]:
+    return map(normal, text.split(","))

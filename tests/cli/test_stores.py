@@ -1,0 +1,155 @@
+"""No command acts on a store that it was not meant to: it asks the node that its settings name, or says that there is
+neither node nor store; and none but those that are meant to make a store makes anything."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+from typer.main import get_command
+
+from numcheck.cli import _add_commands, app
+from tests.serving.command import run, serving
+from tests.serving.small import fill
+
+MAKERS = {"serve", "demo", "plan import", "identities init", "bench"}
+"""Commands that make a store, or what they measure."""
+
+NO_STORE = {"plan diff"}
+"""Commands that read files alone."""
+
+URI = "numcheck://operator/mts"
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "check": ("79161234567",),
+    "events export": (),
+    "events head": (),
+    "events verify": (),
+    "identities add": (URI, "--role", "administrator"),
+    "identities agree": ("chat", "1"),
+    "identities end-agreement": ("chat", "1"),
+    "identities list": (),
+    "identities revoke": (URI,),
+    "identities token": (URI,),
+    "plan show": (),
+    "push active": ("--operator", "1", "numbers.txt"),
+    "push confirm": ("--operator", "1", "token"),
+    "push portings": ("Port_Increment_202611281000_1.csv",),
+    "registrations due": ("--service", "chat"),
+    "registrations list": ("--service", "chat"),
+    "registrations reverify": ("--service", "chat"),
+    "registrations rotate-keys": (),
+    "registrations watch": ("--service", "chat"),
+    "status": (),
+}
+LOCAL = {"check": ("--local",)}
+"""What makes a command read the data directory that asks a node otherwise."""
+
+
+def commands() -> list[str]:
+    """Every command of Typer's tree, as it is typed."""
+    if not app.registered_commands:
+        _add_commands()
+    found: list[str] = []
+
+    def walk(command: typer.core.TyperCommand, path: tuple[str, ...]) -> None:
+        for name, one in getattr(command, "commands", {}).items():
+            walk(one, (*path, name))
+        if not hasattr(command, "commands"):
+            found.append(" ".join(path))
+
+    walk(get_command(app), ())
+    return sorted(set(found))
+
+
+def test_every_command_is_tried():
+    assert set(commands()) == {*ARGUMENTS, *MAKERS, *NO_STORE}
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A folder with a file of settings, which name a node that is not there and a data directory that is not either."""
+    (tmp_path / "node.toml").write_text('data_dir = "var"\napi_listen = "127.0.0.1:1"\n')
+    for name in ("numbers.txt", "Port_Increment_202611281000_1.csv"):
+        (tmp_path / name).write_text("79161234567\n")
+    return tmp_path
+
+
+def left(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("command", ARGUMENTS)
+def test_command_without_node_and_store_fails_in_one_line_and_makes_nothing(folder, command):
+    before = left(folder)
+    for more in {(), LOCAL.get(command, ())}:
+        ended = run(*command.split(), *ARGUMENTS[command], *more, "--config", "node.toml", cwd=folder)
+        assert (ended.status, ended.out) == (1, "")
+        (line,) = ended.err.splitlines()
+        assert line.startswith("numcheck: ")
+    assert left(folder) == before
+
+
+@pytest.mark.parametrize("command", ["identities revoke", "identities token", "registrations rotate-keys"])
+def test_command_makes_no_tables_in_an_empty_database(folder, server, command):
+    """Nor the data directory."""
+    env = {"NUMCHECK_DATABASE_URL": server.new_database(), "NUMCHECK_API_LISTEN": "127.0.0.1:1"}
+    ended = run(*command.split(), *ARGUMENTS[command], cwd=folder, env=env)
+    assert (ended.status, len(ended.err.splitlines())) == (1, 1)
+    assert not (folder / "var").exists()
+    (folder / "var").mkdir()
+    ended = run(*command.split(), *ARGUMENTS[command], cwd=folder, env=env)
+    assert (ended.status, len(ended.err.splitlines())) == (1, 1)
+    assert "the store is empty" in ended.err
+
+
+def known(folder: Path, *arguments: object) -> dict[str, bool]:
+    """Who may call, and whether they still may."""
+    listed = json.loads(run("identities", "list", "--json", *arguments, cwd=folder).out)["identities"]
+    return {one["uri"]: one["revoked_at"] is None for one in listed}
+
+
+def test_revocation_reaches_the_node_that_the_settings_name(tmp_path):
+    """From another folder, which has no data directory, and from one with a stale copy of it: the node lets the revoked
+    operator call no more, the copy stays as it is, and each command says what it was about."""
+    home, empty, stale = (tmp_path / name for name in ("home", "empty", "stale"))
+    for folder in (home, empty, stale):
+        folder.mkdir()
+    fill(home / "var")
+    added = run("identities", "add", URI, "--role", "operator", "--operator-id", "1", cwd=home)
+    assert added.status == 0
+    assert f"this is about the store in {home / 'var'}" in added.err
+    shutil.copytree(home / "var", stale / "var")
+    with serving(home / "var") as node:
+        settings = tmp_path / "node.toml"
+        settings.write_text(f'data_dir = "var"\napi_listen = "{node.address}"\n')
+        for folder in (empty, stale):
+            assert known(folder, "--config", settings) == {URI: True}
+        revoked = run("identities", "revoke", URI, "--config", settings, cwd=stale)
+        assert revoked.status == 0
+        assert f"this is about the node at {node.address}" in revoked.err
+        assert known(empty, "--config", settings) == {URI: False}
+        assert run("identities", "revoke", URI, "--config", settings, cwd=empty).status == 1  # it is revoked
+    assert known(home) == {URI: False}
+    assert known(stale) == {URI: True}
+    assert list(empty.iterdir()) == []
+
+
+def test_demo_fills_the_database_that_the_settings_name(tmp_path, server):
+    """And no store in the directory; a database that holds anything is refused, and stays as it is."""
+    url = server.new_database()
+    settings = tmp_path / "node.toml"
+    settings.write_text(f'database_url = "{url}"\n')
+    line = ("demo", "--numbers", "1000", "--config", settings)
+    filled = run(*line, "--data-dir", tmp_path / "first")
+    assert filled.status == 0
+    assert "the store of database_url holds 17,059 ranges" in filled.err
+    assert sorted(path.name for path in (tmp_path / "first").iterdir()) == ["index", "lock"]
+    told = json.loads(run("status", "--json", "--config", settings, "--data-dir", tmp_path / "first").out)
+    assert (told["engine"].split()[0], told["lag"]) == ("PostgreSQL", 0)
+    again = run(*line, "--data-dir", tmp_path / "second")
+    assert again.status == 1
+    assert again.err.splitlines()[-1] == (
+        "numcheck: the database of database_url holds something already; the demo fills an empty one"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "node.toml"]

@@ -1,0 +1,227 @@
+"""What a database's errors are told as: only damage is damage. A table of codes, and real databases that fail."""
+
+import socket
+import sqlite3
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import DBAPIError
+
+from numcheck.active import ActiveSet
+from numcheck.errors import NumcheckError, StoreDamaged, StoreFailed, StoreUnavailable
+from numcheck.rpc.errors import status_of
+from numcheck.store import Store
+from numcheck.store.database import Database
+from numcheck.store.failures import store_error
+from tests.store.registry import plan, row
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+PGBOUNCER = Path("/usr/sbin/pgbouncer")
+UNAVAILABLE, DATA_LOSS, INTERNAL = 14, 15, 13
+
+# Codes of every class that a server gives to who reads and writes, with what a caller is to be told.
+STATES: dict[type[NumcheckError], str] = {
+    StoreUnavailable: """08000 08003 08006 08P01 0A000 25006 25P03 26000 28000 28P01 3D000 40001 40P01 42501 42P05 53000
+        53100 53200 53300 55000 55P03 57000 57014 57P01 57P02 57P03 57P05 58000 58030 58P01""",
+    StoreDamaged: "XX001 XX002",
+    StoreFailed: "22001 22021 23502 23505 25P02 34000 42601 42703 42P01 54000 P0001 XX000",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"), [(kind, state) for kind, states in STATES.items() for state in states.split()]
+)
+def test_sqlstate_is_told_as_what_it_is(kind, state):
+    original = psycopg.errors.lookup(state) if state in psycopg.errors._sqlcodes else psycopg.DatabaseError
+    error = original("79161234567 is in this text")
+    error.sqlstate = state
+    told = store_error(DBAPIError("SELECT 79161234567", (79161234567,), error))
+    assert type(told) is kind
+    assert state in str(told)
+    assert "7916" not in str(told)
+    assert status_of(told).code == {StoreUnavailable: UNAVAILABLE, StoreDamaged: DATA_LOSS, StoreFailed: INTERNAL}[kind]
+
+
+RESULT_CODES: dict[type[NumcheckError], list[int]] = {
+    StoreUnavailable: [3, 4, 5, 6, 7, 8, 9, 10, 13, 14, 15, 22, 23, 261, 266, 778, 1_032, 1_544, 2_314, 3_850],
+    StoreDamaged: [11, 26, 267, 523, 779],
+    StoreFailed: [1, 2, 12, 17, 18, 19, 20, 21, 25, 1_299, 2_067],
+}
+
+
+@pytest.mark.parametrize(("kind", "code"), [(kind, code) for kind, codes in RESULT_CODES.items() for code in codes])
+def test_result_code_is_told_as_what_it_is(kind, code):
+    """Extended codes are told as the primary one that they begin with."""
+    error = sqlite3.DatabaseError("something")
+    error.sqlite_errorcode = code
+    assert type(store_error(DBAPIError("SELECT 1", (), error))) is kind
+
+
+@pytest.fixture
+def url(server) -> str:
+    return server.new_database()
+
+
+@pytest.fixture
+def database(url, tmp_path) -> Iterator[Database]:
+    one = Database(tmp_path / "x", url=url, read_only=False)
+    yield one
+    one.close()
+
+
+def admin(url: str, statement: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def refused(database: Database, *statements: str) -> StoreUnavailable:
+    def change() -> None:
+        with database.writing() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+
+    with pytest.raises(StoreUnavailable) as told:
+        change()
+    return told.value
+
+
+def test_database_that_is_only_read_is_unavailable(url, tmp_path):
+    admin(url, f"ALTER DATABASE {make_url(url).database} SET default_transaction_read_only = on")
+    with pytest.raises(StoreUnavailable, match="25006"):
+        Store(tmp_path, url=url)
+
+
+def test_statement_and_lock_that_take_too_long_are_unavailable(database):
+    assert "57014" in str(refused(database, "SET LOCAL statement_timeout = 1", "SELECT pg_sleep(60)"))
+    with database.reading() as other:
+        other.execute(text("LOCK TABLE installation IN ACCESS SHARE MODE"))
+        lock = "LOCK TABLE installation IN ACCESS EXCLUSIVE MODE"
+        assert "55P03" in str(refused(database, "SET LOCAL lock_timeout = 1", lock))
+
+
+def test_session_that_is_ended_by_the_server_is_unavailable_and_the_next_is_well(database):
+    told = refused(database, "SELECT pg_terminate_backend(pg_backend_pid())")
+    assert "57P01" in str(told) or "does not answer" in str(told)
+    with database.writing() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+
+
+def test_role_that_may_not_log_in_or_touch_a_table_is_unavailable(url, tmp_path):
+    Store(tmp_path, url=url).close()
+    role = f"guest_{make_url(url).database}"
+    admin(url, f"CREATE ROLE {role} LOGIN")
+    guest = make_url(url).set(username=role).render_as_string(hide_password=False)
+    with pytest.raises(StoreUnavailable, match="42501"):
+        Store(tmp_path, url=guest)
+    admin(url, f"ALTER ROLE {role} NOLOGIN")
+    with pytest.raises(StoreUnavailable):
+        Store(tmp_path, url=guest)
+
+
+def test_table_that_is_gone_is_a_failure_and_no_damage(database):
+    with database.writing() as connection:
+        connection.execute(text("DROP TABLE denials"))
+    with pytest.raises(StoreFailed, match="42P01"), database.reading() as connection:
+        connection.execute(text("SELECT * FROM denials"))
+
+
+def test_commit_that_standbys_did_not_confirm_is_not_acknowledged(server, tmp_path):
+    """PostgreSQL answers a cancelled wait with success and a warning: it is committed here, and nowhere else."""
+    url = server.new_database()
+    database = Database(tmp_path / "x", url=url, read_only=False)
+    pids: list[int] = []
+    told: list[str] = []
+
+    def change() -> None:
+        try:
+            with database.writing() as connection:
+                pids.append(connection.scalar(text("SELECT pg_backend_pid()")))
+                connection.execute(text("SET LOCAL synchronous_commit = on"))
+                connection.execute(text("UPDATE installation SET withdrawals_dropped = 1"))
+        except StoreUnavailable as error:
+            told.append(str(error))
+
+    admin(url, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    admin(url, "SELECT pg_reload_conf()")
+    try:
+        writer = threading.Thread(target=change)
+        writer.start()
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("SET synchronous_commit = off")
+            waiting = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = %s AND wait_event = 'SyncRep'"
+            while writer.is_alive():
+                if pids:
+                    connection.execute(waiting, (pids[0],))
+                writer.join(0.02)
+    finally:
+        admin(url, "ALTER SYSTEM RESET synchronous_standby_names")
+        admin(url, "SELECT pg_reload_conf()")
+    assert told == ["committed here, and the standbys have not confirmed it: it may be lost yet"]
+    database.close()
+
+
+@pytest.fixture
+def pooled(server, url) -> Iterator[str]:
+    """The database behind PgBouncer, which gives each transaction whatever session is free."""
+    if not PGBOUNCER.exists():
+        pytest.skip("pgbouncer is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    parsed = make_url(url)
+    with tempfile.TemporaryDirectory(prefix="numcheck-pgbouncer-", ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        (directory / "users").write_text('"postgres" ""\n')
+        (directory / "b.ini").write_text(
+            f"[databases]\n* = host={parsed.query['host']} user=postgres\n[pgbouncer]\nlisten_addr=127.0.0.1\n"
+            f"listen_port={port}\nauth_type=any\npool_mode=transaction\nunix_socket_dir=\ndefault_pool_size=3\n"
+        )
+        owner = Path(parsed.query["host"]).owner()  # who may use the server's socket
+        command = [str(PGBOUNCER), "-q", "-u", owner, str(directory / "b.ini")]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            address = f"postgresql://postgres@127.0.0.1:{port}/{parsed.database}"
+            deadline = time.monotonic() + 30
+            while True:
+                try:
+                    psycopg.connect(address).close()
+                    break
+                except psycopg.OperationalError:
+                    assert time.monotonic() < deadline, "pgbouncer does not answer"
+                    time.sleep(0.05)
+            yield address
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def test_store_behind_a_pooler_of_transactions_works(pooled, url, tmp_path):
+    """No statement of one session is looked for in another, and every commit waits for the disk."""
+    admin(url, f"ALTER DATABASE {make_url(url).database} SET synchronous_commit = off")
+    with Store(tmp_path, url=pooled) as store:
+        store.import_plan(plan(row(916, 0, 9_999_999, "А", "7740000076")), source="rows.csv", now=NOW)
+
+        def work() -> None:
+            for _ in range(12):
+                assert len(store.ranges()) == 1
+                with store._database.writing() as connection:
+                    assert connection.scalar(text("SHOW synchronous_commit")) == "on"
+                    assert connection.scalar(text("SHOW statement_timeout")) == "5min"
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for count in range(1, 9):
+            numbers = ActiveSet.from_numbers(range(79160000000, 79160000000 + count))
+            store.replace_active_set(1, numbers, data_time=NOW, now=NOW)
+        for thread in threads:
+            thread.join()
+        assert len(store.active_set(1)) == 8
