@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import delete, insert, select
+from structlog.testing import capture_logs
 
 from numcheck.access import Identity, Role
 from numcheck.errors import CallersRefused
@@ -188,11 +189,16 @@ def test_restored_copy_counts_again_when_it_is_confirmed(store, callers):
     with pytest.raises(CallersRefused, match="nothing"):
         callers.confirm(callers.callers())
     put_back(store, before)
-    directory = Directory(store.identities(KEY), interval_s=3_600)
-    assert directory.find(LEAVES.uri, None) is None
-    callers.confirm(callers.callers())
-    assert not callers.callers().refused
-    directory.refresh()
+    with capture_logs() as logs:
+        directory = Directory(store.identities(KEY), interval_s=3_600)
+        assert directory.find(LEAVES.uri, None) is None
+        callers.confirm(callers.callers())
+        assert not callers.callers().refused
+        directory.refresh()
+    assert [(one["log_level"], one["event"]) for one in logs] == [
+        ("error", "the callers of the store are refused: nobody new is let in"),
+        ("warning", "the callers of the store count again"),
+    ]
     assert (directory.refused, directory.find(LEAVES.uri, None)) == ("", LEAVES)
     assert callers.callers().revision == revision + 1
     callers.revoke(LEAVES.uri, now=LATER)
