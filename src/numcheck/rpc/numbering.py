@@ -99,7 +99,7 @@ class NumberingService:
             data_time=timestamp(moment) if head.version else None,
             digest=digest,
             sequences=[
-                numbering_pb2.PortingsSequence(series=series, number=number)
+                numbering_pb2.PortingsSequence(series=series, position=number)
                 for series, number in sorted(head.sequences.items())
             ],
         ).SerializeToString()

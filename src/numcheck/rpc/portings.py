@@ -57,11 +57,11 @@ def _header(header: numbering_pb2.PortingsHeader, outside: Outside) -> PortingsH
 def _sequence(header: numbering_pb2.PortingsHeader) -> PortingsSequence | None:
     if not header.HasField("sequence"):
         return None
-    series, number = header.sequence.series, header.sequence.number
+    series, number = header.sequence.series, header.sequence.position
     if not series.isprintable() or not 0 < len(series) <= SERIES_LENGTH_MAX:
         raise BadPush("header.sequence.series", f"the series is no name of 1 to {SERIES_LENGTH_MAX} plain characters")
     if not 0 < number < 2**63:
-        raise BadPush("header.sequence.number", "the number in the series is not positive")
+        raise BadPush("header.sequence.position", "the position in the series is not positive")
     return PortingsSequence(series, number)
 
 

@@ -5,7 +5,7 @@ of what they read. Every operation sees the others' writes: on an engine with ma
 first, makes them take turns.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -32,12 +32,13 @@ from numcheck.store.schema import (
     assertions,
     code_sends,
     code_tries,
+    installation,
     key_checks,
     registrations,
     trusted_time,
     verifications,
 )
-from numcheck.store.withdrawals import Withdrawn
+from numcheck.store.withdrawals import Cause, Withdrawn
 
 log = structlog.get_logger()
 
@@ -64,6 +65,7 @@ class RegistrationRow(NamedTuple):
     due_at_us: int
     next_at_us: int | None
     evidence: str | None = None
+    as_of_revision: int = 0
     verification_id: bytes | None = None
     reminded_of_us: int | None = None
     content: bytes = b""  # the digests, made when the row is written: see bindings.py
@@ -82,6 +84,7 @@ class Standing(NamedTuple):
     due_at_us: int
     reminded_of_us: int | None
     evidence: str | None
+    as_of_revision: int
     verification_id: bytes | None
     mac: bytes
 
@@ -97,6 +100,7 @@ class VerificationRow(NamedTuple):
     method: str
     state: int
     started_at_us: int
+    as_of_revision: int
     expires_at_us: int
     next_code_at_us: int
     secret_mac: bytes
@@ -136,6 +140,7 @@ class NumberRow(NamedTuple):
     due_at_us: int
     reminded_of_us: int | None
     evidence: str | None
+    as_of_revision: int
     verification_id: bytes | None
     mac: bytes
     sealed_number: bytes
@@ -195,7 +200,10 @@ class RegistrationWork:
         self._events = EventAppender(connection, chain)
         self._new: dict[bytes, RegistrationRow] = {}  # by user tag, to be inserted with the transaction's others
         self._unknown: set[bytes] = set()  # tags of users who have no registration
-        self._newest_withdrawal: int | None = None  # read once: what is withdrawn later finds what is written here
+        # Read once: what is withdrawn later finds what is written here.
+        self._newest_withdrawal: int | None = None
+        self._revision: int | None = None
+        self._any_withdrawals: bool | None = None
         self._written = Written()
         self.write_count = 0
         self.services: set[str] = set()  # that have events in this transaction
@@ -327,6 +335,19 @@ class RegistrationWork:
             return 0
         return withdrawals.withdrawn_since(self._connection, number, revision)
 
+    @property
+    def revision(self) -> int:
+        """The installation's revision: what was taken up to it was taken before this transaction."""
+        if self._revision is None:
+            self._revision = int(self._connection.execute(select(installation.c.revision)).scalar_one())
+        return self._revision
+
+    def try_waiting_withdrawal(self, number: int, revision: int) -> tuple[int, Cause] | None:
+        """Return the newest change after a revision that took a number and has not been followed yet, and its cause."""
+        if self._any_withdrawals is None:
+            self._any_withdrawals = withdrawals.are_waiting(self._connection, bulk=True)
+        return withdrawals.try_waiting(self._connection, number, revision) if self._any_withdrawals else None
+
     def insert(self, row: RegistrationRow) -> RegistrationRow:
         """Add a registration; the row with its digests."""
         self.write_count += 1
@@ -409,13 +430,14 @@ class RegistrationWork:
         own = verifications.c.verification_id == row.verification_id
         self._connection.execute(update(verifications).where(own).values(row._asdict()))
 
-    def end_verifications_of(self, registration_ids: Sequence[bytes], ended: int) -> None:
-        """End every verification under way of these registrations."""
-        self._end(rows_where(self._connection, WAITING_BY_REGISTRATION, registration_ids), ended)
+    def end_verifications_of(self, begun_before: Mapping[bytes, int], ended: int) -> None:
+        """End the verifications under way of these registrations that began before a revision each.
 
-    def _end(self, found: Sequence[Sequence[Any]], ended: int) -> None:
-        """End these verifications; what is not what was written is left alone, and proves nothing to anybody."""
-        rows = [row for row in map(VerificationRow._make, found) if VERIFICATION_BINDING.is_whole(self._chain, row)]
+        What is not what was written is left alone, and proves nothing to anybody.
+        """
+        found = map(VerificationRow._make, rows_where(self._connection, WAITING_BY_REGISTRATION, list(begun_before)))
+        before = (row for row in found if row.as_of_revision < begun_before[row.registration_id])
+        rows = [row for row in before if VERIFICATION_BINDING.is_whole(self._chain, row)]
         if rows:
             self.write_count += 1
             moved = [self._bound_verification(row._replace(state=ended)) for row in rows]
@@ -593,7 +615,7 @@ class Registrations:
     def are_withdrawals_waiting(self) -> bool:
         """Return whether numbers wait that were taken, not by a bulk change."""
         with self._database.reading() as connection:
-            return withdrawals.are_waiting(connection)
+            return withdrawals.are_waiting(connection, bulk=False)
 
     def drop_withdrawn(self, *, before_us: int) -> None:
         """Forget numbers that were taken before a moment and are done: in a transaction without the chain's head."""

@@ -252,6 +252,7 @@ registrations = Table(
     Column("reminded_of_us", BigInteger),  # the due time that was reminded of last; null: none was
     Column("next_at_us", BigInteger),  # when it is time for a reminder or overdue, if its state has these; null: never
     Column("evidence", String),  # JSON; null until a verification has given an answer
+    Column("as_of_revision", BigInteger, nullable=False),  # what was taken up to it takes nothing from this
     Column("verification_id", Bytes(16)),  # the newest: none before it counts
     Column("content", Bytes(32), nullable=False),  # keyed digest of what is recorded: see bindings.py
     Column("mac", Bytes(32), nullable=False),  # of `content` and of where the registration stands
@@ -272,6 +273,7 @@ verifications = Table(
     Column("method", String, nullable=False),
     Column("state", Integer, nullable=False),
     Column("started_at_us", BigInteger, nullable=False),
+    Column("as_of_revision", BigInteger, nullable=False),  # of the installation, when it began
     Column("expires_at_us", BigInteger, nullable=False),
     Column("next_code_at_us", BigInteger, nullable=False),  # 0: no code was sent
     Column("secret_mac", Bytes, nullable=False),  # of the code or the word; empty if there is none
