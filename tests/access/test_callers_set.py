@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from pathlib import Path
 
 import grpc
 import pytest
@@ -12,26 +13,27 @@ from numcheck.store.schema import agreements, callers_head, identities
 from numcheck.v1 import check_pb2, check_pb2_grpc
 from tests.access.node import FIRST, IDENTITIES, NOW, SecureNode, secure_node
 from tests.rpc.calls import DEADLINE_S, refusal
-from tests.serving.command import PATIENCE_S, run, serving
+from tests.serving.command import PATIENCE_S, Result, run, serving
 from tests.serving.small import fill
 
 TABLES = (identities, agreements, callers_head)
 LISTENERS = ("api", "native")
 
 
-def call(node: SecureNode, name: str, listener: str, token: str | None = None) -> check_pb2.CheckNumbersResponse:
-    with node.channel(name, listener=listener, token=token) as channel:
-        request = check_pb2.CheckNumbersRequest(numbers=[FIRST])
-        return check_pb2_grpc.CheckServiceStub(channel).CheckNumbers(request, timeout=DEADLINE_S)
-
-
 def is_known(node: SecureNode, name: str, listener: str) -> bool:
-    """Whether a caller gets in on a connection of its own."""
-    try:
-        return bool(call(node, name, listener).statuses)
-    except grpc.RpcError as error:
-        assert refusal(lambda: call(node, name, listener)).code == grpc.StatusCode.UNAUTHENTICATED, error
-        return False
+    """Return True if a caller gets in, on a connection of its own."""
+    with node.channel(name, listener=listener) as channel:
+        request = check_pb2.CheckNumbersRequest(numbers=[FIRST])
+        _, call = check_pb2_grpc.CheckServiceStub(channel).CheckNumbers.with_call(request, timeout=DEADLINE_S)
+        return call.code() == grpc.StatusCode.OK
+
+
+def is_refused(node: SecureNode, name: str, listener: str) -> bool:
+    """Return True if nobody knows a caller, on a connection of its own."""
+    with node.channel(name, listener=listener) as channel:
+        stub = check_pb2_grpc.CheckServiceStub(channel)
+        request = check_pb2.CheckNumbersRequest(numbers=[FIRST])
+        return refusal(lambda: stub.CheckNumbers(request, timeout=DEADLINE_S)).reason == "NOT_AUTHENTICATED"
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
@@ -59,7 +61,7 @@ def test_revoked_caller_whose_rows_are_put_back_stays_out_until_an_administrator
             directory.refresh()
             assert directory.refused
             for listener in LISTENERS:
-                assert not is_known(node, "messenger", listener)
+                assert is_refused(node, "messenger", listener)
                 assert is_known(node, "administrator", listener)
         own.confirm(own.callers())
         directory.refresh()
@@ -68,50 +70,71 @@ def test_revoked_caller_whose_rows_are_put_back_stays_out_until_an_administrator
             assert is_known(node, "messenger", listener)
 
 
-def test_commands_tell_of_a_restored_copy_and_confirm_it_while_a_node_runs_or_none_does(tmp_path):
-    """The first while none does; the second while a node that was started on the copy runs."""
-    data_dir, uri = tmp_path / "var", "numcheck://service/chat"
-    fill(data_dir)
-    added = run("identities", "add", uri, "--role", "messenger", "--service", "chat", cwd=tmp_path)
-    assert added.status == 0, added.err
+class Installation:
+    """A data directory, and the commands on it."""
 
-    def listed() -> str:
-        found = run("identities", "list", "--json", cwd=tmp_path)
+    URI = "numcheck://service/chat"
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.data_dir = directory, fill(directory / "var")
+        assert self.run("add", self.URI, "--role", "messenger", "--service", "chat").status == 0
+
+    def run(self, *arguments: str, stdin: bytes = b"") -> Result:
+        """Run a command of `numcheck identities`."""
+        return run("identities", *arguments, cwd=self.directory, stdin=stdin)
+
+    def refused(self) -> str:
+        """Return why the callers are refused, as `numcheck status` says."""
+        callers = json.loads(run("status", "--json", cwd=self.directory).out)["callers"]
+        return callers["refused"] or ""
+
+    def listed(self) -> str:
+        """Return when the caller was revoked, or why that is not told."""
+        found = self.run("list", "--json")
         return str(json.loads(found.out)["identities"][0]["revoked_at"]) if found.status == 0 else found.err
 
-    def revoke_and_restore() -> None:
-        shutil.copyfile(data_dir / "numcheck.db", tmp_path / "copy.db")
-        assert run("identities", "revoke", uri, cwd=tmp_path).status == 0
-        assert "2" in listed()
-        shutil.copyfile(tmp_path / "copy.db", data_dir / "numcheck.db")
+    def revoke_and_restore(self) -> None:
+        """Revoke the caller, and put back the database of the moment before."""
+        database, copy = self.data_dir / "numcheck.db", self.directory / "copy.db"
+        shutil.copyfile(database, copy)
+        assert self.run("revoke", self.URI).status == 0
+        assert self.listed().startswith("2")
+        shutil.copyfile(copy, database)
         for ending in ("-wal", "-shm"):
-            (data_dir / f"numcheck.db{ending}").unlink(missing_ok=True)
+            database.with_name(f"{database.name}{ending}").unlink(missing_ok=True)
 
-    def status() -> dict:
-        callers = json.loads(run("status", "--json", cwd=tmp_path).out)["callers"]
-        assert isinstance(callers, dict)
-        return callers
 
-    assert status()["refused"] is None
-    nothing = run("identities", "confirm-restore", "--yes", cwd=tmp_path)
-    assert (nothing.status, "nothing to confirm" in nothing.err) == (1, True)
+@pytest.fixture
+def installation(tmp_path):
+    return Installation(tmp_path)
 
-    revoke_and_restore()
-    assert "this node has seen revision" in status()["refused"]
-    assert "REFUSED" in run("status", cwd=tmp_path).out
-    assert "this node has seen revision" in listed()
-    not_sure = run("identities", "confirm-restore", cwd=tmp_path, stdin=b"n\n")
-    assert (not_sure.status, status()["refused"] is None) == (1, False)
-    confirmed = run("identities", "confirm-restore", cwd=tmp_path, stdin=b"y\n")
-    assert (confirmed.status, uri in confirmed.err) == (0, True), confirmed
-    assert listed() == "None"
-    assert run("identities", "token", uri, cwd=tmp_path).status == 0
 
-    revoke_and_restore()
-    with serving(data_dir):
-        assert "this node has seen revision" in listed()
-        assert run("identities", "confirm-restore", "--yes", cwd=tmp_path).status == 0
+OLDER = "this node has seen revision"
+
+
+def test_restored_copy_is_told_by_the_commands_and_confirmed_while_no_node_runs(installation):
+    nothing = installation.run("confirm-restore", "--yes")
+    assert (installation.refused(), nothing.status, "nothing to confirm" in nothing.err) == ("", 1, True)
+    installation.revoke_and_restore()
+    assert OLDER in installation.refused()
+    assert "REFUSED" in run("status", cwd=installation.directory).out
+    assert OLDER in installation.listed()
+    assert installation.run("confirm-restore", stdin=b"n\n").status == 1
+    assert OLDER in installation.refused()
+    confirmed = installation.run("confirm-restore", stdin=b"y\n")
+    assert (confirmed.status, f"{installation.URI}: may call as messenger" in confirmed.err) == (0, True)
+    assert installation.listed() == "None"
+    assert installation.run("token", installation.URI).status == 0
+    assert installation.refused() == ""
+    assert run("events", "verify", cwd=installation.directory).status == 0
+
+
+def test_restored_copy_is_confirmed_while_the_node_that_was_started_on_it_runs(installation):
+    installation.revoke_and_restore()
+    with serving(installation.data_dir):
+        assert OLDER in installation.listed()
+        assert installation.run("confirm-restore", "--yes").status == 0
         deadline = time.monotonic() + PATIENCE_S
-        while listed() != "None":
+        while installation.listed() != "None":
             assert time.monotonic() < deadline
-    assert run("events", "verify", cwd=tmp_path).status == 0
+    assert run("events", "verify", cwd=installation.directory).status == 0

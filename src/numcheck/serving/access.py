@@ -1,8 +1,8 @@
 """Gives the rules of access what only a process has: the key of tokens and rows, who is known, and a log of denials.
 
 Invariants: no call waits for the store to learn who makes it: a Directory has all that is known in memory, and looks
-every few seconds whether it has changed; while the store does not answer, what was known last goes on counting. A set of
-callers that is refused takes away whom it revokes, and gives nothing.
+every few seconds whether it has changed; while the store does not answer, what was known last goes on counting. A set
+of callers that is refused takes away whom it revokes, and gives nothing.
 """
 
 import hashlib

@@ -165,8 +165,8 @@ class Identities:
         check_service(service)
         with self._changing() as connection:
             check_operator(connection, operator_id)
-            row = connection.execute(select(agreements).where(_agreement(service, operator_id))).one_or_none()
-            if row is None or not self._is_agreement_whole(row):
+            found = connection.execute(select(agreements).where(_agreement(service, operator_id))).one_or_none()
+            if found is None or not self._is_agreement_whole(found):
                 # Also in the place of one that is damaged.
                 connection.execute(delete(agreements).where(_agreement(service, operator_id)))
                 row = {"service": service, "operator_id": operator_id, "since_us": microseconds(now)}
@@ -289,11 +289,12 @@ class Identities:
             if self._is_agreement_whole(row)
         }
         digest = hashlib.sha256(json.dumps(macs, sort_keys=True).encode()).digest()
-        head = connection.execute(select(callers_head)).one_or_none()
+        row = connection.execute(select(callers_head)).one_or_none()
+        head = None if row is None else _Head(row.revision, row.digest)
         floor, refused = self._floor.try_read()
-        if head is not None and not _same(head.mac, self._head_mac(head._mapping)):
+        if row is not None and not _same(row.mac, self._head_mac(row._mapping)):
             head, refused = None, "the revision of the callers is not as it was written"
-        found = _Set(list(rows), list(agreed), macs, digest, head and _Head(head.revision, head.digest), floor, refused)
+        found = _Set(list(rows), list(agreed), macs, digest, head, floor, refused)
         return found._replace(refused=_refusal(found))
 
     def _is_whole(self, row: Row[Any]) -> bool:
@@ -328,10 +329,14 @@ def _refusal(found: _Set) -> str:
         is_new = not found.rows and not found.agreed and floor is None
         return "" if is_new else "the revision of the callers is missing"
     if head.digest != found.digest:
-        return "callers or agreements are not those that were written last: rows were changed, removed, added or put back"
-    if floor is not None and head.revision < floor.revision:
+        return "callers or agreements are not those that were written last: rows were changed, removed or put back"
+    return "" if floor is None else _refusal_by_floor(head, floor)
+
+
+def _refusal_by_floor(head: _Head, floor: Floor) -> str:
+    if head.revision < floor.revision:
         return f"the callers are of revision {head.revision}, and this node has seen revision {floor.revision}"
-    if floor is not None and head.revision == floor.revision and head.digest != floor.digest:
+    if head.revision == floor.revision and head.digest != floor.digest:
         return f"the callers are not those that this node has seen at revision {floor.revision}"
     return ""
 
