@@ -25,6 +25,7 @@ class Act(StrEnum):
     TOKEN_ISSUED = "token_issued"
     AGREEMENT_ADDED = "agreement_added"
     AGREEMENT_ENDED = "agreement_ended"
+    CALLERS_CONFIRMED = "callers_confirmed"
     DATA_BOUND = "data_bound"
     """Tells the operators' data that there is as a key is used first; nobody changed it."""
     PLAN_IMPORTED = "plan_imported"
@@ -65,6 +66,13 @@ class LastActs:
             self.macs.pop(key, None)
             if kind == Act.AGREEMENT_ADDED:
                 self.macs[key] = bytes.fromhex(said["mac"])
+        elif kind == Act.CALLERS_CONFIRMED:
+            self.macs = {_row_of(name): bytes.fromhex(mac) for name, mac in said["macs"].items()}
+
+
+def _row_of(name: str) -> tuple[str, str]:
+    kind, _, of = name.partition(" ")
+    return kind, of
 
 
 class Acts:

@@ -24,6 +24,7 @@ from numcheck.store.events import Chain
 from numcheck.store.schema import (
     assertions,
     blocks,
+    callers_head,
     code_sends,
     code_tries,
     denials,
@@ -72,6 +73,7 @@ TABLES_UNBOUND: Mapping[Table, str] = {
     installation: "its revision is in the acts; what else it has only makes a node refuse",
     revisions: "random marks, which tell a store from a copy that lacks its last changes; they say nothing of anybody",
     lost_revisions: "says which revisions were lost, of which there is nothing else; no answer rests on it",
+    callers_head: "has a mac over the rows' macs, which the acts tell; a node's floor refuses an older one",
     denials: "the last calls that were denied: some are dropped for newer ones, and no answer rests on them",
     code_tries: "bound how often codes are tried, for a day: without them nobody is verified who has no right code",
     code_sends: "bound how many codes are sent, for a day: they protect from costs, and no state rests on them",
