@@ -12,7 +12,7 @@ from sqlalchemy import Table, and_, create_engine, select, update
 from numcheck.access import Identity, Role
 from numcheck.active import PushHeader
 from numcheck.config import Settings
-from numcheck.errors import BadIdentity, EventsAltered, StoreDamaged, UnknownIdentity
+from numcheck.errors import BadIdentity, CallersRefused, EventsAltered, StoreDamaged, UnknownIdentity
 from numcheck.identity.events import Chain
 from numcheck.serving.access import identities_of, installation_key
 from numcheck.serving.audit import export, verify_events, verify_store
@@ -193,7 +193,7 @@ def test_every_column_of_a_caller_and_an_agreement_that_is_changed_shows(data_di
                     if taken or (other is None and not column.nullable):
                         continue
                     connection.execute(update(table).where(own).values({column.name: other}))
-                    with pytest.raises((EventsAltered, StoreDamaged)):
+                    with pytest.raises((CallersRefused, EventsAltered, StoreDamaged)):
                         verify_store(settings, None)
                     changed = and_(*((row | {column.name: other})[one.name] == one for one in table.primary_key))
                     connection.execute(update(table).where(changed).values(row))

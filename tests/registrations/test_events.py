@@ -389,7 +389,9 @@ def test_a_head_that_was_changed_is_not_signed(settings: Settings, name: str) ->
 
 def test_no_event_tells_who_anybody_is(edited: Edited) -> None:
     """Erasure leaves the chain as it was: there never was a number, an address or an identifier in it."""
-    told = " ".join(str(row) for row in edited.sql("SELECT * FROM events"))
+    # Hashes and the macs of closing events are left out: any two letters stand in them by chance.
+    kept = "SELECT sequence, at_us, service, kind, state, details FROM events WHERE kind <> 'bound'"
+    told = " ".join(str(row) for row in edited.sql(kept))
     for secret in ("7916", "203.0.113", "u1", "ivan", "Иванов"):
         assert secret not in told
     assert "messenger" in told
