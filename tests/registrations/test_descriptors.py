@@ -32,7 +32,8 @@ SCALARS_OF_OPERATORS = {
     "PushActiveNumbersRequest.add", "PushActiveNumbersRequest.remove",
     "ConfirmPushRequest.operator_id", "ListHeldPushesRequest.operator_id", "GetOperatorStateRequest.operator_id",
     "GetOperatorStateRequest.without_digest",
-    "PortingsSequence.position", "PortingsHeader.mode", "PortingsHeader.base_version", "PortingsHeader.skip_not_portable", "PortingsHeader.force",
+    "PortingsSequence.position",
+    "PortingsHeader.mode", "PortingsHeader.base_version", "PortingsHeader.skip_not_portable", "PortingsHeader.force",
     "PortedNumbers.operator_id", "PortedNumbers.numbers", "PushPortingsRequest.returned",
     "Timestamp.seconds", "Timestamp.nanos",
 }  # fmt: skip
