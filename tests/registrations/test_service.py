@@ -345,7 +345,7 @@ def test_an_erased_user_is_gone_and_the_chain_verifies(data_dir: Path, service: 
     assert json.loads(run("events", "verify", exported, "--head", head, "--json").out)["event_count"] == 9
     connection = sqlite3.connect(data_dir / FILE_NAME)
     with connection:
-        connection.execute("UPDATE events SET kind = 'confirmed' WHERE sequence = 3")
+        connection.execute("UPDATE events SET kind = 'rejected' WHERE sequence = 3")
     connection.close()
     verified = run("events", "verify", "--data-dir", data_dir)
     assert (verified.status, verified.err) == (1, "numcheck: event 3 is not what was written\n")
