@@ -15,6 +15,7 @@ from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 
 DEADLINE_S = 10.0
+PAGE_SIZE = 1_000  # registrations: the most that a node gives at once
 
 Request = TypeVar("Request", pb.RegisterRequest, pb.RefreshRegistrationRequest, pb.StartVerificationRequest)
 
@@ -103,6 +104,7 @@ class RegistrationClient:
         """
         request = pb.ListRegistrationsRequest(
             service=self._service,
+            page_size=PAGE_SIZE,
             number=number,
             due_before=_stamp(due_before),
             states=[f"REGISTRATION_STATE_{state}" for state in states],
