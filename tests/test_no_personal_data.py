@@ -60,6 +60,7 @@ TEXTS = {
     "PlanRow.region": "where a whole range is allotted",
     "PlanRow.tax_id": "that company's, from the regulator's file",
     "PortingsHeader.push_id": "the clearing house's own name for a push, about no number; at most 128 characters",
+    "PortingsSequence.series": "the clearing house's own name for a series of files; at most 64 characters",
     "PushActiveNumbersResponse.confirmation_token": "random, made by the node",
     "PushHeader.push_id": "the operator's own name for a push, about no number; at most 128 characters",
     "RefusedNumber.reason": "a word of docs/errors.md",
@@ -71,6 +72,7 @@ ABOUT_NO_SUBSCRIBER = {
     "versions": {
         *("version", "base_version", "data_version", "head_version", "index_version", "min_index_version"),
         "request_id",
+        *("sequence", "previous_sequence", "sequences", "position"),
     },
     "counts": {
         *("added_count", "already_added_count", "removed_count", "already_removed_count", "number_count"),

@@ -123,7 +123,7 @@ def test_bearer_token_says_who_calls(node):
 
 def test_store_has_no_token(node, tmp_path):
     key = token_key(tmp_path / "data")
-    node.gate.identities.set_token(IDENTITIES["messenger"].uri, token_tag(key, "the-secret-token"))
+    node.gate.identities.set_token(IDENTITIES["messenger"].uri, token_tag(key, "the-secret-token"), now=NOW)
     content = b"".join(path.read_bytes() for path in (tmp_path / "data").glob("numcheck.db*"))
     assert b"the-secret-token" not in content
     assert (tmp_path / "data" / "token.key").stat().st_mode & 0o777 == 0o400
@@ -242,7 +242,7 @@ def test_one_uri_beside_names_of_other_kinds_is_the_callers(node, listener):
 
 
 def give_token(node, name: str, token: str) -> None:
-    node.gate.identities.set_token(IDENTITIES[name].uri, token_tag(node.gate.key, token))
+    node.gate.identities.set_token(IDENTITIES[name].uri, token_tag(node.gate.key, token), now=NOW)
     node.gate.directory.refresh()
 
 

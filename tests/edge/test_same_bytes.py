@@ -187,7 +187,7 @@ def secured(
     access = Access(
         lambda uris, _token: next((known[uri] for uri in uris if uri in known), None),
         lambda service: frozenset({1, 16_384}) if service == "two" else frozenset(),
-        lambda _uri, _method, _reason: None,
+        lambda _uri, _method, _reason, _address: None,
         token_key=b"",
     )
     server = authority.issue("server")

@@ -178,7 +178,7 @@ class Campaign:
         for workload in self.workloads:
             env |= workload.environment(directory)
         self.machine = Machine(directory, recorder, plant=plant, env=env)
-        self._import_plan(env)
+        self._import_plan()
         self._chance = random.Random(seed)
         self._moments: Moments = (
             AtFaultPoints(self._ledger, plant, power=recorder is not None)
@@ -187,7 +187,7 @@ class Campaign:
         )
         self.report = Report(seed, "postgresql" if server else "sqlite")
 
-    def _import_plan(self, env: Mapping[str, str]) -> None:
+    def _import_plan(self) -> None:
         self.machine.data_dir.mkdir(parents=True)
         plan = self.machine.data_dir.parent / "plan.csv"
         plan.write_text(PLAN, encoding="utf-8")
@@ -197,7 +197,7 @@ class Campaign:
             check=True,
             capture_output=True,
             cwd=ROOT,
-            env=environment(env),
+            env=environment(self.machine.env),
         )
 
     def run(

@@ -146,7 +146,7 @@ class Machine:
         # The keys of registrations lie elsewhere, as they should: they are no part of the disk that loses its power.
         directory.mkdir(parents=True, exist_ok=True)
         make_keys(directory / "keys.json", datetime.now(UTC))
-        self._env = {"NUMCHECK_KEYS_FILE": str(directory / "keys.json"), **(env or {})}
+        self.env = {"NUMCHECK_KEYS_FILE": str(directory / "keys.json"), **(env or {})}
         self._life_count, self._ahead_s = 0, 0.0
         self.data_dir = directory / "0" / "var"
         self._next: Life | None = None
@@ -167,7 +167,7 @@ class Machine:
         return life
 
     def _launch(self) -> Life:
-        return Life(self._recorder, self._env)
+        return Life(self._recorder, self.env)
 
     def kill(self, life: Life) -> None:
         """The process alone ends: what it wrote stays as it is."""

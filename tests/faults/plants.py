@@ -22,12 +22,11 @@ from tests.faults.points import POINTS, stand_still
 
 LATE_S = 0.03  # between the right moment of a step and the planted one
 LATE_CODE_S = 0.1
-LATE_TRY_S = 0.3
 WRITES = ("INSERT", "UPDATE", "DELETE")
 RAISES_REVISION = "UPDATE installation SET revision"
 # What a transaction says that a client waits for; nodes write for themselves too, and nobody is answered then.
 AWAITED = (RAISES_REVISION, "INSERT INTO registrations", "INSERT INTO events")
-COUNTS_TRY = "UPDATE verifications SET tries="
+COUNTS_TRY = "INSERT INTO code_tries"
 
 
 class _Cursor(sqlite3.Cursor):
@@ -162,45 +161,21 @@ class _TornTransaction(_Connection):
 
 
 class _LateTries(_Connection):
-    """Commits a try without its count, which follows late; armed, never."""
+    """Answers as if a try was counted that is to be counted later: when that would be, the node is no more."""
 
-    def __init__(self, *arguments: Any, **rest: Any) -> None:
-        super().__init__(*arguments, **rest)
-        self.tried: list[bytes] = []
+    tried = False
 
     def executed(self, statement: str, parameters: Any = ()) -> None:
-        if statement.startswith(COUNTS_TRY):
-            self.tried += [bytes(one) for one in parameters if isinstance(one, bytes | memoryview)]
+        self.tried = self.tried or statement.startswith(COUNTS_TRY)
 
     def commit(self) -> None:
-        tried, self.tried = self.tried, []
-        if POINTS.armed and not (tried and POINTS.comes()):
+        tried, self.tried = self.tried, False
+        if not tried or (POINTS.armed and not POINTS.comes()):
             super().commit()
             return
-        _count_tries(self, tried, -1)
-        super().commit()
+        super().rollback()
         if POINTS.armed:
             POINTS.tell()
-        elif tried:
-            timer = threading.Timer(LATE_TRY_S, self._count_late, [self._path(), tried])
-            timer.daemon = True
-            timer.start()
-
-    def _path(self) -> str:
-        return str(sqlite3.Connection.execute(self, "PRAGMA database_list").fetchone()[2])
-
-    @staticmethod
-    def _count_late(path: str, tried: list[bytes]) -> None:
-        connection = sqlite3.Connection(path, timeout=10)
-        with connection:
-            _count_tries(connection, tried, 1)
-        connection.close()
-
-
-def _count_tries(connection: sqlite3.Connection, tried: list[bytes], difference: int) -> None:
-    statement = "UPDATE verifications SET tries = tries + ? WHERE verification_id = ?"
-    for one in tried:
-        sqlite3.Connection.execute(connection, statement, (difference, one))
 
 
 class _CodeFirst(_Connection):

@@ -27,7 +27,8 @@ NEEDED_OF_POSTGRESQL = {"applied", "registered"}
 # What the judges say of a broken promise; a node that a plant keeps from starting is no catch.
 BROKEN = (
     r"is lost|explains version|never held|does not show|told before|has damaged the index|not answered again"
-    r"|held push is not confirmed|are not those that were stored|was acknowledged otherwise|after all its tries"
+    r"|held push is not confirmed|are not those that were stored|refused with STORE_DAMAGED|has no mark"
+    r"|was acknowledged otherwise|after all its tries"
     r"|was not counted|is not accepted|told, and are lost|is told as another|nobody asked for"
     r"|is not whole after|events and should have|chain of events does not hold"
 )

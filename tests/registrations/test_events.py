@@ -1,7 +1,9 @@
 """R13: history that was edited shows. The edits are made behind the store's back, one at a time."""
 
+import gzip
 import json
-from collections.abc import Iterator
+import lzma
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,12 +11,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import create_engine, text
 
 from numcheck.config import Settings
-from numcheck.errors import BadKeys, EventsAltered
+from numcheck.errors import BadEventsFile, BadKeys, EventsAltered
 from numcheck.identity.events import Event, SignedHead, link, sign_head
 from numcheck.serving.audit import (
+    Compared,
     export,
     head_fields,
     head_of,
+    lines_of,
+    own_public_keys,
+    read_head,
     signed_head,
     verify_events,
     verify_export,
@@ -25,6 +31,7 @@ from numcheck.store import Store
 from numcheck.store.schema import events
 from numcheck.store.store import FILE_NAME
 from tests.registrations.world import KEYS, SERVICE, START, World, small
+from tests.serving.command import run
 
 
 class Edited:
@@ -243,6 +250,116 @@ def test_an_export_that_was_extended_and_signed_by_another_shows_beside_a_head_t
     assert verify_export(extended, None).event_count == COUNT + 1
     with pytest.raises(EventsAltered, match="key"):
         verify_export(extended, handed_out)
+
+
+def test_what_an_export_was_compared_with_is_said(settings: Settings) -> None:
+    """A history that a stranger wrote and signed is consistent; only what is trusted tells it from ours."""
+    lines = list(export(settings, START))
+    head = head_of(json.loads(lines[-1]))
+    assert own_public_keys(settings) == [head.public_key]
+    assert verify_export(lines, None).compared_with is Compared.NOTHING
+    assert verify_export(lines, head).compared_with is Compared.HEAD
+    assert verify_export(lines, None, [head.public_key]).compared_with is Compared.SIGNING_KEY
+    stranger = sign_head(Ed25519PrivateKey.generate(), head.sequence, head.hash, head.signed_at_us)
+    forged = [*lines[:-1], json.dumps(head_fields(stranger))]
+    assert verify_export(forged, None).public_key == stranger.public_key
+    for handed_out, trusted in ((head, []), (None, [head.public_key])):
+        with pytest.raises(EventsAltered, match="key"):
+            verify_export(forged, handed_out, trusted)
+
+
+def test_the_head_of_a_service_is_verified_by_its_own_count(settings: Settings) -> None:
+    """What a watch is told shows the same, and not how many events others have."""
+    lines = list(export(settings, START))
+    own = [one for one in map(json.loads, lines[:-1]) if one["service"] == SERVICE]
+    assert 0 < len(own) < COUNT
+    digest = bytes.fromhex(own[-1]["hash"])
+    head = sign_head(KEYS.signing_key, len(own), digest, 0, service=SERVICE)
+    assert verify_export(lines, head).event_count == verify_store(settings, head).event_count == COUNT
+    for other in (
+        sign_head(KEYS.signing_key, len(own), bytes(32), 0, service=SERVICE),
+        sign_head(KEYS.signing_key, len(own) + 1, digest, 0, service=SERVICE),
+        head._replace(service="other"),
+    ):
+        with pytest.raises(EventsAltered):
+            verify_export(lines, other)
+        with pytest.raises(EventsAltered):
+            verify_store(settings, other)
+
+
+ENCODINGS: dict[str, Callable[[str], bytes]] = {
+    "UTF-8": str.encode,
+    "UTF-8 with its mark": lambda text: text.encode("utf-8-sig"),
+    "UTF-16": lambda text: text.encode("utf-16"),
+    "UTF-16, the other end first": lambda text: b"\xfe\xff" + text.encode("utf-16-be"),
+    "gzip": lambda text: gzip.compress(text.encode()),
+    "xz": lambda text: lzma.compress(text.encode()),
+    "gzip of UTF-16": lambda text: gzip.compress(text.encode("utf-16")),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_exports_and_heads_are_read_however_a_machine_wrote_them(
+    settings: Settings, tmp_path: Path, encoding: str
+) -> None:
+    lines = list(export(settings, START))
+    exported, head = tmp_path / "events", tmp_path / "head"
+    exported.write_bytes(ENCODINGS[encoding]("\r\n".join(lines)))
+    head.write_bytes(ENCODINGS[encoding](json.dumps(json.loads(lines[-1]), indent=2)))
+    assert verify_export(lines_of(exported), read_head(head)).event_count == COUNT
+
+
+NO_EVENTS = {
+    "empty": b"",
+    "NUL": bytes(1_000),
+    "binary": bytes(range(256)) * 10,
+    "not UTF-8": "Иванов".encode("koi8-r"),
+    "UTF-16 cut": "{}".encode("utf-16")[:-1],
+    "gzip cut": gzip.compress(b"{}" * 1_000)[:-9],
+    "gzip damaged": gzip.compress(bytes(10_000))[:20] + b"x" * 30,
+    "xz cut": lzma.compress(b"{}" * 1_000)[:-9],
+    "deep": b"[" * 100_000,
+    "deep object": b'{"a":' * 100_000,
+    "long line": b'"' + b"x" * 2**21,
+    "number": b"1" * 10_000,
+    "list": b"[]",
+    "other fields": b'{"sequence": 1e400, "hash": [], "service": {}}',
+    "wrong types": json.dumps({name: [] for name in COLUMNS}).encode(),
+    "half an event": json.dumps(dict.fromkeys(COLUMNS, "00")).encode(),
+    "surrogates": b'{"sequence": 1, "service": "\\ud800", "signature": "00"}',
+}
+
+
+@pytest.mark.parametrize("content", NO_EVENTS)
+def test_whatever_file_is_given_there_is_one_line_about_it(tmp_path: Path, content: str) -> None:
+    """Never a traceback, neither for events nor for a head."""
+    path = tmp_path / "file"
+    path.write_bytes(NO_EVENTS[content])
+    with pytest.raises((EventsAltered, BadEventsFile)):
+        verify_export(lines_of(path), None)
+    with pytest.raises((EventsAltered, BadEventsFile)):
+        read_head(path)
+
+
+def test_verify_ends_with_what_it_was_compared_with(settings: Settings, tmp_path: Path) -> None:
+    """0: with something that is trusted; 1: altered, or signed by a stranger; 3: with nothing."""
+    exported, elsewhere = tmp_path / "events.jsonl.gz", tmp_path / "elsewhere"
+    lines = list(export(settings, START))
+    exported.write_bytes(gzip.compress("\n".join(lines).encode()))
+    elsewhere.mkdir()
+    alone = run("events", "verify", exported, "--data-dir", elsewhere)
+    assert (alone.status, "compared with nothing" in alone.out, "are what was written" in alone.out) == (3, True, False)
+    public_key = json.loads(lines[-1])["public_key"]
+    assert public_key in alone.out
+    trusted = run("events", "verify", exported, "--data-dir", elsewhere, "--key", public_key)
+    assert (trusted.status, "are what was written" in trusted.out) == (0, True)
+    stranger = run("events", "verify", exported, "--data-dir", elsewhere, "--key", "00" * 32)
+    assert (stranger.status, stranger.err.count("\n")) == (1, 1)
+    assert run("events", "verify", exported, "--data-dir", settings.data_dir).status == 0
+    target = tmp_path / "failed.jsonl"
+    assert run("events", "export", target, "--data-dir", elsewhere).status == 1
+    assert not target.exists()
+    assert list(tmp_path.glob(".numcheck-*")) == []
 
 
 @pytest.mark.parametrize("name", ["sequence", "hash", "signed_at_us", "signature", "public_key"])

@@ -171,11 +171,16 @@ def test_a_watcher_that_takes_nothing_delays_nobody_and_is_cut_off(node: Node, s
 
 
 def test_a_stopping_node_ends_its_watches(data_dir: Path, service: str) -> None:
-    """Drained at once: a watch is not waited for, and ends with OK behind everything that happened."""
+    """Drained at once: a watch is not waited for, and is told why it ends behind everything that happened."""
     with serving(data_dir, env=SETTINGS) as node, grpc.insecure_channel(node.address) as channel:
         stub = RegistrationServiceStub(channel)
         call, _ = watch(stub, service)
         stub.Register(register_request(service, small.ACTIVE))
         node.process.signal(signal.SIGTERM)
-        assert [one.event.kind for one in call] == [1, 3]
+        assert [next(call).event.kind for _ in range(2)] == [1, 3]
+        with pytest.raises(grpc.RpcError) as caught:
+            next(call)
+        told = refusal_of(caught.value)
+        assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "NODE_STOPPING")
+        assert told.retry_delay_s
         assert node.process.wait() == 0

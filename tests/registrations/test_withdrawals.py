@@ -1,6 +1,7 @@
 """Continuous re-verification: numbers that are taken from their operator, and what is registered on them."""
 
 import hmac
+import itertools
 import shutil
 import signal
 from array import array
@@ -31,9 +32,9 @@ from numcheck.v1.check_pb2 import CheckNumberRequest, ListOperatorsRequest
 from numcheck.v1.check_pb2_grpc import CheckServiceStub
 from numcheck.v1.numbering_pb2_grpc import NumberingServiceStub
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
-from tests.registrations.by_code import complete, last_code
+from tests.registrations.by_code import complete, last_code, start
 from tests.registrations.test_service import SETTINGS, register_request
-from tests.registrations.world import SERVICE, START, Courier, World, small
+from tests.registrations.world import ADDRESS, SERVICE, START, Courier, World, small
 from tests.serving.command import serving
 
 HELD = [79160000000 + place for place in range(10)]  # active numbers of MTS
@@ -125,6 +126,32 @@ def test_removed_numbers_revoke_what_is_verified_on_them_once(held: World) -> No
         f'{{"cause":"removed","due_at_us":{event.details.split(":")[2].split(",")[0]},"revision":{pushed.revision}}}'
         for event in events
     }
+
+
+def test_a_withdrawal_takes_nothing_from_what_began_after_it(held: World) -> None:
+    """Whether it has been followed by then or not: a proof that was begun after it is right, and stays so."""
+    push(held, remove=HELD[:4])
+    publish(held)
+    held.register(HELD[0], "next")  # the operator's data does not hold it; its holder has a code
+    for user_id in ("next", "u1"):
+        started = start(held, user_id, method=Method.CODE)
+        assert started.registration.state is State.PENDING
+        assert complete(held, started, last_code(held))
+    held.registrar.refresh(SERVICE, "u2", ADDRESS, {"a": "b"})
+    assert follow(held) == 2  # u0 and u3: of u1 and u2 it was followed when they acted
+    verified = {user_id for user_id, state in standing(held, ["next", *USERS]).items() if state is State.VERIFIED}
+    assert verified == {"next", "u1", *USERS[4:]}
+    assert sorted(withdrawn_users(held)) == USERS[:4]
+
+
+def test_a_proof_that_was_begun_before_a_withdrawal_verifies_nobody_after_it(held: World) -> None:
+    """The code may lie with whoever had the number before, whether the withdrawal has been followed or not."""
+    begun = {user_id: (start(held, user_id, method=Method.CODE), last_code(held)) for user_id in USERS[:2]}
+    push(held, remove=HELD[:2])
+    assert not complete(held, *begun["u0"])
+    assert follow(held) == 1
+    assert not complete(held, *begun["u1"])
+    assert revoked(held, USERS) == {"u0", "u1"}
 
 
 def test_a_bulk_change_waits_for_what_is_withdrawn_after_it(held: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,7 +325,7 @@ def test_what_took_a_number_is_known_while_it_may_matter_and_forgotten_then(held
         return held.registrations.write(lambda work: work.withdrawn_since(number, revision))
 
     def forget() -> None:
-        held.registrations.write(lambda work: work.drop_withdrawn(before_us=2**60))
+        held.registrations.drop_withdrawn(before_us=2**60)
 
     forget()  # it is not done: it stays
     assert (since(HELD[0], older), since(HELD[1], older), since(HELD[0], pushed.revision)) == (pushed.revision, 0, 0)
@@ -425,6 +452,8 @@ def withdrawn(watch: Iterator[pb.WatchRegistrationsResponse], count: int) -> lis
         event = next(watch).event
         if event.kind == pb.REGISTRATION_EVENT_KIND_WITHDRAWN:
             assert event.state == pb.REGISTRATION_STATE_REVOKED
+            assert event.cause in {"removed", "recycled"}
+            assert event.index_version
             users.append(event.user_id)
     return users
 
@@ -442,6 +471,8 @@ def test_a_push_is_announced_to_who_watches_and_after_a_kill_to_who_resumes(
     made = client.delta(add=[HELD[2]], remove=[HELD[2]])
     assert made.recycled_count == 1
     assert withdrawn(watch, 1) == ["u2"]
+    *_, last = itertools.islice(client.watch("watched", token), 4)  # the head, and three events
+    assert (last.event.cause, last.event.index_version) == ("recycled", made.index_version)
     answer = client.checks.CheckNumber(CheckNumberRequest(number=f"+{HELD[2]}"))
     assert answer.serving_operator.tax_id == small.MTS
     again = client.watch("watched", token)

@@ -27,6 +27,7 @@ ANSWERING = (
     *("rpc/places.py", "rpc/health.py", "rpc/crowding.py", "rpc/watches.py", "store/served.py", "store/blocks.py"),
     *("plan/allotments.py", "active/push.py", "active/portings.py", "access/rules.py", "rpc/access.py"),
     *("store/heads.py", "store/pushes.py", "store/plans.py", "store/database.py", "store/engine.py"),
+    *("store/failures.py", "store/history.py", "store/marks.py"),
     *("store/identities.py", "rpc/identities.py", "rpc/registration.py", "delivery/http.py"),
     *("identity/record.py", "identity/registrar.py", "identity/verifier.py", "identity/policy.py"),
     *("identity/judging.py", "identity/states.py", "identity/codes.py", "identity/proofs.py"),
@@ -55,7 +56,7 @@ def instance(error: type[NumcheckError]) -> NumcheckError:
 
 
 def raised_names(source: str) -> set[str]:
-    found = re.findall(r"\b(?:raise |abort\(context, |status_of\()(\w+)\(", source)
+    found = re.findall(r"\b(?:raise |return |abort\(context, |status_of\()(\w+)\(", source)
     return {name for name in found if hasattr(errors, name)}
 
 

@@ -1,7 +1,7 @@
 """Who may call, on each engine: kept as it was added, and believed only as it was written."""
 
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
@@ -9,7 +9,7 @@ from sqlalchemy import text
 from numcheck.access import Identity, Role
 from numcheck.errors import BadIdentity, StoreDamaged, UnknownIdentity, UnknownOperator
 from numcheck.store import Denial
-from numcheck.store.identities import DENIALS_KEPT
+from numcheck.store.identities import DENIALS_KEPT, DENIALS_PER_CALLER_MAX, NAME_LENGTH_MAX
 from tests.store.registry import plan, row
 
 NOW = datetime(2026, 11, 24, 12, 30, 15, 123_456, tzinfo=UTC)
@@ -42,12 +42,12 @@ def test_identities_tokens_and_agreements_are_read_as_they_were_written(store, i
     assert not store.has_identities
     for one in (OPERATOR, MESSENGER, AUDITOR):
         identities.add(one, now=NOW)
-    identities.set_token(MESSENGER.uri, b"t" * 32)
+    identities.set_token(MESSENGER.uri, b"t" * 32, now=NOW)
     identities.revoke(AUDITOR.uri, now=NOW)
     for operator_id in (2, 1, 2):
         identities.agree("chat", operator_id, now=NOW)
-    identities.end_agreement("chat", 1)
-    identities.end_agreement("chat", 1)
+    identities.end_agreement("chat", 1, now=NOW)
+    identities.end_agreement("chat", 1, now=NOW)
     found = identities.whole()
     assert [(one.identity, one.token_tag, one.added_at, one.revoked_at) for one in found.identities] == [
         (AUDITOR, None, NOW, NOW),
@@ -64,7 +64,7 @@ def test_uri_is_given_once_and_what_is_unknown_is_refused(identities):
     for refused in (
         lambda: identities.add(AUDITOR, now=NOW),
         lambda: identities.revoke(AUDITOR.uri, now=NOW),
-        lambda: identities.set_token(AUDITOR.uri, b"t"),
+        lambda: identities.set_token(AUDITOR.uri, b"t", now=NOW),
     ):
         with pytest.raises((BadIdentity, UnknownIdentity)):
             refused()
@@ -111,7 +111,7 @@ def test_identity_that_was_changed_behind_the_stores_back_counts_for_nothing(sto
     """R3: every column of the row; the others count on, and revoking it makes it whole again, revoked."""
     identities.add(MESSENGER, now=NOW)
     identities.add(AUDITOR, now=NOW)
-    identities.set_token(MESSENGER.uri, b"t" * 32)
+    identities.set_token(MESSENGER.uri, b"t" * 32, now=NOW)
     damage(
         store,
         f"UPDATE identities SET {change} WHERE uri = :uri",
@@ -125,7 +125,7 @@ def test_identity_that_was_changed_behind_the_stores_back_counts_for_nothing(sto
         identities.whole()
     if "revoked_at_us" not in change:
         with pytest.raises(StoreDamaged):
-            identities.set_token(damaged, b"t")
+            identities.set_token(damaged, b"t", now=NOW)
         identities.revoke(damaged, now=NOW)
         assert {one.identity.uri: one.revoked_at for one in identities.whole().identities}[damaged] == NOW
 
@@ -150,5 +150,22 @@ def test_last_denials_are_kept_with_their_counts(store):
     first, second = (Denial(NOW, "", f"/m{i}", "NOT_AUTHENTICATED", i) for i in (3, 4))
     store.record_denials([first, second])
     assert store.last_denials(5) == [second, first]
-    store.record_denials([Denial(NOW, "numcheck://x", "/m", "NOT_PERMITTED")] * DENIALS_KEPT)
-    assert len(store.last_denials(2 * DENIALS_KEPT)) == DENIALS_KEPT
+    store.record_denials([Denial(NOW, "", "/m3", "NOT_AUTHENTICATED", 5)])
+    assert Denial(NOW, "", "/m3", "NOT_AUTHENTICATED", 8) in store.last_denials(5), "the same denial is one row"
+
+
+def test_who_is_denied_again_and_again_pushes_out_nobody_elses_denials(store):
+    """Whatever a stranger shows and calls: a caller and an address have so many rows, and names are kept in part."""
+    first = Denial(NOW, "numcheck://known", "/m", "NOT_PERMITTED", 1, "203.0.113.7")
+    store.record_denials([first])
+    later = NOW + timedelta(minutes=6)
+    by_name = [Denial(later, f"numcheck://x/{i}", "/m", "NOT_AUTHENTICATED", 1, "203.0.113.9") for i in range(300)]
+    by_method = [Denial(later, "", f"/m{i}", "NOT_AUTHENTICATED", 1, f"2001:db8::{i:x}") for i in range(300)]
+    store.record_denials(by_name + by_method)
+    kept = store.last_denials(2 * DENIALS_KEPT)
+    assert kept[-1] == first
+    assert len(kept) == 1 + 2 * DENIALS_PER_CALLER_MAX
+    store.record_denials([Denial(later, f"numcheck://{'x' * 60_000}{end}", "/m", "R") for end in "ab"])
+    names = {one.uri for one in store.last_denials(2)}
+    assert len(names) == 2
+    assert all(len(name) <= NAME_LENGTH_MAX for name in names)

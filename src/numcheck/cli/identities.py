@@ -238,7 +238,7 @@ def _identities(settings: "Settings", server: str | None, *, make: bool = False)
     with ExitStack() as stack:
         if server is None and not (names_node(settings) and answers(target)):
             try:
-                service = stack.enter_context(local_identities(settings, make=make))
+                service = stack.enter_context(local_identities(settings, say, make=make))
             except DataDirInUse:
                 pass  # by a node, which is asked
             except StoreMissing as missing:

@@ -80,6 +80,7 @@ def _import(
 ) -> dict[str, Any]:
     """Import over the node that is named, by --server or by the settings, or that has the data directory; where no node
     answers, into the store, which is made if need be."""
+    from numcheck.cli.console import say
     from numcheck.errors import DataDirInUse, NodeUnreachable
     from numcheck.serving.plans import import_plan
     from numcheck.serving.stores import answers, names_node, store_name
@@ -88,7 +89,7 @@ def _import(
     if server is not None or (names_node(settings) and answers(target)):
         return _import_over_node(plan, source, settings, target, force=force)
     try:
-        imported = import_plan(settings, plan, source=source, now=datetime.now(UTC), force=force)
+        imported = import_plan(settings, plan, source=source, now=datetime.now(UTC), force=force, announce=say)
     except DataDirInUse as in_use:
         try:
             return _import_over_node(plan, source, settings, target, force=force)

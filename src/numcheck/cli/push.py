@@ -427,7 +427,7 @@ def _push_portings(
         base_version=_base_version(client, 0, delta=not name.is_snapshot),
         push_id=_push_id(client, 0, name.push_id(), allow_older=options["allow_older"]),
         data_time=timestamp(name.time),
-        sequence=numbering_pb2.PortingsSequence(series=name.kind, number=name.sequence) if name.sequence else None,
+        sequence=numbering_pb2.PortingsSequence(series=name.kind, position=name.sequence) if name.sequence else None,
         **options,
     )
     pushed = client.push_portings(header, ported, found.returned)

@@ -35,14 +35,10 @@ class Calendar:
             self._registrations.write(lambda work: work.trust_time(microseconds(now)))
             self._trust_kept_at = now
         if self._pruned_at is None or now - self._pruned_at >= PRUNED_EVERY:
-            self._registrations.write(lambda work: _prune(work, now))
+            self._registrations.write(lambda work: work.prune(before_us=microseconds(now - CODES_KEPT)))
+            self._registrations.drop_withdrawn(before_us=microseconds(now - WITHDRAWALS_KEPT))
             self._pruned_at = now
         return count
-
-
-def _prune(work: RegistrationWork, now: datetime) -> None:
-    work.prune(before_us=microseconds(now - CODES_KEPT))
-    work.drop_withdrawn(before_us=microseconds(now - WITHDRAWALS_KEPT))
 
 
 def _piece(work: RegistrationWork, now_us: int) -> int:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from json.encoder import encode_basestring_ascii as quoted
 from typing import NamedTuple
 
+import orjson
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -38,6 +39,20 @@ class Event(NamedTuple):
     state: int
     details: str
     hash: bytes
+
+
+class Basis(NamedTuple):
+    """What an event about a registration rests on: why its number was withdrawn, and by which data; empty if nothing."""
+
+    cause: str
+    index_version: int
+
+
+def basis_of(details: str) -> Basis:
+    """Return what the details of an event say of that."""
+    said = orjson.loads(details)
+    version = said.get("revision") or said.get("evidence", {}).get("index_version", 0)
+    return Basis(said.get("cause", ""), version)
 
 
 class SignedHead(NamedTuple):

@@ -21,7 +21,7 @@ from numcheck.identity.due import due_at, next_at
 from numcheck.identity.judging import check_registrable
 from numcheck.identity.policy import Method
 from numcheck.identity.record import NetworkAddress, Record
-from numcheck.identity.registration import Outcome, Registration, act, store_changes, tell
+from numcheck.identity.registration import Outcome, Registration, act, follow_withdrawal, store_changes, tell
 from numcheck.identity.states import Act, RegistrationState, allows
 from numcheck.identity.vault import Vault
 from numcheck.identity.verifier import Verifier, Wanted
@@ -67,7 +67,7 @@ class Registrar:
         self._now, self._steady = now, steady
 
     def register(self, service: str, request_id: str, record: Record, *, channel: str = "") -> Outcome:
-        """Record a user, once, and start his verification by the policy.
+        """Record a user, once, and start their verification by the policy.
 
         NumberNotMobile, NumberNotAllotted, RegistrationExists; nothing was recorded then.
         """
@@ -91,8 +91,9 @@ class Registrar:
         def operation(work: RegistrationWork) -> Outcome:
             if (again := self._try_repeated(work, tags, request_id, record)) is not None:
                 return again
-            tell(work, row, Act.REGISTER, row.registered_at_us)
-            attempt = self._verifier.attempt(work, Registration(row, record), look, wanted, now)
+            made = row._replace(as_of_revision=work.revision)
+            tell(work, made, Act.REGISTER, made.registered_at_us)
+            attempt = self._verifier.attempt(work, Registration(made, record), look, wanted, now)
             return replace(attempt, row=work.insert(attempt.row)).outcome(record)
 
         return self._verifier.delivered(service, record.number, self._registrations.write(operation, user_tags=tags))
@@ -204,7 +205,7 @@ class Registrar:
         refreshed_at = self._steady(now)
 
         def operation(work: RegistrationWork) -> Outcome:
-            row = _known(work.find(tags))
+            row = follow_withdrawal(work, _known(work.find(tags)), number, microseconds(now))
             record = replace(self._opened(row).record, network_address=network_address, registration_data=data)
             changes = {
                 "refreshed_at_us": microseconds(refreshed_at),
@@ -240,7 +241,7 @@ class Registrar:
         now = self._now()
 
         def operation(work: RegistrationWork) -> Outcome:
-            row = _known(work.find(tags))
+            row = follow_withdrawal(work, _known(work.find(tags)), number, microseconds(now))
             registration = self._opened(row)
             attempt = self._verifier.attempt(work, registration, look, wanted, now)
             return replace(attempt, row=store_changes(work, row, attempt.row)).outcome(registration.record)

@@ -106,6 +106,22 @@ def tell(work: RegistrationWork, row: RegistrationRow | Standing, what: Act, now
     work.append_event(now_us, row.service, row.registration_id, what.value, row.state, said)
 
 
+def follow_withdrawal(work: RegistrationWork, row: RegistrationRow, number: int, now_us: int) -> RegistrationRow:
+    """Return a registration after what has taken its number, if that is still to be followed: written at once.
+
+    So whoever acts on it next acts after the withdrawal, which takes nothing any more from what begins now.
+    """
+    taken = work.try_waiting_withdrawal(number, row.as_of_revision)
+    if taken is None:
+        return row
+    revision, cause = taken
+    work.end_verifications_of({row.registration_id: revision}, VerificationState.ENDED)
+    if row.state != RegistrationState.VERIFIED:
+        return row
+    moved = act(work, row, Act.WITHDRAW, now_us, changes={}, cause=cause.value, revision=revision)
+    return store_changes(work, row, moved)
+
+
 def store_changes(work: RegistrationWork, before: RegistrationRow, moved: RegistrationRow) -> RegistrationRow:
     """Write what an act, or several, changed of a row; the row as it is stored."""
     return work.replace(before, moved)

@@ -119,8 +119,7 @@ class Reverifier:
         policy: Policy,
         now: datetime,
     ) -> None:
-        for judgement, evidence, judged_rows in judged:
-            rows = work.whole(judged_rows)
+        for judgement, evidence, rows in judged:
             if judgement is Judgement.DENIED:
                 self._one_by_one(work, rows, Act.DENY, evidence, now)
             elif judgement is Judgement.CONFIRMED:

@@ -27,6 +27,7 @@ from numcheck.identity.registration import (
     VerificationState,
     act,
     act_on,
+    follow_withdrawal,
     store_changes,
 )
 from numcheck.identity.states import Act, allows
@@ -188,7 +189,8 @@ class Verifier:
     ) -> Attempt:
         now_us = microseconds(now)
         if judgement is Judgement.CONFIRMED:
-            row, state = self.confirmed(work, row, evidence, now), VerificationState.CONFIRMED
+            row = self.confirmed(work, row._replace(as_of_revision=work.revision), evidence, now)
+            state = VerificationState.CONFIRMED
         else:
             row = act_on(work, row, Act.DENY, now_us, evidence)
             state = VerificationState.DENIED
@@ -233,7 +235,7 @@ class Verifier:
             work, row, Act.START, now_us, changes={"verification_id": verification_id},
             method=method.value, verification_id=verification_id.hex(),
         )  # fmt: skip
-        work.end_verifications_of([row.registration_id], VerificationState.ENDED)
+        work.end_verifications_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
         if method is Method.CODE:
             next_code_at_us = self._record_send(work, row, record, wanted, verification_id, now)
         verification = VerificationRow(
@@ -245,6 +247,7 @@ class Verifier:
             method=method.value,
             state=VerificationState.WAITING,
             started_at_us=now_us,
+            as_of_revision=work.revision,
             expires_at_us=microseconds(now + LIFETIMES[method]),
             next_code_at_us=next_code_at_us,
             secret_mac=key.code_mac(verification_id, secret) if secret else b"",
@@ -405,7 +408,9 @@ class Verifier:
         row = work.get(verification.registration_id)
         if row is None or row.verification_id != verification_id:
             return None
-        return verification, Registration(row, self._vault.open(row))
+        record = self._vault.open(row)
+        row = follow_withdrawal(work, row, record.number, microseconds(self._around.now()))
+        return work.verification(verification_id) or verification, Registration(row, record)
 
     def _take_try(
         self, work: RegistrationWork, service: str, verification_id: bytes, now: datetime
@@ -477,7 +482,8 @@ class Verifier:
         work.set_verification(verification_id, from_state=waits, to_state=confirmed)
         work.clear_try(try_id)
         work.complete_send(verification_id)
-        moved = self.confirmed(work, row, proof.evidence(Method(verification.method), microseconds(now)), now)
+        standing = row._replace(as_of_revision=verification.as_of_revision)
+        moved = self.confirmed(work, standing, proof.evidence(Method(verification.method), microseconds(now)), now)
         if proof.assertion is not None:
             record = replace(record, assertion_id=proof.assertion[1])
             moved = moved._replace(**self._vault.sealed(row.registration_id, row.service, record))

@@ -6,7 +6,8 @@ may lie with whoever had the number before. A number that was withdrawn and is b
 another subscriber's now, so that its registrations have to be verified anew.
 
 What is registered on the numbers is looked for before, in no transaction that anybody waits for: a registration that is
-made after a withdrawal is the next subscriber's, or is refused as its index is too old.
+made after a withdrawal is the next subscriber's, or is refused as its index is too old. A withdrawal takes nothing from
+what began after it: registrations and verifications keep the revision that they began at.
 """
 
 from array import array
@@ -107,19 +108,25 @@ class Withdrawals:
 
     def _revoke(self, some: Sequence[Found], work: RegistrationWork) -> int:
         """Revoke what still is VERIFIED on numbers that no other node has done meanwhile; how many."""
-        cause_of = {
+        taken_of = {
             registration_id: one.taken
             for one in some
             if work.set_withdrawn_done(one.taken)
             for registration_id in one.registration_ids
         }
-        standings = work.standings(list(cause_of), states=TAKEN_FROM)
-        work.end_verifications_of([one.registration_id for one in standings], VerificationState.ENDED)
+        standings = [
+            one
+            for one in work.standings(list(taken_of), states=TAKEN_FROM)
+            if one.as_of_revision < taken_of[one.registration_id].revision
+        ]
+        work.end_verifications_of(
+            {one.registration_id: taken_of[one.registration_id].revision for one in standings}, VerificationState.ENDED
+        )
         verified = [one for one in standings if one.state == RegistrationState.VERIFIED]
         state, now_us = int(after(RegistrationState.VERIFIED, Act.WITHDRAW)), microseconds(self._now())
         work.move_many(verified, state=state)
         for one in verified:
-            taken = cause_of[one.registration_id]
+            taken = taken_of[one.registration_id]
             tell(
                 work, one._replace(state=state), Act.WITHDRAW, now_us, cause=taken.cause.value, revision=taken.revision
             )

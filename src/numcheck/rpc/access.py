@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import unquote
 
 import grpc
 
@@ -43,6 +44,7 @@ class Shown(NamedTuple):
     uri: str = ""
     authorizations: tuple[str, ...] = ()
     uid: int | None = None
+    address: str = ""  # of its peer, over TLS on the API listener; empty where it is not known
 
 
 class Call(NamedTuple):
@@ -71,14 +73,15 @@ class Access:
     """Admission by what callers show.
 
     `find` gives the identity of a certificate's URI or a token's tag; `agreed` the operators that a service has
-    agreements with; neither may be slow. `deny` is told of each denial: URI, method and reason.
+    agreements with; neither may be slow. `deny` is told of each denial: URI, method, reason and
+    the peer's address, empty if it is not known.
     """
 
     def __init__(
         self,
         find: Callable[[str, bytes | None], Identity | None],
         agreed: Callable[[str], frozenset[int]],
-        deny: Callable[[str, str, str], None],
+        deny: Callable[[str, str, str, str], None],
         *,
         token_key: bytes,
     ) -> None:
@@ -95,13 +98,13 @@ class Access:
             uri = identity.uri
             check_call(identity, method)
         except (NotAuthenticated, NotPermitted) as error:
-            self.deny(uri, method, error.reason)
+            self._deny(uri, _told(method), error.reason, shown.address)
             raise
         return identity
 
     def deny(self, uri: str, method: str, reason: str) -> None:
         """Note that a call was denied. What a stranger calls a method is not repeated."""
-        self._deny(uri, _told(method), reason)
+        self._deny(uri, _told(method), reason, "")
 
     def _tag(self, authorizations: tuple[str, ...]) -> bytes | None:
         if not authorizations:
@@ -163,7 +166,15 @@ def shown_over_tls(context: grpc.ServicerContext) -> Shown:
     return Shown(
         name_in(ssl.PEM_cert_to_DER_cert(certificates[0].decode("ascii"))) if certificates else "",
         tuple(value if isinstance(value, str) else "" for value in tokens),
+        address=_address_of(context.peer()),
     )
+
+
+def _address_of(peer: str) -> str:
+    """The address in what grpcio calls a peer, such as "ipv4:203.0.113.7:50812"; empty if there is none."""
+    kind, _, place = peer.partition(":")
+    host = unquote(place).rpartition(":")[0].strip("[]")
+    return host if kind in ("ipv4", "ipv6") else ""
 
 
 # --- the call that a thread serves

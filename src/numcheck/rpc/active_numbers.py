@@ -6,7 +6,7 @@ import grpc
 
 from numcheck.active import PushContent, PushHeader
 from numcheck.errors import NotServed
-from numcheck.rpc.access import own_operator
+from numcheck.rpc.access import caller, own_operator
 from numcheck.rpc.pushing import (
     Outside,
     data_time_of,
@@ -39,7 +39,9 @@ def push_active_numbers(
     _take(content, first)
     for message in messages:
         _take(content, message)
-    return store.push(header, content, base_version=head.version, token=outside.new_token(), now=outside.now())
+    return store.push(
+        header, content, base_version=head.version, token=outside.new_token(), now=outside.now(), by=caller().uri
+    )
 
 
 def _header(header: numbering_pb2.PushHeader, outside: Outside) -> PushHeader:

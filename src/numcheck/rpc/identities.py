@@ -29,16 +29,22 @@ class IdentityService:
     name = SERVICE_NAME
 
     def __init__(
-        self, identities: Identities, outside: Outside, *, token_key: bytes, changed: Callable[[], None]
+        self,
+        identities: Identities,
+        outside: Outside,
+        *,
+        token_key: bytes,
+        changed: Callable[[], None],
+        by: Callable[[], str],
     ) -> None:
-        """`changed` is called after each change, so that it holds at once."""
+        """`changed` is called after each change, so that it holds at once; `by` names who makes it."""
         self._identities, self._outside, self._token_key = identities, outside, token_key
-        self._changed = changed
+        self._changed, self._by = changed, by
 
     def add_identity(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         """A new identity."""
         message = parsed(identity_pb2.AddIdentityRequest, request).identity
-        self._identities.add(identity_of(message), now=self._outside.now())
+        self._identities.add(identity_of(message), now=self._outside.now(), by=self._by())
         self._changed()
         return identity_pb2.AddIdentityResponse().SerializeToString()
 
@@ -55,30 +61,30 @@ class IdentityService:
 
     def revoke_identity(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         """An identity that may call no more."""
-        self._identities.revoke(parsed(identity_pb2.RevokeIdentityRequest, request).uri, now=self._outside.now())
+        uri = parsed(identity_pb2.RevokeIdentityRequest, request).uri
+        self._identities.revoke(uri, now=self._outside.now(), by=self._by())
         self._changed()
         return identity_pb2.RevokeIdentityResponse().SerializeToString()
 
     def issue_token(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         """A token, of which the store keeps a keyed hash."""
         token = self._outside.new_token()
-        self._identities.set_token(
-            parsed(identity_pb2.IssueTokenRequest, request).uri, token_tag(self._token_key, token)
-        )
+        uri, tag = parsed(identity_pb2.IssueTokenRequest, request).uri, token_tag(self._token_key, token)
+        self._identities.set_token(uri, tag, now=self._outside.now(), by=self._by())
         self._changed()
         return identity_pb2.IssueTokenResponse(token=token).SerializeToString()
 
     def add_agreement(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         """A contract of a service with an operator."""
         message = parsed(identity_pb2.AddAgreementRequest, request).agreement
-        self._identities.agree(message.service, message.operator_id, now=self._outside.now())
+        self._identities.agree(message.service, message.operator_id, now=self._outside.now(), by=self._by())
         self._changed()
         return identity_pb2.AddAgreementResponse().SerializeToString()
 
     def end_agreement(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         """The end of one."""
         message = parsed(identity_pb2.EndAgreementRequest, request).agreement
-        self._identities.end_agreement(message.service, message.operator_id)
+        self._identities.end_agreement(message.service, message.operator_id, now=self._outside.now(), by=self._by())
         self._changed()
         return identity_pb2.EndAgreementResponse().SerializeToString()
 

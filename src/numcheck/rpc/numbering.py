@@ -74,7 +74,7 @@ class NumberingService:
         token = message.confirmation_token
         if not is_storable(token):
             raise UnknownPush("the operator has no held push with that token")
-        pushed = self._store.confirm_push(message.operator_id, token, now=self._outside.now())
+        pushed = self._store.confirm_push(message.operator_id, token, now=self._outside.now(), by=caller().uri)
         self._changed()
         return numbering_pb2.ConfirmPushResponse(push=push_message(pushed)).SerializeToString()
 
@@ -99,7 +99,7 @@ class NumberingService:
             data_time=timestamp(moment) if head.version else None,
             digest=digest,
             sequences=[
-                numbering_pb2.PortingsSequence(series=series, number=number)
+                numbering_pb2.PortingsSequence(series=series, position=number)
                 for series, number in sorted(head.sequences.items())
             ],
         ).SerializeToString()

@@ -6,6 +6,7 @@ import grpc
 
 from numcheck.errors import BadPlan
 from numcheck.plan import Allotment, Country, country_of, plan_of
+from numcheck.rpc.access import caller
 from numcheck.rpc.pushing import Outside, messages_of
 from numcheck.store import PlanImport, Store
 from numcheck.v1 import numbering_pb2
@@ -28,7 +29,9 @@ def import_numbering_plan(
             raise BadPlan("rows", f"the plan has more than {ROWS_MAX:,} rows")
     plan = plan_of(country, series, rows)
     header = first.header
-    return store.import_plan(plan, source=header.source, now=outside.now(), series=series, force=header.force)
+    return store.import_plan(
+        plan, source=header.source, now=outside.now(), series=series, force=header.force, by=caller().uri
+    )
 
 
 def _country(header: numbering_pb2.PlanHeader) -> Country:

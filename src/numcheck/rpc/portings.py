@@ -6,6 +6,7 @@ import grpc
 
 from numcheck.active import PortingsContent, PortingsHeader, PortingsSequence
 from numcheck.errors import BadPush, NotPortable
+from numcheck.rpc.access import caller
 from numcheck.rpc.pushing import (
     Outside,
     data_time_of,
@@ -37,7 +38,7 @@ def push_portings(store: Store, outside: Outside, requests: Iterator[bytes], con
     _take(content, first)
     for message in messages:
         _take(content, message)
-    return store.push_portings(header, content, base_version=head.version, now=outside.now())
+    return store.push_portings(header, content, base_version=head.version, now=outside.now(), by=caller().uri)
 
 
 def _header(header: numbering_pb2.PortingsHeader, outside: Outside) -> PortingsHeader:
@@ -56,11 +57,11 @@ def _header(header: numbering_pb2.PortingsHeader, outside: Outside) -> PortingsH
 def _sequence(header: numbering_pb2.PortingsHeader) -> PortingsSequence | None:
     if not header.HasField("sequence"):
         return None
-    series, number = header.sequence.series, header.sequence.number
+    series, number = header.sequence.series, header.sequence.position
     if not series.isprintable() or not 0 < len(series) <= SERIES_LENGTH_MAX:
         raise BadPush("header.sequence.series", f"the series is no name of 1 to {SERIES_LENGTH_MAX} plain characters")
     if not 0 < number < 2**63:
-        raise BadPush("header.sequence.number", "the number in the series is not positive")
+        raise BadPush("header.sequence.position", "the position in the series is not positive")
     return PortingsSequence(series, number)
 
 

@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from numcheck import e164
 from numcheck.errors import BadRegistration, NotANumber, ProofNotAccepted
 from numcheck.identity import record as records
-from numcheck.identity.events import SignedHead
+from numcheck.identity.events import SignedHead, basis_of
 from numcheck.identity.evidence import Evidence
 from numcheck.identity.history import History, Told
 from numcheck.identity.policy import Method
@@ -333,7 +333,7 @@ def _head_message(head: SignedHead) -> pb.EventHead:
 
 
 def _event_message(told: Told) -> pb.WatchRegistrationsResponse:
-    event = told.event
+    event, basis = told.event, basis_of(told.event.details)
     return pb.WatchRegistrationsResponse(
         event=pb.RegistrationEvent(
             sequence=event.service_sequence,
@@ -343,6 +343,8 @@ def _event_message(told: Told) -> pb.WatchRegistrationsResponse:
             user_id=told.user_id or "",
             state=cast("pb.RegistrationState", event.state),
             hash=event.hash,
+            cause=basis.cause,
+            index_version=basis.index_version,
         ),
         resume_token=str(event.service_sequence),
     )

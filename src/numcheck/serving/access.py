@@ -10,7 +10,7 @@ import os
 import secrets
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from numcheck.rpc.access import Access, Admission, LoopbackAccess
 from numcheck.serving.keys import COPIES
 from numcheck.serving.loopback import KNOWS_USERS
 from numcheck.store import Callers, Denial, Identities, Store
+from numcheck.store.identities import DENIALS_PER_CALLER_MAX, kept_name
 
 KEY_NAME = "token.key"
 KEY_SIZE = 32
@@ -171,21 +172,27 @@ class DenialLog:
         self._store, self._interval_s = store, interval_s
         self._lock, self._keeping = threading.Lock(), threading.Lock()
         self._some, self._closed = threading.Event(), threading.Event()
-        self._waiting: dict[tuple[str, str, str], tuple[datetime, int]] = {}
+        self._waiting: dict[tuple[str, str, str, str], tuple[datetime, int]] = {}
+        self._waiting_by: Counter[str] = Counter()  # different ones, by address
         self._dropped_count = 0
         self._thread = threading.Thread(target=self._keep, name="denials", daemon=True)
         self._thread.start()
 
-    def add(self, uri: str, method: str, reason: str) -> None:
-        """Note a denial; returns at once."""
-        key = uri, method, reason
+    def add(self, uri: str, method: str, reason: str, address: str = "") -> None:
+        """Note a denial; returns at once. An address has so much room, and leaves the others theirs."""
+        key = kept_name(uri), address, method, reason
         with self._lock:
-            first, count = self._waiting.get(key, (None, 0))
-            if first is None and len(self._waiting) >= DENIALS_WAITING_MAX:
+            _, count = self._waiting.get(key, (None, 0))
+            if not count and not self._has_room(address):
                 self._dropped_count += 1
             else:
-                self._waiting[key] = first or datetime.now(UTC), count + 1
+                self._waiting_by[address] += not count
+                self._waiting[key] = datetime.now(UTC), count + 1
         self._some.set()
+
+    def _has_room(self, address: str) -> bool:
+        own_max = DENIALS_PER_CALLER_MAX if address else DENIALS_WAITING_MAX
+        return self._waiting_by[address] < own_max and len(self._waiting) < DENIALS_WAITING_MAX
 
     def flush(self) -> None:
         """Log and keep what waits; what was noted before this is kept when it returns."""
@@ -195,10 +202,21 @@ class DenialLog:
     def _flush(self) -> None:
         with self._lock:
             waiting, self._waiting = self._waiting, {}
+            self._waiting_by.clear()
             dropped_count, self._dropped_count = self._dropped_count, 0
-        some = [Denial(first, *key, count) for key, (first, count) in waiting.items()]
+        some = [
+            Denial(last, uri, method, reason, count, address)
+            for (uri, address, method, reason), (last, count) in waiting.items()
+        ]
         for one in some:
-            log.warning("call denied", identity=one.uri, method=one.method, reason=one.reason, times=one.count)
+            log.warning(
+                "call denied",
+                identity=one.uri,
+                address=one.address,
+                method=one.method,
+                reason=one.reason,
+                times=one.count,
+            )
         if dropped_count:
             log.error("denials are not kept: too many different ones at once", times=dropped_count)
         try:

@@ -3,7 +3,7 @@
 import io
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,8 +20,10 @@ from numcheck.identity.events import Chain, Event, SignedHead, check_chain, chec
 from numcheck.identity.registration import next_at_us
 from numcheck.identity.states import FALLS_DUE
 from numcheck.inflating import NotInflated, inflated
+from numcheck.serving.access import KEY_NAME, identities_of, token_key
 from numcheck.serving.keys import Keys, keys_path, read_keys
 from numcheck.store import Bound, Entry, EventRow, LastTold, Registrations, Store
+from numcheck.store.acts import LastActs
 from numcheck.store.events import BOUND_KIND
 from numcheck.store.moments import microseconds
 
@@ -66,6 +68,11 @@ def verify_store(settings: Settings, handed_out: SignedHead | None, trusted_keys
         has_keys = keys_path(settings).exists() or store.key_checks() or store.events().try_head() is not None
         keys = read_keys(keys_path(settings)) if has_keys else None
         verified = verify_events(store, keys, handed_out)
+        # What the chain does not bind is held to its own checksums: it may be damaged, or changed by who does not know.
+        store.check_sets()
+        store.check_pushes()
+        if (settings.data_dir / KEY_NAME).exists():
+            identities_of(store, token_key(settings.data_dir)).whole()
     _check_trusted(verified.event_count, verified.public_key, trusted_keys)
     return verified
 
@@ -79,7 +86,8 @@ def verify_events(store: Store, keys: Keys | None, handed_out: SignedHead | None
     """The same for an open store; without keys there must be no events."""
     with store.one_moment(), closing(LastTold()) as told:
         log, history = store.events(), _History(handed_out)
-        sequence, digest = check_chain(history.followed(_taken(log.all(), told, history)))
+        acts = LastActs()
+        sequence, digest = check_chain(history.followed(_taken(log.all(), told, acts, history)))
         head = log.try_head()
         if (head.sequence, head.hash) != (sequence, digest) if head else sequence:
             raise EventsAltered(sequence + 1, f"the events behind {sequence} are missing, or the head is not theirs")
@@ -93,6 +101,7 @@ def verify_events(store: Store, keys: Keys | None, handed_out: SignedHead | None
             registrations = store.registrations(Chain(keys.keyring))
             _check_registrations(registrations, told, sequence)
             _check_verifications(registrations, told, sequence)
+            _check_callers(store.caller_macs(), acts.macs, sequence)
         elif store.has_registrations:
             raise EventsAltered(0, "there are registrations, and no event tells of them")
     return Verified(sequence, digest, Compared.KEYS, own_key or b"")
@@ -127,8 +136,8 @@ def own_public_keys(settings: Settings) -> list[bytes]:
     return [read_keys(path).signing_key.public_key().public_bytes_raw()] if path.exists() else []
 
 
-def _taken(rows: Iterable[EventRow], told: LastTold, history: "_History") -> Iterator[Event]:
-    """The events, of which `told` takes each once the chain has found it to be what was written."""
+def _taken(rows: Iterable[EventRow], told: LastTold, acts: LastActs, history: "_History") -> Iterator[Event]:
+    """The events, of which `told` or `acts` takes each once the chain has found it to be what was written."""
     for row in rows:
         yield Event._make(row[:-1])
         if row.service_sequence != (history.counts[row.service] if row.service else 0):
@@ -137,6 +146,8 @@ def _taken(rows: Iterable[EventRow], told: LastTold, history: "_History") -> Ite
             told.bind(row.sequence, row.details)
         elif row.registration_id:
             told.tell(row.registration_id, row.state, row.details)
+        else:
+            acts.take(row.kind, row.details)
 
 
 def _exported(lines: Iterable[str], ending: list[SignedHead]) -> Iterator[Event]:
@@ -297,6 +308,15 @@ def _check_verifications(registrations: Registrations, told: LastTold, sequence:
     rows = ((row.verification_id, row.mac, row, whole) for row, whole in registrations.every_verification())
     for _ in _bound("verification", rows, told.entries(Bound.VERIFICATIONS), sequence):
         pass
+
+
+def _check_callers(
+    found: Mapping[tuple[str, str], bytes], told: Mapping[tuple[str, str], bytes], sequence: int
+) -> None:
+    """EventsAltered unless the callers and agreements are those that the acts have left, each with the mac it has."""
+    for what, name in sorted({*found, *told}):
+        if found.get((what, name)) != told.get((what, name)):
+            raise EventsAltered(sequence, f"the {what} {name} is not what the acts of administration have left")
 
 
 def _bound(

@@ -6,13 +6,21 @@ from contextlib import contextmanager
 from numcheck.config import Settings
 from numcheck.rpc.identities import IdentityService
 from numcheck.serving.access import identities_of, installation_key
+from numcheck.serving.registrations import Announce, tell_acts
 from numcheck.serving.services import identity_service
 from numcheck.serving.stores import stopped_store
+from numcheck.store.acts import LOCAL
 
 
 @contextmanager
-def local_identities(settings: Settings, *, make: bool = False) -> Iterator[IdentityService]:
-    """The service over the store, as `stopped_store` opens it; DataDirInUse if a node has it, which is to be asked."""
+def local_identities(
+    settings: Settings, announce: Announce = lambda _line: None, *, make: bool = False
+) -> Iterator[IdentityService]:
+    """The service over the store, as `stopped_store` opens it; DataDirInUse if a node has it, which is to be asked.
+
+    `announce` is told if the installation's keys were made, under which acts are told in the chain.
+    """
     with stopped_store(settings, make=make) as store:
         key = installation_key(store, settings.data_dir)
-        yield identity_service(identities_of(store, key), key)
+        tell_acts(store, settings, announce)
+        yield identity_service(identities_of(store, key), key, by=lambda: LOCAL)

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from numcheck.config import Settings
 from numcheck.errors import BadKeys
+from numcheck.identity.events import Chain
 from numcheck.identity.sealing import KEY_SIZE, Key, Keyring
 from numcheck.output import OWNER_READS, write_whole
 from numcheck.privacy import make_private_directory
@@ -70,12 +71,14 @@ def make_keys(path: Path, now: datetime) -> Keys:
 
 
 def use_keys(store: Store, registrations: Registrations, keyring: Keyring) -> None:
-    """Refuse keys that are not those that the store is used with: BadKeys. The first use is kept in the store.
+    """Refuse keys that are not those that the store is used with: BadKeys. The first use is kept in the store, and acts
+    of administration are told under them from now on.
 
     Of nodes that begin with an empty store at once, each with keys of its own, one is first.
     """
     known = store.key_checks()
     keyring.check(known)
+    store.tell_acts(Chain(keyring))
     if keyring.newest.key_id not in known:
         registrations.write(lambda work: _use_newest(work, keyring))
 

@@ -5,15 +5,26 @@ from datetime import datetime
 from numcheck.config import Settings
 from numcheck.plan import NumberingPlan
 from numcheck.serving.publishing import rebuild_index, record_loss_since
+from numcheck.serving.registrations import Announce, tell_acts
 from numcheck.serving.stores import stopped_store
 from numcheck.store import PlanImport
 
 
 def import_plan(
-    settings: Settings, plan: NumberingPlan, *, source: str, now: datetime, force: bool = False
+    settings: Settings,
+    plan: NumberingPlan,
+    *,
+    source: str,
+    now: datetime,
+    force: bool = False,
+    announce: Announce = lambda _line: None,
 ) -> PlanImport:
-    """Replace the series that the plan speaks of; DataDirInUse if a node has the directory, or PlanShrinks."""
+    """Replace the series that the plan speaks of; DataDirInUse if a node has the directory, or PlanShrinks.
+
+    `announce` is told if the installation's keys were made, under which the act is told in the chain.
+    """
     with stopped_store(settings, make=True) as store:
+        tell_acts(store, settings, announce)
         record_loss_since(store, settings.data_dir)
         imported = store.import_plan(plan, source=source, now=now, force=force)
         with store.one_moment():  # other nodes may write to a shared store

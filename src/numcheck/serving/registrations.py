@@ -41,6 +41,12 @@ def keys_of(store: Store, settings: Settings, announce: Announce) -> Keys:
     return keys
 
 
+def tell_acts(store: Store, settings: Settings, announce: Announce) -> None:
+    """From now on tell acts of administration in the chain, under the installation's keys. BadKeys."""
+    keyring = keys_of(store, settings, announce).keyring
+    use_keys(store, store.registrations(Chain(keyring)), keyring)
+
+
 def policies_of(settings: Settings) -> Callable[[str], Policy]:
     """What gives each service its policy: its own, or the installation's."""
     common = _policy_of(settings, ServiceSettings())

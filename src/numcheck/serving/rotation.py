@@ -18,6 +18,7 @@ from numcheck.identity.vault import Vault
 from numcheck.serving.keys import keys_path, read_keys, use_keys, write_keys
 from numcheck.serving.stores import stopped_store
 from numcheck.store import RegistrationRow, Registrations, RegistrationWork, Store
+from numcheck.store.acts import LOCAL, Act
 from numcheck.store.moments import microseconds
 
 PIECE_SIZE = 1_000
@@ -52,7 +53,8 @@ def rotate(
             count += sum(row.sealed_record is not None for row in rows)
             after = rows[-1].registration_id
             progress(count)
-        registrations.write(RegistrationWork.renew_head)
+        # Its head is the first under the newest key.
+        registrations.write(lambda work: work.tell_act(Act.KEYS_ROTATED, LOCAL, new.made_at_us, key_id=new.key_id))
     return Rotated(new.key_id, count)
 
 
@@ -87,14 +89,15 @@ def drop_old_keys(settings: Settings, now: datetime) -> int:
             raise BadKeys("there is something under the old keys: `numcheck registrations rotate-keys` first")
         registrations = store.registrations(Chain(keys.keyring))
         use_keys(store, registrations, keys.keyring)
-        registrations.write(lambda work: _drop_what_is_under_others(work, newest.key_id))
+        registrations.write(lambda work: _drop_what_is_under_others(work, newest.key_id, microseconds(now)))
         write_keys(path, Keyring([newest]), keys.signing_key)
     return old_count
 
 
-def _drop_what_is_under_others(work: RegistrationWork, key_id: int) -> None:
+def _drop_what_is_under_others(work: RegistrationWork, key_id: int, now_us: int) -> None:
     work.forget_under_other_keys(key_id)  # they are a day old: what they waited for is over
     work.drop_key_checks(but=key_id)
+    work.tell_act(Act.KEYS_DROPPED, LOCAL, now_us, but=key_id)
 
 
 def _anything_under_old(store: Store, keyring: Keyring) -> bool:

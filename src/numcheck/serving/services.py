@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from numcheck.config import Settings
 from numcheck.index import PublishedIndex
-from numcheck.rpc.access import CallersIndex
+from numcheck.rpc.access import CallersIndex, caller
 from numcheck.rpc.check import CheckService
 from numcheck.rpc.identities import IdentityService
 from numcheck.rpc.numbering import NumberingService
@@ -56,7 +56,11 @@ def numbering_service(
 
 
 def identity_service(
-    identities: Identities, key: bytes, *, changed: Callable[[], None] = lambda: None
+    identities: Identities,
+    key: bytes,
+    *,
+    changed: Callable[[], None] = lambda: None,
+    by: Callable[[], str] = lambda: caller().uri,
 ) -> IdentityService:
-    """The service that says who may call; `changed` is called after each change."""
-    return IdentityService(identities, OUTSIDE, token_key=key, changed=changed)
+    """The service that says who may call; `changed` is called after each change, which `by` makes."""
+    return IdentityService(identities, OUTSIDE, token_key=key, changed=changed, by=by)

@@ -98,11 +98,6 @@ class EventAppender:
         for details in written.take():
             self.append(self._at_us, "", b"", BOUND_KIND, 0, json.dumps(details))
 
-    def renew(self) -> None:
-        """Write the head anew, if there is one, without an event: its key has changed."""
-        if not self._new:
-            self._write_head()
-
     def flush(self) -> None:
         """Write what was appended, and the head."""
         if self._rows:

@@ -13,17 +13,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, select, true, update
 
 from numcheck.access import Identity, Role, check_identity
 from numcheck.access.rules import check_service
 from numcheck.errors import BadIdentity, StoreDamaged, UnknownIdentity
+from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.database import Database, take_turn
 from numcheck.store.heads import check_operator
 from numcheck.store.moments import microseconds, moment
 from numcheck.store.schema import agreements, denials, identities
 
 DENIALS_KEPT = 10_000  # then the oldest go: who is denied again and again must not fill the disk
+DENIALS_PER_CALLER_MAX = 100  # rows of a caller, and of an address: then its own oldest go, and nobody else's
+NAME_LENGTH_MAX = 256  # characters that are kept of a name that a stranger shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +41,14 @@ class KnownIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """A call that was denied, `count` times in a row: when first, to whom as far as he was known, and what."""
+    """A call that was denied, `count` times: when last, to whom as far as they were known, from where, and what."""
 
     denied_at: datetime
     uri: str
     method: str
     reason: str
     count: int = 1
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +66,11 @@ class Callers:
 class Identities:
     """Who may call, in the store of an installation. Methods may be called from any thread."""
 
-    def __init__(self, database: Database, key: bytes) -> None:
-        """`key` makes the rows' MACs; nodes that share a database have the same."""
-        self._database, self._key = database, key
+    def __init__(self, database: Database, key: bytes, acts: Acts) -> None:
+        """`key` makes the rows' MACs; nodes that share a database have the same. Each change is told as an act."""
+        self._database, self._key, self._acts = database, key, acts
 
-    def add(self, identity: Identity, *, now: datetime) -> None:
+    def add(self, identity: Identity, *, now: datetime, by: str = LOCAL) -> None:
         """Add an identity; BadIdentity if it cannot be one or is there already, UnknownOperator if its operator is."""
         check_identity(identity)
         with self._database.writing() as connection:
@@ -85,17 +89,20 @@ class Identities:
                 "added_at_us": microseconds(now),
                 "revoked_at_us": None,
             }
-            connection.execute(insert(identities).values(mac=self._identity_mac(row), **row))
+            mac = self._identity_mac(row)
+            connection.execute(insert(identities).values(mac=mac, **row))
+            said = {name: row[name] for name in ("uri", "role", "operator_id", "service")}
+            self._acts.tell(connection, Act.CALLER_ADDED, by, now, mac=mac.hex(), **said)
 
-    def set_token(self, uri: str, tag: bytes) -> None:
+    def set_token(self, uri: str, tag: bytes, *, now: datetime, by: str = LOCAL) -> None:
         """Make this the tag of the identity's token, whatever it was before; UnknownIdentity if there is none."""
-        self._change(uri, token_tag=tag)
+        self._change(Act.TOKEN_ISSUED, uri, by, now, token_tag=tag)
 
-    def revoke(self, uri: str, *, now: datetime) -> None:
+    def revoke(self, uri: str, *, now: datetime, by: str = LOCAL) -> None:
         """Let the identity call nothing any more; UnknownIdentity if there is none that may."""
-        self._change(uri, token_tag=None, revoked_at_us=microseconds(now))
+        self._change(Act.CALLER_REVOKED, uri, by, now, token_tag=None, revoked_at_us=microseconds(now))
 
-    def _change(self, uri: str, **values: Any) -> None:
+    def _change(self, act: Act, uri: str, by: str, now: datetime, **values: Any) -> None:
         with self._database.writing() as connection:
             take_turn(connection)
             row = connection.execute(select(identities).where(identities.c.uri == uri)).one_or_none()
@@ -106,8 +113,9 @@ class Identities:
                 raise StoreDamaged("the identity is not as it was written; revoke it, and add another")
             mac = self._identity_mac({**row._mapping, **values})
             connection.execute(update(identities).where(identities.c.uri == uri).values(mac=mac, **values))
+            self._acts.tell(connection, act, by, now, mac=mac.hex(), uri=uri)
 
-    def agree(self, service: str, operator_id: int, *, now: datetime) -> None:
+    def agree(self, service: str, operator_id: int, *, now: datetime, by: str = LOCAL) -> None:
         """Record that a service and an operator have a contract (I.5); doing so again changes nothing."""
         check_service(service)
         with self._database.writing() as connection:
@@ -117,13 +125,18 @@ class Identities:
                 # Also in the place of one that is damaged.
                 connection.execute(delete(agreements).where(_agreement(service, operator_id)))
                 row = {"service": service, "operator_id": operator_id, "since_us": microseconds(now)}
-                connection.execute(insert(agreements).values(mac=self._agreement_mac(row), **row))
+                mac = self._agreement_mac(row)
+                connection.execute(insert(agreements).values(mac=mac, **row))
+                said = {"service": service, "operator_id": operator_id}
+                self._acts.tell(connection, Act.AGREEMENT_ADDED, by, now, mac=mac.hex(), **said)
 
-    def end_agreement(self, service: str, operator_id: int) -> None:
+    def end_agreement(self, service: str, operator_id: int, *, now: datetime, by: str = LOCAL) -> None:
         """Record that they have none any more; doing so again changes nothing."""
         with self._database.writing() as connection:
             take_turn(connection)
-            connection.execute(delete(agreements).where(_agreement(service, operator_id)))
+            if connection.execute(delete(agreements).where(_agreement(service, operator_id))).rowcount:
+                said = {"service": service, "operator_id": operator_id}
+                self._acts.tell(connection, Act.AGREEMENT_ENDED, by, now, **said)
 
     def callers(self) -> Callers:
         """Every identity and agreement, of one moment."""
@@ -170,6 +183,14 @@ def _same(mac: object, expected: bytes) -> bool:
     return isinstance(mac, bytes) and hmac.compare_digest(mac, expected)
 
 
+def read_macs(connection: Connection) -> dict[tuple[str, str], bytes]:
+    """Return the mac of each caller, by ("caller", URI), and agreement, by ("agreement", "SERVICE with ID")."""
+    callers = connection.execute(select(identities.c.uri, identities.c.mac))
+    agreed = connection.execute(select(agreements.c.service, agreements.c.operator_id, agreements.c.mac))
+    found = {("caller", row.uri): row.mac for row in callers}
+    return found | {("agreement", f"{row.service} with {row.operator_id}"): row.mac for row in agreed}
+
+
 def are_any(connection: Connection) -> bool:
     """Whether there is any identity or agreement, whatever key its row lies under."""
     return any(connection.scalar(select(func.count()).select_from(table)) for table in (identities, agreements))
@@ -190,25 +211,44 @@ def _known(row: Row[Any]) -> KnownIdentity:
 
 # --- denials
 
+NEWEST_FIRST = (denials.c.denied_at_us.desc(), denials.c.denial_key.desc())
+
 
 def record_denials(connection: Connection, some: list[Denial]) -> None:
-    """Keep that calls were denied, and forget the oldest of too many."""
-    rows = [
-        {
-            "denied_at_us": microseconds(one.denied_at),
-            "uri": one.uri,
-            "method": one.method,
-            "reason": one.reason,
-            "times": one.count,
-        }
-        for one in some
-    ]
-    connection.execute(insert(denials), rows)
-    newest = connection.scalar(select(func.max(denials.c.denial_key)))
-    connection.execute(delete(denials).where(denials.c.denial_key <= (newest or 0) - DENIALS_KEPT))
+    """Keep that calls were denied, the same ones as one row, and forget the oldest of too many."""
+    for one in some:
+        _record(connection, one)
+    _keep_newest(connection, true(), DENIALS_KEPT)
+
+
+def _record(connection: Connection, one: Denial) -> None:
+    key = {"uri": kept_name(one.uri), "address": one.address, "method": one.method, "reason": one.reason}
+    own = and_(*(denials.c[name] == value for name, value in key.items()))
+    again = {"denied_at_us": microseconds(one.denied_at), "times": denials.c.times + one.count}
+    if connection.execute(update(denials).where(own).values(again)).rowcount:
+        return
+    connection.execute(insert(denials).values(denied_at_us=again["denied_at_us"], times=one.count, **key))
+    _keep_newest(connection, denials.c.uri == key["uri"], DENIALS_PER_CALLER_MAX)
+    if one.address:
+        _keep_newest(connection, denials.c.address == one.address, DENIALS_PER_CALLER_MAX)
+
+
+def _keep_newest(connection: Connection, which: ColumnElement[bool], count: int) -> None:
+    newest = select(denials.c.denial_key).where(which).order_by(*NEWEST_FIRST).offset(count)
+    too_many = list(connection.scalars(newest))
+    if too_many:
+        connection.execute(delete(denials).where(denials.c.denial_key.in_(too_many)))
+
+
+def kept_name(name: str) -> str:
+    """Return what is kept of a name: all of it, or its beginning and a digest that tells it from others."""
+    if len(name) <= NAME_LENGTH_MAX:
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return f"{name[: NAME_LENGTH_MAX - 20]}... {digest}"
 
 
 def last_denials(connection: Connection, count: int) -> list[Denial]:
     """The last denials, the newest first."""
-    rows = connection.execute(select(denials).order_by(denials.c.denial_key.desc()).limit(count))
-    return [Denial(moment(row.denied_at_us), row.uri, row.method, row.reason, row.times) for row in rows]
+    rows = connection.execute(select(denials).order_by(*NEWEST_FIRST).limit(count))
+    return [Denial(moment(row.denied_at_us), row.uri, row.method, row.reason, row.times, row.address) for row in rows]

@@ -467,6 +467,12 @@ def _operator_id(header: PushHeader | PortingsHeader) -> int:
     return header.operator_id if isinstance(header, PushHeader) else EVERY_OPERATOR
 
 
+def check_records(connection: Connection) -> None:
+    """Raise StoreDamaged unless the record of every push is what was stored."""
+    for row in connection.execute(select(pushes)):
+        _checked(row)
+
+
 def _one(connection: Connection, which: ColumnElement[bool]) -> Row[Any] | None:
     row = connection.execute(select(pushes).where(which)).one_or_none()
     return None if row is None else _checked(row)

@@ -5,7 +5,7 @@ of what they read. Every operation sees the others' writes: on an engine with ma
 first, makes them take turns.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,7 +14,16 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delet
 
 from numcheck.errors import StoreDamaged
 from numcheck.store import withdrawals
-from numcheck.store.bindings import CONTENT, GONE, Bound, RegistrationBinding, VerificationBinding, Written
+from numcheck.store.acts import Act, Acts
+from numcheck.store.bindings import (
+    CONTENT,
+    GONE,
+    Bound,
+    RegistrationBinding,
+    StandingBinding,
+    VerificationBinding,
+    Written,
+)
 from numcheck.store.bulk import VALUES_PER_STATEMENT, change_each, insert_rows, pieces, rows_where
 from numcheck.store.database import Database
 from numcheck.store.events import Chain, EventAppender, EventLog
@@ -23,12 +32,13 @@ from numcheck.store.schema import (
     assertions,
     code_sends,
     code_tries,
+    installation,
     key_checks,
     registrations,
     trusted_time,
     verifications,
 )
-from numcheck.store.withdrawals import Withdrawn
+from numcheck.store.withdrawals import Cause, Withdrawn
 
 log = structlog.get_logger()
 
@@ -55,6 +65,7 @@ class RegistrationRow(NamedTuple):
     due_at_us: int
     next_at_us: int | None
     evidence: str | None = None
+    as_of_revision: int = 0
     verification_id: bytes | None = None
     reminded_of_us: int | None = None
     content: bytes = b""  # the digests, made when the row is written: see bindings.py
@@ -73,6 +84,7 @@ class Standing(NamedTuple):
     due_at_us: int
     reminded_of_us: int | None
     evidence: str | None
+    as_of_revision: int
     verification_id: bytes | None
     mac: bytes
 
@@ -88,6 +100,7 @@ class VerificationRow(NamedTuple):
     method: str
     state: int
     started_at_us: int
+    as_of_revision: int
     expires_at_us: int
     next_code_at_us: int
     secret_mac: bytes
@@ -127,6 +140,7 @@ class NumberRow(NamedTuple):
     due_at_us: int
     reminded_of_us: int | None
     evidence: str | None
+    as_of_revision: int
     verification_id: bytes | None
     mac: bytes
     sealed_number: bytes
@@ -169,7 +183,8 @@ KNOWN_USERS = "SELECT user_tag FROM registrations WHERE user_tag IN"
 
 WHOLE = RegistrationBinding(RegistrationRow._fields)
 STOOD = RegistrationBinding(Standing._fields)
-OF_NUMBER = RegistrationBinding(NumberRow._fields)
+STOOD_BINDING = StandingBinding(Standing._fields)
+NUMBER_BINDING = StandingBinding(NumberRow._fields)
 VERIFICATION_BINDING = VerificationBinding(VerificationRow._fields)
 
 
@@ -185,7 +200,10 @@ class RegistrationWork:
         self._events = EventAppender(connection, chain)
         self._new: dict[bytes, RegistrationRow] = {}  # by user tag, to be inserted with the transaction's others
         self._unknown: set[bytes] = set()  # tags of users who have no registration
-        self._newest_withdrawal: int | None = None  # read once: what is withdrawn later finds what is written here
+        # Read once: what is withdrawn later finds what is written here.
+        self._newest_withdrawal: int | None = None
+        self._revision: int | None = None
+        self._any_withdrawals: bool | None = None
         self._written = Written()
         self.write_count = 0
         self.services: set[str] = set()  # that have events in this transaction
@@ -281,33 +299,25 @@ class RegistrationWork:
 
         To take each out of the index of next times at once would be a third of the pages to write.
         """
-        self._change_many("state", state, STOOD, rows)
+        self._change_many(STOOD_BINDING, rows, "state", state)
 
     def set_evidence(self, evidence: str, rows: Sequence[NumberRow]) -> int:
         """Keep one evidence for many registrations, as far as they are as they were read; how many are."""
-        return self._change_many("evidence", evidence, OF_NUMBER, rows)
+        return self._change_many(NUMBER_BINDING, rows, "evidence", evidence)
 
-    def whole(self, rows: Sequence[NumberRow]) -> list[NumberRow]:
-        """Return those of the rows that are what was written."""
-        whole = [row for row in rows if OF_NUMBER.is_whole(self._chain, row)]
-        if len(whole) != len(rows):
-            self.damaged.update({row.registration_id for row in rows} - {row.registration_id for row in whole})
-        return whole
-
-    def _change_many(self, column: str, value: Any, binding: RegistrationBinding, rows: Sequence[Any]) -> int:
+    def _change_many(self, binding: StandingBinding, rows: Sequence[Any], column: str, value: Any) -> int:
         """Give a column of rows one value, as far as their macs still are what they were; how many were."""
-        if not rows:
+        changed, damaged = binding.changed(self._chain, rows, column, value)
+        self.damaged.update(damaged)
+        if not changed:
             return 0
         self.write_count += 1
-        changes = {column: value}
-        changed = [(row.registration_id, row.mac, binding.mac(self._chain, row._replace(**changes))) for row in rows]
         count = change_each(self._connection, CHANGE_EACH.format(column=column), [value], changed)
-        if count != len(rows):
-            ids = [row.registration_id for row in rows]
+        if count != len(changed):
+            ids = [registration_id for registration_id, _, _ in changed]
             found: dict[bytes, bytes] = dict(rows_where(self._connection, MAC_BY_ID, ids))  # type: ignore[arg-type]
             changed = [one for one in changed if found.get(one[0]) == one[2]]
-        for registration_id, _, mac in changed:
-            self._written.note(Bound.REGISTRATIONS, registration_id, mac)
+        self._written.note_all(Bound.REGISTRATIONS, ((registration_id, mac) for registration_id, _, mac in changed))
         return count
 
     # --- numbers that were taken from their operator
@@ -324,6 +334,19 @@ class RegistrationWork:
         if revision >= self._newest_withdrawal:
             return 0
         return withdrawals.withdrawn_since(self._connection, number, revision)
+
+    @property
+    def revision(self) -> int:
+        """The installation's revision: what was taken up to it was taken before this transaction."""
+        if self._revision is None:
+            self._revision = int(self._connection.execute(select(installation.c.revision)).scalar_one())
+        return self._revision
+
+    def try_waiting_withdrawal(self, number: int, revision: int) -> tuple[int, Cause] | None:
+        """Return the newest change after a revision that took a number and has not been followed yet, and its cause."""
+        if self._any_withdrawals is None:
+            self._any_withdrawals = withdrawals.are_waiting(self._connection, bulk=True)
+        return withdrawals.try_waiting(self._connection, number, revision) if self._any_withdrawals else None
 
     def insert(self, row: RegistrationRow) -> RegistrationRow:
         """Add a registration; the row with its digests."""
@@ -363,9 +386,10 @@ class RegistrationWork:
         self.services.add(service)
         self._events.append(at_us, service, registration_id, kind, state, details)
 
-    def renew_head(self) -> None:
-        """Write the chain's head anew, under the newest key."""
-        self._events.renew()
+    def tell_act(self, act: Act, by: str, at_us: int, **details: Any) -> None:
+        """Append an act of administration to the chain."""
+        self.write_count += 1
+        self._events.append(at_us, "", b"", act.value, 0, Acts.details(by, **details))
 
     def flush(self) -> None:
         """Write what was put off."""
@@ -406,13 +430,14 @@ class RegistrationWork:
         own = verifications.c.verification_id == row.verification_id
         self._connection.execute(update(verifications).where(own).values(row._asdict()))
 
-    def end_verifications_of(self, registration_ids: Sequence[bytes], ended: int) -> None:
-        """End every verification under way of these registrations."""
-        self._end(rows_where(self._connection, WAITING_BY_REGISTRATION, registration_ids), ended)
+    def end_verifications_of(self, begun_before: Mapping[bytes, int], ended: int) -> None:
+        """End the verifications under way of these registrations that began before a revision each.
 
-    def _end(self, found: Sequence[Sequence[Any]], ended: int) -> None:
-        """End these verifications; what is not what was written is left alone, and proves nothing to anybody."""
-        rows = [row for row in map(VerificationRow._make, found) if VERIFICATION_BINDING.is_whole(self._chain, row)]
+        What is not what was written is left alone, and proves nothing to anybody.
+        """
+        found = map(VerificationRow._make, rows_where(self._connection, WAITING_BY_REGISTRATION, list(begun_before)))
+        before = (row for row in found if row.as_of_revision < begun_before[row.registration_id])
+        rows = [row for row in before if VERIFICATION_BINDING.is_whole(self._chain, row)]
         if rows:
             self.write_count += 1
             moved = [self._bound_verification(row._replace(state=ended)) for row in rows]
@@ -527,11 +552,6 @@ class RegistrationWork:
         if self._connection.execute(delete(verifications).where(verifications.c.verification_id < first_kept)).rowcount:
             self._written.note_dropped(first_kept)
 
-    def drop_withdrawn(self, *, before_us: int) -> None:
-        """Forget numbers that were taken before a moment and are done."""
-        self.write_count += 1
-        withdrawals.drop(self._connection, before_us=before_us)
-
     def forget(self, registration_id: bytes) -> None:
         """Remove a registration's verifications: a part of its erasure. What bounds codes stays until it is old."""
         self._forget(verifications.c.registration_id == registration_id)
@@ -595,7 +615,12 @@ class Registrations:
     def are_withdrawals_waiting(self) -> bool:
         """Return whether numbers wait that were taken, not by a bulk change."""
         with self._database.reading() as connection:
-            return withdrawals.are_waiting(connection)
+            return withdrawals.are_waiting(connection, bulk=False)
+
+    def drop_withdrawn(self, *, before_us: int) -> None:
+        """Forget numbers that were taken before a moment and are done: in a transaction without the chain's head."""
+        with self._database.writing() as connection:
+            withdrawals.drop(connection, before_us=before_us)
 
     def are_any(self) -> bool:
         """Whether there is any registration."""

@@ -207,16 +207,19 @@ agreements = Table(
     Column("mac", LargeBinary(32), nullable=False),  # as an identity has
 )
 
-# Calls that were denied, the last ones.
+# Calls that were denied, the last ones; the same one is one row.
 denials = Table(
     "denials",
     metadata,
     Column("denial_key", Integer, primary_key=True, autoincrement=True),
-    Column("denied_at_us", BigInteger, nullable=False),
+    Column("denied_at_us", BigInteger, nullable=False),  # the last time
     Column("uri", String, nullable=False),
+    Column("address", String, nullable=False),  # of its peer; empty: not known
     Column("method", String, nullable=False),
     Column("reason", String, nullable=False),
-    Column("times", Integer, nullable=False),  # in a row
+    Column("times", Integer, nullable=False),
+    UniqueConstraint("uri", "address", "method", "reason"),
+    Index("denials_by_address", "address"),
 )
 
 # --- registrations. What tells who a user is lies sealed; `..._tag` is a keyed HMAC, by which it is found.
@@ -239,6 +242,7 @@ registrations = Table(
     Column("reminded_of_us", BigInteger),  # the due time that was reminded of last; null: none was
     Column("next_at_us", BigInteger),  # when it is time for a reminder or overdue, if its state has these; null: never
     Column("evidence", String),  # JSON; null until a verification has given an answer
+    Column("as_of_revision", BigInteger, nullable=False),  # what was taken up to it takes nothing from this
     Column("verification_id", Bytes(16)),  # the newest: none before it counts
     Column("content", Bytes(32), nullable=False),  # keyed digest of what is recorded: see bindings.py
     Column("mac", Bytes(32), nullable=False),  # of `content` and of where the registration stands
@@ -259,6 +263,7 @@ verifications = Table(
     Column("method", String, nullable=False),
     Column("state", Integer, nullable=False),
     Column("started_at_us", BigInteger, nullable=False),
+    Column("as_of_revision", BigInteger, nullable=False),  # of the installation, when it began
     Column("expires_at_us", BigInteger, nullable=False),
     Column("next_code_at_us", BigInteger, nullable=False),  # 0: no code was sent
     Column("secret_mac", Bytes, nullable=False),  # of the code or the word; empty if there is none

@@ -36,6 +36,7 @@ from numcheck.errors import ConcurrentPush, HistoryLost, StoreDamaged, StoreMiss
 from numcheck.plan import NumberingPlan
 from numcheck.privacy import make_private_directory
 from numcheck.store import blocks, identities, plans, pushes
+from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.blocks import Kind, replace_places
 from numcheck.store.database import Database, take_turn
 from numcheck.store.events import Chain, EventLog
@@ -67,6 +68,7 @@ class Store:
             raise StoreMissing(f"there is no store in {data_dir}; `numcheck demo` or `numcheck plan import` makes one")
         if make:
             make_private_directory(data_dir)
+        self._acts = Acts()
         self._database = Database(data_dir / FILE_NAME, url=url, read_only=read_only, make=make)
         self._seen: Point | None = None
         self._seeing = threading.Lock()
@@ -199,6 +201,10 @@ class Store:
         with self._database.reading() as connection:
             return are_any(connection)
 
+    def tell_acts(self, chain: Chain) -> None:
+        """From now on tell acts of administration in the chain of events, linked as `chain` says."""
+        self._acts.chain = chain
+
     def key_checks(self) -> dict[int, bytes]:
         """What tells each key that the store is used with, by its id; none before the first use."""
         with self._database.reading() as connection:
@@ -218,6 +224,7 @@ class Store:
         now: datetime,
         series: Collection[str] | None = None,
         force: bool = False,
+        by: str = LOCAL,
     ) -> PlanImport:
         """Replace series of the plan's country, those that its rows speak of by default; others stay as they are.
 
@@ -226,7 +233,11 @@ class Store:
         What operators pushed stays as well: of numbers that they serve no more it counts for nothing.
         """
         with self._changing() as connection:
-            return plans.replace_plan(connection, plan, series or plan.series, source=source, now=now, force=force)
+            wanted = series or plan.series
+            imported = plans.replace_plan(connection, plan, wanted, source=source, now=now, force=force)
+            said = {"source": source, "series": sorted(wanted), "revision": imported.revision, "forced": force}
+            self._acts.tell(connection, Act.PLAN_IMPORTED, by, now, calling_code=plan.country.calling_code, **said)
+            return imported
 
     def series(self) -> list[SeriesInfo]:
         """The loaded series of the numbering plan."""
@@ -373,7 +384,9 @@ class Store:
         with self._database.reading() as connection:
             return pushes.try_pushed(connection, Kind.ACTIVE, operator_id, push_id, microseconds(now))
 
-    def push(self, header: PushHeader, content: PushContent, *, base_version: int, token: str, now: datetime) -> Pushed:
+    def push(
+        self, header: PushHeader, content: PushContent, *, base_version: int, token: str, now: datetime, by: str = LOCAL
+    ) -> Pushed:
         """Apply a push to the version that was the head when it began, or hold it: durable when this returns.
 
         `token` is what confirms it if it is held. Raises NotServed, BadPush, StaleBase, OlderData, or ConcurrentPush if
@@ -384,7 +397,12 @@ class Store:
         receipt = Receipt(base_version, content.basis, token, data_time_us, now_us)
         with self._changing() as connection:
             again = pushes.begin(connection, Kind.ACTIVE, header, now_us)
-            return again or pushes.push_active(connection, header, content, receipt)
+            if again is not None:
+                return again
+            pushed = pushes.push_active(connection, header, content, receipt)
+            if header.allow_older:
+                self._acts.tell(connection, Act.PUSH_FORCED, by, now, **_said_of(header.operator_id, pushed))
+            return pushed
 
     def held_pushes(self, operator_id: int | None = None, *, now: datetime) -> list[HeldPush]:
         """The pushes that wait to be confirmed, the oldest first: every operator's, or one's. UnknownOperator if there
@@ -394,11 +412,13 @@ class Store:
                 check_operator(connection, operator_id)
             return pushes.held_pushes(connection, microseconds(now), operator_id)
 
-    def confirm_push(self, operator_id: int, token: str, *, now: datetime) -> Pushed:
+    def confirm_push(self, operator_id: int, token: str, *, now: datetime, by: str = LOCAL) -> Pushed:
         """Apply a held push, durable when this returns; UnknownPush if there is none of that token, ConcurrentPush if
         another was applied since, or if the plan and the portings judge it otherwise by now."""
         with self._changing() as connection:
-            return pushes.confirm(connection, operator_id, token, microseconds(now))
+            pushed = pushes.confirm(connection, operator_id, token, microseconds(now))
+            self._acts.tell(connection, Act.PUSH_CONFIRMED, by, now, **_said_of(operator_id, pushed))
+            return pushed
 
     def portings_content(self) -> PortingsContent:
         """What takes the numbers of a push of portings, and knows the mobile ranges and whose they are."""
@@ -421,7 +441,7 @@ class Store:
             return pushes.try_pushed(connection, Kind.PORTED, EVERY_OPERATOR, push_id, microseconds(now))
 
     def push_portings(
-        self, header: PortingsHeader, content: PortingsContent, *, base_version: int, now: datetime
+        self, header: PortingsHeader, content: PortingsContent, *, base_version: int, now: datetime, by: str = LOCAL
     ) -> Pushed:
         """Apply a push to the version of the portings that was the head when it began: durable when this returns.
 
@@ -437,13 +457,16 @@ class Store:
                 return again
             if read_basis(connection).plan_revision != content.plan_revision:
                 raise ConcurrentPush("the numbering plan has changed since the push began")
-            return pushes.push_portings(connection, header, content, receipt)
+            pushed = pushes.push_portings(connection, header, content, receipt)
+            if header.force or header.allow_older:
+                self._acts.tell(connection, Act.PUSH_FORCED, by, now, **_said_of(EVERY_OPERATOR, pushed))
+            return pushed
 
     # --- identities
 
     def identities(self, key: bytes) -> Identities:
         """Who may call; the rows' MACs are made with the key."""
-        return Identities(self._database, key)
+        return Identities(self._database, key, self._acts)
 
     @property
     def token_key_check(self) -> bytes | None:
@@ -466,6 +489,16 @@ class Store:
         with self._database.reading() as connection:
             return identities.are_any(connection)
 
+    def caller_macs(self) -> dict[tuple[str, str], bytes]:
+        """The mac of each caller and agreement: what the acts tell of them."""
+        with self._database.reading() as connection:
+            return identities.read_macs(connection)
+
+    def check_pushes(self) -> None:
+        """Raise StoreDamaged unless the record of every push is what was stored."""
+        with self._database.reading() as connection:
+            pushes.check_records(connection)
+
     def record_denials(self, some: list[Denial]) -> None:
         """Keep that calls were denied, in one transaction; the last 10,000 are kept."""
         with self._database.writing() as connection:
@@ -475,6 +508,11 @@ class Store:
         """The last denials, the newest first."""
         with self._database.reading() as connection:
             return identities.last_denials(connection, count)
+
+
+def _said_of(operator_id: int, pushed: Pushed) -> dict[str, Any]:
+    """What an act about a push tells of it."""
+    return {"operator_id": operator_id, "version": pushed.version, "revision": pushed.revision}
 
 
 def _operator(row: Row[Any], head: Head | None) -> Operator:

@@ -25,12 +25,8 @@ BULK_NUMBERS_MIN = 2_000_000  # a second's work at most is ordinary
 
 NEWEST = select(func.max(withdrawals.c.revision))  # made once: to make a statement takes as long as to run it
 
-ANY_WAITING = (
-    select(literal(1))
-    .select_from(withdrawals)
-    .where(withdrawals.c.next_place.is_not(None), withdrawals.c.bulk.is_(False))
-    .limit(1)
-)
+ANY_WAITING = select(literal(1)).where(withdrawals.c.next_place.is_not(None)).limit(1)
+ANY_URGENT = ANY_WAITING.where(withdrawals.c.bulk.is_(False))
 
 
 class Cause(StrEnum):
@@ -113,9 +109,19 @@ def waiting(connection: Connection, *, bulk: bool, count_max: int, piece_size: i
     return found
 
 
-def are_waiting(connection: Connection) -> bool:
-    """Return whether numbers wait that are not of a bulk change."""
-    return connection.scalar(ANY_WAITING) is not None
+def are_waiting(connection: Connection, *, bulk: bool) -> bool:
+    """Return whether numbers wait, those of bulk changes included or not."""
+    return connection.scalar(ANY_WAITING if bulk else ANY_URGENT) is not None
+
+
+def try_waiting(connection: Connection, number: int, revision: int) -> tuple[int, Cause] | None:
+    """Return the newest change after a revision that took a number which is not done, and its cause."""
+    chunk, place = divmod(number, CHUNK_NUMBERS)
+    later = select(withdrawals).where(
+        withdrawals.c.next_place <= place, withdrawals.c.chunk == chunk, withdrawals.c.revision > revision
+    )
+    rows = connection.execute(later.order_by(withdrawals.c.revision.desc()))
+    return next(((row.revision, Cause(row.cause)) for row in rows if place in _places(row)), None)
 
 
 def _pieces(row: Row[Any], piece_size: int) -> Iterator[Withdrawn]:

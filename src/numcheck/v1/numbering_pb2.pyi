@@ -195,12 +195,12 @@ class PortingsHeader(_message.Message):
     def __init__(self, mode: _Optional[_Union[PushMode, str]] = ..., base_version: _Optional[int] = ..., push_id: _Optional[str] = ..., data_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., skip_not_portable: bool = ..., force: bool = ..., allow_older: bool = ..., sequence: _Optional[_Union[PortingsSequence, _Mapping]] = ...) -> None: ...
 
 class PortingsSequence(_message.Message):
-    __slots__ = ("series", "number")
+    __slots__ = ("series", "position")
     SERIES_FIELD_NUMBER: _ClassVar[int]
-    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
     series: str
-    number: int
-    def __init__(self, series: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
+    position: int
+    def __init__(self, series: _Optional[str] = ..., position: _Optional[int] = ...) -> None: ...
 
 class PortedNumbers(_message.Message):
     __slots__ = ("operator_id", "numbers")

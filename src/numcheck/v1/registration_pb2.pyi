@@ -422,7 +422,7 @@ class EventHead(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., hash: _Optional[bytes] = ..., signed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., signature: _Optional[bytes] = ..., public_key: _Optional[bytes] = ...) -> None: ...
 
 class RegistrationEvent(_message.Message):
-    __slots__ = ("sequence", "event_time", "kind", "registration_id", "user_id", "state", "hash")
+    __slots__ = ("sequence", "event_time", "kind", "registration_id", "user_id", "state", "hash", "cause", "index_version")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     EVENT_TIME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -430,6 +430,8 @@ class RegistrationEvent(_message.Message):
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     HASH_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    INDEX_VERSION_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     event_time: _timestamp_pb2.Timestamp
     kind: RegistrationEventKind
@@ -437,7 +439,9 @@ class RegistrationEvent(_message.Message):
     user_id: str
     state: RegistrationState
     hash: bytes
-    def __init__(self, sequence: _Optional[int] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., kind: _Optional[_Union[RegistrationEventKind, str]] = ..., registration_id: _Optional[str] = ..., user_id: _Optional[str] = ..., state: _Optional[_Union[RegistrationState, str]] = ..., hash: _Optional[bytes] = ...) -> None: ...
+    cause: str
+    index_version: int
+    def __init__(self, sequence: _Optional[int] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., kind: _Optional[_Union[RegistrationEventKind, str]] = ..., registration_id: _Optional[str] = ..., user_id: _Optional[str] = ..., state: _Optional[_Union[RegistrationState, str]] = ..., hash: _Optional[bytes] = ..., cause: _Optional[str] = ..., index_version: _Optional[int] = ...) -> None: ...
 
 class WatchRegistrationsResponse(_message.Message):
     __slots__ = ("event", "resume_token", "head")

@@ -209,9 +209,12 @@ denials = Table(
     Column("denial_key", Integer, primary_key=True, autoincrement=True),
     Column("denied_at_us", BigInteger, nullable=False),
     Column("uri", String, nullable=False),
+    Column("address", String, nullable=False),
     Column("method", String, nullable=False),
     Column("reason", String, nullable=False),
     Column("times", Integer, nullable=False),
+    UniqueConstraint("uri", "address", "method", "reason"),
+    Index("denials_by_address", "address"),
 )
 
 
@@ -233,6 +236,7 @@ registrations = Table(
     Column("reminded_of_us", BigInteger),
     Column("next_at_us", BigInteger),
     Column("evidence", String),
+    Column("as_of_revision", BigInteger, nullable=False),
     Column("verification_id", Bytes(16)),
     Column("content", Bytes(32), nullable=False),
     Column("mac", Bytes(32), nullable=False),
@@ -253,6 +257,7 @@ verifications = Table(
     Column("method", String, nullable=False),
     Column("state", Integer, nullable=False),
     Column("started_at_us", BigInteger, nullable=False),
+    Column("as_of_revision", BigInteger, nullable=False),
     Column("expires_at_us", BigInteger, nullable=False),
     Column("next_code_at_us", BigInteger, nullable=False),
     Column("secret_mac", Bytes, nullable=False),

@@ -1,0 +1,70 @@
+"""Acts of administration in the chain of events: who did what, told in the transaction that does it.
+
+Invariant: whoever locks both locks the installation's row first and the head of the chain behind it.
+"""
+
+import json
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection
+
+from numcheck.store.events import Chain, EventAppender
+from numcheck.store.moments import microseconds
+
+LOCAL = "local"
+"""Who acts where no caller is asked for a name: a command on the data directory."""
+
+
+class Act(StrEnum):
+    """The acts; the words are the event log's."""
+
+    CALLER_ADDED = "caller_added"
+    CALLER_REVOKED = "caller_revoked"
+    TOKEN_ISSUED = "token_issued"
+    AGREEMENT_ADDED = "agreement_added"
+    AGREEMENT_ENDED = "agreement_ended"
+    PLAN_IMPORTED = "plan_imported"
+    PUSH_CONFIRMED = "push_confirmed"
+    PUSH_FORCED = "push_forced"
+    KEYS_ROTATED = "keys_rotated"
+    KEYS_DROPPED = "keys_dropped"
+
+
+class LastActs:
+    """The mac that the acts, given in their order, told last of each caller and agreement that is there."""
+
+    def __init__(self) -> None:
+        self.macs: dict[tuple[str, str], bytes] = {}
+
+    def take(self, kind: str, details: str) -> None:
+        """Take an event; of other kinds nothing is taken."""
+        said = json.loads(details)
+        if kind in (Act.CALLER_ADDED, Act.CALLER_REVOKED, Act.TOKEN_ISSUED):
+            self.macs["caller", said["uri"]] = bytes.fromhex(said["mac"])
+        elif kind in (Act.AGREEMENT_ADDED, Act.AGREEMENT_ENDED):
+            key = "agreement", f"{said['service']} with {said['operator_id']}"
+            self.macs.pop(key, None)
+            if kind == Act.AGREEMENT_ADDED:
+                self.macs[key] = bytes.fromhex(said["mac"])
+
+
+class Acts:
+    """Tells acts in a chain. `chain` is None until the installation has keys: nothing can be told under none."""
+
+    def __init__(self) -> None:
+        self.chain: Chain | None = None
+
+    @staticmethod
+    def details(by: str, **details: Any) -> str:
+        """Return what an act's event says: who did it, and what there is to say of it."""
+        return json.dumps({"by": by, **details}, sort_keys=True)
+
+    def tell(self, connection: Connection, act: Act, by: str, now: datetime, **details: Any) -> None:
+        """Append an act: of no service and no registration, with who did it in its details."""
+        if self.chain is None:
+            return
+        events = EventAppender(connection, self.chain)
+        events.append(microseconds(now), "", b"", act.value, 0, self.details(by, **details))
+        events.flush()

@@ -1,0 +1,163 @@
+"""Every act of administration is an event of the chain: who did what, and when; and none without it."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from numcheck.access import Identity, Role
+from numcheck.active import PushHeader
+from numcheck.config import Settings
+from numcheck.errors import BadIdentity, EventsAltered, UnknownIdentity
+from numcheck.identity.events import Chain
+from numcheck.serving.audit import export, verify_events, verify_store
+from numcheck.serving.keys import make_keys, read_keys, use_keys
+from numcheck.serving.rotation import drop_old_keys, rotate
+from numcheck.store import Store
+from numcheck.store.acts import Act
+from tests.registrations.world import KEYS, START, small
+from tests.serving.command import run
+from tests.store.registry import plan, row
+
+BY = "numcheck://administrator/ivan"
+MESSENGER = Identity("numcheck://messenger/chat", Role.MESSENGER, service="chat")
+
+
+def told(store: Store) -> list[tuple[str, dict[str, Any]]]:
+    """The acts that the chain has, without the events of registrations."""
+    acts = {act.value for act in Act}
+    found = [(event.kind, json.loads(event.details)) for event in store.events().all() if event.kind in acts]
+    for _, details in found:
+        details.pop("mac", None)
+    return found
+
+
+@pytest.fixture
+def store(data_dir: Path, url: str | None) -> Iterator[Store]:
+    with Store(data_dir, url=url) as one:
+        if url is not None:
+            small.fill_store(one)
+        use_keys(one, one.registrations(Chain(KEYS.keyring)), KEYS.keyring)
+        yield one
+        verify_events(one, KEYS, None)
+
+
+def test_who_may_call_is_told_with_who_says_so(store: Store) -> None:
+    """A caller added, given a token and revoked; an agreement made and ended; what changes nothing is no act."""
+    identities = store.identities(bytes(32))
+    (operator_id, *_) = (one.operator_id for one in store.operators())
+    identities.add(MESSENGER, now=START, by=BY)
+    identities.set_token(MESSENGER.uri, bytes(32), now=START, by=BY)
+    for _ in range(2):
+        identities.agree("chat", operator_id, now=START, by=BY)
+    for _ in range(2):
+        identities.end_agreement("chat", operator_id, now=START, by=BY)
+    identities.revoke(MESSENGER.uri, now=START, by=BY)
+    with pytest.raises(BadIdentity):
+        identities.add(MESSENGER, now=START, by=BY)
+    with pytest.raises(UnknownIdentity):
+        identities.revoke(MESSENGER.uri, now=START, by=BY)
+    agreement = {"by": BY, "service": "chat", "operator_id": operator_id}
+    assert told(store) == [
+        ("caller_added", {"by": BY, "uri": MESSENGER.uri, "role": "messenger", "operator_id": None, "service": "chat"}),
+        ("token_issued", {"by": BY, "uri": MESSENGER.uri}),
+        ("agreement_added", agreement),
+        ("agreement_ended", agreement),
+        ("caller_revoked", {"by": BY, "uri": MESSENGER.uri}),
+    ]
+
+
+def test_a_plan_and_a_push_that_is_confirmed_are_told(store: Store) -> None:
+    imported = store.import_plan(plan(row(999, 0, 99, "Альфа")), source="a.csv", now=START, force=True, by=BY)
+    (operator_id,) = (one.operator_id for one in store.operators() if one.display_name == "Альфа")
+    now = datetime.now(UTC)
+    for version, held in enumerate((False, True)):
+        content = store.push_content(operator_id)
+        if held:
+            content.remove_range(7_999_000_0000, 7_999_000_0099)
+        else:
+            content.add_range(7_999_000_0000, 7_999_000_0099)
+        header = PushHeader(operator_id, snapshot=False, base_version=version, push_id=None, data_time=now)
+        pushed = store.push(header, content, base_version=version, token="held", now=now)
+        assert pushed.held == held
+    confirmed = store.confirm_push(operator_id, "held", now=now, by=BY)
+    (imports, confirms) = told(store)
+    assert imports == (
+        "plan_imported",
+        {
+            "by": BY,
+            "calling_code": 7,
+            "forced": True,
+            "revision": imported.revision,
+            "series": ["9"],
+            "source": "a.csv",
+        },
+    )
+    said = {"by": BY, "operator_id": operator_id, "version": 2, "revision": confirmed.revision}
+    assert confirms == ("push_confirmed", said)
+
+
+def test_a_rotation_of_keys_and_their_dropping_are_told(data_dir: Path) -> None:
+    make_keys(data_dir / "keys.json", START)
+    settings = Settings(data_dir=data_dir)
+    rotate(settings, START)
+    drop_old_keys(settings, START.replace(month=12))
+    with Store(data_dir, read_only=True) as store:
+        assert told(store) == [
+            ("keys_rotated", {"by": "local", "key_id": 2}),
+            ("keys_dropped", {"by": "local", "but": 2}),
+        ]
+    assert verify_store(settings, None).event_count == 2
+
+
+def test_an_act_that_is_changed_or_removed_is_named(store: Store) -> None:
+    """Who lets somebody in behind everybody's back cannot take the line away."""
+    store.identities(bytes(32)).add(MESSENGER, now=START, by=BY)
+    verify_events(store, KEYS, None)
+    with store._database.writing() as connection:
+        connection.exec_driver_sql("UPDATE events SET details = replace(details, 'ivan', 'anna')")
+    with pytest.raises(EventsAltered, match="event 1 is not what was written"):
+        verify_events(store, KEYS, None)
+    with store._database.writing() as connection:
+        connection.exec_driver_sql("UPDATE events SET details = replace(details, 'anna', 'ivan')")
+
+
+EDITS = {
+    "changed": "UPDATE identities SET revoked_at_us = NULL, mac = {old} WHERE uri = 'numcheck://messenger/chat'",
+    "removed": "DELETE FROM identities WHERE uri = 'numcheck://messenger/chat'",
+    "added": "INSERT INTO identities SELECT 'x', role, operator_id, service, NULL, 0, NULL, mac FROM identities",
+    "an agreement ended": "DELETE FROM agreements",
+    "an agreement changed": "UPDATE agreements SET mac = {old}",
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_callers_that_are_not_what_the_acts_have_left_show(data_dir: Path, edit: str) -> None:
+    """A saved row that lets in whom somebody has revoked, among them: its own mac is right."""
+    with Store(data_dir) as store:
+        use_keys(store, store.registrations(Chain(KEYS.keyring)), KEYS.keyring)
+        identities = store.identities(bytes(32))
+        identities.add(MESSENGER, now=START, by=BY)
+        identities.agree("chat", store.operators()[0].operator_id, now=START, by=BY)
+        (old,) = (mac for (what, _), mac in store.caller_macs().items() if what == "caller")
+        identities.revoke(MESSENGER.uri, now=START, by=BY)
+        verify_events(store, KEYS, None)
+        with store._database.writing() as connection:
+            connection.exec_driver_sql(EDITS[edit].format(old=f"X'{old.hex()}'"))
+        with pytest.raises(EventsAltered, match="is not what the acts of administration have left"):
+            verify_events(store, KEYS, None)
+
+
+def test_commands_on_a_data_directory_tell_what_they_do(data_dir: Path) -> None:
+    """Before the first start as well: the keys are made then, and the export shows it."""
+    uri = "numcheck://administrator/anna"
+    added = run("identities", "add", uri, "--role", "administrator", "--data-dir", data_dir)
+    assert added.status == 0, added.err
+    assert "keys.json was made" in added.err
+    lines = [json.loads(line) for line in export(Settings(data_dir=data_dir), START)]
+    assert (lines[0]["kind"], json.loads(lines[0]["details"])["uri"]) == ("caller_added", uri)
+    with Store(data_dir, read_only=True) as store:
+        assert verify_events(store, read_keys(data_dir / "keys.json"), None).event_count == 1
