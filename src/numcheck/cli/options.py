@@ -19,7 +19,7 @@ Config = Annotated[Path | None, typer.Option("--config", help="A TOML file of se
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Server = Annotated[
     str | None,
-    typer.Option("--server", help="The node to ask, host:port.  (default: the setting server, or the data directory's)"),
+    typer.Option("--server", help="The node to ask, host:port.  (default: the setting server, or the directory's)"),
 ]
 
 Column = Annotated[

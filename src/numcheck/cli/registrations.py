@@ -166,7 +166,7 @@ def rotate_keys(
 
 
 def _print_all(registrations: "Callable[..., Iterator[pb.Registration]]", *, json: bool) -> None:
-    """Print the registrations as they come; those that the node left out are said, and end the command with status 1."""
+    """Print the registrations as they come; name those that the node left out, and end with status 1 then."""
     from numcheck.cli.console import print_json_line, print_rows, say
     from numcheck.cli.messages import message_fields
 
