@@ -24,7 +24,7 @@ def _readers(descriptor: Descriptor) -> list[tuple[str, Read]]:
 def _reader(field: FieldDescriptor) -> Read:
     name = field.name
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        return lambda message: dict(getattr(message, name))
+        return lambda message: dict(sorted(getattr(message, name).items()))  # as gRPC keeps them in no order
     one = _value_reader(field)
     if field.is_repeated:
         return lambda message: [one(value) for value in getattr(message, name)]
