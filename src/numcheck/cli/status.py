@@ -87,6 +87,8 @@ def _print(result: dict[str, Any]) -> None:
     label = "  SYNTHETIC data: made up, for trying out" if result["synthetic"] else ""
     out.print(f"data directory   {result['data_dir']}{label}")
     out.print(f"store            revision {result['revision']}, {result['engine']}")
+    if result["callers"] is not None:
+        out.print(f"callers          {_callers_line(result['callers'])}")
     out.print(f"index            {_index_line(result)}")
     out.print(f"API listener     {result['api_listener']['address']}: {result['api_listener']['state']}")
     out.print(f"native listener  {result['native_listener']['address']}: {result['native_listener']['state']}")
@@ -133,6 +135,12 @@ def _print_operators(result: dict[str, Any]) -> None:
 def _count(count: int | None) -> str:
     """Return a count; a caller that may not know it sees a dash."""
     return "-" if count is None else f"{count:,}"
+
+
+def _callers_line(callers: dict[str, Any]) -> str:
+    if callers["refused"]:
+        return f"REFUSED, nobody new is let in: {callers['refused']}; see `numcheck identities confirm-restore`"
+    return f"revision {callers['revision']}, {callers['may_call']} may call"
 
 
 def _lost_line(lost: dict[str, Any]) -> str:
