@@ -89,6 +89,7 @@ ABOUT_NO_SUBSCRIBER = {
     "messages, whose own fields are listed": {
         *("identity", "identities", "agreement", "agreements"),
         *("header", "add_ranges", "remove_ranges", "ported", "refused", "push", "rows", "lost", "held_pushes"),
+        "renamed",
     },
 }
 # At which a whole set was true, when a push came in or is over, and when a program was let in and out.

@@ -244,7 +244,7 @@ def test_plan_that_is_older_is_refused_unless_that_is_meant(node: Node) -> None:
     """By its data time, with the series' in the details; force is another word."""
     newer, older = Timestamp(seconds=1_787_097_600), Timestamp(seconds=1_787_097_599)
     import_plan(node, *WHOLE, data_time=newer, force=True)
-    refused = refusal(lambda: import_plan(node, WHOLE[0], data_time=older, force=True))
+    refused = refusal(lambda: import_plan(node, WHOLE[0], series=["9"], data_time=older, force=True))
     assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "OLDER_DATA")
     assert refused.metadata["head_data_time"] == "2026-08-19T00:00:00+00:00"
     assert refused.metadata["series"] == "9"
