@@ -69,7 +69,7 @@ def test_table_has_a_row_for_each_operator_and_the_sums_of_all(small_dir):
     """Names to the letter, with what looks like markup; counts with thousands."""
     rows = run("plan", "show", "--data-dir", small_dir).out.splitlines()
     assert (rows[8:10], rows[10].split()) == (["", "of when it is"], ["series", "data", "of", "from"])
-    assert [row.split() for row in rows[11:]] == [["+7", f"{one}xx", "not", "known", "small.csv"] for one in (3, 9)]
+    assert [row.split() for row in rows[11:]] == [["+7", f"{one}xx", "not", "known", "small.csv"] for one in (3, 4, 9)]
     rows = rows[:8]
     assert rows[1].split() == ["1", "7740000076", "ПАО", '"МТС"', "2", "10,000,050", "0", "12"]
     assert rows[-1].split() == ["6", "operators", "9", "10,182,100", "20,000", "16"]
