@@ -51,7 +51,7 @@ class PushCounts:
 class Basis(NamedTuple):
     """What says who serves a number: a state of the plan, and of the portings. They are committed as others push.
 
-    `point` is the newest revision of the store that it was read from, and what tells that from others of its number: the
+    `point` is the newest revision of the store then, and what tells that from others of its number: the
     numbers alone come again in a store that has lost some of its history.
     """
 
