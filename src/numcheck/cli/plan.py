@@ -119,7 +119,7 @@ def _import(settings: "Settings", part: "Dated", source: str, server: str | None
     from numcheck.serving.plans import import_plan
     from numcheck.serving.stores import answers, names_node, store_name
 
-    target = target_of(settings, server)
+    target, server = target_of(settings, server), server or settings.server
     if server is not None or (names_node(settings) and answers(target)):
         return _import_over_node(part, source, settings, target, meant)
     now = datetime.now(UTC)
