@@ -63,7 +63,7 @@ def due(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """List who has to refresh his information soon, or should have: the soonest first.
+    """List who has to refresh their information soon, or should have: the soonest first.
 
     Example: numcheck registrations due --service messenger --days 30
     """
