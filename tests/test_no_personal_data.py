@@ -63,6 +63,8 @@ TEXTS = {
     "PortingsSequence.series": "the clearing house's own name for a series of files; at most 64 characters",
     "PushActiveNumbersResponse.confirmation_token": "random, made by the node",
     "PushHeader.push_id": "the operator's own name for a push, about no number; at most 128 characters",
+    "RenamedOperator.new_name": "as PlanRow.operator_name",
+    "RenamedOperator.old_name": "as PlanRow.operator_name",
     "RefusedNumber.reason": "a word of docs/errors.md",
 }
 
@@ -87,6 +89,7 @@ ABOUT_NO_SUBSCRIBER = {
     "messages, whose own fields are listed": {
         *("identity", "identities", "agreement", "agreements"),
         *("header", "add_ranges", "remove_ranges", "ported", "refused", "push", "rows", "lost", "held_pushes"),
+        "renamed",
     },
 }
 # At which a whole set was true, when a push came in or is over, and when a program was let in and out.

@@ -275,23 +275,26 @@ class StaleBase(NumcheckError):
 
 
 class OlderData(NumcheckError):
-    """What a push says was true before what the head says, and the push does not say that it means it."""
+    """What a push or an import says was true before what is there, and it does not say that it means it.
+
+    `head` names what is there, for people; `details` does so for programs.
+    """
 
     reason = "OLDER_DATA"
 
-    def __init__(self, data_time: datetime, head_version: int, head_data_time: datetime) -> None:
+    def __init__(self, data_time: datetime, head: str, head_data_time: datetime, **details: str) -> None:
         ahead = "which is later" if data_time < head_data_time else "with a higher number in its series"
         super().__init__(
-            f"the data is of {data_time.isoformat()}; the head, version {head_version}, is of "
-            f"{head_data_time.isoformat()}, {ahead}; allow older data if that is meant"
+            f"the data is of {data_time.isoformat()}; {head} is of {head_data_time.isoformat()}, {ahead}; "
+            "allow older data if that is meant"
         )
-        self.head_version = head_version
         self.head_data_time = head_data_time
+        self._details = details
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The head, and when it was true."""
-        return {"head_version": str(self.head_version), "head_data_time": self.head_data_time.isoformat()}
+        """Which head it is, and when it was true."""
+        return {**self._details, "head_data_time": self.head_data_time.isoformat()}
 
 
 class ConcurrentPush(NumcheckError):

@@ -32,13 +32,20 @@ def test_files_are_imported_and_shown(tmp_path):
     """A mobile and a fixed-line file in one go, whatever their encoding: series, counts, and who holds how much."""
     data_dir = tmp_path / "var"
     imported = run("plan", "import", CP1251, FIXED_LINE, "--data-dir", data_dir, "--json")
-    assert (imported.status, imported.err) == (0, "")
+    assert imported.status == 0
+    assert "warning" not in imported.err
     told = json.loads(imported.out)
+    assert told["data_times"] == dict.fromkeys("39", "2018-10-20T00:00:00+00:00")
     assert told["series"] == ["3", "9"]
     assert (told["ranges"], told["numbers"]) == (560 + 5_666, 20_010_400 + 2_375_638)
     assert (told["skipped"], told["notes"]) == ([], [])
     assert held(data_dir)[2] == told["revision"] == 1
-    holdings = json.loads(run("plan", "show", "--data-dir", data_dir, "--json").out)
+    shown = json.loads(run("plan", "show", "--data-dir", data_dir, "--json").out)
+    assert [(one["series"], one["data_time"][:10], one["source"]) for one in shown["series"]] == [
+        ("+7 3xx", "2018-10-20", f"{CP1251.name}, {FIXED_LINE.name}"),
+        ("+7 9xx", "2018-10-20", f"{CP1251.name}, {FIXED_LINE.name}"),
+    ]
+    holdings = shown["operators"]
     assert sum(one["ranges"] for one in holdings) == told["ranges"]
     assert sum(one["mobile_numbers"] for one in holdings) == 20_010_400
     assert sum(one["other_numbers"] for one in holdings) == 2_375_638
@@ -50,17 +57,20 @@ def test_files_are_imported_and_shown(tmp_path):
 def test_import_tells_its_counts_in_a_line(tmp_path):
     imported = run("plan", "import", BUNDLED, "--data-dir", tmp_path / "var")
     assert imported.status == 0
-    assert imported.err == (
+    assert imported.err.partition("\n")[2] == (  # after the warning that keys were made
         f"imported 17,059 ranges, 706,567,081 numbers, 73 operators into the store in {tmp_path / 'var'}; "
         "it replaces series 9xx; revision 1\n"
         "706,567,081 numbers added, 0 removed, 0 with another operator\n"
+        "series 9xx: data of 2026-08-19\n"
     )
 
 
 def test_table_has_a_row_for_each_operator_and_the_sums_of_all(small_dir):
     """Names to the letter, with what looks like markup; counts with thousands."""
     rows = run("plan", "show", "--data-dir", small_dir).out.splitlines()
-    assert len(rows) == 1 + 6 + 1
+    assert (rows[8:10], rows[10].split()) == (["", "of when it is"], ["series", "data", "of", "from"])
+    assert [row.split() for row in rows[11:]] == [["+7", f"{one}xx", "not", "known", "small.csv"] for one in (3, 4, 9)]
+    rows = rows[:8]
     assert rows[1].split() == ["1", "7740000076", "ПАО", '"МТС"', "2", "10,000,050", "0", "12"]
     assert rows[-1].split() == ["6", "operators", "9", "10,182,100", "20,000", "16"]
 
@@ -109,14 +119,14 @@ def test_import_that_would_end_much_of_the_plan_has_to_be_forced(tmp_path):
     assert run("plan", "import", BUNDLED, "--data-dir", data_dir).status == 0
     before = held(data_dir)
     for file, options in ((damaged, ["--skip-bad"]), (INVENTED, ["--skip-bad"]), (SPREADSHEET, [])):
-        refused = run("plan", "import", file, "--data-dir", data_dir, *options)
+        refused = run("plan", "import", file, "--data-dir", data_dir, "--allow-older", *options)
         assert refused.status == 1
         note, last = refused.err.splitlines()[-2:]
         assert "--force imports it all the same" in note
         assert last.startswith("numcheck: series 9xx of the plan would lose ")
         assert "of its 706,567,081 numbers" in last
         assert held(data_dir) == before
-    assert run("plan", "import", SPREADSHEET, "--data-dir", data_dir, "--force").status == 0
+    assert run("plan", "import", SPREADSHEET, "--data-dir", data_dir, "--force", "--allow-older").status == 0
     assert sum(one.last - one.first + 1 for one in held(data_dir)[0]) == 599_289_453
     assert run("plan", "import", BUNDLED, "--data-dir", data_dir).status == 0
 
@@ -134,7 +144,7 @@ def test_import_that_would_move_much_of_the_plan_has_to_be_forced(tmp_path):
     damaged.write_text("\n".join(slipped(lzma.decompress(BUNDLED.read_bytes()).decode("utf-8-sig").splitlines())))
     assert run("plan", "import", APRIL, "--data-dir", data_dir).status == 0
     imported = run("plan", "import", BUNDLED, "--data-dir", data_dir)
-    assert (imported.status, imported.err.splitlines()[-1].split(",")[-1]) == (0, "800 with another operator")
+    assert (imported.status, ", 35,800 with another operator\n" in imported.err) == (0, True)
     before = held(data_dir)
     refused = run("plan", "import", damaged, "--data-dir", data_dir)
     note, last = refused.err.splitlines()[-2:]
@@ -149,6 +159,109 @@ def test_import_that_would_move_much_of_the_plan_has_to_be_forced(tmp_path):
     assert over_api.err.splitlines()[-2:] == [note, last.replace("numcheck: ", "numcheck: MOVES_TOO_MUCH: ")]
 
 
+@pytest.mark.parametrize("older", [APRIL, CP1251])
+def test_file_that_is_older_than_the_series_is_refused_unless_that_is_meant(tmp_path, older):
+    """April's over August's ends and moves less than a tenth; 2018's ends much. Neither word stands for the other."""
+    data_dir = tmp_path / "var"
+    assert run("plan", "import", BUNDLED, "--data-dir", data_dir).status == 0
+    before, day = held(data_dir), "2026-04-20" if older == APRIL else "2018-10-20"
+    refused = run("plan", "import", older, "--data-dir", data_dir, "--force")
+    note, last = refused.err.splitlines()[-2:]
+    assert (refused.status, held(data_dir)) == (1, before)
+    assert note.endswith("; --allow-older imports it all the same")
+    assert last == (
+        f"numcheck: the data is of {day}T00:00:00+00:00; series 9xx of the plan is of 2026-08-19T00:00:00+00:00, "
+        "which is later; allow older data if that is meant"
+    )
+    with serving(data_dir):
+        over_api = run("plan", "import", older, "--data-dir", data_dir, "--force")
+        assert (over_api.status, held(data_dir)) == (1, before)
+        assert over_api.err.splitlines()[-2:] == [note, last.replace("numcheck: ", "numcheck: OLDER_DATA: ")]
+        again = json.loads(run("plan", "import", BUNDLED, "--data-dir", data_dir, "--json").out)
+        assert (again["revision"], held(data_dir)) == (before[2], before)  # the same file again changes nothing
+    meant = run("plan", "import", older, "--data-dir", data_dir, "--allow-older")
+    if older == CP1251:
+        assert (meant.status, held(data_dir)) == (1, before)
+        assert "--force imports it all the same" in meant.err
+        meant = run("plan", "import", older, "--data-dir", data_dir, "--allow-older", "--force")
+    assert meant.status == 0
+    shown = json.loads(run("plan", "show", "--data-dir", data_dir, "--json").out)
+    assert [one["data_time"] for one in shown["series"]] == [f"{day}T00:00:00+00:00"]
+
+
+def test_file_of_no_known_day_is_taken_and_leaves_none(tmp_path):
+    """With a warning, unless --data-time says it; its own time, that of the copy, says nothing."""
+    data_dir, copy = tmp_path / "var", tmp_path / "DEF-9xx.csv.xz"
+    copy.write_bytes(APRIL.read_bytes())
+    assert run("plan", "import", APRIL, "--data-dir", data_dir).status == 0
+    refused = run("plan", "import", copy, "--data-dir", data_dir, "--data-time", "2026-04-19T23:59:59")
+    assert (refused.status, "which is later" in refused.err) == (1, True)
+    again = run("plan", "import", copy, "--data-dir", data_dir, "--json")
+    assert (again.status, json.loads(again.out)["data_times"]) == (0, {"9": None})
+    assert again.err.startswith("warning: series 9xx: nobody knows of when the data is")
+    assert [one.data_time.isoformat()[:10] for one in series_of(data_dir)] == ["2026-04-20"]  # the same rows
+    changed = tmp_path / "changed.csv"
+    changed.write_bytes(lzma.decompress(APRIL.read_bytes()).rpartition(b"\n")[0].rpartition(b"\n")[0] + b"\n")
+    assert run("plan", "import", changed, "--data-dir", data_dir).status == 0
+    assert [one.data_time for one in series_of(data_dir)] == [None]
+
+
+def test_files_of_several_days_are_imported_each_of_its_own(tmp_path):
+    """The oldest first; what was imported before one is refused is told."""
+    data_dir, fixed = tmp_path / "var", tmp_path / "ABC-3xx_2018-10-21.csv.xz"
+    fixed.write_bytes(FIXED_LINE.read_bytes())
+    imported = json.loads(run("plan", "import", APRIL, fixed, "--data-dir", data_dir, "--json").out)
+    assert {series: day[:10] for series, day in imported["data_times"].items()} == {
+        "3": "2018-10-21",
+        "9": "2026-04-20",
+    }
+    assert (imported["revision"], imported["added"]) == (2, imported["numbers"])
+    assert [(one.series, one.source) for one in series_of(data_dir)] == [("3", fixed.name), ("9", APRIL.name)]
+    newer = tmp_path / "ABC-3xx_2018-10-22.csv.xz"
+    newer.write_bytes(FIXED_LINE.read_bytes())
+    assert run("plan", "import", BUNDLED, "--data-dir", data_dir).status == 0
+    refused = run("plan", "import", APRIL, newer, "--data-dir", data_dir)
+    assert refused.status == 1
+    assert "note: imported already: series 3xx, of 2018-10-22" in refused.err
+    assert [one.data_time.isoformat()[:10] for one in series_of(data_dir)] == ["2018-10-22", "2026-08-19"]
+
+
+def series_of(data_dir):
+    with Store(data_dir, read_only=True) as store:
+        return store.series()
+
+
+def exchanged(lines, one, other):
+    """The file with two of its columns exchanged, under the header as it was."""
+    rows = [line.split(";") for line in lines[1:]]
+    for row in rows:
+        row[one], row[other] = row[other], row[one]
+    return "\n".join([lines[0], *(";".join(row) for row in rows)])
+
+
+def test_operators_and_regions_that_are_exchanged_are_refused_or_told(tmp_path):
+    """Without tax ids regions become operators, and all moves; with them nothing moves, and every name is another."""
+    data_dir, damaged = tmp_path / "var", tmp_path / "damaged.csv"
+    old = lzma.decompress(CP1251.read_bytes()).decode("cp1251").splitlines()
+    damaged.write_text(exchanged(old, 4, 5), encoding="utf-8")
+    assert run("plan", "import", CP1251, "--data-dir", data_dir).status == 0
+    before = held(data_dir)
+    refused = run("plan", "import", damaged, "--data-dir", data_dir)
+    assert (refused.status, held(data_dir)) == (1, before)
+    assert "of 20,010,400 numbers of series 9xx" in refused.err.splitlines()[-1]
+    assert run("plan", "import", BUNDLED, "--data-dir", data_dir, "--force").status == 0
+    new = lzma.decompress(BUNDLED.read_bytes()).decode("utf-8-sig").splitlines()
+    damaged.write_text(exchanged(new, 4, 5), encoding="utf-8")
+    with serving(data_dir):
+        imported = run("plan", "import", damaged, "--data-dir", data_dir)
+    assert imported.status == 0
+    told = imported.err.splitlines()[-1]
+    assert re.match(
+        r"warning: 7\d operators with 70\d,\d{3},\d{3} numbers go by another name now: [^;]+ -> [^;]+; ", told
+    )
+    assert told.endswith("more than a tenth of the plan: look whether columns of the file are exchanged")
+
+
 def test_column_that_no_part_of_the_plan_is_read_from_is_told(tmp_path):
     registry = tmp_path / "r.csv"
     registry.write_text("Код;От;До;Оператор связи;Дата\n900;0;9;x;1.1.2026\n", encoding="utf-8")
@@ -160,7 +273,7 @@ def test_totals_line_is_reported_when_a_spreadsheet_left_one(tmp_path):
     """Passed over with its line number and both figures, and the rows are taken."""
     imported = run("plan", "import", SPREADSHEET, "--data-dir", tmp_path / "var")
     assert imported.status == 0
-    note, done, *_ = imported.err.splitlines()
+    note, _keys, done, *_ = imported.err.splitlines()
     totals = "a totals line, passed over; it says 597,101,453, the rows above have 599,289,453"
     assert note == f"note: {SPREADSHEET.name}:7982: {totals}"
     assert done.startswith("imported 7,980 ranges, 599,289,453 numbers")

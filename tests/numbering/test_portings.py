@@ -240,6 +240,27 @@ def test_plan_is_replaced_whole_or_by_series(node: Node) -> None:
     assert facts(node, 74950000000).status == UNALLOCATED
 
 
+def test_plan_that_is_older_is_refused_unless_that_is_meant(node: Node) -> None:
+    """By its data time, with the series' in the details; force is another word."""
+    newer, older = Timestamp(seconds=1_787_097_600), Timestamp(seconds=1_787_097_599)
+    import_plan(node, *WHOLE, data_time=newer, force=True)
+    refused = refusal(lambda: import_plan(node, WHOLE[0], series=["9"], data_time=older, force=True))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "OLDER_DATA")
+    assert refused.metadata["head_data_time"] == "2026-08-19T00:00:00+00:00"
+    assert refused.metadata["series"] == "9"
+    assert import_plan(node, *WHOLE, data_time=newer).added_count == 0
+    done = import_plan(node, *WHOLE, data_time=older, allow_older=True)
+    assert (done.added_count, done.removed_count, done.moved_count) == (0, 0, 0)
+    import_plan(node, *WHOLE, data_time=newer)
+
+
+def test_operator_that_goes_by_another_name_is_told(node: Node) -> None:
+    renamed = plan_row(FIRST, OTHERS - 1, "ПАО Тринадцатый", "7740000076")
+    (told,) = import_plan(node, renamed, WHOLE[1]).renamed
+    assert (told.old_name, told.new_name, told.number_count) == ("ПАО Первый", "ПАО Тринадцатый", OTHERS - FIRST)
+    assert not import_plan(node, *WHOLE).renamed
+
+
 def test_row_over_several_codes_is_taken(node: Node) -> None:
     done = import_plan(node, plan_row(79160000000, 79189999999, "ПАО Первый", "7740000076"), force=True)
     assert (done.range_count, done.number_count) == (3, 30_000_000)
@@ -252,6 +273,8 @@ def test_row_over_several_codes_is_taken(node: Node) -> None:
         (WHOLE, {"calling_code": 1}, "header.calling_code"),
         (WHOLE, {"source": ""}, "header.source"),
         (WHOLE, {"series": ["5"]}, "header.series"),
+        (WHOLE, {"data_time": Timestamp(seconds=253_402_300_799)}, "header.data_time"),
+        (WHOLE, {"data_time": Timestamp(seconds=2**62)}, "header.data_time"),
         (WHOLE, {"series": ["4"]}, "rows"),
         ((WHOLE[0], WHOLE[0]), {}, "rows"),
         ((plan_row(OTHERS, FIRST, "ПАО", ""),), {}, "rows"),

@@ -97,7 +97,9 @@ def test_a_plan_and_a_push_that_is_confirmed_are_told(store: Store) -> None:
         {
             "by": BY,
             "calling_code": 7,
+            "data_time": None,
             "forced": True,
+            "older_allowed": False,
             "revision": imported.revision,
             "series": ["9"],
             "source": "a.csv",

@@ -46,7 +46,7 @@ def instance(error: type[NumcheckError]) -> NumcheckError:
     parts |= {errors.BadPlan: ("rows", "words"), errors.PlanShrinks: ("9", 3, 4), errors.TooManyCodes: ("number", 3)}
     parts |= {errors.MovesTooMuch: ("numbers", 3, 2, 9, ())}
     parts |= {
-        errors.OlderData: (datetime(2026, 11, 20, tzinfo=UTC), 3, datetime(2026, 11, 21, tzinfo=UTC)),
+        errors.OlderData: (datetime(2026, 11, 20, tzinfo=UTC), "the head", datetime(2026, 11, 21, tzinfo=UTC)),
         errors.BadRegistration: ("user_id", "words"),
         errors.NotANumber: ("words",),
         errors.StoreDamaged: ("words",),

@@ -4,13 +4,13 @@ from array import array
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import Table, delete, insert, select, update
 
-from numcheck.active import ActiveSet, PushHeader
-from numcheck.errors import HistoryLost, IndexBehind, StoreDamaged
+from numcheck.active import ActiveSet, PortingsContent, PortingsHeader, PushHeader
+from numcheck.errors import ConcurrentPush, HistoryLost, IndexBehind, NotServed, StoreDamaged
 from numcheck.serving.publishing import open_or_rebuild
 from numcheck.store import Point, Store, history
-from numcheck.store.schema import installation, revisions
+from numcheck.store.schema import installation, metadata, revisions
 from numcheck.v1 import check_pb2
 from tests.store.engines import open_store
 from tests.store.registry import plan, row
@@ -80,6 +80,65 @@ def test_nothing_is_pushed_to_a_store_that_lacks_what_was_seen(filled):
     assert filled.revision == 2
     filled.record_loss(filled.seen, {}, now=NOW)
     assert push(filled, FIRST + 2) == 5
+
+
+Copy = dict[Table, list[dict[str, object]]]
+
+
+def copied(store: Store) -> Copy:
+    """A copy of the store as it is."""
+    with store._database.reading() as connection:
+        return {table: [*map(dict, connection.execute(select(table)).mappings())] for table in metadata.sorted_tables}
+
+
+def put_back(store: Store, copy: Copy) -> None:
+    """Restore the store from a copy, under whoever has it open: a standby that lacks the last commits takes over."""
+    with store._database.writing() as connection:
+        for table in reversed(copy):
+            connection.execute(delete(table))
+        for table, rows in copy.items():
+            if rows:
+                connection.execute(insert(table), rows)
+
+
+def port(store: Store, numbers: list[int], returned: list[int], *, begun: PortingsContent | None = None) -> int:
+    """Push portings to operator 2, as judged by the store of now or of when it was begun; the version."""
+    base = store.portings_head().version
+    content = begun or store.portings_content()
+    if numbers:
+        content.port(2, array("Q", numbers))
+    content.give_back(array("Q", returned))
+    header = PortingsHeader(snapshot=False, base_version=base, push_id=None, data_time=NOW, force=True)
+    return store.push_portings(header, content, base_version=base, now=NOW).version
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+def test_push_under_way_is_refused_when_the_versions_it_was_judged_by_are_of_another_history(store, noticed):
+    """A number that came back to its operator in what was lost is another's still, under a version of the same number.
+    Whether this node has recorded the loss or was told of nothing; begun anew the push is judged by what holds."""
+    second = row(917, 0, 99, "Бета", "7701725181")
+    store.import_plan(plan(row(916, 0, 199, "Альфа", "7740000076"), second), source="a.csv", now=NOW)
+    port(store, [FIRST], [])
+    copy = copied(store)
+    assert port(store, [], [FIRST]) == 2
+    content, portings = store.push_content(1), store.portings_content()
+    content.add(array("Q", [FIRST]))
+    put_back(store, copy)
+    if noticed:
+        store.record_loss(store.seen, {}, now=NOW)
+    else:
+        store._seen = None
+    assert port(store, [FIRST + 1], []) == 2
+    header = PushHeader(1, snapshot=False, base_version=0, push_id=None, data_time=NOW)
+    before = store.revision
+    with pytest.raises(ConcurrentPush, match="has lost what was there when the push began"):
+        store.push(header, content, base_version=0, token="", now=NOW)
+    with pytest.raises(ConcurrentPush, match="has lost what was there when the push began"):
+        port(store, [FIRST + 2], [], begun=portings)
+    assert (store.revision, store.head(1).version, store.portings_head().version) == (before, 0, 2)
+    with pytest.raises(NotServed):
+        push(store, FIRST)
+    assert push(store, FIRST + 3) == before + 1
 
 
 def test_lost_revision_is_never_used_again(filled):

@@ -1,12 +1,12 @@
 """An import replaces the series that it speaks of and nothing else; a failed one changes nothing."""
 
 from array import array
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from numcheck.active import ActiveSet, AllottedRange, PortingsHeader
-from numcheck.errors import MovesTooMuch, PlanShrinks
+from numcheck.errors import BadPlan, MovesTooMuch, OlderData, PlanShrinks
 from numcheck.plan import bundled_source, read_registry
 from numcheck.store import SeriesInfo, Store
 from tests.store.engines import open_store
@@ -30,7 +30,10 @@ def test_ranges_come_back_as_they_were_imported(store):
         AllottedRange(79160000100, 79160000199, 1, True, "Псков"),
     ]
     assert (imported.revision, imported.series, imported.range_count, imported.number_count) == (1, ("4", "9"), 2, 110)
-    assert store.series() == [SeriesInfo(7, "4", "a.csv", NOW, 1, 10), SeriesInfo(7, "9", "a.csv", NOW, 1, 100)]
+    assert store.series() == [
+        SeriesInfo(7, "4", "a.csv", None, NOW, 1, 10),
+        SeriesInfo(7, "9", "a.csv", None, NOW, 1, 100),
+    ]
 
 
 def test_bundled_registry_comes_back_row_by_row(store):
@@ -196,3 +199,58 @@ def test_numbers_that_were_ported_away_are_not_lost_once_more(store):
     store.push_portings(header, content, base_version=0, now=NOW)
     moved = store.import_plan(plan(row(916, 0, 99, "Б", BETA)), source="b.csv", now=LATER, force=True)
     assert moved.lost == {ids[ALPHA]: 3}
+
+
+DAYS = [datetime(2026, 4, 20, tzinfo=UTC), datetime(2026, 8, 19, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize("held", [None, *DAYS])
+@pytest.mark.parametrize("came", [None, *DAYS])
+@pytest.mark.parametrize("same_rows", [True, False])
+def test_series_that_is_newer_is_replaced_only_if_that_is_meant(store, held, came, same_rows):
+    """Of every pair of moments, known or not. Force is another word; the same rows of no moment keep what is known."""
+    old = plan(row(916, 0, 99, "А", ALPHA), row(495, 0, 9, "Б", BETA))
+    new = old if same_rows else plan(row(916, 0, 98, "А", ALPHA), row(495, 0, 9, "Б", BETA))
+    store.import_plan(old, source="a.csv", now=NOW, data_time=held)
+    before = store.ranges(), store.series(), store.revision
+    meant = {}
+    if held is not None and came is not None and came < held:
+        with pytest.raises(OlderData) as refused:
+            store.import_plan(new, source="b.csv", now=NOW, data_time=came, force=True)
+        assert refused.value.metadata == {"series": "4", "head_data_time": held.isoformat()}
+        assert (store.ranges(), store.series(), store.revision) == before
+        meant = {"allow_older": True}
+    store.import_plan(new, source="b.csv", now=NOW, data_time=came, **meant)
+    expected = held if same_rows and came is None else came
+    assert [one.data_time for one in store.series()] == [expected, expected]
+
+
+def test_series_that_an_import_does_not_speak_of_keep_their_moment(store):
+    store.import_plan(plan(row(916, 0, 99, "А"), row(495, 0, 9, "Б")), source="a.csv", now=NOW, data_time=DAYS[1])
+    store.import_plan(plan(row(301, 0, 9, "Б")), source="b.csv", now=NOW, data_time=DAYS[0])
+    assert [(one.series, one.data_time) for one in store.series()] == [("3", DAYS[0]), ("4", DAYS[1]), ("9", DAYS[1])]
+    with pytest.raises(OlderData):
+        store.import_plan(plan(row(301, 0, 9, "Б")), source="c.csv", now=NOW, data_time=DAYS[0], series=["3", "4"])
+
+
+def test_data_of_a_moment_to_come_is_refused(store):
+    """More than a day: the day of a file begins in the east before it does in UTC."""
+    rows = plan(row(916, 0, 99, "А"))
+    with pytest.raises(BadPlan, match="ahead of the clock") as refused:
+        store.import_plan(rows, source="a.csv", now=NOW, data_time=NOW + timedelta(days=1, seconds=1))
+    assert refused.value.field == "header.data_time"
+    store.import_plan(rows, source="a.csv", now=NOW, data_time=NOW + timedelta(days=1))
+
+
+def test_operators_that_go_by_a_name_they_never_had_are_told(store):
+    """Not another spelling, a name of before, a tax id that gets its name or a name that gets its tax id."""
+    gamma = "7743895280"
+    store.import_plan(
+        plan(row(916, 0, 99, "А", ALPHA), row(917, 0, 9, "-", BETA), row(918, 0, 9, "В")), source="a", now=NOW
+    )
+    renamed = plan(row(916, 0, 99, "Тверь", ALPHA), row(917, 0, 9, "Б", BETA), row(918, 0, 9, "В", gamma))
+    (told,) = store.import_plan(renamed, source="b", now=NOW).renamed
+    assert told == (1, "А", "Тверь", 100)
+    for name in ("«тверь»", "А", "Тверь"):
+        again = plan(row(916, 0, 99, name, ALPHA), row(917, 0, 9, "Б", BETA), row(918, 0, 9, "В", gamma))
+        assert store.import_plan(again, source="c", now=NOW).renamed == []

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pyroaring import BitMap
 
-from numcheck.active.push import Change
+from numcheck.active.push import NO_BASIS, Basis, Change
 from numcheck.active.sieve import Chunks, Refused, Sieve, merge
 from numcheck.errors import BadPush, NotPortable, UnknownOperator
 
@@ -45,13 +45,13 @@ class PortingsHeader:
 @dataclass(slots=True)
 class PortingsContent:
     """The numbers of a push of portings as they come in. `mobile` has the places of the mobile ranges, by chunk, and
-    `home(operator_id, chunk)` those of an operator's own, of the plan of `plan_revision`; `operator_ids` are all that
+    `home(operator_id, chunk)` those of an operator's own, as the plan of `basis` has them; `operator_ids` are all that
     there are."""
 
     mobile: Mapping[int, BitMap]
     home: Callable[[int, int], BitMap]
     operator_ids: Collection[int]
-    plan_revision: int = 0
+    basis: Basis = NO_BASIS
     ported: dict[int, Chunks] = field(default_factory=dict)
     returned: Chunks = field(default_factory=dict)
     refused: Refused = field(default_factory=Refused)

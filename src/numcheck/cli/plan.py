@@ -1,17 +1,19 @@
 """`numcheck plan`: the regulator's registry files."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from numcheck.cli.options import Config, DataDir, Json, Server, security_of, settings_of, target_of
+from numcheck.cli.options import Config, DataDir, Json, Server, moment, security_of, settings_of, target_of
 
 if TYPE_CHECKING:
     from numcheck.config import Settings
-    from numcheck.plan import Change, NumberingPlan, PlanDiff, Reading
+    from numcheck.plan import Change, Dated, PlanDiff, Reading
+    from numcheck.store import Meant
 
 app = typer.Typer(no_args_is_help=True, help="The numbering plan: import, show, compare.")
 
@@ -25,9 +27,21 @@ Force = Annotated[
     bool,
     typer.Option(
         "--force",
-        help="Import even if more than a tenth of a series ends or moves to another operator, as by an older file.",
+        help="Import even if more than a tenth of a series ends or moves to another operator. It allows no older file.",
     ),
 ]
+AllowOlder = Annotated[
+    bool, typer.Option("--allow-older", help="Import even if a series is newer than the file. It forces nothing else.")
+]
+DataTime = Annotated[
+    datetime | None,
+    typer.Option(
+        parser=moment,
+        metavar="MOMENT",
+        help="When the files were true, such as 2026-08-19.  (default: the day in each file's name, if it has one)",
+    ),
+]
+RENAMINGS_TOLD = 3
 
 
 @app.command("import")
@@ -38,19 +52,22 @@ def import_(
     server: Server = None,
     skip_bad: SkipBad = False,
     force: Force = False,
+    data_time: DataTime = None,
+    allow_older: AllowOlder = False,
     json: Json = False,
 ) -> None:
     """Replace the plan with the regulator's files: each series (3xx, 4xx, 8xx, 9xx) that their rows speak of.
 
     A file with a bad row is refused whole, and the plan stays as it was. So is one that would end more than a tenth of
-    a series or move it to other operators, as a damaged or a much older file would, unless it is forced. A node that
-    has the data directory open takes the plan over its API.
+    a series or move it to other operators, as a damaged file would, unless it is forced, and one that is older than the
+    series, by the day in its name, unless that is allowed. Files of several days are imported one day after the other,
+    the oldest first. A node that has the data directory open takes the plan over its API.
 
-    Example: numcheck plan import DEF-9xx.csv ABC-3xx.csv
+    Example: numcheck plan import DEF-9xx_2026-08-19.csv ABC-3xx_2026-08-19.csv
     """
-    from numcheck.cli.console import print_json, say
-    from numcheck.errors import MovesTooMuch, PlanShrinks, PushRefused
-    from numcheck.plan import RefusedRegistryFile, read_files
+    from numcheck.cli.console import print_json
+    from numcheck.errors import NumcheckError
+    from numcheck.plan import RefusedRegistryFile, dated, read_files
     from numcheck.printable import printable
 
     settings = settings_of(config, data_dir=data_dir)
@@ -61,23 +78,40 @@ def import_(
         raise
     _say_each("skipped", reading.problems)
     _say_each("note", reading.notes)
-    source = printable(", ".join(file.name for file in files))
-    try:
-        result = _import(settings, reading.plan, source, server, force=force)
-    except (PlanShrinks, MovesTooMuch, PushRefused) as refused:
-        if getattr(refused, "refusal", refused.reason) in (PlanShrinks.reason, MovesTooMuch.reason):
-            say("note: `numcheck plan diff OLD NEW` tells what would change; --force imports it all the same")
-        raise
-    result = {**_import_result(reading), **result}
+    meant: Meant = {"force": force, "allow_older": allow_older}
+    done: list[_Done] = []
+    for part in dated(reading, data_time):
+        source = printable(", ".join(file.name for file in files if file.name in part.sources))
+        try:
+            done.append(_import(settings, part, source, server, meant))
+        except NumcheckError as refused:
+            _say_way_out(refused, done)
+            raise
+    result = {**_import_result(reading), **_together(done)}
     if json:
         print_json(result)
     else:
-        _tell_import(result)
+        _tell_import(result, done)
+    _warn_undated(done)
+    _warn_of_names(done)
 
 
-def _import(
-    settings: "Settings", plan: "NumberingPlan", source: str, server: str | None, *, force: bool
-) -> dict[str, Any]:
+class _Done(NamedTuple):
+    """What an import of the files of one day did. `number_count` is of the whole plan; `renamed` has an operator's id,
+    its old and its new name, and how many numbers it holds."""
+
+    part: "Dated"
+    revision: int
+    into: str
+    number_count: int
+    added: int
+    removed: int
+    moved: int
+    lost: "Mapping[int, int]"
+    renamed: Sequence[tuple[int, str, str, int]]
+
+
+def _import(settings: "Settings", part: "Dated", source: str, server: str | None, meant: "Meant") -> _Done:
     """Import over the node that is named, by --server or by the settings, or that has the data directory; where no node
     answers, into the store, which is made if need be."""
     from numcheck.cli.console import say
@@ -87,32 +121,34 @@ def _import(
 
     target, server = target_of(settings, server), server or settings.server
     if server is not None or (names_node(settings) and answers(target)):
-        return _import_over_node(plan, source, settings, target, force=force)
+        return _import_over_node(part, source, settings, target, meant)
+    now = datetime.now(UTC)
     try:
-        imported = import_plan(settings, plan, source=source, now=datetime.now(UTC), force=force, announce=say)
+        done = import_plan(settings, part.plan, source=source, data_time=part.data_time, now=now, announce=say, **meant)
     except DataDirInUse as in_use:
         try:
-            return _import_over_node(plan, source, settings, target, force=force)
+            return _import_over_node(part, source, settings, target, meant)
         except NodeUnreachable as unreachable:
             raise DataDirInUse(f"{in_use}; {unreachable}; --server names another address") from None
-    changes = _changes(imported.added, imported.removed, imported.moved, imported.lost)
-    return {"revision": imported.revision, "imported_into": store_name(settings), **changes}
+    counts = done.number_count, done.added, done.removed, done.moved, done.lost, done.renamed
+    return _Done(part, done.revision, store_name(settings), *counts)
 
 
-def _import_over_node(
-    plan: "NumberingPlan", source: str, settings: "Settings", server: str, *, force: bool
-) -> dict[str, Any]:
+def _import_over_node(part: "Dated", source: str, settings: "Settings", server: str, meant: "Meant") -> _Done:
     """A running node holds the data directory: it takes the plan over the API."""
     from numcheck.cli.console import say
     from numcheck.client import PushClient
+    from numcheck.client.push import timestamp
     from numcheck.v1 import numbering_pb2
 
     say(f"a node has the plan: importing over its API at {server}")
+    plan = part.plan
     header = numbering_pb2.PlanHeader(
         calling_code=plan.country.calling_code,
         source=source[:SOURCE_LENGTH_MAX],
         series=sorted(plan.series),
-        force=force,
+        data_time=part.data_time and timestamp(part.data_time),
+        **meant,
     )
     rows = [
         numbering_pb2.PlanRow(
@@ -127,21 +163,63 @@ def _import_over_node(
     with PushClient(server, security_of(settings)) as client:
         done = client.import_plan(header, rows)
     lost = {one.operator_id: one.number_count for one in done.lost}
-    into = f"the node at {server}"
-    counts = _changes(done.added_count, done.removed_count, done.moved_count, lost)
-    return {"revision": done.index_version, "imported_into": into, **counts}
+    renamed = [(one.operator_id, one.old_name, one.new_name, one.number_count) for one in done.renamed]
+    counts = done.number_count, done.added_count, done.removed_count, done.moved_count, lost, renamed
+    return _Done(part, done.index_version, f"the node at {server}", *counts)
 
 
-def _changes(added: int, removed: int, moved: int, lost: "Mapping[int, int]") -> dict[str, Any]:
+def _say_way_out(refused: Exception, done: Sequence[_Done]) -> None:
+    """Say what imports a file all the same that was refused, and what is imported already."""
+    from numcheck.cli.console import say
+    from numcheck.errors import MovesTooMuch, OlderData, PlanShrinks
+
+    looked = "note: `numcheck plan diff OLD NEW` tells what would change"
+    ways = {
+        PlanShrinks.reason: f"{looked}; --force imports it all the same",
+        MovesTooMuch.reason: f"{looked}; --force imports it all the same",
+        OlderData.reason: f"{looked}; --allow-older imports it all the same",
+    }
+    reason = getattr(refused, "refusal", getattr(refused, "reason", ""))
+    if reason in ways:
+        say(ways[reason])
+    for one in done:
+        say(f"note: imported already: series {_series_of(one.part)}, of {_day(one.part.data_time)}")
+
+
+def _series_of(part: "Dated") -> str:
+    return ", ".join(f"{one}xx" for one in sorted(part.plan.series))
+
+
+def _day(data_time: datetime | None) -> str:
+    return "a day that is not known" if data_time is None else data_time.isoformat().removesuffix("T00:00:00+00:00")
+
+
+def _together(done: Sequence[_Done]) -> dict[str, Any]:
+    """What the imports of every day did."""
+    lost: Counter[int] = Counter()
+    for one in done:
+        lost.update(one.lost)
     return {
-        "added": added,
-        "removed": removed,
-        "moved": moved,
-        "lost": [{"operator_id": operator_id, "active_numbers": count} for operator_id, count in lost.items()],
+        "revision": done[-1].revision,
+        "imported_into": done[-1].into,
+        "data_times": {
+            series: one.part.data_time and one.part.data_time.isoformat()
+            for one in done
+            for series in sorted(one.part.plan.series)
+        },
+        "added": sum(one.added for one in done),
+        "removed": sum(one.removed for one in done),
+        "moved": sum(one.moved for one in done),
+        "lost": [{"operator_id": operator_id, "active_numbers": count} for operator_id, count in sorted(lost.items())],
+        "renamed": [
+            {"operator_id": operator_id, "old_name": old_name, "new_name": new_name, "numbers": count}
+            for one in done
+            for operator_id, old_name, new_name, count in one.renamed
+        ],
     }
 
 
-def _tell_import(result: dict[str, Any]) -> None:
+def _tell_import(result: dict[str, Any], done: Sequence[_Done]) -> None:
     from numcheck.cli.console import say
 
     series = ", ".join(f"{one}xx" for one in result["series"])
@@ -150,9 +228,41 @@ def _tell_import(result: dict[str, Any]) -> None:
         f"{result['imported_into']}; it replaces series {series}; revision {result['revision']}"
     )
     say(f"{result['added']:,} numbers added, {result['removed']:,} removed, {result['moved']:,} with another operator")
+    for part in done:
+        if part.part.data_time is not None:
+            say(f"series {_series_of(part.part)}: data of {_day(part.part.data_time)}")
     for one in result["lost"]:
         lost = f"{one['active_numbers']:,} active numbers"
         say(f"operator {one['operator_id']} lost the ranges of {lost}: they count no more")
+
+
+def _warn_undated(done: Sequence[_Done]) -> None:
+    """Warn of data of no known moment: it guards against nothing older."""
+    from numcheck.cli.console import say
+
+    for one in done:
+        if one.part.data_time is None:
+            say(
+                f"warning: series {_series_of(one.part)}: nobody knows of when the data is, so that an older file may "
+                "undo it: no day is in the file's name, and --data-time says none"
+            )
+
+
+def _warn_of_names(done: Sequence[_Done]) -> None:
+    """Name the operators that go by other names now; warn if they hold much, as where columns are exchanged."""
+    from numcheck.cli.console import say
+    from numcheck.plan import changes_too_much
+
+    renamed = sorted((one for part in done for one in part.renamed), key=lambda one: -one[3])
+    if not renamed:
+        return
+    number_count = sum(count for *_, count in renamed)
+    largest = "; ".join(f"{old_name} -> {new_name}" for _, old_name, new_name, _ in renamed[:RENAMINGS_TOLD])
+    told = f"{len(renamed):,} operators with {number_count:,} numbers go by another name now: {largest}"
+    if changes_too_much(number_count, done[-1].number_count):
+        say(f"warning: {told}; more than a tenth of the plan: look whether columns of the file are exchanged")
+    else:
+        say(f"note: {told}")
 
 
 def _say_each(what: str, lines: Iterable[object]) -> None:
@@ -187,17 +297,18 @@ def _problem_row(problem: Any) -> dict[str, Any]:
 
 @app.command()
 def show(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
-    """Say how much of the plan each operator holds.
+    """Say how much of the plan each operator holds, and of when each series is.
 
     Example: numcheck plan show
     """
     from numcheck.cli.console import print_json, print_table
-    from numcheck.serving.status import plan_holdings
+    from numcheck.serving.status import plan_status
 
-    holdings = plan_holdings(settings_of(config, data_dir=data_dir))
+    status = plan_status(settings_of(config, data_dir=data_dir))
     if json:
-        print_json(holdings)
+        print_json(status)
         return
+    holdings = status["operators"]
     columns = ["#id", "INN", "operator", "#ranges", "#mobile numbers", "#other numbers", "#active"]
     counts = ("ranges", "mobile_numbers", "other_numbers", "active")
     rows = [
@@ -206,6 +317,8 @@ def show(data_dir: DataDir = None, config: Config = None, json: Json = False) ->
     ]
     total = ["", "", f"{len(rows):,} operators", *(f"{sum(one[count] for one in holdings):,}" for count in counts)]
     print_table("", columns, [*rows, total])
+    series = [[one["series"], one["data_time"] or "not known", one["source"]] for one in status["series"]]
+    print_table("of when it is", ["series", "data of", "from"], series)
 
 
 @app.command("diff")

@@ -93,10 +93,17 @@ def _print(result: dict[str, Any]) -> None:
     out.print(f"API listener     {result['api_listener']['address']}: {result['api_listener']['state']}")
     out.print(f"native listener  {result['native_listener']['address']}: {result['native_listener']['state']}")
     plan = [
-        [one["series"], f"{one['ranges']:,}", f"{one['numbers']:,}", one["imported_at"], one["source"]]
+        [
+            one["series"],
+            f"{one['ranges']:,}",
+            f"{one['numbers']:,}",
+            one["data_time"] or "not known",
+            one["imported_at"],
+            one["source"],
+        ]
         for one in result["plan"]
     ]
-    print_table("numbering plan", ["series", "#ranges", "#numbers", "imported", "from"], plan)
+    print_table("numbering plan", ["series", "#ranges", "#numbers", "data of", "imported", "from"], plan)
     _print_operators(result)
     for held in result["held_pushes"]:
         out.print(

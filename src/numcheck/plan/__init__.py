@@ -4,6 +4,7 @@ from numcheck.plan.allotments import Allotment, plan_of
 from numcheck.plan.bundled import BUNDLED_DATE, bundled_source
 from numcheck.plan.changing import changes_too_much
 from numcheck.plan.country import RUSSIA, Country, country_of
+from numcheck.plan.dating import Dated, dated, moment_of_day
 from numcheck.plan.diff import Change, HolderDiff, PlanDiff, diff
 from numcheck.plan.model import Holder, NumberingPlan, Range, fold_name
 from numcheck.plan.plain import text_fault
@@ -16,6 +17,7 @@ __all__ = [
     "Allotment",
     "Change",
     "Country",
+    "Dated",
     "Holder",
     "HolderDiff",
     "Note",
@@ -30,8 +32,10 @@ __all__ = [
     "bundled_source",
     "changes_too_much",
     "country_of",
+    "dated",
     "diff",
     "fold_name",
+    "moment_of_day",
     "plan_of",
     "read_files",
     "read_registry",

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -89,6 +89,12 @@ class NumberingPlan:
     def series(self) -> frozenset[str]:
         """The series that the ranges speak of."""
         return frozenset(self.country.series(self.country.number(code, 0)) for code in self.codes)
+
+    def part(self, series: Collection[str]) -> "NumberingPlan":
+        """The plan of these series alone."""
+        ranges = tuple(one for one in self.ranges if self.country.series(one.first) in series)
+        keys = {one.holder_key for one in ranges}
+        return NumberingPlan(self.country, ranges, {key: self.holders[key] for key in self.holders if key in keys})
 
     def totals(self) -> dict[str, int]:
         """How many numbers each holder has, by holder key."""

@@ -5,7 +5,8 @@ that lost its end shows where its last row tells it: too few columns or digits, 
 last cell that other rows have longer. A region cut short that stands in no other row cannot be told from a whole one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +26,13 @@ Source = tuple[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A plan, the bad rows that were left out of it, and the lines that were passed over."""
+    """A plan, the bad rows that were left out of it, the lines that were passed over, and the files that each series of
+    the plan is from."""
 
     plan: NumberingPlan
     problems: tuple[Problem, ...]
     notes: tuple[Note, ...]
+    sources: Mapping[str, frozenset[str]]
 
 
 def read_files(paths: Iterable[Path], *, country: Country = RUSSIA, skip_bad: bool = False) -> Reading:
@@ -53,7 +56,15 @@ def read_registry(sources: Iterable[Source], *, country: Country = RUSSIA, skip_
         raise RefusedRegistryFile(problems)
     if not kept:
         raise BadRegistryFile("no registry file was given")
-    return Reading(_plan(kept, country), tuple(problems), tuple(note for reader in readers for note in reader.notes))
+    notes = tuple(note for reader in readers for note in reader.notes)
+    return Reading(_plan(kept, country), tuple(problems), notes, _sources(kept, country))
+
+
+def _sources(rows: Iterable[Row], country: Country) -> dict[str, frozenset[str]]:
+    sources: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        sources[country.series(row.first)].add(row.source)
+    return {series: frozenset(names) for series, names in sorted(sources.items())}
 
 
 def _in_order(problems: list[Problem], sources: Sequence[str]) -> list[Problem]:

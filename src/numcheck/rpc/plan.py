@@ -7,7 +7,7 @@ import grpc
 from numcheck.errors import BadPlan
 from numcheck.plan import Allotment, Country, country_of, plan_of
 from numcheck.rpc.access import caller
-from numcheck.rpc.pushing import Outside, messages_of
+from numcheck.rpc.pushing import Outside, messages_of, moment_of
 from numcheck.store import PlanImport, Store
 from numcheck.v1 import numbering_pb2
 
@@ -30,7 +30,14 @@ def import_numbering_plan(
     plan = plan_of(country, series, rows)
     header = first.header
     return store.import_plan(
-        plan, source=header.source, now=outside.now(), series=series, force=header.force, by=caller().uri
+        plan,
+        source=header.source,
+        now=outside.now(),
+        data_time=moment_of(header.data_time, BadPlan) if header.HasField("data_time") else None,
+        series=series,
+        force=header.force,
+        allow_older=header.allow_older,
+        by=caller().uri,
     )
 
 
@@ -69,4 +76,5 @@ def plan_message(imported: PlanImport) -> numbering_pb2.ImportNumberingPlanRespo
             numbering_pb2.LostNumbers(operator_id=operator_id, number_count=count)
             for operator_id, count in imported.lost.items()
         ],
+        renamed=[numbering_pb2.RenamedOperator(**one._asdict()) for one in imported.renamed],
     )

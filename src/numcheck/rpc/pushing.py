@@ -63,12 +63,17 @@ def is_storable(text: str) -> bool:
     return "\0" not in text
 
 
+def moment_of(stamp: Timestamp, bad: Bad = BadPush) -> datetime:
+    """The moment of a header's data_time; an error of it if it is none."""
+    try:
+        return stamp.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise bad("header.data_time", "the data_time is no moment") from None
+
+
 def data_time_of(stamp: Timestamp, now: datetime) -> datetime:
     """The moment at which what is pushed was true; BadPush if it is none or ahead of the clock."""
-    try:
-        data_time = stamp.ToDatetime(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise BadPush("header.data_time", "the data_time is no moment") from None
+    data_time = moment_of(stamp)
     if data_time <= EPOCH:
         raise BadPush("header.data_time", "the header has no data_time")
     if data_time > now + CLOCK_SKEW_MAX:

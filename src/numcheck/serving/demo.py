@@ -15,7 +15,7 @@ from numcheck.active import ActiveSet
 from numcheck.active.synthetic import Interval, synthetic_sets
 from numcheck.errors import BadConfiguration, DataDirNotEmpty
 from numcheck.index.format import sync_directory
-from numcheck.plan import BUNDLED_DATE, NumberingPlan, bundled_source, read_registry
+from numcheck.plan import BUNDLED_DATE, NumberingPlan, bundled_source, moment_of_day, read_registry
 from numcheck.serving.publishing import rebuild_index
 from numcheck.store import DataDirLock, Store
 from numcheck.store.store import FILE_NAME as STORE_NAME
@@ -108,7 +108,8 @@ def _fill(
     now: datetime,
     progress: Callable[[str, float], None],
 ) -> Demo:
-    store.import_plan(plan, source=f"bundled registry of {BUNDLED_DATE.isoformat()}", now=now)
+    source = f"bundled registry of {BUNDLED_DATE.isoformat()}"
+    store.import_plan(plan, source=source, data_time=moment_of_day(BUNDLED_DATE), now=now)
     active_count = populate()
     progress("index", 0)
     rebuild_index(store, data_dir)

@@ -16,7 +16,7 @@ from numcheck.serving.listener import warning_of
 from numcheck.serving.publishing import LOST, index_directory, point_of, told_losses
 from numcheck.serving.registrations import policy_warnings
 from numcheck.serving.whereabouts import api_address, native_address
-from numcheck.store import Store
+from numcheck.store import SeriesInfo, Store
 from numcheck.store.moments import moment
 from numcheck.v1 import check_pb2, check_pb2_grpc
 
@@ -60,16 +60,7 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         "lag": None if shown is None else max(revision - shown, 0),
         "api_listener": _listener_status(settings, api),
         "native_listener": _listener_status(settings, native),
-        "plan": [
-            {
-                "series": f"+{one.calling_code} {one.series}xx",
-                "source": one.source,
-                "imported_at": one.imported_at.isoformat(timespec="seconds"),
-                "ranges": one.range_count,
-                "numbers": one.number_count,
-            }
-            for one in series
-        ],
+        "plan": [_series_status(one) for one in series],
         "portings": {
             "version": portings.version,
             "numbers": portings.number_count,
@@ -87,6 +78,17 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         "operators": [
             _operator_status(one, counts.get(one.operator_id, 0), found.get(one.operator_id), now) for one in operators
         ],
+    }
+
+
+def _series_status(series: SeriesInfo) -> dict[str, Any]:
+    return {
+        "series": f"+{series.calling_code} {series.series}xx",
+        "source": series.source,
+        "data_time": series.data_time and series.data_time.isoformat(),
+        "imported_at": series.imported_at.isoformat(timespec="seconds"),
+        "ranges": series.range_count,
+        "numbers": series.number_count,
     }
 
 
@@ -162,10 +164,15 @@ def _channel(settings: Settings, address: str) -> grpc.Channel:
     return grpc.secure_channel(address, credentials, OWN_NODE)
 
 
-def plan_holdings(settings: Settings) -> list[dict[str, Any]]:
+def plan_status(settings: Settings) -> dict[str, Any]:
+    """The loaded series of the numbering plan, and how much of it each operator holds."""
+    with Store(settings.data_dir, url=settings.database, read_only=True) as store, store.one_moment():
+        return {"series": [_series_status(one) for one in store.series()], "operators": _holdings(store)}
+
+
+def _holdings(store: Store) -> list[dict[str, Any]]:
     """How much of the numbering plan each operator holds, the largest first; who holds nothing is left out."""
-    with Store(settings.data_dir, url=settings.database, read_only=True) as store:
-        ranges, operators, counts = store.ranges(), store.operators(), store.active_counts()
+    ranges, operators, counts = store.ranges(), store.operators(), store.active_counts()
     holdings: dict[int, dict[str, Any]] = {
         operator.operator_id: {
             "operator_id": operator.operator_id,

@@ -6,7 +6,7 @@ from numcheck.store.heads import Head
 from numcheck.store.history import Loss, Point
 from numcheck.store.identities import Callers, Denial, Identities, KnownIdentity
 from numcheck.store.lock import DataDirLock
-from numcheck.store.plans import PlanImport, SeriesInfo
+from numcheck.store.plans import Meant, PlanImport, Renaming, SeriesInfo
 from numcheck.store.pushes import HeldPush, Pushed
 from numcheck.store.registrations import (
     NumberRow,
@@ -36,6 +36,7 @@ __all__ = [
     "KnownIdentity",
     "LastTold",
     "Loss",
+    "Meant",
     "NumberRow",
     "PageBounds",
     "PlanImport",
@@ -44,6 +45,7 @@ __all__ = [
     "RegistrationRow",
     "RegistrationWork",
     "Registrations",
+    "Renaming",
     "SealedRow",
     "SendRow",
     "SeriesInfo",

@@ -42,7 +42,10 @@ class Head:
         if not header.snapshot and header.base_version != self.version:
             raise StaleBase(header.base_version, self.version)
         if self.pushed and not header.allow_older and self._is_newer_than(header):
-            raise OlderData(header.data_time, self.version, moment(self.data_time_us))
+            newest = moment(self.data_time_us)
+            raise OlderData(
+                header.data_time, f"the head, version {self.version},", newest, head_version=str(self.version)
+            )
 
     def _is_newer_than(self, header: PushHeader | PortingsHeader) -> bool:
         data_time_us = microseconds(header.data_time)

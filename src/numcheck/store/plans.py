@@ -1,30 +1,51 @@
-"""The numbering plan in the store: its ranges, replaced by series, each with a checksum over its rows."""
+"""The numbering plan in the store: its ranges, replaced by series, each with a checksum over its ranges.
+
+Invariant: the data time of a series goes back only by an import that says so; other rows of no known moment leave none.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import xxhash
 from pyroaring import BitMap
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from numcheck._bits import CHUNK_NUMBERS
 from numcheck.active import AllottedRange
 from numcheck.active.members import Move, home, moves, served
-from numcheck.errors import MovesTooMuch, PlanShrinks, StoreDamaged
-from numcheck.plan import Country, NumberingPlan, Range, changes_too_much
+from numcheck.errors import BadPlan, MovesTooMuch, OlderData, PlanShrinks, StoreDamaged
+from numcheck.plan import Country, NumberingPlan, Range, changes_too_much, fold_name
 from numcheck.store.blocks import Kind, read_chunk, read_ported
 from numcheck.store.history import raise_revision
 from numcheck.store.moments import microseconds, moment
 from numcheck.store.operators import OperatorBook, largest_moves
-from numcheck.store.schema import installation, operators, plan_series, ranges
+from numcheck.store.rows import changes_of, checked, new_row
+from numcheck.store.schema import installation, operator_names, operators, plan_series, ranges
 from numcheck.store.withdrawals import Cause, withdraw
 
 RENAMED_SHARE = 0.9  # of an operator's numbers
+AHEAD_MAX = timedelta(days=1)  # of the clock: a file's day begins in the east before it does in UTC
 
 Stretch = TypeVar("Stretch", AllottedRange, Move)
+
+
+class Origin(NamedTuple):
+    """Where the rows of an import are from, when they were true, None if nobody knows, and when they came in."""
+
+    source: str
+    data_time: datetime | None
+    imported_at: datetime
+
+
+class Meant(TypedDict, total=False):
+    """What an import says that it means, each against one guard and no other: `force` takes much of a series from its
+    operators, `allow_older` replaces a newer one."""
+
+    force: bool
+    allow_older: bool
 
 
 class Known(NamedTuple):
@@ -34,13 +55,23 @@ class Known(NamedTuple):
     after: dict[int, Row[Any]]
 
 
+class Renaming(NamedTuple):
+    """An operator, by its tax id, that goes by another name than before, and how many numbers it holds."""
+
+    operator_id: int
+    old_name: str
+    new_name: str
+    number_count: int
+
+
 @dataclass(frozen=True, slots=True)
 class SeriesInfo:
-    """A series of the numbering plan, all codes with one first digit, and where it came from."""
+    """A series of the numbering plan, all codes with one first digit, where it came from, and when that was true."""
 
     calling_code: int
     series: str
     source: str
+    data_time: datetime | None
     imported_at: datetime
     range_count: int
     number_count: int
@@ -52,7 +83,8 @@ class PlanImport:
 
     `range_count` and `number_count` are of the country's whole plan, as it is now. `added`, `removed` and `moved`
     numbers are allotted now, no more, or to another operator; `lost` has the active numbers by operator that count no
-    more, as it does not hold their ranges now.
+    more, as it does not hold their ranges now. `renamed` has the operators that a name was given which they never had,
+    the largest first.
     """
 
     revision: int
@@ -63,20 +95,17 @@ class PlanImport:
     removed: int = 0
     moved: int = 0
     lost: Mapping[int, int] = field(default_factory=dict)
+    renamed: Sequence[Renaming] = ()
 
 
 def replace_plan(
-    connection: Connection,
-    plan: NumberingPlan,
-    series: Collection[str],
-    *,
-    source: str,
-    now: datetime,
-    force: bool = False,
+    connection: Connection, plan: NumberingPlan, series: Collection[str], origin: Origin, meant: Meant
 ) -> PlanImport:
-    """Make the plan's ranges those of these series of its country. Unforced, PlanShrinks or MovesTooMuch if that takes
-    more than a tenth of a series from its operators."""
+    """Make the plan's ranges those of these series of its country. Unless that is meant, PlanShrinks or MovesTooMuch if
+    it takes more than a tenth of a series from its operators, and OlderData if a series is newer."""
     country, operators_before = plan.country, _operator_rows(connection)
+    _check_moment(connection, country, series, origin, allow_older=meant.get("allow_older", False))
+    names_before = _names(connection)
     operator_ids = OperatorBook(connection).operator_ids(plan)
     before = [held for held in read_ranges(connection) if held.first in country]
     rows_of = {
@@ -84,19 +113,18 @@ def replace_plan(
         for one in sorted(series)
     }
     if operators_before == _operator_rows(connection) and _are_there(connection, country, rows_of):
-        return _imported_again(connection, plan, series, source=source, now=now)
+        return _imported_again(connection, plan, series, origin)
     revision = raise_revision(connection)
     for one, rows in rows_of.items():
-        number_count = sum(row.last - row.first + 1 for row in rows)
-        info = SeriesInfo(country.calling_code, one, source, now, len(rows), number_count)
-        _replace_series(connection, country, info, rows, revision)
-    changed = list(moves(before, [held for held in read_ranges(connection) if held.first in country]))
-    if not force:
-        known = Known(*(_by_id(rows) for rows in (operators_before, _operator_rows(connection))))
+        _replace_series(connection, country, one, origin, rows, revision)
+    after = [held for held in read_ranges(connection) if held.first in country]
+    changed = list(moves(before, after))
+    known = Known(*(_by_id(rows) for rows in (operators_before, _operator_rows(connection))))
+    if not meant.get("force"):
         for one in sorted(series):
             _check_change(one, _within(country, one, before), _within(country, one, changed), known)
     mobile = [move for move in changed if country.is_mobile(move.first)]
-    withdraw(connection, revision, Cause.PLAN, _withdrawn(connection, mobile), microseconds(now))
+    withdraw(connection, revision, Cause.PLAN, _withdrawn(connection, mobile), microseconds(origin.imported_at))
     counts = _counts(changed)
     return PlanImport(
         revision,
@@ -106,7 +134,47 @@ def replace_plan(
         removed=counts["removed"],
         moved=counts["moved"],
         lost=_lost(connection, changed),
+        renamed=_renamed(known, names_before, after),
     )
+
+
+def _check_moment(
+    connection: Connection, country: Country, series: Collection[str], origin: Origin, *, allow_older: bool
+) -> None:
+    """Raise BadPlan if the data is of a moment to come, OlderData if one of these series is newer and may not go back
+    (R17). Data of the same moment is not older."""
+    if origin.data_time is None:
+        return
+    if origin.data_time > origin.imported_at + AHEAD_MAX:
+        raise BadPlan("header.data_time", "the data_time is ahead of the clock by more than a day")
+    for held in _loaded(connection, country) if not allow_older else ():
+        newest = held.data_time_us
+        if held.series in series and newest is not None and newest > microseconds(origin.data_time):
+            raise OlderData(origin.data_time, f"series {held.series}xx of the plan", moment(newest), series=held.series)
+
+
+def _names(connection: Connection) -> Mapping[int, set[str]]:
+    """Return every name that each operator has had, folded."""
+    names: defaultdict[int, set[str]] = defaultdict(set)
+    for operator_id, name in connection.execute(select(operator_names.c.operator_id, operator_names.c.folded_name)):
+        names[operator_id].add(name)
+    return names
+
+
+def _renamed(known: Known, names: Mapping[int, set[str]], held: Iterable[AllottedRange]) -> list[Renaming]:
+    """Return the operators with a tax id that got a name they never had: another spelling is none."""
+    found = {
+        one: (row.display_name, known.after[one].display_name)
+        for one, row in known.before.items()
+        if row.tax_id not in (None, row.display_name) and fold_name(known.after[one].display_name) not in names[one]
+    }
+    if not found:
+        return []
+    counts: Counter[int] = Counter()
+    for one in held:
+        counts[one.operator_id] += one.last - one.first + 1
+    renamed = [Renaming(one, *found[one], counts[one]) for one in found]
+    return sorted(renamed, key=lambda one: (-one.number_count, one.operator_id))
 
 
 def _operator_rows(connection: Connection) -> Sequence[Row[Any]]:
@@ -119,26 +187,26 @@ def _by_id(rows: Iterable[Row[Any]]) -> dict[int, Row[Any]]:
 
 def _are_there(connection: Connection, country: Country, rows_of: Mapping[str, Sequence[AllottedRange]]) -> bool:
     """Whether each of these series is loaded and has just these rows."""
-    held = select(plan_series.c.series, plan_series.c.checksum).where(
-        plan_series.c.calling_code == country.calling_code
-    )
-    checksums = {row.series: row.checksum for row in connection.execute(held)}
+    checksums = {row.series: row.checksum for row in _loaded(connection, country)}
     return all(checksums.get(one) == _checksum_of(rows) for one, rows in rows_of.items())
 
 
-def _imported_again(
-    connection: Connection, plan: NumberingPlan, series: Collection[str], *, source: str, now: datetime
-) -> PlanImport:
-    """Keep where the series came from last, and nothing else: no index has to follow."""
-    same = (plan_series.c.calling_code == plan.country.calling_code) & plan_series.c.series.in_(sorted(series))
-    connection.execute(update(plan_series).where(same).values(source=source, imported_at_us=microseconds(now)))
+def _imported_again(connection: Connection, plan: NumberingPlan, series: Collection[str], origin: Origin) -> PlanImport:
+    """Keep where the series came from last and when that was true, if it is known; no index has to follow."""
+    changes: dict[str, Any] = {"source": origin.source, "imported_at_us": microseconds(origin.imported_at)}
+    if origin.data_time is not None:
+        changes["data_time_us"] = microseconds(origin.data_time)
+    for row in _loaded(connection, plan.country):
+        if row.series in series:
+            values = changes_of(plan_series, row, **changes)
+            connection.execute(update(plan_series).where(_is(plan.country, row.series)).values(values))
     revision = int(connection.execute(select(installation.c.revision)).scalar_one())
     return PlanImport(revision, tuple(sorted(series)), *_whole_plan(connection, plan.country))
 
 
 def _whole_plan(connection: Connection, country: Country) -> tuple[int, int]:
     """How many ranges a country's plan has, and how many numbers they hold."""
-    loaded = [one for one in read_series(connection) if one.calling_code == country.calling_code]
+    loaded = _loaded(connection, country)
     return sum(one.range_count for one in loaded), sum(one.number_count for one in loaded)
 
 
@@ -223,35 +291,56 @@ def _lost(connection: Connection, changed: Iterable[Move]) -> dict[int, int]:
 
 
 def _replace_series(
-    connection: Connection, country: Country, info: SeriesInfo, rows: list[AllottedRange], revision: int
+    connection: Connection, country: Country, series: str, origin: Origin, rows: list[AllottedRange], revision: int
 ) -> None:
-    same = (plan_series.c.calling_code == info.calling_code) & (plan_series.c.series == info.series)
-    connection.execute(delete(plan_series).where(same))
-    first, last = country.series_bounds(info.series)
+    connection.execute(delete(plan_series).where(_is(country, series)))
+    first, last = country.series_bounds(series)
     connection.execute(delete(ranges).where(ranges.c.first_number.between(first, last)))
     if rows:
         connection.execute(insert(ranges), [_row(one) for one in rows])
     # A series that lost all its ranges stays, so that the revision which took them shows.
-    connection.execute(
-        insert(plan_series).values(
-            calling_code=info.calling_code,
-            series=info.series,
-            source=info.source,
-            imported_at_us=microseconds(info.imported_at),
-            range_count=info.range_count,
-            number_count=info.number_count,
-            revision=revision,
-            checksum=_checksum_of(rows),
-        )
-    )
+    values = {
+        "calling_code": country.calling_code,
+        "series": series,
+        "source": origin.source,
+        "data_time_us": None if origin.data_time is None else microseconds(origin.data_time),
+        "imported_at_us": microseconds(origin.imported_at),
+        "range_count": len(rows),
+        "number_count": sum(row.last - row.first + 1 for row in rows),
+        "revision": revision,
+        "checksum": _checksum_of(rows),
+    }
+    connection.execute(insert(plan_series).values(new_row(plan_series, values)))
+
+
+def _is(country: Country, series: str) -> ColumnElement[bool]:
+    return (plan_series.c.calling_code == country.calling_code) & (plan_series.c.series == series)
+
+
+def _loaded(connection: Connection, country: Country | None = None) -> list[Row[Any]]:
+    """Return the rows of the loaded series, of every country or of one; StoreDamaged if one is not what was stored."""
+    rows = connection.execute(select(plan_series).order_by(plan_series.c.calling_code, plan_series.c.series))
+    return [
+        checked(plan_series, row, f"series {row.calling_code}{row.series} of the numbering plan")
+        for row in rows
+        if country is None or row.calling_code == country.calling_code
+    ]
 
 
 def read_series(connection: Connection) -> list[SeriesInfo]:
     """The loaded series of the numbering plan."""
-    columns = [column for column in plan_series.c if column.name not in ("revision", "checksum")]
-    order = (plan_series.c.calling_code, plan_series.c.series)
-    rows = connection.execute(select(*columns).order_by(*order)).all()
-    return [SeriesInfo(code, series, source, moment(at), *counts) for code, series, source, at, *counts in rows]
+    return [
+        SeriesInfo(
+            row.calling_code,
+            row.series,
+            row.source,
+            None if row.data_time_us is None else moment(row.data_time_us),
+            moment(row.imported_at_us),
+            row.range_count,
+            row.number_count,
+        )
+        for row in _loaded(connection)
+    ]
 
 
 def own_ranges(connection: Connection, operator_id: int) -> list[tuple[int, int]]:
@@ -265,7 +354,7 @@ def read_ranges(connection: Connection) -> list[AllottedRange]:
     """Every range of the numbering plan, ascending; StoreDamaged if they are not what was imported."""
     rows = [AllottedRange(*row) for row in connection.execute(select(ranges).order_by(ranges.c.first_number))]
     checked_count = 0
-    for stored in connection.execute(select(plan_series)):
+    for stored in _loaded(connection):
         prefix = f"{stored.calling_code}{stored.series}"
         held = [row for row in rows if str(row.first).startswith(prefix)]
         if _checksum_of(held) != stored.checksum:

@@ -44,7 +44,7 @@ from numcheck.store.operators import largest_moves
 from numcheck.store.plans import own_ranges
 from numcheck.store.rows import changes_of, checked, new_row
 from numcheck.store.schema import held_numbers, operators, pushes
-from numcheck.store.served import check_judgement
+from numcheck.store.served import check_history, check_judgement
 from numcheck.store.withdrawals import Cause, withdraw
 
 DAY_US = 86_400 * 1_000_000
@@ -106,6 +106,7 @@ def push_active(connection: Connection, header: PushHeader, content: PushContent
 
 
 def _head_to_change(connection: Connection, kind: Kind, header: PushHeader | PortingsHeader, receipt: Receipt) -> Head:
+    check_history(connection, receipt.basis)
     head = read_head(connection, kind, _operator_id(header))
     if head.version != receipt.base_version:
         moved = f"the head has moved from version {receipt.base_version} to {head.version} during the push"

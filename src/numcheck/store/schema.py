@@ -82,11 +82,13 @@ plan_series = Table(
     Column("calling_code", Integer, primary_key=True),
     Column("series", String, primary_key=True),
     Column("source", String, nullable=False),
+    Column("data_time_us", BigInteger),  # when its rows were true; null if nobody said it
     Column("imported_at_us", BigInteger, nullable=False),
     Column("range_count", Integer, nullable=False),
     Column("number_count", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),  # that replaced it last
-    Column("checksum", LargeBinary, nullable=False),
+    Column("checksum", LargeBinary, nullable=False),  # of its ranges
+    Column("row_checksum", LargeBinary, nullable=False),  # of all other columns
 )
 
 ranges = Table(

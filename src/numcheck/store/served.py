@@ -14,6 +14,7 @@ from numcheck.active import Basis, PushContent, ServedNumbers
 from numcheck.errors import ConcurrentPush
 from numcheck.store.blocks import Kind, chunks_of, read_chunk, read_ported
 from numcheck.store.heads import EVERY_OPERATOR, read_head
+from numcheck.store.history import Point, is_lost, read_point
 from numcheck.store.plans import own_ranges
 from numcheck.store.schema import plan_series
 
@@ -21,7 +22,13 @@ from numcheck.store.schema import plan_series
 def read_basis(connection: Connection) -> Basis:
     """Which state of the plan and of the portings this transaction sees."""
     plan_revision = connection.scalar(select(func.max(plan_series.c.revision))) or 0
-    return Basis(plan_revision, read_head(connection, Kind.PORTED, EVERY_OPERATOR).version)
+    return Basis(plan_revision, read_head(connection, Kind.PORTED, EVERY_OPERATOR).version, read_point(connection))
+
+
+def check_history(connection: Connection, basis: Basis) -> None:
+    """Raise ConcurrentPush if the store has lost what a push was judged by: versions of then may be others' by now."""
+    if basis.point is not None and is_lost(connection, Point(*basis.point)):
+        raise ConcurrentPush("the store has lost what was there when the push began")
 
 
 def served_numbers(
@@ -35,7 +42,7 @@ def served_numbers(
 def check_judgement(connection: Connection, operator_id: int, content: PushContent) -> None:
     """Raise ConcurrentPush if the plan and the portings of now judge a push otherwise than those that it was judged by:
     the operator serves some of its numbers no more, or some that were skipped."""
-    if read_basis(connection) == content.basis:
+    if read_basis(connection).judges_as(content.basis):
         return
     served = served_numbers(connection, operator_id, lambda chunk: read_ported(connection, chunk))
     if _takes_strangers(connection, operator_id, content, served) or _skips_own(content, served):

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 from pyroaring import BitMap
 from sqlalchemy import Connection, Row, func, select, update
@@ -20,7 +20,6 @@ from sqlalchemy import Connection, Row, func, select, update
 from numcheck.active import (
     ActiveSet,
     AllottedRange,
-    Basis,
     ChunkMembers,
     Operator,
     PortingsContent,
@@ -45,7 +44,7 @@ from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_dige
 from numcheck.store.history import Loss, Point, has_point, is_lost, raise_revision, read_losses, read_point, record_loss
 from numcheck.store.identities import Denial, Identities
 from numcheck.store.moments import microseconds, moment
-from numcheck.store.plans import PlanImport, SeriesInfo
+from numcheck.store.plans import Meant, Origin, PlanImport, SeriesInfo
 from numcheck.store.pushes import HeldPush, Pushed, Receipt, overtake_held
 from numcheck.store.registrations import Registrations, are_any, read_key_checks
 from numcheck.store.schema import heads, installation, operator_names, operators, plan_series, ranges
@@ -224,27 +223,33 @@ class Store:
         *,
         source: str,
         now: datetime,
+        data_time: datetime | None = None,
         series: Collection[str] | None = None,
-        force: bool = False,
         by: str = LOCAL,
+        **meant: Unpack[Meant],
     ) -> PlanImport:
         """Replace series of the plan's country, those that its rows speak of by default; others stay as they are.
 
-        PlanShrinks, and nothing is changed, if that ends more than a tenth of a series and is not forced.
+        `data_time` is when the rows were true, None if nobody knows. PlanShrinks or MovesTooMuch, and nothing is
+        changed, if that takes more than a tenth of a series from its operators and is not forced; OlderData if a series
+        is newer and `allow_older` is not set.
 
         What operators pushed stays as well: of numbers that they serve no more it counts for nothing.
         """
         with self._changing() as connection:
             wanted = series or plan.series
-            imported = plans.replace_plan(connection, plan, wanted, source=source, now=now, force=force)
+            origin = Origin(source, data_time, now)
+            imported = plans.replace_plan(connection, plan, wanted, origin, meant)
             said: dict[str, Any] = {
                 "source": source,
+                "data_time": data_time and data_time.isoformat(),
                 "series": sorted(wanted),
                 "revision": imported.revision,
-                "forced": force,
+                "forced": meant.get("force", False),
+                "older_allowed": meant.get("allow_older", False),
+                "calling_code": plan.country.calling_code,
             }
             changed = [Changed(one) for one in (plan_series, ranges, operators, operator_names)]
-            said["calling_code"] = plan.country.calling_code
             if self._acts.chain is not None:
                 said |= told_of(connection, self._acts.chain, changed)
             self._acts.tell(connection, Act.PLAN_IMPORTED, by, now, **said)
@@ -477,16 +482,14 @@ class Store:
         """What takes the numbers of a push of portings, and knows the mobile ranges and whose they are."""
         held: dict[int, list[tuple[int, int]]] = defaultdict(list)
         with self._database.reading() as connection:
-            plan_revision = read_basis(connection).plan_revision
+            basis = read_basis(connection)
             operator_ids = frozenset(connection.scalars(select(operators.c.operator_id)))
             for one in plans.read_ranges(connection):
                 if one.mobile:
                     held[one.operator_id].append((one.first, one.last))
         every = sorted(bounds for some in held.values() for bounds in some)
         mobile = ServedNumbers(EVERY_OPERATOR, every, lambda _chunk: {})
-        return PortingsContent(
-            mobile, lambda operator_id, chunk: home(held[operator_id], chunk), operator_ids, plan_revision
-        )
+        return PortingsContent(mobile, lambda operator_id, chunk: home(held[operator_id], chunk), operator_ids, basis)
 
     def try_pushed_portings(self, push_id: str, *, now: datetime) -> Pushed | None:
         """What became of the push of portings of that push_id, or None if none is remembered."""
@@ -503,12 +506,12 @@ class Store:
         """
         content.check(header)
         data_time_us, now_us = microseconds(header.data_time), microseconds(now)
-        receipt = Receipt(base_version, Basis(content.plan_revision, base_version), "", data_time_us, now_us)
+        receipt = Receipt(base_version, content.basis, "", data_time_us, now_us)
         with self._changing() as connection:
             again = pushes.begin(connection, Kind.PORTED, header, now_us)
             if again is not None:
                 return again
-            if read_basis(connection).plan_revision != content.plan_revision:
+            if read_basis(connection).plan_revision != content.basis.plan_revision:
                 raise ConcurrentPush("the numbering plan has changed since the push began")
             pushed = pushes.push_portings(connection, header, content, receipt)
             act = Act.PUSH_FORCED if header.force or header.allow_older else Act.PUSH_APPLIED

@@ -249,16 +249,20 @@ class PushPortingsResponse(_message.Message):
     def __init__(self, version: _Optional[int] = ..., index_version: _Optional[int] = ..., added_count: _Optional[int] = ..., already_added_count: _Optional[int] = ..., removed_count: _Optional[int] = ..., already_removed_count: _Optional[int] = ..., number_count: _Optional[int] = ..., refused_count: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedNumber, _Mapping]]] = ..., first_push_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., head_version: _Optional[int] = ..., previous_sequence: _Optional[int] = ...) -> None: ...
 
 class PlanHeader(_message.Message):
-    __slots__ = ("calling_code", "source", "series", "force")
+    __slots__ = ("calling_code", "source", "series", "force", "data_time", "allow_older")
     CALLING_CODE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
+    DATA_TIME_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_OLDER_FIELD_NUMBER: _ClassVar[int]
     calling_code: int
     source: str
     series: _containers.RepeatedScalarFieldContainer[str]
     force: bool
-    def __init__(self, calling_code: _Optional[int] = ..., source: _Optional[str] = ..., series: _Optional[_Iterable[str]] = ..., force: bool = ...) -> None: ...
+    data_time: _timestamp_pb2.Timestamp
+    allow_older: bool
+    def __init__(self, calling_code: _Optional[int] = ..., source: _Optional[str] = ..., series: _Optional[_Iterable[str]] = ..., force: bool = ..., data_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., allow_older: bool = ...) -> None: ...
 
 class PlanRow(_message.Message):
     __slots__ = ("first", "last", "operator_name", "tax_id", "region")
@@ -283,7 +287,7 @@ class ImportNumberingPlanRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[PlanHeader, _Mapping]] = ..., rows: _Optional[_Iterable[_Union[PlanRow, _Mapping]]] = ...) -> None: ...
 
 class ImportNumberingPlanResponse(_message.Message):
-    __slots__ = ("index_version", "range_count", "number_count", "added_count", "removed_count", "moved_count", "lost")
+    __slots__ = ("index_version", "range_count", "number_count", "added_count", "removed_count", "moved_count", "lost", "renamed")
     INDEX_VERSION_FIELD_NUMBER: _ClassVar[int]
     RANGE_COUNT_FIELD_NUMBER: _ClassVar[int]
     NUMBER_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -291,6 +295,7 @@ class ImportNumberingPlanResponse(_message.Message):
     REMOVED_COUNT_FIELD_NUMBER: _ClassVar[int]
     MOVED_COUNT_FIELD_NUMBER: _ClassVar[int]
     LOST_FIELD_NUMBER: _ClassVar[int]
+    RENAMED_FIELD_NUMBER: _ClassVar[int]
     index_version: int
     range_count: int
     number_count: int
@@ -298,7 +303,20 @@ class ImportNumberingPlanResponse(_message.Message):
     removed_count: int
     moved_count: int
     lost: _containers.RepeatedCompositeFieldContainer[LostNumbers]
-    def __init__(self, index_version: _Optional[int] = ..., range_count: _Optional[int] = ..., number_count: _Optional[int] = ..., added_count: _Optional[int] = ..., removed_count: _Optional[int] = ..., moved_count: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[LostNumbers, _Mapping]]] = ...) -> None: ...
+    renamed: _containers.RepeatedCompositeFieldContainer[RenamedOperator]
+    def __init__(self, index_version: _Optional[int] = ..., range_count: _Optional[int] = ..., number_count: _Optional[int] = ..., added_count: _Optional[int] = ..., removed_count: _Optional[int] = ..., moved_count: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[LostNumbers, _Mapping]]] = ..., renamed: _Optional[_Iterable[_Union[RenamedOperator, _Mapping]]] = ...) -> None: ...
+
+class RenamedOperator(_message.Message):
+    __slots__ = ("operator_id", "old_name", "new_name", "number_count")
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    OLD_NAME_FIELD_NUMBER: _ClassVar[int]
+    NEW_NAME_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    operator_id: int
+    old_name: str
+    new_name: str
+    number_count: int
+    def __init__(self, operator_id: _Optional[int] = ..., old_name: _Optional[str] = ..., new_name: _Optional[str] = ..., number_count: _Optional[int] = ...) -> None: ...
 
 class LostNumbers(_message.Message):
     __slots__ = ("operator_id", "number_count")

@@ -211,6 +211,9 @@ class NumberingServiceServicer(object):
         - FAILED_PRECONDITION, MOVES_TOO_MUCH: the import would end or move to another operator more than a tenth of the
         numbers of a series, and `force` is not set. ErrorInfo.metadata has `moved_count`, `removed_count`, `number_count`
         and `largest_moves`: the ids of the old and the new operator, and how many, as in "17>4:10705000,4>9:35800".
+        - FAILED_PRECONDITION, OLDER_DATA: a series that the import would replace is newer than the header's data_time, and
+        `allow_older` is not set. ErrorInfo.metadata has `series` and `head_data_time` (RFC 3339). The same data_time as
+        the series' is not older.
         - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: as many pushes as this node takes at once are under way.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -84,11 +84,13 @@ plan_series = Table(
     Column("calling_code", Integer, primary_key=True),
     Column("series", String, primary_key=True),
     Column("source", String, nullable=False),
+    Column("data_time_us", BigInteger),
     Column("imported_at_us", BigInteger, nullable=False),
     Column("range_count", Integer, nullable=False),
     Column("number_count", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("checksum", LargeBinary, nullable=False),
+    Column("row_checksum", LargeBinary, nullable=False),
 )
 
 ranges = Table(
