@@ -11,7 +11,7 @@ from dataclasses import dataclass
 DELIMITERS = ";,\t|"
 DELIMITER_NAMES = {"\t": "tab"}
 NO_DELIMITER = "\x1f"  # of a file of one column; no line holds it
-EXCEL_DELIMITER = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+EXCEL_DELIMITER = re.compile(r'"?sep=([\t!#-/:-@[-`{-~])"?', re.IGNORECASE)
 
 # --- the names of columns, as `_plain` writes them
 

@@ -23,12 +23,22 @@ class Piece(NamedTuple):
     text: bytes
 
     @property
+    def ended(self) -> bytes:
+        """The lines in UTF-8, each with a line feed and no other end."""
+        text = self.text if self.text.endswith(b"\n") or not self.text else self.text + b"\n"
+        return text.replace(b"\r\n", b"\n")
+
+    @property
     def lines(self) -> list[str]:
         """The lines without their ends; bytes that are not UTF-8 are kept as Python keeps them."""
-        lines = self.text.decode("utf-8", "surrogateescape").split("\n")
-        if not lines[-1]:
-            lines.pop()
-        return [line.removesuffix("\r") for line in lines] if b"\r" in self.text else lines
+        return self.ended.decode("utf-8", "surrogateescape").split("\n")[:-1]
+
+    def split(self, skipped: int) -> tuple[bytes, bytes]:
+        """Return the lines in front of the file's first row, which are so many, and the others, ended."""
+        if self.line_number > 1:
+            return b"", self.ended
+        *head, lines = self.ended.split(b"\n", skipped)
+        return b"".join(line + b"\n" for line in head), lines
 
 
 class Rows:
