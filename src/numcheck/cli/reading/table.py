@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from numcheck.cli.reading.encoding import Encoding, UnknownEncoding, encoding_of
-from numcheck.cli.reading.layout import NOTHING_SAID, UncertainLayout, Wanted, has_russian_name, layout_of
+from numcheck.cli.reading.layout import FIRST_LINES, NOTHING_SAID, UncertainLayout, Wanted, has_russian_name, layout_of
 from numcheck.cli.reading.source import SAMPLE_SIZE, Source
 from numcheck.errors import BadNumbersFile
 
@@ -104,9 +104,9 @@ def reading(source: Source, how: Options) -> Iterator[Rows]:
 
 
 def _first_lines(encoding: Encoding, sample: bytes) -> list[str]:
-    """Return the first two lines of a file, or what the sample has of them."""
+    """Return the first lines of a file, or what the sample has of them."""
     decoder = codecs.getincrementaldecoder(encoding.codec or "utf-8")(
         errors="surrogateescape" if encoding.unit_size == 1 else "replace"
     )
-    lines = decoder.decode(sample.removeprefix(encoding.bom)).split("\n", 2)[:2]
+    lines = decoder.decode(sample.removeprefix(encoding.bom)).split("\n", FIRST_LINES)[:FIRST_LINES]
     return [line.removesuffix("\r") for line in lines]
