@@ -440,6 +440,12 @@ class BadKeys(NumcheckError):
     reason = "BAD_KEYS"
 
 
+class CallersRefused(NumcheckError):
+    """The callers and agreements in the database are not the set that was written last, and let in nobody."""
+
+    reason = "CALLERS_REFUSED"
+
+
 class StoreDamaged(NumcheckError):
     """A row of the store is not what was written; it is named and never answered from.
 

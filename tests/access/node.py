@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from sqlalchemy import delete
 
 from numcheck.access import Identity, Role
 from numcheck.config import Settings
@@ -22,6 +23,7 @@ from numcheck.serving.publishing import index_directory, rebuild_index
 from numcheck.serving.registrations import identity_of
 from numcheck.serving.services import check_service, identity_service, numbering_service
 from numcheck.store import Store
+from numcheck.store.schema import denials
 from tests.store.registry import plan, row
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -64,6 +66,12 @@ class SecureNode:
             credentials = grpc.composite_channel_credentials(credentials, grpc.access_token_call_credentials(token))
         options = [("grpc.use_local_subchannel_pool", 1)]
         return grpc.secure_channel(self.addresses[listener], credentials, options=options)
+
+    def forget_denials(self) -> None:
+        """Keep none of those so far: a caller's and an address' oldest go where they are too many."""
+        self.gate.denials.flush()
+        with self.store._database.writing() as connection:
+            connection.execute(delete(denials))
 
     def denied(self) -> int:
         """How many calls were denied so far."""

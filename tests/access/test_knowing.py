@@ -93,6 +93,12 @@ class Source:
         self.error: Exception | None = None
         self.read = threading.Semaphore(0)
 
+    def marks(self) -> object:
+        return object()
+
+    def remember(self, *, now: datetime) -> None:
+        assert now.tzinfo is not None
+
     def callers(self) -> Callers:
         self.read.release()
         if self.error is not None:

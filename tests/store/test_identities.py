@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from numcheck.access import Identity, Role
-from numcheck.errors import BadIdentity, StoreDamaged, UnknownIdentity, UnknownOperator
+from numcheck.errors import BadIdentity, CallersRefused, StoreDamaged, UnknownIdentity, UnknownOperator
 from numcheck.store import Denial
 from numcheck.store.identities import DENIALS_KEPT, DENIALS_PER_CALLER_MAX, NAME_LENGTH_MAX
 from tests.store.registry import plan, row
@@ -108,7 +108,7 @@ def test_of_many_that_add_the_same_at_once_one_does_and_the_others_hear_why(iden
     ],
 )
 def test_identity_that_was_changed_behind_the_stores_back_counts_for_nothing(store, identities, change):
-    """R3: every column of the row; the others count on, and revoking it makes it whole again, revoked."""
+    """R3: every column of the row; the set is refused, and revoking it makes it whole again, revoked, nevertheless."""
     identities.add(MESSENGER, now=NOW)
     identities.add(AUDITOR, now=NOW)
     identities.set_token(MESSENGER.uri, b"t" * 32, now=NOW)
@@ -120,7 +120,11 @@ def test_identity_that_was_changed_behind_the_stores_back_counts_for_nothing(sto
     )
     found = identities.callers()
     assert [one.identity for one in found.identities] == [AUDITOR]
+    assert found.refused
     (damaged,) = found.damaged
+    with pytest.raises(CallersRefused):
+        identities.whole()
+    identities.confirm(identities.callers())
     with pytest.raises(StoreDamaged, match=damaged):
         identities.whole()
     if "revoked_at_us" not in change:
@@ -136,7 +140,9 @@ def test_agreement_that_was_changed_behind_the_stores_back_counts_for_nothing(st
     damage(store, f"UPDATE agreements SET {change}", **({"other": b"x" * 32} if ":other" in change else {}))
     found = identities.callers()
     assert (found.agreements, len(found.damaged)) == ([], 1)
+    assert found.refused
     if change in ("since_us = 5", "mac = :other"):
+        identities.confirm(identities.callers())
         identities.agree("chat", 1, now=NOW)
         assert identities.whole().agreements == [("chat", 1)]
 

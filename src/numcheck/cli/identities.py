@@ -224,6 +224,37 @@ def end_agreement(
     say(f"{service} has no agreement with operator {operator_id}")
 
 
+@app.command("confirm-restore")
+def confirm_restore(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Confirm the callers of a store that was restored from a copy: until then they are refused, as a thief's would be.
+
+    On the node's machine, whether the node runs or not: it takes them within 5 seconds, or when it is started.
+
+    Example: numcheck identities confirm-restore
+    """
+    from numcheck.cli.console import say
+    from numcheck.serving.identities import stored_identities
+
+    with stored_identities(settings_of(config, data_dir=data_dir)) as identities:
+        found = identities.callers()
+        if found.refused:
+            say(found.refused)
+            for one in found.identities:
+                say(f"{one.identity.uri}: {'revoked' if one.revoked_at else f'may call as {one.identity.role}'}")
+            for service, operator_id in found.agreements:
+                say(f"{service} has an agreement with operator {operator_id}")
+            for name in found.damaged:
+                say(f"{name}: not as it was written, and counts for nothing")
+            if not yes:
+                typer.confirm("Are these the callers?", abort=True)
+        identities.confirm(found)
+    say("the callers are confirmed: a node that runs takes them within 5 seconds")
+
+
 @contextmanager
 def _identities(settings: "Settings", server: str | None, *, make: bool = False) -> "Iterator[IdentityClient]":
     """The identities of the node that is named, by --server or by the settings, or that has the data directory; where

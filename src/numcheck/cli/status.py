@@ -34,6 +34,8 @@ def _print(result: dict[str, Any]) -> None:
     label = "  SYNTHETIC data: made up, for trying out" if result["synthetic"] else ""
     out.print(f"data directory   {result['data_dir']}{label}")
     out.print(f"store            revision {result['revision']}, {result['engine']}")
+    if result["callers"] is not None:
+        out.print(f"callers          {_callers_line(result['callers'])}")
     out.print(f"index            {_index_line(result)}")
     out.print(f"API listener     {result['api_listener']['address']}: {result['api_listener']['state']}")
     out.print(f"native listener  {result['native_listener']['address']}: {result['native_listener']['state']}")
@@ -69,6 +71,12 @@ def _print(result: dict[str, Any]) -> None:
     digests = [[str(one["operator_id"]), one["digest"]] for one in result["operators"] if one["digest"]]
     if digests:
         print_table("digests", ["#id", "SHA-256"], digests)
+
+
+def _callers_line(callers: dict[str, Any]) -> str:
+    if callers["refused"]:
+        return f"REFUSED, nobody new is let in: {callers['refused']}; see `numcheck identities confirm-restore`"
+    return f"revision {callers['revision']}, {callers['may_call']} may call"
 
 
 def _lost_line(lost: dict[str, Any]) -> str:

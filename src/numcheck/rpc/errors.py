@@ -56,6 +56,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.IndexNotReady: code_pb2.UNAVAILABLE,
     errors.StoreUnavailable: code_pb2.UNAVAILABLE,
     errors.IndexBehind: code_pb2.UNAVAILABLE,
+    errors.CallersRefused: code_pb2.FAILED_PRECONDITION,
     errors.HistoryLost: code_pb2.UNAVAILABLE,
     errors.StoreFailed: code_pb2.INTERNAL,
     errors.StoreDamaged: code_pb2.DATA_LOSS,

@@ -1,7 +1,8 @@
 """Gives the rules of access what only a process has: the key of tokens and rows, who is known, and a log of denials.
 
-Invariant: no call waits for the store to learn who makes it. A Directory has all that is known in memory, and reads it
-anew every few seconds; while the store does not answer, what was known last goes on counting.
+Invariants: no call waits for the store to learn who makes it: a Directory has all that is known in memory, and looks
+every few seconds whether it has changed; while the store does not answer, what was known last goes on counting. A set
+of callers that is refused takes away whom it revokes, and gives nothing.
 """
 
 import hashlib
@@ -32,6 +33,7 @@ KEY_NAME = "token.key"
 KEY_SIZE = 32
 ROOT_UID = 0
 REFRESH_INTERVAL_S = 5.0  # what another node has revoked, given or agreed holds that much later
+WHOLE_INTERVAL_S = 15.0  # rows that were changed past numcheck are told of that much later
 DENIALS_INTERVAL_S = 1.0  # the same denials within it are one line and one row
 DENIALS_WAITING_MAX = 1_000  # different ones at once; more are counted and not kept
 
@@ -96,8 +98,12 @@ class Directory:
         self._turn, self._closed = threading.Lock(), threading.Event()
         self._damaged: list[str] = []
         self._stale = False
-        self._known = self._read()
-        self._read_at = time.monotonic()
+        self._marks: object = None
+        self.refused = ""
+        """Why the set of the store lets in nobody new; empty if it does."""
+        self._known = _Known({}, {}, {})
+        self._read_at = self._whole_at = 0.0
+        self._read()
         self._thread = threading.Thread(target=self._follow, name="directory", daemon=True)
         self._thread.start()
 
@@ -120,8 +126,7 @@ class Directory:
         """Take what the store has now; if it cannot be read, what was known goes on counting, and the log says so."""
         with self._turn:
             try:
-                self._known = self._read()
-                self._read_at = time.monotonic()
+                self._read()
             except NumcheckError as error:
                 if not self._stale:
                     log.error("the identities cannot be read: those known last count", error=type(error).__name__)
@@ -145,12 +150,40 @@ class Directory:
         while not self._closed.wait(self._interval_s):
             self.refresh()
 
-    def _read(self) -> _Known:
-        found = self._identities.callers()
+    def _read(self) -> None:
+        """Read all that is known if it has changed, and now and then anyway."""
+        marks, now_s = self._identities.marks(), time.monotonic()
+        if marks != self._marks or now_s >= self._whole_at + WHOLE_INTERVAL_S:
+            self._take(self._identities.callers())
+            self._marks, self._whole_at = marks, now_s
+        self._read_at = now_s
+
+    def _take(self, found: Callers) -> None:
         if found.damaged != self._damaged:
             log.error("identities or agreements are not as they were written and count for nothing", of=found.damaged)
-        self._damaged = found.damaged
-        return _known(found)
+        if found.refused != self.refused and found.refused:
+            log.error("the callers of the store are refused: nobody new is let in", reason=found.refused)
+        elif self.refused and not found.refused:
+            log.warning("the callers of the store count again", revision=found.revision)
+        self._damaged, self.refused = found.damaged, found.refused
+        self._known = _without_revoked(self._known, found) if found.refused else _known(found)
+        self._remember()
+
+    def _remember(self) -> None:
+        try:
+            self._identities.remember(now=datetime.now(UTC))
+        except (NumcheckError, OSError) as error:
+            log.error("the newest set of callers cannot be noted outside of the store", error=type(error).__name__)
+
+
+def _without_revoked(known: _Known, found: Callers) -> _Known:
+    """What was known, without whom the store has revoked since: that alone can be believed of a set that is refused."""
+    revoked = {one.identity.uri for one in found.identities if one.revoked_at is not None}
+    return _Known(
+        {uri: one for uri, one in known.by_uri.items() if uri not in revoked},
+        {tag: one for tag, one in known.by_token.items() if one.uri not in revoked},
+        known.agreed,
+    )
 
 
 def _known(found: Callers) -> _Known:

@@ -5,10 +5,11 @@ from contextlib import contextmanager
 
 from numcheck.config import Settings
 from numcheck.rpc.identities import IdentityService
-from numcheck.serving.access import identities_of, installation_key
+from numcheck.serving.access import identities_of, installation_key, token_key
 from numcheck.serving.registrations import Announce, tell_acts
 from numcheck.serving.services import identity_service
 from numcheck.serving.stores import stopped_store
+from numcheck.store import Identities, Store
 from numcheck.store.acts import LOCAL
 
 
@@ -24,3 +25,10 @@ def local_identities(
         key = installation_key(store, settings.data_dir)
         tell_acts(store, settings, announce)
         yield identity_service(identities_of(store, key), key, by=lambda: LOCAL)
+
+
+@contextmanager
+def stored_identities(settings: Settings) -> Iterator[Identities]:
+    """The identities as they are in the store, which is not written: a node may have it open. BadKeys."""
+    with Store(settings.data_dir, url=settings.database, read_only=True) as store:
+        yield identities_of(store, token_key(settings.data_dir))

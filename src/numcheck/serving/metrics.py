@@ -40,6 +40,8 @@ class Readings:
     """How many revisions the index is behind the store."""
     directory_age_s: Callable[[], float | None]
     """How long ago it was read who may call."""
+    callers_refused: Callable[[], bool | None]
+    """Whether the set of callers in the store is refused."""
     smsc_linked: Callable[[], bool | None]
     """Whether the link is there over which codes leave."""
     codes: Callable[[], Mapping[str, int]]
@@ -69,6 +71,7 @@ class NodeCollector:
         yield _gauge("numcheck_index_version", "The index that answers", _try(readings.index_version))
         yield _gauge("numcheck_index_lag", "Revisions that the index is behind the store", _try(readings.index_lag))
         yield _gauge("numcheck_directory_age_seconds", "Since identities were read", _try(readings.directory_age_s))
+        yield _gauge("numcheck_callers_refused", "Whether callers are refused", _try(readings.callers_refused))
         yield self._codes()
         yield _gauge("numcheck_smsc_linked", "Whether there is a link to the SMSC", _try(readings.smsc_linked))
 

@@ -162,6 +162,7 @@ def _readings(store: Store, published: PublishedIndex, directory: Directory, ide
         index_version=index_version,
         index_lag=lambda: max(store.revision - index_version(), 0),
         directory_age_s=lambda: directory.age_s,
+        callers_refused=lambda: bool(directory.refused),
         smsc_linked=identity.delivery.linked,
         codes=lambda: {} if identity.delivery.courier is None else identity.delivery.courier.counts,
     )

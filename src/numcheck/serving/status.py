@@ -11,6 +11,7 @@ from numcheck.active import Operator
 from numcheck.config import Settings
 from numcheck.errors import IndexDamaged, IndexMissing
 from numcheck.index import open_index
+from numcheck.serving.access import KEY_NAME, identities_of, token_key
 from numcheck.serving.listener import warning_of
 from numcheck.serving.publishing import LOST, index_directory, point_of, told_losses
 from numcheck.serving.registrations import policy_warnings
@@ -31,6 +32,7 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
     """
     with Store(settings.data_dir, url=settings.database, read_only=True) as store:
         revision, series, operators, counts = store.revision, store.series(), store.operators(), store.active_counts()
+        callers = _callers_status(store, settings.data_dir)
         installation_id, held = store.installation_id, store.held_pushes(now=now)
         losses = told_losses(store.losses())
         engine, warning, portings = store.engine_name, store.warning, store.portings_head()
@@ -51,6 +53,7 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         "engine": engine,
         "engine_warning": warning,
         "warnings": [*filter(None, [warning_of(settings)]), *policy_warnings(settings)],
+        "callers": callers,
         "index": index,
         "served_version": served_version,
         # A node may be ahead of what the store was read at.
@@ -95,6 +98,15 @@ def _index_status(data_dir: Path, installation_id: str, store: Store) -> dict[st
     except (IndexMissing, IndexDamaged) as error:
         return {"version": None, "size": None, "error": f"{error}; `numcheck serve` builds it anew"}
     return {"version": index.index_version, "size": index.size, "error": None}
+
+
+def _callers_status(store: Store, data_dir: Path) -> dict[str, Any] | None:
+    """The set of callers, by this data directory's key; None if it has none."""
+    if not (data_dir / KEY_NAME).exists():
+        return None
+    found = identities_of(store, token_key(data_dir)).callers()
+    may_call = sum(one.revoked_at is None for one in found.identities)
+    return {"revision": found.revision, "may_call": may_call, "refused": found.refused or None}
 
 
 def _operator_status(operator: Operator, active: int, digest: bytes | None, now: datetime) -> dict[str, Any]:

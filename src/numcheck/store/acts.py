@@ -25,6 +25,7 @@ class Act(StrEnum):
     TOKEN_ISSUED = "token_issued"
     AGREEMENT_ADDED = "agreement_added"
     AGREEMENT_ENDED = "agreement_ended"
+    CALLERS_CONFIRMED = "callers_confirmed"
     PLAN_IMPORTED = "plan_imported"
     PUSH_CONFIRMED = "push_confirmed"
     PUSH_FORCED = "push_forced"
@@ -48,6 +49,13 @@ class LastActs:
             self.macs.pop(key, None)
             if kind == Act.AGREEMENT_ADDED:
                 self.macs[key] = bytes.fromhex(said["mac"])
+        elif kind == Act.CALLERS_CONFIRMED:
+            self.macs = {_row_of(name): bytes.fromhex(mac) for name, mac in said["macs"].items()}
+
+
+def _row_of(name: str) -> tuple[str, str]:
+    kind, _, of = name.partition(" ")
+    return kind, of
 
 
 class Acts:

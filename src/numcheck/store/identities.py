@@ -2,27 +2,33 @@
 
 Invariants: a URI names one identity for ever: one that was revoked is never given to another; of a token only a keyed
 hash is kept (its key is a file outside of the database), so that whoever reads the database can call nothing; a row of
-an identity or an agreement has a MAC under a key outside of the database, so that whoever writes to it can let in
-nobody: a row that is not as it was written counts for nothing.
+an identity or an agreement has a MAC under a key outside of the database, and all of them together have a head: a
+revision, raised by every transaction that changes the set, and a digest, under a MAC as well. The newest head that a
+node has seen is its floor, outside of the database. So whoever writes to the database, or puts back what was in it, can
+let in nobody: a set that is not the last one, whole, is refused until an administrator confirms it.
 """
 
 import hashlib
 import hmac
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, select, true, update
 
 from numcheck.access import Identity, Role, check_identity
 from numcheck.access.rules import check_service
-from numcheck.errors import BadIdentity, StoreDamaged, UnknownIdentity
+from numcheck.errors import BadIdentity, CallersRefused, StoreDamaged, UnknownIdentity
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.database import Database, take_turn
+from numcheck.store.floor import Floor, FloorFile
 from numcheck.store.heads import check_operator
 from numcheck.store.moments import microseconds, moment
-from numcheck.store.schema import agreements, denials, identities
+from numcheck.store.schema import agreements, callers_head, denials, identities
 
 DENIALS_KEPT = 10_000  # then the oldest go: who is denied again and again must not fill the disk
 DENIALS_PER_CALLER_MAX = 100  # rows of a caller, and of an address: then its own oldest go, and nobody else's
@@ -55,26 +61,66 @@ class Denial:
 class Callers:
     """Every identity that ever was, by URI, and each service with each operator that it has an agreement with.
 
-    `damaged` names what has a row that is not as it was written; it is in neither list.
+    `damaged` names what has a row that is not as it was written; it is in neither list. `refused` says why the set
+    may let in nobody; empty if it may. `revision` tells it from the sets before.
     """
 
     identities: list[KnownIdentity]
     agreements: list[tuple[str, int]]
     damaged: list[str]
+    refused: str = ""
+    revision: int = 0
+
+
+class _Head(NamedTuple):
+    """What the database says of all rows together."""
+
+    revision: int
+    digest: bytes
+
+
+class _Set(NamedTuple):
+    """What is in the database of the callers, read in one transaction."""
+
+    rows: list[Row[Any]]
+    agreed: list[Row[Any]]
+    macs: dict[str, str]
+    """Of the rows that are as they were written, by what they are about."""
+    digest: bytes
+    head: _Head | None
+    floor: Floor | None
+    refused: str
+
+    @property
+    def is_newest(self) -> bool:
+        """Whether the database says of this very set that it is newer than any that the node has seen."""
+        return self.head is not None and self.head.digest == self.digest and self.head.revision > self._floor_revision
+
+    @property
+    def _floor_revision(self) -> int:
+        return self.floor.revision if self.floor else 0
+
+    @property
+    def revision(self) -> int:
+        """The highest revision that is known of."""
+        return max(self.head.revision if self.head else 0, self._floor_revision)
 
 
 class Identities:
     """Who may call, in the store of an installation. Methods may be called from any thread."""
 
-    def __init__(self, database: Database, key: bytes, acts: Acts) -> None:
-        """`key` makes the rows' MACs; nodes that share a database have the same. Each change is told as an act."""
+    def __init__(self, database: Database, key: bytes, acts: Acts, data_dir: Path) -> None:
+        """`key` makes the MACs; nodes that share a database have the same. Each change is told as an act.
+
+        The floor is in `data_dir`, which every node has for its own.
+        """
         self._database, self._key, self._acts = database, key, acts
+        self._floor = FloorFile(data_dir, self._mac)
 
     def add(self, identity: Identity, *, now: datetime, by: str = LOCAL) -> None:
         """Add an identity; BadIdentity if it cannot be one or is there already, UnknownOperator if its operator is."""
         check_identity(identity)
-        with self._database.writing() as connection:
-            take_turn(connection)
+        with self._changing() as connection:
             if identity.operator_id is not None:
                 check_operator(connection, identity.operator_id)
             if connection.scalar(select(func.count()).where(identities.c.uri == identity.uri)):
@@ -103,8 +149,7 @@ class Identities:
         self._change(Act.CALLER_REVOKED, uri, by, now, token_tag=None, revoked_at_us=microseconds(now))
 
     def _change(self, act: Act, uri: str, by: str, now: datetime, **values: Any) -> None:
-        with self._database.writing() as connection:
-            take_turn(connection)
+        with self._changing(only_revokes="revoked_at_us" in values) as connection:
             row = connection.execute(select(identities).where(identities.c.uri == uri)).one_or_none()
             if row is None or row.revoked_at_us is not None:
                 raise UnknownIdentity("there is no such identity, or it is revoked")
@@ -118,10 +163,10 @@ class Identities:
     def agree(self, service: str, operator_id: int, *, now: datetime, by: str = LOCAL) -> None:
         """Record that a service and an operator have a contract (I.5); doing so again changes nothing."""
         check_service(service)
-        with self._database.writing() as connection:
-            take_turn(connection)
+        with self._changing() as connection:
             check_operator(connection, operator_id)
-            if (service, operator_id) not in self._read_agreements(connection)[0]:
+            found = connection.execute(select(agreements).where(_agreement(service, operator_id))).one_or_none()
+            if found is None or not self._is_agreement_whole(found):
                 # Also in the place of one that is damaged.
                 connection.execute(delete(agreements).where(_agreement(service, operator_id)))
                 row = {"service": service, "operator_id": operator_id, "since_us": microseconds(now)}
@@ -132,40 +177,131 @@ class Identities:
 
     def end_agreement(self, service: str, operator_id: int, *, now: datetime, by: str = LOCAL) -> None:
         """Record that they have none any more; doing so again changes nothing."""
-        with self._database.writing() as connection:
-            take_turn(connection)
+        with self._changing() as connection:
             if connection.execute(delete(agreements).where(_agreement(service, operator_id))).rowcount:
                 said = {"service": service, "operator_id": operator_id}
                 self._acts.tell(connection, Act.AGREEMENT_ENDED, by, now, **said)
 
+    # --- the set
+
     def callers(self) -> Callers:
         """Every identity and agreement, of one moment."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(identities).order_by(identities.c.uri)).all()
-            agreed, damaged = self._read_agreements(connection)
-        damaged += [str(row.uri) for row in rows if not self._is_whole(row)]
-        return Callers([_known(row) for row in rows if self._is_whole(row)], agreed, damaged)
+            return self._callers(self._read(connection))
+
+    def _callers(self, found: _Set) -> Callers:
+        damaged = [str(row.uri) for row in found.rows if not self._is_whole(row)]
+        damaged += [_agreement_name(row) for row in found.agreed if not self._is_agreement_whole(row)]
+        return Callers(
+            [_known(row) for row in found.rows if self._is_whole(row)],
+            [(row.service, row.operator_id) for row in found.agreed if self._is_agreement_whole(row)],
+            damaged,
+            found.refused,
+            found.revision,
+        )
 
     def whole(self) -> Callers:
-        """The same; StoreDamaged if a row is not as it was written."""
+        """The same; CallersRefused if the set is not the last one, StoreDamaged if a row is not as it was written."""
         found = self.callers()
+        if found.refused:
+            raise CallersRefused(found.refused)
         if found.damaged:
             raise StoreDamaged(f"not as they were written, and let in nobody: {', '.join(found.damaged)}")
         return found
 
-    def _read_agreements(self, connection: Connection) -> tuple[list[tuple[str, int]], list[str]]:
-        rows = connection.execute(select(agreements).order_by(agreements.c.service, agreements.c.operator_id)).all()
-        agreed: list[tuple[str, int]] = []
-        damaged: list[str] = []
-        for row in rows:
-            if _same(row.mac, self._agreement_mac(row._mapping)):
-                agreed.append((row.service, row.operator_id))
-            else:
-                damaged.append(f"{row.service} with operator {row.operator_id}")
-        return agreed, damaged
+    def marks(self) -> object:
+        """Return what changes with each change of the set and each confirmation: cheap to read, and to be compared."""
+        with self._database.reading() as connection:
+            head = connection.execute(select(callers_head)).one_or_none()
+        return None if head is None else tuple(head), self._floor.content()
+
+    def remember(self, *, now: datetime) -> None:
+        """Have the set of the database, unless it is refused, for the floor. A set that was confirmed becomes the
+        newest. OSError if the floor cannot be written."""
+        with self._database.reading() as connection:
+            found = self._read(connection)
+        if found.refused:
+            return
+        if found.floor is not None and found.floor.confirmed:
+            with self._database.writing() as connection:
+                take_turn(connection)
+                found = self._take_confirmed(connection, now)
+        if found.head is not None and not found.refused:
+            self._floor.raise_to(Floor(*found.head))
+
+    def confirm(self, seen: Callers) -> None:
+        """Have a set that is refused, as an administrator has seen it, let in again whom it lets in.
+
+        The floor alone is written, so that a node may run, which takes the set at its next reading. CallersRefused if
+        the set is another by now or is not refused, OSError if the floor cannot be written.
+        """
+        with self._database.reading() as connection:
+            found = self._read(connection)
+        if self._callers(found) != seen:
+            raise CallersRefused("the callers have changed since they were looked at")
+        if not found.refused:
+            raise CallersRefused("the callers are those that were written last: there is nothing to confirm")
+        self._floor.write(Floor(found.revision, found.digest, confirmed=found.digest))
+
+    def _take_confirmed(self, connection: Connection, now: datetime) -> _Set:
+        """Give a set that was confirmed the next revision, unless that is done: a crash may come before the floor."""
+        found = self._read(connection)
+        if found.refused or found.floor is None or not found.floor.confirmed or found.is_newest:
+            return found
+        revision = found.revision + 1
+        self._write_head(connection, revision, found.digest)
+        self._acts.tell(connection, Act.CALLERS_CONFIRMED, LOCAL, now, revision=revision, macs=found.macs)
+        return self._read(connection)
+
+    @contextmanager
+    def _changing(self, *, only_revokes: bool = False) -> Iterator[Connection]:
+        """Open a transaction that changes the set, and raises its revision when the block ends.
+
+        CallersRefused if the set is refused: a change would make it the newest. What only revokes is done all the same,
+        and the set stays refused.
+        """
+        with self._database.writing() as connection:
+            take_turn(connection)
+            before = self._read(connection)
+            if before.refused and not only_revokes:
+                raise CallersRefused(before.refused)
+            yield connection
+            after = self._read(connection)
+            if before.refused or after.digest == before.digest:
+                return
+            newest = Floor(before.revision + 1, after.digest)
+            self._write_head(connection, newest.revision, newest.digest)
+        with suppress(OSError):  # the node's next reading tries again, and tells of it
+            self._floor.raise_to(newest)
+
+    def _write_head(self, connection: Connection, revision: int, digest: bytes) -> None:
+        connection.execute(delete(callers_head))
+        row = {"revision": revision, "digest": digest}
+        connection.execute(insert(callers_head).values(id=1, mac=self._head_mac(row), **row))
+
+    def _read(self, connection: Connection) -> _Set:
+        rows = connection.execute(select(identities).order_by(identities.c.uri)).all()
+        agreed = connection.execute(select(agreements).order_by(agreements.c.service, agreements.c.operator_id)).all()
+        macs = {f"caller {row.uri}": row.mac.hex() for row in rows if self._is_whole(row)}
+        macs |= {
+            f"agreement {row.service} with {row.operator_id}": row.mac.hex()
+            for row in agreed
+            if self._is_agreement_whole(row)
+        }
+        digest = hashlib.sha256(json.dumps(macs, sort_keys=True).encode()).digest()
+        row = connection.execute(select(callers_head)).one_or_none()
+        head = None if row is None else _Head(row.revision, row.digest)
+        floor, refused = self._floor.try_read()
+        if row is not None and not _same(row.mac, self._head_mac(row._mapping)):
+            head, refused = None, "the revision of the callers is not as it was written"
+        found = _Set(list(rows), list(agreed), macs, digest, head, floor, refused)
+        return found._replace(refused=_refusal(found))
 
     def _is_whole(self, row: Row[Any]) -> bool:
         return _same(row.mac, self._identity_mac(row._mapping))
+
+    def _is_agreement_whole(self, row: Row[Any]) -> bool:
+        return _same(row.mac, self._agreement_mac(row._mapping))
 
     def _identity_mac(self, row: Any) -> bytes:
         names = ("uri", "role", "operator_id", "service", "token_tag", "added_at_us", "revoked_at_us")
@@ -174,9 +310,35 @@ class Identities:
     def _agreement_mac(self, row: Any) -> bytes:
         return self._mac(["agreement", row["service"], row["operator_id"], row["since_us"]])
 
+    def _head_mac(self, row: Any) -> bytes:
+        return self._mac(["head", row["revision"], row["digest"]])
+
     def _mac(self, fields: list[Any]) -> bytes:
         # `default` is for bytes: a token's tag, or whatever SQLite has where damage made it of another type.
         return hmac.new(self._key, json.dumps(fields, default=repr).encode(), hashlib.sha256).digest()
+
+
+def _refusal(found: _Set) -> str:
+    """Say why the set may let in nobody; nothing if it may. What could not be read is told by `refused` already."""
+    head, floor = found.head, found.floor
+    if floor is not None and floor.confirmed == found.digest:
+        return ""
+    if found.refused:
+        return found.refused
+    if head is None:
+        is_new = not found.rows and not found.agreed and floor is None
+        return "" if is_new else "the revision of the callers is missing"
+    if head.digest != found.digest:
+        return "callers or agreements are not those that were written last: rows were changed, removed or put back"
+    return "" if floor is None else _refusal_by_floor(head, floor)
+
+
+def _refusal_by_floor(head: _Head, floor: Floor) -> str:
+    if head.revision < floor.revision:
+        return f"the callers are of revision {head.revision}, and this node has seen revision {floor.revision}"
+    if head.revision == floor.revision and head.digest != floor.digest:
+        return f"the callers are not those that this node has seen at revision {floor.revision}"
+    return ""
 
 
 def _same(mac: object, expected: bytes) -> bool:
@@ -194,6 +356,10 @@ def read_macs(connection: Connection) -> dict[tuple[str, str], bytes]:
 def are_any(connection: Connection) -> bool:
     """Whether there is any identity or agreement, whatever key its row lies under."""
     return any(connection.scalar(select(func.count()).select_from(table)) for table in (identities, agreements))
+
+
+def _agreement_name(row: Row[Any]) -> str:
+    return f"{row.service} with operator {row.operator_id}"
 
 
 def _agreement(service: str, operator_id: int) -> Any:

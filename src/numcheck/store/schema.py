@@ -207,6 +207,16 @@ agreements = Table(
     Column("mac", LargeBinary(32), nullable=False),  # as an identity has
 )
 
+# Which set of identities and agreements is the newest: a row, unless there never was any.
+callers_head = Table(
+    "callers_head",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1"), primary_key=True),
+    Column("revision", BigInteger, nullable=False),  # raised by each transaction that changes the set
+    Column("digest", LargeBinary(32), nullable=False),  # of the rows' macs
+    Column("mac", LargeBinary(32), nullable=False),  # as an identity has
+)
+
 # Calls that were denied, the last ones; the same one is one row.
 denials = Table(
     "denials",

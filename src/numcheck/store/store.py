@@ -68,7 +68,7 @@ class Store:
             raise StoreMissing(f"there is no store in {data_dir}; `numcheck demo` or `numcheck plan import` makes one")
         if make:
             make_private_directory(data_dir)
-        self._acts = Acts()
+        self._acts, self._data_dir = Acts(), data_dir
         self._database = Database(data_dir / FILE_NAME, url=url, read_only=read_only, make=make)
         self._seen: Point | None = None
         self._seeing = threading.Lock()
@@ -466,7 +466,7 @@ class Store:
 
     def identities(self, key: bytes) -> Identities:
         """Who may call; the rows' MACs are made with the key."""
-        return Identities(self._database, key, self._acts)
+        return Identities(self._database, key, self._acts, self._data_dir)
 
     @property
     def token_key_check(self) -> bytes | None:

@@ -203,6 +203,15 @@ agreements = Table(
     Column("mac", LargeBinary(32), nullable=False),
 )
 
+callers_head = Table(
+    "callers_head",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1"), primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("mac", LargeBinary(32), nullable=False),
+)
+
 denials = Table(
     "denials",
     metadata,
