@@ -141,7 +141,7 @@ class _Taken:
         for row in rows:
             try:
                 found = [
-                    Entry(bool(removes) and removes[place], read[place], read[place])
+                    Entry(bool(removes and removes[place]), read[place], read[place])
                     if read[place]
                     else entries.read(texts[place], self._how.region)
                     for place in range(at, at + len(row.texts))
@@ -263,7 +263,7 @@ class _Row(NamedTuple):
 
 def _is_table(lines: bytes, layout: Layout) -> bool:
     """Whether lines are rows of the layout's columns, without quotes, and none a trailer."""
-    is_odd = b'"' in lines or lines.startswith(b"#") or b"\n#" in lines
+    is_odd = b'"' in lines or (b"#" in lines and (lines.startswith(b"#") or b"\n#" in lines))
     return not is_odd and _lines.has_width(lines, layout.delimiter.encode(), len(layout.names))
 
 

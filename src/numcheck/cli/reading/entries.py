@@ -60,7 +60,7 @@ def read_lines(lines: bytes, region: str) -> "tuple[array[int], bytes]":
     The lines are in UTF-8, and each ends with a line feed. Without a sign anywhere, there are no such bytes.
     """
     removes = b""
-    if lines.startswith(b"-") or b"\n-" in lines:
+    if b"-" in lines and (lines.startswith(b"-") or b"\n-" in lines):
         lines, removes = _lines.unsigned(lines, b"-")
     numbers = e164.parse_lines(lines, region)
     if _SOFT_HYPHEN_BYTES in lines:

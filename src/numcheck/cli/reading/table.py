@@ -26,7 +26,7 @@ class Piece(NamedTuple):
     def ended(self) -> bytes:
         """The lines in UTF-8, each with a line feed and no other end."""
         text = self.text if self.text.endswith(b"\n") or not self.text else self.text + b"\n"
-        return text.replace(b"\r\n", b"\n")
+        return text.replace(b"\r\n", b"\n") if b"\r" in text else text
 
     @property
     def lines(self) -> list[str]:
