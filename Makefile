@@ -39,7 +39,7 @@ help: ## List the targets
 run: $(BUILT) ## Serve on 127.0.0.1:50051, with codes on the console; first fill ./var with DEMO_NUMBERS synthetic numbers
 	@test -n "$$(ls -A "$${NUMCHECK_DATA_DIR:-var}" 2>/dev/null)" || $(BIN)/numcheck demo --numbers $(DEMO_NUMBERS)
 	@echo "Try, from another terminal, once the node is ready:"
-	@echo "  $(BIN)/numcheck check '+7 916 055-06-03' 89161234567 '+7 495 123-45-67'"
+	@echo "  $(BIN)/numcheck check '+7 916 055-06-03' 89161234567 '+7 907 123-45-67'"
 	@echo "  $(BIN)/numcheck status"
 	@echo "  $(BIN)/numcheck plan show"
 	@NUMCHECK_CODE_DELIVERY="$${NUMCHECK_CODE_DELIVERY:-console}" exec $(BIN)/numcheck serve

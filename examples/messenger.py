@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 def main() -> None:
-    """Watch, and meanwhile register a user, give his code back if one is asked for, refresh, and erase."""
+    """Watch, and meanwhile register a user, give their code back if one is asked for, refresh, and erase."""
     options = read_options()
     watcher = Watcher(client_of(options))
     with client_of(options) as registrations:
@@ -61,7 +61,7 @@ def read_options() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server", default="127.0.0.1:50051", help="the node (default: 127.0.0.1:50051)")
-    parser.add_argument("--number", default="+7 916 055-06-03", help="the user's number, as he types it")
+    parser.add_argument("--number", default="+7 916 055-06-03", help="the user's number, as they type it")
     parser.add_argument("--ca", type=Path, help="TLS: the certificate of the authority that the node's is from")
     parser.add_argument("--cert", type=Path, help="TLS: the messenger's own certificate")
     parser.add_argument("--key", type=Path, help="TLS: its key")
@@ -175,7 +175,7 @@ def tell_the_story(registrations: RegistrationClient, number: str, watcher: Watc
 
 
 def complete(registrations: RegistrationClient, verification: pb.Verification) -> None:
-    """Ask the user for his code until it is right or there are no tries left."""
+    """Ask the user for their code until it is right or there are no tries left."""
     while verification.state == pb.VERIFICATION_STATE_WAITING and verification.method == pb.VERIFICATION_METHOD_CODE:
         code = asked("the code (empty to go on without):")
         if not code:

@@ -264,7 +264,7 @@ cdef class ChunkSplitter:
         cdef uint64_t slot
         cdef size_t size = 4
         self.chunks = sorted(set(chunks))
-        while size < 2 * len(self.chunks):
+        while size < 2 * <size_t>len(self.chunks):
             size *= 2
         self.mask = size - 1
         self.slot_chunks, self.slot_places = array("Q", bytes(8 * size)), array("Q", bytes(8 * size))
@@ -717,7 +717,7 @@ cdef uint16_t overlay_page(Run* runs, uint16_t run_count, Ported* overlay, Py_ss
             classes[overlay[i].places[overlay[i].next] - page_first] = overlay[i].number_class
             overlay[i].next += 1
     run_count = 0
-    for place in range(PAGE_NUMBERS):
+    for place in range(<uint32_t>PAGE_NUMBERS):
         if place and classes[place] == classes[place - 1]:
             runs[run_count - 1].length += 1
         else:

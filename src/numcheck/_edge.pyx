@@ -266,7 +266,7 @@ cdef class EdgeLoop:
         cdef Metrics* metrics = &self.loop.metrics
         cdef int method, code, bucket
         calls, durations = {}, {}
-        for method in range(METHOD_COUNT):
+        for method in range(<int>METHOD_COUNT):
             for code in range(CODE_COUNT):
                 if load(&metrics.calls[method][code]):
                     calls[METHODS[method], code] = load(&metrics.calls[method][code])

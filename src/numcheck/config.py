@@ -126,6 +126,9 @@ class Settings(BaseSettings):
         "owner",
         description="who may call in plaintext, on loopback: root and the owner of data_dir, or everyone",
     )
+    server: str | None = Field(
+        None, description="host:port of the node that commands ask; none: api_listen, or the data directory's node"
+    )
     server_authority_file: Path | None = Field(
         None, description="PEM: who issued the node's certificate; what commands connect over TLS with"
     )

@@ -102,7 +102,7 @@ def test_status_reads_well_for_a_person(small_dir):
     ended = run("status", "--data-dir", small_dir)
     lines = ended.out.splitlines()
     assert lines[0] == f"data directory   {small_dir}  SYNTHETIC data: made up, for trying out"
-    assert lines[2].startswith("index            version 5, 0 behind the store, ")
+    assert lines[3].startswith("index            version 5, 0 behind the store, ")
     assert any(line.split()[0] == "3" and line.rstrip().endswith("(synthetic)") for line in lines if line.strip())
     assert any("no data" in line for line in lines)
 
@@ -111,3 +111,28 @@ def test_status_shows_a_directorys_name_to_the_letter(small_dir, tmp_path):
     """Brackets are no markup, and percent signs are no escapes."""
     directory = shutil.copytree(small_dir, tmp_path / "[red]a :smile: %20b")
     assert run("status", "--data-dir", directory).out.startswith(f"data directory   {directory}  SYNTHETIC")
+
+
+def test_status_asks_another_node_when_it_is_named(node, small_dir, tmp_path):
+    """By --server or by the setting: what that node says, digests as its store has them, with no data directory."""
+    told = run("status", "--digests", "--json", "--server", node.address, cwd=tmp_path)
+    assert (told.status, told.err) == (0, "")
+    answered, stored = json.loads(told.out), json.loads(run("status", "--digests", "--json", cwd=small_dir.parent).out)
+    names = ("operator_id", "display_name", "tax_id", "active", "data_version", "data_time", "synthetic", "digest")
+    assert answered["server"] == node.address
+    assert [[one[name] for name in names] for one in answered["operators"]] == [
+        [one[name] for name in names] for one in stored["operators"]
+    ]
+    assert answered["portings"] == stored["portings"]
+    lines = run("status", "--digests", cwd=tmp_path, env={"NUMCHECK_SERVER": node.address}).out
+    assert all(one["digest"] in lines for one in stored["operators"] if one["digest"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_grpcs_core_writes_nothing_unless_it_is_asked_to(tmp_path):
+    """A command has one line for what went wrong; the core's own words are for whoever sets GRPC_VERBOSITY."""
+    strange = {"http_proxy": "strange://proxy", "NUMCHECK_USE_PROXY": "1"}
+    options = ("check", "+79161234567", "--server", "no-such-host.invalid:1")
+    quiet, loud = (run(*options, cwd=tmp_path, env=strange | more) for more in ({}, {"GRPC_VERBOSITY": "ERROR"}))
+    assert (quiet.status, quiet.err.count("\n"), "no node answers" in quiet.err) == (1, 1, True)
+    assert "'strange' scheme not supported" in loud.err

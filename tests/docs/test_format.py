@@ -1,5 +1,6 @@
 """docs/format.md is enough to read an index, and to compute a digest, without numcheck's own code."""
 
+import io
 import json
 import re
 import struct
@@ -241,15 +242,33 @@ def digest_by_program(numbers: Iterable[int]) -> str:
         [],
         [79161234567],
         [79000000000, 79009999999, 79010000000, 79999999999],
-        [79161234567, 0, 10**15 - 1, 79161234567, 74951234567],
+        [79161234567, 70000000000, 79999999999, 79161234567, 74951234567],
         [*range(79160000000, 79160030000, 7)][::-1],
     ],
     ids=["none", "one", "ends of chunks", "any order, repeated", "many, descending"],
 )
 def test_operators_program_prints_the_digest_of_the_active_set(numbers):
-    """The page's ten lines, run as they stand, give ActiveSet.digest()."""
+    """The page's lines, run as they stand, give ActiveSet.digest()."""
     assert digest_by_program(numbers) == ActiveSet.from_numbers(numbers).digest().hex()
 
 
-def test_operators_program_has_ten_lines():
-    assert len([line for line in PROGRAM.splitlines() if line]) == 10
+@pytest.mark.parametrize(
+    "line", ["9161234567", "+79161234567", "89161234567", "7916123456", "", "7916123456\u0667", "x"]
+)
+def test_operators_program_refuses_a_line_that_is_no_whole_number(line):
+    """Ten digits above all: they would give the digest of another set, and nobody would see it."""
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM], input=f"79161234567\n{line}\n", capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "is not a number such as 79161234567" in run.stderr
+
+
+def test_operators_program_makes_a_bitset_once_for_each_chunk(monkeypatch, capsys):
+    """Not for each line, which takes forty times as long."""
+    made = []
+    numbers = range(79160000000, 79180000000, 40_000)
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{number}\n" for number in numbers)))
+    exec(PROGRAM, {"bytearray": lambda size: made.append(size) or bytearray(size)})
+    assert made == [1_250_000] * 2
+    assert capsys.readouterr().out.strip() == ActiveSet.from_numbers(numbers).digest().hex()

@@ -7,17 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Table, and_, create_engine, select, update
 
 from numcheck.access import Identity, Role
 from numcheck.active import PushHeader
 from numcheck.config import Settings
-from numcheck.errors import BadIdentity, EventsAltered, UnknownIdentity
+from numcheck.errors import BadIdentity, CallersRefused, EventsAltered, StoreDamaged, UnknownIdentity
 from numcheck.identity.events import Chain
+from numcheck.serving.access import identities_of, installation_key
 from numcheck.serving.audit import export, verify_events, verify_store
-from numcheck.serving.keys import make_keys, read_keys, use_keys
+from numcheck.serving.keys import make_keys, read_keys, use_keys, write_keys
 from numcheck.serving.rotation import drop_old_keys, rotate
 from numcheck.store import Store
 from numcheck.store.acts import Act
+from numcheck.store.moments import microseconds
+from numcheck.store.schema import agreements, identities
+from numcheck.store.store import FILE_NAME
+from tests.registrations.test_bindings import others
 from tests.registrations.world import KEYS, START, small
 from tests.serving.command import run
 from tests.store.registry import plan, row
@@ -27,11 +33,12 @@ MESSENGER = Identity("numcheck://messenger/chat", Role.MESSENGER, service="chat"
 
 
 def told(store: Store) -> list[tuple[str, dict[str, Any]]]:
-    """The acts that the chain has, without the events of registrations."""
-    acts = {act.value for act in Act}
+    """The acts that the chain has, without the events of registrations, the data that there was and the macs."""
+    acts = {act.value for act in Act} - {Act.DATA_BOUND}
     found = [(event.kind, json.loads(event.details)) for event in store.events().all() if event.kind in acts]
     for _, details in found:
-        details.pop("mac", None)
+        for name in ("mac", "macs", "mac_key_id"):
+            details.pop(name, None)
     return found
 
 
@@ -84,7 +91,7 @@ def test_a_plan_and_a_push_that_is_confirmed_are_told(store: Store) -> None:
         pushed = store.push(header, content, base_version=version, token="held", now=now)
         assert pushed.held == held
     confirmed = store.confirm_push(operator_id, "held", now=now, by=BY)
-    (imports, confirms) = told(store)
+    imports, *others = told(store)
     assert imports == (
         "plan_imported",
         {
@@ -96,8 +103,14 @@ def test_a_plan_and_a_push_that_is_confirmed_are_told(store: Store) -> None:
             "source": "a.csv",
         },
     )
-    said = {"by": BY, "operator_id": operator_id, "version": 2, "revision": confirmed.revision}
-    assert confirms == ("push_confirmed", said)
+    data_time_us, first = microseconds(now), {"pushes_from": {f"1/{operator_id}": 1}, "operator_id": operator_id}
+    whole = {"by": "local", "version": 1, "revision": 0, "data_time_us": data_time_us, "number_count": 100, **first}
+    assert [kind for kind, _ in others] == ["push_applied", "push_held", "push_confirmed"]
+    assert [details for _, details in others] == [
+        whole | {"revision": imported.revision + 1},
+        {"by": "local", "version": 0, "revision": 0, **first},
+        whole | {"by": BY, "version": 2, "revision": confirmed.revision, "number_count": 0},
+    ]
 
 
 def test_a_rotation_of_keys_and_their_dropping_are_told(data_dir: Path) -> None:
@@ -110,7 +123,7 @@ def test_a_rotation_of_keys_and_their_dropping_are_told(data_dir: Path) -> None:
             ("keys_rotated", {"by": "local", "key_id": 2}),
             ("keys_dropped", {"by": "local", "but": 2}),
         ]
-    assert verify_store(settings, None).event_count == 2
+    assert verify_store(settings, None).event_count == 3
 
 
 def test_an_act_that_is_changed_or_removed_is_named(store: Store) -> None:
@@ -119,7 +132,7 @@ def test_an_act_that_is_changed_or_removed_is_named(store: Store) -> None:
     verify_events(store, KEYS, None)
     with store._database.writing() as connection:
         connection.exec_driver_sql("UPDATE events SET details = replace(details, 'ivan', 'anna')")
-    with pytest.raises(EventsAltered, match="event 1 is not what was written"):
+    with pytest.raises(EventsAltered, match="is not what was written"):
         verify_events(store, KEYS, None)
     with store._database.writing() as connection:
         connection.exec_driver_sql("UPDATE events SET details = replace(details, 'anna', 'ivan')")
@@ -151,6 +164,43 @@ def test_callers_that_are_not_what_the_acts_have_left_show(data_dir: Path, edit:
             verify_events(store, KEYS, None)
 
 
+@pytest.mark.parametrize("table", [identities, agreements], ids=lambda table: table.name)
+def test_every_column_of_a_caller_and_an_agreement_that_is_changed_shows(data_dir: Path, table: Table) -> None:
+    """A little, or as another row has it; the mac as well."""
+    write_keys(data_dir / "keys.json", KEYS.keyring, KEYS.signing_key)
+    with Store(data_dir) as store:
+        key = installation_key(store, data_dir)
+        use_keys(store, store.registrations(Chain(KEYS.keyring)), KEYS.keyring)
+        callers = identities_of(store, key)
+        first, second, *_ = (one.operator_id for one in store.operators())
+        callers.add(MESSENGER, now=START, by=BY)
+        callers.add(Identity("numcheck://operator/a", Role.OPERATOR, operator_id=first), now=START, by=BY)
+        callers.set_token(MESSENGER.uri, bytes(32), now=START, by=BY)
+        callers.revoke("numcheck://operator/a", now=START, by=BY)
+        callers.agree("chat", first, now=START, by=BY)
+        callers.agree("other", second, now=START.replace(month=10), by=BY)
+    settings = Settings(data_dir=data_dir)
+    verify_store(settings, None)
+    engine = create_engine(f"sqlite:///{data_dir / FILE_NAME}")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        rows = [dict(row._mapping) for row in connection.execute(select(table))]
+        for column in table.c:
+            values = [row[column.name] for row in rows]
+            for row in rows:
+                own = and_(*(one == row[one.name] for one in table.primary_key))
+                for other in others(row[column.name], values):
+                    taken = (column.primary_key or column.unique) and other in values
+                    if taken or (other is None and not column.nullable):
+                        continue
+                    connection.execute(update(table).where(own).values({column.name: other}))
+                    with pytest.raises((CallersRefused, EventsAltered, StoreDamaged)):
+                        verify_store(settings, None)
+                    changed = and_(*((row | {column.name: other})[one.name] == one for one in table.primary_key))
+                    connection.execute(update(table).where(changed).values(row))
+    engine.dispose()
+    verify_store(settings, None)
+
+
 def test_commands_on_a_data_directory_tell_what_they_do(data_dir: Path) -> None:
     """Before the first start as well: the keys are made then, and the export shows it."""
     uri = "numcheck://administrator/anna"
@@ -158,6 +208,7 @@ def test_commands_on_a_data_directory_tell_what_they_do(data_dir: Path) -> None:
     assert added.status == 0, added.err
     assert "keys.json was made" in added.err
     lines = [json.loads(line) for line in export(Settings(data_dir=data_dir), START)]
-    assert (lines[0]["kind"], json.loads(lines[0]["details"])["uri"]) == ("caller_added", uri)
+    assert lines[0]["kind"] == "data_bound"
+    assert (lines[1]["kind"], json.loads(lines[1]["details"])["uri"]) == ("caller_added", uri)
     with Store(data_dir, read_only=True) as store:
-        assert verify_events(store, read_keys(data_dir / "keys.json"), None).event_count == 1
+        assert verify_events(store, read_keys(data_dir / "keys.json"), None).event_count == 2

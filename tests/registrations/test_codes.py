@@ -514,6 +514,38 @@ def test_an_assertion_verifies_one_user_of_a_service_once(act_world: World) -> N
     assert attested("u1", "other")
 
 
+SPELLINGS = ("A1", "a1", " a1", "a1 ", "\ta1\n", "\uff21\uff11", "\uff41\uff11", "a\uff11", "\u24b6\u2460", "\u3000A1")
+
+
+@pytest.mark.parametrize("first", SPELLINGS)
+def test_an_assertion_verifies_once_however_its_name_is_spelt(act_world: World, first: str) -> None:
+    """Large and small letters, spaces around, full width and circled: whichever comes first, no other counts."""
+
+    def is_accepted(place: int, assertion_id: str) -> bool:
+        act_world.register(NUMBER + place, f"u{place}")
+        verification = start(act_world, f"u{place}", method=Method.ATTESTED).verification
+        assert verification is not None
+        try:
+            proof = AttestedProof("esia", assertion_id, act_world.now)
+            act_world.verifier.complete(SERVICE, verification.verification_id, proof)
+        except ProofNotAccepted:
+            return False
+        return True
+
+    assert is_accepted(0, first)
+    assert not any(is_accepted(place, other) for place, other in enumerate(SPELLINGS, start=1))
+    assert is_accepted(len(SPELLINGS) + 1, "a2"), "another assertion is another"
+
+
+@pytest.mark.parametrize("assertion_id", ["", " ", "a b", "\u0430\u0431", "a\u0301", "a\x00", "x" * 1_000])
+def test_an_assertion_whose_name_has_no_normal_form_is_refused_by_its_field(
+    act_world: World, assertion_id: str
+) -> None:
+    with pytest.raises(BadRegistration) as refused:
+        AttestedProof("esia", assertion_id, act_world.now)
+    assert refused.value.field == "attested_act.assertion_id"
+
+
 def test_the_name_of_an_assertion_lies_sealed(act_world: World) -> None:
     """R12: it leads to a person at the authority; it is told to the service, and by a later method no more."""
     outcome = act_world.register(NUMBER)

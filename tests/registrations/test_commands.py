@@ -3,11 +3,14 @@
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
+from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.registrations.test_service import SETTINGS, register_request
 from tests.serving import small
@@ -32,21 +35,60 @@ def ask(node: Node):
     return asked
 
 
+def listed(result: Result) -> list[dict[str, Any]]:
+    """The registrations that a command printed, a line each."""
+    assert result.status == 0, result.err
+    return [json.loads(line) for line in result.out.splitlines()]
+
+
 def test_list_prints_the_users_that_the_filters_leave(ask) -> None:
-    assert [one["user_id"] for one in json.loads(ask("list", "--json").out)] == ["u0", "u1", "u2"]
-    (rejected,) = json.loads(ask("list", "--json", "--state", "rejected").out)
-    assert (rejected["user_id"], rejected["state"], rejected["verified_by"]) == ("u1", "REJECTED", "operator")
-    of_number = json.loads(ask("list", "--json", "--number", "8 916 123-45-67").out)
-    assert [one["number"] for one in of_number] == [f"+{small.ACTIVE}"] * 2
-    lines = ask("list").out.splitlines()
-    assert lines[0].split() == ["user", "number", "state", "due", "verified", "by"]
-    assert len(lines) == 4
+    assert [one["user_id"] for one in listed(ask("list", "--json"))] == ["u0", "u1", "u2"]
+    (rejected,) = listed(ask("list", "--json", "--state", "rejected"))
+    assert (rejected["user_id"], rejected["state"], rejected["evidence"]["method"]) == ("u1", "REJECTED", "OPERATOR")
+    assert rejected["evidence"]["answer"] == "INACTIVE"
+    of_number = listed(ask("list", "--json", "--number", "8 916 123-45-67"))
+    assert [one["number"] for one in of_number] == [small.ACTIVE] * 2
+    lines = [line.split() for line in ask("list").out.splitlines()]
+    assert lines[0] == ["user", "number", "state", "registered", "refreshed", "due", "verified", "by", "at"]
+    assert [line[:3] for line in lines[2:]] == [
+        ["u1", f"+{small.INACTIVE}", "REJECTED"],
+        ["u2", f"+{small.ACTIVE}", "VERIFIED"],
+    ]
     assert ask("list", "--state", "ASLEEP").status == 2
 
 
+def test_list_tells_every_field_that_the_api_has(ask, node: Node) -> None:
+    """Of a registration and of its evidence, as GetRegistration answers them."""
+    first = listed(ask("list", "--json"))[0]
+    with grpc.insecure_channel(node.address) as channel:
+        request = pb.GetRegistrationRequest(service="messenger", user_id="u0")
+        asked = RegistrationServiceStub(channel).GetRegistration(request).registration
+    for message, told in ((asked, first), (asked.evidence, first["evidence"])):
+        assert list(told) == [field.name for field in message.DESCRIPTOR.fields]
+    assert first["registration_data"] == dict(asked.registration_data)
+    assert first["network_address"] == {
+        "address": asked.network_address.address,
+        "port": asked.network_address.port,
+    }
+    assert datetime.fromisoformat(first["due_at"]) == asked.due_at.ToDatetime(tzinfo=UTC)
+    assert first["evidence"]["act_time"] is None
+
+
+def test_list_goes_through_every_page(ask, node: Node) -> None:
+    """More than a page holds: each once, in the order in which they were made, for a person and for a program."""
+    users = [f"v{place}" for place in range(1_100)]
+    with grpc.insecure_channel(node.address) as channel:
+        stub = RegistrationServiceStub(channel)
+        for user_id in users:
+            stub.Register(register_request("shop", small.ACTIVE, user_id=user_id))
+    options = ("list", "--service", "shop", "--server", node.address)
+    assert [one["user_id"] for one in listed(run("registrations", *options, "--json"))] == users
+    assert [line.split()[0] for line in run("registrations", *options).out.splitlines()] == ["user", *users]
+
+
 def test_due_lists_those_within_the_days(ask) -> None:
-    assert json.loads(ask("due", "--json").out) == []
-    assert len(json.loads(ask("due", "--json", "--days", "366").out)) == 3
+    assert listed(ask("due", "--json")) == []
+    assert len(listed(ask("due", "--json", "--days", "366"))) == 3
 
 
 def test_reverify_tells_its_counts(ask) -> None:
@@ -79,5 +121,5 @@ def test_keys_are_rotated_with_the_node_stopped_only(node: Node, small_dir: Path
     assert (rotated.status, rotated.err.splitlines()[0]) == (0, "1 registrations lie under key 2 now")
     assert run("registrations", "rotate-keys", "--drop-old", "--data-dir", data_dir).status == 1
     with serving(data_dir, env=SETTINGS) as again:
-        listed = run("registrations", "list", "--service", "messenger", "--server", again.address, "--json")
-    assert json.loads(listed.out)[0]["number"] == f"+{small.ACTIVE}"
+        found = run("registrations", "list", "--service", "messenger", "--server", again.address, "--json")
+    assert listed(found)[0]["number"] == small.ACTIVE

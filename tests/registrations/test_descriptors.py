@@ -19,6 +19,7 @@ TEXTS_OF_OPERATORS = {
     "PortingsHeader.push_id",
     "PlanHeader.series",
     "PlanHeader.source",
+    "PortingsSequence.series",  # of the clearing house's files
     "PlanRow.operator_name",
     "PlanRow.tax_id",
     "PlanRow.region",
@@ -31,6 +32,7 @@ SCALARS_OF_OPERATORS = {
     "PushActiveNumbersRequest.add", "PushActiveNumbersRequest.remove",
     "ConfirmPushRequest.operator_id", "ListHeldPushesRequest.operator_id", "GetOperatorStateRequest.operator_id",
     "GetOperatorStateRequest.without_digest",
+    "PortingsSequence.position",
     "PortingsHeader.mode", "PortingsHeader.base_version", "PortingsHeader.skip_not_portable", "PortingsHeader.force",
     "PortedNumbers.operator_id", "PortedNumbers.numbers", "PushPortingsRequest.returned",
     "Timestamp.seconds", "Timestamp.nanos",
@@ -89,7 +91,7 @@ def test_what_messengers_are_told_of_a_number_is_who_serves_it_and_whether_it_is
 def test_everything_else_that_messengers_are_told_they_have_said_themselves() -> None:
     """Text in a registration is what the request that made it has, by the same name, or an id of numcheck's own."""
     own_ids = {"registration_id", "verification_id", "inbound_word", "next_page_token", "resume_token", "key", "value"}
-    own_ids |= {"damaged_registration_ids", "hash", "signature", "public_key", "verification_problem"}
+    own_ids |= {"cause", "damaged_registration_ids", "hash", "signature", "public_key", "verification_problem"}
     given = {field.name for field in fields_of(sent(MESSENGERS[1])) if field.type in TEXT}
     fields = fields_of(told(MESSENGERS[1]))
     texts = {field.name for field in fields if field.type in TEXT and field.containing_type.name not in ABOUT_NUMBERS}

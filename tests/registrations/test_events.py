@@ -309,6 +309,22 @@ def test_exports_and_heads_are_read_however_a_machine_wrote_them(
     assert verify_export(lines_of(exported), read_head(head)).event_count == COUNT
 
 
+def test_the_command_reads_what_other_programs_made_of_its_files(settings: Settings, tmp_path: Path) -> None:
+    """A shell that redirects in UTF-16, and gzip; an export that fails leaves no file, and says why in one line."""
+    exported, head, compressed = tmp_path / "e.jsonl", tmp_path / "h.json", tmp_path / "e.jsonl.gz"
+    assert run("events", "export", exported, "--data-dir", settings.data_dir).status == 0
+    head.write_text(run("events", "head", "--data-dir", settings.data_dir).out, encoding="utf-16")
+    compressed.write_bytes(gzip.compress(exported.read_bytes()))
+    for file in (exported, compressed):
+        verified = run("events", "verify", file, "--head", head)
+        assert (verified.status, verified.err) == (0, "")
+        assert f"{COUNT} events are what was written" in verified.out
+    (settings.data_dir / "keys.json").unlink()
+    failed = run("events", "export", tmp_path / "none.jsonl", "--data-dir", settings.data_dir)
+    assert (failed.status, len(failed.err.splitlines())) == (1, 1)
+    assert not (tmp_path / "none.jsonl").exists()
+
+
 NO_EVENTS = {
     "empty": b"",
     "NUL": bytes(1_000),
@@ -373,7 +389,9 @@ def test_a_head_that_was_changed_is_not_signed(settings: Settings, name: str) ->
 
 def test_no_event_tells_who_anybody_is(edited: Edited) -> None:
     """Erasure leaves the chain as it was: there never was a number, an address or an identifier in it."""
-    told = " ".join(str(row) for row in edited.sql("SELECT * FROM events"))
+    # Hashes and the macs of closing events are left out: any two letters stand in them by chance.
+    kept = "SELECT sequence, at_us, service, kind, state, details FROM events WHERE kind <> 'bound'"
+    told = " ".join(str(row) for row in edited.sql(kept))
     for secret in ("7916", "203.0.113", "u1", "ivan", "Иванов"):
         assert secret not in told
     assert "messenger" in told

@@ -1,6 +1,7 @@
 """R8 at the public boundary: guesses at once, over one node and over two that share a database."""
 
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -34,7 +35,12 @@ def nodes(request: pytest.FixtureRequest, data_dir: Path, tmp_path: Path) -> Ite
         directories = [small.fill(tmp_path / "node-1", url), tmp_path / "node-2"]
         database = url.replace("postgresql:", "postgresql+psycopg:", 1)
     with ExitStack() as running:
-        yield [running.enter_context(serving(directory, env=env)) for directory in directories], database
+        started = [running.enter_context(serving(directories[0], env=env))]
+        for directory in directories[1:]:
+            directory.mkdir(mode=0o700)
+            shutil.copy2(directories[0] / "token.key", directory)
+            started.append(running.enter_context(serving(directory, env=env)))
+        yield started, database
 
 
 def test_of_100_guesses_at_once_three_are_compared(nodes: tuple[list[Node], str]) -> None:

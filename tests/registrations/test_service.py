@@ -338,17 +338,41 @@ def test_an_erased_user_is_gone_and_the_chain_verifies(data_dir: Path, service: 
         assert refusal(lambda: get(stub, service)).reason == "UNKNOWN_REGISTRATION"
         assert stub.Register(register_request(service)).registration.state == pb.REGISTRATION_STATE_VERIFIED
         verified = run("events", "verify", "--data-dir", data_dir)
-        assert (verified.status, verified.out.split(" are ")[0]) == (0, "8 events")
+        assert (verified.status, verified.out.split(" are ")[0]) == (0, "9 events")
     exported, head = data_dir / "events.jsonl", data_dir / "head.json"
     assert run("events", "export", exported, "--data-dir", data_dir).status == 0
     head.write_text(run("events", "head", "--data-dir", data_dir).out)
-    assert json.loads(run("events", "verify", exported, "--head", head, "--json").out)["event_count"] == 8
+    assert json.loads(run("events", "verify", exported, "--head", head, "--json").out)["event_count"] == 9
     connection = sqlite3.connect(data_dir / FILE_NAME)
     with connection:
-        connection.execute("UPDATE events SET kind = 'confirmed' WHERE sequence = 3")
+        connection.execute("UPDATE events SET kind = 'rejected' WHERE sequence = 3")
     connection.close()
     verified = run("events", "verify", "--data-dir", data_dir)
     assert (verified.status, verified.err) == (1, "numcheck: event 3 is not what was written\n")
+
+
+def test_a_row_that_was_changed_is_told_and_the_others_of_its_service_are_listed(
+    node: Node, node_dir: Path, stub: RegistrationServiceStub, service: str
+) -> None:
+    """Over the API and by the command, which ends with status 1."""
+    for user_id in ("u1", "u2", "u3"):
+        stub.Register(register_request(service, user_id=user_id))
+    connection = sqlite3.connect(node_dir / FILE_NAME)
+    with connection:
+        ids = "SELECT registration_id FROM registrations WHERE service = ? ORDER BY registration_id"
+        registration_id = connection.execute(ids, [service]).fetchall()[1][0]
+        changed = "UPDATE registrations SET due_at_us = due_at_us + 1 WHERE registration_id = ?"
+        assert connection.execute(changed, [registration_id]).rowcount == 1
+    connection.close()
+    answer = stub.ListRegistrations(pb.ListRegistrationsRequest(service=service))
+    assert [one.user_id for one in answer.registrations] == ["u1", "u3"]
+    assert list(answer.damaged_registration_ids) == [registration_id.hex()]
+    request = pb.GetRegistrationRequest(service=service, user_id="u2")
+    assert refusal(lambda: stub.GetRegistration(request)).reason == "STORE_DAMAGED"
+    listed = run("registrations", "list", "--json", "--service", service, "--server", node.address)
+    assert [json.loads(line)["user_id"] for line in listed.out.splitlines()] == ["u1", "u3"]
+    assert listed.status == 1
+    assert f"left out: registration {registration_id.hex()}" in listed.err
 
 
 def test_a_refused_code_leaves_the_registration_and_says_why(stub: RegistrationServiceStub, service: str) -> None:

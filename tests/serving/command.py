@@ -83,16 +83,16 @@ class Process:
             self._ended = True
             self._changed.notify_all()
 
-    def line_with(self, text: str) -> str:
-        """Wait until a line that holds the text has been written."""
+    def line_with(self, text: str, *, after: int = 0) -> str:
+        """Wait until a line that holds the text has been written, after so many others."""
         with self._changed:
-            self._changed.wait_for(lambda: self._find(text) or self._ended, PATIENCE_S)
-        found = self._find(text)
+            self._changed.wait_for(lambda: self._find(text, after) or self._ended, PATIENCE_S)
+        found = self._find(text, after)
         assert found is not None, f"no line with {text!r}: {self.lines}"
         return found
 
-    def _find(self, text: str) -> str | None:
-        return next((line for line in self.lines if text in line), None)
+    def _find(self, text: str, after: int) -> str | None:
+        return next((line for line in self.lines[after:] if text in line), None)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from numcheck.index import open_index
-from numcheck.serving.demo import fill_demo
+from numcheck.serving.demo import EXAMPLE_ACTIVE, EXAMPLE_INACTIVE, fill_demo
 from numcheck.serving.publishing import index_directory
 from numcheck.store import Store
 from tests.serving.command import FREE_PORTS, NUMCHECK, Result, run, running, serving
@@ -17,6 +17,7 @@ from tests.serving.small import DATA_TIME, REGISTRY
 
 COUNT = 20_000
 MANY = 200_000_000
+PLAN_NUMBERS = 10_182_100  # mobile ones of the small plan
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,24 @@ def test_demo_is_the_same_when_the_seed_is(filled, tmp_path):
     """Run again, the command makes every operator's set anew, number by number."""
     demo(tmp_path / "again", "--seed", 7)
     assert digests(tmp_path / "again") == digests(filled[0])
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("count", [2, 20_000, 9_000_000])
+def test_examples_of_the_pages_are_what_they_say_whatever_the_size(fill_small, tmp_path, count, seed):
+    """One number in service and one that is not, among as many as were asked for."""
+    filled = fill_small(tmp_path / "var", seed=seed, number_count=count)
+    with Store(tmp_path / "var", read_only=True) as store:
+        assert sum(store.active_counts().values()) == filled.active_count == count
+        sets = [store.active_set(one.operator_id) for one in store.operators()]
+    assert sum(EXAMPLE_ACTIVE in one for one in sets) == 1
+    assert not any(EXAMPLE_INACTIVE in one for one in sets)
+
+
+@pytest.mark.parametrize("count", [0, PLAN_NUMBERS])
+def test_demo_is_filled_when_there_is_no_room_for_the_examples(fill_small, tmp_path, count):
+    """With no number in service, or with all of them."""
+    assert fill_small(tmp_path / "var", seed=1, number_count=count).active_count == count
 
 
 def test_demo_is_another_when_the_seed_is(fill_small, tmp_path):

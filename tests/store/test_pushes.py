@@ -23,6 +23,9 @@ from numcheck.errors import (
     UnknownOperator,
     UnknownPush,
 )
+from numcheck.identity.events import Chain
+from numcheck.identity.sealing import Key, Keyring
+from numcheck.serving.keys import use_keys
 from numcheck.store import Pushed, Store, pushes
 from numcheck.store.moments import microseconds
 from numcheck.store.pushes import HELD_MAX
@@ -40,6 +43,8 @@ ROWS = (
 PHASES = tuple(phase for phase in Phase if phase is not Phase.explain)  # explaining runs everything again, slowly
 RANGES = {ALPHA: range(FIRST, FIRST + 200_000), BETA: range(FIRST + 10_000_000, FIRST + 10_100_000)}
 FIXED = 74950000000
+KEYRING = Keyring([Key(1, bytes(32))])
+CHAIN = Chain(KEYRING)
 PLACES = st.one_of(st.integers(0, 99_999), st.sampled_from([0, 65_535, 65_536, 99_999]), st.integers(0, 40))
 
 
@@ -99,6 +104,7 @@ class Pushing(RuleBasedStateMachine):
     def begin(self) -> None:
         self.directory = TemporaryDirectory()
         self.store = Store(Path(self.directory.name), url=self.new_url())
+        use_keys(self.store, self.store.registrations(CHAIN), KEYRING)
         self.store.import_plan(plan(*ROWS), source="rows.csv", now=NOW)
         self.active: dict[int, set[int]] = {ALPHA: set(), BETA: set()}
         self.versions = {ALPHA: 0, BETA: 0}
@@ -185,6 +191,8 @@ class Pushing(RuleBasedStateMachine):
         if not hasattr(self, "store"):
             return
         self.store.check_sets()
+        self.store.check_blocks()
+        self.store.check_data(CHAIN)
         for operator_id, numbers in self.active.items():
             assert set(self.store.active_set(operator_id)) == numbers
             assert self.store.head(operator_id).number_count == len(numbers)

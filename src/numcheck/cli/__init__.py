@@ -4,6 +4,7 @@
 """
 
 import io
+import os
 import sys
 
 import typer
@@ -21,6 +22,8 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line."""
+    # gRPC's core writes to standard error by itself, also when a command succeeds; it reads this when it is imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         _add_commands()
         app()

@@ -3,11 +3,13 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain, islice
 from typing import Any, Protocol
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -17,6 +19,7 @@ from numcheck.printable import printable
 
 PLAIN_WIDTH = 240  # of what is not a terminal: a table's rows must not be broken for whoever reads them by line
 PLAIN_LINE_INTERVAL_S = 5.0
+ROWS_MEASURED = 1_000  # by which a long table's columns are first aligned
 
 
 class Shown(Console):
@@ -42,6 +45,22 @@ def print_json(result: Any) -> None:
     """Print a result for another program."""
     lines = json.dumps(result, ensure_ascii=False, indent=2).split("\n")  # those within a text are escaped already
     sys.stdout.writelines(f"{printable(line)}\n" for line in lines)
+
+
+def print_json_line(result: Any) -> None:
+    """Print one of many results for another program: a line of JSON."""
+    sys.stdout.write(printable(json.dumps(result, ensure_ascii=False)) + "\n")
+
+
+def print_rows(columns: list[str], rows: Iterable[list[str]]) -> None:
+    """Print a table that may be long, row by row as they come: a column is as wide as its widest cell so far."""
+    waiting = chain([columns], rows)
+    widths = [0] * len(columns)
+    while piece := [[printable(cell) for cell in row] for row in islice(waiting, ROWS_MEASURED)]:
+        widths = [max(width, *map(cell_len, cells)) for width, *cells in zip(widths, *piece, strict=True)]
+        for row in piece:
+            padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+            sys.stdout.write("  ".join(padded).rstrip() + "\n")
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:

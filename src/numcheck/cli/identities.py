@@ -265,7 +265,7 @@ def _identities(settings: "Settings", server: str | None, *, make: bool = False)
     from numcheck.serving.identities import local_identities
     from numcheck.serving.stores import answers, names_node, store_name
 
-    target = target_of(settings, server)
+    target, server = target_of(settings, server), server or settings.server
     with ExitStack() as stack:
         if server is None and not (names_node(settings) and answers(target)):
             try:

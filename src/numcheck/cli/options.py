@@ -19,7 +19,7 @@ Config = Annotated[Path | None, typer.Option("--config", help="A TOML file of se
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Server = Annotated[
     str | None,
-    typer.Option("--server", help="The node to ask, host:port.  (default: api_listen, or the data directory's node)"),
+    typer.Option("--server", help="The node to ask, host:port.  (default: the setting server, or the directory's)"),
 ]
 
 Column = Annotated[
@@ -49,10 +49,10 @@ def settings_of(config: Path | None, **overrides: Any) -> Settings:
 
 
 def target_of(settings: Settings, server: str | None) -> str:
-    """The node to ask, host:port: the one named, or else the one of these settings."""
+    """Return the node to ask, host:port: the one named, or else the one of these settings."""
     from numcheck.serving.whereabouts import api_address
 
-    return server or api_address(settings)
+    return server or settings.server or api_address(settings)
 
 
 def security_of(settings: Settings) -> "Security":

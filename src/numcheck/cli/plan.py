@@ -85,7 +85,7 @@ def _import(
     from numcheck.serving.plans import import_plan
     from numcheck.serving.stores import answers, names_node, store_name
 
-    target = target_of(settings, server)
+    target, server = target_of(settings, server), server or settings.server
     if server is not None or (names_node(settings) and answers(target)):
         return _import_over_node(plan, source, settings, target, force=force)
     try:

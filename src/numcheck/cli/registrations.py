@@ -42,6 +42,8 @@ def list_registrations(
 ) -> None:
     """List a service's registrations, in the order in which they were made.
 
+    --json prints every field of each, a line a registration; the table has the most asked for.
+
     Example: numcheck registrations list --service messenger --state VERIFIED
     """
     states = [one.upper() for one in state or ()]
@@ -61,7 +63,7 @@ def due(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """List who has to refresh his information soon, or should have: the soonest first.
+    """List who has to refresh their information soon, or should have: the soonest first.
 
     Example: numcheck registrations due --service messenger --days 30
     """
@@ -164,35 +166,38 @@ def rotate_keys(
 
 
 def _print_all(registrations: "Callable[..., Iterator[pb.Registration]]", *, json: bool) -> None:
-    """Print the registrations; those that the node left out are said, and end the command with status 1."""
-    from numcheck.cli.console import print_json, print_table, say
+    """Print the registrations as they come; name those that the node left out, and end with status 1 then."""
+    from numcheck.cli.console import print_json_line, print_rows, say
+    from numcheck.cli.messages import message_fields
 
     damaged: list[str] = []
-    rows = [_registration_fields(one) for one in registrations(on_damaged=damaged.append)]
+    found = map(message_fields, registrations(on_damaged=damaged.append))
     if json:
-        print_json(rows)
+        for fields in found:
+            print_json_line(fields)
     else:
-        print_table(
-            "", ["user", "number", "state", "due", "verified by"], [list(map(str, row.values())) for row in rows]
-        )
+        print_rows(COLUMNS, map(_row, found))
     for registration_id in damaged:
         say(f"left out: registration {registration_id}, as what is stored of it is not what was written")
     if damaged:
         raise typer.Exit(1)
 
 
-def _registration_fields(one: "pb.Registration") -> dict[str, str]:
-    from numcheck.v1 import registration_pb2 as pb
+COLUMNS = ["user", "number", "state", "registered", "refreshed", "due", "verified by", "at"]
 
-    return {
-        "user_id": one.user_id,
-        "number": f"+{one.number}",
-        "state": pb.RegistrationState.Name(one.state).removeprefix("REGISTRATION_STATE_"),
-        "due_at": one.due_at.ToDatetime(tzinfo=UTC).isoformat(timespec="seconds"),
-        "verified_by": pb.VerificationMethod.Name(one.evidence.method).removeprefix("VERIFICATION_METHOD_").lower()
-        if one.HasField("evidence")
-        else "",
-    }
+
+def _row(fields: dict[str, Any]) -> list[str]:
+    """Return the cells of COLUMNS; moments are in UTC, to the second."""
+    evidence = fields["evidence"] or {"method": "", "verified_at": None}
+    moments = fields["registered_at"], fields["refreshed_at"], fields["due_at"], evidence["verified_at"]
+    registered, refreshed, due_at, verified = (_to_the_second(one) if one else "" for one in moments)
+    number, method = f"+{fields['number']}", evidence["method"].lower()
+    return [fields["user_id"], number, fields["state"], registered, refreshed, due_at, method, verified]
+
+
+def _to_the_second(moment: str) -> str:
+    """Return a moment in UTC such as 2026-11-28T04:30:00Z."""
+    return f"{moment[:19]}Z"
 
 
 def _event_fields(message: "pb.WatchRegistrationsResponse") -> dict[str, str]:

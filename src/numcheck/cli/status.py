@@ -1,31 +1,84 @@
 """`numcheck status`: what a data directory holds and what its node serves."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from numcheck.cli.options import Config, DataDir, Json, settings_of
+from numcheck.cli.options import Config, DataDir, Json, Server, security_of, settings_of, target_of
+
+if TYPE_CHECKING:
+    from numcheck.client import PushClient
+    from numcheck.config import Settings
 
 
 def status(
     digests: Annotated[bool, typer.Option("--digests", help="Compute the digest of each active set, too.")] = False,
+    server: Server = None,
     data_dir: DataDir = None,
     config: Config = None,
     json: Json = False,
 ) -> None:
     """Say versions, counts, the freshness of each operator's data, and whether the listener answers.
 
+    With --server, or the setting server, the node says what this caller may know: an operator, of its own set.
+
     Example: numcheck status --json
+    Example: numcheck status --digests --server numcheck.example:50051 --config operator.toml
     """
     from numcheck.cli.console import print_json
-    from numcheck.serving.status import node_status
 
-    result = node_status(settings_of(config, data_dir=data_dir), now=datetime.now(UTC), digests=digests)
+    settings, now = settings_of(config, data_dir=data_dir), datetime.now(UTC)
+    if server or settings.server:
+        result, show = _ask(settings, target_of(settings, server), now, digests=digests), _print_answers
+    else:
+        from numcheck.serving.status import node_status
+
+        result, show = node_status(settings, now=now, digests=digests), _print
     if json:
         print_json(result)
     else:
-        _print(result)
+        show(result)
+
+
+def _ask(settings: "Settings", target: str, now: datetime, *, digests: bool) -> dict[str, Any]:
+    """Return what the node at `target` says of each operator's data, and of the portings; None for what this caller may
+    not know."""
+    from numcheck.cli.messages import message_fields
+    from numcheck.client import PushClient
+
+    with PushClient(target, security_of(settings)) as client:
+        operators = [message_fields(one) for one in client.list_operators()]
+        for one in operators:
+            state = _try_state(client, one["operator_id"], digest=digests and one["data_version"] > 0)
+            one["active"], one["digest"] = (state["number_count"], state["digest"] or None) if state else (None, None)
+            one["age_s"] = one["data_time"] and (now - datetime.fromisoformat(one["data_time"])).total_seconds()
+        state = _try_state(client, 0, digest=False)
+    portings = state and {key: state[name] for key, name in PORTINGS.items()}
+    return {"server": target, "operators": operators, "portings": portings}
+
+
+PORTINGS = {"version": "version", "numbers": "number_count", "data_time": "data_time"}
+
+
+def _try_state(client: "PushClient", operator_id: int, *, digest: bool) -> dict[str, Any] | None:
+    """Return the head of an operator's set, or of the portings (0); None if this caller may not know it."""
+    from numcheck.cli.messages import message_fields
+    from numcheck.errors import NotPermitted, PushRefused
+
+    try:
+        return message_fields(client.state(operator_id, digest=digest))
+    except PushRefused as refused:
+        if refused.refusal != NotPermitted.reason:
+            raise
+        return None
+
+
+def _print_answers(result: dict[str, Any]) -> None:
+    from numcheck.cli.console import out
+
+    out.print(f"node             {result['server']}")
+    _print_operators(result)
 
 
 def _print(result: dict[str, Any]) -> None:
@@ -44,17 +97,7 @@ def _print(result: dict[str, Any]) -> None:
         for one in result["plan"]
     ]
     print_table("numbering plan", ["series", "#ranges", "#numbers", "imported", "from"], plan)
-    rows = [
-        [str(one["operator_id"]), one["display_name"], f"{one['active']:,}", str(one["data_version"]), _age(one)]
-        for one in result["operators"]
-    ]
-    print_table("operators' data", ["#id", "operator", "#active numbers", "#version", "age"], rows)
-    portings = result["portings"]
-    if portings["version"]:
-        out.print()
-        out.print(
-            f"portings: {portings['numbers']:,} numbers, version {portings['version']}, of {portings['data_time']}"
-        )
+    _print_operators(result)
     for held in result["held_pushes"]:
         out.print(
             f"held: a push of operator {held['operator_id']} of {held['received_at']}, which adds {held['added']:,} "
@@ -68,9 +111,30 @@ def _print(result: dict[str, Any]) -> None:
     for warning in result["warnings"]:
         out.print()
         out.print(warning)
+
+
+def _print_operators(result: dict[str, Any]) -> None:
+    from numcheck.cli.console import out, print_table
+
+    rows = [
+        [str(one["operator_id"]), one["display_name"], _count(one["active"]), str(one["data_version"]), _age(one)]
+        for one in result["operators"]
+    ]
+    print_table("operators' data", ["#id", "operator", "#active numbers", "#version", "age"], rows)
     digests = [[str(one["operator_id"]), one["digest"]] for one in result["operators"] if one["digest"]]
     if digests:
         print_table("digests", ["#id", "SHA-256"], digests)
+    portings = result["portings"]
+    if portings and portings["version"]:
+        out.print()
+        out.print(
+            f"portings: {portings['numbers']:,} numbers, version {portings['version']}, of {portings['data_time']}"
+        )
+
+
+def _count(count: int | None) -> str:
+    """Return a count; a caller that may not know it sees a dash."""
+    return "-" if count is None else f"{count:,}"
 
 
 def _callers_line(callers: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 
 DEADLINE_S = 10.0
+PAGE_SIZE = 1_000  # registrations: the most that a node gives at once
 
 Request = TypeVar("Request", pb.RegisterRequest, pb.RefreshRegistrationRequest, pb.StartVerificationRequest)
 
@@ -103,18 +104,24 @@ class RegistrationClient:
         """
         request = pb.ListRegistrationsRequest(
             service=self._service,
+            page_size=PAGE_SIZE,
             number=number,
             due_before=_stamp(due_before),
             states=[f"REGISTRATION_STATE_{state}" for state in states],
         )
-        while True:
-            page = self._call(self._stub.ListRegistrations, request)
-            yield from page.registrations
-            for registration_id in page.damaged_registration_ids:
-                (on_damaged or _refuse_damaged)(registration_id)
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
+        call = self._stub.ListRegistrations.future(request, timeout=DEADLINE_S)
+        try:
+            while call is not None:
+                page, call = self._answer(call), None
+                if page.next_page_token:  # the node makes the next page while the caller is at this one
+                    request.page_token = page.next_page_token
+                    call = self._stub.ListRegistrations.future(request, timeout=DEADLINE_S)
+                yield from page.registrations
+                for registration_id in page.damaged_registration_ids:
+                    (on_damaged or _refuse_damaged)(registration_id)
+        finally:
+            if call is not None:
+                call.cancel()
 
     def reverify(
         self, *, due_before: datetime | None = None, resume_token: str = ""
@@ -138,8 +145,11 @@ class RegistrationClient:
         return own
 
     def _call(self, method: Any, request: Any) -> Any:
+        return self._answer(method.future(request, timeout=DEADLINE_S))
+
+    def _answer(self, call: Any) -> Any:
         try:
-            return method(request, timeout=DEADLINE_S)
+            return call.result()
         except grpc.RpcError as error:
             raise registration_refusal_of(error, self._target) from None
 

@@ -42,7 +42,7 @@ class Event(NamedTuple):
 
 
 class Basis(NamedTuple):
-    """What an event about a registration rests on: why its number was withdrawn, by which data; empty if nothing."""
+    """What an event about a registration rests on: why its number was withdrawn, and which data; empty if nothing."""
 
     cause: str
     index_version: int
@@ -102,6 +102,11 @@ class Chain:
         self._keyring = keyring
 
     first_hash = FIRST_HASH
+
+    @property
+    def newest_key_id(self) -> int:
+        """The key that new digests are made with."""
+        return self._keyring.newest.key_id
 
     def link(self, previous_hash: bytes, event: tuple[int, int, str, bytes, str, int, str]) -> bytes:
         """The hash of an event that is given without one."""

@@ -68,8 +68,10 @@ def verify_store(settings: Settings, handed_out: SignedHead | None, trusted_keys
         has_keys = keys_path(settings).exists() or store.key_checks() or store.events().try_head() is not None
         keys = read_keys(keys_path(settings)) if has_keys else None
         verified = verify_events(store, keys, handed_out)
-        # What the chain does not bind is held to its own checksums: it may be damaged, or changed by who does not know.
+        # The blocks are those of the heads, which the chain binds. What it does not bind is held to its own checksums:
+        # it may be damaged, or changed by who does not know.
         store.check_sets()
+        store.check_blocks()
         store.check_pushes()
         if (settings.data_dir / KEY_NAME).exists():
             identities_of(store, token_key(settings.data_dir)).whole()
@@ -102,6 +104,8 @@ def verify_events(store: Store, keys: Keys | None, handed_out: SignedHead | None
             _check_registrations(registrations, told, sequence)
             _check_verifications(registrations, told, sequence)
             _check_callers(store.caller_macs(), acts.macs, sequence)
+            if store.key_checks():  # with the first of them the data that there was is bound
+                store.check_data(Chain(keys.keyring))
         elif store.has_registrations:
             raise EventsAltered(0, "there are registrations, and no event tells of them")
     return Verified(sequence, digest, Compared.KEYS, own_key or b"")

@@ -2,13 +2,17 @@
 
 import shutil
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from numcheck.active.synthetic import synthetic_sets
+from pyroaring import BitMap
+
+from numcheck._bits import CHUNK_NUMBERS
+from numcheck.active import ActiveSet
+from numcheck.active.synthetic import Interval, synthetic_sets
 from numcheck.errors import BadConfiguration, DataDirNotEmpty
 from numcheck.index.format import sync_directory
 from numcheck.plan import BUNDLED_DATE, NumberingPlan, bundled_source, read_registry
@@ -18,6 +22,10 @@ from numcheck.store.store import FILE_NAME as STORE_NAME
 
 STAGING_NAME = ".filling"
 SEED = 20_260_819  # any constant would do; the bundled registry's date is easy to remember
+
+
+# Numbers that the pages show, so that what they say holds for a demo of any size: one in service, one that is not.
+EXAMPLE_ACTIVE, EXAMPLE_INACTIVE = 79_160_550_603, 79_161_234_567
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +123,27 @@ def _populate(store: Store, number_count: int, seed: int, now: datetime, progres
             held[one.operator_id].append((one.first, one.last))
     active_count = 0
     for done, (operator_id, active_set) in enumerate(synthetic_sets(held, number_count=number_count, seed=seed), 1):
-        store.replace_active_set(operator_id, active_set, data_time=now, now=now, synthetic=True)
-        active_count += len(active_set)
+        shown = _with_examples(active_set, held[operator_id])
+        store.replace_active_set(operator_id, shown, data_time=now, now=now, synthetic=True)
+        active_count += len(shown)
         progress("synthetic population", done / len(held))
     return active_count
+
+
+def _with_examples(active_set: ActiveSet, ranges: Sequence[Interval]) -> ActiveSet:
+    """Return a set as large, with the examples as the pages show them: one number of it may be exchanged for another.
+
+    It stays as it is where the examples are another operator's, and where no number is in service, or every one.
+    """
+    wrong, missing = EXAMPLE_INACTIVE in active_set, EXAMPLE_ACTIVE not in active_set
+    if not any(first <= EXAMPLE_ACTIVE <= last for first, last in ranges) or not (wrong or missing):
+        return active_set
+    free = (number for first, last in ranges for number in range(first, last + 1) if number not in active_set)
+    out = EXAMPLE_INACTIVE if wrong else next(iter(active_set), None)
+    into = EXAMPLE_ACTIVE if missing else next(free, None)
+    if out is None or into is None:
+        return active_set
+    chunks = dict(active_set.chunks())
+    chunks[out // CHUNK_NUMBERS].remove(out % CHUNK_NUMBERS)
+    chunks.setdefault(into // CHUNK_NUMBERS, BitMap()).add(into % CHUNK_NUMBERS)
+    return ActiveSet(chunks)

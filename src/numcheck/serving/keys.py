@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -20,6 +20,7 @@ from numcheck.identity.sealing import KEY_SIZE, Key, Keyring
 from numcheck.output import OWNER_READS, write_whole
 from numcheck.privacy import make_private_directory
 from numcheck.store import Registrations, RegistrationWork, Store
+from numcheck.store.acts import LOCAL
 from numcheck.store.moments import microseconds
 
 FILE_NAME = "keys.json"
@@ -71,8 +72,9 @@ def make_keys(path: Path, now: datetime) -> Keys:
 
 
 def use_keys(store: Store, registrations: Registrations, keyring: Keyring) -> None:
-    """Refuse keys that are not those that the store is used with: BadKeys. The first use is kept in the store, and acts
-    of administration are told under them from now on.
+    """Refuse keys that are not those that the store is used with: BadKeys. The first use of a key is kept in the
+    store, with the operators' data bound under it, and acts of administration are told from now on. EventsAltered if
+    that data is not what was told under the key before.
 
     Of nodes that begin with an empty store at once, each with keys of its own, one is first.
     """
@@ -80,14 +82,18 @@ def use_keys(store: Store, registrations: Registrations, keyring: Keyring) -> No
     keyring.check(known)
     store.tell_acts(Chain(keyring))
     if keyring.newest.key_id not in known:
-        registrations.write(lambda work: _use_newest(work, keyring))
+        now_us = microseconds(datetime.now(UTC))
+        registrations.write(lambda work: _use_newest(work, keyring, now_us))
 
 
-def _use_newest(work: RegistrationWork, keyring: Keyring) -> None:
+def _use_newest(work: RegistrationWork, keyring: Keyring, now_us: int) -> None:
     known, newest = work.key_checks(), keyring.newest
     keyring.check(known)
     if newest.key_id not in known:
+        if known:
+            work.check_data()  # what somebody has changed does not become right by being bound anew
         work.keep_key_check(newest.key_id, newest.check_value)
+        work.bind_data(LOCAL, now_us)
 
 
 def write_keys(path: Path, keyring: Keyring, signing_key: Ed25519PrivateKey) -> None:

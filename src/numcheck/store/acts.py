@@ -26,11 +26,28 @@ class Act(StrEnum):
     AGREEMENT_ADDED = "agreement_added"
     AGREEMENT_ENDED = "agreement_ended"
     CALLERS_CONFIRMED = "callers_confirmed"
+    DATA_BOUND = "data_bound"
+    """Tells the operators' data that there is as a key is used first; nobody changed it."""
     PLAN_IMPORTED = "plan_imported"
+    SET_REPLACED = "set_replaced"
+    PUSH_APPLIED = "push_applied"
+    PUSH_HELD = "push_held"
     PUSH_CONFIRMED = "push_confirmed"
     PUSH_FORCED = "push_forced"
     KEYS_ROTATED = "keys_rotated"
     KEYS_DROPPED = "keys_dropped"
+
+
+DATA_ACTS = (
+    Act.DATA_BOUND,
+    Act.PLAN_IMPORTED,
+    Act.SET_REPLACED,
+    Act.PUSH_APPLIED,
+    Act.PUSH_HELD,
+    Act.PUSH_CONFIRMED,
+    Act.PUSH_FORCED,
+)
+"""Those that tell the macs of operators' data."""
 
 
 class LastActs:

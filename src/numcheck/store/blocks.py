@@ -171,6 +171,18 @@ def checksums(connection: Connection) -> dict[tuple[int, int], bytes]:
     return {key: exclusive_or(some) for key, some in found.items()}
 
 
+def number_counts(connection: Connection) -> Counter[tuple[int, int]]:
+    """How many numbers each operator's set of each kind has in its blocks; StoreDamaged names one that is not whole."""
+    counts: Counter[tuple[int, int]] = Counter()
+    with connection.execute(select(blocks), execution_options={"yield_per": ROWS_MAX}) as rows:
+        for row in rows:
+            count = len(checked_bitmap(row))
+            if count != row.number_count:
+                raise StoreDamaged(f"block {row.block} of the numbers of operator {row.operator_id} has another count")
+            counts[row.kind, row.operator_id] += count
+    return counts
+
+
 def check_places(connection: Connection) -> None:
     """Raise StoreDamaged unless the engine's index of places, by which chunks are read, knows every block."""
     by_place = connection.scalars(select(blocks.c.block).order_by(blocks.c.block)).all()

@@ -56,6 +56,10 @@ class Chain(Binder, Protocol):
 
     first_hash: bytes
 
+    @property
+    def newest_key_id(self) -> int:
+        """The key that new digests are made with."""
+
     def link(self, previous_hash: bytes, event: tuple[int, int, str, bytes, str, int, str]) -> bytes:
         """The hash of an event that is given without one."""
 

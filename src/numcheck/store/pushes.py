@@ -333,7 +333,10 @@ def overtake_held(connection: Connection, operator_id: int) -> None:
 
 
 def make_room(connection: Connection, kind: Kind, operator_id: int, now_us: int) -> None:
-    """Forget what is held or remembered of an operator for too long, and the oldest, so that one more has room."""
+    """Forget what is held or remembered of an operator for too long, and the oldest, so that one more has room.
+
+    What came before something that is forgotten is forgotten too, whatever the clock said then.
+    """
     for kept, count_max, for_us in (
         (pushes.c.version.is_(None), HELD_MAX, HELD_FOR_US),
         (pushes.c.version.is_not(None), REMEMBERED_MAX, REMEMBERED_FOR_US),
@@ -341,8 +344,8 @@ def make_room(connection: Connection, kind: Kind, operator_id: int, now_us: int)
         own = _of(kind, operator_id) & kept
         keys = select(pushes.c.push_key).where(own).order_by(pushes.c.push_key.desc())
         newest_of_rest = connection.scalar(keys.offset(count_max - 1).limit(1))
-        too_old = pushes.c.received_at_us <= now_us - for_us
-        _forget(connection, own & (too_old | (pushes.c.push_key <= (newest_of_rest or 0))))
+        newest_too_old = connection.scalar(keys.where(pushes.c.received_at_us <= now_us - for_us).limit(1))
+        _forget(connection, own & (pushes.c.push_key <= max(newest_of_rest or 0, newest_too_old or 0)))
 
 
 def _forget(connection: Connection, which: ColumnElement[bool]) -> None:
@@ -453,13 +456,15 @@ def try_pushed(connection: Connection, kind: Kind, operator_id: int, push_id: st
 
 def begin(connection: Connection, kind: Kind, header: PushHeader | PortingsHeader, now_us: int) -> Pushed | None:
     """Make room for the record of a push. Return the answer to give again, if there is one to its push_id."""
-    operator_id = _operator_id(header)
-    make_room(connection, kind, operator_id, now_us)
-    if header.push_id is None:
-        return None
-    pushed = try_pushed(connection, kind, operator_id, header.push_id, now_us)
-    if pushed is None:
-        _forget(connection, _of(kind, operator_id) & (pushes.c.push_id == header.push_id))
+    operator_id, pushed = _operator_id(header), None
+    if header.push_id is not None:
+        pushed = try_pushed(connection, kind, operator_id, header.push_id, now_us)
+    if pushed is not None and (pushed.received_at_us or 0) <= now_us - REMEMBERED_FOR_US:
+        pushed = None
+    if pushed is None:  # otherwise nothing is changed, and no act tells of it
+        make_room(connection, kind, operator_id, now_us)
+        if header.push_id is not None:
+            _forget(connection, _of(kind, operator_id) & (pushes.c.push_id == header.push_id))
     return pushed
 
 

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyroaring import BitMap
 from sqlalchemy import Connection, Row, func, select, update
@@ -38,6 +38,7 @@ from numcheck.privacy import make_private_directory
 from numcheck.store import blocks, identities, plans, pushes
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.blocks import Kind, replace_places
+from numcheck.store.data_bindings import Changed, applied, check_data, pushes_from, told_of
 from numcheck.store.database import Database, take_turn
 from numcheck.store.events import Chain, EventLog
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_digest, read_head, read_heads, write_head
@@ -47,7 +48,8 @@ from numcheck.store.moments import microseconds, moment
 from numcheck.store.plans import PlanImport, SeriesInfo
 from numcheck.store.pushes import HeldPush, Pushed, Receipt, overtake_held
 from numcheck.store.registrations import Registrations, are_any, read_key_checks
-from numcheck.store.schema import installation, operators, plan_series
+from numcheck.store.schema import heads, installation, operator_names, operators, plan_series, ranges
+from numcheck.store.schema import pushes as push_records
 from numcheck.store.served import read_basis, served_numbers
 
 FILE_NAME = "numcheck.db"
@@ -235,8 +237,17 @@ class Store:
         with self._changing() as connection:
             wanted = series or plan.series
             imported = plans.replace_plan(connection, plan, wanted, source=source, now=now, force=force)
-            said = {"source": source, "series": sorted(wanted), "revision": imported.revision, "forced": force}
-            self._acts.tell(connection, Act.PLAN_IMPORTED, by, now, calling_code=plan.country.calling_code, **said)
+            said: dict[str, Any] = {
+                "source": source,
+                "series": sorted(wanted),
+                "revision": imported.revision,
+                "forced": force,
+            }
+            changed = [Changed(one) for one in (plan_series, ranges, operators, operator_names)]
+            said["calling_code"] = plan.country.calling_code
+            if self._acts.chain is not None:
+                said |= told_of(connection, self._acts.chain, changed)
+            self._acts.tell(connection, Act.PLAN_IMPORTED, by, now, **said)
             return imported
 
     def series(self) -> list[SeriesInfo]:
@@ -273,6 +284,8 @@ class Store:
             head = Head(version, len(active_set), microseconds(data_time), checksum=checksum, synthetic=synthetic)
             write_head(connection, Kind.ACTIVE, operator_id, head, now_us=microseconds(now))
             overtake_held(connection, operator_id)
+            act = _DataAct(Act.SET_REPLACED, LOCAL, now, Kind.ACTIVE, operator_id)
+            self._tell_head(connection, act, version, revision)
         return version
 
     def active_counts(self) -> dict[int, int]:
@@ -314,6 +327,21 @@ class Store:
             if found.get(key, blocks.NO_BLOCKS) != sets.get(key):
                 raise StoreDamaged(f"the blocks of the numbers of operator {key[1]} are not those that were stored")
 
+    def check_blocks(self) -> None:
+        """Raise StoreDamaged unless every block has the numbers that it says, and every set as many as its head says,
+        with its digest if that is kept."""
+        with self._database.reading() as connection:
+            counts = blocks.number_counts(connection)
+            active, portings = read_heads(connection, Kind.ACTIVE), read_head(connection, Kind.PORTED, EVERY_OPERATOR)
+        ported = sum(count for (kind, _), count in counts.items() if kind == Kind.PORTED)
+        if portings.number_count != ported:
+            raise StoreDamaged("the portings do not have their count")
+        for operator_id, head in active.items():
+            if head.number_count != counts[Kind.ACTIVE, operator_id]:
+                raise StoreDamaged(f"the active set of operator {operator_id} does not have its count")
+            if head.digest is not None and self._computed_digest(operator_id) != head.digest:
+                raise StoreDamaged(f"the active set of operator {operator_id} does not have its digest")
+
     def members(self, chunk: int, parts: Collection[int] | None = None) -> ChunkMembers:
         """All that was pushed of a chunk, or at least of the parts of it, each 65,536 places."""
         with self._database.reading() as connection:
@@ -326,6 +354,29 @@ class Store:
             return None if planned > revision else blocks.changed_since(connection, revision)
 
     # --- pushes
+
+    def _tell_head(self, connection: Connection, told: "_DataAct", version: int, revision: int) -> None:
+        """Tell the head of a set, and the record of the push that made it; of a held one, version 0, only that it is.
+
+        Which records are kept is told each time: a push makes room for its own.
+        """
+        chain, (act, by, now, kind, operator_id) = self._acts.chain, told
+        if chain is None:
+            return
+        said: dict[str, Any] = {"operator_id": operator_id, "version": version, "revision": revision}
+        if version:
+            head = read_head(connection, kind, operator_id)
+            said |= {"data_time_us": head.data_time_us, "number_count": head.number_count}
+            own = (heads.c.kind == kind) & (heads.c.operator_id == operator_id)
+            changed = [Changed(heads, own), Changed(push_records, applied(kind, operator_id, version))]
+            said |= told_of(connection, chain, changed)
+        said |= pushes_from(connection, kind, operator_id)
+        self._acts.tell(connection, act, by, now, **said)
+
+    def check_data(self, chain: Chain) -> None:
+        """Raise EventsAltered unless the plan, the heads and the records of pushes are what the acts have left."""
+        with self._database.reading() as connection:
+            check_data(connection, chain)
 
     def head(self, operator_id: int) -> Head:
         """The head of an operator's active set; version 0 if it supplied none. UnknownOperator if there is none."""
@@ -400,8 +451,9 @@ class Store:
             if again is not None:
                 return again
             pushed = pushes.push_active(connection, header, content, receipt)
-            if header.allow_older:
-                self._acts.tell(connection, Act.PUSH_FORCED, by, now, **_said_of(header.operator_id, pushed))
+            act = Act.PUSH_FORCED if header.allow_older else Act.PUSH_HELD if pushed.held else Act.PUSH_APPLIED
+            told = _DataAct(act, by, now, Kind.ACTIVE, header.operator_id)
+            self._tell_head(connection, told, pushed.version, pushed.revision)
             return pushed
 
     def held_pushes(self, operator_id: int | None = None, *, now: datetime) -> list[HeldPush]:
@@ -417,7 +469,8 @@ class Store:
         another was applied since, or if the plan and the portings judge it otherwise by now."""
         with self._changing() as connection:
             pushed = pushes.confirm(connection, operator_id, token, microseconds(now))
-            self._acts.tell(connection, Act.PUSH_CONFIRMED, by, now, **_said_of(operator_id, pushed))
+            told = _DataAct(Act.PUSH_CONFIRMED, by, now, Kind.ACTIVE, operator_id)
+            self._tell_head(connection, told, pushed.version, pushed.revision)
             return pushed
 
     def portings_content(self) -> PortingsContent:
@@ -458,8 +511,9 @@ class Store:
             if read_basis(connection).plan_revision != content.plan_revision:
                 raise ConcurrentPush("the numbering plan has changed since the push began")
             pushed = pushes.push_portings(connection, header, content, receipt)
-            if header.force or header.allow_older:
-                self._acts.tell(connection, Act.PUSH_FORCED, by, now, **_said_of(EVERY_OPERATOR, pushed))
+            act = Act.PUSH_FORCED if header.force or header.allow_older else Act.PUSH_APPLIED
+            told = _DataAct(act, by, now, Kind.PORTED, EVERY_OPERATOR)
+            self._tell_head(connection, told, pushed.version, pushed.revision)
             return pushed
 
     # --- identities
@@ -510,9 +564,14 @@ class Store:
             return identities.last_denials(connection, count)
 
 
-def _said_of(operator_id: int, pushed: Pushed) -> dict[str, Any]:
-    """What an act about a push tells of it."""
-    return {"operator_id": operator_id, "version": pushed.version, "revision": pushed.revision}
+class _DataAct(NamedTuple):
+    """An act on a set of numbers: who does what, when, to which."""
+
+    act: Act
+    by: str
+    now: datetime
+    kind: Kind
+    operator_id: int
 
 
 def _operator(row: Row[Any], head: Head | None) -> Operator:

@@ -1,0 +1,226 @@
+"""Bindings of the operators' data, which the evidence of registrations rests on: the plan, the heads and the records of
+pushes (R13).
+
+Invariant: each transaction that changes this data tells the macs of what it has changed in the event of its act, so
+that nothing can be changed, exchanged, removed, added or put back as it was before. A row's own checksum finds damage;
+who edits the store can make it anew, and not a mac.
+
+A mac is a keyed digest as in bindings.py, over the table's name and the rows, each packed, in the order of their bytes,
+with a newline between.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Table, func, select, true
+
+from numcheck.errors import EventsAltered, StoreDamaged
+from numcheck.store.acts import DATA_ACTS
+from numcheck.store.bindings import ENTRIES_PER_EVENT_MAX, Binder, packed
+from numcheck.store.bulk import pieces
+from numcheck.store.events import Chain
+from numcheck.store.schema import (
+    assertions,
+    blocks,
+    callers_head,
+    code_sends,
+    code_tries,
+    denials,
+    held_numbers,
+    installation,
+    key_checks,
+    lost_revisions,
+    operator_names,
+    operators,
+    plan_series,
+    pushes,
+    ranges,
+    revisions,
+    trusted_time,
+    withdrawals,
+)
+from numcheck.store.schema import events as event_rows
+from numcheck.store.schema import heads as head_rows
+
+PARTS: Mapping[Table, tuple[str, ...]] = {
+    head_rows: ("kind", "operator_id"),
+    pushes: ("kind", "operator_id", "version"),
+    plan_series: ("calling_code", "series"),
+    ranges: (),
+    operators: (),
+    operator_names: (),
+}
+"""The tables that are bound here, and the columns that name what has a mac of its own; by none, the table has one."""
+
+PARTS_UNBOUND: Mapping[Table, Mapping[str, str]] = {
+    head_rows: {
+        "digest": "follows from the blocks; `events verify` compares it with them",
+        "row_checksum": "a checksum itself",
+    },
+    pushes: {"row_checksum": "a checksum itself"},
+    plan_series: {},
+    ranges: {},
+    operators: {},
+    operator_names: {},
+}
+"""Columns of these tables that no mac covers, each with its reason."""
+
+TABLES_UNBOUND: Mapping[Table, str] = {
+    blocks: "each has its checksum, and their head's covers them all; `events verify` compares it with them",
+    held_numbers: "count for nothing until their push is confirmed, which judges them anew; their push has a checksum",
+    installation: "its revision is in the acts; what else it has only makes a node refuse",
+    revisions: "random marks, which tell a store from a copy that lacks its last changes; they say nothing of anybody",
+    lost_revisions: "says which revisions were lost, of which there is nothing else; no answer rests on it",
+    callers_head: "has a mac over the rows' macs, which the acts tell; a node's floor refuses an older one",
+    denials: "the last calls that were denied: some are dropped for newer ones, and no answer rests on them",
+    code_tries: "bound how often codes are tried, for a day: without them nobody is verified who has no right code",
+    code_sends: "bound how many codes are sent, for a day: they protect from costs, and no state rests on them",
+    assertions: "tell that an assertion was used before: its event tells by what each registration was verified",
+    trusted_time: "changes every minute; the due times that it is compared with are bound",
+    key_checks: "tell a wrong file of keys: who changes one makes nodes refuse to start",
+    withdrawals: "pieces are done and dropped without an act; what they revoke is told by an event each",
+}
+"""Tables that no event binds, each with its reason; every other table is bound, here, in bindings.py or by its acts."""
+
+
+class Changed(NamedTuple):
+    """Rows that a transaction has changed: those of a table, all of them or some."""
+
+    table: Table
+    which: ColumnElement[bool] = true()
+
+
+def bound_columns(table: Table) -> tuple[str, ...]:
+    """Return the columns that the macs of a table cover."""
+    return tuple(column.name for column in table.c if column.name not in PARTS_UNBOUND[table])
+
+
+def applied(kind: int, operator_id: int, version: int | None = None) -> ColumnElement[bool]:
+    """Return what selects the records of the pushes that were applied to a set, or that of one version."""
+    own = (pushes.c.kind == kind) & (pushes.c.operator_id == operator_id)
+    return own & (pushes.c.version.is_not(None) if version is None else pushes.c.version == version)
+
+
+def _parts(connection: Connection, changed: Changed) -> dict[str, list[bytes]]:
+    """Return the packed rows of each part, by its name."""
+    table, which = changed
+    if table is pushes:
+        which &= pushes.c.version.is_not(None)  # what is held changes, and counts for nothing yet
+    columns = [table.c[name] for name in bound_columns(table)]
+    parts: dict[str, list[bytes]] = defaultdict(list)
+    if not PARTS[table]:
+        parts[""] = []
+    for row in connection.execute(select(*columns).where(which)):
+        name = "/".join(str(row._mapping[column]) for column in PARTS[table])
+        parts[name].append(packed(tuple(row)))
+    return parts
+
+
+def _mac(bind: Callable[[bytes], bytes], table: Table, rows: Iterable[bytes]) -> str:
+    return bind(b"\n".join([table.name.encode(), *sorted(rows)])).hex()
+
+
+def told_of(connection: Connection, chain: Chain, changed: Iterable[Changed]) -> dict[str, Any]:
+    """Return what the event of an act tells of what was changed: the macs, and the key that they are made with."""
+    key_id = chain.newest_key_id
+    bind = chain.binder(key_id)
+    macs = {
+        one.table.name: {name: _mac(bind, one.table, rows) for name, rows in _parts(connection, one).items()}
+        for one in changed
+    }
+    return {"mac_key_id": key_id, "macs": macs}
+
+
+def told_of_all(connection: Connection, chain: Chain) -> Iterator[dict[str, Any]]:
+    """Yield what events tell of everything that there is, each as much as it holds; nothing if there is nothing."""
+    told = told_of(connection, chain, map(Changed, PARTS))
+    macs = [(table, name, mac) for table, some in told["macs"].items() for name, mac in some.items()]
+    kept: dict[str, Any] = {}
+    for kind, operator_id in connection.execute(select(pushes.c.kind, pushes.c.operator_id).distinct()).all():
+        kept |= pushes_from(connection, kind, operator_id).get("pushes_from", {})
+    if _is_empty(connection):
+        return
+    for some in pieces(macs, ENTRIES_PER_EVENT_MAX):
+        by_table: dict[str, dict[str, str]] = defaultdict(dict)
+        for table, name, mac in some:
+            by_table[table][name] = mac
+        yield {**told, "macs": by_table, "pushes_from": kept}
+
+
+def _is_empty(connection: Connection) -> bool:
+    return not any(connection.execute(select(table).limit(1)).first() for table in PARTS)
+
+
+def pushes_from(connection: Connection, kind: int, operator_id: int) -> dict[str, dict[str, int]]:
+    """Return what an event tells of the records that are kept: the version of the oldest; nothing if there is none."""
+    oldest = connection.scalar(select(func.min(pushes.c.version)).where(applied(kind, operator_id)))
+    return {} if oldest is None else {"pushes_from": {f"{kind}/{operator_id}": oldest}}
+
+
+class _Told(NamedTuple):
+    """What the chain tells of a part last, and by which event."""
+
+    sequence: int
+    key_id: int
+    mac: str
+
+
+class _LastTold:
+    """What the chain tells of each part last."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.parts: dict[tuple[str, str], _Told] = {}
+        self._oldest: dict[str, int] = {}
+        acts = select(event_rows.c.sequence, event_rows.c.details).where(event_rows.c.kind.in_(DATA_ACTS))
+        for sequence, details in connection.execute(acts.order_by(event_rows.c.sequence)):
+            self._take(sequence, json.loads(details))
+
+    def _take(self, sequence: int, said: dict[str, Any]) -> None:
+        for table, macs in said.get("macs", {}).items():
+            for name, mac in macs.items():
+                self.parts[table, name] = _Told(sequence, said["mac_key_id"], mac)
+        self._oldest |= said.get("pushes_from", {})
+
+    def is_forgotten(self, table: str, name: str) -> bool:
+        """Return whether a part was told to be kept no more: the record of a push that is older than the oldest."""
+        if table != pushes.name:
+            return False
+        whose, _, version = name.rpartition("/")
+        return int(version) < self._oldest.get(whose, 0)
+
+
+def check_data(connection: Connection, binder: Binder) -> None:
+    """Raise EventsAltered unless the operators' data is what the acts have left."""
+    told = _LastTold(connection)
+    for table in PARTS:
+        found = _parts(connection, Changed(table))
+        for name, rows in found.items():
+            _check_part(binder, table, name, rows, told.parts.get((table.name, name)))
+        for (of_table, name), last in told.parts.items():
+            if of_table == table.name and name not in found and not told.is_forgotten(of_table, name):
+                raise EventsAltered(
+                    last.sequence, f"{_name(table, name)}, which event {last.sequence} told, is missing"
+                )
+
+
+def _check_part(binder: Binder, table: Table, name: str, rows: Collection[bytes], last: _Told | None) -> None:
+    if last is None:
+        if not name and not rows:
+            return  # a table that never had a row
+        raise EventsAltered(0, f"{_name(table, name)} is there, and no act has told of it")
+    try:
+        whole = _mac(binder.binder(last.key_id), table, rows) == last.mac
+    except StoreDamaged:
+        whole = False
+    if not whole:
+        raise EventsAltered(last.sequence, f"{_name(table, name)} is not what event {last.sequence} told")
+
+
+def _name(table: Table, name: str) -> str:
+    """Return the words for a part."""
+    if not name:
+        return f"what table {table.name} has"
+    columns = zip(PARTS[table], name.split("/"), strict=True)
+    return f"the row of {table.name} with {', '.join(f'{column} {value}' for column, value in columns)}"
