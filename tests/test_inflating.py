@@ -6,6 +6,7 @@ import lzma
 import os
 import threading
 import tracemalloc
+import zlib
 from collections.abc import Callable
 
 import pytest
@@ -48,6 +49,34 @@ def test_what_is_cut_anywhere_is_refused(name: str) -> None:
     for size in range(6, len(data)):
         with pytest.raises(NotInflated, match="cut or damaged"):
             read(data[:size])
+
+
+def test_zeros_between_and_behind_streams_of_xz_are_padding() -> None:
+    assert read(lzma.compress(CONTENT[:100]) + bytes(8) + lzma.compress(CONTENT[100:]) + bytes(100_000)) == CONTENT
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_what_follows_the_last_stream_is_refused(name: str) -> None:
+    with pytest.raises(NotInflated, match="cut or damaged"):
+        read(PACKERS[name](CONTENT) + b"more")
+
+
+def asking_for(dictionary: int) -> bytes:
+    """A file of xz whose dictionary is 1 << dictionary bytes. Its header begins at 12; a checksum ends it."""
+    data = bytearray(lzma.compress(CONTENT))
+    header_end = 12 + 4 * (data[12] + 1)
+    assert data[14:16] == b"\x21\x01"  # LZMA2, with properties of one byte: the dictionary's size
+    data[16] = 2 * (dictionary - 12)
+    data[header_end - 4 : header_end] = zlib.crc32(data[12 : header_end - 4]).to_bytes(4, "little")
+    return bytes(data)
+
+
+def test_xz_that_asks_for_much_memory_is_refused() -> None:
+    """What `xz -9` makes is read; a few hundred bytes that ask for a GiB are not."""
+    assert read(asking_for(26)) == CONTENT
+    for dictionary in (27, 30, 31):
+        with pytest.raises(NotInflated, match=r"^inflating it takes more than 134,217,728 bytes of memory$"):
+            read(asking_for(dictionary))
 
 
 @pytest.mark.parametrize("name", PACKERS)

@@ -23,8 +23,8 @@ def make_private(file: Path) -> None:
 
 
 def private_opener(path: str, flags: int) -> int:
-    """Open a file for `open`: one that is made is its owner's alone."""
-    return os.open(path, flags, FILE_MODE)
+    """Open a file for `open`: one that is made is its owner's alone, and a symbolic link is not followed."""
+    return os.open(path, flags | os.O_NOFOLLOW, FILE_MODE)
 
 
 def take_from_others(paths: Iterable[Path]) -> list[Path]:

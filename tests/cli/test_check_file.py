@@ -5,6 +5,7 @@ import gzip
 import io
 import os
 import signal
+import stat
 import threading
 from contextlib import suppress
 
@@ -345,6 +346,16 @@ def test_file_of_which_no_line_holds_a_number_fails(small_dir, tmp_path):
     assert target.read_text().splitlines()[1:] == [f"x,{NOTHING}", f'"79161234567,0",{NOTHING}']
 
 
+def test_output_is_its_owners_alone(small_dir, tmp_path):
+    """Also where a file stood that others could read: it holds subscribers' numbers."""
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("+79161234567\n")
+    target.touch(mode=0o644)
+    with local_checker(Settings(data_dir=small_dir)) as checker:
+        check_file(checker, source, target, lambda *_: None)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
 def test_output_follows_no_link(small_dir, tmp_path):
     """Neither in its own place nor where a part of it may be expected."""
     victim, source, target = tmp_path / "victim", tmp_path / "in.csv", tmp_path / "out.csv"
@@ -397,3 +408,23 @@ def test_operators_name_that_a_spreadsheet_would_run_is_text(small_dir, tmp_path
         checker.operator_names[1] = "=HYPERLINK(1)"
         check_file(checker, source, target, lambda *_: None)
     assert target.read_text() == "+79161234567,ACTIVE,1,'=HYPERLINK(1)\n"
+
+
+@pytest.mark.parametrize("top", ["\n", "\r\n\r\n", ";;\n", '"";"";""\n', " \n\t\n"])
+def test_header_is_found_behind_empty_rows(small_dir, tmp_path, top):
+    """As reports of a spreadsheet have them; they stay where they were."""
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    for encoding in ("utf-8", "cp1251", "utf-16"):
+        source.write_bytes(f"{top}id;телефон;x\n9160000111;+79161234567;y\n".encode(encoding))
+        with local_checker(Settings(data_dir=small_dir)) as checker:
+            check_file(checker, source, target, lambda *_: None)
+        *before, header, row = target.read_text(encoding="utf-8").splitlines()
+        assert before == top.splitlines()
+        assert header == "id;телефон;x;status;operator_id;operator"
+        assert row == '9160000111;+79161234567;y;ACTIVE;1;"ПАО ""МТС"""'
+
+
+def test_line_of_one_column_is_one_number(small_dir, tmp_path):
+    """Whatever character divides it."""
+    rows = check_in_process(small_dir, tmp_path, b"+79161234567\n+79161234567\x1f0\n")
+    assert rows == [f"+79161234567,{MTS_ACTIVE}", f"+79161234567\x1f0,{NOTHING}"]

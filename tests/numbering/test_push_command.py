@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shlex
+import stat
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -160,6 +161,7 @@ def test_numbers_of_another_operator_are_refused_into_a_file(push, node, tmp_pat
     done = push("active", mixed, "--operator", ALPHA, "--refused", refused)
     assert (done.status, str(stranger) in done.err, "NOT_SERVED" in done.err) == (1, False, True)
     assert refused.read_text() == f"number\n{stranger}\n"
+    assert stat.S_IMODE(refused.stat().st_mode) == 0o600
     refused.unlink()
     done = push("active", mixed, "--operator", ALPHA, "--refused", refused, "--skip-not-served")
     assert (done.status, "1 refused" in done.err) == (0, True)

@@ -8,19 +8,19 @@ What is written is UTF-8, as far as the encoding of what was read is known.
 import csv
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
-from numcheck import e164
+from numcheck import _lines, e164
 from numcheck.cli.checkers import Checker
 from numcheck.cli.console import Report
 from numcheck.cli.reading.layout import NOTHING_SAID, Layout, Wanted
 from numcheck.cli.reading.source import opened
 from numcheck.cli.reading.table import Options, Rows, reading
 from numcheck.cli.spreadsheets import may_hold_formula, written
-from numcheck.output import replacing
+from numcheck.output import OWNER_ONLY, replacing
 from numcheck.printable import printable
 from numcheck.status import NumberStatus
 
@@ -32,7 +32,7 @@ NOT_A_NUMBER = "NOT_A_NUMBER"
 class Batch(NamedTuple):
     """Lines, each ready for the answer behind it, and their numbers: 0 where a line holds none."""
 
-    lines: list[str]
+    lines: bytes
     numbers: Sequence[int]
 
 
@@ -55,92 +55,115 @@ def check_file(
             return _check_rows(checker, rows, write, lambda: report("checking", file.share_read()))
 
 
-def _check_rows(checker: Checker, rows: Rows, write: Callable[[str], None], report: Callable[[], None]) -> Counter[str]:
+def _check_rows(
+    checker: Checker, rows: Rows, write: Callable[[bytes], object], report: Callable[[], None]
+) -> Counter[str]:
     counts: Counter[str] = Counter()
     asked: deque[Batch] = deque()
     answers = _Answers(checker.operator_names, _delimiter(rows.layout))
     for checked in checker.check_batches(_batches(checker, rows, write, asked)):
         lines, numbers = asked.popleft()
-        found = [*zip(map(bool, numbers), checked.statuses, checked.operator_ids, strict=True)]
-        for answer, count in Counter(found).items():
-            counts[answers.name(answer)] += count
-        write("".join(f"{line}{answers[answer]}\n" for line, answer in zip(lines, found, strict=True)))
+        found = zip(map(bool, numbers), checked.statuses, checked.operator_ids, strict=True)
+        tails = [*map(answers.__getitem__, found)]
+        for tail, count in Counter(tails).items():
+            counts[answers.names[tail]] += count
+        write(_lines.joined(lines, tails))
         report()
     return counts
 
 
-class _Answers(dict[tuple[bool, int, int], str]):
-    """The columns behind a line, by whether it holds a number, its status and its operator; each is made once."""
+class _Answers(dict[tuple[bool, int, int], bytes]):
+    """The columns behind a line, by whether it holds a number, its status and its operator; each is made once.
+
+    `names` has the status, as it is written, by the columns.
+    """
 
     def __init__(self, operator_names: Mapping[int, str], delimiter: str) -> None:
         super().__init__()
         self._operator_names, self._delimiter = operator_names, delimiter
+        self.names: dict[bytes, str] = {}
 
-    @staticmethod
-    def name(answer: tuple[bool, int, int]) -> str:
-        """Return the status as it is written."""
-        is_number, status, _ = answer
-        return NumberStatus(status).name if is_number else NOT_A_NUMBER
-
-    def __missing__(self, answer: tuple[bool, int, int]) -> str:
-        operator_id = answer[2]
-        cells = self.name(answer), str(operator_id or ""), self._operator_names.get(operator_id, "")
-        self[answer] = written(cells, self._delimiter)
-        return self[answer]
+    def __missing__(self, answer: tuple[bool, int, int]) -> bytes:
+        is_number, status, operator_id = answer
+        name = NumberStatus(status).name if is_number else NOT_A_NUMBER
+        cells = name, str(operator_id or ""), self._operator_names.get(operator_id, "")
+        tail = self[answer] = written(cells, self._delimiter).encode()
+        self.names[tail] = name
+        return tail
 
 
 def _batches(
-    checker: Checker, rows: Rows, write: Callable[[str], None], asked: deque[Batch]
+    checker: Checker, rows: Rows, write: Callable[[bytes], object], asked: deque[Batch]
 ) -> Iterator[Sequence[int]]:
     """Yield the numbers of successive lines in batches, noting in `asked` what each batch asks for."""
     size, region = min(BATCH_LINES, checker.numbers_per_call_max), checker.default_region
     for piece in rows.pieces():
-        lines = piece.lines
-        if piece.line_number == 1:
-            write(_head(rows.layout, lines[: rows.layout.skipped]))
-            lines = lines[rows.layout.skipped :]
-        texts, ready = _prepared(rows.layout, lines)
-        numbers = e164.parse_lines("".join(f"{text}\n" for text in texts).encode("utf-8", "surrogateescape"), region)
-        for start in range(0, len(lines), size):
-            batch = Batch(ready[start : start + size], numbers[start : start + size])
+        head, lines = piece.split(rows.layout.skipped)
+        write(_head(rows.layout, head))
+        for part in _lines.cut(lines, size):
+            texts, ready = _prepared(rows.layout, part)
+            batch = Batch(ready, e164.parse_lines(texts, region))
             asked.append(batch)
             yield batch.numbers
 
 
-def _head(layout: Layout, lines: list[str]) -> str:
+def _head(layout: Layout, head: bytes) -> bytes:
     """Return what stands before the rows: Excel's own line and the header."""
-    if layout.has_header:
-        *before, header = lines
-        _, (ready,) = _prepared(layout, [header])
-        lines = [*before, ready + written(ADDED_COLUMNS, _delimiter(layout))]
-    return "".join(f"{line}\n" for line in lines)
+    if not head or not layout.has_header:
+        return head
+    *before, header = head.splitlines(keepends=True)
+    _, ready = _prepared(layout, header)
+    return b"".join([*before, _lines.joined(ready, [written(ADDED_COLUMNS, _delimiter(layout)).encode()])])
 
 
-def _prepared(layout: Layout, lines: list[str]) -> tuple[list[str], list[str]]:
+def _prepared(layout: Layout, lines: bytes) -> tuple[bytes, bytes]:
     """Return the text of each line's number, empty if it has none, and each line ready for its answer."""
+    text, delimiter = lines.decode("utf-8", "surrogateescape"), _delimiter(layout)
+    is_odd = '"' in text or may_hold_formula(text)
+    if is_odd or (layout.is_plain and (delimiter in text or layout.delimiter in text)):
+        return _prepared_each(layout, text.split("\n")[:-1])
+    (column,), width = layout.places, len(layout.names)
+    return _lines.cells(lines, layout.delimiter.encode(), column), _lines.widened(lines, delimiter.encode(), width)
+
+
+def _prepared_each(layout: Layout, lines: list[str]) -> tuple[bytes, bytes]:
+    """Return the same of lines that cannot be read, or written, as they are."""
     delimiter, (column,), width = _delimiter(layout), layout.places, len(layout.names)
-    text = "\n".join(lines)
-    rows = _rows(layout, lines) if '"' in text else [line.split(layout.delimiter) for line in lines]
-    if None in rows or may_hold_formula(text) or (layout.is_plain and delimiter in text):
-        lines = [_as_csv(layout, line, row) for line, row in zip(lines, rows, strict=True)]
-    texts = [row[column] if row is not None and len(row) > column else "" for row in rows]
+    rows = _rows(layout, lines)
+    texts = [row[column] if row is not None and _has_number(layout, row) else "" for row in rows]
     # A line of too few cells is filled up, so that the answer stands in its columns.
+    lacking = [1 if row is None else max(width - len(row), 0) + 1 for row in rows]
     ready = [
-        line + delimiter if row is None or len(row) >= width else line + delimiter * (width - len(row) + 1)
-        for line, row in zip(lines, rows, strict=True)
+        _as_csv(layout, line, row) + delimiter * count for line, row, count in zip(lines, rows, lacking, strict=True)
     ]
-    return texts, ready
+    return _encoded(texts), _encoded(ready)
+
+
+def _has_number(layout: Layout, row: list[str]) -> bool:
+    """Whether a row has the column of the numbers. A line of one column is a number, whatever it holds."""
+    return len(row) == 1 if layout.is_plain else len(row) > layout.places[0]
 
 
 def _rows(layout: Layout, lines: list[str]) -> Sequence[list[str] | None]:
     """Return the cells of each line; None if its quotes do not match, as then nobody knows where they end."""
-    rows: list[list[str] | None] = []
-    for line in lines:
-        try:
-            rows.append(layout.cells(line))
-        except csv.Error:
-            rows.append(None)
-    return rows
+    try:
+        rows = [*csv.reader(lines, delimiter=layout.delimiter, strict=True)]
+    except csv.Error:
+        rows = []
+    if len(rows) == len(lines):  # else a quote took a line's neighbours with it
+        return [row or [""] for row in rows]
+    return [_row(layout, line) for line in lines]
+
+
+def _row(layout: Layout, line: str) -> list[str] | None:
+    try:
+        return layout.cells(line)
+    except csv.Error:
+        return None
+
+
+def _encoded(lines: Iterable[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
 
 
 def _as_csv(layout: Layout, line: str, cells: list[str] | None) -> str:
@@ -158,15 +181,11 @@ def _delimiter(layout: Layout) -> str:
 
 
 @contextmanager
-def _writing(target: Path | None) -> Iterator[Callable[[str], None]]:
+def _writing(target: Path | None) -> Iterator[Callable[[bytes], object]]:
     if target is not None:
-        with replacing(target) as file:
-            yield lambda text: _write(file, text)
+        with replacing(target, mode=OWNER_ONLY) as file:
+            yield file.write
     elif sys.stdout.isatty():  # what others wrote must not move its cursor
-        yield lambda text: _write(sys.stdout.buffer, "\n".join(map(printable, text.split("\n"))))
+        yield lambda text: sys.stdout.write("\n".join(map(printable, text.decode("utf-8", "replace").split("\n"))))
     else:
-        yield lambda text: _write(sys.stdout.buffer, text)
-
-
-def _write(file: BinaryIO, text: str) -> None:
-    file.write(text.encode("utf-8", "surrogateescape"))
+        yield sys.stdout.buffer.write

@@ -7,16 +7,14 @@ count or checksum that was given or stands in its last lines, or by a last line 
 import csv
 import hashlib
 import re
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
-from operator import not_
 from typing import NamedTuple
 
+from numcheck import _lines
 from numcheck.cli.reading import entries
 from numcheck.cli.reading.entries import BadEntry, Entry
-from numcheck.cli.reading.layout import Wanted
+from numcheck.cli.reading.layout import Layout, Wanted
 from numcheck.cli.reading.source import Source
 from numcheck.cli.reading.statuses import Statuses, UnknownStatus
 from numcheck.cli.reading.table import Options, Piece, Rows, reading
@@ -91,10 +89,11 @@ class _Taken:
         self._last_text = ""
         self._hash = hashlib.sha256()  # of what stands before the trailer
         self._trailer: dict[str, str] = {}
+        self._inactive = _Inactive(how.statuses)
 
     def take(self, piece: Piece) -> Numbers:
         """Return what the lines of a piece say. BadNumbersFile names the first that is not understood."""
-        return self._take_plain(piece) or self._take_each(piece)
+        return self._take_at_once(piece) or self._take_each(piece)
 
     def check(self, expected: Expected) -> None:
         """Raise BadNumbersFile if the file, now read to its end, is not as whole as was said."""
@@ -106,21 +105,30 @@ class _Taken:
         if self._trailer.get("sha256", self._hash.hexdigest()) != self._hash.hexdigest():
             raise BadNumbersFile(f"{self._name}: not the SHA-256 of its last line: the file is cut or altered")
 
-    def _take_plain(self, piece: Piece) -> Numbers | None:
-        """Return what lines say that are a number each, with a sign or none; None if any is something else."""
-        is_first = piece.line_number == 1 and self._layout.skipped
-        if is_first or not self._layout.is_plain or self._trailer or not piece.text.endswith(b"\n"):
+    def _take_at_once(self, piece: Piece) -> Numbers | None:
+        """Return what rows say that are a number each, with a sign or none; None if any is something else."""
+        layout, (_, lines) = self._layout, piece.split(self._layout.skipped)
+        delimiter = layout.delimiter.encode()
+        is_open = not piece.text.endswith(b"\n")
+        if self._trailer or is_open or not lines or len(layout.places) > 1 or not _is_table(lines, layout):
             return None
-        numbers, removes = entries.read_lines(piece.text, self._how.region)
-        if 0 in numbers or (removes and not self._how.delta):
+        texts = _lines.cells(lines, delimiter, layout.places[0])
+        numbers, removes = entries.read_lines(texts, self._how.region)
+        if 0 in numbers or (removes and (layout.status is not None or not self._how.delta)):
             return None
+        if layout.status is not None:
+            statuses = _lines.cells(lines, delimiter, layout.status).decode("utf-8", "surrogateescape").split("\n")[:-1]
+            try:
+                removes = bytes(map(self._inactive.__getitem__, statuses))
+            except UnknownStatus:
+                return None
         self._hash.update(piece.raw)
         self._row_count += len(numbers)
-        self._last_text = piece.text[piece.text.rfind(b"\n", 0, -1) + 1 :].decode()
+        self._last_text = texts[texts.rfind(b"\n", 0, -1) + 1 : -1].decode()
         if not removes:
             return Numbers(add=numbers)
-        removed = array("Q", compress(numbers, removes))
-        return Numbers(add=array("Q", compress(numbers, map(not_, removes))), remove=removed)
+        added, removed = _lines.divided(numbers, removes)
+        return Numbers(add=added, remove=removed if self._how.delta else ())
 
     def _take_each(self, piece: Piece) -> Numbers:
         """Return what lines say, whatever each is."""
@@ -133,7 +141,7 @@ class _Taken:
         for row in rows:
             try:
                 found = [
-                    Entry(bool(removes) and removes[place], read[place], read[place])
+                    Entry(bool(removes and removes[place]), read[place], read[place])
                     if read[place]
                     else entries.read(texts[place], self._how.region)
                     for place in range(at, at + len(row.texts))
@@ -204,6 +212,8 @@ class _Taken:
         except csv.Error:
             raise self._bad(line_number, "its quotes do not match") from None
         if self._layout.is_plain:
+            if len(cells) > 1:
+                raise self._bad(line_number, entries.NEITHER)
             return _Row(line_number, cells)
         if len(cells) > len(self._layout.names) and any(cells[len(self._layout.names) :]):
             raise self._bad(line_number, f"{len(cells)} columns instead of {len(self._layout.names)}")
@@ -231,12 +241,30 @@ class _Taken:
         return BadNumbersFile(f"{self._name}:{line_number}: {what}")
 
 
+class _Inactive(dict[str, bool]):
+    """Whether a row with a status is not in service; each status is looked at once."""
+
+    def __init__(self, statuses: Statuses) -> None:
+        super().__init__()
+        self._statuses = statuses
+
+    def __missing__(self, status: str) -> bool:
+        self[status] = not self._statuses.is_active(status)
+        return self[status]
+
+
 class _Row(NamedTuple):
     """The texts of a row: of its number, or of a range's ends."""
 
     line_number: int
     texts: Sequence[str]
     status: str | None = None
+
+
+def _is_table(lines: bytes, layout: Layout) -> bool:
+    """Whether lines are rows of the layout's columns, without quotes, and none a trailer."""
+    is_odd = b'"' in lines or (b"#" in lines and (lines.startswith(b"#") or b"\n#" in lines))
+    return not is_odd and _lines.has_width(lines, layout.delimiter.encode(), len(layout.names))
 
 
 def _digits(text: str) -> int:

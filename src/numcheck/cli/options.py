@@ -38,7 +38,13 @@ def moment(text: str) -> datetime:
 
 
 def settings_of(config: Path | None, **overrides: Any) -> Settings:
-    """The settings of this run: the command line over the environment over the file over the defaults."""
+    """The settings of this run: the command line over the environment over the file over the defaults.
+
+    From here on a command may log, and does so as a node does.
+    """
+    from numcheck.serving.logs import begin_log
+
+    begin_log()
     return load_settings(config, **overrides)
 
 

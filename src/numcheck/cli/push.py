@@ -259,10 +259,11 @@ def _operator_id(client: "PushClient", text: str) -> int:
 
 
 def _write_refused(target: Path | None, numbers: list[str]) -> None:
-    from numcheck.output import write_whole
+    from numcheck.output import OWNER_ONLY, write_whole
 
     if target is not None and any(numbers):
-        write_whole(target, ("number\n" + "".join(f"{number}\n" for number in numbers)).encode())
+        rows = "".join(f"{number}\n" for number in numbers)
+        write_whole(target, f"number\n{rows}".encode(), mode=OWNER_ONLY)
 
 
 def _tell_active(operator_id: int, pushed: "numbering_pb2.PushActiveNumbersResponse", *, json: bool) -> None:

@@ -27,9 +27,7 @@ def serve(
     Example: numcheck serve --data-dir var --api-listen 127.0.0.1:50051
     """
     from numcheck.cli.console import say
-    from numcheck.serving.logs import begin_log
     from numcheck.serving.node import serve as serve_node
 
     settings = settings_of(config, data_dir=data_dir, api_listen=api_listen, check_listen=check_listen, threads=threads)
-    begin_log()
     serve_node(settings, lambda line: say(f"numcheck: {line}"))

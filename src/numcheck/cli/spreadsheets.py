@@ -15,8 +15,8 @@ _STARTS = r"[=+\-@\t\r＝＋－＠−]"
 _SEPARATORS = r"[ .()\u00a0\u2007\u2009\u202f\u2010-\u2015-]{0,3}"
 _HARMLESS = rf"{_SPACES}(?:[+-]?\d+(?:[.,]\d+)?|\+\d(?:{_SEPARATORS}\d){{6,14}}){_SPACES}"
 _ENDS = r'\n;,\t|"'  # of cells: a program may take another delimiter than ours
-_FORMULA = re.compile(rf"[{_ENDS}](?!{_HARMLESS}\r?(?:$|[{_ENDS}])){_SPACES}{_STARTS}")
-_BEGINS_FORMULA = re.compile(rf"(?!{_HARMLESS}$){_SPACES}{_STARTS}")
+_FORMULA = re.compile(rf"[{_ENDS}](?={_SPACES}{_STARTS})(?!{_HARMLESS}\r?(?:$|[{_ENDS}]))")
+_BEGINS_FORMULA = re.compile(rf"(?={_SPACES}{_STARTS})(?!{_HARMLESS}$)")
 
 
 def may_hold_formula(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The node's log: a line an event, whatever texts its fields hold."""
+"""The log of a node and of commands: a line an event, whatever texts its fields hold."""
 
 import io
 from typing import Any, TextIO
@@ -12,6 +12,8 @@ from numcheck.printable import printable
 def begin_log() -> None:
     """Log from now on so that no name, region or path can forge a line or a colour."""
     *processors, _ = structlog.get_config()["processors"]
+    if _escaped in processors:
+        return
     renderer = structlog.dev.ConsoleRenderer(exception_formatter=_traceback)
     structlog.configure(processors=[*processors, _escaped, renderer])
 

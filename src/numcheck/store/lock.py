@@ -22,7 +22,7 @@ class DataDirLock:
         elif not data_dir.is_dir():
             raise StoreMissing(f"there is no data directory {data_dir}")
         self.path = data_dir / LOCK_NAME
-        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -115,7 +115,7 @@ def _russian_codec(sample: bytes, has_russian_name: Callable[[str], bool]) -> st
 
     Small letters are the same in cp1251 and MacCyrillic: then the text decides, and else there is no difference.
     """
-    first_lines = sample.split(b"\n", 2)[:2]  # the very first may be Excel's `sep=;`
+    first_lines = sample.lstrip(b' \t\r\n;,|"').split(b"\n", 2)[:2]  # the very first may be Excel's `sep=;`
     named = [
         codec
         for codec in RUSSIAN

@@ -15,10 +15,9 @@ hides and another shows as a dash.
 
 import re
 from array import array
-from collections.abc import Sequence
 from typing import NamedTuple
 
-from numcheck import e164
+from numcheck import _lines, e164
 from numcheck.errors import NotANumber
 
 DASHES = "-\u02d7\u058a\u05be\u2010-\u2015\u2043\u2212\u2e3a\u2e3b\ufe58\ufe63\uff0d"  # within a class of characters
@@ -26,6 +25,7 @@ _MARKS = "\\s'\u2018\u2019\uff07\u061c\u200b-\u200f\u202a-\u202d\u2060\u2066-\u2
 _SIGNED = re.compile(f"(?P<marks>[{_MARKS}]*)(?P<sign>[{DASHES}]?)(?P<what>.*)", re.DOTALL)
 _DASH = re.compile(f"[{DASHES}]")
 _SOFT_HYPHEN = "\u00ad"
+_SOFT_HYPHEN_BYTES = _SOFT_HYPHEN.encode()
 
 NEITHER = "neither a number nor a range"
 BACKWARDS = "the range ends before it starts"
@@ -54,24 +54,20 @@ def read(text: str, region: str) -> Entry:
     return Entry(removes, number, number) if number is not None else Entry(removes, *_range(what, region))
 
 
-def read_lines(lines: bytes, region: str) -> "tuple[array[int], Sequence[bool]]":
-    """Return the number of each line and whether it is to be removed; 0 where only `read` can tell.
+def read_lines(lines: bytes, region: str) -> "tuple[array[int], bytes]":
+    """Return the number of each line, 0 where only `read` can tell, and a byte: 1 if it is to be removed, else 0.
 
-    The lines are in UTF-8, and each ends with a line feed. Without a sign anywhere, the second sequence is empty.
+    The lines are in UTF-8, and each ends with a line feed. Without a sign anywhere, there are no such bytes.
     """
-    unsigned = lines.removeprefix(b"-").replace(b"\n-", b"\n")
-    numbers = e164.parse_lines(unsigned, region)
-    removes = [line.startswith(b"-") for line in _split(lines)] if len(unsigned) < len(lines) else []
-    soft_hyphen = _SOFT_HYPHEN.encode()
-    if soft_hyphen in lines:
-        for place, line in enumerate(_split(lines)):
-            if soft_hyphen in line:
+    removes = b""
+    if b"-" in lines and (lines.startswith(b"-") or b"\n-" in lines):
+        lines, removes = _lines.unsigned(lines, b"-")
+    numbers = e164.parse_lines(lines, region)
+    if _SOFT_HYPHEN_BYTES in lines:
+        for place, line in enumerate(lines.split(b"\n")):
+            if _SOFT_HYPHEN_BYTES in line:
                 numbers[place] = 0
     return numbers, removes
-
-
-def _split(lines: bytes) -> list[bytes]:
-    return lines.removesuffix(b"\n").split(b"\n")
 
 
 def _try_number(text: str, region: str) -> int | None:

@@ -9,9 +9,11 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 DELIMITERS = ";,\t|"
+FIRST_LINES = 20  # that are looked at for a header
+_EMPTY = re.compile(r'[\s;,|"]*')  # a line, as spreadsheets write an empty row
 DELIMITER_NAMES = {"\t": "tab"}
 NO_DELIMITER = "\x1f"  # of a file of one column; no line holds it
-EXCEL_DELIMITER = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+EXCEL_DELIMITER = re.compile(r'"?sep=([\t!#-/:-@[-`{-~])"?', re.IGNORECASE)
 
 # --- the names of columns, as `_plain` writes them
 
@@ -155,19 +157,20 @@ def layout_of(lines: Sequence[str], wanted: Wanted, *, ranges: bool = False, sta
 
     `ranges` and `statuses` say whether the file may hold them.
     """
-    first, skipped, delimiter = _first_line(lines)
+    start, filled, delimiter = _first_line(lines)
+    first = lines[filled] if filled < len(lines) else ""
     delimiter = delimiter or _delimiter(first)
     probe = Layout(delimiter, [], 0, has_header=False, places=())
     try:
         cells = [cell.strip() for cell in probe.cells(first)]
     except csv.Error:
-        raise UncertainLayout(f"the quotes of line {skipped + 1} do not match") from None
+        raise UncertainLayout(f"the quotes of line {filled + 1} do not match") from None
     places, has_header = _numbers(cells, wanted, ranges=ranges)
     status = _status(cells, wanted, places, has_header=has_header) if statuses else None
     return Layout(
         delimiter,
         cells,
-        skipped + has_header,
+        filled + 1 if has_header else start,  # an empty line in front of rows is a line as any other
         has_header=has_header,
         places=places,
         status=status,
@@ -189,11 +192,12 @@ def _told(names: Sequence[str], place: int, *, named: bool) -> str:
     return f"{place + 1} ({names[place]})" if named and names[place] else str(place + 1)
 
 
-def _first_line(lines: Sequence[str]) -> tuple[str, int, str | None]:
-    """Return the first line of the table, how many stand before it, and the delimiter if Excel's own line says it."""
-    if lines and (found := EXCEL_DELIMITER.fullmatch(lines[0].strip("\r\n\ufeff "))):
-        return (lines[1] if len(lines) > 1 else ""), 1, found[1]
-    return (lines[0] if lines else ""), 0, None
+def _first_line(lines: Sequence[str]) -> tuple[int, int, str | None]:
+    """Return where the table begins and its first line that is not empty, and the delimiter if Excel's line says it."""
+    found = EXCEL_DELIMITER.fullmatch(lines[0].strip("\r\n\ufeff ")) if lines else None
+    start = 1 if found else 0
+    filled = next((place for place in range(start, len(lines)) if not _EMPTY.fullmatch(lines[place])), start)
+    return start, filled, found[1] if found else None
 
 
 def _delimiter(line: str) -> str:

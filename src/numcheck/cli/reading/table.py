@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from numcheck.cli.reading.encoding import Encoding, UnknownEncoding, encoding_of
-from numcheck.cli.reading.layout import NOTHING_SAID, UncertainLayout, Wanted, has_russian_name, layout_of
+from numcheck.cli.reading.layout import FIRST_LINES, NOTHING_SAID, UncertainLayout, Wanted, has_russian_name, layout_of
 from numcheck.cli.reading.source import SAMPLE_SIZE, Source
 from numcheck.errors import BadNumbersFile
 
@@ -23,12 +23,22 @@ class Piece(NamedTuple):
     text: bytes
 
     @property
+    def ended(self) -> bytes:
+        """The lines in UTF-8, each with a line feed and no other end."""
+        text = self.text if self.text.endswith(b"\n") or not self.text else self.text + b"\n"
+        return text.replace(b"\r\n", b"\n") if b"\r" in text else text
+
+    @property
     def lines(self) -> list[str]:
         """The lines without their ends; bytes that are not UTF-8 are kept as Python keeps them."""
-        lines = self.text.decode("utf-8", "surrogateescape").split("\n")
-        if not lines[-1]:
-            lines.pop()
-        return [line.removesuffix("\r") for line in lines] if b"\r" in self.text else lines
+        return self.ended.decode("utf-8", "surrogateescape").split("\n")[:-1]
+
+    def split(self, skipped: int) -> tuple[bytes, bytes]:
+        """Return the lines in front of the file's first row, which are so many, and the others, ended."""
+        if self.line_number > 1:
+            return b"", self.ended
+        *head, lines = self.ended.split(b"\n", skipped)
+        return b"".join(line + b"\n" for line in head), lines
 
 
 class Rows:
@@ -94,9 +104,9 @@ def reading(source: Source, how: Options) -> Iterator[Rows]:
 
 
 def _first_lines(encoding: Encoding, sample: bytes) -> list[str]:
-    """Return the first two lines of a file, or what the sample has of them."""
+    """Return the first lines of a file, or what the sample has of them."""
     decoder = codecs.getincrementaldecoder(encoding.codec or "utf-8")(
         errors="surrogateescape" if encoding.unit_size == 1 else "replace"
     )
-    lines = decoder.decode(sample.removeprefix(encoding.bom)).split("\n", 2)[:2]
+    lines = decoder.decode(sample.removeprefix(encoding.bom)).split("\n", FIRST_LINES)[:FIRST_LINES]
     return [line.removesuffix("\r") for line in lines]
