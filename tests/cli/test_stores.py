@@ -88,8 +88,9 @@ def test_command_without_node_and_store_fails_in_one_line_and_makes_nothing(fold
     for more in {(), LOCAL.get(command, ())}:
         ended = run(*command.split(), *ARGUMENTS[command], *more, "--config", "node.toml", cwd=folder)
         assert (ended.status, ended.out) == (1, "")
-        (line,) = ended.err.splitlines()
+        *read, line = ended.err.splitlines()
         assert line.startswith("numcheck: ")
+        assert [one for one in read if not one.startswith("numbers.txt: ")] == []  # how the file was read
     assert left(folder) == before
 
 

@@ -132,7 +132,9 @@ def test_a_node_without_an_index_is_told_from_none():
     """The node is there: its own reason says so, and repeating helps."""
     with listening(PublishedIndex()) as (listener, _), CheckClient(listener.address) as client:
         for ask in (lambda: client.check_number("+79161234567"), lambda: list(client.check_batches([[1]]))):
-            with pytest.raises(NodeNotReady, match="cannot answer this yet: this node has no index yet") as raised:
+            with pytest.raises(
+                NodeNotReady, match="cannot answer this yet: this node has no index, or is building"
+            ) as raised:
                 ask()
             assert raised.value.node_reason == "INDEX_NOT_READY"
 

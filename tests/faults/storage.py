@@ -269,8 +269,7 @@ class Storage:
         push, portings = steps[0], steps[1]
         for step in (push, portings):
             again = step.call(self._life)
-            told = step.answer.first_push_time
-            # What tells a repetition from the first time.
+            # These tell a repetition from the first time.
             again.ClearField("first_push_time")
             again.ClearField("head_version")
             if again != step.answer or again.version != self._round or again.number_count != self._round:

@@ -173,7 +173,7 @@ def test_number_before_in_a_series_is_told_and_kept(node: Node, ids: tuple[int, 
     assert told == [0, 17, 0, 0, 19]
     assert push(node, base_version=0, data_time=then, **in_series(17), push_id="a").previous_sequence == 0
     state = node.numbering.GetOperatorState(numbering_pb2.GetOperatorStateRequest(), timeout=DEADLINE_S)
-    assert {one.series: one.number for one in state.sequences} == {"Port_Increment": 20, "Return_Increment": 5}
+    assert {one.series: one.position for one in state.sequences} == {"Port_Increment": 20, "Return_Increment": 5}
     assert refusal(lambda: push(node, base_version=5, data_time=then, **in_series(18))).reason == "OLDER_DATA"
     late = push(node, ported(ids[1], FIRST), base_version=5, data_time=then, allow_older=True, **in_series(18))
     assert late.previous_sequence == 20

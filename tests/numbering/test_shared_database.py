@@ -1,5 +1,6 @@
 """Nodes that share a PostgreSQL database: what is pushed to one is seen on every other, whoever is restarted."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -40,7 +41,11 @@ def begin(url, tmp_path, monkeypatch) -> Iterator[Callable[[str], Node]]:
     with ExitStack() as nodes:
 
         def one(name: str) -> Node:
-            node = start(Path(tmp_path / name), url)
+            data_dir, key = tmp_path / name, tmp_path / "first" / "token.key"
+            data_dir.mkdir(exist_ok=True)
+            if key.exists() and not (data_dir / key.name).exists():
+                shutil.copy(key, data_dir)
+            node = start(data_dir, url)
             nodes.callback(node.kill)
             return node
 

@@ -34,7 +34,7 @@ PUSHED_FOR_ANOTHER = [
 
 def is_cell(text: str) -> bool:
     """Whether the text is one cell of a file as it stands."""
-    return not re.search(r"[\n\r\t,;\"]", text)
+    return not re.search(r"[\n\r\t,;\"\0]", text)
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,7 @@
 
 A number is what `e164` reads, every character of it. A text that is one number is one number, whatever dashes it
 holds; a range is read at the one dash that has a number on either side. Everything else is refused: what is not
-understood is never left out, for it may be somebody's way to write a removal. So is a soft hyphen, which one program
-hides and another shows as a dash.
+understood is never left out, for it may be somebody's way to write a removal.
 
 `read_lines` reads a million lines at once and `read` a single one; a test holds them to each other.
 """
@@ -24,8 +23,6 @@ DASHES = "-\u02d7\u058a\u05be\u2010-\u2015\u2043\u2212\u2e3a\u2e3b\ufe58\ufe63\u
 _MARKS = "\\s'\u2018\u2019\uff07\u061c\u200b-\u200f\u202a-\u202d\u2060\u2066-\u2069\ufeff"
 _SIGNED = re.compile(f"(?P<marks>[{_MARKS}]*)(?P<sign>[{DASHES}]?)(?P<what>.*)", re.DOTALL)
 _DASH = re.compile(f"[{DASHES}]")
-_SOFT_HYPHEN = "\u00ad"
-_SOFT_HYPHEN_BYTES = _SOFT_HYPHEN.encode()
 
 NEITHER = "neither a number nor a range"
 BACKWARDS = "the range ends before it starts"
@@ -45,8 +42,6 @@ class Entry(NamedTuple):
 
 def read(text: str, region: str) -> Entry:
     """Return what a text says; BadEntry if any of its characters is not understood."""
-    if _SOFT_HYPHEN in text:
-        raise BadEntry(NEITHER)
     found = _SIGNED.fullmatch(text)
     assert found is not None  # every part may be empty
     removes, what = bool(found["sign"]), found["what"]
@@ -62,12 +57,7 @@ def read_lines(lines: bytes, region: str) -> "tuple[array[int], bytes]":
     removes = b""
     if b"-" in lines and (lines.startswith(b"-") or b"\n-" in lines):
         lines, removes = _lines.unsigned(lines, b"-")
-    numbers = e164.parse_lines(lines, region)
-    if _SOFT_HYPHEN_BYTES in lines:
-        for place, line in enumerate(lines.split(b"\n")):
-            if _SOFT_HYPHEN_BYTES in line:
-                numbers[place] = 0
-    return numbers, removes
+    return e164.parse_lines(lines, region), removes
 
 
 def _try_number(text: str, region: str) -> int | None:
