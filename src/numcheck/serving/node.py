@@ -4,6 +4,7 @@ import select
 import signal
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,9 +16,11 @@ from numcheck.config import Settings
 from numcheck.errors import BadListenAddress, StoreMissing
 from numcheck.index import Index, PublishedIndex
 from numcheck.rpc.access import Admission, CallersIndex
+from numcheck.rpc.asking import NumbersAsked
 from numcheck.rpc.watches import Watches
 from numcheck.serving.access import Directory, Gate
 from numcheck.serving.belongings import keep_private
+from numcheck.serving.asking import AskingLog
 from numcheck.serving.builder import Builder, fresh_since
 from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.listener import ApiListener, Service, check_address, warning_of
@@ -91,8 +94,9 @@ def serve(settings: Settings, announce: Announce) -> None:
         builder, watches = Builder(published, settings, store), Watches()
         agreed = directory.agreed if settings.tls else directory.try_agreed
         identity = identity_of(store, published, settings, announce, agreed)
+        numbers_asked = NumbersAsked()
         services: list[Service] = [
-            check_service(CallersIndex(published, access.agreed), settings),
+            check_service(CallersIndex(published, access.agreed), settings, numbers_asked.add),
             numbering_service(
                 store, published, settings, watches, changed=(builder.follow, identity.withdrawer.follow)
             ),
@@ -102,6 +106,12 @@ def serve(settings: Settings, announce: Announce) -> None:
         listeners: list[ApiListener | CheckListener] = []
         health = Health(listeners)
         metrics: list[MetricsListener] = []
+
+        def asked() -> Counter[str]:
+            natives = [one.asked() for one in listeners if isinstance(one, CheckListener)]
+            return sum(natives, numbers_asked.counts())
+
+        asking_log = AskingLog(asked, settings.numbers_asked_told)
         try:
             admission = gate.admission(settings)
             listeners.append(ApiListener(settings, services, watches, admission))
@@ -110,7 +120,7 @@ def serve(settings: Settings, announce: Announce) -> None:
             builder.start()
             identity.start()
             metrics += _metrics_listener(
-                settings, listeners, _readings(store, published, directory, identity), announce
+                settings, listeners, _readings(store, published, directory, identity, asked), announce
             )
             health.begin(published)
             _begin(settings.data_dir, listeners, announce, _notices(index, store, settings))
@@ -122,6 +132,7 @@ def serve(settings: Settings, announce: Announce) -> None:
             _stop(settings, [*listeners, *metrics])
             identity.stop()
             builder.stop()
+            asking_log.close()
             gate.close()
 
 
@@ -154,7 +165,13 @@ def _native_listener(
     return []
 
 
-def _readings(store: Store, published: PublishedIndex, directory: Directory, identity: Identity) -> Readings:
+def _readings(
+    store: Store,
+    published: PublishedIndex,
+    directory: Directory,
+    identity: Identity,
+    asked: Callable[[], Counter[str]],
+) -> Readings:
     def index_version() -> int:
         return published.get().index_version
 
@@ -164,6 +181,7 @@ def _readings(store: Store, published: PublishedIndex, directory: Directory, ide
         directory_age_s=lambda: directory.age_s,
         callers_refused=lambda: bool(directory.refused),
         smsc_linked=identity.delivery.linked,
+        asked=asked,
         codes=lambda: {} if identity.delivery.courier is None else identity.delivery.courier.counts,
     )
 
