@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2
 
 from numcheck.errors import UnknownMethod, UnknownService
 from numcheck.rpc.access import Admission, LoopbackAccess, Shown, agreements_of
+from numcheck.rpc.asking import asker_name
 from numcheck.rpc.calls import parsed
 from numcheck.rpc.check import SERVICE_NAME, CheckService
 from numcheck.rpc.errors import log_failure, status_of
