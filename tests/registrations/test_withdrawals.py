@@ -154,9 +154,14 @@ def test_a_proof_that_was_begun_before_a_withdrawal_verifies_nobody_after_it(hel
     assert revoked(held, USERS) == {"u0", "u1"}
 
 
-def test_a_bulk_change_waits_for_what_is_withdrawn_after_it(held: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of both it has to be done before the other, also if the ordinary one comes while the bulk one is under way."""
+@pytest.mark.parametrize("census", [True, False], ids=["all registrations read", "number by number"])
+def test_a_bulk_change_waits_for_what_is_withdrawn_after_it(
+    held: World, monkeypatch: pytest.MonkeyPatch, census: bool
+) -> None:
+    """What is ordinary is done first, also if it comes while the bulk change is under way."""
     monkeypatch.setattr(withdrawals, "BULK_NUMBERS_MIN", 8)
+    if not census:
+        monkeypatch.setattr("numcheck.identity.census.REGISTRATIONS_MAX", 0)
     monkeypatch.setattr(withdrawal, "PIECE_NUMBERS", 1)
     monkeypatch.setattr(withdrawal, "REVOKED_TOGETHER", 1)
     port(held, HELD[:8], small.T2)
@@ -170,6 +175,38 @@ def test_a_bulk_change_waits_for_what_is_withdrawn_after_it(held: World, monkeyp
     held.registrations.follow(push_late)
     assert follow(held) == len(HELD)
     assert withdrawn_users(held) == ["u8", "u0", "u1", "u9", *USERS[2:8]]
+
+
+def test_a_bulk_change_revokes_every_user_of_a_number_and_nobody_twice(
+    held: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are registered on one, at whatever piece it fails, and whoever registers after the change."""
+    monkeypatch.setattr(withdrawals, "BULK_NUMBERS_MIN", 1)
+    monkeypatch.setattr(withdrawal, "REVOKED_TOGETHER", 1)
+    for service in ("a", "b"):
+        held.registrar.register(service, "", held.registrar.get(SERVICE, "u0").record)
+    failures = iter((False, True, False, True))
+
+    def done(work: RegistrationWork, *args: object, whole: Callable[..., bool] = RegistrationWork.set_withdrawn_done):
+        first = whole(work, *args)
+        if next(failures, False):
+            raise OSError("the machine is gone")
+        return first
+
+    monkeypatch.setattr(RegistrationWork, "set_withdrawn_done", done)
+    port(held, HELD[:5], small.T2)
+    publish(held)
+    held.register(HELD[1], "next")
+    assert complete(held, start(held, "next", method=Method.CODE), last_code(held))
+    for _ in range(2):
+        with pytest.raises(OSError, match="the machine is gone"):
+            follow(held)
+    follow(held)
+    events = [event for event in held.store.events().all() if event.kind == "withdrawn"]
+    assert len({event.registration_id for event in events}) == len(events) == 7
+    assert revoked(held, USERS) == set(USERS[:5])
+    assert held.registrar.get(SERVICE, "next").state is State.VERIFIED
+    assert follow(held) == 0
 
 
 def test_time_does_nothing_to_who_was_revoked_and_goes_on_for_the_others(held: World) -> None:

@@ -42,7 +42,7 @@ class Event(NamedTuple):
 
 
 class Basis(NamedTuple):
-    """What an event about a registration rests on: why its number was withdrawn, by which data; empty if nothing."""
+    """What an event about a registration rests on: why its number was withdrawn, and which data; empty if nothing."""
 
     cause: str
     index_version: int

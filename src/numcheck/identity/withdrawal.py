@@ -17,12 +17,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
+from numcheck.identity.census import TAKEN_FROM, Census
 from numcheck.identity.registration import VerificationState, tell
 from numcheck.identity.states import Act, RegistrationState, after
 from numcheck.identity.vault import Vault
-from numcheck.store import Registrations, RegistrationWork, Withdrawn
+from numcheck.store import Registrations, RegistrationWork, Withdrawn, WithdrawnChunk
 from numcheck.store.moments import microseconds
 
 READ_TOGETHER = {False: 2_000_000, True: 400_000}  # numbers, by whether they are of a bulk change
@@ -31,8 +34,6 @@ PIECE_NUMBERS = 10_000  # are done or not, together
 REVOKED_TOGETHER = 1_000  # registrations, and those of a piece more: others wait no longer than it takes
 
 T = TypeVar("T")
-
-TAKEN_FROM = (RegistrationState.PENDING, RegistrationState.VERIFIED)
 
 
 class Found(NamedTuple):
@@ -54,6 +55,7 @@ class Withdrawals:
     def __init__(self, registrations: Registrations, vault: Vault, *, now: Callable[[], datetime]) -> None:
         self._registrations, self._vault, self._now = registrations, vault, now
         self._stopped = False
+        self._census: Census | None = None  # kept as long as bulk changes are under way
 
     def stop(self) -> None:
         """End after the pieces under way; the rest waits in the store."""
@@ -62,18 +64,43 @@ class Withdrawals:
     def follow(self) -> int:
         """Do all that there is to do, bulk changes last; return how many registrations were revoked."""
         count = 0
-        while pieces := self._next(bulk=False) or self._next(bulk=True):
-            with closing(self._found(pieces)) as found:
-                for some in _together(found):
-                    if self._stopped:
-                        return count
-                    count += self._registrations.write(partial(self._revoke, some))
-                    if pieces[0].bulk and self._registrations.are_withdrawals_waiting():
-                        break
+        with closing(self._waiting()) as waiting:
+            for some in waiting:
+                if self._stopped:
+                    return count
+                count += self._registrations.write(partial(self._revoke, some))
         return count
+
+    def _waiting(self) -> Generator[list[Found]]:
+        """Yield what is to be done together: of bulk changes only as long as nothing else waits."""
+        while True:
+            if pieces := self._next(bulk=False):
+                yield from self._looked_for(pieces)
+            elif chunk := self._registrations.try_withdrawn_in_bulk():
+                with closing(self._in_bulk(chunk)) as some:
+                    for one in some:
+                        yield one
+                        if self._registrations.are_withdrawals_waiting():
+                            break
+            else:
+                self._census = None
+                return
 
     def _next(self, *, bulk: bool) -> list[Withdrawn]:
         return self._registrations.withdrawn(bulk=bulk, count_max=READ_TOGETHER[bulk], piece_size=PIECE_NUMBERS)
+
+    def _looked_for(self, pieces: Sequence[Withdrawn]) -> Generator[list[Found]]:
+        with closing(self._found(pieces)) as found:
+            yield from _together(found)
+
+    def _in_bulk(self, chunk: WithdrawnChunk) -> Generator[list[Found]]:
+        """Yield what is registered on a chunk's numbers; of too many registrations, number by number."""
+        if self._census is None or self._census.revision < chunk.revision:
+            self._census = Census.try_take(self._registrations, self._vault, chunk.revision)
+        if self._census is None:
+            yield from self._looked_for(self._next(bulk=True))
+        else:
+            yield from _in_pieces(chunk, self._census.on(chunk.chunk, chunk.places))
 
     def _found(self, pieces: Sequence[Withdrawn]) -> Generator[Found]:
         """Each piece with what is registered on it: that of the next ones is looked for while these are revoked."""
@@ -131,6 +158,17 @@ class Withdrawals:
                 work, one._replace(state=state), Act.WITHDRAW, now_us, cause=taken.cause.value, revision=taken.revision
             )
         return len(verified)
+
+
+def _in_pieces(chunk: WithdrawnChunk, registered: Sequence[tuple[int, bytes]]) -> Iterator[list[Found]]:
+    """Yield a chunk in pieces that each have REVOKED_TOGETHER registrations, and those of a number more."""
+    first = chunk.place
+    by_place = [(place, [one for _, one in some]) for place, some in groupby(registered, itemgetter(0))]
+    for group in _groups(by_place, lambda of_place: len(of_place[1]), REVOKED_TOGETHER):
+        behind = group[-1][0] + 1
+        yield [Found(chunk.piece(first, behind), [one for _, some in group for one in some])]
+        first = behind
+    yield [Found(chunk.piece(first, None), [])]
 
 
 def _together(found: Iterable[Found]) -> Iterator[list[Found]]:

@@ -20,7 +20,7 @@ from numcheck.store.registrations import (
     VerificationRow,
 )
 from numcheck.store.store import Store
-from numcheck.store.withdrawals import Cause, Withdrawn
+from numcheck.store.withdrawals import Cause, Withdrawn, WithdrawnChunk
 
 __all__ = [
     "Bound",
@@ -51,4 +51,5 @@ __all__ = [
     "Store",
     "VerificationRow",
     "Withdrawn",
+    "WithdrawnChunk",
 ]

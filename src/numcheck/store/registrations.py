@@ -38,7 +38,7 @@ from numcheck.store.schema import (
     trusted_time,
     verifications,
 )
-from numcheck.store.withdrawals import Cause, Withdrawn
+from numcheck.store.withdrawals import Cause, Withdrawn, WithdrawnChunk
 
 log = structlog.get_logger()
 
@@ -155,6 +155,7 @@ class PageBounds(NamedTuple):
 
 # Made once: to make a statement takes as long as to run it.
 ROWS = select(*(registrations.c[name] for name in RegistrationRow._fields))
+NUMBERS = select(*(registrations.c[name] for name in NumberRow._fields))
 VERIFICATIONS = select(*(verifications.c[name] for name in VerificationRow._fields))
 VERIFICATION = VERIFICATIONS.where(verifications.c.verification_id == bindparam("id"))
 ANY = select(registrations.c.registration_id).limit(1)
@@ -612,6 +613,11 @@ class Registrations:
         with self._database.reading() as connection:
             return withdrawals.waiting(connection, bulk=bulk, count_max=count_max, piece_size=piece_size)
 
+    def try_withdrawn_in_bulk(self) -> WithdrawnChunk | None:
+        """Return what bulk changes took and is not done of a chunk, the oldest first; None if all is done."""
+        with self._database.reading() as connection:
+            return withdrawals.try_bulk(connection)
+
     def are_withdrawals_waiting(self) -> bool:
         """Return whether numbers wait that were taken, not by a bulk change."""
         with self._database.reading() as connection:
@@ -723,10 +729,15 @@ class Registrations:
         self, service: str, *, state: int, due_before_us: int | None, after: bytes, count_max: int
     ) -> list[NumberRow]:
         """What bulk verification needs of the next registrations of a service in a state, as they were made."""
-        columns = [registrations.c[name] for name in NumberRow._fields]
+        return self._numbers(self._wanted(service, state, due_before_us), after, count_max)
+
+    def every_number(self, states: Sequence[int], *, after: bytes, count_max: int) -> list[NumberRow]:
+        """The same of the next registrations of all services that are in one of these states."""
+        return self._numbers(registrations.c.state.in_(states), after, count_max)
+
+    def _numbers(self, wanted: ColumnElement[bool], after: bytes, count_max: int) -> list[NumberRow]:
         statement = (
-            select(*columns)
-            .where(self._wanted(service, state, due_before_us), registrations.c.registration_id > after)
+            NUMBERS.where(wanted, registrations.c.registration_id > after)
             .order_by(registrations.c.registration_id)
             .limit(count_max)
         )

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import xxhash
 from pyroaring import AbstractBitMap, BitMap
-from sqlalchemy import Connection, Row, delete, func, insert, literal, select, update
+from sqlalchemy import Connection, Row, Select, delete, func, insert, literal, select, update
 
 from numcheck._bits import CHUNK_NUMBERS
 from numcheck.errors import StoreDamaged
@@ -58,6 +58,21 @@ class Withdrawn(NamedTuple):
         return self[:4] == other[:4] and self.next_place == other.place
 
 
+class WithdrawnChunk(NamedTuple):
+    """All that a bulk change took of a chunk and that is not done."""
+
+    revision: int
+    cause: Cause
+    chunk: int
+    place: int
+    """From here on it is not done."""
+    places: BitMap
+
+    def piece(self, first: int, next_place: int | None) -> Withdrawn:
+        """Return the part from a place on to before another, or to the end."""
+        return Withdrawn(self.revision, self.cause, self.chunk, True, first, array("Q"), next_place)
+
+
 def withdraw(
     connection: Connection, revision: int, cause: Cause, places: Mapping[int, AbstractBitMap], now_us: int
 ) -> None:
@@ -95,11 +110,9 @@ def _places(row: Row[Any]) -> BitMap:
 def waiting(connection: Connection, *, bulk: bool, count_max: int, piece_size: int) -> list[Withdrawn]:
     """Return the next numbers of bulk or of other changes that are not done, the oldest first, in pieces, until they
     are `count_max`; none if all are done."""
-    there = select(withdrawals).where(withdrawals.c.next_place.is_not(None), withdrawals.c.bulk.is_(bulk))
-    rows = there.order_by(withdrawals.c.revision, withdrawals.c.cause, withdrawals.c.chunk)
     found: list[Withdrawn] = []
     count = 0
-    with connection.execute(rows, execution_options={"yield_per": 1}) as result:
+    with connection.execute(_rows_waiting(bulk=bulk), execution_options={"yield_per": 1}) as result:
         for row in result:
             for piece in _pieces(row, piece_size):
                 found.append(piece)
@@ -107,6 +120,21 @@ def waiting(connection: Connection, *, bulk: bool, count_max: int, piece_size: i
                 if count >= count_max:
                     return found
     return found
+
+
+def try_bulk(connection: Connection) -> WithdrawnChunk | None:
+    """Return what is not done of the oldest row of a bulk change; None if all is done."""
+    row = connection.execute(_rows_waiting(bulk=True).limit(1)).one_or_none()
+    if row is None:
+        return None
+    places = _places(row)
+    places.remove_range(0, row.next_place)
+    return WithdrawnChunk(row.revision, Cause(row.cause), row.chunk, row.next_place, places)
+
+
+def _rows_waiting(*, bulk: bool) -> Select[Any]:
+    there = select(withdrawals).where(withdrawals.c.next_place.is_not(None), withdrawals.c.bulk.is_(bulk))
+    return there.order_by(withdrawals.c.revision, withdrawals.c.cause, withdrawals.c.chunk)
 
 
 def are_waiting(connection: Connection, *, bulk: bool) -> bool:
