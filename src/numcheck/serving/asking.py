@@ -19,7 +19,7 @@ class AskingLog:
     """Looks once a minute at what was asked in the hour before; a line a minute and caller while that is too much."""
 
     def __init__(self, counts: Callable[[], Counter[str]], told: int, *, interval_s: float = INTERVAL_S) -> None:
-        """`counts` gives how many numbers each caller has asked about so far; `told` is how many an hour are told of."""
+        """`counts` gives how many numbers each caller has asked about; more than `told` in an hour are told of."""
         self._counts, self._told, self._interval_s = counts, told, interval_s
         self._earlier: deque[Counter[str]] = deque([Counter()], maxlen=INTERVALS)
         self._closed = threading.Event()

@@ -19,8 +19,8 @@ from numcheck.rpc.access import Admission, CallersIndex
 from numcheck.rpc.asking import NumbersAsked
 from numcheck.rpc.watches import Watches
 from numcheck.serving.access import Directory, Gate
-from numcheck.serving.belongings import keep_private
 from numcheck.serving.asking import AskingLog
+from numcheck.serving.belongings import keep_private
 from numcheck.serving.builder import Builder, fresh_since
 from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.listener import ApiListener, Service, check_address, warning_of
@@ -88,13 +88,12 @@ def serve(settings: Settings, announce: Announce) -> None:
     prepare_process()
     with _opened(settings, announce) as store:
         index = _index_to_serve(store, settings, announce)
-        published = PublishedIndex()
+        published, numbers_asked = PublishedIndex(), NumbersAsked()
         gate = Gate(store, settings.data_dir)
         access, directory = gate.access, gate.directory
         builder, watches = Builder(published, settings, store), Watches()
         agreed = directory.agreed if settings.tls else directory.try_agreed
         identity = identity_of(store, published, settings, announce, agreed)
-        numbers_asked = NumbersAsked()
         services: list[Service] = [
             check_service(CallersIndex(published, access.agreed), settings, numbers_asked.add),
             numbering_service(
@@ -106,11 +105,7 @@ def serve(settings: Settings, announce: Announce) -> None:
         listeners: list[ApiListener | CheckListener] = []
         health = Health(listeners)
         metrics: list[MetricsListener] = []
-
-        def asked() -> Counter[str]:
-            natives = [one.asked() for one in listeners if isinstance(one, CheckListener)]
-            return sum(natives, numbers_asked.counts())
-
+        asked = _asked(numbers_asked, listeners)
         asking_log = AskingLog(asked, settings.numbers_asked_told)
         try:
             admission = gate.admission(settings)
@@ -132,8 +127,8 @@ def serve(settings: Settings, announce: Announce) -> None:
             _stop(settings, [*listeners, *metrics])
             identity.stop()
             builder.stop()
-            asking_log.close()
             gate.close()
+            asking_log.close()
 
 
 @contextmanager
@@ -146,6 +141,16 @@ def _opened(settings: Settings, announce: Announce) -> Iterator[Store]:
         for warning in keep_private(settings.data_dir):
             announce(warning)
         yield store
+
+
+def _asked(numbers_asked: NumbersAsked, listeners: Sequence[ApiListener | CheckListener]) -> Callable[[], Counter[str]]:
+    """What gives how many numbers each caller has asked about, at all listeners."""
+
+    def asked() -> Counter[str]:
+        natives = (one.asked() for one in listeners if isinstance(one, CheckListener))
+        return sum(natives, numbers_asked.counts())
+
+    return asked
 
 
 def _native_listener(
