@@ -44,6 +44,7 @@ cdef enum:
     HANDSHAKE_STEPS_MAX = 4          # a turn: a step may take a millisecond, if keys are RSA
     RECORD_SIZE = 16_384             # of a TLS record at most, opened
     VIEWS_MAX = 1_024                # different sets of agreements among the callers of a loop
+    ASKERS_MAX = 1_024               # names that a loop counts numbers by; the first is for all others
     HELD_SIZE_MAX = 268_435_456      # a loop: requests and answers
     ANSWERS_SIZE_MAX = 262_144       # a stream that holds so much of answers begins no other
     TURN_WORK_MAX = 262_144          # bytes of messages that a connection begins in a turn
@@ -102,6 +103,7 @@ cdef struct Metrics:                 # written by the loop alone, read by others
     uint64_t latencies[METHOD_COUNT][BUCKET_COUNT + 1]
     uint64_t latency_sums[METHOD_COUNT]    # nanoseconds
     uint64_t messages, numbers, accepted, received, sent
+    uint64_t asked[ASKERS_MAX]       # numbers, by who asks
 
 cdef struct Text:
     const uint8_t* data
@@ -174,6 +176,7 @@ cdef struct Connection:
     Connection* stranger_next
     Connection* stranger_previous
     int view                         # of the loop's `views`; NOT_ADMITTED
+    int asker                        # whose numbers are counted, a place in `asked`
     int64_t admitted_at[METHOD_COUNT]    # by method, to whom `authorization` was shown; 0: not yet
     Bytes authorization              # each value of that header behind a NUL
     Connection* next

@@ -22,6 +22,7 @@ class Counters(NamedTuple):
     received: int
     sent: int
     held_size: int
+    asked: dict[str, int]
 
 class Credentials:
     def __init__(
@@ -38,7 +39,7 @@ class EdgeLoop:
     def __init__(
         self,
         answer: Callable[[int, bytes, Any], tuple[bytes, int, bytes, bytes]],
-        admit: Callable[[bytes | None, int, bytes, int], tuple[Hashable, tuple[bytes, int, bytes, bytes] | None]],
+        admit: Callable[[bytes | None, int, bytes, int], tuple[Hashable, str, tuple[bytes, int, bytes, bytes] | None]],
         credentials: Credentials | None,
         *,
         listen_fd: int,

@@ -68,7 +68,7 @@ PATHS[:] = [
     b"/grpc.health.v1.Health/Watch",
 ]
 METHODS = tuple(path.decode() for path in PATHS)
-Counters = namedtuple("Counters", "calls bounds_s durations numbers connections accepted received sent held_size")
+Counters = namedtuple("Counters", "calls bounds_s durations numbers connections accepted received sent held_size asked")
 
 include "edge/system.pxi"
 include "edge/buffer.pxi"
@@ -99,11 +99,13 @@ cdef class EdgeLoop:
     cdef Facts facts
     cdef bytes unknown_message, unknown_details, stopping_message, stopping_details
     cdef list agreements, used          # of each view: whose it is, and its Table
+    cdef dict askers                    # the place of each name that numbers are counted by
     cdef Credentials credentials, next_credentials
 
     def __cinit__(self):
         self.loop.epoll_fd = self.loop.listen_fd = self.loop.wake_fd = -1
         self.agreements, self.used = [None], [None]
+        self.askers = {"": 0}
 
     def __init__(self, answer, admit, Credentials credentials, *, int listen_fd, size_t message_size_max, size_t metadata_size_max,
                  size_t numbers_per_call_max, uint32_t streams_per_connection_max, connection_age_max_s,
@@ -230,6 +232,12 @@ cdef class EdgeLoop:
             connection = connection.next
         return free.pop()
 
+    cdef int asker_of(self, str name) except -1:
+        """The place of a name among those that numbers are counted by; where there are too many, that of all others."""
+        if name not in self.askers and len(self.askers) < ASKERS_MAX:
+            self.askers[name] = len(self.askers)
+        return self.askers.get(name, 0)
+
     cdef object agreements_at(self, int place):
         return self.agreements[max(place, 0)]
 
@@ -274,7 +282,8 @@ cdef class EdgeLoop:
             if any(buckets):
                 durations[METHODS[method]] = buckets, load(&metrics.latency_sums[method]) / 1e9
         return Counters(calls, BOUNDS_S, durations, load(&metrics.numbers), load(&self.loop.connection_count),
-                        load(&metrics.accepted), load(&metrics.received), load(&metrics.sent), self.held_size)
+                        load(&metrics.accepted), load(&metrics.received), load(&metrics.sent), self.held_size,
+                        {name: load(&metrics.asked[place]) for name, place in list(self.askers.items())})
 
     @property
     def call_count(self):

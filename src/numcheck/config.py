@@ -138,6 +138,9 @@ class Settings(BaseSettings):
     use_proxy: bool = Field(
         False, description="go by the proxies of the environment (http_proxy and the like) to hosts beyond loopback"
     )
+    numbers_asked_told: Positive = Field(
+        1_000_000, description="numbers that a caller asks about in an hour: more is a line of the log"
+    )
     data_age_max_s: Annotated[int, Field(ge=0, le=INT32_MAX)] = Field(
         0, description="seconds after which an operator's data answers UNKNOWN; 0: it never ages"
     )

@@ -1,5 +1,6 @@
 """A node over mutual TLS, in the tests' own process, with an identity of each role."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from numcheck.access import Identity, Role
 from numcheck.config import Settings
 from numcheck.index import PublishedIndex, open_index
 from numcheck.rpc.access import CallersIndex
+from numcheck.rpc.asking import NumbersAsked
 from numcheck.rpc.watches import Watches
 from numcheck.serving.access import Gate
 from numcheck.serving.authority import issue_client, issue_server, make_authority
@@ -49,6 +51,8 @@ class SecureNode:
     addresses: dict[str, str]
     gate: Gate
     publish: Callable[[], None]
+    asked: dict[str, Callable[[], Counter[str]]]
+    """How many numbers each caller asked about, by listener."""
 
     def channel(
         self,
@@ -108,13 +112,16 @@ def secure_node(directory: Path, *, url: str | None = None, **changes: Any) -> I
         for identity in IDENTITIES.values():
             gate.identities.add(identity, now=NOW)
         gate.directory.refresh()
-        with _served(store, gate, settings) as (addresses, publish):
-            yield SecureNode(certificates, store, addresses, gate, publish)
+        with _served(store, gate, settings) as (addresses, publish, asked):
+            yield SecureNode(certificates, store, addresses, gate, publish, asked)
         gate.close()
 
 
 @contextmanager
-def _served(store: Store, gate: Gate, settings: Settings) -> Iterator[tuple[dict[str, str], Callable[[], None]]]:
+def _served(
+    store: Store, gate: Gate, settings: Settings
+) -> Iterator[tuple[dict[str, str], Callable[[], None], dict[str, Callable[[], Counter[str]]]]]:
+    asked = NumbersAsked()
     published, watches = PublishedIndex(), Watches(access_interval_s=0.1)
 
     def publish() -> None:
@@ -124,7 +131,7 @@ def _served(store: Store, gate: Gate, settings: Settings) -> Iterator[tuple[dict
     publish()
     registrations = identity_of(store, published, settings, lambda _line: None, gate.directory.agreed)
     services = [
-        check_service(CallersIndex(published, gate.access.agreed), settings),
+        check_service(CallersIndex(published, gate.access.agreed), settings, asked.add),
         numbering_service(store, published, settings, watches, changed=()),
         identity_service(gate.identities, gate.key, changed=gate.directory.refresh),
         registrations.service,
@@ -134,7 +141,7 @@ def _served(store: Store, gate: Gate, settings: Settings) -> Iterator[tuple[dict
     try:
         for one in (api, native):
             one.set_serving(serving=True)
-        yield {"api": api.address, "native": native.address}, publish
+        yield {"api": api.address, "native": native.address}, publish, {"api": asked.counts, "native": native.asked}
     finally:
         registrations.feeds.end()
         api.stop(0)

@@ -334,7 +334,7 @@ def test_answers_under_way_are_sent_when_the_peer_has_closed_its_side(doors: Doo
 def edge_loop(listening: socket.socket) -> "EdgeLoop":
     return EdgeLoop(
         lambda _method, _request, _agreements: (b"", 12, b"", b""),
-        lambda _certificate, _descriptor, _authorization, _method: (None, None),
+        lambda _certificate, _descriptor, _authorization, _method: (None, "", None),
         None,
         listen_fd=listening.detach(),
         message_size_max=2**20,

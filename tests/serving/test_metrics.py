@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress, StoreUnavailable
 from numcheck.index import PublishedIndex, open_index
+from numcheck.rpc.asking import NumbersAsked
 from numcheck.rpc.watches import Watches
 from numcheck.serving import process
 from numcheck.serving.check_listener import LACKING, CheckListener
@@ -39,8 +40,8 @@ class Node:
 
     def __init__(self, settings: Settings) -> None:
         fill(settings.data_dir)
-        self.lags, self.published = [3], PublishedIndex()
-        self.api = ApiListener(settings, [check_service(self.published, settings)], Watches())
+        self.lags, self.published, self.asked = [3], PublishedIndex(), NumbersAsked()
+        self.api = ApiListener(settings, [check_service(self.published, settings, self.asked.add)], Watches())
         self.native = CheckListener(settings, self.published)
         self.linked: bool | None = None
         readings = Readings(
@@ -48,6 +49,7 @@ class Node:
             index_lag=self.lag,
             directory_age_s=lambda: 2.5,
             callers_refused=lambda: False,
+            asked=lambda: self.native.asked() + self.asked.counts(),
             smsc_linked=lambda: self.linked,
             codes=lambda: {"handed_over": 2, "failed": 1},
         )
@@ -173,7 +175,7 @@ def test_every_metric_is_documented_and_no_other(node: Node) -> None:
 
 
 def test_a_metrics_address_that_is_taken_or_not_loopback_is_refused(node: Node, tmp_path: Path) -> None:
-    nothing = NodeCollector([], Readings(int, int, int, bool, bool, dict))
+    nothing = NodeCollector([], Readings(int, int, int, bool, bool, dict, dict))
     for address in (node.metrics.address, "0.0.0.0:0", "nonsense"):
         with pytest.raises(BadListenAddress):
             MetricsListener(Settings(data_dir=tmp_path, metrics_listen=address), nothing)

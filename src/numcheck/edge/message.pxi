@@ -57,7 +57,7 @@ cdef bint answer_by_kernel(Stream* stream) noexcept nogil:
         return True
     end = write_response(view, cursor, &request, request.request_id if streaming else 0, answer_start(stream))
     end_answer(stream, end)
-    count(&loop.metrics.numbers, request.number_count)
+    count_numbers(stream, request.number_count)
     return True
 
 

@@ -4,6 +4,13 @@ cdef void count(uint64_t* counter, uint64_t amount) noexcept nogil:
     store(counter, counter[0] + amount)
 
 
+cdef void count_numbers(Stream* stream, uint64_t amount) noexcept nogil:
+    """So many numbers were answered, to whoever was admitted last on the stream's connection."""
+    cdef Connection* connection = stream.connection
+    count(&connection.loop.metrics.numbers, amount)
+    count(&connection.loop.metrics.asked[connection.asker], amount)
+
+
 cdef void count_call(const Stream* stream, int code) noexcept nogil:
     """A call has ended with this status."""
     cdef Metrics* metrics = &stream.connection.loop.metrics

@@ -104,7 +104,7 @@ cdef bint answer_number(Stream* stream) noexcept nogil:
         return False
     if make_answer_room(stream, FIXED_FIELDS_SIZE_MAX + 3 * (facts.text_size_max + 16)):
         end_answer(stream, write_facts(view, facts, number, answer_start(stream)))
-        count(&loop.metrics.numbers, 1)
+        count_numbers(stream, 1)
     return True
 
 

@@ -65,10 +65,11 @@ cdef void ask_admission(void* owner, Stream* stream) noexcept with gil:
     try:
         authorization = b"" if stream.authorization.size == 0 else PyBytes_FromStringAndSize(
             <char*>stream.authorization.data, stream.authorization.size)
-        agreements, refusal = (<EdgeLoop>owner).admit(
+        agreements, name, refusal = (<EdgeLoop>owner).admit(
             certificate_of(connection.tls), connection.fd, authorization, stream.method)
         if refusal is None:
             connection.view = (<EdgeLoop>owner).place_of(agreements)
+            connection.asker = (<EdgeLoop>owner).asker_of(name)
             connection.admitted_at[<int>stream.method] = connection.loop.now
             forget_stranger(connection)
         else:

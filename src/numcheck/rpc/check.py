@@ -5,7 +5,7 @@ request, no Python object a number. Nothing here knows grpcio's server; serving/
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import grpc
@@ -15,6 +15,7 @@ from numcheck.active import Operator
 from numcheck.errors import TooManyStreams, UnknownMethod
 from numcheck.index import AgreedIndex, PublishedIndex
 from numcheck.rpc.access import CallersIndex
+from numcheck.rpc.asking import answered_count
 from numcheck.rpc.calls import parsed, refusing, refusing_stream, timestamp
 from numcheck.rpc.errors import abort
 from numcheck.v1 import check_pb2, number_pb2
@@ -34,9 +35,13 @@ class CheckService:
         default_region: str,
         numbers_per_call_max: int,
         stream_count_max: int,
+        asked: Callable[[int], None] = lambda _count: None,
     ) -> None:
-        """`stream_count_max` bounds the streams open at once: each holds a thread of the listener while it is open."""
-        self._published = published
+        """`stream_count_max` bounds the streams open at once: each holds a thread of the listener while it is open.
+
+        `asked` is told how many numbers each answer is about.
+        """
+        self._published, self._asked = published, asked
         self._default_region = default_region
         self._numbers_per_call_max = numbers_per_call_max
         self._stream_places = threading.BoundedSemaphore(stream_count_max)
@@ -55,12 +60,13 @@ class CheckService:
             region=facts.region,
             index_version=index.index_version,
         )
+        self._asked(1)
         return response.SerializeToString()
 
     def check_numbers(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         """Many numbers, bytes in and bytes out."""
         table = self._published.get().table
-        return table.check_numbers(request, numbers_per_call_max=self._numbers_per_call_max)
+        return self._told(table.check_numbers(request, numbers_per_call_max=self._numbers_per_call_max))
 
     def stream_check_numbers(self, requests: Iterator[bytes], _context: grpc.ServicerContext) -> Iterator[bytes]:
         """Many numbers a message, each message answered from the newest index then."""
@@ -69,11 +75,15 @@ class CheckService:
         try:
             for request in requests:
                 table = self._published.get().table
-                yield table.check_numbers(
-                    request, numbers_per_call_max=self._numbers_per_call_max, echo_request_id=True
+                yield self._told(
+                    table.check_numbers(request, numbers_per_call_max=self._numbers_per_call_max, echo_request_id=True)
                 )
         finally:
             self._stream_places.release()
+
+    def _told(self, response: bytes) -> bytes:
+        self._asked(answered_count(response))
+        return response
 
     def list_operators(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         """Every operator that the index knows, by id."""

@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2
 
 from numcheck.errors import UnknownMethod, UnknownService
 from numcheck.rpc.access import Admission, LoopbackAccess, Shown, agreements_of
+from numcheck.rpc.asking import asker_name
 from numcheck.rpc.calls import parsed
 from numcheck.rpc.check import SERVICE_NAME, CheckService
 from numcheck.rpc.errors import log_failure, status_of
@@ -46,16 +47,18 @@ class NativeAnswers:
         self._check_for = check_for
         self._admission = admission or LoopbackAccess()
 
-    def admit(self, shown: Shown, path: str) -> tuple[Agreements, Answer | None]:
-        """What the client may see and None, or None and the status that the API listener would refuse with.
+    def admit(self, shown: Shown, path: str) -> tuple[Agreements, str, Answer | None]:
+        """What the client may see, the name that its numbers are counted by and None, or the status that the API
+        listener would refuse with.
 
         It is asked on the thread that serves, so that the admission must not wait.
         """
         try:
-            return agreements_of(self._admission.admit(shown, path), self._admission.agreed), None
+            identity = self._admission.admit(shown, path)
+            return agreements_of(identity, self._admission.agreed), asker_name(identity), None
         except Exception as error:
             log_failure(error)
-            return None, refusal(error)
+            return None, "", refusal(error)
 
     def answer(self, path: str, request: bytes, agreements: Agreements = None) -> Answer:
         """The response, or the status that the API listener would refuse with."""

@@ -3,6 +3,7 @@
 import socket
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -101,7 +102,7 @@ class CheckListener:
 
     def _admit(
         self, certificate: bytes | None, descriptor: int, authorization: bytes, method: int
-    ) -> tuple[Agreements, Answer | None]:
+    ) -> tuple[Agreements, str, Answer | None]:
         if self._tls_files:
             shown = Shown("" if certificate is None else name_in(certificate), authorizations(authorization))
         else:
@@ -133,6 +134,13 @@ class CheckListener:
     def counters(self) -> "list[Counters]":
         """What each loop has counted."""
         return [loop.counters() for loop in self._loops]
+
+    def asked(self) -> Counter[str]:
+        """How many numbers each caller has asked about."""
+        total: Counter[str] = Counter()
+        for counters in self.counters():
+            total.update({name: count for name, count in counters.asked.items() if count})
+        return total
 
     @property
     def held_size(self) -> int:

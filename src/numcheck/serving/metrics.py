@@ -44,6 +44,8 @@ class Readings:
     """Whether the set of callers in the store is refused."""
     smsc_linked: Callable[[], bool | None]
     """Whether the link is there over which codes leave."""
+    asked: Callable[[], Mapping[str, int]]
+    """How many numbers each caller asked about."""
     codes: Callable[[], Mapping[str, int]]
     """How many codes there were, by their outcome."""
 
@@ -72,14 +74,9 @@ class NodeCollector:
         yield _gauge("numcheck_index_lag", "Revisions that the index is behind the store", _try(readings.index_lag))
         yield _gauge("numcheck_directory_age_seconds", "Since identities were read", _try(readings.directory_age_s))
         yield _gauge("numcheck_callers_refused", "Whether callers are refused", _try(readings.callers_refused))
-        yield self._codes()
+        yield _labelled("numcheck_numbers_asked", "Numbers, by who asked", "caller", readings.asked())
+        yield _labelled("numcheck_codes", "Codes, by what became of them", "outcome", readings.codes())
         yield _gauge("numcheck_smsc_linked", "Whether there is a link to the SMSC", _try(readings.smsc_linked))
-
-    def _codes(self) -> Metric:
-        family = CounterMetricFamily("numcheck_codes", "Codes, by what became of them", labels=("outcome",))
-        for outcome, value in sorted(self._readings.codes().items()):
-            family.add_metric((outcome,), value)
-        return family
 
     def _calls(self, loops: Sequence["Counters"]) -> Metric:
         family = CounterMetricFamily("numcheck_calls", "Calls that ended", labels=("listener", "method", "code"))
@@ -195,6 +192,13 @@ def is_own_name(host: str) -> bool:
 
 def _counter(name: str, documentation: str, values: Sequence[int]) -> Metric:
     return CounterMetricFamily(name, documentation, value=sum(values))
+
+
+def _labelled(name: str, documentation: str, label: str, values: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(name, documentation, labels=(label,))
+    for value, count in sorted(values.items()):
+        family.add_metric((value,), count)
+    return family
 
 
 def _gauge(name: str, documentation: str, value: float | None) -> Metric:

@@ -4,6 +4,7 @@ import select
 import signal
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,8 +16,10 @@ from numcheck.config import Settings
 from numcheck.errors import BadListenAddress, StoreMissing
 from numcheck.index import Index, PublishedIndex
 from numcheck.rpc.access import Admission, CallersIndex
+from numcheck.rpc.asking import NumbersAsked
 from numcheck.rpc.watches import Watches
 from numcheck.serving.access import Directory, Gate
+from numcheck.serving.asking import AskingLog
 from numcheck.serving.belongings import keep_private
 from numcheck.serving.builder import Builder, fresh_since
 from numcheck.serving.check_listener import LACKING, CheckListener
@@ -85,14 +88,14 @@ def serve(settings: Settings, announce: Announce) -> None:
     prepare_process()
     with _opened(settings, announce) as store:
         index = _index_to_serve(store, settings, announce)
-        published = PublishedIndex()
+        published, numbers_asked = PublishedIndex(), NumbersAsked()
         gate = Gate(store, settings.data_dir)
         access, directory = gate.access, gate.directory
         builder, watches = Builder(published, settings, store), Watches()
         agreed = directory.agreed if settings.tls else directory.try_agreed
         identity = identity_of(store, published, settings, announce, agreed)
         services: list[Service] = [
-            check_service(CallersIndex(published, access.agreed), settings),
+            check_service(CallersIndex(published, access.agreed), settings, numbers_asked.add),
             numbering_service(
                 store, published, settings, watches, changed=(builder.follow, identity.withdrawer.follow)
             ),
@@ -102,6 +105,8 @@ def serve(settings: Settings, announce: Announce) -> None:
         listeners: list[ApiListener | CheckListener] = []
         health = Health(listeners)
         metrics: list[MetricsListener] = []
+        asked = _asked(numbers_asked, listeners)
+        asking_log = AskingLog(asked, settings.numbers_asked_told)
         try:
             admission = gate.admission(settings)
             listeners.append(ApiListener(settings, services, watches, admission))
@@ -110,7 +115,7 @@ def serve(settings: Settings, announce: Announce) -> None:
             builder.start()
             identity.start()
             metrics += _metrics_listener(
-                settings, listeners, _readings(store, published, directory, identity), announce
+                settings, listeners, _readings(store, published, directory, identity, asked), announce
             )
             health.begin(published)
             _begin(settings.data_dir, listeners, announce, _notices(index, store, settings))
@@ -123,6 +128,7 @@ def serve(settings: Settings, announce: Announce) -> None:
             identity.stop()
             builder.stop()
             gate.close()
+            asking_log.close()
 
 
 @contextmanager
@@ -135,6 +141,16 @@ def _opened(settings: Settings, announce: Announce) -> Iterator[Store]:
         for warning in keep_private(settings.data_dir):
             announce(warning)
         yield store
+
+
+def _asked(numbers_asked: NumbersAsked, listeners: Sequence[ApiListener | CheckListener]) -> Callable[[], Counter[str]]:
+    """What gives how many numbers each caller has asked about, at all listeners."""
+
+    def asked() -> Counter[str]:
+        natives = (one.asked() for one in listeners if isinstance(one, CheckListener))
+        return sum(natives, numbers_asked.counts())
+
+    return asked
 
 
 def _native_listener(
@@ -154,7 +170,13 @@ def _native_listener(
     return []
 
 
-def _readings(store: Store, published: PublishedIndex, directory: Directory, identity: Identity) -> Readings:
+def _readings(
+    store: Store,
+    published: PublishedIndex,
+    directory: Directory,
+    identity: Identity,
+    asked: Callable[[], Counter[str]],
+) -> Readings:
     def index_version() -> int:
         return published.get().index_version
 
@@ -164,6 +186,7 @@ def _readings(store: Store, published: PublishedIndex, directory: Directory, ide
         directory_age_s=lambda: directory.age_s,
         callers_refused=lambda: bool(directory.refused),
         smsc_linked=identity.delivery.linked,
+        asked=asked,
         codes=lambda: {} if identity.delivery.courier is None else identity.delivery.courier.counts,
     )
 

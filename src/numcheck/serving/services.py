@@ -18,13 +18,16 @@ TOKEN_SIZE = 32  # random bytes: nobody guesses one
 OUTSIDE = Outside(now=lambda: datetime.now(UTC), new_token=lambda: secrets.token_urlsafe(TOKEN_SIZE))
 
 
-def check_service(published: PublishedIndex | CallersIndex, settings: Settings) -> CheckService:
-    """The service that answers from what is published."""
+def check_service(
+    published: PublishedIndex | CallersIndex, settings: Settings, asked: Callable[[int], None] = lambda _count: None
+) -> CheckService:
+    """The service that answers from what is published; `asked` is told how many numbers each answer is about."""
     return CheckService(
         published,
         default_region=settings.default_region,
         numbers_per_call_max=settings.numbers_per_call_max,
         stream_count_max=max(settings.api_threads // 2, 1),
+        asked=asked,
     )
 
 
