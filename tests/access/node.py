@@ -128,7 +128,6 @@ def _served(
         rebuild_index(store, settings.data_dir)
         published.publish(open_index(index_directory(settings.data_dir)))
 
-    publish()
     registrations = identity_of(store, published, settings, lambda _line: None, gate.directory.agreed)
     services = [
         check_service(CallersIndex(published, gate.access.agreed), settings, asked.add),
@@ -138,6 +137,7 @@ def _served(
     ]
     api = ApiListener(settings, services, watches, gate.access)
     native = CheckListener(settings, published, gate.access)
+    publish()  # the native listener takes what is published from its start on
     try:
         for one in (api, native):
             one.set_serving(serving=True)

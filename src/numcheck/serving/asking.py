@@ -20,7 +20,7 @@ class AskingLog:
 
     def __init__(self, counts: Callable[[], Counter[str]], told: int, *, interval_s: float = INTERVAL_S) -> None:
         """`counts` gives how many numbers each caller has asked about; more than `told` in an hour are told of."""
-        self._counts, self._told, self._interval_s = counts, told, interval_s
+        self.counts, self._told, self._interval_s = counts, told, interval_s
         self._earlier: deque[Counter[str]] = deque([Counter()], maxlen=INTERVALS)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="asking", daemon=True)
@@ -28,7 +28,7 @@ class AskingLog:
 
     def look(self) -> None:
         """Tell of each caller that has asked about too many numbers within the hour."""
-        counts = self._counts()
+        counts = self.counts()
         for name, count in sorted((counts - self._earlier[0]).items()):
             if count > self._told:
                 log.warning("a caller asks about many numbers", caller=name, numbers=count, within_s=self._within_s)

@@ -90,23 +90,22 @@ def serve(settings: Settings, announce: Announce) -> None:
         index = _index_to_serve(store, settings, announce)
         published, numbers_asked = PublishedIndex(), NumbersAsked()
         gate = Gate(store, settings.data_dir)
-        access, directory = gate.access, gate.directory
         builder, watches = Builder(published, settings, store), Watches()
-        agreed = directory.agreed if settings.tls else directory.try_agreed
-        identity = identity_of(store, published, settings, announce, agreed)
+        identity = identity_of(
+            store, published, settings, announce, gate.directory.agreed if settings.tls else gate.directory.try_agreed
+        )
         services: list[Service] = [
-            check_service(CallersIndex(published, access.agreed), settings, numbers_asked.add),
+            check_service(CallersIndex(published, gate.access.agreed), settings, numbers_asked.add),
             numbering_service(
                 store, published, settings, watches, changed=(builder.follow, identity.withdrawer.follow)
             ),
-            identity_service(gate.identities, gate.key, changed=directory.refresh),
+            identity_service(gate.identities, gate.key, changed=gate.directory.refresh),
             identity.service,
         ]
         listeners: list[ApiListener | CheckListener] = []
         health = Health(listeners)
         metrics: list[MetricsListener] = []
-        asked = _asked(numbers_asked, listeners)
-        asking_log = AskingLog(asked, settings.numbers_asked_told)
+        asking_log = AskingLog(_asked(numbers_asked, listeners), settings.numbers_asked_told)
         try:
             admission = gate.admission(settings)
             listeners.append(ApiListener(settings, services, watches, admission))
@@ -115,7 +114,7 @@ def serve(settings: Settings, announce: Announce) -> None:
             builder.start()
             identity.start()
             metrics += _metrics_listener(
-                settings, listeners, _readings(store, published, directory, identity, asked), announce
+                settings, listeners, _readings(store, published, gate.directory, identity, asking_log.counts), announce
             )
             health.begin(published)
             _begin(settings.data_dir, listeners, announce, _notices(index, store, settings))
