@@ -105,10 +105,10 @@ def active(
     wanted = Wanted(column, status_column, every_row=every_row)
     how = Reading(delta, settings.default_region, wanted, _statuses(active_values, inactive_values))
     with opened(file, again=True) as source, _client(settings, server) as client, progress() as report:
+        operator_id = _operator_id(client, operator)
         numbers = NumberFile(source, how, Expected(count, sha256))
         say(numbers.told)
         true_at = data_time or source.moment
-        operator_id = _operator_id(client, operator)
         header = numbering_pb2.PushHeader(
             operator_id=operator_id,
             mode=DELTA if delta else SNAPSHOT,
