@@ -51,8 +51,19 @@ class Node(NamedTuple):
         pushed = None
         while pushed is None:
             pushed = self._try_push(add, remove)
-        next(one for one in self.watch() if one.index_version >= pushed)
+        while not self._is_visible(pushed):
+            pass
         return pushed
+
+    def _is_visible(self, version: int) -> bool:
+        """Wait until an index of that version is told; False if the node has withdrawn its index before."""
+        try:
+            next(one for one in self.watch() if one.index_version >= version)
+        except grpc.RpcError as error:
+            if refusal_of(error).code is not UNAVAILABLE:
+                raise
+            return False
+        return True
 
     def _try_push(self, add: tuple[int, ...], remove: tuple[int, ...]) -> int | None:
         try:
