@@ -17,6 +17,7 @@ from typing import Any
 import xxhash
 
 from numcheck.errors import IndexDamaged, IndexMissing
+from numcheck.output import sync_directory
 from numcheck.privacy import private_opener
 
 MANIFEST_NAME = "manifest.json"
@@ -194,12 +195,3 @@ def remove_unnamed(directory: Path, named: Iterable[str]) -> None:
     for path in directory.iterdir():
         if path.name not in keep and path.is_file():
             path.unlink()
-
-
-def sync_directory(directory: Path) -> None:
-    """Make renames in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,7 +14,7 @@ from numcheck._bits import CHUNK_NUMBERS
 from numcheck.active import ActiveSet
 from numcheck.active.synthetic import Interval, synthetic_sets
 from numcheck.errors import BadConfiguration, DataDirNotEmpty
-from numcheck.index.format import sync_directory
+from numcheck.output import sync_directory
 from numcheck.plan import BUNDLED_DATE, NumberingPlan, bundled_source, moment_of_day, read_registry
 from numcheck.serving.publishing import rebuild_index
 from numcheck.store import DataDirLock, Store
