@@ -19,7 +19,7 @@ from numcheck.rpc.asking import NumbersAsked
 from numcheck.rpc.watches import Watches
 from numcheck.serving.access import Gate
 from numcheck.serving.authority import issue_client, issue_server, make_authority
-from numcheck.serving.check_listener import CheckListener
+from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.listener import ApiListener
 from numcheck.serving.publishing import index_directory, rebuild_index
 from numcheck.serving.registrations import identity_of
@@ -136,14 +136,18 @@ def _served(
         registrations.service,
     ]
     api = ApiListener(settings, services, watches, gate.access)
-    native = CheckListener(settings, published, gate.access)
+    native = CheckListener(settings, published, gate.access) if LACKING is None else None
     publish()  # the native listener takes what is published from its start on
+    addresses, counts = {"api": api.address}, {"api": asked.counts}
+    if native is not None:
+        addresses["native"], counts["native"] = native.address, native.asked
     try:
-        for one in (api, native):
+        for one in filter(None, (api, native)):
             one.set_serving(serving=True)
-        yield {"api": api.address, "native": native.address}, publish, {"api": asked.counts, "native": native.asked}
+        yield addresses, publish, counts
     finally:
         registrations.feeds.end()
         api.stop(0)
-        native.stop(0)
+        if native is not None:
+            native.stop(0)
         registrations.feeds.close()

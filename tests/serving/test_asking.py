@@ -39,7 +39,7 @@ def test_numbers_of_an_answer_are_those_of_its_message(statuses, version, reques
 def test_each_listener_counts_by_service(tmp_path):
     """Two services on each; a batch counts its numbers, a stream each message, a single check one."""
     with secure_node(tmp_path) as node:
-        for listener in ("api", "native"):
+        for listener in node.asked:
             for name, count in (("messenger", 3), ("other", 5)):
                 request = check_pb2.CheckNumbersRequest(numbers=range(FIRST, FIRST + count))
                 with node.channel(name, listener=listener) as channel:
