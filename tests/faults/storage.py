@@ -270,8 +270,9 @@ class Storage:
         for step in (push, portings):
             again = step.call(self._life)
             # These tell a repetition from the first time.
-            again.ClearField("first_push_time")
-            again.ClearField("head_version")
+            for one in (again, step.answer):
+                one.ClearField("first_push_time")
+                one.ClearField("head_version")
             if again != step.answer or again.version != self._round or again.number_count != self._round:
                 raise Violation(f"{step.name}: what was acknowledged is lost, or was done twice")
         request = pb.GetRegistrationRequest(service=SERVICE, user_id=f"u{self._round - 1}")

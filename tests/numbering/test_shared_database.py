@@ -36,7 +36,7 @@ def url(server, tmp_path) -> str:
 @pytest.fixture
 def begin(url, tmp_path, monkeypatch) -> Iterator[Callable[[str], Node]]:
     """Starts a node with a data directory of its own; all of them have the keys of the first."""
-    monkeypatch.setenv("NUMCHECK_KEYS_FILE", str(tmp_path / "keys.json"))
+    monkeypatch.setenv("NUMCHECK_KEYS_FILE", str(tmp_path / "first" / "keys.json"))
     with ExitStack() as nodes:
 
         def one(name: str) -> Node:

@@ -26,7 +26,7 @@ from numcheck.serving.services import check_service
 from numcheck.v1 import registration_pb2, registration_pb2_grpc
 from tests.access.node import NOW, secure_node
 from tests.conformance.calls import call_fields, headers
-from tests.conformance.http2 import Peer, block
+from tests.conformance.http2 import Frame, Peer, block
 from tests.rpc.calls import DEADLINE_S, call_raw, refusal_of
 
 THREADS = 2
@@ -58,8 +58,14 @@ def test_calls_whose_request_does_not_come_end_and_others_are_served(data_dir, m
     with listening(data_dir) as one, Peer(one.address) as peer, grpc.insecure_channel(one.address) as channel:
         half_sent(peer, 4 * THREADS, "/numcheck.v1.CheckService/CheckNumbers")
         assert call_raw(channel, "CheckNumbers", b"")
-        for place in range(4 * THREADS):
-            assert peer.answer(2 * place + 1).grpc_status == 1  # CANCELLED
+        streams, over = {2 * place + 1 for place in range(4 * THREADS)}, set()
+
+        def all_are_over(one: Frame) -> bool:
+            over.update({one.stream} if one.ends_stream else ())
+            return over == streams
+
+        peer.until(all_are_over)
+        assert {dict(peer.fields[one][-1])["grpc-status"] for one in streams} == {"1"}  # CANCELLED
 
 
 def test_health_is_answered_while_every_thread_waits_for_a_request(data_dir):
