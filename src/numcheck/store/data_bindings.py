@@ -60,7 +60,7 @@ PARTS_UNBOUND: Mapping[Table, Mapping[str, str]] = {
         "row_checksum": "a checksum itself",
     },
     pushes: {"row_checksum": "a checksum itself"},
-    plan_series: {},
+    plan_series: {"row_checksum": "a checksum itself"},
     ranges: {},
     operators: {},
     operator_names: {},
