@@ -322,7 +322,7 @@ cdef Outcome judge_dots(const Written* written) noexcept nogil:
 
 
 cdef bint is_decimal(const Written* written) noexcept nogil:
-    """Whether the only dot stands last, with one digit behind it or an integer before it. A calling code is none."""
+    """Tell if the only dot stands last, with one digit behind it or an integer before it. A calling code is none."""
     cdef size_t i
     if written.dotted != written.group_count - 1:
         return False
@@ -339,7 +339,7 @@ cdef bint is_decimal(const Written* written) noexcept nogil:
 
 
 cdef bint is_network_address(const Written* written) noexcept nogil:
-    """Whether these are four groups of up to 255, with dots alone."""
+    """Tell if these are four groups of up to 255, with dots alone."""
     cdef size_t group, i, at = 0
     cdef uint32_t value
     if written.marked or written.plus or written.group_count != 4:
@@ -355,7 +355,7 @@ cdef bint is_network_address(const Written* written) noexcept nogil:
 
 
 cdef bint is_scheme(const uint8_t* text, size_t size) noexcept nogil:
-    """Whether tel: stands there, in capitals or not (RFC 3966)."""
+    """Tell if tel: stands there, in capitals or not (RFC 3966)."""
     return (size >= 4 and text[0] | 0x20 == c"t" and text[1] | 0x20 == c"e" and text[2] | 0x20 == c"l"
             and text[3] == c":")
 

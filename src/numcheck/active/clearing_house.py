@@ -79,7 +79,7 @@ class FileName:
 
 
 class _Move(NamedTuple):
-    """What a row says: a number, the code of the operator that serves it (None: its range's holder), and since when."""
+    """A row's content: a number, the code of the operator that serves it (None: its range's holder), and since when."""
 
     number: int
     recipient: str | None

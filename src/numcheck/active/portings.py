@@ -118,7 +118,7 @@ class PortingsContent:
 
 
 def takes_too_much(taken: int, number_count: int) -> bool:
-    """Whether a push that takes so many of so many portings from their operators has to be forced."""
+    """Tell if a push that takes so many of so many portings from their operators has to be forced."""
     return taken * TAKEN_SHARE > number_count
 
 

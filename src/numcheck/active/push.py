@@ -49,7 +49,7 @@ class PushCounts:
 
 
 class Basis(NamedTuple):
-    """What says who serves a number: a state of the plan, and of the portings. They are committed as others push.
+    """The basis of who serves a number: a state of the plan, and of the portings. They are committed as others push.
 
     `point` is the newest revision of the store then, and what tells that from others of its number: the
     numbers alone come again in a store that has lost some of its history.
@@ -60,7 +60,7 @@ class Basis(NamedTuple):
     point: tuple[int, bytes] | None = None
 
     def judges_as(self, other: "Basis") -> bool:
-        """Whether it is the same state as another's, both of one history."""
+        """Tell if it is the same state as another's, both of one history."""
         return self[:2] == other[:2]
 
 

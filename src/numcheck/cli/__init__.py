@@ -54,7 +54,7 @@ def _add_commands() -> None:
 
 
 def _in_one_line(error: Exception) -> str | None:
-    """What went wrong; None if it is a bug, of which the place is wanted."""
+    """Return what went wrong; None if it is a bug, of which the place is wanted."""
     if isinstance(error, NumcheckError):
         return str(error)
     if isinstance(error, MemoryError) or any(word in str(error) for word in LACK_OF_MEMORY):
