@@ -9,18 +9,18 @@ import grpc
 import pytest
 
 from numcheck.active import ActiveSet
-from numcheck.identity import reverifier
-from numcheck.identity.policy import Method
-from numcheck.identity.states import RegistrationState as State
 from numcheck.index import open_index
+from numcheck.registrations import reverifier
+from numcheck.registrations.policy import Method
+from numcheck.registrations.states import RegistrationState as State
 from numcheck.serving.publishing import index_directory, rebuild_index
 from numcheck.store import Store
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
+from tests.api.calls import refusal
 from tests.registrations.by_code import complete, last_code
 from tests.registrations.test_service import SETTINGS, register_request
 from tests.registrations.world import ADDRESS, SERVICE, START, World, small
-from tests.rpc.calls import refusal
 from tests.serving.command import serving
 
 HELD = [79160000000 + place for place in range(10)]
