@@ -1,4 +1,4 @@
-"""CallerService over the API listener: translation only. What may be a caller is in access/."""
+"""CallerService over the API listener: translation only. The rules of callers are in access/."""
 
 from collections.abc import Callable
 from typing import Any

@@ -52,7 +52,7 @@ def issue_server(directory: Path, names: Sequence[str], *, now: datetime) -> Non
 
 
 def issue_client(directory: Path, name: str, uri: str, *, now: datetime) -> None:
-    """Issue NAME.pem and NAME.key for the caller of a URI."""
+    """Issue NAME.pem and NAME.key for the caller that a URI names."""
     _issue(directory, name, [x509.UniformResourceIdentifier(uri)], ExtendedKeyUsageOID.CLIENT_AUTH, now)
 
 
