@@ -103,6 +103,7 @@ def verify_events(store: Store, keys: Keys | None, handed_out: SignedHead | None
             registrations = store.registrations(Chain(keys.keyring))
             _check_registrations(registrations, told, sequence)
             _check_verifications(registrations, told, sequence)
+            _check_confirmations(registrations, told, sequence)
             _check_callers(store.caller_macs(), acts.macs, sequence)
             if store.key_checks():  # with the first of them the data that there was is bound
                 store.check_data(Chain(keys.keyring))
@@ -311,6 +312,13 @@ def _check_verifications(registrations: Registrations, told: LastTold, sequence:
     """The same of every verification."""
     rows = ((row.verification_id, row.mac, row, whole) for row, whole in registrations.every_verification())
     for _ in _bound("verification", rows, told.entries(Bound.VERIFICATIONS), sequence):
+        pass
+
+
+def _check_confirmations(registrations: Registrations, told: LastTold, sequence: int) -> None:
+    """The same of every confirmation."""
+    rows = ((row.confirmation_id, row.mac, row, whole) for row, whole in registrations.every_confirmation())
+    for _ in _bound("confirmation", rows, told.entries(Bound.CONFIRMATIONS), sequence):
         pass
 
 

@@ -81,6 +81,7 @@ class EventAppender:
         head = try_head(connection)
         self._new = head is None
         self._sequence, self._hash = (0, chain.first_hash) if head is None else (head.sequence, head.hash)
+        self.first_sequence = self._sequence  # of the newest event before this transaction
 
     def append(self, at_us: int, service: str, registration_id: bytes, kind: str, state: int, details: str) -> None:
         """Append an event."""

@@ -254,14 +254,33 @@ registrations = Table(
     Column("reminded_of_us", BigInteger),  # the due time that was reminded of last; null: none was
     Column("next_at_us", BigInteger),  # when it is time for a reminder or overdue, if its state has these; null: never
     Column("evidence", String),  # JSON; null until a verification has given an answer
+    Column("confirmed_by", Integer),  # whose data it rests on, if that says that the number is in service
     Column("as_of_revision", BigInteger, nullable=False),  # what was taken up to it takes nothing from this
     Column("verification_id", Bytes(16)),  # the newest: none before it counts
+    Column("sequence", BigInteger, nullable=False),  # of the newest event before the transaction that wrote the row
     Column("content", Bytes(32), nullable=False),  # keyed digest of what is recorded: see bindings.py
     Column("mac", Bytes(32), nullable=False),  # of `content` and of where the registration stands
     Index("registrations_by_service", "service", "registration_id"),
     Index("registrations_by_number", "number_tag"),
     Index("registrations_by_due_time", "service", "due_at_us", "registration_id"),
     Index("registrations_by_next_time", "next_at_us"),
+)
+
+# What bulk verification has found of many registrations at once: see confirmations.py.
+confirmations = Table(
+    "confirmations",
+    metadata,
+    Column("confirmation_id", Bytes(16), primary_key=True),
+    Column("service", String, nullable=False),
+    Column("state", Integer, nullable=False),  # of the registrations
+    Column("sequence", BigInteger, nullable=False),  # of the newest event before they were read
+    Column("after_id", Bytes, nullable=False),  # their ids are behind it; empty: from the first on
+    Column("last_id", Bytes(16), nullable=False),
+    Column("due_before_us", BigInteger),  # they are due before it; null: whenever
+    Column("evidence", String, nullable=False),  # JSON: operator id -> the evidence of those that it confirms
+    Column("key_id", Integer, nullable=False),
+    Column("mac", Bytes(32), nullable=False),  # of all other columns: see bindings.py
+    Index("confirmations_by_service", "service"),
 )
 
 verifications = Table(
