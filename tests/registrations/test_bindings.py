@@ -83,6 +83,8 @@ def others(value: Any, of_all: Sequence[Any]) -> list[Any]:
             changed = [bytes([value[0] ^ 1, *value[1:]]), value[:-1], value + b"x"] if value else [b"x"]
         case str():
             changed = [value + " ", value[:-1]]
+        case bool():
+            changed = [not value]
         case int():
             changed = [value + 1, value - 1]
         case _:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyroaring import BitMap
 from sqlalchemy import Table, delete, update
 
 from numcheck.active import ActiveSet
@@ -19,9 +20,22 @@ from numcheck.serving.audit import verify_events, verify_store
 from numcheck.serving.keys import use_keys, write_keys
 from numcheck.serving.rotation import drop_old_keys, rotate
 from numcheck.store import Store, bindings
+from numcheck.store.blocks import BlockRow, _row
 from numcheck.store.data_bindings import PARTS, PARTS_UNBOUND, TABLES_UNBOUND
+from numcheck.store.moments import microseconds
 from numcheck.store.rows import CHECKSUM, new_row
-from numcheck.store.schema import agreements, blocks, event_head, events, heads, identities, metadata, pushes
+from numcheck.store.schema import (
+    agreements,
+    blocks,
+    event_head,
+    events,
+    heads,
+    identities,
+    installation,
+    metadata,
+    pushes,
+    withdrawals,
+)
 from tests.registrations.edited import Edited
 from tests.registrations.test_bindings import others
 from tests.registrations.world import KEYS, START
@@ -44,7 +58,18 @@ def fill(store: Store) -> None:
     push(store, delta(ALPHA, 3), remove=range(FIRST, FIRST + 100), token="held still")
     port(store, {BETA: [FIRST + 2_000]})
     port(store, {}, [FIRST + 2_000])
+    follow(store)
     store.replace_active_set(BETA, ActiveSet.from_numbers([FIRST + 10_000_000]), data_time=NOW, now=NOW)
+
+
+def follow(store: Store) -> None:
+    """What was taken: of the oldest change the first numbers are done, the newest is done and dropped."""
+    registrations = store.registrations(CHAIN)
+    *_, newest = waiting = registrations.withdrawn(bulk=False, count_max=1_000, piece_size=20)
+    assert waiting[0].revision < newest.revision
+    for done in (waiting[0], newest):
+        assert registrations.write(lambda work, done=done: work.set_withdrawn_done(done, microseconds(NOW)))
+    registrations.drop_withdrawn(before_us=microseconds(NOW) + 1, at_us=microseconds(NOW))
 
 
 class EditedData(Edited):
@@ -165,11 +190,49 @@ def test_a_block_that_is_not_what_its_set_has_shows(edited: EditedData) -> None:
     own = (
         (blocks.c.kind == one["kind"]) & (blocks.c.operator_id == one["operator_id"]) & (blocks.c.block == one["block"])
     )
-    for values in ({"bitmap": one["bitmap"][:-1] + b"\x01"}, {"number_count": 7}, {"checksum": bytes(16)}):
+    other = _row(one["kind"], one["operator_id"], one["block"], one["revision"], BitMap([1, 2, 3]))
+    assert isinstance(other, BlockRow)
+    for values in (
+        {"bitmap": one["bitmap"][:-1] + b"\x01"},
+        {"number_count": 7},
+        {"checksum": bytes(16)},
+        {"digest": bytes(32)},
+        other._replace(digest=one["digest"])._asdict(),
+        other._asdict(),
+    ):
         edited.connection.execute(update(blocks).where(own).values(values))
         with pytest.raises(StoreDamaged):
             verify_store(Settings(data_dir=edited.data_dir), None)
         edited.connection.execute(update(blocks).where(own).values(one))
+
+
+def test_withdrawn_numbers_that_are_changed_under_their_checksum_show(edited: EditedData) -> None:
+    """A number less, or another one: the checksum, which is bound, is not theirs."""
+    (one, *_) = edited.rows(withdrawals)
+    for places in (BitMap.deserialize(one["places"]) - BitMap([one["next_place"]]), BitMap([one["next_place"]])):
+        edited.set(withdrawals, one, places=places.serialize())
+        with pytest.raises(StoreDamaged, match=f"revision {one['revision']} took are not what was stored"):
+            verify_store(Settings(data_dir=edited.data_dir), None)
+        edited.set(withdrawals, one, places=one["places"])
+
+
+def test_withdrawals_that_count_as_dropped_and_are_not_show(edited: EditedData) -> None:
+    """Or who verified by an older index would not be told that the number was taken meanwhile."""
+    (one,) = edited.rows(installation)
+    assert one["withdrawals_dropped"] > 0
+    for other in (0, one["withdrawals_dropped"] + 1):
+        edited.set(installation, one, withdrawals_dropped=other)
+        assert "withdrawals were not dropped up to" in edited.problem()
+        edited.set(installation, one, withdrawals_dropped=one["withdrawals_dropped"])
+
+
+def test_withdrawals_of_a_revision_that_are_put_back_after_they_were_dropped_show(edited: EditedData) -> None:
+    rows = edited.rows(withdrawals)
+    dropped = {**rows[-1], "revision": edited.rows(installation)[0]["withdrawals_dropped"], "next_place": None}
+    assert dropped["revision"] not in [one["revision"] for one in rows]
+    edited.add(withdrawals, dropped)
+    assert f"withdrawals with revision {dropped['revision']} is not what event" in edited.problem()
+    edited.remove(withdrawals, dropped)
 
 
 def test_a_digest_that_is_kept_and_not_its_sets_shows(edited: EditedData) -> None:

@@ -186,7 +186,7 @@ class Reverifier:
         if plan.kept:
             work.keep_evidence(_as_read(work, plan.kept))
         if plan.confirmation is not None:
-            work.confirm(plan.confirmation)
+            work.confirm(plan.confirmation, microseconds(now))
 
     def _one_by_one(
         self, work: RegistrationWork, rows: Sequence[NumberRow], what: Act, evidence: Evidence, now: datetime

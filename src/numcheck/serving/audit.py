@@ -73,6 +73,7 @@ def verify_store(settings: Settings, handed_out: SignedHead | None, trusted_keys
         store.check_sets()
         store.check_blocks()
         store.check_pushes()
+        store.check_withdrawals()
         if (settings.data_dir / KEY_NAME).exists():
             identities_of(store, token_key(settings.data_dir)).whole()
     _check_trusted(verified.event_count, verified.public_key, trusted_keys)

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delet
 
 from numcheck.errors import StoreDamaged
 from numcheck.store import confirmations, withdrawals
-from numcheck.store.acts import Act, Acts
+from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.bindings import (
     CONTENT,
     GONE,
@@ -25,7 +25,7 @@ from numcheck.store.bindings import (
 )
 from numcheck.store.bulk import VALUES_PER_STATEMENT, change_each, insert_rows, pieces, rows_where
 from numcheck.store.confirmations import Confirmation, as_confirmed
-from numcheck.store.data_bindings import check_data, told_of_all
+from numcheck.store.data_bindings import check_data, told_of_all, told_of_withdrawals
 from numcheck.store.database import Database
 from numcheck.store.events import Chain, EventAppender, EventLog
 from numcheck.store.groups import GroupCommit
@@ -115,6 +115,7 @@ class RegistrationWork:
         self._any_withdrawals: bool | None = None
         self._confirmations: dict[str, list[Confirmation]] = {}  # by service, as they were before this transaction
         self._written = Written()
+        self._followed: set[int] = set()  # revisions of which withdrawn numbers are done
         self.write_count = 0
         self.services: set[str] = set()  # that have events in this transaction
         self.damaged: set[bytes] = set()  # registrations that an operation on many has left alone
@@ -247,9 +248,10 @@ class RegistrationWork:
 
     # --- confirmations of many registrations
 
-    def confirm(self, confirmation: Confirmation) -> None:
+    def confirm(self, confirmation: Confirmation, at_us: int) -> None:
         """Write a confirmation, or what has become of it; those that it supersedes are removed."""
         self.write_count += 1
+        self._events.at_us = at_us
         row = confirmation._replace(key_id=self._chain.newest_key_id)
         row = row._replace(mac=confirmations.BINDING.mac(self._chain, row))
         others = confirmations.read(self._connection, self._chain, row.service)
@@ -271,10 +273,14 @@ class RegistrationWork:
 
     # --- numbers that were taken from their operator
 
-    def set_withdrawn_done(self, done: Withdrawn) -> bool:
+    def set_withdrawn_done(self, done: Withdrawn, at_us: int) -> bool:
         """Keep that these numbers are done; False if another node was first."""
         self.write_count += 1
-        return withdrawals.set_done(self._connection, done)
+        self._events.at_us = at_us
+        is_first = withdrawals.set_done(self._connection, done)
+        if is_first:
+            self._followed.add(done.revision)
+        return is_first
 
     def withdrawn_since(self, number: int, revision: int) -> int:
         """The newest change after a revision that took a number, or may have; 0 if none did."""
@@ -325,9 +331,7 @@ class RegistrationWork:
     def _bound(self, row: RegistrationRow, content: bytes) -> RegistrationRow:
         """Return the row with its digests, of which the closing event tells the mac."""
         row = row._replace(sequence=self._events.first_sequence, content=content)
-        row = RegistrationRow._make(
-            (*row[:-1], WHOLE.mac(self._chain, row))
-        )  # the last field: half the time of another _replace
+        row = RegistrationRow._make((*row[:-1], WHOLE.mac(self._chain, row)))
         self._written.note(Bound.REGISTRATIONS, row.registration_id, row.mac)
         return row
 
@@ -356,6 +360,9 @@ class RegistrationWork:
     def flush(self) -> None:
         """Write what was put off."""
         self._flush_new()
+        for told in told_of_withdrawals(self._connection, self._chain, self._followed):
+            self.tell_act(Act.WITHDRAWALS_FOLLOWED, LOCAL, self._events.at_us, **told)
+        self._followed.clear()
         self._events.bind(self._written)
         self._events.flush()
 
@@ -584,10 +591,20 @@ class Registrations:
         with self._database.reading() as connection:
             return withdrawals.are_waiting(connection, bulk=False)
 
-    def drop_withdrawn(self, *, before_us: int) -> None:
-        """Forget numbers that were taken before a moment and are done: in a transaction without the chain's head."""
+    def drop_withdrawn(self, *, before_us: int, at_us: int) -> None:
+        """Forget numbers that were taken before a moment and are done, and tell so.
+
+        In a transaction of its own, as it locks the installation's row, which comes before the chain's head.
+        """
         with self._database.writing() as connection:
-            withdrawals.drop(connection, before_us=before_us)
+            dropped, revisions = withdrawals.drop(connection, before_us=before_us)
+            if not revisions:
+                return
+            events = EventAppender(connection, self._chain)
+            for told in told_of_withdrawals(connection, self._chain, revisions):
+                details = Acts.details(LOCAL, withdrawals_dropped=dropped, **told)
+                events.append(at_us, "", b"", Act.WITHDRAWALS_DROPPED.value, 0, details)
+            events.flush()
 
     def are_any(self) -> bool:
         """Whether there is any registration."""

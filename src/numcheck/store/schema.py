@@ -111,7 +111,7 @@ heads = Table(
     Column("data_time_us", BigInteger, nullable=False),
     Column("stored_at_us", BigInteger, nullable=False),
     Column("number_count", BigInteger, nullable=False),
-    Column("checksum", LargeBinary, nullable=False),  # of its blocks: the exclusive or of theirs
+    Column("checksum", LargeBinary, nullable=False),  # of its blocks' digests: see blocks.py
     Column("digest", LargeBinary),  # of this version; null until somebody asks for it
     Column("synthetic", Boolean, nullable=False),
     Column("sequences", String, nullable=False),  # JSON; of the portings: the highest number applied of each series
@@ -128,6 +128,7 @@ blocks = Table(
     Column("revision", BigInteger, nullable=False),  # that changed it last
     Column("number_count", Integer, nullable=False),
     Column("checksum", LargeBinary, nullable=False),  # of all of the row, compared before anything parses the bitmap
+    Column("digest", LargeBinary, nullable=False),  # of the same, cryptographic: it gives its set its checksum
     Column("bitmap", LargeBinary, nullable=False),  # Roaring, portable format: places in the block's chunk
     Index("blocks_by_place", "block"),
     Index("blocks_by_revision", "revision"),
@@ -150,7 +151,7 @@ pushes = Table(
     Column("received_at_us", BigInteger, nullable=False),
     Column("counts", String, nullable=False),  # PushCounts as JSON: what the answer says
     Column("token", String),  # that confirms it; null if it never was held
-    Column("held_checksum", LargeBinary),  # of its held numbers: the exclusive or of theirs; null if it never was held
+    Column("held_checksum", LargeBinary),  # of those of its held numbers; null if it never was held
     Column("row_checksum", LargeBinary, nullable=False),  # of all other columns but the key
     UniqueConstraint("kind", "operator_id", "push_id"),
     UniqueConstraint("kind", "operator_id", "version"),

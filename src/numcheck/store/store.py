@@ -34,7 +34,7 @@ from numcheck.active.members import home
 from numcheck.errors import ConcurrentPush, HistoryLost, StoreDamaged, StoreMissing, StoreUnavailable
 from numcheck.plan import NumberingPlan
 from numcheck.privacy import make_private_directory
-from numcheck.store import blocks, identities, plans, pushes
+from numcheck.store import blocks, identities, plans, pushes, withdrawals
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.blocks import Kind, replace_places
 from numcheck.store.data_bindings import Changed, applied, check_data, pushes_from, told_of
@@ -49,6 +49,7 @@ from numcheck.store.pushes import HeldPush, Pushed, Receipt, overtake_held
 from numcheck.store.registrations import Registrations, are_any, read_key_checks
 from numcheck.store.schema import heads, installation, operator_names, operators, plan_series, ranges
 from numcheck.store.schema import pushes as push_records
+from numcheck.store.schema import withdrawals as withdrawn_rows
 from numcheck.store.served import read_basis, served_numbers
 
 FILE_NAME = "numcheck.db"
@@ -250,6 +251,7 @@ class Store:
                 "calling_code": plan.country.calling_code,
             }
             changed = [Changed(one) for one in (plan_series, ranges, operators, operator_names)]
+            changed.append(Changed(withdrawn_rows, withdrawn_rows.c.revision == imported.revision))
             if self._acts.chain is not None:
                 said |= told_of(connection, self._acts.chain, changed)
             self._acts.tell(connection, Act.PLAN_IMPORTED, by, now, **said)
@@ -327,7 +329,7 @@ class Store:
             }
         ported = [found.pop(key) for key in list(found) if key[0] == Kind.PORTED]
         if ported:
-            found[Kind.PORTED, EVERY_OPERATOR] = blocks.exclusive_or(ported)
+            found[Kind.PORTED, EVERY_OPERATOR] = blocks.combined(ported)
         for key in {*found, *sets}:
             if found.get(key, blocks.NO_BLOCKS) != sets.get(key):
                 raise StoreDamaged(f"the blocks of the numbers of operator {key[1]} are not those that were stored")
@@ -373,7 +375,11 @@ class Store:
             head = read_head(connection, kind, operator_id)
             said |= {"data_time_us": head.data_time_us, "number_count": head.number_count}
             own = (heads.c.kind == kind) & (heads.c.operator_id == operator_id)
-            changed = [Changed(heads, own), Changed(push_records, applied(kind, operator_id, version))]
+            changed = [
+                Changed(heads, own),
+                Changed(push_records, applied(kind, operator_id, version)),
+                Changed(withdrawn_rows, withdrawn_rows.c.revision == revision),
+            ]
             said |= told_of(connection, chain, changed)
         said |= pushes_from(connection, kind, operator_id)
         self._acts.tell(connection, act, by, now, **said)
@@ -550,6 +556,11 @@ class Store:
         """The mac of each caller and agreement: what the acts tell of them."""
         with self._database.reading() as connection:
             return identities.read_macs(connection)
+
+    def check_withdrawals(self) -> None:
+        """Raise StoreDamaged unless the numbers that wait to be revoked are what was stored."""
+        with self._database.reading() as connection:
+            withdrawals.check(connection)
 
     def check_pushes(self) -> None:
         """Raise StoreDamaged unless the record of every push is what was stored."""

@@ -128,6 +128,7 @@ blocks = Table(
     Column("revision", BigInteger, nullable=False),
     Column("number_count", Integer, nullable=False),
     Column("checksum", LargeBinary, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
     Column("bitmap", LargeBinary, nullable=False),
     Index("blocks_by_place", "block"),
     Index("blocks_by_revision", "revision"),
