@@ -40,6 +40,7 @@ from numcheck.store.blocks import Kind, replace_places
 from numcheck.store.data_bindings import Changed, applied, check_data, pushes_from, told_of
 from numcheck.store.database import Database, take_turn
 from numcheck.store.events import Chain, EventLog
+from numcheck.store.failures import again_if_undone
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_digest, read_head, read_heads, write_head
 from numcheck.store.history import Loss, Point, has_point, is_lost, raise_revision, read_losses, read_point, record_loss
 from numcheck.store.identities import Denial, Identities
@@ -218,6 +219,7 @@ class Store:
 
     # --- the numbering plan
 
+    @again_if_undone
     def import_plan(
         self,
         plan: NumberingPlan,
@@ -276,6 +278,7 @@ class Store:
             heads = read_heads(connection, Kind.ACTIVE)
         return [_operator(row, heads.get(row.operator_id)) for row in rows]
 
+    @again_if_undone
     def replace_active_set(
         self, operator_id: int, active_set: ActiveSet, *, data_time: datetime, now: datetime, synthetic: bool = False
     ) -> int:
@@ -446,6 +449,7 @@ class Store:
         with self._database.reading() as connection:
             return pushes.try_pushed(connection, Kind.ACTIVE, operator_id, push_id, microseconds(now))
 
+    @again_if_undone
     def push(
         self, header: PushHeader, content: PushContent, *, base_version: int, token: str, now: datetime, by: str = LOCAL
     ) -> Pushed:
@@ -475,6 +479,7 @@ class Store:
                 check_operator(connection, operator_id)
             return pushes.held_pushes(connection, microseconds(now), operator_id)
 
+    @again_if_undone
     def confirm_push(self, operator_id: int, token: str, *, now: datetime, by: str = LOCAL) -> Pushed:
         """Apply a held push, durable when this returns; UnknownPush if there is none of that token, ConcurrentPush if
         another was applied since, or if the plan and the portings judge it otherwise by now."""
@@ -502,6 +507,7 @@ class Store:
         with self._database.reading() as connection:
             return pushes.try_pushed(connection, Kind.PORTED, EVERY_OPERATOR, push_id, microseconds(now))
 
+    @again_if_undone
     def push_portings(
         self, header: PortingsHeader, content: PortingsContent, *, base_version: int, now: datetime, by: str = LOCAL
     ) -> Pushed:
