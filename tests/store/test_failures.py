@@ -158,7 +158,9 @@ def test_commit_that_standbys_did_not_confirm_is_not_acknowledged(server, databa
         writer.start()
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("SET synchronous_commit = off")
-            waiting = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = ANY(%s) AND wait_event = 'SyncRep'"
+            waiting = (
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = ANY(%s) AND wait_event = 'SyncRep'"
+            )
             while writer.is_alive():
                 connection.execute(waiting, (pids[-1:],))
                 writer.join(0.02)
