@@ -141,6 +141,7 @@ class Registrar:
         within = PageBounds(count_max + 1, PAGE_SIZE_MAX)  # one more row says that there is another page
         states = [int(state) for state in filters.states] or LISTED
         number_tags = None if filters.number is None else self._vault.number_tags(filters.number)
+        confirmations = self._registrations.confirmations(service)
         which = Selection(states, number_tags, _try_us(filters.due_before), _try_us(filters.registered_after))
         rows = self._registrations.page(service, which, after=place or self._beginning(filters), within=within)
         kept = _fitting(rows[:count_max])
@@ -150,7 +151,7 @@ class Registrar:
         damaged: list[StoreDamaged] = []
         for row in rows[:kept]:
             try:
-                opened.append(self._opened(self._registrations.checked(row)))
+                opened.append(self._opened(self._registrations.checked(row, confirmations)))
             except StoreDamaged as error:
                 damaged.append(error)
         return Page(opened, damaged, place)
@@ -173,6 +174,7 @@ class Registrar:
                     "sealed_record",
                     "sealed_number",
                     "evidence",
+                    "confirmed_by",
                     "verification_id",
                 )
             )
