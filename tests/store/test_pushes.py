@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from numcheck.active import ActiveSet, PortingsHeader, PushHeader
+from numcheck.config import load_settings
 from numcheck.errors import (
     BadPush,
     ConcurrentPush,
@@ -27,6 +28,7 @@ from numcheck.moments import microseconds
 from numcheck.registrations.events import Chain
 from numcheck.registrations.sealing import Key, Keyring
 from numcheck.serving.keys import use_keys
+from numcheck.serving.stores import stopped_store
 from numcheck.store import Pushed, Store, pushes
 from numcheck.store.pushes import HELD_MAX
 from tests.store.engines import open_store
@@ -558,6 +560,15 @@ def test_held_push_is_over_after_a_week(store):
         store.confirm_push(ALPHA, "old", now=late)
     assert held_push(store, "new", late, push_id="a").token == "new"
     assert store.confirm_push(ALPHA, "new", now=late).version == 2
+
+
+@pytest.mark.parametrize(("percent", "held"), [(49, True), (50, False)])
+def test_push_is_held_beyond_the_share_of_the_settings(tmp_path, percent, held):
+    wanted = load_settings(data_dir=tmp_path / "var", push_removed_percent_max=percent)
+    with stopped_store(wanted, make=True) as opened:
+        opened.import_plan(plan(*ROWS), source="rows.csv", now=NOW)
+        push(opened, snapshot(ALPHA), [FIRST, FIRST + 1])
+        assert push(opened, snapshot(ALPHA), [FIRST]).held == held
 
 
 def test_oldest_held_push_makes_room_for_one_too_many(store):
