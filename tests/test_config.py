@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 
 from numcheck.config import INT32_MAX, Settings, load_settings
+from numcheck.door.listener import ApiListener
+from numcheck.door.watches import Watches
 from numcheck.errors import BadConfiguration
-from numcheck.identity.policy import Method
-from numcheck.rpc.watches import Watches
-from numcheck.serving.listener import ApiListener
+from numcheck.registrations.policy import Method
 from numcheck.serving.registrations import policies_of, policy_warnings
 
 SECRET = "s3cret"
@@ -169,7 +169,7 @@ def test_a_services_table_changes_what_it_names_and_nothing_else(toml):
         ("[services.m]\nrefresh_after_days = 366", "services.m.refresh_after_days: input should be less than"),
         ("[services.m]\nrefresh_after_days = 0", "services.m.refresh_after_days: input should be greater than 0"),
         ("[services.m]\nverification_methods = 'pigeon'", "services.m.verification_methods: value error, must be some"),
-        ("[services.M]\nrefresh_after_days = 1", "services.M.[key]: string should match pattern"),
+        ("[services.M]\nrefresh_after_days = 1", "services.M.[key]: value error, a service's name is"),
         ("services = 1", "services: input should be a valid dictionary"),
     ],
 )

@@ -80,16 +80,16 @@ def test_messengers_first_session_asks_for_a_code_and_verifies(node: Node, tmp_p
 def pushing(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A node over TLS with an operator whom it knows; the settings that the operator's page shows, as variables."""
     small.fill(tmp_path / "var")
-    assert run("identities", "init", "identities", cwd=tmp_path).status == 0
-    add = ("add", "numcheck://operator/mts", "--role", "operator", "--authority", "identities")
+    assert run("callers", "init", "callers", cwd=tmp_path).status == 0
+    add = ("add", "numcheck://operator/mts", "--role", "operator", "--authority", "callers")
     with Store(tmp_path / "var", read_only=True) as store:
         (operator_id,) = [one.operator_id for one in store.operators() if one.tax_id == small.MTS]
-    assert run("identities", *add, "--operator-id", operator_id, cwd=tmp_path).status == 0
-    with serving(tmp_path / "var", "--config", "identities/numcheck.toml", cwd=tmp_path) as node:
+    assert run("callers", *add, "--operator-id", operator_id, cwd=tmp_path).status == 0
+    with serving(tmp_path / "var", "--config", "callers/numcheck.toml", cwd=tmp_path) as node:
         (tmp_path / "operator").mkdir()
         (settings,) = [one for one in blocks("docs/operators.md", "toml") if "client_key_file" in one]
         settings = settings.replace("numcheck.example:50051", node.address)
-        settings = re.sub(r'"([\w-]+\.(?:pem|key))"', rf'"{tmp_path}/identities/\1"', settings)
+        settings = re.sub(r'"([\w-]+\.(?:pem|key))"', rf'"{tmp_path}/callers/\1"', settings)
         (tmp_path / "operator/operator.toml").write_text(settings)
         yield {"directory": str(tmp_path / "operator")}
 

@@ -18,17 +18,17 @@ from numcheck.errors import (
     TooManyCodes,
     WrongState,
 )
-from numcheck.identity.calendar import Calendar
-from numcheck.identity.codes import TRIES_MAX, SendBounds, make_code, word_of
-from numcheck.identity.evidence import Evidence
-from numcheck.identity.inbound import Inbound
-from numcheck.identity.policy import Method
-from numcheck.identity.proofs import AttestedProof, CodeProof, InboundProof, Proof
-from numcheck.identity.record import NetworkAddress
-from numcheck.identity.registration import Outcome, Registration
-from numcheck.identity.states import RegistrationState as State
-from numcheck.identity.verifier import Verifier
-from numcheck.store.moments import microseconds
+from numcheck.moments import microseconds
+from numcheck.registrations.calendar import Calendar
+from numcheck.registrations.codes import TRIES_MAX, SendBounds, make_code, word_of
+from numcheck.registrations.evidence import Evidence
+from numcheck.registrations.inbound import Inbound
+from numcheck.registrations.policy import Method
+from numcheck.registrations.proofs import AttestedProof, CodeProof, InboundProof, Proof
+from numcheck.registrations.record import NetworkAddress
+from numcheck.registrations.registration import Outcome, Registration
+from numcheck.registrations.states import RegistrationState as State
+from numcheck.registrations.verifier import Verifier
 from numcheck.store.store import FILE_NAME
 from tests.registrations.by_code import BY_CODE, NUMBER, complete, last_code, other_than, record_of, start
 from tests.registrations.world import ADDRESS, SERVICE, World, bounds_of, small
@@ -291,8 +291,8 @@ def test_a_code_of_one_service_is_nothing_in_another(code_world: World) -> None:
 
 def test_every_code_and_word_is_of_its_form_and_they_are_all_about_as_frequent() -> None:
     """R8: six digits, leading zeros kept; a word has no letter that is taken for another."""
-    assert make_code(lambda below: below - 1) == "999999"
-    assert make_code(lambda _below: 42) == "000042"
+    assert make_code(lambda below: below - 1, 6) == "999999"
+    assert make_code(lambda _below: 42, 4) == "0042"
     words = Counter("".join(word_of(bytes([at] * 6)) for at in range(256)))
     assert set(words) == set("ABCDEFGHJKLMNPQRSTUVWXYZ23456789")
     assert len(set(words.values())) == 1

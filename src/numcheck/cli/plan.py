@@ -116,7 +116,7 @@ def _import(settings: "Settings", part: "Dated", source: str, server: str | None
     answers, into the store, which is made if need be."""
     from numcheck.cli.console import say
     from numcheck.errors import DataDirInUse, NodeUnreachable
-    from numcheck.serving.plans import import_plan
+    from numcheck.offline.plans import import_plan
     from numcheck.serving.stores import answers, names_node, store_name
 
     target, server = target_of(settings, server), server or settings.server
@@ -138,7 +138,7 @@ def _import_over_node(part: "Dated", source: str, settings: "Settings", server: 
     """A running node holds the data directory: it takes the plan over the API."""
     from numcheck.cli.console import say
     from numcheck.client import PushClient
-    from numcheck.client.push import timestamp
+    from numcheck.timestamps import timestamp
     from numcheck.v1 import numbering_pb2
 
     say(f"a node has the plan: importing over its API at {server}")
@@ -147,7 +147,7 @@ def _import_over_node(part: "Dated", source: str, settings: "Settings", server: 
         calling_code=plan.country.calling_code,
         source=source[:SOURCE_LENGTH_MAX],
         series=sorted(plan.series),
-        data_time=part.data_time and timestamp(part.data_time),
+        data_time=timestamp(part.data_time),
         **meant,
     )
     rows = [
@@ -302,7 +302,7 @@ def show(data_dir: DataDir = None, config: Config = None, json: Json = False) ->
     Example: numcheck plan show
     """
     from numcheck.cli.console import print_json, print_table
-    from numcheck.serving.status import plan_status
+    from numcheck.offline.status import plan_status
 
     status = plan_status(settings_of(config, data_dir=data_dir))
     if json:

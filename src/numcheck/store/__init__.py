@@ -1,11 +1,11 @@
 """The truth: whatever a client was told is done is in here, durably. All SQL is here and nowhere else."""
 
 from numcheck.store.bindings import Bound, Entry, LastTold
+from numcheck.store.callers import Callers, CallerSet, Denial, KnownCaller
 from numcheck.store.confirmations import Confirmation
 from numcheck.store.events import EventRow
 from numcheck.store.heads import Head
 from numcheck.store.history import Loss, Point
-from numcheck.store.identities import Callers, Denial, Identities, KnownIdentity
 from numcheck.store.lock import DataDirLock
 from numcheck.store.plans import Meant, PlanImport, Renaming, SeriesInfo
 from numcheck.store.pushes import HeldPush, Pushed
@@ -17,12 +17,13 @@ from numcheck.store.registration_rows import (
     Standing,
     VerificationRow,
 )
-from numcheck.store.registrations import PageBounds, Registrations, RegistrationWork
+from numcheck.store.registrations import PageBounds, Registrations, RegistrationWork, Selection
 from numcheck.store.store import Store
 from numcheck.store.withdrawals import Cause, Withdrawn, WithdrawnChunk
 
 __all__ = [
     "Bound",
+    "CallerSet",
     "Callers",
     "Cause",
     "Confirmation",
@@ -32,8 +33,7 @@ __all__ = [
     "EventRow",
     "Head",
     "HeldPush",
-    "Identities",
-    "KnownIdentity",
+    "KnownCaller",
     "LastTold",
     "Loss",
     "Meant",
@@ -47,6 +47,7 @@ __all__ = [
     "Registrations",
     "Renaming",
     "SealedRow",
+    "Selection",
     "SendRow",
     "SeriesInfo",
     "Standing",

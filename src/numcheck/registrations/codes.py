@@ -1,0 +1,157 @@
+"""One-time codes: how one is made and compared, and how many may be tried (R8) and sent (R10).
+
+Invariants: a try is counted, durably, before the code is compared, and never given back; a code that was sent counts as
+sent, whatever becomes of it. All counts are of one service, so that no service spends what another's users have, but
+for one: how many codes a number gets from all services together. They are over the 24 hours before, but for the rate.
+"""
+
+import hmac
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from numcheck.errors import TooManyCodes
+
+CODE_DIGITS = 6
+FLASH_CALL_DIGITS = 4  # of the calling number, which a phone shows; three tries at them hit once in 3,333
+CODE_LIFETIME = timedelta(seconds=300)
+TRIES_MAX = 3  # of one challenge
+WRONG_TRIES_MAX = 10  # of one number in a day
+SENDS_MAX = 5  # to one number in a day
+RATE_WINDOW = timedelta(seconds=10)  # a service's bursts are its users', who come as they like: not by the second
+RESEND_DELAYS = (timedelta(seconds=60), timedelta(seconds=120), timedelta(seconds=300), timedelta(seconds=600))
+DAY = timedelta(days=1)
+
+BREAKER_CODES = 200
+BREAKER_COMPLETED_MIN = 40  # of those: a fifth
+BREAKER_GRACE = timedelta(seconds=60)  # a user who has the code needs some time to type it
+BREAKER_PROBE_AFTER = timedelta(seconds=60)  # while it is open one code goes through so often, or it would never close
+
+INBOUND_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # none that is taken for another
+INBOUND_LENGTH = 6
+ACT_LIFETIME = timedelta(minutes=20)  # of an act that the user, or an authority, is waited for
+
+
+def make_code(random_below: Callable[[int], int], digits: int) -> str:
+    """Return a new code of so many digits; `random_below(n)` gives a random number from 0 to n - 1."""
+    return f"{random_below(10**digits):0{digits}}"
+
+
+def word_of(digest: bytes) -> str:
+    """The word for an inbound message that a keyed digest comes to: 32 letters divide 256 evenly."""
+    return "".join(INBOUND_LETTERS[byte % len(INBOUND_LETTERS)] for byte in digest[:INBOUND_LENGTH])
+
+
+def same_mac(stored: bytes, given: bytes) -> bool:
+    """Whether two MACs are the same, in a time that tells nothing of where they differ."""
+    return hmac.compare_digest(stored, given)
+
+
+def may_try(of_number: int, of_user: int) -> bool:
+    """Whether a user may try, after so many wrong tries of the number and, among them, of their own.
+
+    Who has not had the tries of one challenge yet has them whatever others did: a stranger who guesses at a number does
+    not lock its holder out.
+    """
+    return of_number < WRONG_TRIES_MAX or of_user < TRIES_MAX
+
+
+class Limit(StrEnum):
+    """What a code more would be too many for. The words are the API's."""
+
+    RESEND = "resend"
+    """The last code to the number was sent too short a time ago."""
+    NUMBER = "number"
+    """Codes of the service to the number."""
+    NUMBER_TOTAL = "number_total"
+    """Codes of all services to the number."""
+    BLOCK = "block"
+    """Codes of the service to the 10,000 numbers around it."""
+    NETWORK = "network"
+    """Codes of the service for the network address."""
+    RATE = "rate"
+    """Codes of the service in ten seconds."""
+    BREAKER = "breaker"
+    """So few of the service's last codes came back."""
+
+
+STEPS_S = {Limit.BLOCK: 60, Limit.NETWORK: 60, Limit.NUMBER_TOTAL: 3_600}
+"""Multiples in which a wait is told that others caused, so that it says nothing of when they were sent their codes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendBounds:
+    """How many codes may be sent: in a day to one number, by all services, and by one service to one block of 10,000
+    numbers, and for one network address; and in ten seconds by one service."""
+
+    number_max: int
+    block_max: int
+    network_max: int
+    rate_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sends:
+    """What was sent in the last 24 hours, as far as one more code of a service is concerned; moments ascend.
+
+    `full_...` is when the oldest was sent of as many codes as may be; None: there are fewer. `outcomes` are whether
+    each of the service's last codes that are older than the grace was completed, newest first.
+    """
+
+    to_number: Sequence[datetime]
+    full_number: datetime | None
+    full_block: datetime | None
+    full_network: datetime | None
+    full_rate: datetime | None
+    outcomes: Sequence[bool]
+    newest_of_service: datetime | None
+
+
+def next_code_at(to_number: Sequence[datetime]) -> datetime | None:
+    """The moment from which on a number may be sent another code; None: now."""
+    return max((at for _limit, at in _waits_of_number(to_number)), default=None)
+
+
+def check_send(sends: Sends, now: datetime) -> None:
+    """Refuse a code that would be one too many: TooManyCodes, with the limit and the time after which to try again."""
+    waits = [
+        *_waits_of_number(sends.to_number),
+        *((limit, oldest + DAY) for limit, oldest in _full(sends) if oldest is not None),
+    ]
+    if sends.full_rate is not None:
+        waits.append((Limit.RATE, sends.full_rate + RATE_WINDOW))
+    if breaker_open(sends.outcomes) and sends.newest_of_service is not None:
+        waits.append((Limit.BREAKER, sends.newest_of_service + BREAKER_PROBE_AFTER))
+    limit, until = max(waits, key=lambda wait: wait[1], default=(Limit.RESEND, now))
+    if until > now:
+        raise TooManyCodes(limit.value, _told_s(limit, until - now))
+
+
+def _waits_of_number(to_number: Sequence[datetime]) -> list[tuple[Limit, datetime]]:
+    if not to_number:
+        return []
+    if len(to_number) >= SENDS_MAX:
+        return [(Limit.NUMBER, to_number[-SENDS_MAX] + DAY)]
+    return [(Limit.RESEND, to_number[-1] + RESEND_DELAYS[len(to_number) - 1])]
+
+
+def _full(sends: Sends) -> list[tuple[Limit, datetime | None]]:
+    return [
+        (Limit.NUMBER_TOTAL, sends.full_number),
+        (Limit.BLOCK, sends.full_block),
+        (Limit.NETWORK, sends.full_network),
+    ]
+
+
+def _told_s(limit: Limit, wait: timedelta) -> float:
+    """The seconds that a refusal tells; never fewer than there are."""
+    step_s = STEPS_S.get(limit)
+    return wait.total_seconds() if step_s is None else float(step_s * math.ceil(wait.total_seconds() / step_s))
+
+
+def breaker_open(outcomes: Sequence[bool]) -> bool:
+    """Whether so few of the last codes were completed that somebody must be sending them for their price (R10)."""
+    last = outcomes[:BREAKER_CODES]
+    return len(last) == BREAKER_CODES and sum(last) < BREAKER_COMPLETED_MIN
