@@ -41,7 +41,7 @@ def indexes(tmp_path):
 
 
 class Race:
-    """CallerSet that ask until the last version has been seen, and a publisher that goes on when all have seen one."""
+    """Callers that ask until the last version has been seen, and a publisher that goes on when all have seen one."""
 
     def __init__(self, indexes: list) -> None:
         self.published = PublishedIndex()

@@ -68,7 +68,7 @@ def test_every_error_that_can_end_a_call_has_its_code():
 
 def test_table_has_one_row_for_each_error():
     """A later row of the same key would silently win."""
-    tree = ast.parse((SOURCES / "rpc" / "errors.py").read_text())
+    tree = ast.parse((SOURCES / "api" / "errors.py").read_text())
     tables = [
         node.value for node in ast.walk(tree) if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Dict)
     ]

@@ -1,4 +1,4 @@
-"""CallerSet of much, in a process of their own: `python -m tests.edge.heavy KIND ADDRESS`, spoken to as hostile.py is.
+"""Callers of much, in a process of their own: `python -m tests.edge.heavy KIND ADDRESS`, spoken to as hostile.py is.
 
 KIND is how many they are. Each streams requests of 65,536 numbers for as long as it can, and reads what is answered.
 """

@@ -183,6 +183,11 @@ def _address_of(peer: str) -> str:
 _call: ContextVar[Call] = ContextVar("call")
 
 
+def begin(call: Call) -> None:
+    """Say that this thread serves the call."""
+    _call.set(call)
+
+
 def this_call() -> Call:
     """The call that this thread serves; NotAuthenticated outside of any."""
     call = _call.get(None)
@@ -218,6 +223,15 @@ def _permit(check: Callable[[Caller], None]) -> None:
         raise
 
 
+def call_of(admission: Admission, caller: Caller, shown: Shown, method: str) -> Call:
+    """Return the call of a caller who was admitted to the method by what they showed."""
+    return Call(
+        caller,
+        deny=lambda reason: admission.deny(caller.uri, method, reason),
+        check=lambda: admission.admit(shown, method),
+    )
+
+
 class AccessInterceptor(grpc.ServerInterceptor):
     """Lets a call through to its method if its caller may make it, and tells the method who that is."""
 
@@ -235,12 +249,7 @@ class AccessInterceptor(grpc.ServerInterceptor):
 
     def _let_in(self, context: grpc.ServicerContext, method: str) -> Call:
         shown = self._show(context)
-        caller = self._admission.admit(shown, method)
-        return Call(
-            caller,
-            deny=lambda reason: self._admission.deny(caller.uri, method, reason),
-            check=lambda: self._admission.admit(shown, method),
-        )
+        return call_of(self._admission, self._admission.admit(shown, method), shown, method)
 
     def _guarded(self, behaviour: Any, method: str, *, streaming: bool) -> Any:
         def call(request: Any, context: grpc.ServicerContext, *rest: Any) -> Any:
@@ -248,14 +257,14 @@ class AccessInterceptor(grpc.ServerInterceptor):
                 made = self._let_in(context, method)
             except Exception as error:
                 refuse(context, error)
-            _call.set(made)
-            return behaviour(_checking(request, made.check) if streaming else request, context, *rest)
+            begin(made)
+            return behaviour(checking(request, made.check) if streaming else request, context, *rest)
 
         return call
 
 
-def _checking(requests: Iterator[Any], check: Callable[[], object]) -> Iterator[Any]:
-    """The requests of a stream, each after a check; so is the end, which may come an hour after the last of them."""
+def checking(requests: Iterator[Any], check: Callable[[], object]) -> Iterator[Any]:
+    """Return the requests of a stream, each after a check, and its end too: that may come an hour after the last."""
     for request in requests:
         check()
         yield request

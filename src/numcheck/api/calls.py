@@ -5,18 +5,44 @@ import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck.api.errors import abort, log_failure
+from numcheck.door.places import Attended, Places
 from numcheck.errors import ConcurrentPush, MalformedMessage
 
 SENDING = "send_initial_metadata"  # as grpc._server names the operation among those that are due
 SENDING_POLL_S = 0.0005
 GRACE_S = 0.05  # for a cut to be heard of, where grpcio does not say what is due
+
+
+class CallerWaits(Protocol):
+    """What a method may know of its call beside who calls; grpcio's context is one."""
+
+    def is_active(self) -> bool:
+        """Return False once nobody waits for an answer."""
+
+    def time_remaining(self) -> float | None:
+        """Return for how many seconds the caller still waits; None: without an end."""
+
+
+Message = Callable[[], bytes]
+"""What a watch is to be told next: the same again, if there is nothing new."""
+
+Pieces = Iterator[list[bytes]]
+"""What a feed sends next, again and again: nothing, if there is nothing now. Its end ends the feed."""
+
+
+class Feed(NamedTuple):
+    """What a feed sends; whose it is, as it is woken by what happens to that service; and what it has a place of."""
+
+    service: str
+    pieces: Pieces
+    places: tuple[Places, ...]
 
 
 def parsed(message_type: Any, request: bytes) -> Any:
@@ -41,12 +67,12 @@ def refuse(context: grpc.ServicerContext, error: Exception) -> NoReturn:
 
 
 def refusing(
-    answer: Callable[[bytes, grpc.ServicerContext], bytes],
+    answer: Callable[[bytes, CallerWaits], bytes],
 ) -> Callable[[bytes, grpc.ServicerContext], bytes]:
     """Make every exception of a unary method a status."""
 
     def call(request: bytes, context: grpc.ServicerContext) -> bytes:
-        _served.set(context)
+        serve(context)
         try:
             return answer(request, context)
         except Exception as error:
@@ -55,13 +81,18 @@ def refusing(
     return call
 
 
-_served: ContextVar[grpc.ServicerContext] = ContextVar("served")
+_served: ContextVar[CallerWaits] = ContextVar("served")
+
+
+def serve(call: CallerWaits) -> None:
+    """Say that this thread serves the call."""
+    _served.set(call)
 
 
 def patience_s() -> float:
     """How long the caller of this thread's unary call still waits; for ever without a caller, or a deadline."""
-    context = _served.get(None)
-    left_s = None if context is None else context.time_remaining()
+    call = _served.get(None)
+    left_s = None if call is None else call.time_remaining()
     return math.inf if left_s is None else float(left_s)
 
 
@@ -107,13 +138,14 @@ def _await_sent(context: grpc.ServicerContext) -> None:
 
 
 def refusing_push(
-    answer: Callable[[Iterator[bytes], grpc.ServicerContext], bytes],
+    answer: Callable[[Iterator[bytes], CallerWaits], bytes],
 ) -> Callable[[Iterator[bytes], grpc.ServicerContext], bytes]:
     """Make every exception of a client-streaming method a status; a client that went away is nobody to refuse."""
 
     def call(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         try:
-            return answer(requests, context)
+            with Attended(requests, context) as attended:
+                return answer(to_the_end(attended, context), context)
         except Exception as error:
             if not context.is_active():
                 raise

@@ -19,6 +19,30 @@ STALL_TIMEOUT_S = 60.0
 OWN_PUSHES_MAX = 2  # of one operator or clearing house; more than one, so that a connection that broke bars nobody
 
 
+class Places:
+    """So many at once, and so many of one service."""
+
+    def __init__(self, count_max: int, per_service_max: int) -> None:
+        self._count_max, self._per_service_max = count_max, per_service_max
+        self._taken: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self, service: str) -> Iterator[None]:
+        """Hold a place; TooManyStreams if there is none."""
+        with self._lock:
+            if self._taken.total() >= self._count_max:
+                raise TooManyStreams("as many such calls as this node serves at once are open")
+            if self._taken[service] >= self._per_service_max:
+                raise TooManyStreams("as many such calls as this node serves one service at once are open")
+            self._taken[service] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken[service] -= 1
+
+
 class PushPlaces:
     """The pushes that are under way, at most `count` at once."""
 

@@ -59,7 +59,7 @@ class FloorFile:
         return (floor, "") if is_own else (None, f"{FLOOR_NAME} is not as it was written")
 
     def raise_to(self, floor: Floor) -> None:
-        """Write a newer floor; of an older one nothing. CallerSet may come from several threads."""
+        """Write a newer floor; of an older one nothing. Callers may come from several threads."""
         with self._turn:
             found, _ = self.try_read()
             if found is None or floor.revision > found.revision:
