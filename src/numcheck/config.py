@@ -12,7 +12,6 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    StringConstraints,
     ValidationError,
     field_validator,
     model_validator,
@@ -28,6 +27,7 @@ from pydantic_settings import (
 
 from numcheck.errors import BadConfiguration
 from numcheck.hosts import is_loopback
+from numcheck.names import SERVICE_RULE, is_service
 
 # gRPC takes its limits as 32-bit integers, and its times in milliseconds.
 INT32_MAX = 2**31 - 1
@@ -35,8 +35,15 @@ Positive = Annotated[int, Field(gt=0, le=INT32_MAX)]
 Seconds = Annotated[int, Field(gt=0, le=INT32_MAX // 1_000)]
 EvidenceAge = Annotated[int, Field(ge=0, le=INT32_MAX)]
 RefreshDays = Annotated[int, Field(gt=0, le=365)]
-# As access/rules.py:SERVICE has it.
-ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+
+def _service_name(value: str) -> str:
+    if not is_service(value):
+        raise ValueError(SERVICE_RULE)
+    return value
+
+
+ServiceName = Annotated[str, AfterValidator(_service_name)]
 
 
 def _methods(value: str) -> str:

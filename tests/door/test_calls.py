@@ -14,10 +14,10 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from numcheck.api.calls import Feed
+from numcheck.api.places import Places
 from numcheck.config import Settings
 from numcheck.door.check_listener import LACKING, CheckListener, Served
 from numcheck.door.feeds import Feeds
-from numcheck.door.places import Places
 from numcheck.door.watches import Watches
 from numcheck.index import PublishedIndex
 from numcheck.serving.services import check_service

@@ -12,10 +12,10 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from numcheck.access import Caller, Role
+from numcheck.api.places import OWN_PUSHES_MAX, PushPlaces
 from numcheck.config import Settings
 from numcheck.door import places
 from numcheck.door.listener import ApiListener
-from numcheck.door.places import OWN_PUSHES_MAX, PushPlaces
 from numcheck.door.watches import Watches
 from numcheck.errors import TooManyStreams
 from numcheck.index import PublishedIndex

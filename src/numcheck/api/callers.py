@@ -1,13 +1,14 @@
-"""CallerService over the API listener: translation only. What may be a caller is in access/."""
+"""CallerService over the API listener: translation only. The rules of callers are in access/."""
 
 from collections.abc import Callable
 
 from numcheck.access import Caller, Role
 from numcheck.api.access import token_tag
-from numcheck.api.calls import CallerWaits, parsed, timestamp
+from numcheck.api.calls import CallerWaits, parsed
 from numcheck.api.pushing import Outside
 from numcheck.errors import BadCaller
 from numcheck.store import Callers, KnownCaller
+from numcheck.timestamps import timestamp
 from numcheck.v1 import caller_pb2
 
 SERVICE_NAME = "numcheck.v1.CallerService"
@@ -114,5 +115,5 @@ def _message(known: KnownCaller) -> caller_pb2.Caller:
         service=caller.service or "",
         has_token=known.token_tag is not None,
         added_at=timestamp(known.added_at),
-        revoked_at=None if known.revoked_at is None else timestamp(known.revoked_at),
+        revoked_at=timestamp(known.revoked_at),
     )

@@ -7,13 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar, cast
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from numcheck import e164
 from numcheck.api.access import own_service
 from numcheck.api.calls import CallerWaits, Feed, Pieces, parsed
 from numcheck.api.errors import log_failure
-from numcheck.door.places import Places
+from numcheck.api.places import Places
 from numcheck.errors import BadRegistration, NotANumber, ProofNotAccepted
 from numcheck.moments import microseconds
 from numcheck.registrations import record as records
@@ -28,6 +26,7 @@ from numcheck.registrations.registration import Outcome, Registration, Verificat
 from numcheck.registrations.reverifier import Reverifier
 from numcheck.registrations.states import RegistrationState
 from numcheck.registrations.verifier import Verifier
+from numcheck.timestamps import timestamp_at
 from numcheck.v1 import registration_pb2 as pb
 
 SERVICE_NAME = "numcheck.v1.RegistrationService"
@@ -328,7 +327,7 @@ def _head_message(head: SignedHead) -> pb.EventHead:
     return pb.EventHead(
         sequence=head.sequence,
         hash=head.hash,
-        signed_at=_stamp(head.signed_at_us),
+        signed_at=timestamp_at(head.signed_at_us),
         signature=head.signature,
         public_key=head.public_key,
     )
@@ -339,7 +338,7 @@ def _event_message(told: Told) -> pb.WatchRegistrationsResponse:
     return pb.WatchRegistrationsResponse(
         event=pb.RegistrationEvent(
             sequence=event.service_sequence,
-            event_time=_stamp(event.at_us),
+            event_time=timestamp_at(event.at_us),
             kind=f"REGISTRATION_EVENT_KIND_{event.kind.upper()}",
             registration_id=event.registration_id.hex(),
             user_id=told.user_id or "",
@@ -354,13 +353,6 @@ def _event_message(told: Told) -> pb.WatchRegistrationsResponse:
 
 def _page_token(place: tuple[int, bytes] | None, mark: bytes) -> str:
     return "" if place is None else base64.urlsafe_b64encode(place[0].to_bytes(8, "big") + place[1] + mark).decode()
-
-
-def _stamp(at_us: int) -> Timestamp | None:
-    if not at_us:
-        return None
-    seconds, rest_us = divmod(at_us, 1_000_000)
-    return Timestamp(seconds=seconds, nanos=1_000 * rest_us)
 
 
 def _try_message(make: Callable[[T], M], value: T | None) -> M | None:
@@ -389,9 +381,9 @@ def registration_message(registration: Registration) -> pb.Registration:
         network_address=pb.NetworkAddress(address=address.address, port=address.port),
         registration_data=record.registration_data,
         state=cast("pb.RegistrationState", row.state),
-        registered_at=_stamp(row.registered_at_us),
-        refreshed_at=_stamp(row.refreshed_at_us),
-        due_at=_stamp(row.due_at_us),
+        registered_at=timestamp_at(row.registered_at_us),
+        refreshed_at=timestamp_at(row.refreshed_at_us),
+        due_at=timestamp_at(row.due_at_us),
         evidence=_try_message(_evidence_message, evidence),
     )
 
@@ -399,18 +391,18 @@ def registration_message(registration: Registration) -> pb.Registration:
 def _evidence_message(evidence: Evidence) -> pb.Evidence:
     return pb.Evidence(
         method=cast("pb.VerificationMethod", METHODS[evidence.method]),
-        verified_at=_stamp(evidence.verified_at_us),
+        verified_at=timestamp_at(evidence.verified_at_us),
         operator_id=evidence.operator_id,
         data_version=evidence.data_version,
-        data_time=_stamp(evidence.data_time_us),
+        data_time=timestamp_at(evidence.data_time_us),
         index_version=evidence.index_version,
         answer=cast("Any", evidence.answer),
         authority=evidence.authority,
         assertion_id=evidence.assertion_id,
-        act_time=_stamp(evidence.act_time_us),
+        act_time=timestamp_at(evidence.act_time_us),
         synthetic=evidence.synthetic,
         live=evidence.live,
-        asked_at=_stamp(evidence.asked_at_us),
+        asked_at=timestamp_at(evidence.asked_at_us),
     )
 
 
@@ -419,7 +411,7 @@ def _verification_message(verification: Verification) -> pb.Verification:
         verification_id=verification.verification_id.hex(),
         method=cast("pb.VerificationMethod", METHODS[verification.method]),
         state=cast("pb.VerificationState", verification.state),
-        expires_at=_stamp(verification.expires_at_us),
-        next_code_at=_stamp(verification.next_code_at_us),
+        expires_at=timestamp_at(verification.expires_at_us),
+        next_code_at=timestamp_at(verification.next_code_at_us),
         inbound_word=verification.word,
     )

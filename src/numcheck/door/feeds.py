@@ -15,9 +15,10 @@ from contextlib import ExitStack
 import grpc
 
 from numcheck.api.access import this_call
-from numcheck.api.calls import Feed, refuse
+from numcheck.api.calls import Feed
 from numcheck.door.draining import STOPPING
 from numcheck.door.patience import Patience, give_back
+from numcheck.door.refusing import refuse
 from numcheck.errors import NodeStopping
 
 SEND_TIMEOUT_S = 5.0

@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 from numcheck.api import callers
-from numcheck.api.access import AccessInterceptor, Admission, LoopbackAccess, Shown, shown_over_tls
+from numcheck.api.access import Admission, LoopbackAccess, Shown
 from numcheck.config import Settings
 from numcheck.door.counting import CallCounter
 from numcheck.door.crowding import give_details
 from numcheck.door.draining import Draining
 from numcheck.door.feeds import Feeds
+from numcheck.door.guard import AccessInterceptor, shown_over_tls
 from numcheck.door.health import Health
 from numcheck.door.loopback import KNOWS_USERS, user_of_grpc_peer
 from numcheck.door.methods import Service, methods_of

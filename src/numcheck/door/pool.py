@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from numcheck.api.access import Admission, Call, begin, call_of, checking
+from numcheck.api.access import Admission, Call, call_of, checking, serve_call
 from numcheck.api.calls import serve
 from numcheck.api.errors import log_failure
 from numcheck.door.feeding import Feeding
@@ -126,7 +126,7 @@ class Pool:
             return
         try:
             made = call_of(self._admission, call.caller.caller, call.caller.shown, call.path)
-            begin(made)
+            serve_call(made)
             serve(call)
             self._answer_as(method, call, made)
         except CallerGone:

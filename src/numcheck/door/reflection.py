@@ -13,9 +13,10 @@ from google.protobuf.descriptor_pool import Default
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2 import DESCRIPTOR, ServerReflectionRequest
 
-from numcheck.api.calls import CallerWaits, parsed, refusing_stream
+from numcheck.api.calls import CallerWaits, parsed
+from numcheck.api.places import Places
 from numcheck.door.patience import Patience, give_back
-from numcheck.door.places import Places
+from numcheck.door.refusing import refusing_stream
 
 NAMES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 STREAMS_MAX = 8

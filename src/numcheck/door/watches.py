@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import grpc
 
 from numcheck.api.access import this_call
-from numcheck.api.calls import Message, refuse
-from numcheck.api.errors import finish, log_failure
+from numcheck.api.calls import Message
+from numcheck.api.errors import log_failure
 from numcheck.door.draining import STOPPING
 from numcheck.door.patience import Patience, give_back
+from numcheck.door.refusing import finish, refuse
 from numcheck.errors import NodeStopping
 
 SEND_TIMEOUT_S = 5.0

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from numcheck.errors import BadRegistration
-from numcheck.moments import microseconds
+from numcheck.moments import CLOCK_SKEW_MAX, microseconds, microseconds_of
 from numcheck.registrations.codes import CODE_DIGITS
 from numcheck.registrations.evidence import Evidence
 from numcheck.registrations.policy import Method, Policy
@@ -15,7 +15,6 @@ from numcheck.registrations.typed import code_in, words_in
 from numcheck.store import VerificationRow
 
 ASSERTION_AGE_MAX = timedelta(days=1)
-CLOCK_SKEW_MAX = timedelta(minutes=5)  # between this node and whoever saw the act
 
 
 class Proof(Protocol):
@@ -149,8 +148,3 @@ class AttestedProof:
     def assertion(self) -> tuple[str, str] | None:
         """Itself."""
         return self.authority, self.assertion_id
-
-
-def microseconds_of(span: timedelta) -> int:
-    """The span in microseconds."""
-    return span // timedelta(microseconds=1)
