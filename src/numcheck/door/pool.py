@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from numcheck.access import Runs
 from numcheck.api.access import Admission, Call, call_of, checking, serve_call
 from numcheck.api.calls import serve
 from numcheck.api.errors import log_failure
 from numcheck.door.feeding import Feeding
-from numcheck.door.methods import Method, Runs
+from numcheck.door.methods import Method
 from numcheck.door.native import refusal
 from numcheck.door.patience import give_back
 from numcheck.errors import NumcheckError
@@ -33,6 +34,7 @@ QUICK_THREADS = 4
 SHARE_MAX = 64  # of the calls that wait
 SEND_AFTER_S = 0.001
 KEPT_THREADS = 2  # of a service that has its own
+BRIEF = {Runs.QUICK, Runs.EACH, Runs.WATCH}  # of a watch what begins it
 LAST_WAIT_S = 5.0  # for what cannot be ended
 
 
@@ -108,7 +110,7 @@ class Pool:
 
     def _sort(self, call: "NativeCall") -> None:
         method = self._methods[call.path]
-        if method.runs in (Runs.QUICK, Runs.EACH):
+        if method.runs in BRIEF:
             self._ready.append(call)
         else:
             threads = self._kept.get(call.path.rpartition("/")[0], self._waiting)
