@@ -324,6 +324,7 @@ def test_column_is_the_one_that_was_said(small_dir, tmp_path, column):
         (b"<html><body>", "a web page"),
         (b"79161234567\r79161234568\r", "CR alone"),
         (gzip.compress(b"79161234567\n" * 1_000, mtime=0)[:-9], "the compressed file is cut or damaged"),
+        (gzip.compress(gzip.compress(b"79161234567\n", mtime=0), mtime=0), "compressed twice; unpack it once"),
         (b"phone\n" + b"7" * 70_000, "in.csv:2: a line of more than 65,536 bytes"),
         (b"\xff\xfe" + "phone\n+79161234567\n".encode("utf-16-le") + b"x", "a damaged character"),
     ],
