@@ -139,6 +139,7 @@ class Registrar:
         within = PageBounds(count_max + 1, PAGE_SIZE_MAX)  # one more row says that there is another page
         states = [int(state) for state in filters.states] or LISTED
         number_tags = None if filters.number is None else self._vault.number_tags(filters.number)
+        confirmations = self._registrations.confirmations(service)
         if filters.due_before is None:
             after = place[1] if place else b""
             rows = self._registrations.page(
@@ -164,7 +165,7 @@ class Registrar:
         damaged: list[StoreDamaged] = []
         for row in rows[:kept]:
             try:
-                opened.append(self._opened(self._registrations.checked(row)))
+                opened.append(self._opened(self._registrations.checked(row, confirmations)))
             except StoreDamaged as error:
                 damaged.append(error)
         return Page(opened, damaged, place)
@@ -183,6 +184,7 @@ class Registrar:
                     "sealed_record",
                     "sealed_number",
                     "evidence",
+                    "confirmed_by",
                     "verification_id",
                 )
             )

@@ -1,6 +1,7 @@
 """The truth: whatever a client was told is done is in here, durably. All SQL is here and nowhere else."""
 
 from numcheck.store.bindings import Bound, Entry, LastTold
+from numcheck.store.confirmations import Confirmation
 from numcheck.store.events import EventRow
 from numcheck.store.heads import Head
 from numcheck.store.history import Loss, Point
@@ -8,17 +9,15 @@ from numcheck.store.identities import Callers, Denial, Identities, KnownIdentity
 from numcheck.store.lock import DataDirLock
 from numcheck.store.plans import Meant, PlanImport, Renaming, SeriesInfo
 from numcheck.store.pushes import HeldPush, Pushed
-from numcheck.store.registrations import (
+from numcheck.store.registration_rows import (
     NumberRow,
-    PageBounds,
     RegistrationRow,
-    Registrations,
-    RegistrationWork,
     SealedRow,
     SendRow,
     Standing,
     VerificationRow,
 )
+from numcheck.store.registrations import PageBounds, Registrations, RegistrationWork
 from numcheck.store.store import Store
 from numcheck.store.withdrawals import Cause, Withdrawn, WithdrawnChunk
 
@@ -26,6 +25,7 @@ __all__ = [
     "Bound",
     "Callers",
     "Cause",
+    "Confirmation",
     "DataDirLock",
     "Denial",
     "Entry",

@@ -25,6 +25,7 @@ from numcheck.access.rules import check_service
 from numcheck.errors import BadIdentity, CallersRefused, StoreDamaged, UnknownIdentity
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.database import Database, take_turn
+from numcheck.store.failures import again_if_undone
 from numcheck.store.floor import Floor, FloorFile
 from numcheck.store.heads import check_operator
 from numcheck.store.moments import microseconds, moment
@@ -117,6 +118,7 @@ class Identities:
         self._database, self._key, self._acts = database, key, acts
         self._floor = FloorFile(data_dir, self._mac)
 
+    @again_if_undone
     def add(self, identity: Identity, *, now: datetime, by: str = LOCAL) -> None:
         """Add an identity; BadIdentity if it cannot be one or is there already, UnknownOperator if its operator is."""
         check_identity(identity)
@@ -148,6 +150,7 @@ class Identities:
         """Let the identity call nothing any more; UnknownIdentity if there is none that may."""
         self._change(Act.CALLER_REVOKED, uri, by, now, token_tag=None, revoked_at_us=microseconds(now))
 
+    @again_if_undone
     def _change(self, act: Act, uri: str, by: str, now: datetime, **values: Any) -> None:
         with self._changing(only_revokes="revoked_at_us" in values) as connection:
             row = connection.execute(select(identities).where(identities.c.uri == uri)).one_or_none()
@@ -160,6 +163,7 @@ class Identities:
             connection.execute(update(identities).where(identities.c.uri == uri).values(mac=mac, **values))
             self._acts.tell(connection, act, by, now, mac=mac.hex(), uri=uri)
 
+    @again_if_undone
     def agree(self, service: str, operator_id: int, *, now: datetime, by: str = LOCAL) -> None:
         """Record that a service and an operator have a contract (I.5); doing so again changes nothing."""
         check_service(service)
@@ -175,6 +179,7 @@ class Identities:
                 said = {"service": service, "operator_id": operator_id}
                 self._acts.tell(connection, Act.AGREEMENT_ADDED, by, now, mac=mac.hex(), **said)
 
+    @again_if_undone
     def end_agreement(self, service: str, operator_id: int, *, now: datetime, by: str = LOCAL) -> None:
         """Record that they have none any more; doing so again changes nothing."""
         with self._changing() as connection:
