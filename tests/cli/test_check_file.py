@@ -16,6 +16,7 @@ from numcheck.cli.files import check_file
 from numcheck.cli.reading.layout import Wanted
 from numcheck.config import Settings
 from numcheck.errors import BadNumbersFile
+from tests.docs.pages import run_shell
 from tests.serving import small
 from tests.serving.command import run, running, serving
 
@@ -139,6 +140,13 @@ def test_counts_are_told_when_a_file_is_done(small_dir, tmp_path):
     ended = run("check", "--local", "--data-dir", small_dir, "--file", source, "--out", tmp_path / "out.csv")
     assert "3 lines: 2 ACTIVE, 1 NOT_A_NUMBER" in ended.err
     assert "SYNTHETIC" in ended.err
+
+
+def test_closed_standard_input_is_told_also_where_output_is_closed(small_dir):
+    """As under a supervisor that gives a program none of them."""
+    command = f"numcheck check --local --data-dir {small_dir} --file - <&- >&-"
+    ended = run_shell(command, small_dir)
+    assert (ended.status, ended.out, ended.err) == (1, "", "numcheck: standard input is closed\n")
 
 
 def test_standard_input_goes_to_standard_output(small_dir):
