@@ -21,7 +21,7 @@ import pytest
 from benchmarks.population import Numbers, Population
 from benchmarks.processes import server
 from numcheck._bits import CHUNK_NUMBERS
-from numcheck.identity.record import Record
+from numcheck.registrations.record import Record
 from numcheck.serving.keys import FILE_NAME, make_keys, read_keys
 from numcheck.v1 import numbering_pb2 as numbering
 from numcheck.v1 import registration_pb2 as pb

@@ -13,7 +13,7 @@ from pyroaring import BitMap
 from numcheck._bits import BITSET_SIZE, CHUNK_NUMBERS, set_members
 from numcheck.active import ActiveSet, AllottedRange
 from numcheck.index import Index, open_index
-from numcheck.serving.demo import SEED, fill_demo
+from numcheck.offline.demo import SEED, fill_demo
 from numcheck.serving.publishing import index_directory
 from numcheck.store import Store
 

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 
 from numcheck.config import INT32_MAX, Settings, load_settings
+from numcheck.door.listener import ApiListener
+from numcheck.door.watches import Watches
 from numcheck.errors import BadConfiguration
-from numcheck.identity.policy import Method
-from numcheck.rpc.watches import Watches
-from numcheck.serving.listener import ApiListener
+from numcheck.registrations.policy import Method
 from numcheck.serving.registrations import policies_of, policy_warnings
 
 SECRET = "s3cret"

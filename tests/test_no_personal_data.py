@@ -17,7 +17,7 @@ import numcheck.v1
 
 # What operators, the clearing house and the administrator send and get, and what messengers ask and get. Any other
 # service is one of which somebody has to say first whose data it carries.
-SERVICES = {"CheckService", "NumberingService", "IdentityService", "SubscriberService"}
+SERVICES = {"CheckService", "NumberingService", "CallerService", "SubscriberService"}
 # What a messenger says of its own users comes back to it alone, and no operator calls there (tests/access): what its
 # answers may carry of an operator's is held in tests/registrations.
 OF_THE_MESSENGERS_OWN_USERS = {"RegistrationService"}
@@ -41,11 +41,11 @@ SUBSCRIBER_NUMBERS = {
 # Any text or bytes could stand in these; why no subscriber's do.
 TEXTS = {
     "Agreement.service": "the name of a messenger",
-    "Identity.service": "the name of a messenger",
-    "Identity.uri": "a program that may call: of a messenger, an operator, the clearing house or an administrator",
-    "IssueTokenRequest.uri": "as Identity.uri",
+    "Caller.service": "the name of a messenger",
+    "Caller.uri": "a program that may call: of a messenger, an operator, the clearing house or an administrator",
+    "IssueTokenRequest.uri": "as Caller.uri",
     "IssueTokenResponse.token": "random, made by the node",
-    "RevokeIdentityRequest.uri": "as Identity.uri",
+    "RevokeCallerRequest.uri": "as Caller.uri",
     "CheckNumberRequest.number": "the number as the messenger's user wrote it: never from an operator",
     "CheckNumberResponse.region": "where the numbering plan allots a whole range, from the regulator's file",
     "ConfirmNumberRequest.question_id": "random, made by the node",
@@ -87,7 +87,7 @@ ABOUT_NO_SUBSCRIBER = {
     },
     "what a program may call": {"role", "has_token"},
     "messages, whose own fields are listed": {
-        *("identity", "identities", "agreement", "agreements"),
+        *("caller", "callers", "agreement", "agreements"),
         *("header", "add_ranges", "remove_ranges", "ported", "refused", "push", "rows", "lost", "held_pushes"),
         "renamed",
     },

@@ -13,8 +13,8 @@ from benchmarks.peers.load import PATH, Target
 from benchmarks.peers.transports import Missing, Transport
 from benchmarks.population import Population
 from benchmarks.processes import free_port, pinned
+from numcheck.door.check_listener import LACKING
 from numcheck.index import Index
-from numcheck.serving.check_listener import LACKING
 from numcheck.serving.publishing import index_directory
 
 PREFIX_SIZE = 5

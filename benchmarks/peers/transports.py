@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.peers.build import CannotBuild, client_certificate
-from numcheck.access import Identity, Role
-from numcheck.serving.access import identities_of, installation_key
-from numcheck.serving.authority import issue_client, issue_server, make_authority
+from numcheck.access import Caller, Role
+from numcheck.offline.authority import issue_client, issue_server, make_authority
+from numcheck.serving.access import callers_of, installation_key
 from numcheck.store import Store
 
-WHO = Identity("numcheck://administrator", Role.ADMINISTRATOR)
+WHO = Caller("numcheck://administrator", Role.ADMINISTRATOR)
 NAMES = ("plaintext", "TLS")
 
 
@@ -36,7 +36,7 @@ class Transport(NamedTuple):
 
 @contextmanager
 def transport(name: str, data_dir: Path) -> Iterator[Transport]:
-    """The transport; over TLS the store has an identity for the client's certificate. Missing if it cannot be made."""
+    """The transport; over TLS the store has a caller for the client's certificate. Missing if it cannot be made."""
     if name == "plaintext":
         yield Transport(name, "http")
         return
@@ -54,9 +54,9 @@ def _tls(directory: Path, data_dir: Path) -> Transport:
     issue_server(directory, ["localhost", "127.0.0.1"], now=now)
     issue_client(directory, "client", WHO.uri, now=now)
     with Store(data_dir) as store:
-        identities = identities_of(store, installation_key(store, data_dir))
-        if all(known.identity.uri != WHO.uri for known in identities.callers().identities):
-            identities.add(WHO, now=now)
+        callers = callers_of(store, installation_key(store, data_dir))
+        if all(known.caller.uri != WHO.uri for known in callers.all().callers):
+            callers.add(WHO, now=now)
     authority, certificate, key = (str(directory / name) for name in ("authority.pem", "server.pem", "server.key"))
     own_certificate, own_key = (str(directory / name) for name in ("client.pem", "client.key"))
     return Transport(

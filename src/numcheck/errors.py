@@ -316,7 +316,7 @@ class UnknownOperator(NumcheckError):
 
 
 class NotAuthenticated(NumcheckError):
-    """A call has no identity that this installation knows."""
+    """A call has no caller that this installation knows."""
 
     reason = "NOT_AUTHENTICATED"
 
@@ -327,20 +327,20 @@ class NotPermitted(NumcheckError):
     reason = "NOT_PERMITTED"
 
 
-class BadIdentity(NumcheckError):
-    """An identity that cannot be one, or that is there already. `field` is where in a request that shows."""
+class BadCaller(NumcheckError):
+    """A caller that cannot be one, or that is there already. `field` is where in a request that shows."""
 
-    reason = "BAD_IDENTITY"
+    reason = "BAD_CALLER"
 
-    def __init__(self, message: str, field: str = "identity") -> None:
+    def __init__(self, message: str, field: str = "caller") -> None:
         super().__init__(message)
         self.field = field
 
 
-class UnknownIdentity(NumcheckError):
-    """No identity has that URI, or it is revoked."""
+class UnknownCaller(NumcheckError):
+    """No caller has that URI, or it is revoked."""
 
-    reason = "UNKNOWN_IDENTITY"
+    reason = "UNKNOWN_CALLER"
 
 
 class BadRegistration(NumcheckError):
@@ -395,7 +395,7 @@ class TooManyCodes(NumcheckError):
     reason = "TOO_MANY_CODES"
 
     def __init__(self, limit: str, retry_delay_s: float) -> None:
-        """`limit` is the word for the limit, as identity/codes.py:Limit has it."""
+        """`limit` is the word for the limit, as registrations/codes.py:Limit has it."""
         super().__init__(f"no code is sent now: the limit {limit!r} is reached")
         self.limit, self.retry_delay_s = limit, retry_delay_s
 

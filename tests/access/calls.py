@@ -10,13 +10,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
-from numcheck.access import Identity, Role
+from numcheck.access import Caller, Role
 from numcheck.active import ActiveSet
-from numcheck.v1 import check_pb2, check_pb2_grpc, identity_pb2, identity_pb2_grpc, numbering_pb2, numbering_pb2_grpc
+from numcheck.v1 import caller_pb2, caller_pb2_grpc, check_pb2, check_pb2_grpc, numbering_pb2, numbering_pb2_grpc
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.access.node import ALPHA, BETA, FIRST, NOW, SecureNode
-from tests.rpc.calls import DEADLINE_S
+from tests.api.calls import DEADLINE_S
 
 Call = Callable[[grpc.Channel], Any]
 FIRST_OF = {ALPHA: FIRST, BETA: FIRST + 10_000_000}
@@ -169,29 +169,29 @@ def watch_index(channel: grpc.Channel) -> Any:
     return first_of(stub.WatchIndex(numbering_pb2.WatchIndexRequest(), timeout=DEADLINE_S))
 
 
-# --- IdentityService
+# --- CallerService
 
 
-def identity(node: SecureNode, method: str) -> Call:
-    """A call about an identity, or an agreement, of the call's own."""
+def caller(node: SecureNode, method: str) -> Call:
+    """A call about a caller, or an agreement, of the call's own."""
     uri, service = f"numcheck://auditor/{next(_numbers)}", f"s{next(_numbers)}"
-    if method in ("RevokeIdentity", "IssueToken"):
-        node.gate.identities.add(Identity(uri, Role.AUDITOR), now=NOW)
+    if method in ("RevokeCaller", "IssueToken"):
+        node.gate.callers.add(Caller(uri, Role.AUDITOR), now=NOW)
     if method == "EndAgreement":
-        node.gate.identities.agree(service, ALPHA, now=NOW)
-    agreement = identity_pb2.Agreement(service=service, operator_id=ALPHA)
+        node.gate.callers.agree(service, ALPHA, now=NOW)
+    agreement = caller_pb2.Agreement(service=service, operator_id=ALPHA)
     requests = {
-        "AddIdentity": lambda: identity_pb2.AddIdentityRequest(
-            identity=identity_pb2.Identity(uri=uri, role=identity_pb2.ROLE_AUDITOR)
+        "AddCaller": lambda: caller_pb2.AddCallerRequest(
+            caller=caller_pb2.Caller(uri=uri, role=caller_pb2.ROLE_AUDITOR)
         ),
-        "ListIdentities": identity_pb2.ListIdentitiesRequest,
-        "RevokeIdentity": lambda: identity_pb2.RevokeIdentityRequest(uri=uri),
-        "IssueToken": lambda: identity_pb2.IssueTokenRequest(uri=uri),
-        "AddAgreement": lambda: identity_pb2.AddAgreementRequest(agreement=agreement),
-        "EndAgreement": lambda: identity_pb2.EndAgreementRequest(agreement=agreement),
+        "ListCallers": caller_pb2.ListCallersRequest,
+        "RevokeCaller": lambda: caller_pb2.RevokeCallerRequest(uri=uri),
+        "IssueToken": lambda: caller_pb2.IssueTokenRequest(uri=uri),
+        "AddAgreement": lambda: caller_pb2.AddAgreementRequest(agreement=agreement),
+        "EndAgreement": lambda: caller_pb2.EndAgreementRequest(agreement=agreement),
     }
     request = requests[method]()
-    return lambda channel: getattr(identity_pb2_grpc.IdentityServiceStub(channel), method)(request, timeout=DEADLINE_S)
+    return lambda channel: getattr(caller_pb2_grpc.CallerServiceStub(channel), method)(request, timeout=DEADLINE_S)
 
 
 # --- RegistrationService

@@ -1,4 +1,4 @@
-"""A node over mutual TLS, in the tests' own process, with an identity of each role."""
+"""A node over mutual TLS, in the tests' own process, with a caller of each role."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,19 +11,19 @@ from typing import Any
 import grpc
 from sqlalchemy import delete
 
-from numcheck.access import Identity, Role
+from numcheck.access import Caller, Role
+from numcheck.api.access import CallersIndex
+from numcheck.api.asking import NumbersAsked
 from numcheck.config import Settings
+from numcheck.door.check_listener import LACKING, CheckListener
+from numcheck.door.listener import ApiListener
+from numcheck.door.watches import Watches
 from numcheck.index import PublishedIndex, open_index
-from numcheck.rpc.access import CallersIndex
-from numcheck.rpc.asking import NumbersAsked
-from numcheck.rpc.watches import Watches
+from numcheck.offline.authority import issue_client, issue_server, make_authority
 from numcheck.serving.access import Gate
-from numcheck.serving.authority import issue_client, issue_server, make_authority
-from numcheck.serving.check_listener import LACKING, CheckListener
-from numcheck.serving.listener import ApiListener
 from numcheck.serving.publishing import index_directory, rebuild_index
-from numcheck.serving.registrations import identity_of
-from numcheck.serving.services import check_service, identity_service, numbering_service
+from numcheck.serving.registrations import registrations_of
+from numcheck.serving.services import callers_service, check_service, numbering_service
 from numcheck.store import Store
 from numcheck.store.schema import denials
 from tests.store.registry import plan, row
@@ -31,14 +31,14 @@ from tests.store.registry import plan, row
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 FIRST = 79160000000
 ALPHA, BETA = 1, 2
-IDENTITIES = {
-    "messenger": Identity("numcheck://service/chat", Role.MESSENGER, service="chat"),
-    "other": Identity("numcheck://service/other", Role.MESSENGER, service="other"),
-    "alpha": Identity("numcheck://operator/alpha", Role.OPERATOR, operator_id=ALPHA),
-    "beta": Identity("numcheck://operator/beta", Role.OPERATOR, operator_id=BETA),
-    "house": Identity("numcheck://clearing-house", Role.CLEARING_HOUSE),
-    "auditor": Identity("numcheck://auditor", Role.AUDITOR),
-    "administrator": Identity("numcheck://administrator", Role.ADMINISTRATOR),
+CALLERS = {
+    "messenger": Caller("numcheck://service/chat", Role.MESSENGER, service="chat"),
+    "other": Caller("numcheck://service/other", Role.MESSENGER, service="other"),
+    "alpha": Caller("numcheck://operator/alpha", Role.OPERATOR, operator_id=ALPHA),
+    "beta": Caller("numcheck://operator/beta", Role.OPERATOR, operator_id=BETA),
+    "house": Caller("numcheck://clearing-house", Role.CLEARING_HOUSE),
+    "auditor": Caller("numcheck://auditor", Role.AUDITOR),
+    "administrator": Caller("numcheck://administrator", Role.ADMINISTRATOR),
 }
 
 
@@ -85,13 +85,13 @@ class SecureNode:
 
 @contextmanager
 def secure_node(directory: Path, *, url: str | None = None, **changes: Any) -> Iterator[SecureNode]:
-    """Serve a small plan over TLS on each listener; each identity has a certificate of its name."""
+    """Serve a small plan over TLS on each listener; each caller has a certificate of its name."""
     certificates = directory / "certificates"
     now = datetime.now(UTC)
     make_authority(certificates, now=now)
     issue_server(certificates, ["localhost", "127.0.0.1"], now=now)
-    for name, identity in IDENTITIES.items():
-        issue_client(certificates, name, identity.uri, now=now)
+    for name, caller in CALLERS.items():
+        issue_client(certificates, name, caller.uri, now=now)
     settings = Settings(
         **{
             "data_dir": directory / "data",
@@ -109,8 +109,8 @@ def secure_node(directory: Path, *, url: str | None = None, **changes: Any) -> I
         rows = row(916, 0, 19_999, "Альфа", "7740000076"), row(917, 0, 9_999, "Бета", "7701725181")
         store.import_plan(plan(*rows), source="rows.csv", now=NOW)
         gate = Gate(store, settings.data_dir)
-        for identity in IDENTITIES.values():
-            gate.identities.add(identity, now=NOW)
+        for caller in CALLERS.values():
+            gate.callers.add(caller, now=NOW)
         gate.directory.refresh()
         with _served(store, gate, settings) as (addresses, publish, asked):
             yield SecureNode(certificates, store, addresses, gate, publish, asked)
@@ -128,11 +128,11 @@ def _served(
         rebuild_index(store, settings.data_dir)
         published.publish(open_index(index_directory(settings.data_dir)))
 
-    registrations = identity_of(store, published, settings, lambda _line: None, gate.directory.agreed)
+    registrations = registrations_of(store, published, settings, lambda _line: None, gate.directory.agreed)
     services = [
         check_service(CallersIndex(published, gate.access.agreed), settings, asked.add),
         numbering_service(store, published, settings, watches, changed=()),
-        identity_service(gate.identities, gate.key, changed=gate.directory.refresh),
+        callers_service(gate.callers, gate.key, changed=gate.directory.refresh),
         registrations.service,
     ]
     api = ApiListener(settings, services, watches, gate.access)

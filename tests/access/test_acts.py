@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from numcheck.v1 import identity_pb2, identity_pb2_grpc, numbering_pb2, numbering_pb2_grpc
+from numcheck.v1 import caller_pb2, caller_pb2_grpc, numbering_pb2, numbering_pb2_grpc
 from tests.access import calls
-from tests.access.node import ALPHA, FIRST, IDENTITIES, NOW, SecureNode, secure_node
-from tests.rpc.calls import DEADLINE_S
+from tests.access.node import ALPHA, CALLERS, FIRST, NOW, SecureNode, secure_node
+from tests.api.calls import DEADLINE_S
 
 
 @pytest.fixture
@@ -37,12 +37,12 @@ def test_a_push_its_confirmation_a_forced_one_and_a_caller_are_told_with_the_cal
     request = numbering_pb2.PushActiveNumbersRequest(header=header, add=[FIRST + 5_000])
     with node.channel("alpha") as channel:
         numbering_pb2_grpc.NumberingServiceStub(channel).PushActiveNumbers(iter([request]), timeout=DEADLINE_S)
-    added = identity_pb2.Identity(uri="numcheck://new", role=identity_pb2.ROLE_AUDITOR)
+    added = caller_pb2.Caller(uri="numcheck://new", role=caller_pb2.ROLE_AUDITOR)
     with node.channel("administrator") as channel:
-        stub = identity_pb2_grpc.IdentityServiceStub(channel)
-        stub.AddIdentity(identity_pb2.AddIdentityRequest(identity=added), timeout=DEADLINE_S)
+        stub = caller_pb2_grpc.CallerServiceStub(channel)
+        stub.AddCaller(caller_pb2.AddCallerRequest(caller=added), timeout=DEADLINE_S)
     told = [(event.kind, json.loads(event.details)["by"]) for event in node.store.events().all() if not event.service]
-    alpha, administrator = IDENTITIES["alpha"].uri, IDENTITIES["administrator"].uri
+    alpha, administrator = CALLERS["alpha"].uri, CALLERS["administrator"].uri
     assert told == [
         ("data_bound", "local"),
         ("set_replaced", "local"),

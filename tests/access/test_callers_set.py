@@ -9,14 +9,14 @@ import grpc
 import pytest
 from sqlalchemy import delete, insert, select, true
 
-from numcheck.store.schema import agreements, callers_head, identities
+from numcheck.store.schema import agreements, callers, callers_head
 from numcheck.v1 import check_pb2, check_pb2_grpc
-from tests.access.node import FIRST, IDENTITIES, NOW, SecureNode, secure_node
-from tests.rpc.calls import DEADLINE_S, refusal
+from tests.access.node import CALLERS, FIRST, NOW, SecureNode, secure_node
+from tests.api.calls import DEADLINE_S, refusal
 from tests.serving.command import PATIENCE_S, Result, run, serving
 from tests.serving.small import fill
 
-TABLES = (identities, agreements, callers_head)
+TABLES = (callers, agreements, callers_head)
 LISTENERS = ("api", "native")
 
 
@@ -43,13 +43,13 @@ def test_revoked_caller_whose_rows_are_put_back_stays_out_until_an_administrator
     """One row, and all of the tables with their revision; everybody else is served meanwhile."""
     url = request.getfixturevalue("server").new_database() if engine == "postgresql" else None
     with secure_node(tmp_path, url=url) as node:
-        own, database, directory = node.gate.identities, node.store._database, node.gate.directory
+        own, database, directory = node.gate.callers, node.store._database, node.gate.directory
         with database.reading() as connection:
             copy = {table: [dict(one._mapping) for one in connection.execute(select(table))] for table in TABLES}
-        own.revoke(IDENTITIES["messenger"].uri, now=NOW)
+        own.revoke(CALLERS["messenger"].uri, now=NOW)
         directory.refresh()
-        (saved,) = (one for one in copy[identities] if one["uri"] == IDENTITIES["messenger"].uri)
-        one_row = {identities: (identities.c.uri == saved["uri"], [saved])}
+        (saved,) = (one for one in copy[callers] if one["uri"] == CALLERS["messenger"].uri)
+        one_row = {callers: (callers.c.uri == saved["uri"], [saved])}
         everything = {table: (true(), rows) for table, rows in copy.items()}
         for put_back in (one_row, everything):
             with database.writing() as connection:
@@ -63,7 +63,7 @@ def test_revoked_caller_whose_rows_are_put_back_stays_out_until_an_administrator
             for listener in LISTENERS:
                 assert is_refused(node, "messenger", listener)
                 assert is_known(node, "administrator", listener)
-        own.confirm(own.callers())
+        own.confirm(own.all())
         directory.refresh()
         assert not directory.refused
         for listener in LISTENERS:
@@ -80,8 +80,8 @@ class Installation:
         assert self.run("add", self.URI, "--role", "messenger", "--service", "chat").status == 0
 
     def run(self, *arguments: str, stdin: bytes = b"") -> Result:
-        """Run a command of `numcheck identities`."""
-        return run("identities", *arguments, cwd=self.directory, stdin=stdin)
+        """Run a command of `numcheck callers`."""
+        return run("callers", *arguments, cwd=self.directory, stdin=stdin)
 
     def refused(self) -> str:
         """Return why the callers are refused, as `numcheck status` says."""
@@ -91,7 +91,7 @@ class Installation:
     def listed(self) -> str:
         """Return when the caller was revoked, or why that is not told."""
         found = self.run("list", "--json")
-        return str(json.loads(found.out)["identities"][0]["revoked_at"]) if found.status == 0 else found.err
+        return str(json.loads(found.out)["callers"][0]["revoked_at"]) if found.status == 0 else found.err
 
     def revoke_and_restore(self) -> None:
         """Revoke the caller, and put back the database of the moment before."""

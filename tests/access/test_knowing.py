@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from numcheck.access import Identity
+from numcheck.access import Caller
+from numcheck.api.access import own_operator, own_service, this_caller
 from numcheck.errors import BadKeys, NotAuthenticated, StoreUnavailable
-from numcheck.rpc.access import caller, own_operator, own_service
 from numcheck.serving import access
 from numcheck.serving.access import DenialLog, Directory, Gate, installation_key
-from numcheck.store import Callers, Denial, KnownIdentity, Store
-from tests.access.node import IDENTITIES, NOW
+from numcheck.store import CallerSet, Denial, KnownCaller, Store
+from tests.access.node import CALLERS, NOW
 
 WAIT_S = 20.0
 
@@ -25,7 +25,9 @@ def store(tmp_path):
 # --- outside of any call
 
 
-@pytest.mark.parametrize("ask", [caller, lambda: own_operator(1), lambda: own_operator(0), lambda: own_service("x")])
+@pytest.mark.parametrize(
+    "ask", [this_caller, lambda: own_operator(1), lambda: own_operator(0), lambda: own_service("x")]
+)
 def test_nobody_calls_where_there_is_no_call(ask):
     """A rule that is asked on a thread that serves no call refuses: it does not take whoever it is for anybody."""
     raised: list[BaseException] = []
@@ -74,8 +76,8 @@ def test_crash_before_the_key_is_durable_leaves_none(store, tmp_path, monkeypatc
     assert len(installation_key(store, tmp_path)) == 32
 
 
-def test_key_that_is_lost_is_not_made_anew_over_identities(store, tmp_path):
-    Gate(store, tmp_path).identities.add(IDENTITIES["messenger"], now=NOW)
+def test_key_that_is_lost_is_not_made_anew_over_callers(store, tmp_path):
+    Gate(store, tmp_path).callers.add(CALLERS["messenger"], now=NOW)
     (tmp_path / "token.key").unlink()
     with pytest.raises(BadKeys, match="missing"):
         installation_key(store, tmp_path)
@@ -85,11 +87,11 @@ def test_key_that_is_lost_is_not_made_anew_over_identities(store, tmp_path):
 
 
 class Source:
-    """Identities as the test says, or an error."""
+    """Callers as the test says, or an error."""
 
-    def __init__(self, *identities: Identity, agreements: tuple[tuple[str, int], ...] = ()) -> None:
-        known = [KnownIdentity(one, None, NOW, None) for one in identities]
-        self.found = Callers(known, list(agreements), [])
+    def __init__(self, *callers: Caller, agreements: tuple[tuple[str, int], ...] = ()) -> None:
+        known = [KnownCaller(one, None, NOW, None) for one in callers]
+        self.found = CallerSet(known, list(agreements), [])
         self.error: Exception | None = None
         self.read = threading.Semaphore(0)
 
@@ -99,7 +101,7 @@ class Source:
     def remember(self, *, now: datetime) -> None:
         assert now.tzinfo is not None
 
-    def callers(self) -> Callers:
+    def all(self) -> CallerSet:
         self.read.release()
         if self.error is not None:
             raise self.error
@@ -108,14 +110,14 @@ class Source:
 
 def test_directory_goes_on_with_what_was_known_while_the_store_is_away():
     """And takes what there is once it answers again: a revocation meanwhile holds from then on."""
-    one = IDENTITIES["messenger"]
+    one = CALLERS["messenger"]
     source = Source(one, agreements=(("chat", 1),))
     directory = Directory(source, interval_s=3_600)  # type: ignore[arg-type]
     source.error = StoreUnavailable("away")
     directory.refresh()
     assert directory.find(one.uri, None) == one
     assert directory.agreed("chat") == {1}
-    source.error, source.found = None, Callers([KnownIdentity(one, None, NOW, NOW)], [], [])
+    source.error, source.found = None, CallerSet([KnownCaller(one, None, NOW, NOW)], [], [])
     directory.refresh()
     assert directory.find(one.uri, None) is None
     assert (directory.agreed("chat"), directory.try_agreed("chat")) == (frozenset(), None)
@@ -124,7 +126,7 @@ def test_directory_goes_on_with_what_was_known_while_the_store_is_away():
 
 def test_directory_follows_the_store_by_itself():
     """What another node wrote is seen without a word from it, also after an outage."""
-    one = IDENTITIES["messenger"]
+    one = CALLERS["messenger"]
     source = Source()
     directory = Directory(source, interval_s=0.01)  # type: ignore[arg-type]
     source.error = StoreUnavailable("away")

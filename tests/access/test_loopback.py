@@ -12,15 +12,15 @@ from pathlib import Path
 import grpc
 import pytest
 
-from numcheck.access import Identity, Role
+from numcheck.access import Caller, Role
+from numcheck.api.access import LoopbackAccess, Shown
 from numcheck.config import Settings
+from numcheck.door import loopback
+from numcheck.door.listener import ApiListener, protection_of
+from numcheck.door.loopback import user_of, user_of_grpc_peer, user_of_socket
+from numcheck.door.watches import Watches
 from numcheck.errors import NotPermitted
-from numcheck.rpc.access import LoopbackAccess, Shown
-from numcheck.rpc.watches import Watches
-from numcheck.serving import loopback
 from numcheck.serving.access import loopback_access
-from numcheck.serving.listener import ApiListener, protection_of
-from numcheck.serving.loopback import user_of, user_of_grpc_peer, user_of_socket
 from numcheck.store import Store
 from tests.conformance.conftest import native_address
 from tests.serving.command import run, serving
@@ -45,7 +45,7 @@ for address, path in json.loads(sys.argv[1]):
 """
 """What a process of another user is answered; it becomes that user when it has read its modules."""
 METHODS = ["/numcheck.v1.CheckService/ListOperators", "/grpc.health.v1.Health/Check"]
-API_METHODS = [*METHODS, "/numcheck.v1.IdentityService/ListIdentities", "/numcheck.v1.RegistrationService/Register"]
+API_METHODS = [*METHODS, "/numcheck.v1.CallerService/ListCallers", "/numcheck.v1.RegistrationService/Register"]
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="another user's process is started by root alone")
 needs_linux = pytest.mark.skipif(not loopback.KNOWS_USERS, reason="Linux alone says whose a socket is")
@@ -103,7 +103,7 @@ def test_owner_of_the_data_directory_root_and_the_node_are_let_in(tmp_path, monk
     denied = []
     access = loopback_access(Settings(data_dir=tmp_path), lambda *one: denied.append(one))
     for uid in (0, 7, tmp_path.stat().st_uid):
-        assert access.admit(Shown(uid=uid), "/x") == Identity(f"loopback uid {uid}", Role.ADMINISTRATOR)
+        assert access.admit(Shown(uid=uid), "/x") == Caller(f"loopback uid {uid}", Role.ADMINISTRATOR)
     for uid in (8, NOBODY, None):
         with pytest.raises(NotPermitted, match="root and the owner"):
             access.admit(Shown(uid=uid), "/79161234567")
@@ -113,7 +113,7 @@ def test_owner_of_the_data_directory_root_and_the_node_are_let_in(tmp_path, monk
 def test_everyone_is_let_in_where_nobody_can_be_told_from_another(tmp_path, monkeypatch):
     """As on macOS; the line at the start says so."""
     monkeypatch.setattr("numcheck.serving.access.KNOWS_USERS", False)
-    monkeypatch.setattr("numcheck.serving.listener.KNOWS_USERS", False)
+    monkeypatch.setattr("numcheck.door.listener.KNOWS_USERS", False)
     settings = Settings(data_dir=tmp_path)
     assert loopback_access(settings, LoopbackAccess().deny).admit(Shown(), "/x").role is Role.ADMINISTRATOR
     assert "EVERY USER" in protection_of(settings)

@@ -1,4 +1,4 @@
-"""R7: the whole matrix of identities, methods and objects, from the one table, over mutual TLS, on both listeners.
+"""R7: the whole matrix of callers, methods and objects, from the one table, over mutual TLS, on both listeners.
 
 Each call would succeed for its rightful caller, and does; so what is denied is denied for who calls and nothing else.
 """
@@ -12,21 +12,21 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from numcheck.access import METHODS, Identity, Role
-from numcheck.serving.authority import issue_client
-from numcheck.v1 import check_pb2, identity_pb2, numbering_pb2, registration_pb2
+from numcheck.access import METHODS, Caller, Role
+from numcheck.offline.authority import issue_client
+from numcheck.v1 import caller_pb2, check_pb2, numbering_pb2, registration_pb2
 from tests.access import calls
-from tests.access.node import ALPHA, BETA, IDENTITIES, NOW, SecureNode, secure_node
+from tests.access.node import ALPHA, BETA, CALLERS, NOW, SecureNode, secure_node
 
 SERVED = {
     f"/{service.full_name}/{method.name}"
-    for file in (check_pb2, numbering_pb2, identity_pb2, registration_pb2, health_pb2, reflection_pb2)
+    for file in (check_pb2, numbering_pb2, caller_pb2, registration_pb2, health_pb2, reflection_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
 SERVED |= {method.replace(".v1alpha.", ".v1.") for method in SERVED}
 CHECK, NUMBERING = "/numcheck.v1.CheckService/", "/numcheck.v1.NumberingService/"
-REGISTRATION, IDENTITY = "/numcheck.v1.RegistrationService/", "/numcheck.v1.IdentityService/"
+REGISTRATION, CALLER = "/numcheck.v1.RegistrationService/", "/numcheck.v1.CallerService/"
 HEALTH = "/grpc.health.v1.Health/"
 ABOUT_AN_OPERATOR = {
     f"{NUMBERING}PushActiveNumbers": calls.push,
@@ -47,8 +47,8 @@ def case(method: str, thing: Any) -> Make:
         return lambda node: ABOUT_AN_OPERATOR[method](node, thing)
     if method.startswith(REGISTRATION):
         return lambda node: calls.registration(node, name, thing)
-    if method.startswith(IDENTITY):
-        return lambda node: calls.identity(node, name)
+    if method.startswith(CALLER):
+        return lambda node: calls.caller(node, name)
     if method.startswith(CHECK):
         return lambda _node: calls.check(name)
     if method.startswith(HEALTH):
@@ -71,17 +71,17 @@ def things(method: str) -> list[Any]:
     return ["chat", "other"] if method.startswith(REGISTRATION) else [None]
 
 
-def allowed(identity: Identity, method: str, thing: Any) -> bool:
+def allowed(caller: Caller, method: str, thing: Any) -> bool:
     """The rule, in other words than the program's."""
-    if identity.role not in METHODS[method]:
+    if caller.role not in METHODS[method]:
         return False
-    match identity.role:
+    match caller.role:
         case Role.OPERATOR if method in ABOUT_AN_OPERATOR:
-            return bool(thing == identity.operator_id)
+            return bool(thing == caller.operator_id)
         case Role.CLEARING_HOUSE if method in ABOUT_AN_OPERATOR:
             return bool(thing == 0)
         case Role.MESSENGER if method.startswith(REGISTRATION):
-            return bool(thing == identity.service)
+            return bool(thing == caller.service)
     return True
 
 
@@ -95,12 +95,12 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
-    """With a certificate of a revoked identity and one of nobody's, and a token of each identity."""
+    """With a certificate of a revoked caller and one of nobody's, and a token of each caller."""
     with secure_node(tmp_path_factory.mktemp("secure")) as one:
         for name in STRANGERS:
             issue_client(one.directory, name, f"numcheck://{name}", now=NOW.now(NOW.tzinfo))
-        one.gate.identities.add(Identity("numcheck://revoked", Role.ADMINISTRATOR), now=NOW)
-        one.gate.identities.revoke("numcheck://revoked", now=NOW)
+        one.gate.callers.add(Caller("numcheck://revoked", Role.ADMINISTRATOR), now=NOW)
+        one.gate.callers.revoke("numcheck://revoked", now=NOW)
         one.gate.directory.refresh()
         yield one
 
@@ -120,7 +120,7 @@ def contents(node: SecureNode) -> dict[str, list[tuple[Any, ...]]]:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         found = {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in tables}
     connection.close()
-    assert {"identities", "pushes", "registrations", "events", "denials"} <= found.keys()
+    assert {"callers", "pushes", "registrations", "events", "denials"} <= found.keys()
     return {name: rows for name, rows in found.items() if name not in ("denials", "sqlite_sequence")}
 
 
@@ -133,15 +133,15 @@ def test_table_has_every_method_that_is_served():
 
 
 @pytest.mark.parametrize(("listener", "method", "thing"), CASES)
-@pytest.mark.parametrize("name", [*IDENTITIES, *sorted(STRANGERS)])
-def test_identity_may_call_what_the_table_says_and_nothing_else(node, name, listener, method, thing):
+@pytest.mark.parametrize("name", [*CALLERS, *sorted(STRANGERS)])
+def test_caller_may_call_what_the_table_says_and_nothing_else(node, name, listener, method, thing):
     """Who may, succeeds; who may not is refused, which is kept, and no byte of the store is another."""
     call = case(method, thing)(node)
     node.forget_denials()
     before = contents(node)
     with node.channel(name, listener=listener) as channel:
         code = code_of(lambda: call(channel))
-    if name not in STRANGERS and allowed(IDENTITIES[name], method, thing):
+    if name not in STRANGERS and allowed(CALLERS[name], method, thing):
         assert (code, node.denied()) == (grpc.StatusCode.OK, 0)
         return
     stranger = name in STRANGERS
@@ -149,7 +149,7 @@ def test_identity_may_call_what_the_table_says_and_nothing_else(node, name, list
     assert contents(node) == before
     assert node.denied() == 1
     (denial,) = node.store.last_denials(1)
-    uri = f"numcheck://{name}" if stranger else IDENTITIES[name].uri
+    uri = f"numcheck://{name}" if stranger else CALLERS[name].uri
     assert (denial.uri, denial.method) == (uri, method)
     assert denial.reason == ("NOT_AUTHENTICATED" if stranger else "NOT_PERMITTED")
 

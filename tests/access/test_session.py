@@ -1,4 +1,4 @@
-"""docs/identities.md as it stands: its commands, on free ports, with what each then may and may not."""
+"""docs/callers.md as it stands: its commands, on free ports, with what each then may and may not."""
 
 import json
 import re
@@ -10,11 +10,11 @@ import pytest
 from numcheck.access import ANYBODY, METHODS, Role
 from numcheck.config import load_settings
 from numcheck.v1 import check_pb2, check_pb2_grpc
-from tests.rpc.calls import DEADLINE_S, refusal
+from tests.api.calls import DEADLINE_S, refusal
 from tests.serving.command import NUMCHECK, run, running
 from tests.serving.small import ACTIVE, fill
 
-PAGE = Path(__file__).parents[2] / "docs/identities.md"
+PAGE = Path(__file__).parents[2] / "docs/callers.md"
 READY = re.compile(r"numcheck: (API|native) listener ready on (\S+) \(TLS, client certificates required\)")
 CHECK = re.compile(r"numcheck check (\S+)")
 
@@ -29,9 +29,9 @@ def session(tmp_path_factory):
     """The page's directory with a node that serves it; what its commands need to reach it."""
     directory = tmp_path_factory.mktemp("session")
     fill(directory / "var")
-    made = run("identities", "init", "identities", "--data-dir", "var", cwd=directory)
+    made = run("callers", "init", "callers", "--data-dir", "var", cwd=directory)
     assert made.status == 0, made.err
-    command = (*NUMCHECK, "serve", "--config", "identities/numcheck.toml")
+    command = (*NUMCHECK, "serve", "--config", "callers/numcheck.toml")
     ports = ("--api-listen", "127.0.0.1:0", "--check-listen", "127.0.0.1:0")
     with running(*ports, command=command, cwd=directory) as process:
         addresses = {}
@@ -43,7 +43,7 @@ def session(tmp_path_factory):
 
 
 def channel(directory: Path, address: str, name: str) -> grpc.Channel:
-    files = [directory / "identities" / file for file in ("authority.pem", f"{name}.key", f"{name}.pem")]
+    files = [directory / "callers" / file for file in ("authority.pem", f"{name}.key", f"{name}.pem")]
     return grpc.secure_channel(address, grpc.ssl_channel_credentials(*(file.read_bytes() for file in files)))
 
 
@@ -54,9 +54,7 @@ def test_page_runs_as_it_stands(session):
         line = [str(ACTIVE) if re.fullmatch(r"\+\d+", word) else word for word in command]
         done = run(*line, "--server", addresses["API"], cwd=directory)
         assert done.status == 0, (line, done.err)
-    listed = run(
-        "identities", "list", "--config", "identities/numcheck.toml", "--server", addresses["API"], cwd=directory
-    )
+    listed = run("callers", "list", "--config", "callers/numcheck.toml", "--server", addresses["API"], cwd=directory)
     assert "agreement: chat with operator 1" in listed.out
     request = check_pb2.CheckNumbersRequest(numbers=[ACTIVE])
     for name in ("API", "native"):
@@ -73,24 +71,24 @@ def test_page_runs_as_it_stands(session):
 
 
 def test_init_refuses_a_directory_that_holds_something(tmp_path):
-    (tmp_path / "identities").mkdir()
-    (tmp_path / "identities" / "x").touch()
-    done = run("identities", "init", "identities", cwd=tmp_path)
+    (tmp_path / "callers").mkdir()
+    (tmp_path / "callers" / "x").touch()
+    done = run("callers", "init", "callers", cwd=tmp_path)
     assert (done.status, "holds something already" in done.err) == (1, True)
 
 
-def test_identities_are_kept_while_no_node_runs(tmp_path):
+def test_callers_are_kept_while_no_node_runs(tmp_path):
     """The same commands on the data directory; a URI is never given twice."""
     fill(tmp_path / "var")
     uri = "numcheck://clearing-house"
-    assert run("identities", "add", uri, "--role", "clearing-house", cwd=tmp_path).status == 0
-    assert run("identities", "token", uri, cwd=tmp_path).out.strip()
-    assert run("identities", "revoke", uri, cwd=tmp_path).status == 0
-    again = run("identities", "add", uri, "--role", "clearing-house", cwd=tmp_path)
+    assert run("callers", "add", uri, "--role", "clearing-house", cwd=tmp_path).status == 0
+    assert run("callers", "token", uri, cwd=tmp_path).out.strip()
+    assert run("callers", "revoke", uri, cwd=tmp_path).status == 0
+    again = run("callers", "add", uri, "--role", "clearing-house", cwd=tmp_path)
     assert (again.status, "URIs are not given twice" in again.err) == (1, True)
-    assert "revoked" in run("identities", "list", cwd=tmp_path).out
-    assert run("identities", "add", uri, "--role", "king", cwd=tmp_path).status == 2
-    wrong = run("identities", "add", "mts", "--role", "operator", cwd=tmp_path)
+    assert "revoked" in run("callers", "list", cwd=tmp_path).out
+    assert run("callers", "add", uri, "--role", "king", cwd=tmp_path).status == 2
+    wrong = run("callers", "add", "mts", "--role", "operator", cwd=tmp_path)
     assert (wrong.status, "known by a URI" in wrong.err) == (1, True)
 
 
@@ -101,20 +99,20 @@ def test_init_keeps_the_settings_that_it_was_given(tmp_path, server):
     (tmp_path / "base.toml").write_text(
         f'database_url = "{url}"\ndata_dir = {json.dumps(str(directory))}\nrefresh_after_days = 300\n'
     )
-    done = run("identities", "init", "identities", "--config", "base.toml", cwd=tmp_path)
+    done = run("callers", "init", "callers", "--config", "base.toml", cwd=tmp_path)
     assert done.status == 0, done.err
-    made = tmp_path / "identities" / "numcheck.toml"
+    made = tmp_path / "callers" / "numcheck.toml"
     assert made.stat().st_mode & 0o777 == 0o600
     settings = load_settings(made)
     assert (settings.database, settings.data_dir, settings.refresh_after_days) == (url, directory, 300)
-    assert settings.tls_key_file == tmp_path / "identities" / "server.key"
-    listed = run("identities", "list", "--config", "identities/numcheck.toml", cwd=tmp_path)
+    assert settings.tls_key_file == tmp_path / "callers" / "server.key"
+    listed = run("callers", "list", "--config", "callers/numcheck.toml", cwd=tmp_path)
     assert "numcheck://administrator" in listed.out
     assert not list(directory.glob("numcheck.db*"))
 
 
 def test_page_tells_each_role_of_every_service_that_it_may_call():
-    """docs/identities.md has, of each role, every service of which the table lets it call a method."""
+    """docs/callers.md has, of each role, every service of which the table lets it call a method."""
     rows = {row[0]: row[2] for row in (line.strip("|").split("|") for line in PAGE.read_text().splitlines()) if row[2:]}
     told = {name.strip(): words for name, words in rows.items()}
     for role in Role:

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from numcheck.serving.check_listener import LACKING
+from numcheck.door.check_listener import LACKING
 from tests.serving import small
 from tests.serving.command import run, serving
 

@@ -13,7 +13,7 @@ from numcheck.cli import _add_commands, app
 from tests.serving.command import run, serving
 from tests.serving.small import fill
 
-MAKERS = {"serve", "demo", "plan import", "identities init", "bench"}
+MAKERS = {"serve", "demo", "plan import", "callers init", "bench"}
 """Commands that make a store, or what they measure."""
 
 NO_STORE = {"plan diff"}
@@ -25,13 +25,13 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "events export": (),
     "events head": (),
     "events verify": (),
-    "identities add": (URI, "--role", "administrator"),
-    "identities agree": ("chat", "1"),
-    "identities confirm-restore": ("--yes",),
-    "identities end-agreement": ("chat", "1"),
-    "identities list": (),
-    "identities revoke": (URI,),
-    "identities token": (URI,),
+    "callers add": (URI, "--role", "administrator"),
+    "callers agree": ("chat", "1"),
+    "callers confirm-restore": ("--yes",),
+    "callers end-agreement": ("chat", "1"),
+    "callers list": (),
+    "callers revoke": (URI,),
+    "callers token": (URI,),
     "plan show": (),
     "push active": ("--operator", "1", "numbers.txt"),
     "push confirm": ("--operator", "1", "token"),
@@ -94,7 +94,7 @@ def test_command_without_node_and_store_fails_in_one_line_and_makes_nothing(fold
     assert left(folder) == before
 
 
-@pytest.mark.parametrize("command", ["identities revoke", "identities token", "registrations rotate-keys"])
+@pytest.mark.parametrize("command", ["callers revoke", "callers token", "registrations rotate-keys"])
 def test_command_makes_no_tables_in_an_empty_database(folder, server, command):
     """Nor the data directory."""
     env = {"NUMCHECK_DATABASE_URL": server.new_database(), "NUMCHECK_API_LISTEN": "127.0.0.1:1"}
@@ -109,7 +109,7 @@ def test_command_makes_no_tables_in_an_empty_database(folder, server, command):
 
 def known(folder: Path, *arguments: object) -> dict[str, bool]:
     """Who may call, and whether they still may."""
-    listed = json.loads(run("identities", "list", "--json", *arguments, cwd=folder).out)["identities"]
+    listed = json.loads(run("callers", "list", "--json", *arguments, cwd=folder).out)["callers"]
     return {one["uri"]: one["revoked_at"] is None for one in listed}
 
 
@@ -120,7 +120,7 @@ def test_revocation_reaches_the_node_that_the_settings_name(tmp_path):
     for folder in (home, empty, stale):
         folder.mkdir()
     fill(home / "var")
-    added = run("identities", "add", URI, "--role", "operator", "--operator-id", "1", cwd=home)
+    added = run("callers", "add", URI, "--role", "operator", "--operator-id", "1", cwd=home)
     assert added.status == 0
     assert f"this is about the store in {home / 'var'}" in added.err
     shutil.copytree(home / "var", stale / "var")
@@ -129,11 +129,11 @@ def test_revocation_reaches_the_node_that_the_settings_name(tmp_path):
         settings.write_text(f'data_dir = "var"\napi_listen = "{node.address}"\n')
         for folder in (empty, stale):
             assert known(folder, "--config", settings) == {URI: True}
-        revoked = run("identities", "revoke", URI, "--config", settings, cwd=stale)
+        revoked = run("callers", "revoke", URI, "--config", settings, cwd=stale)
         assert revoked.status == 0
         assert f"this is about the node at {node.address}" in revoked.err
         assert known(empty, "--config", settings) == {URI: False}
-        assert run("identities", "revoke", URI, "--config", settings, cwd=empty).status == 1  # it is revoked
+        assert run("callers", "revoke", URI, "--config", settings, cwd=empty).status == 1  # it is revoked
     assert known(home) == {URI: False}
     assert known(stale) == {URI: True}
     assert list(empty.iterdir()) == []

@@ -9,12 +9,12 @@ import pytest
 from numcheck.client import CheckClient
 from numcheck.client.failures import failure_of
 from numcheck.config import Settings
+from numcheck.door.check_listener import LACKING, CheckListener
 from numcheck.errors import NodeNotReady, NodeUnreachable
 from numcheck.index import PublishedIndex, open_index
-from numcheck.serving.check_listener import LACKING, CheckListener
 from numcheck.serving.publishing import index_directory
 from numcheck.v1 import check_pb2, number_pb2
-from tests.rpc.listeners import listening
+from tests.api.listeners import listening
 from tests.serving import small
 
 ACTIVE, INACTIVE = number_pb2.NUMBER_STATUS_ACTIVE, number_pb2.NUMBER_STATUS_INACTIVE

@@ -12,9 +12,9 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from numcheck.rpc.native import percent_encoded
+from numcheck.door.native import percent_encoded
 from numcheck.v1 import check_pb2, check_pb2_grpc, number_pb2
-from tests.rpc.streams import opened
+from tests.api.streams import opened
 from tests.serving.small import ACTIVE, INACTIVE
 
 NUMBERS_MAX = 65_536

@@ -11,7 +11,7 @@ import pytest
 
 from numcheck import errors
 from numcheck.config import Settings
-from numcheck.serving.listener import server_options
+from numcheck.door.listener import server_options
 from tests.docs.pages import rows_of
 
 ROOT = Path(__file__).parents[2]

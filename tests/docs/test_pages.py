@@ -97,19 +97,19 @@ def pushing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder in which a node knows who pushes; each has their settings in it, as the operator's page shows them."""
     directory = tmp_path_factory.mktemp("pushing")
     small.fill(directory / "var")
-    assert run("identities", "init", "identities", cwd=directory).status == 0
+    assert run("callers", "init", "callers", cwd=directory).status == 0
     with Store(directory / "var", read_only=True) as store:
         (operator_id,) = [one.operator_id for one in store.operators() if one.tax_id == small.MTS]
     for uri, role in CALLERS.values():
-        add = ("add", uri, "--role", role, "--authority", "identities")
+        add = ("add", uri, "--role", role, "--authority", "callers")
         whose = ("--operator-id", operator_id) if role == "operator" else ()
-        assert run("identities", *add, *whose, cwd=directory).status == 0
-    with serving(directory / "var", "--config", "identities/numcheck.toml", cwd=directory) as node:
+        assert run("callers", *add, *whose, cwd=directory).status == 0
+    with serving(directory / "var", "--config", "callers/numcheck.toml", cwd=directory) as node:
         (shown,) = [one for one in blocks("docs/operators.md", "toml") if "client_key_file" in one]
         for name, (uri, _) in CALLERS.items():
             certificate = uri.removeprefix("numcheck://").replace("/", "-")
             settings = shown.replace("numcheck.example:50051", node.address).replace("operator-mts", certificate)
-            settings = re.sub(r'"([\w-]+\.(?:pem|key))"', rf'"{directory}/identities/\1"', settings)
+            settings = re.sub(r'"([\w-]+\.(?:pem|key))"', rf'"{directory}/callers/\1"', settings)
             (directory / f"{name}.toml").write_text(settings)
         yield directory
 
@@ -176,7 +176,7 @@ def test_administrators_session_runs_as_it_stands(pushing: Path) -> None:
     session = [one for one in commands("docs/operators.md") if "numcheck plan" in one.command]
     for day in ("12", "19"):
         (pushing / f"DEF-9xx_2026-08-{day}.csv").write_text(small.REGISTRY)
-    told = [told_by(*one, pushing, "identities/numcheck") for one in session]
+    told = [told_by(*one, pushing, "callers/numcheck") for one in session]
     assert len(session) == 3
     assert "9xx: data of 2026-08-19" in told[1]
     assert small.MTS in told[2]

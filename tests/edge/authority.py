@@ -14,7 +14,7 @@ DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Identity:
+class KeyPair:
     """A certificate and its key."""
 
     certificate: Path
@@ -38,7 +38,7 @@ class Authority:
         self.file = directory / "authority.pem"
         self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str, *uris: str, expired: bool = False) -> Identity:
+    def issue(self, name: str, *uris: str, expired: bool = False) -> KeyPair:
         """A certificate for a server on loopback, or for a client of these URIs."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
@@ -46,15 +46,15 @@ class Authority:
         builder = _builder(_name(name), self._name, key, ended=expired).add_extension(alternatives, critical=False)
         return self._write(name, builder.sign(self._key, hashes.SHA256()), key)
 
-    def _write(self, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Identity:
-        identity = Identity(self._directory / f"{name}.pem", self._directory / f"{name}.key")
-        identity.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        identity.key.write_bytes(
+    def _write(self, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> KeyPair:
+        pair = KeyPair(self._directory / f"{name}.pem", self._directory / f"{name}.key")
+        pair.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        pair.key.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
         )
-        return identity
+        return pair
 
 
 def _name(common_name: str) -> x509.Name:

@@ -8,11 +8,11 @@ import pytest
 from peer import Doors
 
 from numcheck.config import Settings
+from numcheck.door.check_listener import LACKING, CheckListener
+from numcheck.door.listener import ApiListener
+from numcheck.door.watches import Watches
 from numcheck.index import Index, PublishedIndex, open_index
-from numcheck.rpc.watches import Watches
-from numcheck.serving.check_listener import LACKING, CheckListener
-from numcheck.serving.demo import fill_demo
-from numcheck.serving.listener import ApiListener
+from numcheck.offline.demo import fill_demo
 from numcheck.serving.publishing import index_directory
 from numcheck.serving.services import check_service
 

@@ -6,9 +6,9 @@ import struct
 import time
 from dataclasses import dataclass
 
+from numcheck.door.check_listener import CheckListener
+from numcheck.door.listener import ApiListener
 from numcheck.index import Index, PublishedIndex
-from numcheck.serving.check_listener import CheckListener
-from numcheck.serving.listener import ApiListener
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9

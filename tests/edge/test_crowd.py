@@ -8,9 +8,9 @@ from contextlib import ExitStack
 import pytest
 
 from numcheck.config import Settings
+from numcheck.door import check_listener
+from numcheck.door.check_listener import CheckListener
 from numcheck.index import Index
-from numcheck.serving import check_listener
-from numcheck.serving.check_listener import CheckListener
 from tests.conformance.calls import CHECK_NUMBERS, WATCH, ask, call_fields, data, headers
 from tests.conformance.http2 import (
     ACK,

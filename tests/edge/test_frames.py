@@ -16,8 +16,8 @@ from random import Random
 import pytest
 
 from numcheck.config import Settings
+from numcheck.door.check_listener import LACKING, CheckListener
 from numcheck.index import Index
-from numcheck.serving.check_listener import LACKING, CheckListener
 from tests.conformance.calls import CALL, call_fields, message
 from tests.conformance.http2 import END_HEADERS, HEADERS, PREFACE, block, frame, literal, rst_stream, settings
 from tests.edge.authority import Authority

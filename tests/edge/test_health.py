@@ -7,10 +7,10 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from numcheck.config import Settings
+from numcheck.door.check_listener import CheckListener
+from numcheck.door.listener import ApiListener
+from numcheck.door.watches import Watches
 from numcheck.index import Index, PublishedIndex
-from numcheck.rpc.watches import Watches
-from numcheck.serving.check_listener import CheckListener
-from numcheck.serving.listener import ApiListener
 from numcheck.serving.services import check_service
 
 NAMES = ["numcheck.v1.CheckService", "numcheck.v1.NumberingService"]

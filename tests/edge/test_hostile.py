@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import pytest
 
-from numcheck.serving.check_listener import LACKING
+from numcheck.door.check_listener import LACKING
 from tests.conformance.calls import CALL, QUESTION
 from tests.conformance.conftest import native_address
 from tests.conformance.http2 import ENHANCE_YOUR_CALM
@@ -100,7 +100,7 @@ def door(request: pytest.FixtureRequest, node: Node) -> Door:
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Door]]:
-    """Both listeners over TLS. Nobody has an identity, so that every call is denied, which takes its time too."""
+    """Both listeners over TLS. Nobody has a caller, so that every call is denied, which takes its time too."""
     authority = Authority(tmp_path_factory.mktemp("authority"))
     server, client = authority.issue("server"), authority.issue("client", "numcheck://service/messenger")
     tls = ssl.create_default_context(cafile=authority.file)

@@ -36,9 +36,9 @@ from peer import (
 from numcheck import e164
 from numcheck._fast import Table
 from numcheck.config import Settings
+from numcheck.door import check_listener
+from numcheck.door.check_listener import LACKING, CheckListener
 from numcheck.index import Index, PublishedIndex
-from numcheck.serving import check_listener
-from numcheck.serving.check_listener import LACKING, CheckListener
 
 if LACKING is None:
     from numcheck._edge import EdgeLoop

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import grpc
 import pytest
 
-from numcheck.access import Identity, Role
+from numcheck.access import Caller, Role
+from numcheck.api.access import Access, CallersIndex
 from numcheck.config import Settings
+from numcheck.door.check_listener import LACKING, CheckListener
+from numcheck.door.listener import ApiListener
+from numcheck.door.watches import Watches
 from numcheck.index import Index, PublishedIndex
-from numcheck.rpc.access import Access, CallersIndex
-from numcheck.rpc.watches import Watches
-from numcheck.serving.check_listener import LACKING, CheckListener
-from numcheck.serving.listener import ApiListener
 from numcheck.serving.services import check_service
 from tests.conformance.calls import call_fields, message
 from tests.conformance.http2 import block
@@ -177,13 +177,13 @@ def secured(
 ) -> Iterator[dict[str, Addresses]]:
     """Over TLS, by the name of who asks: a service of two agreements, one of none, and who sees everything."""
     authority = Authority(tmp_path_factory.mktemp("authority"))
-    identities = {
-        "two": Identity("numcheck://service/two", Role.MESSENGER, service="two"),
-        "none": Identity("numcheck://service/none", Role.MESSENGER, service="none"),
-        "administrator": Identity("numcheck://administrator", Role.ADMINISTRATOR),
-        "operator": Identity("numcheck://operator", Role.OPERATOR, operator_id=1),
+    callers = {
+        "two": Caller("numcheck://service/two", Role.MESSENGER, service="two"),
+        "none": Caller("numcheck://service/none", Role.MESSENGER, service="none"),
+        "administrator": Caller("numcheck://administrator", Role.ADMINISTRATOR),
+        "operator": Caller("numcheck://operator", Role.OPERATOR, operator_id=1),
     }
-    known = {identity.uri: identity for identity in identities.values()}
+    known = {caller.uri: caller for caller in callers.values()}
     access = Access(
         lambda uris, _token: next((known[uri] for uri in uris if uri in known), None),
         lambda service: frozenset({1, 16_384}) if service == "two" else frozenset(),
@@ -196,7 +196,7 @@ def secured(
         index, settings.model_copy(update=files | {"tls_client_authority_file": authority.file}), access
     ) as found:
         yield {
-            name: found._replace(tls=tls_of(authority, name, known_as.uri)) for name, known_as in identities.items()
+            name: found._replace(tls=tls_of(authority, name, known_as.uri)) for name, known_as in callers.items()
         } | {"stranger": found._replace(tls=tls_of(authority, "stranger", "numcheck://stranger"))}
 
 

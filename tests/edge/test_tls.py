@@ -12,19 +12,18 @@ from typing import Any
 
 import grpc
 import pytest
-from authority import Authority, Identity
+from authority import Authority, KeyPair
 from google.rpc import code_pb2
 from peer import CHECK_NUMBERS, DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, call_headers, frame, message
 
-from numcheck.access import Identity as Caller
-from numcheck.access import Role
+from numcheck.access import Caller, Role
+from numcheck.api.access import Shown
+from numcheck.api.errors import CODES
 from numcheck.config import Settings
+from numcheck.door import certificates, check_listener
+from numcheck.door.check_listener import CheckListener
 from numcheck.errors import BadConfiguration, NumcheckError
 from numcheck.index import Index, PublishedIndex
-from numcheck.rpc.access import Shown
-from numcheck.rpc.errors import CODES
-from numcheck.serving import certificates, check_listener
-from numcheck.serving.check_listener import CheckListener
 from numcheck.status import NumberStatus
 from numcheck.v1 import check_pb2
 
@@ -65,7 +64,7 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @pytest.fixture
-def client(authority: Authority) -> Identity:
+def client(authority: Authority) -> KeyPair:
     return authority.issue("client", MESSENGER)
 
 
@@ -104,11 +103,11 @@ def listener(tls_settings: Settings, index: Index, rule: Rule) -> Iterator[Check
 
 
 @contextlib.contextmanager
-def channel(listener: CheckListener, authority: Authority, identity: Identity | None) -> Iterator[grpc.Channel]:
+def channel(listener: CheckListener, authority: Authority, pair: KeyPair | None) -> Iterator[grpc.Channel]:
     credentials = grpc.ssl_channel_credentials(
         authority.file.read_bytes(),
-        identity and identity.key.read_bytes(),
-        identity and identity.certificate.read_bytes(),
+        pair and pair.key.read_bytes(),
+        pair and pair.certificate.read_bytes(),
     )
     options = [("grpc.use_local_subchannel_pool", 1)]
     with grpc.secure_channel(listener.address, credentials, options=options) as one:
@@ -125,10 +124,10 @@ def refused(call: Callable[[], Any]) -> grpc.RpcError:
     return caught.value
 
 
-def context(authority: Authority, identity: Identity | None, *protocols: str) -> ssl.SSLContext:
+def context(authority: Authority, pair: KeyPair | None, *protocols: str) -> ssl.SSLContext:
     one = ssl.create_default_context(cafile=str(authority.file))
-    if identity is not None:
-        one.load_cert_chain(identity.certificate, identity.key)
+    if pair is not None:
+        one.load_cert_chain(pair.certificate, pair.key)
     if protocols:
         one.set_alpn_protocols(list(protocols))
     return one
@@ -192,8 +191,8 @@ def test_a_peer_that_names_other_protocols_alone_is_refused(listener, authority,
 
 def test_a_peer_without_a_certificate_of_the_authority_is_refused(listener, authority, tmp_path):
     stranger = Authority(tmp_path / "strangers").issue("client", MESSENGER)
-    for identity in (None, stranger, authority.issue("late", MESSENGER, expired=True)):
-        assert not is_let_in(listener, context(authority, identity, "h2"))
+    for pair in (None, stranger, authority.issue("late", MESSENGER, expired=True)):
+        assert not is_let_in(listener, context(authority, pair, "h2"))
     assert is_let_in(listener, context(authority, authority.issue("good"), "h2"))
 
 

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from numcheck.config import Settings
+from numcheck.door.check_listener import CheckListener
 from numcheck.index import Index, PublishedIndex, build_index, open_index
-from numcheck.serving.check_listener import CheckListener
 from tests.fuzz.judge import WORLD
 
 INDEX_VERSION = 2**40

@@ -15,7 +15,7 @@ import grpc
 
 from numcheck.config import Settings
 from numcheck.errors import EventsAltered
-from numcheck.serving.audit import verify_store
+from numcheck.offline.audit import verify_store
 from numcheck.v1 import registration_pb2 as pb
 from tests.faults.calls import DEADLINE_S, NodeEnded, Refused, refused_by
 from tests.faults.gateway import Gateway

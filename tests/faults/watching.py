@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from numcheck.errors import EventsAltered
-from numcheck.identity.events import SignedHead, check_signature
+from numcheck.registrations.events import SignedHead, check_signature
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.faults.calls import DEADLINE_S

@@ -11,25 +11,25 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from numcheck.access import Identity, Role
+from numcheck.access import Caller, Role
 from numcheck.config import Settings
+from numcheck.door import places
+from numcheck.door.listener import ApiListener
+from numcheck.door.places import OWN_PUSHES_MAX, PushPlaces
+from numcheck.door.watches import Watches
 from numcheck.errors import TooManyStreams
 from numcheck.index import PublishedIndex
-from numcheck.rpc import places
-from numcheck.rpc.places import OWN_PUSHES_MAX, PushPlaces
-from numcheck.rpc.watches import Watches
-from numcheck.serving.listener import ApiListener
 from numcheck.serving.services import numbering_service
 from numcheck.store import Store
 from numcheck.v1 import numbering_pb2, numbering_pb2_grpc
 from tests.store.registry import plan, row
 
 FIRST = 79_160_000_000
-ADMINISTRATOR = Identity("numcheck:local", Role.ADMINISTRATOR)
+ADMINISTRATOR = Caller("numcheck:local", Role.ADMINISTRATOR)
 
 
-def operator(uri: str, operator_id: int) -> Identity:
-    return Identity(uri, Role.OPERATOR, operator_id=operator_id)
+def operator(uri: str, operator_id: int) -> Caller:
+    return Caller(uri, Role.OPERATOR, operator_id=operator_id)
 
 
 def test_operator_does_not_get_more_than_its_own_places_whatever_it_calls_itself():

@@ -20,14 +20,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from numcheck.active import PushContent
 from numcheck.config import Settings
+from numcheck.door.listener import ApiListener
+from numcheck.door.watches import Watches
 from numcheck.index import PublishedIndex
-from numcheck.rpc.watches import Watches
-from numcheck.serving.listener import ApiListener
 from numcheck.serving.services import numbering_service
 from numcheck.store import Store
 from numcheck.v1 import numbering_pb2, numbering_pb2_grpc
+from tests.api.calls import DEADLINE_S, refusal_of
 from tests.numbering.test_pushes import digest_of
-from tests.rpc.calls import DEADLINE_S, refusal_of
 from tests.store.registry import plan, row
 
 SNAPSHOT, DELTA = numbering_pb2.PUSH_MODE_SNAPSHOT, numbering_pb2.PUSH_MODE_DELTA

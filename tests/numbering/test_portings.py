@@ -8,8 +8,8 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck.v1 import check_pb2, number_pb2, numbering_pb2
+from tests.api.calls import DEADLINE_S, refusal
 from tests.numbering.node import FIRST, Node
-from tests.rpc.calls import DEADLINE_S, refusal
 
 SNAPSHOT, DELTA = numbering_pb2.PUSH_MODE_SNAPSHOT, numbering_pb2.PUSH_MODE_DELTA
 Request, PlanRequest = numbering_pb2.PushPortingsRequest, numbering_pb2.ImportNumberingPlanRequest

@@ -13,8 +13,8 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from numcheck.v1 import check_pb2, number_pb2, numbering_pb2
+from tests.api.calls import refusal
 from tests.numbering.node import FIRST, Node, start
-from tests.rpc.calls import refusal
 
 SNAPSHOT, DELTA = numbering_pb2.PUSH_MODE_SNAPSHOT, numbering_pb2.PUSH_MODE_DELTA
 ACTIVE, INACTIVE = number_pb2.NUMBER_STATUS_ACTIVE, number_pb2.NUMBER_STATUS_INACTIVE

@@ -11,9 +11,9 @@ import grpc
 import pytest
 
 from numcheck.v1 import check_pb2, number_pb2, numbering_pb2
+from tests.api.calls import DEADLINE_S, refusal
 from tests.numbering.node import FIRST, Node, import_plan, start
 from tests.numbering.test_portings import facts, operators, push_active, wait_for
-from tests.rpc.calls import DEADLINE_S, refusal
 
 ACTIVE, UNKNOWN = number_pb2.NUMBER_STATUS_ACTIVE, number_pb2.NUMBER_STATUS_UNKNOWN
 ALPHA = "7740000076"

@@ -1,10 +1,10 @@
 """What the tests of codes share: asking for one, and giving it back."""
 
 from numcheck.errors import ProofNotAccepted
-from numcheck.identity.policy import Method
-from numcheck.identity.proofs import CodeProof
-from numcheck.identity.record import Record
-from numcheck.identity.registration import Outcome
+from numcheck.registrations.policy import Method
+from numcheck.registrations.proofs import CodeProof
+from numcheck.registrations.record import Record
+from numcheck.registrations.registration import Outcome
 from tests.registrations.world import ADDRESS, SERVICE, World, small
 
 BY_CODE = {"methods": (Method.CODE,)}

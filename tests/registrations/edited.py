@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, create_engine, delete, insert, select, update
 
 from numcheck.errors import EventsAltered
-from numcheck.serving.audit import verify_events
+from numcheck.offline.audit import verify_events
 from numcheck.serving.keys import write_keys
 from numcheck.store import Store
 from numcheck.store.store import FILE_NAME

@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, and_, create_engine, select, update
 
-from numcheck.access import Identity, Role
+from numcheck.access import Caller, Role
 from numcheck.active import PushHeader
 from numcheck.config import Settings
-from numcheck.errors import BadIdentity, CallersRefused, EventsAltered, StoreDamaged, UnknownIdentity
-from numcheck.identity.events import Chain
-from numcheck.serving.access import identities_of, installation_key
-from numcheck.serving.audit import export, verify_events, verify_store
+from numcheck.errors import BadCaller, CallersRefused, EventsAltered, StoreDamaged, UnknownCaller
+from numcheck.moments import microseconds
+from numcheck.offline.audit import export, verify_events, verify_store
+from numcheck.offline.rotation import drop_old_keys, rotate
+from numcheck.registrations.events import Chain
+from numcheck.serving.access import callers_of, installation_key
 from numcheck.serving.keys import make_keys, read_keys, use_keys, write_keys
-from numcheck.serving.rotation import drop_old_keys, rotate
 from numcheck.store import Store
 from numcheck.store.acts import Act
-from numcheck.store.moments import microseconds
-from numcheck.store.schema import agreements, identities
+from numcheck.store.schema import agreements, callers
 from numcheck.store.store import FILE_NAME
 from tests.registrations.test_bindings import others
 from tests.registrations.world import KEYS, START, small
@@ -29,7 +29,7 @@ from tests.serving.command import run
 from tests.store.registry import plan, row
 
 BY = "numcheck://administrator/ivan"
-MESSENGER = Identity("numcheck://messenger/chat", Role.MESSENGER, service="chat")
+MESSENGER = Caller("numcheck://messenger/chat", Role.MESSENGER, service="chat")
 
 
 def told(store: Store) -> list[tuple[str, dict[str, Any]]]:
@@ -54,19 +54,19 @@ def store(data_dir: Path, url: str | None) -> Iterator[Store]:
 
 def test_who_may_call_is_told_with_who_says_so(store: Store) -> None:
     """A caller added, given a token and revoked; an agreement made and ended; what changes nothing is no act."""
-    identities = store.identities(bytes(32))
+    callers = store.callers(bytes(32))
     (operator_id, *_) = (one.operator_id for one in store.operators())
-    identities.add(MESSENGER, now=START, by=BY)
-    identities.set_token(MESSENGER.uri, bytes(32), now=START, by=BY)
+    callers.add(MESSENGER, now=START, by=BY)
+    callers.set_token(MESSENGER.uri, bytes(32), now=START, by=BY)
     for _ in range(2):
-        identities.agree("chat", operator_id, now=START, by=BY)
+        callers.agree("chat", operator_id, now=START, by=BY)
     for _ in range(2):
-        identities.end_agreement("chat", operator_id, now=START, by=BY)
-    identities.revoke(MESSENGER.uri, now=START, by=BY)
-    with pytest.raises(BadIdentity):
-        identities.add(MESSENGER, now=START, by=BY)
-    with pytest.raises(UnknownIdentity):
-        identities.revoke(MESSENGER.uri, now=START, by=BY)
+        callers.end_agreement("chat", operator_id, now=START, by=BY)
+    callers.revoke(MESSENGER.uri, now=START, by=BY)
+    with pytest.raises(BadCaller):
+        callers.add(MESSENGER, now=START, by=BY)
+    with pytest.raises(UnknownCaller):
+        callers.revoke(MESSENGER.uri, now=START, by=BY)
     agreement = {"by": BY, "service": "chat", "operator_id": operator_id}
     assert told(store) == [
         ("caller_added", {"by": BY, "uri": MESSENGER.uri, "role": "messenger", "operator_id": None, "service": "chat"}),
@@ -130,7 +130,7 @@ def test_a_rotation_of_keys_and_their_dropping_are_told(data_dir: Path) -> None:
 
 def test_an_act_that_is_changed_or_removed_is_named(store: Store) -> None:
     """Who lets somebody in behind everybody's back cannot take the line away."""
-    store.identities(bytes(32)).add(MESSENGER, now=START, by=BY)
+    store.callers(bytes(32)).add(MESSENGER, now=START, by=BY)
     verify_events(store, KEYS, None)
     with store._database.writing() as connection:
         connection.exec_driver_sql("UPDATE events SET details = replace(details, 'ivan', 'anna')")
@@ -141,9 +141,9 @@ def test_an_act_that_is_changed_or_removed_is_named(store: Store) -> None:
 
 
 EDITS = {
-    "changed": "UPDATE identities SET revoked_at_us = NULL, mac = {old} WHERE uri = 'numcheck://messenger/chat'",
-    "removed": "DELETE FROM identities WHERE uri = 'numcheck://messenger/chat'",
-    "added": "INSERT INTO identities SELECT 'x', role, operator_id, service, NULL, 0, NULL, mac FROM identities",
+    "changed": "UPDATE callers SET revoked_at_us = NULL, mac = {old} WHERE uri = 'numcheck://messenger/chat'",
+    "removed": "DELETE FROM callers WHERE uri = 'numcheck://messenger/chat'",
+    "added": "INSERT INTO callers SELECT 'x', role, operator_id, service, NULL, 0, NULL, mac FROM callers",
     "an agreement ended": "DELETE FROM agreements",
     "an agreement changed": "UPDATE agreements SET mac = {old}",
 }
@@ -154,11 +154,11 @@ def test_callers_that_are_not_what_the_acts_have_left_show(data_dir: Path, edit:
     """A saved row that lets in whom somebody has revoked, among them: its own mac is right."""
     with Store(data_dir) as store:
         use_keys(store, store.registrations(Chain(KEYS.keyring)), KEYS.keyring)
-        identities = store.identities(bytes(32))
-        identities.add(MESSENGER, now=START, by=BY)
-        identities.agree("chat", store.operators()[0].operator_id, now=START, by=BY)
+        callers = store.callers(bytes(32))
+        callers.add(MESSENGER, now=START, by=BY)
+        callers.agree("chat", store.operators()[0].operator_id, now=START, by=BY)
         (old,) = (mac for (what, _), mac in store.caller_macs().items() if what == "caller")
-        identities.revoke(MESSENGER.uri, now=START, by=BY)
+        callers.revoke(MESSENGER.uri, now=START, by=BY)
         verify_events(store, KEYS, None)
         with store._database.writing() as connection:
             connection.exec_driver_sql(EDITS[edit].format(old=f"X'{old.hex()}'"))
@@ -166,17 +166,17 @@ def test_callers_that_are_not_what_the_acts_have_left_show(data_dir: Path, edit:
             verify_events(store, KEYS, None)
 
 
-@pytest.mark.parametrize("table", [identities, agreements], ids=lambda table: table.name)
+@pytest.mark.parametrize("table", [callers, agreements], ids=lambda table: table.name)
 def test_every_column_of_a_caller_and_an_agreement_that_is_changed_shows(data_dir: Path, table: Table) -> None:
     """A little, or as another row has it; the mac as well."""
     write_keys(data_dir / "keys.json", KEYS.keyring, KEYS.signing_key)
     with Store(data_dir) as store:
         key = installation_key(store, data_dir)
         use_keys(store, store.registrations(Chain(KEYS.keyring)), KEYS.keyring)
-        callers = identities_of(store, key)
+        callers = callers_of(store, key)
         first, second, *_ = (one.operator_id for one in store.operators())
         callers.add(MESSENGER, now=START, by=BY)
-        callers.add(Identity("numcheck://operator/a", Role.OPERATOR, operator_id=first), now=START, by=BY)
+        callers.add(Caller("numcheck://operator/a", Role.OPERATOR, operator_id=first), now=START, by=BY)
         callers.set_token(MESSENGER.uri, bytes(32), now=START, by=BY)
         callers.revoke("numcheck://operator/a", now=START, by=BY)
         callers.agree("chat", first, now=START, by=BY)
@@ -206,7 +206,7 @@ def test_every_column_of_a_caller_and_an_agreement_that_is_changed_shows(data_di
 def test_commands_on_a_data_directory_tell_what_they_do(data_dir: Path) -> None:
     """Before the first start as well: the keys are made then, and the export shows it."""
     uri = "numcheck://administrator/anna"
-    added = run("identities", "add", uri, "--role", "administrator", "--data-dir", data_dir)
+    added = run("callers", "add", uri, "--role", "administrator", "--data-dir", data_dir)
     assert added.status == 0, added.err
     assert "keys.json was made" in added.err
     lines = [json.loads(line) for line in export(Settings(data_dir=data_dir), START)]

@@ -15,13 +15,13 @@ from structlog.testing import capture_logs
 
 from numcheck.config import Settings
 from numcheck.errors import EventsAltered, ProofNotAccepted, StoreDamaged, UnknownRegistration
-from numcheck.identity.calendar import Calendar
-from numcheck.identity.policy import Method
-from numcheck.identity.proofs import AttestedProof, CodeProof
-from numcheck.identity.registrar import Filters
-from numcheck.identity.states import RegistrationState as State
-from numcheck.serving.audit import signed_head, verify_store
-from numcheck.serving.rotation import drop_old_keys, rotate
+from numcheck.offline.audit import signed_head, verify_store
+from numcheck.offline.rotation import drop_old_keys, rotate
+from numcheck.registrations.calendar import Calendar
+from numcheck.registrations.policy import Method
+from numcheck.registrations.proofs import AttestedProof, CodeProof
+from numcheck.registrations.registrar import Filters
+from numcheck.registrations.states import RegistrationState as State
 from numcheck.store.bindings import UNBOUND, bound_columns
 from numcheck.store.schema import confirmations, registrations, verifications
 from numcheck.store.store import FILE_NAME

@@ -18,17 +18,17 @@ from numcheck.errors import (
     TooManyCodes,
     WrongState,
 )
-from numcheck.identity.calendar import Calendar
-from numcheck.identity.codes import TRIES_MAX, SendBounds, make_code, word_of
-from numcheck.identity.evidence import Evidence
-from numcheck.identity.inbound import Inbound
-from numcheck.identity.policy import Method
-from numcheck.identity.proofs import AttestedProof, CodeProof, InboundProof, Proof
-from numcheck.identity.record import NetworkAddress
-from numcheck.identity.registration import Outcome, Registration
-from numcheck.identity.states import RegistrationState as State
-from numcheck.identity.verifier import Verifier
-from numcheck.store.moments import microseconds
+from numcheck.moments import microseconds
+from numcheck.registrations.calendar import Calendar
+from numcheck.registrations.codes import TRIES_MAX, SendBounds, make_code, word_of
+from numcheck.registrations.evidence import Evidence
+from numcheck.registrations.inbound import Inbound
+from numcheck.registrations.policy import Method
+from numcheck.registrations.proofs import AttestedProof, CodeProof, InboundProof, Proof
+from numcheck.registrations.record import NetworkAddress
+from numcheck.registrations.registration import Outcome, Registration
+from numcheck.registrations.states import RegistrationState as State
+from numcheck.registrations.verifier import Verifier
 from numcheck.store.store import FILE_NAME
 from tests.registrations.by_code import BY_CODE, NUMBER, complete, last_code, other_than, record_of, start
 from tests.registrations.world import ADDRESS, SERVICE, World, bounds_of, small

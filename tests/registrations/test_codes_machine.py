@@ -21,8 +21,8 @@ from hypothesis.stateful import (
 )
 
 from numcheck.errors import TooManyCodes
-from numcheck.identity.registration import Outcome
-from numcheck.identity.states import RegistrationState as State
+from numcheck.registrations.registration import Outcome
+from numcheck.registrations.states import RegistrationState as State
 from tests.registrations.by_code import BY_CODE, NUMBER, complete, last_code, other_than, record_of, start
 from tests.registrations.world import World, bounds_of
 

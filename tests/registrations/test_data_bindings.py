@@ -15,22 +15,22 @@ from sqlalchemy import Table, delete, update
 from numcheck.active import ActiveSet
 from numcheck.config import Settings
 from numcheck.errors import EventsAltered, StoreDamaged
-from numcheck.identity.events import Chain
-from numcheck.serving.audit import verify_events, verify_store
+from numcheck.moments import microseconds
+from numcheck.offline.audit import verify_events, verify_store
+from numcheck.offline.rotation import drop_old_keys, rotate
+from numcheck.registrations.events import Chain
 from numcheck.serving.keys import use_keys, write_keys
-from numcheck.serving.rotation import drop_old_keys, rotate
 from numcheck.store import Store, bindings
 from numcheck.store.blocks import BlockRow, _row
 from numcheck.store.data_bindings import PARTS, PARTS_UNBOUND, TABLES_UNBOUND
-from numcheck.store.moments import microseconds
 from numcheck.store.rows import CHECKSUM, new_row
 from numcheck.store.schema import (
     agreements,
     blocks,
+    callers,
     event_head,
     events,
     heads,
-    identities,
     installation,
     metadata,
     pushes,
@@ -302,7 +302,7 @@ def test_a_plan_that_is_put_into_an_installation_that_never_had_one_shows(tmp_pa
 
 
 def test_every_table_is_bound_or_said_not_to_be_with_the_reason() -> None:
-    by_acts, chain = {identities, agreements}, {events, event_head}
+    by_acts, chain = {callers, agreements}, {events, event_head}
     groups = [set(bindings.UNBOUND), set(PARTS), set(TABLES_UNBOUND), by_acts, chain]
     assert set().union(*groups) == set(metadata.tables.values())
     assert sum(map(len, groups)) == len(metadata.tables), "a table is in two of them"

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from numcheck.identity.calendar import Calendar
-from numcheck.identity.due import SteadyClock
-from numcheck.identity.policy import Method, Policy
-from numcheck.identity.registrar import Filters
-from numcheck.identity.registration import act, store_changes
-from numcheck.identity.states import Act
-from numcheck.identity.states import RegistrationState as State
-from numcheck.store.moments import moment
+from numcheck.moments import moment
+from numcheck.registrations.calendar import Calendar
+from numcheck.registrations.due import SteadyClock
+from numcheck.registrations.policy import Method, Policy
+from numcheck.registrations.registrar import Filters
+from numcheck.registrations.registration import act, store_changes
+from numcheck.registrations.states import Act
+from numcheck.registrations.states import RegistrationState as State
 from tests.registrations.by_code import complete, last_code
 from tests.registrations.world import ADDRESS, SERVICE, START, World, small
 

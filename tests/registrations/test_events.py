@@ -12,8 +12,7 @@ from sqlalchemy import create_engine, text
 
 from numcheck.config import Settings
 from numcheck.errors import BadEventsFile, BadKeys, EventsAltered
-from numcheck.identity.events import Event, SignedHead, link, sign_head
-from numcheck.serving.audit import (
+from numcheck.offline.audit import (
     Compared,
     export,
     head_fields,
@@ -26,6 +25,7 @@ from numcheck.serving.audit import (
     verify_export,
     verify_store,
 )
+from numcheck.registrations.events import Event, SignedHead, link, sign_head
 from numcheck.serving.keys import write_keys
 from numcheck.store import Store
 from numcheck.store.schema import events

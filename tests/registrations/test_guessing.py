@@ -14,8 +14,8 @@ from sqlalchemy import create_engine, text
 from numcheck.store.store import FILE_NAME
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
+from tests.api.calls import refusal_of
 from tests.registrations.test_service import register_request
-from tests.rpc.calls import refusal_of
 from tests.serving import small
 from tests.serving.command import Node, serving
 from tests.store.engines import Server

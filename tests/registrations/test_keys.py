@@ -16,15 +16,15 @@ import pytest
 
 from numcheck.config import Settings
 from numcheck.errors import BadKeys, RegistrationExists
-from numcheck.identity.events import Chain
-from numcheck.identity.policy import Method
-from numcheck.identity.record import NetworkAddress
-from numcheck.identity.registrar import Filters
-from numcheck.identity.sealing import Key, Keyring
-from numcheck.serving.audit import signed_head, verify_store
+from numcheck.offline.audit import signed_head, verify_store
+from numcheck.offline.rotation import drop_old_keys, rotate
+from numcheck.registrations.events import Chain
+from numcheck.registrations.policy import Method
+from numcheck.registrations.record import NetworkAddress
+from numcheck.registrations.registrar import Filters
+from numcheck.registrations.sealing import Key, Keyring
 from numcheck.serving.keys import keys_path, make_keys, read_keys, use_keys, write_keys
 from numcheck.serving.registrations import keys_of
-from numcheck.serving.rotation import drop_old_keys, rotate
 from numcheck.store import Store
 from tests.registrations.by_code import complete, last_code
 from tests.registrations.world import DATA, SERVICE, START, World, small

@@ -15,11 +15,11 @@ import structlog
 from numcheck.active import Operator
 from numcheck.config import load_settings
 from numcheck.errors import BadConfiguration, WrongState
-from numcheck.identity.calendar import Calendar
-from numcheck.identity.enquiry import ANSWER_AGE_MAX, LiveAnswer
-from numcheck.identity.evidence import Evidence
-from numcheck.identity.policy import Method
-from numcheck.identity.states import RegistrationState as State
+from numcheck.registrations.calendar import Calendar
+from numcheck.registrations.enquiry import ANSWER_AGE_MAX, LiveAnswer
+from numcheck.registrations.evidence import Evidence
+from numcheck.registrations.policy import Method
+from numcheck.registrations.states import RegistrationState as State
 from numcheck.serving.breaker import FAILURES_MAX, OPEN_S, Breaker
 from numcheck.serving.enquiries import ATTEMPTS_MAX, Clocks, Endpoint, Enquiries, enquiries_of
 from numcheck.status import NumberStatus

@@ -16,12 +16,12 @@ from numcheck.errors import (
     StoreDamaged,
     UnknownRegistration,
 )
-from numcheck.identity.policy import Method
-from numcheck.identity.proofs import InboundProof
-from numcheck.identity.record import NetworkAddress
-from numcheck.identity.registrar import Filters
-from numcheck.identity.registration import VerificationState
-from numcheck.identity.states import RegistrationState as State
+from numcheck.registrations.policy import Method
+from numcheck.registrations.proofs import InboundProof
+from numcheck.registrations.record import NetworkAddress
+from numcheck.registrations.registrar import Filters
+from numcheck.registrations.registration import VerificationState
+from numcheck.registrations.states import RegistrationState as State
 from numcheck.status import NumberStatus
 from numcheck.store import PageBounds, RegistrationWork
 from tests.registrations.by_code import complete, last_code, record_of, start

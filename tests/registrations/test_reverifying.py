@@ -13,22 +13,22 @@ from hypothesis import strategies as st
 
 from numcheck.active import ActiveSet
 from numcheck.config import Settings
-from numcheck.identity import reverifier
-from numcheck.identity.policy import Method
-from numcheck.identity.states import RegistrationState as State
-from numcheck.identity.withdrawal import Withdrawals
 from numcheck.index import open_index
-from numcheck.serving.audit import verify_events, verify_store
+from numcheck.offline.audit import verify_events, verify_store
+from numcheck.offline.rotation import rotate
+from numcheck.registrations import reverifier
+from numcheck.registrations.policy import Method
+from numcheck.registrations.states import RegistrationState as State
+from numcheck.registrations.withdrawal import Withdrawals
 from numcheck.serving.keys import read_keys, write_keys
 from numcheck.serving.publishing import index_directory, rebuild_index
-from numcheck.serving.rotation import rotate
 from numcheck.store import Store
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
+from tests.api.calls import refusal
 from tests.registrations.by_code import complete, last_code
 from tests.registrations.test_service import SETTINGS, register_request
 from tests.registrations.world import ADDRESS, KEYS, SERVICE, START, World, small
-from tests.rpc.calls import refusal
 from tests.serving.command import serving
 from tests.store.test_pushes import delta, port
 from tests.store.test_pushes import push as push_to

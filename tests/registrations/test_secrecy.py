@@ -13,8 +13,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
+from tests.api.calls import call_raw, refusal
 from tests.registrations.test_delivery import KEY, Gateway, gateway  # noqa: F401
-from tests.rpc.calls import call_raw, refusal
 from tests.serving import small
 from tests.serving.command import run, serving
 

@@ -14,13 +14,13 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from numcheck.client import IdentityClient
+from numcheck.client import CallerClient
 from numcheck.store.store import FILE_NAME
 from numcheck.v1 import check_pb2, number_pb2
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.check_pb2_grpc import CheckServiceStub
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
-from tests.rpc.calls import Refusal, call_raw, refusal
+from tests.api.calls import Refusal, call_raw, refusal
 from tests.serving import small
 from tests.serving.command import Node, run, serving
 
@@ -394,7 +394,7 @@ def test_on_loopback_the_agreements_of_a_service_that_has_any_count(
     node: Node, stub: RegistrationServiceStub, service: str
 ) -> None:
     """I.5: whoever has none recorded tries out, with all operators' data; who has one, sees that and no other's."""
-    identities = IdentityClient(node.address)
+    callers = CallerClient(node.address)
     facts = CheckServiceStub(grpc.insecure_channel(node.address)).CheckNumber(
         check_pb2.CheckNumberRequest(number=f"+{small.ACTIVE}")
     )
@@ -403,9 +403,9 @@ def test_on_loopback_the_agreements_of_a_service_that_has_any_count(
     states = []
     for change in (
         lambda: None,
-        lambda: identities.agree(service, another_id),
-        lambda: identities.agree(service, serving_id),
-        lambda: identities.end_agreement(service, serving_id),
+        lambda: callers.agree(service, another_id),
+        lambda: callers.agree(service, serving_id),
+        lambda: callers.end_agreement(service, serving_id),
     ):
         change()
         made = stub.Register(register_request(service, user_id=f"u{len(states)}"))

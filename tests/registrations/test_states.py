@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from numcheck.errors import WrongState
-from numcheck.identity.states import FALLS_DUE, TRANSITIONS, Act, RegistrationState, after, allows
+from numcheck.registrations.states import FALLS_DUE, TRANSITIONS, Act, RegistrationState, after, allows
 from numcheck.v1 import registration_pb2 as pb
 
 GUIDE = Path(__file__).parents[2] / "docs/messengers.md"

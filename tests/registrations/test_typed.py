@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numcheck.errors import BadRegistration
-from numcheck.identity.codes import INBOUND_LETTERS
-from numcheck.identity.proofs import CodeProof
-from numcheck.identity.typed import TEXT_LENGTH_MAX, words_in
+from numcheck.registrations.codes import INBOUND_LETTERS
+from numcheck.registrations.proofs import CodeProof
+from numcheck.registrations.typed import TEXT_LENGTH_MAX, words_in
 
 CODE, WORD = "004217", "ABH3TX"
 # The zeros of some scripts, whose other digits follow: ASCII, Arabic-Indic, Persian, Devanagari, full width, bold.

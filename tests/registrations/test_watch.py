@@ -10,12 +10,12 @@ from pathlib import Path
 import grpc
 import pytest
 
-from numcheck.identity.events import SignedHead, check_signature
-from numcheck.rpc.feeds import FEEDS_MAX, FEEDS_PER_SERVICE_MAX
+from numcheck.door.feeds import FEEDS_MAX, FEEDS_PER_SERVICE_MAX
+from numcheck.registrations.events import SignedHead, check_signature
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
+from tests.api.calls import refusal_of
 from tests.registrations.test_service import SETTINGS, register_request
-from tests.rpc.calls import refusal_of
 from tests.serving import small
 from tests.serving.command import Node, serving
 

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from numcheck.active import PortingsHeader, PushHeader
 from numcheck.errors import IndexBehind
-from numcheck.identity import withdrawal
-from numcheck.identity.calendar import Calendar
-from numcheck.identity.policy import Method
-from numcheck.identity.sealing import Key
-from numcheck.identity.states import RegistrationState as State
-from numcheck.identity.withdrawal import Withdrawals
 from numcheck.index import open_index
 from numcheck.plan import read_registry
+from numcheck.registrations import withdrawal
+from numcheck.registrations.calendar import Calendar
+from numcheck.registrations.policy import Method
+from numcheck.registrations.sealing import Key
+from numcheck.registrations.states import RegistrationState as State
+from numcheck.registrations.withdrawal import Withdrawals
 from numcheck.serving.publishing import index_directory, rebuild_index
 from numcheck.store import Pushed, RegistrationWork, withdrawals
 from numcheck.v1 import numbering_pb2
@@ -161,7 +161,7 @@ def test_a_bulk_change_waits_for_what_is_withdrawn_after_it(
     """What is ordinary is done first, also if it comes while the bulk change is under way."""
     monkeypatch.setattr(withdrawals, "BULK_NUMBERS_MIN", 8)
     if not census:
-        monkeypatch.setattr("numcheck.identity.census.REGISTRATIONS_MAX", 0)
+        monkeypatch.setattr("numcheck.registrations.census.REGISTRATIONS_MAX", 0)
     monkeypatch.setattr(withdrawal, "PIECE_NUMBERS", 1)
     monkeypatch.setattr(withdrawal, "REVOKED_TOGETHER", 1)
     port(held, HELD[:8], small.T2)

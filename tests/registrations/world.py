@@ -11,18 +11,18 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from numcheck.errors import DeliveryFailed
-from numcheck.identity.codes import SendBounds
-from numcheck.identity.enquiry import Enquirer
-from numcheck.identity.events import Chain
-from numcheck.identity.policy import Method, Policy
-from numcheck.identity.record import NetworkAddress, Record
-from numcheck.identity.registrar import Registrar
-from numcheck.identity.registration import Outcome
-from numcheck.identity.reverifier import Reverifier
-from numcheck.identity.sealing import Key, Keyring
-from numcheck.identity.vault import Vault
-from numcheck.identity.verifier import Surroundings, Verifier
 from numcheck.index import Index, open_index
+from numcheck.registrations.codes import SendBounds
+from numcheck.registrations.enquiry import Enquirer
+from numcheck.registrations.events import Chain
+from numcheck.registrations.policy import Method, Policy
+from numcheck.registrations.record import NetworkAddress, Record
+from numcheck.registrations.registrar import Registrar
+from numcheck.registrations.registration import Outcome
+from numcheck.registrations.reverifier import Reverifier
+from numcheck.registrations.sealing import Key, Keyring
+from numcheck.registrations.vault import Vault
+from numcheck.registrations.verifier import Surroundings, Verifier
 from numcheck.serving.keys import Keys
 from numcheck.serving.publishing import index_directory
 from numcheck.store import Store

@@ -8,26 +8,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from numcheck.access import Identity, Role
+from numcheck.access import Caller, Role
 from numcheck.access.rules import local_user
-from numcheck.rpc.asking import answered_count, asker_name
+from numcheck.api.asking import answered_count, asker_name
 from numcheck.serving.asking import INTERVALS, AskingLog
 from numcheck.v1 import check_pb2, check_pb2_grpc
 from tests.access.node import FIRST, secure_node
-from tests.rpc.calls import DEADLINE_S
+from tests.api.calls import DEADLINE_S
 
 
 @pytest.mark.parametrize(
-    ("identity", "name"),
+    ("caller", "name"),
     [
-        (Identity("numcheck://a", Role.MESSENGER, service="chat"), "chat"),
-        (Identity("numcheck://b", Role.ADMINISTRATOR), "administrator"),
+        (Caller("numcheck://a", Role.MESSENGER, service="chat"), "chat"),
+        (Caller("numcheck://b", Role.ADMINISTRATOR), "administrator"),
         (local_user(1_000), "loopback"),
         (local_user(None), "loopback"),
     ],
 )
-def test_caller_is_counted_by_service_place_or_role(identity, name):
-    assert asker_name(identity) == name
+def test_caller_is_counted_by_service_place_or_role(caller, name):
+    assert asker_name(caller) == name
 
 
 @given(st.lists(st.integers(0, 6), max_size=400), st.integers(0, 2**63), st.integers(0, 2**63))

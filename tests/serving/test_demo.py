@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from numcheck.index import open_index
-from numcheck.serving.demo import EXAMPLE_ACTIVE, EXAMPLE_INACTIVE, fill_demo
+from numcheck.offline.demo import EXAMPLE_ACTIVE, EXAMPLE_INACTIVE, fill_demo
 from numcheck.serving.publishing import index_directory
 from numcheck.store import Store
 from tests.serving.command import FREE_PORTS, NUMCHECK, Result, run, running, serving
@@ -118,7 +118,7 @@ def test_demo_is_refused_when_the_plan_has_no_room_for_the_numbers(tmp_path):
 @pytest.fixture
 def fill_small(monkeypatch):
     """The demo, with the small plan for the bundled one."""
-    monkeypatch.setattr("numcheck.serving.demo.bundled_source", lambda: ("small.csv", REGISTRY.encode()))
+    monkeypatch.setattr("numcheck.offline.demo.bundled_source", lambda: ("small.csv", REGISTRY.encode()))
     return partial(fill_demo, number_count=100, now=DATA_TIME, progress=lambda *_: None)
 
 

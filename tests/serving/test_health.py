@@ -10,13 +10,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from numcheck.config import Settings
+from numcheck.door.listener import ApiListener
+from numcheck.door.watches import Watches
 from numcheck.index import PublishedIndex, open_index
-from numcheck.rpc.watches import Watches
-from numcheck.serving.listener import ApiListener
 from numcheck.serving.publishing import index_directory
 from numcheck.v1 import check_pb2
-from tests.rpc.calls import DEADLINE_S, call_raw, refusal
-from tests.rpc.listeners import listening
+from tests.api.calls import DEADLINE_S, call_raw, refusal
+from tests.api.listeners import listening
 from tests.serving.command import serving
 
 WATCH_COUNT = 20
@@ -120,7 +120,7 @@ def test_watches_that_end_while_the_status_changes_hold_up_nobody():
 def test_reflection_lists_every_service(channel):
     assert set(ProtoReflectionDescriptorDatabase(channel).get_services()) == {
         "numcheck.v1.CheckService",
-        "numcheck.v1.IdentityService",
+        "numcheck.v1.CallerService",
         "numcheck.v1.NumberingService",
         "numcheck.v1.RegistrationService",
         "grpc.health.v1.Health",

@@ -18,7 +18,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from numcheck.v1 import check_pb2, check_pb2_grpc, number_pb2, numbering_pb2, numbering_pb2_grpc
-from tests.rpc.calls import DEADLINE_S, refusal, refusal_of
+from tests.api.calls import DEADLINE_S, refusal, refusal_of
 from tests.serving import command
 from tests.serving.command import run
 from tests.serving.small import MTS

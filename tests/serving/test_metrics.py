@@ -14,14 +14,14 @@ import grpc
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from numcheck.api.asking import NumbersAsked
 from numcheck.config import Settings
+from numcheck.door import process
+from numcheck.door.check_listener import LACKING, CheckListener
+from numcheck.door.listener import ApiListener
+from numcheck.door.watches import Watches
 from numcheck.errors import BadListenAddress, StoreUnavailable
 from numcheck.index import PublishedIndex, open_index
-from numcheck.rpc.asking import NumbersAsked
-from numcheck.rpc.watches import Watches
-from numcheck.serving import process
-from numcheck.serving.check_listener import LACKING, CheckListener
-from numcheck.serving.listener import ApiListener
 from numcheck.serving.metrics import REQUEST_TIMEOUT_S, SCRAPES_MAX, MetricsListener, NodeCollector, Readings
 from numcheck.serving.publishing import index_directory
 from numcheck.serving.services import check_service

@@ -10,11 +10,11 @@ from pathlib import Path
 import grpc
 import pytest
 
-from numcheck.serving.check_listener import LACKING
+from numcheck.door.check_listener import LACKING
 from numcheck.v1 import check_pb2, registration_pb2
 from numcheck.v1.check_pb2_grpc import CheckServiceStub
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
-from tests.rpc.calls import refusal
+from tests.api.calls import refusal
 from tests.serving import small
 from tests.serving.command import Node, run, serving
 from tests.spellings import REFUSED, SPELLINGS, is_encodable

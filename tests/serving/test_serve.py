@@ -11,15 +11,15 @@ import grpc
 import pytest
 
 from numcheck.config import Settings
+from numcheck.door.listener import ApiListener
+from numcheck.door.watches import Watches
 from numcheck.errors import BadListenAddress
 from numcheck.index import open_index
-from numcheck.rpc.watches import Watches
-from numcheck.serving.listener import ApiListener
 from numcheck.serving.publishing import index_directory
 from numcheck.store import Store
 from numcheck.v1 import check_pb2, check_pb2_grpc, number_pb2
-from tests.rpc.calls import refusal
-from tests.rpc.streams import opened
+from tests.api.calls import refusal
+from tests.api.streams import opened
 from tests.serving.command import AS_MODULE, FREE_PORTS, NUMCHECK, ROOT, run, serving
 from tests.serving.small import ACTIVE
 

@@ -7,22 +7,23 @@ import pytest
 from sqlalchemy import delete, insert, select
 from structlog.testing import capture_logs
 
-from numcheck.access import Identity, Role
+from numcheck.access import Caller, Role
 from numcheck.errors import CallersRefused
 from numcheck.serving.access import Directory
+from numcheck.store import callers as module
 from numcheck.store import floor as floors
-from numcheck.store import identities as module
-from numcheck.store.identities import Identities
-from numcheck.store.schema import agreements, callers_head, identities
+from numcheck.store import schema
+from numcheck.store.callers import Callers
+from numcheck.store.schema import agreements, callers_head
 from tests.store.registry import plan, row
 
 NOW = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 KEY = bytes(range(32))
-STAYS = Identity("numcheck://service/chat", Role.MESSENGER, service="chat")
-LEAVES = Identity("numcheck://operator/alpha", Role.OPERATOR, operator_id=1)
+STAYS = Caller("numcheck://service/chat", Role.MESSENGER, service="chat")
+LEAVES = Caller("numcheck://operator/alpha", Role.OPERATOR, operator_id=1)
 TOKEN = b"t" * 32
-TABLES = (identities, agreements, callers_head)
+TABLES = (schema.callers, agreements, callers_head)
 
 
 @pytest.fixture
@@ -33,8 +34,8 @@ def store(store):
 
 
 @pytest.fixture
-def callers(store) -> Identities:
-    return store.identities(KEY)
+def callers(store) -> Callers:
+    return store.callers(KEY)
 
 
 def saved(store) -> dict:
@@ -52,7 +53,7 @@ def put_back(store, copy: dict) -> None:
                 connection.execute(insert(table), rows)
 
 
-def fill(callers: Identities) -> None:
+def fill(callers: Callers) -> None:
     for one in (STAYS, LEAVES):
         callers.add(one, now=NOW)
     callers.set_token(LEAVES.uri, TOKEN, now=NOW)
@@ -60,7 +61,7 @@ def fill(callers: Identities) -> None:
         callers.agree("chat", operator_id, now=NOW)
 
 
-def take_away(callers: Identities) -> None:
+def take_away(callers: Callers) -> None:
     callers.revoke(LEAVES.uri, now=LATER)
     callers.end_agreement("chat", 2, now=LATER)
 
@@ -70,8 +71,8 @@ def row_of(copy: dict, table, **wanted) -> dict:
 
 
 def _revoked_row(before, after):
-    others = [one for one in after[identities] if one["uri"] != LEAVES.uri]
-    return {identities: [*others, row_of(before, identities, uri=LEAVES.uri)]}
+    others = [one for one in after[schema.callers] if one["uri"] != LEAVES.uri]
+    return {schema.callers: [*others, row_of(before, schema.callers, uri=LEAVES.uri)]}
 
 
 def _ended_agreement(before, after):
@@ -83,11 +84,11 @@ def _rows_and_head(before, after):
 
 
 def _removed_row(_before, after):
-    return {identities: [one for one in after[identities] if one["uri"] != STAYS.uri]}
+    return {schema.callers: [one for one in after[schema.callers] if one["uri"] != STAYS.uri]}
 
 
 def _changed_row(_before, after):
-    return {identities: [{**one, "added_at_us": 5} for one in after[identities]]}
+    return {schema.callers: [{**one, "added_at_us": 5} for one in after[schema.callers]]}
 
 
 def _head_raised(before, after):
@@ -119,13 +120,13 @@ def test_set_that_is_not_the_last_one_is_refused(store, callers, what):
     directory = Directory(callers, interval_s=3_600)
     put_back(store, PUT_BACK[what](before, saved(store)))
     try:
-        assert callers.callers().refused
+        assert callers.all().refused
         directory._marks = None  # as after WHOLE_INTERVAL_S
         directory.refresh()
-        assert directory.refused == callers.callers().refused
+        assert directory.refused == callers.all().refused
         assert directory.find(LEAVES.uri, TOKEN) is None
         assert (directory.find(STAYS.uri, None), directory.agreed("chat")) == (STAYS, {1})
-        started = Directory(store.identities(KEY), interval_s=3_600)
+        started = Directory(store.callers(KEY), interval_s=3_600)
         assert started.find(LEAVES.uri, TOKEN) is None
         assert started.find(STAYS.uri, None) is None
         assert started.agreed("chat") == frozenset()
@@ -134,7 +135,7 @@ def test_set_that_is_not_the_last_one_is_refused(store, callers, what):
         directory.close()
     for change in (
         callers.whole,
-        lambda: callers.add(Identity("numcheck://auditor", Role.AUDITOR), now=LATER),
+        lambda: callers.add(Caller("numcheck://auditor", Role.AUDITOR), now=LATER),
         lambda: callers.set_token(STAYS.uri, b"n" * 32, now=LATER),
         lambda: callers.agree("other", 1, now=LATER),
         lambda: callers.end_agreement("chat", 1, now=LATER),
@@ -149,13 +150,13 @@ def test_set_of_another_installation_is_refused(store, callers):
     own = saved(store)
     put_back(store, {table: [] for table in TABLES})
     callers._floor.path.unlink()
-    stranger = store.identities(bytes(32))
-    stranger.add(Identity("numcheck://mallory", Role.ADMINISTRATOR), now=NOW)
+    stranger = store.callers(bytes(32))
+    stranger.add(Caller("numcheck://mallory", Role.ADMINISTRATOR), now=NOW)
     theirs = saved(store)
     callers._floor.path.unlink()
-    for planted in (theirs, {**own, identities: own[identities] + theirs[identities]}):
+    for planted in (theirs, {**own, schema.callers: own[schema.callers] + theirs[schema.callers]}):
         put_back(store, planted)
-        assert "numcheck://mallory" not in [one.identity.uri for one in callers.callers().identities]
+        assert "numcheck://mallory" not in [one.caller.uri for one in callers.all().callers]
         directory = Directory(callers, interval_s=3_600)
         assert directory.find("numcheck://mallory", None) is None
         directory.close()
@@ -185,26 +186,26 @@ def test_restored_copy_counts_again_when_it_is_confirmed(store, callers):
     before = saved(store)
     take_away(callers)
     after = saved(store)
-    revision = callers.callers().revision
+    revision = callers.all().revision
     with pytest.raises(CallersRefused, match="nothing"):
-        callers.confirm(callers.callers())
+        callers.confirm(callers.all())
     put_back(store, before)
     with capture_logs() as logs:
-        directory = Directory(store.identities(KEY), interval_s=3_600)
+        directory = Directory(store.callers(KEY), interval_s=3_600)
         assert directory.find(LEAVES.uri, None) is None
-        callers.confirm(callers.callers())
-        assert not callers.callers().refused
+        callers.confirm(callers.all())
+        assert not callers.all().refused
         directory.refresh()
     assert [(one["log_level"], one["event"]) for one in logs] == [
         ("error", "the callers of the store are refused: nobody new is let in"),
         ("warning", "the callers of the store count again"),
     ]
     assert (directory.refused, directory.find(LEAVES.uri, None)) == ("", LEAVES)
-    assert callers.callers().revision == revision + 1
+    assert callers.all().revision == revision + 1
     callers.revoke(LEAVES.uri, now=LATER)
     for old in (before, after):
         put_back(store, old)
-        assert callers.callers().refused
+        assert callers.all().refused
     directory.close()
 
 
@@ -214,33 +215,33 @@ def test_confirmation_is_of_one_set(store, callers):
     take_away(callers)
     after = saved(store)
     put_back(store, before)
-    callers.confirm(callers.callers())
+    callers.confirm(callers.all())
     put_back(store, _removed_row(before, before))
-    assert callers.callers().refused
+    assert callers.all().refused
     put_back(store, {**after, **_revoked_row(before, after)})
-    assert callers.callers().refused
+    assert callers.all().refused
 
 
 def test_damaged_row_that_was_confirmed_counts_for_nothing_until_it_is_revoked(store, callers):
     fill(callers)
     put_back(store, _changed_row(None, saved(store)))
-    callers.confirm(callers.callers())
-    found = callers.callers()
-    assert (found.identities, found.refused, len(found.damaged)) == ([], "", 2)
+    callers.confirm(callers.all())
+    found = callers.all()
+    assert (found.callers, found.refused, len(found.damaged)) == ([], "", 2)
     callers.remember(now=LATER)
     for one in (STAYS, LEAVES):
         callers.revoke(one.uri, now=LATER)
-    assert [one.revoked_at for one in callers.whole().identities] == [LATER, LATER]
+    assert [one.revoked_at for one in callers.whole().callers] == [LATER, LATER]
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff", b'{"revision": 1, "digest": "", "confirmed": ""}'])
 def test_floor_that_is_not_as_it_was_written_refuses_until_it_is_confirmed(callers, content):
     fill(callers)
     callers._floor.path.write_bytes(content)
-    assert "floor" in callers.callers().refused
-    callers.confirm(callers.callers())
+    assert "floor" in callers.all().refused
+    callers.confirm(callers.all())
     callers.remember(now=LATER)
-    assert not callers.callers().refused
+    assert not callers.all().refused
 
 
 def test_floor_that_was_changed_counts_for_nothing(callers):
@@ -249,7 +250,7 @@ def test_floor_that_was_changed_counts_for_nothing(callers):
     told = json.loads(callers._floor.path.read_bytes())
     for change in ({"revision": 0}, {"confirmed": told["digest"]}, {"digest": "00" * 32}):
         callers._floor.path.write_text(json.dumps({**told, **change}))
-        assert "floor" in callers.callers().refused
+        assert "floor" in callers.all().refused
 
 
 # --- crashes, and other nodes
@@ -261,9 +262,9 @@ def test_crash_between_the_commit_and_the_floor_locks_nobody_out(callers, monkey
     with monkeypatch.context() as patched:
         patched.setattr(floors, "write_whole", _crash)
         with pytest.raises(KeyboardInterrupt):
-            callers.add(Identity("numcheck://auditor", Role.AUDITOR), now=NOW)
+            callers.add(Caller("numcheck://auditor", Role.AUDITOR), now=NOW)
     found = callers.whole()
-    assert "numcheck://auditor" in [one.identity.uri for one in found.identities]
+    assert "numcheck://auditor" in [one.caller.uri for one in found.callers]
     callers.remember(now=NOW)
     assert callers._floor.try_read()[0].revision == found.revision
 
@@ -277,7 +278,7 @@ def test_disk_that_takes_no_floor_fails_no_change(callers, monkeypatch):
         assert (directory.refused, directory.find(LEAVES.uri, None)) == ("", None)
         directory.close()
     callers.remember(now=NOW)
-    assert callers._floor.try_read()[0].revision == callers.callers().revision
+    assert callers._floor.try_read()[0].revision == callers.all().revision
 
 
 def test_crash_while_a_confirmed_set_is_taken_takes_it_once(store, callers, monkeypatch):
@@ -285,7 +286,7 @@ def test_crash_while_a_confirmed_set_is_taken_takes_it_once(store, callers, monk
     before = saved(store)
     take_away(callers)
     put_back(store, before)
-    callers.confirm(callers.callers())
+    callers.confirm(callers.all())
     with monkeypatch.context() as patched:
         patched.setattr(floors, "write_whole", _crash)
         with pytest.raises(KeyboardInterrupt):
@@ -299,17 +300,17 @@ def test_crash_while_a_confirmed_set_is_taken_takes_it_once(store, callers, monk
 
 def test_each_node_has_a_floor_of_its_own(store, callers, tmp_path):
     """A node that is new to the database takes what there is; from then on it refuses what is older."""
-    second = Identities(store._database, KEY, store._acts, tmp_path)
+    second = Callers(store._database, KEY, store._acts, tmp_path)
     fill(callers)
     before = saved(store)
     assert second.whole() == callers.whole()
     take_away(second)
     callers.remember(now=LATER)
     put_back(store, before)
-    assert second.callers().refused
-    assert callers.callers().refused
-    third = Identities(store._database, KEY, store._acts, tmp_path / "third")
-    assert not third.callers().refused, "who has seen nothing cannot know; docs/identities.md says what to copy"
+    assert second.all().refused
+    assert callers.all().refused
+    third = Callers(store._database, KEY, store._acts, tmp_path / "third")
+    assert not third.all().refused, "who has seen nothing cannot know; docs/callers.md says what to copy"
 
 
 def test_set_is_read_only_when_it_changed(callers, monkeypatch):
@@ -318,8 +319,8 @@ def test_set_is_read_only_when_it_changed(callers, monkeypatch):
     directory = Directory(callers, interval_s=3_600)
     directory.refresh()  # the floor has changed
     reads = []
-    original = module.Identities.callers
-    monkeypatch.setattr(module.Identities, "callers", lambda self: reads.append(1) or original(self))
+    original = module.Callers.all
+    monkeypatch.setattr(module.Callers, "all", lambda self: reads.append(1) or original(self))
     for _ in range(20):
         directory.refresh()
     assert reads == []

@@ -17,8 +17,8 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from numcheck.active import ActiveSet
+from numcheck.api.errors import status_of
 from numcheck.errors import NumcheckError, StoreDamaged, StoreFailed, StoreUnavailable
-from numcheck.rpc.errors import status_of
 from numcheck.store import Store
 from numcheck.store.database import Database
 from numcheck.store.failures import store_error

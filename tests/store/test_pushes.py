@@ -23,11 +23,11 @@ from numcheck.errors import (
     UnknownOperator,
     UnknownPush,
 )
-from numcheck.identity.events import Chain
-from numcheck.identity.sealing import Key, Keyring
+from numcheck.moments import microseconds
+from numcheck.registrations.events import Chain
+from numcheck.registrations.sealing import Key, Keyring
 from numcheck.serving.keys import use_keys
 from numcheck.store import Pushed, Store, pushes
-from numcheck.store.moments import microseconds
 from numcheck.store.pushes import HELD_MAX
 from tests.store.engines import open_store
 from tests.store.registry import plan, row

@@ -1,14 +1,14 @@
-"""Who may do what: identities, their roles, and the one table of what each role may call. Rules only, no I/O."""
+"""Who may do what: callers, their roles, and the one table of what each role may call. Rules only, no I/O."""
 
 from numcheck.access.certificates import name_in
 from numcheck.access.rules import (
     ANYBODY,
     METHODS,
-    Identity,
+    Caller,
     Role,
     check_call,
+    check_caller,
     check_clearing_house,
-    check_identity,
     check_operator,
     check_own_service,
     local_user,
@@ -17,11 +17,11 @@ from numcheck.access.rules import (
 __all__ = [
     "ANYBODY",
     "METHODS",
-    "Identity",
+    "Caller",
     "Role",
     "check_call",
+    "check_caller",
     "check_clearing_house",
-    "check_identity",
     "check_operator",
     "check_own_service",
     "local_user",

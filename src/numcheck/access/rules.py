@@ -1,6 +1,6 @@
 """The table of methods and roles, and the rules about whose data a caller may touch (R7).
 
-An identity is known by a URI: the SAN URI of a client's certificate, or the name that a bearer token was given to. It
+A caller is known by a URI: the SAN URI of a client's certificate, or the name that a bearer token was given to. It
 has one role. What a role may call stands in METHODS; what it may call it on, in the checks below.
 """
 
@@ -8,14 +8,14 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from numcheck.errors import BadIdentity, NotPermitted, UnknownMethod
+from numcheck.errors import BadCaller, NotPermitted, UnknownMethod
 
 URI = re.compile(r"[a-z][a-z0-9+.-]{1,31}://[A-Za-z0-9._~/-]{1,200}")
 SERVICE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 class Role(StrEnum):
-    """What an identity is."""
+    """What a caller is."""
 
     MESSENGER = "messenger"
     """A service: it checks numbers, and sees the data of operators that it has an agreement with."""
@@ -30,7 +30,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class Caller:
     """A caller. An operator has its `operator_id`, a messenger its `service`; the others have neither."""
 
     uri: str
@@ -45,7 +45,7 @@ _PUSHING = frozenset({Role.OPERATOR, Role.ADMINISTRATOR})
 _READING = frozenset({Role.OPERATOR, Role.CLEARING_HOUSE, Role.AUDITOR, Role.ADMINISTRATOR})
 _ADMINISTERING = frozenset({Role.ADMINISTRATOR})
 _CHECK, _NUMBERING = "/numcheck.v1.CheckService", "/numcheck.v1.NumberingService"
-_IDENTITY, _REGISTRATION = "/numcheck.v1.IdentityService", "/numcheck.v1.RegistrationService"
+_CALLER, _REGISTRATION = "/numcheck.v1.CallerService", "/numcheck.v1.RegistrationService"
 
 METHODS: dict[str, frozenset[Role]] = {
     f"{_CHECK}/CheckNumber": _CHECKING,
@@ -68,12 +68,12 @@ METHODS: dict[str, frozenset[Role]] = {
     f"{_REGISTRATION}/CompleteVerification": _CHECKING,
     f"{_REGISTRATION}/ReverifyRegistrations": _CHECKING,
     f"{_REGISTRATION}/WatchRegistrations": _CHECKING,
-    f"{_IDENTITY}/AddIdentity": _ADMINISTERING,
-    f"{_IDENTITY}/ListIdentities": frozenset({Role.AUDITOR, Role.ADMINISTRATOR}),
-    f"{_IDENTITY}/RevokeIdentity": _ADMINISTERING,
-    f"{_IDENTITY}/IssueToken": _ADMINISTERING,
-    f"{_IDENTITY}/AddAgreement": _ADMINISTERING,
-    f"{_IDENTITY}/EndAgreement": _ADMINISTERING,
+    f"{_CALLER}/AddCaller": _ADMINISTERING,
+    f"{_CALLER}/ListCallers": frozenset({Role.AUDITOR, Role.ADMINISTRATOR}),
+    f"{_CALLER}/RevokeCaller": _ADMINISTERING,
+    f"{_CALLER}/IssueToken": _ADMINISTERING,
+    f"{_CALLER}/AddAgreement": _ADMINISTERING,
+    f"{_CALLER}/EndAgreement": _ADMINISTERING,
     "/grpc.health.v1.Health/Check": ANYBODY,
     "/grpc.health.v1.Health/Watch": ANYBODY,
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": ANYBODY,
@@ -82,55 +82,55 @@ METHODS: dict[str, frozenset[Role]] = {
 """Who may call what. A method that is not here may be called by nobody; a test holds the table to the services."""
 
 
-def local_user(uid: int | None) -> Identity:
+def local_user(uid: int | None) -> Caller:
     """Return the caller of a plaintext listener: a user of this machine, as the administrator. None: of unknown id."""
-    return Identity(f"loopback uid {'unknown' if uid is None else uid}", Role.ADMINISTRATOR)
+    return Caller(f"loopback uid {'unknown' if uid is None else uid}", Role.ADMINISTRATOR)
 
 
-def check_call(identity: Identity, method: str) -> None:
-    """Raise NotPermitted if the identity's role may not call the method; UnknownMethod if it is not in the table."""
+def check_call(caller: Caller, method: str) -> None:
+    """Raise NotPermitted if the caller's role may not call the method; UnknownMethod if it is not in the table."""
     if method not in METHODS:
         raise UnknownMethod("this node has no such method")
-    if identity.role not in METHODS[method]:
-        raise NotPermitted(f"the role {identity.role} may not call {method}")
+    if caller.role not in METHODS[method]:
+        raise NotPermitted(f"the role {caller.role} may not call {method}")
 
 
-def check_operator(identity: Identity, operator_id: int) -> None:
+def check_operator(caller: Caller, operator_id: int) -> None:
     """Raise NotPermitted if an operator speaks of another's numbers, or a clearing house of any operator's."""
-    if identity.role is Role.OPERATOR and identity.operator_id != operator_id:
+    if caller.role is Role.OPERATOR and caller.operator_id != operator_id:
         raise NotPermitted("an operator may touch its own active numbers only")
-    if identity.role is Role.CLEARING_HOUSE:
+    if caller.role is Role.CLEARING_HOUSE:
         raise NotPermitted("a clearing house may touch the portings only")
 
 
-def check_clearing_house(identity: Identity) -> None:
+def check_clearing_house(caller: Caller) -> None:
     """Raise NotPermitted if an operator speaks of the portings."""
-    if identity.role is Role.OPERATOR:
+    if caller.role is Role.OPERATOR:
         raise NotPermitted("an operator may touch its own active numbers only")
 
 
-def check_own_service(identity: Identity, service: str) -> None:
+def check_own_service(caller: Caller, service: str) -> None:
     """Raise NotPermitted if a messenger speaks of another service's registrations."""
-    if identity.role is Role.MESSENGER and identity.service != service:
+    if caller.role is Role.MESSENGER and caller.service != service:
         raise NotPermitted("a service sees and changes its own registrations only")
 
 
-def check_identity(identity: Identity) -> None:
-    """Raise BadIdentity if it cannot be one: its URI is none, or its role goes with what it lacks."""
-    if URI.fullmatch(identity.uri) is None:
-        message = "an identity is known by a URI such as numcheck://operator/mts, at most 200 characters"
-        raise BadIdentity(message, "identity.uri")
-    if (identity.role is Role.OPERATOR) != (identity.operator_id is not None):
+def check_caller(caller: Caller) -> None:
+    """Raise BadCaller if it cannot be one: its URI is none, or its role goes with what it lacks."""
+    if URI.fullmatch(caller.uri) is None:
+        message = "a caller is known by a URI such as numcheck://operator/mts, at most 200 characters"
+        raise BadCaller(message, "caller.uri")
+    if (caller.role is Role.OPERATOR) != (caller.operator_id is not None):
         message = "the role operator goes with an operator, and no other role does"
-        raise BadIdentity(message, "identity.operator_id")
-    if (identity.role is Role.MESSENGER) != (identity.service is not None):
-        raise BadIdentity("the role messenger goes with a service, and no other role does", "identity.service")
-    if identity.service is not None:
-        check_service(identity.service, "identity.service")
+        raise BadCaller(message, "caller.operator_id")
+    if (caller.role is Role.MESSENGER) != (caller.service is not None):
+        raise BadCaller("the role messenger goes with a service, and no other role does", "caller.service")
+    if caller.service is not None:
+        check_service(caller.service, "caller.service")
 
 
 def check_service(service: str, field: str = "agreement.service") -> None:
-    """Raise BadIdentity if a service cannot have that name; `field` is where it stood."""
+    """Raise BadCaller if a service cannot have that name; `field` is where it stood."""
     if SERVICE.fullmatch(service) is None:
         message = "a service is named by at most 64 lower-case letters, digits, dots, dashes and underscores"
-        raise BadIdentity(message, field)
+        raise BadCaller(message, field)

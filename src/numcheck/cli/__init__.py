@@ -49,7 +49,7 @@ def _fill_closed_streams() -> None:
 
 
 def _add_commands() -> None:
-    from numcheck.cli import bench, check, demo, events, identities, plan, push, registrations, serve, status
+    from numcheck.cli import bench, callers, check, demo, events, plan, push, registrations, serve, status
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -60,7 +60,7 @@ def _add_commands() -> None:
     app.add_typer(push.app, name="push")
     app.command()(check.check)
     app.command()(status.status)
-    app.add_typer(identities.app, name="identities")
+    app.add_typer(callers.app, name="callers")
     app.add_typer(registrations.app, name="registrations")
     app.add_typer(events.app, name="events")
     app.command()(bench.bench)

@@ -39,8 +39,8 @@ def bench(
     """
     from numcheck.cli.capacity import machine, measure
     from numcheck.cli.console import print_json, print_table, progress, say
+    from numcheck.offline.demo import SEED, fill_demo
     from numcheck.output import write_whole
-    from numcheck.serving.demo import SEED, fill_demo
 
     settings = settings_of(config, data_dir=data_dir)
     now = datetime.now(UTC)

@@ -23,7 +23,7 @@ def demo(
     Example: numcheck demo --data-dir var --numbers 10000000
     """
     from numcheck.cli.console import print_json, progress, say
-    from numcheck.serving.demo import SEED, fill_demo
+    from numcheck.offline.demo import SEED, fill_demo
     from numcheck.serving.stores import store_name
 
     settings = settings_of(config, data_dir=data_dir)

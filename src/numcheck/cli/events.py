@@ -45,7 +45,7 @@ def verify(
     Example: numcheck events verify --head head.json
     """
     from numcheck.cli.console import out, print_json
-    from numcheck.serving.audit import Compared, lines_of, own_public_keys, read_head, verify_export, verify_store
+    from numcheck.offline.audit import Compared, lines_of, own_public_keys, read_head, verify_export, verify_store
 
     handed_out = None if head is None else read_head(head)
     trusted = [] if key is None else [_public_key(key)]
@@ -105,8 +105,8 @@ def export(
     """
     import sys
 
+    from numcheck.offline.audit import export as export_events
     from numcheck.output import replacing
-    from numcheck.serving.audit import export as export_events
 
     lines = export_events(settings_of(config, data_dir=data_dir), datetime.now(UTC))
     if file is None:
@@ -123,6 +123,6 @@ def head(data_dir: DataDir = None, config: Config = None, _json: Json = True) ->
     Example: numcheck events head > head.json
     """
     from numcheck.cli.console import print_json
-    from numcheck.serving.audit import head_fields, signed_head
+    from numcheck.offline.audit import head_fields, signed_head
 
     print_json(head_fields(signed_head(settings_of(config, data_dir=data_dir), datetime.now(UTC))))

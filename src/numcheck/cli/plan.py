@@ -116,7 +116,7 @@ def _import(settings: "Settings", part: "Dated", source: str, server: str | None
     answers, into the store, which is made if need be."""
     from numcheck.cli.console import say
     from numcheck.errors import DataDirInUse, NodeUnreachable
-    from numcheck.serving.plans import import_plan
+    from numcheck.offline.plans import import_plan
     from numcheck.serving.stores import answers, names_node, store_name
 
     target, server = target_of(settings, server), server or settings.server
@@ -302,7 +302,7 @@ def show(data_dir: DataDir = None, config: Config = None, json: Json = False) ->
     Example: numcheck plan show
     """
     from numcheck.cli.console import print_json, print_table
-    from numcheck.serving.status import plan_status
+    from numcheck.offline.status import plan_status
 
     status = plan_status(settings_of(config, data_dir=data_dir))
     if json:

@@ -154,7 +154,7 @@ def rotate_keys(
     Example: numcheck registrations rotate-keys --data-dir var
     """
     from numcheck.cli.console import say
-    from numcheck.serving.rotation import drop_old_keys, rotate
+    from numcheck.offline.rotation import drop_old_keys, rotate
 
     settings, now = settings_of(config, data_dir=data_dir), datetime.now(UTC)
     if drop_old:

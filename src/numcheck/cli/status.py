@@ -32,7 +32,7 @@ def status(
     if server or settings.server:
         result, show = _ask(settings, target_of(settings, server), now, digests=digests), _print_answers
     else:
-        from numcheck.serving.status import node_status
+        from numcheck.offline.status import node_status
 
         result, show = node_status(settings, now=now, digests=digests), _print
     if json:
@@ -146,7 +146,7 @@ def _count(count: int | None) -> str:
 
 def _callers_line(callers: dict[str, Any]) -> str:
     if callers["refused"]:
-        return f"REFUSED, nobody new is let in: {callers['refused']}; see `numcheck identities confirm-restore`"
+        return f"REFUSED, nobody new is let in: {callers['refused']}; see `numcheck callers confirm-restore`"
     return f"revision {callers['revision']}, {callers['may_call']} may call"
 
 

@@ -1,15 +1,15 @@
 """The Python client: asks a node, pushes to it, says who may call, and batches for its caller."""
 
+from numcheck.client.callers import CallerClient
 from numcheck.client.channel import Security
 from numcheck.client.check import CheckClient, Checked
-from numcheck.client.identities import IdentityClient
 from numcheck.client.push import Numbers, PushClient
 from numcheck.client.registrations import RegistrationClient
 
 __all__ = [
+    "CallerClient",
     "CheckClient",
     "Checked",
-    "IdentityClient",
     "Numbers",
     "PushClient",
     "RegistrationClient",

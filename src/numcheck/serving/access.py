@@ -19,15 +19,15 @@ from typing import NamedTuple
 
 import structlog
 
-from numcheck.access import Identity
+from numcheck.access import Caller
+from numcheck.api.access import Access, Admission, LoopbackAccess
 from numcheck.config import Settings
+from numcheck.door.loopback import KNOWS_USERS
 from numcheck.errors import BadKeys, NumcheckError
 from numcheck.output import OWNER_READS, write_whole
-from numcheck.rpc.access import Access, Admission, LoopbackAccess
 from numcheck.serving.keys import COPIES
-from numcheck.serving.loopback import KNOWS_USERS
-from numcheck.store import Callers, Denial, Identities, Store
-from numcheck.store.identities import DENIALS_PER_CALLER_MAX, kept_name
+from numcheck.store import Callers, CallerSet, Denial, Store
+from numcheck.store.callers import DENIALS_PER_CALLER_MAX, kept_name
 
 KEY_NAME = "token.key"
 KEY_SIZE = 32
@@ -41,7 +41,7 @@ log = structlog.get_logger()
 
 
 def token_key(data_dir: Path) -> bytes:
-    """The installation's key of tokens and identities; BadKeys if it is missing or cannot be one.
+    """The installation's key of tokens and callers; BadKeys if it is missing or cannot be one.
 
     Nodes that share a database need the same file.
     """
@@ -49,7 +49,7 @@ def token_key(data_dir: Path) -> bytes:
     try:
         key = path.read_bytes()
     except FileNotFoundError:
-        raise BadKeys(f"{path} is missing: the identities cannot be read without it; {COPIES}") from None
+        raise BadKeys(f"{path} is missing: the callers cannot be read without it; {COPIES}") from None
     if len(key) != KEY_SIZE:
         raise BadKeys(f"{path} does not have the {KEY_SIZE} bytes of a key; restore your copy")
     return key
@@ -58,7 +58,7 @@ def token_key(data_dir: Path) -> bytes:
 def installation_key(store: Store, data_dir: Path) -> bytes:
     """The same, made if there is nothing yet that lies under any; BadKeys if it is not the one of the store."""
     known = store.token_key_check
-    if not (data_dir / KEY_NAME).exists() and known is None and not store.has_identities:
+    if not (data_dir / KEY_NAME).exists() and known is None and not store.has_callers:
         _make_key(data_dir)
     key = token_key(data_dir)
     check = _derived(key, b"numcheck check of the key of tokens")
@@ -76,25 +76,25 @@ def _make_key(data_dir: Path) -> None:
     write_whole(data_dir / KEY_NAME, secrets.token_bytes(KEY_SIZE), mode=OWNER_READS)
 
 
-def identities_of(store: Store, key: bytes) -> Identities:
-    """The store's identities, their rows under a key that is made of the installation's."""
-    return store.identities(_derived(key, b"numcheck rows of identities and agreements"))
+def callers_of(store: Store, key: bytes) -> Callers:
+    """The store's callers, their rows under a key that is made of the installation's."""
+    return store.callers(_derived(key, b"numcheck rows of callers and agreements"))
 
 
 class _Known(NamedTuple):
     """Who may call, by what he shows, and each service's agreements."""
 
-    by_uri: dict[str, Identity]
-    by_token: dict[bytes, Identity]
+    by_uri: dict[str, Caller]
+    by_token: dict[bytes, Caller]
     agreed: dict[str, frozenset[int]]
 
 
 class Directory:
     """Who is known, in memory. Methods may be called from any thread; but for `refresh` they wait for nothing."""
 
-    def __init__(self, identities: Identities, *, interval_s: float = REFRESH_INTERVAL_S) -> None:
+    def __init__(self, callers: Callers, *, interval_s: float = REFRESH_INTERVAL_S) -> None:
         """Read it for the first time; raises what reading the store raises."""
-        self._identities, self._interval_s = identities, interval_s
+        self._callers, self._interval_s = callers, interval_s
         self._turn, self._closed = threading.Lock(), threading.Event()
         self._damaged: list[str] = []
         self._stale = False
@@ -107,8 +107,8 @@ class Directory:
         self._thread = threading.Thread(target=self._follow, name="directory", daemon=True)
         self._thread.start()
 
-    def find(self, uri: str, token_tag: bytes | None) -> Identity | None:
-        """The identity of the URI if it is known, or else of the token; None if nobody's."""
+    def find(self, uri: str, token_tag: bytes | None) -> Caller | None:
+        """The caller of the URI if it is known, or else of the token; None if nobody's."""
         known = self._known
         if uri in known.by_uri:
             return known.by_uri[uri]
@@ -129,11 +129,11 @@ class Directory:
                 self._read()
             except NumcheckError as error:
                 if not self._stale:
-                    log.error("the identities cannot be read: those known last count", error=type(error).__name__)
+                    log.error("the callers cannot be read: those known last count", error=type(error).__name__)
                 self._stale = True
                 return
             if self._stale:
-                log.info("the identities are read again")
+                log.info("the callers are read again")
             self._stale = False
 
     @property
@@ -152,15 +152,15 @@ class Directory:
 
     def _read(self) -> None:
         """Read all that is known if it has changed, and now and then anyway."""
-        marks, now_s = self._identities.marks(), time.monotonic()
+        marks, now_s = self._callers.marks(), time.monotonic()
         if marks != self._marks or now_s >= self._whole_at + WHOLE_INTERVAL_S:
-            self._take(self._identities.callers())
+            self._take(self._callers.all())
             self._marks, self._whole_at = marks, now_s
         self._read_at = now_s
 
-    def _take(self, found: Callers) -> None:
+    def _take(self, found: CallerSet) -> None:
         if found.damaged != self._damaged:
-            log.error("identities or agreements are not as they were written and count for nothing", of=found.damaged)
+            log.error("callers or agreements are not as they were written and count for nothing", of=found.damaged)
         if found.refused != self.refused and found.refused:
             log.error("the callers of the store are refused: nobody new is let in", reason=found.refused)
         elif self.refused and not found.refused:
@@ -171,14 +171,14 @@ class Directory:
 
     def _remember(self) -> None:
         try:
-            self._identities.remember(now=datetime.now(UTC))
+            self._callers.remember(now=datetime.now(UTC))
         except (NumcheckError, OSError) as error:
             log.error("the newest set of callers cannot be noted outside of the store", error=type(error).__name__)
 
 
-def _without_revoked(known: _Known, found: Callers) -> _Known:
+def _without_revoked(known: _Known, found: CallerSet) -> _Known:
     """What was known, without whom the store has revoked since: that alone can be believed of a set that is refused."""
-    revoked = {one.identity.uri for one in found.identities if one.revoked_at is not None}
+    revoked = {one.caller.uri for one in found.callers if one.revoked_at is not None}
     return _Known(
         {uri: one for uri, one in known.by_uri.items() if uri not in revoked},
         {tag: one for tag, one in known.by_token.items() if one.uri not in revoked},
@@ -186,14 +186,14 @@ def _without_revoked(known: _Known, found: Callers) -> _Known:
     )
 
 
-def _known(found: Callers) -> _Known:
-    living = [one for one in found.identities if one.revoked_at is None]
+def _known(found: CallerSet) -> _Known:
+    living = [one for one in found.callers if one.revoked_at is None]
     agreed: dict[str, set[int]] = defaultdict(set)
     for service, operator_id in found.agreements:
         agreed[service].add(operator_id)
     return _Known(
-        {one.identity.uri: one.identity for one in living},
-        {one.token_tag: one.identity for one in living if one.token_tag is not None},
+        {one.caller.uri: one.caller for one in living},
+        {one.token_tag: one.caller for one in living if one.token_tag is not None},
         {service: frozenset(operator_ids) for service, operator_ids in agreed.items()},
     )
 
@@ -244,7 +244,7 @@ class DenialLog:
         for one in some:
             log.warning(
                 "call denied",
-                identity=one.uri,
+                caller=one.uri,
                 address=one.address,
                 method=one.method,
                 reason=one.reason,
@@ -279,8 +279,8 @@ class Gate:
     def __init__(self, store: Store, data_dir: Path) -> None:
         """Read who is known; BadKeys, or what reading the store raises."""
         self.key = installation_key(store, data_dir)
-        self.identities = identities_of(store, self.key)
-        self.directory, self.denials = Directory(self.identities), DenialLog(store)
+        self.callers = callers_of(store, self.key)
+        self.directory, self.denials = Directory(self.callers), DenialLog(store)
         self.access = Access(self.directory.find, self.directory.agreed, self.denials.add, token_key=self.key)
 
     def admission(self, settings: Settings) -> Admission:

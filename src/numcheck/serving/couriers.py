@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from numcheck.api.calls import patience_s
 from numcheck.config import Settings
 from numcheck.delivery.console import ConsoleCourier
 from numcheck.delivery.http import HttpCourier
 from numcheck.errors import BadConfiguration, DeliveryFailed
-from numcheck.identity.codes import CODE_DIGITS, CODE_LIFETIME
-from numcheck.identity.verifier import Courier
-from numcheck.rpc.calls import patience_s
+from numcheck.registrations.codes import CODE_DIGITS, CODE_LIFETIME
+from numcheck.registrations.verifier import Courier
 
 log = structlog.get_logger()
 

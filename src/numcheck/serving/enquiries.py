@@ -20,7 +20,7 @@ from numcheck.active import Operator
 from numcheck.config import OperatorSettings, Settings
 from numcheck.errors import BadConfiguration
 from numcheck.hosts import goes_to_loopback
-from numcheck.identity.enquiry import LiveAnswer
+from numcheck.registrations.enquiry import LiveAnswer
 from numcheck.serving.breaker import Breaker
 from numcheck.v1 import operator_pb2 as pb
 from numcheck.v1.operator_pb2_grpc import SubscriberServiceStub

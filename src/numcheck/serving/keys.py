@@ -15,13 +15,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from numcheck.config import Settings
 from numcheck.errors import BadKeys
-from numcheck.identity.events import Chain
-from numcheck.identity.sealing import KEY_SIZE, Key, Keyring
+from numcheck.moments import microseconds
 from numcheck.output import OWNER_READS, write_whole
 from numcheck.privacy import make_private_directory
+from numcheck.registrations.events import Chain
+from numcheck.registrations.sealing import KEY_SIZE, Key, Keyring
 from numcheck.store import Registrations, RegistrationWork, Store
 from numcheck.store.acts import LOCAL
-from numcheck.store.moments import microseconds
 
 FILE_NAME = "keys.json"
 FORMAT = 1

@@ -18,11 +18,11 @@ from prometheus_client import CollectorRegistry, MetricsHandler
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from numcheck.config import Settings
+from numcheck.door.check_listener import CheckListener
+from numcheck.door.listener import ApiListener, host_and_port, probe_port
+from numcheck.door.patience import Patience
 from numcheck.errors import BadListenAddress, NumcheckError
 from numcheck.hosts import is_loopback
-from numcheck.rpc.patience import Patience
-from numcheck.serving.check_listener import CheckListener
-from numcheck.serving.listener import ApiListener, host_and_port, probe_port
 
 if TYPE_CHECKING:
     from numcheck._edge import Counters
@@ -73,7 +73,7 @@ class NodeCollector:
         readings = self._readings
         yield _gauge("numcheck_index_version", "The index that answers", _try(readings.index_version))
         yield _gauge("numcheck_index_lag", "Revisions that the index is behind the store", _try(readings.index_lag))
-        yield _gauge("numcheck_directory_age_seconds", "Since identities were read", _try(readings.directory_age_s))
+        yield _gauge("numcheck_directory_age_seconds", "Since callers were read", _try(readings.directory_age_s))
         yield _gauge("numcheck_callers_refused", "Whether callers are refused", _try(readings.callers_refused))
         yield _labelled("numcheck_numbers_asked", "Numbers, by who asked", "caller", readings.asked())
         yield _labelled("numcheck_codes", "Codes, by what became of them", "outcome", readings.codes())

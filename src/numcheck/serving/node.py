@@ -12,23 +12,23 @@ from pathlib import Path
 
 import structlog
 
+from numcheck.api.access import Admission, CallersIndex
+from numcheck.api.asking import NumbersAsked
 from numcheck.config import Settings
+from numcheck.door.check_listener import LACKING, CheckListener
+from numcheck.door.listener import ApiListener, Service, check_address, warning_of
+from numcheck.door.process import prepare_process
+from numcheck.door.watches import Watches
 from numcheck.errors import BadListenAddress, StoreMissing
 from numcheck.index import Index, PublishedIndex
-from numcheck.rpc.access import Admission, CallersIndex
-from numcheck.rpc.asking import NumbersAsked
-from numcheck.rpc.watches import Watches
 from numcheck.serving.access import Directory, Gate
 from numcheck.serving.asking import AskingLog
 from numcheck.serving.belongings import keep_private
 from numcheck.serving.builder import Builder, fresh_since
-from numcheck.serving.check_listener import LACKING, CheckListener
-from numcheck.serving.listener import ApiListener, Service, check_address, warning_of
 from numcheck.serving.metrics import MetricsListener, NodeCollector, Readings
-from numcheck.serving.process import prepare_process
 from numcheck.serving.publishing import open_or_rebuild
-from numcheck.serving.registrations import Identity, identity_of, policy_warnings
-from numcheck.serving.services import check_service, identity_service, numbering_service
+from numcheck.serving.registrations import NodeRegistrations, policy_warnings, registrations_of
+from numcheck.serving.services import callers_service, check_service, numbering_service
 from numcheck.serving.stores import stopped_store
 from numcheck.serving.whereabouts import forget, tell
 from numcheck.store import Store
@@ -91,16 +91,16 @@ def serve(settings: Settings, announce: Announce) -> None:
         published, numbers_asked = PublishedIndex(), NumbersAsked()
         gate = Gate(store, settings.data_dir)
         builder, watches = Builder(published, settings, store), Watches()
-        identity = identity_of(
+        registrations = registrations_of(
             store, published, settings, announce, gate.directory.agreed if settings.tls else gate.directory.try_agreed
         )
         services: list[Service] = [
             check_service(CallersIndex(published, gate.access.agreed), settings, numbers_asked.add),
             numbering_service(
-                store, published, settings, watches, changed=(builder.follow, identity.withdrawer.follow)
+                store, published, settings, watches, changed=(builder.follow, registrations.withdrawer.follow)
             ),
-            identity_service(gate.identities, gate.key, changed=gate.directory.refresh),
-            identity.service,
+            callers_service(gate.callers, gate.key, changed=gate.directory.refresh),
+            registrations.service,
         ]
         listeners: list[ApiListener | CheckListener] = []
         health = Health(listeners)
@@ -112,19 +112,22 @@ def serve(settings: Settings, announce: Announce) -> None:
             listeners += _native_listener(settings, published, admission, announce)
             published.publish(index)
             builder.start()
-            identity.start()
+            registrations.start()
             metrics += _metrics_listener(
-                settings, listeners, _readings(store, published, gate.directory, identity, asking_log.counts), announce
+                settings,
+                listeners,
+                _readings(store, published, gate.directory, registrations, asking_log.counts),
+                announce,
             )
             health.begin(published)
             _begin(settings.data_dir, listeners, announce, _notices(index, store, settings))
             _keep_fresh(published, settings, stopping)
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
         finally:
-            identity.feeds.end()
+            registrations.feeds.end()
             health.end()
             _stop(settings, [*listeners, *metrics])
-            identity.stop()
+            registrations.stop()
             builder.stop()
             gate.close()
             asking_log.close()
@@ -173,7 +176,7 @@ def _readings(
     store: Store,
     published: PublishedIndex,
     directory: Directory,
-    identity: Identity,
+    registrations: NodeRegistrations,
     asked: Callable[[], Counter[str]],
 ) -> Readings:
     def index_version() -> int:
@@ -184,9 +187,9 @@ def _readings(
         index_lag=lambda: max(store.revision - index_version(), 0),
         directory_age_s=lambda: directory.age_s,
         callers_refused=lambda: bool(directory.refused),
-        smsc_linked=identity.delivery.linked,
+        smsc_linked=registrations.delivery.linked,
         asked=asked,
-        codes=lambda: {} if identity.delivery.courier is None else identity.delivery.courier.counts,
+        codes=lambda: {} if registrations.delivery.courier is None else registrations.delivery.courier.counts,
     )
 
 

@@ -10,9 +10,9 @@ from numcheck.active import AllottedRange
 from numcheck.config import Settings
 from numcheck.errors import IndexDamaged, IndexMissing, StoreMissing, StoreUnavailable
 from numcheck.index import Index, IndexSource, build_index, open_index, update_index
+from numcheck.moments import moment
 from numcheck.plan import country_of
 from numcheck.store import Loss, Point, Store
-from numcheck.store.moments import moment
 
 LOST = "the index is of a history that the store has lost"
 

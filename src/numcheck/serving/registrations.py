@@ -5,22 +5,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from numcheck.api.registration import RegistrationService, Rules
 from numcheck.config import ServiceSettings, Settings
+from numcheck.door.feeds import Feeds
 from numcheck.e164 import parse
 from numcheck.errors import NotANumber
-from numcheck.identity.codes import SendBounds
-from numcheck.identity.events import Chain
-from numcheck.identity.history import History
-from numcheck.identity.inbound import Inbound
-from numcheck.identity.policy import Method, Policy
-from numcheck.identity.registrar import Registrar
-from numcheck.identity.reverifier import Reverifier
-from numcheck.identity.vault import Vault
-from numcheck.identity.verifier import Surroundings, Verifier
-from numcheck.identity.withdrawal import Withdrawals
 from numcheck.index import PublishedIndex
-from numcheck.rpc.feeds import Feeds
-from numcheck.rpc.registration import RegistrationService, Rules
+from numcheck.registrations.codes import SendBounds
+from numcheck.registrations.events import Chain
+from numcheck.registrations.history import History
+from numcheck.registrations.inbound import Inbound
+from numcheck.registrations.policy import Method, Policy
+from numcheck.registrations.registrar import Registrar
+from numcheck.registrations.reverifier import Reverifier
+from numcheck.registrations.vault import Vault
+from numcheck.registrations.verifier import Surroundings, Verifier
+from numcheck.registrations.withdrawal import Withdrawals
 from numcheck.serving.couriers import Delivery, delivery_of
 from numcheck.serving.enquiries import Enquiries, enquiries_of
 from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys, use_keys
@@ -84,7 +84,7 @@ Agreed = Callable[[str], frozenset[int] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class NodeRegistrations:
     """The parts of a node that know registrations."""
 
     service: RegistrationService
@@ -108,9 +108,9 @@ class Identity:
         self.enquiries.close()
 
 
-def identity_of(
+def registrations_of(
     store: Store, published: PublishedIndex, settings: Settings, announce: Announce, agreed: Agreed
-) -> Identity:
+) -> NodeRegistrations:
     """Put the parts together. BadKeys, BadConfiguration."""
     keys = keys_of(store, settings, announce)
     vault = Vault(keys.keyring, secrets.token_bytes)
@@ -148,7 +148,7 @@ def identity_of(
     withdrawer = Withdrawer(Withdrawals(registrations, vault, now=_now))
     delivery.receive(_taker(Inbound(registrations, vault, verifier, now=_now), settings.default_region))
     timekeeper = Timekeeper(registrations, TrustedClock(registrations))
-    return Identity(service, timekeeper, withdrawer, feeds, delivery, enquiries)
+    return NodeRegistrations(service, timekeeper, withdrawer, feeds, delivery, enquiries)
 
 
 def _taker(inbound: Inbound, default_region: str) -> Callable[[str, str], None]:

@@ -4,15 +4,15 @@ import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from numcheck.api.access import CallersIndex, this_caller
+from numcheck.api.callers import CallerService
+from numcheck.api.check import CheckService
+from numcheck.api.numbering import NumberingService
+from numcheck.api.pushing import Outside
 from numcheck.config import Settings
+from numcheck.door.watches import Watches
 from numcheck.index import PublishedIndex
-from numcheck.rpc.access import CallersIndex, caller
-from numcheck.rpc.check import CheckService
-from numcheck.rpc.identities import IdentityService
-from numcheck.rpc.numbering import NumberingService
-from numcheck.rpc.pushing import Outside
-from numcheck.rpc.watches import Watches
-from numcheck.store import Identities, Store
+from numcheck.store import Callers, Store
 
 TOKEN_SIZE = 32  # random bytes: nobody guesses one
 OUTSIDE = Outside(now=lambda: datetime.now(UTC), new_token=lambda: secrets.token_urlsafe(TOKEN_SIZE))
@@ -58,12 +58,12 @@ def numbering_service(
     return service
 
 
-def identity_service(
-    identities: Identities,
+def callers_service(
+    callers: Callers,
     key: bytes,
     *,
     changed: Callable[[], None] = lambda: None,
-    by: Callable[[], str] = lambda: caller().uri,
-) -> IdentityService:
+    by: Callable[[], str] = lambda: this_caller().uri,
+) -> CallerService:
     """The service that says who may call; `changed` is called after each change, which `by` makes."""
-    return IdentityService(identities, OUTSIDE, token_key=key, changed=changed, by=by)
+    return CallerService(callers, OUTSIDE, token_key=key, changed=changed, by=by)

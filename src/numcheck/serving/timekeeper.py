@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import structlog
 
 from numcheck.errors import NumcheckError
-from numcheck.identity.calendar import Calendar
-from numcheck.identity.due import SteadyClock
+from numcheck.moments import moment
+from numcheck.registrations.calendar import Calendar
+from numcheck.registrations.due import SteadyClock
 from numcheck.store import Registrations
-from numcheck.store.moments import moment
 
 INTERVAL_S = 1.0
 

@@ -10,7 +10,7 @@ import time
 import structlog
 
 from numcheck.errors import NumcheckError
-from numcheck.identity.withdrawal import Withdrawals
+from numcheck.registrations.withdrawal import Withdrawals
 
 INTERVAL_S = 0.5
 

@@ -1,11 +1,11 @@
 """The truth: whatever a client was told is done is in here, durably. All SQL is here and nowhere else."""
 
 from numcheck.store.bindings import Bound, Entry, LastTold
+from numcheck.store.callers import Callers, CallerSet, Denial, KnownCaller
 from numcheck.store.confirmations import Confirmation
 from numcheck.store.events import EventRow
 from numcheck.store.heads import Head
 from numcheck.store.history import Loss, Point
-from numcheck.store.identities import Callers, Denial, Identities, KnownIdentity
 from numcheck.store.lock import DataDirLock
 from numcheck.store.plans import Meant, PlanImport, Renaming, SeriesInfo
 from numcheck.store.pushes import HeldPush, Pushed
@@ -23,6 +23,7 @@ from numcheck.store.withdrawals import Cause, Withdrawn, WithdrawnChunk
 
 __all__ = [
     "Bound",
+    "CallerSet",
     "Callers",
     "Cause",
     "Confirmation",
@@ -32,8 +33,7 @@ __all__ = [
     "EventRow",
     "Head",
     "HeldPush",
-    "Identities",
-    "KnownIdentity",
+    "KnownCaller",
     "LastTold",
     "Loss",
     "Meant",

@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from numcheck.moments import microseconds
 from numcheck.store.events import Chain, EventAppender
-from numcheck.store.moments import microseconds
 
 LOCAL = "local"
 """Who acts where no caller is asked for a name: a command on the data directory."""

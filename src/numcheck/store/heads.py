@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, sel
 
 from numcheck.active import PortingsHeader, PushHeader
 from numcheck.errors import OlderData, StaleBase, UnknownOperator
+from numcheck.moments import microseconds, moment
 from numcheck.store.blocks import NO_BLOCKS, Kind
-from numcheck.store.moments import microseconds, moment
 from numcheck.store.rows import changes_of, checked, new_row
 from numcheck.store.schema import heads, operators
 

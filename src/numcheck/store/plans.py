@@ -17,10 +17,10 @@ from numcheck._bits import CHUNK_NUMBERS
 from numcheck.active import AllottedRange
 from numcheck.active.members import Move, home, moves, served
 from numcheck.errors import BadPlan, MovesTooMuch, OlderData, PlanShrinks, StoreDamaged
+from numcheck.moments import microseconds, moment
 from numcheck.plan import Country, NumberingPlan, Range, changes_too_much, fold_name
 from numcheck.store.blocks import Kind, read_chunk, read_ported
 from numcheck.store.history import raise_revision
-from numcheck.store.moments import microseconds, moment
 from numcheck.store.operators import OperatorBook, largest_moves
 from numcheck.store.rows import changes_of, checked, new_row
 from numcheck.store.schema import installation, operator_names, operators, plan_series, ranges

@@ -21,6 +21,7 @@ from numcheck.active.portings import moved_on, takes_too_much
 from numcheck.active.push import Change, change_of, needs_confirmation
 from numcheck.active.sieve import Refused, merge
 from numcheck.errors import ConcurrentPush, MovesTooMuch, RemovesTooMuch, StoreDamaged, UnknownPush
+from numcheck.moments import moment
 from numcheck.store.blocks import (
     PARTS,
     PARTS_ROOM,
@@ -39,7 +40,6 @@ from numcheck.store.blocks import (
 )
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, read_head, read_heads, write_head
 from numcheck.store.history import raise_revision
-from numcheck.store.moments import moment
 from numcheck.store.operators import largest_moves
 from numcheck.store.plans import own_ranges
 from numcheck.store.rows import changes_of, checked, new_row

@@ -37,7 +37,7 @@ installation = Table(
     Column("withdrawals_dropped", BigInteger, nullable=False, server_default="0"),
     # Made with the store, 32 hexadecimal digits: an index says whose revisions its versions are.
     Column("installation_id", String, nullable=False),
-    # Tells the key of tokens and identities that the store is used with; null before the first use.
+    # Tells the key of tokens and callers that the store is used with; null before the first use.
     Column("token_key_check", LargeBinary),
 )
 
@@ -187,8 +187,8 @@ withdrawals = Table(
 )
 
 # Who may call. A URI stays for ever, so that it never comes to mean another.
-identities = Table(
-    "identities",
+callers = Table(
+    "callers",
     metadata,
     Column("uri", String, primary_key=True),
     Column("role", String, nullable=False),
@@ -207,17 +207,17 @@ agreements = Table(
     Column("service", String, primary_key=True),
     Column("operator_id", Integer, ForeignKey("operators.operator_id"), primary_key=True, autoincrement=False),
     Column("since_us", BigInteger, nullable=False),
-    Column("mac", LargeBinary(32), nullable=False),  # as an identity has
+    Column("mac", LargeBinary(32), nullable=False),  # as a caller has
 )
 
-# Which set of identities and agreements is the newest: a row, unless there never was any.
+# Which set of callers and agreements is the newest: a row, unless there never was any.
 callers_head = Table(
     "callers_head",
     metadata,
     Column("id", Integer, CheckConstraint("id = 1"), primary_key=True),
     Column("revision", BigInteger, nullable=False),  # raised by each transaction that changes the set
     Column("digest", LargeBinary(32), nullable=False),  # of the rows' macs
-    Column("mac", LargeBinary(32), nullable=False),  # as an identity has
+    Column("mac", LargeBinary(32), nullable=False),  # as a caller has
 )
 
 # Calls that were denied, the last ones; the same one is one row.

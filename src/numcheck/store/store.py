@@ -32,19 +32,19 @@ from numcheck.active import (
 )
 from numcheck.active.members import home
 from numcheck.errors import ConcurrentPush, HistoryLost, StoreDamaged, StoreMissing, StoreUnavailable
+from numcheck.moments import microseconds, moment
 from numcheck.plan import NumberingPlan
 from numcheck.privacy import make_private_directory
-from numcheck.store import blocks, identities, plans, pushes, withdrawals
+from numcheck.store import blocks, callers, plans, pushes, withdrawals
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.blocks import Kind, replace_places
+from numcheck.store.callers import Callers, Denial
 from numcheck.store.data_bindings import Changed, applied, check_data, pushes_from, told_of
 from numcheck.store.database import Database, take_turn
 from numcheck.store.events import Chain, EventLog
 from numcheck.store.failures import again_if_undone
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_digest, read_head, read_heads, write_head
 from numcheck.store.history import Loss, Point, has_point, is_lost, raise_revision, read_losses, read_point, record_loss
-from numcheck.store.identities import Denial, Identities
-from numcheck.store.moments import microseconds, moment
 from numcheck.store.plans import Meant, Origin, PlanImport, SeriesInfo
 from numcheck.store.pushes import HeldPush, Pushed, Receipt, overtake_held
 from numcheck.store.registrations import Registrations, are_any, read_key_checks
@@ -531,15 +531,15 @@ class Store:
             self._tell_head(connection, told, pushed.version, pushed.revision)
             return pushed
 
-    # --- identities
+    # --- callers
 
-    def identities(self, key: bytes) -> Identities:
+    def callers(self, key: bytes) -> Callers:
         """Who may call; the rows' MACs are made with the key."""
-        return Identities(self._database, key, self._acts, self._data_dir)
+        return Callers(self._database, key, self._acts, self._data_dir)
 
     @property
     def token_key_check(self) -> bytes | None:
-        """What tells the key of tokens and identities that the store is used with; None before the first use."""
+        """What tells the key of tokens and callers that the store is used with; None before the first use."""
         with self._database.reading() as connection:
             return connection.scalar(select(installation.c.token_key_check))
 
@@ -553,15 +553,15 @@ class Store:
             return kept
 
     @property
-    def has_identities(self) -> bool:
-        """Whether there is any identity or agreement."""
+    def has_callers(self) -> bool:
+        """Whether there is any caller or agreement."""
         with self._database.reading() as connection:
-            return identities.are_any(connection)
+            return callers.are_any(connection)
 
     def caller_macs(self) -> dict[tuple[str, str], bytes]:
         """The mac of each caller and agreement: what the acts tell of them."""
         with self._database.reading() as connection:
-            return identities.read_macs(connection)
+            return callers.read_macs(connection)
 
     def check_withdrawals(self) -> None:
         """Raise StoreDamaged unless the numbers that wait to be revoked are what was stored."""
@@ -576,12 +576,12 @@ class Store:
     def record_denials(self, some: list[Denial]) -> None:
         """Keep that calls were denied, in one transaction; the last 10,000 are kept."""
         with self._database.writing() as connection:
-            identities.record_denials(connection, some)
+            callers.record_denials(connection, some)
 
     def last_denials(self, count: int) -> list[Denial]:
         """The last denials, the newest first."""
         with self._database.reading() as connection:
-            return identities.last_denials(connection, count)
+            return callers.last_denials(connection, count)
 
 
 class _DataAct(NamedTuple):

@@ -184,8 +184,8 @@ withdrawals = Table(
     Index("withdrawals_waiting", "bulk", "revision", "cause", "chunk", sqlite_where=WAITING, postgresql_where=WAITING),
 )
 
-identities = Table(
-    "identities",
+callers = Table(
+    "callers",
     metadata,
     Column("uri", String, primary_key=True),
     Column("role", String, nullable=False),

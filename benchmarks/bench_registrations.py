@@ -1,0 +1,224 @@
+"""Question: what does registering cost beside what SQLite, and PostgreSQL, commit themselves?
+
+`engine` is a loop over sqlite3, or psycopg, with nothing of numcheck: it commits the very rows that the registrations
+before it left (registrations and events, with their indices), as many registrations a transaction as they shared on
+average, with the same journal and fsync settings, on the same disk, in the same run. `ratio` is registrations a second
+over the engine's.
+"""
+
+import os
+import shutil
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+
+import grpc
+import psycopg
+import pytest
+
+from benchmarks.processes import server
+from numcheck.store.groups import GroupCommit
+from numcheck.v1 import registration_pb2 as pb
+from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
+from tests.registrations.world import ADDRESS, DATA, SERVICE, World, small
+from tests.store.engines import Server
+
+CALLERS = 64
+COUNT = int(os.environ.get("NUMCHECK_BENCH_REGISTRATIONS", "20000"))
+TABLES = ("registrations", "events")
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A small plan; the disk is the one of pytest's --basetemp."""
+    return small.fill(tmp_path / "var")
+
+
+def engine_rate(directory: Path, data_dir: Path, group_size: float) -> float:
+    """Registrations a second that a bare loop commits: the same rows, so many registrations a transaction."""
+    connection = sqlite3.connect(directory / "bare.db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("ATTACH ? AS made", (str(data_dir / "numcheck.db"),))
+    wanted = "SELECT sql FROM made.sqlite_master WHERE tbl_name IN (?, ?) AND sql IS NOT NULL ORDER BY type DESC"
+    for (statement,) in connection.execute(wanted, TABLES).fetchall():
+        connection.execute(statement)
+    rows = {name: connection.execute(f"SELECT * FROM made.{name} ORDER BY 1").fetchall() for name in TABLES}
+    inserts = {name: f"INSERT INTO main.{name} VALUES ({', '.join('?' * len(rows[name][0]))})" for name in TABLES}
+    count, per = len(rows["registrations"]), len(rows["events"]) / len(rows["registrations"])
+    size, done = max(round(group_size), 1), 0
+    began = perf_counter()
+    while done < count:
+        after = min(done + size, count)
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(inserts["registrations"], rows["registrations"][done:after])
+        connection.executemany(inserts["events"], rows["events"][round(done * per) : round(after * per)])
+        connection.execute("COMMIT")
+        done = after
+    rate = count / (perf_counter() - began)
+    connection.close()
+    return rate
+
+
+class Ticking(World):
+    """A world whose clock runs, so that registrations' ids ascend, as they do in a node."""
+
+    now = property(lambda _world: datetime.now(UTC), lambda _world, _moment: None)
+
+
+class Groups:
+    """Counts the transactions that registrations shared."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        commit = GroupCommit._commit
+
+        def counted(groups, group) -> None:
+            self.count += 1
+            commit(groups, group)
+
+        monkeypatch.setattr(GroupCommit, "_commit", counted)
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """An empty database of a PostgreSQL that waits for its disk."""
+    with tempfile.TemporaryDirectory(prefix="numcheck-postgresql-", ignore_cleanup_errors=True) as directory:
+        one = Server(Path(directory) / "data", fsync=True)
+        try:
+            yield one.new_database()
+        finally:
+            one.close()
+
+
+def postgresql_rate(url: str, group_size: float) -> float:
+    """The same for a bare loop over psycopg, in the same database."""
+    with psycopg.connect(url) as connection:
+        rows, inserts = {}, {}
+        for name in TABLES:
+            connection.execute(f"CREATE TABLE bare_{name} (LIKE {name} INCLUDING ALL)")
+            rows[name] = connection.execute(f"SELECT * FROM {name} ORDER BY 1").fetchall()
+            inserts[name] = f"INSERT INTO bare_{name} VALUES ({', '.join(['%s'] * len(rows[name][0]))})"
+        connection.commit()
+        count, per = len(rows["registrations"]), len(rows["events"]) / len(rows["registrations"])
+        size, done = max(round(group_size), 1), 0
+        began = perf_counter()
+        with connection.cursor() as cursor:
+            while done < count:
+                after = min(done + size, count)
+                cursor.executemany(inserts["registrations"], rows["registrations"][done:after])
+                cursor.executemany(inserts["events"], rows["events"][round(done * per) : round(after * per)])
+                connection.commit()
+                done = after
+        return count / (perf_counter() - began)
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+@pytest.mark.benchmark(group="caller")
+def test_register_by_the_rules(benchmark, data_dir, tmp_path, monkeypatch, engine):
+    """64 threads call the rules themselves, without gRPC."""
+    with postgresql() if engine == "postgresql" else nullcontext() as url:
+        groups = Groups(monkeypatch)
+        count, took_s = registered(benchmark, data_dir, url)
+        size = count / groups.count
+        bare = engine_rate(tmp_path, data_dir, size) if url is None else postgresql_rate(url, size)
+        report(benchmark, count / took_s, size, bare)
+
+
+def registered(benchmark, data_dir: Path, url: str | None) -> tuple[int, float]:
+    """How many registrations 64 threads made, and in how many seconds."""
+    world = Ticking(data_dir, url=url)
+    if url is not None:
+        small.fill_store(world.store)
+
+    def register(caller: int) -> None:
+        for turn in range(COUNT // CALLERS):
+            world.register(small.ACTIVE, f"u{caller}-{turn}", network_address=ADDRESS, registration_data=DATA)
+
+    def all_callers() -> float:
+        threads = [threading.Thread(target=register, args=(caller,)) for caller in range(CALLERS)]
+        began = perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return perf_counter() - began
+
+    took_s = benchmark.pedantic(all_callers, rounds=1)
+    world.close()
+    return COUNT // CALLERS * CALLERS, took_s
+
+
+@pytest.mark.benchmark(group="caller")
+def test_register_over_the_api(benchmark, data_dir, tmp_path):
+    """64 callers over grpcio, the node on one core. The engine's loop has groups of 16: the listener's threads."""
+    with (
+        server("-m", "numcheck", "serve", "--data-dir", data_dir, "--api-listen", "127.0.0.1:0") as (address, _),
+        ExitStack() as channels,
+    ):
+        opened = [channels.enter_context(grpc.insecure_channel(address, [("other", place)])) for place in range(4)]
+        for channel in opened:
+            grpc.channel_ready_future(channel).result(10)
+        stubs = [RegistrationServiceStub(channel) for channel in opened]  # 32 calls a connection are the limit
+
+        def register(place: int) -> None:
+            stubs[place % 4].Register(
+                pb.RegisterRequest(
+                    service=SERVICE,
+                    user_id=f"u{place}",
+                    number=f"+{small.ACTIVE}",
+                    network_address=pb.NetworkAddress(address=ADDRESS.address, port=ADDRESS.port),
+                    registration_data=DATA,
+                )
+            )
+
+        def all_callers() -> float:
+            with ThreadPoolExecutor(CALLERS) as callers:
+                began = perf_counter()
+                list(callers.map(register, range(COUNT)))
+                return perf_counter() - began
+
+        took_s = benchmark.pedantic(all_callers, rounds=1)
+    report(benchmark, COUNT / took_s, 16, engine_rate(tmp_path, data_dir, 16))
+
+
+@pytest.mark.benchmark(group="caller")
+def test_reverify(benchmark, data_dir):
+    """Read, decrypt, check and write registrations again, in bulk."""
+    world = World(data_dir)
+    made = world.register(small.ACTIVE).registration
+
+    def fill(piece: int):
+        def operation(work) -> None:
+            for place in range(1_000):
+                registration_id = world.vault.new_id((piece * 1_000 + place) * 1_000)
+                record = replace(made.record, user_id=f"x{piece}-{place}")
+                sealed = world.vault.sealed(registration_id, SERVICE, record)
+                work.insert(made.row._replace(registration_id=registration_id, **sealed))
+
+        return operation
+
+    for piece in range(max(COUNT // 1_000, 1)):
+        world.registrations.write(fill(piece))
+    *_, last = benchmark.pedantic(lambda: list(world.reverifier.run(SERVICE, due_before=None, place=b"")), rounds=3)
+    if benchmark.stats is not None:
+        benchmark.extra_info["registrations_a_second"] = round(last.checked / benchmark.stats.stats.min)
+        print(benchmark.extra_info)
+    assert last.confirmed == last.total
+    world.close()
+    shutil.rmtree(data_dir)
+
+
+def report(benchmark, rate: float, group_size: float, engine: float) -> None:
+    benchmark.extra_info["registrations_a_second"] = round(rate)
+    benchmark.extra_info["registrations_a_transaction"] = round(group_size, 1)
+    benchmark.extra_info["engine_registrations_a_second"] = round(engine)
+    benchmark.extra_info["ratio"] = round(rate / engine, 2)
+    print(benchmark.extra_info)

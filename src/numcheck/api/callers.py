@@ -1,0 +1,127 @@
+"""CallerService over the API listener: translation only. What may be a caller is in access/."""
+
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+
+from numcheck.access import Caller, Role
+from numcheck.api.access import token_tag
+from numcheck.api.calls import parsed, refusing, timestamp
+from numcheck.api.pushing import Outside
+from numcheck.errors import BadCaller
+from numcheck.store import Callers, KnownCaller
+from numcheck.v1 import caller_pb2
+
+SERVICE_NAME = "numcheck.v1.CallerService"
+ROLES = {
+    Role.MESSENGER: caller_pb2.ROLE_MESSENGER,
+    Role.OPERATOR: caller_pb2.ROLE_OPERATOR,
+    Role.CLEARING_HOUSE: caller_pb2.ROLE_CLEARING_HOUSE,
+    Role.AUDITOR: caller_pb2.ROLE_AUDITOR,
+    Role.ADMINISTRATOR: caller_pb2.ROLE_ADMINISTRATOR,
+}
+
+
+class CallerService:
+    """Keeps callers in the store."""
+
+    name = SERVICE_NAME
+
+    def __init__(
+        self,
+        callers: Callers,
+        outside: Outside,
+        *,
+        token_key: bytes,
+        changed: Callable[[], None],
+        by: Callable[[], str],
+    ) -> None:
+        """`changed` is called after each change, so that it holds at once; `by` names who makes it."""
+        self._callers, self._outside, self._token_key = callers, outside, token_key
+        self._changed, self._by = changed, by
+
+    def add_caller(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+        """A new caller."""
+        message = parsed(caller_pb2.AddCallerRequest, request).caller
+        self._callers.add(caller_of(message), now=self._outside.now(), by=self._by())
+        self._changed()
+        return caller_pb2.AddCallerResponse().SerializeToString()
+
+    def list_callers(self, _request: bytes, _context: grpc.ServicerContext) -> bytes:
+        """Every caller and agreement."""
+        found = self._callers.whole()
+        return caller_pb2.ListCallersResponse(
+            callers=[_message(one) for one in found.callers],
+            agreements=[
+                caller_pb2.Agreement(service=service, operator_id=operator_id)
+                for service, operator_id in found.agreements
+            ],
+        ).SerializeToString()
+
+    def revoke_caller(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+        """A caller that may call no more."""
+        uri = parsed(caller_pb2.RevokeCallerRequest, request).uri
+        self._callers.revoke(uri, now=self._outside.now(), by=self._by())
+        self._changed()
+        return caller_pb2.RevokeCallerResponse().SerializeToString()
+
+    def issue_token(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+        """A token, of which the store keeps a keyed hash."""
+        token = self._outside.new_token()
+        uri, tag = parsed(caller_pb2.IssueTokenRequest, request).uri, token_tag(self._token_key, token)
+        self._callers.set_token(uri, tag, now=self._outside.now(), by=self._by())
+        self._changed()
+        return caller_pb2.IssueTokenResponse(token=token).SerializeToString()
+
+    def add_agreement(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+        """A contract of a service with an operator."""
+        message = parsed(caller_pb2.AddAgreementRequest, request).agreement
+        self._callers.agree(message.service, message.operator_id, now=self._outside.now(), by=self._by())
+        self._changed()
+        return caller_pb2.AddAgreementResponse().SerializeToString()
+
+    def end_agreement(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+        """The end of one."""
+        message = parsed(caller_pb2.EndAgreementRequest, request).agreement
+        self._callers.end_agreement(message.service, message.operator_id, now=self._outside.now(), by=self._by())
+        self._changed()
+        return caller_pb2.EndAgreementResponse().SerializeToString()
+
+    def methods(self) -> dict[str, Callable[[bytes, grpc.ServicerContext], bytes]]:
+        """Each method by its name: bytes in, bytes out, or an error of ours."""
+        return {
+            "AddCaller": self.add_caller,
+            "ListCallers": self.list_callers,
+            "RevokeCaller": self.revoke_caller,
+            "IssueToken": self.issue_token,
+            "AddAgreement": self.add_agreement,
+            "EndAgreement": self.end_agreement,
+        }
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """The service as grpcio registers it."""
+        unary = grpc.unary_unary_rpc_method_handler
+        handlers: dict[str, Any] = {name: unary(refusing(method)) for name, method in self.methods().items()}
+        return grpc.method_handlers_generic_handler(SERVICE_NAME, handlers)
+
+
+def caller_of(message: caller_pb2.Caller) -> Caller:
+    """The caller that a message speaks of; BadCaller if it has no role."""
+    role = next((role for role, number in ROLES.items() if number == message.role), None)
+    if role is None:
+        raise BadCaller("the caller has no role", "caller.role")
+    return Caller(message.uri, role, message.operator_id or None, message.service or None)
+
+
+def _message(known: KnownCaller) -> caller_pb2.Caller:
+    caller = known.caller
+    return caller_pb2.Caller(
+        uri=caller.uri,
+        role=ROLES[caller.role],
+        operator_id=caller.operator_id or 0,
+        service=caller.service or "",
+        has_token=known.token_tag is not None,
+        added_at=timestamp(known.added_at),
+        revoked_at=None if known.revoked_at is None else timestamp(known.revoked_at),
+    )

@@ -1,0 +1,138 @@
+"""NumberingService over the API listener: its methods, and how many pushes it takes at once."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import grpc
+
+from numcheck.api.access import own_operator, this_caller
+from numcheck.api.active_numbers import held_message, push_active_numbers, push_message
+from numcheck.api.calls import parsed, refusing, refusing_push, timestamp
+from numcheck.api.plan import import_numbering_plan, plan_message
+from numcheck.api.portings import portings_message, push_portings
+from numcheck.api.pushing import EPOCH, Outside, is_storable
+from numcheck.door.places import Attended, PushPlaces
+from numcheck.door.watches import Message, Watches
+from numcheck.errors import UnknownPush
+from numcheck.index import Index, PublishedIndex
+from numcheck.store import Store
+from numcheck.store.heads import Head
+from numcheck.v1 import numbering_pb2
+
+SERVICE_NAME = "numcheck.v1.NumberingService"
+VERSIONS_KEPT = 1_000  # for watches that are behind
+
+Push = Callable[[Store, Outside, Iterator[bytes], grpc.ServicerContext], Any]
+
+
+class NumberingService:
+    """Takes pushes into the store, and tells of the index that follows."""
+
+    name = SERVICE_NAME
+
+    def __init__(
+        self,
+        store: Store,
+        published: PublishedIndex,
+        watches: Watches,
+        outside: Outside,
+        *,
+        changed: Callable[[], None],
+        push_count_max: int,
+    ) -> None:
+        """`changed` is called after each commit; at most `push_count_max` pushes are under way at once."""
+        self._store, self._published, self._watches, self._outside = store, published, watches, outside
+        self._changed = changed
+        self._places = PushPlaces(push_count_max)
+        self._versions: tuple[int, ...] = ()  # the last ones that were published, ascending; replaced, never changed
+        published.follow(self._note)
+
+    def _note(self, index: Index | None) -> None:
+        """Keep the version for the watches that have not been told of it."""
+        if index is not None and index.index_version > max(self._versions, default=0):
+            self._versions = (*self._versions[1 - VERSIONS_KEPT :], index.index_version)
+
+    def _taking(
+        self, push: Push, answer: Callable[[Any], Any]
+    ) -> Callable[[Iterator[bytes], grpc.ServicerContext], bytes]:
+        """A method that takes a push and answers with what became of it."""
+
+        def call(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+            with self._places.place(this_caller()), Attended(requests, context) as attended:
+                done = push(self._store, self._outside, attended, context)
+            self._changed()
+            response: bytes = answer(done).SerializeToString()
+            return response
+
+        return refusing_push(call)
+
+    def confirm_push(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+        """A held push that its operator means."""
+        message = parsed(numbering_pb2.ConfirmPushRequest, request)
+        own_operator(message.operator_id)
+        token = message.confirmation_token
+        if not is_storable(token):
+            raise UnknownPush("the operator has no held push with that token")
+        pushed = self._store.confirm_push(message.operator_id, token, now=self._outside.now(), by=this_caller().uri)
+        self._changed()
+        return numbering_pb2.ConfirmPushResponse(push=push_message(pushed)).SerializeToString()
+
+    def list_held_pushes(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+        """The pushes that wait to be confirmed: an operator's, or everybody's for operator 0."""
+        message = parsed(numbering_pb2.ListHeldPushesRequest, request)
+        own_operator(message.operator_id)
+        held = self._store.held_pushes(message.operator_id or None, now=self._outside.now())
+        return numbering_pb2.ListHeldPushesResponse(held_pushes=map(held_message, held)).SerializeToString()
+
+    def get_operator_state(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+        """The head of an operator's active set; of the portings, for operator 0."""
+        message = parsed(numbering_pb2.GetOperatorStateRequest, request)
+        operator_id = message.operator_id
+        own_operator(operator_id)
+        head, digest = self._head(operator_id, digest=not message.without_digest)
+        moment = EPOCH + timedelta(microseconds=head.data_time_us)
+        return numbering_pb2.GetOperatorStateResponse(
+            operator_id=operator_id,
+            version=head.version,
+            number_count=head.number_count,
+            data_time=timestamp(moment) if head.version else None,
+            digest=digest,
+            sequences=[
+                numbering_pb2.PortingsSequence(series=series, position=number)
+                for series, number in sorted(head.sequences.items())
+            ],
+        ).SerializeToString()
+
+    def _head(self, operator_id: int, *, digest: bool) -> tuple[Head, bytes]:
+        if not operator_id:
+            return self._store.portings_head(), b""
+        return self._store.digest(operator_id) if digest else (self._store.head(operator_id), b"")
+
+    def watch_index(self, request: bytes) -> Message:
+        """Every version that is published from now on, and first the one that is."""
+        parsed(numbering_pb2.WatchIndexRequest, request)
+        told = self._published.get().index_version
+
+        def message() -> bytes:
+            nonlocal told
+            told = next((version for version in self._versions if version > told), told)
+            return numbering_pb2.WatchIndexResponse(index_version=told).SerializeToString()
+
+        return message
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """The service as grpcio registers it; with no (de)serialiser, grpcio passes bytes."""
+        unary, push = grpc.unary_unary_rpc_method_handler, grpc.stream_unary_rpc_method_handler
+        return grpc.method_handlers_generic_handler(
+            SERVICE_NAME,
+            {
+                "PushActiveNumbers": push(self._taking(push_active_numbers, push_message)),
+                "PushPortings": push(self._taking(push_portings, portings_message)),
+                "ImportNumberingPlan": push(self._taking(import_numbering_plan, plan_message)),
+                "ConfirmPush": unary(refusing(self.confirm_push)),
+                "ListHeldPushes": unary(refusing(self.list_held_pushes)),
+                "GetOperatorState": unary(refusing(self.get_operator_state)),
+                "WatchIndex": self._watches.method(self.watch_index),
+            },
+        )

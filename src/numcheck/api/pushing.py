@@ -1,0 +1,100 @@
+"""What the methods that take pushes share: their first message, their header, and an answer when all is in."""
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from numcheck.api.calls import parsed, to_the_end
+from numcheck.errors import BadPush, NumcheckError
+from numcheck.v1 import numbering_pb2
+
+PUSH_ID_LENGTH_MAX = 128
+CLOCK_SKEW_MAX = timedelta(minutes=5)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Bad = Callable[[str, str], NumcheckError]
+
+
+class Outside(NamedTuple):
+    """What only a process has: the clock and random tokens."""
+
+    now: Callable[[], datetime]
+    new_token: Callable[[], str]
+
+
+def messages_of(
+    message_type: Any, requests: Iterator[bytes], context: grpc.ServicerContext, bad: Bad = BadPush
+) -> Iterator[Any]:
+    """Each message of a push, the first with its header and no other; ends only if the caller ended the stream."""
+    whole = to_the_end(requests, context)
+    first = parsed(message_type, next(whole, b""))
+    if not first.HasField("header"):
+        raise bad("header", "the first message has no header")
+    yield first
+    for request in whole:
+        message = parsed(message_type, request)
+        if message.HasField("header"):
+            raise bad("header", "only the first message has a header")
+        yield message
+
+
+def is_snapshot(mode: int) -> bool:
+    """Whether the mode is SNAPSHOT; BadPush if it is not DELTA either."""
+    if mode not in (numbering_pb2.PUSH_MODE_SNAPSHOT, numbering_pb2.PUSH_MODE_DELTA):
+        raise BadPush("header.mode", "the mode is neither SNAPSHOT nor DELTA")
+    return mode == numbering_pb2.PUSH_MODE_SNAPSHOT
+
+
+def push_id_of(push_id: str) -> str | None:
+    """The caller's name for its push, None if it gave none; BadPush if it is too long."""
+    if not is_storable(push_id):
+        raise BadPush("header.push_id", "the push_id holds a NUL character")
+    if len(push_id) > PUSH_ID_LENGTH_MAX:
+        raise BadPush("header.push_id", f"the push_id has more than {PUSH_ID_LENGTH_MAX} characters")
+    return push_id or None
+
+
+def is_storable(text: str) -> bool:
+    """Whether every engine can keep the text: PostgreSQL takes any character but NUL."""
+    return "\0" not in text
+
+
+def moment_of(stamp: Timestamp, bad: Bad = BadPush) -> datetime:
+    """The moment of a header's data_time; an error of it if it is none."""
+    try:
+        return stamp.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise bad("header.data_time", "the data_time is no moment") from None
+
+
+def data_time_of(stamp: Timestamp, now: datetime) -> datetime:
+    """The moment at which what is pushed was true; BadPush if it is none or ahead of the clock."""
+    data_time = moment_of(stamp)
+    if data_time <= EPOCH:
+        raise BadPush("header.data_time", "the header has no data_time")
+    if data_time > now + CLOCK_SKEW_MAX:
+        raise BadPush("header.data_time", "the data_time is ahead of the node's clock")
+    return data_time
+
+
+def numbers_of(field: Iterable[int]) -> "array[int]":
+    """A repeated field of numbers, as the rules take them."""
+    return array("Q", field)
+
+
+def refused_numbers(examples: Iterable[int], reason: str) -> list[numbering_pb2.RefusedNumber]:
+    """Examples of numbers that were not taken, and why."""
+    return [numbering_pb2.RefusedNumber(number=number, reason=reason) for number in examples]
+
+
+def stamp_of(moment_us: int | None) -> Timestamp | None:
+    """A moment in microseconds as the API has it; None if there is none."""
+    if moment_us is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromMicroseconds(moment_us)
+    return stamp

@@ -1,0 +1,423 @@
+"""RegistrationService over the API listener: translation only. The rules are in registrations/."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypeVar, cast
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from numcheck import e164
+from numcheck.api.access import own_service
+from numcheck.api.calls import parsed, refusing
+from numcheck.api.errors import log_failure
+from numcheck.door.feeds import Feed, Feeds, Pieces, Places
+from numcheck.errors import BadRegistration, NotANumber, ProofNotAccepted
+from numcheck.moments import microseconds
+from numcheck.registrations import record as records
+from numcheck.registrations.events import SignedHead, basis_of
+from numcheck.registrations.evidence import Evidence
+from numcheck.registrations.history import History, Told
+from numcheck.registrations.policy import Method
+from numcheck.registrations.proofs import AttestedProof, CodeProof, InboundProof, Proof
+from numcheck.registrations.record import NetworkAddress, Record
+from numcheck.registrations.registrar import LISTED, Filters, Registrar, checked_moment
+from numcheck.registrations.registration import Outcome, Registration, Verification
+from numcheck.registrations.reverifier import Reverifier
+from numcheck.registrations.states import RegistrationState
+from numcheck.registrations.verifier import Verifier
+from numcheck.v1 import registration_pb2 as pb
+
+SERVICE_NAME = "numcheck.v1.RegistrationService"
+PAGE_ROWS_DEFAULT = 100
+MARK_SIZE = 3  # bytes; with them a page_token is 36 characters, without padding
+DIGITS_MAX = 19  # of a 63-bit integer
+REVERIFYING_MAX = 2  # each keeps a core busy
+REVERIFYING_PER_SERVICE_MAX = 1
+
+T = TypeVar("T")
+M = TypeVar("M")
+
+METHODS: dict[Method, int] = {
+    Method.OPERATOR: pb.VERIFICATION_METHOD_OPERATOR,
+    Method.CODE: pb.VERIFICATION_METHOD_CODE,
+    Method.INBOUND: pb.VERIFICATION_METHOD_INBOUND,
+    Method.ATTESTED: pb.VERIFICATION_METHOD_ATTESTED,
+}
+METHODS_ASKED: dict[int, Method | None] = {
+    pb.VERIFICATION_METHOD_UNSPECIFIED: None,
+    **{number: method for method, number in METHODS.items()},
+}
+CHANNELS: dict[int, str] = {pb.CODE_CHANNEL_UNSPECIFIED: "", pb.CODE_CHANNEL_SMS: "sms", pb.CODE_CHANNEL_CALL: "call"}
+
+
+def caller_service(message: Any, _context: grpc.ServicerContext) -> str:
+    """The service that a call is about: a messenger's own, any that the administrator says. Decided here alone.
+
+    Raises BadRegistration, or NotPermitted.
+    """
+    service = records.check_service(message.service)
+    own_service(service)
+    return service
+
+
+class Rules(NamedTuple):
+    """What knows the answers."""
+
+    registrar: Registrar
+    verifier: Verifier
+    history: History
+    reverifier: Reverifier
+
+
+class RegistrationService:
+    """Asks the rules, and says what they answered."""
+
+    name = SERVICE_NAME
+
+    def __init__(self, rules: Rules, feeds: Feeds, *, now: Callable[[], datetime], default_region: str) -> None:
+        self._registrar, self._verifier, self._history, self._reverifier = rules
+        self._feeds, self._now, self._default_region = feeds, now, default_region
+        self._reverifying = Places(REVERIFYING_MAX, REVERIFYING_PER_SERVICE_MAX)
+
+    def register(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        """Record a user."""
+        message = parsed(pb.RegisterRequest, request)
+        service = caller_service(message, context)
+        record = Record(
+            user_id=records.check_user_id(message.user_id),
+            number=e164.parse(message.number, self._default_region),
+            identifier=records.check_identifier(message.identifier),
+            network_address=_network_address(message),
+            registration_data=records.check_registration_data(message.registration_data),
+        )
+        request_id = records.check_request_id(message.request_id)
+        outcome = self._registrar.register(service, request_id, record, channel=_channel(message))
+        return _with_outcome(pb.RegisterResponse, outcome)
+
+    def get_registration(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        """Tell a registration."""
+        message = parsed(pb.GetRegistrationRequest, request)
+        found = self._registrar.get(caller_service(message, context), records.check_user_id(message.user_id))
+        return pb.GetRegistrationResponse(registration=registration_message(found)).SerializeToString()
+
+    def list_registrations(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        """Tell a page of registrations."""
+        message = parsed(pb.ListRegistrationsRequest, request)
+        service = caller_service(message, context)
+        filters = Filters(
+            states=[_state(state) for state in sorted(set(message.states))],
+            number=e164.parse(message.number, self._default_region) if message.number else None,
+            due_before=_moment(message, "due_before") if message.HasField("due_before") else None,
+        )
+        mark = _mark(service, filters)
+        page = self._registrar.page(
+            service, filters, size=message.page_size or PAGE_ROWS_DEFAULT, place=_place(message.page_token, mark)
+        )
+        for error in page.damaged:
+            log_failure(error)
+        return pb.ListRegistrationsResponse(
+            registrations=[registration_message(one) for one in page.registrations],
+            damaged_registration_ids=[error.registration_id for error in page.damaged],
+            next_page_token=_page_token(page.next_place, mark),
+        ).SerializeToString()
+
+    def delete_registration(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        """Erase a registration."""
+        message = parsed(pb.DeleteRegistrationRequest, request)
+        self._registrar.delete(caller_service(message, context), records.check_user_id(message.user_id))
+        return pb.DeleteRegistrationResponse().SerializeToString()
+
+    def refresh_registration(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        """Take a user's information anew."""
+        message = parsed(pb.RefreshRegistrationRequest, request)
+        outcome = self._registrar.refresh(
+            caller_service(message, context),
+            records.check_user_id(message.user_id),
+            _network_address(message),
+            records.check_registration_data(message.registration_data),
+            channel=_channel(message),
+        )
+        return _with_outcome(pb.RefreshRegistrationResponse, outcome)
+
+    def start_verification(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        """Start a verification."""
+        message = parsed(pb.StartVerificationRequest, request)
+        if message.method not in METHODS_ASKED:
+            raise BadRegistration("method", "there is no such method")
+        outcome = self._registrar.verify(
+            caller_service(message, context),
+            records.check_user_id(message.user_id),
+            method=METHODS_ASKED[message.method],
+            network_address=_network_address(message) if message.HasField("network_address") else None,
+            channel=_channel(message),
+        )
+        return pb.StartVerificationResponse(
+            registration=registration_message(outcome.registration),
+            verification=_try_message(_verification_message, outcome.verification),
+        ).SerializeToString()
+
+    def complete_verification(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        """Give a verification what it waits for."""
+        message = parsed(pb.CompleteVerificationRequest, request)
+        service, proof = caller_service(message, context), self._proof(message)
+        try:
+            verification_id = bytes.fromhex(message.verification_id)
+        except ValueError:
+            raise ProofNotAccepted("the proof is not accepted") from None
+        done = self._verifier.complete(service, verification_id, proof)
+        return pb.CompleteVerificationResponse(registration=registration_message(done)).SerializeToString()
+
+    def _proof(self, message: pb.CompleteVerificationRequest) -> Proof:
+        match message.WhichOneof("proof"):
+            case "code":
+                return CodeProof(message.code)
+            case "inbound_act":
+                act = message.inbound_act
+                number = self._from_number(act)
+                return InboundProof(number, act.text, _moment(act, "received_at", "inbound_act."))
+            case "attested_act":
+                attested = message.attested_act
+                attested_at = _moment(attested, "attested_at", "attested_act.")
+                return AttestedProof(attested.authority, attested.assertion_id, attested_at)
+            case _:
+                raise BadRegistration("proof", "there is no proof")
+
+    def _from_number(self, act: pb.InboundAct) -> int:
+        try:
+            return e164.parse(act.from_number, self._default_region)
+        except NotANumber as error:
+            raise NotANumber(str(error), "inbound_act.from_number") from None
+
+    def reverify_registrations(self, request: bytes, context: grpc.ServicerContext) -> Feed:
+        """Verify again in bulk, with progress."""
+        message = parsed(pb.ReverifyRegistrationsRequest, request)
+        service = caller_service(message, context)
+        due_before = _moment(message, "due_before") if message.HasField("due_before") else None
+        place = _registration_id(message.resume_token)
+        return Feed(service, self._reverified(service, due_before, place))
+
+    def _reverified(self, service: str, due_before: datetime | None, place: bytes) -> Pieces:
+        for progress in self._reverifier.run(service, due_before=due_before, place=place):
+            yield [
+                pb.ReverifyRegistrationsResponse(
+                    checked_count=progress.checked,
+                    confirmed_count=progress.confirmed,
+                    revoked_count=progress.revoked,
+                    unanswered_count=progress.unanswered,
+                    total_count=progress.total,
+                    resume_token=progress.place.hex() if progress.place else "",
+                ).SerializeToString()
+            ]
+
+    def watch_registrations(self, request: bytes, context: grpc.ServicerContext) -> Feed:
+        """Tell every event from a position on."""
+        message = parsed(pb.WatchRegistrationsRequest, request)
+        service = caller_service(message, context)
+        head = self._history.signed_head(service, microseconds(self._now()))
+        return Feed(service, self._told(service, _sequence(message.resume_token, head.sequence), head))
+
+    def _told(self, service: str, sequence: int, head: SignedHead) -> Pieces:
+        first = pb.WatchRegistrationsResponse(resume_token=str(sequence), head=_head_message(head))
+        yield [first.SerializeToString()]
+        while True:
+            told = self._history.after(service, sequence)
+            sequence = told[-1].event.service_sequence if told else sequence
+            yield [_event_message(one).SerializeToString() for one in told]
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """The service as grpcio registers it; with no (de)serialiser, grpcio passes bytes."""
+        methods: dict[str, Callable[[bytes, grpc.ServicerContext], bytes]] = {
+            "Register": self.register,
+            "GetRegistration": self.get_registration,
+            "ListRegistrations": self.list_registrations,
+            "DeleteRegistration": self.delete_registration,
+            "RefreshRegistration": self.refresh_registration,
+            "StartVerification": self.start_verification,
+            "CompleteVerification": self.complete_verification,
+        }
+        handlers: dict[str, Any] = {
+            name: grpc.unary_unary_rpc_method_handler(refusing(method)) for name, method in methods.items()
+        }
+        handlers["ReverifyRegistrations"] = self._feeds.method(self.reverify_registrations, self._reverifying)
+        handlers["WatchRegistrations"] = self._feeds.method(self.watch_registrations)
+        return grpc.method_handlers_generic_handler(SERVICE_NAME, handlers)
+
+
+# --- what comes in
+
+
+def _network_address(message: Any) -> NetworkAddress:
+    if not message.HasField("network_address"):
+        raise BadRegistration("network_address", "there is no network address")
+    return NetworkAddress.checked(message.network_address.address, message.network_address.port)
+
+
+def _channel(message: Any) -> str:
+    if message.code_channel not in CHANNELS:
+        raise BadRegistration("code_channel", "there is no such channel")
+    return CHANNELS[message.code_channel]
+
+
+def _state(number: int) -> RegistrationState:
+    """A state that can be listed."""
+    if number not in LISTED:
+        raise BadRegistration("states", "no registration is listed in such a state")
+    return RegistrationState(number)
+
+
+def _moment(message: Any, field: str, parent: str = "") -> datetime:
+    if not message.HasField(field):
+        raise BadRegistration(parent + field, "there is no moment")
+    try:
+        return checked_moment(getattr(message, field).ToDatetime(tzinfo=UTC), parent + field)
+    except (ValueError, OverflowError):
+        raise BadRegistration(parent + field, "that is no moment") from None
+
+
+def _mark(service: str, filters: Filters) -> bytes:
+    """What tells a page's service and filters from others, and of the number no more than two digits."""
+    number = None if filters.number is None else filters.number % 100
+    told = repr((service, *map(int, filters.states), number, filters.due_before))
+    return hashlib.sha256(told.encode()).digest()[:MARK_SIZE]
+
+
+def _place(token: str, mark: bytes) -> tuple[int, bytes] | None:
+    if not token:
+        return None
+    try:
+        place = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        place = b""
+    if len(place) != 24 + MARK_SIZE or place[0] > 0x7F:  # what comes first is a moment, never negative
+        raise BadRegistration("page_token", "the page_token was not given out by ListRegistrations")
+    if place[24:] != mark:
+        raise BadRegistration("page_token", "the page_token was given out for another service or other filters")
+    return int.from_bytes(place[:8], "big"), place[8:24]
+
+
+def _registration_id(token: str) -> bytes:
+    """The place that a resume_token of ReverifyRegistrations is; without one, the beginning."""
+    try:
+        place = bytes.fromhex(token)
+    except ValueError:
+        place = b"?"
+    if len(place) not in (0, 16) or place.hex() != token:
+        raise BadRegistration("resume_token", "the resume_token was not given out by ReverifyRegistrations")
+    return place
+
+
+def _sequence(token: str, newest: int) -> int:
+    """The position that a resume_token is; without one, the newest event's."""
+    if not token:
+        return newest
+    if not (token.isascii() and token.isdigit() and len(token) <= DIGITS_MAX and int(token) <= newest):
+        raise BadRegistration("resume_token", "the resume_token was not given out by WatchRegistrations")
+    return int(token)
+
+
+# --- what goes out
+
+
+def _head_message(head: SignedHead) -> pb.EventHead:
+    return pb.EventHead(
+        sequence=head.sequence,
+        hash=head.hash,
+        signed_at=_stamp(head.signed_at_us),
+        signature=head.signature,
+        public_key=head.public_key,
+    )
+
+
+def _event_message(told: Told) -> pb.WatchRegistrationsResponse:
+    event, basis = told.event, basis_of(told.event.details)
+    return pb.WatchRegistrationsResponse(
+        event=pb.RegistrationEvent(
+            sequence=event.service_sequence,
+            event_time=_stamp(event.at_us),
+            kind=f"REGISTRATION_EVENT_KIND_{event.kind.upper()}",
+            registration_id=event.registration_id.hex(),
+            user_id=told.user_id or "",
+            state=cast("pb.RegistrationState", event.state),
+            hash=event.hash,
+            cause=basis.cause,
+            index_version=basis.index_version,
+        ),
+        resume_token=str(event.service_sequence),
+    )
+
+
+def _page_token(place: tuple[int, bytes] | None, mark: bytes) -> str:
+    return "" if place is None else base64.urlsafe_b64encode(place[0].to_bytes(8, "big") + place[1] + mark).decode()
+
+
+def _stamp(at_us: int) -> Timestamp | None:
+    if not at_us:
+        return None
+    seconds, rest_us = divmod(at_us, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=1_000 * rest_us)
+
+
+def _try_message(make: Callable[[T], M], value: T | None) -> M | None:
+    return None if value is None else make(value)
+
+
+def _with_outcome(response_type: Any, outcome: Outcome) -> bytes:
+    response: bytes = response_type(
+        registration=registration_message(outcome.registration),
+        verification=_try_message(_verification_message, outcome.verification),
+        verification_problem=outcome.problem,
+    ).SerializeToString()
+    return response
+
+
+def registration_message(registration: Registration) -> pb.Registration:
+    """A registration as the API has it."""
+    row, record, evidence = registration.row, registration.record, registration.evidence
+    address = record.network_address
+    return pb.Registration(
+        service=row.service,
+        user_id=record.user_id,
+        registration_id=row.registration_id.hex(),
+        number=record.number,
+        identifier=record.identifier,
+        network_address=pb.NetworkAddress(address=address.address, port=address.port),
+        registration_data=record.registration_data,
+        state=cast("pb.RegistrationState", row.state),
+        registered_at=_stamp(row.registered_at_us),
+        refreshed_at=_stamp(row.refreshed_at_us),
+        due_at=_stamp(row.due_at_us),
+        evidence=_try_message(_evidence_message, evidence),
+    )
+
+
+def _evidence_message(evidence: Evidence) -> pb.Evidence:
+    return pb.Evidence(
+        method=cast("pb.VerificationMethod", METHODS[evidence.method]),
+        verified_at=_stamp(evidence.verified_at_us),
+        operator_id=evidence.operator_id,
+        data_version=evidence.data_version,
+        data_time=_stamp(evidence.data_time_us),
+        index_version=evidence.index_version,
+        answer=cast("Any", evidence.answer),
+        authority=evidence.authority,
+        assertion_id=evidence.assertion_id,
+        act_time=_stamp(evidence.act_time_us),
+        synthetic=evidence.synthetic,
+        live=evidence.live,
+        asked_at=_stamp(evidence.asked_at_us),
+    )
+
+
+def _verification_message(verification: Verification) -> pb.Verification:
+    return pb.Verification(
+        verification_id=verification.verification_id.hex(),
+        method=cast("pb.VerificationMethod", METHODS[verification.method]),
+        state=cast("pb.VerificationState", verification.state),
+        expires_at=_stamp(verification.expires_at_us),
+        next_code_at=_stamp(verification.next_code_at_us),
+        inbound_word=verification.word,
+    )

@@ -1,0 +1,1 @@
+"""What carries calls: grpcio's listener, the native listener, and what both need."""

@@ -1,0 +1,204 @@
+"""The native listener: CheckService and health on event loops that need no GIL, beside the API listener."""
+
+import socket
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
+from functools import lru_cache
+
+from numcheck import e164
+from numcheck.access import name_in
+from numcheck.api.access import Admission, Shown
+from numcheck.api.check import CheckService, operator_message
+from numcheck.config import Settings
+from numcheck.door.certificates import CertificateFiles
+from numcheck.door.draining import STOPPING
+from numcheck.door.listener import host_and_port, probe_port, protection_of
+from numcheck.door.loopback import user_of_socket
+from numcheck.door.native import Agreements, Answer, NativeAnswers, authorizations, refusal
+from numcheck.door.process import share_for_connections
+from numcheck.errors import BadListenAddress, NodeStopping
+from numcheck.index import AgreedIndex, Index, PublishedIndex
+
+LACKING: str | None = None
+"""Why this build has no native listener; None if it has."""
+
+try:
+    from numcheck._edge import METHODS, Counters, Credentials, EdgeLoop, Facts
+except ImportError:
+    LACKING = "this build has no native listener: " + (
+        "apt install libnghttp2-dev libssl-dev zlib1g-dev, then build anew"
+        if sys.platform.startswith("linux")
+        else "it needs Linux's epoll"
+    )
+
+BACKLOG = 1_024
+SERVICES_KEPT_MAX = 1_024
+CONNECTIONS_MAX = 8_192  # a loop
+STALLED_AFTER_S = 60.0  # a peer that takes none of its answers, or brings no more of a request
+STRANGERS_FOR_S = 10.0  # a connection of which no call was admitted
+KEEPALIVE_S = 20.0  # a peer that has been silent for so long is pinged, and has as long to answer
+ADMITTED_FOR_S = 30.0  # then it is asked anew whether a caller may call: what was revoked ends by then
+
+
+class CheckListener:
+    """Serves from construction to `stop`. Health says NOT_SERVING until `set_serving`."""
+
+    name = "native listener"
+
+    def __init__(
+        self,
+        settings: Settings,
+        published: PublishedIndex,
+        admission: Admission | None = None,
+        *,
+        stalled_after_s: float = STALLED_AFTER_S,
+    ) -> None:
+        """Open the listener; BadListenAddress if that cannot be. Only where LACKING is None.
+
+        `admission` says who may call; without it, as in tests, everybody may, and sees everything.
+        """
+        host, port = host_and_port(settings.check_listen, tls=settings.tls)
+        self._tls_files = settings.tls_files
+        credentials = Credentials(*self._tls_files) if self._tls_files else None
+        self.protection = protection_of(settings)
+        self._answers = NativeAnswers(_services(published, settings), admission)
+        self._stalled_after_s = stalled_after_s
+        sockets = _listening_sockets(host, port, settings.threads)
+        self.address = f"{host}:{sockets[0].getsockname()[1]}"
+        self._loops = [self._loop(listening, credentials, settings) for listening in sockets]
+        published.follow(self._publish)
+        self._threads = [
+            threading.Thread(target=loop.run, name=f"check-{i}", daemon=True) for i, loop in enumerate(self._loops)
+        ]
+        for thread in self._threads:
+            thread.start()
+        self._certificates = CertificateFiles(self._tls_files, self._show_new_certificate) if self._tls_files else None
+
+    def _loop(self, listening: socket.socket, credentials: "Credentials | None", settings: Settings) -> "EdgeLoop":
+        return EdgeLoop(
+            self._answer,
+            self._admit,
+            credentials,
+            listen_fd=listening.detach(),
+            message_size_max=settings.message_size_max,
+            metadata_size_max=settings.metadata_size_max,
+            numbers_per_call_max=settings.numbers_per_call_max,
+            streams_per_connection_max=settings.streams_per_connection_max,
+            connection_age_max_s=settings.connection_age_max_s,
+            drain_timeout_s=settings.drain_timeout_s,
+            admitted_for_s=ADMITTED_FOR_S,
+            connections_max=min(CONNECTIONS_MAX, share_for_connections(loops=settings.threads)),
+            stalled_after_s=self._stalled_after_s,
+            keepalive_s=KEEPALIVE_S,
+            strangers_for_s=STRANGERS_FOR_S,
+            stopping=refusal(NodeStopping(STOPPING)),
+            reader=e164.reader(settings.default_region),
+        )
+
+    def _answer(self, method: int, request: bytes, agreements: Agreements) -> Answer:
+        return self._answers.answer(METHODS[method], request, agreements)
+
+    def _admit(
+        self, certificate: bytes | None, descriptor: int, authorization: bytes, method: int
+    ) -> tuple[Agreements, str, Answer | None]:
+        if self._tls_files:
+            shown = Shown("" if certificate is None else name_in(certificate), authorizations(authorization))
+        else:
+            shown = Shown(uid=user_of_socket(descriptor))
+        return self._answers.admit(shown, METHODS[method])
+
+    def _show_new_certificate(self) -> None:
+        credentials = Credentials(*self._tls_files)
+        for loop in self._loops:
+            loop.publish_credentials(credentials)
+
+    def _publish(self, index: Index | None) -> None:
+        """What the published index calls, one version after the other, and nobody else."""
+        if index is None:
+            for loop in self._loops:
+                loop.publish(lambda _agreements: None, None)  # then Python is asked, and refuses
+            return
+        operators = {key: operator_message(one).SerializeToString() for key, one in index.operators.items()}
+        facts = Facts(index.ranges, index.regions, operators)
+        for loop in self._loops:
+            loop.publish(lambda agreements: index.for_agreements(agreements).table, facts)
+
+    def set_serving(self, *, serving: bool) -> None:
+        """Say on the health service, for the node and for each service, whether it answers."""
+        self._answers.serving = serving
+        for loop in self._loops:
+            loop.set_serving(serving)
+
+    def counters(self) -> "list[Counters]":
+        """What each loop has counted."""
+        return [loop.counters() for loop in self._loops]
+
+    def asked(self) -> Counter[str]:
+        """How many numbers each caller has asked about."""
+        total: Counter[str] = Counter()
+        for counters in self.counters():
+            total.update({name: count for name, count in counters.asked.items() if count})
+        return total
+
+    @property
+    def held_size(self) -> int:
+        """Bytes of memory that hold requests and answers."""
+        return sum(loop.held_size for loop in self._loops)
+
+    @property
+    def call_count(self) -> int:
+        """How many messages were answered."""
+        return sum(loop.call_count for loop in self._loops)
+
+    def stop(self, drain_timeout_s: float) -> None:
+        """Take no more connections, wait for the calls under way, and end those that are not done by then."""
+        self.set_serving(serving=False)
+        if self._certificates is not None:
+            self._certificates.stop()
+        for loop in self._loops:
+            loop.stop()
+        for thread in self._threads:
+            thread.join(drain_timeout_s + 1)
+
+
+def _services(published: PublishedIndex, settings: Settings) -> Callable[[Agreements], CheckService]:
+    """The services that answer what the loops do not, one for callers of the same agreements."""
+
+    @lru_cache(SERVICES_KEPT_MAX)
+    def service_for(agreements: Agreements) -> CheckService:
+        return CheckService(
+            AgreedIndex(published, agreements),
+            default_region=settings.default_region,
+            numbers_per_call_max=settings.numbers_per_call_max,
+            # A stream holds no thread here; only a message that is refused passes through.
+            stream_count_max=settings.threads,
+        )
+
+    return service_for
+
+
+def _listening_sockets(host: str, port: int, count: int) -> list[socket.socket]:
+    """As many sockets on one port: the kernel spreads connections over them."""
+    probe_port(host, port)
+    sockets: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            sockets.append(_listening_socket(host, port))
+            port = sockets[0].getsockname()[1]
+    except OSError as error:
+        for opened in sockets:
+            opened.close()
+        raise BadListenAddress(f"{host}:{port} cannot be listened on: {(error.strerror or '').lower()}") from None
+    return sockets
+
+
+def _listening_socket(host: str, port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listening.setblocking(False)
+    listening.bind((host.strip("[]"), port))
+    listening.listen(BACKLOG)
+    return listening

@@ -1,0 +1,65 @@
+"""Counts the API listener's calls, by method and status."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor_pool import Default
+
+from numcheck.door.handlers import behind
+
+UNKNOWN_METHOD = ""
+
+
+class CallCounter(grpc.ServerInterceptor):
+    """Stands before every other interceptor, so that it counts what they refuse as well."""
+
+    def __init__(self, services: Collection[str]) -> None:
+        """Count by method the calls of these services, whose descriptors are loaded, and all others as one."""
+        pool = Default()
+        self._methods = {
+            f"/{service}/{method.name}" for service in services for method in pool.FindServiceByName(service).methods
+        }
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._turn = threading.Lock()
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """How many calls have ended, by method, UNKNOWN_METHOD among them, and the status' name."""
+        with self._turn:
+            return dict(self._counts)
+
+    def intercept_service(self, continuation: Any, details: Any) -> Any:
+        """The handler of a method, counted."""
+        handler = continuation(details)
+        if handler is None:
+            return None
+        method = details.method if details.method in self._methods else UNKNOWN_METHOD
+        streaming = handler.response_streaming
+        return behind(handler, lambda behaviour: self._counted(behaviour, method, streaming=streaming))
+
+    def _counted(self, behaviour: Any, method: str, *, streaming: bool) -> Any:
+        def call(request: Any, context: grpc.ServicerContext, *rest: Any) -> Any:
+            answered = threading.Event()
+            context.add_callback(lambda: self._count(method, context, answered=answered.is_set()))
+            found = behaviour(request, context, *rest)
+            if streaming and found is not None:
+                return _to_the_end(found, answered.set)
+            if not streaming:
+                answered.set()
+            return found
+
+        return call
+
+    def _count(self, method: str, context: grpc.ServicerContext, *, answered: bool) -> None:
+        code = context.code()  # type: ignore[attr-defined]
+        if code is None:
+            code = grpc.StatusCode.OK if answered else grpc.StatusCode.CANCELLED
+        with self._turn:
+            self._counts[method, code.name] += 1
+
+
+def _to_the_end(answers: Iterator[bytes], ended: Callable[[], None]) -> Iterator[bytes]:
+    yield from answers
+    ended()

@@ -1,0 +1,196 @@
+"""The API listener: grpcio's thread-pool server with every service, health and reflection."""
+
+import socket
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import grpc
+
+from numcheck.api import callers
+from numcheck.api.access import AccessInterceptor, Admission, LoopbackAccess, Shown, shown_over_tls
+from numcheck.api.check import UnknownMethods
+from numcheck.config import Settings
+from numcheck.door.counting import CallCounter
+from numcheck.door.crowding import give_details
+from numcheck.door.draining import Draining
+from numcheck.door.health import Health
+from numcheck.door.loopback import KNOWS_USERS, user_of_grpc_peer
+from numcheck.door.patience import Patience, give_back
+from numcheck.door.reflection import NAMES as REFLECTION
+from numcheck.door.reflection import Reflection
+from numcheck.door.requests import RequestReader
+from numcheck.door.tls import server_credentials
+from numcheck.door.watches import Watches
+from numcheck.errors import BadListenAddress
+from numcheck.hosts import is_loopback
+
+PLAINTEXT = "plaintext, loopback only: root and the owner of the data directory are administrators"
+OPEN = "plaintext, loopback only: EVERY USER of this machine is the administrator"
+OPEN_WARNING = (
+    "WARNING: every user of this machine is the administrator, as the listeners speak plaintext and "
+    "plaintext_callers does not, or cannot, keep them out"
+)
+PROTECTED = "TLS, client certificates required"
+BY_TOKEN = "TLS, bearer tokens required"
+KEPT_THREADS = 2  # for CallerService, and for health, each: those of the others may all be held
+NOTICE_S = 0.1  # for which calls are held, to be refused, before the connections are told to go
+LAST_WAIT_S = 5.0  # for what cannot be ended
+KEEPALIVE_S = 20.0  # a peer that has been silent for so long is pinged, and has as long to answer
+
+
+class Service(Protocol):
+    """What the listener serves: a servicer of one service."""
+
+    name: str
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """The service as grpcio registers it."""
+
+
+class ApiListener:
+    """Serves from construction to `stop`. Health says NOT_SERVING until `set_serving`."""
+
+    name = "API listener"
+
+    def __init__(
+        self, settings: Settings, services: Sequence[Service], watches: Watches, admission: Admission | None = None
+    ) -> None:
+        """Open the listener; BadListenAddress if that cannot be. `watches`, those of the services, end with it.
+
+        `admission` says who may call. In plaintext, on loopback, it may be left out: then everybody may.
+        """
+        if admission is None and settings.tls:
+            raise ValueError("over TLS somebody has to find out who calls")
+        host, port = host_and_port(settings.api_listen, tls=settings.tls)
+        self._credentials = server_credentials(settings) if settings.tls else None
+        self.protection = protection_of(settings)
+        names = [service.name for service in services]
+        self._patience = Patience()
+        self._reflection = Reflection((*names, Health.name), self._patience)
+        self._counter, self._draining = CallCounter([*names, Health.name, *REFLECTION]), Draining()
+        self._threads = ThreadPoolExecutor(settings.api_threads, thread_name_prefix="api")
+        self._kept = {
+            name: ThreadPoolExecutor(KEPT_THREADS, thread_name_prefix=f"api-{name}")
+            for name in (callers.SERVICE_NAME, Health.name)
+        }
+        guard = AccessInterceptor(admission or LoopbackAccess(), shown_over_tls if settings.tls else self._shown)
+        give_details()
+        self._server = grpc.server(
+            self._threads,
+            interceptors=[self._counter, self._draining, guard, RequestReader(self._patience, self._kept)],
+            options=server_options(settings),
+            maximum_concurrent_rpcs=settings.concurrent_rpcs_max,
+        )
+        self._watches = watches
+        self._health = Health(("", *names), watches)
+        handlers = [one.handlers() for one in (*services, self._health)]
+        self._server.add_generic_rpc_handlers([*handlers, *self._reflection.handlers(), UnknownMethods()])
+        self.address = f"{host}:{self._open_port(host, port)}"
+        self._server.start()
+
+    def _shown(self, context: grpc.ServicerContext) -> Shown:
+        """Who holds the other end is asked for each call: grpcio does not say when a connection ends."""
+        return Shown(uid=user_of_grpc_peer(context.peer(), self.address))
+
+    def _open_port(self, host: str, port: int) -> int:
+        probe_port(host, port)
+        try:
+            if self._credentials is not None:
+                return self._server.add_secure_port(f"{host}:{port}", self._credentials)
+            return self._server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError:
+            raise BadListenAddress(f"{host}:{port} cannot be listened on") from None
+
+    def set_serving(self, *, serving: bool) -> None:
+        """Say on the health service, for the node and for each service, whether it answers."""
+        self._health.set_serving(serving=serving)
+
+    def call_counts(self) -> dict[tuple[str, str], int]:
+        """How many calls have ended, by method and status."""
+        return self._counter.counts()
+
+    def stop(self, drain_timeout_s: float) -> None:
+        """Refuse further calls, wait for those under way, and end those that are not done by then.
+
+        No wait is without a bound: a thread that cannot be ended is left behind.
+        """
+        self._health.set_serving(serving=False)
+        self._draining.begin()
+        self._watches.end()
+        time.sleep(min(NOTICE_S, drain_timeout_s))
+        stopped = self._server.stop(drain_timeout_s)
+        self._draining.leave()
+        stopped.wait(drain_timeout_s + LAST_WAIT_S)
+        self._watches.close()
+        self._reflection.close()
+        self._patience.close()
+        for threads in (self._threads, *self._kept.values()):
+            give_back(threads)
+
+
+def protection_of(settings: Settings) -> str:
+    """Who gets in, in a few words."""
+    if not settings.tls:
+        return PLAINTEXT if settings.plaintext_callers == "owner" and KNOWS_USERS else OPEN
+    return BY_TOKEN if settings.tls_clients == "token" else PROTECTED
+
+
+def warning_of(settings: Settings) -> str | None:
+    """What a person should know of who gets in; None if there is nothing."""
+    return OPEN_WARNING if protection_of(settings) == OPEN else None
+
+
+def server_options(settings: Settings) -> list[tuple[str, int]]:
+    """What grpcio is told: docs/limits.md has each with what a caller sees."""
+    return [
+        # grpcio shares a busy port with whoever has it unless it is told not to.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", settings.message_size_max),
+        ("grpc.max_metadata_size", settings.metadata_size_max),
+        ("grpc.absolute_max_metadata_size", settings.metadata_size_max),
+        ("grpc.max_concurrent_streams", settings.streams_per_connection_max),
+        # It counts a call that has ended until Python has let go of it, and so refuses the next of a client that keeps
+        # to the bound. What a rapid reset leaves behind is bounded all the same, by the calls that wait for a thread.
+        ("grpc.http.overload_protection", 0),
+        ("grpc.max_connection_age_ms", 1_000 * settings.connection_age_max_s),
+        ("grpc.max_connection_age_grace_ms", 1_000 * settings.drain_timeout_s),
+        # A client may ping every 30 s, with or without calls; the third ping that comes sooner ends its connection.
+        ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_ping_strikes", 2),
+        # A peer that was stopped, or is gone, would hold its watches' places until its connection is aged out.
+        ("grpc.keepalive_time_ms", int(1_000 * KEEPALIVE_S)),
+        ("grpc.keepalive_timeout_ms", int(1_000 * KEEPALIVE_S)),
+        ("grpc.http2.ping_timeout_ms", int(1_000 * KEEPALIVE_S)),  # which it takes as well, or waits for a minute
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
+
+
+def check_address(settings: Settings) -> None:
+    """Raise BadListenAddress if the API listener could not be opened now: before anything is made for it."""
+    probe_port(*host_and_port(settings.api_listen, tls=settings.tls))
+
+
+def host_and_port(address: str, *, tls: bool = False) -> tuple[str, int]:
+    """Split host:port. Plaintext stays on this machine: any other host is refused without TLS."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise BadListenAddress(f"{address!r} is not host:port, such as 127.0.0.1:50051")
+    if (":" in host) != (host[:1] == "[" and host[-1:] == "]") or "[" in host[1:] or "]" in host[:-1]:
+        raise BadListenAddress(f"{address!r}: an IPv6 address, and no other, stands in brackets, such as [::1]:50051")
+    if not tls and not is_loopback(host):
+        raise BadListenAddress(f"{host} is not a loopback address; this node serves plaintext, on loopback only")
+    return host, int(port)
+
+
+def probe_port(host: str, port: int) -> None:
+    """Try the port first: grpcio keeps the operating system's reason to itself and writes a log of its own."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host.strip("[]"), port))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise BadListenAddress(f"{host}:{port} cannot be listened on: {reason}") from None

@@ -1,0 +1,83 @@
+"""grpc.reflection on the API listener, v1 and v1alpha, which differ in nothing but the package's name.
+
+Each stream holds a thread, so there are few, on threads of their own, and a client that asks nothing is ended.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor_pool import Default
+from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2 import DESCRIPTOR, ServerReflectionRequest
+
+from numcheck.api.calls import parsed, refusing_stream
+from numcheck.door.feeds import Places
+from numcheck.door.patience import Patience, give_back
+
+NAMES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
+STREAMS_MAX = 8
+IDLE_TIMEOUT_S = 10.0
+
+
+class Reflection:
+    """Tells clients the descriptors of the services that a listener has."""
+
+    def __init__(self, services: tuple[str, ...], patience: Patience) -> None:
+        """`services` are those that it lists, whose descriptors are loaded."""
+        _load_v1()
+        self._official = reflection.ReflectionServicer((*services, *NAMES))
+        self._patience = patience
+        self._places = Places(STREAMS_MAX, STREAMS_MAX)
+        # More threads than places, so that one too many is refused at once and does not wait.
+        self._threads = ThreadPoolExecutor(2 * STREAMS_MAX, thread_name_prefix="reflection")
+
+    def handlers(self) -> list[grpc.GenericRpcHandler]:
+        """Return both services as grpcio registers them."""
+        stream = refusing_stream(self._answer_all)
+        stream.experimental_thread_pool = self._threads  # type: ignore[attr-defined]
+        methods: dict[str, Any] = {"ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(stream)}
+        return [grpc.method_handlers_generic_handler(name, methods) for name in NAMES]
+
+    def close(self) -> None:
+        """Give the threads back, once the listener has stopped."""
+        give_back(self._threads)
+
+    def _answer_all(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        with self._places.one(""):
+            while (request := self._next(requests, context)) is not None:
+                yield self._answer(request)
+
+    def _next(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes | None:
+        with self._patience.at_most(IDLE_TIMEOUT_S, context.cancel):
+            return next(requests, None)
+
+    def _answer(self, request: bytes) -> bytes:
+        asked = parsed(ServerReflectionRequest, request)
+        nobody: Any = None  # it does not look at the context
+        answers: Iterator[Any] = self._official.ServerReflectionInfo(iter([asked]), nobody)
+        answer: bytes = next(answers).SerializeToString()
+        return answer
+
+
+def _load_v1() -> None:
+    """Make the descriptors of v1 out of those of v1alpha, as no package for Python has them."""
+    file = descriptor_pb2.FileDescriptorProto()
+    DESCRIPTOR.CopyToProto(file)
+    file.ClearField("options")
+    file.name, file.package = "grpc/reflection/v1/reflection.proto", "grpc.reflection.v1"
+    for field in _typed(file):
+        for attribute in ("type_name", "input_type", "output_type"):
+            if getattr(field, attribute, ""):
+                setattr(field, attribute, getattr(field, attribute).replace(".v1alpha.", ".v1."))
+    Default().AddSerializedFile(file.SerializeToString())  # the same again changes nothing
+
+
+def _typed(file: descriptor_pb2.FileDescriptorProto) -> Iterator[Any]:
+    """Everything of a file that names a type: fields, and methods."""
+    for message in file.message_type:
+        yield from message.field
+    for service in file.service:
+        yield from service.method

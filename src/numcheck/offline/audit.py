@@ -1,0 +1,356 @@
+"""The auditor's side of a data directory: is the chain of events what was written (R13), and what it is about."""
+
+import io
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+from numcheck.config import Settings
+from numcheck.errors import BadEventsFile, BadKeys, EventsAltered
+from numcheck.inflating import NotInflated, inflated
+from numcheck.moments import microseconds
+from numcheck.registrations.events import Chain, Event, SignedHead, check_chain, check_signature, sign_head
+from numcheck.registrations.registration import next_at_us
+from numcheck.registrations.states import FALLS_DUE
+from numcheck.serving.access import KEY_NAME, callers_of, token_key
+from numcheck.serving.keys import Keys, kept_keys, keys_path, read_keys
+from numcheck.store import Bound, Entry, EventRow, LastTold, Registrations, Store
+from numcheck.store.acts import LastActs
+from numcheck.store.events import BOUND_KIND
+
+T = TypeVar("T")
+
+FILE_SIZE_MAX = 2**44  # bytes of content: a bound of what is inflated, not of what an installation may have
+LINE_LENGTH_MAX = 2**20  # an event that closes a transaction has 65,000
+HEAD_LINES_MAX = 64
+
+NO_EVENT = (0, Chain.first_hash)
+
+
+class Compared(StrEnum):
+    """What a history was compared with: by itself it may be anybody's."""
+
+    KEYS = "the installation's keys"
+    HEAD = "the head that was handed out"
+    SIGNING_KEY = "a public key that is trusted"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found to be consistent: so many events, the hash of the last, and who signed it.
+
+    It is what was written only as far as what it was compared with can be trusted.
+    """
+
+    event_count: int
+    hash: bytes
+    compared_with: Compared
+    public_key: bytes = b""
+
+
+def verify_store(settings: Settings, handed_out: SignedHead | None, trusted_keys: Collection[bytes] = ()) -> Verified:
+    """Follow the whole chain of a data directory; EventsAltered names the first entry that is not what was written.
+
+    Besides the chain: its head, the head that was handed out if one is given, and that every registration and every
+    verification is what the events left. BadKeys without the keys: an export needs none.
+    """
+    with Store(settings.data_dir, url=settings.database, read_only=True) as store:
+        has_keys = keys_path(settings).exists() or store.key_checks() or store.events().try_head() is not None
+        keys = read_keys(keys_path(settings)) if has_keys else None
+        verified = verify_events(store, keys, handed_out)
+        # The blocks are those of the heads, which the chain binds. What it does not bind is held to its own checksums:
+        # it may be damaged, or changed by who does not know.
+        store.check_sets()
+        store.check_blocks()
+        store.check_pushes()
+        store.check_withdrawals()
+        if (settings.data_dir / KEY_NAME).exists():
+            callers_of(store, token_key(settings.data_dir)).whole()
+    _check_trusted(verified.event_count, verified.public_key, trusted_keys)
+    return verified
+
+
+def _check_trusted(sequence: int, public_key: bytes, trusted_keys: Collection[bytes]) -> None:
+    if trusted_keys and public_key not in trusted_keys:
+        raise EventsAltered(sequence, f"the history is signed by key {public_key.hex()}, a stranger's")
+
+
+def verify_events(store: Store, keys: Keys | None, handed_out: SignedHead | None) -> Verified:
+    """The same for an open store; without keys there must be no events."""
+    with store.one_moment(), closing(LastTold()) as told:
+        log, history = store.events(), _History(handed_out)
+        acts = LastActs()
+        sequence, digest = check_chain(history.followed(_taken(log.all(), told, acts, history)))
+        head = log.try_head()
+        if (head.sequence, head.hash) != (sequence, digest) if head else sequence:
+            raise EventsAltered(sequence + 1, f"the events behind {sequence} are missing, or the head is not theirs")
+        if head is not None:
+            if keys is None:
+                raise BadKeys("the head cannot be checked without the keys that it was written under")
+            Chain(keys.keyring).check_head(head.sequence, head.hash, head.key_id, head.mac)
+        own_key = None if keys is None else keys.signing_key.public_key().public_bytes_raw()
+        history.check_reached(sequence, own_key)
+        if keys is not None:
+            registrations = store.registrations(Chain(keys.keyring))
+            _check_registrations(registrations, told, sequence)
+            _check_verifications(registrations, told, sequence)
+            _check_confirmations(registrations, told, sequence)
+            _check_callers(store.caller_macs(), acts.macs, sequence)
+            if store.key_checks():  # with the first of them the data that there was is bound
+                store.check_data(Chain(keys.keyring))
+        elif store.has_registrations:
+            raise EventsAltered(0, "there are registrations, and no event tells of them")
+    return Verified(sequence, digest, Compared.KEYS, own_key or b"")
+
+
+def verify_export(
+    lines: Iterable[str], handed_out: SignedHead | None, trusted_keys: Collection[bytes] = ()
+) -> Verified:
+    """Follow what `export` wrote, by itself: nothing of the installation is needed.
+
+    It has to end in a signed head: of the same key as the one that was handed out, and of one of the trusted public
+    keys if there are any. Without both it is only consistent, whoever has written it.
+    """
+    ending: list[SignedHead] = []
+    history = _History(handed_out)
+    sequence, digest = check_chain(history.followed(_exported(lines, ending)))
+    if not ending:
+        raise EventsAltered(sequence + 1, f"what follows event {sequence} is missing: there is no signed head")
+    (head,) = ending
+    check_signature(head)
+    if head.service or (head.sequence, head.hash) != (sequence, digest):
+        raise EventsAltered(sequence + 1, f"the events behind {sequence} are missing, or the head is not theirs")
+    history.check_reached(sequence, head.public_key)
+    _check_trusted(sequence, head.public_key, trusted_keys)
+    by_key = Compared.SIGNING_KEY if trusted_keys else Compared.NOTHING
+    return Verified(sequence, digest, by_key if handed_out is None else Compared.HEAD, head.public_key)
+
+
+def own_public_keys(settings: Settings) -> list[bytes]:
+    """The public keys that this installation's heads are signed with; none where there is no file of keys."""
+    path = keys_path(settings)
+    return [read_keys(path).signing_key.public_key().public_bytes_raw()] if path.exists() else []
+
+
+def _taken(rows: Iterable[EventRow], told: LastTold, acts: LastActs, history: "_History") -> Iterator[Event]:
+    """The events, of which `told` or `acts` takes each once the chain has found it to be what was written."""
+    for row in rows:
+        yield Event._make(row[:-1])
+        if row.service_sequence != (history.counts[row.service] if row.service else 0):
+            raise EventsAltered(row.sequence, f"event {row.sequence} does not have its place among its service's own")
+        if row.kind == BOUND_KIND:
+            told.bind(row.sequence, row.details)
+        elif row.registration_id:
+            told.tell(row.registration_id, row.state, row.details)
+        else:
+            acts.take(row.kind, row.details)
+
+
+def _exported(lines: Iterable[str], ending: list[SignedHead]) -> Iterator[Event]:
+    """The events of an export, as they are read; the signed head, which is the last line, goes into `ending`."""
+    for place, line in enumerate(lines, start=1):
+        entry = _read_line(line, place)
+        if ending:
+            raise EventsAltered(place, "there is something behind the signed head")
+        if "signature" in entry:
+            ending.append(head_of(entry))
+        else:
+            yield _event_of(entry)
+
+
+def signed_head(settings: Settings, now: datetime) -> SignedHead:
+    """The head of the chain now, signed."""
+    with Store(settings.data_dir, url=settings.database, read_only=True) as store:
+        keys = kept_keys(store, settings)
+        head = store.events().try_head()
+    sequence, digest = (head.sequence, head.hash) if head else NO_EVENT
+    return sign_head(keys.signing_key, sequence, digest, microseconds(now))
+
+
+def export(settings: Settings, now: datetime) -> Iterator[str]:
+    """Every event as a line of JSON, and the signed head as the last line."""
+    with Store(settings.data_dir, url=settings.database, read_only=True) as store, store.one_moment():
+        keys = kept_keys(store, settings)
+        sequence, digest = NO_EVENT
+        for row in store.events().all():
+            fields = Event._make(row[:-1])._asdict()
+            yield json.dumps({**fields, "registration_id": row.registration_id.hex(), "hash": row.hash.hex()})
+            sequence, digest = row.sequence, row.hash
+    yield json.dumps(head_fields(sign_head(keys.signing_key, sequence, digest, microseconds(now))))
+
+
+def head_fields(head: SignedHead) -> dict[str, Any]:
+    """A signed head as JSON has it."""
+    return {name: value.hex() if isinstance(value, bytes) else value for name, value in head._asdict().items()}
+
+
+def head_of(fields: dict[str, Any]) -> SignedHead:
+    """The signed head that `head_fields` made; EventsAltered if it is none."""
+    try:
+        binary = {name: bytes.fromhex(fields[name]) for name in ("hash", "signature", "public_key")}
+        places = {name: fields[name] for name in ("sequence", "signed_at_us")}
+        service = fields["service"]
+        if not all(type(place) is int for place in places.values()) or not isinstance(service, str):
+            raise TypeError
+        return SignedHead(**{**places, **binary}, service=service)
+    except (KeyError, TypeError, ValueError):
+        raise EventsAltered(0, "the head is not one that was handed out") from None
+
+
+def read_head(path: Path) -> SignedHead:
+    """The signed head in a file; BadEventsFile if it cannot be read, EventsAltered if it is none."""
+    lines = [line for _, line in zip(range(HEAD_LINES_MAX), lines_of(path), strict=False)]
+    return head_of(_read_line("".join(lines), 0))
+
+
+def lines_of(path: Path) -> Iterator[str]:
+    """The lines of a file of events or of a head: UTF-8, or UTF-16 with its mark; plain, or as gzip or xz makes it.
+
+    BadEventsFile if it cannot be read.
+    """
+    with path.open("rb") as file:
+        try:
+            content = inflated(file, FILE_SIZE_MAX)
+            encoding = "utf-16" if content.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+            text = io.TextIOWrapper(content, encoding=encoding)
+            while line := text.readline(LINE_LENGTH_MAX + 1):
+                if len(line) > LINE_LENGTH_MAX:
+                    raise BadEventsFile(f"{path}: a line has more than {LINE_LENGTH_MAX:,} characters")
+                yield line
+        except UnicodeError:
+            raise BadEventsFile(f"{path} is not text in UTF-8, nor in UTF-16 with its mark") from None
+        except NotInflated as error:
+            raise BadEventsFile(f"{path}: {error}") from None
+
+
+def _read_line(line: str, sequence: int) -> dict[str, Any]:
+    try:
+        entry = orjson.loads(line)
+    except ValueError:
+        entry = None
+    if not isinstance(entry, dict):
+        raise EventsAltered(sequence, f"entry {sequence} cannot be read" if sequence else "the head cannot be read")
+    return entry
+
+
+def _event_of(entry: dict[str, Any]) -> Event:
+    try:
+        binary = {name: bytes.fromhex(entry[name]) for name in ("registration_id", "hash")}
+        return Event(**{**entry, **binary})
+    except (KeyError, TypeError, ValueError):
+        sequence = entry.get("sequence", 0)
+        raise EventsAltered(sequence if isinstance(sequence, int) else 0, "an entry is no event") from None
+
+
+class _History:
+    """Counts each service's events as they are followed, and compares them with the head that was handed out."""
+
+    def __init__(self, handed_out: SignedHead | None) -> None:
+        self._handed_out = handed_out
+        self.counts: dict[str, int] = defaultdict(int)
+        if handed_out is not None:
+            check_signature(handed_out)
+
+    def followed(self, events: Iterable[Event]) -> Iterator[Event]:
+        """The events, of which the one that was handed out as a head has to have its hash."""
+        head = self._handed_out
+        for event in events:
+            yield event
+            # The chain has found it to be an event, in its place.
+            self.counts[event.service] += 1
+            if head is not None and self._is_of(head, event) and event.hash != head.hash:
+                raise EventsAltered(event.sequence, f"event {event.sequence} is not the one whose head was handed out")
+
+    def _is_of(self, head: SignedHead, event: Event) -> bool:
+        if head.service:
+            return (event.service, self.counts[event.service]) == (head.service, head.sequence)
+        return event.sequence == head.sequence
+
+    def check_reached(self, sequence: int, public_key: bytes | None) -> None:
+        """EventsAltered unless the chain, which ends there, has reached the head that was handed out, of its key."""
+        head = self._handed_out
+        if head is None:
+            return
+        if public_key is not None and public_key != head.public_key:
+            raise EventsAltered(head.sequence, "the head that was handed out is not signed with the chain's key")
+        if head.sequence > (self.counts[head.service] if head.service else sequence):
+            of = f" of {head.service}" if head.service else ""
+            raise EventsAltered(sequence + 1, f"events{of} up to {head.sequence}, which was handed out, are missing")
+
+
+def _check_registrations(registrations: Registrations, told: LastTold, sequence: int) -> None:
+    """EventsAltered unless every registration is what its events left, and there are no others."""
+    if (never_bound := told.try_never_bound()) is not None:
+        raise EventsAltered(sequence, f"registration {never_bound.hex()} is in events, and none has bound it")
+    rows = ((row.registration_id, row.mac, row, whole) for row, whole in registrations.every_registration())
+    for entry, row in _bound("registration", rows, told.entries(Bound.REGISTRATIONS), sequence):
+        name = f"registration {row.registration_id.hex()}"
+        if (row.state, row.due_at_us) != (entry.state, _due_at_us(entry.details)):
+            raise EventsAltered(entry.sequence, f"{name} does not stand where its events left it")
+        # In other states time does nothing, whatever the row still says.
+        if row.state in FALLS_DUE and row.next_at_us != next_at_us(row):
+            raise EventsAltered(entry.sequence, f"{name} does not wait for its due time")
+
+
+def _check_verifications(registrations: Registrations, told: LastTold, sequence: int) -> None:
+    """The same of every verification."""
+    rows = ((row.verification_id, row.mac, row, whole) for row, whole in registrations.every_verification())
+    for _ in _bound("verification", rows, told.entries(Bound.VERIFICATIONS), sequence):
+        pass
+
+
+def _check_confirmations(registrations: Registrations, told: LastTold, sequence: int) -> None:
+    """The same of every confirmation."""
+    rows = ((row.confirmation_id, row.mac, row, whole) for row, whole in registrations.every_confirmation())
+    for _ in _bound("confirmation", rows, told.entries(Bound.CONFIRMATIONS), sequence):
+        pass
+
+
+def _check_callers(
+    found: Mapping[tuple[str, str], bytes], told: Mapping[tuple[str, str], bytes], sequence: int
+) -> None:
+    """EventsAltered unless the callers and agreements are those that the acts have left, each with the mac it has."""
+    for what, name in sorted({*found, *told}):
+        if found.get((what, name)) != told.get((what, name)):
+            raise EventsAltered(sequence, f"the {what} {name} is not what the acts of administration have left")
+
+
+def _bound(
+    word: str, rows: Iterator[tuple[bytes, bytes, T, bool]], entries: Iterator[Entry], sequence: int
+) -> Iterator[tuple[Entry, T]]:
+    """Each row that is what the event that bound it last says; EventsAltered names the first that is not.
+
+    Both come by ascending ids, and are read side by side.
+    """
+    for found, entry in zip_longest(rows, entries):
+        if found is None or (entry is not None and entry.row_id < found[0]):
+            raise EventsAltered(
+                entry.sequence, f"{word} {entry.row_id.hex()}, which event {entry.sequence} bound, is missing"
+            )
+        row_id, mac, row, whole = found
+        if entry is None or row_id < entry.row_id:
+            raise EventsAltered(sequence, f"{word} {row_id.hex()} is there, and no event has bound it")
+        if not whole:
+            raise EventsAltered(entry.sequence, f"{word} {row_id.hex()} is not what event {entry.sequence} bound")
+        if mac != entry.mac:
+            raise EventsAltered(
+                entry.sequence, f"{word} {row_id.hex()} is as it was before event {entry.sequence} bound it anew"
+            )
+        yield entry, row
+
+
+def _due_at_us(details: str | None) -> Any:
+    try:
+        return json.loads(details or "")["due_at_us"]
+    except (ValueError, TypeError, KeyError):
+        return None

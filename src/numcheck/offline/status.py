@@ -1,0 +1,194 @@
+"""What a data directory holds and what its node says, read without disturbing the node."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from numcheck.active import Operator
+from numcheck.config import Settings
+from numcheck.door.listener import warning_of
+from numcheck.errors import IndexDamaged, IndexMissing
+from numcheck.index import open_index
+from numcheck.moments import moment
+from numcheck.serving.access import KEY_NAME, callers_of, token_key
+from numcheck.serving.publishing import LOST, index_directory, point_of, told_losses
+from numcheck.serving.registrations import policy_warnings
+from numcheck.serving.whereabouts import api_address, native_address
+from numcheck.store import SeriesInfo, Store
+from numcheck.v1 import check_pb2, check_pb2_grpc
+
+HEALTH_DEADLINE_S = 1.0
+OWN_NODE = [("grpc.enable_http_proxy", 0)]  # it runs on this machine, whatever address it listens on
+
+
+def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> dict[str, Any]:
+    """Versions, counts, freshness by operator, the listeners, and how many revisions behind the node answers,
+    or its index on disk if no node does; as JSON has it.
+
+    With `digests`, those of the active sets as well: a second for 100 million numbers.
+    """
+    with Store(settings.data_dir, url=settings.database, read_only=True) as store:
+        revision, series, operators, counts = store.revision, store.series(), store.operators(), store.active_counts()
+        callers = _callers_status(store, settings.data_dir)
+        installation_id, held = store.installation_id, store.held_pushes(now=now)
+        losses = told_losses(store.losses())
+        engine, warning, portings = store.engine_name, store.warning, store.portings_head()
+        found = {
+            one.operator_id: store.active_set(one.operator_id).digest()
+            for one in operators
+            if digests and one.data_version
+        }
+        index = _index_status(settings.data_dir, installation_id, store)
+    api, native = api_address(settings), native_address(settings)
+    served_version = _served_version(settings, api)
+    shown = index["version"] if served_version is None else served_version
+    return {
+        "data_dir": str(settings.data_dir),
+        "synthetic": any(operator.synthetic for operator in operators),
+        "revision": revision,
+        "lost_history": losses,
+        "engine": engine,
+        "engine_warning": warning,
+        "warnings": [*filter(None, [warning_of(settings)]), *policy_warnings(settings)],
+        "callers": callers,
+        "index": index,
+        "served_version": served_version,
+        # A node may be ahead of what the store was read at.
+        "lag": None if shown is None else max(revision - shown, 0),
+        "api_listener": _listener_status(settings, api),
+        "native_listener": _listener_status(settings, native),
+        "plan": [_series_status(one) for one in series],
+        "portings": {
+            "version": portings.version,
+            "numbers": portings.number_count,
+            "data_time": moment(portings.data_time_us).isoformat() if portings.version else None,
+        },
+        "held_pushes": [
+            {
+                "operator_id": one.operator_id,
+                "received_at": moment(one.received_at_us).isoformat(),
+                "added": one.pushed.counts.added,
+                "removed": one.pushed.counts.removed,
+            }
+            for one in held
+        ],
+        "operators": [
+            _operator_status(one, counts.get(one.operator_id, 0), found.get(one.operator_id), now) for one in operators
+        ],
+    }
+
+
+def _series_status(series: SeriesInfo) -> dict[str, Any]:
+    return {
+        "series": f"+{series.calling_code} {series.series}xx",
+        "source": series.source,
+        "data_time": series.data_time and series.data_time.isoformat(),
+        "imported_at": series.imported_at.isoformat(timespec="seconds"),
+        "ranges": series.range_count,
+        "numbers": series.number_count,
+    }
+
+
+def _index_status(data_dir: Path, installation_id: str, store: Store) -> dict[str, Any]:
+    try:
+        index = open_index(index_directory(data_dir), installation_id=installation_id)
+        if store.is_lost(point_of(index)):
+            raise IndexDamaged(LOST)
+    except (IndexMissing, IndexDamaged) as error:
+        return {"version": None, "size": None, "error": f"{error}; `numcheck serve` builds it anew"}
+    return {"version": index.index_version, "size": index.size, "error": None}
+
+
+def _callers_status(store: Store, data_dir: Path) -> dict[str, Any] | None:
+    """The set of callers, by this data directory's key; None if it has none."""
+    if not (data_dir / KEY_NAME).exists():
+        return None
+    found = callers_of(store, token_key(data_dir)).all()
+    may_call = sum(one.revoked_at is None for one in found.callers)
+    return {"revision": found.revision, "may_call": may_call, "refused": found.refused or None}
+
+
+def _operator_status(operator: Operator, active: int, digest: bytes | None, now: datetime) -> dict[str, Any]:
+    data_time = operator.data_time
+    return {
+        "operator_id": operator.operator_id,
+        "display_name": operator.display_name,
+        "tax_id": operator.tax_id,
+        "active": active,
+        "data_version": operator.data_version,
+        "data_time": None if data_time is None else data_time.isoformat(),
+        "age_s": None if data_time is None else (now - data_time).total_seconds(),
+        "synthetic": operator.synthetic,
+        "digest": digest and digest.hex(),
+    }
+
+
+def _listener_status(settings: Settings, address: str) -> dict[str, str]:
+    return {"address": address, "state": _listener_state(settings, address)}
+
+
+def _listener_state(settings: Settings, address: str) -> str:
+    """What the node's health service says, in a word: serving, not serving, or not running."""
+    with _channel(settings, address) as channel:
+        try:
+            request = health_pb2.HealthCheckRequest()
+            response = health_pb2_grpc.HealthStub(channel).Check(request, timeout=HEALTH_DEADLINE_S)  # type: ignore[attr-defined]  # the stubs lack it
+        except grpc.RpcError:
+            return "not running"
+    return "serving" if response.status == health_pb2.HealthCheckResponse.SERVING else "not serving"
+
+
+def _served_version(settings: Settings, address: str) -> int | None:
+    """The index version that the node answers from; None if it does not answer, or not to this caller."""
+    with _channel(settings, address) as channel:
+        try:
+            request = check_pb2.CheckNumbersRequest()
+            response = check_pb2_grpc.CheckServiceStub(channel).CheckNumbers(request, timeout=HEALTH_DEADLINE_S)
+        except grpc.RpcError:
+            return None
+    return int(response.index_version)
+
+
+def _channel(settings: Settings, address: str) -> grpc.Channel:
+    files = settings.server_authority_file, settings.client_key_file, settings.client_certificate_file
+    contents = [None if file is None else file.read_bytes() for file in files]
+    if contents[0] is None:
+        return grpc.insecure_channel(address, OWN_NODE)
+    credentials = grpc.ssl_channel_credentials(*contents)
+    if settings.token is not None:
+        token = grpc.access_token_call_credentials(settings.token.get_secret_value())
+        credentials = grpc.composite_channel_credentials(credentials, token)
+    return grpc.secure_channel(address, credentials, OWN_NODE)
+
+
+def plan_status(settings: Settings) -> dict[str, Any]:
+    """The loaded series of the numbering plan, and how much of it each operator holds."""
+    with Store(settings.data_dir, url=settings.database, read_only=True) as store, store.one_moment():
+        return {"series": [_series_status(one) for one in store.series()], "operators": _holdings(store)}
+
+
+def _holdings(store: Store) -> list[dict[str, Any]]:
+    """How much of the numbering plan each operator holds, the largest first; who holds nothing is left out."""
+    ranges, operators, counts = store.ranges(), store.operators(), store.active_counts()
+    holdings: dict[int, dict[str, Any]] = {
+        operator.operator_id: {
+            "operator_id": operator.operator_id,
+            "tax_id": operator.tax_id,
+            "display_name": operator.display_name,
+            "ranges": 0,
+            "mobile_numbers": 0,
+            "other_numbers": 0,
+            "active": counts.get(operator.operator_id, 0),
+            "synthetic": operator.synthetic,
+        }
+        for operator in operators
+    }
+    for held in ranges:
+        holding = holdings[held.operator_id]
+        holding["ranges"] += 1
+        holding["mobile_numbers" if held.mobile else "other_numbers"] += held.last - held.first + 1
+    kept = [holding for holding in holdings.values() if holding["ranges"]]
+    return sorted(kept, key=lambda holding: -(holding["mobile_numbers"] + holding["other_numbers"]))

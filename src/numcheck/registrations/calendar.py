@@ -1,0 +1,54 @@
+"""What time alone does to registrations (I.6, R15): the reminder, 30 days before the due time, and OVERDUE at it.
+
+Invariants: each due time is reminded of once at most and missed once at most, and neither before its moment by the
+steady clock; both are events, in the transaction that changes the registration.
+"""
+
+from datetime import datetime, timedelta
+
+from numcheck.moments import microseconds
+from numcheck.registrations.registration import act, store_changes
+from numcheck.registrations.states import FALLS_DUE, Act
+from numcheck.store import Registrations, RegistrationWork
+
+PIECE_SIZE = 200  # registrations in a transaction: others wait no longer than it takes
+TRUST_KEPT_EVERY = timedelta(minutes=1)
+PRUNED_EVERY = timedelta(hours=1)
+CODES_KEPT = timedelta(days=30)  # far longer than any limit of codes looks back
+WITHDRAWALS_KEPT = timedelta(hours=1)  # far longer than a call lasts that has looked at an older index
+
+
+class Calendar:
+    """Keeps due times. One thread calls `pass_time`."""
+
+    def __init__(self, registrations: Registrations) -> None:
+        self._registrations = registrations
+        self._trust_kept_at: datetime | None = None
+        self._pruned_at: datetime | None = None
+
+    def pass_time(self, now: datetime) -> int:
+        """Do all that is to be done by now, a moment of a steady clock; to how many registrations it was."""
+        count = 0
+        while self._registrations.any_awaited(microseconds(now)):
+            count += self._registrations.write(lambda work: _piece(work, microseconds(now)))
+        if self._trust_kept_at is None or now - self._trust_kept_at >= TRUST_KEPT_EVERY:
+            self._registrations.write(lambda work: work.trust_time(microseconds(now)))
+            self._trust_kept_at = now
+        if self._pruned_at is None or now - self._pruned_at >= PRUNED_EVERY:
+            self._registrations.write(lambda work: work.prune(before_us=microseconds(now - CODES_KEPT)))
+            before_us = microseconds(now - WITHDRAWALS_KEPT)
+            self._registrations.drop_withdrawn(before_us=before_us, at_us=microseconds(now))
+            self._pruned_at = now
+        return count
+
+
+def _piece(work: RegistrationWork, now_us: int) -> int:
+    count = 0
+    for row in work.awaited(now_us, count_max=PIECE_SIZE):
+        if row.state in FALLS_DUE:
+            what = Act.MISS if row.due_at_us <= now_us else Act.REMIND
+            store_changes(work, row, act(work, row, what, now_us, changes={}))
+            count += 1
+        else:  # it was revoked with many others, which left that to us
+            work.await_nothing(row.registration_id)
+    return count

@@ -1,0 +1,149 @@
+"""The chain of events (R13): what an event is, byte by byte, and how a chain that was edited shows.
+
+Invariants: an event's hash covers its own bytes and the hash before it, so that no event can be changed, removed, moved
+or inserted without every later hash changing; the head's MAC takes a key that is not in the store, and a signed head
+that was handed out cannot be taken back. No event holds a number, an address or a user identifier.
+
+The bytes of event n: the JSON array [n, at, service, registration_id, kind, state, details] with no space, non-ASCII
+characters escaped; `at` in microseconds since 1970, `registration_id` in hexadecimal, `details` a string. Its hash is
+SHA-256 over the hash before it (32 zero bytes before the first) and those bytes. docs/messengers.md says so to
+auditors.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable
+from json.encoder import encode_basestring_ascii as quoted
+from typing import NamedTuple
+
+import orjson
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from numcheck.errors import EventsAltered
+from numcheck.registrations.sealing import Keyring
+
+FIRST_HASH = bytes(32)
+_HEAD_PREFIX = b"numcheck event head 1\0"
+_SERVICE_HEAD_PREFIX = b"numcheck service head 1\0"
+
+
+class Event(NamedTuple):
+    """Something that happened, most often to a registration, with its place in the chain."""
+
+    sequence: int
+    at_us: int
+    service: str
+    registration_id: bytes
+    kind: str
+    state: int
+    details: str
+    hash: bytes
+
+
+class Basis(NamedTuple):
+    """What an event about a registration rests on: why its number was withdrawn, and which data; empty if nothing."""
+
+    cause: str
+    index_version: int
+
+
+def basis_of(details: str) -> Basis:
+    """Return what the details of an event say of that."""
+    said = orjson.loads(details)
+    version = said.get("revision") or said.get("evidence", {}).get("index_version", 0)
+    return Basis(said.get("cause", ""), version)
+
+
+class SignedHead(NamedTuple):
+    """The newest event of a moment, signed: what an auditor keeps.
+
+    With a service it is that service's newest event, and `sequence` its place among the service's own.
+    """
+
+    sequence: int
+    hash: bytes
+    signed_at_us: int
+    signature: bytes
+    public_key: bytes
+    service: str = ""
+
+
+def link(previous_hash: bytes, event: tuple[int, int, str, bytes, str, int, str]) -> bytes:
+    """The hash of an event, all but its hash, that follows another."""
+    sequence, at_us, service, registration_id, kind, state, details = event
+    place = f'{sequence:d},{at_us:d},{quoted(service)},"{registration_id.hex()}"'
+    line = f"[{place},{quoted(kind)},{state:d},{quoted(details)}]"
+    return hashlib.sha256(previous_hash + line.encode()).digest()
+
+
+def _follows(previous_hash: bytes, event: Event) -> bool:
+    try:
+        return link(previous_hash, event[:-1]) == event.hash
+    except (AttributeError, TypeError, ValueError):  # damage has made another type of a column
+        return False
+
+
+def check_chain(events: Iterable[Event], *, sequence: int = 0, previous_hash: bytes = FIRST_HASH) -> tuple[int, bytes]:
+    """Follow the chain from behind `sequence`; its last sequence and hash. EventsAltered names the first bad entry."""
+    for event in events:
+        if event.sequence != sequence + 1:
+            raise EventsAltered(sequence + 1, f"event {sequence + 1} is missing")
+        if not _follows(previous_hash, event):
+            raise EventsAltered(event.sequence, f"event {event.sequence} is not what was written")
+        sequence, previous_hash = event.sequence, event.hash
+    return sequence, previous_hash
+
+
+class Chain:
+    """How this installation links and heads its events."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    first_hash = FIRST_HASH
+
+    @property
+    def newest_key_id(self) -> int:
+        """The key that new digests are made with."""
+        return self._keyring.newest.key_id
+
+    def link(self, previous_hash: bytes, event: tuple[int, int, str, bytes, str, int, str]) -> bytes:
+        """The hash of an event that is given without one."""
+        return link(previous_hash, event)
+
+    def binder(self, key_id: int) -> Callable[[bytes], bytes]:
+        """What makes the digest of some bytes under a key; StoreDamaged if there is no such key."""
+        return self._keyring[key_id].bind
+
+    def head_mac(self, sequence: int, digest: bytes) -> tuple[int, bytes]:
+        """The newest key's id, and its MAC of a head."""
+        key = self._keyring.newest
+        return key.key_id, key.head_mac(sequence, digest)
+
+    def check_head(self, sequence: int, digest: bytes, key_id: int, mac: bytes) -> None:
+        """EventsAltered if the stored head is not one that this installation wrote."""
+        if not hmac.compare_digest(self._keyring[key_id].head_mac(sequence, digest), mac):
+            raise EventsAltered(sequence, f"the head, event {sequence}, is not what was written")
+
+
+def sign_head(
+    key: Ed25519PrivateKey, sequence: int, digest: bytes, signed_at_us: int, *, service: str = ""
+) -> SignedHead:
+    """A head that can be handed out: of the whole chain, or of a service."""
+    head = SignedHead(sequence, digest, signed_at_us, b"", key.public_key().public_bytes_raw(), service)
+    return head._replace(signature=key.sign(_signed(head)))
+
+
+def check_signature(head: SignedHead) -> None:
+    """EventsAltered if the head was not signed by the key that it names."""
+    try:
+        public_key = Ed25519PublicKey.from_public_bytes(head.public_key)
+        public_key.verify(head.signature, _signed(head))
+    except (InvalidSignature, ValueError, OverflowError):
+        raise EventsAltered(head.sequence, "the head's signature is not its key's") from None
+
+
+def _signed(head: SignedHead) -> bytes:
+    prefix = _SERVICE_HEAD_PREFIX + head.service.encode() + b"\0" if head.service else _HEAD_PREFIX
+    return prefix + head.sequence.to_bytes(8, "big") + head.signed_at_us.to_bytes(8, "big") + head.hash

@@ -1,0 +1,55 @@
+"""What a verification rests on, kept with the registration and in its events."""
+
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+from numcheck.registrations.encoding import decoded, encoded
+from numcheck.registrations.policy import Method
+from numcheck.status import NumberStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """By which method the answer was got, when, and from what. 0 and the empty text stand for what there is not.
+
+    Moments are microseconds since 1970. The assertion_id, which leads to a person, is kept in the sealed record alone.
+    """
+
+    method: Method
+    verified_at_us: int
+    operator_id: int = 0
+    data_version: int = 0
+    data_time_us: int = 0
+    index_version: int = 0
+    answer: int = 0
+    synthetic: bool = False
+    authority: str = ""
+    assertion_id: str = ""
+    act_time_us: int = 0
+    live: bool = False
+    asked_at_us: int = 0
+
+    @property
+    def confirmed_by(self) -> int | None:
+        """The operator whose data says that the number is in service; None if it rests on something else."""
+        confirmed = self.method is Method.OPERATOR and self.answer == NumberStatus.ACTIVE
+        return self.operator_id if confirmed else None
+
+    def fields(self) -> dict[str, Any]:
+        """What there is, by name: what the store keeps with the registration, and in an event for good."""
+        return {name: value for name, value in zip(KEPT, values_of(self), strict=True) if value}
+
+    def to_json(self) -> str:
+        """Its `fields` as text."""
+        return encoded(self.fields()).decode()
+
+    @staticmethod
+    def from_json(text: str) -> "Evidence":
+        """The evidence that `to_json` wrote."""
+        fields = decoded(text)
+        return Evidence(**{**fields, "method": Method(fields["method"])})
+
+
+KEPT = tuple(name for name in Evidence.__slots__ if name != "assertion_id")
+values_of = attrgetter(*KEPT)

@@ -1,0 +1,156 @@
+"""What a verification can be given, and when it is accepted: a code, an act of the user, an authority's assertion."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from numcheck.errors import BadRegistration
+from numcheck.moments import microseconds
+from numcheck.registrations.codes import CODE_DIGITS
+from numcheck.registrations.evidence import Evidence
+from numcheck.registrations.policy import Method, Policy
+from numcheck.registrations.record import normal_assertion_id
+from numcheck.registrations.typed import code_in, words_in
+from numcheck.store import VerificationRow
+
+ASSERTION_AGE_MAX = timedelta(days=1)
+CLOCK_SKEW_MAX = timedelta(minutes=5)  # between this node and whoever saw the act
+
+
+class Proof(Protocol):
+    """What a verification is given."""
+
+    def accepted(
+        self,
+        verification: VerificationRow,
+        number: int,
+        *,
+        same_secret: Callable[[str], bool],
+        policy: Policy,
+        now: datetime,
+    ) -> bool:
+        """Whether it proves what the verification asks."""
+
+    def evidence(self, method: Method, now_us: int) -> Evidence:
+        """What is kept of it."""
+
+    @property
+    def assertion(self) -> tuple[str, str] | None:
+        """An authority and its name for an assertion, which verifies once in a service; None: it is no assertion."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodeProof:
+    """The code that the user typed (II.2). BadRegistration if that is no code at all: it costs no try."""
+
+    code: str
+
+    def __post_init__(self) -> None:
+        code = code_in(self.code)
+        if code is None:
+            raise BadRegistration("code", f"the code does not have {CODE_DIGITS} digits, leading zeros among them")
+        object.__setattr__(self, "code", code)
+
+    def accepted(
+        self,
+        verification: VerificationRow,
+        number: int,
+        *,
+        same_secret: Callable[[str], bool],
+        policy: Policy,
+        now: datetime,
+    ) -> bool:
+        """It is the code that was sent."""
+        return verification.method == Method.CODE and same_secret(self.code)
+
+    def evidence(self, method: Method, now_us: int) -> Evidence:
+        """That a code came back, and when."""
+        return Evidence(method, now_us)
+
+    assertion = None
+
+
+@dataclass(frozen=True, slots=True)
+class InboundProof:
+    """A message with the verification's word, or a call, which has no text, from the number (II.2).
+
+    BadRegistration if nothing in a message may be a word: it costs no try.
+    """
+
+    from_number: int
+    text: str
+    received_at: datetime
+    words: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "words", frozenset(words_in(self.text)))
+        if self.text and not self.words:
+            raise BadRegistration("inbound_act.text", "there is no word in the text")
+
+    def accepted(
+        self,
+        verification: VerificationRow,
+        number: int,
+        *,
+        same_secret: Callable[[str], bool],
+        policy: Policy,
+        now: datetime,
+    ) -> bool:
+        """It came from the number, since the verification was started; a message holds the word."""
+        since_us = verification.started_at_us - microseconds_of(CLOCK_SKEW_MAX)
+        timely = since_us <= microseconds(self.received_at) and self.received_at <= now + CLOCK_SKEW_MAX
+        said = self.text == "" or any(map(same_secret, self.words))
+        return verification.method == Method.INBOUND and self.from_number == number and timely and said
+
+    def evidence(self, method: Method, now_us: int) -> Evidence:
+        """That it came, and when."""
+        return Evidence(method, now_us, act_time_us=microseconds(self.received_at))
+
+    assertion = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttestedProof:
+    """An authority's assertion (II.3)."""
+
+    authority: str
+    assertion_id: str
+    attested_at: datetime
+
+    def __post_init__(self) -> None:
+        normal_assertion_id(self.assertion_id)  # BadRegistration if it has no normal form
+
+    def accepted(
+        self,
+        verification: VerificationRow,
+        number: int,
+        *,
+        same_secret: Callable[[str], bool],
+        policy: Policy,
+        now: datetime,
+    ) -> bool:
+        """The policy knows the authority, and the assertion is new."""
+        since_us = verification.started_at_us - microseconds_of(ASSERTION_AGE_MAX)
+        timely = since_us <= microseconds(self.attested_at) and self.attested_at <= now + CLOCK_SKEW_MAX
+        return verification.method == Method.ATTESTED and self.authority in policy.authorities and timely
+
+    def evidence(self, method: Method, now_us: int) -> Evidence:
+        """Who asserted it, under which name, and when."""
+        return Evidence(
+            method,
+            now_us,
+            authority=self.authority,
+            assertion_id=self.assertion_id,
+            act_time_us=microseconds(self.attested_at),
+        )
+
+    @property
+    def assertion(self) -> tuple[str, str] | None:
+        """Itself."""
+        return self.authority, self.assertion_id
+
+
+def microseconds_of(span: timedelta) -> int:
+    """The span in microseconds."""
+    return span // timedelta(microseconds=1)

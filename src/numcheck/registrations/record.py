@@ -1,0 +1,143 @@
+"""What is recorded of a user (I.2b, I.3a, I.4): the checks that it has to pass, and its sealed form."""
+
+import ipaddress
+import itertools
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from numcheck.errors import BadRegistration
+from numcheck.printable import printable
+from numcheck.registrations.encoding import decoded, encoded
+
+USER_ID_SIZE_MAX = 256  # bytes
+SERVICE_LENGTH_MAX = 128
+REQUEST_ID_LENGTH_MAX = 128
+IDENTIFIER_SIZE_MAX = 4_096  # bytes of names and values
+REGISTRATION_DATA_SIZE_MAX = 16_384  # bytes of names and values
+ASSERTION_ID_LENGTH_MAX = 256
+PORT_MAX = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkAddress:
+    """Where a user registered from (I.4b); canonical text. Port 0 is one that nobody has kept."""
+
+    address: str
+    port: int
+
+    @staticmethod
+    def checked(address: str, port: int) -> "NetworkAddress":
+        """The address in its canonical form; BadRegistration if it is none."""
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            raise BadRegistration("network_address.address", "the network address is no IP address") from None
+        if getattr(parsed, "scope_id", None) is not None:
+            raise BadRegistration("network_address.address", "the network address has a zone")
+        if not 0 <= port <= PORT_MAX:
+            raise BadRegistration("network_address.port", f"the port is not 0 to {PORT_MAX}")
+        return NetworkAddress(str(getattr(parsed, "ipv4_mapped", None) or parsed), port)
+
+    @property
+    def network(self) -> str:
+        """What bounds codes (R10): the address for IPv4, its /64 for IPv6, as who has one has all of it."""
+        parsed = ipaddress.ip_address(self.address)
+        size = 32 if parsed.version == 4 else 64
+        return str(ipaddress.ip_network(f"{self.address}/{size}", strict=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The personal part of a registration, all of it checked.
+
+    `assertion_id` is the authority's name for the assertion that verified it last, as it leads to the user as well;
+    empty if there was none.
+    """
+
+    user_id: str
+    number: int
+    identifier: Mapping[str, str]
+    network_address: NetworkAddress
+    registration_data: Mapping[str, str]
+    assertion_id: str = ""
+
+    def to_bytes(self) -> bytes:
+        """Its form before it is sealed, the same for the same record."""
+        return encoded(self)
+
+    @staticmethod
+    def from_bytes(plain: bytes) -> "Record":
+        """The record that `to_bytes` wrote."""
+        fields = decoded(plain)
+        return Record(**{**fields, "network_address": NetworkAddress(**fields["network_address"])})
+
+
+def user_id_of(plain: bytes) -> str:
+    """The user identifier of the record that `to_bytes` wrote."""
+    user_id: str = decoded(plain)["user_id"]
+    return user_id
+
+
+def check_service(service: str) -> str:
+    """The service's name; BadRegistration if it cannot be one."""
+    if not 0 < len(service) <= SERVICE_LENGTH_MAX or not service.isprintable():
+        raise BadRegistration("service", f"the service's name does not have 1 to {SERVICE_LENGTH_MAX} characters")
+    return service
+
+
+def check_user_id(user_id: str) -> str:
+    """The user identifier; BadRegistration if it cannot be one."""
+    if not 0 < len(user_id.encode()) <= USER_ID_SIZE_MAX:
+        raise BadRegistration("user_id", f"the user_id does not have 1 to {USER_ID_SIZE_MAX} bytes")
+    return _written_plainly("user_id", user_id)
+
+
+def check_request_id(request_id: str) -> str:
+    """The request's name, empty if it has none; BadRegistration if it is too long."""
+    if len(request_id) > REQUEST_ID_LENGTH_MAX:
+        raise BadRegistration("request_id", f"the request_id has more than {REQUEST_ID_LENGTH_MAX} characters")
+    return request_id
+
+
+def check_identifier(identifier: Mapping[str, str]) -> dict[str, str]:
+    """The identifier's criteria; BadRegistration if they are too large, or not written plainly."""
+    for text in itertools.chain.from_iterable(identifier.items()):
+        _written_plainly("identifier", text)
+    return _checked("identifier", identifier, IDENTIFIER_SIZE_MAX)
+
+
+def check_registration_data(data: Mapping[str, str]) -> dict[str, str]:
+    """The registration data; BadRegistration if there is none (I.4c) or too much of it."""
+    if not data:
+        raise BadRegistration("registration_data", "there is no registration data")
+    return _checked("registration_data", data, REGISTRATION_DATA_SIZE_MAX)
+
+
+def _written_plainly(name: str, text: str) -> str:
+    """The text; BadRegistration if something in it makes it look like another where it is shown."""
+    if printable(text) != text:
+        message = f"the {name} has a control character, a line separator, or a mark that turns the order of writing"
+        raise BadRegistration(name, message)
+    return text
+
+
+def normal_assertion_id(assertion_id: str) -> str:
+    """The form under which an authority's name for an assertion counts once; BadRegistration if it has none.
+
+    NFKC, case folded, trimmed, and then printable ASCII without a space: no two spellings that look alike are two.
+    """
+    if not 0 < len(assertion_id) <= ASSERTION_ID_LENGTH_MAX:
+        message = f"the assertion_id does not have 1 to {ASSERTION_ID_LENGTH_MAX} characters"
+        raise BadRegistration("attested_act.assertion_id", message)
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", assertion_id).casefold()).strip()
+    if not folded or not all("!" <= character <= "~" for character in folded):
+        message = "the assertion_id is not printable ASCII without a space"
+        raise BadRegistration("attested_act.assertion_id", message)
+    return folded
+
+
+def _checked(name: str, entries: Mapping[str, str], size_max: int) -> dict[str, str]:
+    if sum(len(key.encode()) + len(value.encode()) for key, value in entries.items()) > size_max:
+        raise BadRegistration(name, f"the {name.replace('_', ' ')} has more than {size_max:,} bytes")
+    return dict(entries)

@@ -1,0 +1,277 @@
+"""Registers, reads, refreshes and erases users (I.1 to I.4, I.6): the rules in order, over the store and the index.
+
+Invariants: a user of a service has one registration (I.2a); what is acknowledged is durable, with its events, in one
+transaction. Time and chance come in from outside.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from numcheck.errors import (
+    BadRegistration,
+    NumberNotAllotted,
+    NumberNotMobile,
+    RegistrationExists,
+    StoreDamaged,
+    UnknownRegistration,
+)
+from numcheck.moments import EPOCH, microseconds
+from numcheck.registrations.due import due_at, next_at
+from numcheck.registrations.judging import check_registrable
+from numcheck.registrations.policy import Method
+from numcheck.registrations.record import NetworkAddress, Record
+from numcheck.registrations.registration import Outcome, Registration, act, follow_withdrawal, store_changes, tell
+from numcheck.registrations.states import Act, RegistrationState, allows
+from numcheck.registrations.vault import Vault
+from numcheck.registrations.verifier import Verifier, Wanted
+from numcheck.store import PageBounds, RegistrationRow, Registrations, RegistrationWork
+
+LISTED = tuple(int(state) for state in RegistrationState if state is not RegistrationState.DELETED)
+PAGE_ROWS_MAX = 1_000
+PAGE_SIZE_MAX = 2**20  # bytes of what lies sealed
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which registrations a page is of: in these states (none: any), of this number, due before this moment."""
+
+    states: Sequence[RegistrationState] = ()
+    number: int | None = None
+    due_before: datetime | None = None
+
+
+class Page(NamedTuple):
+    """A page of registrations, those that are not what was written, and the place to go on from; None at the end."""
+
+    registrations: list[Registration]
+    damaged: list[StoreDamaged]
+    next_place: tuple[int, bytes] | None
+
+
+class Registrar:
+    """The registrations of an installation. Safe to ask from any thread."""
+
+    def __init__(
+        self,
+        registrations: Registrations,
+        vault: Vault,
+        verifier: Verifier,
+        *,
+        now: Callable[[], datetime],
+        steady: Callable[[datetime], datetime],
+    ) -> None:
+        """`steady` tells the time that due times are judged by when the machine's clock says what it is given."""
+        self._registrations, self._vault, self._verifier = registrations, vault, verifier
+        self._now, self._steady = now, steady
+
+    def register(self, service: str, request_id: str, record: Record, *, channel: str = "") -> Outcome:
+        """Record a user, once, and start their verification by the policy.
+
+        NumberNotMobile, NumberNotAllotted, RegistrationExists; nothing was recorded then.
+        """
+        look, tags = self._verifier.look(service, record.number), self._vault.user_tags(service, record.user_id)
+        try:
+            check_registrable(look.facts)
+        except (NumberNotMobile, NumberNotAllotted):
+            # A repetition gets what was made, whatever has become of the number since.
+            again = self._registrations.write(lambda work: self._try_repeated(work, tags, request_id, record))
+            if again is not None:
+                return again
+            raise
+        wanted = Wanted(record.network_address, channel)
+        # A repetition asks nobody.
+        if self._verifier.asks(look, service, wanted) and self._registrations.find(tags) is None:
+            look = self._verifier.asked(look, record.number)
+        now = self._now()
+        # Made before the transaction, which others share: it has the less to wait for.
+        row = self._new_row(service, request_id, record, now, self._steady(now))
+
+        def operation(work: RegistrationWork) -> Outcome:
+            if (again := self._try_repeated(work, tags, request_id, record)) is not None:
+                return again
+            made = row._replace(as_of_revision=work.revision)
+            tell(work, made, Act.REGISTER, made.registered_at_us)
+            attempt = self._verifier.attempt(work, Registration(made, record), look, wanted, now)
+            return replace(attempt, row=work.insert(attempt.row)).outcome(record)
+
+        return self._verifier.delivered(service, record.number, self._registrations.write(operation, user_tags=tags))
+
+    def _new_row(
+        self, service: str, request_id: str, record: Record, now: datetime, refreshed_at: datetime
+    ) -> RegistrationRow:
+        now_us = microseconds(now)
+        registration_id = self._vault.new_id(now_us)
+        due = due_at(refreshed_at, self._verifier.policy_for(service).refresh_after)
+        return RegistrationRow(
+            registration_id=registration_id,
+            service=service,
+            request_tag=next(iter(self._vault.request_tags(service, request_id, record)), None),
+            state=int(RegistrationState.PENDING),
+            registered_at_us=now_us,
+            refreshed_at_us=microseconds(refreshed_at),
+            due_at_us=microseconds(due),
+            next_at_us=microseconds(next_at(due, reminded=False)),
+            **self._vault.sealed(registration_id, service, record),
+        )
+
+    def _try_repeated(
+        self, work: RegistrationWork, tags: Sequence[bytes], request_id: str, record: Record
+    ) -> Outcome | None:
+        """What a repetition of the request that made the registration gets; None if there is no registration yet.
+
+        RegistrationExists if another request made it.
+        """
+        if (row := work.find(tags)) is None:
+            return None
+        if row.request_tag not in self._vault.request_tags(row.service, request_id, record):
+            raise RegistrationExists("the service has a registration of this user_id")
+        return Outcome(self._opened(row), self._verifier.current(work, row, self._now()))
+
+    def get(self, service: str, user_id: str) -> Registration:
+        """A user's registration; UnknownRegistration if there is none."""
+        return self._opened(_known(self._registrations.find(self._vault.user_tags(service, user_id))))
+
+    def page(self, service: str, filters: Filters, *, size: int, place: tuple[int, bytes] | None) -> Page:
+        """The next registrations after a place, or the first; it ends at `size` rows or 1 MiB."""
+        count_max = min(size, PAGE_ROWS_MAX)
+        within = PageBounds(count_max + 1, PAGE_SIZE_MAX)  # one more row says that there is another page
+        states = [int(state) for state in filters.states] or LISTED
+        number_tags = None if filters.number is None else self._vault.number_tags(filters.number)
+        confirmations = self._registrations.confirmations(service)
+        if filters.due_before is None:
+            after = place[1] if place else b""
+            rows = self._registrations.page(
+                service,
+                states=states,
+                number_tags=number_tags,
+                after=after,
+                within=within,
+            )
+        else:
+            rows = self._registrations.page_due(
+                service,
+                states=states,
+                number_tags=number_tags,
+                due_before_us=microseconds(filters.due_before),
+                after=place or (-1, b""),
+                within=within,
+            )
+        kept = _fitting(rows[:count_max])
+        last = rows[kept - 1] if kept < len(rows) else None
+        place = None if last is None else (last.due_at_us, last.registration_id)
+        opened: list[Registration] = []
+        damaged: list[StoreDamaged] = []
+        for row in rows[:kept]:
+            try:
+                opened.append(self._opened(self._registrations.checked(row, confirmations)))
+            except StoreDamaged as error:
+                damaged.append(error)
+        return Page(opened, damaged, place)
+
+    def delete(self, service: str, user_id: str) -> None:
+        """Erase a user: what is personal is gone, the events stay. UnknownRegistration if there is none."""
+        tags, now_us = self._vault.user_tags(service, user_id), microseconds(self._now())
+
+        def operation(work: RegistrationWork) -> None:
+            row = _known(work.find(tags))
+            erased = dict.fromkeys(
+                (
+                    "user_tag",
+                    "number_tag",
+                    "request_tag",
+                    "sealed_record",
+                    "sealed_number",
+                    "evidence",
+                    "confirmed_by",
+                    "verification_id",
+                )
+            )
+            store_changes(work, row, act(work, row, Act.DELETE, now_us, changes=erased))
+            work.forget(row.registration_id)
+
+        self._registrations.write(operation)
+
+    def refresh(
+        self, service: str, user_id: str, network_address: NetworkAddress, data: Mapping[str, str], *, channel: str = ""
+    ) -> Outcome:
+        """Take a user's information anew, and verify the number again (I.6). UnknownRegistration if there is none."""
+        tags = self._vault.user_tags(service, user_id)
+        number = self._opened(_known(self._registrations.find(tags))).record.number
+        wanted = Wanted(network_address, channel)
+        look = self._verifier.look(service, number)
+        if self._verifier.asks(look, service, wanted):
+            look = self._verifier.asked(look, number)
+        now = self._now()
+        refreshed_at = self._steady(now)
+
+        def operation(work: RegistrationWork) -> Outcome:
+            row = follow_withdrawal(work, _known(work.find(tags)), number, microseconds(now))
+            record = replace(self._opened(row).record, network_address=network_address, registration_data=data)
+            changes = {
+                "refreshed_at_us": microseconds(refreshed_at),
+                **self._vault.sealed(row.registration_id, service, record),
+            }
+            if row.state != RegistrationState.VERIFIED:
+                # Who may not use the messenger gains nothing by it, and must not fall due again at once.
+                due = due_at(refreshed_at, self._verifier.policy_for(service).refresh_after)
+                changes |= {"due_at_us": microseconds(due)}
+            moved = act(work, row, Act.REFRESH, microseconds(now), changes=changes)
+            attempt = self._verifier.attempt(work, Registration(moved, record), look, wanted, now)
+            return replace(attempt, row=store_changes(work, row, attempt.row)).outcome(record)
+
+        return self._verifier.delivered(service, number, self._registrations.write(operation))
+
+    def verify(
+        self,
+        service: str,
+        user_id: str,
+        *,
+        method: Method | None,
+        network_address: NetworkAddress | None,
+        channel: str = "",
+    ) -> Outcome:
+        """Start a verification: by the method, or by the policy. WrongState, MethodNotAllowed, TooManyCodes."""
+        tags = self._vault.user_tags(service, user_id)
+        found = self._opened(_known(self._registrations.find(tags)))
+        number = found.record.number
+        wanted = Wanted(network_address or found.record.network_address, channel, method, on_demand=True)
+        look = self._verifier.look(service, number)
+        if allows(found.state, Act.START) and self._verifier.asks(look, service, wanted):
+            look = self._verifier.asked(look, number)
+        now = self._now()
+
+        def operation(work: RegistrationWork) -> Outcome:
+            row = follow_withdrawal(work, _known(work.find(tags)), number, microseconds(now))
+            registration = self._opened(row)
+            attempt = self._verifier.attempt(work, registration, look, wanted, now)
+            return replace(attempt, row=store_changes(work, row, attempt.row)).outcome(registration.record)
+
+        return self._verifier.delivered(service, number, self._registrations.write(operation), strict=True)
+
+    def _opened(self, row: RegistrationRow) -> Registration:
+        return Registration(row, self._vault.open(row))
+
+
+def checked_moment(value: datetime, field: str) -> datetime:
+    """The moment, in UTC; BadRegistration if it lies before 1970."""
+    if value < EPOCH:
+        raise BadRegistration(field, "the moment is before 1970")
+    return value.astimezone(UTC)
+
+
+def _known(row: RegistrationRow | None) -> RegistrationRow:
+    if row is None:
+        raise UnknownRegistration("the service has no registration of this user_id")
+    return row
+
+
+def _fitting(rows: Sequence[RegistrationRow]) -> int:
+    """How many of the rows, at least one, fit into a page."""
+    size = 0
+    for count, row in enumerate(rows):
+        size += len(row.sealed_record or b"")
+        if size > PAGE_SIZE_MAX and count:
+            return count
+    return len(rows)

@@ -1,0 +1,127 @@
+"""A registration as its service sees it, and the one way in which it moves: a transition, with its event."""
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from numcheck.moments import microseconds, moment
+from numcheck.registrations.due import next_at
+from numcheck.registrations.encoding import encoded
+from numcheck.registrations.evidence import Evidence
+from numcheck.registrations.policy import Method
+from numcheck.registrations.record import Record
+from numcheck.registrations.states import FALLS_DUE, Act, RegistrationState, after
+from numcheck.store import RegistrationRow, RegistrationWork, Standing
+
+
+class VerificationState:
+    """Where a verification stands; the values are the API's and the store's."""
+
+    WAITING = 1
+    CONFIRMED = 2
+    DENIED = 3
+    ENDED = 4
+
+
+class Registration(NamedTuple):
+    """A registration, opened."""
+
+    row: RegistrationRow
+    record: Record
+
+    @property
+    def state(self) -> RegistrationState:
+        """Where it stands."""
+        return RegistrationState(self.row.state)
+
+    @property
+    def evidence(self) -> Evidence | None:
+        """What the last answer rests on."""
+        if self.row.evidence is None:
+            return None
+        evidence = Evidence.from_json(self.row.evidence)
+        attested = evidence.method is Method.ATTESTED
+        return replace(evidence, assertion_id=self.record.assertion_id) if attested else evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A verification as its service sees it. `word` is told only for an inbound act that is waited for.
+
+    The operator's answer takes no proof: its verification has an empty id.
+    """
+
+    verification_id: bytes
+    method: Method
+    state: int
+    expires_at_us: int = 0
+    next_code_at_us: int = 0
+    word: str = ""
+
+
+class Outcome(NamedTuple):
+    """What became of a call: the registration now, its verification, and why a code is not under way.
+
+    `code` is what is still to be sent; no caller is told it.
+    """
+
+    registration: Registration
+    verification: Verification | None = None
+    problem: str = ""
+    code: str = ""
+    channel: str = ""
+
+
+def act(
+    work: RegistrationWork, row: RegistrationRow, what: Act, now_us: int, *, changes: dict[str, Any], **details: Any
+) -> RegistrationRow:
+    """The row after an act, with its event appended; WrongState if the act cannot happen. The row is not stored yet."""
+    state = after(RegistrationState(row.state), what)
+    if what is Act.REMIND:
+        changes = {**changes, "reminded_of_us": row.due_at_us}
+    moved = row._replace(**{**changes, "state": int(state)})
+    moved = moved._replace(next_at_us=next_at_us(moved))
+    tell(work, moved, what, now_us, **details)
+    return moved
+
+
+def act_on(
+    work: RegistrationWork, row: RegistrationRow, what: Act, now_us: int, evidence: Evidence, **changes: Any
+) -> RegistrationRow:
+    """The row after an act that rests on evidence, as `act`: the row keeps it, and so does the event."""
+    fields = evidence.fields()
+    changes |= {"evidence": encoded(fields).decode(), "confirmed_by": evidence.confirmed_by}
+    return act(work, row, what, now_us, changes=changes, evidence=fields)
+
+
+def next_at_us(row: RegistrationRow) -> int | None:
+    """When time next does something to it: whatever has become of it since, no due time is reminded of twice."""
+    if row.state not in FALLS_DUE:
+        return None
+    return microseconds(next_at(moment(row.due_at_us), reminded=row.reminded_of_us == row.due_at_us))
+
+
+def tell(work: RegistrationWork, row: RegistrationRow | Standing, what: Act, now_us: int, **details: Any) -> None:
+    """Append an event about a registration. What it says is kept for good: nothing that leads to a person."""
+    said = encoded({"due_at_us": row.due_at_us, **details}).decode()
+    work.append_event(now_us, row.service, row.registration_id, what.value, row.state, said)
+
+
+def follow_withdrawal(work: RegistrationWork, row: RegistrationRow, number: int, now_us: int) -> RegistrationRow:
+    """Return a registration after what has taken its number, if that is still to be followed: written at once.
+
+    So whoever acts on it next acts after the withdrawal, which takes nothing any more from what begins now.
+    """
+    taken = work.try_waiting_withdrawal(number, row.as_of_revision)
+    if taken is None:
+        return row
+    revision, cause = taken
+    work.end_verifications_of({row.registration_id: revision}, VerificationState.ENDED)
+    if row.state != RegistrationState.VERIFIED:
+        return row
+    moved = act(work, row, Act.WITHDRAW, now_us, changes={}, cause=cause.value, revision=revision)
+    return store_changes(work, row, moved)
+
+
+def store_changes(work: RegistrationWork, before: RegistrationRow, moved: RegistrationRow) -> RegistrationRow:
+    """Write what an act, or several, changed of a row; the row as it is stored."""
+    return work.replace(before, moved)

@@ -1,0 +1,60 @@
+"""Reads a code or a word out of what a person typed, or what their phone and keyboard made of it.
+
+Nothing is guessed: a text either has what a code or a word looks like, once it is written in one alphabet, or it has
+none. To look at several places of a text for a word gives little away: a text has some hundreds of places at most, and
+of 32^6 words, about 10^9, one is right. So by chance a text holds the word of a verification once in a million.
+"""
+
+import re
+import unicodedata
+
+from numcheck.registrations.codes import CODE_DIGITS, INBOUND_LENGTH, INBOUND_LETTERS
+
+TEXT_LENGTH_MAX = 1_000  # characters that are looked at
+
+IGNORED = frozenset({"Cf", "Mn", "Me"})
+"""Categories of marks that are not seen, or only seen on another character: a zero width space, an emoji's variant."""
+
+# What looks the same as a letter or digit of a word, by the keyboard that its reader has: Cyrillic and Greek capitals.
+LOOKALIKES = str.maketrans("АВЕЗКМНРСТУХЅЈԚԜΑΒΕΖΗΚΜΝΡΤΥΧ", "ABE3KMHPCTYXSJQWABEZHKMNPTYX")
+
+CODE_GAP = re.compile(r"(?<=[0-9])[\s.\-]+(?=[0-9])")
+DIGITS = re.compile("[0-9]+")
+WORD_GAP = "[ -]"
+
+
+def _pieces(size: int) -> str:
+    """The pattern of a word that is written in pieces of one size: ABCDEF, ABC-DEF, AB CD EF."""
+    piece = f"[{INBOUND_LETTERS}]{{{size}}}"
+    return piece + (WORD_GAP + piece) * (INBOUND_LENGTH // size - 1)
+
+
+# A lookahead, as matches may overlap: the end of one word and the beginning of the next make a third.
+WORDS = [re.compile(rf"(?<![{INBOUND_LETTERS}])(?=({_pieces(size)})(?![{INBOUND_LETTERS}]))") for size in (6, 3, 2, 1)]
+
+
+def code_in(text: str) -> str | None:
+    """The code that a text holds: six digits, of whatever script, and no other digit; spaces, dashes and full stops
+    may stand between them, words around them. None if it holds none."""
+    found = DIGITS.findall(CODE_GAP.sub("", _plain(text)))
+    return found[0] if len(found) == 1 and len(found[0]) == CODE_DIGITS else None
+
+
+def words_in(text: str) -> set[str]:
+    """What a text holds that may be a word: six of its letters and digits in a row, whole or in pieces of one size."""
+    plain = _plain(text).upper().translate(LOOKALIKES)
+    return {re.sub(WORD_GAP, "", word) for pattern in WORDS for word in pattern.findall(plain)}
+
+
+def _plain(text: str) -> str:
+    """The beginning of a text with each character in its plainest form, and without those that are not seen."""
+    return "".join(_plain_character(character) for character in unicodedata.normalize("NFKC", text[:TEXT_LENGTH_MAX]))
+
+
+def _plain_character(character: str) -> str:
+    category = unicodedata.category(character)
+    if category in IGNORED:
+        return ""
+    if category == "Nd":
+        return str(unicodedata.decimal(character))
+    return "-" if category == "Pd" or character == "\N{MINUS SIGN}" else character

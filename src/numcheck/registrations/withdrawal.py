@@ -1,0 +1,199 @@
+"""Continuous re-verification: what becomes of registrations on numbers that were taken away from their operator.
+
+Invariants: every VERIFIED registration on a withdrawn number becomes REVOKED, with its event, in one transaction with
+the note that those numbers are done: once, whatever crashes. A verification that was under way on one ends, as the code
+may lie with whoever had the number before. A number that was withdrawn and is back counts as withdrawn: it may be
+another subscriber's now, so that its registrations have to be verified anew.
+
+What is registered on the numbers is looked for before, in no transaction that anybody waits for: a registration that is
+made after a withdrawal is the next subscriber's, or is refused as its index is too old. A withdrawal takes nothing from
+what began after it: registrations and verifications keep the revision that they began at.
+"""
+
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import datetime
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple, TypeVar
+
+from numcheck.moments import microseconds
+from numcheck.registrations.census import TAKEN_FROM, Census
+from numcheck.registrations.registration import VerificationState, tell
+from numcheck.registrations.states import Act, RegistrationState, after
+from numcheck.registrations.vault import Vault
+from numcheck.store import Registrations, RegistrationWork, Withdrawn, WithdrawnChunk
+
+READ_TOGETHER = {False: 2_000_000, True: 400_000}  # numbers, by whether they are of a bulk change
+LOOKED_FOR_TOGETHER = 200_000  # of those: the more, the less of the index of numbers is read twice
+PIECE_NUMBERS = 10_000  # are done or not, together
+REVOKED_TOGETHER = 1_000  # registrations, and those of a piece more: others wait no longer than it takes
+
+T = TypeVar("T")
+
+
+class Found(NamedTuple):
+    """A piece of withdrawn numbers, and the ids of what was registered on them."""
+
+    taken: Withdrawn
+    registration_ids: list[bytes]
+
+    def joined_with(self, other: "Found") -> "Found":
+        """This piece and the one that goes on with it, as one."""
+        numbers = self.taken.numbers + other.taken.numbers
+        taken = self.taken._replace(numbers=numbers, next_place=other.taken.next_place)
+        return Found(taken, self.registration_ids + other.registration_ids)
+
+
+class Withdrawals:
+    """Revokes what is registered on withdrawn numbers. Any number of threads and nodes may; each piece is done once."""
+
+    def __init__(self, registrations: Registrations, vault: Vault, *, now: Callable[[], datetime]) -> None:
+        self._registrations, self._vault, self._now = registrations, vault, now
+        self._stopped = False
+        self._census: Census | None = None  # kept as long as bulk changes are under way
+
+    def stop(self) -> None:
+        """End after the pieces under way; the rest waits in the store."""
+        self._stopped = True
+
+    def follow(self) -> int:
+        """Do all that there is to do, bulk changes last; return how many registrations were revoked."""
+        count = 0
+        with closing(self._waiting()) as waiting:
+            for some in waiting:
+                if self._stopped:
+                    return count
+                count += self._registrations.write(partial(self._revoke, some))
+        return count
+
+    def _waiting(self) -> Generator[list[Found]]:
+        """Yield what is to be done together: of bulk changes only as long as nothing else waits."""
+        while True:
+            if pieces := self._next(bulk=False):
+                yield from self._looked_for(pieces)
+            elif chunk := self._registrations.try_withdrawn_in_bulk():
+                with closing(self._in_bulk(chunk)) as some:
+                    for one in some:
+                        yield one
+                        if self._registrations.are_withdrawals_waiting():
+                            break
+            else:
+                self._census = None
+                return
+
+    def _next(self, *, bulk: bool) -> list[Withdrawn]:
+        return self._registrations.withdrawn(bulk=bulk, count_max=READ_TOGETHER[bulk], piece_size=PIECE_NUMBERS)
+
+    def _looked_for(self, pieces: Sequence[Withdrawn]) -> Generator[list[Found]]:
+        with closing(self._found(pieces)) as found:
+            yield from _together(found)
+
+    def _in_bulk(self, chunk: WithdrawnChunk) -> Generator[list[Found]]:
+        """Yield what is registered on a chunk's numbers; of too many registrations, number by number."""
+        if self._census is None or self._census.revision < chunk.revision:
+            self._census = Census.try_take(self._registrations, self._vault, chunk.revision)
+        if self._census is None:
+            yield from self._looked_for(self._next(bulk=True))
+        else:
+            yield from _in_pieces(chunk, self._census.on(chunk.chunk, chunk.places))
+
+    def _found(self, pieces: Sequence[Withdrawn]) -> Generator[Found]:
+        """Each piece with what is registered on it: that of the next ones is looked for while these are revoked."""
+        with ThreadPoolExecutor(1, thread_name_prefix="withdrawal-finder") as finder:
+            ahead = None
+            for some in _groups(pieces, lambda piece: len(piece.numbers), LOOKED_FOR_TOGETHER):
+                following = finder.submit(self._find, some)
+                if ahead is not None:
+                    yield from ahead.result()
+                ahead = following
+            if ahead is not None:
+                yield from ahead.result()
+
+    def _find(self, pieces: Sequence[Withdrawn]) -> list[Found]:
+        """What is registered on the numbers of each piece."""
+        if not self._registrations.are_any():
+            return [Found(piece, []) for piece in pieces]
+        numbers = array("Q")
+        for piece in pieces:
+            numbers += piece.numbers
+        tags = self._vault.tags_of_numbers(numbers)
+        by_tag: dict[bytes, list[bytes]] = defaultdict(list)
+        for tag, registration_id in self._registrations.on_numbers([tag for of_key in tags for tag in of_key]):
+            by_tag[tag].append(registration_id)
+        found, first = [], 0
+        for piece in pieces:
+            last = first + len(piece.numbers)
+            its_tags = (tag for of_key in tags for tag in of_key[first:last]) if by_tag else ()
+            found.append(Found(piece, [one for tag in its_tags if tag in by_tag for one in by_tag[tag]]))
+            first = last
+        return found
+
+    def _revoke(self, some: Sequence[Found], work: RegistrationWork) -> int:
+        """Revoke what still is VERIFIED on numbers that no other node has done meanwhile; how many."""
+        now_us = microseconds(self._now())
+        taken_of = {
+            registration_id: one.taken
+            for one in some
+            if work.set_withdrawn_done(one.taken, now_us)
+            for registration_id in one.registration_ids
+        }
+        standings = [
+            one
+            for one in work.standings(list(taken_of), states=TAKEN_FROM)
+            if one.as_of_revision < taken_of[one.registration_id].revision
+        ]
+        work.end_verifications_of(
+            {one.registration_id: taken_of[one.registration_id].revision for one in standings}, VerificationState.ENDED
+        )
+        verified = [one for one in standings if one.state == RegistrationState.VERIFIED]
+        state = int(after(RegistrationState.VERIFIED, Act.WITHDRAW))
+        work.move_many(verified, state=state)
+        for one in verified:
+            taken = taken_of[one.registration_id]
+            tell(
+                work, one._replace(state=state), Act.WITHDRAW, now_us, cause=taken.cause.value, revision=taken.revision
+            )
+        return len(verified)
+
+
+def _in_pieces(chunk: WithdrawnChunk, registered: Sequence[tuple[int, bytes]]) -> Iterator[list[Found]]:
+    """Yield a chunk in pieces that each have REVOKED_TOGETHER registrations, and those of a number more."""
+    first = chunk.place
+    by_place = [(place, [one for _, one in some]) for place, some in groupby(registered, itemgetter(0))]
+    for group in _groups(by_place, lambda of_place: len(of_place[1]), REVOKED_TOGETHER):
+        behind = group[-1][0] + 1
+        yield [Found(chunk.piece(first, behind), [one for _, some in group for one in some])]
+        first = behind
+    yield [Found(chunk.piece(first, None), [])]
+
+
+def _together(found: Iterable[Found]) -> Iterator[list[Found]]:
+    """Pieces in their order, as many as have REVOKED_TOGETHER registrations; those of one row are one."""
+    for group in _groups(found, lambda one: len(one.registration_ids), REVOKED_TOGETHER):
+        joined: list[Found] = []
+        for one in group:
+            before = joined[-1] if joined else None
+            if before is not None and before.taken.goes_on_with(one.taken):
+                joined[-1] = before.joined_with(one)
+            else:
+                joined.append(one)
+        yield joined
+
+
+def _groups(items: Iterable[T], size_of: Callable[[T], int], size: int) -> Iterator[list[T]]:
+    """The items in their order, in groups that each end with the one that makes it so large."""
+    group: list[T] = []
+    so_far = 0
+    for item in items:
+        group.append(item)
+        so_far += size_of(item)
+        if so_far >= size:
+            yield group
+            group, so_far = [], 0
+    if group:
+        yield group
