@@ -169,7 +169,7 @@ def test_a_services_table_changes_what_it_names_and_nothing_else(toml):
         ("[services.m]\nrefresh_after_days = 366", "services.m.refresh_after_days: input should be less than"),
         ("[services.m]\nrefresh_after_days = 0", "services.m.refresh_after_days: input should be greater than 0"),
         ("[services.m]\nverification_methods = 'pigeon'", "services.m.verification_methods: value error, must be some"),
-        ("[services.M]\nrefresh_after_days = 1", "services.M.[key]: string should match pattern"),
+        ("[services.M]\nrefresh_after_days = 1", "services.M.[key]: value error, a service's name is"),
         ("services = 1", "services: input should be a valid dictionary"),
     ],
 )

@@ -316,7 +316,7 @@ class UnknownOperator(NumcheckError):
 
 
 class NotAuthenticated(NumcheckError):
-    """A call has no caller that this installation knows."""
+    """This installation does not know who calls."""
 
     reason = "NOT_AUTHENTICATED"
 

@@ -3,14 +3,22 @@
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-RESOLUTION = timedelta(microseconds=1)
+CLOCK_SKEW_MAX = timedelta(minutes=5)
+"""How far the clocks of two machines may be apart: what comes in may be ahead of this node's clock by so much."""
+
+_RESOLUTION = timedelta(microseconds=1)
 
 
 def microseconds(moment: datetime) -> int:
-    """The moment as an integer."""
-    return (moment - EPOCH) // RESOLUTION
+    """Return the moment as an integer."""
+    return (moment - EPOCH) // _RESOLUTION
+
+
+def microseconds_of(span: timedelta) -> int:
+    """Return how long a span is, in microseconds."""
+    return span // _RESOLUTION
 
 
 def moment(microseconds: int) -> datetime:
-    """The moment of an integer."""
+    """Return the moment of an integer."""
     return EPOCH + timedelta(microseconds=microseconds)

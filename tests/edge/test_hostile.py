@@ -100,7 +100,7 @@ def door(request: pytest.FixtureRequest, node: Node) -> Door:
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Door]]:
-    """Both listeners over TLS. Nobody has a caller, so that every call is denied, which takes its time too."""
+    """Both listeners over TLS. Nobody is known, so that every call is denied, which takes its time too."""
     authority = Authority(tmp_path_factory.mktemp("authority"))
     server, client = authority.issue("server"), authority.issue("client", "numcheck://service/messenger")
     tls = ssl.create_default_context(cafile=authority.file)

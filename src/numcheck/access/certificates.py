@@ -16,7 +16,7 @@ CERTIFICATES_KEPT = 1_024  # those that were read last, so that a call does not 
 def name_in(certificate: bytes) -> str:
     """Return the URI that a certificate (DER) is for; empty if it names nobody.
 
-    Somebody is named by exactly one URI among the subject alternative names, of the form that callers have.
+    Somebody is named by exactly one URI among the subject alternative names, of the form that those of callers have.
     Certificates with more than one, or with one of another form, could be read in two ways.
     """
     try:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from numcheck.errors import BadCaller, NotPermitted, UnknownMethod
+from numcheck.names import SERVICE_RULE, is_service
 
 URI = re.compile(r"[a-z][a-z0-9+.-]{1,31}://[A-Za-z0-9._~/-]{1,200}")
-SERVICE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 class Role(StrEnum):
@@ -131,6 +131,5 @@ def check_caller(caller: Caller) -> None:
 
 def check_service(service: str, field: str = "agreement.service") -> None:
     """Raise BadCaller if a service cannot have that name; `field` is where it stood."""
-    if SERVICE.fullmatch(service) is None:
-        message = "a service is named by at most 64 lower-case letters, digits, dots, dashes and underscores"
-        raise BadCaller(message, field)
+    if not is_service(service):
+        raise BadCaller(SERVICE_RULE, field)

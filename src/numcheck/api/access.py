@@ -1,20 +1,16 @@
-"""Who calls, found out for every call before its method runs, and what he may do (R7).
+"""Who calls, found out for every call before its method runs, and what they may do (R7).
 
-A call's caller is its client certificate's SAN URI or its bearer token's; on a plaintext listener, on loopback, it is
-a user of this machine, as the administrator. A rule that is asked outside of any call refuses. What is known of callers
-lies in memory, so that asking costs no I/O: a call asks again with every message of its request, and before the end of
-a stream counts; a watch, every few seconds.
+Callers are known by the SAN URI of their client certificate or by their bearer token; on a plaintext listener, on
+loopback, a user of this machine calls as the administrator. A rule that is asked outside of any call refuses. What is
+known of callers lies in memory, so that asking costs no I/O: a call asks again with every message of its request, and
+before the end of a stream counts; a watch, every few seconds.
 """
 
 import hashlib
 import hmac
-import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, NamedTuple, Protocol
-from urllib.parse import unquote
-
-import grpc
+from typing import NamedTuple, Protocol
 
 from numcheck.access import (
     METHODS,
@@ -25,10 +21,7 @@ from numcheck.access import (
     check_operator,
     check_own_service,
     local_user,
-    name_in,
 )
-from numcheck.api.calls import refuse
-from numcheck.door.handlers import behind
 from numcheck.errors import NotAuthenticated, NotPermitted
 from numcheck.index import Index, PublishedIndex
 
@@ -159,28 +152,15 @@ def token_tag(key: bytes, token: str) -> bytes:
     return hmac.new(key, token.encode("utf-8", "surrogateescape"), hashlib.sha256).digest()
 
 
-def shown_over_tls(context: grpc.ServicerContext) -> Shown:
-    """What a call over the API listener shows: of its certificate, what is read from the certificate itself."""
-    certificates: Any = context.auth_context().get("x509_pem_cert", [])
-    tokens = (value for key, value in context.invocation_metadata() if key == "authorization")
-    return Shown(
-        name_in(ssl.PEM_cert_to_DER_cert(certificates[0].decode("ascii"))) if certificates else "",
-        tuple(value if isinstance(value, str) else "" for value in tokens),
-        address=_address_of(context.peer()),
-    )
-
-
-def _address_of(peer: str) -> str:
-    """The address in what grpcio calls a peer, such as "ipv4:203.0.113.7:50812"; empty if there is none."""
-    kind, _, place = peer.partition(":")
-    host = unquote(place).rpartition(":")[0].strip("[]")
-    return host if kind in ("ipv4", "ipv6") else ""
-
-
 # --- the call that a thread serves
 
 
 _call: ContextVar[Call] = ContextVar("call")
+
+
+def serve_call(call: Call) -> None:
+    """Make it the call that this thread serves from now on."""
+    _call.set(call)
 
 
 def this_call() -> Call:
@@ -216,50 +196,6 @@ def _permit(check: Callable[[Caller], None]) -> None:
     except NotPermitted as error:
         call.deny(error.reason)
         raise
-
-
-class AccessInterceptor(grpc.ServerInterceptor):
-    """Lets a call through to its method if its caller may make it, and tells the method who that is."""
-
-    def __init__(self, admission: Admission, show: Callable[[grpc.ServicerContext], Shown]) -> None:
-        """`show` gives what is known of a call's caller."""
-        self._admission, self._show = admission, show
-
-    def intercept_service(self, continuation: Any, details: Any) -> Any:
-        """The handler of a method, behind the check."""
-        handler = continuation(details)
-        if handler is None:
-            return None
-        streaming = handler.request_streaming
-        return behind(handler, lambda behaviour: self._guarded(behaviour, details.method, streaming=streaming))
-
-    def _let_in(self, context: grpc.ServicerContext, method: str) -> Call:
-        shown = self._show(context)
-        caller = self._admission.admit(shown, method)
-        return Call(
-            caller,
-            deny=lambda reason: self._admission.deny(caller.uri, method, reason),
-            check=lambda: self._admission.admit(shown, method),
-        )
-
-    def _guarded(self, behaviour: Any, method: str, *, streaming: bool) -> Any:
-        def call(request: Any, context: grpc.ServicerContext, *rest: Any) -> Any:
-            try:
-                made = self._let_in(context, method)
-            except Exception as error:
-                refuse(context, error)
-            _call.set(made)
-            return behaviour(_checking(request, made.check) if streaming else request, context, *rest)
-
-        return call
-
-
-def _checking(requests: Iterator[Any], check: Callable[[], object]) -> Iterator[Any]:
-    """The requests of a stream, each after a check; so is the end, which may come an hour after the last of them."""
-    for request in requests:
-        check()
-        yield request
-    check()
 
 
 class CallersIndex:

@@ -14,10 +14,10 @@ from numcheck.api.pushing import (
     numbers_of,
     push_id_of,
     refused_numbers,
-    stamp_of,
 )
 from numcheck.errors import NotServed
 from numcheck.store import HeldPush, Pushed, Store
+from numcheck.timestamps import timestamp_at
 from numcheck.v1 import numbering_pb2
 
 
@@ -83,7 +83,7 @@ def push_message(pushed: Pushed) -> numbering_pb2.PushActiveNumbersResponse:
         refused_count=counts.refused,
         refused=refused_numbers(counts.refused_examples, NotServed.reason),
         confirmation_token=pushed.token if pushed.held else "",
-        first_push_time=stamp_of(pushed.received_at_us),
+        first_push_time=timestamp_at(pushed.received_at_us),
         head_version=pushed.head_version,
     )
 
@@ -94,7 +94,7 @@ def held_message(held: HeldPush) -> numbering_pb2.HeldPush:
         operator_id=held.operator_id,
         push_id=held.push_id,
         mode=numbering_pb2.PUSH_MODE_SNAPSHOT if held.snapshot else numbering_pb2.PUSH_MODE_DELTA,
-        data_time=stamp_of(held.data_time_us),
-        expire_time=stamp_of(held.expires_at_us),
+        data_time=timestamp_at(held.data_time_us),
+        expire_time=timestamp_at(held.expires_at_us),
         push=push_message(held.pushed),
     )

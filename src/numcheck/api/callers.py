@@ -1,4 +1,4 @@
-"""CallerService over the API listener: translation only. What may be a caller is in access/."""
+"""CallerService over the API listener: translation only. The rules of callers are in access/."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,10 +7,11 @@ import grpc
 
 from numcheck.access import Caller, Role
 from numcheck.api.access import token_tag
-from numcheck.api.calls import parsed, refusing, timestamp
+from numcheck.api.calls import parsed, refusing
 from numcheck.api.pushing import Outside
 from numcheck.errors import BadCaller
 from numcheck.store import Callers, KnownCaller
+from numcheck.timestamps import timestamp
 from numcheck.v1 import caller_pb2
 
 SERVICE_NAME = "numcheck.v1.CallerService"
@@ -123,5 +124,5 @@ def _message(known: KnownCaller) -> caller_pb2.Caller:
         service=caller.service or "",
         has_token=known.token_tag is not None,
         added_at=timestamp(known.added_at),
-        revoked_at=None if known.revoked_at is None else timestamp(known.revoked_at),
+        revoked_at=timestamp(known.revoked_at),
     )

@@ -4,12 +4,10 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from datetime import datetime
 from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.message import DecodeError
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck.api.errors import abort, log_failure
 from numcheck.errors import ConcurrentPush, MalformedMessage
@@ -25,13 +23,6 @@ def parsed(message_type: Any, request: bytes) -> Any:
         return message_type.FromString(request)
     except DecodeError:
         raise MalformedMessage(f"the request is not a well-formed {message_type.DESCRIPTOR.name}") from None
-
-
-def timestamp(moment: datetime) -> Timestamp:
-    """The moment as the API has it."""
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message
 
 
 def refuse(context: grpc.ServicerContext, error: Exception) -> NoReturn:

@@ -14,10 +14,11 @@ from numcheck import e164
 from numcheck.active import Operator
 from numcheck.api.access import CallersIndex
 from numcheck.api.asking import answered_count
-from numcheck.api.calls import parsed, refusing, refusing_stream, timestamp
+from numcheck.api.calls import parsed, refusing, refusing_stream
 from numcheck.api.errors import abort
 from numcheck.errors import TooManyStreams, UnknownMethod
 from numcheck.index import AgreedIndex, PublishedIndex
+from numcheck.timestamps import timestamp
 from numcheck.v1 import check_pb2, number_pb2
 
 SERVICE_NAME = "numcheck.v1.CheckService"
@@ -129,6 +130,6 @@ def operator_message(operator: Operator) -> number_pb2.Operator:
         display_name=operator.display_name,
         tax_id=operator.tax_id or "",
         data_version=operator.data_version,
-        data_time=operator.data_time and timestamp(operator.data_time),
+        data_time=timestamp(operator.data_time),
         synthetic=operator.synthetic,
     )

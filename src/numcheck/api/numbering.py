@@ -1,23 +1,23 @@
 """NumberingService over the API listener: its methods, and how many pushes it takes at once."""
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from typing import Any
 
 import grpc
 
 from numcheck.api.access import own_operator, this_caller
 from numcheck.api.active_numbers import held_message, push_active_numbers, push_message
-from numcheck.api.calls import parsed, refusing, refusing_push, timestamp
+from numcheck.api.calls import parsed, refusing, refusing_push
 from numcheck.api.plan import import_numbering_plan, plan_message
 from numcheck.api.portings import portings_message, push_portings
-from numcheck.api.pushing import EPOCH, Outside, is_storable
+from numcheck.api.pushing import Outside, is_storable
 from numcheck.door.places import Attended, PushPlaces
 from numcheck.door.watches import Message, Watches
 from numcheck.errors import UnknownPush
 from numcheck.index import Index, PublishedIndex
 from numcheck.store import Store
 from numcheck.store.heads import Head
+from numcheck.timestamps import timestamp_at
 from numcheck.v1 import numbering_pb2
 
 SERVICE_NAME = "numcheck.v1.NumberingService"
@@ -91,12 +91,11 @@ class NumberingService:
         operator_id = message.operator_id
         own_operator(operator_id)
         head, digest = self._head(operator_id, digest=not message.without_digest)
-        moment = EPOCH + timedelta(microseconds=head.data_time_us)
         return numbering_pb2.GetOperatorStateResponse(
             operator_id=operator_id,
             version=head.version,
             number_count=head.number_count,
-            data_time=timestamp(moment) if head.version else None,
+            data_time=timestamp_at(head.data_time_us) if head.version else None,
             digest=digest,
             sequences=[
                 numbering_pb2.PortingsSequence(series=series, position=number)

@@ -14,10 +14,10 @@ from numcheck.api.pushing import (
     numbers_of,
     push_id_of,
     refused_numbers,
-    stamp_of,
 )
 from numcheck.errors import BadPush, NotPortable
 from numcheck.store import Pushed, Store
+from numcheck.timestamps import timestamp_at
 from numcheck.v1 import numbering_pb2
 
 SERIES_LENGTH_MAX = 64
@@ -86,6 +86,6 @@ def portings_message(pushed: Pushed) -> numbering_pb2.PushPortingsResponse:
         previous_sequence=counts.previous_sequence,
         refused_count=counts.refused,
         refused=refused_numbers(counts.refused_examples, NotPortable.reason),
-        first_push_time=stamp_of(pushed.received_at_us),
+        first_push_time=timestamp_at(pushed.received_at_us),
         head_version=pushed.head_version,
     )

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import grpc
@@ -10,11 +10,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck.api.calls import parsed, to_the_end
 from numcheck.errors import BadPush, NumcheckError
+from numcheck.moments import CLOCK_SKEW_MAX, EPOCH
 from numcheck.v1 import numbering_pb2
 
 PUSH_ID_LENGTH_MAX = 128
-CLOCK_SKEW_MAX = timedelta(minutes=5)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Bad = Callable[[str, str], NumcheckError]
 
@@ -89,12 +88,3 @@ def numbers_of(field: Iterable[int]) -> "array[int]":
 def refused_numbers(examples: Iterable[int], reason: str) -> list[numbering_pb2.RefusedNumber]:
     """Examples of numbers that were not taken, and why."""
     return [numbering_pb2.RefusedNumber(number=number, reason=reason) for number in examples]
-
-
-def stamp_of(moment_us: int | None) -> Timestamp | None:
-    """A moment in microseconds as the API has it; None if there is none."""
-    if moment_us is None:
-        return None
-    stamp = Timestamp()
-    stamp.FromMicroseconds(moment_us)
-    return stamp

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar, cast
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck import e164
 from numcheck.api.access import own_service
@@ -29,6 +28,7 @@ from numcheck.registrations.registration import Outcome, Registration, Verificat
 from numcheck.registrations.reverifier import Reverifier
 from numcheck.registrations.states import RegistrationState
 from numcheck.registrations.verifier import Verifier
+from numcheck.timestamps import timestamp_at
 from numcheck.v1 import registration_pb2 as pb
 
 SERVICE_NAME = "numcheck.v1.RegistrationService"
@@ -41,15 +41,9 @@ REVERIFYING_PER_SERVICE_MAX = 1
 T = TypeVar("T")
 M = TypeVar("M")
 
-METHODS: dict[Method, int] = {
-    Method.OPERATOR: pb.VERIFICATION_METHOD_OPERATOR,
-    Method.CODE: pb.VERIFICATION_METHOD_CODE,
-    Method.INBOUND: pb.VERIFICATION_METHOD_INBOUND,
-    Method.ATTESTED: pb.VERIFICATION_METHOD_ATTESTED,
-}
 METHODS_ASKED: dict[int, Method | None] = {
     pb.VERIFICATION_METHOD_UNSPECIFIED: None,
-    **{number: method for method, number in METHODS.items()},
+    **{method.wire_number: method for method in Method},
 }
 CHANNELS: dict[int, str] = {pb.CODE_CHANNEL_UNSPECIFIED: "", pb.CODE_CHANNEL_SMS: "sms", pb.CODE_CHANNEL_CALL: "call"}
 
@@ -111,7 +105,8 @@ class RegistrationService:
         filters = Filters(
             states=[_state(state) for state in sorted(set(message.states))],
             number=e164.parse(message.number, self._default_region) if message.number else None,
-            due_before=_moment(message, "due_before") if message.HasField("due_before") else None,
+            due_before=_try_field_moment(message, "due_before"),
+            registered_after=_try_field_moment(message, "registered_after"),
         )
         mark = _mark(service, filters)
         page = self._registrar.page(
@@ -196,7 +191,7 @@ class RegistrationService:
         """Verify again in bulk, with progress."""
         message = parsed(pb.ReverifyRegistrationsRequest, request)
         service = caller_service(message, context)
-        due_before = _moment(message, "due_before") if message.HasField("due_before") else None
+        due_before = _try_field_moment(message, "due_before")
         place = _registration_id(message.resume_token)
         return Feed(service, self._reverified(service, due_before, place))
 
@@ -278,10 +273,14 @@ def _moment(message: Any, field: str, parent: str = "") -> datetime:
         raise BadRegistration(parent + field, "that is no moment") from None
 
 
+def _try_field_moment(message: Any, field: str) -> datetime | None:
+    return _moment(message, field) if message.HasField(field) else None
+
+
 def _mark(service: str, filters: Filters) -> bytes:
     """What tells a page's service and filters from others, and of the number no more than two digits."""
     number = None if filters.number is None else filters.number % 100
-    told = repr((service, *map(int, filters.states), number, filters.due_before))
+    told = repr((service, *map(int, filters.states), number, filters.due_before, filters.registered_after))
     return hashlib.sha256(told.encode()).digest()[:MARK_SIZE]
 
 
@@ -326,7 +325,7 @@ def _head_message(head: SignedHead) -> pb.EventHead:
     return pb.EventHead(
         sequence=head.sequence,
         hash=head.hash,
-        signed_at=_stamp(head.signed_at_us),
+        signed_at=timestamp_at(head.signed_at_us),
         signature=head.signature,
         public_key=head.public_key,
     )
@@ -337,7 +336,7 @@ def _event_message(told: Told) -> pb.WatchRegistrationsResponse:
     return pb.WatchRegistrationsResponse(
         event=pb.RegistrationEvent(
             sequence=event.service_sequence,
-            event_time=_stamp(event.at_us),
+            event_time=timestamp_at(event.at_us),
             kind=f"REGISTRATION_EVENT_KIND_{event.kind.upper()}",
             registration_id=event.registration_id.hex(),
             user_id=told.user_id or "",
@@ -352,13 +351,6 @@ def _event_message(told: Told) -> pb.WatchRegistrationsResponse:
 
 def _page_token(place: tuple[int, bytes] | None, mark: bytes) -> str:
     return "" if place is None else base64.urlsafe_b64encode(place[0].to_bytes(8, "big") + place[1] + mark).decode()
-
-
-def _stamp(at_us: int) -> Timestamp | None:
-    if not at_us:
-        return None
-    seconds, rest_us = divmod(at_us, 1_000_000)
-    return Timestamp(seconds=seconds, nanos=1_000 * rest_us)
 
 
 def _try_message(make: Callable[[T], M], value: T | None) -> M | None:
@@ -387,37 +379,37 @@ def registration_message(registration: Registration) -> pb.Registration:
         network_address=pb.NetworkAddress(address=address.address, port=address.port),
         registration_data=record.registration_data,
         state=cast("pb.RegistrationState", row.state),
-        registered_at=_stamp(row.registered_at_us),
-        refreshed_at=_stamp(row.refreshed_at_us),
-        due_at=_stamp(row.due_at_us),
+        registered_at=timestamp_at(row.registered_at_us),
+        refreshed_at=timestamp_at(row.refreshed_at_us),
+        due_at=timestamp_at(row.due_at_us),
         evidence=_try_message(_evidence_message, evidence),
     )
 
 
 def _evidence_message(evidence: Evidence) -> pb.Evidence:
     return pb.Evidence(
-        method=cast("pb.VerificationMethod", METHODS[evidence.method]),
-        verified_at=_stamp(evidence.verified_at_us),
+        method=cast("pb.VerificationMethod", evidence.method.wire_number),
+        verified_at=timestamp_at(evidence.verified_at_us),
         operator_id=evidence.operator_id,
         data_version=evidence.data_version,
-        data_time=_stamp(evidence.data_time_us),
+        data_time=timestamp_at(evidence.data_time_us),
         index_version=evidence.index_version,
         answer=cast("Any", evidence.answer),
         authority=evidence.authority,
         assertion_id=evidence.assertion_id,
-        act_time=_stamp(evidence.act_time_us),
+        act_time=timestamp_at(evidence.act_time_us),
         synthetic=evidence.synthetic,
         live=evidence.live,
-        asked_at=_stamp(evidence.asked_at_us),
+        asked_at=timestamp_at(evidence.asked_at_us),
     )
 
 
 def _verification_message(verification: Verification) -> pb.Verification:
     return pb.Verification(
         verification_id=verification.verification_id.hex(),
-        method=cast("pb.VerificationMethod", METHODS[verification.method]),
+        method=cast("pb.VerificationMethod", verification.method.wire_number),
         state=cast("pb.VerificationState", verification.state),
-        expires_at=_stamp(verification.expires_at_us),
-        next_code_at=_stamp(verification.next_code_at_us),
+        expires_at=timestamp_at(verification.expires_at_us),
+        next_code_at=timestamp_at(verification.next_code_at_us),
         inbound_word=verification.word,
     )

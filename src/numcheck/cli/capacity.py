@@ -23,10 +23,11 @@ from time import perf_counter
 from typing import NamedTuple, TypeVar
 
 from numcheck.client import CheckClient, Numbers, PushClient, RegistrationClient
-from numcheck.client.push import DELTA, timestamp
+from numcheck.client.push import DELTA
 from numcheck.index import Index, open_index
 from numcheck.serving.publishing import index_directory
 from numcheck.serving.whereabouts import listeners_of
+from numcheck.timestamps import timestamp
 from numcheck.v1 import check_pb2, number_pb2, numbering_pb2
 from numcheck.v1 import registration_pb2 as pb
 

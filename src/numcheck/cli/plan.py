@@ -138,7 +138,7 @@ def _import_over_node(part: "Dated", source: str, settings: "Settings", server: 
     """A running node holds the data directory: it takes the plan over the API."""
     from numcheck.cli.console import say
     from numcheck.client import PushClient
-    from numcheck.client.push import timestamp
+    from numcheck.timestamps import timestamp
     from numcheck.v1 import numbering_pb2
 
     say(f"a node has the plan: importing over its API at {server}")
@@ -147,7 +147,7 @@ def _import_over_node(part: "Dated", source: str, settings: "Settings", server: 
         calling_code=plan.country.calling_code,
         source=source[:SOURCE_LENGTH_MAX],
         series=sorted(plan.series),
-        data_time=part.data_time and timestamp(part.data_time),
+        data_time=timestamp(part.data_time),
         **meant,
     )
     rows = [

@@ -98,7 +98,8 @@ def active(
     from numcheck.cli.number_files import Expected, NumberFile, Reading
     from numcheck.cli.reading.layout import Wanted
     from numcheck.cli.reading.source import opened
-    from numcheck.client.push import DELTA, SNAPSHOT, timestamp
+    from numcheck.client.push import DELTA, SNAPSHOT
+    from numcheck.timestamps import timestamp
     from numcheck.v1 import numbering_pb2
 
     settings = settings_of(config, data_dir=data_dir)
@@ -196,8 +197,9 @@ def renew(
 
     Example: numcheck push renew --operator 7740000076
     """
-    from numcheck.client.push import DELTA, timestamp
+    from numcheck.client.push import DELTA
     from numcheck.errors import BadPush
+    from numcheck.timestamps import timestamp
     from numcheck.v1 import numbering_pb2
 
     settings = settings_of(config, data_dir=data_dir)
@@ -411,7 +413,8 @@ def _push_portings(
 ) -> dict[str, Any]:
     from numcheck.active.clearing_house import read_portings, sequence_warning
     from numcheck.cli.console import say
-    from numcheck.client.push import DELTA, SNAPSHOT, timestamp
+    from numcheck.client.push import DELTA, SNAPSHOT
+    from numcheck.timestamps import timestamp
     from numcheck.v1 import numbering_pb2
 
     found = read_portings(name)

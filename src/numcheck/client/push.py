@@ -1,12 +1,10 @@
 """A client of NumberingService: pushes what operators and the clearing house know."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from types import TracebackType
 from typing import Any, NamedTuple
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck.client.channel import PLAINTEXT, Security, open_channel
 from numcheck.client.patience import PATIENCE_S, Patience, Tell
@@ -189,10 +187,3 @@ def _parts(items: Sequence[Any], size: int = NUMBERS_PER_MESSAGE) -> Iterator[Se
 
 def _range_messages(ranges: Sequence[tuple[int, int]]) -> list[numbering_pb2.NumberRange]:
     return [numbering_pb2.NumberRange(first=first, last=last) for first, last in ranges]
-
-
-def timestamp(moment: datetime) -> Timestamp:
-    """The moment as the API has it."""
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp

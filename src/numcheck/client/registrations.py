@@ -6,11 +6,11 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck.client.channel import PLAINTEXT, Security, open_channel
 from numcheck.client.failures import let_go, registration_refusal_of
 from numcheck.errors import StoreDamaged
+from numcheck.timestamps import timestamp
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 
@@ -95,6 +95,7 @@ class RegistrationClient:
         states: Sequence[str] = (),
         number: str = "",
         due_before: datetime | None = None,
+        registered_after: datetime | None = None,
         on_damaged: Callable[[str], None] | None = None,
     ) -> Iterator[pb.Registration]:
         """Every registration that the filters leave, page after page; states by their short names.
@@ -106,7 +107,8 @@ class RegistrationClient:
             service=self._service,
             page_size=PAGE_SIZE,
             number=number,
-            due_before=_stamp(due_before),
+            due_before=timestamp(due_before),
+            registered_after=timestamp(registered_after),
             states=[f"REGISTRATION_STATE_{state}" for state in states],
         )
         ahead = [self._stub.ListRegistrations.future(request, timeout=DEADLINE_S)]
@@ -128,7 +130,7 @@ class RegistrationClient:
     ) -> Iterator[pb.ReverifyRegistrationsResponse]:
         """Verify again in bulk; a message after every piece."""
         request = pb.ReverifyRegistrationsRequest(
-            service=self._service, due_before=_stamp(due_before), resume_token=resume_token
+            service=self._service, due_before=timestamp(due_before), resume_token=resume_token
         )
         yield from self._stream(self._stub.ReverifyRegistrations(request))
 
@@ -174,11 +176,3 @@ class RegistrationClient:
 
 def _refuse_damaged(registration_id: str) -> None:
     raise StoreDamaged(f"registration {registration_id} is not what was written", registration_id=registration_id)
-
-
-def _stamp(moment: datetime | None) -> Timestamp | None:
-    if moment is None:
-        return None
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp

@@ -9,12 +9,13 @@ from typing import Protocol
 import grpc
 
 from numcheck.api import callers
-from numcheck.api.access import AccessInterceptor, Admission, LoopbackAccess, Shown, shown_over_tls
+from numcheck.api.access import Admission, LoopbackAccess, Shown
 from numcheck.api.check import UnknownMethods
 from numcheck.config import Settings
 from numcheck.door.counting import CallCounter
 from numcheck.door.crowding import give_details
 from numcheck.door.draining import Draining
+from numcheck.door.guard import AccessInterceptor, shown_over_tls
 from numcheck.door.health import Health
 from numcheck.door.loopback import KNOWS_USERS, user_of_grpc_peer
 from numcheck.door.patience import Patience, give_back

@@ -14,11 +14,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from numcheck.errors import BadConfiguration, DataDirNotEmpty
+from numcheck.moments import CLOCK_SKEW_MAX
 from numcheck.output import write_whole
 from numcheck.privacy import make_private_directory
 
 LIFETIME = timedelta(days=365)
-CLOCK_SKEW = timedelta(minutes=5)
 SERVER_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -52,7 +52,7 @@ def issue_server(directory: Path, names: Sequence[str], *, now: datetime) -> Non
 
 
 def issue_client(directory: Path, name: str, uri: str, *, now: datetime) -> None:
-    """Issue NAME.pem and NAME.key for the caller of a URI."""
+    """Issue NAME.pem and NAME.key for the caller that a URI names."""
     _issue(directory, name, [x509.UniformResourceIdentifier(uri)], ExtendedKeyUsageOID.CLIENT_AUTH, now)
 
 
@@ -86,7 +86,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_before(now - CLOCK_SKEW_MAX)
         .not_valid_after(now + LIFETIME)
     )
 

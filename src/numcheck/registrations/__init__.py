@@ -1,1 +1,1 @@
-"""Caller: who a user is by his number, how that is verified, and what is kept of it. Rules; no SQL, no gRPC."""
+"""Registrations: who a user is by their number, how that is verified, and what is kept of it. No SQL, no gRPC."""

@@ -5,13 +5,12 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from numcheck.active import Operator
-from numcheck.moments import microseconds
+from numcheck.moments import CLOCK_SKEW_MAX, microseconds
 from numcheck.registrations.evidence import Evidence
 from numcheck.registrations.policy import Judgement, Policy
 from numcheck.status import NumberStatus
 
 ANSWER_AGE_MAX = timedelta(minutes=20)  # an answer that takes longer is none: the decree's term
-CLOCK_SKEW_MAX = timedelta(minutes=5)  # between this node and an operator
 
 
 class LiveAnswer(NamedTuple):

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from numcheck.errors import BadRegistration
+from numcheck.names import SERVICE_RULE, is_service
 from numcheck.printable import printable
 from numcheck.registrations.encoding import decoded, encoded
 
 USER_ID_SIZE_MAX = 256  # bytes
-SERVICE_LENGTH_MAX = 128
 REQUEST_ID_LENGTH_MAX = 128
 IDENTIFIER_SIZE_MAX = 4_096  # bytes of names and values
 REGISTRATION_DATA_SIZE_MAX = 16_384  # bytes of names and values
@@ -81,8 +81,8 @@ def user_id_of(plain: bytes) -> str:
 
 def check_service(service: str) -> str:
     """The service's name; BadRegistration if it cannot be one."""
-    if not 0 < len(service) <= SERVICE_LENGTH_MAX or not service.isprintable():
-        raise BadRegistration("service", f"the service's name does not have 1 to {SERVICE_LENGTH_MAX} characters")
+    if not is_service(service):
+        raise BadRegistration("service", SERVICE_RULE)
     return service
 
 

@@ -130,3 +130,8 @@ def _damaged(registration_id: bytes) -> StoreDamaged:
 
 def _number_bytes(number: int) -> bytes:
     return number.to_bytes(8, "big")
+
+
+def first_id(moment_us: int) -> bytes:
+    """Return what sorts before every id that is made from that moment on."""
+    return ((moment_us // 1_000) << 80).to_bytes(16, "big")

@@ -17,7 +17,7 @@ from numcheck.store.registration_rows import (
     Standing,
     VerificationRow,
 )
-from numcheck.store.registrations import PageBounds, Registrations, RegistrationWork
+from numcheck.store.registrations import PageBounds, Registrations, RegistrationWork, Selection
 from numcheck.store.store import Store
 from numcheck.store.withdrawals import Cause, Withdrawn, WithdrawnChunk
 
@@ -47,6 +47,7 @@ __all__ = [
     "Registrations",
     "Renaming",
     "SealedRow",
+    "Selection",
     "SendRow",
     "SeriesInfo",
     "Standing",

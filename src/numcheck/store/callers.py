@@ -182,6 +182,7 @@ class Callers:
     @again_if_undone
     def end_agreement(self, service: str, operator_id: int, *, now: datetime, by: str = LOCAL) -> None:
         """Record that they have none any more; doing so again changes nothing."""
+        check_service(service)
         with self._changing() as connection:
             if connection.execute(delete(agreements).where(_agreement(service, operator_id))).rowcount:
                 said = {"service": service, "operator_id": operator_id}

@@ -64,6 +64,26 @@ class PageBounds(NamedTuple):
     size_max: int
 
 
+class Selection(NamedTuple):
+    """Which registrations of a service are meant: those in one of these states, and, where it is not None, under one of
+    these numbers' tags, due before a moment, registered after one."""
+
+    states: Sequence[int]
+    number_tags: Sequence[bytes] | None = None
+    due_before_us: int | None = None
+    registered_after_us: int | None = None
+
+
+def _conditions(which: Selection) -> Iterator[ColumnElement[bool]]:
+    yield registrations.c.state.in_(which.states)
+    if which.number_tags is not None:
+        yield registrations.c.number_tag.in_(which.number_tags)
+    if which.due_before_us is not None:
+        yield registrations.c.due_at_us < which.due_before_us
+    if which.registered_after_us is not None:
+        yield registrations.c.registered_at_us > which.registered_after_us
+
+
 # Made once: to make a statement takes as long as to run it.
 ROWS = select(*(registrations.c[name] for name in RegistrationRow._fields))
 NUMBERS = select(*(registrations.c[name] for name in NumberRow._fields))
@@ -670,53 +690,21 @@ class Registrations:
             return list(map(SealedRow._make, rows_where(connection, SEALED_BY_ID, registration_ids)))
 
     def page(
-        self,
-        service: str,
-        *,
-        states: Sequence[int],
-        number_tags: Sequence[bytes] | None,
-        after: bytes,
-        within: PageBounds,
+        self, service: str, which: Selection, *, after: tuple[int, bytes], within: PageBounds
     ) -> list[RegistrationRow]:
-        """The next registrations of a service after one, in the order in which they were made.
+        """Return the next registrations of a service after a place, which is a due time and an id.
 
-        The last is the first with which more bytes lie sealed than a page has: no more are read.
+        They come in the order in which they were made; those that are selected by due time, in the order in which they
+        are due. The last is the first with which more bytes lie sealed than a page has: no more are read.
         """
+        due, made = registrations.c.due_at_us, registrations.c.registration_id
+        by_due = which.due_before_us is not None
+        behind = tuple_(due, made) > tuple_(*after) if by_due else made > after[1]
         statement = (
-            ROWS.where(registrations.c.service == service, registrations.c.registration_id > after)
-            .where(registrations.c.state.in_(states))
-            .order_by(registrations.c.registration_id)
+            ROWS.where(registrations.c.service == service, behind, *_conditions(which))
+            .order_by(*((due, made) if by_due else (made,)))
             .limit(within.count_max)
         )
-        if number_tags is not None:
-            statement = statement.where(registrations.c.number_tag.in_(number_tags))
-        return self._rows_within(statement, within.size_max)
-
-    def page_due(
-        self,
-        service: str,
-        *,
-        states: Sequence[int],
-        number_tags: Sequence[bytes] | None,
-        due_before_us: int,
-        after: tuple[int, bytes],
-        within: PageBounds,
-    ) -> list[RegistrationRow]:
-        """The next registrations of a service that are due before a moment, in the order in which they are.
-
-        The last is as in `page`.
-        """
-        place = tuple_(registrations.c.due_at_us, registrations.c.registration_id)
-        statement = (
-            ROWS.where(
-                registrations.c.service == service, registrations.c.due_at_us < due_before_us, place > tuple_(*after)
-            )
-            .where(registrations.c.state.in_(states))
-            .order_by(registrations.c.due_at_us, registrations.c.registration_id)
-            .limit(within.count_max)
-        )
-        if number_tags is not None:
-            statement = statement.where(registrations.c.number_tag.in_(number_tags))
         return self._rows_within(statement, within.size_max)
 
     def numbers(
