@@ -99,7 +99,7 @@ class RemoteChecker:
 def local_checker(settings: Settings) -> Iterator[Checker]:
     """Check from the data directory. IndexMissing or IndexDamaged say what to do about it."""
     from numcheck.index import open_index
-    from numcheck.serving.builder import fresh_since
+    from numcheck.serving.freshness import fresh_since
     from numcheck.serving.publishing import check_history, index_directory
 
     try:
