@@ -27,7 +27,7 @@ class Checker(Protocol):
     synthetic: bool
 
     def check_number(self, text: str) -> dict[str, Any]:
-        """The facts of one number, as a person writes it; NotANumber if it cannot be read."""
+        """Return the facts of one number, as a person writes it; NotANumber if it cannot be read."""
 
     def check_batches(self, batches: Iterable[Sequence[int]]) -> Iterator[Checked]:
         """Statuses and operators of each batch, in its order."""

@@ -67,7 +67,8 @@ class PushClient:
         return list(response.operators)
 
     def state(self, operator_id: int, *, digest: bool = True) -> numbering_pb2.GetOperatorStateResponse:
-        """The head of an operator's active set; of the portings, for operator 0. Without the digest it is cheap."""
+        """Return the head of an operator's active set; of the portings, for operator 0. Without the digest it is
+        cheap."""
         request = numbering_pb2.GetOperatorStateRequest(operator_id=operator_id, without_digest=not digest)
         response: numbering_pb2.GetOperatorStateResponse = self._call(self._numbering.GetOperatorState, request)
         return response
@@ -102,7 +103,8 @@ class PushClient:
         return push
 
     def list_held_pushes(self, operator_id: int = 0) -> list[numbering_pb2.HeldPush]:
-        """The pushes of an operator that wait to be confirmed, the oldest first; every operator's, for operator 0."""
+        """Return the pushes of an operator that wait to be confirmed, the oldest first; every operator's, for operator
+        0."""
         request = numbering_pb2.ListHeldPushesRequest(operator_id=operator_id)
         return list(self._call(self._numbering.ListHeldPushes, request).held_pushes)
 

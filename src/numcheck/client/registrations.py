@@ -53,7 +53,7 @@ class RegistrationClient:
         return response
 
     def get(self, user_id: str) -> pb.Registration:
-        """A user's registration as it is now."""
+        """Return a user's registration as it is now."""
         request = pb.GetRegistrationRequest(service=self._service, user_id=user_id)
         registration: pb.Registration = self._call(self._stub.GetRegistration, request).registration
         return registration
@@ -140,7 +140,7 @@ class RegistrationClient:
         yield from self._stream(self._stub.WatchRegistrations(request))
 
     def _own(self, request: Request) -> Request:
-        """The request, about the client's service; the caller's own stays as it was."""
+        """Return the request, about the client's service; the caller's own stays as it was."""
         own = type(request)()
         own.CopyFrom(request)
         own.service = self._service

@@ -144,7 +144,7 @@ class Layout:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a line is a cell and nothing else."""
+        """True if a line is a cell and nothing else."""
         return self.delimiter == NO_DELIMITER
 
     def cells(self, line: str) -> list[str]:
@@ -198,7 +198,7 @@ def layout_of(lines: Sequence[str], wanted: Wanted, *, ranges: bool = False, sta
 
 
 def has_russian_name(line: str) -> bool:
-    """Whether a first line has a Russian name of a column that is known, whatever its delimiter."""
+    """Return True if a first line has a Russian name of a column that is known, whatever its delimiter."""
     known = NUMBER_NAMES | FIRST_NAMES | LAST_NAMES
     return any(not cell.isascii() and _plain(cell) in known for cell in re.split(r"[;,\t|]", line))
 
@@ -326,14 +326,14 @@ def _places(cells: Sequence[str], names: Collection[str]) -> list[int]:
 
 
 def _is_another(name: str) -> bool:
-    """Whether a column has one number of several: `phone 2`, `old msisdn`."""
+    """Return True if a column has one number of several: `phone 2`, `old msisdn`."""
     plain = _plain(name)
     rest = " ".join(_WHICH.sub(" ", plain).split())
     return plain not in NUMBER_NAMES and rest in NUMBER_NAMES
 
 
 def is_header_cell(cell: str) -> bool:
-    """Whether a cell may be a column's name and no number."""
+    """Return True if a cell may be a column's name and no number."""
     return bool(cell) and not any(map(str.isdigit, cell))
 
 

@@ -44,7 +44,7 @@ class Statuses:
     inactive: frozenset[str] = INACTIVE
 
     def is_active(self, text: str) -> bool:
-        """Whether a row with this status is in service; UnknownStatus if no table has it."""
+        """Return True if a row with this status is in service; UnknownStatus if no table has it."""
         status = normal(text)
         if status in self.active:
             return True
