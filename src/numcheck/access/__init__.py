@@ -3,6 +3,7 @@
 from numcheck.access.certificates import name_in
 from numcheck.access.rules import (
     ANYBODY,
+    LOOPBACK_TOKEN,
     METHODS,
     Caller,
     Role,
@@ -16,6 +17,7 @@ from numcheck.access.rules import (
 
 __all__ = [
     "ANYBODY",
+    "LOOPBACK_TOKEN",
     "METHODS",
     "Caller",
     "Role",

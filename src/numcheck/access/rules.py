@@ -82,6 +82,10 @@ METHODS: dict[str, frozenset[Role]] = {
 """Who may call what. A method that is not here may be called by nobody; a test holds the table to the services."""
 
 
+LOOPBACK_TOKEN = Caller("loopback token", Role.ADMINISTRATOR)
+"""The caller of a plaintext listener who shows the token of the data directory."""
+
+
 def local_user(uid: int | None) -> Caller:
     """Return the caller of a plaintext listener: a user of this machine, as the administrator. None: of unknown id."""
     return Caller(f"loopback uid {'unknown' if uid is None else uid}", Role.ADMINISTRATOR)

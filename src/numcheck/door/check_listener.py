@@ -106,7 +106,7 @@ class CheckListener:
         if self._tls_files:
             shown = Shown("" if certificate is None else name_in(certificate), authorizations(authorization))
         else:
-            shown = Shown(uid=user_of_socket(descriptor))
+            shown = Shown("", authorizations(authorization), user_of_socket(descriptor))
         return self._answers.admit(shown, METHODS[method])
 
     def _show_new_certificate(self) -> None:
