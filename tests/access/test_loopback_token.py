@@ -19,7 +19,7 @@ from tests.conformance.conftest import native_address
 from tests.serving.command import run, serving
 from tests.serving.small import ACTIVE, fill
 
-UNKNOWABLE = "from numcheck.serving import loopback; loopback.IS_LINUX = False; from numcheck.cli import main; main()"
+UNKNOWABLE = "from numcheck.door import loopback; loopback.IS_LINUX = False; from numcheck.cli import main; main()"
 """The command where nobody says whose a socket is, as on macOS."""
 LIST = "/numcheck.v1.CheckService/ListOperators"
 
