@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
-from numcheck.active import ActiveSet
 from numcheck.api.access import token_tag
 from numcheck.offline.authority import issue_client
 from numcheck.v1 import caller_pb2, caller_pb2_grpc, numbering_pb2
@@ -221,12 +220,11 @@ def test_request_id_of_another_service_is_another_request(node):
 
 def held_token(node: SecureNode, operator_id: int) -> str:
     """Have a push of an operator held; the token that confirms it."""
-    numbers = [calls.FIRST_OF[operator_id] + place for place in range(calls.SET_SIZE)]
-    node.store.replace_active_set(operator_id, ActiveSet.from_numbers(numbers), data_time=NOW, now=NOW)
+    calls.fill(node, operator_id)
     header = numbering_pb2.PushHeader(
         operator_id=operator_id, mode=numbering_pb2.PUSH_MODE_SNAPSHOT, data_time=calls.stamp(), push_id="held"
     )
-    request = numbering_pb2.PushActiveNumbersRequest(header=header, add=numbers[:1])
+    request = numbering_pb2.PushActiveNumbersRequest(header=header, add=[calls.FIRST_OF[operator_id]])
     with node.channel("administrator") as channel:
         answer = NumberingServiceStub(channel).PushActiveNumbers(iter([request]), timeout=DEADLINE_S)
     return str(answer.confirmation_token)
