@@ -9,15 +9,20 @@
 #   Credentials of `tls`. `adopt` and `adopt_credentials` alone replace them, between two requests and between two
 #   connections; the Reader stays.
 #
+# * An Ask is a call that Python has a part in. The loop, each Note on its way and the Python Call count their pointers to
+#   it; who drops the last frees it. `stream` is the loop's alone, and NULL once nobody waits for an answer. What is
+#   called `atomic` both sides touch; the rest is set before the first Note leaves and stays.
+# * A Note belongs to who takes it from its stack. Notes of one loop to Python, and of one Python thread to a loop, are
+#   taken in the order in which they were pushed.
+#
 # What bounds memory. A stream holds a message, its receive window's worth of unread bytes, and answers: once those are
 # ANSWERS_SIZE_MAX it begins no other message, and the window is given back only when they have left. Bytes are bought
-# for what has come. `held_size` counts the capacity of all Bytes of a loop; at HELD_SIZE_MAX requests and answers are
-# refused, and a connection keeps no more unsent than a frame or two. Connections a loop: `connections_max`. A stranger is
+# for what has come. `held_size` counts the capacity of all Bytes of a loop, and `lent_size` what Python has of them; at
+# HELD_SIZE_MAX of both requests and answers are refused, and a connection keeps no more unsent than a frame or two. Connections a loop: `connections_max`. A stranger is
 # a connection of which no call was admitted yet: STRANGERS_MAX of them, the oldest makes way for the newest.
 #
 # What bounds the time of a turn: a connection is read from and written to once, and begins messages (opened ones: a
-# small gzip may hold many numbers) until it has handled TURN_WORK_MAX bytes or asked Python once. waiting.pxi has the
-# rest.
+# small gzip may hold many numbers) until it has handled TURN_WORK_MAX bytes. waiting.pxi has the rest.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
@@ -47,6 +52,7 @@ cdef enum:
     ASKERS_MAX = 1_024               # names that a loop counts numbers by; the first is for all others
     HELD_SIZE_MAX = 268_435_456      # a loop: requests and answers
     ANSWERS_SIZE_MAX = 262_144       # a stream that holds so much of answers begins no other
+    LENT_SIZE_MAX = 262_144          # a stream of which Python has so much, not yet taken, hands over no more
     TURN_WORK_MAX = 262_144          # bytes of messages that a connection begins in a turn
     MOVED_SIZE_MIN = 65_536          # a peer that takes less of its answers for `stalled_after` takes nothing
     SWEEP_MS = 100                   # deadlines are looked at so often
@@ -74,15 +80,26 @@ cdef enum Method:
     CHECK_NUMBERS = 1
     STREAM_CHECK_NUMBERS = 2
     CHECK_NUMBER = 3
-    LIST_OPERATORS = 4
-    HEALTH_CHECK = 5
-    HEALTH_WATCH = 6
-    METHOD_COUNT = 7
+    HEALTH_CHECK = 4
+    NATIVE_COUNT = 5                 # from here on: those that Python alone answers
+    METHODS_MAX = 64
+
+cdef enum Kind:                      # of a method: what goes over its stream
+    UNARY = 0                        # one request, one answer
+    ANSWERS = 1                      # one request, any number of answers
+    REQUESTS = 2                     # any number of requests, one answer or more
+    EACH = 3                         # any number of requests, each with its answer: the next waits for it
 
 cdef enum Health:                    # HealthCheckResponse.ServingStatus
     SERVING = 1
     NOT_SERVING = 2
-    SERVICE_UNKNOWN = 3
+
+cdef enum NoteKind:
+    MESSAGE = 0                      # to Python: a request, whole; to the loop: an answer
+    END = 1                          # to Python: no more requests; to the loop: a status
+    GONE = 2                         # to Python: nobody waits for an answer any more
+    ROOM = 3                         # to Python: the peer has taken of the answers
+    TAKEN = 4                        # to the loop: Python has taken a request from what it was lent
 
 cdef enum Encoding:
     IDENTITY = 0
@@ -99,15 +116,54 @@ cdef struct Bytes:
     size_t capacity
 
 cdef struct Metrics:                 # written by the loop alone, read by others
-    uint64_t calls[METHOD_COUNT][CODE_COUNT]
-    uint64_t latencies[METHOD_COUNT][BUCKET_COUNT + 1]
-    uint64_t latency_sums[METHOD_COUNT]    # nanoseconds
+    uint64_t calls[METHODS_MAX][CODE_COUNT]
+    uint64_t latencies[METHODS_MAX][BUCKET_COUNT + 1]
+    uint64_t latency_sums[METHODS_MAX]     # nanoseconds
     uint64_t messages, numbers, accepted, received, sent
     uint64_t asked[ASKERS_MAX]       # numbers, by who asks
 
 cdef struct Text:
     const uint8_t* data
     size_t size
+
+cdef struct Refusal:                 # a status that was made ready, of bytes that the EdgeLoop keeps
+    int code
+    const char* message              # percent-encoded
+    const char* details              # base64
+
+cdef struct Pipe:                    # of a CallQueue: from all loops to Python
+    Note* notes                      # atomic: a stack, the newest on top
+    uint64_t sleeping                # atomic: a thread waits for `fd`
+    uint64_t closed                  # atomic
+    uint64_t asks                    # atomic: calls of which Python has given nothing yet,
+    uint64_t asks_max                # and how many there may be
+    int fd
+
+cdef struct Note:
+    Note* next
+    Ask* ask
+    NoteKind kind
+    int code                         # of a status
+    bint last                        # no other message follows
+    uint8_t* data                    # a message; of a status its text and its details, each with a NUL behind it
+    size_t size
+    size_t lent                      # of the loop's `lent_size`
+
+cdef struct Ask:
+    uint64_t pointers                # atomic
+    Pipe* pipe
+    Loop* loop
+    Stream* stream
+    int method
+    int64_t begun, deadline
+    void* caller                     # what admission gave; an EdgeLoop keeps each
+    Note* farewell                   # GONE, made before it is needed: it cannot fail
+    void* call                       # the Call, borrowed; touched with the GIL alone
+    bint begun_once                  # Python has had it; touched with the GIL alone
+    uint64_t waiting                 # atomic: counted among the pipe's `asks`
+    uint64_t gone                    # atomic: nobody waits for an answer any more
+    uint64_t unsent                  # atomic: bytes of answers that the peer has not taken,
+    uint64_t wants_room              # and whether Python waits until it has
 
 cdef struct FactsView:               # of a Facts, which keeps it alive
     const uint8_t* firsts            # the range table's columns
@@ -128,6 +184,18 @@ cdef struct Loop:
     const FactsView* facts           # of the same publication; NULL: Python answers CheckNumber
     uint64_t adopted                 # the publication that `views` are of
     uint64_t published, stopping, serving    # atomic: written by other threads
+    Pipe* pipe                       # to Python,
+    Note* replies                    # and from it, atomic: a stack
+    uint64_t woken                   # atomic: the loop is about to look at them
+    bint handed_over                 # something in this turn, of which Python has not been told
+    uint64_t lent_size               # atomic: of requests that Python has
+    Connection* dirty                # those that replies were for, in this turn
+    int method_count
+    const char* paths[METHODS_MAX]
+    size_t path_sizes[METHODS_MAX]
+    Kind kinds[METHODS_MAX]
+    Text health_requests[METHODS_MAX]    # those that the loop answers itself
+    int health_request_count
     int64_t now, next_sweep, drain_until
     int64_t drain_timeout, age_max, admitted_for, stalled_after, keepalive, strangers_for
     size_t message_size_max, header_list_size_max, numbers_per_call_max
@@ -137,10 +205,7 @@ cdef struct Loop:
     uint64_t connection_count        # read by others too
     uint64_t random
     const Home* home                 # how numbers are written at home
-    const char* unknown_message      # the refusal of a method that is none
-    const char* unknown_details
-    const char* stopping_message     # how a watch ends when the node stops
-    const char* stopping_details
+    Refusal unknown, crowded         # of a method that is none; of a call that is one too many for Python
     Connection* connections
     Connection* strangers            # those without an admitted call, the newest first
     Stream* spare
@@ -177,7 +242,10 @@ cdef struct Connection:
     Connection* stranger_previous
     int view                         # of the loop's `views`; NOT_ADMITTED
     int asker                        # whose numbers are counted, a place in `asked`
-    int64_t admitted_at[METHOD_COUNT]    # by method, to whom `authorization` was shown; 0: not yet
+    void* caller                     # what Python is told of them
+    bint dirty                       # among the loop's `dirty`
+    Connection* dirty_next
+    int64_t admitted_at[METHODS_MAX]     # by method, to whom `authorization` was shown; 0: not yet
     Bytes authorization              # each value of that header behind a NUL
     Connection* next
     Connection* previous
@@ -224,5 +292,7 @@ cdef struct Stream:
     bint answered                    # something of the answer has left
     int code
     Bytes message, details           # of the status: percent-encoded, base64
-    uint8_t watched                  # the last answer of Watch
-    bint watching
+    # Python's part
+    Ask* ask                         # NULL: none
+    size_t lent                      # bytes of requests that it has not taken, and one more for each
+    int64_t since                    # when the next request began to be waited for

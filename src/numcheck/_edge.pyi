@@ -1,5 +1,6 @@
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from os import PathLike
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from typing_extensions import Buffer
@@ -7,7 +8,8 @@ from typing_extensions import Buffer
 from numcheck._e164 import Reader
 from numcheck._fast import Table
 
-METHODS: tuple[str, ...]
+NATIVE_PATHS: tuple[str, ...]
+KINDS: dict[str, int]
 BOUNDS_S: tuple[float, ...]
 
 class Counters(NamedTuple):
@@ -35,11 +37,38 @@ class Credentials:
 class Facts:
     def __init__(self, ranges: Buffer, regions: Sequence[str], operators: Mapping[int, bytes]) -> None: ...
 
+class CallQueue:
+    def __init__(self, *, calls_max: int) -> None: ...
+    def take(self) -> list[Call] | None: ...
+    def take_ready(self) -> list[Call]: ...
+    def close(self) -> None: ...
+
+class Call:
+    wake: Callable[[], object] | None
+    @property
+    def request(self) -> bytes: ...
+    @property
+    def requests(self) -> SimpleQueue[Any]: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def caller(self) -> Any: ...
+    def is_active(self) -> bool: ...
+    def time_remaining(self) -> float | None: ...
+    def taken(self, request: bytes) -> None: ...
+    def answer(self, response: bytes, *, last: bool) -> None: ...
+    def has_room(self) -> bool: ...
+    def end(self, code: int = 0, message: bytes = b"", details: bytes = b"") -> None: ...
+    def send(self) -> None: ...
+
+Status = tuple[int, bytes, bytes]
+
 class EdgeLoop:
     def __init__(
         self,
-        answer: Callable[[int, bytes, Any], tuple[bytes, int, bytes, bytes]],
-        admit: Callable[[bytes | None, int, bytes, int], tuple[Hashable, str, tuple[bytes, int, bytes, bytes] | None]],
+        queue: CallQueue,
+        methods: Sequence[tuple[str, str]],
+        admit: Callable[[bytes | None, int, bytes, int], tuple[Hashable, str, Hashable, Status | None]],
         credentials: Credentials | None,
         *,
         listen_fd: int,
@@ -54,7 +83,9 @@ class EdgeLoop:
         stalled_after_s: float,
         keepalive_s: float,
         strangers_for_s: float,
-        stopping: tuple[bytes, int, bytes, bytes],
+        unknown: Status,
+        crowded: Status,
+        health_requests: Sequence[bytes],
         reader: Reader,
     ) -> None: ...
     def run(self) -> None: ...

@@ -6,8 +6,11 @@ read from each connection that has something and writes at most one bounded buff
 A request's way, by file of edge/: callbacks.pxi makes a Stream; headers.pxi reads what gRPC puts there and judges it;
 body.pxi cuts DATA into messages; message.pxi answers one, or lets it wait for its turn (waiting.pxi); response.pxi
 sends what was answered and then the status.
-Whatever is rare (errors with details, ListOperators, health) python.pxi asks of Python with the GIL held;
-so is whatever the kernel does not admit, because the API listener's own error is the answer then.
+What the loop does not answer itself it hands over to Python (asking.pxi): every other method, and whatever the kernel
+does not admit, because the service's own error is the answer then. No thread waits for another: a Note carries a whole
+request to the queue that all loops share (notes.pxi), from which Python's threads take all that waits at once
+(queue.pxi), and a Note carries the answer back. What Python has not taken of a stream is bounded by the window that the
+loop does not give back.
 
 Over TLS (tls.pxi), a caller is admitted by the name in its certificate or its token, asked of Python once for each
 method and then every `admitted_for_s`; the answer chooses which operators' data it sees. In plaintext Python is asked
@@ -17,6 +20,7 @@ _edge.pxd has the state, its owners and its limits. The files are included, not 
 compiler sees every call.
 """
 
+from cython cimport no_gc_clear
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -32,6 +36,7 @@ from numcheck._openssl cimport *
 
 from collections import namedtuple
 from os import fsencode
+from queue import SimpleQueue
 
 from numcheck.errors import BadConfiguration
 
@@ -57,22 +62,21 @@ BUCKETS[:] = [
 ]
 BOUNDS_S = (*(bound / 1e9 for bound in BUCKETS), float("inf"))
 
-cdef const char* PATHS[METHOD_COUNT]
-PATHS[:] = [
-    b"",
-    b"/numcheck.v1.CheckService/CheckNumbers",
-    b"/numcheck.v1.CheckService/StreamCheckNumbers",
-    b"/numcheck.v1.CheckService/CheckNumber",
-    b"/numcheck.v1.CheckService/ListOperators",
-    b"/grpc.health.v1.Health/Check",
-    b"/grpc.health.v1.Health/Watch",
-]
-METHODS = tuple(path.decode() for path in PATHS)
+NATIVE_PATHS = (
+    "",
+    "/numcheck.v1.CheckService/CheckNumbers",
+    "/numcheck.v1.CheckService/StreamCheckNumbers",
+    "/numcheck.v1.CheckService/CheckNumber",
+    "/grpc.health.v1.Health/Check",
+)
+KINDS = {"unary": UNARY, "answers": ANSWERS, "requests": REQUESTS, "each": EACH}
 Counters = namedtuple("Counters", "calls bounds_s durations numbers connections accepted received sent held_size asked")
 
 include "edge/system.pxi"
 include "edge/buffer.pxi"
 include "edge/metrics.pxi"
+include "edge/notes.pxi"
+include "edge/asking.pxi"
 include "edge/stream.pxi"
 include "edge/response.pxi"
 include "edge/number.pxi"
@@ -87,17 +91,20 @@ include "edge/tls.pxi"
 include "edge/traffic.pxi"
 include "edge/sweep.pxi"
 include "edge/loop.pxi"
+include "edge/queue.pxi"
 
 
 cdef class EdgeLoop:
     """One event loop. Whoever makes it calls `run` in a thread of its own, once, and `stop` from another."""
 
     cdef Loop loop
-    cdef object answer, admit
+    cdef object admit
+    cdef CallQueue queue
+    cdef list paths, texts              # of each method; and what `loop` points to
+    cdef dict callers                   # each that was admitted, itself: calls point to them
     cdef Reader reader
     cdef object tables, next_index      # Table by agreements; and with it the Facts
     cdef Facts facts
-    cdef bytes unknown_message, unknown_details, stopping_message, stopping_details
     cdef list agreements, used          # of each view: whose it is, and its Table
     cdef dict askers                    # the place of each name that numbers are counted by
     cdef Credentials credentials, next_credentials
@@ -105,37 +112,39 @@ cdef class EdgeLoop:
     def __cinit__(self):
         self.loop.epoll_fd = self.loop.listen_fd = self.loop.wake_fd = -1
         self.agreements, self.used = [None], [None]
-        self.askers = {"": 0}
+        self.askers, self.texts, self.callers = {"": 0}, [], {}
 
-    def __init__(self, answer, admit, Credentials credentials, *, int listen_fd, size_t message_size_max, size_t metadata_size_max,
+    def __init__(self, CallQueue queue not None, methods, admit, Credentials credentials, *, int listen_fd, size_t message_size_max, size_t metadata_size_max,
                  size_t numbers_per_call_max, uint32_t streams_per_connection_max, connection_age_max_s,
                  drain_timeout_s, admitted_for_s, connections_max, stalled_after_s, keepalive_s, strangers_for_s,
-                 stopping, Reader reader not None):
+                 unknown, crowded, health_requests, Reader reader not None):
         """Take over a listening socket that does not block. Over TLS if there are credentials.
 
-        `answer` gets a method (its place in METHODS), a request and the caller's agreements, and gives the response,
-        the status code, its percent-encoded message and base64 details. `admit` gets a client's certificate in DER or
-        None, the descriptor of its socket, the authorization and the method, at the first call of each and then every
-        `admitted_for_s`, in plaintext at the first call only, and gives the caller's agreements and None, or anything
-        and the refusal as `answer` has it. Agreements are hashable; None are all. Both are asked on the loop's thread
-        and should be quick. `stopping` is how a watch ends when the loop stops, as `answer` has it. `reader`
-        reads the numbers of CheckNumber.
+        `methods` are paths and kinds (KINDS), first those of NATIVE_PATHS; their calls go to `queue` where the loop does
+        not answer. A status is a code, its percent-encoded message and base64 details: `unknown` of a method that is
+        none, `crowded` of a call when the queue is full. `admit` gets a client's certificate in DER or None, the
+        descriptor of its socket, the authorization and the method's place, at the first call of each and then every
+        `admitted_for_s`, in plaintext at the first call only. It gives the caller's agreements, the name that its
+        numbers are counted by, the caller and None, or a status as the last. Agreements and callers are hashable;
+        agreements that are None are all. It is asked on the loop's thread and should be quick. `health_requests` are
+        those that the loop answers itself. `reader` reads the numbers of CheckNumber.
         """
         cdef Loop* loop = &self.loop
-        loop.listen_fd, loop.owner, self.answer, self.admit = listen_fd, <void*>self, answer, admit
+        loop.listen_fd, loop.owner, self.admit = listen_fd, <void*>self, admit
+        self.queue, loop.pipe = queue, &queue.pipe
+        self.set_methods(methods)
+        self.set_refusal(&loop.unknown, unknown)
+        self.set_refusal(&loop.crowded, crowded)
+        for request in health_requests:
+            self.set_text(&loop.health_requests[loop.health_request_count], request)
+            loop.health_request_count += 1
         loop.message_size_max, loop.header_list_size_max = message_size_max, metadata_size_max
         loop.numbers_per_call_max, loop.streams_max = numbers_per_call_max, streams_per_connection_max
         loop.age_max, loop.drain_timeout = int(connection_age_max_s * SECOND), int(drain_timeout_s * SECOND)
         loop.admitted_for, loop.stalled_after = int(admitted_for_s * SECOND), int(stalled_after_s * SECOND)
         loop.keepalive, loop.strangers_for = int(keepalive_s * SECOND), int(strangers_for_s * SECOND)
         loop.connections_max, loop.random = connections_max, numcheck_now() ^ <uint64_t>loop
-        _, _, self.unknown_message, self.unknown_details = answer(UNKNOWN, b"", None)
         self.reader, loop.home = reader, &reader.home
-        loop.unknown_message = PyBytes_AS_STRING(self.unknown_message)
-        loop.unknown_details = PyBytes_AS_STRING(self.unknown_details)
-        _, _, self.stopping_message, self.stopping_details = stopping
-        loop.stopping_message = PyBytes_AS_STRING(self.stopping_message)
-        loop.stopping_details = PyBytes_AS_STRING(self.stopping_details)
         loop.epoll_fd, loop.wake_fd = epoll_create1(EPOLL_CLOEXEC), eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         loop.incoming, loop.outgoing = <uint8_t*>malloc(READ_SIZE), <uint8_t*>malloc(SCRATCH_SIZE)
         loop.opened = <uint8_t*>malloc(RECORD_SIZE)
@@ -147,6 +156,35 @@ cdef class EdgeLoop:
         self.set_callbacks()
         if credentials is not None:
             self.set_tls(credentials)
+
+    cdef int set_methods(self, methods) except -1:
+        """Have a path and a kind for each method, first those of NATIVE_PATHS."""
+        cdef Loop* loop = &self.loop
+        cdef Text text
+        self.paths = [path for path, _ in methods]
+        if tuple(self.paths[:NATIVE_COUNT]) != NATIVE_PATHS or len(self.paths) > METHODS_MAX:
+            raise ValueError("the loop's own methods come first, and there is room for METHODS_MAX")
+        for path, kind in methods:
+            self.set_text(&text, path.encode())
+            loop.paths[loop.method_count], loop.path_sizes[loop.method_count] = <const char*>text.data, text.size
+            loop.kinds[loop.method_count] = KINDS[kind]
+            loop.method_count += 1
+        return 0
+
+    cdef int set_text(self, Text* text, bytes value) except -1:
+        """Point to bytes, and keep them."""
+        self.texts.append(value)
+        text.data, text.size = <const uint8_t*>PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)
+        return 0
+
+    cdef int set_refusal(self, Refusal* refusal, status) except -1:
+        cdef Text text
+        refusal.code = status[0]
+        self.set_text(&text, status[1])
+        refusal.message = <const char*>text.data
+        self.set_text(&text, status[2])
+        refusal.details = <const char*>text.data
+        return 0
 
     cdef int set_callbacks(self) except -1:
         cdef Loop* loop = &self.loop
@@ -189,6 +227,7 @@ cdef class EdgeLoop:
         free(self.loop.opened)
         discard(&self.loop, &self.loop.outgoing_records)
         BIO_meth_free(self.loop.bio_method)
+        drop_notes(&self.loop.replies)
 
     def run(self):
         """Serve until `stop`, and then until every call has ended or had its time."""
@@ -238,8 +277,17 @@ cdef class EdgeLoop:
             self.askers[name] = len(self.askers)
         return self.askers.get(name, 0)
 
-    cdef object agreements_at(self, int place):
-        return self.agreements[max(place, 0)]
+    cdef void* kept_caller(self, caller) except NULL:
+        """The caller as all calls of it point to it. As many are kept as an installation has callers."""
+        kept = self.callers.setdefault(caller, caller)
+        return <void*>kept
+
+    cdef int wake(self) except -1:
+        """Have the loop look at its replies, if it has not yet."""
+        cdef uint64_t one = 1
+        if load_note(&self.loop.replies) != NULL and not exchange(&self.loop.woken, 1):
+            write(self.loop.wake_fd, &one, 8)
+        return 0
 
     def publish(self, tables, Facts facts):
         """Answer from `tables(agreements)` from the next request on, and CheckNumber from the facts of the same version.
@@ -250,7 +298,7 @@ cdef class EdgeLoop:
         store(&self.loop.published, self.loop.published + 1)
 
     def set_serving(self, bint serving):
-        """What watches of health are told."""
+        """Say whether the services answer, to who asks for their health."""
         store(&self.loop.serving, serving)
 
     def publish_credentials(self, Credentials credentials not None):
@@ -267,20 +315,20 @@ cdef class EdgeLoop:
     @property
     def held_size(self):
         """Bytes of memory that hold requests and answers."""
-        return load(&self.loop.held_size)
+        return load(&self.loop.held_size) + load(&self.loop.lent_size)
 
     def counters(self):
         """What was counted so far; each number is whole, and they are not of one moment."""
         cdef Metrics* metrics = &self.loop.metrics
         cdef int method, code, bucket
         calls, durations = {}, {}
-        for method in range(<int>METHOD_COUNT):
+        for method in range(self.loop.method_count):
             for code in range(CODE_COUNT):
                 if load(&metrics.calls[method][code]):
-                    calls[METHODS[method], code] = load(&metrics.calls[method][code])
+                    calls[self.paths[method], code] = load(&metrics.calls[method][code])
             buckets = [load(&metrics.latencies[method][bucket]) for bucket in range(BUCKET_COUNT + 1)]
             if any(buckets):
-                durations[METHODS[method]] = buckets, load(&metrics.latency_sums[method]) / 1e9
+                durations[self.paths[method]] = buckets, load(&metrics.latency_sums[method]) / 1e9
         return Counters(calls, BOUNDS_S, durations, load(&metrics.numbers), load(&self.loop.connection_count),
                         load(&metrics.accepted), load(&metrics.received), load(&metrics.sent), self.held_size,
                         {name: load(&metrics.asked[place]) for name, place in list(self.askers.items())})

@@ -15,7 +15,7 @@ from numcheck.access import Caller, Role
 from numcheck.api.access import CallersIndex
 from numcheck.api.asking import NumbersAsked
 from numcheck.config import Settings
-from numcheck.door.check_listener import LACKING, CheckListener
+from numcheck.door.check_listener import LACKING, CheckListener, Served
 from numcheck.door.listener import ApiListener
 from numcheck.door.watches import Watches
 from numcheck.index import PublishedIndex, open_index
@@ -135,8 +135,9 @@ def _served(
         callers_service(gate.callers, gate.key, changed=gate.directory.refresh),
         registrations.service,
     ]
-    api = ApiListener(settings, services, watches, gate.access)
-    native = CheckListener(settings, published, gate.access) if LACKING is None else None
+    api = ApiListener(settings, services, watches, gate.access, feeds=registrations.feeds)
+    served = Served(services, watches, registrations.feeds)
+    native = CheckListener(settings, published, gate.access, served) if LACKING is None else None
     publish()  # the native listener takes what is published from its start on
     addresses, counts = {"api": api.address}, {"api": asked.counts}
     if native is not None:

@@ -13,8 +13,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck.api.access import token_tag
+from numcheck.api.places import Places
 from numcheck.door import feeds
-from numcheck.door.feeds import Places
 from numcheck.door.watches import Watches, _Watch
 from numcheck.errors import NotAuthenticated, StoreUnavailable, TooManyStreams
 from numcheck.offline import authority

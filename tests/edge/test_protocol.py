@@ -41,7 +41,7 @@ from numcheck.door.check_listener import LACKING, CheckListener
 from numcheck.index import Index, PublishedIndex
 
 if LACKING is None:
-    from numcheck._edge import EdgeLoop
+    from numcheck._edge import NATIVE_PATHS, CallQueue, EdgeLoop
 
 pytestmark = pytest.mark.skipif(LACKING is not None, reason=str(LACKING))
 REQUEST = b"\x0a\x08" + (79_161_234_567).to_bytes(8, "little")
@@ -333,8 +333,9 @@ def test_answers_under_way_are_sent_when_the_peer_has_closed_its_side(doors: Doo
 
 def edge_loop(listening: socket.socket) -> "EdgeLoop":
     return EdgeLoop(
-        lambda _method, _request, _agreements: (b"", 12, b"", b""),
-        lambda _certificate, _descriptor, _authorization, _method: (None, "", None),
+        CallQueue(calls_max=1),
+        [(path, "each" if "Stream" in path else "unary") for path in NATIVE_PATHS],
+        lambda _certificate, _descriptor, _authorization, _method: (None, "", "a caller", None),
         None,
         listen_fd=listening.detach(),
         message_size_max=2**20,
@@ -348,7 +349,9 @@ def edge_loop(listening: socket.socket) -> "EdgeLoop":
         stalled_after_s=60,
         keepalive_s=20,
         strangers_for_s=10,
-        stopping=(b"", 14, b"", b""),
+        unknown=(12, b"", b""),
+        crowded=(8, b"", b""),
+        health_requests=[],
         reader=e164.reader("RU"),
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from numcheck.door.feeds import FEEDS_MAX, FEEDS_PER_SERVICE_MAX
+from numcheck.api.registration import FEEDS_MAX, FEEDS_PER_SERVICE_MAX
 from numcheck.registrations.events import SignedHead, check_signature
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub

@@ -8,7 +8,7 @@ before the end of a stream counts; a watch, every few seconds.
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import NamedTuple, Protocol
 
@@ -226,6 +226,23 @@ def _permit(check: Callable[[Caller], None]) -> None:
     except NotPermitted as error:
         call.deny(error.reason)
         raise
+
+
+def call_of(admission: Admission, caller: Caller, shown: Shown, method: str) -> Call:
+    """Return the call of a caller who was admitted to the method by what they showed."""
+    return Call(
+        caller,
+        deny=lambda reason: admission.deny(caller.uri, method, reason),
+        check=lambda: admission.admit(shown, method),
+    )
+
+
+def checking(requests: Iterator[bytes], check: Callable[[], object]) -> Iterator[bytes]:
+    """Return the requests of a stream, each after a check, and its end too: that may come an hour after the last."""
+    for request in requests:
+        check()
+        yield request
+    check()
 
 
 class CallersIndex:

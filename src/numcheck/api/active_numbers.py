@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import grpc
-
 from numcheck.active import PushContent, PushHeader
 from numcheck.api.access import own_operator, this_caller
 from numcheck.api.pushing import (
@@ -21,11 +19,9 @@ from numcheck.timestamps import timestamp_at
 from numcheck.v1 import numbering_pb2
 
 
-def push_active_numbers(
-    store: Store, outside: Outside, requests: Iterator[bytes], context: grpc.ServicerContext
-) -> Pushed:
+def push_active_numbers(store: Store, outside: Outside, requests: Iterator[bytes]) -> Pushed:
     """A snapshot or a delta: nothing is changed before its stream has ended as its caller meant it to."""
-    messages = messages_of(numbering_pb2.PushActiveNumbersRequest, requests, context)
+    messages = messages_of(numbering_pb2.PushActiveNumbersRequest, requests)
     first = next(messages)
     header = _header(first.header, outside)
     own_operator(header.operator_id)

@@ -1,13 +1,10 @@
 """CallerService over the API listener: translation only. The rules of callers are in access/."""
 
 from collections.abc import Callable
-from typing import Any
-
-import grpc
 
 from numcheck.access import Caller, Role
 from numcheck.api.access import token_tag
-from numcheck.api.calls import parsed, refusing
+from numcheck.api.calls import CallerWaits, parsed
 from numcheck.api.pushing import Outside
 from numcheck.errors import BadCaller
 from numcheck.store import Callers, KnownCaller
@@ -42,14 +39,14 @@ class CallerService:
         self._callers, self._outside, self._token_key = callers, outside, token_key
         self._changed, self._by = changed, by
 
-    def add_caller(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+    def add_caller(self, request: bytes, _call: CallerWaits) -> bytes:
         """A new caller."""
         message = parsed(caller_pb2.AddCallerRequest, request).caller
         self._callers.add(caller_of(message), now=self._outside.now(), by=self._by())
         self._changed()
         return caller_pb2.AddCallerResponse().SerializeToString()
 
-    def list_callers(self, _request: bytes, _context: grpc.ServicerContext) -> bytes:
+    def list_callers(self, _request: bytes, _call: CallerWaits) -> bytes:
         """Every caller and agreement."""
         found = self._callers.whole()
         return caller_pb2.ListCallersResponse(
@@ -60,14 +57,14 @@ class CallerService:
             ],
         ).SerializeToString()
 
-    def revoke_caller(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+    def revoke_caller(self, request: bytes, _call: CallerWaits) -> bytes:
         """A caller that may call no more."""
         uri = parsed(caller_pb2.RevokeCallerRequest, request).uri
         self._callers.revoke(uri, now=self._outside.now(), by=self._by())
         self._changed()
         return caller_pb2.RevokeCallerResponse().SerializeToString()
 
-    def issue_token(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+    def issue_token(self, request: bytes, _call: CallerWaits) -> bytes:
         """A token, of which the store keeps a keyed hash."""
         token = self._outside.new_token()
         uri, tag = parsed(caller_pb2.IssueTokenRequest, request).uri, token_tag(self._token_key, token)
@@ -75,22 +72,22 @@ class CallerService:
         self._changed()
         return caller_pb2.IssueTokenResponse(token=token).SerializeToString()
 
-    def add_agreement(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+    def add_agreement(self, request: bytes, _call: CallerWaits) -> bytes:
         """A contract of a service with an operator."""
         message = parsed(caller_pb2.AddAgreementRequest, request).agreement
         self._callers.agree(message.service, message.operator_id, now=self._outside.now(), by=self._by())
         self._changed()
         return caller_pb2.AddAgreementResponse().SerializeToString()
 
-    def end_agreement(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+    def end_agreement(self, request: bytes, _call: CallerWaits) -> bytes:
         """The end of one."""
         message = parsed(caller_pb2.EndAgreementRequest, request).agreement
         self._callers.end_agreement(message.service, message.operator_id, now=self._outside.now(), by=self._by())
         self._changed()
         return caller_pb2.EndAgreementResponse().SerializeToString()
 
-    def methods(self) -> dict[str, Callable[[bytes, grpc.ServicerContext], bytes]]:
-        """Each method by its name: bytes in, bytes out, or an error of ours."""
+    def methods(self) -> dict[str, Callable[[bytes, CallerWaits], bytes]]:
+        """Return the function of each method, by its name: bytes in, bytes out, or an error of ours."""
         return {
             "AddCaller": self.add_caller,
             "ListCallers": self.list_callers,
@@ -99,12 +96,6 @@ class CallerService:
             "AddAgreement": self.add_agreement,
             "EndAgreement": self.end_agreement,
         }
-
-    def handlers(self) -> grpc.GenericRpcHandler:
-        """The service as grpcio registers it."""
-        unary = grpc.unary_unary_rpc_method_handler
-        handlers: dict[str, Any] = {name: unary(refusing(method)) for name, method in self.methods().items()}
-        return grpc.method_handlers_generic_handler(SERVICE_NAME, handlers)
 
 
 def caller_of(message: caller_pb2.Caller) -> Caller:

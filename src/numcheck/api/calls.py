@@ -1,20 +1,39 @@
-"""What the servicers share: reading requests, and making every exception of a method a status."""
+"""What the methods share: what they know of a call, what a stream of answers is, and how a request is read."""
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, Protocol
 
-import grpc
 from google.protobuf.message import DecodeError
 
-from numcheck.api.errors import abort, log_failure
-from numcheck.errors import ConcurrentPush, MalformedMessage
+from numcheck.api.places import Places
+from numcheck.errors import MalformedMessage
 
-SENDING = "send_initial_metadata"  # as grpc._server names the operation among those that are due
-SENDING_POLL_S = 0.0005
-GRACE_S = 0.05  # for a cut to be heard of, where grpcio does not say what is due
+
+class CallerWaits(Protocol):
+    """What a method may know of its call beside who calls; grpcio's context is one."""
+
+    def is_active(self) -> bool:
+        """Return False once nobody waits for an answer."""
+
+    def time_remaining(self) -> float | None:
+        """Return for how many seconds the caller still waits; None: without an end."""
+
+
+Message = Callable[[], bytes]
+"""What a watch is to be told next: the same again, if there is nothing new."""
+
+Pieces = Iterator[list[bytes]]
+"""What a feed sends next, again and again: nothing, if there is nothing now. Its end ends the feed."""
+
+
+class Feed(NamedTuple):
+    """What a feed sends; whose it is, as it is woken by what happens to that service; and what it has a place of."""
+
+    service: str
+    pieces: Pieces
+    places: tuple[Places, ...]
 
 
 def parsed(message_type: Any, request: bytes) -> Any:
@@ -25,89 +44,16 @@ def parsed(message_type: Any, request: bytes) -> Any:
         raise MalformedMessage(f"the request is not a well-formed {message_type.DESCRIPTOR.name}") from None
 
 
-def refuse(context: grpc.ServicerContext, error: Exception) -> NoReturn:
-    """End the call with the error's status, and log it if it is not one of ours."""
-    log_failure(error)
-    abort(context, error)
+_served: ContextVar[CallerWaits] = ContextVar("served")
 
 
-def refusing(
-    answer: Callable[[bytes, grpc.ServicerContext], bytes],
-) -> Callable[[bytes, grpc.ServicerContext], bytes]:
-    """Make every exception of a unary method a status."""
-
-    def call(request: bytes, context: grpc.ServicerContext) -> bytes:
-        _served.set(context)
-        try:
-            return answer(request, context)
-        except Exception as error:
-            refuse(context, error)
-
-    return call
-
-
-_served: ContextVar[grpc.ServicerContext] = ContextVar("served")
+def serve(call: CallerWaits) -> None:
+    """Say that this thread serves the call."""
+    _served.set(call)
 
 
 def patience_s() -> float:
     """How long the caller of this thread's unary call still waits; for ever without a caller, or a deadline."""
-    context = _served.get(None)
-    left_s = None if context is None else context.time_remaining()
+    call = _served.get(None)
+    left_s = None if call is None else call.time_remaining()
     return math.inf if left_s is None else float(left_s)
-
-
-def refusing_stream(
-    answer: Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]],
-) -> Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]:
-    """Make every exception of a streaming method a status; a client that went away is nobody to refuse."""
-
-    def call(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        try:
-            yield from answer(requests, context)
-        except Exception as error:
-            if context.is_active():
-                refuse(context, error)
-
-    return call
-
-
-def to_the_end(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-    """The requests of a stream that has to be whole; it ends as an iterator does only if its caller has ended it.
-
-    grpcio ends the requests of a stream that was cut just as it ends those of a whole one, and learns of the cut from
-    the next event. Events are handled in their order, so once an operation that is begun now has been handled, a cut
-    before it has been as well. That operation is the sending of the initial metadata, which is due anyway.
-    """
-    yield from requests
-    context.send_initial_metadata(())  # raises what grpcio passes over in silence if the cut is known already
-    _await_sent(context)
-    if not context.is_active():
-        yield from requests  # raises the same
-        raise ConcurrentPush("the caller went away")
-
-
-def _await_sent(context: grpc.ServicerContext) -> None:
-    """Wait until the initial metadata has been sent or the call has ended; grpcio has no public word for it."""
-    state: Any = getattr(context, "_state", None)
-    if state is None:
-        time.sleep(GRACE_S)
-        return
-    with state.condition:
-        while SENDING in state.due and context.is_active():
-            state.condition.wait(SENDING_POLL_S)
-
-
-def refusing_push(
-    answer: Callable[[Iterator[bytes], grpc.ServicerContext], bytes],
-) -> Callable[[Iterator[bytes], grpc.ServicerContext], bytes]:
-    """Make every exception of a client-streaming method a status; a client that went away is nobody to refuse."""
-
-    def call(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-        try:
-            return answer(requests, context)
-        except Exception as error:
-            if not context.is_active():
-                raise
-            refuse(context, error)
-
-    return call

@@ -4,19 +4,14 @@ CheckNumbers and its stream pass the request's bytes to the kernel and the kerne
 request, no Python object a number. Nothing here knows grpcio's server; serving/ registers the handlers.
 """
 
-import threading
-from collections.abc import Callable, Iterator
-from typing import cast
-
-import grpc
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from numcheck import e164
 from numcheck.active import Operator
 from numcheck.api.access import CallersIndex
 from numcheck.api.asking import answered_count
-from numcheck.api.calls import parsed, refusing, refusing_stream
-from numcheck.api.errors import abort
-from numcheck.errors import TooManyStreams, UnknownMethod
+from numcheck.api.calls import CallerWaits, parsed
 from numcheck.index import AgreedIndex, PublishedIndex
 from numcheck.timestamps import timestamp
 from numcheck.v1 import check_pb2, number_pb2
@@ -35,19 +30,15 @@ class CheckService:
         *,
         default_region: str,
         numbers_per_call_max: int,
-        stream_count_max: int,
         asked: Callable[[int], None] = lambda _count: None,
     ) -> None:
-        """`stream_count_max` bounds the streams open at once: each holds a thread of the listener while it is open.
-
-        `asked` is told how many numbers each answer is about.
-        """
+        """`asked` is told how many numbers each answer is about."""
         self._published, self._asked = published, asked
         self._default_region = default_region
         self._numbers_per_call_max = numbers_per_call_max
-        self._stream_places = threading.BoundedSemaphore(stream_count_max)
+        self._listed: tuple[Mapping[int, Operator] | None, bytes] = None, b""  # as they were listed last, of one index
 
-    def check_number(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+    def check_number(self, request: bytes, _call: CallerWaits) -> bytes:
         """One number, as a person writes it."""
         text = parsed(check_pb2.CheckNumberRequest, request).number
         index = self._published.get()
@@ -64,59 +55,43 @@ class CheckService:
         self._asked(1)
         return response.SerializeToString()
 
-    def check_numbers(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+    def check_numbers(self, request: bytes, _call: CallerWaits) -> bytes:
         """Many numbers, bytes in and bytes out."""
         table = self._published.get().table
         return self._told(table.check_numbers(request, numbers_per_call_max=self._numbers_per_call_max))
 
-    def stream_check_numbers(self, requests: Iterator[bytes], _context: grpc.ServicerContext) -> Iterator[bytes]:
-        """Many numbers a message, each message answered from the newest index then."""
-        if not self._stream_places.acquire(blocking=False):
-            raise TooManyStreams("as many streams as this node serves at once are open")
-        try:
-            for request in requests:
-                table = self._published.get().table
-                yield self._told(
-                    table.check_numbers(request, numbers_per_call_max=self._numbers_per_call_max, echo_request_id=True)
-                )
-        finally:
-            self._stream_places.release()
+    def check_streamed_numbers(self, request: bytes, _call: CallerWaits) -> bytes:
+        """Answer a message of a stream, from the newest index then."""
+        table = self._published.get().table
+        return self._told(
+            table.check_numbers(request, numbers_per_call_max=self._numbers_per_call_max, echo_request_id=True)
+        )
 
     def _told(self, response: bytes) -> bytes:
         self._asked(answered_count(response))
         return response
 
-    def list_operators(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+    def list_operators(self, request: bytes, _call: CallerWaits) -> bytes:
         """Every operator that the index knows, by id."""
         parsed(check_pb2.ListOperatorsRequest, request)
         operators = self._published.get().operators
-        messages = [operator_message(operators[operator_id]) for operator_id in sorted(operators)]
-        return check_pb2.ListOperatorsResponse(operators=messages).SerializeToString()
+        if operators is not self._listed[0]:
+            self._listed = operators, _list_of(operators)
+        return self._listed[1]
 
-    def handlers(self) -> grpc.GenericRpcHandler:
-        """The service as grpcio registers it; with no (de)serialiser, grpcio passes bytes."""
-        unary, stream = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
-        return grpc.method_handlers_generic_handler(
-            SERVICE_NAME,
-            {
-                "CheckNumber": unary(refusing(self.check_number)),
-                "CheckNumbers": unary(refusing(self.check_numbers)),
-                "StreamCheckNumbers": stream(refusing_stream(self.stream_check_numbers)),
-                "ListOperators": unary(refusing(self.list_operators)),
-            },
-        )
+    def methods(self) -> dict[str, Callable[..., Any]]:
+        """Return the function of each method, by its name."""
+        return {
+            "CheckNumber": self.check_number,
+            "CheckNumbers": self.check_numbers,
+            "StreamCheckNumbers": self.check_streamed_numbers,
+            "ListOperators": self.list_operators,
+        }
 
 
-class UnknownMethods(grpc.GenericRpcHandler):
-    """The last handler: refuses every method that no other has, with the details that every error of ours has."""
-
-    def service(self, _call: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
-        """A handler that refuses, whatever the method."""
-
-        def refuse(_requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-            abort(context, UnknownMethod("this node has no such method"))
-
-        return grpc.stream_stream_rpc_method_handler(refuse)
+def _list_of(operators: Mapping[int, Operator]) -> bytes:
+    messages = [operator_message(operators[operator_id]) for operator_id in sorted(operators)]
+    return check_pb2.ListOperatorsResponse(operators=messages).SerializeToString()
 
 
 def _try_operator_message(operator: Operator | None) -> number_pb2.Operator | None:

@@ -2,14 +2,11 @@
 
 import math
 import traceback
-from collections.abc import Callable, Mapping
-from typing import NoReturn
+from collections.abc import Mapping
 
-import grpc
 import structlog
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 from numcheck import errors
 
@@ -100,21 +97,6 @@ def log_failure(error: Exception) -> None:
     if not isinstance(error, errors.NumcheckError):
         frames = traceback.extract_tb(error.__traceback__)
         log.error("call failed", error=type(error).__name__, at=[f"{frame.name}:{frame.lineno}" for frame in frames])
-
-
-def finish(context: grpc.ServicerContext, send: Callable[[bytes | None], None], error: Exception) -> None:
-    """End a call that is answered by a callback, `send`, with the error's status, on whatever thread."""
-    status = rpc_status.to_status(status_of(error))
-    context.set_code(status.code)
-    context.set_details(status.details)
-    context.set_trailing_metadata(status.trailing_metadata)
-    send(None)
-
-
-def abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:
-    """End the call with the error's status."""
-    context.abort_with_status(rpc_status.to_status(status_of(error)))
-    raise AssertionError("abort_with_status always raises")
 
 
 def _status(code: int, message: str, *details: any_pb2.Any) -> status_pb2.Status:

@@ -3,16 +3,13 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import grpc
-
 from numcheck.api.access import own_operator, this_caller
 from numcheck.api.active_numbers import held_message, push_active_numbers, push_message
-from numcheck.api.calls import parsed, refusing, refusing_push
+from numcheck.api.calls import CallerWaits, Message, parsed
+from numcheck.api.places import PushPlaces
 from numcheck.api.plan import import_numbering_plan, plan_message
 from numcheck.api.portings import portings_message, push_portings
 from numcheck.api.pushing import Outside, is_storable
-from numcheck.door.places import Attended, PushPlaces
-from numcheck.door.watches import Message, Watches
 from numcheck.errors import UnknownPush
 from numcheck.index import Index, PublishedIndex
 from numcheck.store import Store
@@ -23,7 +20,7 @@ from numcheck.v1 import numbering_pb2
 SERVICE_NAME = "numcheck.v1.NumberingService"
 VERSIONS_KEPT = 1_000  # for watches that are behind
 
-Push = Callable[[Store, Outside, Iterator[bytes], grpc.ServicerContext], Any]
+Push = Callable[[Store, Outside, Iterator[bytes]], Any]
 
 
 class NumberingService:
@@ -35,14 +32,13 @@ class NumberingService:
         self,
         store: Store,
         published: PublishedIndex,
-        watches: Watches,
         outside: Outside,
         *,
         changed: Callable[[], None],
         push_count_max: int,
     ) -> None:
         """`changed` is called after each commit; at most `push_count_max` pushes are under way at once."""
-        self._store, self._published, self._watches, self._outside = store, published, watches, outside
+        self._store, self._published, self._outside = store, published, outside
         self._changed = changed
         self._places = PushPlaces(push_count_max)
         self._versions: tuple[int, ...] = ()  # the last ones that were published, ascending; replaced, never changed
@@ -53,21 +49,19 @@ class NumberingService:
         if index is not None and index.index_version > max(self._versions, default=0):
             self._versions = (*self._versions[1 - VERSIONS_KEPT :], index.index_version)
 
-    def _taking(
-        self, push: Push, answer: Callable[[Any], Any]
-    ) -> Callable[[Iterator[bytes], grpc.ServicerContext], bytes]:
-        """A method that takes a push and answers with what became of it."""
+    def _taking(self, push: Push, answer: Callable[[Any], Any]) -> Callable[[Iterator[bytes], CallerWaits], bytes]:
+        """Return a method that takes a push and answers with what became of it."""
 
-        def call(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-            with self._places.place(this_caller()), Attended(requests, context) as attended:
-                done = push(self._store, self._outside, attended, context)
+        def call(requests: Iterator[bytes], _call: CallerWaits) -> bytes:
+            with self._places.place(this_caller()):
+                done = push(self._store, self._outside, requests)
             self._changed()
             response: bytes = answer(done).SerializeToString()
             return response
 
-        return refusing_push(call)
+        return call
 
-    def confirm_push(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+    def confirm_push(self, request: bytes, _call: CallerWaits) -> bytes:
         """A held push that its operator means."""
         message = parsed(numbering_pb2.ConfirmPushRequest, request)
         own_operator(message.operator_id)
@@ -78,14 +72,14 @@ class NumberingService:
         self._changed()
         return numbering_pb2.ConfirmPushResponse(push=push_message(pushed)).SerializeToString()
 
-    def list_held_pushes(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+    def list_held_pushes(self, request: bytes, _call: CallerWaits) -> bytes:
         """The pushes that wait to be confirmed: an operator's, or everybody's for operator 0."""
         message = parsed(numbering_pb2.ListHeldPushesRequest, request)
         own_operator(message.operator_id)
         held = self._store.held_pushes(message.operator_id or None, now=self._outside.now())
         return numbering_pb2.ListHeldPushesResponse(held_pushes=map(held_message, held)).SerializeToString()
 
-    def get_operator_state(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+    def get_operator_state(self, request: bytes, _call: CallerWaits) -> bytes:
         """The head of an operator's active set; of the portings, for operator 0."""
         message = parsed(numbering_pb2.GetOperatorStateRequest, request)
         operator_id = message.operator_id
@@ -120,18 +114,14 @@ class NumberingService:
 
         return message
 
-    def handlers(self) -> grpc.GenericRpcHandler:
-        """The service as grpcio registers it; with no (de)serialiser, grpcio passes bytes."""
-        unary, push = grpc.unary_unary_rpc_method_handler, grpc.stream_unary_rpc_method_handler
-        return grpc.method_handlers_generic_handler(
-            SERVICE_NAME,
-            {
-                "PushActiveNumbers": push(self._taking(push_active_numbers, push_message)),
-                "PushPortings": push(self._taking(push_portings, portings_message)),
-                "ImportNumberingPlan": push(self._taking(import_numbering_plan, plan_message)),
-                "ConfirmPush": unary(refusing(self.confirm_push)),
-                "ListHeldPushes": unary(refusing(self.list_held_pushes)),
-                "GetOperatorState": unary(refusing(self.get_operator_state)),
-                "WatchIndex": self._watches.method(self.watch_index),
-            },
-        )
+    def methods(self) -> dict[str, Callable[..., Any]]:
+        """Return the function of each method, by its name."""
+        return {
+            "PushActiveNumbers": self._taking(push_active_numbers, push_message),
+            "PushPortings": self._taking(push_portings, portings_message),
+            "ImportNumberingPlan": self._taking(import_numbering_plan, plan_message),
+            "ConfirmPush": self.confirm_push,
+            "ListHeldPushes": self.list_held_pushes,
+            "GetOperatorState": self.get_operator_state,
+            "WatchIndex": self.watch_index,
+        }

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import grpc
-
 from numcheck.api.access import this_caller
 from numcheck.api.pushing import Outside, messages_of, moment_of
 from numcheck.errors import BadPlan
@@ -15,11 +13,9 @@ SOURCE_LENGTH_MAX = 256
 ROWS_MAX = 1_000_000  # sixty times the Russian mobile plan: an administrator's mistake must not fill the memory
 
 
-def import_numbering_plan(
-    store: Store, outside: Outside, requests: Iterator[bytes], context: grpc.ServicerContext
-) -> PlanImport:
+def import_numbering_plan(store: Store, outside: Outside, requests: Iterator[bytes]) -> PlanImport:
     """A country's plan, or some of its series: nothing is changed before the stream has ended."""
-    messages = messages_of(numbering_pb2.ImportNumberingPlanRequest, requests, context, BadPlan)
+    messages = messages_of(numbering_pb2.ImportNumberingPlanRequest, requests, BadPlan)
     first = next(messages)
     country = _country(first.header)
     series, rows = _series(first.header, country), _rows(first)

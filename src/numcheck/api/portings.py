@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import grpc
-
 from numcheck.active import PortingsContent, PortingsHeader, PortingsSequence
 from numcheck.api.access import this_caller
 from numcheck.api.pushing import (
@@ -23,9 +21,9 @@ from numcheck.v1 import numbering_pb2
 SERIES_LENGTH_MAX = 64
 
 
-def push_portings(store: Store, outside: Outside, requests: Iterator[bytes], context: grpc.ServicerContext) -> Pushed:
+def push_portings(store: Store, outside: Outside, requests: Iterator[bytes]) -> Pushed:
     """All portings, or what has changed of them: nothing is changed before the stream has ended."""
-    messages = messages_of(numbering_pb2.PushPortingsRequest, requests, context)
+    messages = messages_of(numbering_pb2.PushPortingsRequest, requests)
     first = next(messages)
     header = _header(first.header, outside)
     head = store.portings_head()

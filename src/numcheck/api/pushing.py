@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from numcheck.api.calls import parsed, to_the_end
+from numcheck.api.calls import parsed
 from numcheck.errors import BadPush, NumcheckError
 from numcheck.moments import CLOCK_SKEW_MAX, EPOCH
 from numcheck.v1 import numbering_pb2
@@ -25,16 +24,13 @@ class Outside(NamedTuple):
     new_token: Callable[[], str]
 
 
-def messages_of(
-    message_type: Any, requests: Iterator[bytes], context: grpc.ServicerContext, bad: Bad = BadPush
-) -> Iterator[Any]:
-    """Each message of a push, the first with its header and no other; ends only if the caller ended the stream."""
-    whole = to_the_end(requests, context)
-    first = parsed(message_type, next(whole, b""))
+def messages_of(message_type: Any, requests: Iterator[bytes], bad: Bad = BadPush) -> Iterator[Any]:
+    """Return each message of a push, the first with its header and no other."""
+    first = parsed(message_type, next(requests, b""))
     if not first.HasField("header"):
         raise bad("header", "the first message has no header")
     yield first
-    for request in whole:
+    for request in requests:
         message = parsed(message_type, request)
         if message.HasField("header"):
             raise bad("header", "only the first message has a header")

@@ -7,13 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar, cast
 
-import grpc
-
 from numcheck import e164
 from numcheck.api.access import own_service
-from numcheck.api.calls import parsed, refusing
+from numcheck.api.calls import CallerWaits, Feed, Pieces, parsed
 from numcheck.api.errors import log_failure
-from numcheck.door.feeds import Feed, Feeds, Pieces, Places
+from numcheck.api.places import Places
 from numcheck.errors import BadRegistration, NotANumber, ProofNotAccepted
 from numcheck.moments import microseconds
 from numcheck.registrations import record as records
@@ -35,6 +33,8 @@ SERVICE_NAME = "numcheck.v1.RegistrationService"
 PAGE_ROWS_DEFAULT = 100
 MARK_SIZE = 3  # bytes; with them a page_token is 36 characters, without padding
 DIGITS_MAX = 19  # of a 63-bit integer
+FEEDS_MAX = 32
+FEEDS_PER_SERVICE_MAX = 8
 REVERIFYING_MAX = 2  # each keeps a core busy
 REVERIFYING_PER_SERVICE_MAX = 1
 
@@ -48,7 +48,7 @@ METHODS_ASKED: dict[int, Method | None] = {
 CHANNELS: dict[int, str] = {pb.CODE_CHANNEL_UNSPECIFIED: "", pb.CODE_CHANNEL_SMS: "sms", pb.CODE_CHANNEL_CALL: "call"}
 
 
-def caller_service(message: Any, _context: grpc.ServicerContext) -> str:
+def caller_service(message: Any, _context: CallerWaits) -> str:
     """The service that a call is about: a messenger's own, any that the administrator says. Decided here alone.
 
     Raises BadRegistration, or NotPermitted.
@@ -72,12 +72,16 @@ class RegistrationService:
 
     name = SERVICE_NAME
 
-    def __init__(self, rules: Rules, feeds: Feeds, *, now: Callable[[], datetime], default_region: str) -> None:
+    def __init__(self, rules: Rules, *, now: Callable[[], datetime], default_region: str) -> None:
         self._registrar, self._verifier, self._history, self._reverifier = rules
-        self._feeds, self._now, self._default_region = feeds, now, default_region
-        self._reverifying = Places(REVERIFYING_MAX, REVERIFYING_PER_SERVICE_MAX)
+        self._now, self._default_region = now, default_region
+        feeds, reverifying = (
+            Places(FEEDS_MAX, FEEDS_PER_SERVICE_MAX),
+            Places(REVERIFYING_MAX, REVERIFYING_PER_SERVICE_MAX),
+        )
+        self._watching, self._reverifying = (feeds,), (feeds, reverifying)
 
-    def register(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+    def register(self, request: bytes, context: CallerWaits) -> bytes:
         """Record a user."""
         message = parsed(pb.RegisterRequest, request)
         service = caller_service(message, context)
@@ -92,13 +96,13 @@ class RegistrationService:
         outcome = self._registrar.register(service, request_id, record, channel=_channel(message))
         return _with_outcome(pb.RegisterResponse, outcome)
 
-    def get_registration(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+    def get_registration(self, request: bytes, context: CallerWaits) -> bytes:
         """Tell a registration."""
         message = parsed(pb.GetRegistrationRequest, request)
         found = self._registrar.get(caller_service(message, context), records.check_user_id(message.user_id))
         return pb.GetRegistrationResponse(registration=registration_message(found)).SerializeToString()
 
-    def list_registrations(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+    def list_registrations(self, request: bytes, context: CallerWaits) -> bytes:
         """Tell a page of registrations."""
         message = parsed(pb.ListRegistrationsRequest, request)
         service = caller_service(message, context)
@@ -120,13 +124,13 @@ class RegistrationService:
             next_page_token=_page_token(page.next_place, mark),
         ).SerializeToString()
 
-    def delete_registration(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+    def delete_registration(self, request: bytes, context: CallerWaits) -> bytes:
         """Erase a registration."""
         message = parsed(pb.DeleteRegistrationRequest, request)
         self._registrar.delete(caller_service(message, context), records.check_user_id(message.user_id))
         return pb.DeleteRegistrationResponse().SerializeToString()
 
-    def refresh_registration(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+    def refresh_registration(self, request: bytes, context: CallerWaits) -> bytes:
         """Take a user's information anew."""
         message = parsed(pb.RefreshRegistrationRequest, request)
         outcome = self._registrar.refresh(
@@ -138,7 +142,7 @@ class RegistrationService:
         )
         return _with_outcome(pb.RefreshRegistrationResponse, outcome)
 
-    def start_verification(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+    def start_verification(self, request: bytes, context: CallerWaits) -> bytes:
         """Start a verification."""
         message = parsed(pb.StartVerificationRequest, request)
         if message.method not in METHODS_ASKED:
@@ -155,7 +159,7 @@ class RegistrationService:
             verification=_try_message(_verification_message, outcome.verification),
         ).SerializeToString()
 
-    def complete_verification(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+    def complete_verification(self, request: bytes, context: CallerWaits) -> bytes:
         """Give a verification what it waits for."""
         message = parsed(pb.CompleteVerificationRequest, request)
         service, proof = caller_service(message, context), self._proof(message)
@@ -187,13 +191,13 @@ class RegistrationService:
         except NotANumber as error:
             raise NotANumber(str(error), "inbound_act.from_number") from None
 
-    def reverify_registrations(self, request: bytes, context: grpc.ServicerContext) -> Feed:
+    def reverify_registrations(self, request: bytes, context: CallerWaits) -> Feed:
         """Verify again in bulk, with progress."""
         message = parsed(pb.ReverifyRegistrationsRequest, request)
         service = caller_service(message, context)
         due_before = _try_field_moment(message, "due_before")
         place = _registration_id(message.resume_token)
-        return Feed(service, self._reverified(service, due_before, place))
+        return Feed(service, self._reverified(service, due_before, place), self._reverifying)
 
     def _reverified(self, service: str, due_before: datetime | None, place: bytes) -> Pieces:
         for progress in self._reverifier.run(service, due_before=due_before, place=place):
@@ -208,12 +212,13 @@ class RegistrationService:
                 ).SerializeToString()
             ]
 
-    def watch_registrations(self, request: bytes, context: grpc.ServicerContext) -> Feed:
+    def watch_registrations(self, request: bytes, context: CallerWaits) -> Feed:
         """Tell every event from a position on."""
         message = parsed(pb.WatchRegistrationsRequest, request)
         service = caller_service(message, context)
         head = self._history.signed_head(service, microseconds(self._now()))
-        return Feed(service, self._told(service, _sequence(message.resume_token, head.sequence), head))
+        sequence = _sequence(message.resume_token, head.sequence)
+        return Feed(service, self._told(service, sequence, head), self._watching)
 
     def _told(self, service: str, sequence: int, head: SignedHead) -> Pieces:
         first = pb.WatchRegistrationsResponse(resume_token=str(sequence), head=_head_message(head))
@@ -223,9 +228,9 @@ class RegistrationService:
             sequence = told[-1].event.service_sequence if told else sequence
             yield [_event_message(one).SerializeToString() for one in told]
 
-    def handlers(self) -> grpc.GenericRpcHandler:
-        """The service as grpcio registers it; with no (de)serialiser, grpcio passes bytes."""
-        methods: dict[str, Callable[[bytes, grpc.ServicerContext], bytes]] = {
+    def methods(self) -> dict[str, Callable[..., Any]]:
+        """Return the function of each method, by its name."""
+        return {
             "Register": self.register,
             "GetRegistration": self.get_registration,
             "ListRegistrations": self.list_registrations,
@@ -233,13 +238,9 @@ class RegistrationService:
             "RefreshRegistration": self.refresh_registration,
             "StartVerification": self.start_verification,
             "CompleteVerification": self.complete_verification,
+            "ReverifyRegistrations": self.reverify_registrations,
+            "WatchRegistrations": self.watch_registrations,
         }
-        handlers: dict[str, Any] = {
-            name: grpc.unary_unary_rpc_method_handler(refusing(method)) for name, method in methods.items()
-        }
-        handlers["ReverifyRegistrations"] = self._feeds.method(self.reverify_registrations, self._reverifying)
-        handlers["WatchRegistrations"] = self._feeds.method(self.watch_registrations)
-        return grpc.method_handlers_generic_handler(SERVICE_NAME, handlers)
 
 
 # --- what comes in

@@ -1,31 +1,41 @@
-"""The native listener: CheckService and health on event loops that need no GIL, beside the API listener."""
+"""The native listener: every service on event loops that need no GIL, beside the API listener."""
 
 import socket
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from grpc_health.v1.health_pb2 import HealthCheckRequest
 
 from numcheck import e164
 from numcheck.access import name_in
-from numcheck.api.access import Admission, Shown
+from numcheck.api import callers
+from numcheck.api.access import Admission, CallersIndex, LoopbackAccess, Shown
 from numcheck.api.check import CheckService, operator_message
 from numcheck.config import Settings
 from numcheck.door.certificates import CertificateFiles
-from numcheck.door.draining import STOPPING
+from numcheck.door.feeding import Feeding
+from numcheck.door.feeds import Feeds
+from numcheck.door.health import Health
 from numcheck.door.listener import host_and_port, probe_port, protection_of
 from numcheck.door.loopback import user_of_socket
-from numcheck.door.native import Agreements, Answer, NativeAnswers, authorizations, refusal
+from numcheck.door.methods import Service, methods_of
+from numcheck.door.native import Admitted, admitted, authorizations, refusal
+from numcheck.door.pool import Pool
 from numcheck.door.process import share_for_connections
-from numcheck.errors import BadListenAddress, NodeStopping
-from numcheck.index import AgreedIndex, Index, PublishedIndex
+from numcheck.door.reflection import NAMES as REFLECTION
+from numcheck.door.reflection import Described, ReflectionService
+from numcheck.door.watches import Watches
+from numcheck.errors import BadListenAddress, TooManyCalls, UnknownMethod
+from numcheck.index import Index, PublishedIndex
 
 LACKING: str | None = None
 """Why this build has no native listener; None if it has."""
 
 try:
-    from numcheck._edge import METHODS, Counters, Credentials, EdgeLoop, Facts
+    from numcheck._edge import NATIVE_PATHS, CallQueue, Counters, Credentials, EdgeLoop, Facts
 except ImportError:
     LACKING = "this build has no native listener: " + (
         "apt install libnghttp2-dev libssl-dev zlib1g-dev, then build anew"
@@ -34,12 +44,19 @@ except ImportError:
     )
 
 BACKLOG = 1_024
-SERVICES_KEPT_MAX = 1_024
 CONNECTIONS_MAX = 8_192  # a loop
 STALLED_AFTER_S = 60.0  # a peer that takes none of its answers, or brings no more of a request
 STRANGERS_FOR_S = 10.0  # a connection of which no call was admitted
 KEEPALIVE_S = 20.0  # a peer that has been silent for so long is pinged, and has as long to answer
 ADMITTED_FOR_S = 30.0  # then it is asked anew whether a caller may call: what was revoked ends by then
+
+
+class Served(NamedTuple):
+    """What a listener serves, and what tells those who watch."""
+
+    services: Sequence[Service]
+    watches: Watches
+    feeds: Feeds
 
 
 class CheckListener:
@@ -52,18 +69,44 @@ class CheckListener:
         settings: Settings,
         published: PublishedIndex,
         admission: Admission | None = None,
+        served: Served | None = None,
         *,
         stalled_after_s: float = STALLED_AFTER_S,
     ) -> None:
         """Open the listener; BadListenAddress if that cannot be. Only where LACKING is None.
 
-        `admission` says who may call; without it, as in tests, everybody may, and sees everything.
+        `admission` says who may call; without it, as in tests, everybody may, and sees everything. Without `served`
+        CheckService is served, and answers from what is published.
         """
         host, port = host_and_port(settings.check_listen, tls=settings.tls)
         self._tls_files = settings.tls_files
         credentials = Credentials(*self._tls_files) if self._tls_files else None
         self.protection = protection_of(settings)
-        self._answers = NativeAnswers(_services(published, settings), admission)
+        self._admission = admission or LoopbackAccess()
+        seen = CallersIndex(published, self._admission.agreed)
+        self._own: list[Watches | Feeds] = []
+        if served is None:
+            served = Served([_check_service(seen, settings)], Watches(), Feeds())
+            self._own += served.watches, served.feeds
+        services, watches, feeds = served
+        names = [service.name for service in services]
+        self._feeding, self._health = Feeding(), Health(("", *names), watches.tell)
+        watches.follow(self._feeding.tell_watches)
+        feeds.follow(self._feeding.tell)
+        described = Described((*names, Health.name))
+        methods = methods_of([*services, self._health, *(ReflectionService(name, described) for name in REFLECTION)])
+        self._paths = [*NATIVE_PATHS, *(path for path in methods if path not in NATIVE_PATHS)]
+        self._kinds = [methods[path].kind if path else "unary" for path in self._paths]
+        self._health_requests = [HealthCheckRequest(service=name).SerializeToString() for name in ("", *names)]
+        self._queue = CallQueue(calls_max=settings.concurrent_rpcs_max)
+        self._pool = Pool(
+            self._queue,
+            methods,
+            self._admission,
+            self._feeding,
+            waiting_threads=settings.api_threads,
+            kept=frozenset({callers.SERVICE_NAME}),
+        )
         self._stalled_after_s = stalled_after_s
         sockets = _listening_sockets(host, port, settings.threads)
         self.address = f"{host}:{sockets[0].getsockname()[1]}"
@@ -78,7 +121,8 @@ class CheckListener:
 
     def _loop(self, listening: socket.socket, credentials: "Credentials | None", settings: Settings) -> "EdgeLoop":
         return EdgeLoop(
-            self._answer,
+            self._queue,
+            list(zip(self._paths, self._kinds, strict=True)),
             self._admit,
             credentials,
             listen_fd=listening.detach(),
@@ -93,21 +137,18 @@ class CheckListener:
             stalled_after_s=self._stalled_after_s,
             keepalive_s=KEEPALIVE_S,
             strangers_for_s=STRANGERS_FOR_S,
-            stopping=refusal(NodeStopping(STOPPING)),
+            unknown=refusal(UnknownMethod("this node has no such method")),
+            crowded=refusal(TooManyCalls("this node holds as many calls as it takes")),
+            health_requests=self._health_requests,
             reader=e164.reader(settings.default_region),
         )
 
-    def _answer(self, method: int, request: bytes, agreements: Agreements) -> Answer:
-        return self._answers.answer(METHODS[method], request, agreements)
-
-    def _admit(
-        self, certificate: bytes | None, descriptor: int, authorization: bytes, method: int
-    ) -> tuple[Agreements, str, Answer | None]:
+    def _admit(self, certificate: bytes | None, descriptor: int, authorization: bytes, method: int) -> Admitted:
         if self._tls_files:
             shown = Shown("" if certificate is None else name_in(certificate), authorizations(authorization))
         else:
             shown = Shown("", authorizations(authorization), user_of_socket(descriptor))
-        return self._answers.admit(shown, METHODS[method])
+        return admitted(self._admission, shown, self._paths[method])
 
     def _show_new_certificate(self) -> None:
         credentials = Credentials(*self._tls_files)
@@ -127,7 +168,7 @@ class CheckListener:
 
     def set_serving(self, *, serving: bool) -> None:
         """Say on the health service, for the node and for each service, whether it answers."""
-        self._answers.serving = serving
+        self._health.set_serving(serving=serving)
         for loop in self._loops:
             loop.set_serving(serving)
 
@@ -157,26 +198,20 @@ class CheckListener:
         self.set_serving(serving=False)
         if self._certificates is not None:
             self._certificates.stop()
+        self._feeding.end()
         for loop in self._loops:
             loop.stop()
         for thread in self._threads:
             thread.join(drain_timeout_s + 1)
+        self._pool.stop()
+        for ended in (self._feeding, *self._own):
+            ended.close()
 
 
-def _services(published: PublishedIndex, settings: Settings) -> Callable[[Agreements], CheckService]:
-    """The services that answer what the loops do not, one for callers of the same agreements."""
-
-    @lru_cache(SERVICES_KEPT_MAX)
-    def service_for(agreements: Agreements) -> CheckService:
-        return CheckService(
-            AgreedIndex(published, agreements),
-            default_region=settings.default_region,
-            numbers_per_call_max=settings.numbers_per_call_max,
-            # A stream holds no thread here; only a message that is refused passes through.
-            stream_count_max=settings.threads,
-        )
-
-    return service_for
+def _check_service(published: CallersIndex, settings: Settings) -> CheckService:
+    return CheckService(
+        published, default_region=settings.default_region, numbers_per_call_max=settings.numbers_per_call_max
+    )
 
 
 def _listening_sockets(host: str, port: int, count: int) -> list[socket.socket]:

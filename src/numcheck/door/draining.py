@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 import grpc
 
-from numcheck.api.calls import refuse
 from numcheck.door.handlers import behind
+from numcheck.door.refusing import refuse
 from numcheck.errors import NodeStopping
 
 HELD_MAX_S = 1.0

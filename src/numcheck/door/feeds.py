@@ -8,77 +8,43 @@ may be left out.)
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import NamedTuple
+from contextlib import ExitStack
 
 import grpc
 
 from numcheck.api.access import this_call
-from numcheck.api.calls import refuse
+from numcheck.api.calls import Feed
 from numcheck.door.draining import STOPPING
 from numcheck.door.patience import Patience, give_back
-from numcheck.errors import NodeStopping, TooManyStreams
+from numcheck.door.refusing import refuse
+from numcheck.errors import NodeStopping
 
 SEND_TIMEOUT_S = 5.0
-FEEDS_MAX = 32
-FEEDS_PER_SERVICE_MAX = 8
+THREADS = 40  # more than feeds have places, so that one too many is refused at once and does not wait
 ACCESS_INTERVAL_S = 5.0  # at which it is asked again, within a piece, whether a feed's caller may call
 POLL_INTERVAL_S = 0.5  # at which what another node or process has written is seen
-
-Pieces = Iterator[list[bytes]]
-"""What a feed sends next, again and again: nothing, if there is nothing now. Its end ends the feed."""
-
-
-class Feed(NamedTuple):
-    """What a feed sends, and whose it is: it is woken by what happens to that service."""
-
-    service: str
-    pieces: Pieces
-
-
-class Places:
-    """So many at once, and so many of one service."""
-
-    def __init__(self, count_max: int, per_service_max: int) -> None:
-        self._count_max, self._per_service_max = count_max, per_service_max
-        self._taken: Counter[str] = Counter()
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def one(self, service: str) -> Iterator[None]:
-        """Hold a place; TooManyStreams if there is none."""
-        with self._lock:
-            if self._taken.total() >= self._count_max:
-                raise TooManyStreams("as many such calls as this node serves at once are open")
-            if self._taken[service] >= self._per_service_max:
-                raise TooManyStreams("as many such calls as this node serves one service at once are open")
-            self._taken[service] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._taken[service] -= 1
 
 
 class Feeds:
     """Every feed of a listener."""
 
     def __init__(self) -> None:
-        self._places = Places(FEEDS_MAX, FEEDS_PER_SERVICE_MAX)
+        self._followers: list[Callable[[Collection[str]], None]] = []
         self._news = threading.Condition()
         self._news_counts: Counter[str] = Counter()  # by service
         self._ended = False
         self._patience = Patience()
-        # More threads than places, so that one too many is refused at once and does not wait.
-        self._threads = ThreadPoolExecutor(FEEDS_MAX + 8, thread_name_prefix="feed")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="feed")
 
     def tell(self, services: Collection[str]) -> None:
         """Say that there may be something to send to these services."""
         with self._news:
             self._news_counts.update(services)
             self._news.notify_all()
+        for follow in self._followers:
+            follow(services)
 
     def end(self) -> None:
         """End every feed that has nothing to send, as the node stops, so that a drain waits for none."""
@@ -91,25 +57,22 @@ class Feeds:
         give_back(self._threads)
         self._patience.close()
 
-    def method(
-        self, feed_for: Callable[[bytes, grpc.ServicerContext], Feed], places: Places | None = None
-    ) -> "grpc.RpcMethodHandler[bytes, bytes]":
-        """A server-streaming method: `feed_for` makes of a request what its feed sends, or raises.
+    def follow(self, follow: Callable[[Collection[str]], None]) -> None:
+        """Have `follow` called with the services that there may be something to send to."""
+        self._followers.append(follow)
 
-        With `places`, it has a place of those as well.
-        """
+    def method(self, feed_for: Callable[[bytes, grpc.ServicerContext], Feed]) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        """Return a server-streaming method: `feed_for` makes of a request what its feed sends, or raises."""
 
         def feed(
             request: bytes, context: grpc.ServicerContext, send_response_callback: Callable[[bytes | None], None]
         ) -> None:
             try:
                 one = feed_for(request, context)
-                with self._places.one(one.service):
-                    if places is None:
-                        self._run(one, context, send_response_callback)
-                    else:
-                        with places.one(one.service):
-                            self._run(one, context, send_response_callback)
+                with ExitStack() as held:
+                    for places in one.places:
+                        held.enter_context(places.one(one.service))
+                    self._run(one, context, send_response_callback)
             except Exception as error:
                 if context.is_active():
                     refuse(context, error)

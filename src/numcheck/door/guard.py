@@ -1,16 +1,16 @@
 """Finds out who makes each call of grpcio's listener, and lets it through to its method if that caller may make it."""
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
 import grpc
 
 from numcheck.access import name_in
-from numcheck.api.access import Admission, Call, Shown, serve_call
-from numcheck.api.calls import refuse
+from numcheck.api.access import Admission, Call, Shown, call_of, checking, serve_call
 from numcheck.door.handlers import behind
+from numcheck.door.refusing import refuse
 
 
 class AccessInterceptor(grpc.ServerInterceptor):
@@ -30,12 +30,7 @@ class AccessInterceptor(grpc.ServerInterceptor):
 
     def _let_in(self, context: grpc.ServicerContext, method: str) -> Call:
         shown = self._show(context)
-        caller = self._admission.admit(shown, method)
-        return Call(
-            caller,
-            deny=lambda reason: self._admission.deny(caller.uri, method, reason),
-            check=lambda: self._admission.admit(shown, method),
-        )
+        return call_of(self._admission, self._admission.admit(shown, method), shown, method)
 
     def _guarded(self, behaviour: Any, method: str, *, streaming: bool) -> Any:
         def call(request: Any, context: grpc.ServicerContext, *rest: Any) -> Any:
@@ -44,17 +39,9 @@ class AccessInterceptor(grpc.ServerInterceptor):
             except Exception as error:
                 refuse(context, error)
             serve_call(made)
-            return behaviour(_checking(request, made.check) if streaming else request, context, *rest)
+            return behaviour(checking(request, made.check) if streaming else request, context, *rest)
 
         return call
-
-
-def _checking(requests: Iterator[Any], check: Callable[[], object]) -> Iterator[Any]:
-    """The requests of a stream, each after a check; so is the end, which may come an hour after the last of them."""
-    for request in requests:
-        check()
-        yield request
-    check()
 
 
 def shown_over_tls(context: grpc.ServicerContext) -> Shown:

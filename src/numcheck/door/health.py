@@ -1,13 +1,12 @@
-"""grpc.health.v1 on the API listener: what the node says of itself, asked for or watched."""
+"""grpc.health.v1: what the node says of itself, asked for or watched."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import Any
 
-import grpc
 from grpc_health.v1 import health
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from numcheck.api.calls import parsed, refusing
-from numcheck.door.watches import Message, Watches
+from numcheck.api.calls import CallerWaits, Message, parsed
 from numcheck.errors import UnknownService
 
 
@@ -16,24 +15,21 @@ class Health:
 
     name = health.SERVICE_NAME
 
-    def __init__(self, services: Collection[str], watches: Watches) -> None:
-        self._services, self._watches = services, watches
+    def __init__(self, services: Collection[str], changed: Callable[[], None]) -> None:
+        """`changed` is called whenever it says another thing, for those who watch."""
+        self._services, self._changed = services, changed
         self._status: int = HealthCheckResponse.NOT_SERVING
 
     def set_serving(self, *, serving: bool) -> None:
         """Say for every service whether it answers; whoever watches is told."""
         self._status = HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING
-        self._watches.tell()
+        self._changed()
 
-    def handlers(self) -> grpc.GenericRpcHandler:
-        """The service as grpcio registers it."""
-        methods = {
-            "Check": grpc.unary_unary_rpc_method_handler(refusing(self._check)),
-            "Watch": self._watches.method(self._watch),
-        }
-        return grpc.method_handlers_generic_handler(self.name, methods)
+    def methods(self) -> dict[str, Callable[..., Any]]:
+        """Return the function of each method, by its name."""
+        return {"Check": self._check, "Watch": self._watch}
 
-    def _check(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
+    def _check(self, request: bytes, _call: CallerWaits) -> bytes:
         if parsed(HealthCheckRequest, request).service not in self._services:
             raise UnknownService("this listener has no such service")
         return HealthCheckResponse(status=self._status).SerializeToString()

@@ -4,21 +4,22 @@ import socket
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
 
 import grpc
 
 from numcheck.api import callers
 from numcheck.api.access import Admission, LoopbackAccess, Shown
-from numcheck.api.check import UnknownMethods
 from numcheck.config import Settings
 from numcheck.door.counting import CallCounter
 from numcheck.door.crowding import give_details
 from numcheck.door.draining import Draining
+from numcheck.door.feeds import Feeds
 from numcheck.door.guard import AccessInterceptor, authorizations_of, shown_over_tls
 from numcheck.door.health import Health
 from numcheck.door.loopback import knows_users, user_of_grpc_peer
+from numcheck.door.methods import Service, methods_of
 from numcheck.door.patience import Patience, give_back
+from numcheck.door.plain import PlainMethods
 from numcheck.door.reflection import NAMES as REFLECTION
 from numcheck.door.reflection import Reflection
 from numcheck.door.requests import RequestReader
@@ -42,24 +43,21 @@ LAST_WAIT_S = 5.0  # for what cannot be ended
 KEEPALIVE_S = 20.0  # a peer that has been silent for so long is pinged, and has as long to answer
 
 
-class Service(Protocol):
-    """What the listener serves: a servicer of one service."""
-
-    name: str
-
-    def handlers(self) -> grpc.GenericRpcHandler:
-        """The service as grpcio registers it."""
-
-
 class ApiListener:
     """Serves from construction to `stop`. Health says NOT_SERVING until `set_serving`."""
 
     name = "API listener"
 
     def __init__(
-        self, settings: Settings, services: Sequence[Service], watches: Watches, admission: Admission | None = None
+        self,
+        settings: Settings,
+        services: Sequence[Service],
+        watches: Watches,
+        admission: Admission | None = None,
+        *,
+        feeds: Feeds | None = None,
     ) -> None:
-        """Open the listener; BadListenAddress if that cannot be. `watches`, those of the services, end with it.
+        """Open the listener; BadListenAddress if that cannot be. `watches` end with it; `feeds` are another's to end.
 
         `admission` says who may call. In plaintext, on loopback, it may be left out: then everybody may.
         """
@@ -87,9 +85,14 @@ class ApiListener:
             maximum_concurrent_rpcs=settings.concurrent_rpcs_max,
         )
         self._watches = watches
-        self._health = Health(("", *names), watches)
-        handlers = [one.handlers() for one in (*services, self._health)]
-        self._server.add_generic_rpc_handlers([*handlers, *self._reflection.handlers(), UnknownMethods()])
+        self._health = Health(("", *names), watches.tell)
+        methods = PlainMethods(
+            [*methods_of([*services, self._health]).values()],
+            watches,
+            feeds or Feeds(),
+            stream_count_max=max(settings.api_threads // 2, 1),
+        )
+        self._server.add_generic_rpc_handlers([*self._reflection.handlers(), methods])
         self.address = f"{host}:{self._open_port(host, port)}"
         self._server.start()
 

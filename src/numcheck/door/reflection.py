@@ -3,9 +3,9 @@
 Each stream holds a thread, so there are few, on threads of their own, and a client that asks nothing is ended.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf import descriptor_pb2
@@ -13,13 +13,42 @@ from google.protobuf.descriptor_pool import Default
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2 import DESCRIPTOR, ServerReflectionRequest
 
-from numcheck.api.calls import parsed, refusing_stream
-from numcheck.door.feeds import Places
+from numcheck.api.calls import CallerWaits, parsed
+from numcheck.api.places import Places
 from numcheck.door.patience import Patience, give_back
+from numcheck.door.refusing import refusing_stream
 
 NAMES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 STREAMS_MAX = 8
 IDLE_TIMEOUT_S = 10.0
+
+
+class Described:
+    """Answers what clients ask about services, request by request."""
+
+    def __init__(self, services: tuple[str, ...]) -> None:
+        """`services` are those that it lists, whose descriptors are loaded."""
+        _load_v1()
+        self._official = reflection.ReflectionServicer((*services, *NAMES))
+
+    def answer(self, request: bytes, _call: CallerWaits) -> bytes:
+        """Answer one request."""
+        asked = parsed(ServerReflectionRequest, request)
+        nobody: Any = None  # it does not look at the context
+        answers: Iterator[Any] = self._official.ServerReflectionInfo(iter([asked]), nobody)
+        answer: bytes = next(answers).SerializeToString()
+        return answer
+
+
+class ReflectionService(NamedTuple):
+    """One of the two services, which answer the same."""
+
+    name: str
+    described: Described
+
+    def methods(self) -> dict[str, Callable[..., Any]]:
+        """Return the function of its method, by the name."""
+        return {"ServerReflectionInfo": self.described.answer}
 
 
 class Reflection:
@@ -27,8 +56,7 @@ class Reflection:
 
     def __init__(self, services: tuple[str, ...], patience: Patience) -> None:
         """`services` are those that it lists, whose descriptors are loaded."""
-        _load_v1()
-        self._official = reflection.ReflectionServicer((*services, *NAMES))
+        self._described = Described(services)
         self._patience = patience
         self._places = Places(STREAMS_MAX, STREAMS_MAX)
         # More threads than places, so that one too many is refused at once and does not wait.
@@ -48,18 +76,11 @@ class Reflection:
     def _answer_all(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         with self._places.one(""):
             while (request := self._next(requests, context)) is not None:
-                yield self._answer(request)
+                yield self._described.answer(request, context)
 
     def _next(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes | None:
         with self._patience.at_most(IDLE_TIMEOUT_S, context.cancel):
             return next(requests, None)
-
-    def _answer(self, request: bytes) -> bytes:
-        asked = parsed(ServerReflectionRequest, request)
-        nobody: Any = None  # it does not look at the context
-        answers: Iterator[Any] = self._official.ServerReflectionInfo(iter([asked]), nobody)
-        answer: bytes = next(answers).SerializeToString()
-        return answer
 
 
 def _load_v1() -> None:

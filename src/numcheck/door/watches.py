@@ -16,18 +16,16 @@ from dataclasses import dataclass
 import grpc
 
 from numcheck.api.access import this_call
-from numcheck.api.calls import refuse
-from numcheck.api.errors import finish, log_failure
+from numcheck.api.calls import Message
+from numcheck.api.errors import log_failure
 from numcheck.door.draining import STOPPING
 from numcheck.door.patience import Patience, give_back
+from numcheck.door.refusing import finish, refuse
 from numcheck.errors import NodeStopping
 
 SEND_TIMEOUT_S = 5.0
 BEGINNING_MAX = 8  # at once; others wait
 ACCESS_INTERVAL_S = 15.0  # at which it is asked again whether a watch's caller may call
-
-Message = Callable[[], bytes]
-"""What a watch is to be told next: the same again, if there is nothing new."""
 
 
 @dataclass(eq=False, slots=True)
@@ -54,12 +52,19 @@ class Watches:
         self._patience = Patience()
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="watches")
         self._beginners = ThreadPoolExecutor(BEGINNING_MAX, thread_name_prefix="watches-begin")
+        self._followers: list[Callable[[], None]] = []
         threading.Thread(target=self._ask_again, name="watches-access", daemon=True).start()
 
     def tell(self) -> None:
         """Say that something may have changed: each watch whose message is another now is sent it."""
         if not self._ended:
             self._sender.submit(self._tell_all)
+        for follow in self._followers:
+            follow()
+
+    def follow(self, follow: Callable[[], None]) -> None:
+        """Have `follow` called whenever something may have changed."""
+        self._followers.append(follow)
 
     def end(self) -> None:
         """Tell every watch what there is still to tell, and end it, so that a drain waits for none."""

@@ -25,7 +25,7 @@ cdef size_t take_bytes(Stream* stream, const uint8_t* data, size_t size) noexcep
         taken += part
         if stream.prefix_size == MESSAGE_PREFIX_SIZE and stream.body.size == stream.wanted and not stream.ended:
             stream.complete = True
-            if stream.method == STREAM_CHECK_NUMBERS:
+            if takes_many(stream):
                 answer_message(stream)
     # A unary call has one message: what comes behind it, or after the status, is nobody's.
     return taken if stream.waiting else size
@@ -64,6 +64,8 @@ cdef void give_window(Stream* stream, size_t size) noexcept nogil:
 
 cdef void end_request(Stream* stream) noexcept nogil:
     """The peer has sent all of its side, and what came before is answered or `complete`."""
+    cdef Loop* loop = stream.connection.loop
+    cdef Kind kind = loop.kinds[<int>stream.method]
     cdef char message[160]
     if stream.ended or stream.waiting:
         return
@@ -71,8 +73,13 @@ cdef void end_request(Stream* stream) noexcept nogil:
         answer_message(stream)
     elif stream.prefix_size:
         give_status(stream, INTERNAL, b"the request ends within a message")
-    elif stream.method == STREAM_CHECK_NUMBERS:
+    elif kind == REQUESTS:
+        if is_admitted(stream):
+            end_requests(stream)
+    elif kind == EACH and stream.lent:
+        wait(stream)
+    elif kind == EACH:
         give_status(stream, OK, b"")
-    elif not stream.watching:
-        snprintf(message, 160, b"\"%s\" requires exactly one request message.", PATHS[<int>stream.method])
+    elif stream.ask == NULL:    # else Python has it already
+        snprintf(message, 160, b"\"%s\" requires exactly one request message.", loop.paths[<int>stream.method])
         give_status(stream, UNIMPLEMENTED, message)

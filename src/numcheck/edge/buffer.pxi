@@ -11,7 +11,7 @@ cdef const uint8_t* first(const Bytes* bytes) noexcept nogil:
 
 cdef bint has_room(Loop* loop, size_t room) noexcept nogil:
     """Whether the loop may hold so much more of requests and answers."""
-    return loop.held_size + room <= HELD_SIZE_MAX
+    return loop.held_size + load(&loop.lent_size) + room <= HELD_SIZE_MAX
 
 
 cdef bint make_room(Loop* loop, Bytes* bytes, size_t room) noexcept nogil:

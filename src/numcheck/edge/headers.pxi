@@ -4,10 +4,10 @@ cdef bint equals(const uint8_t* value, size_t size, const char* text) noexcept n
     return size == strlen(text) and memcmp(value, text, size) == 0
 
 
-cdef Method route(const uint8_t* path, size_t size) noexcept nogil:
+cdef Method route(const Loop* loop, const uint8_t* path, size_t size) noexcept nogil:
     cdef int method
-    for method in range(1, <int>METHOD_COUNT):
-        if equals(path, size, PATHS[method]):
+    for method in range(1, loop.method_count):
+        if size == loop.path_sizes[method] and memcmp(path, loop.paths[method], size) == 0:
             return <Method>method
     return UNKNOWN
 
@@ -49,7 +49,7 @@ cdef void read_header(Stream* stream, const uint8_t* name, size_t name_size,
                       const uint8_t* value, size_t size) noexcept nogil:
     cdef int64_t timeout
     if equals(name, name_size, b":path"):
-        stream.method = route(value, size)
+        stream.method = route(stream.connection.loop, value, size)
     elif equals(name, name_size, b":method"):
         stream.is_post = equals(value, size, b"POST")
     elif equals(name, name_size, b"content-type"):
@@ -69,13 +69,6 @@ cdef void read_header(Stream* stream, const uint8_t* name, size_t name_size,
         append(stream.connection.loop, &stream.authorization, value, min(size, <size_t>AUTHORIZATION_SIZE_MAX))
 
 
-cdef void refuse_unknown(Stream* stream) noexcept nogil:
-    """The refusal that Python gave when the loop was made: a stranger's paths cost no Python."""
-    cdef Loop* loop = stream.connection.loop
-    append(loop, &stream.details, loop.unknown_details, strlen(loop.unknown_details))
-    give_status(stream, UNIMPLEMENTED, loop.unknown_message)
-
-
 cdef void begin_call(Stream* stream) noexcept nogil:
     """Judge the headers, all of which have come."""
     if stream.header_list_size > stream.connection.loop.header_list_size_max:
@@ -90,7 +83,7 @@ cdef void begin_call(Stream* stream) noexcept nogil:
         give_status(stream, INTERNAL, b"grpc-timeout cannot be read")
     elif stream.method == UNKNOWN:
         if is_admitted(stream):
-            refuse_unknown(stream)
+            refuse_with(stream, &stream.connection.loop.unknown)
     elif stream.encoding == OTHER_ENCODING:
         give_status(stream, UNIMPLEMENTED, b"grpc-encoding is none that this node reads")
     else:

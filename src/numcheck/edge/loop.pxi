@@ -39,12 +39,16 @@ cdef void turn(Loop* loop, epoll_event* events) noexcept nogil:
             accepting = loop.listen_fd >= 0
         else:
             serve_connection(<Connection*>events[i].data.ptr, events[i].events)
+    take_replies(loop)    # behind the events: it may end connections
     if accepting:
         accept_some(loop)    # last: it may end connections, of which there are no events any more
     if loop.now >= loop.next_sweep:
         sweep(loop)
     if load(&loop.stopping) and not loop.drain_until:
         begin_drain(loop)
+    if loop.handed_over:
+        loop.handed_over = False
+        wake_python(loop.pipe)
 
 
 cdef void run_loop(Loop* loop) noexcept nogil:

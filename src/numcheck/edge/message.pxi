@@ -13,12 +13,9 @@ cdef void answer_message(Stream* stream) noexcept nogil:
         return
     stream.connection.work_left -= stream.body.size
     count(&loop.metrics.messages, 1)
-    if left(&stream.out) == 0:
-        begin_moving(stream)
     if not answer_natively(stream):
-        ask_python(loop.owner, stream)
-        loop.now = numcheck_now()    # it may have taken its time,
-        stream.connection.work_left = 0    # all of this connection's in this turn
+        ask_python(stream)
+        return
     end_message(stream)
 
 
@@ -27,7 +24,7 @@ cdef void end_message(Stream* stream) noexcept nogil:
     if stream.ended:
         return
     drop_body(stream)
-    if stream.method == STREAM_CHECK_NUMBERS or stream.watching:
+    if takes_many(stream):
         start_sending(stream)
     else:
         give_status(stream, OK, b"")
@@ -39,6 +36,20 @@ cdef bint answer_natively(Stream* stream) noexcept nogil:
         return find_view(stream.connection) and answer_by_kernel(stream)
     if stream.method == CHECK_NUMBER:
         return find_view(stream.connection) and answer_number(stream)
+    return stream.method == HEALTH_CHECK and answer_health(stream)
+
+
+cdef bint answer_health(Stream* stream) noexcept nogil:
+    """Say whether a service answers; False for any but those that are served here, as clients ask for them."""
+    cdef Loop* loop = stream.connection.loop
+    cdef uint8_t answer[2]
+    cdef int i
+    for i in range(loop.health_request_count):
+        if (loop.health_requests[i].size == stream.body.size
+                and memcmp(loop.health_requests[i].data, stream.body.data, stream.body.size) == 0):
+            answer[0], answer[1] = 1 << 3, SERVING if load(&loop.serving) else NOT_SERVING    # a HealthCheckResponse
+            give_answer(stream, answer, 2)
+            return True
     return False
 
 
@@ -64,6 +75,8 @@ cdef bint answer_by_kernel(Stream* stream) noexcept nogil:
 cdef bint make_answer_room(Stream* stream, size_t size) noexcept nogil:
     """Make room for an answer; False, and the call has ended, where there is none."""
     cdef Loop* loop = stream.connection.loop
+    if left(&stream.out) == 0:
+        begin_moving(stream)
     if has_room(loop, MESSAGE_PREFIX_SIZE + size) and make_room(loop, &stream.out, MESSAGE_PREFIX_SIZE + size):
         return True
     give_status(stream, RESOURCE_EXHAUSTED, b"this node holds as many answers as it can")

@@ -1,4 +1,4 @@
-# Asking Python, which is rare: with the GIL held, and nothing of a Stream is kept beyond the call.
+# What is rare, and the loop waits for: the GIL is taken, and nothing of a Stream is kept beyond the call.
 
 cdef bint find_view(Connection* connection) noexcept nogil:
     """Have the newest index, as whoever was admitted sees it; False if there is none."""
@@ -65,11 +65,12 @@ cdef void ask_admission(void* owner, Stream* stream) noexcept with gil:
     try:
         authorization = b"" if stream.authorization.size == 0 else PyBytes_FromStringAndSize(
             <char*>stream.authorization.data, stream.authorization.size)
-        agreements, name, refusal = (<EdgeLoop>owner).admit(
+        agreements, name, caller, refusal = (<EdgeLoop>owner).admit(
             certificate_of(connection.tls), connection.fd, authorization, stream.method)
         if refusal is None:
             connection.view = (<EdgeLoop>owner).place_of(agreements)
             connection.asker = (<EdgeLoop>owner).asker_of(name)
+            connection.caller = (<EdgeLoop>owner).kept_caller(caller)
             connection.admitted_at[<int>stream.method] = connection.loop.now
             forget_stranger(connection)
         else:
@@ -78,28 +79,10 @@ cdef void ask_admission(void* owner, Stream* stream) noexcept with gil:
         give_status(stream, INTERNAL, b"an error on the server's side")
 
 
-cdef void ask_python(void* owner, Stream* stream) noexcept with gil:
-    """Let the servicer answer the message, or refuse it with the details that the API listener gives."""
-    cdef bytes body, response
-    try:
-        body = PyBytes_FromStringAndSize(<char*>stream.body.data, stream.body.size)
-        answer = (<EdgeLoop>owner).answer(stream.method, body, (<EdgeLoop>owner).agreements_at(stream.connection.view))
-        response = answer[0]
-        if answer[1] != OK:
-            refuse(stream, answer)
-            return
-        if stream.method == HEALTH_WATCH:
-            # A HealthCheckResponse is one small varint field.
-            stream.watching, stream.watched = True, response[1] if len(response) == 2 else 0
-        give_answer(stream, PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response))
-    except BaseException:
-        give_status(stream, INTERNAL, b"an error on the server's side")
-
-
 cdef int refuse(Stream* stream, answer) except -1:
     """End the call with the status that Python gave."""
     cdef bytes message, details
-    _, code, message, details = answer
+    code, message, details = answer
     append(stream.connection.loop, &stream.details, PyBytes_AS_STRING(details), PyBytes_GET_SIZE(details))
     give_status(stream, code, PyBytes_AS_STRING(message))
     return 0

@@ -7,6 +7,7 @@ cdef void give_status(Stream* stream, int code, const char* message) noexcept no
     stream.ended, stream.code = True, code
     append(stream.connection.loop, &stream.message, message, strlen(message))
     drop_request(stream)
+    let_go(stream)
     count_call(stream, code)
     start_sending(stream)
 
@@ -78,6 +79,7 @@ cdef ssize_t give_bytes(nghttp2_session* session, int32_t id, uint8_t* room, siz
         stream.moved_size += given
         if stream.moved_size >= MOVED_SIZE_MIN:
             begin_moving(stream)
+        tell_of_room(stream, given)
     if left(&stream.out):
         return given
     forget(stream.connection.loop, &stream.out)

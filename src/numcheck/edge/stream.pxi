@@ -14,7 +14,7 @@ cdef Stream* make_stream(Connection* connection, int32_t id) noexcept nogil:
         body, out = stream.body, stream.out
         memset(stream, 0, sizeof(Stream))
         stream.body, stream.out = body, out
-    stream.id, stream.connection, stream.begun = id, connection, loop.now
+    stream.id, stream.connection, stream.begun, stream.since = id, connection, loop.now, loop.now
     stream.next = connection.streams
     if stream.next != NULL:
         stream.next.previous = stream
@@ -26,6 +26,7 @@ cdef void drop_stream(Stream* stream) noexcept nogil:
     cdef Loop* loop = stream.connection.loop
     if not stream.ended:
         count_call(stream, CANCELLED)
+    let_go(stream)
     if stream.previous == NULL:
         stream.connection.streams = stream.next
     else:

@@ -27,7 +27,7 @@ cdef void say_why(Connection* connection, const char* reason) noexcept nogil:
         write_some(connection)
 
 
-cdef void sweep_stream(Stream* stream, bint draining) noexcept nogil:
+cdef void sweep_stream(Stream* stream) noexcept nogil:
     cdef Loop* loop = stream.connection.loop
     if is_stuck(stream) and not stream.reset:
         stream.reset = True
@@ -37,29 +37,16 @@ cdef void sweep_stream(Stream* stream, bint draining) noexcept nogil:
         return
     if stream.deadline and loop.now >= stream.deadline:
         give_status(stream, DEADLINE_EXCEEDED, b"Deadline Exceeded")
-    elif stream.watching:
-        if not is_admitted(stream):
-            return
-        tell_health(stream)
-        if draining:
-            append(loop, &stream.details, <const uint8_t*>loop.stopping_details, strlen(loop.stopping_details))
-            give_status(stream, UNAVAILABLE, loop.stopping_message)
-    elif (stream.method != STREAM_CHECK_NUMBERS and not stream.half_closed
-          and loop.now - stream.begun > loop.stalled_after):
+    elif is_awaited(stream) and loop.now - stream.since > loop.stalled_after:
         give_status(stream, CANCELLED, b"the request did not come")
+    elif stream.ask != NULL and is_listened_to(stream.ask):
+        is_admitted(stream)    # a caller who may call no more is refused here
 
 
-cdef void tell_health(Stream* stream) noexcept nogil:
-    """Tell a watch what has changed, once it has taken what it was told before."""
-    cdef uint8_t answer[2]
-    cdef uint8_t health = SERVING if load(&stream.connection.loop.serving) else NOT_SERVING
-    if stream.watched in (health, SERVICE_UNKNOWN) or left(&stream.out):
-        return
-    answer[0], answer[1] = 1 << 3, health    # a HealthCheckResponse
-    stream.watched = health
-    begin_moving(stream)
-    give_answer(stream, answer, 2)
-    start_sending(stream)
+cdef bint is_awaited(const Stream* stream) noexcept nogil:
+    """Whether the call goes on only if its caller sends more. A stream of single calls holds nothing meanwhile."""
+    return (not stream.half_closed and stream.lent == 0
+            and stream.connection.loop.kinds[<int>stream.method] != EACH)
 
 
 cdef void ask_to_leave(Connection* connection) noexcept nogil:
@@ -92,7 +79,7 @@ cdef void sweep_connection(Connection* connection) noexcept nogil:
         close_connection(connection)
         return
     while stream != NULL:
-        sweep_stream(stream, loop.drain_until != 0)
+        sweep_stream(stream)
         stream = stream.next
     if connection.session != NULL and (loop.drain_until or loop.now - connection.born > connection.age_max):
         ask_to_leave(connection)

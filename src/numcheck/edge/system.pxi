@@ -37,6 +37,11 @@ cdef extern from *:
         struct epoll_event event = {events, {data}};
         return epoll_ctl(epoll, operation, fd, &event);
     }
+    #define numcheck_load_pointer(address) __atomic_load_n((address), __ATOMIC_SEQ_CST)
+    #define numcheck_exchange(address, value) __atomic_exchange_n((address), (value), __ATOMIC_SEQ_CST)
+    #define numcheck_add(address, value) __atomic_add_fetch((address), (value), __ATOMIC_SEQ_CST)
+    #define numcheck_exchange_if(address, expected, value) \
+        __atomic_compare_exchange_n((address), (expected), (value), 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
     #define numcheck_load(address) __atomic_load_n((address), __ATOMIC_ACQUIRE)
     #define numcheck_store(address, value) __atomic_store_n((address), (value), __ATOMIC_RELEASE)
     """
@@ -68,6 +73,11 @@ cdef extern from *:
     int close(int fd) nogil
     uint64_t load "numcheck_load"(uint64_t* address) nogil
     void store "numcheck_store"(uint64_t* address, uint64_t value) nogil
+    uint64_t exchange "numcheck_exchange"(uint64_t* address, uint64_t value) nogil
+    uint64_t add "numcheck_add"(uint64_t* address, int64_t value) nogil
+    Note* load_note "numcheck_load_pointer"(Note** address) nogil
+    Note* exchange_note "numcheck_exchange"(Note** address, Note* value) nogil
+    bint exchange_note_if "numcheck_exchange_if"(Note** address, Note** expected, Note* value) nogil
 
 cdef extern from "zlib.h" nogil:
     ctypedef struct z_stream:

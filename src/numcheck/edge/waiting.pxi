@@ -7,7 +7,14 @@ cdef bint may_work(const Stream* stream) noexcept nogil:
 
 
 cdef bint is_ready(const Stream* stream) noexcept nogil:
-    return left(&stream.out) < ANSWERS_SIZE_MAX
+    return left(&stream.out) < ANSWERS_SIZE_MAX and may_lend(stream)
+
+
+cdef bint may_lend(const Stream* stream) noexcept nogil:
+    """Whether Python has taken enough of what it was handed; in a stream of single calls it has to have answered."""
+    if stream.connection.loop.kinds[<int>stream.method] == EACH:
+        return stream.lent == 0
+    return stream.lent < LENT_SIZE_MAX
 
 
 cdef void wait(Stream* stream) noexcept nogil:

@@ -15,8 +15,9 @@ import structlog
 from numcheck.api.access import Admission, CallersIndex
 from numcheck.api.asking import NumbersAsked
 from numcheck.config import Settings
-from numcheck.door.check_listener import LACKING, CheckListener
-from numcheck.door.listener import ApiListener, Service, check_address, warning_of
+from numcheck.door.check_listener import LACKING, CheckListener, Served
+from numcheck.door.listener import ApiListener, check_address, warning_of
+from numcheck.door.methods import Service
 from numcheck.door.process import prepare_process
 from numcheck.door.watches import Watches
 from numcheck.errors import BadListenAddress, StoreMissing
@@ -87,8 +88,7 @@ def serve(settings: Settings, announce: Announce) -> None:
     prepare_process()
     with _opened(settings, announce) as store:
         index = _index_to_serve(store, settings, announce)
-        published, numbers_asked = PublishedIndex(), NumbersAsked()
-        gate = Gate(store, settings.data_dir)
+        published, numbers_asked, gate = PublishedIndex(), NumbersAsked(), Gate(store, settings.data_dir)
         builder, watches = Builder(published, settings, store), Watches()
         registrations = registrations_of(
             store, published, settings, announce, gate.directory.agreed if settings.tls else gate.directory.try_agreed
@@ -101,14 +101,15 @@ def serve(settings: Settings, announce: Announce) -> None:
             callers_service(gate.callers, gate.key, changed=gate.directory.refresh),
             registrations.service,
         ]
+        served = Served(services, watches, registrations.feeds)
         listeners: list[ApiListener | CheckListener] = []
         health = Health(listeners)
         metrics: list[MetricsListener] = []
         asking_log = AskingLog(_asked(numbers_asked, listeners), settings.numbers_asked_told)
         try:
             admission = gate.admission(settings)
-            listeners.append(ApiListener(settings, services, watches, admission))
-            listeners += _native_listener(settings, published, admission, announce)
+            listeners.append(ApiListener(settings, services, watches, admission, feeds=registrations.feeds))
+            listeners += _native_listener(settings, published, admission, served, announce)
             published.publish(index)
             builder.start()
             registrations.start()
@@ -155,13 +156,13 @@ def _asked(numbers_asked: NumbersAsked, listeners: Sequence[ApiListener | CheckL
 
 
 def _native_listener(
-    settings: Settings, published: PublishedIndex, admission: Admission, announce: Announce
+    settings: Settings, published: PublishedIndex, admission: Admission, served: Served, announce: Announce
 ) -> list[CheckListener]:
     """The native listener, or none where this build or machine has no place for it: then a line says so."""
     reason = LACKING
     if reason is None:
         try:
-            return [CheckListener(settings, published, admission)]
+            return [CheckListener(settings, published, admission, served)]
         except BadListenAddress as error:
             # Nobody asked for it there: a second node on one machine must not fail for a default.
             if "check_listen" in settings.model_fields_set:

@@ -162,7 +162,7 @@ def registrations_of(
     registrations.follow(feeds.tell)
     history = History(registrations, vault, keys.signing_key)
     rules = Rules(registrar, verifier, history, Reverifier(registrations, vault, verifier, surroundings))
-    service = RegistrationService(rules, feeds, now=_now, default_region=settings.default_region)
+    service = RegistrationService(rules, now=_now, default_region=settings.default_region)
     withdrawer = Withdrawer(Withdrawals(registrations, vault, now=_now))
     delivery.receive(_taker(Inbound(registrations, vault, verifier, now=_now), settings.default_region))
     timekeeper = Timekeeper(registrations, TrustedClock(registrations))

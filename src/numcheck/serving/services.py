@@ -26,7 +26,6 @@ def check_service(
         published,
         default_region=settings.default_region,
         numbers_per_call_max=settings.numbers_per_call_max,
-        stream_count_max=max(settings.api_threads // 2, 1),
         asked=asked,
     )
 
@@ -48,7 +47,6 @@ def numbering_service(
     service = NumberingService(
         store,
         published,
-        watches,
         OUTSIDE,
         changed=tell,
         # Each push holds a thread of the listener while it is open.

@@ -1,0 +1,64 @@
+"""How many long calls may be under way at once, of all callers and of one."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from numcheck.access import Caller, Role
+from numcheck.errors import TooManyStreams
+
+OWN_PUSHES_MAX = 2  # of one operator or clearing house; more than one, so that a connection that broke bars nobody
+
+
+class Places:
+    """So many at once, and so many of one service."""
+
+    def __init__(self, count_max: int, per_service_max: int) -> None:
+        self._count_max, self._per_service_max = count_max, per_service_max
+        self._taken: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self, service: str) -> Iterator[None]:
+        """Hold a place; TooManyStreams if there is none."""
+        with self._lock:
+            if self._taken.total() >= self._count_max:
+                raise TooManyStreams("as many such calls as this node serves at once are open")
+            if self._taken[service] >= self._per_service_max:
+                raise TooManyStreams("as many such calls as this node serves one service at once are open")
+            self._taken[service] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken[service] -= 1
+
+
+class PushPlaces:
+    """The pushes that are under way, at most `count` at once."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._taken = count, Counter[str]()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def place(self, caller: Caller) -> Iterator[None]:
+        """A place while the block runs; TooManyStreams if the caller, or everybody, has as many as may be."""
+        key = _key(caller)
+        with self._lock:
+            if self._taken.total() >= self._count:
+                raise TooManyStreams("as many pushes as this node takes at once are under way")
+            if caller.role is not Role.ADMINISTRATOR and self._taken[key] >= OWN_PUSHES_MAX:
+                raise TooManyStreams("as many pushes of the caller as this node takes at once are under way")
+            self._taken[key] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken[key] -= 1
+
+
+def _key(caller: Caller) -> str:
+    """Callers of one operator count as one."""
+    return caller.uri if caller.operator_id is None else f"operator {caller.operator_id}"

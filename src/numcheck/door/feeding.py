@@ -1,0 +1,185 @@
+"""Feeds of the native door: calls that are told of events, with no thread of their own.
+
+A feed is woken when there may be something to send, when its caller has taken what was sent, and, unless it is a watch,
+every POLL_INTERVAL_S. It then has a thread until there is nothing more to send, or no room for it. A caller that takes
+nothing is ended by its loop, and their place is free again: nothing here waits for them.
+"""
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from numcheck.api.calls import Feed, Message, Pieces
+from numcheck.api.errors import log_failure
+from numcheck.door.draining import STOPPING
+from numcheck.door.feeds import POLL_INTERVAL_S
+from numcheck.door.native import refusal
+from numcheck.door.patience import give_back
+from numcheck.errors import NodeStopping
+
+if TYPE_CHECKING:
+    from numcheck._edge import Call
+
+THREADS = 4  # two more than re-verifications may take
+WATCHES = ""  # what watches are of in place of a service
+
+
+class _State(Enum):
+    RESTING = auto()
+    RUNNING = auto()
+    WOKEN = auto()  # while it runs
+    ENDED = auto()
+
+
+class _Over(Exception):
+    """The feed has an end, or nobody is there who takes it."""
+
+
+class _Run:
+    """One feed. It runs on one thread at a time, and holds its places until it has ended."""
+
+    def __init__(self, call: "Call", feed: Feed, check: Callable[[], object], feeding: "Feeding") -> None:
+        self.service = feed.service
+        self._call, self._pieces, self._check, self._feeding = call, feed.pieces, check, feeding
+        self._unsent: deque[bytes] = deque()
+        self._state, self._lock = _State.RESTING, threading.Lock()
+        with ExitStack() as places:
+            for one in feed.places:
+                places.enter_context(one.one(feed.service))
+            self._places = places.pop_all()
+
+    def wake(self) -> None:
+        """Have it look whether it can go on."""
+        with self._lock:
+            if self._state is _State.RUNNING:
+                self._state = _State.WOKEN
+            if self._state is not _State.RESTING:
+                return
+            self._state = _State.RUNNING
+        self._feeding.start(self._run)
+
+    def _run(self) -> None:
+        try:
+            while self._send_piece() or self._was_woken():
+                pass
+        except _Over:
+            self._end(None)
+        except Exception as error:
+            self._end(error)
+
+    def _send_piece(self) -> bool:
+        """Send what there is now; False if that was nothing, or more than there is room for. _Over at the end."""
+        if not self._call.is_active():
+            raise _Over
+        ends = self._feeding.ended  # before the piece: whoever sees the end sees what goes with it
+        self._check()
+        if not self._unsent:
+            piece = next(self._pieces, None)
+            if piece is None:
+                raise _Over
+            self._unsent.extend(piece)
+            if ends and not self._unsent:
+                raise NodeStopping(STOPPING)
+        sent = False
+        while self._unsent and self._call.has_room():
+            self._call.answer(self._unsent.popleft(), last=False)
+            sent = True
+        self._call.send()
+        return sent and not self._unsent
+
+    def _was_woken(self) -> bool:
+        """Return True if it was woken while it ran; it rests if not."""
+        with self._lock:
+            woken = self._state is _State.WOKEN
+            self._state = _State.RUNNING if woken else _State.RESTING
+            return woken
+
+    def _end(self, error: Exception | None) -> None:
+        """End the call, for good, and give back what it holds."""
+        with self._lock:
+            self._state = _State.ENDED
+        self._call.wake = None
+        self._feeding.forget(self)
+        self._places.close()
+        if error is None:
+            self._call.end()
+        else:
+            log_failure(error)
+            self._call.end(*refusal(error))
+        self._call.send()
+
+
+class Feeding:
+    """Every feed of a door, from construction to `close`."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._runs: set[_Run] = set()
+        self._lock, self._closed = threading.Lock(), threading.Event()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="feed")
+        threading.Thread(target=self._poll, name="feeds-poll", daemon=True).start()
+
+    def feed(self, call: "Call", feed: Feed, check: Callable[[], object]) -> None:
+        """Send what the feed has; `check` raises if its caller may not call any more. TooManyStreams."""
+        run = _Run(call, feed, check, self)
+        with self._lock:
+            self._runs.add(run)
+        call.wake = run.wake
+        run.wake()
+
+    def watch(self, call: "Call", message: Message, check: Callable[[], object]) -> None:
+        """Send the message, and then each other one."""
+        self.feed(call, Feed(WATCHES, _changes(message), ()), check)
+
+    def tell(self, services: Collection[str]) -> None:
+        """Say that there may be something to send to these services."""
+        with self._lock:
+            found = [run for run in self._runs if run.service in services]
+        for run in found:
+            run.wake()
+
+    def tell_watches(self) -> None:
+        """Say that a watch's message may be another."""
+        self.tell((WATCHES,))
+
+    def end(self) -> None:
+        """End every feed that has nothing to send, as the node stops, so that a drain waits for none."""
+        self.ended = True
+        with self._lock:
+            services = {run.service for run in self._runs}
+        self.tell(services)
+
+    def close(self) -> None:
+        """Give the threads back, once the loops have stopped."""
+        self._closed.set()
+        give_back(self._threads)
+
+    def start(self, step: Callable[[], None]) -> None:
+        """Run on a thread, as soon as there is one; not at all after `close`."""
+        with contextlib.suppress(RuntimeError):
+            self._threads.submit(step)
+
+    def forget(self, run: _Run) -> None:
+        """Have it no more."""
+        with self._lock:
+            self._runs.discard(run)
+
+    def _poll(self) -> None:
+        """Look for what other nodes and processes have written; what watches tell is this node's own."""
+        while not self._closed.wait(POLL_INTERVAL_S):
+            with self._lock:
+                services = {run.service for run in self._runs} - {WATCHES}
+            self.tell(services)
+
+
+def _changes(message: Message) -> Pieces:
+    told = None
+    while True:
+        found = message()
+        yield [] if found == told else [found]
+        told = found

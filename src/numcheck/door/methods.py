@@ -1,0 +1,59 @@
+"""What a door serves: each method's path, what goes over its stream, how it runs, and the function that answers it.
+
+A service gives its functions by name (`methods`). What they get and give depends on how they run:
+
+    quick, waiting   (request, call) -> response; of a stream of requests (requests, call) -> response
+    each             (request, call) -> response, for each request of a stream
+    watch            (request) -> message: what its newest state is, told whenever that is another
+    feed             (request, call) -> Feed: what has happened, without a gap
+
+`call` says until when the caller waits, and whether they are still there (CallerWaits).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from google.protobuf.descriptor_pool import Default
+
+from numcheck.access import METHODS, Runs
+
+
+class Method(NamedTuple):
+    """A method that a door serves."""
+
+    path: str
+    runs: Runs
+    streams_requests: bool
+    streams_answers: bool
+    answer: Callable[..., Any]
+
+    @property
+    def kind(self) -> str:
+        """What goes over its stream, as the native door names it (_edge.KINDS)."""
+        if self.runs is Runs.EACH:
+            return "each"
+        return "requests" if self.streams_requests else "answers" if self.streams_answers else "unary"
+
+
+class Service(Protocol):
+    """What a door serves."""
+
+    @property
+    def name(self) -> str:
+        """The name in its .proto file, whose descriptor is loaded."""
+
+    def methods(self) -> Mapping[str, Callable[..., Any]]:
+        """Return the function of each method, by its name."""
+
+
+def methods_of(services: Iterable[Service]) -> dict[str, Method]:
+    """Return the services' methods, by path."""
+    return {method.path: method for service in services for method in _methods_of(service)}
+
+
+def _methods_of(service: Service) -> Iterable[Method]:
+    declared = Default().FindServiceByName(service.name).methods_by_name
+    for name, answer in service.methods().items():
+        path, method = f"/{service.name}/{name}", declared[name]
+        runs = METHODS[path].runs
+        yield Method(path, runs, method.client_streaming, method.server_streaming, answer)

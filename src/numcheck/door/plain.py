@@ -1,0 +1,58 @@
+"""Registers a door's methods with grpcio's server."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import grpc
+
+from numcheck.access import Runs
+from numcheck.door.feeds import Feeds
+from numcheck.door.methods import Method
+from numcheck.door.refusing import refuse, refusing, refusing_push, refusing_stream
+from numcheck.door.watches import Watches
+from numcheck.errors import TooManyStreams, UnknownMethod
+
+
+class PlainMethods(grpc.GenericRpcHandler):
+    """The methods of a table as grpcio has them: with no (de)serialiser, bytes are passed. All others are refused."""
+
+    def __init__(self, methods: Sequence[Method], watches: Watches, feeds: Feeds, *, stream_count_max: int) -> None:
+        """`stream_count_max` bounds the streams of single calls: each holds a thread while it is open."""
+        self._watches, self._feeds = watches, feeds
+        self._stream_places = threading.BoundedSemaphore(stream_count_max)
+        self._handlers = {method.path: self._handler(method) for method in methods}
+        self._unknown: Any = grpc.stream_stream_rpc_method_handler(_refuse_unknown)
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        """Return the handler of a call's method, with the details that every error of ours has if there is none."""
+        return self._handlers.get(details.method, self._unknown)
+
+    def _handler(self, method: Method) -> Any:
+        match method.runs:
+            case Runs.WATCH:
+                return self._watches.method(method.answer)
+            case Runs.FEED:
+                return self._feeds.method(method.answer)
+            case Runs.EACH:
+                return grpc.stream_stream_rpc_method_handler(refusing_stream(self._each(method.answer)))
+            case _ if method.streams_requests:
+                return grpc.stream_unary_rpc_method_handler(refusing_push(method.answer))
+            case _:
+                return grpc.unary_unary_rpc_method_handler(refusing(method.answer))
+
+    def _each(self, answer: Callable[..., bytes]) -> Callable[..., Iterator[bytes]]:
+        def answer_all(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+            if not self._stream_places.acquire(blocking=False):
+                raise TooManyStreams("as many streams as this node serves at once are open")
+            try:
+                for request in requests:
+                    yield answer(request, context)
+            finally:
+                self._stream_places.release()
+
+        return answer_all
+
+
+def _refuse_unknown(_requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+    refuse(context, UnknownMethod("this node has no such method"))

@@ -1,0 +1,171 @@
+"""Runs the methods that Python answers for the native door, on a bounded number of threads.
+
+The quick threads take turns at leading: the leader alone waits for calls, takes all there are, starts those that are
+for other threads, keeps its share of the quick ones, gives up the lead and answers. So the lock of the interpreter is
+taken once for many calls, a call has no hand-over between threads, and one that is slow holds up its own share alone.
+
+A call that waits for others has a thread of the waiting ones for as long as it runs; those of the services in `kept`
+have threads of their own, so that whoever fills the others does not keep an administrator out. A feed has a thread only
+while there is something to send and its caller takes it.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from numcheck.access import Runs
+from numcheck.api.access import Admission, Call, call_of, checking, serve_call
+from numcheck.api.calls import serve
+from numcheck.api.errors import log_failure
+from numcheck.door.feeding import Feeding
+from numcheck.door.methods import Method
+from numcheck.door.native import refusal
+from numcheck.door.patience import give_back
+from numcheck.errors import NumcheckError
+
+if TYPE_CHECKING:
+    from numcheck._edge import Call as NativeCall
+    from numcheck._edge import CallQueue
+
+QUICK_THREADS = 4
+SHARE_MAX = 64  # of the calls that wait
+SEND_AFTER_S = 0.001
+KEPT_THREADS = 2  # of a service that has its own
+BRIEF = {Runs.QUICK, Runs.EACH, Runs.WATCH}  # of a watch what begins it
+LAST_WAIT_S = 5.0  # for what cannot be ended
+
+
+class CallerGone(Exception):
+    """The caller went away before it had sent all: nothing that it sent counts."""
+
+
+class Pool:
+    """Answers the calls of a queue from construction to `stop`."""
+
+    def __init__(
+        self,
+        queue: "CallQueue",
+        methods: Mapping[str, Method],
+        admission: Admission,
+        feeding: Feeding,
+        *,
+        waiting_threads: int,
+        kept: frozenset[str] = frozenset(),
+    ) -> None:
+        self._queue, self._methods, self._admission, self._feeding = queue, methods, admission, feeding
+        self._ready: deque[NativeCall] = deque()
+        self._lead = threading.Lock()
+        self._waiting = ThreadPoolExecutor(waiting_threads, thread_name_prefix="waiting")
+        self._kept = {
+            f"/{name}": ThreadPoolExecutor(KEPT_THREADS, thread_name_prefix=f"waiting-{name}") for name in kept
+        }
+        self._quick = [threading.Thread(target=self._run, name=f"quick-{i}", daemon=True) for i in range(QUICK_THREADS)]
+        for thread in self._quick:
+            thread.start()
+
+    def stop(self) -> None:
+        """Take no more calls, and give the threads back: those that cannot be ended are left behind."""
+        self._queue.close()
+        for thread in self._quick:
+            thread.join(LAST_WAIT_S)
+        for threads in (self._waiting, *self._kept.values()):
+            give_back(threads)
+
+    # --- the quick threads
+
+    def _run(self) -> None:
+        while True:
+            with self._lead:
+                share = self._take_share()
+            if share is None:
+                return
+            self._answer_share(share)
+
+    def _take_share(self) -> "list[NativeCall] | None":
+        """Wait for quick calls, and return some of them; None at the end."""
+        calls = self._queue.take_ready() if self._ready else self._queue.take()
+        while calls is not None:
+            for call in calls:
+                self._sort(call)
+            if self._ready:
+                count = min(-(-len(self._ready) // QUICK_THREADS), SHARE_MAX)
+                return [self._ready.popleft() for _ in range(count)]
+            calls = self._queue.take()
+        return None
+
+    def _answer_share(self, share: "list[NativeCall]") -> None:
+        """Answer each call, and have the loops send what was answered every SEND_AFTER_S."""
+        answered: list[NativeCall] = []
+        due = time.monotonic() + SEND_AFTER_S
+        for call in share:
+            self._answer(call, self._methods[call.path])
+            answered.append(call)
+            if time.monotonic() > due:
+                _send(answered)
+                due = time.monotonic() + SEND_AFTER_S
+        _send(answered)
+
+    def _sort(self, call: "NativeCall") -> None:
+        method = self._methods[call.path]
+        if method.runs in BRIEF:
+            self._ready.append(call)
+        else:
+            threads = self._kept.get(call.path.rpartition("/")[0], self._waiting)
+            threads.submit(self._answer_and_send, call, method)
+
+    # --- a call
+
+    def _answer_and_send(self, call: "NativeCall", method: Method) -> None:
+        self._answer(call, method)
+        call.send()
+
+    def _answer(self, call: "NativeCall", method: Method) -> None:
+        """Answer a call, if somebody waits for it; every exception becomes a status."""
+        if not call.is_active():
+            return
+        try:
+            made = call_of(self._admission, call.caller.caller, call.caller.shown, call.path)
+            serve_call(made)
+            serve(call)
+            self._answer_as(method, call, made)
+        except CallerGone:
+            return
+        except Exception as error:
+            refuse(call, error)
+
+    def _answer_as(self, method: Method, call: "NativeCall", made: Call) -> None:
+        match method.runs:
+            case Runs.WATCH:
+                self._feeding.watch(call, method.answer(call.request), made.check)
+            case Runs.FEED:
+                self._feeding.feed(call, method.answer(call.request, call), made.check)
+            case _ if method.streams_requests and method.runs is not Runs.EACH:
+                call.answer(method.answer(checking(_requests(call), made.check), call), last=True)
+            case _:
+                call.answer(method.answer(call.request, call), last=method.runs is not Runs.EACH)
+
+
+def _send(answered: "list[NativeCall]") -> None:
+    for call in answered:
+        call.send()
+    answered.clear()
+
+
+def refuse(call: "NativeCall", error: Exception) -> None:
+    """End the call with the error's status, and log it if it is not one of ours."""
+    if isinstance(error, NumcheckError) or call.is_active():
+        log_failure(error)
+    call.end(*refusal(error))
+
+
+def _requests(call: "NativeCall") -> Iterator[bytes]:
+    """Each request of a stream, as its caller sends it; ends only if the caller has ended it, and else CallerGone."""
+    get: Callable[[], Any] = call.requests.get
+    while (request := get()) is not None:
+        if request is ...:
+            raise CallerGone
+        call.taken(request)
+        yield request

@@ -1,0 +1,111 @@
+"""Makes every exception of a method that grpcio calls a status, and tells a stream that was cut from one that ended."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import grpc
+from grpc_status import rpc_status
+
+from numcheck.api.calls import CallerWaits, serve
+from numcheck.api.errors import log_failure, status_of
+from numcheck.door.attended import Attended
+from numcheck.errors import ConcurrentPush
+
+SENDING = "send_initial_metadata"  # as grpc._server names the operation among those that are due
+SENDING_POLL_S = 0.0005
+GRACE_S = 0.05  # for a cut to be heard of, where grpcio does not say what is due
+
+
+def refuse(context: grpc.ServicerContext, error: Exception) -> NoReturn:
+    """End the call with the error's status, and log it if it is not one of ours."""
+    log_failure(error)
+    abort(context, error)
+
+
+def finish(context: grpc.ServicerContext, send: Callable[[bytes | None], None], error: Exception) -> None:
+    """End a call that is answered by a callback, `send`, with the error's status, on whatever thread."""
+    status = rpc_status.to_status(status_of(error))
+    context.set_code(status.code)
+    context.set_details(status.details)
+    context.set_trailing_metadata(status.trailing_metadata)
+    send(None)
+
+
+def abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:
+    """End the call with the error's status."""
+    context.abort_with_status(rpc_status.to_status(status_of(error)))
+    raise AssertionError("abort_with_status always raises")
+
+
+def refusing(
+    answer: Callable[[bytes, CallerWaits], bytes],
+) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+    """Make every exception of a unary method a status."""
+
+    def call(request: bytes, context: grpc.ServicerContext) -> bytes:
+        serve(context)
+        try:
+            return answer(request, context)
+        except Exception as error:
+            refuse(context, error)
+
+    return call
+
+
+def refusing_stream(
+    answer: Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]],
+) -> Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]:
+    """Make every exception of a streaming method a status; a client that went away is nobody to refuse."""
+
+    def call(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        try:
+            yield from answer(requests, context)
+        except Exception as error:
+            if context.is_active():
+                refuse(context, error)
+
+    return call
+
+
+def to_the_end(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+    """The requests of a stream that has to be whole; it ends as an iterator does only if its caller has ended it.
+
+    grpcio ends the requests of a stream that was cut just as it ends those of a whole one, and learns of the cut from
+    the next event. Events are handled in their order, so once an operation that is begun now has been handled, a cut
+    before it has been as well. That operation is the sending of the initial metadata, which is due anyway.
+    """
+    yield from requests
+    context.send_initial_metadata(())  # raises what grpcio passes over in silence if the cut is known already
+    _await_sent(context)
+    if not context.is_active():
+        yield from requests  # raises the same
+        raise ConcurrentPush("the caller went away")
+
+
+def _await_sent(context: grpc.ServicerContext) -> None:
+    """Wait until the initial metadata has been sent or the call has ended; grpcio has no public word for it."""
+    state: Any = getattr(context, "_state", None)
+    if state is None:
+        time.sleep(GRACE_S)
+        return
+    with state.condition:
+        while SENDING in state.due and context.is_active():
+            state.condition.wait(SENDING_POLL_S)
+
+
+def refusing_push(
+    answer: Callable[[Iterator[bytes], CallerWaits], bytes],
+) -> Callable[[Iterator[bytes], grpc.ServicerContext], bytes]:
+    """Make every exception of a client-streaming method a status; a client that went away is nobody to refuse."""
+
+    def call(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        try:
+            with Attended(requests, context) as attended:
+                return answer(to_the_end(attended, context), context)
+        except Exception as error:
+            if not context.is_active():
+                raise
+            refuse(context, error)
+
+    return call

@@ -1,0 +1,146 @@
+# Calls that Python answers, as the loop sees them: a request leaves by a Note, and what comes back is sent.
+
+cdef bint takes_many(const Stream* stream) noexcept nogil:
+    """Whether the method's caller may send more than one request."""
+    return stream.connection.loop.kinds[<int>stream.method] in (REQUESTS, EACH)
+
+
+cdef bint is_listened_to(const Ask* ask) noexcept nogil:
+    """Whether Python hears of the call after its first request."""
+    return ask.loop.kinds[ask.method] in (ANSWERS, REQUESTS)
+
+
+cdef bint has_ask(Stream* stream) noexcept nogil:
+    """Have the stream's Ask, with the note that ends it where Python listens; False if there is no memory."""
+    if stream.ask != NULL:
+        return True
+    if make_ask(stream) == NULL:
+        return False
+    if is_listened_to(stream.ask):
+        stream.ask.farewell = make_note(stream.ask, GONE)
+        return stream.ask.farewell != NULL
+    return True
+
+
+cdef void ask_python(Stream* stream) noexcept nogil:
+    """Hand the message over as it is; where Python has as many calls as it takes, the call is refused."""
+    cdef Loop* loop = stream.connection.loop
+    cdef Note* note = NULL
+    if stream.ask == NULL and load(&loop.pipe.asks) >= loop.pipe.asks_max:
+        refuse_with(stream, &loop.crowded)
+        return
+    if has_ask(stream):
+        note = make_note(stream.ask, MESSAGE)
+    if note == NULL:
+        give_status(stream, RESOURCE_EXHAUSTED, b"out of memory")
+        return
+    lend(loop, &stream.body, note)
+    stream.lent += note.size + 1
+    stream.since = loop.now
+    drop_body(stream)
+    tell_python(loop, note)
+
+
+cdef void lend(Loop* loop, Bytes* bytes, Note* note) noexcept nogil:
+    """Move the bytes into the note: not one is copied."""
+    note.data, note.size, note.lent = bytes.data, left(bytes), bytes.capacity
+    add(&loop.lent_size, bytes.capacity)
+    loop.held_size -= bytes.capacity
+    memset(bytes, 0, sizeof(Bytes))
+
+
+cdef void end_requests(Stream* stream) noexcept nogil:
+    """Tell Python that the caller has sent all: of a call that begins with that, too."""
+    cdef Note* note = NULL
+    if has_ask(stream):
+        note = make_note(stream.ask, END)
+    if note == NULL:
+        give_status(stream, RESOURCE_EXHAUSTED, b"out of memory")
+    else:
+        tell_python(stream.connection.loop, note)
+
+
+cdef void let_go(Stream* stream) noexcept nogil:
+    """Nobody waits for Python's answers any more. Where it may wait for the caller it is told."""
+    cdef Ask* ask = stream.ask
+    if ask == NULL:
+        return
+    stream.ask, ask.stream = NULL, NULL
+    store(&ask.gone, 1)
+    if ask.farewell != NULL:
+        tell_python(ask.loop, ask.farewell)
+    release(ask)
+
+
+cdef void tell_of_room(Stream* stream, size_t given) noexcept nogil:
+    """The peer has taken so much of the answers."""
+    cdef Ask* ask = stream.ask
+    cdef Note* note
+    if ask == NULL or given == 0 or not is_listened_to(ask):
+        return
+    if add(&ask.unsent, -<int64_t>given) < ANSWERS_SIZE_MAX // 2 and exchange(&ask.wants_room, 0):
+        note = make_note(ask, ROOM)
+        if note != NULL:
+            tell_python(ask.loop, note)
+
+
+cdef void take_replies(Loop* loop) noexcept nogil:
+    """Do what Python's notes say, and then serve the connections that they were for."""
+    cdef Note* note = NULL
+    cdef Note* following
+    cdef Connection* connection
+    exchange(&loop.woken, 0)    # before they are taken: who pushes behind it wakes the loop again
+    if load_note(&loop.replies) != NULL:
+        note = take_all(&loop.replies)
+    while note != NULL:
+        following = note.next
+        if note.ask.stream != NULL:
+            take_reply(note.ask.stream, note)
+        free_note(note)
+        note = following
+    while loop.dirty != NULL:
+        connection = loop.dirty
+        loop.dirty, connection.dirty = connection.dirty_next, False
+        work(connection)
+        if not write_some(connection):
+            close_connection(connection)
+
+
+cdef void take_reply(Stream* stream, Note* note) noexcept nogil:
+    """Do what a note says; the connection is served behind the others."""
+    make_dirty(stream.connection)
+    if note.kind != TAKEN:
+        waits_no_more(note.ask)
+    if note.kind == TAKEN:
+        stream.lent -= note.size + 1
+        stream.since = stream.connection.loop.now
+    elif note.kind == MESSAGE:
+        take_answer(stream, note)
+    else:
+        append(stream.connection.loop, &stream.details, note.data + strlen(<char*>note.data) + 1,
+               note.size - strlen(<char*>note.data) - 2)
+        give_status(stream, note.code, <char*>note.data)
+
+
+cdef void take_answer(Stream* stream, const Note* note) noexcept nogil:
+    if not is_listened_to(stream.ask):
+        stream.lent = 0
+    give_answer(stream, note.data, note.size)
+    if stream.ended:
+        return
+    if note.last:
+        give_status(stream, OK, b"")
+    else:
+        start_sending(stream)
+
+
+cdef void make_dirty(Connection* connection) noexcept nogil:
+    if not connection.dirty:
+        connection.dirty, connection.dirty_next = True, connection.loop.dirty
+        connection.loop.dirty = connection
+
+
+cdef void refuse_with(Stream* stream, const Refusal* refusal) noexcept nogil:
+    """End the call with a status that was made ready: it costs no Python."""
+    append(stream.connection.loop, &stream.details, refusal.details, strlen(refusal.details))
+    give_status(stream, refusal.code, refusal.message)

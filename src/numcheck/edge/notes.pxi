@@ -1,0 +1,85 @@
+# Notes between the loops and Python: two stacks without a lock. Who pushes never waits; who takes gets all there is,
+# the oldest first. A sleeper is woken once for as many notes as there are by then.
+
+cdef void push(Note** stack, Note* note) noexcept nogil:
+    note.next = load_note(stack)
+    while not exchange_note_if(stack, &note.next, note):
+        pass
+
+
+cdef Note* take_all(Note** stack) noexcept nogil:
+    """Take the notes of a stack, the oldest first."""
+    cdef Note* note = exchange_note(stack, NULL)
+    cdef Note* taken = NULL
+    cdef Note* older
+    while note != NULL:
+        older = note.next
+        note.next, taken = taken, note
+        note = older
+    return taken
+
+
+cdef Note* make_note(Ask* ask, NoteKind kind) noexcept nogil:
+    cdef Note* note = <Note*>calloc(1, sizeof(Note))
+    if note != NULL:
+        note.ask, note.kind = ask, kind
+        add(&ask.pointers, 1)
+    return note
+
+
+cdef void free_note(Note* note) noexcept nogil:
+    """Whoever took it is done with it. What it lent is the loop's to count again."""
+    if note.lent:
+        add(&note.ask.loop.lent_size, -<int64_t>note.lent)
+    release(note.ask)
+    free(note.data)
+    free(note)
+
+
+cdef Ask* make_ask(Stream* stream) noexcept nogil:
+    """Give the stream an Ask, which counts among those that Python has not answered; NULL if there is no memory."""
+    cdef Loop* loop = stream.connection.loop
+    cdef Ask* ask = <Ask*>calloc(1, sizeof(Ask))
+    if ask != NULL:
+        ask.pointers, ask.pipe, ask.loop, ask.stream = 1, loop.pipe, loop, stream
+        ask.method, ask.begun, ask.deadline = stream.method, stream.begun, stream.deadline
+        ask.caller, ask.waiting = stream.connection.caller, 1
+        add(&ask.pipe.asks, 1)
+        stream.ask = ask
+    return ask
+
+
+cdef void waits_no_more(Ask* ask) noexcept nogil:
+    """Python has given the first of its answers, or nobody will ask it for one."""
+    if exchange(&ask.waiting, 0):
+        add(&ask.pipe.asks, -1)
+
+
+cdef void release(Ask* ask) noexcept nogil:
+    if add(&ask.pointers, -1) == 0:
+        waits_no_more(ask)
+        free(ask)
+
+
+cdef void tell_python(Loop* loop, Note* note) noexcept nogil:
+    """Push a note; at the end of the loop's turn Python is woken for all of them."""
+    push(&loop.pipe.notes, note)
+    loop.handed_over = True
+
+
+cdef void wake_python(Pipe* pipe) noexcept nogil:
+    cdef uint64_t one = 1
+    if exchange(&pipe.sleeping, 0):
+        write(pipe.fd, &one, 8)
+
+
+cdef Note* await_notes(Pipe* pipe) noexcept nogil:
+    """Take the notes there are, or sleep until there are some; NULL: the pipe is closed."""
+    cdef uint64_t count
+    cdef Note* notes = take_all(&pipe.notes)
+    while notes == NULL and not load(&pipe.closed):
+        exchange(&pipe.sleeping, 1)    # from here on whoever pushes wakes, so that nothing is slept through
+        if load_note(&pipe.notes) == NULL and not load(&pipe.closed):
+            read(pipe.fd, &count, 8)
+        notes = take_all(&pipe.notes)
+    return notes

@@ -1,0 +1,190 @@
+# Python's side of the calls that it answers: what it takes from the loops, and what it gives them. With the GIL held.
+
+cdef class CallQueue:
+    """What all loops hand over to Python: calls, in the order in which each loop handed them over."""
+
+    cdef Pipe pipe
+
+    def __cinit__(self):
+        self.pipe.fd = -1
+
+    def __init__(self, *, calls_max):
+        """Hold up to `calls_max` calls that were not answered yet; loops refuse what is more."""
+        self.pipe.asks_max, self.pipe.fd = calls_max, eventfd(0, EFD_CLOEXEC)
+        if self.pipe.fd < 0:
+            raise OSError("no descriptor for the calls' queue")
+
+    def __dealloc__(self):
+        if self.pipe.fd >= 0:
+            close(self.pipe.fd)
+        drop_notes(&self.pipe.notes)
+
+    def take(self):
+        """Wait for calls, and return all there are; None once the queue is closed and empty.
+
+        What comes for calls that were taken before is given to them. One thread at a time."""
+        cdef Note* note
+        cdef list calls = []
+        with nogil:
+            note = await_notes(&self.pipe)
+        if note == NULL:
+            return None
+        hand_out(note, calls)
+        return calls
+
+    def take_ready(self):
+        """Return the calls that are there already, as `take` does; none once the queue is closed."""
+        cdef list calls = []
+        hand_out(take_all(&self.pipe.notes), calls)
+        return calls
+
+    def close(self):
+        """Wake whoever waits in `take`, for good."""
+        store(&self.pipe.closed, 1)
+        store(&self.pipe.sleeping, 1)
+        wake_python(&self.pipe)
+
+
+cdef void drop_notes(Note** stack) noexcept nogil:
+    cdef Note* note = take_all(stack)
+    cdef Note* following
+    while note != NULL:
+        following, note.lent = note.next, 0
+        free_note(note)
+        note = following
+
+
+cdef int hand_out(Note* note, list calls) except -1:
+    """Give each note to its call; who begins is added to `calls`."""
+    cdef Note* following
+    while note != NULL:
+        following = note.next
+        if note.ask.call != NULL:
+            (<Call>note.ask.call).hear(note)
+        elif begins(note):
+            calls.append(make_call(note))
+        free_note(note)
+        note = following
+    return 0
+
+
+cdef bint begins(const Note* note) noexcept:
+    """Whether the note is the first of a call: not one that comes behind Python's last word."""
+    return (note.kind in (MESSAGE, END) and not load(&note.ask.gone)
+            and (not note.ask.begun_once or note.ask.loop.kinds[note.ask.method] == EACH))
+
+
+cdef Call make_call(Note* note):
+    cdef Call call = Call.__new__(Call)
+    call.ask, note.ask.call, note.ask.begun_once = note.ask, <void*>call, True
+    add(&note.ask.pointers, 1)
+    call.loop = <EdgeLoop>note.ask.loop.owner
+    if call.loop.loop.kinds[note.ask.method] == REQUESTS:
+        call.requests = SimpleQueue()
+        call.hear(note)
+    else:
+        call.request = message_of(note)
+    return call
+
+
+cdef bytes message_of(const Note* note):
+    return PyBytes_FromStringAndSize(<char*>note.data, note.size)
+
+
+@no_gc_clear    # `__dealloc__` needs its loop
+cdef class Call:
+    """A call that a loop handed over. Its methods may be called from any thread; who drops it unanswered refuses it."""
+
+    cdef Ask* ask
+    cdef EdgeLoop loop
+    cdef bint ended
+    cdef readonly bytes request
+    """The one request; None where there may be any number."""
+    cdef readonly object requests
+    """A SimpleQueue of what comes: requests, None at their end, or GONE; None where there is one request."""
+    cdef public object wake
+    """Called, by the thread that takes from the queue, when there is room for answers again or nobody waits for any."""
+
+    def __dealloc__(self):
+        if self.ask == NULL:
+            return    # nobody but `make_call` makes one that is anything
+        if not self.ended and not load(&self.ask.gone):
+            self.end(INTERNAL, b"an error on the server's side")
+            self.loop.wake()
+        release(self.ask)
+
+    cdef int hear(self, const Note* note) except -1:
+        """Take what a loop says of the call."""
+        if self.requests is not None:
+            self.requests.put(message_of(note) if note.kind == MESSAGE else None if note.kind == END else ...)
+        elif self.wake is not None:
+            self.wake()
+        return 0
+
+    cdef int reply(self, NoteKind kind, int code, bytes data, bint last=False) except -1:
+        """Push a note to the call's loop."""
+        cdef Note* note
+        cdef size_t size = PyBytes_GET_SIZE(data)
+        cdef uint8_t* copied = <uint8_t*>malloc(size + 1)
+        note = NULL if copied == NULL else make_note(self.ask, kind)
+        if note == NULL:
+            free(copied)
+            raise MemoryError
+        memcpy(copied, PyBytes_AS_STRING(data), size)
+        note.code, note.data, note.size, note.last = code, copied, size, last
+        push(&self.loop.loop.replies, note)
+        return 0
+
+    @property
+    def path(self):
+        return self.loop.paths[self.ask.method]
+
+    @property
+    def caller(self):
+        """What admission gave as the caller."""
+        return <object>self.ask.caller
+
+    def is_active(self):
+        """Return False once nobody waits for an answer."""
+        return not load(&self.ask.gone)
+
+    def time_remaining(self):
+        """Return for how many seconds the caller still waits; None: without an end."""
+        return None if self.ask.deadline == 0 else max(self.ask.deadline - numcheck_now(), 0) / 1e9
+
+    def taken(self, bytes request):
+        """Let the caller send as much again as one of `requests`."""
+        cdef Note* note = make_note(self.ask, TAKEN)
+        if note == NULL:
+            raise MemoryError
+        note.size = PyBytes_GET_SIZE(request)
+        push(&self.loop.loop.replies, note)
+        self.loop.wake()
+
+    def answer(self, bytes response not None, *, bint last):
+        """Answer, and end the call if it is the last answer. Leaves when the loop is woken, or looks by itself."""
+        add(&self.ask.unsent, PyBytes_GET_SIZE(response) + MESSAGE_PREFIX_SIZE)
+        if last or self.loop.loop.kinds[self.ask.method] == EACH:
+            self.leave()
+        self.reply(MESSAGE, 0, response, last)
+
+    def has_room(self):
+        """Return True if another answer may be given; False, and `wake` is called when it may."""
+        if load(&self.ask.unsent) < ANSWERS_SIZE_MAX:
+            return True
+        exchange(&self.ask.wants_room, 1)
+        return load(&self.ask.unsent) < ANSWERS_SIZE_MAX
+
+    def end(self, int code=0, bytes message=b"", bytes details=b""):
+        """End the call with a status; what was answered before it is sent first."""
+        self.leave()
+        self.reply(END, code, b"%b\0%b\0" % (message, details))
+
+    cdef void leave(self) noexcept:
+        """Hear no more: before the last word, as the next request of a stream is another Call's."""
+        if not self.ended:
+            self.ended, self.ask.call = True, NULL
+
+    def send(self):
+        """Have the loop send what was given to it so far."""
+        self.loop.wake()

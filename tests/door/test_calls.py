@@ -1,0 +1,315 @@
+"""Methods that Python answers behind the native door: each kind of stream, what bounds it, and how it ends."""
+
+import gzip
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from numcheck.api.calls import Feed
+from numcheck.api.places import Places
+from numcheck.config import Settings
+from numcheck.door.check_listener import LACKING, CheckListener, Served
+from numcheck.door.feeds import Feeds
+from numcheck.door.watches import Watches
+from numcheck.index import PublishedIndex
+from numcheck.serving.services import check_service
+from numcheck.v1 import numbering_pb2, registration_pb2
+from tests.edge.peer import (
+    CHECK_NUMBERS,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    RST_STREAM,
+    Peer,
+    call_headers,
+    frame,
+    message,
+)
+
+pytestmark = pytest.mark.skipif(LACKING is not None, reason=LACKING or "")
+
+REGISTRATION = f"/{registration_pb2.DESCRIPTOR.services_by_name['RegistrationService'].full_name}/"
+QUICK, WAITING, FEED = (f"{REGISTRATION}{name}" for name in ("GetRegistration", "Register", "WatchRegistrations"))
+PUSH = f"/{numbering_pb2.DESCRIPTOR.services_by_name['NumberingService'].full_name}/PushActiveNumbers"
+TIMEOUT_S = 60.0
+MESSAGE_SIZE = 2**19
+
+
+class Made:
+    """A service of a name that is declared, of functions that a test makes."""
+
+    def __init__(self, name: str, methods: dict[str, Callable[..., Any]]) -> None:
+        self.name, self._methods = name, methods
+
+    def methods(self) -> dict[str, Callable[..., Any]]:
+        return self._methods
+
+
+class Doors:
+    """A native door over made services, and a channel to it."""
+
+    def __init__(self, listener: CheckListener, feeds: Feeds, channel: grpc.Channel) -> None:
+        self.listener, self.feeds, self.channel = listener, feeds, channel
+
+    def unary(self, path: str, request: bytes = b"", **more: Any) -> bytes:
+        answer: bytes = self.channel.unary_unary(path)(request, timeout=more.pop("timeout", TIMEOUT_S), **more)
+        return answer
+
+
+@contextmanager
+def serving(directory: Path, methods: dict[str, Callable[..., Any]], **changes: Any) -> Iterator[Doors]:
+    """Serve these functions, by path."""
+    stalled_after_s = changes.pop("stalled_after_s", TIMEOUT_S)
+    settings = Settings(
+        **{"data_dir": directory, "check_listen": "127.0.0.1:0", "threads": 1, "drain_timeout_s": 2} | changes
+    )
+    names = sorted({path.split("/")[1] for path in methods})
+    published = PublishedIndex()
+    services = [check_service(published, settings)] + [
+        Made(name, {path.split("/")[2]: answer for path, answer in methods.items() if path.split("/")[1] == name})
+        for name in names
+    ]
+    feeds, watches = Feeds(), Watches()
+    served = Served(services, watches, feeds)
+    listener = CheckListener(settings, published, None, served, stalled_after_s=stalled_after_s)
+    try:
+        with grpc.insecure_channel(listener.address, [("grpc.max_receive_message_length", -1)]) as channel:
+            yield Doors(listener, feeds, channel)
+    finally:
+        listener.stop(2)
+        watches.close()
+        feeds.close()
+
+
+def test_each_of_many_calls_at_once_gets_its_own_answer(tmp_path: Path) -> None:
+    with (
+        serving(
+            tmp_path, {QUICK: lambda request, _call: request[::-1], WAITING: lambda request, _call: request}
+        ) as door,
+        ThreadPoolExecutor(16) as threads,
+    ):
+        sent = [b"%d of many" % i for i in range(800)]
+        assert list(threads.map(lambda one: door.unary(QUICK, one), sent)) == [one[::-1] for one in sent]
+        assert list(threads.map(lambda one: door.unary(WAITING, one), sent[:200])) == sent[:200]
+
+
+def test_call_that_waits_does_not_hold_up_the_quick_ones(tmp_path: Path) -> None:
+    free = threading.Event()
+    with serving(
+        tmp_path, {QUICK: lambda _request, _call: b"quick", WAITING: lambda *_: free.wait() and b"done"}
+    ) as door:
+        waiting = [door.channel.unary_unary(WAITING).future(b"", timeout=TIMEOUT_S) for _ in range(20)]
+        assert door.unary(QUICK) == b"quick"
+        free.set()
+        assert {one.result() for one in waiting} == {b"done"}
+
+
+def test_call_that_is_one_too_many_is_told_when_to_come_again(tmp_path: Path) -> None:
+    free, begun = threading.Event(), threading.Semaphore(0)
+
+    def wait(_request: bytes, _call: object) -> bytes:
+        begun.release()
+        free.wait(TIMEOUT_S)
+        return b""
+
+    with serving(tmp_path, {WAITING: wait}, concurrent_rpcs_max=2) as door:
+        waiting = [door.channel.unary_unary(WAITING).future(b"", timeout=TIMEOUT_S) for _ in range(2)]
+        for _ in waiting:
+            assert begun.acquire(timeout=TIMEOUT_S)
+        with pytest.raises(grpc.RpcError) as refused:
+            door.unary(WAITING)
+        free.set()
+        for one in waiting:
+            one.result()
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        details = rpc_status.from_call(refused.value).details
+        info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+        assert details[0].Unpack(info)
+        assert info.reason == "TOO_MANY_CALLS"
+        assert details[1].Unpack(retry)
+        assert door.unary(WAITING) == b""  # and then there is room again
+
+
+def test_what_fails_says_nothing_of_itself(tmp_path: Path) -> None:
+    def fail(_request: bytes, _call: object) -> bytes:
+        raise ValueError("+79161234567")
+
+    with serving(tmp_path, {QUICK: fail}) as door, pytest.raises(grpc.RpcError) as failed:
+        door.unary(QUICK)
+    assert (failed.value.code(), failed.value.details()) == (grpc.StatusCode.INTERNAL, "an error on the server's side")
+
+
+def test_method_is_told_when_its_caller_waits_no_more(tmp_path: Path) -> None:
+    told: Queue[float] = Queue()
+
+    def wait(_request: bytes, call: Any) -> bytes:
+        told.put(call.time_remaining())
+        while call.is_active():
+            threading.Event().wait(0.01)
+        told.put(-1)
+        return b""
+
+    with serving(tmp_path, {WAITING: wait}) as door:
+        call = door.channel.unary_unary(WAITING).future(b"", timeout=TIMEOUT_S)
+        assert 0 < told.get(timeout=TIMEOUT_S) <= TIMEOUT_S
+        call.cancel()
+        assert told.get(timeout=TIMEOUT_S) == -1
+
+
+def test_call_that_is_not_answered_in_time_is_ended_by_the_server(tmp_path: Path) -> None:
+    free = threading.Event()
+    with serving(tmp_path, {WAITING: lambda *_: free.wait(TIMEOUT_S) and b""}) as door:
+        peer = Peer(door.listener.address)
+        peer.send(frame(HEADERS, END_HEADERS, 1, call_headers(WAITING.encode(), grpc_timeout=b"200m")))
+        peer.send(frame(DATA, END_STREAM, 1, message(b"")))
+        assert peer.until(HEADERS, stream=1)[-1][1] & END_STREAM
+        free.set()
+
+
+def test_call_that_had_to_wait_for_its_turn_is_answered(tmp_path: Path) -> None:
+    """All that a connection may do in a turn is done for a message that is large when it is opened."""
+    with serving(tmp_path, {QUICK: lambda request, _call: request}) as door:
+        peer = Peer(door.listener.address)
+        large = message(gzip.compress(bytes(2**19)), compressed=1)
+        peer.send(
+            frame(HEADERS, END_HEADERS, 1, call_headers(CHECK_NUMBERS, grpc_encoding=b"gzip"))
+            + frame(DATA, END_STREAM, 1, large)
+            + frame(HEADERS, END_HEADERS, 3, call_headers(QUICK.encode()))
+            + frame(DATA, END_STREAM, 3, message(b"question"))
+        )
+        assert peer.until(DATA, stream=3)[-1][3] == message(b"question")
+
+
+def test_requests_of_a_stream_come_whole_and_in_order_and_their_end_behind_them(tmp_path: Path) -> None:
+    def join(requests: Iterator[bytes], _call: object) -> bytes:
+        return b" ".join(requests)
+
+    with serving(tmp_path, {PUSH: join}) as door:
+        push = door.channel.stream_unary(PUSH)
+        sent = [b"%d" % i for i in range(3_000)]
+        assert push(iter(sent), timeout=TIMEOUT_S) == b" ".join(sent)
+        assert push(iter([]), timeout=TIMEOUT_S) == b""
+
+
+def test_requests_that_are_not_taken_stay_with_their_sender(tmp_path: Path) -> None:
+    """A stream of 64 MiB costs the node no more than two messages while its method does not read."""
+    begin, sizes = threading.Event(), []
+
+    def count(requests: Iterator[bytes], _call: object) -> bytes:
+        assert begin.wait(TIMEOUT_S)
+        return b"%d" % sum(len(one) for one in requests)
+
+    with serving(tmp_path, {PUSH: count, QUICK: lambda *_: b""}) as door:
+        push = door.channel.stream_unary(PUSH).future(iter([bytes(MESSAGE_SIZE)] * 128), timeout=TIMEOUT_S)
+        while len(sizes) < 100:  # calls beside it, from when more has come than the method was given
+            door.unary(QUICK)
+            sizes += [size for size in [door.listener.held_size] if sizes or size > MESSAGE_SIZE]
+        begin.set()
+        assert push.result() == b"%d" % (128 * MESSAGE_SIZE)
+    assert max(sizes) < 6 * MESSAGE_SIZE
+
+
+def test_stream_that_is_cut_never_ends_well(tmp_path: Path) -> None:
+    outcome: Queue[str] = Queue()
+    taken = threading.Event()
+
+    def push(requests: Iterator[bytes], _call: object) -> bytes:
+        try:
+            for _ in requests:
+                taken.set()
+        except BaseException as error:
+            outcome.put(type(error).__name__)
+            raise
+        outcome.put("whole")
+        return b""
+
+    def requests() -> Iterator[bytes]:
+        yield b"one"
+        threading.Event().wait(TIMEOUT_S)
+
+    with serving(tmp_path, {PUSH: push}) as door:
+        call = door.channel.stream_unary(PUSH).future(requests(), timeout=TIMEOUT_S)
+        assert taken.wait(TIMEOUT_S)
+        call.cancel()
+        assert outcome.get(timeout=TIMEOUT_S) == "CallerGone"
+
+
+def test_stream_of_which_nothing_more_comes_is_ended(tmp_path: Path) -> None:
+    outcome: Queue[str] = Queue()
+
+    def push(requests: Iterator[bytes], _call: object) -> bytes:
+        try:
+            return b"".join(requests)
+        except Exception as error:
+            outcome.put(type(error).__name__)
+            raise
+
+    with serving(tmp_path, {PUSH: push}, stalled_after_s=0.3) as door:
+        peer = Peer(door.listener.address)
+        peer.send(frame(HEADERS, END_HEADERS, 1, call_headers(PUSH.encode())) + frame(DATA, 0, 1, message(b"one")))
+        assert peer.until(HEADERS, stream=1)
+        assert outcome.get(timeout=TIMEOUT_S) == "CallerGone"
+
+
+def pieces(count: int, size: int) -> Iterator[list[bytes]]:
+    for i in range(count):
+        yield [b"%d" % i + bytes(size)] * 2
+
+
+def test_feed_is_given_whole_and_in_order_at_its_callers_pace(tmp_path: Path) -> None:
+    with serving(tmp_path, {FEED: lambda _request, _call: Feed("chat", pieces(200, 50_000), ())}) as door:
+        found = [one.rstrip(b"\0") for one in door.channel.unary_stream(FEED)(b"", timeout=TIMEOUT_S)]
+        assert found == [b"%d" % (i // 2) for i in range(400)]
+
+
+def is_refused(stream: Any) -> bool:
+    """Return True if there was no place for the stream."""
+    try:
+        return not next(stream)
+    except grpc.RpcError as error:
+        return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_feed_whose_caller_takes_nothing_is_ended_and_gives_its_place_back(tmp_path: Path) -> None:
+    places = Places(1, 1)
+    with serving(
+        tmp_path, {FEED: lambda _request, _call: Feed("chat", pieces(10_000, 50_000), (places,))}, stalled_after_s=0.3
+    ) as door:
+        peer = Peer(door.listener.address)
+        peer.send(frame(HEADERS, END_HEADERS, 1, call_headers(FEED.encode())))
+        peer.send(frame(DATA, END_STREAM, 1, message(b"")))
+        assert peer.until(RST_STREAM, stream=1)
+        assert door.listener.held_size < 2 * 2**20
+        while is_refused(door.channel.unary_stream(FEED)(b"", timeout=TIMEOUT_S)):
+            pass  # the place is free once the feed has heard of its end
+
+
+def test_feed_is_woken_by_what_is_told_and_ends_when_the_node_does(tmp_path: Path) -> None:
+    news: Queue[bytes] = Queue()
+
+    def told() -> Iterator[list[bytes]]:
+        while True:
+            yield [] if news.empty() else [news.get()]
+
+    with serving(tmp_path, {FEED: lambda _request, _call: Feed("chat", told(), ())}) as door:
+        stream = door.channel.unary_stream(FEED)(b"", timeout=TIMEOUT_S)
+        for one in (b"first", b"second"):
+            news.put(one)
+            door.feeds.tell(["chat"])
+            assert next(stream) == one
+        stopping = threading.Thread(target=door.listener.stop, args=(10,))
+        stopping.start()
+        with pytest.raises(grpc.RpcError) as ended:
+            next(stream)
+        stopping.join(TIMEOUT_S)
+        assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
