@@ -80,7 +80,7 @@ class Change(NamedTuple):
         return bool(self.added or self.removed or self.recycled)
 
     def apply(self, held: BitMap) -> BitMap:
-        """The set afterwards."""
+        """Return the set afterwards."""
         return (held - self.removed) | self.added
 
 
@@ -138,7 +138,7 @@ class PushContent:
             raise BadPush("add", "the operator has supplied nothing yet, and a DELTA that adds nothing supplies none")
 
     def wanted(self, chunk: int) -> Change:
-        """What the push says of a chunk."""
+        """Return what the push says of a chunk."""
         return Change(self.adds.get(chunk, BitMap()), self.removes.get(chunk, BitMap()))
 
 
@@ -148,7 +148,7 @@ def _check_range(field_name: str, first: int, last: int) -> None:
 
 
 def change_of(wanted: Change, held: BitMap, *, snapshot: bool) -> Change:
-    """What a push that wants this of a chunk changes in it. What a delta both removes and adds is recycled."""
+    """Return what a push that wants this of a chunk changes in it. What a delta both removes and adds is recycled."""
     removed = held if snapshot else wanted.removed & held
     return Change(wanted.added - held, removed - wanted.added, wanted.added & wanted.removed)
 

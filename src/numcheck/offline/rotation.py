@@ -75,7 +75,7 @@ def _sealing_anew(vault: Vault, rows: Sequence[RegistrationRow]) -> Callable[[Re
 
 
 def _under_newest(vault: Vault, row: RegistrationRow) -> dict[str, Any]:
-    """What changes of a row: of one that was erased only the key of its digests."""
+    """Return what changes of a row: of one that was erased only the key of its digests."""
     if row.sealed_record is None:
         return {"key_id": vault.newest.key_id}
     return vault.sealed(row.registration_id, row.service, vault.open(row))

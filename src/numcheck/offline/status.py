@@ -104,7 +104,7 @@ def _index_status(data_dir: Path, installation_id: str, store: Store) -> dict[st
 
 
 def _callers_status(store: Store, data_dir: Path) -> dict[str, Any] | None:
-    """The set of callers, by this data directory's key; None if it has none."""
+    """Return the set of callers, by this data directory's key; None if it has none."""
     if not (data_dir / KEY_NAME).exists():
         return None
     found = callers_of(store, token_key(data_dir)).all()
@@ -132,7 +132,7 @@ def _listener_status(settings: Settings, address: str) -> dict[str, str]:
 
 
 def _listener_state(settings: Settings, address: str) -> str:
-    """What the node's health service says, in a word: serving, not serving, or not running."""
+    """Return what the node's health service says, in a word: serving, not serving, or not running."""
     with _channel(settings, address) as channel:
         try:
             request = health_pb2.HealthCheckRequest()
@@ -144,7 +144,7 @@ def _listener_state(settings: Settings, address: str) -> str:
 
 
 def _served_version(settings: Settings, address: str) -> int | None:
-    """The index version that the node answers from; None if it does not answer, or not to this caller."""
+    """Return the index version that the node answers from; None if it does not answer, or not to this caller."""
     with _channel(settings, address) as channel:
         try:
             request = check_pb2.CheckNumbersRequest()
@@ -168,19 +168,19 @@ def _channel(settings: Settings, address: str) -> grpc.Channel:
 
 
 def _shown(settings: Settings, address: str) -> list[tuple[str, str]]:
-    """What a call in plaintext shows the node besides: the token of the data directory, where there is one."""
+    """Return what a call in plaintext shows besides: the token of the data directory, where there is one."""
     token = None if settings.server_authority_file else token_for(address, settings.data_dir)
     return [] if token is None else [("authorization", f"Bearer {token}")]
 
 
 def plan_status(settings: Settings) -> dict[str, Any]:
-    """The loaded series of the numbering plan, and how much of it each operator holds."""
+    """Return the loaded series of the numbering plan, and how much of it each operator holds."""
     with Store(settings.data_dir, url=settings.database, read_only=True) as store, store.one_moment():
         return {"series": [_series_status(one) for one in store.series()], "operators": _holdings(store)}
 
 
 def _holdings(store: Store) -> list[dict[str, Any]]:
-    """How much of the numbering plan each operator holds, the largest first; who holds nothing is left out."""
+    """Return how much of the numbering plan each operator holds, the largest first; who holds nothing is left out."""
     ranges, operators, counts = store.ranges(), store.operators(), store.active_counts()
     holdings: dict[int, dict[str, Any]] = {
         operator.operator_id: {

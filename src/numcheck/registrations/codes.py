@@ -40,17 +40,17 @@ def make_code(random_below: Callable[[int], int], digits: int) -> str:
 
 
 def word_of(digest: bytes) -> str:
-    """The word for an inbound message that a keyed digest comes to: 32 letters divide 256 evenly."""
+    """Return the word for an inbound message that a keyed digest comes to: 32 letters divide 256 evenly."""
     return "".join(INBOUND_LETTERS[byte % len(INBOUND_LETTERS)] for byte in digest[:INBOUND_LENGTH])
 
 
 def same_mac(stored: bytes, given: bytes) -> bool:
-    """Whether two MACs are the same, in a time that tells nothing of where they differ."""
+    """Return True if two MACs are the same, in a time that tells nothing of where they differ."""
     return hmac.compare_digest(stored, given)
 
 
 def may_try(of_number: int, of_user: int) -> bool:
-    """Whether a user may try, after so many wrong tries of the number and, among them, of their own.
+    """Return True if a user may try, after so many wrong tries of the number and, among them, of their own.
 
     Who has not had the tries of one challenge yet has them whatever others did: a stranger who guesses at a number does
     not lock its holder out.
@@ -150,12 +150,13 @@ def _full(sends: Sends) -> list[tuple[Limit, datetime | None]]:
 
 
 def _told_s(limit: Limit, wait: timedelta) -> float:
-    """The seconds that a refusal tells; never fewer than there are."""
+    """Return the seconds that a refusal tells; never fewer than there are."""
     step_s = STEPS_S.get(limit)
     return wait.total_seconds() if step_s is None else float(step_s * math.ceil(wait.total_seconds() / step_s))
 
 
 def breaker_open(outcomes: Sequence[bool]) -> bool:
-    """Whether so few of the last codes were completed that somebody must be sending them for their price (R10)."""
+    """Return True if so few of the last codes were completed that somebody must be sending them for their price
+    (R10)."""
     last = outcomes[:BREAKER_CODES]
     return len(last) == BREAKER_CODES and sum(last) < BREAKER_COMPLETED_MIN

@@ -121,7 +121,8 @@ class Registrar:
     def _try_repeated(
         self, work: RegistrationWork, tags: Sequence[bytes], request_id: str, record: Record
     ) -> Outcome | None:
-        """What a repetition of the request that made the registration gets; None if there is no registration yet.
+        """Return what a repetition of the request that made the registration gets; None if there is no registration
+        yet.
 
         RegistrationExists if another request made it.
         """
@@ -132,11 +133,11 @@ class Registrar:
         return Outcome(self._opened(row), self._verifier.current(work, row, self._now()))
 
     def get(self, service: str, user_id: str) -> Registration:
-        """A user's registration; UnknownRegistration if there is none."""
+        """Return a user's registration; UnknownRegistration if there is none."""
         return self._opened(_known(self._registrations.find(self._vault.user_tags(service, user_id))))
 
     def page(self, service: str, filters: Filters, *, size: int, place: tuple[int, bytes] | None) -> Page:
-        """The next registrations after a place, or the first; it ends at `size` rows or 1 MiB."""
+        """Return the next registrations after a place, or the first; it ends at `size` rows or 1 MiB."""
         count_max = min(size, PAGE_ROWS_MAX)
         within = PageBounds(count_max + 1, PAGE_SIZE_MAX)  # one more row says that there is another page
         states = [int(state) for state in filters.states] or LISTED
@@ -245,7 +246,7 @@ class Registrar:
 
 
 def checked_moment(value: datetime, field: str) -> datetime:
-    """The moment, in UTC; BadRegistration if it lies before 1970."""
+    """Return the moment, in UTC; BadRegistration if it lies before 1970."""
     if value < EPOCH:
         raise BadRegistration(field, "the moment is before 1970")
     return value.astimezone(UTC)
@@ -262,7 +263,7 @@ def _known(row: RegistrationRow | None) -> RegistrationRow:
 
 
 def _fitting(rows: Sequence[RegistrationRow]) -> int:
-    """How many of the rows, at least one, fit into a page."""
+    """Return how many of the rows, at least one, fit into a page."""
     size = 0
     for count, row in enumerate(rows):
         size += len(row.sealed_record or b"")

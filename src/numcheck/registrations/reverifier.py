@@ -146,7 +146,7 @@ class Reverifier:
         return stretch, judged
 
     def _stretch(self, service: str, due_before_us: int | None, index: Index, read: Read, now: datetime) -> Stretch:
-        """A stretch that begins with what was read."""
+        """Return a stretch that begins with what was read."""
         made_id = self._vault.new_id(microseconds(now))
         empty = Confirmation(made_id, service, int(VERIFIED), read.sequence, read.after, b"", due_before_us, "")
         return Stretch(index, empty)
@@ -154,7 +154,7 @@ class Reverifier:
     def _judged(
         self, service: str, index: Index, rows: Sequence[NumberRow], policy: Policy, now: datetime
     ) -> Iterator[Judged]:
-        """What the operators' data says of registrations; of what is not what was written, nothing."""
+        """Yield what the operators' data says of registrations; of what is not what was written, nothing."""
         numbers = self._vault.numbers(rows)
         known = [row for row, number in zip(rows, numbers, strict=True) if number is not None]
         by_answer: dict[tuple[int, int], list[NumberRow]] = defaultdict(list)
@@ -169,7 +169,7 @@ class Reverifier:
     def _judge(
         self, service: str, index: Index, answer: tuple[int, int], policy: Policy, now: datetime
     ) -> tuple[Judgement, Evidence]:
-        """What is said of every number with this status of this operator."""
+        """Return what is said of every number with this status of this operator."""
         status, operator_id = answer
         operator = index.operators.get(operator_id)
         facts = NumberFacts(0, NumberStatus(status), operator, None, "")
@@ -204,14 +204,14 @@ class Reverifier:
 
 
 def _as_read(work: RegistrationWork, rows: Sequence[NumberRow]) -> list[Standing]:
-    """Where registrations stand that nobody has written since they were read."""
+    """Return where registrations stand that nobody has written since they were read."""
     read_at = {row.registration_id: row.sequence for row in rows}
     found = work.standings(list(read_at), states=(VERIFIED,))
     return [row for row in found if row.sequence == read_at[row.registration_id]]
 
 
 def _going_on(stretch: Stretch | None, index: Index, judged: Sequence[Judged]) -> Stretch | None:
-    """The stretch, if it can take these answers in; None if another has to begin.
+    """Return the stretch, if it can take these answers in; None if another has to begin.
 
     It cannot take in an operator that confirms now and has left something unconfirmed in it, which it would cover.
     """
@@ -222,7 +222,7 @@ def _going_on(stretch: Stretch | None, index: Index, judged: Sequence[Judged]) -
 
 
 def _planned(stretch: Stretch, judged: Sequence[Judged], last_id: bytes, policy: Policy) -> Plan:
-    """What is to be written of a piece; the stretch takes it in."""
+    """Return what is to be written of a piece; the stretch takes it in."""
     plan, unconfirmed = Plan([], [], [], None), []
     for judgement, evidence, rows in judged:
         if evidence is None or judgement is Judgement.NO_ANSWER:

@@ -83,7 +83,7 @@ class Attempt:
     problem: str = ""
 
     def outcome(self, record: Record) -> Outcome:
-        """The attempt as its caller is told, with what is to be sent."""
+        """Return the attempt as its caller is told, with what is to be sent."""
         return Outcome(Registration(self.row, record), self.verification, self.problem, self.code, self.channel)
 
 
@@ -114,7 +114,7 @@ class Verifier:
         self._turns = [threading.Lock() for _ in range(TURNS)]
 
     def look(self, service: str, number: int) -> Look:
-        """What the newest index says of a number, as far as the service may know it; IndexNotReady."""
+        """Return what the newest index says of a number, as far as the service may know it; IndexNotReady."""
         index = self._around.index()
         facts = index.facts(number)
         operator = facts.serving_operator
@@ -122,7 +122,8 @@ class Verifier:
         return Look(facts, agreed, index.index_version)
 
     def asks(self, look: Look, service: str, wanted: Wanted) -> bool:
-        """Whether the operator itself is to be asked: the policy has that, and the operator's data says nothing."""
+        """Return True if the operator itself is to be asked: the policy has that, and the operator's data says
+        nothing."""
         policy = self.policy_for(service)
         if self._around.enquirer is None or not (policy.live and look.agreed):
             return False
@@ -133,7 +134,7 @@ class Verifier:
         return judge(look.facts, policy, agreed=True, index_version=version, now=now)[0] is Judgement.NO_ANSWER
 
     def asked(self, look: Look, number: int) -> Look:
-        """The look, with what the operator itself says. It takes seconds: never call it within a transaction."""
+        """Return the look, with what the operator itself says. It takes seconds: never call it within a transaction."""
         enquirer, operator = self._around.enquirer, look.facts.serving_operator
         return look if enquirer is None or operator is None else look._replace(live=enquirer.ask(operator, number))
 
@@ -164,12 +165,13 @@ class Verifier:
         return self._decide(work, row, judgement, evidence, now) if decided else Attempt(row)
 
     def _user_first(self, methods: Sequence[Method], wanted: Wanted) -> bool:
-        """Whether the user has to act by one of these, even if no code can be sent that way: what is written behind a
-        code does not take its place, or an operator's word alone would verify whoever types a stranger's number."""
+        """Return True if the user has to act by one of these, even if no code can be sent that way: what is written
+        behind a code does not take its place, or an operator's word alone would verify whoever types a stranger's
+        number."""
         return any(method.channels for method in methods) or self._first_possible(methods, wanted) is not None
 
     def _first_possible(self, methods: Sequence[Method], wanted: Wanted) -> Method | None:
-        """The first method that can wait for the user."""
+        """Return the first method that can wait for the user."""
         return next((method for method in methods if self._possible(method, wanted)), None)
 
     def _possible(self, method: Method, wanted: Wanted) -> bool:
@@ -193,7 +195,8 @@ class Verifier:
     def confirmed(
         self, work: RegistrationWork, row: RegistrationRow, evidence: Evidence, now: datetime, **changes: Any
     ) -> RegistrationRow:
-        """The row of a registration whose number is confirmed: with the due time that its last refresh has earned."""
+        """Return the row of a registration whose number is confirmed: with the due time that its last refresh has
+        earned."""
         due_us = microseconds(due_at(moment(row.refreshed_at_us), self.policy_for(row.service).refresh_after))
         return act_on(work, row, Act.CONFIRM, microseconds(now), evidence, due_at_us=due_us, **changes)
 
@@ -259,7 +262,7 @@ class Verifier:
     # --- telling again
 
     def current(self, work: RegistrationWork, row: RegistrationRow, now: datetime) -> Verification | None:
-        """The verification that gave a registration's last answer, or waits for it; None if none was tried.
+        """Return the verification that gave a registration's last answer, or waits for it; None if none was tried.
 
         Of one that waits for an inbound act also the word, which is made from its id: an answer that was lost on its
         way takes nothing from the user.
@@ -491,14 +494,14 @@ class Verifier:
         return Registration(store_changes(work, row, moved), record)
 
     def _first_use(self, work: RegistrationWork, service: str, proof: Proof, now: datetime) -> bool:
-        """Whether the proof is no assertion, or one that has verified nobody of the service yet; now it has."""
+        """Return True if the proof is no assertion, or one that has verified nobody of the service yet; now it has."""
         if proof.assertion is None:
             return True
         return work.take_assertion(self._vault.assertion_tags(service, *proof.assertion), microseconds(now))
 
 
 def _was_given(proof: Proof, registration: Registration) -> bool:
-    """Whether a proof that is right may be the one that verified: of an assertion, only the very one."""
+    """Return True if a proof that is right may be the one that verified: of an assertion, only the very one."""
     evidence = registration.evidence
     if proof.assertion is None:
         return True
