@@ -7,7 +7,7 @@ import itertools
 import re
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pytest
 
 from numcheck.config import Settings
 from numcheck.errors import BadKeys, RegistrationExists
-from numcheck.offline.audit import verify_store
+from numcheck.offline.audit import signed_head, verify_store
 from numcheck.offline.rotation import drop_old_keys, rotate
 from numcheck.registrations.events import Chain
 from numcheck.registrations.policy import Method
@@ -109,6 +109,15 @@ def test_of_two_nodes_that_make_keys_for_one_empty_store_one_starts(data_dir: Pa
     first.check(stores[0].key_checks())
     for store in stores:
         store.close()
+
+
+@pytest.mark.parametrize("use", [rotate, drop_old_keys, signed_head])
+def test_nobody_is_asked_for_a_copy_of_keys_that_never_were(world: World, use: Callable[..., object]) -> None:
+    """A store that no node has served yet: its directory is filled, and that is all."""
+    world.close()
+    (world.data_dir / "keys.json").unlink(missing_ok=True)
+    with pytest.raises(BadKeys, match="there are no keys and no events yet"):
+        use(Settings(data_dir=world.data_dir), START)
 
 
 def test_a_node_does_not_start_with_keys_that_are_not_its_stores(world: World) -> None:

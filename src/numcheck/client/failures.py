@@ -47,6 +47,15 @@ def registration_refusal_of(error: grpc.RpcError, target: str) -> NumcheckError:
     return RegistrationRefused(f"{info.reason}: {_words(error)}", info.reason, info.metadata, delay_s)
 
 
+def let_go(error: grpc.RpcError) -> None:
+    """Let a call go that is its own error, once the except clause is over: raise outside of it, and delete the call.
+
+    A call needs a lock to go, which a thread of gRPC's may have when the interpreter ends: then it never ends. So
+    nothing that outlives the client, such as the error that is raised and its frames, knows a call.
+    """
+    error.with_traceback(None)
+
+
 def connection_ended(error: grpc.RpcError) -> bool:
     """Whether the connection ended under the call: it was too old, the node stops, or the network broke."""
     unavailable = error.code() is grpc.StatusCode.UNAVAILABLE and reason_of(error) is None

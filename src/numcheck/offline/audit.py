@@ -22,7 +22,7 @@ from numcheck.registrations.events import Chain, Event, SignedHead, check_chain,
 from numcheck.registrations.registration import next_at_us
 from numcheck.registrations.states import FALLS_DUE
 from numcheck.serving.access import KEY_NAME, callers_of, token_key
-from numcheck.serving.keys import Keys, keys_path, read_keys
+from numcheck.serving.keys import Keys, kept_keys, keys_path, read_keys
 from numcheck.store import Bound, Entry, EventRow, LastTold, Registrations, Store
 from numcheck.store.acts import LastActs
 from numcheck.store.events import BOUND_KIND
@@ -171,23 +171,16 @@ def _exported(lines: Iterable[str], ending: list[SignedHead]) -> Iterator[Event]
 def signed_head(settings: Settings, now: datetime) -> SignedHead:
     """Return the head of the chain now, signed."""
     with Store(settings.data_dir, url=settings.database, read_only=True) as store:
-        keys = _signing_keys(store, settings)
+        keys = kept_keys(store, settings)
         head = store.events().try_head()
     sequence, digest = (head.sequence, head.hash) if head else NO_EVENT
     return sign_head(keys.signing_key, sequence, digest, microseconds(now))
 
 
-def _signing_keys(store: Store, settings: Settings) -> Keys:
-    """Return the keys; BadKeys if there are none, which says so where there never were any."""
-    if not keys_path(settings).exists() and not store.key_checks():
-        raise BadKeys("there are no keys and no events yet: a node makes the keys when it first starts")
-    return read_keys(keys_path(settings))
-
-
 def export(settings: Settings, now: datetime) -> Iterator[str]:
     """Every event as a line of JSON, and the signed head as the last line."""
     with Store(settings.data_dir, url=settings.database, read_only=True) as store, store.one_moment():
-        keys = _signing_keys(store, settings)
+        keys = kept_keys(store, settings)
         sequence, digest = NO_EVENT
         for row in store.events().all():
             fields = Event._make(row[:-1])._asdict()
