@@ -67,6 +67,9 @@ class ServiceSettings(BaseModel):
     refresh_after_days: RefreshDays | None = None
     attesting_authorities: str | None = None
     live_question: bool | None = None
+    codes_per_service_max: Positive | None = None
+    codes_per_block_max: Positive | None = None
+    codes_per_network_max: Positive | None = None
 
 
 class OperatorSettings(BaseModel):
@@ -177,7 +180,7 @@ class Settings(BaseSettings):
     )
     # A table of tables: the TOML file has room for it, a variable has not.
     services: Annotated[dict[ServiceName, ServiceSettings], NoDecode] = Field(
-        {}, description="by service, what it has instead of the policy above"
+        {}, description="by service, what it has instead of the settings of the same names"
     )
     code_delivery: str = Field(
         "none", description="how codes are sent: none, console, an HTTP gateway's URL, or smpp://host:port of an SMSC"

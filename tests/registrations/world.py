@@ -88,7 +88,7 @@ class World:
             policy_for=lambda _service: cached_policy(self.methods, **self.policy),
             agreed=self.agreed,
             courier=self.courier,
-            bounds=self.bounds,
+            bounds_for=lambda _service: self.bounds,
             now=lambda: self.now,
             random_below=chance.randrange,
             enquirer=self.enquirer,

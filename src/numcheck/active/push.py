@@ -133,6 +133,9 @@ class PushContent:
             raise BadPush("remove", "a SNAPSHOT holds what is in service and removes nothing")
         if header.snapshot and not self.adds:
             raise BadPush("add", "a SNAPSHOT with no number would empty the set; remove numbers with a DELTA instead")
+        if not (header.snapshot or header.base_version or self.adds):
+            # It would make an empty set where none is: every number out of service, instead of unknown.
+            raise BadPush("add", "the operator has supplied nothing yet, and a DELTA that adds nothing supplies none")
 
     def wanted(self, chunk: int) -> Change:
         """Return what the push says of a chunk."""

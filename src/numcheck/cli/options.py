@@ -62,4 +62,4 @@ def security_of(settings: Settings) -> "Security":
     files = settings.server_authority_file, settings.client_certificate_file, settings.client_key_file
     authority, certificate, key = (None if file is None else file.read_bytes() for file in files)
     token = None if settings.token is None else settings.token.get_secret_value()
-    return Security(authority, certificate, key, token, use_proxy=settings.use_proxy)
+    return Security(authority, certificate, key, token, settings.use_proxy, settings.data_dir)

@@ -14,9 +14,9 @@ from numcheck.door.counting import CallCounter
 from numcheck.door.crowding import give_details
 from numcheck.door.draining import Draining
 from numcheck.door.feeds import Feeds
-from numcheck.door.guard import AccessInterceptor, shown_over_tls
+from numcheck.door.guard import AccessInterceptor, authorizations_of, shown_over_tls
 from numcheck.door.health import Health
-from numcheck.door.loopback import KNOWS_USERS, user_of_grpc_peer
+from numcheck.door.loopback import knows_users, user_of_grpc_peer
 from numcheck.door.methods import Service, methods_of
 from numcheck.door.patience import Patience, give_back
 from numcheck.door.plain import PlainMethods
@@ -29,10 +29,11 @@ from numcheck.errors import BadListenAddress
 from numcheck.hosts import is_loopback
 
 PLAINTEXT = "plaintext, loopback only: root and the owner of the data directory are administrators"
+BY_LOOPBACK_TOKEN = "plaintext, loopback only: who can read loopback.token of the data directory is administrator"
 OPEN = "plaintext, loopback only: EVERY USER of this machine is the administrator"
 OPEN_WARNING = (
     "WARNING: every user of this machine is the administrator, as the listeners speak plaintext and "
-    "plaintext_callers does not, or cannot, keep them out"
+    "plaintext_callers does not keep them out"
 )
 PROTECTED = "TLS, client certificates required"
 BY_TOKEN = "TLS, bearer tokens required"
@@ -75,10 +76,11 @@ class ApiListener:
             for name in (callers.SERVICE_NAME, Health.name)
         }
         guard = AccessInterceptor(admission or LoopbackAccess(), shown_over_tls if settings.tls else self._shown)
+        reader = RequestReader(self._patience, self._kept, threads=settings.api_threads, kept_threads=KEPT_THREADS)
         give_details()
         self._server = grpc.server(
             self._threads,
-            interceptors=[self._counter, self._draining, guard, RequestReader(self._patience, self._kept)],
+            interceptors=[self._counter, self._draining, guard, reader],
             options=server_options(settings),
             maximum_concurrent_rpcs=settings.concurrent_rpcs_max,
         )
@@ -96,7 +98,7 @@ class ApiListener:
 
     def _shown(self, context: grpc.ServicerContext) -> Shown:
         """Who holds the other end is asked for each call: grpcio does not say when a connection ends."""
-        return Shown(uid=user_of_grpc_peer(context.peer(), self.address))
+        return Shown("", authorizations_of(context), user_of_grpc_peer(context.peer(), self.address))
 
     def _open_port(self, host: str, port: int) -> int:
         probe_port(host, port)
@@ -137,7 +139,9 @@ class ApiListener:
 def protection_of(settings: Settings) -> str:
     """Who gets in, in a few words."""
     if not settings.tls:
-        return PLAINTEXT if settings.plaintext_callers == "owner" and KNOWS_USERS else OPEN
+        if settings.plaintext_callers == "everyone":
+            return OPEN
+        return PLAINTEXT if knows_users() else BY_LOOPBACK_TOKEN
     return BY_TOKEN if settings.tls_clients == "token" else PROTECTED
 
 

@@ -13,6 +13,7 @@ from numcheck.door.listener import warning_of
 from numcheck.errors import IndexDamaged, IndexMissing
 from numcheck.index import open_index
 from numcheck.moments import moment
+from numcheck.nearby import token_for
 from numcheck.serving.access import KEY_NAME, callers_of, token_key
 from numcheck.serving.publishing import LOST, index_directory, point_of, told_losses
 from numcheck.serving.registrations import policy_warnings
@@ -135,7 +136,8 @@ def _listener_state(settings: Settings, address: str) -> str:
     with _channel(settings, address) as channel:
         try:
             request = health_pb2.HealthCheckRequest()
-            response = health_pb2_grpc.HealthStub(channel).Check(request, timeout=HEALTH_DEADLINE_S)  # type: ignore[attr-defined]  # the stubs lack it
+            stub: Any = health_pb2_grpc.HealthStub(channel)  # the stubs lack its methods
+            response = stub.Check(request, timeout=HEALTH_DEADLINE_S, metadata=_shown(settings, address))
         except grpc.RpcError:
             return "not running"
     return "serving" if response.status == health_pb2.HealthCheckResponse.SERVING else "not serving"
@@ -146,7 +148,8 @@ def _served_version(settings: Settings, address: str) -> int | None:
     with _channel(settings, address) as channel:
         try:
             request = check_pb2.CheckNumbersRequest()
-            response = check_pb2_grpc.CheckServiceStub(channel).CheckNumbers(request, timeout=HEALTH_DEADLINE_S)
+            stub = check_pb2_grpc.CheckServiceStub(channel)
+            response = stub.CheckNumbers(request, timeout=HEALTH_DEADLINE_S, metadata=_shown(settings, address))
         except grpc.RpcError:
             return None
     return int(response.index_version)
@@ -162,6 +165,12 @@ def _channel(settings: Settings, address: str) -> grpc.Channel:
         token = grpc.access_token_call_credentials(settings.token.get_secret_value())
         credentials = grpc.composite_channel_credentials(credentials, token)
     return grpc.secure_channel(address, credentials, OWN_NODE)
+
+
+def _shown(settings: Settings, address: str) -> list[tuple[str, str]]:
+    """Return what a call in plaintext shows besides: the token of the data directory, where there is one."""
+    token = None if settings.server_authority_file else token_for(address, settings.data_dir)
+    return [] if token is None else [("authorization", f"Bearer {token}")]
 
 
 def plan_status(settings: Settings) -> dict[str, Any]:

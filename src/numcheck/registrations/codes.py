@@ -19,7 +19,7 @@ FLASH_CALL_DIGITS = 4  # of the calling number, which a phone shows; three tries
 CODE_LIFETIME = timedelta(seconds=300)
 TRIES_MAX = 3  # of one challenge
 WRONG_TRIES_MAX = 10  # of one number in a day
-SENDS_MAX = 5  # to one number in a day
+SENDS_MAX = 5  # to one number in a day, and then one more for each user who has had none
 RATE_WINDOW = timedelta(seconds=10)  # a service's bursts are its users', who come as they like: not by the second
 RESEND_DELAYS = (timedelta(seconds=60), timedelta(seconds=120), timedelta(seconds=300), timedelta(seconds=600))
 DAY = timedelta(days=1)
@@ -96,11 +96,14 @@ class SendBounds:
 class Sends:
     """What was sent in the last 24 hours, as far as one more code of a service is concerned; moments ascend.
 
+    `to_user` is whether any of those to the number was for the user who asks now.
+
     `full_...` is when the oldest was sent of as many codes as may be; None: there are fewer. `outcomes` are whether
     each of the service's last codes that are older than the grace was completed, newest first.
     """
 
     to_number: Sequence[datetime]
+    to_user: bool
     full_number: datetime | None
     full_block: datetime | None
     full_network: datetime | None
@@ -110,14 +113,14 @@ class Sends:
 
 
 def next_code_at(to_number: Sequence[datetime]) -> datetime | None:
-    """Return the moment from which on a number may be sent another code; None: now."""
-    return max((at for _limit, at in _waits_of_number(to_number)), default=None)
+    """Return the moment from which on a user who was sent a code may be sent another; None: now."""
+    return max((at for _limit, at in _waits_of_number(to_number, to_user=True)), default=None)
 
 
 def check_send(sends: Sends, now: datetime) -> None:
     """Refuse a code that would be one too many: TooManyCodes, with the limit and the time after which to try again."""
     waits = [
-        *_waits_of_number(sends.to_number),
+        *_waits_of_number(sends.to_number, to_user=sends.to_user),
         *((limit, oldest + DAY) for limit, oldest in _full(sends) if oldest is not None),
     ]
     if sends.full_rate is not None:
@@ -129,12 +132,13 @@ def check_send(sends: Sends, now: datetime) -> None:
         raise TooManyCodes(limit.value, _told_s(limit, until - now))
 
 
-def _waits_of_number(to_number: Sequence[datetime]) -> list[tuple[Limit, datetime]]:
+def _waits_of_number(to_number: Sequence[datetime], *, to_user: bool) -> list[tuple[Limit, datetime]]:
+    """Who has had no code yet gets one whatever others had: a stranger does not use up the day of a number's holder."""
     if not to_number:
         return []
-    if len(to_number) >= SENDS_MAX:
+    if len(to_number) >= SENDS_MAX and to_user:
         return [(Limit.NUMBER, to_number[-SENDS_MAX] + DAY)]
-    return [(Limit.RESEND, to_number[-1] + RESEND_DELAYS[len(to_number) - 1])]
+    return [(Limit.RESEND, to_number[-1] + RESEND_DELAYS[min(len(to_number), len(RESEND_DELAYS)) - 1])]
 
 
 def _full(sends: Sends) -> list[tuple[Limit, datetime | None]]:

@@ -93,7 +93,7 @@ class Surroundings:
     policy_for: Callable[[str], Policy]
     agreed: Callable[[str, int], bool]
     courier: Courier | None
-    bounds: codes.SendBounds
+    bounds_for: Callable[[str], codes.SendBounds]
     now: Callable[[], datetime]
     random_below: Callable[[int], int]
     enquirer: Enquirer | None = None
@@ -292,10 +292,14 @@ class Verifier:
     def _check_send(
         self, work: RegistrationWork, row: RegistrationRow, record: Record, wanted: Wanted, now: datetime
     ) -> None:
-        vault, bounds, service = self._vault, self._around.bounds, row.service
+        vault, service = self._vault, row.service
+        bounds = self._around.bounds_for(service)
         number_tags, since_us = vault.number_tags(record.number), microseconds(now - codes.DAY)
+        user_tags = vault.user_tags(service, record.user_id)
+        sent = work.sends_to_number(service, number_tags, user_tags, since_us=since_us)
         sends = codes.Sends(
-            to_number=[moment(at) for at in work.sends_to_number(service, number_tags, since_us=since_us)],
+            to_number=[moment(at) for at, _ in sent],
+            to_user=any(own for _, own in sent),
             full_number=_try_moment(work.nth_send(bounds.number_max, since_us=since_us, number_tag=number_tags)),
             full_block=_try_moment(
                 work.nth_send(
@@ -331,18 +335,20 @@ class Verifier:
     ) -> int:
         """Count a code as sent; the moment from which on another may be."""
         vault, number_tags = self._vault, self._vault.number_tags(record.number)
+        user_tags = vault.user_tags(row.service, record.user_id)
         work.insert_send(
             SendRow(
                 verification_id=verification_id,
                 at_us=microseconds(now),
                 service=row.service,
                 number_tag=number_tags[0],
+                user_tag=user_tags[0],
                 block_tag=vault.block_tags(record.number)[0],
                 network_tag=vault.network_tags(wanted.network_address)[0],
             )
         )
-        sent = work.sends_to_number(row.service, number_tags, since_us=microseconds(now - codes.DAY))
-        return microseconds(codes.next_code_at([moment(at) for at in sent]) or now)
+        sent = work.sends_to_number(row.service, number_tags, user_tags, since_us=microseconds(now - codes.DAY))
+        return microseconds(codes.next_code_at([moment(at) for at, _ in sent]) or now)
 
     def delivered(self, service: str, number: int, started: Outcome, *, strict: bool = False) -> Outcome:
         """Send the code of what was started, now that it is counted; if that fails, say so, or raise when `strict`."""

@@ -22,8 +22,9 @@ import structlog
 from numcheck.access import Caller
 from numcheck.api.access import Access, Admission, LoopbackAccess
 from numcheck.config import Settings
-from numcheck.door.loopback import KNOWS_USERS
+from numcheck.door.loopback import knows_users
 from numcheck.errors import BadKeys, NumcheckError
+from numcheck.nearby import TOKEN_NAME
 from numcheck.output import OWNER_READS, write_whole
 from numcheck.serving.keys import COPIES
 from numcheck.store import Callers, CallerSet, Denial, Store
@@ -102,6 +103,8 @@ class Directory:
         self._marks: object = None
         self.refused = ""
         """Why the set of the store lets in nobody new; empty if it does."""
+        self.revision = 0
+        """Of the newest set that was not refused; it is told outside of the installation, by metrics."""
         self._known = _Known({}, {}, {})
         self._read_at = self._whole_at = 0.0
         self._read()
@@ -166,6 +169,7 @@ class Directory:
         elif self.refused and not found.refused:
             log.warning("the callers of the store count again", revision=found.revision)
         self._damaged, self.refused = found.damaged, found.refused
+        self.revision = self.revision if found.refused else found.revision
         self._known = _without_revoked(self._known, found) if found.refused else _known(found)
         self._remember()
 
@@ -296,10 +300,17 @@ class Gate:
 
 
 def loopback_access(settings: Settings, deny: Callable[[str, str, str], None]) -> LoopbackAccess:
-    """Return who may call in plaintext: whoever could read the data directory, or, if it is set or nobody can tell
-    one user from another, everyone on this machine."""
-    if settings.plaintext_callers == "everyone" or not KNOWS_USERS:
-        users = None
-    else:
-        users = frozenset({ROOT_UID, os.geteuid(), settings.data_dir.stat().st_uid})
-    return LoopbackAccess(users, deny=deny)
+    """Return who may call in plaintext: whoever could read the data directory or, if it is set, everyone on this
+    machine. Where nobody can tell one user from another, a token in the directory does."""
+    if settings.plaintext_callers == "everyone":
+        return LoopbackAccess(deny=deny)
+    if not knows_users():
+        return LoopbackAccess(deny=deny, token=_make_loopback_token(settings.data_dir))
+    return LoopbackAccess(frozenset({ROOT_UID, os.geteuid(), settings.data_dir.stat().st_uid}), deny=deny)
+
+
+def _make_loopback_token(data_dir: Path) -> str:
+    """Return a token of this process, which is in its file when this returns."""
+    token = secrets.token_urlsafe()
+    write_whole(data_dir / TOKEN_NAME, token.encode("ascii"), mode=OWNER_READS)
+    return token

@@ -187,6 +187,7 @@ def _readings(
         index_lag=lambda: max(store.revision - index_version(), 0),
         directory_age_s=lambda: directory.age_s,
         callers_refused=lambda: bool(directory.refused),
+        callers_revision=lambda: directory.revision,
         smsc_linked=registrations.delivery.linked,
         asked=asked,
         codes=lambda: {} if registrations.delivery.courier is None else registrations.delivery.courier.counts,

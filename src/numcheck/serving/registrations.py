@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from numcheck.api.registration import RegistrationService, Rules
 from numcheck.config import ServiceSettings, Settings
@@ -66,9 +67,14 @@ def policy_warnings(settings: Settings) -> list[str]:
     ]
 
 
-def _policy_of(settings: Settings, changes: ServiceSettings) -> Policy:
+def _values_of(settings: Settings, changes: ServiceSettings) -> dict[str, Any]:
+    """A service's settings: its own, and the installation's for those that it has none of."""
     names = ServiceSettings.model_fields
-    values = {name: getattr(settings, name) for name in names} | changes.model_dump(exclude_none=True)
+    return {name: getattr(settings, name) for name in names} | changes.model_dump(exclude_none=True)
+
+
+def _policy_of(settings: Settings, changes: ServiceSettings) -> Policy:
+    values = _values_of(settings, changes)
     age_max_s = values["evidence_age_max_s"]
     return Policy(
         methods=tuple(Method(method) for method in values["verification_methods"].split(",")),
@@ -76,6 +82,23 @@ def _policy_of(settings: Settings, changes: ServiceSettings) -> Policy:
         refresh_after=timedelta(days=values["refresh_after_days"]),
         authorities=frozenset(filter(None, map(str.strip, values["attesting_authorities"].split(",")))),
         live=values["live_question"],
+    )
+
+
+def bounds_of(settings: Settings) -> Callable[[str], SendBounds]:
+    """Return what gives each service the bounds of its codes: its own, or the installation's."""
+    common = _bounds_of(settings, ServiceSettings())
+    own = {service: _bounds_of(settings, changes) for service, changes in settings.services.items()}
+    return lambda service: own.get(service, common)
+
+
+def _bounds_of(settings: Settings, changes: ServiceSettings) -> SendBounds:
+    values = _values_of(settings, changes)
+    return SendBounds(
+        number_max=settings.codes_per_number_max,
+        block_max=values["codes_per_block_max"],
+        network_max=values["codes_per_network_max"],
+        rate_max=values["codes_per_service_max"],
     )
 
 
@@ -127,12 +150,7 @@ def registrations_of(
         policy_for=policies_of(settings),
         agreed=agrees,
         courier=delivery.courier,
-        bounds=SendBounds(
-            number_max=settings.codes_per_number_max,
-            block_max=settings.codes_per_block_max,
-            network_max=settings.codes_per_network_max,
-            rate_max=settings.codes_per_service_max,
-        ),
+        bounds_for=bounds_of(settings),
         now=_now,
         random_below=secrets.randbelow,
         enquirer=enquiries,

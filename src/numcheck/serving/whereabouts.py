@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from numcheck.config import Settings
+from numcheck.nearby import LISTENERS_NAME, TOKEN_NAME, told_by
 from numcheck.output import OWNER_ONLY, write_whole
 
-FILE_NAME = "listeners.json"
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # who listens on every address is reached on these
 
 
@@ -21,13 +21,14 @@ def tell(data_dir: Path, addresses: Mapping[str, str]) -> None:
     """Say that this process listens there, by listener. A full disk keeps nobody from serving."""
     told = {"pid": os.getpid(), "data_dir": str(data_dir.resolve()), "addresses": dict(addresses)}
     with suppress(OSError):
-        write_whole(data_dir / FILE_NAME, json.dumps(told).encode(), mode=OWNER_ONLY)
+        write_whole(data_dir / LISTENERS_NAME, json.dumps(told).encode(), mode=OWNER_ONLY)
 
 
 def forget(data_dir: Path) -> None:
-    """Say no more where this process listens."""
-    with suppress(OSError):
-        (data_dir / FILE_NAME).unlink(missing_ok=True)
+    """Say no more where this process listens, nor by which token it knows its owner."""
+    for name in (LISTENERS_NAME, TOKEN_NAME):
+        with suppress(OSError):
+            (data_dir / name).unlink(missing_ok=True)
 
 
 def api_address(settings: Settings) -> str:
@@ -50,8 +51,8 @@ def _address(settings: Settings, setting: str, listener: str) -> str:
 
 def listeners_of(data_dir: Path) -> dict[str, str]:
     """Where the node of a data directory listens, by listener, as it said itself; empty if there is none."""
+    told = told_by(data_dir)
     try:
-        told = json.loads((data_dir / FILE_NAME).read_text(encoding="utf-8"))
         here, addresses = told["data_dir"] == str(data_dir.resolve()), dict(told["addresses"])
         return addresses if here and _is_running(told["pid"]) else {}
     except (OSError, ValueError, KeyError, TypeError):

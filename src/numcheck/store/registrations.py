@@ -488,11 +488,14 @@ class RegistrationWork:
         self.write_count += 1
         self._connection.execute(update(code_tries).where(code_tries.c.try_id == try_id).values(wrong=False))
 
-    def sends_to_number(self, service: str, number_tags: Sequence[bytes], *, since_us: int) -> list[int]:
-        """When a service sent codes to a number, ascending."""
+    def sends_to_number(
+        self, service: str, number_tags: Sequence[bytes], user_tags: Sequence[bytes], *, since_us: int
+    ) -> list[tuple[int, bool]]:
+        """Return when a service sent codes to a number, ascending, each with whether the user had asked for it."""
         wanted = code_sends.c.number_tag.in_(number_tags) & (code_sends.c.service == service)
-        statement = select(code_sends.c.at_us).where(wanted, code_sends.c.at_us > since_us)
-        return list(self._connection.scalars(statement.order_by(code_sends.c.at_us)))
+        statement = select(code_sends.c.at_us, code_sends.c.user_tag).where(wanted, code_sends.c.at_us > since_us)
+        rows = self._connection.execute(statement.order_by(code_sends.c.at_us))
+        return [(row.at_us, row.user_tag in user_tags) for row in rows]
 
     def nth_send(self, nth: int, *, since_us: int, **wanted: str | Sequence[bytes]) -> int | None:
         """When the n-th newest code after a moment was sent, of those with these values in their columns, or one of
