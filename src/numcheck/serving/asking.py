@@ -20,7 +20,7 @@ class AskingLog:
     """Looks once a minute at what was asked in the hour before; a line a minute and caller while that is too much."""
 
     def __init__(self, counts: Callable[[], Counter[str]], told: int, *, interval_s: float = INTERVAL_S) -> None:
-        """Begin to look at `counts`, the numbers that each caller has asked about: over `told` in an hour are told of."""
+        """Begin to look at `counts`, how many numbers each caller asked about: over `told` in an hour are told of."""
         self.counts, self._told, self._interval_s = counts, told, interval_s
         self._earlier: deque[Counter[str]] = deque([Counter()], maxlen=INTERVALS)
         self._worker = Worker("asking", self._look, "what callers ask about is not looked at", first_s=interval_s)
