@@ -237,7 +237,7 @@ class Settings(BaseSettings):
 
     @property
     def tls(self) -> bool:
-        """Whether the listeners speak TLS, and ask clients who they are."""
+        """True if the listeners speak TLS, and ask clients who they are."""
         return bool(self.tls_files)
 
     @classmethod
@@ -249,12 +249,13 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The order of sources, strongest first."""
+        """Return the order of sources, strongest first."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, cls.config_file)
 
 
 def load_settings(config_file: Path | None = None, **overrides: Any) -> Settings:
-    """The settings of this run; what is None in `overrides` was not asked for. BadConfiguration names what is wrong.
+    """Return the settings of this run; what is None in `overrides` was not asked for. BadConfiguration names what is
+    wrong.
 
     A relative data_dir of a TOML file is relative to where the command runs, as on the command line.
     """
@@ -270,7 +271,7 @@ def load_settings(config_file: Path | None = None, **overrides: Any) -> Settings
 
 
 def _describe(error: ErrorDetails) -> str:
-    """What is wrong with which setting; never its value, which may be a secret."""
+    """Return what is wrong with which setting; never its value, which may be a secret."""
     name = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
         return f"there is no setting {name}"

@@ -38,7 +38,7 @@ def moment(text: str) -> datetime:
 
 
 def settings_of(config: Path | None, **overrides: Any) -> Settings:
-    """The settings of this run: the command line over the environment over the file over the defaults.
+    """Return the settings of this run: the command line over the environment over the file over the defaults.
 
     From here on a command may log, and does so as a node does.
     """
@@ -56,7 +56,7 @@ def target_of(settings: Settings, server: str | None) -> str:
 
 
 def security_of(settings: Settings) -> "Security":
-    """How this run's commands reach a node: in plaintext unless the settings say otherwise."""
+    """Return how this run's commands reach a node: in plaintext unless the settings say otherwise."""
     from numcheck.client import Security
 
     files = settings.server_authority_file, settings.client_certificate_file, settings.client_key_file

@@ -28,7 +28,7 @@ class Security(NamedTuple):
 
     @property
     def is_plaintext(self) -> bool:
-        """Whether nothing of TLS is given."""
+        """True if nothing of TLS is given."""
         return (self.authority, self.certificate, self.key, self.token) == (None, None, None, None)
 
 
@@ -39,7 +39,7 @@ OPTIONS = [("grpc.max_reconnect_backoff_ms", 5_000)]
 
 
 def open_channel(target: str, security: Security = PLAINTEXT) -> grpc.Channel:
-    """A channel to the node at `target`, host:port; nothing is connected yet."""
+    """Return a channel to the node at `target`, host:port; nothing is connected yet."""
     by_proxy = security.use_proxy and not goes_to_loopback(target)
     options = [*OPTIONS, ("grpc.enable_http_proxy", int(by_proxy))]
     if security.is_plaintext:

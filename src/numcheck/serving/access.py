@@ -43,7 +43,7 @@ log = structlog.get_logger()
 
 
 def token_key(data_dir: Path) -> bytes:
-    """The installation's key of tokens and callers; BadKeys if it is missing or cannot be one.
+    """Return the installation's key of tokens and callers; BadKeys if it is missing or cannot be one.
 
     Nodes that share a database need the same file.
     """
@@ -58,7 +58,7 @@ def token_key(data_dir: Path) -> bytes:
 
 
 def installation_key(store: Store, data_dir: Path) -> bytes:
-    """The same, made if there is nothing yet that lies under any; BadKeys if it is not the one of the store."""
+    """Return the same, made if there is nothing yet that lies under any; BadKeys if it is not the one of the store."""
     known = store.token_key_check
     if not (data_dir / KEY_NAME).exists() and known is None and not store.has_callers:
         _make_key(data_dir)
@@ -74,12 +74,12 @@ def _derived(key: bytes, purpose: bytes) -> bytes:
 
 
 def _make_key(data_dir: Path) -> None:
-    """A new key, durable when this returns. After a crash there is no file of that name, or all of it."""
+    """Make a new key, durable when this returns. After a crash there is no file of that name, or all of it."""
     write_whole(data_dir / KEY_NAME, secrets.token_bytes(KEY_SIZE), mode=OWNER_READS)
 
 
 def callers_of(store: Store, key: bytes) -> Callers:
-    """The store's callers, their rows under a key that is made of the installation's."""
+    """Return the store's callers, their rows under a key that is made of the installation's."""
     return store.callers(_derived(key, b"numcheck rows of callers and agreements"))
 
 
@@ -112,18 +112,18 @@ class Directory:
         self._worker.start()
 
     def find(self, uri: str, token_tag: bytes | None) -> Caller | None:
-        """The caller of the URI if it is known, or else of the token; None if nobody's."""
+        """Return the caller of the URI if it is known, or else of the token; None if nobody's."""
         known = self._known
         if uri in known.by_uri:
             return known.by_uri[uri]
         return None if token_tag is None else known.by_token.get(token_tag)
 
     def agreed(self, service: str) -> frozenset[int]:
-        """The operators that a service has agreements with."""
+        """Return the operators that a service has agreements with."""
         return self._known.agreed.get(service, frozenset())
 
     def try_agreed(self, service: str) -> frozenset[int] | None:
-        """The same; None, which is all of them, for a service of which no agreement is recorded."""
+        """Return the same; None, which is all of them, for a service of which no agreement is recorded."""
         return self._known.agreed.get(service)
 
     def refresh(self) -> None:
@@ -181,7 +181,8 @@ class Directory:
 
 
 def _without_revoked(known: _Known, found: CallerSet) -> _Known:
-    """What was known, without whom the store has revoked since: that alone can be believed of a set that is refused."""
+    """Return what was known, without whom the store has revoked since: that alone can be believed of a set that is
+    refused."""
     revoked = {one.caller.uri for one in found.callers if one.revoked_at is not None}
     return _Known(
         {uri: one for uri, one in known.by_uri.items() if uri not in revoked},

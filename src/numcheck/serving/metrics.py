@@ -194,7 +194,7 @@ class MetricsListener:
 
 
 def is_own_name(host: str) -> bool:
-    """Whether a request's Host, with or without a port, is `localhost` or an address of loopback."""
+    """Return True if a request's Host, with or without a port, is `localhost` or an address of loopback."""
     name, _, port = host.rpartition(":")
     return is_loopback(name if name and port.isdecimal() else host)
 

@@ -135,7 +135,8 @@ def serve(settings: Settings, announce: Announce) -> None:
 
 @contextmanager
 def _opened(settings: Settings, announce: Announce) -> Iterator[Store]:
-    """The store, for this process to write to; StoreMissing if there is none, BadListenAddress if none could ask it."""
+    """Yield the store, for this process to write to; StoreMissing if there is none, BadListenAddress if none could ask
+    it."""
     if not Store.exists(settings.data_dir, settings.database):
         raise StoreMissing(_nothing_to_serve(settings))
     with stopped_store(settings, make=True) as store:
@@ -146,7 +147,7 @@ def _opened(settings: Settings, announce: Announce) -> Iterator[Store]:
 
 
 def _asked(numbers_asked: NumbersAsked, listeners: Sequence[ApiListener | CheckListener]) -> Callable[[], Counter[str]]:
-    """What gives how many numbers each caller has asked about, at all listeners."""
+    """Return what gives how many numbers each caller has asked about, at all listeners."""
 
     def asked() -> Counter[str]:
         natives = (one.asked() for one in listeners if isinstance(one, CheckListener))
@@ -158,7 +159,7 @@ def _asked(numbers_asked: NumbersAsked, listeners: Sequence[ApiListener | CheckL
 def _native_listener(
     settings: Settings, published: PublishedIndex, admission: Admission, served: Served, announce: Announce
 ) -> list[CheckListener]:
-    """The native listener, or none where this build or machine has no place for it: then a line says so."""
+    """Return the native listener, or none where this build or machine has no place for it: then a line says so."""
     reason = LACKING
     if reason is None:
         try:
@@ -200,7 +201,7 @@ def _metrics_listener(
     readings: Readings,
     announce: Announce,
 ) -> list[MetricsListener]:
-    """The listener of /metrics, if it is wanted."""
+    """Return the listener of /metrics, if it is wanted."""
     if settings.metrics_listen is None:
         return []
     listener = MetricsListener(settings, NodeCollector(listeners, readings))

@@ -33,7 +33,7 @@ Announce = Callable[[str], None]
 
 
 def keys_of(store: Store, settings: Settings, announce: Announce) -> Keys:
-    """The installation's keys, made if there is nothing yet that lies under any. BadKeys if they are lost."""
+    """Return the installation's keys, made if there is nothing yet that lies under any. BadKeys if they are lost."""
     path = keys_path(settings)
     if path.exists() or store.key_checks() or store.events().try_head() is not None:
         return read_keys(path)
@@ -49,7 +49,7 @@ def tell_acts(store: Store, settings: Settings, announce: Announce) -> None:
 
 
 def policies_of(settings: Settings) -> Callable[[str], Policy]:
-    """What gives each service its policy: its own, or the installation's."""
+    """Return what gives each service its policy: its own, or the installation's."""
     common = _policy_of(settings, ServiceSettings())
     own = {service: _policy_of(settings, changes) for service, changes in settings.services.items()}
     return lambda service: own.get(service, common)
@@ -68,7 +68,7 @@ def policy_warnings(settings: Settings) -> list[str]:
 
 
 def _values_of(settings: Settings, changes: ServiceSettings) -> dict[str, Any]:
-    """A service's settings: its own, and the installation's for those that it has none of."""
+    """Return a service's settings: its own, and the installation's for those that it has none of."""
     names = ServiceSettings.model_fields
     return {name: getattr(settings, name) for name in names} | changes.model_dump(exclude_none=True)
 
@@ -170,7 +170,7 @@ def registrations_of(
 
 
 def _taker(inbound: Inbound, default_region: str) -> Callable[[str, str], None]:
-    """What takes a message from somebody; from whom no number can be read, nothing is taken."""
+    """Return what takes a message from somebody; from whom no number can be read, nothing is taken."""
 
     def take(sender: str, text: str) -> None:
         try:

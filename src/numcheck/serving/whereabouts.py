@@ -32,12 +32,13 @@ def forget(data_dir: Path) -> None:
 
 
 def api_address(settings: Settings) -> str:
-    """Where to find the API listener: as it was set, or where the data directory's node has it, or the default."""
+    """Return where to find the API listener: as it was set, or where the data directory's node has it, or the
+    default."""
     return _address(settings, "api_listen", "API listener")
 
 
 def native_address(settings: Settings) -> str:
-    """The same of the native listener."""
+    """Return the same of the native listener."""
     return _address(settings, "check_listen", "native listener")
 
 
@@ -50,7 +51,7 @@ def _address(settings: Settings, setting: str, listener: str) -> str:
 
 
 def listeners_of(data_dir: Path) -> dict[str, str]:
-    """Where the node of a data directory listens, by listener, as it said itself; empty if there is none."""
+    """Return where the node of a data directory listens, by listener, as it said itself; empty if there is none."""
     told = told_by(data_dir)
     try:
         here, addresses = told["data_dir"] == str(data_dir.resolve()), dict(told["addresses"])
