@@ -2,7 +2,7 @@
 
 Invariants: one verification of a registration is live at a time (R8), and nobody ends another's: a number that a
 stranger typed does not shut its holder out. A code is sent after the transaction that counted it, never before.
-completion.py has what ends a verification that waits.
+completion.py has what ends a verification that waits, sends.py the limits of codes.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,10 +29,11 @@ from numcheck.registrations.registration import (
     act,
     act_on,
 )
+from numcheck.registrations.sends import Code, CodeSends
 from numcheck.registrations.states import Act
 from numcheck.registrations.vault import Vault
 from numcheck.status import NumberStatus
-from numcheck.store import RegistrationRow, Registrations, RegistrationWork, SendRow, VerificationRow
+from numcheck.store import RegistrationRow, Registrations, RegistrationWork, VerificationRow
 
 
 class Courier(Protocol):
@@ -105,6 +106,7 @@ class Verifier:
     def __init__(self, registrations: Registrations, vault: Vault, surroundings: Surroundings) -> None:
         self._registrations, self._vault, self._around = registrations, vault, surroundings
         self.policy_for, self._courier = surroundings.policy_for, surroundings.courier
+        self._sends = CodeSends(vault, surroundings.bounds_for)
         completion = Completion(
             registrations, vault, self.confirmed, policy_for=surroundings.policy_for, now=surroundings.now
         )
@@ -205,7 +207,7 @@ class Verifier:
             if method is None:
                 raise MethodNotAllowed("this node cannot deliver codes that way")
             if method.channels:
-                self._check_send(work, registration.row, registration.record, wanted, now)
+                self._sends.check(work, _code_of(registration, wanted), now)
         except (MethodNotAllowed, TooManyCodes) as refusal:
             if wanted.on_demand:
                 raise
@@ -232,7 +234,7 @@ class Verifier:
         )  # fmt: skip
         work.end_verifications_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
         if method.channels:
-            next_code_at_us = self._record_send(work, row, record, wanted, verification_id, now)
+            next_code_at_us = self._sends.record(work, _code_of(registration, wanted), verification_id, now)
         verification = VerificationRow(
             verification_id=verification_id,
             registration_id=row.registration_id,
@@ -287,68 +289,7 @@ class Verifier:
             row.verification_id, Method(row.method), state, row.expires_at_us, row.next_code_at_us, word
         )
 
-    # --- codes
-
-    def _check_send(
-        self, work: RegistrationWork, row: RegistrationRow, record: Record, wanted: Wanted, now: datetime
-    ) -> None:
-        vault, service = self._vault, row.service
-        bounds = self._around.bounds_for(service)
-        number_tags, since_us = vault.number_tags(record.number), microseconds(now - codes.DAY)
-        user_tags = vault.user_tags(service, record.user_id)
-        sent = work.sends_to_number(service, number_tags, user_tags, since_us=since_us)
-        sends = codes.Sends(
-            to_number=[moment(at) for at, _ in sent],
-            to_user=any(own for _, own in sent),
-            full_number=_try_moment(work.nth_send(bounds.number_max, since_us=since_us, number_tag=number_tags)),
-            full_block=_try_moment(
-                work.nth_send(
-                    bounds.block_max, since_us=since_us, service=service, block_tag=vault.block_tags(record.number)
-                )
-            ),
-            full_network=_try_moment(
-                work.nth_send(
-                    bounds.network_max,
-                    since_us=since_us,
-                    service=service,
-                    network_tag=vault.network_tags(wanted.network_address),
-                )
-            ),
-            full_rate=_try_moment(
-                work.nth_send(bounds.rate_max, since_us=microseconds(now - codes.RATE_WINDOW), service=service)
-            ),
-            outcomes=work.outcomes(
-                service, before_us=microseconds(now - codes.BREAKER_GRACE), count_max=codes.BREAKER_CODES
-            ),
-            newest_of_service=_try_moment(work.newest_send(service)),
-        )
-        codes.check_send(sends, now)
-
-    def _record_send(
-        self,
-        work: RegistrationWork,
-        row: RegistrationRow,
-        record: Record,
-        wanted: Wanted,
-        verification_id: bytes,
-        now: datetime,
-    ) -> int:
-        """Count a code as sent; the moment from which on another may be."""
-        vault, number_tags = self._vault, self._vault.number_tags(record.number)
-        user_tags = vault.user_tags(row.service, record.user_id)
-        work.insert_send(
-            SendRow(
-                verification_id=verification_id,
-                at_us=microseconds(now),
-                service=row.service,
-                number_tag=number_tags[0],
-                user_tag=user_tags[0],
-                block_tag=vault.block_tags(record.number)[0],
-                network_tag=vault.network_tags(wanted.network_address)[0],
-            )
-        )
-        sent = work.sends_to_number(row.service, number_tags, user_tags, since_us=microseconds(now - codes.DAY))
-        return microseconds(codes.next_code_at([moment(at) for at, _ in sent]) or now)
+    # --- sending
 
     def delivered(self, service: str, number: int, started: Outcome, *, strict: bool = False) -> Outcome:
         """Send the code of what was started, now that it is counted; if that fails, say so, or raise when `strict`."""
@@ -369,5 +310,6 @@ def _before_operator(methods: Sequence[Method]) -> Sequence[Method]:
     return methods[: methods.index(Method.OPERATOR)]
 
 
-def _try_moment(at_us: int | None) -> datetime | None:
-    return None if at_us is None else moment(at_us)
+def _code_of(registration: Registration, wanted: Wanted) -> Code:
+    row, record = registration
+    return Code(row.service, record.user_id, record.number, wanted.network_address)
