@@ -8,6 +8,7 @@ import re
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -186,11 +187,11 @@ def stolen(world: World) -> Iterator[tuple[str, bytes]]:
         (where,) = connection.execute("SELECT pg_relation_filepath('registrations')").fetchone() or ("",)
         ((data,),) = connection.execute("SHOW data_directory").fetchall()
         names = [name for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
-        for path in Path(data, where).parent.iterdir():
-            yield f"file {path.name}", path.read_bytes()
-        for path in Path(data, "pg_wal").iterdir():
-            if path.is_file():
-                yield f"log {path.name}", path.read_bytes()
+        for kind, directory in (("file", Path(data, where).parent), ("log", Path(data, "pg_wal"))):
+            for path in directory.iterdir():
+                # The server takes some away, and makes them anew.
+                with suppress(FileNotFoundError, IsADirectoryError):
+                    yield f"{kind} {path.name}", path.read_bytes()
         for name, form in itertools.product(names, ("text", "csv", "binary")):
             with connection.cursor() as cursor, cursor.copy(f"COPY {name} TO STDOUT (FORMAT {form})") as rows:
                 yield f"{form} of {name}", b"".join(map(bytes, rows))

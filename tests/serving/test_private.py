@@ -3,6 +3,7 @@
 import os
 import stat
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,12 @@ BOUND_S = 60
 
 
 def modes(data_dir: Path) -> dict[str, str]:
-    """The mode of the directory and of everything in it."""
-    every = [data_dir, *data_dir.rglob("*")]
-    return {str(path.relative_to(data_dir)): oct(stat.S_IMODE(path.lstat().st_mode)) for path in every}
+    """The mode of the directory and of everything in it. What a node takes away meanwhile has none."""
+    found = {}
+    for path in (data_dir, *data_dir.rglob("*")):
+        with suppress(FileNotFoundError):
+            found[str(path.relative_to(data_dir))] = oct(stat.S_IMODE(path.lstat().st_mode))
+    return found
 
 
 def of_others(data_dir: Path) -> dict[str, str]:
