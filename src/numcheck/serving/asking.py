@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 
 class AskingLog:
-    """Looks once a minute at what was asked in the hour before; a line a minute and caller while that is too much."""
+    """Looks once a minute at what was asked in the hour before: a line for each caller that asks on over the bound."""
 
     def __init__(self, counts: Callable[[], Counter[str]], told: int, *, interval_s: float = INTERVAL_S) -> None:
         """Begin to look at `counts`, how many numbers each caller asked about: over `told` in an hour are told of."""
@@ -27,10 +27,11 @@ class AskingLog:
         self._worker.start()
 
     def look(self) -> None:
-        """Tell of each caller that has asked about too many numbers within the hour."""
+        """Tell of each caller that has asked since the last look, and about too many numbers within the hour."""
         counts = self.counts()
+        asking = counts - self._earlier[-1]
         for name, count in sorted((counts - self._earlier[0]).items()):
-            if count > self._told:
+            if count > self._told and name in asking:
                 log.warning("a caller asks about many numbers", caller=name, numbers=count, within_s=self._within_s)
         self._earlier.append(counts)
 
