@@ -10,9 +10,9 @@ from numcheck.config import INT32_MAX, Settings, load_settings
 from numcheck.door.listener import ApiListener
 from numcheck.door.watches import Watches
 from numcheck.errors import BadConfiguration
-from numcheck.registrations.codes import SendBounds
+from numcheck.registrations.codes import CodePolicy
 from numcheck.registrations.policy import Method
-from numcheck.serving.registrations import bounds_of, policies_of, policy_warnings
+from numcheck.serving.registrations import code_policies_of, policies_of, policy_warnings
 
 SECRET = "s3cret"
 NAMES = sorted(Settings.model_fields)
@@ -150,10 +150,10 @@ def test_a_services_table_has_bounds_of_its_own_for_codes(toml):
     common = "codes_per_service_max = 7\ncodes_per_block_max = 8\ncodes_per_network_max = 9\ncodes_per_number_max = 3\n"
     shop = "[services.shop]\ncodes_per_service_max = 70\n"
     bank = "[services.bank]\ncodes_per_network_max = 90\ncodes_per_block_max = 80"
-    bounds_for = bounds_of(load_settings(toml(common + shop + bank)))
-    assert bounds_for("anybody") == SendBounds(number_max=3, block_max=8, network_max=9, rate_max=7)
-    assert bounds_for("shop") == SendBounds(number_max=3, block_max=8, network_max=9, rate_max=70)
-    assert bounds_for("bank") == SendBounds(number_max=3, block_max=80, network_max=90, rate_max=7)
+    code_policy_for = code_policies_of(load_settings(toml(common + shop + bank)))
+    assert code_policy_for("anybody") == CodePolicy(number_max=3, block_max=8, network_max=9, rate_max=7)
+    assert code_policy_for("shop") == CodePolicy(number_max=3, block_max=8, network_max=9, rate_max=70)
+    assert code_policy_for("bank") == CodePolicy(number_max=3, block_max=80, network_max=90, rate_max=7)
 
 
 def test_a_services_table_changes_what_it_names_and_nothing_else(toml):

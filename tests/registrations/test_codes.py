@@ -20,7 +20,7 @@ from numcheck.errors import (
 )
 from numcheck.moments import microseconds
 from numcheck.registrations.calendar import Calendar
-from numcheck.registrations.codes import TRIES_MAX, SendBounds, make_code, word_of
+from numcheck.registrations.codes import TRIES_MAX, CodePolicy, make_code, word_of
 from numcheck.registrations.evidence import Evidence
 from numcheck.registrations.inbound import Inbound
 from numcheck.registrations.policy import Method
@@ -346,7 +346,7 @@ def test_the_time_to_wait_is_the_time_after_which_it_works(code_world: World) ->
     ],
 )
 def test_a_refusal_says_which_limit_and_when_others_were_sent_codes_only_coarsely(
-    data_dir: Path, bounds: SendBounds, number: int, limit: str, told_s: int
+    data_dir: Path, bounds: CodePolicy, number: int, limit: str, told_s: int
 ) -> None:
     """R8, R10: a second later; what others caused is told in whole minutes."""
     world = World(data_dir, bounds=bounds, **BY_CODE)
@@ -412,7 +412,7 @@ def test_codes_without_an_end_to_one_number_end_at_the_bound_of_all_services(dat
         (bounds_of(network_max=7), range(NUMBER, NUMBER + 40_000, 1_000), 1),
     ],
 )
-def test_never_a_send_over_the_bound(data_dir: Path, bounds: SendBounds, numbers: range, networks: int) -> None:
+def test_never_a_send_over_the_bound(data_dir: Path, bounds: CodePolicy, numbers: range, networks: int) -> None:
     """R10: one block of 10,000 numbers, one network (all of a /64), whoever asks and however often, in any 24 hours."""
     world = World(data_dir, bounds=bounds, **BY_CODE)
     sends: list[datetime] = []

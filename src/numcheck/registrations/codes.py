@@ -82,7 +82,7 @@ STEPS_S = {Limit.BLOCK: 60, Limit.NETWORK: 60, Limit.NUMBER_TOTAL: 3_600}
 
 
 @dataclass(frozen=True, slots=True)
-class SendBounds:
+class CodePolicy:
     """How many codes may be sent: in a day to one number, by all services, and by one service to one block of 10,000
     numbers, and for one network address; and in ten seconds by one service."""
 

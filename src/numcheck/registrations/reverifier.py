@@ -22,7 +22,7 @@ from numcheck.registrations.policy import Judgement, Method, Policy
 from numcheck.registrations.registration import act_on, store_changes
 from numcheck.registrations.states import Act, RegistrationState
 from numcheck.registrations.vault import Vault
-from numcheck.registrations.verifier import Surroundings, Verifier
+from numcheck.registrations.verifier import Environment, Verifier
 from numcheck.status import NumberStatus
 from numcheck.store import Confirmation, NumberRow, Registrations, RegistrationWork, Standing
 from numcheck.store.confirmations import evidence_text
@@ -91,10 +91,10 @@ class Reverifier:
     """Verifies a service's VERIFIED registrations, piece by piece."""
 
     def __init__(
-        self, registrations: Registrations, vault: Vault, verifier: Verifier, surroundings: Surroundings
+        self, registrations: Registrations, vault: Vault, verifier: Verifier, environment: Environment
     ) -> None:
         self._registrations, self._vault, self._verifier = registrations, vault, verifier
-        self._around = surroundings
+        self._environment = environment
 
     def run(self, service: str, *, due_before: datetime | None, place: bytes) -> Iterator[Progress]:
         """Verify all behind a place, yielding after each piece; IndexNotReady."""
@@ -137,7 +137,7 @@ class Reverifier:
         self, service: str, due_before_us: int | None, stretch: Stretch | None, read: Read
     ) -> tuple[Stretch, list[Judged]]:
         """Verify these; the stretch that they belong to, and what was said of them."""
-        index, policy, now = self._around.index(), self._around.policy_for(service), self._around.now()
+        index, policy, now = self._environment.index(), self._environment.policy_for(service), self._environment.now()
         judged = list(self._judged(service, index, read.rows, policy, now))
         stretch = _going_on(stretch, index, judged) or self._stretch(service, due_before_us, index, read, now)
         plan = _planned(stretch, judged, read.rows[-1].registration_id, policy)
@@ -173,7 +173,7 @@ class Reverifier:
         status, operator_id = answer
         operator = index.operators.get(operator_id)
         facts = NumberFacts(0, NumberStatus(status), operator, None, "")
-        agreed = operator is not None and self._around.agreed(service, operator_id)
+        agreed = operator is not None and self._environment.agreed(service, operator_id)
         if Method.OPERATOR not in policy.methods:
             agreed = False
         return judge(facts, policy, agreed=agreed, index_version=index.index_version, now=now)

@@ -26,12 +26,12 @@ class Code(NamedTuple):
 class CodeSends:
     """The codes of an installation, held to the bounds of each service."""
 
-    def __init__(self, vault: Vault, bounds_for: Callable[[str], codes.SendBounds]) -> None:
-        self._vault, self._bounds_for = vault, bounds_for
+    def __init__(self, vault: Vault, code_policy_for: Callable[[str], codes.CodePolicy]) -> None:
+        self._vault, self._code_policy_for = vault, code_policy_for
 
     def check(self, work: RegistrationWork, code: Code, now: datetime) -> None:
         """Raise TooManyCodes if the code would be one too many."""
-        vault, service, bounds = self._vault, code.service, self._bounds_for(code.service)
+        vault, service, bounds = self._vault, code.service, self._code_policy_for(code.service)
         since_us, number_tags = microseconds(now - codes.DAY), vault.number_tags(code.number)
         sent = self._sent(work, code, now)
 

@@ -45,7 +45,7 @@ class Courier(Protocol):
         """Hand it over; DeliveryFailed if that cannot be done."""
 
 
-class Look(NamedTuple):
+class Finding(NamedTuple):
     """What the index says of a number, from one version of it."""
 
     facts: NumberFacts
@@ -55,7 +55,7 @@ class Look(NamedTuple):
     """What the operator itself said, where it was asked."""
 
 
-class Wanted(NamedTuple):
+class VerificationRequest(NamedTuple):
     """How a caller wants a verification: for which network address, over which channel, by which method.
 
     `on_demand`: it is all that the caller asks for, not a part of something that is recorded anyway.
@@ -83,7 +83,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Environment:
     """What verifications need from outside.
 
     `agreed(service, operator_id)` says whether there is an agreement (I.5); without a courier no code is sent, without
@@ -94,7 +94,7 @@ class Surroundings:
     policy_for: Callable[[str], Policy]
     agreed: Callable[[str, int], bool]
     courier: Courier | None
-    bounds_for: Callable[[str], codes.SendBounds]
+    code_policy_for: Callable[[str], codes.CodePolicy]
     now: Callable[[], datetime]
     random_below: Callable[[int], int]
     enquirer: Enquirer | None = None
@@ -103,59 +103,68 @@ class Surroundings:
 class Verifier:
     """Starts and ends verifications. Safe to ask from any thread."""
 
-    def __init__(self, registrations: Registrations, vault: Vault, surroundings: Surroundings) -> None:
-        self._registrations, self._vault, self._around = registrations, vault, surroundings
-        self.policy_for, self._courier = surroundings.policy_for, surroundings.courier
-        self._sends = CodeSends(vault, surroundings.bounds_for)
+    def __init__(self, registrations: Registrations, vault: Vault, environment: Environment) -> None:
+        self._registrations, self._vault, self._environment = registrations, vault, environment
+        self.policy_for, self._courier = environment.policy_for, environment.courier
+        self._sends = CodeSends(vault, environment.code_policy_for)
         completion = Completion(
-            registrations, vault, self.confirmed, policy_for=surroundings.policy_for, now=surroundings.now
+            registrations, vault, self.confirmed, policy_for=environment.policy_for, now=environment.now
         )
         self.complete = completion.complete
 
-    def look(self, service: str, number: int) -> Look:
+    def find(self, service: str, number: int) -> Finding:
         """Return what the newest index says of a number, as far as the service may know it; IndexNotReady."""
-        index = self._around.index()
+        index = self._environment.index()
         facts = index.facts(number)
         operator = facts.serving_operator
-        agreed = operator is not None and self._around.agreed(service, operator.operator_id)
-        return Look(facts, agreed, index.index_version)
+        agreed = operator is not None and self._environment.agreed(service, operator.operator_id)
+        return Finding(facts, agreed, index.index_version)
 
-    def asks(self, look: Look, service: str, wanted: Wanted) -> bool:
+    def needs_operator(self, finding: Finding, service: str, wanted: VerificationRequest) -> bool:
         """Return True if the operator itself is to be asked: the policy has that, and the operator's data says
         nothing."""
         policy = self.policy_for(service)
-        if self._around.enquirer is None or not (policy.live and look.agreed):
+        if self._environment.enquirer is None or not (policy.live and finding.agreed):
             return False
         methods = policy.methods if wanted.method is None else (wanted.method,)
         if Method.OPERATOR not in methods or self._user_first(_before_operator(methods), wanted):
             return False
-        now, version = self._around.now(), look.index_version
-        return judge(look.facts, policy, agreed=True, index_version=version, now=now)[0] is Judgement.NO_ANSWER
+        now, version = self._environment.now(), finding.index_version
+        return judge(finding.facts, policy, agreed=True, index_version=version, now=now)[0] is Judgement.NO_ANSWER
 
-    def asked(self, look: Look, number: int) -> Look:
-        """Return the look, with what the operator itself says. It takes seconds: never call it within a transaction."""
-        enquirer, operator = self._around.enquirer, look.facts.serving_operator
-        return look if enquirer is None or operator is None else look._replace(live=enquirer.ask(operator, number))
+    def ask_operator(self, finding: Finding, number: int) -> Finding:
+        """Return the finding with what the operator itself says. It takes seconds: never ask within a transaction."""
+        enquirer, operator = self._environment.enquirer, finding.facts.serving_operator
+        return (
+            finding if enquirer is None or operator is None else finding._replace(live=enquirer.ask(operator, number))
+        )
 
     # --- starting
 
     def attempt(
-        self, work: RegistrationWork, registration: Registration, look: Look, wanted: Wanted, now: datetime
+        self,
+        work: RegistrationWork,
+        registration: Registration,
+        finding: Finding,
+        wanted: VerificationRequest,
+        now: datetime,
     ) -> Attempt:
         """Try the methods in their order until one has an answer or waits for the user.
 
         WrongState, MethodNotAllowed, TooManyCodes, or IndexBehind if the number was taken from its operator after the
-        look, with nothing written; what hinders a code is only told if it was not asked for on demand.
+        finding, with nothing written; what hinders a code is only told if it was not asked for on demand.
         """
         row, policy = registration.row, self.policy_for(registration.row.service)
         methods = policy.methods_for(wanted.method)
-        judgement, evidence = judge(look.facts, policy, agreed=look.agreed, index_version=look.index_version, now=now)
-        if judgement is Judgement.NO_ANSWER and look.live is not None:
-            judgement, evidence = judge_live(look.live, policy, evidence)
+        judgement, evidence = judge(
+            finding.facts, policy, agreed=finding.agreed, index_version=finding.index_version, now=now
+        )
+        if judgement is Judgement.NO_ANSWER and finding.live is not None:
+            judgement, evidence = judge_live(finding.live, policy, evidence)
         decided = Method.OPERATOR in methods and judgement is not Judgement.NO_ANSWER
-        if decided and (taken := work.withdrawn_since(registration.record.number, look.index_version)):
+        if decided and (taken := work.withdrawn_since(registration.record.number, finding.index_version)):
             # What revokes registrations has passed by already, or would not know that this one rests on older data.
-            raise IndexBehind(taken, look.index_version)
+            raise IndexBehind(taken, finding.index_version)
         first = _before_operator(methods) if decided else methods
         if self._user_first(first, wanted):
             return self._try_wait(work, registration, self._first_possible(first, wanted), wanted, now)
@@ -163,17 +172,17 @@ class Verifier:
             row = act(work, row, Act.START, microseconds(now), changes={}, method=Method.OPERATOR.value)
         return self._decide(work, row, judgement, evidence, now) if decided else Attempt(row)
 
-    def _user_first(self, methods: Sequence[Method], wanted: Wanted) -> bool:
+    def _user_first(self, methods: Sequence[Method], wanted: VerificationRequest) -> bool:
         """Return True if the user has to act by one of these, even if no code can be sent that way: what is written
         behind a code does not take its place, or an operator's word alone would verify whoever types a stranger's
         number."""
         return any(method.channels for method in methods) or self._first_possible(methods, wanted) is not None
 
-    def _first_possible(self, methods: Sequence[Method], wanted: Wanted) -> Method | None:
+    def _first_possible(self, methods: Sequence[Method], wanted: VerificationRequest) -> Method | None:
         """Return the first method that can wait for the user."""
         return next((method for method in methods if self._possible(method, wanted)), None)
 
-    def _possible(self, method: Method, wanted: Wanted) -> bool:
+    def _possible(self, method: Method, wanted: VerificationRequest) -> bool:
         if method.channels:
             return self._courier is not None and method.channel_for(wanted.channel) in self._courier.channels
         # An authority's assertion is brought, not waited for: only who asks for it gets it.
@@ -200,7 +209,12 @@ class Verifier:
         return act_on(work, row, Act.CONFIRM, microseconds(now), evidence, due_at_us=due_us, **changes)
 
     def _try_wait(
-        self, work: RegistrationWork, registration: Registration, method: Method | None, wanted: Wanted, now: datetime
+        self,
+        work: RegistrationWork,
+        registration: Registration,
+        method: Method | None,
+        wanted: VerificationRequest,
+        now: datetime,
     ) -> Attempt:
         """Begin a verification that waits for the user, unless it takes a code that may not, or cannot, be sent."""
         try:
@@ -215,7 +229,12 @@ class Verifier:
         return self._wait(work, registration, method, wanted, now)
 
     def _wait(
-        self, work: RegistrationWork, registration: Registration, method: Method, wanted: Wanted, now: datetime
+        self,
+        work: RegistrationWork,
+        registration: Registration,
+        method: Method,
+        wanted: VerificationRequest,
+        now: datetime,
     ) -> Attempt:
         """Begin a verification that waits for the user; every other of the registration ends."""
         row, record = registration
@@ -223,7 +242,7 @@ class Verifier:
         key = self._vault.newest
         secret = ""
         if method.code_digits:
-            secret = codes.make_code(self._around.random_below, method.code_digits)
+            secret = codes.make_code(self._environment.random_below, method.code_digits)
         elif method is Method.INBOUND:
             secret = codes.word_of(key.word_digest(verification_id))
         number_tags = self._vault.number_tags(record.number)
@@ -310,6 +329,6 @@ def _before_operator(methods: Sequence[Method]) -> Sequence[Method]:
     return methods[: methods.index(Method.OPERATOR)]
 
 
-def _code_of(registration: Registration, wanted: Wanted) -> Code:
+def _code_of(registration: Registration, wanted: VerificationRequest) -> Code:
     row, record = registration
     return Code(row.service, record.user_id, record.number, wanted.network_address)

@@ -12,7 +12,7 @@ from numcheck.door.feeds import Feeds
 from numcheck.e164 import parse
 from numcheck.errors import NotANumber
 from numcheck.index import PublishedIndex
-from numcheck.registrations.codes import SendBounds
+from numcheck.registrations.codes import CodePolicy
 from numcheck.registrations.events import Chain
 from numcheck.registrations.history import History
 from numcheck.registrations.inbound import Inbound
@@ -20,7 +20,7 @@ from numcheck.registrations.policy import Method, Policy
 from numcheck.registrations.registrar import Registrar
 from numcheck.registrations.reverifier import Reverifier
 from numcheck.registrations.vault import Vault
-from numcheck.registrations.verifier import Surroundings, Verifier
+from numcheck.registrations.verifier import Environment, Verifier
 from numcheck.registrations.withdrawal import Withdrawals
 from numcheck.serving.couriers import Delivery, delivery_of
 from numcheck.serving.enquiries import Enquiries, enquiries_of
@@ -85,16 +85,16 @@ def _policy_of(settings: Settings, changes: ServiceSettings) -> Policy:
     )
 
 
-def bounds_of(settings: Settings) -> Callable[[str], SendBounds]:
+def code_policies_of(settings: Settings) -> Callable[[str], CodePolicy]:
     """Return what gives each service the bounds of its codes: its own, or the installation's."""
-    common = _bounds_of(settings, ServiceSettings())
-    own = {service: _bounds_of(settings, changes) for service, changes in settings.services.items()}
+    common = _code_policy_of(settings, ServiceSettings())
+    own = {service: _code_policy_of(settings, changes) for service, changes in settings.services.items()}
     return lambda service: own.get(service, common)
 
 
-def _bounds_of(settings: Settings, changes: ServiceSettings) -> SendBounds:
+def _code_policy_of(settings: Settings, changes: ServiceSettings) -> CodePolicy:
     values = _values_of(settings, changes)
-    return SendBounds(
+    return CodePolicy(
         number_max=settings.codes_per_number_max,
         block_max=values["codes_per_block_max"],
         network_max=values["codes_per_network_max"],
@@ -145,23 +145,23 @@ def registrations_of(
         operator_ids = agreed(service)
         return operator_ids is None or operator_id in operator_ids
 
-    surroundings = Surroundings(
+    environment = Environment(
         index=published.get,
         policy_for=policies_of(settings),
         agreed=agrees,
         courier=delivery.courier,
-        bounds_for=bounds_of(settings),
+        code_policy_for=code_policies_of(settings),
         now=_now,
         random_below=secrets.randbelow,
         enquirer=enquiries,
     )
-    verifier = Verifier(registrations, vault, surroundings)
+    verifier = Verifier(registrations, vault, environment)
     # Users are refreshed by the time of this start: a node that was down for a month must not take it from them.
     registrar = Registrar(registrations, vault, verifier, now=_now, steady=NodeClock().tell)
     feeds = Feeds()
     registrations.follow(feeds.tell)
     history = History(registrations, vault, keys.signing_key)
-    rules = Rules(registrar, verifier, history, Reverifier(registrations, vault, verifier, surroundings))
+    rules = Rules(registrar, verifier, history, Reverifier(registrations, vault, verifier, environment))
     service = RegistrationService(rules, now=_now, default_region=settings.default_region)
     withdrawer = Withdrawer(Withdrawals(registrations, vault, now=_now))
     delivery.receive(_taker(Inbound(registrations, vault, verifier, now=_now), settings.default_region))
