@@ -139,7 +139,8 @@ class Pushing(RuleBasedStateMachine):
         strangers = {one for one in add if not self.serves(operator_id, one)}
         strangers |= {one for one in remove if not self.serves(operator_id, one) and one not in before}
         token = f"token {next(self.tokens)}"
-        if strangers or (whole and not add):
+        supplies_nothing = not add and (whole or not self.versions[operator_id])
+        if strangers or supplies_nothing:
             with pytest.raises(NotServed if strangers else BadPush):
                 push(self.store, header, add, remove, token=token)
             return
