@@ -14,7 +14,7 @@ from grpc_status import rpc_status
 from numcheck.access import Caller, Role
 from numcheck.api.places import OWN_PUSHES_MAX, PushPlaces
 from numcheck.config import Settings
-from numcheck.door import places
+from numcheck.door import attended
 from numcheck.door.listener import ApiListener
 from numcheck.door.watches import Watches
 from numcheck.errors import TooManyStreams
@@ -89,7 +89,7 @@ def pushed_once_there_is_a_place(numbering) -> numbering_pb2.PushActiveNumbersRe
 
 @pytest.mark.parametrize("begun", [True, False], ids=["after its header", "before its header"])
 def test_push_that_sends_nothing_more_gives_its_place_back(numbering, monkeypatch, begun: bool):
-    monkeypatch.setattr(places, "STALL_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(attended, "STALL_TIMEOUT_S", 0.1)
     requests: SimpleQueue[numbering_pb2.PushActiveNumbersRequest | None] = SimpleQueue()
     if begun:
         requests.put(snapshot((FIRST, FIRST + 9)))
