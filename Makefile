@@ -44,8 +44,8 @@ run: $(BUILT) ## Serve on 127.0.0.1:50051, with codes on the console; first fill
 	@echo "  $(BIN)/numcheck plan show"
 	@NUMCHECK_CODE_DELIVERY="$${NUMCHECK_CODE_DELIVERY:-console}" exec $(BIN)/numcheck serve
 
-test: $(BUILT) ## Run every test; ARGS="..." goes to pytest
-	$(BIN)/python -m pytest -n auto $(ARGS)
+test: $(BUILT) ## Run every test but those of `make faults`; ARGS="..." goes to pytest
+	$(BIN)/python -m pytest -n auto --ignore=tests/faults $(ARGS)
 
 check: lint ## Everything of lint; the extensions against their .pyi; buf lint, if npm is installed
 	$(BIN)/python -m mypy.stubtest --ignore-disjoint-bases $(BUILT_MODULES)
@@ -78,7 +78,9 @@ fuzz: $(BUILT) ## Fuzz for long, with the address and undefined-behaviour saniti
 	$(UNDER_SANITIZERS) NUMCHECK_EDGE_CALLS=$(EDGE_CALLS) NUMCHECK_EDGE_CONVERSATIONS=$(EDGE_CONVERSATIONS) \
 	$(BIN)/python -m pytest tests/fuzz tests/test_e164.py $(EDGE_TESTS) --hypothesis-profile=long --timeout=0 $(ARGS)
 
-faults: $(BUILT) ## Kill nodes KILLS times amid their work, on both engines, and hold what is left to what was acknowledged
+# The tests of the campaign itself come first, unless ARGS ask for a certain campaign.
+faults: $(BUILT) ## Kill nodes KILLS times amid their work, on both engines, and lose their power
+	$(if $(ARGS),,$(BIN)/python -m pytest -n auto tests/faults)
 	$(BIN)/python -m tests.faults --kills $(KILLS) $(ARGS)
 
 protos: $(ENVIRONMENT) ## Generate src/numcheck/v1 from proto/

@@ -471,6 +471,8 @@ class StoreUnavailable(NumcheckError):
     """The store cannot be read or written now: its database is away, its disk full or failing."""
 
     reason = "STORE_UNAVAILABLE"
+    undone = False
+    """Set if the database has undone a transaction, whole, for another one's sake: it may be run again at once."""
 
 
 class StoreFailed(NumcheckError):

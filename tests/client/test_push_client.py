@@ -14,10 +14,10 @@ from numcheck.client import patience as patience_module
 from numcheck.client.push import DELTA, SNAPSHOT
 from numcheck.errors import NodeUnreachable, PushRefused
 from numcheck.v1 import numbering_pb2
-from tests.numbering.conftest import data_dir
+from tests.numbering.conftest import data_dir, planned_dir
 from tests.numbering.node import FIRST, start
 
-__all__ = ["data_dir"]
+__all__ = ["data_dir", "planned_dir"]
 
 OPERATOR = 2  # the smaller one of the plan, whose first number is FIRST
 

@@ -1,22 +1,26 @@
 """A node over a plan of two operators, to push to."""
 
-import subprocess
-import sys
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.numbering.node import PLAN, Node, start
+from tests.numbering.node import Node, import_plan, start
+
+
+@pytest.fixture(scope="session")
+def planned_dir(tmp_path_factory) -> Path:
+    """A data directory with the plan. Nobody may change it."""
+    directory = tmp_path_factory.mktemp("planned")
+    import_plan(directory / "var", directory / "plan.csv")
+    return directory / "var"
 
 
 @pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
-    plan, data_dir = tmp_path / "plan.csv", tmp_path / "var"
-    plan.write_text(PLAN, encoding="utf-8")
-    command = [sys.executable, "-m", "numcheck", "plan", "import", str(plan), "--data-dir", str(data_dir)]
-    subprocess.run(command, check=True, capture_output=True)
-    return data_dir
+def data_dir(planned_dir: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(planned_dir, tmp_path / "var")
 
 
 @pytest.fixture

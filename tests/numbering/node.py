@@ -1,15 +1,14 @@
 """A real node, in its own process, on a real port, over a real store with a plan of two operators."""
 
 import os
-import re
-import subprocess
-import sys
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 
 from numcheck.v1 import check_pb2_grpc, numbering_pb2_grpc
+from tests.serving.command import NUMCHECK, READY, Process, run
 
 PLAN = """АВС/ DEF;От;До;Емкость;Оператор;Регион;ИНН
 916;0000000;0999999;1000000;"ПАО Первый";Москва;7740000076
@@ -23,10 +22,16 @@ def with_database(url: str | None) -> dict[str, str]:
     return os.environ | ({"NUMCHECK_DATABASE_URL": url} if url else {})
 
 
+def import_plan(data_dir: Path, file: Path, url: str | None = None) -> None:
+    """Import the plan of two operators into a store."""
+    file.write_text(PLAN, encoding="utf-8")
+    assert run("plan", "import", file, "--data-dir", data_dir, env=with_database(url)).status == 0
+
+
 @dataclass
 class Node:
     data_dir: Path
-    process: "subprocess.Popen[str]"
+    process: Process
     address: str
     channel: grpc.Channel
 
@@ -36,20 +41,14 @@ class Node:
 
     def kill(self) -> None:
         self.channel.close()
-        self.process.kill()
+        self.process.signal(signal.SIGKILL)
         self.process.wait()
-        assert self.process.stderr is not None
-        self.process.stderr.close()
 
 
 def start(data_dir: Path, url: str | None = None, *, listen: str = "127.0.0.1:0") -> Node:
     """A node that serves the store of a data directory, or of a URL."""
-    command = [sys.executable, "-m", "numcheck", "serve", "--data-dir", str(data_dir), "--api-listen", listen]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=with_database(url)
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if ready := re.search(r"ready on (\S+)", line):
-            return Node(data_dir, process, ready[1], grpc.insecure_channel(ready[1]))
-    raise AssertionError("the node ended before it was ready")
+    line = [*NUMCHECK, "serve", "--data-dir", str(data_dir), "--api-listen", listen]
+    process = Process(line, with_database(url), None)
+    ready = READY.match(process.line_with("API listener ready"))
+    assert ready is not None
+    return Node(data_dir, process, ready[1], grpc.insecure_channel(ready[1]))

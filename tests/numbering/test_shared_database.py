@@ -1,8 +1,6 @@
 """Nodes that share a PostgreSQL database: what is pushed to one is seen on every other, whoever is restarted."""
 
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +12,7 @@ import pytest
 
 from numcheck.v1 import check_pb2, number_pb2, numbering_pb2
 from tests.api.calls import DEADLINE_S, refusal
-from tests.numbering.node import FIRST, PLAN, Node, start, with_database
+from tests.numbering.node import FIRST, Node, import_plan, start
 from tests.numbering.test_portings import facts, operators, push_active, wait_for
 
 ACTIVE, UNKNOWN = number_pb2.NUMBER_STATUS_ACTIVE, number_pb2.NUMBER_STATUS_UNKNOWN
@@ -26,10 +24,8 @@ RETRY_S = 0.1
 @pytest.fixture
 def url(server, tmp_path) -> str:
     """A database with the plan of two operators."""
-    one, plan = server.new_database(), tmp_path / "plan.csv"
-    plan.write_text(PLAN, encoding="utf-8")
-    command = [sys.executable, "-m", "numcheck", "plan", "import", str(plan), "--data-dir", str(tmp_path / "first")]
-    subprocess.run(command, check=True, capture_output=True, env=with_database(one))
+    one = server.new_database()
+    import_plan(tmp_path / "first", tmp_path / "plan.csv", one)
     return one
 
 

@@ -10,31 +10,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Table, create_engine, delete, insert, select, update
+from sqlalchemy import Table, create_engine, update
 from structlog.testing import capture_logs
 
 from numcheck.config import Settings
 from numcheck.errors import EventsAltered, ProofNotAccepted, StoreDamaged, UnknownRegistration
-from numcheck.offline.audit import signed_head, verify_events, verify_store
+from numcheck.offline.audit import signed_head, verify_store
 from numcheck.offline.rotation import drop_old_keys, rotate
 from numcheck.registrations.calendar import Calendar
 from numcheck.registrations.policy import Method
 from numcheck.registrations.proofs import AttestedProof, CodeProof
 from numcheck.registrations.registrar import Filters
 from numcheck.registrations.states import RegistrationState as State
-from numcheck.serving.keys import write_keys
-from numcheck.store import Store
 from numcheck.store.bindings import UNBOUND, bound_columns
-from numcheck.store.schema import registrations, verifications
+from numcheck.store.schema import confirmations, registrations, verifications
 from numcheck.store.store import FILE_NAME
 from tests.registrations.by_code import last_code
-from tests.registrations.world import ADDRESS, KEYS, SERVICE, START, World, small
+from tests.registrations.edited import Edited
+from tests.registrations.world import ADDRESS, SERVICE, START, World, small
 
-TABLES = [registrations, verifications]
+TABLES = [registrations, verifications, confirmations]
 
 
 def fill(world: World) -> None:
-    """Registrations in every state but one, and verifications in every state; three of one user stand alike."""
+    """Registrations in every state but one, verifications in every state, and two confirmations of one service; three
+    of one user stand alike."""
     for place, number in enumerate([small.ACTIVE, small.INACTIVE, small.UNKNOWN, small.ACTIVE, small.ACTIVE]):
         world.register(number, f"u{place}", request_id=f"r{place}")
     world.registrar.delete(SERVICE, "u3")
@@ -45,55 +45,27 @@ def fill(world: World) -> None:
     world.pass_time(minutes=2)
     world.registrar.verify(SERVICE, "u2", method=Method.CODE, network_address=None)
     world.register(small.INACTIVE, "u6")
+    for due_before in (START.replace(year=2028), START.replace(year=2029)):
+        list(world.reverifier.run(SERVICE, due_before=due_before, place=b""))
+        list(world.reverifier.run(SERVICE, due_before=None, place=last_id(world, "u0")))
 
 
-class Edited:
-    """A store as `fill` leaves it, open to be verified; and an editor without keys."""
+def last_id(world: World, user_id: str) -> bytes:
+    return world.registrar.get(SERVICE, user_id).row.registration_id
 
-    def __init__(self, data_dir: Path, url: str | None) -> None:
-        world = World(data_dir, url=url)
-        fill(world)
-        write_keys(data_dir / "keys.json", KEYS.keyring, KEYS.signing_key)
-        world.close()
-        self.store = Store(data_dir, url=url, read_only=True)
-        engine_url = (
-            f"sqlite:///{data_dir / FILE_NAME}" if url is None else url.replace("postgresql:", "postgresql+psycopg:", 1)
-        )
-        self._engine = create_engine(engine_url, isolation_level="AUTOCOMMIT")
-        self.connection: Connection = self._engine.connect()
 
-    def rows(self, table: Table) -> list[dict[str, Any]]:
-        return [dict(row._mapping) for row in self.connection.execute(select(table).order_by(*table.primary_key))]
-
-    def set(self, table: Table, row: dict[str, Any], **values: Any) -> None:
-        key = next(iter(table.primary_key))
-        self.connection.execute(update(table).where(key == row[key.name]).values(values))
-
-    def remove(self, table: Table, row: dict[str, Any]) -> None:
-        key = next(iter(table.primary_key))
-        self.connection.execute(delete(table).where(key == row[key.name]))
-
-    def add(self, table: Table, row: dict[str, Any]) -> None:
-        self.connection.execute(insert(table).values(row))
-
-    def problem(self) -> str:
-        """What `verify` says is wrong; empty if nothing is."""
-        try:
-            verify_events(self.store, KEYS, None)
-        except EventsAltered as error:
-            return str(error)
-        return ""
-
-    def close(self) -> None:
-        self.connection.close()
-        self._engine.dispose()
-        self.store.close()
+def filled(data_dir: Path, url: str | None = None) -> Edited:
+    """A store as `fill` leaves it."""
+    world = World(data_dir, url=url)
+    fill(world)
+    world.close()
+    return Edited(data_dir, url)
 
 
 @pytest.fixture
 def edited(data_dir: Path, url: str | None) -> Iterator[Edited]:
     """On each engine in its turn."""
-    one = Edited(data_dir, url)
+    one = filled(data_dir, url)
     assert one.problem() == ""
     yield one
     assert one.problem() == "", "the edits were not undone: the test proves nothing"
@@ -111,6 +83,8 @@ def others(value: Any, of_all: Sequence[Any]) -> list[Any]:
             changed = [bytes([value[0] ^ 1, *value[1:]]), value[:-1], value + b"x"] if value else [b"x"]
         case str():
             changed = [value + " ", value[:-1]]
+        case bool():
+            changed = [not value]
         case int():
             changed = [value + 1, value - 1]
         case _:
@@ -202,7 +176,7 @@ def test_every_two_rows_that_are_exchanged_show(edited: Edited, table: Table) ->
 
 def test_every_old_copy_of_a_row_that_is_put_back_shows(data_dir: Path, url: str | None) -> None:
     """The row alone, as it was at any time before: its digests are right, and older than what the chain says."""
-    edited = Edited(data_dir, url)
+    edited = filled(data_dir, url)
     before = {
         table.name: {row[next(iter(table.primary_key)).name]: row for row in edited.rows(table)} for table in TABLES
     }
@@ -222,12 +196,17 @@ def test_every_old_copy_of_a_row_that_is_put_back_shows(data_dir: Path, url: str
                 assert name_of(table, row) in edited.problem()
                 edited.set(table, row, **row)
                 put_back += 1
-    assert put_back >= 5
+    for old in before[confirmations.name].values():
+        assert old not in edited.rows(confirmations)  # a newer one has taken its place
+        edited.add(confirmations, old)
+        assert name_of(confirmations, old) in edited.problem()
+        edited.remove(confirmations, old)
+    assert put_back >= 3
     edited.close()
 
 
 def test_an_old_copy_of_the_whole_database_shows_beside_a_later_head(data_dir: Path, tmp_path: Path) -> None:
-    Edited(data_dir, None).close()
+    filled(data_dir).close()
     old = shutil.copytree(data_dir, tmp_path / "old")
     world = World(data_dir, seed=8)
     world.register(small.ACTIVE, "later")
@@ -241,7 +220,7 @@ def test_an_old_copy_of_the_whole_database_shows_beside_a_later_head(data_dir: P
 
 def test_every_write_keeps_the_bindings_true(data_dir: Path, url: str | None) -> None:
     """Time that passes, withdrawals in bulk, tries of codes, attested acts, pruning, rotation and dropped keys."""
-    edited = Edited(data_dir, url)
+    edited = filled(data_dir, url)
     policy = {"data_age_max": None, "authorities": frozenset({"esia"})}
     world = World(data_dir, url=url, methods=(Method.OPERATOR, Method.CODE, Method.ATTESTED), policy=policy, seed=8)
     calendar = Calendar(world.registrations)
@@ -277,7 +256,7 @@ def test_every_write_keeps_the_bindings_true(data_dir: Path, url: str | None) ->
 @pytest.fixture
 def served(data_dir: Path) -> Iterator[World]:
     """An installation on which somebody has exchanged what lies sealed of u0 and u4."""
-    Edited(data_dir, None).close()
+    filled(data_dir).close()
     world = World(data_dir)
     one, other = (world.registrar.get(SERVICE, user).row for user in ("u0", "u4"))
     engine = create_engine(f"sqlite:///{data_dir / FILE_NAME}")
@@ -311,7 +290,7 @@ def test_one_registration_that_was_changed_does_not_block_the_list_of_its_servic
 @pytest.mark.parametrize("column", [name for name in bound_columns(registrations) if name != "registration_id"])
 def test_a_registration_is_not_served_with_any_column_changed(data_dir: Path, column: str) -> None:
     """It is refused, or no longer found under its user or its service; never answered as it was made."""
-    Edited(data_dir, None).close()
+    filled(data_dir).close()
     world = World(data_dir)
     row = world.registrar.get(SERVICE, "u2").row
     for other in others(getattr(row, column), []):

@@ -9,20 +9,34 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Table, create_engine, delete, insert, select, update
+from pyroaring import BitMap
+from sqlalchemy import Table, delete, update
 
 from numcheck.active import ActiveSet
 from numcheck.config import Settings
 from numcheck.errors import EventsAltered, StoreDamaged
+from numcheck.moments import microseconds
 from numcheck.offline.audit import verify_events, verify_store
 from numcheck.offline.rotation import drop_old_keys, rotate
 from numcheck.registrations.events import Chain
 from numcheck.serving.keys import use_keys, write_keys
 from numcheck.store import Store, bindings
+from numcheck.store.blocks import BlockRow, _row
 from numcheck.store.data_bindings import PARTS, PARTS_UNBOUND, TABLES_UNBOUND
 from numcheck.store.rows import CHECKSUM, new_row
-from numcheck.store.schema import agreements, blocks, callers, event_head, events, heads, metadata, pushes
-from numcheck.store.store import FILE_NAME
+from numcheck.store.schema import (
+    agreements,
+    blocks,
+    callers,
+    event_head,
+    events,
+    heads,
+    installation,
+    metadata,
+    pushes,
+    withdrawals,
+)
+from tests.registrations.edited import Edited
 from tests.registrations.test_bindings import others
 from tests.registrations.world import KEYS, START
 from tests.store.registry import plan, row
@@ -44,25 +58,31 @@ def fill(store: Store) -> None:
     push(store, delta(ALPHA, 3), remove=range(FIRST, FIRST + 100), token="held still")
     port(store, {BETA: [FIRST + 2_000]})
     port(store, {}, [FIRST + 2_000])
+    follow(store)
     store.replace_active_set(BETA, ActiveSet.from_numbers([FIRST + 10_000_000]), data_time=NOW, now=NOW)
 
 
-class Edited:
-    """A store as `fill` leaves it, and an editor."""
+def follow(store: Store) -> None:
+    """What was taken: of the oldest change the first numbers are done, the newest is done and dropped."""
+    registrations = store.registrations(CHAIN)
+    *_, newest = waiting = registrations.withdrawn(bulk=False, count_max=1_000, piece_size=20)
+    assert waiting[0].revision < newest.revision
+    for done in (waiting[0], newest):
+        assert registrations.write(lambda work, done=done: work.set_withdrawn_done(done, microseconds(NOW)))
+    registrations.drop_withdrawn(before_us=microseconds(NOW) + 1, at_us=microseconds(NOW))
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        with Store(directory) as store:
+
+class EditedData(Edited):
+    """A store as `fill` leaves it, and an editor who makes checksums anew."""
+
+    def __init__(self, data_dir: Path) -> None:
+        with Store(data_dir) as store:
             fill(store)
-        write_keys(directory / "keys.json", KEYS.keyring, KEYS.signing_key)
-        self.store = Store(directory, read_only=True)
-        self._engine = create_engine(f"sqlite:///{directory / FILE_NAME}", isolation_level="AUTOCOMMIT")
-        self.connection: Connection = self._engine.connect()
+        super().__init__(data_dir)
 
     def rows(self, table: Table) -> list[dict[str, Any]]:
         """The rows that are bound: what is held counts for nothing yet."""
-        rows = self.connection.execute(select(table).order_by(*table.primary_key))
-        return [dict(one._mapping) for one in rows if table is not pushes or one.version is not None]
+        return [one for one in super().rows(table) if table is not pushes or one["version"] is not None]
 
     def put(self, table: Table, *rows: dict[str, Any]) -> None:
         """Make these the rows of the table that are bound, with their checksums."""
@@ -70,31 +90,16 @@ class Edited:
         self.connection.execute(delete(table).where(bound))
         for one in rows:
             values = {name: value for name, value in one.items() if name != CHECKSUM}
-            if CHECKSUM in table.c:
-                values = {**new_row(table, values)}
-            self.connection.execute(insert(table).values(values))
-
-    def problem(self) -> str:
-        """What `verify` says is wrong; empty if nothing is."""
-        try:
-            verify_events(self.store, KEYS, None)
-        except EventsAltered as error:
-            return str(error)
-        return ""
-
-    def close(self) -> None:
-        self.connection.close()
-        self._engine.dispose()
-        self.store.close()
+            self.add(table, dict(new_row(table, values)) if CHECKSUM in table.c else values)
 
 
 @pytest.fixture
-def edited(tmp_path: Path) -> Iterator[Edited]:
-    one = Edited(tmp_path / "var")
+def edited(tmp_path: Path) -> Iterator[EditedData]:
+    one = EditedData(tmp_path / "var")
     assert one.problem() == ""
     yield one
     assert one.problem() == "", "the edits were not undone: the test proves nothing"
-    verify_store(Settings(data_dir=one.directory), None)
+    verify_store(Settings(data_dir=one.data_dir), None)
     one.close()
 
 
@@ -107,7 +112,7 @@ def names(table: Table, one: dict[str, Any], problem: str) -> bool:
 
 
 @pytest.mark.parametrize("table", PARTS, ids=lambda table: table.name)
-def test_every_column_of_every_row_that_is_changed_shows_and_names_the_row(edited: Edited, table: Table) -> None:
+def test_every_column_of_every_row_that_is_changed_shows_and_names_the_row(edited: EditedData, table: Table) -> None:
     """A little, or as another row has it; the row's checksum is made anew."""
     rows, tried = edited.rows(table), 0
     for column in table.c:
@@ -128,7 +133,7 @@ def test_every_column_of_every_row_that_is_changed_shows_and_names_the_row(edite
 
 
 @pytest.mark.parametrize("table", PARTS, ids=lambda table: table.name)
-def test_every_row_that_is_removed_added_or_exchanged_shows(edited: Edited, table: Table) -> None:
+def test_every_row_that_is_removed_added_or_exchanged_shows(edited: EditedData, table: Table) -> None:
     rows = edited.rows(table)
     key = list(table.primary_key)[-1].name
     for place, one in enumerate(rows):
@@ -156,11 +161,11 @@ def test_every_row_that_is_removed_added_or_exchanged_shows(edited: Edited, tabl
     edited.put(table, *rows)
 
 
-def test_a_set_that_is_put_back_as_it_was_shows(edited: Edited) -> None:
+def test_a_set_that_is_put_back_as_it_was_shows(edited: EditedData) -> None:
     """Blocks, head and records of before a push, each with its right checksum: nothing but the chain tells."""
     tables = (blocks, heads, pushes)
     before = {table: edited.rows(table) for table in tables}
-    with Store(edited.directory) as store:
+    with Store(edited.data_dir) as store:
         store.tell_acts(CHAIN)
         push(store, delta(ALPHA, 3), add=[FIRST + 3_000])
     after = {table: edited.rows(table) for table in tables}
@@ -172,39 +177,77 @@ def test_a_set_that_is_put_back_as_it_was_shows(edited: Edited) -> None:
     edited.put(heads, *after[heads])
     edited.put(pushes, *after[pushes])
     with pytest.raises(StoreDamaged, match=f"the numbers of operator {ALPHA} are not those"):
-        verify_store(Settings(data_dir=edited.directory), None)
+        verify_store(Settings(data_dir=edited.data_dir), None)
     edited.put(blocks, *after[blocks])
     edited.put(pushes, *before[pushes])
     assert f"pushes with kind 1, operator_id {ALPHA}, version 4, which event" in edited.problem()
     edited.put(pushes, *after[pushes])
 
 
-def test_a_block_that_is_not_what_its_set_has_shows(edited: Edited) -> None:
+def test_a_block_that_is_not_what_its_set_has_shows(edited: EditedData) -> None:
     """Its numbers alone; with a checksum of its own that is made anew, it is not its head's any more."""
     (one, *_) = edited.rows(blocks)
     own = (
         (blocks.c.kind == one["kind"]) & (blocks.c.operator_id == one["operator_id"]) & (blocks.c.block == one["block"])
     )
-    for values in ({"bitmap": one["bitmap"][:-1] + b"\x01"}, {"number_count": 7}, {"checksum": bytes(16)}):
+    other = _row(one["kind"], one["operator_id"], one["block"], one["revision"], BitMap([1, 2, 3]))
+    assert isinstance(other, BlockRow)
+    for values in (
+        {"bitmap": one["bitmap"][:-1] + b"\x01"},
+        {"number_count": 7},
+        {"checksum": bytes(16)},
+        {"digest": bytes(32)},
+        other._replace(digest=one["digest"])._asdict(),
+        other._asdict(),
+    ):
         edited.connection.execute(update(blocks).where(own).values(values))
         with pytest.raises(StoreDamaged):
-            verify_store(Settings(data_dir=edited.directory), None)
+            verify_store(Settings(data_dir=edited.data_dir), None)
         edited.connection.execute(update(blocks).where(own).values(one))
 
 
-def test_a_digest_that_is_kept_and_not_its_sets_shows(edited: Edited) -> None:
+def test_withdrawn_numbers_that_are_changed_under_their_checksum_show(edited: EditedData) -> None:
+    """A number less, or another one: the checksum, which is bound, is not theirs."""
+    (one, *_) = edited.rows(withdrawals)
+    for places in (BitMap.deserialize(one["places"]) - BitMap([one["next_place"]]), BitMap([one["next_place"]])):
+        edited.set(withdrawals, one, places=places.serialize())
+        with pytest.raises(StoreDamaged, match=f"revision {one['revision']} took are not what was stored"):
+            verify_store(Settings(data_dir=edited.data_dir), None)
+        edited.set(withdrawals, one, places=one["places"])
+
+
+def test_withdrawals_that_count_as_dropped_and_are_not_show(edited: EditedData) -> None:
+    """Or who verified by an older index would not be told that the number was taken meanwhile."""
+    (one,) = edited.rows(installation)
+    assert one["withdrawals_dropped"] > 0
+    for other in (0, one["withdrawals_dropped"] + 1):
+        edited.set(installation, one, withdrawals_dropped=other)
+        assert "withdrawals were not dropped up to" in edited.problem()
+        edited.set(installation, one, withdrawals_dropped=one["withdrawals_dropped"])
+
+
+def test_withdrawals_of_a_revision_that_are_put_back_after_they_were_dropped_show(edited: EditedData) -> None:
+    rows = edited.rows(withdrawals)
+    dropped = {**rows[-1], "revision": edited.rows(installation)[0]["withdrawals_dropped"], "next_place": None}
+    assert dropped["revision"] not in [one["revision"] for one in rows]
+    edited.add(withdrawals, dropped)
+    assert f"withdrawals with revision {dropped['revision']} is not what event" in edited.problem()
+    edited.remove(withdrawals, dropped)
+
+
+def test_a_digest_that_is_kept_and_not_its_sets_shows(edited: EditedData) -> None:
     rows = edited.rows(heads)
     (place,) = (place for place, one in enumerate(rows) if (one["kind"], one["operator_id"]) == (1, ALPHA))
     edited.put(heads, *rows[:place], {**rows[place], "digest": bytes(32)}, *rows[place + 1 :])
     with pytest.raises(StoreDamaged, match="does not have its digest"):
-        verify_store(Settings(data_dir=edited.directory), None)
+        verify_store(Settings(data_dir=edited.data_dir), None)
     edited.put(heads, *rows)
 
 
-def test_records_that_made_room_for_newer_ones_are_not_missed_and_older_ones_are(edited: Edited) -> None:
+def test_records_that_made_room_for_newer_ones_are_not_missed_and_older_ones_are(edited: EditedData) -> None:
     """After ninety days a push makes room; the record that is removed then is told to be."""
     late = NOW + timedelta(days=91)
-    with Store(edited.directory) as store:
+    with Store(edited.data_dir) as store:
         store.tell_acts(CHAIN)
         content = store.push_content(ALPHA)
         content.add_range(FIRST + 4_000, FIRST + 4_000)
@@ -218,13 +261,13 @@ def test_records_that_made_room_for_newer_ones_are_not_missed_and_older_ones_are
 
 
 def test_data_stays_bound_when_keys_are_rotated_and_what_was_changed_does_not_become_right(tmp_path: Path) -> None:
-    edited = Edited(tmp_path / "var")
-    settings, rows = Settings(data_dir=edited.directory), edited.rows(heads)
+    edited = EditedData(tmp_path / "var")
+    settings, rows = Settings(data_dir=edited.data_dir), edited.rows(heads)
     edited.put(heads, {**rows[0], "data_time_us": rows[0]["data_time_us"] + 1}, *rows[1:])
     with pytest.raises(EventsAltered, match="the row of heads with"):
         rotate(settings, START)
     edited.put(heads, *rows)
-    write_keys(edited.directory / "keys.json", KEYS.keyring, KEYS.signing_key)
+    write_keys(edited.data_dir / "keys.json", KEYS.keyring, KEYS.signing_key)
     rotate(settings, START)
     drop_old_keys(settings, START + timedelta(days=2))
     verify_store(settings, None)

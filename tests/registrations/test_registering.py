@@ -23,7 +23,7 @@ from numcheck.registrations.registrar import Filters
 from numcheck.registrations.registration import VerificationState
 from numcheck.registrations.states import RegistrationState as State
 from numcheck.status import NumberStatus
-from numcheck.store import PageBounds, RegistrationWork
+from numcheck.store import PageBounds, RegistrationWork, Selection
 from tests.registrations.by_code import complete, last_code, record_of, start
 from tests.registrations.world import ADDRESS, DATA, SERVICE, Courier, World, small
 
@@ -266,6 +266,11 @@ def test_pages_have_every_registration_once_in_order(each_world: World) -> None:
         assert listed(size, Filters(due_before=world.now + timedelta(days=366))) == everybody
         half = world.now + timedelta(days=365) - timedelta(seconds=11)
         assert listed(size, Filters(due_before=half)) == everybody[:12]
+        late = world.now - timedelta(seconds=23 - 10)  # as the eleventh, u10, was registered
+        assert listed(size, Filters(registered_after=late)) == everybody[11:]
+        assert listed(size, Filters(registered_after=late, due_before=half)) == everybody[11:12]
+        assert listed(size, Filters(registered_after=late, states=[State.REJECTED])) == rejected[4:]
+        assert listed(size, Filters(registered_after=world.now)) == []
 
 
 def test_a_page_ends_at_its_size_in_bytes(each_world: World) -> None:
@@ -284,7 +289,7 @@ def test_a_page_ends_at_its_size_in_bytes(each_world: World) -> None:
         assert sorted(users) == [f"u{one:03}" for one in range(100)]
         assert 30 < sizes[0] < 67
     rows = world.registrations.page(
-        SERVICE, states=[State.VERIFIED], number_tags=None, after=b"", within=PageBounds(1_001, 2**20)
+        SERVICE, Selection([State.VERIFIED]), after=(-1, b""), within=PageBounds(1_001, 2**20)
     )
     assert len(rows) == sizes[0] + 1
 

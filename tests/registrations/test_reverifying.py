@@ -1,18 +1,26 @@
 """Verifying again, in bulk: who stays, who goes, and that it can be done twice."""
 
 import shutil
+import tempfile
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import grpc
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from numcheck.active import ActiveSet
+from numcheck.config import Settings
 from numcheck.index import open_index
+from numcheck.offline.audit import verify_events, verify_store
+from numcheck.offline.rotation import rotate
 from numcheck.registrations import reverifier
 from numcheck.registrations.policy import Method
 from numcheck.registrations.states import RegistrationState as State
+from numcheck.registrations.withdrawal import Withdrawals
+from numcheck.serving.keys import read_keys, write_keys
 from numcheck.serving.publishing import index_directory, rebuild_index
 from numcheck.store import Store
 from numcheck.v1 import registration_pb2 as pb
@@ -20,8 +28,10 @@ from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.api.calls import refusal
 from tests.registrations.by_code import complete, last_code
 from tests.registrations.test_service import SETTINGS, register_request
-from tests.registrations.world import ADDRESS, SERVICE, START, World, small
+from tests.registrations.world import ADDRESS, KEYS, SERVICE, START, World, small
 from tests.serving.command import serving
+from tests.store.test_pushes import delta, port
+from tests.store.test_pushes import push as push_to
 
 HELD = [79160000000 + place for place in range(10)]
 
@@ -133,3 +143,155 @@ def test_bulk_verification_over_the_api_tells_its_progress(stub: RegistrationSer
     assert [one.checked_count for one in stub.ReverifyRegistrations(nobody)] == [0]
     bad = pb.ReverifyRegistrationsRequest(service="bulk", resume_token="xyz")
     assert refusal(lambda: list(stub.ReverifyRegistrations(bad))).violations == [("resume_token", "BAD_REGISTRATION")]
+
+
+# --- what one confirmation says of many
+
+NUMBERS = [*HELD[:6], 79000000000]  # of the first operator, and one of the second
+YEAR = timedelta(days=365)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("reverify"), st.none() | st.integers(0, 3), st.none() | st.integers(0, 6)),
+        st.tuples(st.sampled_from(["refresh", "delete", "move", "lose"]), st.integers(0, 6)),
+        st.tuples(st.just("agree"), st.integers(0, 1)),
+    ),
+    min_size=2,
+    max_size=9,
+)
+
+
+class Held:
+    """Seven users and two operators; what each user's evidence has to be is counted here, by itself."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.agreed = [True, True]
+        self.world = World(data_dir, agreed=lambda _service, operator_id: self.agreed[self.ids.index(operator_id)])
+        by_tax_id = {operator.tax_id: operator.operator_id for operator in self.world.store.operators()}
+        self.ids = [by_tax_id[small.MTS], by_tax_id[small.T2]]
+        self.serving = [0] * 6 + [1]
+        self.active = list(NUMBERS)
+        self.state = [State.VERIFIED] * 7
+        self.refreshed: list[datetime] = []
+        self.said: list[tuple[datetime, int]] = []
+        for place, number in enumerate(NUMBERS):
+            self.world.register(number, f"u{place}")
+            self.said.append((self.world.now, self.serving[place]))
+            self.refreshed.append(self.world.now)
+            self.world.pass_time(days=1)
+        self.due = [moment + YEAR for moment in self.refreshed]
+        self.ids_of_users = [self.world.registrar.get(SERVICE, f"u{place}").row.registration_id for place in range(7)]
+
+    def is_there(self, place: int) -> bool:
+        return self.state[place] is not State.DELETED
+
+    def reverify(self, due_days: int | None, behind: int | None) -> None:
+        due = None if due_days is None else START + YEAR + timedelta(days=due_days)
+        after = b"" if behind is None else self.ids_of_users[behind]
+        list(self.world.reverifier.run(SERVICE, due_before=due, place=after))
+        for place in range(7):
+            asked = (due is None or self.due[place] < due) and (behind is None or place > behind)
+            operator = self.serving[place]
+            if self.state[place] is State.VERIFIED and asked and self.agreed[operator]:
+                self.said[place] = (self.world.now, operator)
+                if NUMBERS[place] in self.active:
+                    self.due[place] = self.refreshed[place] + YEAR
+                else:
+                    self.state[place] = State.REVOKED
+
+    def refresh(self, place: int) -> None:
+        """Written for another reason, while the operator says nothing: its evidence stays."""
+        if self.state[place] is State.VERIFIED and NUMBERS[place] in self.active and self.serving == [0] * 6 + [1]:
+            before, self.agreed = self.agreed, [False, False]
+            self.world.registrar.refresh(SERVICE, f"u{place}", ADDRESS, {"a": "b"})
+            self.agreed, self.refreshed[place] = before, self.world.now
+
+    def delete(self, place: int) -> None:
+        if self.is_there(place):
+            self.world.registrar.delete(SERVICE, f"u{place}")
+            self.state[place] = State.DELETED
+
+    def move(self, place: int) -> None:
+        """The number is ported to the second operator, which has it in service."""
+        if self.serving[place] == 0:
+            self.serving[place] = 1
+            port(self.world.store, {self.ids[1]: [NUMBERS[place]]}, at=self.world.now)
+            self.supply()
+
+    def lose(self, place: int) -> None:
+        if NUMBERS[place] in self.active:
+            self.active.remove(NUMBERS[place])
+            self.supply()
+
+    def agree(self, operator: int) -> None:
+        self.agreed[operator] = not self.agreed[operator]
+
+    def supply(self) -> None:
+        store = self.world.store
+        for operator, operator_id in enumerate(self.ids):
+            has = [one for one, served in zip(NUMBERS, self.serving, strict=True) if served == operator]
+            numbers = ActiveSet.from_numbers([one for one in has if one in self.active])
+            store.replace_active_set(operator_id, numbers, data_time=START, now=START)
+        rebuild_index(store, self.world.data_dir)
+        self.world.index = open_index(index_directory(self.world.data_dir))
+
+    def check(self) -> None:
+        for place in filter(self.is_there, range(7)):
+            found = self.world.registrar.get(SERVICE, f"u{place}")
+            assert found.state is self.state[place], place
+            assert found.evidence is not None
+            moment, operator = self.said[place]
+            assert found.evidence.verified_at_us == moment.timestamp() * 1_000_000, place
+            assert found.evidence.operator_id == self.ids[operator], place
+
+
+@given(steps=STEPS, piece_size=st.sampled_from([2, 3, 100]))
+@settings(max_examples=20, deadline=None)
+def test_everybody_has_the_evidence_of_the_last_answer_whatever_is_done_in_whatever_order(
+    small_dir: Path, steps: list[tuple], piece_size: int
+) -> None:
+    """One row that says it of all, or a row of their own, is no difference; and `events verify` finds nothing."""
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reverifier, "PIECE_SIZE", piece_size)
+        held = Held(shutil.copytree(small_dir, Path(directory) / "var"))
+        for name, *args in steps:
+            held.world.pass_time(minutes=1)
+            getattr(held, name)(*args)
+            held.check()
+        verify_events(held.world.store, held.world.keys, None)
+        held.world.close()
+
+
+def test_who_is_confirmed_again_costs_no_row_and_no_event_of_theirs(held: World) -> None:
+    """However many they are: one confirmation, which the next one takes the place of."""
+    before = [held.registrar.get(SERVICE, f"u{place}").row for place in range(10)]
+    for _ in range(3):
+        held.pass_time(days=1)
+        *_, last = held.reverifier.run(SERVICE, due_before=None, place=b"")
+        assert last.confirmed == 10
+        assert len(held.registrations.confirmations(SERVICE)) == 1
+    after = [held.registrar.get(SERVICE, f"u{place}").row for place in range(10)]
+    assert [row.mac for row in after] == [row.mac for row in before]
+    assert held.kinds() == ["registered", "confirmed"] * 10
+
+
+def test_who_is_revoked_and_who_is_sealed_anew_keeps_the_evidence_of_a_confirmation(data_dir: Path) -> None:
+    world = World(data_dir)
+    for place in range(3):
+        world.register(HELD[place], f"u{place}")
+    world.pass_time(days=1)
+    list(world.reverifier.run(SERVICE, due_before=None, place=b""))
+    confirmed_us = world.now.timestamp() * 1_000_000
+    world.pass_time(days=1)
+    (operator,) = [one for one in world.store.operators() if one.tax_id == small.MTS]
+    push_to(world.store, delta(operator.operator_id, 1, at=world.now), remove=[HELD[2]])
+    assert Withdrawals(world.registrations, world.vault, now=lambda: world.now).follow() == 1
+    world.close()
+    write_keys(data_dir / "keys.json", KEYS.keyring, KEYS.signing_key)
+    rotate(Settings(data_dir=data_dir), world.now)
+    again = World(data_dir, keys=read_keys(data_dir / "keys.json"))
+    found = [again.registrar.get(SERVICE, f"u{place}") for place in range(3)]
+    assert [one.state for one in found] == [State.VERIFIED, State.VERIFIED, State.REVOKED]
+    assert [one.evidence.verified_at_us for one in found if one.evidence] == [confirmed_us] * 3
+    assert again.registrations.confirmations(SERVICE) == []
+    again.close()
+    verify_store(Settings(data_dir=data_dir), None)

@@ -261,6 +261,9 @@ def test_pages_and_filters_over_the_api(stub: RegistrationServiceStub, service: 
     assert [one.user_id for one in stub.ListRegistrations(of_number).registrations] == ["u1", "u3"]
     due = pb.ListRegistrationsRequest(service=service, due_before=Timestamp(seconds=1))
     assert not stub.ListRegistrations(due).registrations
+    third = stub.ListRegistrations(pb.ListRegistrationsRequest(service=service)).registrations[2]
+    since = pb.ListRegistrationsRequest(service=service, registered_after=third.registered_at)
+    assert [one.user_id for one in stub.ListRegistrations(since).registrations] == ["u3", "u4"]
     for token in ("AAAA", "?", "_" * 32):
         bad = pb.ListRegistrationsRequest(service=service, page_token=token, due_before=Timestamp(seconds=1))
         assert refusal(lambda one=bad: stub.ListRegistrations(one)).violations == [("page_token", "BAD_REGISTRATION")]
@@ -281,6 +284,7 @@ def test_page_token_counts_only_as_it_was_given_out_and_with_its_own_filters(
         {"states": [pb.REGISTRATION_STATE_VERIFIED]},
         {"number": "+7 916 123-45-67"},
         {"due_before": Timestamp(seconds=4_000_000_000)},
+        {"registered_after": Timestamp(seconds=1)},
         {"page_token": f"!!!{token}"},
         {"page_token": f"{token}\n"},
         {"page_token": token[:-1]},

@@ -362,7 +362,7 @@ def test_what_took_a_number_is_known_while_it_may_matter_and_forgotten_then(held
         return held.registrations.write(lambda work: work.withdrawn_since(number, revision))
 
     def forget() -> None:
-        held.registrations.drop_withdrawn(before_us=2**60)
+        held.registrations.drop_withdrawn(before_us=2**60, at_us=0)
 
     forget()  # it is not done: it stays
     assert (since(HELD[0], older), since(HELD[1], older), since(HELD[0], pushed.revision)) == (pushed.revision, 0, 0)

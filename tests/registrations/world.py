@@ -26,6 +26,7 @@ from numcheck.registrations.verifier import Surroundings, Verifier
 from numcheck.serving.keys import Keys
 from numcheck.serving.publishing import index_directory
 from numcheck.store import Store
+from numcheck.store.acts import Act
 from numcheck.store.events import BOUND_KIND
 from tests.serving import small
 
@@ -106,8 +107,9 @@ class World:
         return self.registrar.register(SERVICE, request_id, Record(user_id=user_id, number=number, **fields))
 
     def kinds(self) -> list[str]:
-        """What happened, in order."""
-        return [event.kind for event in self.store.events().all() if event.kind != BOUND_KIND]
+        """What happened to registrations and who did what, in order."""
+        untold = {BOUND_KIND, Act.WITHDRAWALS_FOLLOWED.value, Act.WITHDRAWALS_DROPPED.value}
+        return [event.kind for event in self.store.events().all() if event.kind not in untold]
 
     def pass_time(self, **span: float) -> None:
         self.now += timedelta(**span)

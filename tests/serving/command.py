@@ -11,11 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.serving.preloaded import AVAILABLE, Forked
+
 ROOT = Path(__file__).parents[2]
 NUMCHECK = (str(Path(sys.executable).with_name("numcheck")),)
 AS_MODULE = (sys.executable, "-m", "numcheck")
 PATIENCE_S = 60.0
+READ_WHILE_LOADED = {"GRPC_VERBOSITY", "GRPC_TRACE"}  # by modules, once
 FREE_PORTS = ("--api-listen", "127.0.0.1:0", "--check-listen", "127.0.0.1:0")
+# What has no address of its own: whatever node listens on the default ports of this machine is no test's.
+FREE = {"NUMCHECK_API_LISTEN": "127.0.0.1:0", "NUMCHECK_CHECK_LISTEN": "127.0.0.1:0"}
 READY = re.compile(r"numcheck: API listener ready on (\S+) ")
 
 
@@ -41,26 +46,29 @@ def run(
     cwd: Path | None = None,
 ) -> Result:
     """Run a command to its end."""
-    line = [*command, *map(str, arguments)]
-    ended = subprocess.run(
-        line, input=stdin, capture_output=True, env=environment(env), cwd=cwd, timeout=PATIENCE_S, check=False
-    )
-    out, err = (written.decode("utf-8", "surrogateescape") for written in (ended.stdout, ended.stderr))
-    return Result(ended.returncode, out, err)
+    pipe = subprocess.PIPE
+    process = started([*command, *map(str, arguments)], env=env, cwd=cwd, stdin=pipe, stdout=pipe, stderr=pipe)
+    out, err = (text.decode("utf-8", "surrogateescape") for text in process.communicate(stdin, PATIENCE_S))
+    assert process.returncode is not None
+    return Result(process.returncode, out, err)
+
+
+def started(
+    line: list[str], *, env: Mapping[str, str] | None, cwd: Path | None, **streams: int
+) -> "Forked | subprocess.Popen[bytes]":
+    """A command that was started: `numcheck` with its modules loaded, everything else by itself."""
+    whole = environment(env if "--config" in line else {**FREE, **(env or {})})
+    if AVAILABLE and line[0] == NUMCHECK[0] and not READ_WHILE_LOADED & whole.keys():
+        return Forked(line, env=whole, cwd=cwd, **streams)
+    return subprocess.Popen(line, env=whole, cwd=cwd, **streams)
 
 
 class Process:
     """A running command whose standard error is read line by line; `lines` are those written so far."""
 
     def __init__(self, line: list[str], env: Mapping[str, str] | None, cwd: Path | None) -> None:
-        self._process = subprocess.Popen(
-            line,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=environment(env),
-            cwd=cwd,
-        )
+        none = subprocess.DEVNULL
+        self._process = started(line, env=env, cwd=cwd, stdin=none, stdout=none, stderr=subprocess.PIPE)
         self.lines: list[str] = []
         self._ended = False
         self._changed = threading.Condition()

@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -105,6 +106,22 @@ def test_statement_and_lock_that_take_too_long_are_unavailable(database):
         other.execute(text("LOCK TABLE installation IN ACCESS SHARE MODE"))
         lock = "LOCK TABLE installation IN ACCESS EXCLUSIVE MODE"
         assert "55P03" in str(refused(database, "SET LOCAL lock_timeout = 1", lock))
+
+
+def test_push_that_another_transaction_undid_is_applied_all_the_same(url, tmp_path):
+    """As where the server's transactions are serializable: whoever waited for a row that has changed is undone."""
+    database = make_url(url).database
+    admin(url, f"ALTER DATABASE {database} SET default_transaction_isolation = serializable")
+    with Store(tmp_path, url=url) as store, psycopg.connect(url) as other, ThreadPoolExecutor(1) as threads:
+        other.execute("UPDATE installation SET revision = revision")
+        pushing = threads.submit(store.import_plan, plan(row(916, 0, 9, "Альфа")), source="rows.csv", now=NOW)
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+        with psycopg.connect(url, autocommit=True) as watching:
+            while not watching.execute(waiting, (database,)).fetchone()[0]:
+                assert not pushing.done()
+        other.commit()
+        assert pushing.result().revision == 1
+        assert len(store.ranges()) == 1
 
 
 def test_session_that_is_ended_by_the_server_is_unavailable_and_the_next_is_well(database):

@@ -134,6 +134,29 @@ def test_a_commit_whose_acknowledgement_is_lost_is_not_made_again() -> None:
     assert book.commits == [["a"], ["b", "c"]]
 
 
+@pytest.mark.parametrize(("undone", "comes_to"), [(1, ["a", "b", "c"]), (100, [StoreUnavailable] * 3)])
+def test_what_the_database_has_undone_runs_again_a_few_times(undone: int, comes_to: list[object]) -> None:
+    """Together, each once if it succeeds in the end; else each is told that it failed."""
+    book, left = Book(), [undone]
+    begin = book.begin
+
+    @contextmanager
+    def undoing() -> Iterator[Work]:
+        written_before = len(book.commits)
+        with begin() as work:
+            yield work
+        if left[0]:
+            left[0] -= 1
+            del book.commits[written_before:]
+            error = StoreUnavailable("another transaction was in the way")
+            error.undone = True
+            raise error
+
+    book.groups = GroupCommit(undoing)
+    assert book.together(writing("a"), writing("b"), writing("c")) == comes_to
+    assert book.commits == ([["a"], ["b", "c"]] if undone == 1 else [])
+
+
 def test_a_transaction_that_cannot_begin_is_not_tried_for_each() -> None:
     book = Book()
     begun: list[None] = []

@@ -41,15 +41,9 @@ REVERIFYING_PER_SERVICE_MAX = 1
 T = TypeVar("T")
 M = TypeVar("M")
 
-METHODS: dict[Method, int] = {
-    Method.OPERATOR: pb.VERIFICATION_METHOD_OPERATOR,
-    Method.CODE: pb.VERIFICATION_METHOD_CODE,
-    Method.INBOUND: pb.VERIFICATION_METHOD_INBOUND,
-    Method.ATTESTED: pb.VERIFICATION_METHOD_ATTESTED,
-}
 METHODS_ASKED: dict[int, Method | None] = {
     pb.VERIFICATION_METHOD_UNSPECIFIED: None,
-    **{number: method for method, number in METHODS.items()},
+    **{method.wire_number: method for method in Method},
 }
 CHANNELS: dict[int, str] = {pb.CODE_CHANNEL_UNSPECIFIED: "", pb.CODE_CHANNEL_SMS: "sms", pb.CODE_CHANNEL_CALL: "call"}
 
@@ -115,7 +109,8 @@ class RegistrationService:
         filters = Filters(
             states=[_state(state) for state in sorted(set(message.states))],
             number=e164.parse(message.number, self._default_region) if message.number else None,
-            due_before=_moment(message, "due_before") if message.HasField("due_before") else None,
+            due_before=_try_field_moment(message, "due_before"),
+            registered_after=_try_field_moment(message, "registered_after"),
         )
         mark = _mark(service, filters)
         page = self._registrar.page(
@@ -200,7 +195,7 @@ class RegistrationService:
         """Verify again in bulk, with progress."""
         message = parsed(pb.ReverifyRegistrationsRequest, request)
         service = caller_service(message, context)
-        due_before = _moment(message, "due_before") if message.HasField("due_before") else None
+        due_before = _try_field_moment(message, "due_before")
         place = _registration_id(message.resume_token)
         return Feed(service, self._reverified(service, due_before, place), self._reverifying)
 
@@ -279,10 +274,14 @@ def _moment(message: Any, field: str, parent: str = "") -> datetime:
         raise BadRegistration(parent + field, "that is no moment") from None
 
 
+def _try_field_moment(message: Any, field: str) -> datetime | None:
+    return _moment(message, field) if message.HasField(field) else None
+
+
 def _mark(service: str, filters: Filters) -> bytes:
     """What tells a page's service and filters from others, and of the number no more than two digits."""
     number = None if filters.number is None else filters.number % 100
-    told = repr((service, *map(int, filters.states), number, filters.due_before))
+    told = repr((service, *map(int, filters.states), number, filters.due_before, filters.registered_after))
     return hashlib.sha256(told.encode()).digest()[:MARK_SIZE]
 
 
@@ -390,7 +389,7 @@ def registration_message(registration: Registration) -> pb.Registration:
 
 def _evidence_message(evidence: Evidence) -> pb.Evidence:
     return pb.Evidence(
-        method=cast("pb.VerificationMethod", METHODS[evidence.method]),
+        method=cast("pb.VerificationMethod", evidence.method.wire_number),
         verified_at=timestamp_at(evidence.verified_at_us),
         operator_id=evidence.operator_id,
         data_version=evidence.data_version,
@@ -409,7 +408,7 @@ def _evidence_message(evidence: Evidence) -> pb.Evidence:
 def _verification_message(verification: Verification) -> pb.Verification:
     return pb.Verification(
         verification_id=verification.verification_id.hex(),
-        method=cast("pb.VerificationMethod", METHODS[verification.method]),
+        method=cast("pb.VerificationMethod", verification.method.wire_number),
         state=cast("pb.VerificationState", verification.state),
         expires_at=timestamp_at(verification.expires_at_us),
         next_code_at=timestamp_at(verification.next_code_at_us),

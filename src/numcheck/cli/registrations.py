@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from numcheck.cli.options import Config, DataDir, Json, Server, security_of, settings_of, target_of
+from numcheck.cli.options import Config, DataDir, Json, Server, moment, security_of, settings_of, target_of
 
 if TYPE_CHECKING:
     from numcheck.client import RegistrationClient
@@ -35,6 +35,10 @@ def list_registrations(
         list[str] | None, typer.Option(help="Only in this state: PENDING, VERIFIED, ... Repeatable.")
     ] = None,
     number: Annotated[str, typer.Option(help="Only of this number.")] = "",
+    registered_after: Annotated[
+        datetime | None,
+        typer.Option(parser=moment, metavar="MOMENT", help="Only what was registered after it, ISO 8601, else in UTC."),
+    ] = None,
     server: Server = None,
     data_dir: DataDir = None,
     config: Config = None,
@@ -51,7 +55,7 @@ def list_registrations(
     if unknown := set(states) - known:
         raise typer.BadParameter(f"{', '.join(sorted(unknown))} is none of {', '.join(sorted(known))}")
     with _client(service, server, settings_of(config, data_dir=data_dir)) as client:
-        _print_all(partial(client.list, states=states, number=number), json=json)
+        _print_all(partial(client.list, states=states, number=number, registered_after=registered_after), json=json)
 
 
 @app.command()

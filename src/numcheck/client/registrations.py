@@ -95,6 +95,7 @@ class RegistrationClient:
         states: Sequence[str] = (),
         number: str = "",
         due_before: datetime | None = None,
+        registered_after: datetime | None = None,
         on_damaged: Callable[[str], None] | None = None,
     ) -> Iterator[pb.Registration]:
         """Every registration that the filters leave, page after page; states by their short names.
@@ -107,6 +108,7 @@ class RegistrationClient:
             page_size=PAGE_SIZE,
             number=number,
             due_before=timestamp(due_before),
+            registered_after=timestamp(registered_after),
             states=[f"REGISTRATION_STATE_{state}" for state in states],
         )
         call = self._stub.ListRegistrations.future(request, timeout=DEADLINE_S)

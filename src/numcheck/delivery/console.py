@@ -6,7 +6,7 @@ from collections.abc import Callable
 class ConsoleCourier:
     """Tells each code to the person who runs the node."""
 
-    channels = frozenset({"sms", "call"})
+    channels = frozenset({"sms", "call", "flash_call"})
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say

@@ -51,7 +51,7 @@ class Answer(NamedTuple):
 class HttpCourier:
     """Posts each code to a gateway. Safe to use from any thread."""
 
-    channels = frozenset({"sms", "call"})
+    channels = frozenset({"sms", "call", "flash_call"})
 
     def __init__(
         self,

@@ -73,6 +73,7 @@ def verify_store(settings: Settings, handed_out: SignedHead | None, trusted_keys
         store.check_sets()
         store.check_blocks()
         store.check_pushes()
+        store.check_withdrawals()
         if (settings.data_dir / KEY_NAME).exists():
             callers_of(store, token_key(settings.data_dir)).whole()
     _check_trusted(verified.event_count, verified.public_key, trusted_keys)
@@ -103,6 +104,7 @@ def verify_events(store: Store, keys: Keys | None, handed_out: SignedHead | None
             registrations = store.registrations(Chain(keys.keyring))
             _check_registrations(registrations, told, sequence)
             _check_verifications(registrations, told, sequence)
+            _check_confirmations(registrations, told, sequence)
             _check_callers(store.caller_macs(), acts.macs, sequence)
             if store.key_checks():  # with the first of them the data that there was is bound
                 store.check_data(Chain(keys.keyring))
@@ -311,6 +313,13 @@ def _check_verifications(registrations: Registrations, told: LastTold, sequence:
     """The same of every verification."""
     rows = ((row.verification_id, row.mac, row, whole) for row, whole in registrations.every_verification())
     for _ in _bound("verification", rows, told.entries(Bound.VERIFICATIONS), sequence):
+        pass
+
+
+def _check_confirmations(registrations: Registrations, told: LastTold, sequence: int) -> None:
+    """The same of every confirmation."""
+    rows = ((row.confirmation_id, row.mac, row, whole) for row, whole in registrations.every_confirmation())
+    for _ in _bound("confirmation", rows, told.entries(Bound.CONFIRMATIONS), sequence):
         pass
 
 

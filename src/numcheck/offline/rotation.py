@@ -47,22 +47,27 @@ def rotate(
         write_keys(path, keyring, keys.signing_key)
         registrations, vault = store.registrations(Chain(keyring)), Vault(keyring, secrets.token_bytes)
         use_keys(store, registrations, keyring)
+        confirmations = [one for one, whole in registrations.every_confirmation() if whole]
         count, after = 0, b""
         while rows := registrations.under_other_keys(new.key_id, after=after, count_max=piece_size):
-            registrations.write(_sealing_anew(registrations, vault, rows))
+            whole = [registrations.checked(row, confirmations) for row in rows]
+            registrations.write(_sealing_anew(vault, whole))
             count += sum(row.sealed_record is not None for row in rows)
             after = rows[-1].registration_id
             progress(count)
-        # Its head is the first under the newest key.
-        registrations.write(lambda work: work.tell_act(Act.KEYS_ROTATED, LOCAL, new.made_at_us, key_id=new.key_id))
+        registrations.write(lambda work: _end(work, new))
     return Rotated(new.key_id, count)
 
 
-def _sealing_anew(
-    registrations: Registrations, vault: Vault, rows: Sequence[RegistrationRow]
-) -> Callable[[RegistrationWork], None]:
+def _end(work: RegistrationWork, new: Key) -> None:
+    """Tell that everything lies under the new key: the head of that event is the first under it."""
+    work.remove_confirmations()  # each registration has been written, with the evidence that it has of them
+    work.tell_act(Act.KEYS_ROTATED, LOCAL, new.made_at_us, key_id=new.key_id)
+
+
+def _sealing_anew(vault: Vault, rows: Sequence[RegistrationRow]) -> Callable[[RegistrationWork], None]:
     def operation(work: RegistrationWork) -> None:
-        for row in map(registrations.checked, rows):
+        for row in rows:
             # The request's own tag stays, under the key of its time: a retry is known until that key is dropped.
             work.replace(row, row._replace(**_under_newest(vault, row)))
 
@@ -104,4 +109,5 @@ def _anything_under_old(store: Store, keyring: Keyring) -> bool:
     registrations: Registrations = store.registrations(Chain(keyring))
     head = store.events().try_head()
     under_old = registrations.under_other_keys(keyring.newest.key_id, after=b"", count_max=1)
-    return bool(under_old) or (head is not None and head.key_id != keyring.newest.key_id)
+    confirmed = any(one.key_id != keyring.newest.key_id for one, _ in registrations.every_confirmation())
+    return bool(under_old) or confirmed or (head is not None and head.key_id != keyring.newest.key_id)

@@ -36,7 +36,8 @@ class Calendar:
             self._trust_kept_at = now
         if self._pruned_at is None or now - self._pruned_at >= PRUNED_EVERY:
             self._registrations.write(lambda work: work.prune(before_us=microseconds(now - CODES_KEPT)))
-            self._registrations.drop_withdrawn(before_us=microseconds(now - WITHDRAWALS_KEPT))
+            before_us = microseconds(now - WITHDRAWALS_KEPT)
+            self._registrations.drop_withdrawn(before_us=before_us, at_us=microseconds(now))
             self._pruned_at = now
         return count
 

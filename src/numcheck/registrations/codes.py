@@ -15,6 +15,7 @@ from enum import StrEnum
 from numcheck.errors import TooManyCodes
 
 CODE_DIGITS = 6
+FLASH_CALL_DIGITS = 4  # of the calling number, which a phone shows; three tries at them hit once in 3,333
 CODE_LIFETIME = timedelta(seconds=300)
 TRIES_MAX = 3  # of one challenge
 WRONG_TRIES_MAX = 10  # of one number in a day
@@ -30,13 +31,12 @@ BREAKER_PROBE_AFTER = timedelta(seconds=60)  # while it is open one code goes th
 
 INBOUND_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # none that is taken for another
 INBOUND_LENGTH = 6
-INBOUND_LIFETIME = timedelta(minutes=20)
-ATTESTED_LIFETIME = timedelta(minutes=20)
+ACT_LIFETIME = timedelta(minutes=20)  # of an act that the user, or an authority, is waited for
 
 
-def make_code(random_below: Callable[[int], int]) -> str:
-    """A new code; `random_below(n)` gives a random number from 0 to n - 1."""
-    return f"{random_below(10**CODE_DIGITS):0{CODE_DIGITS}}"
+def make_code(random_below: Callable[[int], int], digits: int) -> str:
+    """Return a new code of so many digits; `random_below(n)` gives a random number from 0 to n - 1."""
+    return f"{random_below(10**digits):0{digits}}"
 
 
 def word_of(digest: bytes) -> str:

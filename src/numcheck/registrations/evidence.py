@@ -6,6 +6,7 @@ from typing import Any
 
 from numcheck.registrations.encoding import decoded, encoded
 from numcheck.registrations.policy import Method
+from numcheck.status import NumberStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,12 @@ class Evidence:
     act_time_us: int = 0
     live: bool = False
     asked_at_us: int = 0
+
+    @property
+    def confirmed_by(self) -> int | None:
+        """The operator whose data says that the number is in service; None if it rests on something else."""
+        confirmed = self.method is Method.OPERATOR and self.answer == NumberStatus.ACTIVE
+        return self.operator_id if confirmed else None
 
     def fields(self) -> dict[str, Any]:
         """What there is, by name: what the store keeps with the registration, and in an event for good."""

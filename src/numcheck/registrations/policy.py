@@ -5,20 +5,55 @@ from datetime import timedelta
 from enum import Enum, StrEnum
 
 from numcheck.errors import MethodNotAllowed
+from numcheck.registrations.codes import ACT_LIFETIME, CODE_DIGITS, CODE_LIFETIME, FLASH_CALL_DIGITS
 from numcheck.registrations.due import REFRESH_AFTER_MAX
 
 
 class Method(StrEnum):
-    """How a number is confirmed. The words are the settings' and the store's."""
+    """How a number is confirmed: the table of verification steps. A row is the word of the settings and the store, the
+    API's number, and what is said of it below."""
 
-    OPERATOR = "operator"
+    wire_number: int
+    """VerificationMethod in the API."""
+    lifetime: timedelta
+    """How long the user has; zero if the answer is there at once."""
+    shows_use: bool
+    """True if the user shows by it that they use the number."""
+    code_digits: int
+    """Digits of the code that the user gives back; 0 if there is none."""
+    channels: tuple[str, ...]
+    """How a code may be sent, the usual way first; none if there is no code."""
+
+    OPERATOR = "operator", 1
     """The serving operator's data holds it (I.3b)."""
-    CODE = "code"
+    CODE = "code", 2, CODE_LIFETIME, True, CODE_DIGITS, ("sms", "call")
     """The user gives back a code that was sent to it (II.2)."""
-    INBOUND = "inbound"
+    INBOUND = "inbound", 3, ACT_LIFETIME, True
     """A message or a call came from it (II.2)."""
-    ATTESTED = "attested"
+    ATTESTED = "attested", 4, ACT_LIFETIME
     """An outside authority asserts it (II.3)."""
+    FLASH_CALL = "flash_call", 5, CODE_LIFETIME, True, FLASH_CALL_DIGITS, ("flash_call",)
+    """The user gives back the last digits of the number that called it (II.2)."""
+
+    def __new__(
+        cls,
+        word: str,
+        wire_number: int = 0,  # a row has one; without it mypy refuses Method(word)
+        lifetime: timedelta = timedelta(0),
+        shows_use: bool = False,
+        code_digits: int = 0,
+        channels: tuple[str, ...] = (),
+    ) -> "Method":
+        """Make a row's member, whose value is its word."""
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.wire_number, member.lifetime, member.shows_use = wire_number, lifetime, shows_use
+        member.code_digits, member.channels = code_digits, channels
+        return member
+
+    def channel_for(self, wanted: str) -> str:
+        """Return the way by which a code of this step is sent to a caller who wants that one, or leaves it empty."""
+        return wanted if wanted in self.channels else self.channels[0]
 
 
 class Judgement(Enum):
@@ -50,7 +85,7 @@ class Policy:
         if Method.OPERATOR not in self.methods:
             return False
         before = self.methods[: self.methods.index(Method.OPERATOR)]
-        return not {Method.CODE, Method.INBOUND} & set(before)
+        return not any(method.shows_use for method in before)
 
     def methods_for(self, wanted: Method | None) -> tuple[Method, ...]:
         """The methods to try, in order: the policy's, or the one wanted. MethodNotAllowed if the policy has it not."""

@@ -7,11 +7,10 @@ from typing import Protocol
 
 from numcheck.errors import BadRegistration
 from numcheck.moments import CLOCK_SKEW_MAX, microseconds, microseconds_of
-from numcheck.registrations.codes import CODE_DIGITS
 from numcheck.registrations.evidence import Evidence
 from numcheck.registrations.policy import Method, Policy
 from numcheck.registrations.record import normal_assertion_id
-from numcheck.registrations.typed import code_in, words_in
+from numcheck.registrations.typed import CODE_LENGTHS, code_in, words_in
 from numcheck.store import VerificationRow
 
 ASSERTION_AGE_MAX = timedelta(days=1)
@@ -19,6 +18,9 @@ ASSERTION_AGE_MAX = timedelta(days=1)
 
 class Proof(Protocol):
     """What a verification is given."""
+
+    def fits(self, method: Method) -> bool:
+        """Return True if it is what the step asks for, right or wrong; anything else is no try."""
 
     def accepted(
         self,
@@ -48,8 +50,13 @@ class CodeProof:
     def __post_init__(self) -> None:
         code = code_in(self.code)
         if code is None:
-            raise BadRegistration("code", f"the code does not have {CODE_DIGITS} digits, leading zeros among them")
+            lengths = " or ".join(map(str, sorted(CODE_LENGTHS)))
+            raise BadRegistration("code", f"the code does not have {lengths} digits, leading zeros among them")
         object.__setattr__(self, "code", code)
+
+    def fits(self, method: Method) -> bool:
+        """A code of that length was sent."""
+        return method.code_digits == len(self.code)
 
     def accepted(
         self,
@@ -61,7 +68,7 @@ class CodeProof:
         now: datetime,
     ) -> bool:
         """It is the code that was sent."""
-        return verification.method == Method.CODE and same_secret(self.code)
+        return same_secret(self.code)
 
     def evidence(self, method: Method, now_us: int) -> Evidence:
         """That a code came back, and when."""
@@ -87,6 +94,10 @@ class InboundProof:
         if self.text and not self.words:
             raise BadRegistration("inbound_act.text", "there is no word in the text")
 
+    def fits(self, method: Method) -> bool:
+        """An inbound act is waited for."""
+        return method is Method.INBOUND
+
     def accepted(
         self,
         verification: VerificationRow,
@@ -100,7 +111,7 @@ class InboundProof:
         since_us = verification.started_at_us - microseconds_of(CLOCK_SKEW_MAX)
         timely = since_us <= microseconds(self.received_at) and self.received_at <= now + CLOCK_SKEW_MAX
         said = self.text == "" or any(map(same_secret, self.words))
-        return verification.method == Method.INBOUND and self.from_number == number and timely and said
+        return self.from_number == number and timely and said
 
     def evidence(self, method: Method, now_us: int) -> Evidence:
         """That it came, and when."""
@@ -120,6 +131,10 @@ class AttestedProof:
     def __post_init__(self) -> None:
         normal_assertion_id(self.assertion_id)  # BadRegistration if it has no normal form
 
+    def fits(self, method: Method) -> bool:
+        """An assertion is waited for."""
+        return method is Method.ATTESTED
+
     def accepted(
         self,
         verification: VerificationRow,
@@ -132,7 +147,7 @@ class AttestedProof:
         """The policy knows the authority, and the assertion is new."""
         since_us = verification.started_at_us - microseconds_of(ASSERTION_AGE_MAX)
         timely = since_us <= microseconds(self.attested_at) and self.attested_at <= now + CLOCK_SKEW_MAX
-        return verification.method == Method.ATTESTED and self.authority in policy.authorities and timely
+        return self.authority in policy.authorities and timely
 
     def evidence(self, method: Method, now_us: int) -> Evidence:
         """Who asserted it, under which name, and when."""

@@ -24,9 +24,9 @@ from numcheck.registrations.policy import Method
 from numcheck.registrations.record import NetworkAddress, Record
 from numcheck.registrations.registration import Outcome, Registration, act, follow_withdrawal, store_changes, tell
 from numcheck.registrations.states import Act, RegistrationState, allows
-from numcheck.registrations.vault import Vault
+from numcheck.registrations.vault import Vault, first_id
 from numcheck.registrations.verifier import Verifier, Wanted
-from numcheck.store import PageBounds, RegistrationRow, Registrations, RegistrationWork
+from numcheck.store import PageBounds, RegistrationRow, Registrations, RegistrationWork, Selection
 
 LISTED = tuple(int(state) for state in RegistrationState if state is not RegistrationState.DELETED)
 PAGE_ROWS_MAX = 1_000
@@ -35,11 +35,13 @@ PAGE_SIZE_MAX = 2**20  # bytes of what lies sealed
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which registrations a page is of: in these states (none: any), of this number, due before this moment."""
+    """Which registrations a page is of: in these states (none: any), of this number, due before this moment, registered
+    after that one."""
 
     states: Sequence[RegistrationState] = ()
     number: int | None = None
     due_before: datetime | None = None
+    registered_after: datetime | None = None
 
 
 class Page(NamedTuple):
@@ -139,24 +141,9 @@ class Registrar:
         within = PageBounds(count_max + 1, PAGE_SIZE_MAX)  # one more row says that there is another page
         states = [int(state) for state in filters.states] or LISTED
         number_tags = None if filters.number is None else self._vault.number_tags(filters.number)
-        if filters.due_before is None:
-            after = place[1] if place else b""
-            rows = self._registrations.page(
-                service,
-                states=states,
-                number_tags=number_tags,
-                after=after,
-                within=within,
-            )
-        else:
-            rows = self._registrations.page_due(
-                service,
-                states=states,
-                number_tags=number_tags,
-                due_before_us=microseconds(filters.due_before),
-                after=place or (-1, b""),
-                within=within,
-            )
+        confirmations = self._registrations.confirmations(service)
+        which = Selection(states, number_tags, _try_us(filters.due_before), _try_us(filters.registered_after))
+        rows = self._registrations.page(service, which, after=place or self._beginning(filters), within=within)
         kept = _fitting(rows[:count_max])
         last = rows[kept - 1] if kept < len(rows) else None
         place = None if last is None else (last.due_at_us, last.registration_id)
@@ -164,10 +151,14 @@ class Registrar:
         damaged: list[StoreDamaged] = []
         for row in rows[:kept]:
             try:
-                opened.append(self._opened(self._registrations.checked(row)))
+                opened.append(self._opened(self._registrations.checked(row, confirmations)))
             except StoreDamaged as error:
                 damaged.append(error)
         return Page(opened, damaged, place)
+
+    def _beginning(self, filters: Filters) -> tuple[int, bytes]:
+        """Return the place before the first registration: ids ascend with time, so that earlier ones are not read."""
+        return -1, b"" if filters.registered_after is None else first_id(microseconds(filters.registered_after))
 
     def delete(self, service: str, user_id: str) -> None:
         """Erase a user: what is personal is gone, the events stay. UnknownRegistration if there is none."""
@@ -183,6 +174,7 @@ class Registrar:
                     "sealed_record",
                     "sealed_number",
                     "evidence",
+                    "confirmed_by",
                     "verification_id",
                 )
             )
@@ -257,6 +249,10 @@ def checked_moment(value: datetime, field: str) -> datetime:
     if value < EPOCH:
         raise BadRegistration(field, "the moment is before 1970")
     return value.astimezone(UTC)
+
+
+def _try_us(value: datetime | None) -> int | None:
+    return None if value is None else microseconds(value)
 
 
 def _known(row: RegistrationRow | None) -> RegistrationRow:

@@ -89,7 +89,7 @@ def act_on(
 ) -> RegistrationRow:
     """The row after an act that rests on evidence, as `act`: the row keeps it, and so does the event."""
     fields = evidence.fields()
-    changes["evidence"] = encoded(fields).decode()
+    changes |= {"evidence": encoded(fields).decode(), "confirmed_by": evidence.confirmed_by}
     return act(work, row, what, now_us, changes=changes, evidence=fields)
 
 

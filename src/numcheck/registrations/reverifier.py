@@ -3,14 +3,17 @@
 Invariants: a piece is durable before its progress is told; a piece that is done again changes nothing that it changed
 before. What the operators' data still holds gets new evidence and no event, as nothing happened to it; what it does not
 hold any more becomes REVOKED, with an event each.
+
+Most often the same operator confirms nearly all: one confirmation in the store says so of a whole run, and the rows
+that it covers are not written. The others are, so that the confirmation does not cover them.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from numcheck.index import Index, NumberFacts
 from numcheck.moments import microseconds
@@ -22,10 +25,11 @@ from numcheck.registrations.states import Act, RegistrationState
 from numcheck.registrations.vault import Vault
 from numcheck.registrations.verifier import Surroundings, Verifier
 from numcheck.status import NumberStatus
-from numcheck.store import NumberRow, Registrations, RegistrationWork
+from numcheck.store import Confirmation, NumberRow, Registrations, RegistrationWork, Standing
+from numcheck.store.confirmations import evidence_text
 from numcheck.v1 import check_pb2
 
-PIECE_SIZE = 5_000
+PIECE_SIZE = 20_000  # a tenth of a second
 
 VERIFIED = RegistrationState.VERIFIED
 RESOLUTION = timedelta(microseconds=1)
@@ -43,6 +47,47 @@ class Progress:
     place: bytes | None
 
 
+class Read(NamedTuple):
+    """A piece as it was read: the registrations behind a place, and the newest event before."""
+
+    sequence: int
+    after: bytes
+    rows: list[NumberRow]
+
+
+class Judged(NamedTuple):
+    """What an operator's data says of some registrations; nothing, if there is no evidence."""
+
+    judgement: Judgement
+    evidence: Evidence | None
+    rows: list[NumberRow]
+
+
+@dataclass(slots=True)
+class Stretch:
+    """A part of a run that one confirmation may cover: over it the index is the same."""
+
+    index: Index
+    confirmation: Confirmation
+    evidence: dict[int, str] = field(default_factory=dict)  # of each operator that has confirmed what rested on it
+    unconfirmed: set[int] = field(default_factory=set)  # operators that have not confirmed all that rested on them
+
+    def covers(self, row: NumberRow) -> bool:
+        """Tell whether the confirmation covers a registration of the stretch, if it has its operator's evidence."""
+        return row.confirmed_by is not None and row.sequence < self.confirmation.sequence
+
+
+class Plan(NamedTuple):
+    """What is to be written of a piece."""
+
+    one_by_one: list[tuple[Act, Evidence, list[NumberRow]]]
+    evidence: list[tuple[Evidence, list[NumberRow]]]
+    """Each with what it is written to: what no confirmation covers."""
+    kept: list[NumberRow]
+    """Whose evidence stays what it is, although the confirmation has newer of the operator that they rest on."""
+    confirmation: Confirmation | None
+
+
 class Reverifier:
     """Verifies a service's VERIFIED registrations, piece by piece."""
 
@@ -57,48 +102,68 @@ class Reverifier:
         due_before_us = None if due_before is None else microseconds(due_before)
         wanted = {"state": int(VERIFIED), "due_before_us": due_before_us}
         total = self._registrations.count(service, after=place, **wanted)  # type: ignore[arg-type]
-        counts = dict.fromkeys(Judgement, 0)
-        for rows in self._pieces(service, place, wanted):
-            for judgement, count in self._piece(service, rows).items():
-                counts[judgement] += count
+        counts, stretch = dict.fromkeys(Judgement, 0), None
+        for read in self._pieces(service, place, wanted):
+            if read.rows:
+                stretch, judged = self._piece(service, due_before_us, stretch, read)
+                for one in judged:
+                    counts[one.judgement] += len(one.rows)
             yield Progress(
                 sum(counts.values()),
                 counts[Judgement.CONFIRMED],
                 counts[Judgement.DENIED],
                 counts[Judgement.NO_ANSWER],
                 total,
-                None if len(rows) < PIECE_SIZE else rows[-1].registration_id,
+                None if len(read.rows) < PIECE_SIZE else read.rows[-1].registration_id,
             )
 
-    def _pieces(self, service: str, place: bytes, wanted: Mapping[str, Any]) -> Iterator[list[NumberRow]]:
+    def _pieces(self, service: str, place: bytes, wanted: Mapping[str, Any]) -> Iterator[Read]:
         """All behind a place; the last piece is short. The next is read while one is verified and written."""
 
-        def read(after: bytes) -> list[NumberRow]:
-            return self._registrations.numbers(service, after=after, count_max=PIECE_SIZE, **wanted)
+        def read(after: bytes) -> Read:
+            head = self._registrations.events.try_head()
+            rows = self._registrations.numbers(service, after=after, count_max=PIECE_SIZE, **wanted)
+            return Read(head.sequence if head else 0, after, rows)
 
         with ThreadPoolExecutor(1, thread_name_prefix="reverifier") as reader:
             ahead = reader.submit(read, place)
-            while len(rows := ahead.result()) == PIECE_SIZE:
-                ahead = reader.submit(read, rows[-1].registration_id)
-                yield rows
-            yield rows
+            while len((piece := ahead.result()).rows) == PIECE_SIZE:
+                ahead = reader.submit(read, piece.rows[-1].registration_id)
+                yield piece
+            yield piece
 
-    def _piece(self, service: str, rows: Sequence[NumberRow]) -> dict[Judgement, int]:
-        """Verify these; how many had which answer."""
+    def _piece(
+        self, service: str, due_before_us: int | None, stretch: Stretch | None, read: Read
+    ) -> tuple[Stretch, list[Judged]]:
+        """Verify these; the stretch that they belong to, and what was said of them."""
         index, policy, now = self._around.index(), self._around.policy_for(service), self._around.now()
+        judged = list(self._judged(service, index, read.rows, policy, now))
+        stretch = _going_on(stretch, index, judged) or self._stretch(service, due_before_us, index, read, now)
+        plan = _planned(stretch, judged, read.rows[-1].registration_id, policy)
+        if any(plan):
+            self._registrations.write(lambda work: self._write(work, plan, now))
+        return stretch, judged
+
+    def _stretch(self, service: str, due_before_us: int | None, index: Index, read: Read, now: datetime) -> Stretch:
+        """A stretch that begins with what was read."""
+        made_id = self._vault.new_id(microseconds(now))
+        empty = Confirmation(made_id, service, int(VERIFIED), read.sequence, read.after, b"", due_before_us, "")
+        return Stretch(index, empty)
+
+    def _judged(
+        self, service: str, index: Index, rows: Sequence[NumberRow], policy: Policy, now: datetime
+    ) -> Iterator[Judged]:
+        """What the operators' data says of registrations; of what is not what was written, nothing."""
         numbers = self._vault.numbers(rows)
         known = [row for row, number in zip(rows, numbers, strict=True) if number is not None]
         by_answer: dict[tuple[int, int], list[NumberRow]] = defaultdict(list)
         for row, answer in zip(known, _check(index, [one for one in numbers if one is not None]), strict=True):
             by_answer[answer].append(row)
-        judged = [(*self._judge(service, index, answer, policy, now), rows) for answer, rows in by_answer.items()]
-        if judged:
-            self._registrations.write(lambda work: self._write(work, judged, policy, now))
-        found = dict.fromkeys(Judgement, 0)
-        found[Judgement.NO_ANSWER] = len(rows) - len(known)  # what is not what was written says nothing
-        for judgement, _, of_answer in judged:
-            found[judgement] += len(of_answer)
-        return found
+        for answer, some in by_answer.items():
+            yield Judged(*self._judge(service, index, answer, policy, now), some)
+        if len(known) < len(rows):
+            unknown = [row for row, number in zip(rows, numbers, strict=True) if number is None]
+            yield Judged(Judgement.NO_ANSWER, None, unknown)
 
     def _judge(
         self, service: str, index: Index, answer: tuple[int, int], policy: Policy, now: datetime
@@ -112,23 +177,16 @@ class Reverifier:
             agreed = False
         return judge(facts, policy, agreed=agreed, index_version=index.index_version, now=now)
 
-    def _write(
-        self,
-        work: RegistrationWork,
-        judged: Sequence[tuple[Judgement, Evidence, list[NumberRow]]],
-        policy: Policy,
-        now: datetime,
-    ) -> None:
-        for judgement, evidence, rows in judged:
-            if judgement is Judgement.DENIED:
-                self._one_by_one(work, rows, Act.DENY, evidence, now)
-            elif judgement is Judgement.CONFIRMED:
-                # A refresh that waited for a confirmation has it now: that is an event.
-                span_us = policy.refresh_after // RESOLUTION
-                waiting = [row for row in rows if row.refreshed_at_us + span_us != row.due_at_us]
-                self._one_by_one(work, waiting, Act.CONFIRM, evidence, now)
-                others = [row for row in rows if row.refreshed_at_us + span_us == row.due_at_us]
-                work.set_evidence(evidence.to_json(), others)
+    def _write(self, work: RegistrationWork, plan: Plan, now: datetime) -> None:
+        for what, evidence, rows in plan.one_by_one:
+            self._one_by_one(work, rows, what, evidence, now)
+        for evidence, rows in plan.evidence:
+            assert evidence.confirmed_by is not None, "only an operator's data confirms many"
+            work.set_evidence(_as_read(work, rows), evidence.to_json(), evidence.confirmed_by)
+        if plan.kept:
+            work.keep_evidence(_as_read(work, plan.kept))
+        if plan.confirmation is not None:
+            work.confirm(plan.confirmation, microseconds(now))
 
     def _one_by_one(
         self, work: RegistrationWork, rows: Sequence[NumberRow], what: Act, evidence: Evidence, now: datetime
@@ -136,12 +194,62 @@ class Reverifier:
         for one in rows:
             row = work.try_get(one.registration_id)
             # Whatever happened to it since it was read is newer than this answer.
-            if row is None or row.mac != one.mac:
+            if row is None or row.sequence != one.sequence:
                 continue
             if what is Act.CONFIRM:
                 store_changes(work, row, self._verifier.confirmed(work, row, evidence, now))
             else:
                 store_changes(work, row, act_on(work, row, what, microseconds(now), evidence))
+
+
+def _as_read(work: RegistrationWork, rows: Sequence[NumberRow]) -> list[Standing]:
+    """Where registrations stand that nobody has written since they were read."""
+    read_at = {row.registration_id: row.sequence for row in rows}
+    found = work.standings(list(read_at), states=(VERIFIED,))
+    return [row for row in found if row.sequence == read_at[row.registration_id]]
+
+
+def _going_on(stretch: Stretch | None, index: Index, judged: Sequence[Judged]) -> Stretch | None:
+    """The stretch, if it can take these answers in; None if another has to begin.
+
+    It cannot take in an operator that confirms now and has left something unconfirmed in it, which it would cover.
+    """
+    if stretch is None or stretch.index is not index:
+        return None
+    new = {one.evidence.confirmed_by for one in judged if one.judgement is Judgement.CONFIRMED and one.evidence}
+    return None if new & stretch.unconfirmed else stretch
+
+
+def _planned(stretch: Stretch, judged: Sequence[Judged], last_id: bytes, policy: Policy) -> Plan:
+    """What is to be written of a piece; the stretch takes it in."""
+    plan, unconfirmed = Plan([], [], [], None), []
+    for judgement, evidence, rows in judged:
+        if evidence is None or judgement is Judgement.NO_ANSWER:
+            unconfirmed += [row for row in rows if stretch.covers(row)]
+        elif judgement is Judgement.DENIED:
+            plan.one_by_one.append((Act.DENY, evidence, rows))
+        else:
+            _plan_confirmed(plan, stretch, evidence, rows, policy)
+    stretch.unconfirmed |= {row.confirmed_by for row in unconfirmed if row.confirmed_by} - stretch.evidence.keys()
+    plan.kept.extend(row for row in unconfirmed if row.confirmed_by in stretch.evidence)
+    if not stretch.evidence:
+        return plan
+    stretch.confirmation = stretch.confirmation._replace(last_id=last_id, evidence=evidence_text(stretch.evidence))
+    return plan._replace(confirmation=stretch.confirmation)
+
+
+def _plan_confirmed(plan: Plan, stretch: Stretch, evidence: Evidence, rows: list[NumberRow], policy: Policy) -> None:
+    # A refresh that waited for a confirmation has it now: that is an event.
+    span_us, operator_id = policy.refresh_after // RESOLUTION, evidence.operator_id
+    if waiting := [row for row in rows if row.refreshed_at_us + span_us != row.due_at_us]:
+        plan.one_by_one.append((Act.CONFIRM, evidence, waiting))
+    done = {row.registration_id for row in waiting}
+    others = [row for row in rows if row.registration_id not in done] if done else rows
+    alone = [row for row in others if row.confirmed_by != operator_id or not stretch.covers(row)]
+    if alone:
+        plan.evidence.append((evidence, alone))
+    if len(alone) < len(others):
+        stretch.evidence.setdefault(operator_id, evidence.to_json())
 
 
 def _check(index: Index, numbers: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -120,11 +120,14 @@ class Keyring:
                 f"the store was written with key {key_id}, which the file of keys does not have"
             ) from None
 
-    def open_each(self, sealed: Iterable[tuple[int, bytes, bytes]]) -> list[bytes]:
-        """What was sealed, each with its key's id and its owner; StoreDamaged as `open`. For many: no call between."""
+    def open_each(self, prefix: bytes, sealed: Iterable[tuple[int, bytes, bytes]]) -> list[bytes]:
+        """What was sealed, each with its key's id and what its owner has behind the prefix; StoreDamaged as `open`.
+
+        For many: no call between.
+        """
         opens = {key_id: key._aead.decrypt for key_id, key in self._keys.items()}  # type: ignore[attr-defined]
         try:
-            return [opens[key_id](one[:NONCE_SIZE], one[NONCE_SIZE:], owner) for key_id, one, owner in sealed]
+            return [opens[key_id](one[:NONCE_SIZE], one[NONCE_SIZE:], prefix + owner) for key_id, one, owner in sealed]
         except KeyError as missing:
             self[missing.args[0]]
             raise

@@ -8,7 +8,8 @@ of 32^6 words, about 10^9, one is right. So by chance a text holds the word of a
 import re
 import unicodedata
 
-from numcheck.registrations.codes import CODE_DIGITS, INBOUND_LENGTH, INBOUND_LETTERS
+from numcheck.registrations.codes import INBOUND_LENGTH, INBOUND_LETTERS
+from numcheck.registrations.policy import Method
 
 TEXT_LENGTH_MAX = 1_000  # characters that are looked at
 
@@ -18,6 +19,7 @@ IGNORED = frozenset({"Cf", "Mn", "Me"})
 # What looks the same as a letter or digit of a word, by the keyboard that its reader has: Cyrillic and Greek capitals.
 LOOKALIKES = str.maketrans("АВЕЗКМНРСТУХЅЈԚԜΑΒΕΖΗΚΜΝΡΤΥΧ", "ABE3KMHPCTYXSJQWABEZHKMNPTYX")
 
+CODE_LENGTHS = {method.code_digits for method in Method} - {0}
 CODE_GAP = re.compile(r"(?<=[0-9])[\s.\-]+(?=[0-9])")
 DIGITS = re.compile("[0-9]+")
 WORD_GAP = "[ -]"
@@ -34,10 +36,13 @@ WORDS = [re.compile(rf"(?<![{INBOUND_LETTERS}])(?=({_pieces(size)})(?![{INBOUND_
 
 
 def code_in(text: str) -> str | None:
-    """The code that a text holds: six digits, of whatever script, and no other digit; spaces, dashes and full stops
-    may stand between them, words around them. None if it holds none."""
+    """Return the code that a text holds, of as many digits as some step's code has; None if it holds none.
+
+    The digits may be of whatever script, and there is no other; spaces, dashes and full stops may stand between them,
+    words around them.
+    """
     found = DIGITS.findall(CODE_GAP.sub("", _plain(text)))
-    return found[0] if len(found) == 1 and len(found[0]) == CODE_DIGITS else None
+    return found[0] if len(found) == 1 and len(found[0]) in CODE_LENGTHS else None
 
 
 def words_in(text: str) -> set[str]:

@@ -37,12 +37,6 @@ from numcheck.registrations.vault import Vault
 from numcheck.status import NumberStatus
 from numcheck.store import RegistrationRow, Registrations, RegistrationWork, SendRow, VerificationRow
 
-LIFETIMES = {
-    Method.CODE: codes.CODE_LIFETIME,
-    Method.INBOUND: codes.INBOUND_LIFETIME,
-    Method.ATTESTED: codes.ATTESTED_LIFETIME,
-}
-
 TURNS = 1_024
 """Locks for verifications: enough that calls about different ones hardly ever meet."""
 
@@ -172,15 +166,15 @@ class Verifier:
     def _user_first(self, methods: Sequence[Method], wanted: Wanted) -> bool:
         """Whether the user has to act by one of these, even if no code can be sent that way: what is written behind a
         code does not take its place, or an operator's word alone would verify whoever types a stranger's number."""
-        return Method.CODE in methods or self._first_possible(methods, wanted) is not None
+        return any(method.channels for method in methods) or self._first_possible(methods, wanted) is not None
 
     def _first_possible(self, methods: Sequence[Method], wanted: Wanted) -> Method | None:
         """The first method that can wait for the user."""
         return next((method for method in methods if self._possible(method, wanted)), None)
 
     def _possible(self, method: Method, wanted: Wanted) -> bool:
-        if method is Method.CODE:
-            return self._courier is not None and (wanted.channel or "sms") in self._courier.channels
+        if method.channels:
+            return self._courier is not None and method.channel_for(wanted.channel) in self._courier.channels
         # An authority's assertion is brought, not waited for: only who asks for it gets it.
         return method is Method.INBOUND or (method is Method.ATTESTED and wanted.method is Method.ATTESTED)
 
@@ -210,7 +204,7 @@ class Verifier:
         try:
             if method is None:
                 raise MethodNotAllowed("this node cannot deliver codes that way")
-            if method is Method.CODE:
+            if method.channels:
                 self._check_send(work, registration.row, registration.record, wanted, now)
         except (MethodNotAllowed, TooManyCodes) as refusal:
             if wanted.on_demand:
@@ -225,10 +219,11 @@ class Verifier:
         row, record = registration
         now_us, verification_id = microseconds(now), self._vault.new_id(microseconds(now))
         key = self._vault.newest
-        secret = {
-            Method.CODE: lambda: codes.make_code(self._around.random_below),
-            Method.INBOUND: lambda: codes.word_of(key.word_digest(verification_id)),
-        }.get(method, str)()
+        secret = ""
+        if method.code_digits:
+            secret = codes.make_code(self._around.random_below, method.code_digits)
+        elif method is Method.INBOUND:
+            secret = codes.word_of(key.word_digest(verification_id))
         number_tags = self._vault.number_tags(record.number)
         next_code_at_us = 0
         row = act(
@@ -236,7 +231,7 @@ class Verifier:
             method=method.value, verification_id=verification_id.hex(),
         )  # fmt: skip
         work.end_verifications_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
-        if method is Method.CODE:
+        if method.channels:
             next_code_at_us = self._record_send(work, row, record, wanted, verification_id, now)
         verification = VerificationRow(
             verification_id=verification_id,
@@ -248,7 +243,7 @@ class Verifier:
             state=VerificationState.WAITING,
             started_at_us=now_us,
             as_of_revision=work.revision,
-            expires_at_us=microseconds(now + LIFETIMES[method]),
+            expires_at_us=microseconds(now + method.lifetime),
             next_code_at_us=next_code_at_us,
             secret_mac=key.code_mac(verification_id, secret) if secret else b"",
             tries=0,
@@ -257,8 +252,8 @@ class Verifier:
         return Attempt(
             row,
             self._told(verification, now),
-            code=secret if method is Method.CODE else "",
-            channel=wanted.channel or "sms",
+            code=secret if method.channels else "",
+            channel=method.channel_for(wanted.channel) if method.channels else "",
         )
 
     # --- telling again
@@ -373,7 +368,7 @@ class Verifier:
 
     def _complete(self, service: str, verification_id: bytes, proof: Proof) -> Registration:
         now = self._around.now()
-        taken = self._registrations.write(lambda work: self._take_try(work, service, verification_id, now))
+        taken = self._registrations.write(lambda work: self._take_try(work, service, verification_id, proof, now))
         if taken is None:
             raise ProofNotAccepted("the proof is not accepted")
         verification, registration, try_id = taken
@@ -413,11 +408,11 @@ class Verifier:
         return work.verification(verification_id) or verification, Registration(row, record)
 
     def _take_try(
-        self, work: RegistrationWork, service: str, verification_id: bytes, now: datetime
+        self, work: RegistrationWork, service: str, verification_id: bytes, proof: Proof, now: datetime
     ) -> tuple[VerificationRow, Registration, int | None] | None:
         """Count a try; None if there is none left, or nothing to try. The id is None if it was confirmed before."""
         found = self._found(work, service, verification_id)
-        if found is None:
+        if found is None or not proof.fits(Method(found[0].method)):
             return None
         verification, registration = found
         if verification.state == VerificationState.CONFIRMED:

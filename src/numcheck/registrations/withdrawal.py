@@ -135,10 +135,11 @@ class Withdrawals:
 
     def _revoke(self, some: Sequence[Found], work: RegistrationWork) -> int:
         """Revoke what still is VERIFIED on numbers that no other node has done meanwhile; how many."""
+        now_us = microseconds(self._now())
         taken_of = {
             registration_id: one.taken
             for one in some
-            if work.set_withdrawn_done(one.taken)
+            if work.set_withdrawn_done(one.taken, now_us)
             for registration_id in one.registration_ids
         }
         standings = [
@@ -150,7 +151,7 @@ class Withdrawals:
             {one.registration_id: taken_of[one.registration_id].revision for one in standings}, VerificationState.ENDED
         )
         verified = [one for one in standings if one.state == RegistrationState.VERIFIED]
-        state, now_us = int(after(RegistrationState.VERIFIED, Act.WITHDRAW)), microseconds(self._now())
+        state = int(after(RegistrationState.VERIFIED, Act.WITHDRAW))
         work.move_many(verified, state=state)
         for one in verified:
             taken = taken_of[one.registration_id]

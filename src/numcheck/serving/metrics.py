@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numcheck._edge import Counters
 
 SCRAPES_MAX = 8  # at once; one more is closed
+POLL_INTERVAL_S = 0.1  # at which it is looked whether the listener is to end
 REQUEST_TIMEOUT_S = 5.0  # from the connection to the end of the answer
 
 
@@ -124,6 +125,9 @@ class _Server(ThreadingHTTPServer):
     """Answers a few at once, each within a bound; a connection that is one too many is closed."""
 
     daemon_threads = True
+    request_queue_size = (
+        128  # connections that the system keeps until they are taken; of one too many it drops the first packet
+    )
 
     def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
@@ -173,7 +177,9 @@ class MetricsListener:
         except OSError as error:
             raise BadListenAddress(f"{host}:{port} cannot be listened on: {(error.strerror or '').lower()}") from None
         self._server.block_on_close = False  # a thread lives no longer than its request may take
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(POLL_INTERVAL_S,), name="metrics", daemon=True
+        )
         self._thread.start()
         self.address = f"{host}:{self._server.server_port}"
 

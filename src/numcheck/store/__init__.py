@@ -2,23 +2,22 @@
 
 from numcheck.store.bindings import Bound, Entry, LastTold
 from numcheck.store.callers import Callers, CallerSet, Denial, KnownCaller
+from numcheck.store.confirmations import Confirmation
 from numcheck.store.events import EventRow
 from numcheck.store.heads import Head
 from numcheck.store.history import Loss, Point
 from numcheck.store.lock import DataDirLock
 from numcheck.store.plans import Meant, PlanImport, Renaming, SeriesInfo
 from numcheck.store.pushes import HeldPush, Pushed
-from numcheck.store.registrations import (
+from numcheck.store.registration_rows import (
     NumberRow,
-    PageBounds,
     RegistrationRow,
-    Registrations,
-    RegistrationWork,
     SealedRow,
     SendRow,
     Standing,
     VerificationRow,
 )
+from numcheck.store.registrations import PageBounds, Registrations, RegistrationWork, Selection
 from numcheck.store.store import Store
 from numcheck.store.withdrawals import Cause, Withdrawn, WithdrawnChunk
 
@@ -27,6 +26,7 @@ __all__ = [
     "CallerSet",
     "Callers",
     "Cause",
+    "Confirmation",
     "DataDirLock",
     "Denial",
     "Entry",
@@ -47,6 +47,7 @@ __all__ = [
     "Registrations",
     "Renaming",
     "SealedRow",
+    "Selection",
     "SendRow",
     "SeriesInfo",
     "Standing",

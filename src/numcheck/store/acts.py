@@ -34,6 +34,9 @@ class Act(StrEnum):
     PUSH_HELD = "push_held"
     PUSH_CONFIRMED = "push_confirmed"
     PUSH_FORCED = "push_forced"
+    WITHDRAWALS_FOLLOWED = "withdrawals_followed"
+    """What was registered on numbers that were taken from their operator has been revoked."""
+    WITHDRAWALS_DROPPED = "withdrawals_dropped"
     KEYS_ROTATED = "keys_rotated"
     KEYS_DROPPED = "keys_dropped"
 
@@ -46,6 +49,8 @@ DATA_ACTS = (
     Act.PUSH_HELD,
     Act.PUSH_CONFIRMED,
     Act.PUSH_FORCED,
+    Act.WITHDRAWALS_FOLLOWED,
+    Act.WITHDRAWALS_DROPPED,
 )
 """Those that tell the macs of operators' data."""
 

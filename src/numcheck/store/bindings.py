@@ -1,4 +1,5 @@
-"""Bindings: keyed digests by which a row of the registrations or the verifications shows what was done to it (R13).
+"""Bindings: keyed digests by which a row of the registrations, the verifications or the confirmations shows what was
+done to it (R13).
 
 Invariants: a row's `mac` covers every column that means something, so that none can be changed or exchanged without the
 key; each transaction tells the macs of all rows that it wrote in one closing event of the chain, so that no row can be
@@ -24,7 +25,7 @@ import orjson
 from sqlalchemy import Table
 
 from numcheck.errors import StoreDamaged
-from numcheck.store.schema import registrations, verifications
+from numcheck.store.schema import confirmations, registrations, verifications
 
 CONTENT = (
     "registration_id",
@@ -44,6 +45,7 @@ UNBOUND: Mapping[Table, Mapping[str, str]] = {
         "next_at_us": "follows from the state, the due time and the reminder; `events verify` compares it with them",
     },
     verifications: {"mac": "a digest itself"},
+    confirmations: {"mac": "a digest itself"},
 }
 """Columns that no digest covers, each with its reason; every other column is covered."""
 
@@ -112,54 +114,11 @@ class RegistrationBinding:
             return False
 
 
-class StandingBinding:
-    """Makes the digests of many rows that have these fields, of which one column of where they stand is changed."""
+class RowBinding:
+    """Makes and checks the digest of rows of a table that have one, over all of the row."""
 
-    def __init__(self, fields: Sequence[str]) -> None:
-        self._standing = _picked(fields, STANDING)
-
-    def changed(
-        self, binder: Binder, rows: Iterable[Any], column: str, value: Any
-    ) -> tuple[list[tuple[bytes, bytes, bytes]], list[bytes]]:
-        """Return the id and the mac before and after of each row that is what was written; and the ids of the others.
-
-        One loop without calls of ours: it runs for millions of rows.
-        """
-        place, binders = STANDING.index(column), _Binders(binder)
-        whole: list[tuple[bytes, bytes, bytes]] = []
-        damaged: list[bytes] = []
-        for row in rows:
-            try:
-                bind, standing = binders[row.key_id], self._standing(row)
-                is_whole = bind(row.content + orjson.dumps(standing, default=_hexadecimal)) == row.mac
-            except (StoreDamaged, TypeError):
-                is_whole = False
-            if not is_whole:
-                damaged.append(row.registration_id)
-                continue
-            moved = (*standing[:place], value, *standing[place + 1 :])
-            after = bind(row.content + orjson.dumps(moved, default=_hexadecimal))
-            whole.append((row.registration_id, row.mac, after))
-        return whole, damaged
-
-
-class _Binders(dict[int, Callable[[bytes], bytes]]):
-    """What makes digests, by the id of its key, asked for once."""
-
-    def __init__(self, binder: Binder) -> None:
-        super().__init__()
-        self._binder = binder
-
-    def __missing__(self, key_id: int) -> Callable[[bytes], bytes]:
-        self[key_id] = self._binder.binder(key_id)
-        return self[key_id]
-
-
-class VerificationBinding:
-    """Makes and checks the digest of a verification."""
-
-    def __init__(self, fields: Sequence[str]) -> None:
-        self._values = _picked(fields, bound_columns(verifications))
+    def __init__(self, table: Table, fields: Sequence[str]) -> None:
+        self._values = _picked(fields, bound_columns(table))
 
     def mac(self, binder: Binder, row: Any) -> bytes:
         """Return the digest of all of the row."""
@@ -181,6 +140,7 @@ class Bound(IntEnum):
 
     REGISTRATIONS = 1
     VERIFICATIONS = 2
+    CONFIRMATIONS = 3
 
 
 class Written:

@@ -1,15 +1,21 @@
 """Sets of numbers in blocks of 65,536 places of a chunk: one Roaring container a row, so that a change costs what it
 touches.
 
-Invariants, at every revision: a block has its row's checksum; the exclusive or of a set's block checksums is its
-head's, so that a row too few, too many or of another version shows; a block that is emptied stays, with the revision
-that emptied it, so that who follows sees it go.
+Invariants, at every revision: a block has its row's checksum and its digest; the sum of a set's block digests is its
+head's checksum, so that a row too few, too many or of another version shows; a block that is emptied stays, with the
+revision that emptied it, so that who follows sees it go.
+
+The row's checksum finds damage, at every read. The digest and the sum find what somebody made who knows how: the chain
+of events binds the head, and nobody can make other blocks that have its sum. So a digest is SHA-256, and a set's sum is
+that of 4,096 bits of SHAKE128 over each digest and its place, modulo 2^4096 (AdHash: Bellare and Micciancio, EUROCRYPT
+'97). An exclusive or, or a shorter sum, of as many blocks as there are can be solved for; this one takes Wagner's
+generalised birthday attack 2^128 steps.
 """
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
-from functools import reduce
 from typing import Any, NamedTuple
 
 import xxhash
@@ -26,7 +32,8 @@ BLOCK_PLACES = 65_536
 CHUNK_PARTS = -(-CHUNK_NUMBERS // BLOCK_PLACES)
 PARTS_ROOM = 256  # block = chunk * PARTS_ROOM + part
 PARTS = [BitMap(range(part * BLOCK_PLACES, (part + 1) * BLOCK_PLACES)) for part in range(CHUNK_PARTS)]
-NO_BLOCKS = bytes(16)
+SUM_SIZE = 512
+NO_BLOCKS = bytes(SUM_SIZE)
 ROWS_MAX = 500  # in one statement: SQLite takes 32,766 parameters, PostgreSQL 65,535
 
 
@@ -46,6 +53,7 @@ class BlockRow(NamedTuple):
     revision: int
     number_count: int
     checksum: bytes
+    digest: bytes
     bitmap: bytes
 
 
@@ -59,30 +67,39 @@ def blocks_of(chunk: int, parts: Iterable[int]) -> list[int]:
     return [chunk * PARTS_ROOM + part for part in parts]
 
 
-def _checksum(kind: int, operator_id: int, block: int, revision: int, number_count: int, bitmap: bytes) -> bytes:
-    return xxhash.xxh3_128_digest(f"{kind};{operator_id};{block};{revision};{number_count};".encode() + bitmap)
+def _content(kind: int, operator_id: int, block: int, revision: int, number_count: int, bitmap: bytes) -> bytes:
+    """What a block's checksum and digest are of."""
+    return f"{kind};{operator_id};{block};{revision};{number_count};".encode() + bitmap
 
 
-def exclusive_or(checksums: Iterable[bytes]) -> bytes:
-    """Checksums of blocks or sets as one; what is added twice is taken away."""
-    total = reduce(lambda so_far, one: so_far ^ int.from_bytes(one, "big"), checksums, 0)
-    return total.to_bytes(len(NO_BLOCKS), "big")
+def combined(checksums: Iterable[bytes], *, without: Iterable[bytes] = ()) -> bytes:
+    """Return the sum of checksums of blocks or sets, less that of others."""
+    total = sum(map(_number, checksums)) - sum(map(_number, without))
+    return (total % (1 << 8 * SUM_SIZE)).to_bytes(SUM_SIZE, "little")
 
 
-def _share(kind: int, operator_id: int, block: int, checksum: bytes) -> bytes:
+def _number(checksum: bytes) -> int:
+    return int.from_bytes(checksum, "little")
+
+
+def _share(kind: int, operator_id: int, block: int, digest: bytes) -> bytes:
     """What a block gives to the checksum of its set; of its place as well, so that one which has moved shows."""
-    return xxhash.xxh3_128_digest(f"{kind};{operator_id};{block};".encode() + checksum)
+    return hashlib.shake_128(f"{kind};{operator_id};{block};".encode() + digest).digest(SUM_SIZE)
 
 
 def checked_bitmap(row: Row[Any]) -> BitMap:
     """The places of a block's row; StoreDamaged if it is not what was stored."""
     try:
-        checksum = _checksum(row.kind, row.operator_id, row.block, row.revision, row.number_count, row.bitmap)
+        checksum = xxhash.xxh3_128_digest(_content_of(row))
     except TypeError:  # a column of another type
         checksum = None
     if checksum != row.checksum:
         raise StoreDamaged(f"block {row.block} of the numbers of operator {row.operator_id} is not what was stored")
     return BitMap.deserialize(row.bitmap)
+
+
+def _content_of(row: Row[Any]) -> bytes:
+    return _content(row.kind, row.operator_id, row.block, row.revision, row.number_count, row.bitmap)
 
 
 # --- reading
@@ -159,24 +176,29 @@ def changed_since(connection: Connection, revision: int) -> dict[int, set[int]]:
 def set_checksum(connection: Connection, kind: Kind, operator_id: int) -> bytes:
     """The checksum of an operator's set, as its rows have it."""
     own = (blocks.c.kind == kind) & (blocks.c.operator_id == operator_id)
-    rows = connection.execute(select(blocks.c.block, blocks.c.checksum).where(own))
-    return exclusive_or(_share(kind, operator_id, row.block, row.checksum) for row in rows)
+    rows = connection.execute(select(blocks.c.block, blocks.c.digest).where(own))
+    return combined(_share(kind, operator_id, row.block, row.digest) for row in rows)
 
 
 def checksums(connection: Connection) -> dict[tuple[int, int], bytes]:
     """The checksum of each operator's set of each kind, as its rows have it."""
     found: dict[tuple[int, int], list[bytes]] = defaultdict(list)
-    for row in connection.execute(select(blocks.c.kind, blocks.c.operator_id, blocks.c.block, blocks.c.checksum)):
+    for row in connection.execute(select(blocks.c.kind, blocks.c.operator_id, blocks.c.block, blocks.c.digest)):
         found[row.kind, row.operator_id].append(_share(*row))
-    return {key: exclusive_or(some) for key, some in found.items()}
+    return {key: combined(some) for key, some in found.items()}
 
 
 def number_counts(connection: Connection) -> Counter[tuple[int, int]]:
-    """How many numbers each operator's set of each kind has in its blocks; StoreDamaged names one that is not whole."""
+    """How many numbers each operator's set of each kind has in its blocks; StoreDamaged names one that is not whole.
+
+    The digests are compared as well: no other reading takes that time.
+    """
     counts: Counter[tuple[int, int]] = Counter()
     with connection.execute(select(blocks), execution_options={"yield_per": ROWS_MAX}) as rows:
         for row in rows:
             count = len(checked_bitmap(row))
+            if hashlib.sha256(_content_of(row)).digest() != row.digest:
+                raise StoreDamaged(f"block {row.block} of the numbers of operator {row.operator_id} has another digest")
             if count != row.number_count:
                 raise StoreDamaged(f"block {row.block} of the numbers of operator {row.operator_id} has another count")
             counts[row.kind, row.operator_id] += count
@@ -209,12 +231,11 @@ def write_places(
     replaced: list[bytes] = []
     for some in pieces([row.block for row in rows], ROWS_MAX):
         same = own & blocks.c.block.in_(some)
-        old = connection.execute(select(blocks.c.block, blocks.c.checksum).where(same))
-        replaced += (_share(kind, operator_id, row.block, row.checksum) for row in old)
+        old = connection.execute(select(blocks.c.block, blocks.c.digest).where(same))
+        replaced += (_share(kind, operator_id, row.block, row.digest) for row in old)
         connection.execute(delete(blocks).where(same))
     insert_rows(connection, blocks, rows)
-    added = (_share(kind, operator_id, row.block, row.checksum) for row in rows)
-    return exclusive_or([*replaced, *added])
+    return combined((_share(kind, operator_id, row.block, row.digest) for row in rows), without=replaced)
 
 
 def replace_places(connection: Connection, operator_id: int, revision: int, chunks: Mapping[int, BitMap]) -> bytes:
@@ -228,11 +249,12 @@ def replace_places(connection: Connection, operator_id: int, revision: int, chun
         parts = {*parts_of(places), *(block % PARTS_ROOM for block in emptied if block // PARTS_ROOM == chunk)}
         new = {chunk: {part: places & PARTS[part] for part in sorted(parts)}}
         written.append(write_places(connection, Kind.ACTIVE, operator_id, revision, new))
-    return exclusive_or(written)
+    return combined(written)
 
 
 def _row(kind: Kind, operator_id: int, block: int, revision: int, bitmap: BitMap) -> BlockRow:
     bitmap.run_optimize()
     serialized, number_count = bitmap.serialize(), len(bitmap)
-    checksum = _checksum(kind, operator_id, block, revision, number_count, serialized)
-    return BlockRow(int(kind), operator_id, block, revision, number_count, checksum, serialized)
+    content = _content(kind, operator_id, block, revision, number_count, serialized)
+    checksum, digest = xxhash.xxh3_128_digest(content), hashlib.sha256(content).digest()
+    return BlockRow(int(kind), operator_id, block, revision, number_count, checksum, digest, serialized)

@@ -26,6 +26,7 @@ from numcheck.errors import BadCaller, CallersRefused, StoreDamaged, UnknownCall
 from numcheck.moments import microseconds, moment
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.database import Database, take_turn
+from numcheck.store.failures import again_if_undone
 from numcheck.store.floor import Floor, FloorFile
 from numcheck.store.heads import check_operator
 from numcheck.store.schema import agreements, callers, callers_head, denials
@@ -117,6 +118,7 @@ class Callers:
         self._database, self._key, self._acts = database, key, acts
         self._floor = FloorFile(data_dir, self._mac)
 
+    @again_if_undone
     def add(self, caller: Caller, *, now: datetime, by: str = LOCAL) -> None:
         """Add a caller; BadCaller if it cannot be one or is there already, UnknownOperator if its operator is."""
         check_caller(caller)
@@ -148,6 +150,7 @@ class Callers:
         """Let the caller call nothing any more; UnknownCaller if there is none that may."""
         self._change(Act.CALLER_REVOKED, uri, by, now, token_tag=None, revoked_at_us=microseconds(now))
 
+    @again_if_undone
     def _change(self, act: Act, uri: str, by: str, now: datetime, **values: Any) -> None:
         with self._changing(only_revokes="revoked_at_us" in values) as connection:
             row = connection.execute(select(callers).where(callers.c.uri == uri)).one_or_none()
@@ -160,6 +163,7 @@ class Callers:
             connection.execute(update(callers).where(callers.c.uri == uri).values(mac=mac, **values))
             self._acts.tell(connection, act, by, now, mac=mac.hex(), uri=uri)
 
+    @again_if_undone
     def agree(self, service: str, operator_id: int, *, now: datetime, by: str = LOCAL) -> None:
         """Record that a service and an operator have a contract (I.5); doing so again changes nothing."""
         check_service(service)
@@ -175,6 +179,7 @@ class Callers:
                 said = {"service": service, "operator_id": operator_id}
                 self._acts.tell(connection, Act.AGREEMENT_ADDED, by, now, mac=mac.hex(), **said)
 
+    @again_if_undone
     def end_agreement(self, service: str, operator_id: int, *, now: datetime, by: str = LOCAL) -> None:
         """Record that they have none any more; doing so again changes nothing."""
         check_service(service)

@@ -1,5 +1,5 @@
-"""Bindings of the operators' data, which the evidence of registrations rests on: the plan, the heads and the records of
-pushes (R13).
+"""Bindings of the operators' data, which the evidence of registrations rests on: the plan, the heads, the records of
+pushes, and what was taken from operators until what is registered on it has been revoked (R13).
 
 Invariant: each transaction that changes this data tells the macs of what it has changed in the event of its act, so
 that nothing can be changed, exchanged, removed, added or put back as it was before. A row's own checksum finds damage;
@@ -43,6 +43,7 @@ from numcheck.store.schema import (
 )
 from numcheck.store.schema import events as event_rows
 from numcheck.store.schema import heads as head_rows
+from numcheck.store.withdrawals import dropped_up_to
 
 PARTS: Mapping[Table, tuple[str, ...]] = {
     head_rows: ("kind", "operator_id"),
@@ -51,6 +52,7 @@ PARTS: Mapping[Table, tuple[str, ...]] = {
     ranges: (),
     operators: (),
     operator_names: (),
+    withdrawals: ("revision",),
 }
 """The tables that are bound here, and the columns that name what has a mac of its own; by none, the table has one."""
 
@@ -64,13 +66,14 @@ PARTS_UNBOUND: Mapping[Table, Mapping[str, str]] = {
     ranges: {},
     operators: {},
     operator_names: {},
+    withdrawals: {"places": "follows from the checksum, a cryptographic one; `events verify` compares it with them"},
 }
 """Columns of these tables that no mac covers, each with its reason."""
 
 TABLES_UNBOUND: Mapping[Table, str] = {
-    blocks: "each has its checksum, and their head's covers them all; `events verify` compares it with them",
+    blocks: "their head's checksum, a cryptographic one, covers them all; `events verify` compares it with them",
     held_numbers: "count for nothing until their push is confirmed, which judges them anew; their push has a checksum",
-    installation: "its revision is in the acts; what else it has only makes a node refuse",
+    installation: "its revision and the withdrawals dropped are in the acts; what else it has makes a node refuse",
     revisions: "random marks, which tell a store from a copy that lacks its last changes; they say nothing of anybody",
     lost_revisions: "says which revisions were lost, of which there is nothing else; no answer rests on it",
     callers_head: "has a mac over the rows' macs, which the acts tell; a node's floor refuses an older one",
@@ -80,7 +83,6 @@ TABLES_UNBOUND: Mapping[Table, str] = {
     assertions: "tell that an assertion was used before: its event tells by what each registration was verified",
     trusted_time: "changes every minute; the due times that it is compared with are bound",
     key_checks: "tell a wrong file of keys: who changes one makes nodes refuse to start",
-    withdrawals: "pieces are done and dropped without an act; what they revoke is told by an event each",
 }
 """Tables that no event binds, each with its reason; every other table is bound, here, in bindings.py or by its acts."""
 
@@ -133,6 +135,14 @@ def told_of(connection: Connection, chain: Chain, changed: Iterable[Changed]) ->
     return {"mac_key_id": key_id, "macs": macs}
 
 
+def told_of_withdrawals(connection: Connection, chain: Chain, revisions: Iterable[int]) -> Iterator[dict[str, Any]]:
+    """Yield what events tell of the withdrawals of these revisions, each as much as it holds: null, if none is left."""
+    for some in pieces(sorted(revisions), ENTRIES_PER_EVENT_MAX):
+        told = told_of(connection, chain, [Changed(withdrawals, withdrawals.c.revision.in_(some))])
+        macs = told["macs"][withdrawals.name]
+        yield {**told, "macs": {withdrawals.name: {str(one): macs.get(str(one)) for one in some}}}
+
+
 def told_of_all(connection: Connection, chain: Chain) -> Iterator[dict[str, Any]]:
     """Yield what events tell of everything that there is, each as much as it holds; nothing if there is nothing."""
     told = told_of(connection, chain, map(Changed, PARTS))
@@ -164,7 +174,8 @@ class _Told(NamedTuple):
 
     sequence: int
     key_id: int
-    mac: str
+    mac: str | None
+    """None: nothing of it is left."""
 
 
 class _LastTold:
@@ -172,6 +183,7 @@ class _LastTold:
 
     def __init__(self, connection: Connection) -> None:
         self.parts: dict[tuple[str, str], _Told] = {}
+        self.dropped = (0, 0)  # which event told up to which revision withdrawals were dropped
         self._oldest: dict[str, int] = {}
         acts = select(event_rows.c.sequence, event_rows.c.details).where(event_rows.c.kind.in_(DATA_ACTS))
         for sequence, details in connection.execute(acts.order_by(event_rows.c.sequence)):
@@ -182,6 +194,8 @@ class _LastTold:
             for name, mac in macs.items():
                 self.parts[table, name] = _Told(sequence, said["mac_key_id"], mac)
         self._oldest |= said.get("pushes_from", {})
+        if "withdrawals_dropped" in said:
+            self.dropped = sequence, said["withdrawals_dropped"]
 
     def is_forgotten(self, table: str, name: str) -> bool:
         """Return whether a part was told to be kept no more: the record of a push that is older than the oldest."""
@@ -199,10 +213,15 @@ def check_data(connection: Connection, binder: Binder) -> None:
         for name, rows in found.items():
             _check_part(binder, table, name, rows, told.parts.get((table.name, name)))
         for (of_table, name), last in told.parts.items():
-            if of_table == table.name and name not in found and not told.is_forgotten(of_table, name):
+            missing = of_table == table.name and name not in found and last.mac is not None
+            if missing and not told.is_forgotten(of_table, name):
                 raise EventsAltered(
                     last.sequence, f"{_name(table, name)}, which event {last.sequence} told, is missing"
                 )
+
+    sequence, dropped = told.dropped
+    if dropped_up_to(connection) != dropped:
+        raise EventsAltered(sequence, f"withdrawals were not dropped up to the revision that event {sequence} told")
 
 
 def _check_part(binder: Binder, table: Table, name: str, rows: Collection[bytes], last: _Told | None) -> None:

@@ -74,17 +74,18 @@ class EventAppender:
         self._connection, self._chain = connection, chain
         self._rows: list[EventRow] = []
         self._counts: dict[str, int] = {}  # of events, by service
-        self._at_us = 0
+        self.at_us = 0  # of the newest event of this transaction, or of what it does without one
         # The update takes the row's lock on engines that have one; before the first event there is no row to lock.
         if not connection.execute(TOUCH_HEAD).rowcount:
             take_turn(connection)
         head = try_head(connection)
         self._new = head is None
         self._sequence, self._hash = (0, chain.first_hash) if head is None else (head.sequence, head.hash)
+        self.first_sequence = self._sequence  # of the newest event before this transaction
 
     def append(self, at_us: int, service: str, registration_id: bytes, kind: str, state: int, details: str) -> None:
         """Append an event."""
-        self._sequence, self._at_us = self._sequence + 1, at_us
+        self._sequence, self.at_us = self._sequence + 1, at_us
         fields = (self._sequence, at_us, service, registration_id, kind, state, details)
         self._hash = self._chain.link(self._hash, fields)
         self._rows.append(EventRow(*fields, self._hash, self._next_of(service) if service else 0))
@@ -100,7 +101,7 @@ class EventAppender:
     def bind(self, written: Written) -> None:
         """Append the events that bind the rows that were written: of no service, at the time of the event before."""
         for details in written.take():
-            self.append(self._at_us, "", b"", BOUND_KIND, 0, json.dumps(details))
+            self.append(self.at_us, "", b"", BOUND_KIND, 0, json.dumps(details))
 
     def flush(self) -> None:
         """Write what was appended, and the head."""

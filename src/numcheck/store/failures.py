@@ -5,6 +5,9 @@ pass by itself, or is mended outside, is StoreUnavailable. All else is StoreFail
 """
 
 import sqlite3
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
@@ -59,6 +62,29 @@ POSTGRESQL: dict[str, tuple[type[NumcheckError], str]] = {
     "XX002": (StoreDamaged, DAMAGED),
 }
 
+# A serialization failure and a deadlock, also at the commit: nothing of the transaction is left.
+UNDONE = frozenset({"40001", "40P01"})
+UNDONE_TRIES = 5  # each time somebody else's transaction was done
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def again_if_undone(method: Callable[P, T]) -> Callable[P, T]:
+    """Make a function that is one transaction run again, a few times, if the database has undone it."""
+
+    @wraps(method)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(UNDONE_TRIES - 1):
+            try:
+                return method(*args, **kwargs)
+            except StoreUnavailable as error:
+                if not error.undone:
+                    raise
+        return method(*args, **kwargs)
+
+    return run
+
 
 def store_error(error: DBAPIError) -> NumcheckError:
     """Return our error for one of a driver; never its statement or its values."""
@@ -68,7 +94,10 @@ def store_error(error: DBAPIError) -> NumcheckError:
     state = getattr(error.orig, "sqlstate", None)
     if state is not None:
         kind, words = POSTGRESQL.get(state) or POSTGRESQL.get(state[:2]) or (StoreFailed, "the database refuses")
-        return kind(f"{words} (SQLSTATE {state})")
+        told = kind(f"{words} (SQLSTATE {state})")
+        if isinstance(told, StoreUnavailable):
+            told.undone = state in UNDONE
+        return told
     if error.connection_invalidated or _is_operational(error):
         return StoreUnavailable(AWAY)
     return StoreFailed(f"the driver of the database refuses: {type(error.orig).__name__}")

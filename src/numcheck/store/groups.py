@@ -3,8 +3,8 @@
 Invariants: `run` returns after its operation's transaction is committed and durable; an operation that is refused
 leaves nothing, and takes nobody else's with it. Operations of a group run one after the other, in the order in which
 they were asked for, and each sees what those before it did. An operation runs again only if its transaction was left
-before its commit: a commit that fails may have been done all the same, its acknowledgement lost on the way, so that
-all of its callers get the error.
+before its commit, or undone by the database: any other commit that fails may have been done all the same, its
+acknowledgement lost on the way, so that all of its callers get the error.
 """
 
 import threading
@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from typing import Generic, Protocol, TypeVar
 
 from numcheck.errors import NumcheckError, StoreUnavailable
+from numcheck.store.failures import UNDONE_TRIES
 
 GROUP_SIZE_MAX = 256  # operations: bounds how long the first of a group waits for the last
 
@@ -100,8 +101,11 @@ class GroupCommit(Generic[W]):
                 if call is not own:
                     call.wake.release()
 
-    def _commit(self, group: list[_Call[W]]) -> None:
-        """All of the group in one transaction; if one fails after it has written, each in one of its own."""
+    def _commit(self, group: list[_Call[W]], tries: int = UNDONE_TRIES) -> None:
+        """All of the group in one transaction; if one fails after it has written, each in one of its own.
+
+        If the database has undone it, all of the group once more.
+        """
         outcomes: list[tuple[object, NumcheckError | None]] = []
         left_early = False
         try:
@@ -115,6 +119,9 @@ class GroupCommit(Generic[W]):
                     left_early = True
                     raise
         except Exception as error:
+            if isinstance(error, StoreUnavailable) and error.undone and tries > 1:
+                self._commit(group, tries - 1)
+                return
             if left_early and len(group) > 1:
                 for call in group:
                     self._commit([call])

@@ -15,6 +15,7 @@ or the file lacks transactions that came before the log.
 
 import os
 import secrets
+import sqlite3
 import struct
 from collections.abc import Iterator
 from itertools import count
@@ -44,9 +45,11 @@ class Words(NamedTuple):
 
 def write_words(connection: Connection) -> None:
     """Write the words of a transaction, before its commit."""
-    before = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-    connection.exec_driver_sql(f"PRAGMA application_id = {before}")
-    connection.exec_driver_sql(f"PRAGMA user_version = {secrets.randbelow(WORD_MAX) + 1}")
+    driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    # In the driver's own words, which take a quarter of the time: every transaction does it.
+    (before,) = driver.execute("PRAGMA user_version").fetchone()
+    driver.execute(f"PRAGMA application_id = {before}")
+    driver.execute(f"PRAGMA user_version = {secrets.randbelow(WORD_MAX) + 1}")
 
 
 def check_together(file: Path) -> None:

@@ -31,7 +31,7 @@ from numcheck.store.blocks import (
     checked_bitmap,
     chunks_of,
     chunks_of_kind,
-    exclusive_or,
+    combined,
     parts_of,
     read_chunk,
     read_ported,
@@ -185,7 +185,7 @@ def _apply(connection: Connection, row: Row[Any], changes: Changes, now_us: int)
         version=before.version + 1,
         number_count=counts.number_count,
         data_time_us=row.data_time_us,
-        checksum=exclusive_or([before.checksum, checksum]),
+        checksum=combined([before.checksum, checksum]),
         synthetic=before.synthetic and not row.snapshot,  # a snapshot leaves none of what was made up
     )
     write_head(connection, Kind.ACTIVE, row.operator_id, head, now_us=now_us)
@@ -221,7 +221,7 @@ def _write_changes(
     for group in _groups(touched):
         places = {chunk: {part: changes[chunk][1] & PARTS[part] for part in parts} for chunk, parts in group.items()}
         written.append(write_places(connection, kind, operator_id, revision, places))
-    return exclusive_or(written)
+    return combined(written)
 
 
 # --- held pushes
@@ -286,7 +286,7 @@ def _hold(connection: Connection, push_key: int, content: PushContent) -> bytes:
         checksums.append(_checksum(push_key, chunk, *places.values()))
         values = {"push_key": push_key, "chunk": chunk, "checksum": checksums[-1], **places}
         connection.execute(insert(held_numbers).values(values))
-    return exclusive_or(checksums)
+    return _held_checksum(checksums)
 
 
 def _held_content(connection: Connection, push: Row[Any]) -> PushContent:
@@ -305,7 +305,7 @@ def _held_content(connection: Connection, push: Row[Any]) -> PushContent:
             )
         merge(content.adds, row.chunk, BitMap.deserialize(row.added))
         merge(content.removes, row.chunk, BitMap.deserialize(row.removed))
-    if exclusive_or(checksums) != push.held_checksum:
+    if _held_checksum(checksums) != push.held_checksum:
         raise StoreDamaged(f"the held numbers of operator {push.operator_id} are not those that were stored")
     check_judgement(connection, push.operator_id, content)
     return content
@@ -322,6 +322,10 @@ def _can_be_confirmed(connection: Connection, push: Row[Any]) -> bool:
 def _checksum(push_key: int, chunk: int, *places: bytes) -> bytes:
     sizes = ";".join(str(len(one)) for one in places)
     return xxhash.xxh3_128_digest(f"{push_key};{chunk};{sizes};".encode() + b"".join(places))
+
+
+def _held_checksum(checksums: Iterable[bytes]) -> bytes:
+    return xxhash.xxh3_128_digest(b"".join(sorted(checksums)))
 
 
 def overtake_held(connection: Connection, operator_id: int) -> None:
@@ -378,7 +382,7 @@ def push_portings(connection: Connection, header: PortingsHeader, content: Porti
         version=head.version + 1,
         number_count=counts.number_count,
         data_time_us=receipt.data_time_us,
-        checksum=exclusive_or([head.checksum, *written]),
+        checksum=combined([head.checksum, *written]),
         sequences=head.sequences_after(header),
     )
     write_head(connection, Kind.PORTED, EVERY_OPERATOR, after, now_us=receipt.now_us)

@@ -13,22 +13,30 @@ import structlog
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delete, func, insert, select, tuple_, update
 
 from numcheck.errors import StoreDamaged
-from numcheck.store import withdrawals
-from numcheck.store.acts import Act, Acts
+from numcheck.store import confirmations, withdrawals
+from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.bindings import (
     CONTENT,
     GONE,
     Bound,
     RegistrationBinding,
-    StandingBinding,
-    VerificationBinding,
+    RowBinding,
     Written,
 )
 from numcheck.store.bulk import VALUES_PER_STATEMENT, change_each, insert_rows, pieces, rows_where
-from numcheck.store.data_bindings import check_data, told_of_all
+from numcheck.store.confirmations import Confirmation, as_confirmed
+from numcheck.store.data_bindings import check_data, told_of_all, told_of_withdrawals
 from numcheck.store.database import Database
 from numcheck.store.events import Chain, EventAppender, EventLog
 from numcheck.store.groups import GroupCommit
+from numcheck.store.registration_rows import (
+    NumberRow,
+    RegistrationRow,
+    SealedRow,
+    SendRow,
+    Standing,
+    VerificationRow,
+)
 from numcheck.store.schema import (
     assertions,
     code_sends,
@@ -46,105 +54,7 @@ log = structlog.get_logger()
 ROWS_AT_ONCE = 50  # that are read of a page: 1 MiB, if each is as large as it may be
 
 T = TypeVar("T")
-R = TypeVar("R", bound="RegistrationRow | None")
-
-
-class RegistrationRow(NamedTuple):
-    """A row of the registrations."""
-
-    registration_id: bytes
-    service: str
-    user_tag: bytes | None
-    number_tag: bytes | None
-    request_tag: bytes | None
-    key_id: int
-    sealed_record: bytes | None
-    sealed_number: bytes | None
-    state: int
-    registered_at_us: int
-    refreshed_at_us: int
-    due_at_us: int
-    next_at_us: int | None
-    evidence: str | None = None
-    as_of_revision: int = 0
-    verification_id: bytes | None = None
-    reminded_of_us: int | None = None
-    content: bytes = b""  # the digests, made when the row is written: see bindings.py
-    mac: bytes = b""
-
-
-class Standing(NamedTuple):
-    """Where a registration stands: all that an operation on millions of them reads."""
-
-    registration_id: bytes
-    service: str
-    key_id: int
-    content: bytes
-    state: int
-    refreshed_at_us: int
-    due_at_us: int
-    reminded_of_us: int | None
-    evidence: str | None
-    as_of_revision: int
-    verification_id: bytes | None
-    mac: bytes
-
-
-class VerificationRow(NamedTuple):
-    """A row of the verifications."""
-
-    verification_id: bytes
-    registration_id: bytes
-    service: str
-    number_tag: bytes
-    key_id: int
-    method: str
-    state: int
-    started_at_us: int
-    as_of_revision: int
-    expires_at_us: int
-    next_code_at_us: int
-    secret_mac: bytes
-    tries: int
-    mac: bytes = b""  # made when the row is written: see bindings.py
-
-
-class SendRow(NamedTuple):
-    """A row of the codes that were sent."""
-
-    verification_id: bytes
-    at_us: int
-    service: str
-    number_tag: bytes
-    block_tag: bytes
-    network_tag: bytes
-    completed: bool = False
-
-
-class SealedRow(NamedTuple):
-    """What tells whose a registration is."""
-
-    registration_id: bytes
-    key_id: int
-    sealed_record: bytes
-
-
-class NumberRow(NamedTuple):
-    """What bulk verification needs of a registration: where it stands, and its number."""
-
-    registration_id: bytes
-    service: str
-    key_id: int
-    content: bytes
-    state: int
-    refreshed_at_us: int
-    due_at_us: int
-    reminded_of_us: int | None
-    evidence: str | None
-    as_of_revision: int
-    verification_id: bytes | None
-    mac: bytes
-    sealed_number: bytes
+S = TypeVar("S", RegistrationRow, Standing)
 
 
 class PageBounds(NamedTuple):
@@ -152,6 +62,26 @@ class PageBounds(NamedTuple):
 
     count_max: int
     size_max: int
+
+
+class Selection(NamedTuple):
+    """Which registrations of a service are meant: those in one of these states, and, where it is not None, under one of
+    these numbers' tags, due before a moment, registered after one."""
+
+    states: Sequence[int]
+    number_tags: Sequence[bytes] | None = None
+    due_before_us: int | None = None
+    registered_after_us: int | None = None
+
+
+def _conditions(which: Selection) -> Iterator[ColumnElement[bool]]:
+    yield registrations.c.state.in_(which.states)
+    if which.number_tags is not None:
+        yield registrations.c.number_tag.in_(which.number_tags)
+    if which.due_before_us is not None:
+        yield registrations.c.due_at_us < which.due_before_us
+    if which.registered_after_us is not None:
+        yield registrations.c.registered_at_us > which.registered_after_us
 
 
 # Made once: to make a statement takes as long as to run it.
@@ -164,12 +94,11 @@ ANY = select(registrations.c.registration_id).limit(1)
 ID_BY_USER = "SELECT registration_id FROM registrations WHERE user_tag IN"
 ID_BY_NUMBER = "SELECT number_tag, registration_id FROM registrations WHERE number_tag IN"
 STANDING_BY_ID = f"SELECT {', '.join(Standing._fields)} FROM registrations WHERE registration_id IN"
-# Only what is as it was read: each row has its mac before and after.
-CHANGE_EACH = (
-    "UPDATE registrations SET {column} = ?, mac = changed.column3 FROM ({{values}}) AS changed "
-    "WHERE registration_id = changed.column1 AND mac = changed.column2"
+STAND_EACH = (
+    "UPDATE registrations SET sequence = ?, mac = changed.column2, state = CAST(changed.column3 AS INTEGER), "
+    "evidence = CAST(changed.column4 AS VARCHAR), confirmed_by = CAST(changed.column5 AS INTEGER) "
+    "FROM ({values}) AS changed WHERE registration_id = changed.column1"
 )
-MAC_BY_ID = "SELECT registration_id, mac FROM registrations WHERE registration_id IN"
 WAITING_BY_REGISTRATION = (
     f"SELECT {', '.join(VerificationRow._fields)} FROM verifications WHERE state = 1 AND registration_id IN"
 )
@@ -185,9 +114,7 @@ KNOWN_USERS = "SELECT user_tag FROM registrations WHERE user_tag IN"
 
 WHOLE = RegistrationBinding(RegistrationRow._fields)
 STOOD = RegistrationBinding(Standing._fields)
-STOOD_BINDING = StandingBinding(Standing._fields)
-NUMBER_BINDING = StandingBinding(NumberRow._fields)
-VERIFICATION_BINDING = VerificationBinding(VerificationRow._fields)
+VERIFICATION_BINDING = RowBinding(verifications, VerificationRow._fields)
 
 
 class RegistrationWork:
@@ -206,7 +133,9 @@ class RegistrationWork:
         self._newest_withdrawal: int | None = None
         self._revision: int | None = None
         self._any_withdrawals: bool | None = None
+        self._confirmations: dict[str, list[Confirmation]] = {}  # by service, as they were before this transaction
         self._written = Written()
+        self._followed: set[int] = set()  # revisions of which withdrawn numbers are done
         self.write_count = 0
         self.services: set[str] = set()  # that have events in this transaction
         self.damaged: set[bytes] = set()  # registrations that an operation on many has left alone
@@ -241,12 +170,23 @@ class RegistrationWork:
                 return self._new[tag]
         if self._unknown.issuperset(user_tags):
             return None
-        return checked(self._chain, try_find(self._connection, user_tags))
+        return self._checked(try_find(self._connection, user_tags))
 
     def get(self, registration_id: bytes) -> RegistrationRow | None:
         """The registration of that id."""
         self._flush_new()
-        return checked(self._chain, _one(self._connection, ROWS.where(_is(registration_id))))
+        return self._checked(_one(self._connection, ROWS.where(_is(registration_id))))
+
+    def _checked(self, row: RegistrationRow | None) -> RegistrationRow | None:
+        """Return the row as it is confirmed by now; StoreDamaged if it is not what was written."""
+        return None if row is None else self._as_confirmed(checked(self._chain, row))
+
+    def _as_confirmed(self, row: S) -> S:
+        if row.confirmed_by is None:
+            return row
+        if row.service not in self._confirmations:
+            self._confirmations[row.service] = confirmations.read(self._connection, self._chain, row.service)
+        return as_confirmed(row, self._confirmations[row.service])
 
     def try_get(self, registration_id: bytes) -> RegistrationRow | None:
         """The registration of that id; None also if it is not what was written."""
@@ -269,7 +209,7 @@ class RegistrationWork:
         for registration_id in damaged:
             self.await_nothing(registration_id)
         self.damaged.update(damaged)
-        return [row for row in rows if row.registration_id not in damaged]
+        return [self._as_confirmed(row) for row in rows if row.registration_id not in damaged]
 
     def await_nothing(self, registration_id: bytes) -> None:
         """Take a registration out of the index of what time has something to do to."""
@@ -285,10 +225,8 @@ class RegistrationWork:
     def standings(self, registration_ids: Sequence[bytes], *, states: Sequence[int]) -> list[Standing]:
         """Return where those of the registrations stand that are in one of these states, as they were written."""
         self._flush_new()
-        rows = rows_where(self._connection, STANDING_BY_ID, registration_ids)
-        return [
-            standing for standing in map(Standing._make, rows) if standing.state in states and self._stood(standing)
-        ]
+        rows = map(Standing._make, rows_where(self._connection, STANDING_BY_ID, registration_ids))
+        return [self._as_confirmed(row) for row in rows if row.state in states and self._stood(row)]
 
     def _stood(self, row: Standing) -> bool:
         whole = STOOD.is_whole(self._chain, row)
@@ -301,33 +239,68 @@ class RegistrationWork:
 
         To take each out of the index of next times at once would be a third of the pages to write.
         """
-        self._change_many(STOOD_BINDING, rows, "state", state)
+        self._stand([row._replace(state=state) for row in rows])
 
-    def set_evidence(self, evidence: str, rows: Sequence[NumberRow]) -> int:
-        """Keep one evidence for many registrations, as far as they are as they were read; how many are."""
-        return self._change_many(NUMBER_BINDING, rows, "evidence", evidence)
+    def set_evidence(self, rows: Sequence[Standing], evidence: str, confirmed_by: int) -> None:
+        """Keep one evidence for many registrations."""
+        self._stand([row._replace(evidence=evidence, confirmed_by=confirmed_by) for row in rows])
 
-    def _change_many(self, binding: StandingBinding, rows: Sequence[Any], column: str, value: Any) -> int:
-        """Give a column of rows one value, as far as their macs still are what they were; how many were."""
-        changed, damaged = binding.changed(self._chain, rows, column, value)
-        self.damaged.update(damaged)
-        if not changed:
-            return 0
+    def keep_evidence(self, rows: Sequence[Standing]) -> None:
+        """Keep the evidence that registrations have by now, so that no confirmation of this transaction covers them."""
+        self._stand(rows)
+
+    def _stand(self, rows: Sequence[Standing]) -> None:
+        """Write where registrations stand that this transaction has read."""
+        if not rows:
+            return
         self.write_count += 1
-        count = change_each(self._connection, CHANGE_EACH.format(column=column), [value], changed)
-        if count != len(changed):
-            ids = [registration_id for registration_id, _, _ in changed]
-            found: dict[bytes, bytes] = dict(rows_where(self._connection, MAC_BY_ID, ids))  # type: ignore[arg-type]
-            changed = [one for one in changed if found.get(one[0]) == one[2]]
-        self._written.note_all(Bound.REGISTRATIONS, ((registration_id, mac) for registration_id, _, mac in changed))
-        return count
+        sequence = self._events.first_sequence
+        moved = [row._replace(sequence=sequence) for row in rows]
+        macs = [STOOD.mac(self._chain, row) for row in moved]
+        values = [
+            (row.registration_id, mac, row.state, row.evidence, row.confirmed_by)
+            for row, mac in zip(moved, macs, strict=True)
+        ]
+        change_each(self._connection, STAND_EACH, [sequence], values)
+        self._written.note_all(
+            Bound.REGISTRATIONS, ((row.registration_id, mac) for row, mac in zip(moved, macs, strict=True))
+        )
+
+    # --- confirmations of many registrations
+
+    def confirm(self, confirmation: Confirmation, at_us: int) -> None:
+        """Write a confirmation, or what has become of it; those that it supersedes are removed."""
+        self.write_count += 1
+        self._events.at_us = at_us
+        row = confirmation._replace(key_id=self._chain.newest_key_id)
+        row = row._replace(mac=confirmations.BINDING.mac(self._chain, row))
+        others = confirmations.read(self._connection, self._chain, row.service)
+        self._remove_confirmations(
+            [one for one in others if one.confirmation_id != row.confirmation_id and row.supersedes(one)]
+        )
+        confirmations.write(self._connection, row)
+        self._written.note(Bound.CONFIRMATIONS, row.confirmation_id, row.mac)
+
+    def remove_confirmations(self) -> None:
+        """Remove every confirmation: nothing is left that they cover."""
+        self._remove_confirmations(confirmations.read_all(self._connection))
+
+    def _remove_confirmations(self, unwanted: Sequence[Confirmation]) -> None:
+        if unwanted:
+            self.write_count += 1
+            confirmations.remove(self._connection, [one.confirmation_id for one in unwanted])
+            self._written.note_all(Bound.CONFIRMATIONS, ((one.confirmation_id, GONE) for one in unwanted))
 
     # --- numbers that were taken from their operator
 
-    def set_withdrawn_done(self, done: Withdrawn) -> bool:
+    def set_withdrawn_done(self, done: Withdrawn, at_us: int) -> bool:
         """Keep that these numbers are done; False if another node was first."""
         self.write_count += 1
-        return withdrawals.set_done(self._connection, done)
+        self._events.at_us = at_us
+        is_first = withdrawals.set_done(self._connection, done)
+        if is_first:
+            self._followed.add(done.revision)
+        return is_first
 
     def withdrawn_since(self, number: int, revision: int) -> int:
         """The newest change after a revision that took a number, or may have; 0 if none did."""
@@ -356,7 +329,7 @@ class RegistrationWork:
         if row.user_tag is None or row.user_tag in self._new:
             raise ValueError("a new registration has a user, who has no other")
         self._unknown.discard(row.user_tag)
-        self._new[row.user_tag] = bound = self._bound(row._replace(content=WHOLE.content(self._chain, row)))
+        self._new[row.user_tag] = bound = self._bound(row, WHOLE.content(self._chain, row))
         return bound
 
     def replace(self, before: RegistrationRow, after: RegistrationRow) -> RegistrationRow:
@@ -367,16 +340,18 @@ class RegistrationWork:
         self._flush_new()
         self.write_count += 1
         self._unknown.discard(after.user_tag or b"")
-        if not set(names).isdisjoint(CONTENT):
-            after = after._replace(content=WHOLE.content(self._chain, after))
-        after = self._bound(after)
-        values = {name: getattr(after, name) for name in (*names, "content", "mac")}
+        changed = not set(names).isdisjoint(CONTENT)
+        after = self._bound(after, WHOLE.content(self._chain, after) if changed else after.content)
+        # The evidence as well: what was read may have had it of a confirmation, which does not cover this row any more.
+        written = {*names, "evidence", "sequence", "content", "mac"}
+        values = {name: getattr(after, name) for name in written}
         self._connection.execute(update(registrations).where(_is(before.registration_id)).values(**values))
         return after
 
-    def _bound(self, row: RegistrationRow) -> RegistrationRow:
-        """Return the row with its mac, which the closing event tells."""
-        row = row._replace(mac=WHOLE.mac(self._chain, row))
+    def _bound(self, row: RegistrationRow, content: bytes) -> RegistrationRow:
+        """Return the row with its digests, of which the closing event tells the mac."""
+        row = row._replace(sequence=self._events.first_sequence, content=content)
+        row = RegistrationRow._make((*row[:-1], WHOLE.mac(self._chain, row)))
         self._written.note(Bound.REGISTRATIONS, row.registration_id, row.mac)
         return row
 
@@ -405,6 +380,9 @@ class RegistrationWork:
     def flush(self) -> None:
         """Write what was put off."""
         self._flush_new()
+        for told in told_of_withdrawals(self._connection, self._chain, self._followed):
+            self.tell_act(Act.WITHDRAWALS_FOLLOWED, LOCAL, self._events.at_us, **told)
+        self._followed.clear()
         self._events.bind(self._written)
         self._events.flush()
 
@@ -633,10 +611,20 @@ class Registrations:
         with self._database.reading() as connection:
             return withdrawals.are_waiting(connection, bulk=False)
 
-    def drop_withdrawn(self, *, before_us: int) -> None:
-        """Forget numbers that were taken before a moment and are done: in a transaction without the chain's head."""
+    def drop_withdrawn(self, *, before_us: int, at_us: int) -> None:
+        """Forget numbers that were taken before a moment and are done, and tell so.
+
+        In a transaction of its own, as it locks the installation's row, which comes before the chain's head.
+        """
         with self._database.writing() as connection:
-            withdrawals.drop(connection, before_us=before_us)
+            dropped, revisions = withdrawals.drop(connection, before_us=before_us)
+            if not revisions:
+                return
+            events = EventAppender(connection, self._chain)
+            for told in told_of_withdrawals(connection, self._chain, revisions):
+                details = Acts.details(LOCAL, withdrawals_dropped=dropped, **told)
+                events.append(at_us, "", b"", Act.WITHDRAWALS_DROPPED.value, 0, details)
+            events.flush()
 
     def are_any(self) -> bool:
         """Whether there is any registration."""
@@ -661,11 +649,27 @@ class Registrations:
     def find(self, user_tags: Sequence[bytes]) -> RegistrationRow | None:
         """The registration of a user, under whichever of its tags."""
         with self._database.reading() as connection:
-            return self.checked(try_find(connection, user_tags))
+            row = try_find(connection, user_tags)
+            if row is None or row.confirmed_by is None:
+                found = []
+            else:
+                found = confirmations.read(connection, self._chain, row.service)
+        return None if row is None else self.checked(row, found)
 
-    def checked(self, row: R) -> R:
-        """Return the row, None if there is none; StoreDamaged if it is not what was written."""
-        return checked(self._chain, row)
+    def confirmations(self, service: str) -> list[Confirmation]:
+        """Return a service's confirmations. Read them before the registrations that they may cover, not after."""
+        with self._database.reading() as connection:
+            return confirmations.read(connection, self._chain, service)
+
+    def every_confirmation(self) -> Iterator[tuple[Confirmation, bool]]:
+        """Yield each confirmation and whether it is what was written, by ascending ids."""
+        with self._database.reading() as connection:
+            rows = confirmations.read_all(connection)
+        return ((row, confirmations.BINDING.is_whole(self._chain, row)) for row in rows)
+
+    def checked(self, row: RegistrationRow, found: Sequence[Confirmation]) -> RegistrationRow:
+        """Return the row as these confirmations say; StoreDamaged if it is not what was written."""
+        return as_confirmed(checked(self._chain, row), found)
 
     def verifications_of(
         self, number_tags: Sequence[bytes], method: str, *, states: Sequence[int], now_us: int
@@ -686,53 +690,21 @@ class Registrations:
             return list(map(SealedRow._make, rows_where(connection, SEALED_BY_ID, registration_ids)))
 
     def page(
-        self,
-        service: str,
-        *,
-        states: Sequence[int],
-        number_tags: Sequence[bytes] | None,
-        after: bytes,
-        within: PageBounds,
+        self, service: str, which: Selection, *, after: tuple[int, bytes], within: PageBounds
     ) -> list[RegistrationRow]:
-        """The next registrations of a service after one, in the order in which they were made.
+        """Return the next registrations of a service after a place, which is a due time and an id.
 
-        The last is the first with which more bytes lie sealed than a page has: no more are read.
+        They come in the order in which they were made; those that are selected by due time, in the order in which they
+        are due. The last is the first with which more bytes lie sealed than a page has: no more are read.
         """
+        due, made = registrations.c.due_at_us, registrations.c.registration_id
+        by_due = which.due_before_us is not None
+        behind = tuple_(due, made) > tuple_(*after) if by_due else made > after[1]
         statement = (
-            ROWS.where(registrations.c.service == service, registrations.c.registration_id > after)
-            .where(registrations.c.state.in_(states))
-            .order_by(registrations.c.registration_id)
+            ROWS.where(registrations.c.service == service, behind, *_conditions(which))
+            .order_by(*((due, made) if by_due else (made,)))
             .limit(within.count_max)
         )
-        if number_tags is not None:
-            statement = statement.where(registrations.c.number_tag.in_(number_tags))
-        return self._rows_within(statement, within.size_max)
-
-    def page_due(
-        self,
-        service: str,
-        *,
-        states: Sequence[int],
-        number_tags: Sequence[bytes] | None,
-        due_before_us: int,
-        after: tuple[int, bytes],
-        within: PageBounds,
-    ) -> list[RegistrationRow]:
-        """The next registrations of a service that are due before a moment, in the order in which they are.
-
-        The last is as in `page`.
-        """
-        place = tuple_(registrations.c.due_at_us, registrations.c.registration_id)
-        statement = (
-            ROWS.where(
-                registrations.c.service == service, registrations.c.due_at_us < due_before_us, place > tuple_(*after)
-            )
-            .where(registrations.c.state.in_(states))
-            .order_by(registrations.c.due_at_us, registrations.c.registration_id)
-            .limit(within.count_max)
-        )
-        if number_tags is not None:
-            statement = statement.where(registrations.c.number_tag.in_(number_tags))
         return self._rows_within(statement, within.size_max)
 
     def numbers(
@@ -819,9 +791,9 @@ class Registrations:
         return self._rows(statement)
 
 
-def checked(chain: Chain, row: R) -> R:
-    """Return the row, None if there is none; StoreDamaged if it is not what was written."""
-    if row is not None and not WHOLE.is_whole(chain, row):
+def checked(chain: Chain, row: RegistrationRow) -> RegistrationRow:
+    """Return the row; StoreDamaged if it is not what was written."""
+    if not WHOLE.is_whole(chain, row):
         registration_id = row.registration_id.hex()
         raise StoreDamaged(f"registration {registration_id} is not what was written", registration_id=registration_id)
     return row

@@ -111,7 +111,7 @@ heads = Table(
     Column("data_time_us", BigInteger, nullable=False),
     Column("stored_at_us", BigInteger, nullable=False),
     Column("number_count", BigInteger, nullable=False),
-    Column("checksum", LargeBinary, nullable=False),  # of its blocks: the exclusive or of theirs
+    Column("checksum", LargeBinary, nullable=False),  # of its blocks' digests: see blocks.py
     Column("digest", LargeBinary),  # of this version; null until somebody asks for it
     Column("synthetic", Boolean, nullable=False),
     Column("sequences", String, nullable=False),  # JSON; of the portings: the highest number applied of each series
@@ -128,6 +128,7 @@ blocks = Table(
     Column("revision", BigInteger, nullable=False),  # that changed it last
     Column("number_count", Integer, nullable=False),
     Column("checksum", LargeBinary, nullable=False),  # of all of the row, compared before anything parses the bitmap
+    Column("digest", LargeBinary, nullable=False),  # of the same, cryptographic: it gives its set its checksum
     Column("bitmap", LargeBinary, nullable=False),  # Roaring, portable format: places in the block's chunk
     Index("blocks_by_place", "block"),
     Index("blocks_by_revision", "revision"),
@@ -150,7 +151,7 @@ pushes = Table(
     Column("received_at_us", BigInteger, nullable=False),
     Column("counts", String, nullable=False),  # PushCounts as JSON: what the answer says
     Column("token", String),  # that confirms it; null if it never was held
-    Column("held_checksum", LargeBinary),  # of its held numbers: the exclusive or of theirs; null if it never was held
+    Column("held_checksum", LargeBinary),  # of those of its held numbers; null if it never was held
     Column("row_checksum", LargeBinary, nullable=False),  # of all other columns but the key
     UniqueConstraint("kind", "operator_id", "push_id"),
     UniqueConstraint("kind", "operator_id", "version"),
@@ -254,14 +255,33 @@ registrations = Table(
     Column("reminded_of_us", BigInteger),  # the due time that was reminded of last; null: none was
     Column("next_at_us", BigInteger),  # when it is time for a reminder or overdue, if its state has these; null: never
     Column("evidence", String),  # JSON; null until a verification has given an answer
+    Column("confirmed_by", Integer),  # whose data it rests on, if that says that the number is in service
     Column("as_of_revision", BigInteger, nullable=False),  # what was taken up to it takes nothing from this
     Column("verification_id", Bytes(16)),  # the newest: none before it counts
+    Column("sequence", BigInteger, nullable=False),  # of the newest event before the transaction that wrote the row
     Column("content", Bytes(32), nullable=False),  # keyed digest of what is recorded: see bindings.py
     Column("mac", Bytes(32), nullable=False),  # of `content` and of where the registration stands
     Index("registrations_by_service", "service", "registration_id"),
     Index("registrations_by_number", "number_tag"),
     Index("registrations_by_due_time", "service", "due_at_us", "registration_id"),
     Index("registrations_by_next_time", "next_at_us"),
+)
+
+# What bulk verification has found of many registrations at once: see confirmations.py.
+confirmations = Table(
+    "confirmations",
+    metadata,
+    Column("confirmation_id", Bytes(16), primary_key=True),
+    Column("service", String, nullable=False),
+    Column("state", Integer, nullable=False),  # of the registrations
+    Column("sequence", BigInteger, nullable=False),  # of the newest event before they were read
+    Column("after_id", Bytes, nullable=False),  # their ids are behind it; empty: from the first on
+    Column("last_id", Bytes(16), nullable=False),
+    Column("due_before_us", BigInteger),  # they are due before it; null: whenever
+    Column("evidence", String, nullable=False),  # JSON: operator id -> the evidence of those that it confirms
+    Column("key_id", Integer, nullable=False),
+    Column("mac", Bytes(32), nullable=False),  # of all other columns: see bindings.py
+    Index("confirmations_by_service", "service"),
 )
 
 verifications = Table(

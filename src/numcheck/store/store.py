@@ -35,13 +35,14 @@ from numcheck.errors import ConcurrentPush, HistoryLost, StoreDamaged, StoreMiss
 from numcheck.moments import microseconds, moment
 from numcheck.plan import NumberingPlan
 from numcheck.privacy import make_private_directory
-from numcheck.store import blocks, callers, plans, pushes
+from numcheck.store import blocks, callers, plans, pushes, withdrawals
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.blocks import Kind, replace_places
 from numcheck.store.callers import Callers, Denial
 from numcheck.store.data_bindings import Changed, applied, check_data, pushes_from, told_of
 from numcheck.store.database import Database, take_turn
 from numcheck.store.events import Chain, EventLog
+from numcheck.store.failures import again_if_undone
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_digest, read_head, read_heads, write_head
 from numcheck.store.history import Loss, Point, has_point, is_lost, raise_revision, read_losses, read_point, record_loss
 from numcheck.store.plans import Meant, Origin, PlanImport, SeriesInfo
@@ -49,6 +50,7 @@ from numcheck.store.pushes import HeldPush, Pushed, Receipt, overtake_held
 from numcheck.store.registrations import Registrations, are_any, read_key_checks
 from numcheck.store.schema import heads, installation, operator_names, operators, plan_series, ranges
 from numcheck.store.schema import pushes as push_records
+from numcheck.store.schema import withdrawals as withdrawn_rows
 from numcheck.store.served import read_basis, served_numbers
 
 FILE_NAME = "numcheck.db"
@@ -217,6 +219,7 @@ class Store:
 
     # --- the numbering plan
 
+    @again_if_undone
     def import_plan(
         self,
         plan: NumberingPlan,
@@ -250,6 +253,7 @@ class Store:
                 "calling_code": plan.country.calling_code,
             }
             changed = [Changed(one) for one in (plan_series, ranges, operators, operator_names)]
+            changed.append(Changed(withdrawn_rows, withdrawn_rows.c.revision == imported.revision))
             if self._acts.chain is not None:
                 said |= told_of(connection, self._acts.chain, changed)
             self._acts.tell(connection, Act.PLAN_IMPORTED, by, now, **said)
@@ -274,6 +278,7 @@ class Store:
             heads = read_heads(connection, Kind.ACTIVE)
         return [_operator(row, heads.get(row.operator_id)) for row in rows]
 
+    @again_if_undone
     def replace_active_set(
         self, operator_id: int, active_set: ActiveSet, *, data_time: datetime, now: datetime, synthetic: bool = False
     ) -> int:
@@ -327,7 +332,7 @@ class Store:
             }
         ported = [found.pop(key) for key in list(found) if key[0] == Kind.PORTED]
         if ported:
-            found[Kind.PORTED, EVERY_OPERATOR] = blocks.exclusive_or(ported)
+            found[Kind.PORTED, EVERY_OPERATOR] = blocks.combined(ported)
         for key in {*found, *sets}:
             if found.get(key, blocks.NO_BLOCKS) != sets.get(key):
                 raise StoreDamaged(f"the blocks of the numbers of operator {key[1]} are not those that were stored")
@@ -373,7 +378,11 @@ class Store:
             head = read_head(connection, kind, operator_id)
             said |= {"data_time_us": head.data_time_us, "number_count": head.number_count}
             own = (heads.c.kind == kind) & (heads.c.operator_id == operator_id)
-            changed = [Changed(heads, own), Changed(push_records, applied(kind, operator_id, version))]
+            changed = [
+                Changed(heads, own),
+                Changed(push_records, applied(kind, operator_id, version)),
+                Changed(withdrawn_rows, withdrawn_rows.c.revision == revision),
+            ]
             said |= told_of(connection, chain, changed)
         said |= pushes_from(connection, kind, operator_id)
         self._acts.tell(connection, act, by, now, **said)
@@ -440,6 +449,7 @@ class Store:
         with self._database.reading() as connection:
             return pushes.try_pushed(connection, Kind.ACTIVE, operator_id, push_id, microseconds(now))
 
+    @again_if_undone
     def push(
         self, header: PushHeader, content: PushContent, *, base_version: int, token: str, now: datetime, by: str = LOCAL
     ) -> Pushed:
@@ -469,6 +479,7 @@ class Store:
                 check_operator(connection, operator_id)
             return pushes.held_pushes(connection, microseconds(now), operator_id)
 
+    @again_if_undone
     def confirm_push(self, operator_id: int, token: str, *, now: datetime, by: str = LOCAL) -> Pushed:
         """Apply a held push, durable when this returns; UnknownPush if there is none of that token, ConcurrentPush if
         another was applied since, or if the plan and the portings judge it otherwise by now."""
@@ -496,6 +507,7 @@ class Store:
         with self._database.reading() as connection:
             return pushes.try_pushed(connection, Kind.PORTED, EVERY_OPERATOR, push_id, microseconds(now))
 
+    @again_if_undone
     def push_portings(
         self, header: PortingsHeader, content: PortingsContent, *, base_version: int, now: datetime, by: str = LOCAL
     ) -> Pushed:
@@ -550,6 +562,11 @@ class Store:
         """The mac of each caller and agreement: what the acts tell of them."""
         with self._database.reading() as connection:
             return callers.read_macs(connection)
+
+    def check_withdrawals(self) -> None:
+        """Raise StoreDamaged unless the numbers that wait to be revoked are what was stored."""
+        with self._database.reading() as connection:
+            withdrawals.check(connection)
 
     def check_pushes(self) -> None:
         """Raise StoreDamaged unless the record of every push is what was stored."""

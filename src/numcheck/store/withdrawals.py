@@ -2,18 +2,19 @@
 
 Invariants: a transaction that takes numbers away writes down which, so that a crash loses none; a piece of them is done
 in the transaction that changes the registrations, so that none is done twice. They are kept for a while when they are
-done: whoever verified a number by an older index finds that it was taken meanwhile.
+done: whoever verified a number by an older index finds that it was taken meanwhile. The checksum is cryptographic, as
+the chain of events binds it, and by it the numbers.
 
 What a change of very many numbers took (bulk) waits until nothing else does: a plan that moves a whole country is an
 hour's work, and whose number an operator withdraws meanwhile is revoked all the same within seconds.
 """
 
+import hashlib
 from array import array
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-import xxhash
 from pyroaring import AbstractBitMap, BitMap
 from sqlalchemy import Connection, Row, Select, delete, func, insert, literal, select, update
 
@@ -98,7 +99,7 @@ def _row(revision: int, cause: Cause, chunk: int, places: AbstractBitMap, now_us
 
 
 def _checksum(revision: int, cause: str, chunk: int, places: bytes) -> bytes:
-    return xxhash.xxh3_128_digest(f"{revision};{cause};{chunk};".encode() + places)
+    return hashlib.sha256(f"{revision};{cause};{chunk};".encode() + places).digest()
 
 
 def _places(row: Row[Any]) -> BitMap:
@@ -180,17 +181,35 @@ def newest(connection: Connection) -> int:
 
 def withdrawn_since(connection: Connection, number: int, revision: int) -> int:
     """The newest change after a revision that took a number, or of which that is not known any more; 0 if none did."""
-    dropped = connection.scalar(select(installation.c.withdrawals_dropped)) or 0
+    dropped = dropped_up_to(connection)
     chunk, place = divmod(number, CHUNK_NUMBERS)
     later = (withdrawals.c.chunk == chunk) & (withdrawals.c.revision > revision)
     rows = connection.execute(select(withdrawals).where(later))
     return max((row.revision for row in rows if place in _places(row)), default=dropped if revision < dropped else 0)
 
 
-def drop(connection: Connection, *, before_us: int) -> None:
-    """Forget what was taken before a moment and is done."""
+def drop(connection: Connection, *, before_us: int) -> tuple[int, list[int]]:
+    """Forget what was taken before a moment and is done.
+
+    Return up to which revision withdrawals are not known any more, and of which revisions some are forgotten now.
+    """
     old = (withdrawals.c.withdrawn_at_us < before_us) & withdrawals.c.next_place.is_(None)
-    revision = connection.scalar(select(func.max(withdrawals.c.revision)).where(old))
-    if revision is not None:
-        connection.execute(update(installation).values(withdrawals_dropped=revision))
-        connection.execute(delete(withdrawals).where(old & (withdrawals.c.revision <= revision)))
+    revisions = list(connection.scalars(select(withdrawals.c.revision).where(old).distinct()))
+    # What is done later than a newer one must not make that one known again.
+    dropped = max([dropped_up_to(connection), *revisions])
+    if revisions:
+        connection.execute(update(installation).values(withdrawals_dropped=dropped))
+        connection.execute(delete(withdrawals).where(old, withdrawals.c.revision.in_(revisions)))
+    return dropped, revisions
+
+
+def dropped_up_to(connection: Connection) -> int:
+    """Return up to which revision withdrawals are not known any more."""
+    return connection.scalar(select(installation.c.withdrawals_dropped)) or 0
+
+
+def check(connection: Connection) -> None:
+    """Raise StoreDamaged unless every row's numbers are what its checksum says."""
+    with connection.execute(select(withdrawals), execution_options={"yield_per": 1}) as rows:
+        for row in rows:
+            _places(row)

@@ -28,6 +28,7 @@ class VerificationMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     VERIFICATION_METHOD_CODE: _ClassVar[VerificationMethod]
     VERIFICATION_METHOD_INBOUND: _ClassVar[VerificationMethod]
     VERIFICATION_METHOD_ATTESTED: _ClassVar[VerificationMethod]
+    VERIFICATION_METHOD_FLASH_CALL: _ClassVar[VerificationMethod]
 
 class VerificationState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -68,6 +69,7 @@ VERIFICATION_METHOD_OPERATOR: VerificationMethod
 VERIFICATION_METHOD_CODE: VerificationMethod
 VERIFICATION_METHOD_INBOUND: VerificationMethod
 VERIFICATION_METHOD_ATTESTED: VerificationMethod
+VERIFICATION_METHOD_FLASH_CALL: VerificationMethod
 VERIFICATION_STATE_UNSPECIFIED: VerificationState
 VERIFICATION_STATE_WAITING: VerificationState
 VERIFICATION_STATE_CONFIRMED: VerificationState
@@ -243,20 +245,22 @@ class GetRegistrationResponse(_message.Message):
     def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ...) -> None: ...
 
 class ListRegistrationsRequest(_message.Message):
-    __slots__ = ("service", "page_size", "page_token", "states", "number", "due_before")
+    __slots__ = ("service", "page_size", "page_token", "states", "number", "due_before", "registered_after")
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     STATES_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     DUE_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    REGISTERED_AFTER_FIELD_NUMBER: _ClassVar[int]
     service: str
     page_size: int
     page_token: str
     states: _containers.RepeatedScalarFieldContainer[RegistrationState]
     number: str
     due_before: _timestamp_pb2.Timestamp
-    def __init__(self, service: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., states: _Optional[_Iterable[_Union[RegistrationState, str]]] = ..., number: _Optional[str] = ..., due_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    registered_after: _timestamp_pb2.Timestamp
+    def __init__(self, service: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., states: _Optional[_Iterable[_Union[RegistrationState, str]]] = ..., number: _Optional[str] = ..., due_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., registered_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ListRegistrationsResponse(_message.Message):
     __slots__ = ("registrations", "next_page_token", "damaged_registration_ids")

@@ -128,6 +128,7 @@ blocks = Table(
     Column("revision", BigInteger, nullable=False),
     Column("number_count", Integer, nullable=False),
     Column("checksum", LargeBinary, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
     Column("bitmap", LargeBinary, nullable=False),
     Index("blocks_by_place", "block"),
     Index("blocks_by_revision", "revision"),
@@ -247,14 +248,32 @@ registrations = Table(
     Column("reminded_of_us", BigInteger),
     Column("next_at_us", BigInteger),
     Column("evidence", String),
+    Column("confirmed_by", Integer),
     Column("as_of_revision", BigInteger, nullable=False),
     Column("verification_id", Bytes(16)),
+    Column("sequence", BigInteger, nullable=False),
     Column("content", Bytes(32), nullable=False),
     Column("mac", Bytes(32), nullable=False),
     Index("registrations_by_service", "service", "registration_id"),
     Index("registrations_by_number", "number_tag"),
     Index("registrations_by_due_time", "service", "due_at_us", "registration_id"),
     Index("registrations_by_next_time", "next_at_us"),
+)
+
+confirmations = Table(
+    "confirmations",
+    metadata,
+    Column("confirmation_id", Bytes(16), primary_key=True),
+    Column("service", String, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("after_id", Bytes, nullable=False),
+    Column("last_id", Bytes(16), nullable=False),
+    Column("due_before_us", BigInteger),
+    Column("evidence", String, nullable=False),
+    Column("key_id", Integer, nullable=False),
+    Column("mac", Bytes(32), nullable=False),
+    Index("confirmations_by_service", "service"),
 )
 
 verifications = Table(

@@ -1,0 +1,99 @@
+"""Rows of registrations, verifications and codes, as they are read and written."""
+
+from typing import NamedTuple
+
+
+class RegistrationRow(NamedTuple):
+    """A row of the registrations."""
+
+    registration_id: bytes
+    service: str
+    user_tag: bytes | None
+    number_tag: bytes | None
+    request_tag: bytes | None
+    key_id: int
+    sealed_record: bytes | None
+    sealed_number: bytes | None
+    state: int
+    registered_at_us: int
+    refreshed_at_us: int
+    due_at_us: int
+    next_at_us: int | None
+    evidence: str | None = None
+    confirmed_by: int | None = None
+    as_of_revision: int = 0
+    verification_id: bytes | None = None
+    sequence: int = 0  # made when the row is written
+    reminded_of_us: int | None = None
+    content: bytes = b""  # the digests, made when the row is written: see bindings.py
+    mac: bytes = b""
+
+
+class Standing(NamedTuple):
+    """Where a registration stands: all that an operation on millions of them reads."""
+
+    registration_id: bytes
+    service: str
+    key_id: int
+    content: bytes
+    state: int
+    refreshed_at_us: int
+    due_at_us: int
+    reminded_of_us: int | None
+    evidence: str | None
+    confirmed_by: int | None
+    as_of_revision: int
+    verification_id: bytes | None
+    sequence: int
+    mac: bytes
+
+
+class VerificationRow(NamedTuple):
+    """A row of the verifications."""
+
+    verification_id: bytes
+    registration_id: bytes
+    service: str
+    number_tag: bytes
+    key_id: int
+    method: str
+    state: int
+    started_at_us: int
+    as_of_revision: int
+    expires_at_us: int
+    next_code_at_us: int
+    secret_mac: bytes
+    tries: int
+    mac: bytes = b""  # made when the row is written: see bindings.py
+
+
+class SendRow(NamedTuple):
+    """A row of the codes that were sent."""
+
+    verification_id: bytes
+    at_us: int
+    service: str
+    number_tag: bytes
+    block_tag: bytes
+    network_tag: bytes
+    completed: bool = False
+
+
+class SealedRow(NamedTuple):
+    """What tells whose a registration is."""
+
+    registration_id: bytes
+    key_id: int
+    sealed_record: bytes
+
+
+class NumberRow(NamedTuple):
+    """What bulk verification needs of a registration: its number, and what tells whether it has to be written."""
+
+    registration_id: bytes
+    key_id: int
+    sealed_number: bytes
+    refreshed_at_us: int
+    due_at_us: int
+    confirmed_by: int | None
+    sequence: int
