@@ -65,7 +65,10 @@ class Node(NamedTuple):
 def serving(data_dir: Path) -> Iterator[Node]:
     """A node of the data directory, with both listeners."""
     command = [sys.executable, "-m", "numcheck", "serve", "--data-dir", str(data_dir)]
-    ports = ["--api-listen", "127.0.0.1:0", "--check-listen", "127.0.0.1:0"]
+    ports = [
+        "--listen",
+        "127.0.0.1:0",
+    ]
     process = subprocess.Popen([*command, *ports], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert process.stderr is not None
     try:

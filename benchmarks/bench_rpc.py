@@ -28,7 +28,7 @@ METHOD = "/numcheck.v1.CheckService/CheckNumbers"
 
 @pytest.fixture(scope="module")
 def node(reference: Population):
-    with server("-m", "numcheck", "serve", "--data-dir", reference.data_dir, "--api-listen", "127.0.0.1:0") as started:
+    with server("-m", "numcheck", "serve", "--data-dir", reference.data_dir, "--listen", "127.0.0.1:0") as started:
         yield started
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from numcheck.door.check_listener import LACKING
+from numcheck.door.native_door import LACKING
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,7 +13,7 @@ from benchmarks.peers.load import PATH, Target
 from benchmarks.peers.transports import Missing, Transport
 from benchmarks.population import Population
 from benchmarks.processes import free_port, pinned
-from numcheck.door.check_listener import LACKING
+from numcheck.door.native_door import LACKING
 from numcheck.index import Index
 from numcheck.serving.publishing import index_directory
 
@@ -41,7 +41,7 @@ def numcheck(data_dir: Path, transport: Transport, sizes: dict[int, int]) -> Ite
     if LACKING is not None:
         del listeners["native listener"]
     last_to_open = next(iter(listeners.values()))
-    with pinned([*command, "--api-listen", api, "--check-listen", native], last_to_open) as pid:
+    with pinned([*command, "--listen", api, "--check-listen", native], last_to_open) as pid:
         yield [
             Target(name, transport, f"{transport.scheme}://{where}", pid, sizes) for name, where in listeners.items()
         ]

@@ -16,8 +16,8 @@ from numcheck.access import Caller, Role
 from numcheck.api.access import LoopbackAccess, Shown
 from numcheck.config import Settings
 from numcheck.door import loopback
-from numcheck.door.listener import ApiListener, protection_of
 from numcheck.door.loopback import user_of, user_of_grpc_peer, user_of_socket
+from numcheck.door.plain_door import PlainDoor, protection_of
 from numcheck.door.watches import Watches
 from numcheck.errors import NotPermitted
 from numcheck.serving.access import loopback_access
@@ -113,7 +113,7 @@ def test_owner_of_the_data_directory_root_and_the_node_are_let_in(tmp_path, monk
 def test_everyone_is_let_in_where_nobody_can_be_told_from_another(tmp_path, monkeypatch):
     """As on macOS; the line at the start says so."""
     monkeypatch.setattr("numcheck.serving.access.KNOWS_USERS", False)
-    monkeypatch.setattr("numcheck.door.listener.KNOWS_USERS", False)
+    monkeypatch.setattr("numcheck.door.plain_door.KNOWS_USERS", False)
     settings = Settings(data_dir=tmp_path)
     assert loopback_access(settings, LoopbackAccess().deny).admit(Shown(), "/x").role is Role.ADMINISTRATOR
     assert "EVERY USER" in protection_of(settings)
@@ -178,7 +178,7 @@ def test_call_tells_whose_it_is(tmp_path):
             seen.append(shown)
             return super().admit(shown, method)
 
-    listener = ApiListener(Settings(data_dir=tmp_path, api_listen="127.0.0.1:0"), [], Watches(), Noting())
+    listener = PlainDoor(Settings(data_dir=tmp_path, listen="127.0.0.1:0"), [], Watches(), Noting())
     with grpc.insecure_channel(listener.address) as channel:
         channel.unary_unary(METHODS[1])(b"", timeout=20)
     listener.stop(0)

@@ -32,7 +32,10 @@ def session(tmp_path_factory):
     made = run("callers", "init", "callers", "--data-dir", "var", cwd=directory)
     assert made.status == 0, made.err
     command = (*NUMCHECK, "serve", "--config", "callers/numcheck.toml")
-    ports = ("--api-listen", "127.0.0.1:0", "--check-listen", "127.0.0.1:0")
+    ports = (
+        "--listen",
+        "127.0.0.1:0",
+    )
     with running(*ports, command=command, cwd=directory) as process:
         addresses = {}
         for name in ("API", "native"):

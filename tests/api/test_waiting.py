@@ -17,8 +17,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 from numcheck.config import Settings
 from numcheck.door import listener as listener_module
 from numcheck.door import reflection, requests
-from numcheck.door.listener import ApiListener
 from numcheck.door.patience import Patience
+from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.index import PublishedIndex, open_index
 from numcheck.serving.publishing import index_directory
@@ -34,11 +34,11 @@ REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
 
 @contextlib.contextmanager
-def listening(data_dir, **settings) -> Iterator[ApiListener]:
+def listening(data_dir, **settings) -> Iterator[PlainDoor]:
     published = PublishedIndex()
     published.publish(open_index(index_directory(data_dir)))
-    wanted = Settings(data_dir=data_dir, api_listen="127.0.0.1:0", api_threads=THREADS, **settings)
-    one = ApiListener(wanted, [check_service(published, wanted)], Watches())
+    wanted = Settings(data_dir=data_dir, listen="127.0.0.1:0", api_threads=THREADS, **settings)
+    one = PlainDoor(wanted, [check_service(published, wanted)], Watches())
     try:
         yield one
     finally:

@@ -2,7 +2,7 @@
 
 import json
 
-from numcheck.door.check_listener import LACKING
+from numcheck.door.native_door import LACKING
 from tests.serving.command import run
 
 LISTENERS = ("API listener", *(("native listener",) if LACKING is None else ()))

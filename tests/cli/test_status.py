@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from numcheck.door.check_listener import LACKING
+from numcheck.door.native_door import LACKING
 from tests.serving import small
 from tests.serving.command import run, serving
 
@@ -48,7 +48,7 @@ def test_status_tells_the_freshness_of_each_operators_data(status):
 
 def test_status_says_serving_when_the_node_answers(status, node):
     listener = {"address": node.address, "state": "serving"}
-    assert status(env={"NUMCHECK_API_LISTEN": node.address})["api_listener"] == listener
+    assert status(env={"NUMCHECK_LISTEN": node.address})["api_listener"] == listener
 
 
 def test_commands_find_the_node_of_their_data_directory(data_dir):
@@ -59,7 +59,7 @@ def test_commands_find_the_node_of_their_data_directory(data_dir):
         assert found["native_listener"]["state"] == ("serving" if LACKING is None else "not running")
         answered = run("check", "--data-dir", data_dir, f"+{small.ACTIVE}")
         assert (answered.status, "ACTIVE" in answered.out) == (0, True)
-        elsewhere = run("check", "--data-dir", data_dir, "+79161234567", env={"NUMCHECK_API_LISTEN": "127.0.0.1:1"})
+        elsewhere = run("check", "--data-dir", data_dir, "+79161234567", env={"NUMCHECK_LISTEN": "127.0.0.1:1"})
         assert (elsewhere.status, "127.0.0.1:1" in elsewhere.err) == (1, True)
         copied = shutil.copytree(data_dir, data_dir.with_name("copy"))
         assert json.loads(run("status", "--data-dir", copied, "--json").out)["api_listener"]["address"] != node.address
@@ -73,7 +73,7 @@ def test_commands_find_the_node_of_their_data_directory(data_dir):
 
 
 def test_status_says_not_running_when_no_node_answers(status):
-    assert status(env={"NUMCHECK_API_LISTEN": "127.0.0.1:1"})["api_listener"]["state"] == "not running"
+    assert status(env={"NUMCHECK_LISTEN": "127.0.0.1:1"})["api_listener"]["state"] == "not running"
 
 
 def test_status_tells_what_is_wrong_with_the_index(status, data_dir):

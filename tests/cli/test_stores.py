@@ -97,7 +97,7 @@ def test_command_without_node_and_store_fails_in_one_line_and_makes_nothing(fold
 @pytest.mark.parametrize("command", ["callers revoke", "callers token", "registrations rotate-keys"])
 def test_command_makes_no_tables_in_an_empty_database(folder, server, command):
     """Nor the data directory."""
-    env = {"NUMCHECK_DATABASE_URL": server.new_database(), "NUMCHECK_API_LISTEN": "127.0.0.1:1"}
+    env = {"NUMCHECK_DATABASE_URL": server.new_database(), "NUMCHECK_LISTEN": "127.0.0.1:1"}
     ended = run(*command.split(), *ARGUMENTS[command], cwd=folder, env=env)
     assert (ended.status, len(ended.err.splitlines())) == (1, 1)
     assert not (folder / "var").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from numcheck.door.check_listener import LACKING
+from numcheck.door.native_door import LACKING
 from tests.conformance.http2 import Peer
 from tests.serving.command import Node, serving
 from tests.serving.small import fill

@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, ti
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from grpc_tools import protoc
 
-from numcheck.door.check_listener import LACKING
+from numcheck.door.native_door import LACKING
 from numcheck.v1 import check_pb2, number_pb2, numbering_pb2, registration_pb2
 from tests.api.calls import DEADLINE_S, refusal
 from tests.serving import small

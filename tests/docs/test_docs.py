@@ -11,7 +11,7 @@ import pytest
 
 from numcheck import errors
 from numcheck.config import Settings
-from numcheck.door.listener import server_options
+from numcheck.door.plain_door import server_options
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src/numcheck"

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import pytest
 
-from numcheck.door.check_listener import LACKING
+from numcheck.door.native_door import LACKING
 from tests.conformance.calls import CALL, QUESTION
 from tests.conformance.conftest import native_address
 from tests.conformance.http2 import ENHANCE_YOUR_CALM

@@ -19,8 +19,8 @@ import pytest
 from numcheck.access import Caller, Role
 from numcheck.api.access import Access, CallersIndex
 from numcheck.config import Settings
-from numcheck.door.check_listener import LACKING, CheckListener
-from numcheck.door.listener import ApiListener
+from numcheck.door.native_door import LACKING, NativeDoor
+from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.index import Index, PublishedIndex
 from numcheck.serving.services import check_service
@@ -62,8 +62,8 @@ def both(index: Index, settings: Settings, access: Access | None = None) -> Iter
     """Both listeners over one index, asked as whoever calls sees it."""
     published = PublishedIndex()
     seen = published if access is None else CallersIndex(published, access.agreed)
-    api = ApiListener(settings, [check_service(seen, settings)], Watches(), access)
-    native = CheckListener(settings, published, access)
+    api = PlainDoor(settings, [check_service(seen, settings)], Watches(), access)
+    native = NativeDoor(settings, published, access)
     published.publish(index)
     try:
         for listener in (api, native):
@@ -84,7 +84,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(
-        data_dir=tmp_path_factory.mktemp("data"), api_listen="127.0.0.1:0", check_listen="127.0.0.1:0", threads=1,
+        data_dir=tmp_path_factory.mktemp("data"), listen="127.0.0.1:0", threads=1,
         api_threads=2 * ROUND_CALLS_MAX,
         # grpc-core forgets a call a while after it has answered it.
         streams_per_connection_max=512,

@@ -13,7 +13,7 @@ from tests.serving.command import ROOT, serving
 from tests.serving.small import ACTIVE, fill
 
 WITHOUT = 'import sys; sys.modules["numcheck._edge"] = None; '
-SAY_WHY = "from numcheck.door.check_listener import LACKING; print(LACKING)"
+SAY_WHY = "from numcheck.door.native_door import LACKING; print(LACKING)"
 SERVE = "from numcheck.cli import main; main()"
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from numcheck.config import Settings
-from numcheck.door.check_listener import CheckListener
+from numcheck.door.native_door import NativeDoor
 from numcheck.index import Index, PublishedIndex, build_index, open_index
 from tests.fuzz.judge import WORLD
 
@@ -19,10 +19,10 @@ def index_of_the_world(directory: Path) -> Index:
 
 
 @contextmanager
-def listening(index: Index, settings: Settings) -> Iterator[CheckListener]:
+def listening(index: Index, settings: Settings) -> Iterator[NativeDoor]:
     """A native listener that answers from the index."""
     published = PublishedIndex()
-    listener = CheckListener(settings, published)
+    listener = NativeDoor(settings, published)
     published.publish(index)
     listener.set_serving(serving=True)
     try:

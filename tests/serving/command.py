@@ -18,9 +18,12 @@ NUMCHECK = (str(Path(sys.executable).with_name("numcheck")),)
 AS_MODULE = (sys.executable, "-m", "numcheck")
 PATIENCE_S = 60.0
 READ_WHILE_LOADED = {"GRPC_VERBOSITY", "GRPC_TRACE"}  # by modules, once
-FREE_PORTS = ("--api-listen", "127.0.0.1:0", "--check-listen", "127.0.0.1:0")
+FREE_PORTS = (
+    "--listen",
+    "127.0.0.1:0",
+)
 # What has no address of its own: whatever node listens on the default ports of this machine is no test's.
-FREE = {"NUMCHECK_API_LISTEN": "127.0.0.1:0", "NUMCHECK_CHECK_LISTEN": "127.0.0.1:0"}
+FREE = {"NUMCHECK_LISTEN": "127.0.0.1:0", "NUMCHECK_CHECK_LISTEN": "127.0.0.1:0"}
 READY = re.compile(r"numcheck: API listener ready on (\S+) ")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from numcheck.door.check_listener import LACKING
+from numcheck.door.native_door import LACKING
 from numcheck.v1 import check_pb2, registration_pb2
 from numcheck.v1.check_pb2_grpc import CheckServiceStub
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub

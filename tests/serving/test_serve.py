@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from numcheck.config import Settings
-from numcheck.door.listener import ApiListener
+from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.errors import BadListenAddress
 from numcheck.index import open_index
@@ -112,7 +112,7 @@ def test_second_node_is_refused_when_the_port_is_taken(data_dir, small_dir, tmp_
     """Whoever holds it, a node or any other program; the first is not disturbed."""
     other = shutil.copytree(small_dir, tmp_path / "other")
     with serving(data_dir) as node:
-        line = refused("--data-dir", other, *FREE_PORTS, "--api-listen", node.address)
+        line = refused("--data-dir", other, *FREE_PORTS, "--listen", node.address)
         assert line == f"numcheck: {node.address} cannot be listened on: address already in use"
         assert status_of(node, ACTIVE) == number_pb2.NUMBER_STATUS_ACTIVE
 
@@ -131,7 +131,7 @@ def test_second_process_is_refused_when_the_data_directory_is_in_use(data_dir):
 
 
 def test_non_loopback_address_is_refused_by_the_command(data_dir):
-    line = refused("--data-dir", data_dir, "--api-listen", "0.0.0.0:0")
+    line = refused("--data-dir", data_dir, "--listen", "0.0.0.0:0")
     assert "0.0.0.0 is not a loopback address" in line
 
 
@@ -139,7 +139,7 @@ def test_non_loopback_address_is_refused_by_the_command(data_dir):
 def test_address_is_refused_when_it_is_not_loopback(host):
     """Plaintext stays on this machine; a name other than localhost is not even looked up."""
     with pytest.raises(BadListenAddress, match="is not a loopback address"):
-        ApiListener(Settings(api_listen=f"{host}:0"), [], Watches())
+        PlainDoor(Settings(listen=f"{host}:0"), [], Watches())
 
 
 @pytest.mark.parametrize(
@@ -159,13 +159,13 @@ def test_address_is_refused_when_it_is_not_loopback(host):
 )
 def test_address_is_refused_when_it_is_not_host_and_port(address):
     with pytest.raises(BadListenAddress, match="is not host:port"):
-        ApiListener(Settings(api_listen=address), [], Watches())
+        PlainDoor(Settings(listen=address), [], Watches())
 
 
 @pytest.mark.parametrize("address", ["::1:50051", "::1", "::1:0", "[::1:0", "::1]:0", "[127.0.0.1]:0", "[localhost]:0"])
 def test_address_is_refused_with_the_right_form_when_its_brackets_are_wrong(address):
     with pytest.raises(BadListenAddress, match=r"stands in brackets, such as \[::1\]:50051"):
-        ApiListener(Settings(api_listen=address), [], Watches())
+        PlainDoor(Settings(listen=address), [], Watches())
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost", "[::1]"])
@@ -173,7 +173,7 @@ def test_address_is_taken_when_it_is_loopback(host):
     """Whichever of the machine's loopback addresses, and with the port that was free."""
     if host == "[::1]" and not has_ipv6():
         pytest.skip("this machine has no IPv6 loopback")
-    listener = ApiListener(Settings(api_listen=f"{host}:0"), [], Watches())
+    listener = PlainDoor(Settings(listen=f"{host}:0"), [], Watches())
     listener.stop(0)
     assert listener.address.startswith(f"{host}:")
     assert not listener.address.endswith(":0")
@@ -193,7 +193,7 @@ def test_port_is_refused_in_our_own_words_when_another_program_has_it():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(BadListenAddress, match="address already in use"):
-            ApiListener(Settings(api_listen=f"127.0.0.1:{taken.getsockname()[1]}"), [], Watches())
+            PlainDoor(Settings(listen=f"127.0.0.1:{taken.getsockname()[1]}"), [], Watches())
 
 
 def test_empty_directory_is_refused_and_stays_empty(tmp_path):

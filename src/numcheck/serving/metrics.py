@@ -18,9 +18,9 @@ from prometheus_client import CollectorRegistry, MetricsHandler
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from numcheck.config import Settings
-from numcheck.door.check_listener import CheckListener
-from numcheck.door.listener import ApiListener, host_and_port, probe_port
+from numcheck.door.native_door import NativeDoor
 from numcheck.door.patience import Patience
+from numcheck.door.plain_door import PlainDoor, host_and_port, probe_port
 from numcheck.errors import BadListenAddress, NumcheckError
 from numcheck.hosts import is_loopback
 
@@ -54,9 +54,9 @@ class Readings:
 class NodeCollector:
     """Reads what the listeners have counted, when it is asked."""
 
-    def __init__(self, listeners: Sequence[ApiListener | CheckListener], readings: Readings) -> None:
-        self._apis = [one for one in listeners if isinstance(one, ApiListener)]
-        self._natives = [one for one in listeners if isinstance(one, CheckListener)]
+    def __init__(self, listeners: Sequence[PlainDoor | NativeDoor], readings: Readings) -> None:
+        self._apis = [one for one in listeners if isinstance(one, PlainDoor)]
+        self._natives = [one for one in listeners if isinstance(one, NativeDoor)]
         self._readings = readings
 
     def collect(self) -> Iterator[Metric]:

@@ -6,20 +6,27 @@ what was copied with the directory, says nothing.
 
 import json
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from numcheck.config import Settings
 from numcheck.output import OWNER_ONLY, write_whole
 
-FILE_NAME = "listeners.json"
+FILE_NAME = "listener.json"
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # who listens on every address is reached on these
 
 
-def tell(data_dir: Path, addresses: Mapping[str, str]) -> None:
-    """Say that this process listens there, by listener. A full disk keeps nobody from serving."""
-    told = {"pid": os.getpid(), "data_dir": str(data_dir.resolve()), "addresses": dict(addresses)}
+class Whereabouts(NamedTuple):
+    """Where a node listens, and what carries its calls."""
+
+    address: str
+    door: str
+
+
+def tell(data_dir: Path, here: Whereabouts) -> None:
+    """Say that this process listens there. A full disk keeps nobody from serving."""
+    told = {"pid": os.getpid(), "data_dir": str(data_dir.resolve()), **here._asdict()}
     with suppress(OSError):
         write_whole(data_dir / FILE_NAME, json.dumps(told).encode(), mode=OWNER_ONLY)
 
@@ -30,32 +37,23 @@ def forget(data_dir: Path) -> None:
         (data_dir / FILE_NAME).unlink(missing_ok=True)
 
 
-def api_address(settings: Settings) -> str:
-    """Where to find the API listener: as it was set, or where the data directory's node has it, or the default."""
-    return _address(settings, "api_listen", "API listener")
-
-
-def native_address(settings: Settings) -> str:
-    """The same of the native listener."""
-    return _address(settings, "check_listen", "native listener")
-
-
-def _address(settings: Settings, setting: str, listener: str) -> str:
-    default: str = getattr(settings, setting)
-    if setting in settings.model_fields_set and not default.endswith(":0"):  # which is any free port
-        return default
-    host, colon, port = listeners_of(settings.data_dir).get(listener, default).rpartition(":")
+def node_address(settings: Settings) -> str:
+    """Return where to find the node: as it was set, or where the data directory's node has it, or the default."""
+    if "listen" in settings.model_fields_set and not settings.listen.endswith(":0"):  # which is any free port
+        return settings.listen
+    found = whereabouts_of(settings.data_dir)
+    host, colon, port = (settings.listen if found is None else found.address).rpartition(":")
     return f"{LOOPBACK.get(host, host)}{colon}{port}"
 
 
-def listeners_of(data_dir: Path) -> dict[str, str]:
-    """Where the node of a data directory listens, by listener, as it said itself; empty if there is none."""
+def whereabouts_of(data_dir: Path) -> Whereabouts | None:
+    """Return where the node of a data directory listens, as it said itself; None if there is none."""
     try:
         told = json.loads((data_dir / FILE_NAME).read_text(encoding="utf-8"))
-        here, addresses = told["data_dir"] == str(data_dir.resolve()), dict(told["addresses"])
-        return addresses if here and _is_running(told["pid"]) else {}
+        here = Whereabouts(str(told["address"]), str(told["door"]))
+        return here if told["data_dir"] == str(data_dir.resolve()) and _is_running(told["pid"]) else None
     except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        return None
 
 
 def _is_running(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""The native listener: every service on event loops that need no GIL, beside the API listener."""
+"""The native door: every service on event loops that need no GIL."""
 
 import socket
 import sys
@@ -19,10 +19,10 @@ from numcheck.door.certificates import CertificateFiles
 from numcheck.door.feeding import Feeding
 from numcheck.door.feeds import Feeds
 from numcheck.door.health import Health
-from numcheck.door.listener import host_and_port, probe_port, protection_of
 from numcheck.door.loopback import user_of_socket
 from numcheck.door.methods import Service, methods_of
 from numcheck.door.native import Admitted, admitted, authorizations, refusal
+from numcheck.door.plain_door import host_and_port, probe_port, protection_of
 from numcheck.door.pool import Pool
 from numcheck.door.process import share_for_connections
 from numcheck.door.reflection import NAMES as REFLECTION
@@ -59,10 +59,10 @@ class Served(NamedTuple):
     feeds: Feeds
 
 
-class CheckListener:
+class NativeDoor:
     """Serves from construction to `stop`. Health says NOT_SERVING until `set_serving`."""
 
-    name = "native listener"
+    name = "native"
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class CheckListener:
         `admission` says who may call; without it, as in tests, everybody may, and sees everything. Without `served`
         CheckService is served, and answers from what is published.
         """
-        host, port = host_and_port(settings.check_listen, tls=settings.tls)
+        host, port = host_and_port(settings.listen, tls=settings.tls)
         self._tls_files = settings.tls_files
         credentials = Credentials(*self._tls_files) if self._tls_files else None
         self.protection = protection_of(settings)
