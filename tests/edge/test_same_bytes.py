@@ -45,7 +45,7 @@ OWN_TEXTS = {
 }  # fmt: skip
 # What the native listener refuses and grpc-core reads as the calls that it can make of it.
 STRICTER = {"a first byte that is neither", "less than is announced", "bytes after the message", "gzip cut"}
-# The API listener asks who calls before it looks for a method that nobody has.
+# grpcio's door asks who calls before it looks for a method that nobody has.
 DENIED = {grpc.StatusCode.PERMISSION_DENIED.value[0], grpc.StatusCode.UNAUTHENTICATED.value[0]}
 
 

@@ -117,7 +117,7 @@ def refusal(channel: grpc.Channel, method: str, request: bytes) -> str:
 
 
 def test_calls_are_counted_by_method_and_status(node: Node) -> None:
-    for name, address in (("native", node.native.address), ("api", node.api.address)):
+    for name, address in (("native", node.native.address), ("plain", node.api.address)):
         with grpc.insecure_channel(address) as channel:
             for _ in range(3):
                 channel.unary_unary(METHOD)(REQUEST, timeout=10)

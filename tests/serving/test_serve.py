@@ -20,7 +20,7 @@ from numcheck.store import Store
 from numcheck.v1 import check_pb2, check_pb2_grpc, number_pb2
 from tests.api.calls import refusal
 from tests.api.streams import opened
-from tests.serving.command import AS_MODULE, FREE_PORTS, NUMCHECK, ROOT, run, serving
+from tests.serving.command import AS_MODULE, FREE_PORT, NUMCHECK, ROOT, run, serving
 from tests.serving.small import ACTIVE
 
 START_MAX_S = 3.0
@@ -112,7 +112,7 @@ def test_second_node_is_refused_when_the_port_is_taken(data_dir, small_dir, tmp_
     """Whoever holds it, a node or any other program; the first is not disturbed."""
     other = shutil.copytree(small_dir, tmp_path / "other")
     with serving(data_dir) as node:
-        line = refused("--data-dir", other, *FREE_PORTS, "--listen", node.address)
+        line = refused("--data-dir", other, *FREE_PORT, "--listen", node.address)
         assert line == f"numcheck: {node.address} cannot be listened on: address already in use"
         assert status_of(node, ACTIVE) == number_pb2.NUMBER_STATUS_ACTIVE
 
@@ -120,7 +120,7 @@ def test_second_node_is_refused_when_the_port_is_taken(data_dir, small_dir, tmp_
 def test_second_process_is_refused_when_the_data_directory_is_in_use(data_dir):
     """Another node, and whatever else would write; the first is not disturbed."""
     with serving(data_dir) as node:
-        assert "in use by another numcheck process" in refused("--data-dir", data_dir, *FREE_PORTS)
+        assert "in use by another numcheck process" in refused("--data-dir", data_dir, *FREE_PORT)
         registry = data_dir.parent / "r.csv"
         registry.write_text("code;from;to;capacity;operator;region\n900;0;9;10;x;y\n")
         imported = run("plan", "import", registry, "--data-dir", data_dir)
@@ -201,7 +201,7 @@ def test_empty_directory_is_refused_and_stays_empty(tmp_path):
     for directory in (tmp_path / "empty", tmp_path / "missing"):
         if directory.name == "empty":
             directory.mkdir()
-        line = refused("--data-dir", directory, *FREE_PORTS)
+        line = refused("--data-dir", directory, *FREE_PORT)
         assert "holds no numbering plan" in line
         assert "numcheck demo" in line
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]

@@ -45,7 +45,7 @@ class AccessInterceptor(grpc.ServerInterceptor):
 
 
 def shown_over_tls(context: grpc.ServicerContext) -> Shown:
-    """What a call over the API listener shows: of its certificate, what is read from the certificate itself."""
+    """What a call over the plain door shows: of its certificate, what is read from the certificate itself."""
     certificates: Any = context.auth_context().get("x509_pem_cert", [])
     tokens = (value for key, value in context.invocation_metadata() if key == "authorization")
     return Shown(

@@ -80,14 +80,14 @@ class NodeCollector:
         yield _gauge("numcheck_smsc_linked", "Whether there is a link to the SMSC", _try(readings.smsc_linked))
 
     def _calls(self, loops: Sequence["Counters"]) -> Metric:
-        family = CounterMetricFamily("numcheck_calls", "Calls that ended", labels=("listener", "method", "code"))
+        family = CounterMetricFamily("numcheck_calls", "Calls that ended", labels=("door", "method", "code"))
         native: Counter[tuple[str, str]] = Counter()
         for counters in loops:
             native.update({(method, code_pb2.Code.Name(code)): n for (method, code), n in counters.calls.items()})
         api: Counter[tuple[str, str]] = Counter()
         for listener in self._apis:
             api.update(listener.call_counts())
-        for name, counts in (("native", native), ("api", api)):
+        for name, counts in (("native", native), ("plain", api)):
             for (method, code), value in sorted(counts.items()):
                 family.add_metric((name, method, code), value)
         return family
