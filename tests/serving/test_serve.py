@@ -18,7 +18,6 @@ from numcheck.index import open_index
 from numcheck.serving.publishing import index_directory
 from numcheck.store import Store
 from numcheck.v1 import check_pb2, check_pb2_grpc, number_pb2
-from tests.api.calls import refusal
 from tests.api.streams import opened
 from tests.serving.command import AS_MODULE, FREE_PORT, NUMCHECK, ROOT, run, serving
 from tests.serving.small import ACTIVE
@@ -267,18 +266,3 @@ def test_client_with_as_many_calls_as_its_connection_may_have_is_never_refused(d
         stub = check_pb2_grpc.CheckServiceStub(channel)
         answers = list(callers.map(lambda one: stub.CheckNumber(one, timeout=60), asked))
     assert {one.status for one in answers} == {number_pb2.NUMBER_STATUS_ACTIVE}
-
-
-def test_call_too_many_is_refused_with_the_details_of_every_error(data_dir):
-    """One stream is all that the listener holds; when it has ended the next call is answered."""
-    with (
-        serving(data_dir, env={"NUMCHECK_CONCURRENT_RPCS_MAX": "1"}) as node,
-        grpc.insecure_channel(node.address) as channel,
-    ):
-        stub = check_pb2_grpc.CheckServiceStub(channel)
-        with opened(channel) as stream:
-            stream.ask(ACTIVE)
-            refused = refusal(lambda: stub.ListOperators(check_pb2.ListOperatorsRequest(), timeout=60))
-        assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")
-        assert refused.domain == "numcheck"
-        assert refused.retry_delay_s is not None
