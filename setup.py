@@ -26,7 +26,7 @@ SOURCES = [] if os.environ.get("NUMCHECK_SKIP_EXTENSIONS") == "1" else sorted(RO
 NATIVE_LISTENER = ROOT / "src/numcheck/_edge.pyx"
 NATIVE_LISTENER_LIBRARIES = ["nghttp2", "ssl", "crypto", "z"]
 if SOURCES and (lacking := native_listener_lacks()):
-    print(f"numcheck is built without its native listener: {lacking}", file=sys.stderr)
+    print(f"numcheck is built without its native door: {lacking}", file=sys.stderr)
     SOURCES.remove(NATIVE_LISTENER)
 
 # No -march=native: a wheel runs on any machine of its kind.

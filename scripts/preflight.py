@@ -35,7 +35,7 @@ def refuse_unless_runnable():
 
 
 def native_listener_lacks():
-    """What the native listener cannot be built for here, in a line; None if it can be built."""
+    """What the native door cannot be built for here, in a line; None if it can be built."""
     if not sys.platform.startswith("linux"):
         return "it needs Linux's epoll"
     headers = b"#include <sys/types.h>\n#include <nghttp2/nghttp2.h>\n#include <openssl/ssl.h>\n#include <zlib.h>\n"
@@ -45,12 +45,12 @@ def native_listener_lacks():
 
 
 def install_for_native_listener():
-    """Install what the native listener is built from, if that can be done without asking; quietly go on if not."""
+    """Install what the native door is built from, if that can be done without asking; quietly go on if not."""
     if native_listener_lacks() is None or not sys.platform.startswith("linux"):
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
-    print("Installing {} for the native listener".format(", ".join(NATIVE_LISTENER_PACKAGES)))
+    print("Installing {} for the native door".format(", ".join(NATIVE_LISTENER_PACKAGES)))
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
     install = ["apt-get", "install", "-y", "--no-install-recommends", *NATIVE_LISTENER_PACKAGES]
     environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")

@@ -137,7 +137,7 @@ def _served(
     api = PlainDoor(settings, services, watches, gate.access, feeds=registrations.feeds)
     served = Served(services, watches, registrations.feeds)
     native = NativeDoor(settings, published, gate.access, served) if LACKING is None else None
-    publish()  # the native listener takes what is published from its start on
+    publish()  # the native door takes what is published from its start on
     addresses, counts = {"api": api.address}, {"api": asked.counts}
     if native is not None:
         addresses["native"], counts["native"] = native.address, native.asked

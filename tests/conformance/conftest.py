@@ -62,12 +62,12 @@ def either(request: pytest.FixtureRequest, nodes: Callable[[str], Node]) -> str:
 
 @pytest.fixture
 def connect(native: str) -> Iterator[Callable[..., Peer]]:
-    """Opens connections to the native listener, as Peer has it."""
+    """Opens connections to the native door, as Peer has it."""
     with ExitStack() as stack:
         yield lambda *given: stack.enter_context(Peer(native, *given))
 
 
 @pytest.fixture
 def peer(connect: Callable[..., Peer]) -> Peer:
-    """A connection to the native listener."""
+    """A connection to the native door."""
     return connect()

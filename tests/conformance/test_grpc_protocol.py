@@ -1,7 +1,7 @@
 """The gRPC protocol over HTTP/2 (grpc/doc/PROTOCOL-HTTP2.md, compression.md, http-grpc-status-mapping.md), in frames.
 
 What both listeners must do is asked of both. What the protocol leaves to the server, or grpc-core does its own way,
-is asked of the native listener alone.
+is asked of the native door alone.
 """
 
 import base64

@@ -43,7 +43,7 @@ OWN_TEXTS = {
     "compressed without an encoding", "gzip and more", "gzip cut", "gzip damaged", "gzip twice over", "no message",
     "too large",
 }  # fmt: skip
-# What the native listener refuses and grpc-core reads as the calls that it can make of it.
+# What the native door refuses and grpc-core reads as the calls that it can make of it.
 STRICTER = {"a first byte that is neither", "less than is announced", "bytes after the message", "gzip cut"}
 # grpcio's door asks who calls before it looks for a method that nobody has.
 DENIED = {grpc.StatusCode.PERMISSION_DENIED.value[0], grpc.StatusCode.UNAUTHENTICATED.value[0]}
@@ -113,7 +113,7 @@ def rounds(chance: Random, count: int, make: Callable[[Random], Call] = any_call
 
 
 def is_alike(call: Call, api: Outcome, native: Outcome) -> bool:
-    """Whether the native listener did as the API listener, or as the lists above say."""
+    """Whether the native door did as the plain door, or as the lists above say."""
     kind = call.kind.partition(" /")[0]
     if api == native:
         return True

@@ -1,4 +1,4 @@
-"""The native listener over TLS: who gets in, what it sees, and what a hostile handshake does to others."""
+"""The native door over TLS: who gets in, what it sees, and what a hostile handshake does to others."""
 
 import contextlib
 import shutil

@@ -20,7 +20,7 @@ SERVE = "from numcheck.cli import main; main()"
 def test_serving_names_what_is_missing_when_the_extension_is() -> None:
     command = [sys.executable, "-c", WITHOUT + SAY_WHY]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert "no native listener" in said
+    assert "no native door" in said
     assert said.count("\n") == 1
 
 

@@ -1,4 +1,4 @@
-"""The small world behind a native listener of the tests' own process."""
+"""The small world behind a native door of the tests' own process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ def index_of_the_world(directory: Path) -> Index:
 
 @contextmanager
 def listening(index: Index, settings: Settings) -> Iterator[NativeDoor]:
-    """A native listener that answers from the index."""
+    """A native door that answers from the index."""
     published = PublishedIndex()
     listener = NativeDoor(settings, published)
     published.publish(index)

@@ -1,7 +1,7 @@
 """What this machine does: the kernel in this process, and a node of its own, in another, asked as a client asks it.
 
 A node is measured by what its client sees and by the processor time that it took itself: one client in Python is far
-slower than the native listener, so its own rate is a lower bound, and a second of a core is what to plan with.
+slower than the door, so its own rate is a lower bound, and a second of a core is what to plan with.
 """
 
 import os

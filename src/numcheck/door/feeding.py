@@ -1,7 +1,7 @@
 """Feeds of the native door: calls that are told of events, with no thread of their own.
 
-A feed is woken when there may be something to send, when its caller has taken what was sent, and every
-POLL_INTERVAL_S. It then has a thread until there is nothing more to send, or no room for it. A caller that takes
+A feed is woken when there may be something to send, when its caller has taken what was sent, and, unless it is a watch,
+every POLL_INTERVAL_S. It then has a thread until there is nothing more to send, or no room for it. A caller that takes
 nothing is ended by its loop, and their place is free again: nothing here waits for them.
 """
 
@@ -150,7 +150,9 @@ class Feeding:
     def end(self) -> None:
         """End every feed that has nothing to send, as the node stops, so that a drain waits for none."""
         self.ended = True
-        self._wake_all()
+        with self._lock:
+            services = {run.service for run in self._runs}
+        self.tell(services)
 
     def close(self) -> None:
         """Give the threads back, once the loops have stopped."""
@@ -167,15 +169,12 @@ class Feeding:
         with self._lock:
             self._runs.discard(run)
 
-    def _wake_all(self) -> None:
-        with self._lock:
-            runs = list(self._runs)
-        for run in runs:
-            run.wake()
-
     def _poll(self) -> None:
+        """Look for what other nodes and processes have written; what watches tell is this node's own."""
         while not self._closed.wait(POLL_INTERVAL_S):
-            self._wake_all()
+            with self._lock:
+                services = {run.service for run in self._runs} - {WATCHES}
+            self.tell(services)
 
 
 def _changes(message: Message) -> Pieces:

@@ -32,12 +32,12 @@ from numcheck.errors import BadListenAddress, TooManyCalls, UnknownMethod
 from numcheck.index import Index, PublishedIndex
 
 LACKING: str | None = None
-"""Why this build has no native listener; None if it has."""
+"""Why this build has no native door; None if it has."""
 
 try:
     from numcheck._edge import NATIVE_PATHS, CallQueue, Counters, Credentials, EdgeLoop, Facts
 except ImportError:
-    LACKING = "this build has no native listener: " + (
+    LACKING = "this build has no native door: " + (
         "apt install libnghttp2-dev libssl-dev zlib1g-dev, then build anew"
         if sys.platform.startswith("linux")
         else "it needs Linux's epoll"
