@@ -84,7 +84,11 @@ class NativeDoor:
         self.protection = protection_of(settings)
         self._admission = admission or LoopbackAccess()
         seen = CallersIndex(published, self._admission.agreed)
-        services, watches, feeds = served or Served([_check_service(seen, settings)], Watches(), Feeds())
+        self._own: list[Watches | Feeds] = []
+        if served is None:
+            served = Served([_check_service(seen, settings)], Watches(), Feeds())
+            self._own += served.watches, served.feeds
+        services, watches, feeds = served
         names = [service.name for service in services]
         self._feeding, self._health = Feeding(), Health(("", *names), watches.tell)
         watches.follow(self._feeding.tell_watches)
@@ -200,7 +204,8 @@ class NativeDoor:
         for thread in self._threads:
             thread.join(drain_timeout_s + 1)
         self._pool.stop()
-        self._feeding.close()
+        for ended in (self._feeding, *self._own):
+            ended.close()
 
 
 def _check_service(published: CallersIndex, settings: Settings) -> CheckService:

@@ -80,6 +80,6 @@ cdef void end_request(Stream* stream) noexcept nogil:
         wait(stream)
     elif kind == EACH:
         give_status(stream, OK, b"")
-    else:
+    elif stream.ask == NULL:    # else Python has it already
         snprintf(message, 160, b"\"%s\" requires exactly one request message.", loop.paths[<int>stream.method])
         give_status(stream, UNIMPLEMENTED, message)
