@@ -145,6 +145,9 @@ class Settings(BaseSettings):
     numbers_asked_told: Positive = Field(
         1_000_000, description="numbers that a caller asks about in an hour: more is a line of the log"
     )
+    push_removed_percent_max: Annotated[int, Field(ge=0, le=100)] = Field(
+        10, description="percent of an operator's set that a push may remove before it waits to be confirmed"
+    )
     data_age_max_s: Annotated[int, Field(ge=0, le=INT32_MAX)] = Field(
         0, description="seconds after which an operator's data answers UNKNOWN; 0: it never ages"
     )

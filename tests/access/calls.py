@@ -11,11 +11,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
 from numcheck.access import Caller, Role
-from numcheck.active import ActiveSet
 from numcheck.v1 import caller_pb2, caller_pb2_grpc, check_pb2, check_pb2_grpc, numbering_pb2, numbering_pb2_grpc
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.access.node import ALPHA, BETA, FIRST, NOW, SecureNode
+from tests.active.sets import active_set_of
 from tests.api.calls import DEADLINE_S
 
 Call = Callable[[grpc.Channel], Any]
@@ -85,7 +85,7 @@ def reflect(method: str) -> Call:
 def fill(node: SecureNode, operator_id: int) -> None:
     """Give the operator a set, and drop what is held."""
     numbers = [FIRST_OF[operator_id] + i for i in range(SET_SIZE)]
-    node.store.replace_active_set(operator_id, ActiveSet.from_numbers(numbers), data_time=NOW, now=NOW)
+    node.store.replace_active_set(operator_id, active_set_of(numbers), data_time=NOW, now=NOW)
 
 
 def push(node: SecureNode, operator_id: int) -> Call:

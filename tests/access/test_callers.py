@@ -12,7 +12,6 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from numcheck.active import ActiveSet
 from numcheck.api.access import token_tag
 from numcheck.api.places import Places
 from numcheck.door import feeds
@@ -34,6 +33,7 @@ from numcheck.v1 import (
 )
 from tests.access.calls import register_request
 from tests.access.node import ALPHA, CALLERS, FIRST, NOW, secure_node
+from tests.active.sets import active_set_of
 from tests.api.calls import DEADLINE_S, refusal
 
 REQUEST = check_pb2.CheckNumbersRequest(numbers=[FIRST])
@@ -131,7 +131,7 @@ def test_store_has_no_token(node, tmp_path):
 
 def test_service_sees_operators_that_it_has_an_agreement_with(node, tmp_path):
     """I.5: without one their numbers are UNKNOWN, whatever was pushed; whose they are is told all the same."""
-    node.store.replace_active_set(ALPHA, ActiveSet.from_numbers([FIRST]), data_time=NOW, now=NOW)
+    node.store.replace_active_set(ALPHA, active_set_of([FIRST]), data_time=NOW, now=NOW)
     with node.channel("messenger") as channel, node.channel("administrator") as administrator:
         facts = check_pb2_grpc.CheckServiceStub(channel).CheckNumber
         request = check_pb2.CheckNumberRequest(number=f"+{FIRST}")
@@ -174,7 +174,7 @@ def register(channel, user_id: str) -> int:
 
 def test_operators_data_verifies_nobody_without_an_agreement(node):
     """I.3b with I.5: the same number, the same set; with the agreement the next user is verified by it."""
-    node.store.replace_active_set(ALPHA, ActiveSet.from_numbers([FIRST]), data_time=datetime.now(UTC), now=NOW)
+    node.store.replace_active_set(ALPHA, active_set_of([FIRST]), data_time=datetime.now(UTC), now=NOW)
     node.publish()
     with node.channel("messenger") as channel:
         assert register(channel, "before") != registration_pb2.REGISTRATION_STATE_VERIFIED
@@ -280,7 +280,7 @@ def test_each_call_is_its_own_tokens_on_one_connection(node, listener):
 @pytest.mark.parametrize("listener", ["api", "native"])
 def test_each_call_sees_its_own_tokens_operators_on_one_connection(node, listener):
     """I.5: two services behind one gateway, by turns; one has the agreement, and the other never sees by it."""
-    node.store.replace_active_set(ALPHA, ActiveSet.from_numbers([FIRST]), data_time=NOW, now=NOW)
+    node.store.replace_active_set(ALPHA, active_set_of([FIRST]), data_time=NOW, now=NOW)
     node.publish()
     node.gate.callers.agree("chat", ALPHA, now=NOW)
     issue_client(node.directory, "gateway", "https://gateway.example.org", now=NOW)

@@ -11,6 +11,7 @@ from pyroaring import BitMap
 from numcheck.active import ActiveSet, chunk_digest
 from numcheck.active.active_set import set_digest
 from numcheck.errors import BadActiveSet
+from tests.active.sets import active_set_of
 
 CHUNK = 10_000_000
 NUMBER_MAX = 10**15 - 1
@@ -38,7 +39,7 @@ class BesideASet(RuleBasedStateMachine):
 
     @initialize(members=number_lists)
     def start(self, members):
-        self.active, self.plain = ActiveSet.from_numbers(members), set(members)
+        self.active, self.plain = active_set_of(members), set(members)
 
     @rule(first=numbers, size=st.sampled_from([1, 2, 100, 3_000]))
     def add_range(self, first, size):
@@ -62,7 +63,7 @@ class BesideASet(RuleBasedStateMachine):
     def holds_the_same(self):
         assert len(self.active) == len(self.plain)
         assert list(self.active) == sorted(self.plain)
-        assert self.active == ActiveSet.from_numbers(self.plain)
+        assert self.active == active_set_of(self.plain)
 
 
 TestBesideASet = BesideASet.TestCase
@@ -72,7 +73,7 @@ TestBesideASet.settings = settings(max_examples=40, stateful_step_count=8)
 @settings(max_examples=50)
 @given(members=st.lists(numbers, max_size=8))
 def test_digest_is_the_one_of_the_docs(members):
-    active_set = ActiveSet.from_numbers(members)
+    active_set = active_set_of(members)
     assert active_set.digest() == digest_by_the_docs(set(members))
     assert set_digest((chunk, chunk_digest(bitmap)) for chunk, bitmap in active_set.chunks()) == active_set.digest()
 
@@ -87,7 +88,7 @@ def test_digest_does_not_depend_on_the_order_of_chunks():
 
 
 def test_digest_differs_when_one_number_moves_to_the_same_place_of_another_chunk():
-    assert ActiveSet.from_numbers([79160000005]).digest() != ActiveSet.from_numbers([79170000005]).digest()
+    assert active_set_of([79160000005]).digest() != active_set_of([79170000005]).digest()
 
 
 def test_digest_is_the_same_when_the_bitmap_is_packed_otherwise():
@@ -111,13 +112,13 @@ def test_range_reaches_over_chunks():
 @pytest.mark.parametrize("number", [-1, NUMBER_MAX + 1, 2**64])
 def test_number_is_refused_when_none_can_be_so_long(number):
     with pytest.raises(BadActiveSet) as refused:
-        ActiveSet.from_numbers([79160000000, number])
+        active_set_of([79160000000, number])
     assert "79160000000" not in str(refused.value)
 
 
 @pytest.mark.parametrize(("first", "last"), [(-1, 5), (5, 4), (0, NUMBER_MAX + 1), (NUMBER_MAX + 1, NUMBER_MAX + 2)])
 def test_range_is_refused_when_it_cannot_be_and_the_set_stays(first, last):
-    active_set = ActiveSet.from_numbers([4, 5])
+    active_set = active_set_of([4, 5])
     with pytest.raises(BadActiveSet):
         active_set.add_range(first, last)
     assert list(active_set) == [4, 5]
@@ -136,7 +137,7 @@ def test_chunk_is_refused_when_a_place_is_past_its_end():
 
 
 def test_empty_chunks_are_no_chunks():
-    assert ActiveSet({7916: BitMap(), 7917: BitMap([1])}) == ActiveSet.from_numbers([79170000001])
+    assert ActiveSet({7916: BitMap(), 7917: BitMap([1])}) == active_set_of([79170000001])
     assert list(ActiveSet({7916: BitMap()}).chunks()) == []
 
 

@@ -6,8 +6,9 @@ import pytest
 from pyroaring import BitMap
 
 from numcheck.active import PortingsContent, PushContent
-from numcheck.active.push import HELD_REMOVED_MAX, needs_confirmation
+from numcheck.active.push import REMOVED_MAX, PushPolicy
 from numcheck.active.sieve import COUNT_MAX, EXAMPLES_MAX
+from numcheck.config import load_settings
 from numcheck.errors import UnknownOperator
 
 CHUNK = 10_000_000
@@ -86,15 +87,25 @@ def test_no_more_than_a_hundred_refused_numbers_are_named():
 @pytest.mark.parametrize(
     ("removed", "held_count", "waits"),
     [
-        (HELD_REMOVED_MAX, 10 * HELD_REMOVED_MAX, False),
-        (HELD_REMOVED_MAX + 1, 100 * HELD_REMOVED_MAX, True),
+        (REMOVED_MAX, 10 * REMOVED_MAX, False),
+        (REMOVED_MAX + 1, 100 * REMOVED_MAX, True),
         (10, 100, False),
         (11, 100, True),
         (0, 0, False),
     ],
 )
 def test_push_waits_when_it_removes_over_a_million_or_over_a_tenth(removed, held_count, waits):
-    assert needs_confirmation(removed, held_count) == waits
+    assert PushPolicy() == PushPolicy(load_settings().push_removed_percent_max)
+    assert PushPolicy().holds(removed, held_count) == waits
+
+
+@pytest.mark.parametrize(("percent", "waits"), [(0, True), (10, True), (11, False), (100, False)])
+def test_push_waits_when_it_removes_over_the_share_of_the_settings(percent, waits):
+    """11 of 100; whatever the share is, over a million wait, and nothing removed never does."""
+    policy = PushPolicy(removed_percent_max=percent)
+    assert policy.holds(11, 100) == waits
+    assert policy.holds(REMOVED_MAX + 1, 10**9)
+    assert not policy.holds(0, 100)
 
 
 def test_portings_to_nobody_are_refused_when_they_are_first_seen():

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import xxhash
 
-from numcheck.active import ActiveSet
 from numcheck.errors import IndexDamaged
 from numcheck.index import build_index, open_index
 from numcheck.index.format import map_block_file, read_manifest, write_block_file, write_manifest
+from tests.active.sets import active_set_of
 from tests.index.world import small_world, telling_numbers
 
 ROOT = Path(__file__).parents[2]
@@ -249,7 +249,7 @@ def digest_by_program(numbers: Iterable[int]) -> str:
 )
 def test_operators_program_prints_the_digest_of_the_active_set(numbers):
     """The page's lines, run as they stand, give ActiveSet.digest()."""
-    assert digest_by_program(numbers) == ActiveSet.from_numbers(numbers).digest().hex()
+    assert digest_by_program(numbers) == active_set_of(numbers).digest().hex()
 
 
 @pytest.mark.parametrize(
@@ -271,4 +271,4 @@ def test_operators_program_makes_a_bitset_once_for_each_chunk(monkeypatch, capsy
     monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{number}\n" for number in numbers)))
     exec(PROGRAM, {"bytearray": lambda size: made.append(size) or bytearray(size)})
     assert made == [1_250_000] * 2
-    assert capsys.readouterr().out.strip() == ActiveSet.from_numbers(numbers).digest().hex()
+    assert capsys.readouterr().out.strip() == active_set_of(numbers).digest().hex()

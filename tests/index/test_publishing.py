@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from numcheck.active import ActiveSet, AllottedRange
+from numcheck.active import AllottedRange
 from numcheck.errors import IndexNotReady
 from numcheck.index import PublishedIndex, build_index, open_index
 from numcheck.serving.publishing import index_directory, open_or_rebuild, rebuild_index
 from numcheck.store import Store
 from numcheck.v1.check_pb2 import CheckNumbersRequest, CheckNumbersResponse
+from tests.active.sets import active_set_of
 from tests.index.world import ACTIVE, INACTIVE, World, operator
 from tests.store.registry import plan, row
 
@@ -31,7 +32,7 @@ def data_dir(tmp_path) -> Path:
 def store(data_dir):
     with Store(data_dir) as store:
         store.import_plan(plan(row(916, 0, 9_999, "А", "7740000076")), source="rows.csv", now=NOW)
-        store.replace_active_set(1, ActiveSet.from_numbers([FIRST, FIRST + 5]), data_time=NOW, now=NOW)
+        store.replace_active_set(1, active_set_of([FIRST, FIRST + 5]), data_time=NOW, now=NOW)
         yield store
 
 
@@ -108,7 +109,7 @@ def test_index_is_opened_as_it_is_when_it_is_the_stores(store, data_dir):
 
 def test_index_is_rebuilt_when_the_store_has_changed(store, data_dir):
     rebuild_index(store, data_dir)
-    store.replace_active_set(1, ActiveSet.from_numbers([FIRST + 1]), data_time=NOW, now=NOW)
+    store.replace_active_set(1, active_set_of([FIRST + 1]), data_time=NOW, now=NOW)
     index, reason = open_or_rebuild(store, data_dir)
     assert reason == "it is not the store's revision"
     assert [index.table.check(FIRST + step)[0] for step in (0, 1)] == [INACTIVE, ACTIVE]

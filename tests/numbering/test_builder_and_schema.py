@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from numcheck.active import ActiveSet
 from numcheck.store import Store
+from tests.active.sets import active_set_of
 from tests.numbering.node import FIRST
 
 NOW = datetime(2026, 8, 19, tzinfo=UTC)
@@ -14,7 +14,7 @@ def test_a_reader_of_one_moment_does_not_see_what_is_committed_meanwhile(data_di
     with Store(data_dir) as writer, Store(data_dir, read_only=True) as reader:
         with reader.one_moment():
             before = reader.revision
-            writer.replace_active_set(1, ActiveSet.from_numbers([FIRST]), data_time=NOW, now=NOW)
+            writer.replace_active_set(1, active_set_of([FIRST]), data_time=NOW, now=NOW)
             assert reader.revision == before
             assert len(reader.active_set(1)) == 0
         assert reader.revision == before + 1

@@ -12,7 +12,6 @@ import pytest
 from pyroaring import BitMap
 from sqlalchemy import Table, delete, update
 
-from numcheck.active import ActiveSet
 from numcheck.config import Settings
 from numcheck.errors import EventsAltered, StoreDamaged
 from numcheck.moments import microseconds
@@ -36,6 +35,7 @@ from numcheck.store.schema import (
     pushes,
     withdrawals,
 )
+from tests.active.sets import active_set_of
 from tests.registrations.edited import Edited
 from tests.registrations.test_bindings import others
 from tests.registrations.world import KEYS, START
@@ -59,7 +59,7 @@ def fill(store: Store) -> None:
     port(store, {BETA: [FIRST + 2_000]})
     port(store, {}, [FIRST + 2_000])
     follow(store)
-    store.replace_active_set(BETA, ActiveSet.from_numbers([FIRST + 10_000_000]), data_time=NOW, now=NOW)
+    store.replace_active_set(BETA, active_set_of([FIRST + 10_000_000]), data_time=NOW, now=NOW)
 
 
 def follow(store: Store) -> None:
@@ -281,7 +281,7 @@ def test_data_that_is_there_before_the_first_key_is_bound_with_it(tmp_path: Path
     """As `numcheck demo` leaves it."""
     with Store(tmp_path / "var") as store:
         store.import_plan(plan(*ROWS), source="rows.csv", now=NOW)
-        store.replace_active_set(ALPHA, ActiveSet.from_numbers([FIRST]), data_time=NOW, now=NOW, synthetic=True)
+        store.replace_active_set(ALPHA, active_set_of([FIRST]), data_time=NOW, now=NOW, synthetic=True)
         use_keys(store, store.registrations(CHAIN), KEYS.keyring)
         assert verify_events(store, KEYS, None).event_count == 1
         with store._database.writing() as connection:

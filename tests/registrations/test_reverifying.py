@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numcheck.active import ActiveSet
 from numcheck.config import Settings
 from numcheck.index import open_index
 from numcheck.offline.audit import verify_events, verify_store
@@ -25,6 +24,7 @@ from numcheck.serving.publishing import index_directory, rebuild_index
 from numcheck.store import Store
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
+from tests.active.sets import active_set_of
 from tests.api.calls import refusal
 from tests.registrations.by_code import complete, last_code
 from tests.registrations.test_service import SETTINGS, register_request
@@ -40,7 +40,7 @@ def push(world: World, numbers: list[int]) -> None:
     """The operator's set is these numbers now, and the index knows it."""
     with Store(world.data_dir) as store:
         (operator,) = [one for one in store.operators() if one.tax_id == small.MTS]
-        store.replace_active_set(operator.operator_id, ActiveSet.from_numbers(numbers), data_time=START, now=START)
+        store.replace_active_set(operator.operator_id, active_set_of(numbers), data_time=START, now=START)
         rebuild_index(store, world.data_dir)
     world.index = open_index(index_directory(world.data_dir))
 
@@ -229,7 +229,7 @@ class Held:
         store = self.world.store
         for operator, operator_id in enumerate(self.ids):
             has = [one for one, served in zip(NUMBERS, self.serving, strict=True) if served == operator]
-            numbers = ActiveSet.from_numbers([one for one in has if one in self.active])
+            numbers = active_set_of([one for one in has if one in self.active])
             store.replace_active_set(operator_id, numbers, data_time=START, now=START)
         rebuild_index(store, self.world.data_dir)
         self.world.index = open_index(index_directory(self.world.data_dir))

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from numcheck.active import ActiveSet
 from numcheck.plan import read_registry
 from numcheck.serving.publishing import rebuild_index
 from numcheck.store import DataDirLock, Store
+from tests.active.sets import active_set_of
 
 MTS, T2, VIMPELCOM, MTT, SCARTEL, ROSTELECOM = (
     *("7740000076", "7743895280", "7713076301"),
@@ -65,7 +65,7 @@ def fill_store(store: Store) -> None:
     for tax_id, numbers in ACTIVE_NUMBERS.items():
         store.replace_active_set(
             ids[tax_id],
-            ActiveSet.from_numbers(numbers),
+            active_set_of(numbers),
             data_time=OLD_DATA_TIME if tax_id == VIMPELCOM else DATA_TIME,
             now=DATA_TIME,
             synthetic=tax_id == T2,

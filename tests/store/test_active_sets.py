@@ -6,6 +6,7 @@ import pytest
 
 from numcheck.active import ActiveSet, Operator
 from numcheck.errors import UnknownOperator
+from tests.active.sets import active_set_of
 from tests.store.engines import open_store
 from tests.store.registry import plan, row
 
@@ -22,7 +23,7 @@ def store(data_dir):
 
 
 def test_set_comes_back_when_the_store_is_opened_again(store, data_dir):
-    active_set = ActiveSet.from_numbers(NUMBERS)
+    active_set = active_set_of(NUMBERS)
     store.replace_active_set(1, active_set, data_time=NOW, now=NOW)
     with open_store(data_dir, read_only=True) as reopened:
         assert reopened.active_set(1) == active_set
@@ -54,9 +55,9 @@ def test_version_rises_by_one_for_each_operator_on_its_own(store):
 
 
 def test_nothing_of_the_old_set_is_left_when_it_is_replaced(store):
-    store.replace_active_set(1, ActiveSet.from_numbers(NUMBERS), data_time=NOW, now=NOW)
-    store.replace_active_set(2, ActiveSet.from_numbers([5]), data_time=NOW, now=NOW)
-    store.replace_active_set(1, ActiveSet.from_numbers([79170000000]), data_time=NOW, now=NOW)
+    store.replace_active_set(1, active_set_of(NUMBERS), data_time=NOW, now=NOW)
+    store.replace_active_set(2, active_set_of([5]), data_time=NOW, now=NOW)
+    store.replace_active_set(1, active_set_of([79170000000]), data_time=NOW, now=NOW)
     assert list(store.active_set(1)) == [79170000000]
     assert not store.members(7916).active[1]
     assert list(store.active_set(2)) == [5]
@@ -76,7 +77,7 @@ def test_set_is_empty_and_supplied_when_it_was_supplied_empty(store):
 
 
 def test_set_stays_when_the_plan_is_imported_again(store):
-    store.replace_active_set(1, ActiveSet.from_numbers(NUMBERS), data_time=NOW, now=NOW)
+    store.replace_active_set(1, active_set_of(NUMBERS), data_time=NOW, now=NOW)
     store.import_plan(plan(row(916, 0, 9, "Альфа", "7740000076")), source="b.csv", now=NOW, force=True)
     assert sorted(store.active_set(1)) == sorted(NUMBERS)
 

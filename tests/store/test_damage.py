@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from numcheck.active import ActiveSet, PortingsHeader, PushHeader
+from numcheck.active import PortingsHeader, PushHeader
 from numcheck.errors import StoreDamaged, StoreFailed, StoreTooNew, UnknownPush
 from numcheck.serving.publishing import rebuild_index
 from numcheck.store import Store
 from numcheck.store.store import FILE_NAME
+from tests.active.sets import active_set_of
 from tests.store.registry import plan, row
 
 
@@ -39,9 +40,7 @@ def store(data_dir):
         rows = row(916, 0, 99, "Альфа", ALPHA, "Псков"), row(917, 0, 9, "Бета", BETA), row(495, 0, 9, "Бета", BETA)
         store.import_plan(plan(*rows), source="a.csv", now=NOW)
         for operator_id in OPERATORS:
-            store.replace_active_set(
-                operator_id, ActiveSet.from_numbers(numbers_of(operator_id)), data_time=NOW, now=NOW
-            )
+            store.replace_active_set(operator_id, active_set_of(numbers_of(operator_id)), data_time=NOW, now=NOW)
         yield store
 
 
@@ -249,7 +248,7 @@ def test_active_set_is_refused_when(store, sql, data_dir, name):
 
 def test_active_set_is_refused_when_a_block_is_an_older_versions(store, sql, data_dir):
     ((*old,),) = sql(f"SELECT {COLUMNS} FROM blocks WHERE operator_id = 1 AND block = {BLOCK}")
-    store.replace_active_set(1, ActiveSet.from_numbers([*numbers_of(1), 79170000555]), data_time=NOW, now=NOW)
+    store.replace_active_set(1, active_set_of([*numbers_of(1), 79170000555]), data_time=NOW, now=NOW)
     sql(f"UPDATE blocks SET ({COLUMNS}) = (?, ?, ?, ?, ?) WHERE operator_id = 1 AND block = {BLOCK}", *old)
     assert is_refused(store.active_set, 1)
     assert is_refused(rebuild_index, store, data_dir)

@@ -12,12 +12,12 @@ from sqlalchemy import make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from numcheck.active import ActiveSet
 from numcheck.errors import BadConfiguration, StoreDamaged, StoreFailed, StoreMissing, StoreTooNew, StoreUnavailable
 from numcheck.store import Store, migrations
 from numcheck.store import engine as engine_module
 from numcheck.store.database import Database
 from numcheck.store.schema import installation, metadata
+from tests.active.sets import active_set_of
 from tests.store.engines import URLS, open_store
 from tests.store.registry import plan, row
 
@@ -181,10 +181,10 @@ def test_database_that_is_away_is_unavailable_and_then_used_again(server, tmp_pa
         server.stop()
         try:
             with pytest.raises(StoreUnavailable, match="does not answer"):
-                store.replace_active_set(1, ActiveSet.from_numbers([FIRST]), data_time=NOW, now=NOW)
+                store.replace_active_set(1, active_set_of([FIRST]), data_time=NOW, now=NOW)
             with pytest.raises(StoreUnavailable):
                 store.ranges()
         finally:
             server.start()
-        store.replace_active_set(1, ActiveSet.from_numbers([FIRST]), data_time=NOW, now=NOW)
+        store.replace_active_set(1, active_set_of([FIRST]), data_time=NOW, now=NOW)
         assert list(store.active_set(1)) == [FIRST]

@@ -16,12 +16,12 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from numcheck.active import ActiveSet
 from numcheck.api.errors import status_of
 from numcheck.errors import NumcheckError, StoreDamaged, StoreFailed, StoreUnavailable
 from numcheck.store import Store
 from numcheck.store.database import Database
 from numcheck.store.failures import store_error
+from tests.active.sets import active_set_of
 from tests.store.registry import plan, row
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -239,7 +239,7 @@ def test_store_behind_a_pooler_of_transactions_works(pooled, url, tmp_path):
         for thread in threads:
             thread.start()
         for count in range(1, 9):
-            numbers = ActiveSet.from_numbers(range(79160000000, 79160000000 + count))
+            numbers = active_set_of(range(79160000000, 79160000000 + count))
             store.replace_active_set(1, numbers, data_time=NOW, now=NOW)
         for thread in threads:
             thread.join()

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 import pytest
 from structlog.testing import capture_logs
 
-from numcheck.active import ActiveSet
 from numcheck.config import Settings
 from numcheck.errors import StoreDamaged
 from numcheck.index import PublishedIndex, open_index
@@ -15,6 +14,7 @@ from numcheck.serving.builder import Builder
 from numcheck.serving.publishing import index_directory, open_or_rebuild
 from numcheck.store import Store
 from numcheck.store.history import raise_revision
+from tests.active.sets import active_set_of
 from tests.store.engines import URLS, open_store
 from tests.store.registry import plan, row
 
@@ -98,7 +98,7 @@ def test_builder_outlives_whatever_fails_and_names_what_is_damaged(store, data_d
             raise error
 
         monkeypatch.setattr(Store, "changed_since", fail_twice)
-        store.replace_active_set(1, ActiveSet.from_numbers([FIRST]), data_time=NOW, now=NOW)
+        store.replace_active_set(1, active_set_of([FIRST]), data_time=NOW, now=NOW)
         following.builder.start()
         try:
             assert failed.wait(60)
@@ -129,7 +129,7 @@ def test_follower_never_skips_what_commits_late(store, data_dir, monkeypatch):
     monkeypatch.setattr(Store, "one_moment", poll)
     second = threading.Thread(
         target=store.replace_active_set,
-        args=(1, ActiveSet.from_numbers([FIRST])),
+        args=(1, active_set_of([FIRST])),
         kwargs={"data_time": NOW, "now": NOW},
     )
     following.builder.start()

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Table, delete, insert, select, update
 
-from numcheck.active import ActiveSet, PortingsContent, PortingsHeader, PushHeader
+from numcheck.active import PortingsContent, PortingsHeader, PushHeader
 from numcheck.errors import ConcurrentPush, HistoryLost, IndexBehind, NotServed, StoreDamaged
 from numcheck.serving.publishing import open_or_rebuild
 from numcheck.store import Point, Store, history
 from numcheck.store.schema import installation, metadata, revisions
 from numcheck.v1 import check_pb2
+from tests.active.sets import active_set_of
 from tests.store.engines import open_store
 from tests.store.registry import plan, row
 
@@ -23,7 +24,7 @@ FIRST = 79160000000
 def filled(store) -> Store:
     """A store of revision 2: a plan, and a number of operator 1."""
     store.import_plan(plan(row(916, 0, 99, "Альфа", "7740000076")), source="a.csv", now=NOW)
-    store.replace_active_set(1, ActiveSet.from_numbers([FIRST]), data_time=NOW, now=NOW)
+    store.replace_active_set(1, active_set_of([FIRST]), data_time=NOW, now=NOW)
     return store
 
 

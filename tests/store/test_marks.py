@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from numcheck.active import ActiveSet
 from numcheck.errors import HistoryLost, StoreDamaged
 from numcheck.store import Store
 from numcheck.store.marks import OpenedFile
 from numcheck.store.store import FILE_NAME
+from tests.active.sets import active_set_of
 from tests.store.registry import plan, row
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -34,7 +34,7 @@ def copied(data_dir: Path, target: Path) -> Path:
 
 def fill(store: Store, chance: random.Random) -> None:
     numbers = chance.sample(range(FIRST, FIRST + 9_999_999), NUMBERS)
-    store.replace_active_set(1, ActiveSet.from_numbers(numbers), data_time=NOW, now=NOW)
+    store.replace_active_set(1, active_set_of(numbers), data_time=NOW, now=NOW)
 
 
 @pytest.fixture

@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from numcheck.active import ActiveSet, AllottedRange, PortingsHeader
+from numcheck.active import AllottedRange, PortingsHeader
 from numcheck.errors import BadPlan, MovesTooMuch, OlderData, PlanShrinks
 from numcheck.plan import bundled_source, read_registry
 from numcheck.store import SeriesInfo, Store
+from tests.active.sets import active_set_of
 from tests.store.engines import open_store
 from tests.store.registry import plan, row
 
@@ -191,7 +192,7 @@ def test_same_rows_again_change_nothing_but_where_they_came_from(store):
 def test_numbers_that_were_ported_away_are_not_lost_once_more(store):
     store.import_plan(plan(row(916, 0, 99, "А", ALPHA), row(917, 0, 99, "Б", BETA)), source="a.csv", now=NOW)
     ids = {one.tax_id: one.operator_id for one in store.operators()}
-    active = ActiveSet.from_numbers(range(79160000000, 79160000005))
+    active = active_set_of(range(79160000000, 79160000005))
     store.replace_active_set(ids[ALPHA], active, data_time=NOW, now=NOW)
     content = store.portings_content()
     content.port(ids[BETA], array("Q", [79160000001, 79160000002]))

@@ -12,7 +12,8 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from numcheck.active import ActiveSet, PortingsHeader, PushHeader
+from numcheck.active import PortingsHeader, PushHeader
+from numcheck.config import load_settings
 from numcheck.errors import (
     BadPush,
     ConcurrentPush,
@@ -27,8 +28,10 @@ from numcheck.moments import microseconds
 from numcheck.registrations.events import Chain
 from numcheck.registrations.sealing import Key, Keyring
 from numcheck.serving.keys import use_keys
+from numcheck.serving.stores import stopped_store
 from numcheck.store import Pushed, Store, pushes
 from numcheck.store.pushes import HELD_MAX
+from tests.active.sets import active_set_of
 from tests.store.engines import open_store
 from tests.store.registry import plan, row
 
@@ -514,7 +517,7 @@ def test_pushes_of_others_and_portings_have_an_order_of_their_own(store):
 
 def test_demo_data_is_older_than_whatever_is_pushed_over_it(store):
     """It is made up; from the first push on there is an order, though numbers that were made up are left."""
-    store.replace_active_set(ALPHA, ActiveSet.from_numbers([FIRST]), data_time=NOW, now=NOW, synthetic=True)
+    store.replace_active_set(ALPHA, active_set_of([FIRST]), data_time=NOW, now=NOW, synthetic=True)
     long_ago = NOW - timedelta(days=30)
     assert push(store, delta(ALPHA, 1, at=long_ago), [FIRST + 1]).version == 2
     with pytest.raises(OlderData):
@@ -558,6 +561,15 @@ def test_held_push_is_over_after_a_week(store):
         store.confirm_push(ALPHA, "old", now=late)
     assert held_push(store, "new", late, push_id="a").token == "new"
     assert store.confirm_push(ALPHA, "new", now=late).version == 2
+
+
+@pytest.mark.parametrize(("percent", "held"), [(49, True), (50, False)])
+def test_push_is_held_beyond_the_share_of_the_settings(tmp_path, percent, held):
+    wanted = load_settings(data_dir=tmp_path / "var", push_removed_percent_max=percent)
+    with stopped_store(wanted, make=True) as opened:
+        opened.import_plan(plan(*ROWS), source="rows.csv", now=NOW)
+        push(opened, snapshot(ALPHA), [FIRST, FIRST + 1])
+        assert push(opened, snapshot(ALPHA), [FIRST]).held == held
 
 
 def test_oldest_held_push_makes_room_for_one_too_many(store):

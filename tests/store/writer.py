@@ -6,6 +6,7 @@ from pathlib import Path
 
 from numcheck.active import ActiveSet
 from numcheck.store import DataDirLock, Store
+from tests.active.sets import active_set_of
 
 EPOCH = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -13,7 +14,7 @@ EPOCH = datetime(2026, 11, 23, tzinfo=UTC)
 def numbers_of(version: int) -> ActiveSet:
     """The set of a version: another one each, in twelve chunks or fewer."""
     chunks = range(7910, 7910 + 1 + version % 12)
-    return ActiveSet.from_numbers(
+    return active_set_of(
         chunk * 10_000_000 + (version * 7_919 + i * i * 101) % 10_000_000 for chunk in chunks for i in range(400)
     )
 

@@ -4,7 +4,9 @@ from numcheck.access.certificates import name_in
 from numcheck.access.rules import (
     ANYBODY,
     METHODS,
+    About,
     Caller,
+    Method,
     Role,
     check_call,
     check_caller,
@@ -17,7 +19,9 @@ from numcheck.access.rules import (
 __all__ = [
     "ANYBODY",
     "METHODS",
+    "About",
     "Caller",
+    "Method",
     "Role",
     "check_call",
     "check_caller",

@@ -7,6 +7,7 @@ has one role. What a role may call stands in METHODS; what it may call it on, in
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from numcheck.errors import BadCaller, NotPermitted, UnknownMethod
 from numcheck.names import SERVICE_RULE, is_service
@@ -39,45 +40,65 @@ class Caller:
     service: str | None = None
 
 
+class About(StrEnum):
+    """Whose data a method is about, and so what it holds a caller to besides the role."""
+
+    NOBODY = "nobody"
+    """Nobody's in particular."""
+    OPERATOR = "operator"
+    """An operator's: an operator calls it for its own alone, a clearing house for the portings alone."""
+    SERVICE = "service"
+    """A service's: a messenger calls it for its own alone."""
+
+
+class Method(NamedTuple):
+    """A row of the table of methods. What goes over its stream is in its .proto file."""
+
+    roles: frozenset[Role]
+    about: About = About.NOBODY
+
+
 ANYBODY = frozenset(Role)
 _CHECKING = frozenset({Role.MESSENGER, Role.ADMINISTRATOR})
 _PUSHING = frozenset({Role.OPERATOR, Role.ADMINISTRATOR})
+_PORTING = frozenset({Role.CLEARING_HOUSE, Role.ADMINISTRATOR})
 _READING = frozenset({Role.OPERATOR, Role.CLEARING_HOUSE, Role.AUDITOR, Role.ADMINISTRATOR})
+_AUDITING = frozenset({Role.AUDITOR, Role.ADMINISTRATOR})
 _ADMINISTERING = frozenset({Role.ADMINISTRATOR})
 _CHECK, _NUMBERING = "/numcheck.v1.CheckService", "/numcheck.v1.NumberingService"
 _CALLER, _REGISTRATION = "/numcheck.v1.CallerService", "/numcheck.v1.RegistrationService"
 
-METHODS: dict[str, frozenset[Role]] = {
-    f"{_CHECK}/CheckNumber": _CHECKING,
-    f"{_CHECK}/CheckNumbers": _CHECKING,
-    f"{_CHECK}/StreamCheckNumbers": _CHECKING,
-    f"{_CHECK}/ListOperators": ANYBODY,
-    f"{_NUMBERING}/PushActiveNumbers": _PUSHING,
-    f"{_NUMBERING}/ConfirmPush": _PUSHING,
-    f"{_NUMBERING}/ListHeldPushes": _PUSHING,
-    f"{_NUMBERING}/GetOperatorState": _READING,
-    f"{_NUMBERING}/PushPortings": frozenset({Role.CLEARING_HOUSE, Role.ADMINISTRATOR}),
-    f"{_NUMBERING}/ImportNumberingPlan": _ADMINISTERING,
-    f"{_NUMBERING}/WatchIndex": ANYBODY,
-    f"{_REGISTRATION}/Register": _CHECKING,
-    f"{_REGISTRATION}/GetRegistration": _CHECKING,
-    f"{_REGISTRATION}/ListRegistrations": _CHECKING,
-    f"{_REGISTRATION}/DeleteRegistration": _CHECKING,
-    f"{_REGISTRATION}/RefreshRegistration": _CHECKING,
-    f"{_REGISTRATION}/StartVerification": _CHECKING,
-    f"{_REGISTRATION}/CompleteVerification": _CHECKING,
-    f"{_REGISTRATION}/ReverifyRegistrations": _CHECKING,
-    f"{_REGISTRATION}/WatchRegistrations": _CHECKING,
-    f"{_CALLER}/AddCaller": _ADMINISTERING,
-    f"{_CALLER}/ListCallers": frozenset({Role.AUDITOR, Role.ADMINISTRATOR}),
-    f"{_CALLER}/RevokeCaller": _ADMINISTERING,
-    f"{_CALLER}/IssueToken": _ADMINISTERING,
-    f"{_CALLER}/AddAgreement": _ADMINISTERING,
-    f"{_CALLER}/EndAgreement": _ADMINISTERING,
-    "/grpc.health.v1.Health/Check": ANYBODY,
-    "/grpc.health.v1.Health/Watch": ANYBODY,
-    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": ANYBODY,
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": ANYBODY,
+METHODS: dict[str, Method] = {
+    f"{_CHECK}/CheckNumber": Method(_CHECKING),
+    f"{_CHECK}/CheckNumbers": Method(_CHECKING),
+    f"{_CHECK}/StreamCheckNumbers": Method(_CHECKING),
+    f"{_CHECK}/ListOperators": Method(ANYBODY),
+    f"{_NUMBERING}/PushActiveNumbers": Method(_PUSHING, About.OPERATOR),
+    f"{_NUMBERING}/ConfirmPush": Method(_PUSHING, About.OPERATOR),
+    f"{_NUMBERING}/ListHeldPushes": Method(_PUSHING, About.OPERATOR),
+    f"{_NUMBERING}/GetOperatorState": Method(_READING, About.OPERATOR),
+    f"{_NUMBERING}/PushPortings": Method(_PORTING),
+    f"{_NUMBERING}/ImportNumberingPlan": Method(_ADMINISTERING),
+    f"{_NUMBERING}/WatchIndex": Method(ANYBODY),
+    f"{_REGISTRATION}/Register": Method(_CHECKING, About.SERVICE),
+    f"{_REGISTRATION}/GetRegistration": Method(_CHECKING, About.SERVICE),
+    f"{_REGISTRATION}/ListRegistrations": Method(_CHECKING, About.SERVICE),
+    f"{_REGISTRATION}/DeleteRegistration": Method(_CHECKING, About.SERVICE),
+    f"{_REGISTRATION}/RefreshRegistration": Method(_CHECKING, About.SERVICE),
+    f"{_REGISTRATION}/StartVerification": Method(_CHECKING, About.SERVICE),
+    f"{_REGISTRATION}/CompleteVerification": Method(_CHECKING, About.SERVICE),
+    f"{_REGISTRATION}/ReverifyRegistrations": Method(_CHECKING, About.SERVICE),
+    f"{_REGISTRATION}/WatchRegistrations": Method(_CHECKING, About.SERVICE),
+    f"{_CALLER}/AddCaller": Method(_ADMINISTERING),
+    f"{_CALLER}/ListCallers": Method(_AUDITING),
+    f"{_CALLER}/RevokeCaller": Method(_ADMINISTERING),
+    f"{_CALLER}/IssueToken": Method(_ADMINISTERING),
+    f"{_CALLER}/AddAgreement": Method(_ADMINISTERING),
+    f"{_CALLER}/EndAgreement": Method(_ADMINISTERING),
+    "/grpc.health.v1.Health/Check": Method(ANYBODY),
+    "/grpc.health.v1.Health/Watch": Method(ANYBODY),
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": Method(ANYBODY),
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Method(ANYBODY),
 }
 """Who may call what. A method that is not here may be called by nobody; a test holds the table to the services."""
 
@@ -91,7 +112,7 @@ def check_call(caller: Caller, method: str) -> None:
     """Raise NotPermitted if the caller's role may not call the method; UnknownMethod if it is not in the table."""
     if method not in METHODS:
         raise UnknownMethod("this node has no such method")
-    if caller.role not in METHODS[method]:
+    if caller.role not in METHODS[method].roles:
         raise NotPermitted(f"the role {caller.role} may not call {method}")
 
 

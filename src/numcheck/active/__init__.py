@@ -5,7 +5,7 @@ from numcheck.active.active_set import ActiveSet, chunk_digest, set_digest
 from numcheck.active.members import AllottedRange, ChunkMembers, ServedNumbers
 from numcheck.active.operator import Operator
 from numcheck.active.portings import PortingsContent, PortingsHeader, PortingsSequence
-from numcheck.active.push import Basis, PushContent, PushCounts, PushHeader
+from numcheck.active.push import Basis, PushContent, PushCounts, PushHeader, PushPolicy
 
 __all__ = [
     "ActiveSet",
@@ -19,6 +19,7 @@ __all__ = [
     "PushContent",
     "PushCounts",
     "PushHeader",
+    "PushPolicy",
     "ServedNumbers",
     "chunk_digest",
     "set_digest",

@@ -47,15 +47,6 @@ class ActiveSet:
             if bitmap.max() >= CHUNK_NUMBERS or not 0 <= chunk <= NUMBER_MAX // CHUNK_NUMBERS:
                 raise BadActiveSet(f"chunk {chunk} holds a place past its end, or cannot be")
 
-    @classmethod
-    def from_numbers(cls, numbers: Iterable[int]) -> "ActiveSet":
-        """A set of these numbers, in any order, repeated or not."""
-        places: dict[int, list[int]] = {}
-        for number in numbers:
-            _check(number, number)
-            places.setdefault(number // CHUNK_NUMBERS, []).append(number % CHUNK_NUMBERS)
-        return cls({chunk: BitMap(members) for chunk, members in places.items()})
-
     def add_range(self, first: int, last: int) -> None:
         """Add every number from `first` to `last`, both inclusive."""
         _check(first, last)

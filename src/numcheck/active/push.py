@@ -16,8 +16,7 @@ from numcheck.active.active_set import NUMBER_MAX
 from numcheck.active.sieve import Chunks, Refused, Sieve
 from numcheck.errors import BadPush, NotServed
 
-HELD_REMOVED_MAX = 1_000_000  # R14: a push that removes more than this, or
-HELD_REMOVED_SHARE = 10  # more than one in so many, waits for a confirmation
+REMOVED_MAX = 1_000_000  # numbers that a push removes unconfirmed (R14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +150,12 @@ def change_of(wanted: Change, held: BitMap, *, snapshot: bool) -> Change:
     return Change(wanted.added - held, removed - wanted.added, wanted.added & wanted.removed)
 
 
-def needs_confirmation(removed: int, held_count: int) -> bool:
-    """Whether a push removes so much of a set that it waits for its operator's confirmation (R14)."""
-    return removed > HELD_REMOVED_MAX or HELD_REMOVED_SHARE * removed > held_count
+@dataclass(frozen=True, slots=True)
+class PushPolicy:
+    """What an installation takes of a push without asking its operator again (R14)."""
+
+    removed_percent_max: int = 10  # of a set; as the setting has it
+
+    def holds(self, removed: int, number_count: int) -> bool:
+        """Return True if a push removes so much of a set that it waits for its operator's confirmation."""
+        return removed > REMOVED_MAX or 100 * removed > self.removed_percent_max * number_count

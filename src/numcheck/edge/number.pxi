@@ -2,7 +2,11 @@
 
 cdef enum:
     RANGE_SIZE = 24                  # a range's four columns, docs/format.md
-    FIXED_FIELDS_SIZE_MAX = 64       # a CheckNumberResponse but operators and region
+    VARINT_FIELD_SIZE_MAX = 11       # a tag, and ten octets of 64 bits; the head of a text is no longer
+    FIXED64_FIELD_SIZE = 9
+    # What write_facts writes but the texts: status, ported and index_version, and the number.
+    FIXED_FIELDS_SIZE_MAX = 3 * VARINT_FIELD_SIZE_MAX + FIXED64_FIELD_SIZE
+    TEXT_FIELDS = 3                  # both operators and the region
 
 cdef uint64_t word64(const uint8_t* words, size_t i) noexcept nogil:
     cdef uint64_t word
@@ -102,7 +106,7 @@ cdef bint answer_number(Stream* stream) noexcept nogil:
     cdef uint64_t number
     if facts == NULL or not read_request(loop, &stream.body, &number):
         return False
-    if make_answer_room(stream, FIXED_FIELDS_SIZE_MAX + 3 * (facts.text_size_max + 16)):
+    if make_answer_room(stream, FIXED_FIELDS_SIZE_MAX + TEXT_FIELDS * (VARINT_FIELD_SIZE_MAX + facts.text_size_max)):
         end_answer(stream, write_facts(view, facts, number, answer_start(stream)))
         count_numbers(stream, 1)
     return True
@@ -119,7 +123,7 @@ cdef uint8_t* write_facts(const View* view, const FactsView* facts, uint64_t num
     if number:
         at[0] = 2 << 3 | 1
         memcpy(at + 1, &number, 8)
-        at += 9
+        at += FIXED64_FIELD_SIZE
     serving = find_operator(facts, operator_id)
     operator_id = 0
     if i and word64(facts.lasts, i - 1) >= number:

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from numcheck.active import PushPolicy
 from numcheck.config import Settings
 from numcheck.errors import StoreMissing
 from numcheck.store import DataDirLock, Store
@@ -19,7 +20,12 @@ def stopped_store(settings: Settings, *, make: bool = False) -> Iterator[Store]:
         raise StoreMissing(f"there is no store in {settings.data_dir}")
     with (
         DataDirLock(settings.data_dir, make=make),
-        Store(settings.data_dir, url=settings.database, make=make) as store,
+        Store(
+            settings.data_dir,
+            url=settings.database,
+            make=make,
+            push_policy=PushPolicy(removed_percent_max=settings.push_removed_percent_max),
+        ) as store,
     ):
         yield store
 

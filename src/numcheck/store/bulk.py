@@ -40,15 +40,6 @@ def placeholder(connection: Connection) -> str:
     return "?" if connection.dialect.paramstyle == "qmark" else "%s"
 
 
-def change_where(connection: Connection, change: str, given: Sequence[Any], values: Sequence[Any]) -> int:
-    """Run `change`, which has a `?` for each of what is given and ends with `IN`, for all the values; rows changed."""
-    place, count = placeholder(connection), 0
-    for some in pieces(values, VALUES_PER_STATEMENT):
-        statement = f"{change.replace('?', place)} ({','.join([place] * len(some))})"
-        count += connection.exec_driver_sql(statement, (*given, *some)).rowcount
-    return count
-
-
 def change_each(connection: Connection, change: str, given: Sequence[Any], rows: Sequence[Sequence[Any]]) -> int:
     """Run `change` for rows of values, which it names column1 and so on of `{values}`; rows changed.
 

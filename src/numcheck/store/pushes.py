@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, u
 from numcheck.active import Basis, PortingsContent, PortingsHeader, PushContent, PushCounts, PushHeader
 from numcheck.active.members import home, served
 from numcheck.active.portings import moved_on, takes_too_much
-from numcheck.active.push import Change, change_of, needs_confirmation
+from numcheck.active.push import Change, PushPolicy, change_of
 from numcheck.active.sieve import Refused, merge
 from numcheck.errors import ConcurrentPush, MovesTooMuch, RemovesTooMuch, StoreDamaged, UnknownPush
 from numcheck.moments import moment
@@ -58,14 +58,15 @@ Changes = dict[int, tuple[Change, BitMap]]
 
 
 class Receipt(NamedTuple):
-    """What the node adds to a push: the head when it began and what else it was judged by, the token if it is held, and
-    moments in microseconds."""
+    """What the node adds to a push: the head when it began and what else it was judged by, the token if it is held,
+    moments in microseconds, and by which policy it is held."""
 
     base_version: int
     basis: Basis
     token: str
     data_time_us: int
     now_us: int
+    policy: PushPolicy = PushPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def push_active(connection: Connection, header: PushHeader, content: PushContent
     head = _head_to_change(connection, Kind.ACTIVE, header, receipt)
     check_judgement(connection, header.operator_id, content)
     changes, counts = _find_changes(connection, header, content, head)
-    held = needs_confirmation(counts.removed + counts.recycled, head.number_count)
+    held = receipt.policy.holds(counts.removed + counts.recycled, head.number_count)
     record = _record(connection, Kind.ACTIVE, header, counts, receipt, token=receipt.token if held else None)
     if held:
         _change_record(connection, record, held_checksum=_hold(connection, record.push_key, content))

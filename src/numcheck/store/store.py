@@ -26,6 +26,7 @@ from numcheck.active import (
     PortingsHeader,
     PushContent,
     PushHeader,
+    PushPolicy,
     ServedNumbers,
     chunk_digest,
     set_digest,
@@ -60,18 +61,26 @@ DIGEST_TRIES = 3  # of a set that others push to while it is read
 class Store:
     """All that this installation knows. Methods may be called from any thread; they take turns."""
 
-    def __init__(self, data_dir: Path, *, url: str | None = None, read_only: bool = False, make: bool = True) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        url: str | None = None,
+        read_only: bool = False,
+        make: bool = True,
+        push_policy: PushPolicy = PushPolicy(),  # noqa: B008  # it never changes
+    ) -> None:
         """Open the store: in a data directory, whose lock its writer must hold, or in the database of a URL.
 
-        It is made if need be and `make`, unless it is `read_only`. Raises StoreMissing, StoreTooNew, StoreDamaged,
-        StoreUnavailable or BadConfiguration.
+        It is made if need be and `make`, unless it is `read_only`. `push_policy` says which pushes are held. Raises
+        StoreMissing, StoreTooNew, StoreDamaged, StoreUnavailable or BadConfiguration.
         """
         make = make and not read_only
         if url is None and not make and not self.exists(data_dir):
             raise StoreMissing(f"there is no store in {data_dir}; `numcheck demo` or `numcheck plan import` makes one")
         if make:
             make_private_directory(data_dir)
-        self._acts, self._data_dir = Acts(), data_dir
+        self._acts, self._data_dir, self._push_policy = Acts(), data_dir, push_policy
         self._database = Database(data_dir / FILE_NAME, url=url, read_only=read_only, make=make)
         self._seen: Point | None = None
         self._seeing = threading.Lock()
@@ -460,7 +469,7 @@ class Store:
         """
         content.check(header)
         data_time_us, now_us = microseconds(header.data_time), microseconds(now)
-        receipt = Receipt(base_version, content.basis, token, data_time_us, now_us)
+        receipt = Receipt(base_version, content.basis, token, data_time_us, now_us, self._push_policy)
         with self._changing() as connection:
             again = pushes.begin(connection, Kind.ACTIVE, header, now_us)
             if again is not None:

@@ -110,9 +110,9 @@ class NumberingServiceServicer(object):
         done twice. Answers are kept for 90 days, of the last 10,000 pushes of an operator. Data that is true still is
         pushed anew under another push_id, with its new data_time: a DELTA without numbers does.
 
-        A push that would remove or recycle more than a tenth of the set, or more than 1,000,000 numbers, is kept with
-        PUSH_STATE_HELD and changes nothing until ConfirmPush. It can be confirmed no more once another push of the operator
-        is applied, after seven days, or when ten more are held.
+        A push that would remove or recycle more than a tenth of the set (a setting of the node), or more than 1,000,000
+        numbers, is kept with PUSH_STATE_HELD and changes nothing until ConfirmPush. It can be confirmed no more once another
+        push of the operator is applied, after seven days, or when ten more are held.
 
         Errors, besides the service's own:
 
