@@ -51,11 +51,27 @@ class About(StrEnum):
     """A service's: a messenger calls it for its own alone."""
 
 
+class Runs(StrEnum):
+    """How a method runs."""
+
+    QUICK = "quick"
+    """By a few threads that take all calls that wait: it never waits for anybody but the store."""
+    WAITING = "waiting"
+    """By a thread of its own out of a bounded pool: it waits for a commit, an operator, a gateway or its caller."""
+    EACH = "each"
+    """As QUICK, each message of a stream for itself: between two of them there is nothing but the stream."""
+    WATCH = "watch"
+    """Without a thread: woken when something may have changed."""
+    FEED = "feed"
+    """The same, and at the pace at which its caller takes what it is sent."""
+
+
 class Method(NamedTuple):
     """A row of the table of methods. What goes over its stream is in its .proto file."""
 
     roles: frozenset[Role]
     about: About = About.NOBODY
+    runs: Runs = Runs.WAITING
 
 
 ANYBODY = frozenset(Role)
@@ -69,38 +85,38 @@ _CHECK, _NUMBERING = "/numcheck.v1.CheckService", "/numcheck.v1.NumberingService
 _CALLER, _REGISTRATION = "/numcheck.v1.CallerService", "/numcheck.v1.RegistrationService"
 
 METHODS: dict[str, Method] = {
-    f"{_CHECK}/CheckNumber": Method(_CHECKING),
-    f"{_CHECK}/CheckNumbers": Method(_CHECKING),
-    f"{_CHECK}/StreamCheckNumbers": Method(_CHECKING),
-    f"{_CHECK}/ListOperators": Method(ANYBODY),
+    f"{_CHECK}/CheckNumber": Method(_CHECKING, runs=Runs.QUICK),
+    f"{_CHECK}/CheckNumbers": Method(_CHECKING, runs=Runs.QUICK),
+    f"{_CHECK}/StreamCheckNumbers": Method(_CHECKING, runs=Runs.EACH),
+    f"{_CHECK}/ListOperators": Method(ANYBODY, runs=Runs.QUICK),
     f"{_NUMBERING}/PushActiveNumbers": Method(_PUSHING, About.OPERATOR),
     f"{_NUMBERING}/ConfirmPush": Method(_PUSHING, About.OPERATOR),
-    f"{_NUMBERING}/ListHeldPushes": Method(_PUSHING, About.OPERATOR),
+    f"{_NUMBERING}/ListHeldPushes": Method(_PUSHING, About.OPERATOR, runs=Runs.QUICK),
     f"{_NUMBERING}/GetOperatorState": Method(_READING, About.OPERATOR),
     f"{_NUMBERING}/PushPortings": Method(_PORTING),
     f"{_NUMBERING}/ImportNumberingPlan": Method(_ADMINISTERING),
-    f"{_NUMBERING}/WatchIndex": Method(ANYBODY),
+    f"{_NUMBERING}/WatchIndex": Method(ANYBODY, runs=Runs.WATCH),
     f"{_REGISTRATION}/Register": Method(_CHECKING, About.SERVICE),
-    f"{_REGISTRATION}/GetRegistration": Method(_CHECKING, About.SERVICE),
-    f"{_REGISTRATION}/ListRegistrations": Method(_CHECKING, About.SERVICE),
+    f"{_REGISTRATION}/GetRegistration": Method(_CHECKING, About.SERVICE, runs=Runs.QUICK),
+    f"{_REGISTRATION}/ListRegistrations": Method(_CHECKING, About.SERVICE, runs=Runs.QUICK),
     f"{_REGISTRATION}/DeleteRegistration": Method(_CHECKING, About.SERVICE),
     f"{_REGISTRATION}/RefreshRegistration": Method(_CHECKING, About.SERVICE),
     f"{_REGISTRATION}/StartVerification": Method(_CHECKING, About.SERVICE),
     f"{_REGISTRATION}/CompleteVerification": Method(_CHECKING, About.SERVICE),
-    f"{_REGISTRATION}/ReverifyRegistrations": Method(_CHECKING, About.SERVICE),
-    f"{_REGISTRATION}/WatchRegistrations": Method(_CHECKING, About.SERVICE),
+    f"{_REGISTRATION}/ReverifyRegistrations": Method(_CHECKING, About.SERVICE, runs=Runs.FEED),
+    f"{_REGISTRATION}/WatchRegistrations": Method(_CHECKING, About.SERVICE, runs=Runs.FEED),
     f"{_CALLER}/AddCaller": Method(_ADMINISTERING),
-    f"{_CALLER}/ListCallers": Method(_AUDITING),
+    f"{_CALLER}/ListCallers": Method(_AUDITING, runs=Runs.QUICK),
     f"{_CALLER}/RevokeCaller": Method(_ADMINISTERING),
     f"{_CALLER}/IssueToken": Method(_ADMINISTERING),
     f"{_CALLER}/AddAgreement": Method(_ADMINISTERING),
     f"{_CALLER}/EndAgreement": Method(_ADMINISTERING),
-    "/grpc.health.v1.Health/Check": Method(ANYBODY),
-    "/grpc.health.v1.Health/Watch": Method(ANYBODY),
-    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": Method(ANYBODY),
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Method(ANYBODY),
+    "/grpc.health.v1.Health/Check": Method(ANYBODY, runs=Runs.QUICK),
+    "/grpc.health.v1.Health/Watch": Method(ANYBODY, runs=Runs.WATCH),
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": Method(ANYBODY, runs=Runs.EACH),
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Method(ANYBODY, runs=Runs.EACH),
 }
-"""Who may call what. A method that is not here may be called by nobody; a test holds the table to the services."""
+"""Who may call what, and how it runs. A method that is not here may be called by nobody; a test holds it to the services."""
 
 
 def local_user(uid: int | None) -> Caller:

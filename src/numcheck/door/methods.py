@@ -11,29 +11,15 @@ A service gives its functions by name (`methods`). What they get and give depend
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from google.protobuf.descriptor_pool import Default
 
-
-class Runs(StrEnum):
-    """How a method runs."""
-
-    QUICK = "quick"
-    """By a few threads that take all calls that wait: it never waits for anybody but the store."""
-    WAITING = "waiting"
-    """By a thread of its own out of a bounded pool: it waits for a commit, an operator, a gateway or its caller."""
-    EACH = "each"
-    """As QUICK, each message of a stream for itself: between two of them there is nothing but the stream."""
-    WATCH = "watch"
-    """Without a thread: woken when something may have changed."""
-    FEED = "feed"
-    """The same, and at the pace at which its caller takes what it is sent."""
+from numcheck.access import METHODS, Runs
 
 
 class Method(NamedTuple):
-    """A row of a door's table."""
+    """A method that a door serves."""
 
     path: str
     runs: Runs
@@ -60,26 +46,6 @@ class Service(Protocol):
         """Return the function of each method, by its name."""
 
 
-_RUNS = {
-    "/numcheck.v1.CheckService/CheckNumber": Runs.QUICK,
-    "/numcheck.v1.CheckService/CheckNumbers": Runs.QUICK,
-    "/numcheck.v1.CheckService/StreamCheckNumbers": Runs.EACH,
-    "/numcheck.v1.CheckService/ListOperators": Runs.QUICK,
-    "/numcheck.v1.NumberingService/ListHeldPushes": Runs.QUICK,
-    "/numcheck.v1.NumberingService/WatchIndex": Runs.WATCH,
-    "/numcheck.v1.RegistrationService/GetRegistration": Runs.QUICK,
-    "/numcheck.v1.RegistrationService/ListRegistrations": Runs.QUICK,
-    "/numcheck.v1.RegistrationService/ReverifyRegistrations": Runs.FEED,
-    "/numcheck.v1.RegistrationService/WatchRegistrations": Runs.FEED,
-    "/numcheck.v1.CallerService/ListCallers": Runs.QUICK,
-    "/grpc.health.v1.Health/Check": Runs.QUICK,
-    "/grpc.health.v1.Health/Watch": Runs.WATCH,
-    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": Runs.EACH,
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Runs.EACH,
-}
-"""How methods run that do not wait: every other one is WAITING."""
-
-
 def methods_of(services: Iterable[Service]) -> dict[str, Method]:
     """Return the services' methods, by path."""
     return {method.path: method for service in services for method in _methods_of(service)}
@@ -89,5 +55,5 @@ def _methods_of(service: Service) -> Iterable[Method]:
     declared = Default().FindServiceByName(service.name).methods_by_name
     for name, answer in service.methods().items():
         path, method = f"/{service.name}/{name}", declared[name]
-        runs = _RUNS.get(path, Runs.WAITING)
+        runs = METHODS[path].runs
         yield Method(path, runs, method.client_streaming, method.server_streaming, answer)

@@ -6,8 +6,9 @@ from typing import Any
 
 import grpc
 
+from numcheck.access import Runs
 from numcheck.door.feeds import Feeds
-from numcheck.door.methods import Method, Runs
+from numcheck.door.methods import Method
 from numcheck.door.refusing import refuse, refusing, refusing_push, refusing_stream
 from numcheck.door.watches import Watches
 from numcheck.errors import TooManyStreams, UnknownMethod

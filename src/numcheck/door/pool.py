@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from numcheck.access import Runs
 from numcheck.api.access import Admission, Call, call_of, checking, serve_call
 from numcheck.api.calls import serve
 from numcheck.api.errors import log_failure
 from numcheck.door.feeding import Feeding
-from numcheck.door.methods import Method, Runs
+from numcheck.door.methods import Method
 from numcheck.door.native import refusal
 from numcheck.door.patience import give_back
 from numcheck.errors import NumcheckError
