@@ -116,7 +116,7 @@ METHODS: dict[str, Method] = {
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": Method(ANYBODY, runs=Runs.EACH),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Method(ANYBODY, runs=Runs.EACH),
 }
-"""Who may call what, and how it runs. A method that is not here may be called by nobody; a test holds it to the services."""
+"""Who may call what, and how it runs. A method that is not here may be called by nobody; a test holds it so."""
 
 
 def local_user(uid: int | None) -> Caller:
