@@ -34,6 +34,7 @@ QUICK_THREADS = 4
 SHARE_MAX = 64  # of the calls that wait
 SEND_AFTER_S = 0.001
 KEPT_THREADS = 2  # of a service that has its own
+BRIEF = {Runs.QUICK, Runs.EACH, Runs.WATCH}  # of a watch what begins it
 LAST_WAIT_S = 5.0  # for what cannot be ended
 
 
@@ -109,7 +110,7 @@ class Pool:
 
     def _sort(self, call: "NativeCall") -> None:
         method = self._methods[call.path]
-        if method.runs in (Runs.QUICK, Runs.EACH):
+        if method.runs in BRIEF:
             self._ready.append(call)
         else:
             threads = self._kept.get(call.path.rpartition("/")[0], self._waiting)
