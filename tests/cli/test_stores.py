@@ -72,7 +72,7 @@ def test_every_command_is_tried():
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """A folder with a file of settings, which name a node that is not there and a data directory that is not either."""
-    (tmp_path / "node.toml").write_text('data_dir = "var"\napi_listen = "127.0.0.1:1"\n')
+    (tmp_path / "node.toml").write_text('data_dir = "var"\nlisten = "127.0.0.1:1"\n')
     for name in ("numbers.txt", "Port_Increment_202611281000_1.csv"):
         (tmp_path / name).write_text("79161234567\n")
     return tmp_path
@@ -126,7 +126,7 @@ def test_revocation_reaches_the_node_that_the_settings_name(tmp_path):
     shutil.copytree(home / "var", stale / "var")
     with serving(home / "var") as node:
         settings = tmp_path / "node.toml"
-        settings.write_text(f'data_dir = "var"\napi_listen = "{node.address}"\n')
+        settings.write_text(f'data_dir = "var"\nlisten = "{node.address}"\n')
         for folder in (empty, stale):
             assert known(folder, "--config", settings) == {URI: True}
         revoked = run("callers", "revoke", URI, "--config", settings, cwd=stale)

@@ -37,7 +37,7 @@ def test_everything_is_the_owners_alone_whatever_the_umask(tmp_path, umask):
     shell = ("bash", "-c", f'{line} serve "$@"', "serve")
     with serving(tmp_path / "var", command=shell) as node:
         found = modes(tmp_path / "var")
-        assert {"index", "lock", "listeners.json", "numcheck.db", "numcheck.db-wal", "token.key", "keys.json"} <= {
+        assert {"index", "lock", "listener.json", "numcheck.db", "numcheck.db-wal", "token.key", "keys.json"} <= {
             *found
         }
         assert of_others(tmp_path / "var") == {}
