@@ -111,7 +111,7 @@ def test_page_tells_each_role_of_every_service_that_it_may_call():
         if role is not Role.ADMINISTRATOR:
             missing = [
                 method
-                for method, (roles, _about) in METHODS.items()
+                for method, (roles, _about, _runs) in METHODS.items()
                 if role in roles and roles != ANYBODY
                 if method.split(".")[2].split("/")[0] not in told[role] and method.split("/")[2] not in told[role]
             ]

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
 from numcheck.config import Settings
-from numcheck.door import listener as listener_module
+from numcheck.door import plain_door
 from numcheck.door import reflection, requests
 from numcheck.door.patience import Patience
 from numcheck.door.plain_door import PlainDoor
@@ -185,7 +185,7 @@ sys.stdin.read()
 def test_places_of_watchers_that_were_stopped_are_given_to_others(tmp_path, monkeypatch):
     """Eight watches of a process that is stopped, which no watch sends anything to, hold a service's places no longer
     than it takes to see that nobody answers."""
-    monkeypatch.setattr(listener_module, "KEEPALIVE_S", 0.5)
+    monkeypatch.setattr(plain_door, "KEEPALIVE_S", 0.5)
     with secure_node(tmp_path) as node:
         files = [str(node.directory / name) for name in ("authority.pem", "messenger.key", "messenger.pem")]
         watcher = subprocess.Popen(

@@ -1,12 +1,13 @@
 """Freshness: data older than the node's bound is UNKNOWN, from the moment on at which it comes of age."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from numcheck.config import Settings
 from numcheck.index import PublishedIndex, open_index
-from numcheck.serving.node import RECHECK_INTERVAL_S, _keep_fresh, _seconds_to_next_expiry, fresh_since
+from numcheck.serving.freshness import Publisher, fresh_since, seconds_to_next_expiry
 from numcheck.serving.publishing import index_directory, open_or_rebuild
 from numcheck.status import NumberStatus
 from numcheck.store import Store
@@ -31,7 +32,7 @@ def statuses(index, *numbers):
 
 def test_data_never_ages_when_no_bound_is_set(index):
     assert fresh_since(settings(timedelta()), small.DATA_TIME) is None
-    assert _seconds_to_next_expiry(index, timedelta(), small.DATA_TIME + 1_000 * DAY) is None
+    assert seconds_to_next_expiry(index, timedelta(), small.DATA_TIME + 1_000 * DAY) is None
 
 
 def test_data_answers_up_to_the_bound_and_not_a_microsecond_longer(index):
@@ -54,46 +55,37 @@ def test_node_waits_for_the_first_data_that_comes_of_age(index):
     """From one expiry to the next, each a microsecond after the bound; then there is nothing to wait for."""
     age_max, now = 300 * DAY, small.DATA_TIME
     fresh = index.with_freshness(now - age_max)
-    assert _seconds_to_next_expiry(fresh, age_max, now) == pytest.approx(
+    assert seconds_to_next_expiry(fresh, age_max, now) == pytest.approx(
         (small.OLD_DATA_TIME + age_max - now).total_seconds(), abs=0.001
     )
     later = small.OLD_DATA_TIME + age_max + MICROSECOND
     aged = index.with_freshness(later - age_max)
-    assert _seconds_to_next_expiry(aged, age_max, later) == pytest.approx(
+    assert seconds_to_next_expiry(aged, age_max, later) == pytest.approx(
         (small.DATA_TIME + age_max - later).total_seconds(), abs=0.001
     )
     last = small.DATA_TIME + age_max + MICROSECOND
-    assert _seconds_to_next_expiry(index.with_freshness(last - age_max), age_max, last) is None
+    assert seconds_to_next_expiry(index.with_freshness(last - age_max), age_max, last) is None
 
 
 def test_node_does_not_wait_when_data_came_of_age_unseen(index):
     """While the index was built, say: what it took for fresh and is not any more is due at once, not never."""
     age_max = 10 * DAY
     built = index.with_freshness(small.DATA_TIME - DAY)
-    wait_s = _seconds_to_next_expiry(built, age_max, small.DATA_TIME + 11 * DAY)
+    wait_s = seconds_to_next_expiry(built, age_max, small.DATA_TIME + 11 * DAY)
     assert wait_s == pytest.approx(0, abs=0.001)
 
 
-class Clockwork:
-    """Waits that end by themselves a given number of times; then the node is asked to stop."""
-
-    def __init__(self, wait_count: int) -> None:
-        self.waits_s: list[float | None] = []
-        self._wait_count = wait_count
-
-    def wait(self, timeout_s: float | None) -> bool:
-        """Note how long it would have been."""
-        self.waits_s.append(timeout_s)
-        return len(self.waits_s) > self._wait_count
-
-
 def test_index_is_published_anew_when_data_comes_of_age(index):
-    """The node's own loop: data that was fresh when the index was opened is UNKNOWN after the wait for its age."""
+    """Data that was fresh when the index was opened, and has come of age since, is UNKNOWN."""
     published, age_max = PublishedIndex(), datetime.now(UTC) - small.DATA_TIME - DAY
-    published.publish(index.with_freshness(small.OLD_DATA_TIME))
-    stopping = Clockwork(1)
-    _keep_fresh(published, settings(age_max), stopping)
-    assert stopping.waits_s == [pytest.approx(0, abs=0.001), RECHECK_INTERVAL_S]
+    publisher, again = Publisher(published, settings(age_max)), threading.Event()
+    publisher.publish(index.with_freshness(small.OLD_DATA_TIME))
+    published.follow(lambda _index: again.set())
+    publisher.start()
+    try:
+        assert again.wait(60)
+    finally:
+        publisher.stop()
     assert statuses(published.get(), small.ACTIVE, small.OLD) == [NumberStatus.UNKNOWN] * 2
     assert published.get().index_version == index.index_version
 

@@ -12,7 +12,7 @@ from numcheck.client import CheckClient, Checked
 from numcheck.config import Settings
 from numcheck.errors import IndexDamaged, IndexMissing
 from numcheck.index import Index, open_index
-from numcheck.serving.builder import fresh_since
+from numcheck.serving.freshness import fresh_since
 from numcheck.serving.publishing import check_history, index_directory
 from numcheck.status import NumberStatus
 from numcheck.v1 import check_pb2

@@ -1,12 +1,12 @@
 """Follows the files of certificates, so that a new one is shown, and a new authority asked for, without a restart."""
 
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
 
 from numcheck.errors import BadConfiguration
+from numcheck.worker import Worker
 
 RECHECK_INTERVAL_S = 5.0
 
@@ -20,21 +20,17 @@ class CertificateFiles:
         """`read_again` puts what the files hold to use, or raises BadConfiguration. What they hold now is in use."""
         self._files, self._read_again = files, read_again
         self._seen = self._state()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="certificates", daemon=True)
-        self._thread.start()
+        complaint = "the certificate files are not looked at"
+        self._worker = Worker("certificates", self._look, complaint, first_s=RECHECK_INTERVAL_S)
+        self._worker.start()
+        self.stop = self._worker.stop
 
-    def stop(self) -> None:
-        """Look no more."""
-        self._stopping.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopping.wait(RECHECK_INTERVAL_S):
-            state = self._state()
-            if state != self._seen:
-                self._seen = state
-                self._follow()
+    def _look(self) -> float:
+        state = self._state()
+        if state != self._seen:
+            self._seen = state
+            self._follow()
+        return RECHECK_INTERVAL_S
 
     def _follow(self) -> None:
         try:

@@ -78,8 +78,9 @@ def act(
     state = after(RegistrationState(row.state), what)
     if what is Act.REMIND:
         changes = {**changes, "reminded_of_us": row.due_at_us}
-    moved = row._replace(**{**changes, "state": int(state)})
-    moved = moved._replace(next_at_us=next_at_us(moved))
+    due_at_us = changes.get("due_at_us", row.due_at_us)
+    next_us = _next_at_us(state, due_at_us, changes.get("reminded_of_us", row.reminded_of_us))
+    moved = row._replace(**{**changes, "state": int(state), "next_at_us": next_us})
     tell(work, moved, what, now_us, **details)
     return moved
 
@@ -95,9 +96,13 @@ def act_on(
 
 def next_at_us(row: RegistrationRow) -> int | None:
     """When time next does something to it: whatever has become of it since, no due time is reminded of twice."""
-    if row.state not in FALLS_DUE:
+    return _next_at_us(row.state, row.due_at_us, row.reminded_of_us)
+
+
+def _next_at_us(state: int, due_at_us: int, reminded_of_us: int | None) -> int | None:
+    if state not in FALLS_DUE:
         return None
-    return microseconds(next_at(moment(row.due_at_us), reminded=row.reminded_of_us == row.due_at_us))
+    return microseconds(next_at(moment(due_at_us), reminded=reminded_of_us == due_at_us))
 
 
 def tell(work: RegistrationWork, row: RegistrationRow | Standing, what: Act, now_us: int, **details: Any) -> None:

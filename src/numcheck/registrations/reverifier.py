@@ -10,7 +10,6 @@ that it covers are not written. The others are, so that the confirmation does no
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -118,19 +117,21 @@ class Reverifier:
             )
 
     def _pieces(self, service: str, place: bytes, wanted: Mapping[str, Any]) -> Iterator[Read]:
-        """All behind a place; the last piece is short. The next is read while one is verified and written."""
+        """All behind a place; the last piece is short.
+
+        To read one while another is verified takes more time than it saves: both want Python's lock for every row.
+        """
 
         def read(after: bytes) -> Read:
             head = self._registrations.events.try_head()
             rows = self._registrations.numbers(service, after=after, count_max=PIECE_SIZE, **wanted)
             return Read(head.sequence if head else 0, after, rows)
 
-        with ThreadPoolExecutor(1, thread_name_prefix="reverifier") as reader:
-            ahead = reader.submit(read, place)
-            while len((piece := ahead.result()).rows) == PIECE_SIZE:
-                ahead = reader.submit(read, piece.rows[-1].registration_id)
-                yield piece
+        piece = read(place)
+        while len(piece.rows) == PIECE_SIZE:
             yield piece
+            piece = read(piece.rows[-1].registration_id)
+        yield piece
 
     def _piece(
         self, service: str, due_before_us: int | None, stretch: Stretch | None, read: Read

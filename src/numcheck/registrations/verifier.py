@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from numcheck.errors import DeliveryFailed, IndexBehind, MethodNotAllowed, ProofNotAccepted, TooManyCodes
 from numcheck.index import Index, NumberFacts
@@ -183,7 +183,7 @@ class Verifier:
     ) -> Attempt:
         now_us = microseconds(now)
         if judgement is Judgement.CONFIRMED:
-            row = self.confirmed(work, row._replace(as_of_revision=work.revision), evidence, now)
+            row = self.confirmed(work, row, evidence, now, as_of_revision=work.revision)
             state = VerificationState.CONFIRMED
         else:
             row = act_on(work, row, Act.DENY, now_us, evidence)
@@ -191,11 +191,11 @@ class Verifier:
         return Attempt(row, Verification(b"", Method.OPERATOR, state))
 
     def confirmed(
-        self, work: RegistrationWork, row: RegistrationRow, evidence: Evidence, now: datetime
+        self, work: RegistrationWork, row: RegistrationRow, evidence: Evidence, now: datetime, **changes: Any
     ) -> RegistrationRow:
         """The row of a registration whose number is confirmed: with the due time that its last refresh has earned."""
         due_us = microseconds(due_at(moment(row.refreshed_at_us), self.policy_for(row.service).refresh_after))
-        return act_on(work, row, Act.CONFIRM, microseconds(now), evidence, due_at_us=due_us)
+        return act_on(work, row, Act.CONFIRM, microseconds(now), evidence, due_at_us=due_us, **changes)
 
     def _try_wait(
         self, work: RegistrationWork, registration: Registration, method: Method | None, wanted: Wanted, now: datetime
@@ -477,8 +477,8 @@ class Verifier:
         work.set_verification(verification_id, from_state=waits, to_state=confirmed)
         work.clear_try(try_id)
         work.complete_send(verification_id)
-        standing = row._replace(as_of_revision=verification.as_of_revision)
-        moved = self.confirmed(work, standing, proof.evidence(Method(verification.method), microseconds(now)), now)
+        evidence = proof.evidence(Method(verification.method), microseconds(now))
+        moved = self.confirmed(work, row, evidence, now, as_of_revision=verification.as_of_revision)
         if proof.assertion is not None:
             record = replace(record, assertion_id=proof.assertion[1])
             moved = moved._replace(**self._vault.sealed(row.registration_id, row.service, record))

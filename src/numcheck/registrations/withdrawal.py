@@ -152,12 +152,9 @@ class Withdrawals:
         )
         verified = [one for one in standings if one.state == RegistrationState.VERIFIED]
         state = int(after(RegistrationState.VERIFIED, Act.WITHDRAW))
-        work.move_many(verified, state=state)
-        for one in verified:
+        for one in work.move_many(verified, state=state):
             taken = taken_of[one.registration_id]
-            tell(
-                work, one._replace(state=state), Act.WITHDRAW, now_us, cause=taken.cause.value, revision=taken.revision
-            )
+            tell(work, one, Act.WITHDRAW, now_us, cause=taken.cause.value, revision=taken.revision)
         return len(verified)
 
 

@@ -28,6 +28,7 @@ from numcheck.output import OWNER_READS, write_whole
 from numcheck.serving.keys import COPIES
 from numcheck.store import Callers, CallerSet, Denial, Store
 from numcheck.store.callers import DENIALS_PER_CALLER_MAX, kept_name
+from numcheck.worker import Worker
 
 KEY_NAME = "token.key"
 KEY_SIZE = 32
@@ -95,7 +96,7 @@ class Directory:
     def __init__(self, callers: Callers, *, interval_s: float = REFRESH_INTERVAL_S) -> None:
         """Read it for the first time; raises what reading the store raises."""
         self._callers, self._interval_s = callers, interval_s
-        self._turn, self._closed = threading.Lock(), threading.Event()
+        self._turn = threading.Lock()
         self._damaged: list[str] = []
         self._stale = False
         self._marks: object = None
@@ -104,8 +105,8 @@ class Directory:
         self._known = _Known({}, {}, {})
         self._read_at = self._whole_at = 0.0
         self._read()
-        self._thread = threading.Thread(target=self._follow, name="directory", daemon=True)
-        self._thread.start()
+        self._worker = Worker("directory", self._follow, "callers are not followed", first_s=interval_s)
+        self._worker.start()
 
     def find(self, uri: str, token_tag: bytes | None) -> Caller | None:
         """The caller of the URI if it is known, or else of the token; None if nobody's."""
@@ -143,12 +144,11 @@ class Directory:
 
     def close(self) -> None:
         """End the thread that follows the store."""
-        self._closed.set()
-        self._thread.join()
+        self._worker.stop()
 
-    def _follow(self) -> None:
-        while not self._closed.wait(self._interval_s):
-            self.refresh()
+    def _follow(self) -> float:
+        self.refresh()
+        return self._interval_s
 
     def _read(self) -> None:
         """Read all that is known if it has changed, and now and then anyway."""

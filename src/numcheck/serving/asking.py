@@ -3,11 +3,12 @@
 It changes no answer.
 """
 
-import threading
 from collections import Counter, deque
 from collections.abc import Callable
 
 import structlog
+
+from numcheck.worker import Worker
 
 INTERVAL_S = 60.0
 INTERVALS = 60  # make the hour that `numbers_asked_told` speaks of
@@ -22,9 +23,8 @@ class AskingLog:
         """`counts` gives how many numbers each caller has asked about; more than `told` in an hour are told of."""
         self.counts, self._told, self._interval_s = counts, told, interval_s
         self._earlier: deque[Counter[str]] = deque([Counter()], maxlen=INTERVALS)
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="asking", daemon=True)
-        self._thread.start()
+        self._worker = Worker("asking", self._look, "what callers ask about is not looked at", first_s=interval_s)
+        self._worker.start()
 
     def look(self) -> None:
         """Tell of each caller that has asked about too many numbers within the hour."""
@@ -40,9 +40,8 @@ class AskingLog:
 
     def close(self) -> None:
         """End the thread that looks."""
-        self._closed.set()
-        self._thread.join()
+        self._worker.stop()
 
-    def _follow(self) -> None:
-        while not self._closed.wait(self._interval_s):
-            self.look()
+    def _look(self) -> float:
+        self.look()
+        return self._interval_s

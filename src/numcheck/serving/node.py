@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -25,7 +25,8 @@ from numcheck.index import Index, PublishedIndex
 from numcheck.serving.access import Directory, Gate
 from numcheck.serving.asking import AskingLog
 from numcheck.serving.belongings import keep_private
-from numcheck.serving.builder import Builder, fresh_since
+from numcheck.serving.builder import Builder
+from numcheck.serving.freshness import fresh_since
 from numcheck.serving.metrics import MetricsListener, NodeCollector, Readings
 from numcheck.serving.publishing import open_or_rebuild
 from numcheck.serving.registrations import NodeRegistrations, policy_warnings, registrations_of
@@ -37,8 +38,6 @@ from numcheck.store import Store
 log = structlog.get_logger()
 
 SYNTHETIC_NOTICE = "the active numbers are SYNTHETIC: made up for trying out, they say nothing about anybody"
-
-RECHECK_INTERVAL_S = 1.0
 
 Announce = Callable[[str], None]
 Door = PlainDoor | NativeDoor
@@ -122,7 +121,7 @@ def serve(settings: Settings, announce: Announce) -> None:
             )
             health.begin(published)
             _begin(settings.data_dir, doors[0], announce, _notices(index, store, settings))
-            _keep_fresh(published, settings, stopping)
+            stopping.wait(None)
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
         finally:
             registrations.feeds.end()
@@ -247,29 +246,3 @@ def _nothing_to_serve(settings: Settings) -> str:
         f"{settings.data_dir} holds no numbering plan; `numcheck demo` fills an empty directory for trying out, "
         "`numcheck plan import FILE...` reads the regulator's files"
     )
-
-
-def _keep_fresh(published: PublishedIndex, settings: Settings, stopping: StopRequest) -> None:
-    """Until the node stops, publish the index anew each time that an operator's data comes of age."""
-    age_max = timedelta(seconds=settings.data_age_max_s)
-    while True:
-        index = published.try_get()
-        due_s = None if index is None else _seconds_to_next_expiry(index, age_max, datetime.now(UTC))
-        # A push meanwhile may bring data that comes of age first.
-        wait_s = RECHECK_INTERVAL_S if due_s is None else min(due_s, RECHECK_INTERVAL_S)
-        if stopping.wait(wait_s if age_max else None):
-            return
-        if index is not None and due_s is not None and due_s <= RECHECK_INTERVAL_S:
-            index = published.try_get() or index
-            published.publish(index.with_freshness(fresh_since(settings, datetime.now(UTC))))
-            log.info("data came of age", index_version=index.index_version)
-
-
-def _seconds_to_next_expiry(index: Index, age_max: timedelta, now: datetime) -> float | None:
-    """How long until the first data that the index takes for fresh is older than `age_max`; None if none will be."""
-    if index.fresh_since is None:
-        return None
-    times = [operator.data_time for operator in index.operators.values() if operator.data_time is not None]
-    fresh = [time for time in times if time >= index.fresh_since]
-    # A microsecond more, as data of exactly the bound's age is still fresh.
-    return max((min(fresh) + age_max - now).total_seconds(), 0) + 1e-6 if fresh else None

@@ -4,17 +4,13 @@ import threading
 import time
 from datetime import UTC, datetime
 
-import structlog
-
-from numcheck.errors import NumcheckError
 from numcheck.moments import moment
 from numcheck.registrations.calendar import Calendar
 from numcheck.registrations.due import SteadyClock
 from numcheck.store import Registrations
+from numcheck.worker import Worker
 
 INTERVAL_S = 1.0
-
-log = structlog.get_logger()
 
 
 class NodeClock:
@@ -51,25 +47,10 @@ class Timekeeper:
     """Passes time every second until it is stopped. What cannot be written is tried again a second later."""
 
     def __init__(self, registrations: Registrations, clock: TrustedClock) -> None:
-        self._registrations, self._clock = registrations, clock
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="timekeeper")
+        self._calendar, self._clock = Calendar(registrations), clock
+        self._worker = Worker("timekeeper", self._pass_time, "time cannot be passed", retry_s=INTERVAL_S)
+        self.start, self.stop = self._worker.start, self._worker.stop
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End after the piece under way."""
-        self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-
-    def _run(self) -> None:
-        calendar = Calendar(self._registrations)
-        while not self._stopping.is_set():
-            try:
-                calendar.pass_time(self._clock.tell(datetime.now(UTC)))
-            except (NumcheckError, OSError) as error:
-                log.error("time cannot be passed", error=type(error).__name__)
-            self._stopping.wait(INTERVAL_S)
+    def _pass_time(self) -> float:
+        self._calendar.pass_time(self._clock.tell(datetime.now(UTC)))
+        return INTERVAL_S

@@ -4,13 +4,12 @@ It asks every half a second as well: another node of the same database, or a com
 numbers, and what a crash left undone waits in the store.
 """
 
-import threading
 import time
 
 import structlog
 
-from numcheck.errors import NumcheckError
 from numcheck.registrations.withdrawal import Withdrawals
+from numcheck.worker import Worker
 
 INTERVAL_S = 0.5
 
@@ -22,36 +21,24 @@ class Withdrawer:
 
     def __init__(self, withdrawals: Withdrawals) -> None:
         self._withdrawals = withdrawals
-        self._taken, self._stopping = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="withdrawer")
+        complaint = "numbers that were taken cannot be followed"
+        self._worker = Worker("withdrawer", self._follow, complaint, retry_s=INTERVAL_S)
 
     def start(self) -> None:
         """Begin, with what was left undone."""
-        self._thread.start()
+        self._worker.start()
 
     def follow(self) -> None:
         """Say that numbers may have been taken; returns at once."""
-        self._taken.set()
+        self._worker.wake()
 
     def stop(self) -> None:
         """End after the piece under way; the rest waits in the store."""
-        self._stopping.set()
         self._withdrawals.stop()
-        self._taken.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        self._worker.stop()
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._taken.clear()
-            try:
-                self._follow()
-            except (NumcheckError, OSError) as error:
-                log.error("numbers that were taken cannot be followed", error=type(error).__name__)
-                self._stopping.wait(INTERVAL_S)
-            self._taken.wait(INTERVAL_S)
-
-    def _follow(self) -> None:
+    def _follow(self) -> float:
         began = time.monotonic()
         if count := self._withdrawals.follow():
             log.info("registrations revoked", count=count, took_s=round(time.monotonic() - began, 3))
+        return INTERVAL_S

@@ -17,6 +17,7 @@ import sqlite3
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
+from functools import cache
 from itertools import chain, zip_longest
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
@@ -103,6 +104,11 @@ class RegistrationBinding:
     def mac(self, binder: Binder, row: Any) -> bytes:
         """Return the digest of the row's `content` and of where it stands."""
         return binder.binder(row.key_id)(row.content + packed(self._standing(row)))
+
+    def macs(self, binder: Binder, rows: Iterable[Any]) -> list[bytes]:
+        """Return the digest of each of many rows."""
+        binders, standing = cache(binder.binder), self._standing
+        return [binders(row.key_id)(row.content + packed(standing(row))) for row in rows]
 
     def is_whole(self, binder: Binder, row: Any) -> bool:
         """Tell whether the row is what was written, as far as it has the columns."""

@@ -99,7 +99,7 @@ def _whole(binder: Binder, found: Iterable[Confirmation]) -> Iterator[Confirmati
 
 def as_confirmed(row: R, found: Sequence[Confirmation]) -> R:
     """Return a registration with the newest evidence that there is of it."""
-    if row.confirmed_by is None:
+    if row.confirmed_by is None or not found:
         return row
     newest = max((one for one in found if one.covers(row)), key=lambda one: one.sequence, default=None)
     return row if newest is None else row._replace(evidence=evidence_of(newest.evidence)[row.confirmed_by])

@@ -234,37 +234,36 @@ class RegistrationWork:
             self.damaged.add(row.registration_id)
         return whole
 
-    def move_many(self, rows: Sequence[Standing], *, state: int) -> None:
-        """Put registrations into another state in which time does nothing to them; that is found out when it comes.
+    def move_many(self, rows: Sequence[Standing], *, state: int) -> list[Standing]:
+        """Put registrations into another state in which time does nothing to them; where they stand then.
 
-        To take each out of the index of next times at once would be a third of the pages to write.
+        That time does nothing is found out when it comes: to take each out of the index of next times at once would be
+        a third of the pages to write.
         """
-        self._stand([row._replace(state=state) for row in rows])
+        return self._stand(rows, state=state)
 
     def set_evidence(self, rows: Sequence[Standing], evidence: str, confirmed_by: int) -> None:
         """Keep one evidence for many registrations."""
-        self._stand([row._replace(evidence=evidence, confirmed_by=confirmed_by) for row in rows])
+        self._stand(rows, evidence=evidence, confirmed_by=confirmed_by)
 
     def keep_evidence(self, rows: Sequence[Standing]) -> None:
         """Keep the evidence that registrations have by now, so that no confirmation of this transaction covers them."""
         self._stand(rows)
 
-    def _stand(self, rows: Sequence[Standing]) -> None:
-        """Write where registrations stand that this transaction has read."""
+    def _stand(self, rows: Sequence[Standing], **changes: Any) -> list[Standing]:
+        """Write where registrations stand that this transaction has read, with changes; return that."""
         if not rows:
-            return
+            return []
         self.write_count += 1
-        sequence = self._events.first_sequence
-        moved = [row._replace(sequence=sequence) for row in rows]
-        macs = [STOOD.mac(self._chain, row) for row in moved]
+        changes["sequence"] = self._events.first_sequence
+        moved = [row._replace(**changes) for row in rows]
         values = [
             (row.registration_id, mac, row.state, row.evidence, row.confirmed_by)
-            for row, mac in zip(moved, macs, strict=True)
+            for row, mac in zip(moved, STOOD.macs(self._chain, moved), strict=True)
         ]
-        change_each(self._connection, STAND_EACH, [sequence], values)
-        self._written.note_all(
-            Bound.REGISTRATIONS, ((row.registration_id, mac) for row, mac in zip(moved, macs, strict=True))
-        )
+        change_each(self._connection, STAND_EACH, [changes["sequence"]], values)
+        self._written.note_all(Bound.REGISTRATIONS, ((one[0], one[1]) for one in values))
+        return moved
 
     # --- confirmations of many registrations
 
