@@ -160,7 +160,7 @@ def test_method_is_told_when_its_caller_waits_no_more(tmp_path: Path) -> None:
 
     with serving(tmp_path, {WAITING: wait}) as door:
         call = door.channel.unary_unary(WAITING).future(b"", timeout=TIMEOUT_S)
-        assert 0 < told.get(timeout=TIMEOUT_S) <= TIMEOUT_S
+        assert 0 < told.get(timeout=TIMEOUT_S) < 2 * TIMEOUT_S  # grpcio rounds up
         call.cancel()
         assert told.get(timeout=TIMEOUT_S) == -1
 

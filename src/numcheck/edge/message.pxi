@@ -45,8 +45,8 @@ cdef bint answer_health(Stream* stream) noexcept nogil:
     cdef uint8_t answer[2]
     cdef int i
     for i in range(loop.health_request_count):
-        if (loop.health_requests[i].size == stream.body.size
-                and memcmp(loop.health_requests[i].data, stream.body.data, stream.body.size) == 0):
+        if loop.health_requests[i].size == stream.body.size and (
+                stream.body.size == 0 or memcmp(loop.health_requests[i].data, stream.body.data, stream.body.size) == 0):
             answer[0], answer[1] = 1 << 3, SERVING if load(&loop.serving) else NOT_SERVING    # a HealthCheckResponse
             give_answer(stream, answer, 2)
             return True
