@@ -15,8 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
 from numcheck.config import Settings
-from numcheck.door import plain_door
-from numcheck.door import reflection, requests
+from numcheck.door import plain_door, reflection, requests
 from numcheck.door.patience import Patience
 from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
