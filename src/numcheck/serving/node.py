@@ -127,6 +127,7 @@ def serve(settings: Settings, announce: Announce) -> None:
             registrations.feeds.end()
             health.end()
             _stop(settings, [*doors, *metrics])
+            watches.close()
             registrations.stop()
             builder.stop()
             gate.close()
