@@ -24,14 +24,7 @@ SOURCES = Path(__file__).parents[2] / "src/numcheck"  # a wheel has no .pyx
 ANSWERING = (
     *("api/check.py", "index/published.py", "index/reader.py", "e164.py", "_e164.pyx", "_fast.pyx"),
     *("api/calls.py", "api/numbering.py", "api/pushing.py", "api/active_numbers.py", "api/portings.py", "api/plan.py"),
-    *(
-        "api/places.py",
-        "door/native_door.py",
-        "door/health.py",
-        "door/watches.py",
-        "store/served.py",
-        "store/blocks.py",
-    ),
+    *("api/places.py", "door/native.py", "door/health.py", "door/watches.py", "store/served.py", "store/blocks.py"),
     *("plan/allotments.py", "active/push.py", "active/portings.py", "access/rules.py", "api/access.py"),
     *("store/heads.py", "store/pushes.py", "store/plans.py", "store/database.py", "store/engine.py"),
     *("store/failures.py", "store/history.py", "store/marks.py"),

@@ -21,14 +21,14 @@ from numcheck.door.feeds import Feeds
 from numcheck.door.health import Health
 from numcheck.door.loopback import user_of_socket
 from numcheck.door.methods import Service, methods_of
-from numcheck.door.native import Admitted, admitted, authorizations, refusal
+from numcheck.door.native import Admitted, admitted, authorizations, ready_refusals
 from numcheck.door.plain_door import host_and_port, probe_port, protection_of
 from numcheck.door.pool import Pool
 from numcheck.door.process import share_for_connections
 from numcheck.door.reflection import NAMES as REFLECTION
 from numcheck.door.reflection import Described, ReflectionService
 from numcheck.door.watches import Watches
-from numcheck.errors import BadListenAddress, TooManyCalls, UnknownMethod
+from numcheck.errors import BadListenAddress
 from numcheck.index import Index, PublishedIndex
 
 LACKING: str | None = None
@@ -137,8 +137,7 @@ class NativeDoor:
             stalled_after_s=self._stalled_after_s,
             keepalive_s=KEEPALIVE_S,
             strangers_for_s=STRANGERS_FOR_S,
-            unknown=refusal(UnknownMethod("this node has no such method")),
-            crowded=refusal(TooManyCalls("this node holds as many calls as it takes")),
+            **ready_refusals(),
             health_requests=self._health_requests,
             reader=e164.reader(settings.default_region),
         )
