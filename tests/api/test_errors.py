@@ -56,7 +56,7 @@ def instance(error: type[NumcheckError]) -> NumcheckError:
 
 
 def raised_names(source: str) -> set[str]:
-    found = re.findall(r"\b(?:raise |return |abort\(context, |status_of\()(\w+)\(", source)
+    found = re.findall(r"\b(?:raise |return |abort\(context, |status_of\(|refusal\()(\w+)\(", source)
     return {name for name in found if hasattr(errors, name)}
 
 
