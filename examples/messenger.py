@@ -46,19 +46,19 @@ def main() -> None:
 
 
 def tell(*words: object) -> None:
-    """A line in one piece: the watch speaks from another thread."""
+    """Print a line in one piece: the watch speaks from another thread."""
     sys.stdout.write(" ".join(map(str, words)) + "\n")
     sys.stdout.flush()
 
 
 def asked(question: str) -> str:
-    """What the user types, on the line below the question."""
+    """Return what the user types, on the line below the question."""
     tell(question)
     return input().strip()
 
 
 def read_options() -> argparse.Namespace:
-    """What the command line says."""
+    """Return what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server", default="127.0.0.1:50051", help="the node (default: 127.0.0.1:50051)")
     parser.add_argument("--number", default="+7 916 055-06-03", help="the user's number, as they type it")
@@ -69,7 +69,7 @@ def read_options() -> argparse.Namespace:
 
 
 def client_of(options: argparse.Namespace) -> RegistrationClient:
-    """A client over TLS if there is an authority to trust; else in plaintext, which is for loopback."""
+    """Return a client over TLS if there is an authority to trust; else in plaintext, which is for loopback."""
     files = (options.ca, options.cert, options.key)
     return RegistrationClient(options.server, SERVICE, Security(*(path and path.read_bytes() for path in files)))
 

@@ -35,7 +35,7 @@ def refuse_unless_runnable():
 
 
 def native_listener_lacks():
-    """What the native door cannot be built for here, in a line; None if it can be built."""
+    """Return what the native door cannot be built for here, in a line; None if it can be built."""
     if not sys.platform.startswith("linux"):
         return "it needs Linux's epoll"
     headers = b"#include <sys/types.h>\n#include <nghttp2/nghttp2.h>\n#include <openssl/ssl.h>\n#include <zlib.h>\n"

@@ -10,8 +10,9 @@ from numcheck.config import INT32_MAX, Settings, load_settings
 from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.errors import BadConfiguration
+from numcheck.registrations.codes import CodePolicy
 from numcheck.registrations.policy import Method
-from numcheck.serving.registrations import policies_of, policy_warnings
+from numcheck.serving.registrations import code_policies_of, policies_of, policy_warnings
 
 SECRET = "s3cret"
 NAMES = sorted(Settings.model_fields)
@@ -143,6 +144,16 @@ def test_largest_settings_are_taken(tmp_path):
 def test_region_is_read_in_either_case(monkeypatch):
     monkeypatch.setenv("NUMCHECK_DEFAULT_REGION", "us")
     assert load_settings().default_region == "US"
+
+
+def test_a_services_table_has_bounds_of_its_own_for_codes(toml):
+    common = "codes_per_service_max = 7\ncodes_per_block_max = 8\ncodes_per_network_max = 9\ncodes_per_number_max = 3\n"
+    shop = "[services.shop]\ncodes_per_service_max = 70\n"
+    bank = "[services.bank]\ncodes_per_network_max = 90\ncodes_per_block_max = 80"
+    code_policy_for = code_policies_of(load_settings(toml(common + shop + bank)))
+    assert code_policy_for("anybody") == CodePolicy(number_max=3, block_max=8, network_max=9, rate_max=7)
+    assert code_policy_for("shop") == CodePolicy(number_max=3, block_max=8, network_max=9, rate_max=70)
+    assert code_policy_for("bank") == CodePolicy(number_max=3, block_max=80, network_max=90, rate_max=7)
 
 
 def test_a_services_table_changes_what_it_names_and_nothing_else(toml):

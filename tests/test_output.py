@@ -26,6 +26,13 @@ def test_file_takes_its_name_when_it_is_complete(tmp_path):
     assert names(tmp_path) == ["out"]
 
 
+def test_missing_directory_is_named(tmp_path):
+    """Not the name of a part that nobody has heard of."""
+    with pytest.raises(FileNotFoundError) as refused:
+        write_whole(tmp_path / "none" / "out", b"")
+    assert refused.value.filename == str(tmp_path / "none")
+
+
 @pytest.mark.parametrize("before", [None, b"before"])
 def test_nothing_has_changed_when_the_writing_fails(tmp_path, before):
     target = tmp_path / "out"

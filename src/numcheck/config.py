@@ -67,6 +67,9 @@ class ServiceSettings(BaseModel):
     refresh_after_days: RefreshDays | None = None
     attesting_authorities: str | None = None
     live_question: bool | None = None
+    codes_per_service_max: Positive | None = None
+    codes_per_block_max: Positive | None = None
+    codes_per_network_max: Positive | None = None
 
 
 class OperatorSettings(BaseModel):
@@ -173,7 +176,7 @@ class Settings(BaseSettings):
     )
     # A table of tables: the TOML file has room for it, a variable has not.
     services: Annotated[dict[ServiceName, ServiceSettings], NoDecode] = Field(
-        {}, description="by service, what it has instead of the policy above"
+        {}, description="by service, what it has instead of the settings of the same names"
     )
     code_delivery: str = Field(
         "none", description="how codes are sent: none, console, an HTTP gateway's URL, or smpp://host:port of an SMSC"
@@ -230,7 +233,7 @@ class Settings(BaseSettings):
 
     @property
     def tls(self) -> bool:
-        """Whether the listeners speak TLS, and ask clients who they are."""
+        """True if the listeners speak TLS, and ask clients who they are."""
         return bool(self.tls_files)
 
     @classmethod
@@ -242,12 +245,13 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The order of sources, strongest first."""
+        """Return the order of sources, strongest first."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, cls.config_file)
 
 
 def load_settings(config_file: Path | None = None, **overrides: Any) -> Settings:
-    """The settings of this run; what is None in `overrides` was not asked for. BadConfiguration names what is wrong.
+    """Return the settings of this run; what is None in `overrides` was not asked for. BadConfiguration names what is
+    wrong.
 
     A relative data_dir of a TOML file is relative to where the command runs, as on the command line.
     """
@@ -263,7 +267,7 @@ def load_settings(config_file: Path | None = None, **overrides: Any) -> Settings
 
 
 def _describe(error: ErrorDetails) -> str:
-    """What is wrong with which setting; never its value, which may be a secret."""
+    """Return what is wrong with which setting; never its value, which may be a secret."""
     name = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
         return f"there is no setting {name}"

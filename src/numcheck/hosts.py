@@ -4,7 +4,8 @@ import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, a name or an address with or without brackets, is this machine's own by what it is called."""
+    """Return True if a host, a name or an address with or without brackets, is this machine's own by what it is
+    called."""
     name = host.strip("[]").lower()
     if name == "localhost":
         return True
@@ -16,7 +17,7 @@ def is_loopback(host: str) -> bool:
 
 
 def goes_to_loopback(target: str) -> bool:
-    """Whether a gRPC target is on this machine: host:port, dns:///host:port, ipv4:..., or a socket's path."""
+    """Return True if a gRPC target is on this machine: host:port, dns:///host:port, ipv4:..., or a socket's path."""
     scheme, colon, rest = target.partition(":")
     if colon and scheme in ("unix", "unix-abstract"):
         return True

@@ -30,6 +30,8 @@ def replacing(target: Path, *, mode: int = EVERYBODY) -> Iterator[BinaryIO]:
         with _open(target, os.O_WRONLY) as file:
             yield file
         return
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such directory", str(target.parent))
     part = target.with_name(f".numcheck-{secrets.token_hex(16)}")
     try:
         with _open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode) as file:

@@ -48,6 +48,7 @@ def test_revoked_caller_whose_rows_are_put_back_stays_out_until_an_administrator
             copy = {table: [dict(one._mapping) for one in connection.execute(select(table))] for table in TABLES}
         own.revoke(CALLERS["messenger"].uri, now=NOW)
         directory.refresh()
+        revision = directory.revision
         (saved,) = (one for one in copy[callers] if one["uri"] == CALLERS["messenger"].uri)
         one_row = {callers: (callers.c.uri == saved["uri"], [saved])}
         everything = {table: (true(), rows) for table, rows in copy.items()}
@@ -60,12 +61,15 @@ def test_revoked_caller_whose_rows_are_put_back_stays_out_until_an_administrator
             directory._marks = None  # as after WHOLE_INTERVAL_S
             directory.refresh()
             assert directory.refused
+            assert directory.revision == revision
             for listener in LISTENERS:
                 assert is_refused(node, "messenger", listener)
                 assert is_known(node, "administrator", listener)
         own.confirm(own.all())
         directory.refresh()
         assert not directory.refused
+        directory.refresh()
+        assert directory.revision > revision
         for listener in LISTENERS:
             assert is_known(node, "messenger", listener)
 

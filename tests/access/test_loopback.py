@@ -47,7 +47,7 @@ METHODS = ["/numcheck.v1.CheckService/ListOperators", "/grpc.health.v1.Health/Ch
 API_METHODS = [*METHODS, "/numcheck.v1.CallerService/ListCallers", "/numcheck.v1.RegistrationService/Register"]
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="another user's process is started by root alone")
-needs_linux = pytest.mark.skipif(not loopback.KNOWS_USERS, reason="Linux alone says whose a socket is")
+needs_linux = pytest.mark.skipif(not loopback.knows_users(), reason="Linux alone says whose a socket is")
 pytestmark = needs_linux
 
 
@@ -107,15 +107,6 @@ def test_owner_of_the_data_directory_root_and_the_node_are_let_in(tmp_path, monk
     assert {one[1:] for one in denied} == {("(no such method)", "NOT_PERMITTED")}
 
 
-def test_everyone_is_let_in_where_nobody_can_be_told_from_another(tmp_path, monkeypatch):
-    """As on macOS; the line at the start says so."""
-    monkeypatch.setattr("numcheck.serving.access.KNOWS_USERS", False)
-    monkeypatch.setattr("numcheck.door.plain_door.KNOWS_USERS", False)
-    settings = Settings(data_dir=tmp_path)
-    assert loopback_access(settings, LoopbackAccess().deny).admit(Shown(), "/x").role is Role.ADMINISTRATOR
-    assert "EVERY USER" in protection_of(settings)
-
-
 # --- whose socket it is
 
 
@@ -145,10 +136,32 @@ def test_user_of_the_other_end_is_known(pair, ask):
 
 
 def test_table_is_read_where_the_kernel_has_no_sock_diag(pair, monkeypatch):
-    monkeypatch.setattr(loopback, "_has_sock_diag", lambda: False)
+    monkeypatch.setattr(loopback, "_tells", lambda ask: ask is not loopback._by_sock_diag)
     assert user_of_socket(pair.fileno()) == os.geteuid()
     monkeypatch.setattr(loopback, "TABLES", dict.fromkeys(loopback.TABLES, ("/proc/net/none",)))
     assert user_of_socket(pair.fileno()) is None
+
+
+@pytest.mark.parametrize("ask", [user_of, loopback._by_table])
+def test_socket_that_nobody_holds_any_more_is_nobodys(ask):
+    """The kernel calls it root's, though another user's it was: it would be let in for root's."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        client = socket.create_connection(listening.getsockname())
+        server, _ = listening.accept()
+        peer, own = server.getpeername(), server.getsockname()
+        with client:
+            client.shutdown(socket.SHUT_WR)
+            assert server.recv(1) == b""
+            assert ask(peer, own) == os.geteuid()
+            server.close()
+            assert client.recv(1) == b""  # both ends are closed: the client's waits for stray segments
+            assert ask(peer, own) is None
+
+
+def test_socket_that_listens_at_the_peers_port_is_not_taken_for_the_peer():
+    """Where the one is gone that was asked about, the kernel tells of the other."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        assert user_of(listening.getsockname(), ("127.0.0.1", 1)) is None
 
 
 @pytest.mark.parametrize(

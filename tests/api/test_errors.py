@@ -29,7 +29,13 @@ ANSWERING = (
     *("store/heads.py", "store/pushes.py", "store/plans.py", "store/database.py", "store/engine.py"),
     *("store/failures.py", "store/history.py", "store/marks.py"),
     *("store/callers.py", "api/callers.py", "api/registration.py", "delivery/http.py"),
-    *("registrations/record.py", "registrations/registrar.py", "registrations/verifier.py", "registrations/policy.py"),
+    *(
+        "registrations/record.py",
+        "registrations/registrar.py",
+        "registrations/verifier.py",
+        "registrations/completion.py",
+        "registrations/policy.py",
+    ),
     *("registrations/judging.py", "registrations/states.py", "registrations/codes.py", "registrations/proofs.py"),
 )
 OUR_OWN_TROUBLE = {"IndexDamaged", "BadConfiguration"}

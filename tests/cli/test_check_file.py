@@ -16,6 +16,7 @@ from numcheck.cli.files import check_file
 from numcheck.cli.reading.layout import Wanted
 from numcheck.config import Settings
 from numcheck.errors import BadNumbersFile
+from tests.docs.pages import run_shell
 from tests.serving import small
 from tests.serving.command import run, running, serving
 
@@ -139,6 +140,13 @@ def test_counts_are_told_when_a_file_is_done(small_dir, tmp_path):
     ended = run("check", "--local", "--data-dir", small_dir, "--file", source, "--out", tmp_path / "out.csv")
     assert "3 lines: 2 ACTIVE, 1 NOT_A_NUMBER" in ended.err
     assert "SYNTHETIC" in ended.err
+
+
+def test_closed_standard_input_is_told_also_where_output_is_closed(small_dir):
+    """As under a supervisor that gives a program none of them."""
+    command = f"numcheck check --local --data-dir {small_dir} --file - <&- >&-"
+    ended = run_shell(command, small_dir)
+    assert (ended.status, ended.out, ended.err) == (1, "", "numcheck: standard input is closed\n")
 
 
 def test_standard_input_goes_to_standard_output(small_dir):
@@ -324,6 +332,7 @@ def test_column_is_the_one_that_was_said(small_dir, tmp_path, column):
         (b"<html><body>", "a web page"),
         (b"79161234567\r79161234568\r", "CR alone"),
         (gzip.compress(b"79161234567\n" * 1_000, mtime=0)[:-9], "the compressed file is cut or damaged"),
+        (gzip.compress(gzip.compress(b"79161234567\n", mtime=0), mtime=0), "compressed twice; unpack it once"),
         (b"phone\n" + b"7" * 70_000, "in.csv:2: a line of more than 65,536 bytes"),
         (b"\xff\xfe" + "phone\n+79161234567\n".encode("utf-16-le") + b"x", "a damaged character"),
     ],

@@ -182,6 +182,13 @@ def test_ranges_are_those_of_the_header(tmp_path, header):
         (f"first;last\n-{FIRST};{FIRST + 9}\n", "numbers.txt:2: neither a number nor a range"),
         (f"phone;дата отключения\n{FIRST};\n", "what is in service may stand in 2 (дата отключения); say which with"),
         (f"phone;status;state\n{FIRST};1;1\n", "what is in service may stand in 2 (status), 3 (state)"),
+        (f"phone;phone 2\n{FIRST};{FIRST + 1}\n", "several columns may hold the numbers: 1 (phone), 2 (phone 2)"),
+        (f"Телефон;Старый телефон\n{FIRST};{FIRST + 1}\n", "several columns may hold the numbers"),
+        (f"phone;operation\n{FIRST};x\n", "what is in service may stand in 2 (operation); say which with"),
+        (f"+/-;phone\n-;{FIRST}\n+;{FIRST + 1}\n", "what is in service may stand in 1 (+/-); say which with"),
+        (f"phone;x\n{FIRST};add\n{FIRST + 1};\n", "what is in service may stand in 2 (x); say which with"),
+        (f"phone;x\n{FIRST};Отключён\n", "what is in service may stand in 2 (x); say which with"),
+        (";".join(map(chr, range(97, 123))), "20 (t) and 6 more; say which with --column"),
         (f"phone;status\n{FIRST};blocked\n", "numbers.txt:2: a status that is not known"),
         (f"phone;status\n-{FIRST};1\n", "numbers.txt:2: a sign in front of a number whose status stands beside it"),
         (f"Абоненты\n{FIRST}\n", "numbers.txt:1: neither a number nor a range"),
@@ -206,6 +213,15 @@ def test_status_is_in_the_column_and_the_words_that_were_said(tmp_path):
     how = {"wanted": Wanted("1", "2"), "statuses": statuses_of("a,s", "d")}
     assert said_by(path, delta=True, **how) == ({FIRST, FIRST + 2}, {FIRST + 1}, set(), set())
     assert said_by(path, wanted=Wanted("1", every_row=True)) == added(0, 1, 2)
+
+
+def test_second_column_is_read_or_refused_where_the_first_was_said(tmp_path):
+    """Without a header `--column` says nothing of a column of ones and zeros; under its own name one means something
+    else."""
+    bare = written(tmp_path, f"{FIRST},1\n{FIRST + 1},0\n")
+    assert "what is in service may stand in 2; say which with" in refusal_of(bare, wanted=Wanted("1"))
+    assert said_by(bare, wanted=Wanted("1", "2")) == added(0)
+    assert said_by(written(tmp_path, f"phone,roaming\n{FIRST},1\n{FIRST + 1},no\n")) == added(0, 1)
 
 
 def test_other_columns_make_it_another_push(tmp_path):

@@ -68,8 +68,8 @@ def test_commands_find_the_node_of_their_data_directory(data_dir):
         killed = json.loads(run("status", "--data-dir", data_dir, "--json").out)
         assert killed["listener"]["address"] != node.address
     with serving(data_dir):
-        assert (data_dir / "listener.json").exists()
-    assert not (data_dir / "listener.json").exists()
+        assert (data_dir / "listeners.json").exists()
+    assert not (data_dir / "listeners.json").exists()
 
 
 def test_status_says_not_running_when_no_node_answers(status):

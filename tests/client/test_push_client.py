@@ -1,5 +1,6 @@
 """A push outlives its node: killed before the commit or behind it, the node that comes back has it once."""
 
+import gc
 import socket
 import threading
 import time
@@ -7,15 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import grpc
 import pytest
 
-from numcheck.client import Numbers, PushClient
+from numcheck.client import CheckClient, Numbers, PushClient, RegistrationClient
 from numcheck.client import patience as patience_module
 from numcheck.client.push import DELTA, SNAPSHOT
 from numcheck.errors import NodeUnreachable, PushRefused
 from numcheck.v1 import numbering_pb2
 from tests.numbering.conftest import data_dir, planned_dir
 from tests.numbering.node import FIRST, start
+from tests.serving import small
+from tests.serving.command import serving
 
 __all__ = ["data_dir", "planned_dir"]
 
@@ -207,6 +211,65 @@ def test_patience_ends(restarting):
         restarting.kill()
         with pytest.raises(NodeUnreachable):
             client.state(OPERATOR)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A node that stays."""
+    with serving(small.fill(tmp_path_factory.mktemp("staying") / "var")) as node:
+        yield node.address
+
+
+class BadLineError(Exception):
+    pass
+
+
+def cut_short() -> Iterator[Numbers]:
+    """Pieces of a file that has a bad line behind many good ones."""
+    yield from [Numbers(add=range(FIRST, FIRST + 100_000))] * 20
+    raise BadLineError
+
+
+def refused_meanwhile() -> Iterator[Numbers]:
+    """Pieces behind a header that the node refuses, more than it would take in."""
+    yield from [Numbers(add=range(FIRST, FIRST + 100_000))] * 200
+
+
+def calls_alive() -> int:
+    """How many of gRPC's calls are left that need a lock to go."""
+    gc.collect()
+    return sum(isinstance(one, grpc.RpcContext) and hasattr(one, "__del__") for one in gc.get_objects())
+
+
+@pytest.mark.parametrize(("pieces", "error"), [(cut_short, BadLineError), (refused_meanwhile, PushRefused)])
+def test_nothing_of_a_push_is_left_when_it_fails(address, pieces, error):
+    """Neither its call nor the thread that reads its pieces, though the error is kept: what waits for either would
+    keep the interpreter from ending. Nothing is pushed."""
+    operator_id = 2
+    before = calls_alive()
+    with PushClient(address) as client:
+        version = client.state(operator_id).version
+        base_version = version if pieces is cut_short else version + 1
+        made = numbering_pb2.PushHeader(operator_id=operator_id, mode=DELTA, push_id="a", base_version=base_version)
+        made.data_time.GetCurrentTime()
+        with pytest.raises(error) as kept:
+            client.push_active(made, pieces)
+        assert kept.value is not None
+        assert calls_alive() == before
+        assert client.state(operator_id).version == version
+
+
+def test_nothing_of_a_stream_is_left_when_it_fails():
+    before = calls_alive()
+    with CheckClient("127.0.0.1:1") as checks, pytest.raises(NodeUnreachable) as first:
+        next(checks.check_batches([[FIRST]]))
+    with RegistrationClient("127.0.0.1:1", "messenger") as registrations:
+        with pytest.raises(NodeUnreachable) as second:
+            next(registrations.watch())
+        with pytest.raises(NodeUnreachable) as third:
+            next(registrations.list())
+    assert all(kept.value is not None for kept in (first, second, third))
+    assert calls_alive() == before
 
 
 def test_refusal_is_not_repeated(restarting):

@@ -71,3 +71,9 @@ def words(text: str) -> list[list[str]]:
 def without_figures(text: str) -> str:
     """Return a text in which every figure is the same: a page's counts, versions and moments are examples."""
     return re.sub(r"[0-9][0-9,.:T+-]*", "N", text).strip()
+
+
+def rows_of(page: str, column_count: int) -> list[list[str]]:
+    """Return the rows of all tables of a page that have so many columns, headings too."""
+    rows = [line.strip("|").split("|") for line in (ROOT / page).read_text().splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in row] for row in rows if len(row) == column_count]

@@ -12,6 +12,7 @@ import pytest
 from numcheck import errors
 from numcheck.config import Settings
 from numcheck.door.plain_door import server_options
+from tests.docs.pages import rows_of
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src/numcheck"
@@ -21,12 +22,6 @@ EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.rel
 
 def text_of(page: str) -> str:
     return (ROOT / page).read_text()
-
-
-def rows_of(page: str, column_count: int) -> list[list[str]]:
-    """The rows of all tables of a page that have so many columns, headings too."""
-    rows = [line.strip("|").split("|") for line in text_of(page).splitlines() if line.startswith("| ")]
-    return [[cell.strip() for cell in row] for row in rows if len(row) == column_count]
 
 
 # --- errors and limits

@@ -2,13 +2,15 @@
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
 from numcheck.store import Store
-from tests.docs.pages import blocks, commands, run_shell, start_python, without_figures, words
+from tests.docs.pages import blocks, commands, rows_of, run_shell, start_python, without_figures, words
 from tests.serving import small
 from tests.serving.command import PATIENCE_S, ROOT, Node, run, serving
 
@@ -16,11 +18,17 @@ NUMBERS = 5_000  # a demo of another size than that of `make run`: what the page
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """A node as `make run` starts it: the demo of the real plan, with codes on the console."""
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo of the real plan."""
     data_dir = tmp_path_factory.mktemp("pages") / "var"
     assert run("demo", "--data-dir", data_dir, "--numbers", NUMBERS).status == 0
-    with serving(data_dir, env={"NUMCHECK_CODE_DELIVERY": "console"}) as one:
+    return data_dir
+
+
+@pytest.fixture(scope="module")
+def node(demo: Path) -> Iterator[Node]:
+    """A node as `make run` starts it, with codes on the console."""
+    with serving(demo, env={"NUMCHECK_CODE_DELIVERY": "console"}) as one:
         yield one
 
 
@@ -76,56 +84,129 @@ def test_messengers_first_session_asks_for_a_code_and_verifies(node: Node, tmp_p
     assert set(told) == {"list", "due", "reverify", "watch"}
 
 
-@pytest.fixture
-def pushing(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A node over TLS with an operator whom it knows; the settings that the operator's page shows, as variables."""
-    small.fill(tmp_path / "var")
-    assert run("callers", "init", "callers", cwd=tmp_path).status == 0
-    add = ("add", "numcheck://operator/mts", "--role", "operator", "--authority", "callers")
-    with Store(tmp_path / "var", read_only=True) as store:
+# --- whoever pushes, over TLS as a caller that the node knows
+
+CALLERS = {  # whose settings are whose: `operator.toml` on the page is each one's own
+    "operator": ("numcheck://operator/mts", "operator"),
+    "house": ("numcheck://clearing-house", "clearing-house"),
+}
+
+
+@pytest.fixture(scope="module")
+def pushing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which a node knows who pushes; each has their settings in it, as the operator's page shows them."""
+    directory = tmp_path_factory.mktemp("pushing")
+    small.fill(directory / "var")
+    assert run("callers", "init", "callers", cwd=directory).status == 0
+    with Store(directory / "var", read_only=True) as store:
         (operator_id,) = [one.operator_id for one in store.operators() if one.tax_id == small.MTS]
-    assert run("callers", *add, "--operator-id", operator_id, cwd=tmp_path).status == 0
-    with serving(tmp_path / "var", "--config", "callers/numcheck.toml", cwd=tmp_path) as node:
-        (tmp_path / "operator").mkdir()
-        (settings,) = [one for one in blocks("docs/operators.md", "toml") if "client_key_file" in one]
-        settings = settings.replace("numcheck.example:50051", node.address)
-        settings = re.sub(r'"([\w-]+\.(?:pem|key))"', rf'"{tmp_path}/callers/\1"', settings)
-        (tmp_path / "operator/operator.toml").write_text(settings)
-        yield {"directory": str(tmp_path / "operator")}
+    for uri, role in CALLERS.values():
+        add = ("add", uri, "--role", role, "--authority", "callers")
+        whose = ("--operator-id", operator_id) if role == "operator" else ()
+        assert run("callers", *add, *whose, cwd=directory).status == 0
+    with serving(directory / "var", "--config", "callers/numcheck.toml", cwd=directory) as node:
+        (shown,) = [one for one in blocks("docs/operators.md", "toml") if "client_key_file" in one]
+        for name, (uri, _) in CALLERS.items():
+            certificate = uri.removeprefix("numcheck://").replace("/", "-")
+            settings = shown.replace("numcheck.example:50051", node.address).replace("operator-mts", certificate)
+            settings = re.sub(r'"([\w-]+\.(?:pem|key))"', rf'"{directory}/callers/\1"', settings)
+            (directory / f"{name}.toml").write_text(settings)
+        yield directory
 
 
-def test_operators_session_runs_as_it_stands(pushing: dict[str, str]) -> None:
-    """With the settings of the page, in a folder that has the page's files: each command up to those that need more."""
-    directory = Path(pushing["directory"])
-    numbers, changes = directory / "numbers.txt", directory / "changes.txt"
+def told_by(command: str, answer: list[str], directory: Path, name: str = "operator") -> str:
+    """Run a command of a page as somebody; what it told. It ends well, and tells what the page shows of it."""
+    done = run_shell(f"{command} --config {name}.toml", directory)
+    assert done.status == 0, (command, done.err)
+    shown, _, _ = "\n".join(answer).partition(", as others were applied since")  # none was here
+    assert without_figures(shown) in without_figures(done.out + done.err), command
+    return done.out + done.err
+
+
+def test_operators_session_runs_as_it_stands(pushing: Path) -> None:
+    """With the settings of the page, in a folder that has the page's files; a push that removes much is confirmed."""
+    numbers, changes = pushing / "numbers.txt", pushing / "changes.txt"
     numbers.write_text(next(one for one in blocks("docs/operators.md", "text") if one.startswith("79161234567")))
     changes.write_text("79160020000\n-79160000000\n")
-    run_shell("sha256sum numbers.txt > numbers.txt.sha256 && sed -i 's/ .*//' numbers.txt.sha256", directory)
-    told = []
-    for moment, (command, answer) in enumerate(commands("docs/operators.md")):
-        if "push confirm" in command or "push portings" in command:
-            continue  # these need a held push's own token, and the clearing house's files
+    run_shell("sha256sum numbers.txt > numbers.txt.sha256 && sed -i 's/ .*//' numbers.txt.sha256", pushing)
+    begun_at = time.time() - 3_600
+    session = [one for one in commands("docs/operators.md") if "active" in one.command or "renew" in one.command]
+    for moment, (command, answer) in enumerate(session):
         if not (answer and answer[0].startswith("pushed before")):
             for file in (numbers, changes):  # a file of another moment is another push
-                os.utime(file, (1_790_000_000 + moment, 1_790_000_000 + moment))
-        done = run_shell(f"{command} --config operator.toml", directory)
-        assert done.status == 0, (command, done.err)
-        told.append(command)
-        shown, _, _ = "\n".join(answer).partition(", as others were applied since")  # none was here
-        assert without_figures(shown) in without_figures(done.out + done.err), command
-    assert len(told) == 6
+                os.utime(file, (begun_at + moment, begun_at + moment))
+        told_by(command, answer, pushing)
+    assert len(session) == 6
+    numbers.write_text("79161234567\n")
+    held = run_shell("numcheck push active --operator 7740000076 numbers.txt --config operator.toml", pushing)
+    assert held.status == 1
+    on_page = {words[2]: one.command for one in commands("docs/operators.md") if (words := one.command.split())}
+    (command,) = re.findall(r"numcheck push confirm .*", held.err)
+    assert command.split()[:-2] == on_page["confirm"].split()[:-2]  # but for the operator's id and the token
+    assert command in told_by(on_page["held"], [], pushing)
+    assert told_by(command, [], pushing).endswith("; 1 numbers\n")
 
 
-def test_digest_program_agrees_with_the_node(pushing: dict[str, str]) -> None:
+def test_clearing_houses_session_runs_as_it_stands(pushing: Path) -> None:
+    """Its files are made of the columns that its page has, by its rules; each is applied."""
+    columns = {row[0]: row[-1].split(", ") for row in rows_of("docs/clearing-house.md", 3)[1:]}
+    codes = {"mMTS": small.MTS, "mT2": small.T2}
+    operators = [{"OrgCode": code, "TIN": tax_id, "OrgName": code} for code, tax_id in codes.items()]
+    moved = {"OwnerId": "mT2", "RecipientId": "mT2", "RangeHolderId": "mMTS"}
+    gone_home = {"Number": "9160000010", "OwnerId": "mMTS", "RangeHolderId": "mMTS"}
+    dates = {"PortDate": "2026-08-18T10:00:00+03:00", "MNC": "01"}
+    for kind, name, rows in (
+        ("Operators", "Operators_202608190000_1", operators),
+        ("Port_All", "Port_All_202608190000_1", [{**moved, "Number": f"91600000{place}"} for place in range(10, 30)]),
+        ("Port_Increment", "Port_Increment_202608190200_1", [{**moved, "Number": "9160000030"}]),
+        ("Return_Increment", "Return_Increment_202608190300_1", [gone_home]),
+    ):
+        lines = [[str({**row, **dates, "RowCount": len(rows)}.get(one, "")) for one in columns[kind]] for row in rows]
+        text = "".join(f"{','.join(line)}\r\n" for line in [columns[kind], *lines])
+        with ZipFile(pushing / f"{name}.zip", "w") as archive:
+            archive.writestr(f"{name}.csv", text)
+    session = [one for one in commands("docs/operators.md") if "push portings" in one.command]
+    told = [told_by(*one, pushing, "house") for one in session]
+    assert "Port_All_202608190000_1.zip: version 1: 20 added" in told[0]
+    assert "Port_Increment_202608190200_1.zip: version 2: 1 added" in told[1]
+    assert "Return_Increment_202608190300_1.zip: version 3: 0 added, 0 there already, 1 removed; 20 numbers" in told[1]
+
+
+def test_administrators_session_runs_as_it_stands(pushing: Path) -> None:
+    session = [one for one in commands("docs/operators.md") if "numcheck plan" in one.command]
+    for day in ("12", "19"):
+        (pushing / f"DEF-9xx_2026-08-{day}.csv").write_text(small.REGISTRY)
+    told = [told_by(*one, pushing, "callers/numcheck") for one in session]
+    assert len(session) == 3
+    assert "9xx: data of 2026-08-19" in told[1]
+    assert small.MTS in told[2]
+
+
+def test_digest_program_agrees_with_the_node(pushing: Path) -> None:
     """What `status --digests` tells an operator of its own set, and of no other."""
-    directory = Path(pushing["directory"])
     numbers = sorted(small.ACTIVE_NUMBERS[small.MTS])
     program = next(one for one in blocks("docs/format.md", "python") if "stdin" in one)
-    (directory / "digest.py").write_text(program)
-    (directory / "set.txt").write_text("".join(f"{number}\n" for number in numbers))
-    computed = run_shell("python3 digest.py < set.txt", directory)
+    (pushing / "digest.py").write_text(program)
+    (pushing / "set.txt").write_text("".join(f"{number}\n" for number in numbers))
+    told_by("numcheck push active --operator 7740000076 --confirm set.txt", [], pushing)
+    computed = run_shell("python3 digest.py < set.txt", pushing)
     assert computed.status == 0, computed.err
-    shown = run_shell("numcheck status --digests --config operator.toml", directory)
+    shown = run_shell("numcheck status --digests --config operator.toml", pushing)
     assert shown.status == 0, shown.err
     digests = [line[1] for line in words(shown.out) if line and re.fullmatch("[0-9a-f]{64}", line[-1])]
     assert digests == computed.out.split()
+
+
+# --- auditors
+
+
+@pytest.mark.usefixtures("node")  # which has made the keys
+def test_auditors_commands_run_as_they_stand(demo: Path, tmp_path: Path) -> None:
+    """Those of the page's table, in the order in which one gets what they need; each ends with the status it has."""
+    page = (ROOT / "docs/messengers.md").read_text()
+    shown = dict.fromkeys(re.findall(r"^\| `(numcheck events [^`]+)`", page, re.MULTILINE))
+    verify, verify_export, head, export = sorted(shown, key=lambda one: ("verify" not in one, len(one), one))
+    assert verify_export.endswith(" events.jsonl --head head.json")
+    for command in (verify, f"{head} > head.json", export, verify_export):
+        done = run_shell(command, tmp_path, {"NUMCHECK_DATA_DIR": str(demo)})
+        assert done.status == 0, (command, done.err)

@@ -192,6 +192,9 @@ def test_a_push_that_contradicts_itself_is_refused_and_changes_nothing(node: Nod
 
 def test_an_empty_snapshot_is_refused_and_an_empty_delta_only_renews_the_data_time(node: Node) -> None:
     assert refused(lambda: push(node, SNAPSHOT))[1] == "BAD_PUSH"
+    for nothing in ([], [Request(remove=numbers(2))]):  # where nothing is yet: its numbers stay unknown
+        assert refused(lambda nothing=nothing: push(node, DELTA, *nothing))[1] == "BAD_PUSH"
+    assert (state(node).version, statuses(node, numbers(1), 0)) == (0, [number_pb2.NUMBER_STATUS_UNKNOWN])
     push(node, SNAPSHOT, Request(add=numbers(10)))
     made = push(node, DELTA, base_version=1)
     assert (made.version, made.added_count, made.removed_count, made.number_count) == (2, 0, 0, 10)

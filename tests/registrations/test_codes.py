@@ -20,7 +20,7 @@ from numcheck.errors import (
 )
 from numcheck.moments import microseconds
 from numcheck.registrations.calendar import Calendar
-from numcheck.registrations.codes import TRIES_MAX, SendBounds, make_code, word_of
+from numcheck.registrations.codes import TRIES_MAX, CodePolicy, make_code, word_of
 from numcheck.registrations.evidence import Evidence
 from numcheck.registrations.inbound import Inbound
 from numcheck.registrations.policy import Method
@@ -346,7 +346,7 @@ def test_the_time_to_wait_is_the_time_after_which_it_works(code_world: World) ->
     ],
 )
 def test_a_refusal_says_which_limit_and_when_others_were_sent_codes_only_coarsely(
-    data_dir: Path, bounds: SendBounds, number: int, limit: str, told_s: int
+    data_dir: Path, bounds: CodePolicy, number: int, limit: str, told_s: int
 ) -> None:
     """R8, R10: a second later; what others caused is told in whole minutes."""
     world = World(data_dir, bounds=bounds, **BY_CODE)
@@ -372,6 +372,39 @@ def test_a_number_gets_so_many_codes_of_all_services_and_no_service_learns_when_
     world.close()
 
 
+def test_a_strangers_codes_do_not_use_up_the_day_of_a_numbers_holder(code_world: World) -> None:
+    """R8: who has had none of the five gets one, at the same pace; who has had some, and who comes next, does not."""
+    code_world.register(NUMBER, "stranger")
+    for seconds in (60, 120, 300, 600):
+        code_world.pass_time(seconds=seconds)
+        start(code_world, "stranger")
+    assert code_world.register(NUMBER, "holder").problem == "TOO_MANY_CODES"
+    with pytest.raises(TooManyCodes) as paced:
+        start(code_world, "holder")
+    assert (paced.value.limit, paced.value.retry_delay_s) == ("resend", 600)
+    code_world.pass_time(seconds=600)
+    outcome = start(code_world, "holder")
+    assert outcome.verification is not None
+    code_world.pass_time(seconds=299)
+    assert complete(code_world, outcome, last_code(code_world))
+    code_world.pass_time(seconds=600)
+    for user_id in ("stranger", "holder"):
+        with pytest.raises(TooManyCodes) as refused:
+            start(code_world, user_id)
+        assert refused.value.limit == "number"
+
+
+def test_codes_without_an_end_to_one_number_end_at_the_bound_of_all_services(data_dir: Path) -> None:
+    """R10: however many users somebody makes for it in one service."""
+    world = World(data_dir, bounds=bounds_of(number_max=8), **BY_CODE)
+    sent = 0
+    for turn in range(20):
+        sent += world.register(NUMBER, f"u{turn}").verification is not None
+        world.pass_time(seconds=600)
+    assert sent == 8
+    world.close()
+
+
 @pytest.mark.parametrize(
     ("bounds", "numbers", "networks"),
     [
@@ -379,7 +412,7 @@ def test_a_number_gets_so_many_codes_of_all_services_and_no_service_learns_when_
         (bounds_of(network_max=7), range(NUMBER, NUMBER + 40_000, 1_000), 1),
     ],
 )
-def test_never_a_send_over_the_bound(data_dir: Path, bounds: SendBounds, numbers: range, networks: int) -> None:
+def test_never_a_send_over_the_bound(data_dir: Path, bounds: CodePolicy, numbers: range, networks: int) -> None:
     """R10: one block of 10,000 numbers, one network (all of a /64), whoever asks and however often, in any 24 hours."""
     world = World(data_dir, bounds=bounds, **BY_CODE)
     sends: list[datetime] = []

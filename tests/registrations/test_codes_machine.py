@@ -52,7 +52,7 @@ class Codes(RuleBasedStateMachine):
         shutil.copytree(self.data_dir, self.directory)
         self.seed, self.url = 0, type(self).new_url()
         self.world = self.opened()
-        self.sends: list[tuple[str, int, datetime]] = []  # by service and number
+        self.sends: list[tuple[str, str, int, datetime]] = []  # by service, user and number
         self.wrong: list[tuple[str, int, str, datetime]] = []  # by service, number and user
         self.challenges: list[dict] = []
         self.verified: set[tuple[str, str]] = set()
@@ -72,29 +72,30 @@ class Codes(RuleBasedStateMachine):
             outcome = self.world.registrar.register(service, "", record_of(user_id, number))
             self.sent_or_refused(service, user_id, number, outcome if outcome.verification else None)
 
-    def next_send(self, service: str, number: int) -> datetime:
+    def next_send(self, service: str, user_id: str, number: int) -> datetime:
         """When the limits' words let the next code be sent."""
         now = self.world.now
-        to_number = [(by, at) for by, number_, at in self.sends if number_ == number and at > now - DAY]
-        own = [at for by, at in to_number if by == service]
-        lately = [at for by, _number, at in self.sends if by == service and at > now - timedelta(seconds=10)]
+        to_number = [(by, user, at) for by, user, number_, at in self.sends if number_ == number and at > now - DAY]
+        own = [at for by, _user, at in to_number if by == service]
+        had_one = (service, user_id) in [(by, user) for by, user, _at in to_number]
+        lately = [at for by, _user, _number, at in self.sends if by == service and at > now - timedelta(seconds=10)]
         waits = [now]
-        if len(own) >= 5:
+        if len(own) >= 5 and had_one:
             waits.append(own[-5] + DAY)
         elif own:
-            waits.append(own[-1] + timedelta(seconds=[60, 120, 300, 600][len(own) - 1]))
+            waits.append(own[-1] + timedelta(seconds=[60, 120, 300, 600, 600, 600, 600][len(own) - 1]))
         if len(to_number) >= NUMBER_MAX:
-            waits.append(to_number[-NUMBER_MAX][1] + DAY)
+            waits.append(to_number[-NUMBER_MAX][2] + DAY)
         if len(lately) >= RATE_MAX:
             waits.append(lately[-RATE_MAX] + timedelta(seconds=10))
         return max(waits)
 
     def sent_or_refused(self, service: str, user_id: str, number: int, outcome: Outcome | None) -> None:
-        assert (outcome is not None) == (self.next_send(service, number) <= self.world.now)
+        assert (outcome is not None) == (self.next_send(service, user_id, number) <= self.world.now)
         if outcome is None:
             return
         assert outcome.verification is not None
-        self.sends.append((service, number, self.world.now))
+        self.sends.append((service, user_id, number, self.world.now))
         for one in self.challenges:
             if one["user"] == user_id:  # and nobody else's
                 one["live"] = False
@@ -112,7 +113,7 @@ class Codes(RuleBasedStateMachine):
             outcome = start(self.world, user_id, service)
         except TooManyCodes as refusal:
             outcome = None
-            self.told_enough(refusal, self.next_send(service, number) - self.world.now)
+            self.told_enough(refusal, self.next_send(service, user_id, number) - self.world.now)
         self.sent_or_refused(service, user_id, number, outcome)
 
     def told_enough(self, refusal: TooManyCodes, wait: timedelta) -> None:
@@ -127,8 +128,8 @@ class Codes(RuleBasedStateMachine):
     @rule(user=PLACES, early_us=st.sampled_from([0, 1, 1_000_000]))
     def ask_as_soon_as_it_may_be(self, user: int, early_us: int) -> None:
         """Or a moment sooner."""
-        service, _user_id, number = self.users[user]
-        while (at := self.next_send(service, number)) > self.world.now + timedelta(microseconds=early_us):
+        service, user_id, number = self.users[user]
+        while (at := self.next_send(service, user_id, number)) > self.world.now + timedelta(microseconds=early_us):
             self.world.now = at - timedelta(microseconds=early_us)
         self.ask_for_a_code(user)
 

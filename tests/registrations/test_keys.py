@@ -7,7 +7,8 @@ import itertools
 import re
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 
 from numcheck.config import Settings
 from numcheck.errors import BadKeys, RegistrationExists
-from numcheck.offline.audit import verify_store
+from numcheck.offline.audit import signed_head, verify_store
 from numcheck.offline.rotation import drop_old_keys, rotate
 from numcheck.registrations.events import Chain
 from numcheck.registrations.policy import Method
@@ -111,6 +112,15 @@ def test_of_two_nodes_that_make_keys_for_one_empty_store_one_starts(data_dir: Pa
         store.close()
 
 
+@pytest.mark.parametrize("use", [rotate, drop_old_keys, signed_head])
+def test_nobody_is_asked_for_a_copy_of_keys_that_never_were(world: World, use: Callable[..., object]) -> None:
+    """A store that no node has served yet: its directory is filled, and that is all."""
+    world.close()
+    (world.data_dir / "keys.json").unlink(missing_ok=True)
+    with pytest.raises(BadKeys, match="there are no keys and no events yet"):
+        use(Settings(data_dir=world.data_dir), START)
+
+
 def test_a_node_does_not_start_with_keys_that_are_not_its_stores(world: World) -> None:
     """One line says so; neither with others of the same id, nor with those of before a rotation, nor without any."""
     path, settings = world.data_dir / "keys.json", Settings(data_dir=world.data_dir)
@@ -177,11 +187,11 @@ def stolen(world: World) -> Iterator[tuple[str, bytes]]:
         (where,) = connection.execute("SELECT pg_relation_filepath('registrations')").fetchone() or ("",)
         ((data,),) = connection.execute("SHOW data_directory").fetchall()
         names = [name for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
-        for path in Path(data, where).parent.iterdir():
-            yield f"file {path.name}", path.read_bytes()
-        for path in Path(data, "pg_wal").iterdir():
-            if path.is_file():
-                yield f"log {path.name}", path.read_bytes()
+        for kind, directory in (("file", Path(data, where).parent), ("log", Path(data, "pg_wal"))):
+            for path in directory.iterdir():
+                # The server takes some away, and makes them anew.
+                with suppress(FileNotFoundError, IsADirectoryError):
+                    yield f"{kind} {path.name}", path.read_bytes()
         for name, form in itertools.product(names, ("text", "csv", "binary")):
             with connection.cursor() as cursor, cursor.copy(f"COPY {name} TO STDOUT (FORMAT {form})") as rows:
                 yield f"{form} of {name}", b"".join(map(bytes, rows))

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from numcheck.errors import DeliveryFailed
 from numcheck.index import Index, open_index
-from numcheck.registrations.codes import SendBounds
+from numcheck.registrations.codes import CodePolicy
 from numcheck.registrations.enquiry import Enquirer
 from numcheck.registrations.events import Chain
 from numcheck.registrations.policy import Method, Policy
@@ -22,7 +22,7 @@ from numcheck.registrations.registration import Outcome
 from numcheck.registrations.reverifier import Reverifier
 from numcheck.registrations.sealing import Key, Keyring
 from numcheck.registrations.vault import Vault
-from numcheck.registrations.verifier import Surroundings, Verifier
+from numcheck.registrations.verifier import Environment, Verifier
 from numcheck.serving.keys import Keys
 from numcheck.serving.publishing import index_directory
 from numcheck.store import Store
@@ -51,9 +51,9 @@ class Courier:
             raise DeliveryFailed("the gateway is gone")
 
 
-def bounds_of(**bounds: int) -> SendBounds:
+def bounds_of(**bounds: int) -> CodePolicy:
     """Bounds that nothing comes near to, but for these."""
-    return SendBounds(**{"number_max": 10**6, "block_max": 10**6, "network_max": 10**6, "rate_max": 10**6, **bounds})
+    return CodePolicy(**{"number_max": 10**6, "block_max": 10**6, "network_max": 10**6, "rate_max": 10**6, **bounds})
 
 
 cached_policy = lru_cache(Policy)  # as a node makes each once
@@ -66,7 +66,7 @@ class World:
     data_dir: Path
     methods: tuple[Method, ...] = (Method.OPERATOR, Method.CODE)
     policy: Mapping[str, Any] = field(default_factory=lambda: {"data_age_max": timedelta(days=365)})
-    bounds: SendBounds = field(default_factory=bounds_of)
+    bounds: CodePolicy = field(default_factory=bounds_of)
     agreed: Callable[[str, int], bool] = lambda _service, _operator_id: True
     keys: Keys = KEYS
     now: datetime = START
@@ -83,12 +83,12 @@ class World:
         self.vault = Vault(self.keys.keyring, chance.randbytes)
         self.chain = Chain(self.keys.keyring)
         self.registrations = self.store.registrations(self.chain)
-        self.around = around = Surroundings(
+        self.around = around = Environment(
             index=lambda: self.index,
             policy_for=lambda _service: cached_policy(self.methods, **self.policy),
             agreed=self.agreed,
             courier=self.courier,
-            bounds=self.bounds,
+            code_policy_for=lambda _service: self.bounds,
             now=lambda: self.now,
             random_below=chance.randrange,
             enquirer=self.enquirer,

@@ -65,11 +65,16 @@ def test_caller_that_asks_about_too_many_numbers_in_an_hour_is_told_of_once_a_mi
             assert [(one["event"], one["caller"], one["numbers"]) for one in logs] == [
                 ("a caller asks about many numbers", "chat", 1_001)
             ]
-            for _ in range(INTERVALS - 2):
+            asking.look()
+            assert len(logs) == 1, "who has stopped is told of no more"
+            for number in range(INTERVALS - 3):
+                counts.update({"chat": 1})
                 asking.look()
-            assert len(logs) == INTERVALS - 1
+                assert logs[-1]["numbers"] == 1_002 + number
+            assert len(logs) == INTERVALS - 2
+            counts.update({"chat": 1})
             asking.look()
             asking.look()
-            assert len(logs) == INTERVALS - 1, "what was asked an hour ago counts no longer"
+            assert len(logs) == INTERVALS - 2, "what was asked an hour ago counts no longer"
     finally:
         asking.close()

@@ -49,6 +49,7 @@ class Node:
             index_lag=self.lag,
             directory_age_s=lambda: 2.5,
             callers_refused=lambda: False,
+            callers_revision=lambda: 7,
             asked=lambda: self.native.asked() + self.asked.counts(),
             smsc_linked=lambda: self.linked,
             codes=lambda: {"handed_over": 2, "failed": 1},
@@ -174,7 +175,7 @@ def test_every_metric_is_documented_and_no_other(node: Node) -> None:
 
 
 def test_a_metrics_address_that_is_taken_or_not_loopback_is_refused(node: Node, tmp_path: Path) -> None:
-    nothing = NodeCollector([], Readings(int, int, int, bool, bool, dict, dict))
+    nothing = NodeCollector([], Readings(int, int, int, bool, int, bool, dict, dict))
     for address in (node.metrics.address, "0.0.0.0:0", "nonsense"):
         with pytest.raises(BadListenAddress):
             MetricsListener(Settings(data_dir=tmp_path, metrics_listen=address), nothing)

@@ -3,6 +3,7 @@
 from numcheck.access.certificates import name_in
 from numcheck.access.rules import (
     ANYBODY,
+    LOOPBACK_TOKEN,
     METHODS,
     About,
     Caller,
@@ -19,6 +20,7 @@ from numcheck.access.rules import (
 
 __all__ = [
     "ANYBODY",
+    "LOOPBACK_TOKEN",
     "METHODS",
     "About",
     "Caller",

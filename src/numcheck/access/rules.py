@@ -119,6 +119,10 @@ METHODS: dict[str, Method] = {
 """Who may call what, and how it runs. A method that is not here may be called by nobody; a test holds it so."""
 
 
+LOOPBACK_TOKEN = Caller("loopback token", Role.ADMINISTRATOR)
+"""The caller of a plaintext listener who shows the token of the data directory."""
+
+
 def local_user(uid: int | None) -> Caller:
     """Return the caller of a plaintext listener: a user of this machine, as the administrator. None: of unknown id."""
     return Caller(f"loopback uid {'unknown' if uid is None else uid}", Role.ADMINISTRATOR)

@@ -17,20 +17,20 @@ NUMBER_MAX = 10**15 - 1  # ITU-T E.164 clause 6: at most 15 digits
 
 
 def chunk_bitset(bitmap: BitMap) -> bytearray:
-    """The places of a chunk as bits, least significant first: 1,250,000 bytes."""
+    """Return the places of a chunk as bits, least significant first: 1,250,000 bytes."""
     bitset = bytearray(BITSET_SIZE)
     set_bitmap(bitset, bitmap.serialize())
     return bitset
 
 
 def chunk_digest(bitmap: BitMap) -> bytes:
-    """The SHA-256 of a chunk's bitset, 32 bytes."""
+    """Return the SHA-256 of a chunk's bitset, 32 bytes."""
     return hashlib.sha256(chunk_bitset(bitmap)).digest()
 
 
 def set_digest(chunk_digests: Iterable[tuple[int, bytes]]) -> bytes:
-    """The digest of an active set from its chunks' digests: SHA-256 over each chunk in order, its number as 8 bytes
-    big-endian and then its digest. docs/format.md says it so that an operator can compute it on its side."""
+    """Return the digest of an active set from its chunks' digests: SHA-256 over each chunk in order, its number as 8
+    bytes big-endian and then its digest. docs/format.md says it so that an operator can compute it on its side."""
     digest = hashlib.sha256()
     for chunk, one in sorted(chunk_digests):
         digest.update(chunk.to_bytes(8, "big") + one)
@@ -77,7 +77,8 @@ class ActiveSet:
     __hash__ = None  # type: ignore[assignment]  # it changes
 
     def digest(self) -> bytes:
-        """What both sides compare to know that they hold the same numbers: `set_digest` of the chunks, 32 bytes."""
+        """Return what both sides compare to know that they hold the same numbers: `set_digest` of the chunks, 32
+        bytes."""
         return set_digest((chunk, chunk_digest(bitmap)) for chunk, bitmap in self.chunks())
 
 

@@ -67,14 +67,14 @@ class FileName:
         return self.path.name.rpartition(".")[0]
 
     def push_id(self) -> str:
-        """What a push of the file is known by: its name and what it holds. One that is issued anew under its old name,
-        or is whole now and was not before, is another push."""
+        """Return what a push of the file is known by: its name and what it holds. One that is issued anew under its old
+        name, or is whole now and was not before, is another push."""
         with _opened(self) as content:
             return f"{self.stem}/{hashlib.file_digest(content, 'sha256').hexdigest()[:16]}"  # type: ignore[arg-type]
 
     @property
     def is_snapshot(self) -> bool:
-        """Whether the file has all portings, not what changed of them."""
+        """True if the file has all portings, not what changed of them."""
         return self.kind.startswith("Port_All")
 
 
@@ -115,7 +115,7 @@ class Member:
 
 
 def file_name(path: Path) -> FileName:
-    """What a file is by its name; BadPortingsFile if it is none of the house's."""
+    """Return what a file is by its name; BadPortingsFile if it is none of the house's."""
     match = NAME.fullmatch(path.name.rpartition(".")[0])
     if match is None or path.suffix.lower() not in (".csv", ".zip"):
         known = ", ".join(HEADERS)
@@ -146,7 +146,7 @@ def sequence_warning(file: FileName, previous: int) -> str | None:
 
 
 def read_portings(file: FileName) -> Portings:
-    """The portings of a file; BadPortingsFile if it cannot be trusted.
+    """Return the portings of a file; BadPortingsFile if it cannot be trusted.
 
     Of a number that has several rows the last by PortDate counts. Such are few: only they are looked at twice.
     """
@@ -234,7 +234,7 @@ def _code(cell: str) -> str:
 
 
 def read_operators(file: FileName) -> dict[str, Member]:
-    """The operators of a file by their codes; BadPortingsFile if it cannot be trusted."""
+    """Return the operators of a file by their codes; BadPortingsFile if it cannot be trusted."""
     members: dict[str, Member] = {}
     for line_number, cells in _rows(file):
         tax_id = cells[2].strip()
@@ -290,7 +290,7 @@ def _cells(kind: str, line: str) -> list[str]:
 
 
 def _row_count(file: FileName, line_number: int, cell: str, expected: int | None) -> int:
-    """What the first row says; the others have nothing, 0, or the same."""
+    """Return what the first row says; the others have nothing, 0, or the same."""
     if expected is not None and cell in ("", "0", str(expected)):
         return expected
     if expected is not None:
@@ -302,7 +302,7 @@ def _row_count(file: FileName, line_number: int, cell: str, expected: int | None
 
 @contextmanager
 def _lines(file: FileName) -> Iterator[Iterator[str]]:
-    """The lines of a file, decoded as they are read."""
+    """Yield the lines of a file, decoded as they are read."""
     with _opened(file) as content:
         text = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
         yield iter(lambda: text.readline(LINE_SIZE_MAX), "")
@@ -310,7 +310,7 @@ def _lines(file: FileName) -> Iterator[Iterator[str]]:
 
 @contextmanager
 def _opened(file: FileName) -> Iterator[IO[bytes]]:
-    """The bytes of a file, inflated as they are read; BadPortingsFile if they cannot be, or are too many."""
+    """Yield the bytes of a file, inflated as they are read; BadPortingsFile if they cannot be, or are too many."""
     try:
         with _content(file) as content:
             yield content

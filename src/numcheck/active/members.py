@@ -33,7 +33,7 @@ class ChunkMembers:
 
 
 def home(ranges: Sequence[tuple[int, int]], chunk: int) -> BitMap:
-    """The places of a chunk that ranges cover, each given by its first and last number."""
+    """Return the places of a chunk that ranges cover, each given by its first and last number."""
     base, places = chunk * CHUNK_NUMBERS, BitMap()
     for first, last in ranges:
         start, end = max(first - base, 0), min(last - base, CHUNK_NUMBERS - 1) + 1
@@ -43,7 +43,7 @@ def home(ranges: Sequence[tuple[int, int]], chunk: int) -> BitMap:
 
 
 def served(at_home: BitMap, ported: Mapping[int, BitMap], operator_id: int) -> BitMap:
-    """The places that an operator serves, of a chunk in which `at_home` are its own ranges'."""
+    """Return the places that an operator serves, of a chunk in which `at_home` are its own ranges'."""
     if not ported:
         return at_home
     away = BitMap.union(*(places for recipient, places in ported.items() if recipient != operator_id), BitMap())
@@ -60,8 +60,8 @@ class Move(NamedTuple):
 
 
 def moves(old: Sequence[AllottedRange], new: Sequence[AllottedRange]) -> Iterator[Move]:
-    """What another plan changes, ascending: numbers that are allotted now, no more, or to another operator. Each plan's
-    ranges ascend and are disjoint."""
+    """Yield what another plan changes, ascending: numbers that are allotted now, no more, or to another operator. Each
+    plan's ranges ascend and are disjoint."""
     ends = sorted({end for held in (*old, *new) for end in (held.first, held.last + 1)})
     holders = zip(_holders_at(old, ends), _holders_at(new, ends), strict=True)
     for (first, end), (was, now) in zip(pairwise(ends), holders, strict=False):

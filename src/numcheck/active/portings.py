@@ -86,7 +86,7 @@ class PortingsContent:
             self._check_chunk(chunk)
 
     def _settle(self, *, snapshot: bool) -> None:
-        """A number that is ported to the holder of its range has returned."""
+        """Take a number that is ported to the holder of its range as one that has returned."""
         for operator_id, chunks in self.ported.items():
             for chunk, places in chunks.items():
                 at_home = places & self.home(operator_id, chunk)
@@ -103,11 +103,11 @@ class PortingsContent:
             seen = seen | places
 
     def chunks(self) -> list[int]:
-        """The chunks that the push speaks of, ascending."""
+        """Return the chunks that the push speaks of, ascending."""
         return sorted({*self.returned, *(chunk for chunks in self.ported.values() for chunk in chunks)})
 
     def changes(self, chunk: int, held: Mapping[int, BitMap], *, snapshot: bool) -> dict[int, Change]:
-        """What the push changes in a chunk, by recipient; `held` has what is ported to each now."""
+        """Return what the push changes in a chunk, by recipient; `held` has what is ported to each now."""
         wanted = {operator_id: chunks[chunk] for operator_id, chunks in self.ported.items() if chunk in chunks}
         spoken_of = BitMap.union(self.returned.get(chunk, BitMap()), *wanted.values())
         changes = {}
@@ -123,7 +123,7 @@ def takes_too_much(taken: int, number_count: int) -> bool:
 
 
 def moved_on(changes: Iterable[Mapping[int, Change]]) -> Counter[tuple[int, int]]:
-    """How many numbers go from a recipient to another, of what changes by recipient in each chunk."""
+    """Return how many numbers go from a recipient to another, of what changes by recipient in each chunk."""
     moved: Counter[tuple[int, int]] = Counter()
     for found in changes:
         for (old, lost), (new, gained) in permutations(found.items(), 2):

@@ -80,7 +80,7 @@ class Change(NamedTuple):
         return bool(self.added or self.removed or self.recycled)
 
     def apply(self, held: BitMap) -> BitMap:
-        """The set afterwards."""
+        """Return the set afterwards."""
         return (held - self.removed) | self.added
 
 
@@ -133,9 +133,12 @@ class PushContent:
             raise BadPush("remove", "a SNAPSHOT holds what is in service and removes nothing")
         if header.snapshot and not self.adds:
             raise BadPush("add", "a SNAPSHOT with no number would empty the set; remove numbers with a DELTA instead")
+        if not (header.snapshot or header.base_version or self.adds):
+            # It would make an empty set where none is: every number out of service, instead of unknown.
+            raise BadPush("add", "the operator has supplied nothing yet, and a DELTA that adds nothing supplies none")
 
     def wanted(self, chunk: int) -> Change:
-        """What the push says of a chunk."""
+        """Return what the push says of a chunk."""
         return Change(self.adds.get(chunk, BitMap()), self.removes.get(chunk, BitMap()))
 
 
@@ -145,7 +148,7 @@ def _check_range(field_name: str, first: int, last: int) -> None:
 
 
 def change_of(wanted: Change, held: BitMap, *, snapshot: bool) -> Change:
-    """What a push that wants this of a chunk changes in it. What a delta both removes and adds is recycled."""
+    """Return what a push that wants this of a chunk changes in it. What a delta both removes and adds is recycled."""
     removed = held if snapshot else wanted.removed & held
     return Change(wanted.added - held, removed - wanted.added, wanted.added & wanted.removed)
 

@@ -32,7 +32,7 @@ class Refused:
 
     @contextmanager
     def told_of(self, field_name: str) -> Iterator[None]:
-        """What is refused in the block stood in that field."""
+        """Have what is refused in the block be told as of that field."""
         before = self.count
         yield
         if self.count and not before:
@@ -58,7 +58,7 @@ class Refused:
 
     @property
     def full(self) -> bool:
-        """Whether there is room for no more names."""
+        """True if there is room for no more names."""
         return not self._room
 
     @property

@@ -47,7 +47,7 @@ def _shares(sizes: Mapping[int, int], number_count: int) -> dict[int, int]:
 
 
 def _pieces(ranges: Sequence[Interval]) -> list[Interval]:
-    """The ranges, cut at every multiple of 10,000."""
+    """Return the ranges, cut at every multiple of 10,000."""
     pieces = []
     for first, last in ranges:
         for start in range(first - first % PIECE_NUMBERS_MAX, last + 1, PIECE_NUMBERS_MAX):

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import NamedTuple, Protocol
 
 from numcheck.access import (
+    LOOPBACK_TOKEN,
     METHODS,
     Caller,
     Role,
@@ -100,27 +101,26 @@ class Access:
         self._deny(uri, _told(method), reason, "")
 
     def _tag(self, authorizations: tuple[str, ...]) -> bytes | None:
-        if not authorizations:
-            return None
-        token = authorizations[0]
-        if len(authorizations) != 1 or len(token) > TOKEN_SIZE_MAX or token[: len(BEARER)].lower() != BEARER:
-            raise NotAuthenticated("the authorization is not one bearer token")
-        return token_tag(self._token_key, token[len(BEARER) :].strip())
+        token = _bearer(authorizations)
+        return None if token is None else token_tag(self._token_key, token)
 
 
 class LoopbackAccess:
     """Admission on a plaintext listener on loopback, by the user who holds the other end of the connection.
 
-    `users` are those who may read the data directory anyway; None: every user of this machine is let in. `deny` is told
-    of each denial: the caller, method and reason.
+    `users` are those who may read the data directory anyway; None: every user of this machine is let in. With a
+    `token`, whoever shows it is let in, and nobody else: where the system does not say whose a connection is. `deny` is
+    told of each denial: the caller, method and reason.
     """
 
     def __init__(
         self,
         users: frozenset[int] | None = None,
         deny: Callable[[str, str, str], None] = lambda _uri, _method, _reason: None,
+        *,
+        token: str | None = None,
     ) -> None:
-        self._users, self._deny = users, deny
+        self._users, self._deny, self._token = users, deny, token
 
     def agreed(self, _service: str) -> frozenset[int]:
         """Return nothing: nobody here is a messenger, who is held to agreements."""
@@ -129,8 +129,20 @@ class LoopbackAccess:
     def admit(self, shown: Shown, method: str) -> Caller:
         """Whose call it is; NotPermitted if its user may not make any. Denials are told."""
         caller = local_user(shown.uid)
-        if self._users is not None and shown.uid not in self._users:
+        try:
+            return self._let_in(caller, shown)
+        except NotPermitted:
             self.deny(caller.uri, method, NotPermitted.reason)
+            raise
+
+    def _let_in(self, caller: Caller, shown: Shown) -> Caller:
+        if self._token is not None:
+            if not _is_same(self._token, shown.authorizations):
+                raise NotPermitted(
+                    "in plaintext this node lets in who shows the token in loopback.token of its data directory alone"
+                )
+            return LOOPBACK_TOKEN
+        if self._users is not None and shown.uid not in self._users:
             raise NotPermitted(
                 "in plaintext this node lets in root and the owner of its data directory alone; "
                 f"this call is of {caller.uri}"
@@ -140,6 +152,24 @@ class LoopbackAccess:
     def deny(self, uri: str, method: str, reason: str) -> None:
         """Note that a call was denied."""
         self._deny(uri, _told(method), reason)
+
+
+def _bearer(authorizations: tuple[str, ...]) -> str | None:
+    """Return the bearer token that is shown; None if nothing is; NotAuthenticated if it is anything else."""
+    if not authorizations:
+        return None
+    token = authorizations[0]
+    if len(authorizations) != 1 or len(token) > TOKEN_SIZE_MAX or token[: len(BEARER)].lower() != BEARER:
+        raise NotAuthenticated("the authorization is not one bearer token")
+    return token[len(BEARER) :].strip()
+
+
+def _is_same(token: str, authorizations: tuple[str, ...]) -> bool:
+    try:
+        shown = _bearer(authorizations) or ""
+    except NotAuthenticated:
+        return False
+    return hmac.compare_digest(token.encode(), shown.encode("utf-8", "surrogateescape"))
 
 
 def _told(method: str) -> str:

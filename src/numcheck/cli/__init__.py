@@ -22,6 +22,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line."""
+    _fill_closed_streams()
     # gRPC's core writes to standard error by itself, also when a command succeeds; it reads this when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
@@ -33,6 +34,18 @@ def main() -> None:
             raise
         sys.stderr.write(f"numcheck: {printable(line)}\n")
         raise SystemExit(1) from None
+
+
+def _fill_closed_streams() -> None:
+    """Let standard streams that are closed swallow what is written: a file would get their descriptors, and all that.
+
+    Standard input stays None, so that whoever reads it is told.
+    """
+    if sys.stdin is None:
+        os.open(os.devnull, os.O_RDONLY)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - for the whole run
 
 
 def _add_commands() -> None:
@@ -61,7 +74,7 @@ def _in_one_line(error: Exception) -> str | None:
         return "not enough memory, or too low a limit for it or for threads (ulimit -v, ulimit -u)"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {(error.strerror or str(error)).lower()}"
-    return str(error) if isinstance(error, OSError) else None
+    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else None
 
 
 # In the words of the interpreter, the dynamic linker and the operating system.

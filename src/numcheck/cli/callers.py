@@ -60,7 +60,7 @@ def init(
 
 
 def _toml(settings: "Settings", directory: Path) -> str:
-    """The settings of this run, with TLS."""
+    """Return the settings of this run, with TLS."""
     files = {
         "tls_certificate_file": "server.pem",
         "tls_key_file": "server.key",
@@ -257,8 +257,8 @@ def confirm_restore(
 
 @contextmanager
 def _callers(settings: "Settings", server: str | None, *, make: bool = False) -> "Iterator[CallerClient]":
-    """The callers of the node that is named, by --server or by the settings, or that has the data directory; where
-    no node answers, those of the store, which is made only if `make` says so. It says which it is."""
+    """Yield the callers of the node that is named, by --server or by the settings, or that has the data directory;
+    where no node answers, those of the store, which is made only if `make` says so. It says which it is."""
     from numcheck.cli.console import say
     from numcheck.client import CallerClient
     from numcheck.errors import DataDirInUse, StoreMissing

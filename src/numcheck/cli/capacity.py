@@ -202,7 +202,8 @@ def _repeat(work: Callable[[int], object], seconds: float) -> tuple[int, float]:
 
 
 def _cpu_of(pid: int, work: Callable[[], T]) -> tuple[float, T]:
-    """The processor time that a process took meanwhile, 0 where the system does not say; and what the work gave."""
+    """Return the processor time that a process took meanwhile, 0 where the system does not say; and what the work
+    gave."""
     before = _cpu_seconds(pid)
     done = work()
     return _cpu_seconds(pid) - before, done
@@ -218,7 +219,7 @@ def _cpu_seconds(pid: int) -> float:
 
 @contextmanager
 def _node(data_dir: Path) -> Iterator[int]:
-    """A node with the settings' defaults, on free ports; its pid."""
+    """Yield a node with the settings' defaults, on free ports; its pid."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMCHECK_")}
     options = ("--data-dir", str(data_dir), "--listen", "127.0.0.1:0")
     with subprocess.Popen(
@@ -238,7 +239,7 @@ def _node(data_dir: Path) -> Iterator[int]:
 
 
 def machine() -> dict[str, str]:
-    """What was measured on."""
+    """Return what was measured on."""
     cpuinfo = Path("/proc/cpuinfo")
     model = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

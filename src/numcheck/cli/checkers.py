@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from numcheck import e164
 from numcheck.active import Operator
@@ -11,11 +11,11 @@ from numcheck.cli.options import security_of, target_of
 from numcheck.client import CheckClient, Checked
 from numcheck.config import Settings
 from numcheck.errors import IndexDamaged, IndexMissing
-from numcheck.index import Index, open_index
-from numcheck.serving.freshness import fresh_since
-from numcheck.serving.publishing import check_history, index_directory
 from numcheck.status import NumberStatus
 from numcheck.v1 import check_pb2
+
+if TYPE_CHECKING:
+    from numcheck.index import Index
 
 
 class Checker(Protocol):
@@ -27,7 +27,7 @@ class Checker(Protocol):
     synthetic: bool
 
     def check_number(self, text: str) -> dict[str, Any]:
-        """The facts of one number, as a person writes it; NotANumber if it cannot be read."""
+        """Return the facts of one number, as a person writes it; NotANumber if it cannot be read."""
 
     def check_batches(self, batches: Iterable[Sequence[int]]) -> Iterator[Checked]:
         """Statuses and operators of each batch, in its order."""
@@ -36,7 +36,7 @@ class Checker(Protocol):
 class LocalChecker:
     """Answers from an index."""
 
-    def __init__(self, index: Index, settings: Settings) -> None:
+    def __init__(self, index: "Index", settings: Settings) -> None:
         self._index = index
         self.default_region = settings.default_region
         self.numbers_per_call_max = settings.numbers_per_call_max
@@ -98,6 +98,10 @@ class RemoteChecker:
 @contextmanager
 def local_checker(settings: Settings) -> Iterator[Checker]:
     """Check from the data directory. IndexMissing or IndexDamaged say what to do about it."""
+    from numcheck.index import open_index
+    from numcheck.serving.freshness import fresh_since
+    from numcheck.serving.publishing import check_history, index_directory
+
     try:
         index = open_index(index_directory(settings.data_dir), fresh_since=fresh_since(settings, datetime.now(UTC)))
         check_history(settings, index)

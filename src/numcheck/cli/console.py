@@ -19,6 +19,7 @@ from numcheck.printable import printable
 
 PLAIN_WIDTH = 240  # of what is not a terminal: a table's rows must not be broken for whoever reads them by line
 PLAIN_LINE_INTERVAL_S = 5.0
+in_one_line = json.JSONEncoder(ensure_ascii=False).encode
 ROWS_MEASURED = 1_000  # by which a long table's columns are first aligned
 
 
@@ -49,7 +50,7 @@ def print_json(result: Any) -> None:
 
 def print_json_line(result: Any) -> None:
     """Print one of many results for another program: a line of JSON."""
-    sys.stdout.write(printable(json.dumps(result, ensure_ascii=False)) + "\n")
+    sys.stdout.write(printable(in_one_line(result)) + "\n")
 
 
 def print_rows(columns: list[str], rows: Iterable[list[str]]) -> None:

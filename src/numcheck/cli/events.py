@@ -65,6 +65,8 @@ def verify(
                 "compared_with": verified.compared_with.name,
             }
         )
+    elif not verified.event_count and file is None:
+        out.print("there are no events yet")
     elif compared:
         out.print(f"{verified.event_count:,} events are what was written; the last has hash {verified.hash.hex()}")
         out.print(f"compared with {verified.compared_with.value}; signed by key {verified.public_key.hex()}")

@@ -140,7 +140,7 @@ def _prepared_each(layout: Layout, lines: list[str]) -> tuple[bytes, bytes]:
 
 
 def _has_number(layout: Layout, row: list[str]) -> bool:
-    """Whether a row has the column of the numbers. A line of one column is a number, whatever it holds."""
+    """Return True if a row has the column of the numbers. A line of one column is a number, whatever it holds."""
     return len(row) == 1 if layout.is_plain else len(row) > layout.places[0]
 
 

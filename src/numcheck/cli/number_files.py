@@ -262,7 +262,7 @@ class _Row(NamedTuple):
 
 
 def _is_table(lines: bytes, layout: Layout) -> bool:
-    """Whether lines are rows of the layout's columns, without quotes, and none a trailer."""
+    """Return True if lines are rows of the layout's columns, without quotes, and none a trailer."""
     is_odd = b'"' in lines or (b"#" in lines and (lines.startswith(b"#") or b"\n#" in lines))
     return not is_odd and _lines.has_width(lines, layout.delimiter.encode(), len(layout.names))
 

@@ -38,7 +38,7 @@ def moment(text: str) -> datetime:
 
 
 def settings_of(config: Path | None, **overrides: Any) -> Settings:
-    """The settings of this run: the command line over the environment over the file over the defaults.
+    """Return the settings of this run: the command line over the environment over the file over the defaults.
 
     From here on a command may log, and does so as a node does.
     """
@@ -56,10 +56,10 @@ def target_of(settings: Settings, server: str | None) -> str:
 
 
 def security_of(settings: Settings) -> "Security":
-    """How this run's commands reach a node: in plaintext unless the settings say otherwise."""
+    """Return how this run's commands reach a node: in plaintext unless the settings say otherwise."""
     from numcheck.client import Security
 
     files = settings.server_authority_file, settings.client_certificate_file, settings.client_key_file
     authority, certificate, key = (None if file is None else file.read_bytes() for file in files)
     token = None if settings.token is None else settings.token.get_secret_value()
-    return Security(authority, certificate, key, token, use_proxy=settings.use_proxy)
+    return Security(authority, certificate, key, token, settings.use_proxy, settings.data_dir)

@@ -135,7 +135,7 @@ def _import(settings: "Settings", part: "Dated", source: str, server: str | None
 
 
 def _import_over_node(part: "Dated", source: str, settings: "Settings", server: str, meant: "Meant") -> _Done:
-    """A running node holds the data directory: it takes the plan over the API."""
+    """Return a running node holds the data directory: it takes the plan over the API."""
     from numcheck.cli.console import say
     from numcheck.client import PushClient
     from numcheck.timestamps import timestamp
@@ -195,7 +195,7 @@ def _day(data_time: datetime | None) -> str:
 
 
 def _together(done: Sequence[_Done]) -> dict[str, Any]:
-    """What the imports of every day did."""
+    """Return what the imports of every day did."""
     lost: Counter[int] = Counter()
     for one in done:
         lost.update(one.lost)

@@ -220,7 +220,7 @@ def renew(
 
 
 def _client(settings: "Settings", server: str | None) -> "PushClient":
-    """A client that says why it waits, if it does."""
+    """Return a client that says why it waits, if it does."""
     from numcheck.cli.console import say
     from numcheck.client import PushClient
 
@@ -237,7 +237,7 @@ def _statuses(active: str | None, inactive: str | None) -> "Statuses":
 
 
 def _base_version(client: "PushClient", operator_id: int, *, delta: bool) -> int:
-    """The head that a delta changes; a snapshot changes none."""
+    """Return the head that a delta changes; a snapshot changes none."""
     return _head_version(client, operator_id) if delta else 0
 
 
@@ -246,7 +246,7 @@ def _head_version(client: "PushClient", operator_id: int) -> int:
 
 
 def _push_id(client: "PushClient", operator_id: int, name: str, *, allow_older: bool) -> str:
-    """The name of a push. One that may go back is meant anew whenever the head is another."""
+    """Return the name of a push. One that may go back is meant anew whenever the head is another."""
     return f"{name}/over {_head_version(client, operator_id)}" if allow_older else name
 
 
@@ -331,7 +331,7 @@ def _held_line(held: "numbering_pb2.HeldPush") -> str:
 
 
 def _line(pushed: Any) -> str:
-    """What became of a push, in a line; of one that was pushed before, that nothing was done now."""
+    """Return what became of a push, in a line; of one that was pushed before, that nothing was done now."""
     if not pushed.HasField("first_push_time"):
         return _done(pushed)
     since = ", as others were applied since" if pushed.version and pushed.head_version != pushed.version else ""
@@ -444,7 +444,7 @@ def _push_portings(
 
 
 def _check_empty(name: "FileName") -> None:
-    """A file without a row: of an increment that may be right, and it may be cut behind its header."""
+    """Pass over a file without a row: of an increment that may be right, and it may be cut behind its header."""
     from numcheck.cli.console import say
     from numcheck.errors import BadPortingsFile
 
@@ -457,7 +457,7 @@ def _check_empty(name: "FileName") -> None:
 
 
 def _operators_of(codes: Any, members: "dict[str, Member]", by_tax_id: dict[str, int]) -> dict[str, int]:
-    """The operator of each code; UnknownOperator names every code that is nobody's here."""
+    """Return the operator of each code; UnknownOperator names every code that is nobody's here."""
     from numcheck.errors import UnknownOperator
 
     found, unknown = {}, []

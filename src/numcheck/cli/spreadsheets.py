@@ -20,7 +20,8 @@ _BEGINS_FORMULA = re.compile(rf"(?={_SPACES}{_STARTS})(?!{_HARMLESS}$)")
 
 
 def may_hold_formula(text: str) -> bool:
-    """Whether a cell that begins in this text, a cell or lines, may be taken for a formula, whatever the delimiter.
+    """Return True if a cell that begins in this text, a cell or lines, may be taken for a formula, whatever the
+    delimiter.
 
     Yes may be said for no: a tab is a delimiter, and also how a formula may begin.
     """

@@ -21,7 +21,7 @@ class CallerClient:
 
     @classmethod
     def of_methods(cls, methods: "Mapping[str, Callable[[bytes, Any], bytes]]") -> "CallerClient":
-        """A client of the service's methods themselves, where there is no node to ask."""
+        """Return a client of the service's methods themselves, where there is no node to ask."""
         client = cls("", PLAINTEXT)
         client._stub = _Methods(methods)  # type: ignore[assignment]
         return client
@@ -40,7 +40,7 @@ class CallerClient:
         self._call(self._stub.RevokeCaller, caller_pb2.RevokeCallerRequest(uri=uri))
 
     def issue_token(self, uri: str) -> str:
-        """A new bearer token of a caller, shown this once."""
+        """Return a new bearer token of a caller, shown this once."""
         return str(self._call(self._stub.IssueToken, caller_pb2.IssueTokenRequest(uri=uri)).token)
 
     def agree(self, service: str, operator_id: int) -> None:

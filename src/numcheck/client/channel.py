@@ -1,17 +1,22 @@
 """How a client reaches a node: in plaintext on loopback, or over TLS with a certificate or a token."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 import grpc
 
 from numcheck.hosts import goes_to_loopback
+from numcheck.nearby import default_data_dir, token_for
 
 
 class Security(NamedTuple):
     """PEM of who issued the node's certificate, and of the client's own certificate with its key; or a bearer token.
 
-    With none of it the connection is plaintext. `use_proxy`: whether the proxies of the environment (grpc_proxy,
-    https_proxy, http_proxy, no_proxy) count for a node on another machine; for this one they never do.
+    With none of it the connection is plaintext: then a node that cannot tell whose the connection is wants the token of
+    its `data_dir`, which is found there; None: NUMCHECK_DATA_DIR, or var. `use_proxy`: whether the proxies of the
+    environment (grpc_proxy, https_proxy, http_proxy, no_proxy) count for a node on another machine; for this one they
+    never do.
     """
 
     authority: bytes | None = None
@@ -19,21 +24,65 @@ class Security(NamedTuple):
     key: bytes | None = None
     token: str | None = None
     use_proxy: bool = False
+    data_dir: Path | None = None
+
+    @property
+    def is_plaintext(self) -> bool:
+        """True if nothing of TLS is given."""
+        return (self.authority, self.certificate, self.key, self.token) == (None, None, None, None)
 
 
 PLAINTEXT = Security()
 # gRPC lets up to two minutes pass between attempts to connect, and meanwhile fails calls without trying.
+KINDS = frozenset({"unary_unary", "unary_stream", "stream_unary", "stream_stream"})  # of methods
 OPTIONS = [("grpc.max_reconnect_backoff_ms", 5_000)]
 
 
 def open_channel(target: str, security: Security = PLAINTEXT) -> grpc.Channel:
-    """A channel to the node at `target`, host:port; nothing is connected yet."""
+    """Return a channel to the node at `target`, host:port; nothing is connected yet."""
     by_proxy = security.use_proxy and not goes_to_loopback(target)
     options = [*OPTIONS, ("grpc.enable_http_proxy", int(by_proxy))]
-    if security._replace(use_proxy=False) == PLAINTEXT:
-        return grpc.insecure_channel(target, options)
+    if security.is_plaintext:
+        channel = grpc.insecure_channel(target, options)
+        showing: Any = _ShowingToken(channel, target, security.data_dir or default_data_dir())
+        return cast(grpc.Channel, showing)
     credentials = grpc.ssl_channel_credentials(security.authority, security.key, security.certificate)
     if security.token is not None:
         bearer = grpc.access_token_call_credentials(security.token)
         credentials = grpc.composite_channel_credentials(credentials, bearer)
     return grpc.secure_channel(target, credentials, options)
+
+
+class _ShowingToken:
+    """A channel whose calls show the node its token, where there is one: a node that is started anew makes another.
+
+    Not an interceptor of grpcio's: one makes each call slower, and a call on a closed channel ends the process.
+    """
+
+    def __init__(self, channel: grpc.Channel, target: str, data_dir: Path) -> None:
+        self._channel, self._target, self._data_dir = channel, target, data_dir
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._channel, name)
+        return self._showing(found) if name in KINDS else found
+
+    def _showing(self, make: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments, **options: _Showing(make(*arguments, **options), self._metadata)
+
+    def _metadata(self) -> list[tuple[str, str]] | None:
+        token = token_for(self._target, self._data_dir)
+        return None if token is None else [("authorization", f"Bearer {token}")]
+
+
+class _Showing:
+    """A method of a channel, called with what `metadata` gives then."""
+
+    def __init__(self, method: Any, metadata: Callable[[], list[tuple[str, str]] | None]) -> None:
+        self._method, self._metadata = method, metadata
+
+    def __call__(self, request: Any, **options: Any) -> Any:
+        return self._method(request, metadata=self._metadata(), **options)
+
+    def future(self, request: Any, **options: Any) -> Any:
+        """As grpcio's methods have it."""
+        return self._method.future(request, metadata=self._metadata(), **options)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import grpc
 
 from numcheck.client.channel import PLAINTEXT, Security, open_channel
-from numcheck.client.failures import connection_ended, failure_of
+from numcheck.client.failures import connection_ended, failure_of, let_go
 from numcheck.v1 import check_pb2, check_pb2_grpc, number_pb2
 
 BATCHES_AHEAD = 2  # the next batch is made while the node answers
@@ -72,8 +72,11 @@ class CheckClient:
                     yield Checked(response.statuses, response.operator_ids, response.index_version)
                 return
             except grpc.RpcError as error:
-                if not answered_count or not connection_ended(error):
-                    raise failure_of(error, self._target) from None
+                goes_on = answered_count and connection_ended(error)
+                failure = failure_of(error, self._target)
+                let_go(error)
+            if not goes_on:
+                raise failure
 
     def _answers(
         self, waiting: Iterator[Sequence[int]], unanswered: deque[Sequence[int]]

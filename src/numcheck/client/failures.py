@@ -15,7 +15,7 @@ NOBODY_THERE = ("failed to connect", "errors resolving", "DNS resolution failed"
 
 
 def reason_of(error: Any) -> str | None:
-    """The reason that the node gave, or None: then the words are the transport's."""
+    """Return the reason that the node gave, or None: then the words are the transport's."""
     info = _error_info(error)
     return None if info is None else str(info.reason)
 
@@ -25,13 +25,13 @@ def _error_info(error: Any) -> error_details_pb2.ErrorInfo | None:
 
 
 def _try_detail(error: Any, detail: Detail) -> Detail | None:
-    """The detail of that kind, read into the one given; None if the status has none."""
+    """Return the detail of that kind, read into the one given; None if the status has none."""
     status = rpc_status.from_call(error)
     return detail if any(one.Unpack(detail) for one in (status.details if status is not None else ())) else None
 
 
 def refusal_of(error: grpc.RpcError, target: str) -> NumcheckError:
-    """The error that a client raises for a call which the node refused for good, or which did not reach it."""
+    """Return the error that a client raises for a call which the node refused for good, or which did not reach it."""
     info = _error_info(error)
     if info is None or error.code() is grpc.StatusCode.UNAVAILABLE:
         return failure_of(error, target)
@@ -39,7 +39,7 @@ def refusal_of(error: grpc.RpcError, target: str) -> NumcheckError:
 
 
 def registration_refusal_of(error: grpc.RpcError, target: str) -> NumcheckError:
-    """The same, of a call about registrations."""
+    """Return the same, of a call about registrations."""
     info, retry = _error_info(error), _try_detail(error, error_details_pb2.RetryInfo())
     if info is None or error.code() is grpc.StatusCode.UNAVAILABLE:
         return failure_of(error, target)
@@ -47,14 +47,23 @@ def registration_refusal_of(error: grpc.RpcError, target: str) -> NumcheckError:
     return RegistrationRefused(f"{info.reason}: {_words(error)}", info.reason, info.metadata, delay_s)
 
 
+def let_go(error: grpc.RpcError) -> None:
+    """Let a call go that is its own error, once the except clause is over: raise outside of it, and delete the call.
+
+    A call needs a lock to go, which a thread of gRPC's may have when the interpreter ends: then it never ends. So
+    nothing that outlives the client, such as the error that is raised and its frames, knows a call.
+    """
+    error.with_traceback(None)
+
+
 def connection_ended(error: grpc.RpcError) -> bool:
-    """Whether the connection ended under the call: it was too old, the node stops, or the network broke."""
+    """Return True if the connection ended under the call: it was too old, the node stops, or the network broke."""
     unavailable = error.code() is grpc.StatusCode.UNAVAILABLE and reason_of(error) is None
     return unavailable and not _words(error).startswith(NOBODY_THERE)
 
 
 def failure_of(error: grpc.RpcError, target: str) -> NumcheckError:
-    """The error that the client raises for a call's failure."""
+    """Return the error that the client raises for a call's failure."""
     code, reason = error.code(), reason_of(error)
     if code is grpc.StatusCode.UNAVAILABLE and reason is not None:
         return NodeNotReady(f"the node at {target} is there and cannot answer this yet: {_words(error)}", reason)

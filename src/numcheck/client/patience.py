@@ -28,7 +28,7 @@ class Patience:
         self._reached = False
 
     def call(self, attempt: Callable[[], Any], *, repeatable: bool = True) -> Any:
-        """What the attempt returns; NumcheckError of a refusal, or of the last failure."""
+        """Return what the attempt returns; NumcheckError of a refusal, or of the last failure."""
         failed_at, pause_s = None, FIRST_PAUSE_S
         while True:
             try:
@@ -50,6 +50,6 @@ class Patience:
 
 
 def _may_pass(error: Any) -> bool:
-    """Whether repeating this very call can help: the node is away, cannot just now, or has too many."""
+    """Return True if repeating this very call can help: the node is away, cannot just now, or has too many."""
     crowded = error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and reason_of(error) is not None
     return crowded or error.code() is grpc.StatusCode.UNAVAILABLE

@@ -1,6 +1,5 @@
 """A client of NumberingService: pushes what operators and the clearing house know."""
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -44,6 +43,7 @@ class PushClient:
 
         A node that was reached once is waited for, up to `patience_s` for each call; `tell` is told of each pause.
         """
+        self._target, self._security = target, security
         self._patience = Patience(target, patience_s, tell)
         self._channel = open_channel(target, security)
         self._numbering = numbering_pb2_grpc.NumberingServiceStub(self._channel)
@@ -67,7 +67,8 @@ class PushClient:
         return list(response.operators)
 
     def state(self, operator_id: int, *, digest: bool = True) -> numbering_pb2.GetOperatorStateResponse:
-        """The head of an operator's active set; of the portings, for operator 0. Without the digest it is cheap."""
+        """Return the head of an operator's active set; of the portings, for operator 0. Without the digest it is
+        cheap."""
         request = numbering_pb2.GetOperatorStateRequest(operator_id=operator_id, without_digest=not digest)
         response: numbering_pb2.GetOperatorStateResponse = self._call(self._numbering.GetOperatorState, request)
         return response
@@ -91,7 +92,7 @@ class PushClient:
                     yield request(remove_ranges=_range_messages(ranges))
 
         response: numbering_pb2.PushActiveNumbersResponse = self._push(
-            self._numbering.PushActiveNumbers, requests, repeatable=bool(header.push_id)
+            "PushActiveNumbers", requests, repeatable=bool(header.push_id)
         )
         return response
 
@@ -102,7 +103,8 @@ class PushClient:
         return push
 
     def list_held_pushes(self, operator_id: int = 0) -> list[numbering_pb2.HeldPush]:
-        """The pushes of an operator that wait to be confirmed, the oldest first; every operator's, for operator 0."""
+        """Return the pushes of an operator that wait to be confirmed, the oldest first; every operator's, for operator
+        0."""
         request = numbering_pb2.ListHeldPushesRequest(operator_id=operator_id)
         return list(self._call(self._numbering.ListHeldPushes, request).held_pushes)
 
@@ -121,7 +123,7 @@ class PushClient:
                 yield request(returned=part)
 
         response: numbering_pb2.PushPortingsResponse = self._push(
-            self._numbering.PushPortings, requests, repeatable=bool(header.push_id)
+            "PushPortings", requests, repeatable=bool(header.push_id)
         )
         return response
 
@@ -137,54 +139,48 @@ class PushClient:
                 yield request(rows=part)
 
         response: numbering_pb2.ImportNumberingPlanResponse = self._push(
-            self._numbering.ImportNumberingPlan, requests, repeatable=True
+            "ImportNumberingPlan", requests, repeatable=True
         )
         return response
 
-    def _push(self, method: Any, requests: Callable[[], Iterator[Any]], *, repeatable: bool) -> Any:
-        return self._patience.call(lambda: _Upload(requests()).result(method), repeatable=repeatable)
+    def _push(self, method: str, requests: Callable[[], Iterator[Any]], *, repeatable: bool) -> Any:
+        return self._patience.call(lambda: self._upload(method, requests()), repeatable=repeatable)
+
+    def _upload(self, method: str, requests: Iterator[Any]) -> Any:
+        with open_channel(self._target, self._security) as channel:
+            upload = _Upload(channel, requests)
+            try:
+                # Blocking: the error of a call that is no blocking one is the call itself, and needs a lock to go. If
+                # gRPC's thread has that lock while the interpreter ends, it never ends.
+                return getattr(numbering_pb2_grpc.NumberingServiceStub(channel), method)(upload.requests())
+            except grpc.RpcError:
+                error = upload.error
+                if error is None:
+                    raise
+        raise error
 
     def _call(self, method: Any, request: Any) -> Any:
         return self._patience.call(lambda: method(request, timeout=DEADLINE_S))
 
 
 class _Upload:
-    """A push under way. If its own requests fail, the call is cancelled before they end: a cut stream changes nothing,
-    while one that ends would be taken for whole."""
+    """The requests of a push, which a thread of gRPC's reads, and the channel that carries nothing else.
 
-    def __init__(self, requests: Iterator[Any]) -> None:
-        self._requests = requests
-        self._call: Any = None
-        self._begun, self._cancelled = threading.Event(), threading.Event()
-        self._error: Exception | None = None
+    If they fail, the channel is closed before they end: a cut stream changes nothing, while one that ends would be
+    taken for whole.
+    """
 
-    def result(self, method: Any) -> Any:
-        """The answer, or what the call or the requests fail with."""
-        self._call = method.future(self._guarded())
-        self._begun.set()
-        try:
-            return self._call.result()
-        except (grpc.RpcError, grpc.FutureCancelledError) as ended:
-            if self._error is None:
-                raise
-            # The call is its own error, and must go now. If a traceback kept it until the interpreter ends, gRPC would
-            # wait for a lock of the thread that read the requests, which is no more.
-            ended.with_traceback(None)
-            self._cancelled.wait()
-            self._call = None
-        raise self._error
+    def __init__(self, channel: grpc.Channel, requests: Iterator[Any]) -> None:
+        self._channel, self._requests = channel, requests
+        self.error: Exception | None = None
 
-    def _guarded(self) -> Iterator[Any]:
+    def requests(self) -> Iterator[Any]:
+        """Yield the requests; `error` is what they fail with."""
         try:
             yield from self._requests
         except Exception as error:
-            self._error = error
-            self._begun.wait()
-            call = self._call
-            if call is not None:
-                call.cancel()
-            del call  # this frame is in the error's traceback
-            self._cancelled.set()
+            self.error = error
+            self._channel.close()
 
 
 def _parts(items: Sequence[Any], size: int = NUMBERS_PER_MESSAGE) -> Iterator[Sequence[Any]]:

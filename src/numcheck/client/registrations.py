@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import grpc
 
 from numcheck.client.channel import PLAINTEXT, Security, open_channel
-from numcheck.client.failures import registration_refusal_of
+from numcheck.client.failures import let_go, registration_refusal_of
 from numcheck.errors import StoreDamaged
 from numcheck.timestamps import timestamp
 from numcheck.v1 import registration_pb2 as pb
@@ -53,7 +53,7 @@ class RegistrationClient:
         return response
 
     def get(self, user_id: str) -> pb.Registration:
-        """A user's registration as it is now."""
+        """Return a user's registration as it is now."""
         request = pb.GetRegistrationRequest(service=self._service, user_id=user_id)
         registration: pb.Registration = self._call(self._stub.GetRegistration, request).registration
         return registration
@@ -111,18 +111,18 @@ class RegistrationClient:
             registered_after=timestamp(registered_after),
             states=[f"REGISTRATION_STATE_{state}" for state in states],
         )
-        call = self._stub.ListRegistrations.future(request, timeout=DEADLINE_S)
+        ahead = [self._stub.ListRegistrations.future(request, timeout=DEADLINE_S)]
         try:
-            while call is not None:
-                page, call = self._answer(call), None
+            while ahead:
+                page = self._answer(ahead.pop())
                 if page.next_page_token:  # the node makes the next page while the caller is at this one
                     request.page_token = page.next_page_token
-                    call = self._stub.ListRegistrations.future(request, timeout=DEADLINE_S)
+                    ahead.append(self._stub.ListRegistrations.future(request, timeout=DEADLINE_S))
                 yield from page.registrations
                 for registration_id in page.damaged_registration_ids:
                     (on_damaged or _refuse_damaged)(registration_id)
         finally:
-            if call is not None:
+            for call in ahead:
                 call.cancel()
 
     def reverify(
@@ -140,28 +140,38 @@ class RegistrationClient:
         yield from self._stream(self._stub.WatchRegistrations(request))
 
     def _own(self, request: Request) -> Request:
-        """The request, about the client's service; the caller's own stays as it was."""
+        """Return the request, about the client's service; the caller's own stays as it was."""
         own = type(request)()
         own.CopyFrom(request)
         own.service = self._service
         return own
 
     def _call(self, method: Any, request: Any) -> Any:
-        return self._answer(method.future(request, timeout=DEADLINE_S))
+        try:
+            return method(request, timeout=DEADLINE_S)
+        except grpc.RpcError as error:
+            raise registration_refusal_of(error, self._target) from None
 
     def _answer(self, call: Any) -> Any:
         try:
             return call.result()
         except grpc.RpcError as error:
-            raise registration_refusal_of(error, self._target) from None
+            refusal = registration_refusal_of(error, self._target)
+            let_go(error)
+        del call  # see let_go
+        raise refusal
 
     def _stream(self, call: Any) -> Iterator[Any]:
         try:
             yield from call
+            return
         except grpc.RpcError as error:
-            raise registration_refusal_of(error, self._target) from None
+            refusal = registration_refusal_of(error, self._target)
+            let_go(error)
         finally:
             call.cancel()
+            del call  # see let_go
+        raise refusal
 
 
 def _refuse_damaged(registration_id: str) -> None:

@@ -127,7 +127,7 @@ class HttpCourier:
         return Answer(f"the gateway failed with status {status}", may_pass=True, retry_after_s=retry_after_s)
 
     def _seconds(self, retry_after: str) -> float:
-        """A Retry-After, in seconds or as a date (RFC 9110, 10.2.3), as seconds from now; 0 if it is none."""
+        """Return a Retry-After, in seconds or as a date (RFC 9110, 10.2.3), as seconds from now; 0 if it is none."""
         text = retry_after.strip()
         if text.isascii() and text.isdecimal() and len(text) <= SECONDS_DIGITS_MAX:
             return float(text)

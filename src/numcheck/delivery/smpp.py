@@ -36,7 +36,7 @@ Receive = Callable[[str, str], None]
 
 
 def fits(message: str, code_digits: int) -> bool:
-    """Whether a template has one place for the code, and fits into one short message with it."""
+    """Return True if a template has one place for the code, and fits into one short message with it."""
     text = message.replace(CODE_FIELD, "0" * code_digits)
     length_max = PLAIN_LENGTH_MAX if set(text) <= PLAIN else UCS2_LENGTH_MAX
     return message.count(CODE_FIELD) == 1 and len(text.encode("utf-16-le")) // 2 <= length_max
@@ -62,7 +62,7 @@ class SmppCourier:
 
     @property
     def linked(self) -> bool:
-        """Whether the link is there now; one that breaks unnoticed is found out within 40 s."""
+        """True if the link is there now; one that breaks unnoticed is found out within 40 s."""
         return self._outbox.linked
 
     def receive(self, receive: Receive) -> None:

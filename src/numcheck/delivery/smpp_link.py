@@ -68,11 +68,11 @@ class Backoff(AbstractRetryTimer):
         await asyncio.sleep(self.next_delay() * random.uniform(0.5, 1))
 
     def reset(self) -> None:
-        """The link is there."""
+        """Note that the link is there."""
         self._failures = 0
 
     def next_delay(self) -> float:
-        """The longest that the next wait takes, in seconds."""
+        """Return the longest that the next wait takes, in seconds."""
         return min(RECONNECT_DELAY_S * 2.0 ** max(self._failures - 1, 0), RECONNECT_DELAY_MAX_S)
 
 
@@ -94,7 +94,7 @@ class Unthrottled(AbstractThrottleHandler):
     """Lets every message go: the library's own would let them wait in a line, past their time."""
 
     async def allow_request(self) -> bool:
-        """Always."""
+        """Allow every request."""
         return True
 
     async def not_throttled(self) -> None:
@@ -134,7 +134,7 @@ class Outbox(AbstractBroker, AbstractHook):
             del self._answers[name]
 
     def lost(self) -> None:
-        """The link is gone, and with it the answers to what was sent."""
+        """Note that the link is gone, and with it the answers to what was sent."""
         self.linked = False
         for sequence_num in list(self._sent):
             self._answer(sequence_num, "the link to the SMSC is lost")
@@ -144,23 +144,23 @@ class Outbox(AbstractBroker, AbstractHook):
         raise NotImplementedError
 
     async def dequeue(self) -> SmppMessage:
-        """The next message that somebody waits for."""
+        """Return the next message that somebody waits for."""
         while True:
             message = await self._queue.get()
             if message.log_id in self._answers:
                 return message
 
     async def sending(self, smpp_message: SmppMessage, pdu: bytes, client_id: str) -> None:
-        """It leaves now, under its sequence number."""
+        """Note that a message leaves now, under its sequence number."""
         if isinstance(smpp_message, SubmitSm) and not isinstance(smpp_message, DeliverSm):
             self._sent[smpp_message.sequence_num] = smpp_message.log_id
 
     async def send_error(self, smpp_message: SmppMessage, error: Exception, client_id: str) -> None:
-        """It could not leave, or was not answered for long."""
+        """Note that a message could not leave, or was not answered for long."""
         self._answer(smpp_message.sequence_num, "the message cannot be handed to the SMSC")
 
     async def received(self, smpp_message: SmppMessage | None, pdu: bytes, client_id: str) -> None:
-        """An answer, or a message from somebody."""
+        """Take an answer, or a message from somebody."""
         _tell_refusal(pdu)
         if isinstance(smpp_message, SubmitSmResp | GenericNack):
             status = smpp_message.command_status
@@ -218,7 +218,8 @@ class Link(ESME):
         log.info("the link to the SMSC is there")
 
     async def _get_pdu(self) -> tuple[bytes, PduHeader]:
-        """The next PDU that the library reads, in a form that it reads; the others are answered, or passed over."""
+        """Return the next PDU that the library reads, in a form that it reads; the others are answered, or passed
+        over."""
         assert self._reader is not None
         while True:
             begun = await self._reader.readexactly(smpp_pdu.HEADER.size)
@@ -240,7 +241,8 @@ class Link(ESME):
         return None
 
     def _readable_message(self, pdu: bytes, sequence: int) -> bytes | None:
-        """The message; None if it is a receipt, which is only acknowledged, or cannot be read, which is refused."""
+        """Return the message; None if it is a receipt, which is only acknowledged, or cannot be read, which is
+        refused."""
         status = SmppCommandStatus.ESME_ROK
         try:
             found = smpp_pdu.Delivered.of(pdu)
@@ -299,7 +301,7 @@ async def _end(tasks: set[asyncio.Task[Any]]) -> None:
 
 
 def _header(pdu: bytes) -> PduHeader:
-    """The PDU's header as the library has it, which knows no status of the vendors' own (SMPP 3.4, 5.1.3)."""
+    """Return the PDU's header as the library has it, which knows no status of the vendors' own (SMPP 3.4, 5.1.3)."""
     size, command, status, sequence = smpp_pdu.HEADER.unpack_from(pdu)
     known = status if status in SmppCommandStatus._value2member_map_ else SmppCommandStatus.ESME_RUNKNOWNERR
     return PduHeader(size, SmppCommand(command), SmppCommandStatus(known), sequence)
@@ -318,12 +320,12 @@ def _tell_refusal(pdu: bytes) -> None:
 
 
 def _written(source: PhoneNumber) -> str:
-    """A sender's address as a person would write it."""
+    """Return a sender's address as a person would write it."""
     return f"+{source.number.lstrip('+')}" if source.ton is TON.INTERNATIONAL else str(source.number)
 
 
 def sender(address: str) -> PhoneNumber:
-    """A source address by its looks: a number with its plus, a short number, or letters."""
+    """Return a source address by its looks: a number with its plus, a short number, or letters."""
     if address.startswith("+"):
         return PhoneNumber(address[1:], TON.INTERNATIONAL, NPI.ISDN)
     if address.isdecimal():

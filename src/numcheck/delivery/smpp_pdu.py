@@ -38,12 +38,12 @@ class Delivered:
 
     @property
     def is_special(self) -> bool:
-        """Whether it is a receipt or an acknowledgement, and no message."""
+        """True if it is a receipt or an acknowledgement, and no message."""
         return bool(self.esm_class & IS_SPECIAL)
 
 
 def size_of(header: bytes) -> int:
-    """The size of the PDU that begins so; ValueError if that cannot be."""
+    """Return the size of the PDU that begins so; ValueError if that cannot be."""
     size, *_ = HEADER.unpack(header)
     if not HEADER.size <= size <= SIZE_MAX:
         raise ValueError("the SMSC sent a PDU whose size cannot be")
@@ -51,12 +51,13 @@ def size_of(header: bytes) -> int:
 
 
 def answer(command: int, status: int, sequence: int, body: bytes = b"") -> bytes:
-    """A PDU that answers another."""
+    """Return a PDU that answers another."""
     return HEADER.pack(HEADER.size + len(body), command, status, sequence) + body
 
 
 def plain_coding(coding: int) -> int:
-    """A data coding as one of SMPP's own: GSM's classes and waiting indications tell nothing of how a text is read."""
+    """Return a data coding as one of SMPP's own: GSM's classes and waiting indications tell nothing of how a text is
+    read."""
     group, alphabet = coding >> 4, coding >> 2 & 0b11
     if coding <= CODING_MAX:
         return coding
@@ -70,12 +71,12 @@ def plain_coding(coding: int) -> int:
 
 
 def with_coding(pdu: bytes, coding_at: int) -> bytes:
-    """The deliver_sm with its data coding as one of SMPP's own."""
+    """Return the deliver_sm with its data coding as one of SMPP's own."""
     return pdu[:coding_at] + bytes([plain_coding(pdu[coding_at])]) + pdu[coding_at + 1 :]
 
 
 def without_body(pdu: bytes) -> bytes:
-    """The answer with an empty text for its body: an SMSC's name, or the id of a message, are of no use here.
+    """Return the answer with an empty text for its body: an SMSC's name, or the id of a message, are of no use here.
 
     They may be missing, as in a refusal (4.1.2, 4.4.2), longer than they should be, or not ASCII.
     """

@@ -3,17 +3,20 @@
 Linux alone knows: it is asked by sock_diag(7) for the one socket, or, where a kernel has no such module, by reading
 /proc/net. Asking takes some microseconds, so that it is asked of each connection, or each call, anew: a port may be
 another user's a moment later.
+
+Of a socket that no process holds any more (closed, or in TIME_WAIT) the kernel says that it is root's, whoever had it.
+Such a one has no inode, and is nobody's here.
 """
 
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
-KNOWS_USERS = sys.platform.startswith("linux")
+IS_LINUX = sys.platform.startswith("linux")
 
 Address = tuple[str, int]
 
@@ -22,16 +25,24 @@ NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST = 4, 20, 1
 ALL_STATES, NO_COOKIE = 0xFFFF_FFFF, 0xFFFF_FFFF
 HEADER = struct.Struct("=IHHII")
 REQUEST = struct.Struct("=BBBxI")
-UID_START = HEADER.size + 64  # in an inet_diag_msg: behind four bytes, the socket's 48, its timer and two queues
+PORTS = struct.Struct("!HH")
+PORTS_START = HEADER.size + 4  # in an inet_diag_msg: behind its family, its state and its timer's two bytes
+OWNER_START = PORTS_START + 60  # behind the socket's 48 bytes, its timer's moment and its two queues
+OWNER = struct.Struct("=II")  # uid, inode
 TABLES = {socket.AF_INET: ("/proc/net/tcp", "/proc/net/tcp6"), socket.AF_INET6: ("/proc/net/tcp6",)}
 MAPPED = b"\0" * 10 + b"\xff\xff"
 
 
+def knows_users() -> bool:
+    """Return True if this system says whose a connection is."""
+    return IS_LINUX and (_tells(_by_sock_diag) or _tells(_by_table))
+
+
 def user_of(peer: Address, own: Address) -> int | None:
     """Return the id of the user who holds the socket at `peer` that is connected to `own`; None if nobody knows."""
-    if not KNOWS_USERS:
+    if not knows_users():
         return None
-    return _by_sock_diag(peer, own) if _has_sock_diag() else _by_table(peer, own)
+    return _by_sock_diag(peer, own) if _tells(_by_sock_diag) else _by_table(peer, own)
 
 
 def user_of_socket(descriptor: int) -> int | None:
@@ -58,14 +69,14 @@ def user_of_grpc_peer(peer: str, listener: str) -> int | None:
 
 
 @cache
-def _has_sock_diag() -> bool:
-    """Ask about a socket that is there: of one that is not, a kernel without the module says the same."""
+def _tells(ask: Callable[[Address, Address], int | None]) -> bool:
+    """Ask about a socket of our own: of one that is not there, a kernel that cannot tell says the same."""
     with (
         socket.create_server(("127.0.0.1", 0)) as listening,
         socket.create_connection(listening.getsockname()) as client,
     ):
         try:
-            return _by_sock_diag(client.getsockname(), client.getpeername()) is not None
+            return ask(client.getsockname(), client.getpeername()) is not None
         except OSError:
             return False
 
@@ -79,8 +90,11 @@ def _by_sock_diag(peer: Address, own: Address) -> int | None:
         answer = kernel.recv(4_096)
     if HEADER.unpack_from(answer)[1] != SOCK_DIAG_BY_FAMILY:
         return None
-    uid: int = struct.unpack_from("=I", answer, UID_START)[0]
-    return uid
+    # Where there is no such socket, the kernel tells of one that listens at `peer`.
+    if PORTS.unpack_from(answer, PORTS_START) != (peer[1], own[1]):
+        return None
+    uid, inode = OWNER.unpack_from(answer, OWNER_START)
+    return int(uid) if inode else None
 
 
 def _family(address: Address) -> socket.AddressFamily:
@@ -90,14 +104,14 @@ def _family(address: Address) -> socket.AddressFamily:
 def _identity(family: socket.AddressFamily, peer: Address, own: Address) -> bytes:
     """The socket as an inet_diag_sockid names it."""
     hosts = b"".join(socket.inet_pton(family, host).ljust(16, b"\0") for host, _ in (peer, own))
-    return struct.pack("!HH", peer[1], own[1]) + hosts + struct.pack("=III", 0, NO_COOKIE, NO_COOKIE)
+    return PORTS.pack(peer[1], own[1]) + hosts + struct.pack("=III", 0, NO_COOKIE, NO_COOKIE)
 
 
 def _by_table(peer: Address, own: Address) -> int | None:
     wanted = _in_full(peer), _in_full(own)
     for path in TABLES[_family(peer)]:
-        for local, remote, uid in _rows(Path(path)):
-            if (local, remote) == wanted:
+        for local, remote, uid, inode in _rows(Path(path)):
+            if (local, remote) == wanted and inode:
                 return uid
     return None
 
@@ -107,15 +121,15 @@ def _in_full(address: Address) -> tuple[bytes, int]:
     return packed if len(packed) == 16 else MAPPED + packed, address[1]
 
 
-def _rows(table: Path) -> Iterator[tuple[tuple[bytes, int], tuple[bytes, int], int]]:
-    """Each socket of a table of /proc/net: its own address, the other end's, and whose it is."""
+def _rows(table: Path) -> Iterator[tuple[tuple[bytes, int], tuple[bytes, int], int, int]]:
+    """Each socket of a table of /proc/net: its own address, the other end's, whose it is, and its inode."""
     try:
         lines = table.read_text().splitlines()[1:]
     except OSError:
         return
     for line in lines:
         words = line.split()
-        yield _address(words[1]), _address(words[2]), int(words[7])
+        yield _address(words[1]), _address(words[2]), int(words[7]), int(words[9])
 
 
 def _address(text: str) -> tuple[bytes, int]:

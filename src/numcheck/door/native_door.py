@@ -146,7 +146,7 @@ class NativeDoor:
         if self._tls_files:
             shown = Shown("" if certificate is None else name_in(certificate), authorizations(authorization))
         else:
-            shown = Shown(uid=user_of_socket(descriptor))
+            shown = Shown("", authorizations(authorization), user_of_socket(descriptor))
         return admitted(self._admission, shown, self._paths[method])
 
     def _show_new_certificate(self) -> None:

@@ -13,9 +13,9 @@ from numcheck.config import Settings
 from numcheck.door.counting import CallCounter
 from numcheck.door.draining import Draining
 from numcheck.door.feeds import Feeds
-from numcheck.door.guard import AccessInterceptor, shown_over_tls
+from numcheck.door.guard import AccessInterceptor, authorizations_of, shown_over_tls
 from numcheck.door.health import Health
-from numcheck.door.loopback import KNOWS_USERS, user_of_grpc_peer
+from numcheck.door.loopback import knows_users, user_of_grpc_peer
 from numcheck.door.methods import Service, methods_of
 from numcheck.door.patience import Patience, give_back
 from numcheck.door.plain_methods import PlainMethods
@@ -28,10 +28,11 @@ from numcheck.errors import BadListenAddress
 from numcheck.hosts import is_loopback
 
 PLAINTEXT = "plaintext, loopback only: root and the owner of the data directory are administrators"
+BY_LOOPBACK_TOKEN = "plaintext, loopback only: who can read loopback.token of the data directory is administrator"
 OPEN = "plaintext, loopback only: EVERY USER of this machine is the administrator"
 OPEN_WARNING = (
     "WARNING: every user of this machine is the administrator, as the listeners speak plaintext and "
-    "plaintext_callers does not, or cannot, keep them out"
+    "plaintext_callers does not keep them out"
 )
 PROTECTED = "TLS, client certificates required"
 BY_TOKEN = "TLS, bearer tokens required"
@@ -74,9 +75,10 @@ class PlainDoor:
             for name in (callers.SERVICE_NAME, Health.name)
         }
         guard = AccessInterceptor(admission or LoopbackAccess(), shown_over_tls if settings.tls else self._shown)
+        reader = RequestReader(self._patience, self._kept, threads=settings.api_threads, kept_threads=KEPT_THREADS)
         self._server = grpc.server(
             self._threads,
-            interceptors=[self._counter, self._draining, guard, RequestReader(self._patience, self._kept)],
+            interceptors=[self._counter, self._draining, guard, reader],
             options=server_options(settings),
             maximum_concurrent_rpcs=settings.concurrent_rpcs_max,
         )
@@ -94,7 +96,7 @@ class PlainDoor:
 
     def _shown(self, context: grpc.ServicerContext) -> Shown:
         """Who holds the other end is asked for each call: grpcio does not say when a connection ends."""
-        return Shown(uid=user_of_grpc_peer(context.peer(), self.address))
+        return Shown("", authorizations_of(context), user_of_grpc_peer(context.peer(), self.address))
 
     def _open_port(self, host: str, port: int) -> int:
         probe_port(host, port)
@@ -135,7 +137,9 @@ class PlainDoor:
 def protection_of(settings: Settings) -> str:
     """Who gets in, in a few words."""
     if not settings.tls:
-        return PLAINTEXT if settings.plaintext_callers == "owner" and KNOWS_USERS else OPEN
+        if settings.plaintext_callers == "everyone":
+            return OPEN
+        return PLAINTEXT if knows_users() else BY_LOOPBACK_TOKEN
     return BY_TOKEN if settings.tls_clients == "token" else PROTECTED
 
 

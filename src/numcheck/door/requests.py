@@ -2,27 +2,41 @@
 
 grpcio itself reads the request before it calls anything of ours, on a thread that waits for as long as the peer likes.
 So every method is a streaming one to grpcio, and the first message of the stream is the request. Calls of the services
-in `kept` run on threads of their own: whoever fills the others does not keep an administrator out.
+in `kept` run on threads of their own: whoever fills the others does not keep an administrator out. Of the requests of
+one caller as many are waited for in full as half of the threads; one more has a moment, or the other callers had none.
 """
 
+import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
 
+from numcheck.api.access import this_caller
 from numcheck.door.handlers import kind_of, on_threads_of
 from numcheck.door.patience import Patience
 
 REQUEST_TIMEOUT_S = 10.0
+CROWDED_TIMEOUT_S = 0.5
 
 
 class RequestReader(grpc.ServerInterceptor):
     """Stands next to the methods, behind what judges callers."""
 
-    def __init__(self, patience: Patience, kept: Mapping[str, ThreadPoolExecutor]) -> None:
-        """`kept` has the threads of a service, by its name, where they are its own."""
+    def __init__(
+        self, patience: Patience, kept: Mapping[str, ThreadPoolExecutor], *, threads: int, kept_threads: int
+    ) -> None:
+        """Read with patience; `kept` has the threads of a service, by its name, where they are its own.
+
+        There are `kept_threads` of each such service, and `threads` of all others together.
+        """
         self._patience, self._kept = patience, kept
+        self._threads, self._kept_threads = threads, kept_threads
+        self._waiting: Counter[tuple[str, str]] = Counter()  # by whose threads, and by caller
+        self._lock = threading.Lock()
 
     def intercept_service(self, continuation: Any, details: Any) -> Any:
         """Return the method's handler, which reads a single request itself."""
@@ -35,7 +49,7 @@ class RequestReader(grpc.ServerInterceptor):
             return behaviour(self._only(requests, context, details.method), context, *rest)
 
         on_threads_of(behaviour, call)
-        threads = self._kept.get(details.method[1:].partition("/")[0])
+        threads = self._kept.get(_service(details.method))
         if threads is not None and not hasattr(call, "experimental_thread_pool"):
             call.experimental_thread_pool = threads  # type: ignore[attr-defined]
         if handler.response_streaming:
@@ -44,8 +58,29 @@ class RequestReader(grpc.ServerInterceptor):
 
     def _only(self, requests: Iterator[bytes], context: grpc.ServicerContext, method: str) -> bytes:
         """Return the request; the call ends, by an exception of grpcio's, if there is none in time."""
-        with self._patience.at_most(REQUEST_TIMEOUT_S, context.cancel):
+        with self._timeout_s(method) as timeout_s, self._patience.at_most(timeout_s, context.cancel):
             for request in requests:
                 return request
         context.abort(grpc.StatusCode.UNIMPLEMENTED, f'"{method}" requires exactly one request message.')
         raise AssertionError("abort always raises")
+
+    @contextmanager
+    def _timeout_s(self, method: str) -> Iterator[float]:
+        """Give the time that the caller's request has while the block runs."""
+        service = _service(method)
+        whose, count = (service, self._kept_threads) if service in self._kept else ("", self._threads)
+        key = whose, this_caller().uri
+        with self._lock:
+            self._waiting[key] += 1
+            is_crowded = self._waiting[key] > max(count // 2, 1)
+        try:
+            yield CROWDED_TIMEOUT_S if is_crowded else REQUEST_TIMEOUT_S
+        finally:
+            with self._lock:
+                self._waiting[key] -= 1
+                if not self._waiting[key]:
+                    del self._waiting[key]
+
+
+def _service(method: str) -> str:
+    return method[1:].partition("/")[0]

@@ -35,14 +35,14 @@ cdef void adopt_credentials(Loop* loop) noexcept with gil:
 cdef bint is_admitted(Stream* stream) noexcept nogil:
     """Whether the caller may call the stream's method, asked anew after `admitted_for`; if not, the call has ended.
 
-    In plaintext the user who holds the other end is admitted to everything, and remains the same. Over TLS the
-    connection's `view` is this caller's now."""
+    In plaintext the user who holds the other end remains the same, and is not asked about anew as long as the same token
+    is shown, or none. Over TLS the connection's `view` is this caller's now."""
     cdef Connection* connection = stream.connection
     cdef int64_t at = connection.admitted_at[<int>stream.method]
-    if connection.tls == NULL and not connection.stranger:
+    cdef bint is_same = equals_bytes(&stream.authorization, &connection.authorization)
+    if connection.tls == NULL and at != 0 and is_same:
         return True
-    if (at == 0 or connection.loop.now - at > connection.loop.admitted_for
-            or not equals_bytes(&stream.authorization, &connection.authorization)):
+    if at == 0 or connection.loop.now - at > connection.loop.admitted_for or not is_same:
         ask_admission(connection.loop.owner, stream)
     return not stream.ended
 

@@ -106,7 +106,8 @@ def _publish(directory: Path, build: "_Build", ranges: FileRecord, extents: Sequ
 
 
 def spans_of(ranges: Sequence[AllottedRange]) -> list[Span]:
-    """The chunks that the ranges lie in, those with the most mobile numbers first: that span the kernel tries first."""
+    """Return the chunks that the ranges lie in, those with the most mobile numbers first: that span the kernel tries
+    first."""
     chunks = sorted({chunk for held in ranges for chunk in _chunks(held)})
     spans: list[Span] = []
     for chunk in chunks:
@@ -161,7 +162,7 @@ class _Build:
         yield PAGES_PADDING
 
     def changed_pages(self, layout: PageLayout, base: IndexFiles, changed: Mapping[int, Collection[int]]) -> bytearray:
-        """The pages that differ from those of `base`, laid out; the directory points at them."""
+        """Return the pages that differ from those of `base`, laid out; the directory points at them."""
         written = bytearray()
         for chunk, first_entry in self._chunk_entries():
             held = self._ranges_of(chunk) if changed.get(chunk) else []
@@ -193,7 +194,7 @@ class _Build:
         self.entries[numbers] = self.entries[numbers].replace(bytes([extent]), bytes([other]))
 
     def _ranges_of(self, chunk: int) -> list[AllottedRange]:
-        """The ranges that lie in a chunk, cut to it."""
+        """Return the ranges that lie in a chunk, cut to it."""
         first, last = chunk * CHUNK_NUMBERS, (chunk + 1) * CHUNK_NUMBERS - 1
         ranges = self.source.ranges
         start = max(bisect_right(ranges, first, key=lambda held: held.first) - 1, 0)
@@ -205,7 +206,7 @@ class _Build:
         ]
 
     def _parts(self, chunk: int, ranges: Sequence[AllottedRange], members: ChunkMembers) -> "_Parts":
-        """What a chunk's pages are made of: only mobile numbers are active or ported."""
+        """Return what a chunk's pages are made of: only mobile numbers are active or ported."""
         homes: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for held in ranges:
             if held.mobile:
@@ -225,7 +226,7 @@ class _Build:
         return self._numbers[one]
 
     def _runs(self, chunk: int, ranges: Sequence[AllottedRange]) -> "tuple[array[int], array[int]]":
-        """The classes of a chunk's numbers: where each run of one class starts, and its class."""
+        """Return the classes of a chunk's numbers: where each run of one class starts, and its class."""
         firsts, classes = array("I"), array("H")
 
         def start_run(first: int, number_class: int) -> None:
@@ -278,13 +279,13 @@ class _Build:
 
 
 def _portings(mobile: BitMap, members: ChunkMembers) -> dict[int, BitMap]:
-    """The places that are ported to each operator, of those that the plan has for mobile numbers."""
+    """Return the places that are ported to each operator, of those that the plan has for mobile numbers."""
     portings = {operator_id: places & mobile for operator_id, places in members.ported.items()}
     return {operator_id: places for operator_id, places in portings.items() if places}
 
 
 def pages_of(parts: Collection[int]) -> list[int]:
-    """The pages of a chunk, ascending, in which parts of 65,536 places lie."""
+    """Return the pages of a chunk, ascending, in which parts of 65,536 places lie."""
     pages: set[int] = set()
     for part in parts:
         first, last = part * PART_PLACES, min((part + 1) * PART_PLACES, CHUNK_NUMBERS) - 1
@@ -293,7 +294,7 @@ def pages_of(parts: Collection[int]) -> list[int]:
 
 
 def parts_under(pages: Collection[int]) -> set[int]:
-    """The parts of 65,536 places in which pages of a chunk lie."""
+    """Return the parts of 65,536 places in which pages of a chunk lie."""
     ends = [end for page in pages for end in (page * PAGE_NUMBERS, (page + 1) * PAGE_NUMBERS - 1)]
     return {end // PART_PLACES for end in ends}
 

@@ -25,7 +25,7 @@ def pack_classes(
     fresh_since: datetime | None,
     agreements: Collection[int] | None = None,
 ) -> bytes:
-    """The kernel's class table. The data of operators that is older than `fresh_since` answers nothing.
+    """Return the kernel's class table. The data of operators that is older than `fresh_since` answers nothing.
 
     Nor does that of operators that are not in `agreements`, if they are given.
     """
@@ -41,7 +41,7 @@ def pack_classes(
 def statuses_of(
     number_class: NumberClass, operator: Operator, fresh_since: datetime | None
 ) -> tuple[NumberStatus, NumberStatus]:
-    """The status of a number without its active bit and with it."""
+    """Return the status of a number without its active bit and with it."""
     if not number_class.mobile:
         return NumberStatus.NOT_MOBILE, NumberStatus.NOT_MOBILE
     if operator.data_version == 0 or operator.data_time is None:
@@ -67,5 +67,5 @@ def _varint(value: int) -> bytes:
 
 
 def number_classes(pairs: Sequence[Sequence[int]]) -> list[NumberClass]:
-    """The classes as the manifest lists them, from class 2 on."""
+    """Return the classes as the manifest lists them, from class 2 on."""
     return [NumberClass(operator_id, bool(mobile)) for operator_id, mobile in pairs]

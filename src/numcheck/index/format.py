@@ -56,7 +56,7 @@ def _header(seed: int, payload_size: int) -> bytes:
 
 
 def _blocks(pieces: Iterable[bytes | bytearray]) -> Iterator[memoryview | bytes]:
-    """The pieces' bytes in whole blocks, several at a time, and at the end what is left.
+    """Yield the pieces' bytes in whole blocks, several at a time, and at the end what is left.
 
     Large pieces are not copied: that would keep Python's lock for as long as calls take.
     """
@@ -139,7 +139,7 @@ def write_manifest(directory: Path, content: dict[str, Any]) -> None:
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest's content; IndexMissing if there is none, IndexDamaged if it is not what was written."""
+    """Return the manifest's content; IndexMissing if there is none, IndexDamaged if it is not what was written."""
     try:
         written = (directory / MANIFEST_NAME).read_bytes()
     except FileNotFoundError:

@@ -61,5 +61,5 @@ class AgreedIndex:
         self._published, self._operator_ids = published, operator_ids
 
     def get(self) -> Index:
-        """The newest index; IndexNotReady if none was published yet."""
+        """Return the newest index; IndexNotReady if none was published yet."""
         return self._published.get().for_agreements(self._operator_ids)

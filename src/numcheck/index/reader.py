@@ -33,7 +33,7 @@ class NumberFacts:
 
     @property
     def ported(self) -> bool:
-        """Whether another operator than the range's holder serves the number."""
+        """True if another operator than the range's holder serves the number."""
         return self.serving_operator != self.range_holder
 
 
@@ -50,7 +50,8 @@ class _RangeTable:
             raise IndexDamaged("the range table speaks of regions that the manifest does not have")
 
     def find(self, number: int) -> tuple[int, str] | None:
-        """The id of the operator that the plan allots the number to, and the region; None if it allots it to nobody."""
+        """Return the id of the operator that the plan allots the number to, and the region; None if it allots it to
+        nobody."""
         i = bisect_right(self._firsts, number) - 1
         if i < 0 or self._lasts[i] < number:
             return None
@@ -85,11 +86,12 @@ class Index:
             raise IndexDamaged("the manifest's content is not an index's") from None
 
     def with_freshness(self, fresh_since: datetime | None) -> "Index":
-        """The same version over the same mapped files, with another bound on the age of the operators' data."""
+        """Return the same version over the same mapped files, with another bound on the age of the operators' data."""
         return Index(self.files, fresh_since)
 
     def for_agreements(self, operator_ids: frozenset[int] | None) -> "Index":
-        """What a service sees that has an agreement with these operators: the numbers of others are UNKNOWN to it.
+        """Return what a service sees that has an agreement with these operators: the numbers of others are UNKNOWN to
+        it.
 
         None: it sees everything. Shares all pages with this one, and is made once for each set.
         """
@@ -115,7 +117,7 @@ class Index:
 
     @property
     def synthetic(self) -> bool:
-        """Whether any operator's data is made up."""
+        """True if any operator's data is made up."""
         return any(operator.synthetic for operator in self.operators.values())
 
     def facts(self, number: int) -> NumberFacts:
@@ -166,7 +168,7 @@ def _operator(row: Sequence[Any]) -> Operator:
 
 
 def _kernel_spans(spans: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
-    """The manifest's spans as the kernel takes them; an index of no range at all has one span of no page."""
+    """Return the manifest's spans as the kernel takes them; an index of no range at all has one span of no page."""
     kernel_spans, page = [], 0
     for first_chunk, last_chunk in spans:
         page_count = (last_chunk - first_chunk + 1) * CHUNK_PAGES

@@ -22,7 +22,7 @@ from numcheck.registrations.events import Chain, Event, SignedHead, check_chain,
 from numcheck.registrations.registration import next_at_us
 from numcheck.registrations.states import FALLS_DUE
 from numcheck.serving.access import KEY_NAME, callers_of, token_key
-from numcheck.serving.keys import Keys, keys_path, read_keys
+from numcheck.serving.keys import Keys, kept_keys, keys_path, read_keys
 from numcheck.store import Bound, Entry, EventRow, LastTold, Registrations, Store
 from numcheck.store.acts import LastActs
 from numcheck.store.events import BOUND_KIND
@@ -86,7 +86,7 @@ def _check_trusted(sequence: int, public_key: bytes, trusted_keys: Collection[by
 
 
 def verify_events(store: Store, keys: Keys | None, handed_out: SignedHead | None) -> Verified:
-    """The same for an open store; without keys there must be no events."""
+    """Return the same for an open store; without keys there must be no events."""
     with store.one_moment(), closing(LastTold()) as told:
         log, history = store.events(), _History(handed_out)
         acts = LastActs()
@@ -137,13 +137,13 @@ def verify_export(
 
 
 def own_public_keys(settings: Settings) -> list[bytes]:
-    """The public keys that this installation's heads are signed with; none where there is no file of keys."""
+    """Return the public keys that this installation's heads are signed with; none where there is no file of keys."""
     path = keys_path(settings)
     return [read_keys(path).signing_key.public_key().public_bytes_raw()] if path.exists() else []
 
 
 def _taken(rows: Iterable[EventRow], told: LastTold, acts: LastActs, history: "_History") -> Iterator[Event]:
-    """The events, of which `told` or `acts` takes each once the chain has found it to be what was written."""
+    """Yield the events, of which `told` or `acts` takes each once the chain has found it to be what was written."""
     for row in rows:
         yield Event._make(row[:-1])
         if row.service_sequence != (history.counts[row.service] if row.service else 0):
@@ -157,7 +157,7 @@ def _taken(rows: Iterable[EventRow], told: LastTold, acts: LastActs, history: "_
 
 
 def _exported(lines: Iterable[str], ending: list[SignedHead]) -> Iterator[Event]:
-    """The events of an export, as they are read; the signed head, which is the last line, goes into `ending`."""
+    """Yield the events of an export, as they are read; the signed head, which is the last line, goes into `ending`."""
     for place, line in enumerate(lines, start=1):
         entry = _read_line(line, place)
         if ending:
@@ -169,25 +169,18 @@ def _exported(lines: Iterable[str], ending: list[SignedHead]) -> Iterator[Event]
 
 
 def signed_head(settings: Settings, now: datetime) -> SignedHead:
-    """The head of the chain now, signed."""
+    """Return the head of the chain now, signed."""
     with Store(settings.data_dir, url=settings.database, read_only=True) as store:
-        keys = _signing_keys(store, settings)
+        keys = kept_keys(store, settings)
         head = store.events().try_head()
     sequence, digest = (head.sequence, head.hash) if head else NO_EVENT
     return sign_head(keys.signing_key, sequence, digest, microseconds(now))
 
 
-def _signing_keys(store: Store, settings: Settings) -> Keys:
-    """The keys; BadKeys if there are none, which says so where there never were any."""
-    if not keys_path(settings).exists() and not store.key_checks():
-        raise BadKeys("there are no keys and no events yet: a node makes the keys when it first starts")
-    return read_keys(keys_path(settings))
-
-
 def export(settings: Settings, now: datetime) -> Iterator[str]:
     """Every event as a line of JSON, and the signed head as the last line."""
     with Store(settings.data_dir, url=settings.database, read_only=True) as store, store.one_moment():
-        keys = _signing_keys(store, settings)
+        keys = kept_keys(store, settings)
         sequence, digest = NO_EVENT
         for row in store.events().all():
             fields = Event._make(row[:-1])._asdict()
@@ -197,12 +190,12 @@ def export(settings: Settings, now: datetime) -> Iterator[str]:
 
 
 def head_fields(head: SignedHead) -> dict[str, Any]:
-    """A signed head as JSON has it."""
+    """Return a signed head as JSON has it."""
     return {name: value.hex() if isinstance(value, bytes) else value for name, value in head._asdict().items()}
 
 
 def head_of(fields: dict[str, Any]) -> SignedHead:
-    """The signed head that `head_fields` made; EventsAltered if it is none."""
+    """Return the signed head that `head_fields` made; EventsAltered if it is none."""
     try:
         binary = {name: bytes.fromhex(fields[name]) for name in ("hash", "signature", "public_key")}
         places = {name: fields[name] for name in ("sequence", "signed_at_us")}
@@ -215,13 +208,14 @@ def head_of(fields: dict[str, Any]) -> SignedHead:
 
 
 def read_head(path: Path) -> SignedHead:
-    """The signed head in a file; BadEventsFile if it cannot be read, EventsAltered if it is none."""
+    """Return the signed head in a file; BadEventsFile if it cannot be read, EventsAltered if it is none."""
     lines = [line for _, line in zip(range(HEAD_LINES_MAX), lines_of(path), strict=False)]
     return head_of(_read_line("".join(lines), 0))
 
 
 def lines_of(path: Path) -> Iterator[str]:
-    """The lines of a file of events or of a head: UTF-8, or UTF-16 with its mark; plain, or as gzip or xz makes it.
+    """Yield the lines of a file of events or of a head: UTF-8, or UTF-16 with its mark; plain, or as gzip or xz makes
+    it.
 
     BadEventsFile if it cannot be read.
     """
@@ -269,7 +263,7 @@ class _History:
             check_signature(handed_out)
 
     def followed(self, events: Iterable[Event]) -> Iterator[Event]:
-        """The events, of which the one that was handed out as a head has to have its hash."""
+        """Yield the events, of which the one that was handed out as a head has to have its hash."""
         head = self._handed_out
         for event in events:
             yield event
@@ -296,7 +290,7 @@ class _History:
 
 
 def _check_registrations(registrations: Registrations, told: LastTold, sequence: int) -> None:
-    """EventsAltered unless every registration is what its events left, and there are no others."""
+    """Raise EventsAltered unless every registration is what its events left, and there are no others."""
     if (never_bound := told.try_never_bound()) is not None:
         raise EventsAltered(sequence, f"registration {never_bound.hex()} is in events, and none has bound it")
     rows = ((row.registration_id, row.mac, row, whole) for row, whole in registrations.every_registration())
@@ -310,14 +304,14 @@ def _check_registrations(registrations: Registrations, told: LastTold, sequence:
 
 
 def _check_verifications(registrations: Registrations, told: LastTold, sequence: int) -> None:
-    """The same of every verification."""
+    """Check the same of every verification."""
     rows = ((row.verification_id, row.mac, row, whole) for row, whole in registrations.every_verification())
     for _ in _bound("verification", rows, told.entries(Bound.VERIFICATIONS), sequence):
         pass
 
 
 def _check_confirmations(registrations: Registrations, told: LastTold, sequence: int) -> None:
-    """The same of every confirmation."""
+    """Check the same of every confirmation."""
     rows = ((row.confirmation_id, row.mac, row, whole) for row, whole in registrations.every_confirmation())
     for _ in _bound("confirmation", rows, told.entries(Bound.CONFIRMATIONS), sequence):
         pass

@@ -17,7 +17,8 @@ from numcheck.store.acts import LOCAL
 def local_callers(
     settings: Settings, announce: Announce = lambda _line: None, *, make: bool = False
 ) -> Iterator[CallerService]:
-    """The service over the store, as `stopped_store` opens it; DataDirInUse if a node has it, which is to be asked.
+    """Yield the service over the store, as `stopped_store` opens it; DataDirInUse if a node has it, which is to be
+    asked.
 
     `announce` is told if the installation's keys were made, under which acts are told in the chain.
     """
@@ -29,6 +30,6 @@ def local_callers(
 
 @contextmanager
 def stored_callers(settings: Settings) -> Iterator[Callers]:
-    """The callers as they are in the store, which is not written: a node may have it open. BadKeys."""
+    """Yield the callers as they are in the store, which is not written: a node may have it open. BadKeys."""
     with Store(settings.data_dir, url=settings.database, read_only=True) as store:
         yield callers_of(store, token_key(settings.data_dir))

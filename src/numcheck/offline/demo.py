@@ -39,7 +39,7 @@ class Demo:
     index_version: int
 
     def as_dict(self) -> dict[str, int]:
-        """The counts by name."""
+        """Return the counts by name."""
         return asdict(self)
 
 

@@ -16,7 +16,7 @@ from numcheck.moments import microseconds
 from numcheck.registrations.events import Chain
 from numcheck.registrations.sealing import KEY_SIZE, Key, Keyring
 from numcheck.registrations.vault import Vault
-from numcheck.serving.keys import keys_path, read_keys, use_keys, write_keys
+from numcheck.serving.keys import kept_keys, keys_path, use_keys, write_keys
 from numcheck.serving.stores import stopped_store
 from numcheck.store import RegistrationRow, Registrations, RegistrationWork, Store
 from numcheck.store.acts import LOCAL, Act
@@ -39,7 +39,7 @@ def rotate(
     """Make a new key and seal everything anew under it. No node may be running; DataDirInUse if one is."""
     path = keys_path(settings)
     with stopped_store(settings) as store:
-        keys = read_keys(path)
+        keys = kept_keys(store, settings)
         keys.keyring.check(store.key_checks())
         newest = keys.keyring.newest
         new = Key(newest.key_id + 1, secrets.token_bytes(KEY_SIZE), microseconds(now))
@@ -75,7 +75,7 @@ def _sealing_anew(vault: Vault, rows: Sequence[RegistrationRow]) -> Callable[[Re
 
 
 def _under_newest(vault: Vault, row: RegistrationRow) -> dict[str, Any]:
-    """What changes of a row: of one that was erased only the key of its digests."""
+    """Return what changes of a row: of one that was erased only the key of its digests."""
     if row.sealed_record is None:
         return {"key_id": vault.newest.key_id}
     return vault.sealed(row.registration_id, row.service, vault.open(row))
@@ -85,7 +85,7 @@ def drop_old_keys(settings: Settings, now: datetime) -> int:
     """Forget every key but the newest; how many. BadKeys if something may still be needed of them."""
     path = keys_path(settings)
     with stopped_store(settings) as store:
-        keys = read_keys(path)
+        keys = kept_keys(store, settings)
         newest = keys.keyring.newest
         old_count = len(keys.keyring.keys) - 1
         if old_count and microseconds(now - OLD_KEYS_KEPT) < newest.made_at_us:

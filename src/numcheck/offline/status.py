@@ -13,6 +13,7 @@ from numcheck.door.plain_door import warning_of
 from numcheck.errors import IndexDamaged, IndexMissing
 from numcheck.index import open_index
 from numcheck.moments import moment
+from numcheck.nearby import token_for
 from numcheck.serving.access import KEY_NAME, callers_of, token_key
 from numcheck.serving.publishing import LOST, index_directory, point_of, told_losses
 from numcheck.serving.registrations import policy_warnings
@@ -102,7 +103,7 @@ def _index_status(data_dir: Path, installation_id: str, store: Store) -> dict[st
 
 
 def _callers_status(store: Store, data_dir: Path) -> dict[str, Any] | None:
-    """The set of callers, by this data directory's key; None if it has none."""
+    """Return the set of callers, by this data directory's key; None if it has none."""
     if not (data_dir / KEY_NAME).exists():
         return None
     found = callers_of(store, token_key(data_dir)).all()
@@ -132,22 +133,24 @@ def _listener_status(settings: Settings, address: str) -> dict[str, str | None]:
 
 
 def _listener_state(settings: Settings, address: str) -> str:
-    """What the node's health service says, in a word: serving, not serving, or not running."""
+    """Return what the node's health service says, in a word: serving, not serving, or not running."""
     with _channel(settings, address) as channel:
         try:
             request = health_pb2.HealthCheckRequest()
-            response = health_pb2_grpc.HealthStub(channel).Check(request, timeout=HEALTH_DEADLINE_S)  # type: ignore[attr-defined]  # the stubs lack it
+            stub: Any = health_pb2_grpc.HealthStub(channel)  # the stubs lack its methods
+            response = stub.Check(request, timeout=HEALTH_DEADLINE_S, metadata=_shown(settings, address))
         except grpc.RpcError:
             return "not running"
     return "serving" if response.status == health_pb2.HealthCheckResponse.SERVING else "not serving"
 
 
 def _served_version(settings: Settings, address: str) -> int | None:
-    """The index version that the node answers from; None if it does not answer, or not to this caller."""
+    """Return the index version that the node answers from; None if it does not answer, or not to this caller."""
     with _channel(settings, address) as channel:
         try:
             request = check_pb2.CheckNumbersRequest()
-            response = check_pb2_grpc.CheckServiceStub(channel).CheckNumbers(request, timeout=HEALTH_DEADLINE_S)
+            stub = check_pb2_grpc.CheckServiceStub(channel)
+            response = stub.CheckNumbers(request, timeout=HEALTH_DEADLINE_S, metadata=_shown(settings, address))
         except grpc.RpcError:
             return None
     return int(response.index_version)
@@ -165,14 +168,20 @@ def _channel(settings: Settings, address: str) -> grpc.Channel:
     return grpc.secure_channel(address, credentials, OWN_NODE)
 
 
+def _shown(settings: Settings, address: str) -> list[tuple[str, str]]:
+    """Return what a call in plaintext shows besides: the token of the data directory, where there is one."""
+    token = None if settings.server_authority_file else token_for(address, settings.data_dir)
+    return [] if token is None else [("authorization", f"Bearer {token}")]
+
+
 def plan_status(settings: Settings) -> dict[str, Any]:
-    """The loaded series of the numbering plan, and how much of it each operator holds."""
+    """Return the loaded series of the numbering plan, and how much of it each operator holds."""
     with Store(settings.data_dir, url=settings.database, read_only=True) as store, store.one_moment():
         return {"series": [_series_status(one) for one in store.series()], "operators": _holdings(store)}
 
 
 def _holdings(store: Store) -> list[dict[str, Any]]:
-    """How much of the numbering plan each operator holds, the largest first; who holds nothing is left out."""
+    """Return how much of the numbering plan each operator holds, the largest first; who holds nothing is left out."""
     ranges, operators, counts = store.ranges(), store.operators(), store.active_counts()
     holdings: dict[int, dict[str, Any]] = {
         operator.operator_id: {

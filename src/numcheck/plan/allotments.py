@@ -23,7 +23,7 @@ class Allotment(NamedTuple):
 
 
 def plan_of(country: Country, series: Collection[str], allotments: Sequence[Allotment]) -> NumberingPlan:
-    """The plan of these allotments; BadPlan names the first that is wrong. `series`: what they may speak of."""
+    """Return the plan of these allotments; BadPlan names the first that is wrong. `series`: what they may speak of."""
     if not allotments:
         raise BadPlan("rows", "the plan has no row")
     rows = [row for place, one in enumerate(allotments) for row in _rows(country, series, place, one)]
@@ -35,7 +35,7 @@ def plan_of(country: Country, series: Collection[str], allotments: Sequence[Allo
 
 
 def _rows(country: Country, series: Collection[str], place: int, one: Allotment) -> Iterator[Row]:
-    """The rows of an allotment: one for each code that it reaches into."""
+    """Yield the rows of an allotment: one for each code that it reaches into."""
     _check(country, series, place, one)
     first = one.first
     while first <= one.last:

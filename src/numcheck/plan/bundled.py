@@ -13,5 +13,5 @@ FILE_NAME = f"DEF-9xx_{BUNDLED_DATE}.csv"
 
 
 def bundled_source() -> Source:
-    """The bundled registry file, as the regulator published it, for read_registry."""
+    """Return the bundled registry file, as the regulator published it, for read_registry."""
     return FILE_NAME, lzma.decompress(files("numcheck.plan").joinpath("data", f"{FILE_NAME}.xz").read_bytes())

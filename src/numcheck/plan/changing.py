@@ -8,5 +8,5 @@ CHANGED_SHARE = 10  # more than one number in so many waits for a word that it i
 
 
 def changes_too_much(count: int, number_count: int) -> bool:
-    """Whether an import that takes so many numbers of a series of so many has to be forced."""
+    """Return True if an import that takes so many numbers of a series of so many has to be forced."""
     return CHANGED_SHARE * count > number_count

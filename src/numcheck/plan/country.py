@@ -42,11 +42,11 @@ class Country:
         return self.first_number <= number <= self.last_number
 
     def number(self, code: int, subscriber: int) -> int:
-        """The number that a code and a subscriber's digits make; the caller has checked their lengths."""
+        """Return the number that a code and a subscriber's digits make; the caller has checked their lengths."""
         return self.first_number + code * self.numbers_per_code + subscriber
 
     def code(self, number: int) -> int:
-        """The code of one of the country's numbers."""
+        """Return the code of one of the country's numbers."""
         return (number - self.first_number) // self.numbers_per_code
 
     def codes(self) -> Iterator[int]:
@@ -56,15 +56,15 @@ class Country:
             yield from range(digit * size, (digit + 1) * size)
 
     def is_mobile(self, number: int) -> bool:
-        """Whether the number lies in a code of mobile networks, allotted or not."""
+        """Return True if the number lies in a code of mobile networks, allotted or not."""
         return number in self and self.code(number) in self.mobile_codes
 
     def series(self, number: int) -> str:
-        """The first digit of the number's code: the regulator publishes one file for each."""
+        """Return the first digit of the number's code: the regulator publishes one file for each."""
         return str((number - self.first_number) // _ten_to(self.national_length - 1))
 
     def series_bounds(self, series: str) -> tuple[int, int]:
-        """The first and the last number of a series, both inclusive."""
+        """Return the first and the last number of a series, both inclusive."""
         size = _ten_to(self.national_length - 1)
         first = self.first_number + int(series) * size
         return first, first + size - 1
@@ -88,5 +88,5 @@ COUNTRIES = {country.calling_code: country for country in (RUSSIA,)}
 
 
 def country_of(calling_code: int) -> Country:
-    """The country of a calling code; KeyError if this program knows none."""
+    """Return the country of a calling code; KeyError if this program knows none."""
     return COUNTRIES[calling_code]

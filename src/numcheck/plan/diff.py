@@ -95,7 +95,8 @@ def diff(old: NumberingPlan, new: NumberingPlan) -> PlanDiff:
 
 
 def _shared_keys(holders: Mapping[str, Holder], others: Mapping[str, Holder]) -> dict[str, str]:
-    """The key under which each holder is compared: its own, or that of the one other with a tax id and its name."""
+    """Return the key under which each holder is compared: its own, or that of the one other with a tax id and its
+    name."""
     named: dict[str, set[str]] = defaultdict(set)
     for other in others.values():
         if other.tax_id is not None:
@@ -113,7 +114,7 @@ def _rekeyed(ranges: Iterable[Range], keys: Mapping[str, str]) -> list[Range]:
 
 
 def _stretches(old: Sequence[Range], new: Sequence[Range]) -> Iterator[_Stretch]:
-    """The allotted numbers of either plan in stretches as long as can be, ascending."""
+    """Yield the allotted numbers of either plan in stretches as long as can be, ascending."""
     cuts = sorted({cut for held in (*old, *new) for cut in (held.first, held.last + 1)})
     first, keys = 0, NOBODY
     # At the last cut both plans have ended, so that the last stretch comes out as well.
@@ -125,7 +126,7 @@ def _stretches(old: Sequence[Range], new: Sequence[Range]) -> Iterator[_Stretch]
 
 
 def _keys_at(ranges: Sequence[Range], numbers: Iterable[int]) -> Iterator[str | None]:
-    """The holder of each of ascending numbers, or None where there is none."""
+    """Yield the holder of each of ascending numbers, or None where there is none."""
     index = 0
     for number in numbers:
         while index < len(ranges) and ranges[index].last < number:

@@ -83,7 +83,7 @@ def _try_decode(data: bytes, encoding: str) -> str | None:
 
 
 def _reads_as_russian(text: str, *, letters_min: int = 1) -> bool:
-    """Whether every part of a text that has so many letters beyond ASCII has a registry's words and casing.
+    """Return True if every part of a text that has so many letters beyond ASCII has a registry's words and casing.
 
     What stands in many rows is judged once: a file has few different texts.
     """
@@ -104,7 +104,7 @@ def _is_russian(text: str, letters_min: int) -> bool:
 
 
 def _is_damaged_utf8(data: bytes) -> bool:
-    """Whether most of the non-ASCII bytes are Cyrillic letters of UTF-8: in cp1251, which names would be read in
+    """Return True if most of the non-ASCII bytes are Cyrillic letters of UTF-8: in cp1251, which names would be read in
     otherwise, these are pairs of Р or С with a sign that Russian does not use there."""
     non_ascii_count = len(data) - len(data.translate(None, delete=NON_ASCII))
     return 2 * len(UTF8_CYRILLIC.findall(data)) > non_ascii_count / 2

@@ -26,7 +26,7 @@ class HolderBook:
         self.holders = self._find_holders(number_counts)
 
     def key(self, row: Row) -> str:
-        """The key of a row's holder."""
+        """Return the key of a row's holder."""
         return self._keys[row.operator, row.tax_id]
 
     def _find_keys(self, namings: Iterable[Naming]) -> dict[Naming, str]:
@@ -44,7 +44,7 @@ class HolderBook:
         return {key: self._holder(key, counts) for key, counts in spellings.items()}
 
     def _holder(self, key: str, number_counts: Mapping[str, int]) -> Holder:
-        """The holder under the name with the most numbers, the first seen of equals."""
+        """Return the holder under the name with the most numbers, the first seen of equals."""
         kind, _, rest = key.partition(":")
         tax_id = rest if kind == "inn" else None
         names = [name for name in number_counts if name]

@@ -15,7 +15,8 @@ WITHOUT_QUOTES = dict.fromkeys(map(ord, QUOTES))
 
 
 def fold_name(text: str) -> str:
-    """The form in which two spellings of one operator's name are equal: no case, no quotes, no ё, single spaces."""
+    """Return the form in which two spellings of one operator's name are equal: no case, no quotes, no ё, single
+    spaces."""
     plain = unicodedata.normalize("NFKC", text.translate(WITHOUT_QUOTES))
     # Lower case can come out decomposed, so it is composed again before ё is looked for.
     folded = unicodedata.normalize("NFKC", plain.casefold()).replace("ё", "е")
@@ -91,13 +92,13 @@ class NumberingPlan:
         return frozenset(self.country.series(self.country.number(code, 0)) for code in self.codes)
 
     def part(self, series: Collection[str]) -> "NumberingPlan":
-        """The plan of these series alone."""
+        """Return the plan of these series alone."""
         ranges = tuple(one for one in self.ranges if self.country.series(one.first) in series)
         keys = {one.holder_key for one in ranges}
         return NumberingPlan(self.country, ranges, {key: self.holders[key] for key in self.holders if key in keys})
 
     def totals(self) -> dict[str, int]:
-        """How many numbers each holder has, by holder key."""
+        """Return how many numbers each holder has, by holder key."""
         totals: dict[str, int] = defaultdict(int)
         for one in self.ranges:
             totals[one.holder_key] += one.last - one.first + 1

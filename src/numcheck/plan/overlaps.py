@@ -8,7 +8,7 @@ from numcheck.plan.rows import Row
 
 
 def find_overlaps(rows: Sequence[Row]) -> dict[int, Problem]:
-    """The problem of each row that overlaps an earlier one, by the row's index; without these, all are disjoint.
+    """Return the problem of each row that overlaps an earlier one, by the row's index; without these, all are disjoint.
 
     A row that overlaps only such rows is none of them. Costs a sort, and where rows overlap a search for each.
     """
@@ -19,7 +19,7 @@ def find_overlaps(rows: Sequence[Row]) -> dict[int, Problem]:
 
 
 def _clusters(rows: Sequence[Row]) -> Iterator[list[int]]:
-    """The indices of rows that hang together by overlaps, two or more at a time."""
+    """Yield the indices of rows that hang together by overlaps, two or more at a time."""
     cluster: list[int] = []
     reach = -1
     firsts = [row.first for row in rows]

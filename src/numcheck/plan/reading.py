@@ -113,7 +113,7 @@ class _SourceReader:
             self.problems.append(Problem(self.source, line_number, bad.reason, bad.detail))
 
     def _is_total(self, cells: list[str]) -> bool:
-        """Whether the line has no range, and at most a word in place of the code."""
+        """Return True if the line has no range, and at most a word in place of the code."""
         layout = self._layout
         if len(cells) <= max(layout.code, layout.first, layout.last) or cells[layout.first] or cells[layout.last]:
             return False
@@ -156,7 +156,8 @@ class _SourceReader:
         return "the file ends inside this row" if self._last_cell_is_cut() else None
 
     def _last_cell_is_cut(self) -> bool:
-        """Whether the last cell is in no other row, and another row's goes on where it ends or it lacks a digit."""
+        """Return True if the last cell is in no other row, and another row's goes on where it ends or it lacks a
+        digit."""
         delimiter, lines = self._layout.delimiter, self._text.lines
         last = lines[-1].rpartition(delimiter)[2]
         others = {line.rpartition(delimiter)[2] for line in lines[self._start : -1]}

@@ -37,7 +37,7 @@ class RowReader:
         self._tax_ids: dict[str, str] = {}
 
     def read(self, line: str, line_number: int) -> Row:
-        """The row of a line; BadRow if it is none."""
+        """Return the row of a line; BadRow if it is none."""
         layout = self._layout
         cells = layout.split(line)
         if len(cells) < layout.column_count:
@@ -112,7 +112,7 @@ def _check_capacity(capacity: str, size: int) -> None:
 
 
 def _read_tax_id(text: str) -> str:
-    """A tax id of full length: a spreadsheet drops its leading zero. Its check digits are not looked at."""
+    """Return a tax id of full length: a spreadsheet drops its leading zero. Its check digits are not looked at."""
     if text in ("", "-"):
         return ""
     padded = text if len(text) in TAX_ID_LENGTHS else f"0{text}"
@@ -122,5 +122,5 @@ def _read_tax_id(text: str) -> str:
 
 
 def has_lost_zero(tax_id: str) -> bool:
-    """Whether a cell is a tax id that lacks a digit, be it its first or its last."""
+    """Return True if a cell is a tax id that lacks a digit, be it its first or its last."""
     return _is_digits(tax_id) and len(tax_id) + 1 in TAX_ID_LENGTHS

@@ -36,7 +36,7 @@ class Layout:
     tax_id: int
 
     def split(self, line: str) -> list[str]:
-        """The line's cells without their quotes: fewer than `column_count` if it is cut, never more.
+        """Return the line's cells without their quotes: fewer than `column_count` if it is cut, never more.
 
         Cells too many are a delimiter inside of the region, and joined there.
         """
@@ -55,7 +55,7 @@ class Layout:
 
 
 def split_line(line: str, delimiter: str) -> list[str]:
-    """The line's cells. A quote opens a quoted cell only if the cell ends in one and those between are doubled.
+    """Return the line's cells. A quote opens a quoted cell only if the cell ends in one and those between are doubled.
 
     Everywhere else a quote is part of a name: registry files write `ООО "Т2 Мобайл"` as it stands.
     """
@@ -78,7 +78,7 @@ def _join_quoted(pieces: list[str], delimiter: str) -> Iterator[str]:
 
 
 def _quoted_end(pieces: list[str], start: int, delimiter: str) -> int | None:
-    """Where the quoted cell ends that starts at a piece, or None if the piece is no start of one."""
+    """Return where the quoted cell ends that starts at a piece, or None if the piece is no start of one."""
     open_quotes = 0
     for end in range(start + 1, len(pieces) + 1):
         piece = pieces[end - 1]
@@ -123,5 +123,5 @@ def _layout_by_position(name: str, lines: list[str], delimiter: str) -> Layout:
 
 
 def _is_header(cells: list[str]) -> bool:
-    """Whether the cells are words where a row has its code and its ends."""
+    """Return True if the cells are words where a row has its code and its ends."""
     return len(cells) >= 3 and all(cell.strip() and not cell.strip().isdigit() for cell in cells[:3])

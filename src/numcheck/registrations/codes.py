@@ -19,7 +19,7 @@ FLASH_CALL_DIGITS = 4  # of the calling number, which a phone shows; three tries
 CODE_LIFETIME = timedelta(seconds=300)
 TRIES_MAX = 3  # of one challenge
 WRONG_TRIES_MAX = 10  # of one number in a day
-SENDS_MAX = 5  # to one number in a day
+SENDS_MAX = 5  # to one number in a day, and then one more for each user who has had none
 RATE_WINDOW = timedelta(seconds=10)  # a service's bursts are its users', who come as they like: not by the second
 RESEND_DELAYS = (timedelta(seconds=60), timedelta(seconds=120), timedelta(seconds=300), timedelta(seconds=600))
 DAY = timedelta(days=1)
@@ -40,17 +40,17 @@ def make_code(random_below: Callable[[int], int], digits: int) -> str:
 
 
 def word_of(digest: bytes) -> str:
-    """The word for an inbound message that a keyed digest comes to: 32 letters divide 256 evenly."""
+    """Return the word for an inbound message that a keyed digest comes to: 32 letters divide 256 evenly."""
     return "".join(INBOUND_LETTERS[byte % len(INBOUND_LETTERS)] for byte in digest[:INBOUND_LENGTH])
 
 
 def same_mac(stored: bytes, given: bytes) -> bool:
-    """Whether two MACs are the same, in a time that tells nothing of where they differ."""
+    """Return True if two MACs are the same, in a time that tells nothing of where they differ."""
     return hmac.compare_digest(stored, given)
 
 
 def may_try(of_number: int, of_user: int) -> bool:
-    """Whether a user may try, after so many wrong tries of the number and, among them, of their own.
+    """Return True if a user may try, after so many wrong tries of the number and, among them, of their own.
 
     Who has not had the tries of one challenge yet has them whatever others did: a stranger who guesses at a number does
     not lock its holder out.
@@ -82,7 +82,7 @@ STEPS_S = {Limit.BLOCK: 60, Limit.NETWORK: 60, Limit.NUMBER_TOTAL: 3_600}
 
 
 @dataclass(frozen=True, slots=True)
-class SendBounds:
+class CodePolicy:
     """How many codes may be sent: in a day to one number, by all services, and by one service to one block of 10,000
     numbers, and for one network address; and in ten seconds by one service."""
 
@@ -96,11 +96,14 @@ class SendBounds:
 class Sends:
     """What was sent in the last 24 hours, as far as one more code of a service is concerned; moments ascend.
 
+    `to_user` is whether any of those to the number was for the user who asks now.
+
     `full_...` is when the oldest was sent of as many codes as may be; None: there are fewer. `outcomes` are whether
     each of the service's last codes that are older than the grace was completed, newest first.
     """
 
     to_number: Sequence[datetime]
+    to_user: bool
     full_number: datetime | None
     full_block: datetime | None
     full_network: datetime | None
@@ -110,14 +113,14 @@ class Sends:
 
 
 def next_code_at(to_number: Sequence[datetime]) -> datetime | None:
-    """The moment from which on a number may be sent another code; None: now."""
-    return max((at for _limit, at in _waits_of_number(to_number)), default=None)
+    """Return the moment from which on a user who was sent a code may be sent another; None: now."""
+    return max((at for _limit, at in _waits_of_number(to_number, to_user=True)), default=None)
 
 
 def check_send(sends: Sends, now: datetime) -> None:
     """Refuse a code that would be one too many: TooManyCodes, with the limit and the time after which to try again."""
     waits = [
-        *_waits_of_number(sends.to_number),
+        *_waits_of_number(sends.to_number, to_user=sends.to_user),
         *((limit, oldest + DAY) for limit, oldest in _full(sends) if oldest is not None),
     ]
     if sends.full_rate is not None:
@@ -129,12 +132,13 @@ def check_send(sends: Sends, now: datetime) -> None:
         raise TooManyCodes(limit.value, _told_s(limit, until - now))
 
 
-def _waits_of_number(to_number: Sequence[datetime]) -> list[tuple[Limit, datetime]]:
+def _waits_of_number(to_number: Sequence[datetime], *, to_user: bool) -> list[tuple[Limit, datetime]]:
+    """Who has had no code yet gets one whatever others had: a stranger does not use up the day of a number's holder."""
     if not to_number:
         return []
-    if len(to_number) >= SENDS_MAX:
+    if len(to_number) >= SENDS_MAX and to_user:
         return [(Limit.NUMBER, to_number[-SENDS_MAX] + DAY)]
-    return [(Limit.RESEND, to_number[-1] + RESEND_DELAYS[len(to_number) - 1])]
+    return [(Limit.RESEND, to_number[-1] + RESEND_DELAYS[min(len(to_number), len(RESEND_DELAYS)) - 1])]
 
 
 def _full(sends: Sends) -> list[tuple[Limit, datetime | None]]:
@@ -146,12 +150,13 @@ def _full(sends: Sends) -> list[tuple[Limit, datetime | None]]:
 
 
 def _told_s(limit: Limit, wait: timedelta) -> float:
-    """The seconds that a refusal tells; never fewer than there are."""
+    """Return the seconds that a refusal tells; never fewer than there are."""
     step_s = STEPS_S.get(limit)
     return wait.total_seconds() if step_s is None else float(step_s * math.ceil(wait.total_seconds() / step_s))
 
 
 def breaker_open(outcomes: Sequence[bool]) -> bool:
-    """Whether so few of the last codes were completed that somebody must be sending them for their price (R10)."""
+    """Return True if so few of the last codes were completed that somebody must be sending them for their price
+    (R10)."""
     last = outcomes[:BREAKER_CODES]
     return len(last) == BREAKER_CODES and sum(last) < BREAKER_COMPLETED_MIN

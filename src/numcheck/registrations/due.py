@@ -20,7 +20,8 @@ def due_at(refreshed_at: datetime, refresh_after: timedelta) -> datetime:
 
 
 def next_at(due: datetime, *, reminded: bool) -> datetime:
-    """When time alone next does something to a registration that falls due: the reminder, or the due time itself."""
+    """Return when time alone next does something to a registration that falls due: the reminder, or the due time
+    itself."""
     return due if reminded else due - REMIND_BEFORE
 
 
@@ -37,7 +38,7 @@ class SteadyClock:
     _doubted_at: datetime | None = None
 
     def tell(self, wall: datetime, ran_s: float) -> datetime:
-        """The time now."""
+        """Return the time now."""
         if self.trusted is None:
             self.trusted = wall
         elapsed = timedelta(seconds=0 if self._ran_s is None else max(ran_s - self._ran_s, 0))
@@ -55,7 +56,7 @@ class SteadyClock:
         return self.trusted
 
     def _settled(self, wall: datetime, ran_s: float) -> bool:
-        """Whether the machine's clock has run evenly, ahead of what is trusted, for an hour."""
+        """Return True if the machine's clock has run evenly, ahead of what is trusted, for an hour."""
         even = (
             self._doubted_since_s is not None
             and self._doubted_at is not None

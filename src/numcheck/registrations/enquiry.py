@@ -30,11 +30,12 @@ class Enquirer(Protocol):
     """What asks operators. Nothing is asked within a transaction: it takes seconds."""
 
     def ask(self, operator: Operator, number: int) -> LiveAnswer | None:
-        """The operator's answer; None if it gives none, for whatever reason."""
+        """Return the operator's answer; None if it gives none, for whatever reason."""
 
 
 def judge_live(answer: LiveAnswer, policy: Policy, evidence: Evidence) -> tuple[Judgement, Evidence]:
-    """What the answer says, and the evidence of it, made of that of the index. Late, old or of the future: nothing."""
+    """Return what the answer says, and the evidence of it, made of that of the index. Late, old or of the future:
+    nothing."""
     too_old = policy.data_age_max is not None and answer.data_time < answer.answered_at - policy.data_age_max
     if too_old or answer.took > ANSWER_AGE_MAX or answer.data_time > answer.answered_at + CLOCK_SKEW_MAX:
         return Judgement.NO_ANSWER, evidence

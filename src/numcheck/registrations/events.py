@@ -70,7 +70,7 @@ class SignedHead(NamedTuple):
 
 
 def link(previous_hash: bytes, event: tuple[int, int, str, bytes, str, int, str]) -> bytes:
-    """The hash of an event, all but its hash, that follows another."""
+    """Return the hash of an event, all but its hash, that follows another."""
     sequence, at_us, service, registration_id, kind, state, details = event
     place = f'{sequence:d},{at_us:d},{quoted(service)},"{registration_id.hex()}"'
     line = f"[{place},{quoted(kind)},{state:d},{quoted(details)}]"
@@ -109,15 +109,15 @@ class Chain:
         return self._keyring.newest.key_id
 
     def link(self, previous_hash: bytes, event: tuple[int, int, str, bytes, str, int, str]) -> bytes:
-        """The hash of an event that is given without one."""
+        """Return the hash of an event that is given without one."""
         return link(previous_hash, event)
 
     def binder(self, key_id: int) -> Callable[[bytes], bytes]:
-        """What makes the digest of some bytes under a key; StoreDamaged if there is no such key."""
+        """Return what makes the digest of some bytes under a key; StoreDamaged if there is no such key."""
         return self._keyring[key_id].bind
 
     def head_mac(self, sequence: int, digest: bytes) -> tuple[int, bytes]:
-        """The newest key's id, and its MAC of a head."""
+        """Return the newest key's id, and its MAC of a head."""
         key = self._keyring.newest
         return key.key_id, key.head_mac(sequence, digest)
 
@@ -130,7 +130,7 @@ class Chain:
 def sign_head(
     key: Ed25519PrivateKey, sequence: int, digest: bytes, signed_at_us: int, *, service: str = ""
 ) -> SignedHead:
-    """A head that can be handed out: of the whole chain, or of a service."""
+    """Return a head that can be handed out: of the whole chain, or of a service."""
     head = SignedHead(sequence, digest, signed_at_us, b"", key.public_key().public_bytes_raw(), service)
     return head._replace(signature=key.sign(_signed(head)))
 

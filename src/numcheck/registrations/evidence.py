@@ -37,7 +37,7 @@ class Evidence:
         return self.operator_id if confirmed else None
 
     def fields(self) -> dict[str, Any]:
-        """What there is, by name: what the store keeps with the registration, and in an event for good."""
+        """Return what there is, by name: what the store keeps with the registration, and in an event for good."""
         return {name: value for name, value in zip(KEPT, values_of(self), strict=True) if value}
 
     def to_json(self) -> str:
@@ -46,7 +46,7 @@ class Evidence:
 
     @staticmethod
     def from_json(text: str) -> "Evidence":
-        """The evidence that `to_json` wrote."""
+        """Return the evidence that `to_json` wrote."""
         fields = decoded(text)
         return Evidence(**{**fields, "method": Method(fields["method"])})
 

@@ -33,13 +33,13 @@ class History:
         self._registrations, self._vault, self._signing_key = registrations, vault, signing_key
 
     def signed_head(self, service: str, signed_at_us: int) -> SignedHead:
-        """The newest event of a service, signed: its hash covers all events before it, of whichever service."""
+        """Return the newest event of a service, signed: its hash covers all events before it, of whichever service."""
         newest = self._registrations.events.try_newest(service)
         sequence, digest = (newest.service_sequence, newest.hash) if newest else (0, FIRST_HASH)
         return sign_head(self._signing_key, sequence, digest, signed_at_us, service=service)
 
     def after(self, service: str, sequence: int) -> list[Told]:
-        """The next events of a service behind a position; none if there are none yet."""
+        """Return the next events of a service behind a position; none if there are none yet."""
         events = self._registrations.events.of_service(service, sequence, count_max=PIECE_SIZE)
         if not events:
             return []

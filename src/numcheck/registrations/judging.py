@@ -21,7 +21,8 @@ def check_registrable(facts: NumberFacts) -> None:
 def judge(
     facts: NumberFacts, policy: Policy, *, agreed: bool, index_version: int, now: datetime
 ) -> tuple[Judgement, Evidence]:
-    """What the serving operator's data says now. Without an agreement (I.5), or if it is too old, it says nothing.
+    """Return what the serving operator's data says now. Without an agreement (I.5), or if it is too old, it says
+    nothing.
 
     That the plan does not allot the number any more, or not to a mobile operator, is an answer of its own: no.
     """

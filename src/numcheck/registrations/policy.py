@@ -81,14 +81,15 @@ class Policy:
 
     @property
     def operator_alone(self) -> bool:
-        """Whether an operator's data verifies before the user has shown that they use the number."""
+        """True if an operator's data verifies before the user has shown that they use the number."""
         if Method.OPERATOR not in self.methods:
             return False
         before = self.methods[: self.methods.index(Method.OPERATOR)]
         return not any(method.shows_use for method in before)
 
     def methods_for(self, wanted: Method | None) -> tuple[Method, ...]:
-        """The methods to try, in order: the policy's, or the one wanted. MethodNotAllowed if the policy has it not."""
+        """Return the methods to try, in order: the policy's, or the one wanted. MethodNotAllowed if the policy has it
+        not."""
         if wanted is None:
             return self.methods
         if wanted not in self.methods:

@@ -31,10 +31,10 @@ class Proof(Protocol):
         policy: Policy,
         now: datetime,
     ) -> bool:
-        """Whether it proves what the verification asks."""
+        """Return True if it proves what the verification asks."""
 
     def evidence(self, method: Method, now_us: int) -> Evidence:
-        """What is kept of it."""
+        """Return what is kept of it."""
 
     @property
     def assertion(self) -> tuple[str, str] | None:
@@ -55,7 +55,7 @@ class CodeProof:
         object.__setattr__(self, "code", code)
 
     def fits(self, method: Method) -> bool:
-        """A code of that length was sent."""
+        """Return True if a code of that length was sent."""
         return method.code_digits == len(self.code)
 
     def accepted(
@@ -67,11 +67,11 @@ class CodeProof:
         policy: Policy,
         now: datetime,
     ) -> bool:
-        """It is the code that was sent."""
+        """Return True if it is the code that was sent."""
         return same_secret(self.code)
 
     def evidence(self, method: Method, now_us: int) -> Evidence:
-        """That a code came back, and when."""
+        """Say that a code came back, and when."""
         return Evidence(method, now_us)
 
     assertion = None
@@ -95,7 +95,7 @@ class InboundProof:
             raise BadRegistration("inbound_act.text", "there is no word in the text")
 
     def fits(self, method: Method) -> bool:
-        """An inbound act is waited for."""
+        """Return True if an inbound act is awaited."""
         return method is Method.INBOUND
 
     def accepted(
@@ -107,14 +107,14 @@ class InboundProof:
         policy: Policy,
         now: datetime,
     ) -> bool:
-        """It came from the number, since the verification was started; a message holds the word."""
+        """Return True if it came from the number, since the verification was started, and a message holds the word."""
         since_us = verification.started_at_us - microseconds_of(CLOCK_SKEW_MAX)
         timely = since_us <= microseconds(self.received_at) and self.received_at <= now + CLOCK_SKEW_MAX
         said = self.text == "" or any(map(same_secret, self.words))
         return self.from_number == number and timely and said
 
     def evidence(self, method: Method, now_us: int) -> Evidence:
-        """That it came, and when."""
+        """Say that it came, and when."""
         return Evidence(method, now_us, act_time_us=microseconds(self.received_at))
 
     assertion = None
@@ -132,7 +132,7 @@ class AttestedProof:
         normal_assertion_id(self.assertion_id)  # BadRegistration if it has no normal form
 
     def fits(self, method: Method) -> bool:
-        """An assertion is waited for."""
+        """Return True if an assertion is awaited."""
         return method is Method.ATTESTED
 
     def accepted(
@@ -144,13 +144,13 @@ class AttestedProof:
         policy: Policy,
         now: datetime,
     ) -> bool:
-        """The policy knows the authority, and the assertion is new."""
+        """Return True if the policy knows the authority, and the assertion is new."""
         since_us = verification.started_at_us - microseconds_of(ASSERTION_AGE_MAX)
         timely = since_us <= microseconds(self.attested_at) and self.attested_at <= now + CLOCK_SKEW_MAX
         return self.authority in policy.authorities and timely
 
     def evidence(self, method: Method, now_us: int) -> Evidence:
-        """Who asserted it, under which name, and when."""
+        """Return who asserted it, under which name, and when."""
         return Evidence(
             method,
             now_us,

@@ -28,7 +28,7 @@ class NetworkAddress:
 
     @staticmethod
     def checked(address: str, port: int) -> "NetworkAddress":
-        """The address in its canonical form; BadRegistration if it is none."""
+        """Return the address in its canonical form; BadRegistration if it is none."""
         try:
             parsed = ipaddress.ip_address(address)
         except ValueError:
@@ -68,54 +68,54 @@ class Record:
 
     @staticmethod
     def from_bytes(plain: bytes) -> "Record":
-        """The record that `to_bytes` wrote."""
+        """Return the record that `to_bytes` wrote."""
         fields = decoded(plain)
         return Record(**{**fields, "network_address": NetworkAddress(**fields["network_address"])})
 
 
 def user_id_of(plain: bytes) -> str:
-    """The user identifier of the record that `to_bytes` wrote."""
+    """Return the user identifier of the record that `to_bytes` wrote."""
     user_id: str = decoded(plain)["user_id"]
     return user_id
 
 
 def check_service(service: str) -> str:
-    """The service's name; BadRegistration if it cannot be one."""
+    """Return the service's name; BadRegistration if it cannot be one."""
     if not is_service(service):
         raise BadRegistration("service", SERVICE_RULE)
     return service
 
 
 def check_user_id(user_id: str) -> str:
-    """The user identifier; BadRegistration if it cannot be one."""
+    """Return the user identifier; BadRegistration if it cannot be one."""
     if not 0 < len(user_id.encode()) <= USER_ID_SIZE_MAX:
         raise BadRegistration("user_id", f"the user_id does not have 1 to {USER_ID_SIZE_MAX} bytes")
     return _written_plainly("user_id", user_id)
 
 
 def check_request_id(request_id: str) -> str:
-    """The request's name, empty if it has none; BadRegistration if it is too long."""
+    """Return the request's name, empty if it has none; BadRegistration if it is too long."""
     if len(request_id) > REQUEST_ID_LENGTH_MAX:
         raise BadRegistration("request_id", f"the request_id has more than {REQUEST_ID_LENGTH_MAX} characters")
     return request_id
 
 
 def check_identifier(identifier: Mapping[str, str]) -> dict[str, str]:
-    """The identifier's criteria; BadRegistration if they are too large, or not written plainly."""
+    """Return the identifier's criteria; BadRegistration if they are too large, or not written plainly."""
     for text in itertools.chain.from_iterable(identifier.items()):
         _written_plainly("identifier", text)
     return _checked("identifier", identifier, IDENTIFIER_SIZE_MAX)
 
 
 def check_registration_data(data: Mapping[str, str]) -> dict[str, str]:
-    """The registration data; BadRegistration if there is none (I.4c) or too much of it."""
+    """Return the registration data; BadRegistration if there is none (I.4c) or too much of it."""
     if not data:
         raise BadRegistration("registration_data", "there is no registration data")
     return _checked("registration_data", data, REGISTRATION_DATA_SIZE_MAX)
 
 
 def _written_plainly(name: str, text: str) -> str:
-    """The text; BadRegistration if something in it makes it look like another where it is shown."""
+    """Return the text; BadRegistration if something in it makes it look like another where it is shown."""
     if printable(text) != text:
         message = f"the {name} has a control character, a line separator, or a mark that turns the order of writing"
         raise BadRegistration(name, message)
@@ -123,7 +123,7 @@ def _written_plainly(name: str, text: str) -> str:
 
 
 def normal_assertion_id(assertion_id: str) -> str:
-    """The form under which an authority's name for an assertion counts once; BadRegistration if it has none.
+    """Return the form under which an authority's name for an assertion counts once; BadRegistration if it has none.
 
     NFKC, case folded, trimmed, and then printable ASCII without a space: no two spellings that look alike are two.
     """

@@ -25,7 +25,7 @@ from numcheck.registrations.record import NetworkAddress, Record
 from numcheck.registrations.registration import Outcome, Registration, act, follow_withdrawal, store_changes, tell
 from numcheck.registrations.states import Act, RegistrationState, allows
 from numcheck.registrations.vault import Vault, first_id
-from numcheck.registrations.verifier import Verifier, Wanted
+from numcheck.registrations.verifier import VerificationRequest, Verifier
 from numcheck.store import PageBounds, RegistrationRow, Registrations, RegistrationWork, Selection
 
 LISTED = tuple(int(state) for state in RegistrationState if state is not RegistrationState.DELETED)
@@ -73,19 +73,19 @@ class Registrar:
 
         NumberNotMobile, NumberNotAllotted, RegistrationExists; nothing was recorded then.
         """
-        look, tags = self._verifier.look(service, record.number), self._vault.user_tags(service, record.user_id)
+        finding, tags = self._verifier.find(service, record.number), self._vault.user_tags(service, record.user_id)
         try:
-            check_registrable(look.facts)
+            check_registrable(finding.facts)
         except (NumberNotMobile, NumberNotAllotted):
             # A repetition gets what was made, whatever has become of the number since.
             again = self._registrations.write(lambda work: self._try_repeated(work, tags, request_id, record))
             if again is not None:
                 return again
             raise
-        wanted = Wanted(record.network_address, channel)
+        wanted = VerificationRequest(record.network_address, channel)
         # A repetition asks nobody.
-        if self._verifier.asks(look, service, wanted) and self._registrations.find(tags) is None:
-            look = self._verifier.asked(look, record.number)
+        if self._verifier.needs_operator(finding, service, wanted) and self._registrations.find(tags) is None:
+            finding = self._verifier.ask_operator(finding, record.number)
         now = self._now()
         # Made before the transaction, which others share: it has the less to wait for.
         row = self._new_row(service, request_id, record, now, self._steady(now))
@@ -95,7 +95,7 @@ class Registrar:
                 return again
             made = row._replace(as_of_revision=work.revision)
             tell(work, made, Act.REGISTER, made.registered_at_us)
-            attempt = self._verifier.attempt(work, Registration(made, record), look, wanted, now)
+            attempt = self._verifier.attempt(work, Registration(made, record), finding, wanted, now)
             return replace(attempt, row=work.insert(attempt.row)).outcome(record)
 
         return self._verifier.delivered(service, record.number, self._registrations.write(operation, user_tags=tags))
@@ -121,7 +121,8 @@ class Registrar:
     def _try_repeated(
         self, work: RegistrationWork, tags: Sequence[bytes], request_id: str, record: Record
     ) -> Outcome | None:
-        """What a repetition of the request that made the registration gets; None if there is no registration yet.
+        """Return what a repetition of the request that made the registration gets; None if there is no registration
+        yet.
 
         RegistrationExists if another request made it.
         """
@@ -132,11 +133,11 @@ class Registrar:
         return Outcome(self._opened(row), self._verifier.current(work, row, self._now()))
 
     def get(self, service: str, user_id: str) -> Registration:
-        """A user's registration; UnknownRegistration if there is none."""
+        """Return a user's registration; UnknownRegistration if there is none."""
         return self._opened(_known(self._registrations.find(self._vault.user_tags(service, user_id))))
 
     def page(self, service: str, filters: Filters, *, size: int, place: tuple[int, bytes] | None) -> Page:
-        """The next registrations after a place, or the first; it ends at `size` rows or 1 MiB."""
+        """Return the next registrations after a place, or the first; it ends at `size` rows or 1 MiB."""
         count_max = min(size, PAGE_ROWS_MAX)
         within = PageBounds(count_max + 1, PAGE_SIZE_MAX)  # one more row says that there is another page
         states = [int(state) for state in filters.states] or LISTED
@@ -189,10 +190,10 @@ class Registrar:
         """Take a user's information anew, and verify the number again (I.6). UnknownRegistration if there is none."""
         tags = self._vault.user_tags(service, user_id)
         number = self._opened(_known(self._registrations.find(tags))).record.number
-        wanted = Wanted(network_address, channel)
-        look = self._verifier.look(service, number)
-        if self._verifier.asks(look, service, wanted):
-            look = self._verifier.asked(look, number)
+        wanted = VerificationRequest(network_address, channel)
+        finding = self._verifier.find(service, number)
+        if self._verifier.needs_operator(finding, service, wanted):
+            finding = self._verifier.ask_operator(finding, number)
         now = self._now()
         refreshed_at = self._steady(now)
 
@@ -208,7 +209,7 @@ class Registrar:
                 due = due_at(refreshed_at, self._verifier.policy_for(service).refresh_after)
                 changes |= {"due_at_us": microseconds(due)}
             moved = act(work, row, Act.REFRESH, microseconds(now), changes=changes)
-            attempt = self._verifier.attempt(work, Registration(moved, record), look, wanted, now)
+            attempt = self._verifier.attempt(work, Registration(moved, record), finding, wanted, now)
             return replace(attempt, row=store_changes(work, row, attempt.row)).outcome(record)
 
         return self._verifier.delivered(service, number, self._registrations.write(operation))
@@ -226,16 +227,16 @@ class Registrar:
         tags = self._vault.user_tags(service, user_id)
         found = self._opened(_known(self._registrations.find(tags)))
         number = found.record.number
-        wanted = Wanted(network_address or found.record.network_address, channel, method, on_demand=True)
-        look = self._verifier.look(service, number)
-        if allows(found.state, Act.START) and self._verifier.asks(look, service, wanted):
-            look = self._verifier.asked(look, number)
+        wanted = VerificationRequest(network_address or found.record.network_address, channel, method, on_demand=True)
+        finding = self._verifier.find(service, number)
+        if allows(found.state, Act.START) and self._verifier.needs_operator(finding, service, wanted):
+            finding = self._verifier.ask_operator(finding, number)
         now = self._now()
 
         def operation(work: RegistrationWork) -> Outcome:
             row = follow_withdrawal(work, _known(work.find(tags)), number, microseconds(now))
             registration = self._opened(row)
-            attempt = self._verifier.attempt(work, registration, look, wanted, now)
+            attempt = self._verifier.attempt(work, registration, finding, wanted, now)
             return replace(attempt, row=store_changes(work, row, attempt.row)).outcome(registration.record)
 
         return self._verifier.delivered(service, number, self._registrations.write(operation), strict=True)
@@ -245,7 +246,7 @@ class Registrar:
 
 
 def checked_moment(value: datetime, field: str) -> datetime:
-    """The moment, in UTC; BadRegistration if it lies before 1970."""
+    """Return the moment, in UTC; BadRegistration if it lies before 1970."""
     if value < EPOCH:
         raise BadRegistration(field, "the moment is before 1970")
     return value.astimezone(UTC)
@@ -262,7 +263,7 @@ def _known(row: RegistrationRow | None) -> RegistrationRow:
 
 
 def _fitting(rows: Sequence[RegistrationRow]) -> int:
-    """How many of the rows, at least one, fit into a page."""
+    """Return how many of the rows, at least one, fit into a page."""
     size = 0
     for count, row in enumerate(rows):
         size += len(row.sealed_record or b"")

@@ -74,7 +74,8 @@ class Outcome(NamedTuple):
 def act(
     work: RegistrationWork, row: RegistrationRow, what: Act, now_us: int, *, changes: dict[str, Any], **details: Any
 ) -> RegistrationRow:
-    """The row after an act, with its event appended; WrongState if the act cannot happen. The row is not stored yet."""
+    """Return the row after an act, with its event appended; WrongState if the act cannot happen. The row is not stored
+    yet."""
     state = after(RegistrationState(row.state), what)
     if what is Act.REMIND:
         changes = {**changes, "reminded_of_us": row.due_at_us}
@@ -88,14 +89,14 @@ def act(
 def act_on(
     work: RegistrationWork, row: RegistrationRow, what: Act, now_us: int, evidence: Evidence, **changes: Any
 ) -> RegistrationRow:
-    """The row after an act that rests on evidence, as `act`: the row keeps it, and so does the event."""
+    """Return the row after an act that rests on evidence, as `act`: the row keeps it, and so does the event."""
     fields = evidence.fields()
     changes |= {"evidence": encoded(fields).decode(), "confirmed_by": evidence.confirmed_by}
     return act(work, row, what, now_us, changes=changes, evidence=fields)
 
 
 def next_at_us(row: RegistrationRow) -> int | None:
-    """When time next does something to it: whatever has become of it since, no due time is reminded of twice."""
+    """Return when time next does something to it: whatever has become of it since, no due time is reminded of twice."""
     return _next_at_us(row.state, row.due_at_us, row.reminded_of_us)
 
 

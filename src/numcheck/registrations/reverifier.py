@@ -22,7 +22,7 @@ from numcheck.registrations.policy import Judgement, Method, Policy
 from numcheck.registrations.registration import act_on, store_changes
 from numcheck.registrations.states import Act, RegistrationState
 from numcheck.registrations.vault import Vault
-from numcheck.registrations.verifier import Surroundings, Verifier
+from numcheck.registrations.verifier import Environment, Verifier
 from numcheck.status import NumberStatus
 from numcheck.store import Confirmation, NumberRow, Registrations, RegistrationWork, Standing
 from numcheck.store.confirmations import evidence_text
@@ -91,10 +91,10 @@ class Reverifier:
     """Verifies a service's VERIFIED registrations, piece by piece."""
 
     def __init__(
-        self, registrations: Registrations, vault: Vault, verifier: Verifier, surroundings: Surroundings
+        self, registrations: Registrations, vault: Vault, verifier: Verifier, environment: Environment
     ) -> None:
         self._registrations, self._vault, self._verifier = registrations, vault, verifier
-        self._around = surroundings
+        self._environment = environment
 
     def run(self, service: str, *, due_before: datetime | None, place: bytes) -> Iterator[Progress]:
         """Verify all behind a place, yielding after each piece; IndexNotReady."""
@@ -137,7 +137,7 @@ class Reverifier:
         self, service: str, due_before_us: int | None, stretch: Stretch | None, read: Read
     ) -> tuple[Stretch, list[Judged]]:
         """Verify these; the stretch that they belong to, and what was said of them."""
-        index, policy, now = self._around.index(), self._around.policy_for(service), self._around.now()
+        index, policy, now = self._environment.index(), self._environment.policy_for(service), self._environment.now()
         judged = list(self._judged(service, index, read.rows, policy, now))
         stretch = _going_on(stretch, index, judged) or self._stretch(service, due_before_us, index, read, now)
         plan = _planned(stretch, judged, read.rows[-1].registration_id, policy)
@@ -146,7 +146,7 @@ class Reverifier:
         return stretch, judged
 
     def _stretch(self, service: str, due_before_us: int | None, index: Index, read: Read, now: datetime) -> Stretch:
-        """A stretch that begins with what was read."""
+        """Return a stretch that begins with what was read."""
         made_id = self._vault.new_id(microseconds(now))
         empty = Confirmation(made_id, service, int(VERIFIED), read.sequence, read.after, b"", due_before_us, "")
         return Stretch(index, empty)
@@ -154,7 +154,7 @@ class Reverifier:
     def _judged(
         self, service: str, index: Index, rows: Sequence[NumberRow], policy: Policy, now: datetime
     ) -> Iterator[Judged]:
-        """What the operators' data says of registrations; of what is not what was written, nothing."""
+        """Yield what the operators' data says of registrations; of what is not what was written, nothing."""
         numbers = self._vault.numbers(rows)
         known = [row for row, number in zip(rows, numbers, strict=True) if number is not None]
         by_answer: dict[tuple[int, int], list[NumberRow]] = defaultdict(list)
@@ -169,11 +169,11 @@ class Reverifier:
     def _judge(
         self, service: str, index: Index, answer: tuple[int, int], policy: Policy, now: datetime
     ) -> tuple[Judgement, Evidence]:
-        """What is said of every number with this status of this operator."""
+        """Return what is said of every number with this status of this operator."""
         status, operator_id = answer
         operator = index.operators.get(operator_id)
         facts = NumberFacts(0, NumberStatus(status), operator, None, "")
-        agreed = operator is not None and self._around.agreed(service, operator_id)
+        agreed = operator is not None and self._environment.agreed(service, operator_id)
         if Method.OPERATOR not in policy.methods:
             agreed = False
         return judge(facts, policy, agreed=agreed, index_version=index.index_version, now=now)
@@ -204,14 +204,14 @@ class Reverifier:
 
 
 def _as_read(work: RegistrationWork, rows: Sequence[NumberRow]) -> list[Standing]:
-    """Where registrations stand that nobody has written since they were read."""
+    """Return where registrations stand that nobody has written since they were read."""
     read_at = {row.registration_id: row.sequence for row in rows}
     found = work.standings(list(read_at), states=(VERIFIED,))
     return [row for row in found if row.sequence == read_at[row.registration_id]]
 
 
 def _going_on(stretch: Stretch | None, index: Index, judged: Sequence[Judged]) -> Stretch | None:
-    """The stretch, if it can take these answers in; None if another has to begin.
+    """Return the stretch, if it can take these answers in; None if another has to begin.
 
     It cannot take in an operator that confirms now and has left something unconfirmed in it, which it would cover.
     """
@@ -222,7 +222,7 @@ def _going_on(stretch: Stretch | None, index: Index, judged: Sequence[Judged]) -
 
 
 def _planned(stretch: Stretch, judged: Sequence[Judged], last_id: bytes, policy: Policy) -> Plan:
-    """What is to be written of a piece; the stretch takes it in."""
+    """Return what is to be written of a piece; the stretch takes it in."""
     plan, unconfirmed = Plan([], [], [], None), []
     for judgement, evidence, rows in judged:
         if evidence is None or judgement is Judgement.NO_ANSWER:

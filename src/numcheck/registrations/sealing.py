@@ -44,11 +44,11 @@ class Key:
         return hmac.digest(self.secret, f"numcheck {use} 1".encode(), "sha256")
 
     def tag(self, kind: str, value: bytes) -> bytes:
-        """The lookup tag of a value; of another kind the same value has another."""
+        """Return the lookup tag of a value; of another kind the same value has another."""
         return self.tags(kind, (value,))[0]
 
     def tags(self, kind: str, values: Iterable[bytes]) -> list[bytes]:
-        """The lookup tags of many values, each an HMAC (RFC 2104) from hashes that have taken the padded key."""
+        """Return the lookup tags of many values, each an HMAC (RFC 2104) from hashes that have taken the padded key."""
         copy_inner, copy_outer = (begun.copy for begun in self._begun(kind))
         made = []
         for value in values:
@@ -59,7 +59,7 @@ class Key:
         return made
 
     def _begun(self, kind: str) -> "tuple[hashlib._Hash, hashlib._Hash]":
-        """The two hashes that the HMACs of a kind share, begun once: the half of the work."""
+        """Return the two hashes that the HMACs of a kind share, begun once: the half of the work."""
         begun: dict[str, tuple[hashlib._Hash, hashlib._Hash]] = self._begun_by_kind  # type: ignore[attr-defined]
         if kind not in begun:
             key = self._tagging.ljust(HASH_BLOCK_SIZE, b"\0")  # type: ignore[attr-defined]
@@ -68,7 +68,7 @@ class Key:
         return begun[kind]
 
     def code_mac(self, verification_id: bytes, code: str) -> bytes:
-        """What is kept of a code: of no use without the key, as it has a million values only."""
+        """Return what is kept of a code: of no use without the key, as it has a million values only."""
         return hmac.digest(self._coding, verification_id + code.encode(), "sha256")  # type: ignore[attr-defined]
 
     @property
@@ -77,15 +77,16 @@ class Key:
         return self._derived("check")
 
     def word_digest(self, verification_id: bytes) -> bytes:
-        """What a verification's word is made of: who has the key can tell the word again, and nobody can guess it."""
+        """Return what a verification's word is made of: who has the key can tell the word again, and nobody can guess
+        it."""
         return hmac.digest(self._wording, verification_id, "sha256")  # type: ignore[attr-defined]
 
     def head_mac(self, sequence: int, digest: bytes) -> bytes:
-        """What shows that the head of the chain of events is the one that this installation wrote."""
+        """Return what shows that the head of the chain of events is the one that this installation wrote."""
         return hmac.digest(self._heading, sequence.to_bytes(8, "big") + digest, "sha256")  # type: ignore[attr-defined]
 
     def bind(self, plain: bytes) -> bytes:
-        """What shows that a row is what was written: its keyed digest."""
+        """Return what shows that a row is what was written: its keyed digest."""
         digest: hashlib.blake2b = self._binding.copy()  # type: ignore[attr-defined]
         digest.update(plain)
         return digest.digest()
@@ -96,7 +97,7 @@ class Key:
         return nonce + sealed
 
     def open(self, sealed: bytes, owner: bytes) -> bytes:
-        """What was sealed for the owner; StoreDamaged if it is not what was sealed, or was for another."""
+        """Return what was sealed for the owner; StoreDamaged if it is not what was sealed, or was for another."""
         try:
             plain: bytes = self._aead.decrypt(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], owner)  # type: ignore[attr-defined]
         except (InvalidTag, ValueError):
@@ -112,7 +113,7 @@ class Keyring:
         self.newest = keys[-1]
 
     def __getitem__(self, key_id: int) -> Key:
-        """The key of that id; StoreDamaged if there is none."""
+        """Return the key of that id; StoreDamaged if there is none."""
         try:
             return self._keys[key_id]
         except KeyError:
@@ -121,7 +122,8 @@ class Keyring:
             ) from None
 
     def open_each(self, prefix: bytes, sealed: Iterable[tuple[int, bytes, bytes]]) -> list[bytes]:
-        """What was sealed, each with its key's id and what its owner has behind the prefix; StoreDamaged as `open`.
+        """Return what was sealed, each with its key's id and what its owner has behind the prefix; StoreDamaged as
+        `open`.
 
         For many: no call between.
         """
@@ -135,7 +137,7 @@ class Keyring:
             raise StoreDamaged("a sealed row of the store is not what was written") from None
 
     def try_key(self, key_id: int) -> Key | None:
-        """The key of that id; None if it was dropped."""
+        """Return the key of that id; None if it was dropped."""
         return self._keys.get(key_id)
 
     @property
@@ -155,5 +157,5 @@ class Keyring:
                 )
 
     def tags(self, kind: str, value: bytes) -> list[bytes]:
-        """The lookup tags of a value under every key, the newest's first."""
+        """Return the lookup tags of a value under every key, the newest's first."""
         return [key.tag(kind, value) for key in reversed(self._keys.values())]

@@ -73,7 +73,8 @@ FALLS_DUE = (RegistrationState.PENDING, RegistrationState.VERIFIED)
 
 
 def after(state: RegistrationState | None, act: Act) -> RegistrationState:
-    """Where a registration stands after the act; None is one that is not recorded yet. WrongState if it cannot be."""
+    """Return where a registration stands after the act; None is one that is not recorded yet. WrongState if it cannot
+    be."""
     try:
         return TRANSITIONS[state, act]
     except KeyError:
@@ -82,5 +83,5 @@ def after(state: RegistrationState | None, act: Act) -> RegistrationState:
 
 
 def allows(state: RegistrationState, act: Act) -> bool:
-    """Whether the act can happen to a registration that stands there."""
+    """Return True if the act can happen to a registration that stands there."""
     return (state, act) in TRANSITIONS

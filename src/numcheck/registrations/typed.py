@@ -26,7 +26,7 @@ WORD_GAP = "[ -]"
 
 
 def _pieces(size: int) -> str:
-    """The pattern of a word that is written in pieces of one size: ABCDEF, ABC-DEF, AB CD EF."""
+    """Return the pattern of a word that is written in pieces of one size: ABCDEF, ABC-DEF, AB CD EF."""
     piece = f"[{INBOUND_LETTERS}]{{{size}}}"
     return piece + (WORD_GAP + piece) * (INBOUND_LENGTH // size - 1)
 
@@ -46,13 +46,14 @@ def code_in(text: str) -> str | None:
 
 
 def words_in(text: str) -> set[str]:
-    """What a text holds that may be a word: six of its letters and digits in a row, whole or in pieces of one size."""
+    """Return what a text holds that may be a word: six of its letters and digits in a row, whole or in pieces of one
+    size."""
     plain = _plain(text).upper().translate(LOOKALIKES)
     return {re.sub(WORD_GAP, "", word) for pattern in WORDS for word in pattern.findall(plain)}
 
 
 def _plain(text: str) -> str:
-    """The beginning of a text with each character in its plainest form, and without those that are not seen."""
+    """Return the beginning of a text with each character in its plainest form, and without those that are not seen."""
     return "".join(_plain_character(character) for character in unicodedata.normalize("NFKC", text[:TEXT_LENGTH_MAX]))
 
 

@@ -27,50 +27,51 @@ class Vault:
         return self._keyring.newest
 
     def try_key(self, key_id: int) -> Key | None:
-        """A key by its id; None if it was dropped."""
+        """Return a key by its id; None if it was dropped."""
         return self._keyring.try_key(key_id)
 
     def user_tags(self, service: str, user_id: str) -> list[bytes]:
-        """The tags of a user of a service, the newest key's first."""
+        """Return the tags of a user of a service, the newest key's first."""
         return self._keyring.tags("user", f"{service}\0{user_id}".encode())
 
     def number_tags(self, number: int) -> list[bytes]:
-        """The tags of a number, the newest key's first."""
+        """Return the tags of a number, the newest key's first."""
         return self._keyring.tags("number", _number_bytes(number))
 
     def tags_of_numbers(self, numbers: "array[int]") -> list[list[bytes]]:
-        """The tags of many numbers, in their order: for each key once."""
+        """Return the tags of many numbers, in their order: for each key once."""
         packed = struct.pack(f">{len(numbers)}Q", *numbers)
         values = [packed[start : start + 8] for start in range(0, len(packed), 8)]
         return [key.tags("number", values) for key in self._keyring.keys]
 
     def block_tags(self, number: int) -> list[bytes]:
-        """The tags of the 10,000 numbers around a number."""
+        """Return the tags of the 10,000 numbers around a number."""
         return self._keyring.tags("block", _number_bytes(number // BLOCK_NUMBERS))
 
     def network_tags(self, network_address: NetworkAddress) -> list[bytes]:
-        """The tags of the network that an address is in."""
+        """Return the tags of the network that an address is in."""
         return self._keyring.tags("network", network_address.network.encode())
 
     def assertion_tags(self, service: str, authority: str, assertion_id: str) -> list[bytes]:
-        """The tags of an authority's assertion in a service, one for all spellings of its name."""
+        """Return the tags of an authority's assertion in a service, one for all spellings of its name."""
         named = "\0".join((service, authority, normal_assertion_id(assertion_id)))
         return self._keyring.tags("assertion", named.encode())
 
     def request_tags(self, service: str, request_id: str, record: Record) -> list[bytes]:
-        """The tags of a request that makes a registration: of its name and of all that it says; none without a name."""
+        """Return the tags of a request that makes a registration: of its name and of all that it says; none without a
+        name."""
         if not request_id:
             return []
         return self._keyring.tags("request", f"{service}\0{request_id}\0".encode() + record.to_bytes())
 
     def new_id(self, now_us: int) -> bytes:
-        """An id that tells when it was made and nothing else: RFC 9562, version 7. Later ones sort behind."""
+        """Return an id that tells when it was made and nothing else: RFC 9562, version 7. Later ones sort behind."""
         value = (now_us // 1_000) << 80 | int.from_bytes(self._random_bytes(10), "big")
         value = value & ~(0xF << 76) | 0x7 << 76
         return (value & ~(0x3 << 62) | 0x2 << 62).to_bytes(16, "big")
 
     def sealed(self, registration_id: bytes, service: str, record: Record) -> dict[str, Any]:
-        """The columns that a record becomes."""
+        """Return the columns that a record becomes."""
         key = self._keyring.newest
         return {
             "key_id": key.key_id,
@@ -83,7 +84,7 @@ class Vault:
         }
 
     def open(self, row: RegistrationRow) -> Record:
-        """The record of a row; StoreDamaged, which names the registration, if it is not what was written."""
+        """Return the record of a row; StoreDamaged, which names the registration, if it is not what was written."""
         if row.sealed_record is None:
             raise _damaged(row.registration_id)
         return Record.from_bytes(self._plain(row.key_id, row.sealed_record, b"record", row.registration_id))
@@ -102,7 +103,7 @@ class Vault:
         }
 
     def numbers(self, rows: Sequence[NumberRow]) -> list[int | None]:
-        """The numbers of many rows; None for one that is not what was written."""
+        """Return the numbers of many rows; None for one that is not what was written."""
         opened = self._opened(b"number", list(map(SEALED_NUMBER, rows)))
         if None in opened:
             return [None if plain is None else int.from_bytes(plain, "big") for plain in opened]
@@ -110,7 +111,7 @@ class Vault:
         return list(struct.unpack(f">{len(opened)}Q", b"".join(opened)))  # type: ignore[arg-type]
 
     def _opened(self, kind: bytes, sealed: Sequence[tuple[int, bytes, bytes]]) -> Sequence[bytes | None]:
-        """What was sealed, each with its key's id and its registration; all at once where nothing is damaged."""
+        """Return what was sealed, each with its key's id and its registration; all at once where nothing is damaged."""
         try:
             return self._keyring.open_each(kind + b"\0", sealed)
         except StoreDamaged:

@@ -43,7 +43,7 @@ class Found(NamedTuple):
     registration_ids: list[bytes]
 
     def joined_with(self, other: "Found") -> "Found":
-        """This piece and the one that goes on with it, as one."""
+        """Return this piece and the one that goes on with it, as one."""
         numbers = self.taken.numbers + other.taken.numbers
         taken = self.taken._replace(numbers=numbers, next_place=other.taken.next_place)
         return Found(taken, self.registration_ids + other.registration_ids)
@@ -115,7 +115,7 @@ class Withdrawals:
                 yield from ahead.result()
 
     def _find(self, pieces: Sequence[Withdrawn]) -> list[Found]:
-        """What is registered on the numbers of each piece."""
+        """Return what is registered on the numbers of each piece."""
         if not self._registrations.are_any():
             return [Found(piece, []) for piece in pieces]
         numbers = array("Q")
@@ -183,7 +183,7 @@ def _together(found: Iterable[Found]) -> Iterator[list[Found]]:
 
 
 def _groups(items: Iterable[T], size_of: Callable[[T], int], size: int) -> Iterator[list[T]]:
-    """The items in their order, in groups that each end with the one that makes it so large."""
+    """Yield the items in their order, in groups that each end with the one that makes it so large."""
     group: list[T] = []
     so_far = 0
     for item in items:

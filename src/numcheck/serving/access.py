@@ -22,8 +22,9 @@ import structlog
 from numcheck.access import Caller
 from numcheck.api.access import Access, Admission, LoopbackAccess
 from numcheck.config import Settings
-from numcheck.door.loopback import KNOWS_USERS
+from numcheck.door.loopback import knows_users
 from numcheck.errors import BadKeys, NumcheckError
+from numcheck.nearby import TOKEN_NAME
 from numcheck.output import OWNER_READS, write_whole
 from numcheck.serving.keys import COPIES
 from numcheck.store import Callers, CallerSet, Denial, Store
@@ -42,7 +43,7 @@ log = structlog.get_logger()
 
 
 def token_key(data_dir: Path) -> bytes:
-    """The installation's key of tokens and callers; BadKeys if it is missing or cannot be one.
+    """Return the installation's key of tokens and callers; BadKeys if it is missing or cannot be one.
 
     Nodes that share a database need the same file.
     """
@@ -57,7 +58,7 @@ def token_key(data_dir: Path) -> bytes:
 
 
 def installation_key(store: Store, data_dir: Path) -> bytes:
-    """The same, made if there is nothing yet that lies under any; BadKeys if it is not the one of the store."""
+    """Return the same, made if there is nothing yet that lies under any; BadKeys if it is not the one of the store."""
     known = store.token_key_check
     if not (data_dir / KEY_NAME).exists() and known is None and not store.has_callers:
         _make_key(data_dir)
@@ -73,12 +74,12 @@ def _derived(key: bytes, purpose: bytes) -> bytes:
 
 
 def _make_key(data_dir: Path) -> None:
-    """A new key, durable when this returns. After a crash there is no file of that name, or all of it."""
+    """Make a new key, durable when this returns. After a crash there is no file of that name, or all of it."""
     write_whole(data_dir / KEY_NAME, secrets.token_bytes(KEY_SIZE), mode=OWNER_READS)
 
 
 def callers_of(store: Store, key: bytes) -> Callers:
-    """The store's callers, their rows under a key that is made of the installation's."""
+    """Return the store's callers, their rows under a key that is made of the installation's."""
     return store.callers(_derived(key, b"numcheck rows of callers and agreements"))
 
 
@@ -102,6 +103,8 @@ class Directory:
         self._marks: object = None
         self.refused = ""
         """Why the set of the store lets in nobody new; empty if it does."""
+        self.revision = 0
+        """Of the newest set that was not refused; it is told outside of the installation, by metrics."""
         self._known = _Known({}, {}, {})
         self._read_at = self._whole_at = 0.0
         self._read()
@@ -109,18 +112,18 @@ class Directory:
         self._worker.start()
 
     def find(self, uri: str, token_tag: bytes | None) -> Caller | None:
-        """The caller of the URI if it is known, or else of the token; None if nobody's."""
+        """Return the caller of the URI if it is known, or else of the token; None if nobody's."""
         known = self._known
         if uri in known.by_uri:
             return known.by_uri[uri]
         return None if token_tag is None else known.by_token.get(token_tag)
 
     def agreed(self, service: str) -> frozenset[int]:
-        """The operators that a service has agreements with."""
+        """Return the operators that a service has agreements with."""
         return self._known.agreed.get(service, frozenset())
 
     def try_agreed(self, service: str) -> frozenset[int] | None:
-        """The same; None, which is all of them, for a service of which no agreement is recorded."""
+        """Return the same; None, which is all of them, for a service of which no agreement is recorded."""
         return self._known.agreed.get(service)
 
     def refresh(self) -> None:
@@ -166,6 +169,7 @@ class Directory:
         elif self.refused and not found.refused:
             log.warning("the callers of the store count again", revision=found.revision)
         self._damaged, self.refused = found.damaged, found.refused
+        self.revision = self.revision if found.refused else found.revision
         self._known = _without_revoked(self._known, found) if found.refused else _known(found)
         self._remember()
 
@@ -177,7 +181,8 @@ class Directory:
 
 
 def _without_revoked(known: _Known, found: CallerSet) -> _Known:
-    """What was known, without whom the store has revoked since: that alone can be believed of a set that is refused."""
+    """Return what was known, without whom the store has revoked since: that alone can be believed of a set that is
+    refused."""
     revoked = {one.caller.uri for one in found.callers if one.revoked_at is not None}
     return _Known(
         {uri: one for uri, one in known.by_uri.items() if uri not in revoked},
@@ -296,10 +301,17 @@ class Gate:
 
 
 def loopback_access(settings: Settings, deny: Callable[[str, str, str], None]) -> LoopbackAccess:
-    """Return who may call in plaintext: whoever could read the data directory, or, if it is set or nobody can tell
-    one user from another, everyone on this machine."""
-    if settings.plaintext_callers == "everyone" or not KNOWS_USERS:
-        users = None
-    else:
-        users = frozenset({ROOT_UID, os.geteuid(), settings.data_dir.stat().st_uid})
-    return LoopbackAccess(users, deny=deny)
+    """Return who may call in plaintext: whoever could read the data directory or, if it is set, everyone on this
+    machine. Where nobody can tell one user from another, a token in the directory does."""
+    if settings.plaintext_callers == "everyone":
+        return LoopbackAccess(deny=deny)
+    if not knows_users():
+        return LoopbackAccess(deny=deny, token=_make_loopback_token(settings.data_dir))
+    return LoopbackAccess(frozenset({ROOT_UID, os.geteuid(), settings.data_dir.stat().st_uid}), deny=deny)
+
+
+def _make_loopback_token(data_dir: Path) -> str:
+    """Return a token of this process, which is in its file when this returns."""
+    token = secrets.token_urlsafe()
+    write_whole(data_dir / TOKEN_NAME, token.encode("ascii"), mode=OWNER_READS)
+    return token

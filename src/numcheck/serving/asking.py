@@ -17,20 +17,21 @@ log = structlog.get_logger()
 
 
 class AskingLog:
-    """Looks once a minute at what was asked in the hour before; a line a minute and caller while that is too much."""
+    """Looks once a minute at what was asked in the hour before: a line for each caller that asks on over the bound."""
 
     def __init__(self, counts: Callable[[], Counter[str]], told: int, *, interval_s: float = INTERVAL_S) -> None:
-        """`counts` gives how many numbers each caller has asked about; more than `told` in an hour are told of."""
+        """Begin to look at `counts`, how many numbers each caller asked about: over `told` in an hour are told of."""
         self.counts, self._told, self._interval_s = counts, told, interval_s
         self._earlier: deque[Counter[str]] = deque([Counter()], maxlen=INTERVALS)
         self._worker = Worker("asking", self._look, "what callers ask about is not looked at", first_s=interval_s)
         self._worker.start()
 
     def look(self) -> None:
-        """Tell of each caller that has asked about too many numbers within the hour."""
+        """Tell of each caller that has asked since the last look, and about too many numbers within the hour."""
         counts = self.counts()
+        asking = counts - self._earlier[-1]
         for name, count in sorted((counts - self._earlier[0]).items()):
-            if count > self._told:
+            if count > self._told and name in asking:
                 log.warning("a caller asks about many numbers", caller=name, numbers=count, within_s=self._within_s)
         self._earlier.append(counts)
 

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from numcheck.nearby import LISTENERS_NAME, TOKEN_NAME
 from numcheck.privacy import take_from_others
 from numcheck.serving.access import KEY_NAME
 from numcheck.serving.publishing import index_directory
-from numcheck.serving.whereabouts import FILE_NAME as LISTENERS_NAME
 from numcheck.store.lock import LOCK_NAME
 from numcheck.store.store import FILE_NAME as STORE_NAME
 
-NAMES = (STORE_NAME, f"{STORE_NAME}-wal", f"{STORE_NAME}-shm", LOCK_NAME, LISTENERS_NAME, KEY_NAME)
+NAMES = (STORE_NAME, f"{STORE_NAME}-wal", f"{STORE_NAME}-shm", LOCK_NAME, LISTENERS_NAME, TOKEN_NAME, KEY_NAME)
 
 
 def keep_private(data_dir: Path) -> Iterator[str]:

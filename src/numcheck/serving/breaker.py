@@ -16,7 +16,7 @@ class Breaker:
         self._failures, self._next_try = 0, 0.0
 
     def admits(self) -> bool:
-        """Whether to try now; whoever may has to say how it went."""
+        """Return True if it may be tried now; whoever may has to say how it went."""
         with self._lock:
             if self._failures < FAILURES_MAX:
                 return True
@@ -27,12 +27,12 @@ class Breaker:
             return True
 
     def succeeded(self) -> None:
-        """It went well: closed."""
+        """Note that it went well: closed."""
         with self._lock:
             self._failures = 0
 
     def failed(self) -> bool:
-        """It failed; whether that has opened the breaker."""
+        """Note that it failed; return True if that has opened the breaker."""
         with self._lock:
             self._failures += 1
             if self._failures >= FAILURES_MAX:

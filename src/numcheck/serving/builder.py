@@ -66,7 +66,7 @@ class Builder:
         return POLL_INTERVAL_S if self._settings.database else FILE_POLL_INTERVAL_S
 
     def _open_store(self) -> Store:
-        """A store of its own: what is read here is of one moment, while others read and write theirs."""
+        """Return a store of its own: what is read here is of one moment, while others read and write theirs."""
         if self._store is None:
             self._store = Store(self._settings.data_dir, url=self._settings.database, read_only=True)
         return self._store

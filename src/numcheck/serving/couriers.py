@@ -79,7 +79,7 @@ def _utc_now() -> datetime:
 
 
 def delivery_of(settings: Settings, announce: Announce, *, now: Callable[[], datetime] = _utc_now) -> Delivery:
-    """What sends codes."""
+    """Return what sends codes."""
     wanted = settings.code_delivery
     if wanted == "none":
         return Delivery()

@@ -69,7 +69,8 @@ class Enquiries:
         self._places = threading.BoundedSemaphore(at_once_max)
 
     def ask(self, operator: Operator, number: int) -> LiveAnswer | None:
-        """The operator's answer; None if it gives none in time, has no endpoint, or is left alone for its failures."""
+        """Return the operator's answer; None if it gives none in time, has no endpoint, or is left alone for its
+        failures."""
         found = (self._endpoints.get(name) for name in (operator.tax_id or "", str(operator.operator_id)))
         endpoint = next(filter(None, found), None)
         # Who finds no place goes on to the next method: an operator may be slow, the node must not be.
@@ -118,13 +119,13 @@ class Enquiries:
 
 
 def _code(error: Exception) -> str:
-    """The status of a call that failed, or what else happened to it."""
+    """Return the status of a call that failed, or what else happened to it."""
     code = getattr(error, "code", None)
     return str(code().name) if callable(code) else type(error).__name__
 
 
 def _data_time(response: pb.ConfirmNumberResponse, answered_at: datetime) -> datetime | None:
-    """The moment at which the answer was true; None if it is none of the calendar."""
+    """Return the moment at which the answer was true; None if it is none of the calendar."""
     if not response.HasField("data_time"):
         return answered_at
     try:
@@ -135,7 +136,7 @@ def _data_time(response: pb.ConfirmNumberResponse, answered_at: datetime) -> dat
 
 
 def enquiries_of(settings: Settings) -> Enquiries:
-    """What asks the operators that the settings name. BadConfiguration if a file cannot be read."""
+    """Return what asks the operators that the settings name. BadConfiguration if a file cannot be read."""
     endpoints = {
         name: Endpoint(_channel(name, one, use_proxy=settings.use_proxy), Breaker(time.monotonic))
         for name, one in settings.operators.items()

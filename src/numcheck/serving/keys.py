@@ -37,12 +37,12 @@ class Keys:
 
 
 def keys_path(settings: Settings) -> Path:
-    """Where the file is."""
+    """Return where the file is."""
     return settings.keys_file or settings.data_dir / FILE_NAME
 
 
 def read_keys(path: Path) -> Keys:
-    """The keys; BadKeys if the file is missing, is none, or others can read it."""
+    """Return the keys; BadKeys if the file is missing, is none, or others can read it."""
     try:
         with path.open(encoding="ascii") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -65,8 +65,16 @@ def read_keys(path: Path) -> Keys:
         raise BadKeys(f"{path} is not a file of keys") from None
 
 
+def kept_keys(store: Store, settings: Settings) -> Keys:
+    """Return the keys of a store; BadKeys if there are none, which says so where there never were any."""
+    path = keys_path(settings)
+    if not path.exists() and not store.key_checks():
+        raise BadKeys("there are no keys and no events yet: a node makes the keys when it first starts")
+    return read_keys(path)
+
+
 def make_keys(path: Path, now: datetime) -> Keys:
-    """New keys, durable when this returns. Nobody may have the path open."""
+    """Make new keys, durable when this returns. Nobody may have the path open."""
     write_keys(path, Keyring([Key(1, secrets.token_bytes(KEY_SIZE), microseconds(now))]), Ed25519PrivateKey.generate())
     return read_keys(path)
 

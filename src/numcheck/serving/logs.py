@@ -1,6 +1,7 @@
 """The log of a node and of commands: a line an event, whatever texts its fields hold."""
 
 import io
+import sys
 from typing import Any, TextIO
 
 import structlog
@@ -14,7 +15,8 @@ def begin_log() -> None:
     *processors, _ = structlog.get_config()["processors"]
     if _escaped in processors:
         return
-    renderer = structlog.dev.ConsoleRenderer(exception_formatter=_traceback)
+    colors = sys.stdout.isatty()  # where structlog writes
+    renderer = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_traceback)
     structlog.configure(processors=[*processors, _escaped, renderer])
 
 

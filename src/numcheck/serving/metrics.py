@@ -43,6 +43,8 @@ class Readings:
     """How long ago it was read who may call."""
     callers_refused: Callable[[], bool | None]
     """Whether the set of callers in the store is refused."""
+    callers_revision: Callable[[], int | None]
+    """The revision of the callers that count."""
     smsc_linked: Callable[[], bool | None]
     """Whether the link is there over which codes leave."""
     asked: Callable[[], Mapping[str, int]]
@@ -75,6 +77,7 @@ class NodeCollector:
         yield _gauge("numcheck_index_lag", "Revisions that the index is behind the store", _try(readings.index_lag))
         yield _gauge("numcheck_directory_age_seconds", "Since callers were read", _try(readings.directory_age_s))
         yield _gauge("numcheck_callers_refused", "Whether callers are refused", _try(readings.callers_refused))
+        yield _gauge("numcheck_callers_revision", "Of the callers that count", _try(readings.callers_revision))
         yield _labelled("numcheck_numbers_asked", "Numbers, by who asked", "caller", readings.asked())
         yield _labelled("numcheck_codes", "Codes, by what became of them", "outcome", readings.codes())
         yield _gauge("numcheck_smsc_linked", "Whether there is a link to the SMSC", _try(readings.smsc_linked))
@@ -191,7 +194,7 @@ class MetricsListener:
 
 
 def is_own_name(host: str) -> bool:
-    """Whether a request's Host, with or without a port, is `localhost` or an address of loopback."""
+    """Return True if a request's Host, with or without a port, is `localhost` or an address of loopback."""
     name, _, port = host.rpartition(":")
     return is_loopback(name if name and port.isdecimal() else host)
 

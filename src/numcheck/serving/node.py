@@ -136,7 +136,8 @@ def serve(settings: Settings, announce: Announce) -> None:
 
 @contextmanager
 def _opened(settings: Settings, announce: Announce) -> Iterator[Store]:
-    """The store, for this process to write to; StoreMissing if there is none, BadListenAddress if none could ask it."""
+    """Yield the store, for this process to write to; StoreMissing if there is none, BadListenAddress if none could ask
+    it."""
     if not Store.exists(settings.data_dir, settings.database):
         raise StoreMissing(_nothing_to_serve(settings))
     with stopped_store(settings, make=True) as store:
@@ -147,7 +148,7 @@ def _opened(settings: Settings, announce: Announce) -> Iterator[Store]:
 
 
 def _asked(numbers_asked: NumbersAsked, doors: Sequence[Door]) -> Callable[[], Counter[str]]:
-    """What gives how many numbers each caller has asked about, natively or by Python."""
+    """Return what gives how many numbers each caller has asked about, natively or by Python."""
 
     def asked() -> Counter[str]:
         natives = (one.asked() for one in doors if isinstance(one, NativeDoor))
@@ -181,6 +182,7 @@ def _readings(
         index_lag=lambda: max(store.revision - index_version(), 0),
         directory_age_s=lambda: directory.age_s,
         callers_refused=lambda: bool(directory.refused),
+        callers_revision=lambda: directory.revision,
         smsc_linked=registrations.delivery.linked,
         asked=asked,
         codes=lambda: {} if registrations.delivery.courier is None else registrations.delivery.courier.counts,
@@ -193,7 +195,7 @@ def _metrics_listener(
     readings: Readings,
     announce: Announce,
 ) -> list[MetricsListener]:
-    """The listener of /metrics, if it is wanted."""
+    """Return the listener of /metrics, if it is wanted."""
     if settings.metrics_listen is None:
         return []
     listener = MetricsListener(settings, NodeCollector(doors, readings))

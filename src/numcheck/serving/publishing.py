@@ -18,17 +18,17 @@ LOST = "the index is of a history that the store has lost"
 
 
 def point_of(index: Index) -> Point:
-    """The point of the store's history that an index was built at."""
+    """Return the point of the store's history that an index was built at."""
     return Point(index.index_version, index.mark)
 
 
 def index_directory(data_dir: Path) -> Path:
-    """Where a data directory's index is."""
+    """Return where a data directory's index is."""
     return data_dir / "index"
 
 
 def _index_source(store: Store, ranges: Sequence[AllottedRange]) -> IndexSource:
-    """What the store holds at one moment, as the builder takes it."""
+    """Return what the store holds at one moment, as the builder takes it."""
     countries = [country_of(calling_code) for calling_code in sorted({one.calling_code for one in store.series()})]
     return IndexSource(
         index_version=store.revision,
@@ -73,7 +73,8 @@ class IndexFollower:
 
 
 def open_or_rebuild(store: Store, data_dir: Path, *, fresh_since: datetime | None = None) -> tuple[Index, str | None]:
-    """The store's index, rebuilt if it is missing, damaged, of another revision or history; and why it was, or None.
+    """Return the store's index, rebuilt if it is missing, damaged, of another revision or history; and why it was, or
+    None.
 
     For a store that no other thread reads from yet; what others commit to it meanwhile is the follower's.
     """

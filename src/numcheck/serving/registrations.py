@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from numcheck.api.registration import RegistrationService, Rules
 from numcheck.config import ServiceSettings, Settings
@@ -11,7 +12,7 @@ from numcheck.door.feeds import Feeds
 from numcheck.e164 import parse
 from numcheck.errors import NotANumber
 from numcheck.index import PublishedIndex
-from numcheck.registrations.codes import SendBounds
+from numcheck.registrations.codes import CodePolicy
 from numcheck.registrations.events import Chain
 from numcheck.registrations.history import History
 from numcheck.registrations.inbound import Inbound
@@ -19,7 +20,7 @@ from numcheck.registrations.policy import Method, Policy
 from numcheck.registrations.registrar import Registrar
 from numcheck.registrations.reverifier import Reverifier
 from numcheck.registrations.vault import Vault
-from numcheck.registrations.verifier import Surroundings, Verifier
+from numcheck.registrations.verifier import Environment, Verifier
 from numcheck.registrations.withdrawal import Withdrawals
 from numcheck.serving.couriers import Delivery, delivery_of
 from numcheck.serving.enquiries import Enquiries, enquiries_of
@@ -32,7 +33,7 @@ Announce = Callable[[str], None]
 
 
 def keys_of(store: Store, settings: Settings, announce: Announce) -> Keys:
-    """The installation's keys, made if there is nothing yet that lies under any. BadKeys if they are lost."""
+    """Return the installation's keys, made if there is nothing yet that lies under any. BadKeys if they are lost."""
     path = keys_path(settings)
     if path.exists() or store.key_checks() or store.events().try_head() is not None:
         return read_keys(path)
@@ -48,7 +49,7 @@ def tell_acts(store: Store, settings: Settings, announce: Announce) -> None:
 
 
 def policies_of(settings: Settings) -> Callable[[str], Policy]:
-    """What gives each service its policy: its own, or the installation's."""
+    """Return what gives each service its policy: its own, or the installation's."""
     common = _policy_of(settings, ServiceSettings())
     own = {service: _policy_of(settings, changes) for service, changes in settings.services.items()}
     return lambda service: own.get(service, common)
@@ -66,9 +67,14 @@ def policy_warnings(settings: Settings) -> list[str]:
     ]
 
 
-def _policy_of(settings: Settings, changes: ServiceSettings) -> Policy:
+def _values_of(settings: Settings, changes: ServiceSettings) -> dict[str, Any]:
+    """Return a service's settings: its own, and the installation's for those that it has none of."""
     names = ServiceSettings.model_fields
-    values = {name: getattr(settings, name) for name in names} | changes.model_dump(exclude_none=True)
+    return {name: getattr(settings, name) for name in names} | changes.model_dump(exclude_none=True)
+
+
+def _policy_of(settings: Settings, changes: ServiceSettings) -> Policy:
+    values = _values_of(settings, changes)
     age_max_s = values["evidence_age_max_s"]
     return Policy(
         methods=tuple(Method(method) for method in values["verification_methods"].split(",")),
@@ -76,6 +82,23 @@ def _policy_of(settings: Settings, changes: ServiceSettings) -> Policy:
         refresh_after=timedelta(days=values["refresh_after_days"]),
         authorities=frozenset(filter(None, map(str.strip, values["attesting_authorities"].split(",")))),
         live=values["live_question"],
+    )
+
+
+def code_policies_of(settings: Settings) -> Callable[[str], CodePolicy]:
+    """Return what gives each service the bounds of its codes: its own, or the installation's."""
+    common = _code_policy_of(settings, ServiceSettings())
+    own = {service: _code_policy_of(settings, changes) for service, changes in settings.services.items()}
+    return lambda service: own.get(service, common)
+
+
+def _code_policy_of(settings: Settings, changes: ServiceSettings) -> CodePolicy:
+    values = _values_of(settings, changes)
+    return CodePolicy(
+        number_max=settings.codes_per_number_max,
+        block_max=values["codes_per_block_max"],
+        network_max=values["codes_per_network_max"],
+        rate_max=values["codes_per_service_max"],
     )
 
 
@@ -122,28 +145,23 @@ def registrations_of(
         operator_ids = agreed(service)
         return operator_ids is None or operator_id in operator_ids
 
-    surroundings = Surroundings(
+    environment = Environment(
         index=published.get,
         policy_for=policies_of(settings),
         agreed=agrees,
         courier=delivery.courier,
-        bounds=SendBounds(
-            number_max=settings.codes_per_number_max,
-            block_max=settings.codes_per_block_max,
-            network_max=settings.codes_per_network_max,
-            rate_max=settings.codes_per_service_max,
-        ),
+        code_policy_for=code_policies_of(settings),
         now=_now,
         random_below=secrets.randbelow,
         enquirer=enquiries,
     )
-    verifier = Verifier(registrations, vault, surroundings)
+    verifier = Verifier(registrations, vault, environment)
     # Users are refreshed by the time of this start: a node that was down for a month must not take it from them.
     registrar = Registrar(registrations, vault, verifier, now=_now, steady=NodeClock().tell)
     feeds = Feeds()
     registrations.follow(feeds.tell)
     history = History(registrations, vault, keys.signing_key)
-    rules = Rules(registrar, verifier, history, Reverifier(registrations, vault, verifier, surroundings))
+    rules = Rules(registrar, verifier, history, Reverifier(registrations, vault, verifier, environment))
     service = RegistrationService(rules, now=_now, default_region=settings.default_region)
     withdrawer = Withdrawer(Withdrawals(registrations, vault, now=_now))
     delivery.receive(_taker(Inbound(registrations, vault, verifier, now=_now), settings.default_region))
@@ -152,7 +170,7 @@ def registrations_of(
 
 
 def _taker(inbound: Inbound, default_region: str) -> Callable[[str, str], None]:
-    """What takes a message from somebody; from whom no number can be read, nothing is taken."""
+    """Return what takes a message from somebody; from whom no number can be read, nothing is taken."""
 
     def take(sender: str, text: str) -> None:
         try:

@@ -21,7 +21,7 @@ OUTSIDE = Outside(now=lambda: datetime.now(UTC), new_token=lambda: secrets.token
 def check_service(
     published: PublishedIndex | CallersIndex, settings: Settings, asked: Callable[[int], None] = lambda _count: None
 ) -> CheckService:
-    """The service that answers from what is published; `asked` is told how many numbers each answer is about."""
+    """Return the service that answers from what is published; `asked` is told how many numbers each answer is about."""
     return CheckService(
         published,
         default_region=settings.default_region,
@@ -38,7 +38,7 @@ def numbering_service(
     *,
     changed: Sequence[Callable[[], None]],
 ) -> NumberingService:
-    """The service that takes pushes; each of `changed` is called after each commit that raises the revision."""
+    """Return the service that takes pushes; each of `changed` is called after each commit that raises the revision."""
 
     def tell() -> None:
         for follow in changed:
@@ -63,5 +63,5 @@ def callers_service(
     changed: Callable[[], None] = lambda: None,
     by: Callable[[], str] = lambda: this_caller().uri,
 ) -> CallerService:
-    """The service that says who may call; `changed` is called after each change, which `by` makes."""
+    """Return the service that says who may call; `changed` is called after each change, which `by` makes."""
     return CallerService(callers, OUTSIDE, token_key=key, changed=changed, by=by)

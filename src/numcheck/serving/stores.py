@@ -31,7 +31,7 @@ def stopped_store(settings: Settings, *, make: bool = False) -> Iterator[Store]:
 
 
 def store_name(settings: Settings) -> str:
-    """The store in words: where it is, never the database's URL."""
+    """Return the store in words: where it is, never the database's URL."""
     return f"the store in {settings.data_dir.resolve()}" if settings.database is None else "the store of database_url"
 
 

@@ -21,7 +21,7 @@ class NodeClock:
         self._lock = threading.Lock()
 
     def tell(self, wall: datetime) -> datetime:
-        """The time when the machine's clock says this."""
+        """Return the time when the machine's clock says this."""
         with self._lock:
             if self._clock is None:
                 self._clock = SteadyClock(self._trusted())

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from numcheck.config import Settings
+from numcheck.nearby import LISTENERS_NAME, TOKEN_NAME, told_by
 from numcheck.output import OWNER_ONLY, write_whole
 
-FILE_NAME = "listener.json"
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # who listens on every address is reached on these
 
 
@@ -26,15 +26,16 @@ class Whereabouts(NamedTuple):
 
 def tell(data_dir: Path, here: Whereabouts) -> None:
     """Say that this process listens there. A full disk keeps nobody from serving."""
-    told = {"pid": os.getpid(), "data_dir": str(data_dir.resolve()), **here._asdict()}
+    told = {"pid": os.getpid(), "data_dir": str(data_dir.resolve()), "addresses": {here.door: here.address}}
     with suppress(OSError):
-        write_whole(data_dir / FILE_NAME, json.dumps(told).encode(), mode=OWNER_ONLY)
+        write_whole(data_dir / LISTENERS_NAME, json.dumps(told).encode(), mode=OWNER_ONLY)
 
 
 def forget(data_dir: Path) -> None:
-    """Say no more where this process listens."""
-    with suppress(OSError):
-        (data_dir / FILE_NAME).unlink(missing_ok=True)
+    """Say no more where this process listens, nor by which token it knows its owner."""
+    for name in (LISTENERS_NAME, TOKEN_NAME):
+        with suppress(OSError):
+            (data_dir / name).unlink(missing_ok=True)
 
 
 def node_address(settings: Settings) -> str:
@@ -48,11 +49,12 @@ def node_address(settings: Settings) -> str:
 
 def whereabouts_of(data_dir: Path) -> Whereabouts | None:
     """Return where the node of a data directory listens, as it said itself; None if there is none."""
+    told = told_by(data_dir)
     try:
-        told = json.loads((data_dir / FILE_NAME).read_text(encoding="utf-8"))
-        here = Whereabouts(str(told["address"]), str(told["door"]))
-        return here if told["data_dir"] == str(data_dir.resolve()) and _is_running(told["pid"]) else None
-    except (OSError, ValueError, KeyError, TypeError):
+        ((door, address),) = told["addresses"].items()
+        is_here = told["data_dir"] == str(data_dir.resolve()) and _is_running(told["pid"])
+        return Whereabouts(str(address), door) if is_here else None
+    except (AttributeError, OSError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -178,7 +178,7 @@ class Written:
             yield dict(one for one in some if one is not None)
 
     def _pieces(self, table: Bound) -> list[tuple[str, str]]:
-        """What there is to tell of a table, in pieces that an event holds."""
+        """Return what there is to tell of a table, in pieces that an event holds."""
         macs = sorted(self._macs[table].items())
         pieces = (macs[first : first + ENTRIES_PER_EVENT_MAX] for first in range(0, len(macs), ENTRIES_PER_EVENT_MAX))
         return [(table.name.lower(), b64encode(b"".join(chain.from_iterable(some))).decode()) for some in pieces]

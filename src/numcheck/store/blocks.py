@@ -58,17 +58,17 @@ class BlockRow(NamedTuple):
 
 
 def parts_of(places: AbstractBitMap) -> list[int]:
-    """The parts of a chunk in which there are places."""
+    """Return the parts of a chunk in which there are places."""
     return [part for part, room in enumerate(PARTS) if places.intersect(room)]
 
 
 def blocks_of(chunk: int, parts: Iterable[int]) -> list[int]:
-    """The blocks of parts of a chunk."""
+    """Return the blocks of parts of a chunk."""
     return [chunk * PARTS_ROOM + part for part in parts]
 
 
 def _content(kind: int, operator_id: int, block: int, revision: int, number_count: int, bitmap: bytes) -> bytes:
-    """What a block's checksum and digest are of."""
+    """Return what a block's checksum and digest are of."""
     return f"{kind};{operator_id};{block};{revision};{number_count};".encode() + bitmap
 
 
@@ -83,12 +83,12 @@ def _number(checksum: bytes) -> int:
 
 
 def _share(kind: int, operator_id: int, block: int, digest: bytes) -> bytes:
-    """What a block gives to the checksum of its set; of its place as well, so that one which has moved shows."""
+    """Return what a block gives to the checksum of its set; of its place as well, so that one which has moved shows."""
     return hashlib.shake_128(f"{kind};{operator_id};{block};".encode() + digest).digest(SUM_SIZE)
 
 
 def checked_bitmap(row: Row[Any]) -> BitMap:
-    """The places of a block's row; StoreDamaged if it is not what was stored."""
+    """Return the places of a block's row; StoreDamaged if it is not what was stored."""
     try:
         checksum = xxhash.xxh3_128_digest(_content_of(row))
     except TypeError:  # a column of another type
@@ -106,27 +106,27 @@ def _content_of(row: Row[Any]) -> bytes:
 
 
 def read_rows(connection: Connection, kind: Kind, operator_id: int, wanted: Sequence[int]) -> Iterator[Row[Any]]:
-    """The rows of an operator's blocks, of those wanted that there are."""
+    """Yield the rows of an operator's blocks, of those wanted that there are."""
     own = (blocks.c.kind == kind) & (blocks.c.operator_id == operator_id)
     for some in pieces(wanted, ROWS_MAX):
         yield from connection.execute(select(blocks).where(own, blocks.c.block.in_(some)))
 
 
 def read_chunk(connection: Connection, kind: Kind, operator_id: int, chunk: int) -> BitMap:
-    """An operator's numbers in a chunk, as places."""
+    """Return an operator's numbers in a chunk, as places."""
     own = (blocks.c.kind == kind) & (blocks.c.operator_id == operator_id)
     rows = connection.execute(select(blocks).where(own, _in_chunk(chunk)))
     return BitMap.union(BitMap(), *map(checked_bitmap, rows))
 
 
 def chunks_of(connection: Connection, kind: Kind, operator_id: int) -> list[int]:
-    """The chunks in which an operator has blocks, ascending."""
+    """Return the chunks in which an operator has blocks, ascending."""
     own = (blocks.c.kind == kind) & (blocks.c.operator_id == operator_id)
     return _chunks(connection, select(blocks.c.block).where(own))
 
 
 def chunks_of_kind(connection: Connection, kind: Kind) -> list[int]:
-    """The chunks in which any operator has blocks of a kind, ascending."""
+    """Return the chunks in which any operator has blocks of a kind, ascending."""
     return _chunks(connection, select(blocks.c.block).where(blocks.c.kind == kind))
 
 
@@ -142,7 +142,7 @@ def _in_chunk(chunk: int) -> Any:
 
 
 def read_ported(connection: Connection, chunk: int, parts: Collection[int] | None = None) -> dict[int, BitMap]:
-    """The places of a chunk, or of those parts of it, that are ported to each operator."""
+    """Return the places of a chunk, or of those parts of it, that are ported to each operator."""
     rows = connection.execute(select(blocks).where(blocks.c.kind == Kind.PORTED, _wanted(chunk, parts)))
     return _by_operator(rows)[Kind.PORTED]
 
@@ -165,7 +165,7 @@ def _by_operator(rows: Iterable[Row[Any]]) -> dict[int, dict[int, BitMap]]:
 
 
 def changed_since(connection: Connection, revision: int) -> dict[int, set[int]]:
-    """The parts of each chunk in which a block was changed after a revision."""
+    """Return the parts of each chunk in which a block was changed after a revision."""
     changed: dict[int, set[int]] = defaultdict(set)
     for block in connection.scalars(select(blocks.c.block).where(blocks.c.revision > revision)):
         chunk, part = divmod(block, PARTS_ROOM)
@@ -174,14 +174,14 @@ def changed_since(connection: Connection, revision: int) -> dict[int, set[int]]:
 
 
 def set_checksum(connection: Connection, kind: Kind, operator_id: int) -> bytes:
-    """The checksum of an operator's set, as its rows have it."""
+    """Return the checksum of an operator's set, as its rows have it."""
     own = (blocks.c.kind == kind) & (blocks.c.operator_id == operator_id)
     rows = connection.execute(select(blocks.c.block, blocks.c.digest).where(own))
     return combined(_share(kind, operator_id, row.block, row.digest) for row in rows)
 
 
 def checksums(connection: Connection) -> dict[tuple[int, int], bytes]:
-    """The checksum of each operator's set of each kind, as its rows have it."""
+    """Return the checksum of each operator's set of each kind, as its rows have it."""
     found: dict[tuple[int, int], list[bytes]] = defaultdict(list)
     for row in connection.execute(select(blocks.c.kind, blocks.c.operator_id, blocks.c.block, blocks.c.digest)):
         found[row.kind, row.operator_id].append(_share(*row))
@@ -189,7 +189,8 @@ def checksums(connection: Connection) -> dict[tuple[int, int], bytes]:
 
 
 def number_counts(connection: Connection) -> Counter[tuple[int, int]]:
-    """How many numbers each operator's set of each kind has in its blocks; StoreDamaged names one that is not whole.
+    """Return how many numbers each operator's set of each kind has in its blocks; StoreDamaged names one that is not
+    whole.
 
     The digests are compared as well: no other reading takes that time.
     """

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def pieces(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """The values in their order, as many at a time as a statement takes."""
+    """Return the values in their order, as many at a time as a statement takes."""
     return (values[first : first + size] for first in range(0, len(values), size))
 
 
@@ -36,7 +36,7 @@ def _insertion(table: str, columns: tuple[str, ...], place: str, count: int) -> 
 
 
 def placeholder(connection: Connection) -> str:
-    """What the driver has for a value."""
+    """Return what the driver has for a value."""
     return "?" if connection.dialect.paramstyle == "qmark" else "%s"
 
 
@@ -54,7 +54,7 @@ def change_each(connection: Connection, change: str, given: Sequence[Any], rows:
 
 
 def rows_where(connection: Connection, selection: str, values: Sequence[Any]) -> list[Sequence[Any]]:
-    """The rows that `selection`, which ends with `IN`, finds for any of the values."""
+    """Return the rows that `selection`, which ends with `IN`, finds for any of the values."""
     found: list[Sequence[Any]] = []
     for some in pieces(values, VALUES_PER_STATEMENT):
         places = ",".join([placeholder(connection)] * len(some))

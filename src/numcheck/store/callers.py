@@ -94,7 +94,7 @@ class _Set(NamedTuple):
 
     @property
     def is_newest(self) -> bool:
-        """Whether the database says of this very set that it is newer than any that the node has seen."""
+        """True if the database says of this very set that it is newer than any that the node has seen."""
         return self.head is not None and self.head.digest == self.digest and self.head.revision > self._floor_revision
 
     @property
@@ -207,7 +207,8 @@ class Callers:
         )
 
     def whole(self) -> CallerSet:
-        """The same; CallersRefused if the set is not the last one, StoreDamaged if a row is not as it was written."""
+        """Return the same; CallersRefused if the set is not the last one, StoreDamaged if a row is not as it was
+        written."""
         found = self.all()
         if found.refused:
             raise CallersRefused(found.refused)
@@ -360,7 +361,7 @@ def read_macs(connection: Connection) -> dict[tuple[str, str], bytes]:
 
 
 def are_any(connection: Connection) -> bool:
-    """Whether there is any caller or agreement, whatever key its row lies under."""
+    """Return True if there is any caller or agreement, whatever key its row lies under."""
     return any(connection.scalar(select(func.count()).select_from(table)) for table in (callers, agreements))
 
 
@@ -421,6 +422,6 @@ def kept_name(name: str) -> str:
 
 
 def last_denials(connection: Connection, count: int) -> list[Denial]:
-    """The last denials, the newest first."""
+    """Return the last denials, the newest first."""
     rows = connection.execute(select(denials).order_by(*NEWEST_FIRST).limit(count))
     return [Denial(moment(row.denied_at_us), row.uri, row.method, row.reason, row.times, row.address) for row in rows]

@@ -80,7 +80,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one revision and changes nothing."""
+        """Yield a transaction that sees one revision and changes nothing."""
         if self._pinned is not None:
             yield self._pinned
             return
@@ -96,7 +96,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction: committed, durable, when the block ends; rolled back if it raises."""
+        """Yield a transaction: committed, durable, when the block ends; rolled back if it raises."""
         if self._stopped or self._writer is None:
             raise StoreUnavailable("the store is not written any more: a write failed; start the node anew")
         self._check_file()
@@ -138,7 +138,7 @@ class Database:
 
     @property
     def is_standby(self) -> bool:
-        """Whether the database follows another one: what it lacks may be on its way."""
+        """True if the database follows another one: what it lacks may be on its way."""
         if not self.shared:
             return False
         with self.reading() as connection:

@@ -61,13 +61,13 @@ CHANGES = "changes"
 
 
 def _changes(connection: Connection) -> int:
-    """How many rows SQLite's connection has changed so far."""
+    """Return how many rows SQLite's connection has changed so far."""
     driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
     return driver.total_changes
 
 
 def postgresql_engine(url: str) -> Engine:
-    """A few connections to a PostgreSQL database; one that the server has closed meanwhile is replaced.
+    """Return a few connections to a PostgreSQL database; one that the server has closed meanwhile is replaced.
 
     BadConfiguration, without the URL, which may hold a password, if it is none or the driver is not installed.
     """

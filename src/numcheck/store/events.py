@@ -61,10 +61,10 @@ class Chain(Binder, Protocol):
         """The key that new digests are made with."""
 
     def link(self, previous_hash: bytes, event: tuple[int, int, str, bytes, str, int, str]) -> bytes:
-        """The hash of an event that is given without one."""
+        """Return the hash of an event that is given without one."""
 
     def head_mac(self, sequence: int, digest: bytes) -> tuple[int, bytes]:
-        """The id of the key, and the MAC of a head."""
+        """Return the id of the key, and the MAC of a head."""
 
 
 class EventAppender:
@@ -118,7 +118,7 @@ class EventAppender:
 
 
 def try_head(connection: Connection) -> EventHead | None:
-    """The head, or None before the first event."""
+    """Return the head, or None before the first event."""
     row = connection.execute(READ_HEAD).one_or_none()
     return None if row is None else EventHead(*row)
 
@@ -136,21 +136,21 @@ class EventLog:
         self._database = database
 
     def try_head(self) -> EventHead | None:
-        """The head, or None before the first event."""
+        """Return the head, or None before the first event."""
         with self._database.reading() as connection:
             return try_head(connection)
 
     def try_newest(self, service: str) -> EventRow | None:
-        """The newest event of a service, or None before its first."""
+        """Return the newest event of a service, or None before its first."""
         with self._database.reading() as connection:
             return read_newest(connection, service)
 
     def after(self, sequence: int, *, count_max: int = PAGE_SIZE) -> list[EventRow]:
-        """The next events after one, of all services and of none."""
+        """Return the next events after one, of all services and of none."""
         return self._rows(select(events).where(events.c.sequence > sequence).order_by(events.c.sequence), count_max)
 
     def of_service(self, service: str, sequence: int, *, count_max: int = PAGE_SIZE) -> list[EventRow]:
-        """The next events of a service, after one of its own."""
+        """Return the next events of a service, after one of its own."""
         wanted = (events.c.service == service) & (events.c.service_sequence > sequence)
         return self._rows(select(events).where(wanted).order_by(events.c.service_sequence), count_max)
 

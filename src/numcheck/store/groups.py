@@ -63,7 +63,7 @@ class GroupCommit(Generic[W]):
         self._led = False
 
     def run(self, operation: Callable[[W], T], wanted: Sequence[bytes] = ()) -> T:
-        """The operation's result, once it is durable; or its exception, or that of the transaction it was in.
+        """Return the operation's result, once it is durable; or its exception, or that of the transaction it was in.
 
         `wanted` is what the operation will ask for: that of a whole group is looked for at once.
         """
@@ -134,7 +134,8 @@ class GroupCommit(Generic[W]):
 
 
 def _outcome(operation: Callable[[W], object], work: W) -> tuple[object, NumcheckError | None]:
-    """What an operation comes to: its result, or its refusal if it has written nothing; any other exception goes on."""
+    """Return what an operation comes to: its result, or its refusal if it has written nothing; any other exception goes
+    on."""
     written_before = work.write_count
     try:
         return operation(work), None

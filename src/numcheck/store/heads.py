@@ -32,7 +32,7 @@ class Head:
 
     @property
     def pushed(self) -> bool:
-        """Whether anything was pushed: the demo's sets are version 1, and as old as what they are replaced by."""
+        """True if anything was pushed: the demo's sets are version 1, and as old as what they are replaced by."""
         return self.version > 0 and not (self.synthetic and self.version == 1)
 
     def check_follower(self, header: PushHeader | PortingsHeader) -> None:
@@ -68,13 +68,13 @@ def _is(kind: Kind, operator_id: int) -> ColumnElement[bool]:
 
 
 def read_head(connection: Connection, kind: Kind, operator_id: int) -> Head:
-    """The head; version 0 if there is none yet. StoreDamaged if it is not what was stored."""
+    """Return the head; version 0 if there is none yet. StoreDamaged if it is not what was stored."""
     row = connection.execute(select(heads).where(_is(kind, operator_id))).one_or_none()
     return Head() if row is None else _head(row)
 
 
 def read_heads(connection: Connection, kind: Kind) -> dict[int, Head]:
-    """The heads of a kind that there are, by operator. StoreDamaged if one is not what was stored."""
+    """Return the heads of a kind that there are, by operator. StoreDamaged if one is not what was stored."""
     rows = connection.execute(select(heads).where(heads.c.kind == kind))
     return {row.operator_id: _head(row) for row in rows}
 

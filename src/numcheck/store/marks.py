@@ -76,7 +76,7 @@ def _file_words(file: Path) -> Words | None:
 
 
 def _logged_words(log: Path) -> Iterator[Words]:
-    """The words of each transaction of a log that was committed, in their order."""
+    """Yield the words of each transaction of a log that was committed, in their order."""
     with log.open("rb", buffering=0) as opened:
         header = opened.read(LOG_HEADER.size)
         if len(header) < LOG_HEADER.size:

@@ -41,7 +41,7 @@ class OperatorBook:
             self._by_name[name].add(operator_id)
 
     def operator_ids(self, plan: NumberingPlan) -> dict[str, int]:
-        """The operator of each of the plan's holders by holder key; new ones are added, the largest first.
+        """Return the operator of each of the plan's holders by holder key; new ones are added, the largest first.
 
         Those with a tax id come before the others, so that a name is known to be several operators' when it is one's
         only name.

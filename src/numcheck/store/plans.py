@@ -186,7 +186,7 @@ def _by_id(rows: Iterable[Row[Any]]) -> dict[int, Row[Any]]:
 
 
 def _are_there(connection: Connection, country: Country, rows_of: Mapping[str, Sequence[AllottedRange]]) -> bool:
-    """Whether each of these series is loaded and has just these rows."""
+    """Return True if each of these series is loaded and has just these rows."""
     checksums = {row.series: row.checksum for row in _loaded(connection, country)}
     return all(checksums.get(one) == _checksum_of(rows) for one, rows in rows_of.items())
 
@@ -205,7 +205,7 @@ def _imported_again(connection: Connection, plan: NumberingPlan, series: Collect
 
 
 def _whole_plan(connection: Connection, country: Country) -> tuple[int, int]:
-    """How many ranges a country's plan has, and how many numbers they hold."""
+    """Return how many ranges a country's plan has, and how many numbers they hold."""
     loaded = _loaded(connection, country)
     return sum(one.range_count for one in loaded), sum(one.number_count for one in loaded)
 
@@ -224,8 +224,8 @@ def _check_change(series: str, before: Sequence[AllottedRange], changed: Sequenc
 
 
 def _moved(before: Sequence[AllottedRange], changed: Sequence[Move], known: Known) -> Counter[tuple[int, int]]:
-    """How many numbers go from an operator to another. An operator that was known by its name alone and hands nearly
-    all that it held to one with a tax id is that one, under another spelling."""
+    """Return how many numbers go from an operator to another. An operator that was known by its name alone and hands
+    nearly all that it held to one with a tax id is that one, under another spelling."""
     held: Counter[int] = Counter()
     for one in before:
         held[one.operator_id] += one.last - one.first + 1
@@ -241,12 +241,12 @@ def _moved(before: Sequence[AllottedRange], changed: Sequence[Move], known: Know
 
 
 def _within(country: Country, series: str, stretches: Iterable[Stretch]) -> list[Stretch]:
-    """The stretches of a series: none reaches over the end of a code."""
+    """Return the stretches of a series: none reaches over the end of a code."""
     return [one for one in stretches if country.series(one.first) == series]
 
 
 def _counts(changed: Iterable[Move]) -> Counter[str]:
-    """How many numbers are added, removed or moved."""
+    """Return how many numbers are added, removed or moved."""
     counts: Counter[str] = Counter()
     for move in changed:
         counts[_kind(move)] += move.last - move.first + 1
@@ -254,7 +254,8 @@ def _counts(changed: Iterable[Move]) -> Counter[str]:
 
 
 def _withdrawn(connection: Connection, changed: Iterable[Move]) -> dict[int, BitMap]:
-    """The places, by chunk, that nobody may serve any more or another operator serves: not those that are ported."""
+    """Return the places, by chunk, that nobody may serve any more or another operator serves: not those that are
+    ported."""
     ended: dict[int, list[tuple[int, int]]] = defaultdict(list)
     passed_on: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for move in changed:
@@ -276,7 +277,7 @@ def _kind(move: Move) -> str:
 
 
 def _lost(connection: Connection, changed: Iterable[Move]) -> dict[int, int]:
-    """How many active numbers of each operator lie in what it held before."""
+    """Return how many active numbers of each operator lie in what it held before."""
     left: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
     for one in changed:
         if one.old_operator_id is not None:
@@ -328,7 +329,7 @@ def _loaded(connection: Connection, country: Country | None = None) -> list[Row[
 
 
 def read_series(connection: Connection) -> list[SeriesInfo]:
-    """The loaded series of the numbering plan."""
+    """Return the loaded series of the numbering plan."""
     return [
         SeriesInfo(
             row.calling_code,
@@ -344,7 +345,7 @@ def read_series(connection: Connection) -> list[SeriesInfo]:
 
 
 def own_ranges(connection: Connection, operator_id: int) -> list[tuple[int, int]]:
-    """An operator's ranges, ascending, as first and last numbers."""
+    """Return an operator's ranges, ascending, as first and last numbers."""
     columns = (ranges.c.first_number, ranges.c.last_number)
     statement = select(*columns).where(ranges.c.operator_id == operator_id).order_by(ranges.c.first_number)
     return [(row.first_number, row.last_number) for row in connection.execute(statement)]

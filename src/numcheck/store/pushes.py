@@ -86,7 +86,7 @@ class Pushed:
 
     @property
     def held(self) -> bool:
-        """Whether it waits for its operator's confirmation."""
+        """True if it waits for its operator's confirmation."""
         return not self.version
 
 
@@ -154,7 +154,8 @@ def _touched(connection: Connection, header: PushHeader, content: PushContent) -
 
 
 def _held_parts(connection: Connection, operator_id: int, wanted: Mapping[int, Change]) -> Iterator[tuple[int, BitMap]]:
-    """What an operator's set holds of the parts of each chunk that changes speak of; many small chunks at a time."""
+    """Yield what an operator's set holds of the parts of each chunk that changes speak of; many small chunks at a
+    time."""
     for group in _groups((chunk, parts_of(one.added | one.removed)) for chunk, one in wanted.items()):
         held = {chunk: [BitMap()] for chunk in group}
         numbers = [block for chunk, parts in group.items() for block in blocks_of(chunk, parts)]
@@ -257,7 +258,7 @@ class HeldPush(NamedTuple):
 
 
 def held_pushes(connection: Connection, now_us: int, operator_id: int | None = None) -> list[HeldPush]:
-    """The pushes that can be confirmed still, the oldest first: every operator's, or one's."""
+    """Return the pushes that can be confirmed still, the oldest first: every operator's, or one's."""
     held = pushes.c.version.is_(None) & (pushes.c.received_at_us > now_us - HELD_FOR_US)
     if operator_id is not None:
         held &= _of(Kind.ACTIVE, operator_id)
@@ -399,7 +400,8 @@ def push_portings(connection: Connection, header: PortingsHeader, content: Porti
 def _find_portings(
     connection: Connection, header: PortingsHeader, content: PortingsContent, head: Head
 ) -> tuple[dict[int, Changes], PushCounts]:
-    """What a push changes by recipient and chunk. A number that goes on to a third operator counts as added only."""
+    """Return what a push changes by recipient and chunk. A number that goes on to a third operator counts as added
+    only."""
     changes: dict[int, Changes] = {}
     added = removed = wanted_ported = wanted_returned = 0
     chunks = set(content.chunks())
@@ -452,8 +454,8 @@ def _ported_count(head: Head, changes: Mapping[int, Changes]) -> int:
 
 
 def try_pushed(connection: Connection, kind: Kind, operator_id: int, push_id: str, now_us: int) -> Pushed | None:
-    """The answer to the push of that push_id, given again. None if there was none, or it was held and can be confirmed
-    no more: then it is a push like any other."""
+    """Return the answer to the push of that push_id, given again. None if there was none, or it was held and can be
+    confirmed no more: then it is a push like any other."""
     row = _one(connection, _of(kind, operator_id) & (pushes.c.push_id == push_id))
     if row is None or _is_over(row, now_us) or (row.version is None and not _can_be_confirmed(connection, row)):
         return None

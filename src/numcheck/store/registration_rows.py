@@ -74,6 +74,7 @@ class SendRow(NamedTuple):
     at_us: int
     service: str
     number_tag: bytes
+    user_tag: bytes
     block_tag: bytes
     network_tag: bytes
     completed: bool = False

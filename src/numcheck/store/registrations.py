@@ -153,7 +153,7 @@ class RegistrationWork:
         self._connection.execute(delete(key_checks).where(key_checks.c.key_id != but))
 
     def key_checks(self) -> dict[int, bytes]:
-        """What tells each key that is in use, by its id."""
+        """Return what tells each key that is in use, by its id."""
         return read_key_checks(self._connection)
 
     # --- registrations
@@ -164,7 +164,7 @@ class RegistrationWork:
         self._unknown.difference_update(tag for (tag,) in rows_where(self._connection, KNOWN_USERS, user_tags))
 
     def find(self, user_tags: Sequence[bytes]) -> RegistrationRow | None:
-        """The registration of a user, under whichever of its tags."""
+        """Return the registration of a user, under whichever of its tags."""
         for tag in user_tags:
             if tag in self._new:
                 return self._new[tag]
@@ -173,7 +173,7 @@ class RegistrationWork:
         return self._checked(try_find(self._connection, user_tags))
 
     def get(self, registration_id: bytes) -> RegistrationRow | None:
-        """The registration of that id."""
+        """Return the registration of that id."""
         self._flush_new()
         return self._checked(_one(self._connection, ROWS.where(_is(registration_id))))
 
@@ -189,7 +189,7 @@ class RegistrationWork:
         return as_confirmed(row, self._confirmations[row.service])
 
     def try_get(self, registration_id: bytes) -> RegistrationRow | None:
-        """The registration of that id; None also if it is not what was written."""
+        """Return the registration of that id; None also if it is not what was written."""
         try:
             return self.get(registration_id)
         except StoreDamaged:
@@ -197,7 +197,7 @@ class RegistrationWork:
             return None
 
     def awaited(self, now_us: int, *, count_max: int) -> list[RegistrationRow]:
-        """The registrations that time has something to do to by now, the longest waiting first.
+        """Return the registrations that time has something to do to by now, the longest waiting first.
 
         What is not what was written is left out, and waits for nothing any more.
         """
@@ -302,7 +302,7 @@ class RegistrationWork:
         return is_first
 
     def withdrawn_since(self, number: int, revision: int) -> int:
-        """The newest change after a revision that took a number, or may have; 0 if none did."""
+        """Return the newest change after a revision that took a number, or may have; 0 if none did."""
         if self._newest_withdrawal is None:
             self._newest_withdrawal = withdrawals.newest(self._connection)
         if revision >= self._newest_withdrawal:
@@ -393,7 +393,7 @@ class RegistrationWork:
     # --- verifications
 
     def verification(self, verification_id: bytes) -> VerificationRow | None:
-        """The verification of that id."""
+        """Return the verification of that id."""
         row = self._connection.execute(VERIFICATION, {"id": verification_id}).one_or_none()
         return None if row is None else self._checked_verification(VerificationRow._make(row))
 
@@ -484,19 +484,22 @@ class RegistrationWork:
         return int(made.inserted_primary_key[0])
 
     def clear_try(self, try_id: int) -> None:
-        """The try was right."""
+        """Note that the try was right."""
         self.write_count += 1
         self._connection.execute(update(code_tries).where(code_tries.c.try_id == try_id).values(wrong=False))
 
-    def sends_to_number(self, service: str, number_tags: Sequence[bytes], *, since_us: int) -> list[int]:
-        """When a service sent codes to a number, ascending."""
+    def sends_to_number(
+        self, service: str, number_tags: Sequence[bytes], user_tags: Sequence[bytes], *, since_us: int
+    ) -> list[tuple[int, bool]]:
+        """Return when a service sent codes to a number, ascending, each with whether the user had asked for it."""
         wanted = code_sends.c.number_tag.in_(number_tags) & (code_sends.c.service == service)
-        statement = select(code_sends.c.at_us).where(wanted, code_sends.c.at_us > since_us)
-        return list(self._connection.scalars(statement.order_by(code_sends.c.at_us)))
+        statement = select(code_sends.c.at_us, code_sends.c.user_tag).where(wanted, code_sends.c.at_us > since_us)
+        rows = self._connection.execute(statement.order_by(code_sends.c.at_us))
+        return [(row.at_us, row.user_tag in user_tags) for row in rows]
 
     def nth_send(self, nth: int, *, since_us: int, **wanted: str | Sequence[bytes]) -> int | None:
-        """When the n-th newest code after a moment was sent, of those with these values in their columns, or one of
-        these; None: there are fewer."""
+        """Return when the n-th newest code after a moment was sent, of those with these values in their columns, or one
+        of these; None: there are fewer."""
         statement = select(code_sends.c.at_us).where(code_sends.c.at_us > since_us)
         for name, value in wanted.items():
             column = code_sends.c[name]
@@ -513,7 +516,7 @@ class RegistrationWork:
         return [bool(one) for one in self._connection.scalars(statement)]
 
     def newest_send(self, service: str) -> int | None:
-        """When a service's last code was sent."""
+        """Return when a service's last code was sent."""
         newest: int | None = self._connection.scalar(
             select(func.max(code_sends.c.at_us)).where(code_sends.c.service == service)
         )
@@ -590,7 +593,7 @@ class Registrations:
         return self._groups.run(operation, user_tags)
 
     def trusted_time(self) -> int | None:
-        """The time that due times were last judged by, or None."""
+        """Return the time that due times were last judged by, or None."""
         with self._database.reading() as connection:
             found: int | None = connection.scalar(select(trusted_time.c.at_us))
         return found
@@ -626,12 +629,12 @@ class Registrations:
             events.flush()
 
     def are_any(self) -> bool:
-        """Whether there is any registration."""
+        """Return True if there is any registration."""
         with self._database.reading() as connection:
             return are_any(connection)
 
     def on_numbers(self, number_tags: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
-        """The number's tag and the id of every registration on any of these numbers."""
+        """Return the number's tag and the id of every registration on any of these numbers."""
         found: list[tuple[bytes, bytes]] = []
         ordered = sorted(number_tags)  # so that the index is read along, and not here and there
         for some in pieces(ordered, VALUES_PER_STATEMENT):
@@ -640,13 +643,13 @@ class Registrations:
         return found
 
     def any_awaited(self, now_us: int) -> bool:
-        """Whether time has something to do to any registration by now."""
+        """Return True if time has something to do to any registration by now."""
         with self._database.reading() as connection:
             first = connection.scalar(select(func.min(registrations.c.next_at_us)))
         return first is not None and first <= now_us
 
     def find(self, user_tags: Sequence[bytes]) -> RegistrationRow | None:
-        """The registration of a user, under whichever of its tags."""
+        """Return the registration of a user, under whichever of its tags."""
         with self._database.reading() as connection:
             row = try_find(connection, user_tags)
             if row is None or row.confirmed_by is None:
@@ -673,7 +676,7 @@ class Registrations:
     def verifications_of(
         self, number_tags: Sequence[bytes], method: str, *, states: Sequence[int], now_us: int
     ) -> list[VerificationRow]:
-        """The verifications of a number by a method that are in one of these states and not expired."""
+        """Return the verifications of a number by a method that are in one of these states and not expired."""
         statement = VERIFICATIONS.where(
             verifications.c.number_tag.in_(number_tags),
             verifications.c.state.in_(states),
@@ -684,7 +687,7 @@ class Registrations:
             return list(map(VerificationRow._make, connection.execute(statement)))
 
     def sealed_records(self, registration_ids: Sequence[bytes]) -> list[SealedRow]:
-        """What lies sealed of the registrations of these ids, as far as they are there and not erased."""
+        """Return what lies sealed of the registrations of these ids, as far as they are there and not erased."""
         with self._database.reading() as connection:
             return list(map(SealedRow._make, rows_where(connection, SEALED_BY_ID, registration_ids)))
 
@@ -709,11 +712,11 @@ class Registrations:
     def numbers(
         self, service: str, *, state: int, due_before_us: int | None, after: bytes, count_max: int
     ) -> list[NumberRow]:
-        """What bulk verification needs of the next registrations of a service in a state, as they were made."""
+        """Return what bulk verification needs of the next registrations of a service in a state, as they were made."""
         return self._numbers(self._wanted(service, state, due_before_us), after, count_max)
 
     def every_number(self, states: Sequence[int], *, after: bytes, count_max: int) -> list[NumberRow]:
-        """The same of the next registrations of all services that are in one of these states."""
+        """Return the same of the next registrations of all services that are in one of these states."""
         return self._numbers(registrations.c.state.in_(states), after, count_max)
 
     def _numbers(self, wanted: ColumnElement[bool], after: bytes, count_max: int) -> list[NumberRow]:
@@ -728,7 +731,7 @@ class Registrations:
             return list(map(NumberRow._make, cursor.fetchall()))
 
     def count(self, service: str, *, state: int, due_before_us: int | None, after: bytes) -> int:
-        """How many registrations `numbers` would give, page after page."""
+        """Return how many registrations `numbers` would give, page after page."""
         wanted = self._wanted(service, state, due_before_us) & (registrations.c.registration_id > after)
         with self._database.reading() as connection:
             return int(connection.scalar(select(func.count()).select_from(registrations).where(wanted)) or 0)
@@ -780,7 +783,7 @@ class Registrations:
             after = rows[-1][0]
 
     def under_other_keys(self, key_id: int, *, after: bytes, count_max: int) -> list[RegistrationRow]:
-        """The next registrations that lie under another key, erased ones as well, as they were made."""
+        """Return the next registrations that lie under another key, erased ones as well, as they were made."""
         statement = (
             ROWS.where(registrations.c.key_id != key_id)
             .where(registrations.c.registration_id > after)
@@ -799,18 +802,18 @@ def checked(chain: Chain, row: RegistrationRow) -> RegistrationRow:
 
 
 def are_any(connection: Connection) -> bool:
-    """Whether there is any registration."""
+    """Return True if there is any registration."""
     return connection.scalar(ANY) is not None
 
 
 def read_key_checks(connection: Connection) -> dict[int, bytes]:
-    """What tells each key that is in use, by its id."""
+    """Return what tells each key that is in use, by its id."""
     rows = connection.execute(select(key_checks.c.key_id, key_checks.c.check_value))
     return {row.key_id: row.check_value for row in rows}
 
 
 def try_find(connection: Connection, user_tags: Sequence[bytes]) -> RegistrationRow | None:
-    """The registration of a user, or None."""
+    """Return the registration of a user, or None."""
     found = rows_where(connection, ID_BY_USER, user_tags)
     return _one(connection, ROWS.where(_is(found[0][0]))) if found else None
 

@@ -12,17 +12,17 @@ CHECKSUM = "row_checksum"  # the column
 
 
 def new_row(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What to insert: the values, and the checksum of them."""
+    """Return what to insert: the values, and the checksum of them."""
     return {**values, CHECKSUM: _checksum(table, values)}
 
 
 def changes_of(table: Table, row: Row[Any], **changes: Any) -> dict[str, Any]:
-    """What to update in a row that was checked: the changes, and the checksum that it has with them."""
+    """Return what to update in a row that was checked: the changes, and the checksum that it has with them."""
     return {**changes, CHECKSUM: _checksum(table, {**row._mapping, **changes})}
 
 
 def checked(table: Table, row: Row[Any], of_what: str) -> Row[Any]:
-    """The row; StoreDamaged unless it, with all its columns, is what was stored."""
+    """Return the row; StoreDamaged unless it, with all its columns, is what was stored."""
     if _checksum(table, row._asdict()) != row._mapping[CHECKSUM]:
         raise StoreDamaged(f"the row of {of_what} is not what was stored")
     return row

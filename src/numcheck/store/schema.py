@@ -325,6 +325,7 @@ code_sends = Table(
     Column("at_us", BigInteger, nullable=False),
     Column("service", String, nullable=False),
     Column("number_tag", Bytes(16), nullable=False),
+    Column("user_tag", Bytes(16), nullable=False),  # who asked for it
     Column("block_tag", Bytes(16), nullable=False),  # of the 10,000 numbers around it
     Column("network_tag", Bytes(16), nullable=False),
     Column("completed", Boolean, nullable=False),

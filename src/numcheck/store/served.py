@@ -20,7 +20,7 @@ from numcheck.store.schema import plan_series
 
 
 def read_basis(connection: Connection) -> Basis:
-    """Which state of the plan and of the portings this transaction sees."""
+    """Return which state of the plan and of the portings this transaction sees."""
     plan_revision = connection.scalar(select(func.max(plan_series.c.revision))) or 0
     return Basis(plan_revision, read_head(connection, Kind.PORTED, EVERY_OPERATOR).version, read_point(connection))
 
@@ -34,7 +34,7 @@ def check_history(connection: Connection, basis: Basis) -> None:
 def served_numbers(
     connection: Connection, operator_id: int, ported: Callable[[int], Mapping[int, BitMap]]
 ) -> ServedNumbers:
-    """What an operator serves; `ported` reads who has a chunk's ported numbers, when that is first asked for."""
+    """Return what an operator serves; `ported` reads who has a chunk's ported numbers, when that is first asked for."""
     others = {*chunks_of(connection, Kind.ACTIVE, operator_id), *chunks_of(connection, Kind.PORTED, operator_id)}
     return ServedNumbers(operator_id, own_ranges(connection, operator_id), ported, others)
 
@@ -55,7 +55,7 @@ def check_judgement(connection: Connection, operator_id: int, content: PushConte
 def _takes_strangers(
     connection: Connection, operator_id: int, content: PushContent, served: Mapping[int, BitMap]
 ) -> bool:
-    """Whether the push adds what is not served, or removes what is neither served nor in the set."""
+    """Return True if the push adds what is not served, or removes what is neither served nor in the set."""
     if any(places - served.get(chunk, BitMap()) for chunk, places in content.adds.items()):
         return True
     gone = {chunk: places - served.get(chunk, BitMap()) for chunk, places in content.removes.items()}
@@ -65,7 +65,7 @@ def _takes_strangers(
 
 
 def _skips_own(content: PushContent, served: Mapping[int, BitMap]) -> bool:
-    """Whether a number that was skipped is served now. Of more than are named nobody knows: as if one were."""
+    """Return True if a number that was skipped is served now. Of more than are named nobody knows: as if one were."""
     refused = content.refused
     return refused.count > len(refused.examples) or any(
         number % CHUNK_NUMBERS in served.get(number // CHUNK_NUMBERS, BitMap()) for number in refused.examples

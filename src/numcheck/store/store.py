@@ -87,12 +87,12 @@ class Store:
 
     @staticmethod
     def exists(data_dir: Path, url: str | None = None) -> bool:
-        """Whether there is a store in the data directory; one of a URL is made when it is opened."""
+        """Return True if there is a store in the data directory; one of a URL is made when it is opened."""
         return url is not None or (data_dir / FILE_NAME).exists()
 
     @property
     def shared(self) -> bool:
-        """Whether other nodes may change it."""
+        """True if other nodes may change it."""
         return self._database.shared
 
     def check_files(self) -> None:
@@ -204,12 +204,13 @@ class Store:
         self.see(point)
 
     def registrations(self, chain: Chain) -> Registrations:
-        """The registrations, whose events are linked as `chain` says; to be made once: writers share transactions."""
+        """Return the registrations, whose events are linked as `chain` says; to be made once: writers share
+        transactions."""
         return Registrations(self._database, chain)
 
     @property
     def has_registrations(self) -> bool:
-        """Whether there is any registration."""
+        """True if there is any registration."""
         with self._database.reading() as connection:
             return are_any(connection)
 
@@ -218,12 +219,12 @@ class Store:
         self._acts.chain = chain
 
     def key_checks(self) -> dict[int, bytes]:
-        """What tells each key that the store is used with, by its id; none before the first use."""
+        """Return what tells each key that the store is used with, by its id; none before the first use."""
         with self._database.reading() as connection:
             return read_key_checks(connection)
 
     def events(self) -> EventLog:
-        """The events, to be read."""
+        """Return the events, to be read."""
         return EventLog(self._database)
 
     # --- the numbering plan
@@ -269,7 +270,7 @@ class Store:
             return imported
 
     def series(self) -> list[SeriesInfo]:
-        """The loaded series of the numbering plan."""
+        """Return the loaded series of the numbering plan."""
         with self._database.reading() as connection:
             return plans.read_series(connection)
 
@@ -308,13 +309,14 @@ class Store:
         return version
 
     def active_counts(self) -> dict[int, int]:
-        """How many active numbers each operator that supplied data has."""
+        """Return how many active numbers each operator that supplied data has."""
         with self._database.reading() as connection:
             heads = read_heads(connection, Kind.ACTIVE)
         return {operator_id: head.number_count for operator_id, head in heads.items()}
 
     def active_set(self, operator_id: int) -> ActiveSet:
-        """An operator's active set, whole; empty if it supplied none. StoreDamaged if it is not what was stored."""
+        """Return an operator's active set, whole; empty if it supplied none. StoreDamaged if it is not what was
+        stored."""
         with self._database.reading() as connection:
             head = read_head(connection, Kind.ACTIVE, operator_id)
             if blocks.set_checksum(connection, Kind.ACTIVE, operator_id) != head.checksum:
@@ -367,7 +369,8 @@ class Store:
             return blocks.read_members(connection, chunk, parts)
 
     def changed_since(self, revision: int) -> dict[int, set[int]] | None:
-        """The parts of each chunk that pushes have changed after a revision; None if the plan has changed as well."""
+        """Return the parts of each chunk that pushes have changed after a revision; None if the plan has changed as
+        well."""
         with self._database.reading() as connection:
             planned = connection.scalar(select(func.max(plan_series.c.revision))) or 0
             return None if planned > revision else blocks.changed_since(connection, revision)
@@ -402,18 +405,19 @@ class Store:
             check_data(connection, chain)
 
     def head(self, operator_id: int) -> Head:
-        """The head of an operator's active set; version 0 if it supplied none. UnknownOperator if there is none."""
+        """Return the head of an operator's active set; version 0 if it supplied none. UnknownOperator if there is
+        none."""
         with self._database.reading() as connection:
             check_operator(connection, operator_id)
             return read_head(connection, Kind.ACTIVE, operator_id)
 
     def portings_head(self) -> Head:
-        """The head of the portings; version 0 if none were pushed."""
+        """Return the head of the portings; version 0 if none were pushed."""
         with self._database.reading() as connection:
             return read_head(connection, Kind.PORTED, EVERY_OPERATOR)
 
     def digest(self, operator_id: int) -> tuple[Head, bytes]:
-        """The head of an active set and its digest, empty for version 0; computed when first asked for.
+        """Return the head of an active set and its digest, empty for version 0; computed when first asked for.
 
         Under pushes without a pause the digest may be that of no head in the end: it is empty then, to be asked for
         again.
@@ -442,7 +446,7 @@ class Store:
             return blocks.read_chunk(connection, Kind.ACTIVE, operator_id, chunk)
 
     def push_content(self, operator_id: int) -> PushContent:
-        """What takes the numbers of a push of an operator, and knows which it serves and has."""
+        """Return what takes the numbers of a push of an operator, and knows which it serves and has."""
         with self._database.reading() as connection:
             basis = read_basis(connection)
             ported = self._ported if basis.portings_version else lambda _chunk: {}
@@ -454,7 +458,7 @@ class Store:
             return blocks.read_ported(connection, chunk)
 
     def try_pushed(self, operator_id: int, push_id: str, *, now: datetime) -> Pushed | None:
-        """What became of the push of that push_id, or None if none is remembered."""
+        """Return what became of the push of that push_id, or None if none is remembered."""
         with self._database.reading() as connection:
             return pushes.try_pushed(connection, Kind.ACTIVE, operator_id, push_id, microseconds(now))
 
@@ -481,8 +485,8 @@ class Store:
             return pushed
 
     def held_pushes(self, operator_id: int | None = None, *, now: datetime) -> list[HeldPush]:
-        """The pushes that wait to be confirmed, the oldest first: every operator's, or one's. UnknownOperator if there
-        is no such operator."""
+        """Return the pushes that wait to be confirmed, the oldest first: every operator's, or one's. UnknownOperator if
+        there is no such operator."""
         with self._database.reading() as connection:
             if operator_id is not None:
                 check_operator(connection, operator_id)
@@ -499,7 +503,7 @@ class Store:
             return pushed
 
     def portings_content(self) -> PortingsContent:
-        """What takes the numbers of a push of portings, and knows the mobile ranges and whose they are."""
+        """Return what takes the numbers of a push of portings, and knows the mobile ranges and whose they are."""
         held: dict[int, list[tuple[int, int]]] = defaultdict(list)
         with self._database.reading() as connection:
             basis = read_basis(connection)
@@ -512,7 +516,7 @@ class Store:
         return PortingsContent(mobile, lambda operator_id, chunk: home(held[operator_id], chunk), operator_ids, basis)
 
     def try_pushed_portings(self, push_id: str, *, now: datetime) -> Pushed | None:
-        """What became of the push of portings of that push_id, or None if none is remembered."""
+        """Return what became of the push of portings of that push_id, or None if none is remembered."""
         with self._database.reading() as connection:
             return pushes.try_pushed(connection, Kind.PORTED, EVERY_OPERATOR, push_id, microseconds(now))
 
@@ -543,7 +547,7 @@ class Store:
     # --- callers
 
     def callers(self, key: bytes) -> Callers:
-        """Who may call; the rows' MACs are made with the key."""
+        """Return who may call; the rows' MACs are made with the key."""
         return Callers(self._database, key, self._acts, self._data_dir)
 
     @property
@@ -563,12 +567,12 @@ class Store:
 
     @property
     def has_callers(self) -> bool:
-        """Whether there is any caller or agreement."""
+        """True if there is any caller or agreement."""
         with self._database.reading() as connection:
             return callers.are_any(connection)
 
     def caller_macs(self) -> dict[tuple[str, str], bytes]:
-        """The mac of each caller and agreement: what the acts tell of them."""
+        """Return the mac of each caller and agreement: what the acts tell of them."""
         with self._database.reading() as connection:
             return callers.read_macs(connection)
 
@@ -588,7 +592,7 @@ class Store:
             callers.record_denials(connection, some)
 
     def last_denials(self, count: int) -> list[Denial]:
-        """The last denials, the newest first."""
+        """Return the last denials, the newest first."""
         with self._database.reading() as connection:
             return callers.last_denials(connection, count)
 

@@ -55,7 +55,7 @@ class Withdrawn(NamedTuple):
     next_place: int | None
 
     def goes_on_with(self, other: "Withdrawn") -> bool:
-        """Whether the other is what comes next in the same row."""
+        """Return True if the other is what comes next in the same row."""
         return self[:4] == other[:4] and self.next_place == other.place
 
 
@@ -175,12 +175,13 @@ def set_done(connection: Connection, done: Withdrawn) -> bool:
 
 
 def newest(connection: Connection) -> int:
-    """The newest revision that took numbers; 0 if none did."""
+    """Return the newest revision that took numbers; 0 if none did."""
     return connection.scalar(NEWEST) or 0
 
 
 def withdrawn_since(connection: Connection, number: int, revision: int) -> int:
-    """The newest change after a revision that took a number, or of which that is not known any more; 0 if none did."""
+    """Return the newest change after a revision that took a number, or of which that is not known any more; 0 if none
+    did."""
     dropped = dropped_up_to(connection)
     chunk, place = divmod(number, CHUNK_NUMBERS)
     later = (withdrawals.c.chunk == chunk) & (withdrawals.c.revision > revision)

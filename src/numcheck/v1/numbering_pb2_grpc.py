@@ -117,7 +117,8 @@ class NumberingServiceServicer(object):
         Errors, besides the service's own:
 
         - INVALID_ARGUMENT, BAD_PUSH: no header first, a second header, a header's field that cannot be, a range that ends
-        before it starts or holds a number of more than 15 digits, a SNAPSHOT that removes or that holds no number. BadRequest names the field.
+        before it starts or holds a number of more than 15 digits, a SNAPSHOT that removes or that holds no number, a
+        DELTA that adds none to an operator that has supplied nothing yet. BadRequest names the field.
         - INVALID_ARGUMENT, NOT_SERVED: numbers that the operator does not serve, and skip_not_served is not set.
         ErrorInfo.metadata has `not_served_count` and up to 100 of them in `not_served`, separated by commas.
         - ABORTED, STALE_BASE: base_version of a DELTA was not the head when the push began. ErrorInfo.metadata has

@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from numcheck.inflating import GZIP_MAGIC, XZ_MAGIC
+
 BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 WITH_ZEROS = ("utf-16-le", "utf-16-be")
 RUSSIAN = ("cp1251", "koi8-r", "cp866", "mac-cyrillic", "iso8859-5")  # 8 bits a character
@@ -27,6 +29,8 @@ NOT_TEXT = {
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an old Excel workbook (.xls); save the sheet as CSV",
     codecs.BOM_UTF32_LE: "UTF-32; save it as UTF-8",
     codecs.BOM_UTF32_BE: "UTF-32; save it as UTF-8",
+    GZIP_MAGIC: "compressed twice; unpack it once",
+    XZ_MAGIC: "compressed twice; unpack it once",
     b"\x28\xb5\x2f\xfd": "a zstd file; unpack it",
     b"BZh": "a bzip2 file; unpack it",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it",

@@ -8,6 +8,8 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from numcheck.cli.reading.statuses import ACTIVE, INACTIVE, YES_OR_NO, normal
+
 DELIMITERS = ";,\t|"
 FIRST_LINES = 20  # that are looked at for a header
 _EMPTY = re.compile(r'[\s;,|"]*')  # a line, as spreadsheets write an empty row
@@ -90,9 +92,25 @@ STATUS_NAMES = frozenset(
 )
 # What the name of a column holds that may say whether a row is in service, though nobody knows how.
 _STATUS_WORDS = re.compile(
-    "status|state|activ|block|suspend|terminat|disconnect|clos|delet|expir|end(ed)?\\b|"
-    "статус|состоян|актив|блокир|приостан|расторж|отключ|закры|удал|оконч|обслуж"
+    "status|state|activ|block|suspend|terminat|disconnect|clos|delet|remov|expir|end(ed)?\\b|"
+    "action|operation|\\bop\\b|change|\\bsign\\b|\\bflag|"
+    "статус|состоян|актив|блокир|приостан|расторж|отключ|закры|удал|оконч|обслуж|"
+    "действи|операци|изменен|признак|\\bзнак\\b|\\bфлаг"
 )
+# What the cells of such a column hold, whatever it is called.
+CHANGES = frozenset(
+    {
+        *("+", "-", "\u2013", "\u2212", "+1", "-1", "add", "added", "new", "insert", "create", "connect", "update"),
+        *("del", "delete", "drop", "remove", "disconnect", "a", "d", "i", "u", "r", "доб", "добавить", "добавлен"),
+        *("новый", "подключить", "удал", "удалить", "исключить", "отключить", "снять"),
+    }
+)
+# What stands in the name of one number among several: `old phone`, `msisdn 2`.
+_WHICH = re.compile(
+    "[0-9]+|\\b(old|new|prev|previous|second|secondary|additional|alt|alternative|other|extra|"
+    "стар(ый|ые)|нов(ый|ые)|доп|дополнительный|второй|другой|прежний|запасной)\\b"
+)
+TOLD_MAX = 20
 
 
 class UncertainLayout(ValueError):
@@ -126,7 +144,7 @@ class Layout:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a line is a cell and nothing else."""
+        """True if a line is a cell and nothing else."""
         return self.delimiter == NO_DELIMITER
 
     def cells(self, line: str) -> list[str]:
@@ -149,7 +167,7 @@ class Layout:
         return ", ".join(told)
 
     def _told(self, places: Iterable[int]) -> str:
-        return ", ".join(_told(self.names, place, named=self.has_header) for place in places)
+        return _told(self.names, places, named=self.has_header)
 
 
 def layout_of(lines: Sequence[str], wanted: Wanted, *, ranges: bool = False, statuses: bool = False) -> Layout:
@@ -167,6 +185,8 @@ def layout_of(lines: Sequence[str], wanted: Wanted, *, ranges: bool = False, sta
         raise UncertainLayout(f"the quotes of line {filled + 1} do not match") from None
     places, has_header = _numbers(cells, wanted, ranges=ranges)
     status = _status(cells, wanted, places, has_header=has_header) if statuses else None
+    if statuses and status is None and not wanted.every_row:
+        _check_others(cells, _columns(probe, lines[filled + has_header :]), places, has_header=has_header)
     return Layout(
         delimiter,
         cells,
@@ -178,7 +198,7 @@ def layout_of(lines: Sequence[str], wanted: Wanted, *, ranges: bool = False, sta
 
 
 def has_russian_name(line: str) -> bool:
-    """Whether a first line has a Russian name of a column that is known, whatever its delimiter."""
+    """Return True if a first line has a Russian name of a column that is known, whatever its delimiter."""
     known = NUMBER_NAMES | FIRST_NAMES | LAST_NAMES
     return any(not cell.isascii() and _plain(cell) in known for cell in re.split(r"[;,\t|]", line))
 
@@ -188,8 +208,11 @@ def _plain(name: str) -> str:
     return " ".join(re.sub(r"[\W_]+", " ", name.casefold().replace("ё", "е")).split())
 
 
-def _told(names: Sequence[str], place: int, *, named: bool) -> str:
-    return f"{place + 1} ({names[place]})" if named and names[place] else str(place + 1)
+def _told(names: Sequence[str], places: Iterable[int], *, named: bool = True) -> str:
+    """Return columns as people count them, with their names; of very many the first ones."""
+    told = [f"{place + 1} ({names[place]})" if named and names[place] else str(place + 1) for place in places]
+    more = f" and {len(told) - TOLD_MAX:,} more" if len(told) > TOLD_MAX else ""
+    return ", ".join(told[:TOLD_MAX]) + more
 
 
 def _first_line(lines: Sequence[str]) -> tuple[int, int, str | None]:
@@ -222,8 +245,9 @@ def _numbers(cells: Sequence[str], wanted: Wanted, *, ranges: bool) -> tuple[tup
         return (place,), header
     numbers = _places(cells, NUMBER_NAMES)
     firsts, lasts = _places(cells, FIRST_NAMES), _places(cells, LAST_NAMES)
-    if len(numbers) > 1 or (numbers and firsts and lasts):
-        told = ", ".join(_told(cells, place, named=True) for place in sorted({*numbers, *firsts, *lasts}))
+    others = [place for place, cell in enumerate(cells) if _is_another(cell)] if numbers else []
+    if len(numbers) + len(others) > 1 or (numbers and firsts and lasts):
+        told = _told(cells, sorted({*numbers, *others, *firsts, *lasts}))
         raise UncertainLayout(f"several columns may hold the numbers: {told}; say which with --column")
     if numbers:
         return (numbers[0],), True
@@ -237,7 +261,7 @@ def _numbers(cells: Sequence[str], wanted: Wanted, *, ranges: bool) -> tuple[tup
         raise UncertainLayout(
             f"{len(cells)} columns and no header: say in which column the numbers are, such as --column 1"
         )
-    told = ", ".join(_told(cells, place, named=True) for place in range(len(cells)))
+    told = _told(cells, range(len(cells)))
     raise UncertainLayout(f"no column has a name that is known for numbers: {told}; say which with --column")
 
 
@@ -257,19 +281,59 @@ def _status(cells: Sequence[str], wanted: Wanted, taken: Collection[int], *, has
     if len(known) == 1 and set(likely) <= set(known):
         return known[0]
     if known or likely:
-        told = ", ".join(_told(cells, place, named=True) for place in sorted({*known, *likely}))
-        raise UncertainLayout(
-            f"what is in service may stand in {told}; say which with --status-column, or --every-row if every row is"
-        )
+        raise _uncertain_status(cells, sorted({*known, *likely}), named=True)
     return None
+
+
+def _check_others(
+    names: Sequence[str], columns: Sequence[Collection[str]], taken: Collection[int], *, has_header: bool
+) -> None:
+    """Refuse a file with a column that nobody named, and whose cells say what is in service or what has changed.
+
+    Under a name of its own a column of yes and no says something else; without a header nobody knows.
+    """
+    words = ACTIVE | INACTIVE | CHANGES
+    if has_header:
+        words -= YES_OR_NO
+    found = [place for place, cells in enumerate(columns) if place not in taken and cells and words.issuperset(cells)]
+    if found:
+        raise _uncertain_status(names, found, named=has_header)
+
+
+def _uncertain_status(names: Sequence[str], places: Iterable[int], *, named: bool) -> UncertainLayout:
+    return UncertainLayout(
+        f"what is in service may stand in {_told(names, places, named=named)}; say which with --status-column, or "
+        "--every-row if every row is"
+    )
+
+
+def _columns(probe: Layout, lines: Iterable[str]) -> list[set[str]]:
+    """Return what the cells of each column hold, without the empty ones."""
+    columns: list[set[str]] = []
+    for line in lines:
+        try:
+            cells = probe.cells(line)
+        except csv.Error:
+            continue  # its row is refused when its turn comes
+        columns += [set() for _ in cells[len(columns) :]]
+        for column, cell in zip(columns, cells, strict=False):
+            column.update(filter(None, [normal(cell)]))
+    return columns
 
 
 def _places(cells: Sequence[str], names: Collection[str]) -> list[int]:
     return [place for place, cell in enumerate(cells) if _plain(cell) in names]
 
 
+def _is_another(name: str) -> bool:
+    """Return True if a column has one number of several: `phone 2`, `old msisdn`."""
+    plain = _plain(name)
+    rest = " ".join(_WHICH.sub(" ", plain).split())
+    return plain not in NUMBER_NAMES and rest in NUMBER_NAMES
+
+
 def is_header_cell(cell: str) -> bool:
-    """Whether a cell may be a column's name and no number."""
+    """Return True if a cell may be a column's name and no number."""
     return bool(cell) and not any(map(str.isdigit, cell))
 
 
@@ -282,7 +346,7 @@ def _place(cells: Sequence[str], said: str, option: str) -> tuple[int, bool]:
     found = [place for place, cell in enumerate(cells) if cell.casefold() == said.strip().casefold()]
     found = found or [place for place, cell in enumerate(cells) if _plain(cell) == _plain(said)]
     if len(found) != 1:
-        told = ", ".join(_told(cells, place, named=True) for place in range(len(cells)))
+        told = _told(cells, range(len(cells)))
         many = "several columns have" if found else "no column has"
         raise UncertainLayout(f"{option}: {many} that name: {told}")
     return found[0], True

@@ -116,6 +116,8 @@ class _Bounded:
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     if str(path) == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise BadNumbersFile("standard input is closed")
         yield sys.stdin.buffer
         return
     with path.open("rb") as file:

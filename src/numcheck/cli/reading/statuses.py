@@ -23,6 +23,13 @@ INACTIVE = frozenset(
         *("закрыт", "расторгнут", "договор расторгнут", "удален", "снят", "снят с обслуживания"),
     }
 )
+# Those of both that answer any question: whether a number is in service only where a column's name asks for it.
+YES_OR_NO = frozenset(
+    {
+        *("1", "0", "true", "false", "yes", "no", "y", "n", "t", "f", "on", "off", "да", "нет", "вкл", "выкл"),
+        *("enabled", "disabled", "включен", "выключен"),
+    }
+)
 
 
 class UnknownStatus(ValueError):
@@ -37,7 +44,7 @@ class Statuses:
     inactive: frozenset[str] = INACTIVE
 
     def is_active(self, text: str) -> bool:
-        """Whether a row with this status is in service; UnknownStatus if no table has it."""
+        """Return True if a row with this status is in service; UnknownStatus if no table has it."""
         status = normal(text)
         if status in self.active:
             return True

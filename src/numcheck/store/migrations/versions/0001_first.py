@@ -317,6 +317,7 @@ code_sends = Table(
     Column("at_us", BigInteger, nullable=False),
     Column("service", String, nullable=False),
     Column("number_tag", Bytes(16), nullable=False),
+    Column("user_tag", Bytes(16), nullable=False),
     Column("block_tag", Bytes(16), nullable=False),
     Column("network_tag", Bytes(16), nullable=False),
     Column("completed", Boolean, nullable=False),

@@ -1,0 +1,49 @@
+"""Finds the node of a data directory on this machine: where it listens, and the token by which it knows its owner.
+
+A plaintext node lets in whoever could read its data directory. Where the system does not say whose a connection is,
+the node makes a token, in a file that only they can read. Clients send it to the addresses that the node has told as
+its own, and to no others: what listens elsewhere, perhaps for another user, does not learn it.
+"""
+
+import json
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+LISTENERS_NAME = "listeners.json"
+TOKEN_NAME = "loopback.token"
+SIZE_MAX = 65_536
+
+
+def default_data_dir() -> Path:
+    """Return the data directory of a process that was told of none."""
+    return Path(os.environ.get("NUMCHECK_DATA_DIR") or "var")
+
+
+def told_by(data_dir: Path) -> dict[str, Any]:
+    """Return what the node of a data directory says of itself; nothing if it says nothing that can be read."""
+    with suppress(OSError, ValueError):
+        told = json.loads(_content(data_dir / LISTENERS_NAME))
+        if isinstance(told, dict):
+            return told
+    return {}
+
+
+def token_for(target: str, data_dir: Path) -> str | None:
+    """Return the token for the node at `target`, host:port; None if the data directory has none for that address."""
+    with suppress(OSError, ValueError):
+        token = _content(data_dir / TOKEN_NAME).decode("ascii")
+        addresses = told_by(data_dir).get("addresses")
+        if isinstance(addresses, dict) and target in addresses.values():
+            return token
+    return None
+
+
+def _content(path: Path) -> bytes:
+    """Return what a small file holds; OSError if it is none: a link is not followed, and a pipe not waited for."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(f"{path.name} is no file")
+        return file.read(SIZE_MAX)

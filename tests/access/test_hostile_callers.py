@@ -1,0 +1,304 @@
+"""What a hostile caller tries over TLS, at each listener: names, tokens, paths, headers, and things of others.
+
+One node for all. Each attempt is refused for who makes it: its rightful caller's same call succeeds beside it.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID, ObjectIdentifier
+
+from numcheck.api.access import token_tag
+from numcheck.offline.authority import issue_client
+from numcheck.v1 import caller_pb2, caller_pb2_grpc, numbering_pb2
+from numcheck.v1 import registration_pb2 as pb
+from numcheck.v1.numbering_pb2_grpc import NumberingServiceStub
+from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
+from tests.access import calls
+from tests.access.node import ALPHA, BETA, CALLERS, FIRST, NOW, SecureNode, secure_node
+from tests.api.calls import DEADLINE_S, refusal
+
+LISTENERS = ("api", "native")
+LIST = "/numcheck.v1.CheckService/ListOperators"
+ADMINISTRATOR = CALLERS["administrator"].uri
+SUBJECT_ALTERNATIVE_NAME = ObjectIdentifier("2.5.29.17")
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory) -> Iterator[SecureNode]:
+    """With a certificate that names nobody known."""
+    with secure_node(tmp_path_factory.mktemp("hostile")) as one:
+        issue_client(one.directory, "gateway", "https://gateway.example.org", now=datetime.now(UTC))
+        yield one
+
+
+def ask(channel: grpc.Channel, path: str = LIST, **options: object) -> bytes:
+    answer: bytes = channel.unary_unary(path)(b"", timeout=DEADLINE_S, **options)
+    return answer
+
+
+# --- names that are not read from where names belong
+
+
+def issue(node: SecureNode, name: str, common_name: str, extensions: list[x509.ExtensionType]) -> None:
+    """Issue a certificate of the clients' authority as a careless one might."""
+    files = {ending: (node.directory / f"authority.{ending}").read_bytes() for ending in ("pem", "key")}
+    issuer = x509.load_pem_x509_certificate(files["pem"])
+    signing = serialization.load_pem_private_key(files["key"], password=None)
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    builder = x509.CertificateBuilder(issuer_name=issuer.subject, public_key=key.public_key(), serial_number=7)
+    builder = builder.subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
+    builder = builder.not_valid_before(issuer.not_valid_before_utc).not_valid_after(issuer.not_valid_after_utc)
+    for one in extensions:
+        builder = builder.add_extension(one, critical=False)
+    signed = builder.sign(signing, hashes.SHA256())  # type: ignore[arg-type]
+    assert now < signed.not_valid_after_utc
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (node.directory / f"{name}.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    (node.directory / f"{name}.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, *form))
+
+
+def in_der(kind: int, *contents: bytes) -> bytes:
+    """A value of DER, of less than 128 bytes."""
+    content = b"".join(contents)
+    assert len(content) < 0x80
+    return bytes([kind, len(content)]) + content
+
+
+def uri_in_der(text: bytes) -> bytes:
+    return in_der(0x86, text)  # uniformResourceIdentifier of GeneralName
+
+
+MISNAMED = {
+    "in the common name alone": [],
+    "with bytes that are no ASCII": [in_der(0x30, uri_in_der(ADMINISTRATOR.encode() + b"\xff"))],
+    "in letters that look the same": [in_der(0x30, uri_in_der("numcheck://аdministrator".encode()))],
+    "in an extension that is cut": [in_der(0x30, uri_in_der(ADMINISTRATOR.encode()))[:-3]],
+    "with something behind the names": [in_der(0x30, uri_in_der(ADMINISTRATOR.encode())) + b"\x05\x00"],
+    "in no sequence": [uri_in_der(ADMINISTRATOR.encode())],
+    "by a name of a kind that is unknown": [in_der(0x30, in_der(0x8F, b"x"), uri_in_der(ADMINISTRATOR.encode()))],
+    "with an empty second name": [in_der(0x30, uri_in_der(ADMINISTRATOR.encode()), uri_in_der(b""))],
+}
+
+
+def test_name_that_a_certificate_tells_in_any_other_way_is_nobodys(node):
+    """Each by a certificate that the clients' authority signed; one that OpenSSL cannot read ends in the handshake."""
+    for place, (kind, encoded) in enumerate(MISNAMED.items()):
+        extensions = [x509.UnrecognizedExtension(SUBJECT_ALTERNATIVE_NAME, one) for one in encoded]
+        issue(node, f"misnamed{place}", ADMINISTRATOR, extensions)
+        for listener in LISTENERS:
+            with (
+                node.channel(f"misnamed{place}", listener=listener) as channel,
+                pytest.raises(grpc.RpcError) as refused,
+            ):
+                ask(channel)
+            found = refused.value.code()
+            assert found in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNAVAILABLE), (kind, listener)
+
+
+# --- tokens
+
+
+def give_token(node: SecureNode, name: str, token: str) -> None:
+    node.gate.callers.set_token(CALLERS[name].uri, token_tag(node.gate.key, token), now=NOW)
+    node.gate.directory.refresh()
+
+
+def test_what_is_nearly_a_token_is_nobodys(node):
+    """In other letters, cut, longer, another installation's, twice, by another scheme, in another place, or the tag
+    that the store keeps."""
+    token = "aB3-" + "x" * 40
+    give_token(node, "administrator", token)
+    tag = token_tag(node.gate.key, token).hex()
+    wrong = [token.lower(), token.upper(), token[:-1], f"{token}x", f"x{token}", f"{token},{token}", f"{token} {token}"]
+    shown = [[("authorization", f"Bearer {one}")] for one in (*wrong, tag, "*", ADMINISTRATOR, "x" * 249)]
+    shown += [
+        [("authorization", one)] for one in (token, f"Basic {token}", f"Bearer{token}", f"Bearer  Bearer {token}")
+    ]
+    shown += [[("authorization", f"Bearer {token}"), ("authorization", f"Bearer {token}")]]
+    shown += [[(name, f"Bearer {token}")] for name in ("x-authorization", "proxy-authorization", "cookie", "token")]
+    shown += [[("authorization-bin", f"Bearer {token}".encode())]]
+    for listener in LISTENERS:
+        with node.channel("gateway", listener=listener) as channel:
+            for metadata in shown:
+                found = refusal(lambda channel=channel, metadata=metadata: ask(channel, metadata=metadata))
+                assert (found.code, found.reason) == (grpc.StatusCode.UNAUTHENTICATED, "NOT_AUTHENTICATED"), metadata
+            assert ask(channel, metadata=[("authorization", f"bearer  {token}")])
+
+
+def test_token_does_not_raise_who_shows_a_certificate_of_their_own(node):
+    """Whoever is known by their certificate is that caller, whatever token they show besides."""
+    give_token(node, "administrator", "stolen" * 8)
+    shown = [("authorization", f"Bearer {'stolen' * 8}")]
+    with node.channel("auditor") as channel:
+        found = refusal(lambda: ask(channel, "/numcheck.v1.NumberingService/ListHeldPushes", metadata=shown))
+        assert (found.code, found.reason) == (grpc.StatusCode.PERMISSION_DENIED, "NOT_PERMITTED")
+
+
+# --- paths
+
+
+@pytest.mark.parametrize("listener", LISTENERS)
+def test_no_other_spelling_of_a_path_is_the_method(node, listener):
+    """A messenger's way to the administrator's methods: each is denied or no method, and none is answered."""
+    right = "/numcheck.v1.CallerService/ListCallers"
+    spellings = [right.lower(), right.upper(), f"{right}/", f"/{right}", f"{right}?x", f"{right}#x", f"{right}%00"]
+    spellings += [right.replace("/numcheck", "/./numcheck"), right.replace("Service/", "Service//"), f"{right} "]
+    spellings += [f"/numcheck.v1.CheckService/../{right[1:]}", right.replace("L", "%4C", 1), "/", "*", right[1:]]
+    with node.channel("messenger", listener=listener) as channel:
+        for path in [right, *spellings]:
+            with pytest.raises(grpc.RpcError) as refused:
+                ask(channel, path)
+            found = refused.value.code()
+            assert found in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INTERNAL)
+        assert ask(channel)
+
+
+# --- what belongs to others
+
+
+def registered(node: SecureNode, service: str, owner: str) -> pb.RegisterResponse:
+    """Register a user for its own service, with a verification that waits."""
+    with node.channel(owner) as channel:
+        stub = RegistrationServiceStub(channel)
+        made = stub.Register(calls.register_request(service), timeout=DEADLINE_S)
+        request = pb.StartVerificationRequest(
+            service=service, user_id=made.registration.user_id, method=pb.VERIFICATION_METHOD_ATTESTED
+        )
+        made.verification.CopyFrom(stub.StartVerification(request, timeout=DEADLINE_S).verification)
+        return made
+
+
+def test_nothing_of_another_service_is_reached_by_any_field(node):
+    """By its user, its verification, its page and its request, each under the caller's own service's name; what is
+    refused reads as what is not there."""
+    theirs = registered(node, "other", "other")
+    attested = pb.AttestedAct(authority="bank", assertion_id="a-1", attested_at=calls.stamp())
+    with node.channel("messenger") as channel, node.channel("other") as owner:
+        mine, own = RegistrationServiceStub(channel), RegistrationServiceStub(owner)
+        user_id = theirs.registration.user_id
+        for method, request in (
+            ("GetRegistration", pb.GetRegistrationRequest(service="chat", user_id=user_id)),
+            ("DeleteRegistration", pb.DeleteRegistrationRequest(service="chat", user_id=user_id)),
+            ("StartVerification", pb.StartVerificationRequest(service="chat", user_id=user_id)),
+        ):
+            found = refusal(lambda method=method, request=request: getattr(mine, method)(request, timeout=DEADLINE_S))
+            assert (method, found.code) == (method, grpc.StatusCode.NOT_FOUND)
+        for verification_id in (theirs.verification.verification_id, "00" * 16):
+            given = pb.CompleteVerificationRequest(
+                service="chat", verification_id=verification_id, attested_act=attested
+            )
+            found = refusal(lambda given=given: mine.CompleteVerification(given, timeout=DEADLINE_S))
+            assert found.reason == "PROOF_NOT_ACCEPTED"
+        registered(node, "other", "other")
+        page = own.ListRegistrations(pb.ListRegistrationsRequest(service="other", page_size=1), timeout=DEADLINE_S)
+        assert page.next_page_token
+        turned = pb.ListRegistrationsRequest(service="chat", page_size=1, page_token=page.next_page_token)
+        assert refusal(lambda: mine.ListRegistrations(turned, timeout=DEADLINE_S)).reason == "BAD_REGISTRATION"
+        asked = pb.GetRegistrationRequest(service="other", user_id=user_id)
+        assert own.GetRegistration(asked, timeout=DEADLINE_S).registration == theirs.registration
+
+
+def test_request_id_of_another_service_is_another_request(node):
+    """Repeated under the caller's own service it makes a registration there, and tells nothing of the other's."""
+    request = calls.register_request("other")
+    request.request_id = "r-1"
+    with node.channel("other") as owner, node.channel("messenger") as channel:
+        first = RegistrationServiceStub(owner).Register(request, timeout=DEADLINE_S).registration
+        request.service, request.user_id = "chat", "somebody-else"
+        second = RegistrationServiceStub(channel).Register(request, timeout=DEADLINE_S).registration
+    assert (first.service, second.service, second.user_id) == ("other", "chat", "somebody-else")
+    assert first.registration_id != second.registration_id
+
+
+def held_token(node: SecureNode, operator_id: int) -> str:
+    """Have a push of an operator held; the token that confirms it."""
+    calls.fill(node, operator_id)
+    header = numbering_pb2.PushHeader(
+        operator_id=operator_id, mode=numbering_pb2.PUSH_MODE_SNAPSHOT, data_time=calls.stamp(), push_id="held"
+    )
+    request = numbering_pb2.PushActiveNumbersRequest(header=header, add=[calls.FIRST_OF[operator_id]])
+    with node.channel("administrator") as channel:
+        answer = NumberingServiceStub(channel).PushActiveNumbers(iter([request]), timeout=DEADLINE_S)
+    return str(answer.confirmation_token)
+
+
+def test_push_of_another_operator_is_reached_by_neither_its_token_nor_its_id(node):
+    """Beta's held push under Alpha's own name, and a second header in Alpha's stream that names Beta."""
+    token = held_token(node, BETA)
+    before = node.store.head(BETA)
+    with node.channel("alpha") as channel:
+        stub = NumberingServiceStub(channel)
+        confirming = numbering_pb2.ConfirmPushRequest(operator_id=ALPHA, confirmation_token=token)
+        assert refusal(lambda: stub.ConfirmPush(confirming, timeout=DEADLINE_S)).reason == "UNKNOWN_PUSH"
+        own = numbering_pb2.PushHeader(
+            operator_id=ALPHA,
+            mode=numbering_pb2.PUSH_MODE_DELTA,
+            base_version=node.store.head(ALPHA).version,
+            data_time=calls.stamp(),
+        )
+        others = numbering_pb2.PushHeader()
+        others.CopyFrom(own)
+        others.operator_id = BETA
+        requests = [numbering_pb2.PushActiveNumbersRequest(header=one, add=[FIRST]) for one in (own, others)]
+        assert refusal(lambda: stub.PushActiveNumbers(iter(requests), timeout=DEADLINE_S)).reason == "BAD_PUSH"
+        stolen = numbering_pb2.PushActiveNumbersRequest(header=own, add=[calls.FIRST_OF[BETA] + 1])
+        assert refusal(lambda: stub.PushActiveNumbers(iter([stolen]), timeout=DEADLINE_S)).reason == "NOT_SERVED"
+    assert node.store.head(BETA) == before
+
+
+# --- names that would reach a terminal, a log or a file
+
+
+def test_name_that_a_terminal_would_act_on_is_given_to_nobody(node):
+    """Neither as a URI nor as a service; nor is one of another length or case, and nothing is kept of it."""
+    bad = ["numcheck://\x1b[2J", "numcheck://a\nb", "numcheck://\u202eb", "numcheck://аdmin", "numcheck://" + "a" * 201]
+    bad += ["javascript:alert(1)", "NUMCHECK://a", "numcheck://a b", "numcheck://=cmd|x", "", "numcheck://"]
+    with node.channel("administrator") as channel:
+        stub = caller_pb2_grpc.CallerServiceStub(channel)
+        for uri in bad:
+            caller = caller_pb2.Caller(uri=uri, role=caller_pb2.ROLE_AUDITOR)
+            request = caller_pb2.AddCallerRequest(caller=caller)
+            found = refusal(lambda request=request: stub.AddCaller(request, timeout=DEADLINE_S))
+            assert (found.code, found.violations) == (
+                grpc.StatusCode.INVALID_ARGUMENT,
+                [("caller.uri", "BAD_CALLER")],
+            ), uri
+            assert uri in ("", "numcheck://") or uri not in found.message
+        listed = stub.ListCallers(caller_pb2.ListCallersRequest(), timeout=DEADLINE_S)
+    assert not {one.uri for one in listed.callers} & set(bad)
+    assert json.dumps(sorted(one.uri for one in listed.callers)).isascii()
+
+
+# --- guesses at once
+
+
+def test_of_many_guesses_at_a_token_at_once_none_is_let_in_and_others_go_on(node):
+    """Over one connection each; the log keeps them as one row with its count."""
+    give_token(node, "administrator", "t" * 43)
+    node.forget_denials()
+    codes: list[grpc.StatusCode] = []
+
+    def guess(place: int) -> None:
+        with node.channel("gateway", listener=LISTENERS[place % 2]) as channel:
+            for turn in range(25):
+                shown = [("authorization", f"Bearer {'t' * 40}{place}{turn:02}")]
+                codes.append(refusal(lambda shown=shown: ask(channel, metadata=shown)).code)
+
+    threads = [threading.Thread(target=guess, args=(place,)) for place in range(8)]
+    for thread in threads:
+        thread.start()
+    with node.channel("messenger") as channel:
+        assert ask(channel)
+    for thread in threads:
+        thread.join()
+    assert set(codes) == {grpc.StatusCode.UNAUTHENTICATED}
+    assert (len(codes), node.denied()) == (200, 200)
+    assert len(node.store.last_denials(10)) == 2  # with the address, as a plain door has it, and without
