@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Self, cast
 
 import grpc
 
@@ -61,6 +61,12 @@ class _ShowingToken:
 
     def __init__(self, channel: grpc.Channel, target: str, data_dir: Path) -> None:
         self._channel, self._target, self._data_dir = channel, target, data_dir
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._channel.close()
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._channel, name)
