@@ -4,7 +4,7 @@ PYTHON ?= python3
 DEMO_NUMBERS ?= 10000000
 # More arguments for pytest, as in: make test ARGS="-k codec -x"
 ARGS ?=
-# How many calls and how many conversations of frames `make fuzz` has with the listeners.
+# How many calls and how many conversations of frames `make fuzz` has with the native door.
 EDGE_CALLS ?= 1000000
 EDGE_CONVERSATIONS ?= 200000
 # How often `make faults` kills a node on SQLite; on PostgreSQL it does so three tenths as often, and stops the database.

@@ -1,7 +1,7 @@
 """Question: what does a push cost: acknowledged, visible, and in other callers' checks meanwhile?
 
 A node over the reference population (285 million active numbers); its largest operator pushes deltas of 1,000 and of
-1,000,000 numbers at random, and waits until both listeners show them, while another process asks for one number after
+1,000,000 numbers at random, and waits until both doors show them, while another process asks for one number after
 the other; beside it, what the same checks take when nobody pushes and as many processes as the machine has cores only
 count. Then a snapshot of NUMCHECK_BENCH_SNAPSHOT numbers (50 million) over the stream, and NUMCHECK_BENCH_PORTINGS
 portings (30 million).

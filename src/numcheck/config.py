@@ -233,7 +233,7 @@ class Settings(BaseSettings):
 
     @property
     def tls(self) -> bool:
-        """True if the listeners speak TLS, and ask clients who they are."""
+        """True if the node speaks TLS, and asks clients who they are."""
         return bool(self.tls_files)
 
     @classmethod

@@ -85,7 +85,7 @@ class SecureNode:
 
 @contextmanager
 def secure_node(directory: Path, *, url: str | None = None, **changes: Any) -> Iterator[SecureNode]:
-    """Serve a small plan over TLS on each listener; each caller has a certificate of its name."""
+    """Serve a small plan over TLS on each door; each caller has a certificate of its name."""
     certificates = directory / "certificates"
     now = datetime.now(UTC)
     make_authority(certificates, now=now)

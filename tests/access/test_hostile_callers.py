@@ -1,4 +1,4 @@
-"""What a hostile caller tries over TLS, at each listener: names, tokens, paths, headers, and things of others.
+"""What a hostile caller tries over TLS, at each door: names, tokens, paths, headers, and things of others.
 
 One node for all. Each attempt is refused for who makes it: its rightful caller's same call succeeds beside it.
 """

@@ -1,4 +1,4 @@
-"""Who may call in plaintext, on loopback: whoever could read the data directory, on either listener."""
+"""Who may call in plaintext, on loopback: whoever could read the data directory, on either door."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from numcheck.api.access import LoopbackAccess, Shown
 from numcheck.config import Settings
 from numcheck.door import loopback
 from numcheck.door.loopback import user_of, user_of_grpc_peer, user_of_socket
-from numcheck.door.plain_door import PlainDoor, protection_of
+from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.errors import NotPermitted
 from numcheck.serving.access import loopback_access

@@ -10,7 +10,7 @@ SHORT = ("--numbers", "200000", "--seconds", "0.1")
 
 
 def test_bench_measures_each_part_and_writes_the_report(tmp_path):
-    """The kernel, each listener, a push and registrations; nothing is left beside the report."""
+    """The kernel, each door, a push and registrations; nothing is left beside the report."""
     ended = run("bench", *SHORT, "--json", cwd=tmp_path)
     assert ended.status == 0, ended.err
     told = json.loads(ended.out)

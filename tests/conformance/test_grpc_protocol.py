@@ -1,6 +1,6 @@
 """The gRPC protocol over HTTP/2 (grpc/doc/PROTOCOL-HTTP2.md, compression.md, http-grpc-status-mapping.md), in frames.
 
-What both listeners must do is asked of both. What the protocol leaves to the server, or grpc-core does its own way,
+What both doors must do is asked of both. What the protocol leaves to the server, or grpc-core does its own way,
 is asked of the native door alone.
 """
 
@@ -51,7 +51,7 @@ BODY = QUESTION[5:]
 
 @pytest.fixture
 def both(either: str) -> Iterator[Peer]:
-    """A connection to each listener in turn."""
+    """A connection to each door in turn."""
     with Peer(either) as one:
         yield one
 

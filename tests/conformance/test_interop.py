@@ -1,6 +1,6 @@
 """gRPC's interoperability tests (grpc/doc/interop-test-descriptions.md), as far as numcheck's methods allow, by grpcio.
 
-Each test has the name of the description that it follows. Both listeners answer.
+Each test has the name of the description that it follows. Both doors answer.
 """
 
 import queue

@@ -1,6 +1,6 @@
 """The contract that outside clients are generated from, written down a second time: no name and no number of it moves.
 
-A client of contract.proto asks both listeners, with classes of its own, in a pool of its own.
+A client of contract.proto asks both doors, with classes of its own, in a pool of its own.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Both listeners over one small index."""
+"""Both doors over one small index."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

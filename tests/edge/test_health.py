@@ -1,4 +1,4 @@
-"""Both listeners say the same of the node's health, and refuse alike."""
+"""Both doors say the same of the node's health, and refuse alike."""
 
 from collections.abc import Iterator
 

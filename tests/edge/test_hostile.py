@@ -1,4 +1,4 @@
-"""R6: a hostile peer of each kind harms only itself, on either listener.
+"""R6: a hostile peer of each kind harms only itself, on either door.
 
 A client that behaves asks over its own connection while the node is left alone, and then while the peer of hostile.py,
 a process of its own, does what it can: it is answered every time, nearly as soon, and the node's memory stays bounded.
@@ -94,7 +94,7 @@ def door(request: pytest.FixtureRequest, data_dir: Path) -> Iterator[Door]:
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Door]]:
-    """Both listeners over TLS. Nobody is known, so that every call is denied, which takes its time too."""
+    """Both doors over TLS. Nobody is known, so that every call is denied, which takes its time too."""
     authority = Authority(tmp_path_factory.mktemp("authority"))
     server, client = authority.issue("server"), authority.issue("client", "numcheck://service/messenger")
     tls = ssl.create_default_context(cafile=authority.file)
@@ -160,7 +160,7 @@ idle_bounds: dict[str, float] = {}
 
 
 def bound_of(door: Door) -> float:
-    """How late an answer may be, measured once for each listener, before any harm was done to it."""
+    """How late an answer may be, measured once for each door, before any harm was done to it."""
     if door.address not in idle_bounds:
         waits(door)
         idle_bounds[door.address] = max(FLOOR_S, FACTOR * p99(waits(door)))

@@ -1,4 +1,4 @@
-"""Both listeners give the same bytes, statuses and details: grpcio asks both."""
+"""Both doors give the same bytes, statuses and details: grpcio asks both."""
 
 import gzip
 import random

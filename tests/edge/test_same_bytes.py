@@ -1,4 +1,4 @@
-"""Both listeners get the same bytes, call for call, and give the same bytes: statuses, details and messages.
+"""Both doors get the same bytes, call for call, and give the same bytes: statuses, details and messages.
 
 20,000 calls, many of them unsound and all of them cut anywhere and mixed with others, of which `make fuzz` makes a
 million: NUMCHECK_EDGE_CALLS sets how many, NUMCHECK_EDGE_SEED which.
@@ -50,7 +50,7 @@ DENIED = {grpc.StatusCode.PERMISSION_DENIED.value[0], grpc.StatusCode.UNAUTHENTI
 
 
 class Addresses(NamedTuple):
-    """Of the two listeners, and how they are spoken to."""
+    """Of the two doors, and how they are spoken to."""
 
     api: str
     native: str
@@ -59,7 +59,7 @@ class Addresses(NamedTuple):
 
 @contextmanager
 def both(index: Index, settings: Settings, access: Access | None = None) -> Iterator[Addresses]:
-    """Both listeners over one index, asked as whoever calls sees it."""
+    """Both doors over one index, asked as whoever calls sees it."""
     published = PublishedIndex()
     seen = published if access is None else CallersIndex(published, access.agreed)
     api = PlainDoor(settings, [check_service(seen, settings)], Watches(), access)

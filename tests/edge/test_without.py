@@ -35,7 +35,7 @@ def test_node_says_why_and_answers_everything_when_the_extension_is_missing(tmp_
 
 
 def lacks(compiler: str) -> str:
-    code = "import preflight; print(preflight.native_listener_lacks())"
+    code = "import preflight; print(preflight.native_door_lacks())"
     environment = dict(os.environ, CC=compiler, PYTHONPATH=str(ROOT / "scripts"))
     return subprocess.run(
         [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
@@ -43,7 +43,7 @@ def lacks(compiler: str) -> str:
 
 
 @pytest.mark.parametrize("header", ["nghttp2/nghttp2.h", "zlib.h"])
-def test_building_leaves_the_native_listener_out_when_a_header_is_missing(tmp_path: Path, header: str) -> None:
+def test_building_leaves_the_native_door_out_when_a_header_is_missing(tmp_path: Path, header: str) -> None:
     hidden = tmp_path / header
     hidden.parent.mkdir(exist_ok=True)
     hidden.write_text('#error "hidden"\n')

@@ -36,7 +36,7 @@ REQUEST = check_pb2.CheckNumbersRequest(numbers=[ACTIVE, ACTIVE + 1]).SerializeT
 
 
 class Node:
-    """Both listeners and the metrics of them."""
+    """Both doors and the metrics of them."""
 
     def __init__(self, settings: Settings) -> None:
         fill(settings.data_dir)

@@ -1,4 +1,4 @@
-"""A text names the same number wherever it comes in: both listeners, registrations, a pushed line, a checked file."""
+"""A text names the same number wherever it comes in: both doors, registrations, a pushed line, a checked file."""
 
 import csv
 import json
