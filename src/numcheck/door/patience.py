@@ -11,18 +11,22 @@ INTERVAL_S = 0.1  # at which it is looked for calls that have waited too long
 
 
 class Patience:
-    """Cancels what waits longer than it may, from construction to `close`."""
+    """Cancels what waits longer than it may, until `close`. Its thread begins with the first that waits, and sleeps
+    while nothing does."""
 
     def __init__(self, *, interval_s: float = INTERVAL_S) -> None:
-        self._interval_s, self._closed = interval_s, threading.Event()
+        self._interval_s = interval_s
         self._waiting: dict[object, tuple[float, Callable[[], object]]] = {}
-        threading.Thread(target=self._run, name="patience", daemon=True).start()
+        self._wake = threading.Condition()
+        self._asleep, self._begun, self._closed = True, False, False
 
     @contextmanager
     def at_most(self, timeout_s: float, cancel: Callable[[], object]) -> Iterator[None]:
         """Call `cancel`, from another thread, if the block runs longer than `timeout_s`."""
         key = object()
         self._waiting[key] = time.monotonic() + timeout_s, cancel
+        if self._asleep:  # read after what waits was written, as the thread reads in the other order
+            self._rouse()
         try:
             yield
         finally:
@@ -30,14 +34,31 @@ class Patience:
 
     def close(self) -> None:
         """Look no more."""
-        self._closed.set()
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+
+    def _rouse(self) -> None:
+        with self._wake:
+            if not self._begun:
+                self._begun = True
+                threading.Thread(target=self._run, name="patience", daemon=True).start()
+            self._wake.notify()
 
     def _run(self) -> None:
-        while not self._closed.wait(self._interval_s):
+        while self._sleep():
             now = time.monotonic()
             for key, (until, cancel) in list(self._waiting.items()):
                 if now > until and self._waiting.pop(key, None) is not None:
                     cancel()
+
+    def _sleep(self) -> bool:
+        """Wait until something waits, and then for the interval; False at the end."""
+        with self._wake:
+            self._asleep = True
+            self._wake.wait_for(lambda: self._waiting or self._closed)
+            self._asleep = False
+            return not self._wake.wait_for(lambda: self._closed, self._interval_s)
 
 
 def give_back(threads: ThreadPoolExecutor) -> None:
