@@ -258,7 +258,7 @@ class Ordering(RuleBasedStateMachine):
         head, known = model.heads[push.operator_id], self._known(push.operator_id, push.name)
         if one.strangers and not push.skip:
             return self._check_refused(one.call, "INVALID_ARGUMENT", "NOT_SERVED")
-        if push.snapshot and not push.add - one.strangers:
+        if (push.snapshot or not one.head_version) and not push.add - one.strangers:
             return self._check_refused(one.call, "INVALID_ARGUMENT", "BAD_PUSH")
         if known is not None:
             return self._check_given_again(one.call.result(), known, head.version)
