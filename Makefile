@@ -4,7 +4,7 @@ PYTHON ?= python3
 DEMO_NUMBERS ?= 10000000
 # More arguments for pytest, as in: make test ARGS="-k codec -x"
 ARGS ?=
-# How many calls and how many conversations of frames `make fuzz` has with the listeners.
+# How many calls and how many conversations of frames `make fuzz` has with the native door.
 EDGE_CALLS ?= 1000000
 EDGE_CONVERSATIONS ?= 200000
 # How often `make faults` kills a node on SQLite; on PostgreSQL it does so three tenths as often, and stops the database.
@@ -17,7 +17,7 @@ CYTHON_SOURCES := $(wildcard src/numcheck/*.pyx src/numcheck/*/*.pyx)
 CYTHON_HEADERS := $(wildcard src/numcheck/*.pxd src/numcheck/*/*.px[di] src/numcheck/*.h src/numcheck/*/*.h)
 CYTHON_MODULES := $(subst /,.,$(patsubst src/%.pyx,%,$(CYTHON_SOURCES)))
 
-# The native listener is built only where libnghttp2 is.
+# The native door is built only where libnghttp2 is.
 BUILT_MODULES = $(if $(wildcard src/numcheck/_edge.*.so),$(CYTHON_MODULES),$(filter-out numcheck._edge,$(CYTHON_MODULES)))
 
 # Stamps: each is as old as the last time its step succeeded, so that a second run repeats nothing.
@@ -28,7 +28,7 @@ BUILT := $(VENV)/.built
 SANITIZED := build/sanitized
 UNDER_SANITIZERS = PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
 	LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so)"
-# What asks the native listener over sockets; other programs, such as node and nginx, do not run with the preload.
+# What asks the native door over sockets; other programs, such as node and nginx, do not run with the preload.
 EDGE_TESTS := tests/edge tests/conformance --ignore=tests/edge/test_strangers.py --ignore=tests/edge/test_without.py
 
 .PHONY: help run test check lint format bench bench-peers fuzz faults protos lock clean

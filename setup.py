@@ -17,17 +17,17 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "scripts"))
-from preflight import native_listener_lacks, refuse_unless_buildable  # noqa: E402 - a build's own directory is not on the path
+from preflight import native_door_lacks, refuse_unless_buildable  # noqa: E402 - a build's own directory is not on the path
 
 DEBUG = os.environ.get("NUMCHECK_DEBUG_BUILD") == "1"
 SANITIZE = os.environ.get("NUMCHECK_SANITIZE") == "1"
 SOURCES = [] if os.environ.get("NUMCHECK_SKIP_EXTENSIONS") == "1" else sorted(ROOT.glob("src/**/*.pyx"))
 
-NATIVE_LISTENER = ROOT / "src/numcheck/_edge.pyx"
-NATIVE_LISTENER_LIBRARIES = ["nghttp2", "ssl", "crypto", "z"]
-if SOURCES and (lacking := native_listener_lacks()):
-    print(f"numcheck is built without its native listener: {lacking}", file=sys.stderr)
-    SOURCES.remove(NATIVE_LISTENER)
+NATIVE_DOOR = ROOT / "src/numcheck/_edge.pyx"
+NATIVE_DOOR_LIBRARIES = ["nghttp2", "ssl", "crypto", "z"]
+if SOURCES and (lacking := native_door_lacks()):
+    print(f"numcheck is built without its native door: {lacking}", file=sys.stderr)
+    SOURCES.remove(NATIVE_DOOR)
 
 # No -march=native: a wheel runs on any machine of its kind.
 COMPILE_ARGS = ["-O0", "-g", "-UNDEBUG"] if DEBUG else ["-O3"]
@@ -63,7 +63,7 @@ def extension(source: Path) -> Extension:
     """Return the module that a .pyx file of src/ becomes."""
     path = source.relative_to(ROOT)
     name = ".".join(path.with_suffix("").parts[1:])
-    libraries = NATIVE_LISTENER_LIBRARIES if source == NATIVE_LISTENER else []
+    libraries = NATIVE_DOOR_LIBRARIES if source == NATIVE_DOOR else []
     return Extension(name, [str(path)], libraries=libraries, extra_compile_args=COMPILE_ARGS, extra_link_args=LINK_ARGS)
 
 

@@ -30,7 +30,7 @@ def test_start(benchmark, reference):
 
     def start() -> float:
         began = perf_counter()
-        with server("-m", "numcheck", "serve", "--data-dir", reference.data_dir, "--api-listen", "127.0.0.1:0"):
+        with server("-m", "numcheck", "serve", "--data-dir", reference.data_dir, "--listen", "127.0.0.1:0"):
             return perf_counter() - began
 
     times = [start() for _ in range(STARTS)]

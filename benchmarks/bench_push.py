@@ -1,7 +1,7 @@
 """Question: what does a push cost: acknowledged, visible, and in other callers' checks meanwhile?
 
 A node over the reference population (285 million active numbers); its largest operator pushes deltas of 1,000 and of
-1,000,000 numbers at random, and waits until both listeners show them, while another process asks for one number after
+1,000,000 numbers at random, and waits until both doors show them, while another process asks for one number after
 the other; beside it, what the same checks take when nobody pushes and as many processes as the machine has cores only
 count. Then a snapshot of NUMCHECK_BENCH_SNAPSHOT numbers (50 million) over the stream, and NUMCHECK_BENCH_PORTINGS
 portings (30 million).
@@ -43,15 +43,14 @@ DELTA_SIZES = tuple(map(int, os.environ.get("NUMCHECK_BENCH_DELTAS", "1000,10000
 SNAPSHOT_COUNT = int(os.environ.get("NUMCHECK_BENCH_SNAPSHOT", "50000000"))
 PORTINGS_COUNT = int(os.environ.get("NUMCHECK_BENCH_PORTINGS", "30000000"))
 P99_CALLS_MIN = 100
-ADDRESS = re.compile(r"listener ready on (\S+)")
+ADDRESS = re.compile(r"numcheck: ready on (\S+)")
 
 
 class Node(NamedTuple):
     """A node under way."""
 
     data_dir: Path
-    api: str
-    native: str
+    address: str
     pid: int
 
     @property
@@ -63,17 +62,18 @@ class Node(NamedTuple):
 
 @contextmanager
 def serving(data_dir: Path) -> Iterator[Node]:
-    """A node of the data directory, with both listeners."""
+    """A node of the data directory."""
     command = [sys.executable, "-m", "numcheck", "serve", "--data-dir", str(data_dir)]
-    ports = ["--api-listen", "127.0.0.1:0", "--check-listen", "127.0.0.1:0"]
-    process = subprocess.Popen([*command, *ports], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        [*command, "--listen", "127.0.0.1:0"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
     assert process.stderr is not None
     try:
         ready = (ADDRESS.search(line) for line in process.stderr)
-        api, native = (match[1] for match in (next(one for one in ready if one), next(one for one in ready if one)))
+        address = next(match[1] for match in ready if match)
         drain = threading.Thread(target=_drain, args=(process.stderr,), daemon=True)
         drain.start()
-        yield Node(data_dir, api, native, process.pid)
+        yield Node(data_dir, address, process.pid)
     finally:
         process.terminate()
         process.wait()
@@ -145,11 +145,12 @@ def p99_of(latencies: list[tuple[float, float]], spans: list[tuple[float, float]
 
 
 class Pusher:
-    """Pushes deltas of one operator, and waits until both listeners show them."""
+    """Pushes deltas of one operator, and waits until the node shows them."""
 
-    def __init__(self, api: str, native: str, operator_id: int, ranges: list[tuple[int, int]]) -> None:
-        self._numbering = numbering_pb2_grpc.NumberingServiceStub(grpc.insecure_channel(api))
-        self._checks = [check_pb2_grpc.CheckServiceStub(grpc.insecure_channel(one)) for one in (api, native)]
+    def __init__(self, address: str, operator_id: int, ranges: list[tuple[int, int]]) -> None:
+        channel = grpc.insecure_channel(address)
+        self._numbering = numbering_pb2_grpc.NumberingServiceStub(channel)
+        self._check = check_pb2_grpc.CheckServiceStub(channel)
         self._operator_id, self._ranges, self._chance = operator_id, ranges, random.Random(1)
 
     def delta(self, size: int) -> tuple[float, float]:
@@ -173,13 +174,12 @@ class Pusher:
         begun = time.monotonic()
         pushed = self._numbering.PushActiveNumbers(iter(messages))
         acknowledged = time.monotonic() - begun
-        for check in self._checks:
-            wait(check, pushed.index_version)
+        wait(self._check, pushed.index_version)
         return acknowledged, time.monotonic() - begun
 
 
 def wait(check: check_pb2_grpc.CheckServiceStub, index_version: int) -> None:
-    """Until a listener answers from that version."""
+    """Until the node answers from that version."""
     request = check_pb2.CheckNumbersRequest(numbers=[79_000_000_000], min_index_version=index_version)
     while True:
         try:
@@ -213,15 +213,14 @@ def measured(pusher: Pusher, size: int) -> tuple[float, float, float, list[tuple
     return acknowledged, visible, max(one for _, one in times), spans
 
 
-@pytest.mark.parametrize("door", ["native", "api"])
 @pytest.mark.benchmark(group="push")
-def test_deltas_become_visible_and_stall_nobody(benchmark, node: Node, door: str) -> None:
+def test_deltas_become_visible_and_stall_nobody(benchmark, node: Node) -> None:
     """Prints seconds until acknowledged and visible for each size, and the p99 of one-number checks meanwhile."""
     operator_id, ranges = largest(node.data_dir)
-    pusher = Pusher(node.api, node.native, operator_id, ranges)
+    pusher = Pusher(node.address, operator_id, ranges)
     context = multiprocessing.get_context("spawn")
     stop, latencies = context.Event(), context.Queue()
-    asking = context.Process(target=ask, args=(getattr(node, door), ranges[0][0], stop, latencies))
+    asking = context.Process(target=ask, args=(node.address, ranges[0][0], stop, latencies))
     asking.start()
     pusher.delta(1)
     spans = {"idle": span(IDLE_S)}
@@ -240,7 +239,7 @@ def test_deltas_become_visible_and_stall_nobody(benchmark, node: Node, door: str
     asking.join()
     for name, some in spans.items():
         benchmark.extra_info[f"p99 {name}"] = p99_of(found, some)
-        print(f"{door} listener, one-number checks, {name}: p99 {p99_of(found, some)}")
+        print(f"one-number checks, {name}: p99 {p99_of(found, some)}")
 
 
 def some_of(ranges: Sequence[tuple[int, int]], count: int, seed: int) -> Numbers:
@@ -274,7 +273,7 @@ def test_a_snapshot_is_taken(benchmark, node: Node) -> None:
     header = numbering_pb2.PushHeader(operator_id=operator_id, mode=numbering_pb2.PUSH_MODE_SNAPSHOT)
     header.data_time.GetCurrentTime()
     first, before = numbering_pb2.PushActiveNumbersRequest(header=header), node.memory_max
-    args = (node.api, "PushActiveNumbers", first, messages, numbering_pb2.PushActiveNumbersResponse)
+    args = (node.address, "PushActiveNumbers", first, messages, numbering_pb2.PushActiveNumbersResponse)
     begun = time.monotonic()
     made = benchmark.pedantic(send, args=args, rounds=1, iterations=1)
     took_s = time.monotonic() - begun
@@ -284,7 +283,7 @@ def test_a_snapshot_is_taken(benchmark, node: Node) -> None:
     if made.confirmation_token:
         confirm = numbering_pb2.ConfirmPushRequest(operator_id=operator_id, confirmation_token=made.confirmation_token)
         begun = time.monotonic()
-        with grpc.insecure_channel(node.api) as channel:
+        with grpc.insecure_channel(node.address) as channel:
             numbering_pb2_grpc.NumberingServiceStub(channel).ConfirmPush(confirm)
         print(f"confirmed in {time.monotonic() - begun:.1f} s")
 
@@ -307,8 +306,8 @@ def test_many_numbers_are_ported(benchmark, node: Node, reference: Population) -
 
     def port() -> None:
         first = numbering_pb2.PushPortingsRequest(header=header)
-        made = send(node.api, "PushPortings", first, messages, numbering_pb2.PushPortingsResponse)
-        with grpc.insecure_channel(node.native) as channel:
+        made = send(node.address, "PushPortings", first, messages, numbering_pb2.PushPortingsResponse)
+        with grpc.insecure_channel(node.address) as channel:
             wait(check_pb2_grpc.CheckServiceStub(channel), made.index_version)
 
     begun = time.monotonic()

@@ -160,7 +160,7 @@ def registered(benchmark, data_dir: Path, url: str | None) -> tuple[int, float]:
 def test_register_over_the_api(benchmark, data_dir, tmp_path):
     """64 callers over grpcio, the node on one core. The engine's loop has groups of 16: the listener's threads."""
     with (
-        server("-m", "numcheck", "serve", "--data-dir", data_dir, "--api-listen", "127.0.0.1:0") as (address, _),
+        server("-m", "numcheck", "serve", "--data-dir", data_dir, "--listen", "127.0.0.1:0") as (address, _),
         ExitStack() as channels,
     ):
         opened = [channels.enter_context(grpc.insecure_channel(address, [("other", place)])) for place in range(4)]

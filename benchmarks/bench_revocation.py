@@ -97,7 +97,7 @@ def _delta(stub: NumberingServiceStub, operator_id: int, numbers: Sequence[int])
 
 def _announced(data_dir: Path, operator_id: int, numbers: Sequence[int], expected_count: int) -> float:
     """Seconds from the acknowledgement of a delta that removes the numbers to the last announcement."""
-    node = server("-m", "numcheck", "serve", "--data-dir", data_dir, "--api-listen", "127.0.0.1:0")
+    node = server("-m", "numcheck", "serve", "--data-dir", data_dir, "--listen", "127.0.0.1:0")
     with node as (address, _), grpc.insecure_channel(address) as channel:
         watch = RegistrationServiceStub(channel).WatchRegistrations(
             pb.WatchRegistrationsRequest(service=SERVICE), timeout=PATIENCE_S

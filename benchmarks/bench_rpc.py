@@ -1,4 +1,4 @@
-"""Question: what does CheckNumbers over the API listener cost beside a handler that does nothing?
+"""Question: what does CheckNumbers over the plain door cost beside a handler that does nothing?
 
 The node and the empty server are processes of their own on one core, asked from the other, one call at a time. Between
 two calls to the node come one to `empty`, which answers with no byte, and one of the kernel alone: all see the same
@@ -28,7 +28,7 @@ METHOD = "/numcheck.v1.CheckService/CheckNumbers"
 
 @pytest.fixture(scope="module")
 def node(reference: Population):
-    with server("-m", "numcheck", "serve", "--data-dir", reference.data_dir, "--api-listen", "127.0.0.1:0") as started:
+    with server("-m", "numcheck", "serve", "--data-dir", reference.data_dir, "--listen", "127.0.0.1:0") as started:
         yield started
 
 
@@ -60,7 +60,7 @@ def test_check_numbers(benchmark, reference, node, empty, size):
     address, pid = node
     following, times = cycle(requests_of(reference, size)), defaultdict(list)
     pin(1)
-    benchmark.group = "API listener, by numbers a call"
+    benchmark.group = "by numbers a call"
 
     def timed(name: str, ask: Callable[[bytes], bytes], request: bytes) -> None:
         start = perf_counter()

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 from numcheck.config import Settings
-from numcheck.door.listener import server_options
+from numcheck.door.plain_door import server_options
 from numcheck.serving.node import StopRequest
 
 

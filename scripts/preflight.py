@@ -13,8 +13,8 @@ import sysconfig
 
 PYTHON_MIN = (3, 11)
 APT_LINE = "apt install python3-venv python3-dev gcc make"
-NATIVE_LISTENER_PACKAGES = ["libnghttp2-dev", "libssl-dev", "zlib1g-dev"]
-NATIVE_LISTENER_APT_LINE = " ".join(["apt install", *NATIVE_LISTENER_PACKAGES])
+NATIVE_DOOR_PACKAGES = ["libnghttp2-dev", "libssl-dev", "zlib1g-dev"]
+NATIVE_DOOR_APT_LINE = " ".join(["apt install", *NATIVE_DOOR_PACKAGES])
 XCODE_LINE = "xcode-select --install"
 
 
@@ -34,25 +34,25 @@ def refuse_unless_runnable():
     _refuse(_lacking_modules() + _lacking_to_build())
 
 
-def native_listener_lacks():
-    """Return what the native listener cannot be built for here, in a line; None if it can be built."""
+def native_door_lacks():
+    """Return what the native door cannot be built for here, in a line; None if it can be built."""
     if not sys.platform.startswith("linux"):
         return "it needs Linux's epoll"
     headers = b"#include <sys/types.h>\n#include <nghttp2/nghttp2.h>\n#include <openssl/ssl.h>\n#include <zlib.h>\n"
     if _succeeds(_compiler(), headers):
         return None
-    return "the headers of libnghttp2, OpenSSL or zlib are missing; to install: " + NATIVE_LISTENER_APT_LINE
+    return "the headers of libnghttp2, OpenSSL or zlib are missing; to install: " + NATIVE_DOOR_APT_LINE
 
 
-def install_for_native_listener():
-    """Install what the native listener is built from, if that can be done without asking; quietly go on if not."""
-    if native_listener_lacks() is None or not sys.platform.startswith("linux"):
+def install_for_native_door():
+    """Install what the native door is built from, if that can be done without asking; quietly go on if not."""
+    if native_door_lacks() is None or not sys.platform.startswith("linux"):
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
-    print("Installing {} for the native listener".format(", ".join(NATIVE_LISTENER_PACKAGES)))
+    print("Installing {} for the native door".format(", ".join(NATIVE_DOOR_PACKAGES)))
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
-    install = ["apt-get", "install", "-y", "--no-install-recommends", *NATIVE_LISTENER_PACKAGES]
+    install = ["apt-get", "install", "-y", "--no-install-recommends", *NATIVE_DOOR_PACKAGES]
     environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
     try:
         if subprocess.run(install, env=environment, timeout=300, check=False, **quiet).returncode != 0:
@@ -105,4 +105,4 @@ def _exit(line):
 
 if __name__ == "__main__":
     refuse_unless_runnable()
-    install_for_native_listener()
+    install_for_native_door()

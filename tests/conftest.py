@@ -17,7 +17,6 @@ from tests.store.engines import Server
 
 # grpcio's handlers of a fork crash the child now and then, where others' threads run: nobody here forks and serves on.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
-os.environ.setdefault("NUMCHECK_CHECK_LISTEN", "127.0.0.1:0")
 
 settings.register_profile("default", deadline=None)
 # The same examples in every run, so that a change is refused for what it did and for nothing else.

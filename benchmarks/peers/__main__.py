@@ -1,4 +1,4 @@
-"""Question: what do numcheck's listeners answer beside gRPC C++, nghttpd, Redis and PostgreSQL, in one run?
+"""Question: what do numcheck's door answer beside gRPC C++, nghttpd, Redis and PostgreSQL, in one run?
 
     python -m benchmarks.peers [--small] [--seconds 2] [--out docs]
 

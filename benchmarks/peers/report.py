@@ -23,7 +23,7 @@ except ImportError:
 
 CONNECTIONS_OF_BATCHES = 4
 BATCH = 10_000
-KERNEL, NATIVE, GRPC = "the kernel alone", "native listener", "gRPC C++, the same kernel"
+KERNEL, NATIVE, GRPC = "the kernel alone", "native door", "gRPC C++, the same kernel"
 
 PREAMBLE = """\
 # Beside the others
@@ -111,7 +111,7 @@ def _promises(results: Sequence[Result]) -> str:
     batch = max((one.numbers for one in steady if one.numbers <= BATCH), default=BATCH)
     held = batch * best(NATIVE, batch) / 1e6
     lines = [
-        "| the native listener | promised | here |",
+        "| the native door | promised | here |",
         "|---|---|---|",
         f"| calls of 1 number a second of CPU | 250,000 | {best(NATIVE, 1):,.0f} |",
         f"| beside gRPC C++ with the same kernel | 5 times | {beside(NATIVE, GRPC, 1):.1f} times |",

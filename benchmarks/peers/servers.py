@@ -13,7 +13,7 @@ from benchmarks.peers.load import PATH, Target
 from benchmarks.peers.transports import Missing, Transport
 from benchmarks.population import Population
 from benchmarks.processes import free_port, pinned
-from numcheck.door.check_listener import LACKING
+from numcheck.door.native_door import LACKING
 from numcheck.index import Index
 from numcheck.serving.publishing import index_directory
 
@@ -22,8 +22,10 @@ PREFIX_SIZE = 5
 
 @contextmanager
 def numcheck(data_dir: Path, transport: Transport, sizes: dict[int, int]) -> Iterator[list[Target]]:
-    """Both listeners of a node, the native one with one event loop."""
-    api, native = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    """A node with one event loop."""
+    if LACKING is not None:
+        raise Missing(LACKING)
+    address = f"127.0.0.1:{free_port()}"
     settings = [f"{name}={value}" for name, value in transport.node.items()]
     command = [
         "env",
@@ -37,14 +39,8 @@ def numcheck(data_dir: Path, transport: Transport, sizes: dict[int, int]) -> Ite
         "--threads",
         "1",
     ]
-    listeners = {"native listener": native, "API listener": api}
-    if LACKING is not None:
-        del listeners["native listener"]
-    last_to_open = next(iter(listeners.values()))
-    with pinned([*command, "--api-listen", api, "--check-listen", native], last_to_open) as pid:
-        yield [
-            Target(name, transport, f"{transport.scheme}://{where}", pid, sizes) for name, where in listeners.items()
-        ]
+    with pinned([*command, "--listen", address], address) as pid:
+        yield [Target("native door", transport, f"{transport.scheme}://{address}", pid, sizes)]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-# The native listener's state, and who owns what, until when. The code is in edge/, one concern a file.
+# The native door's state, and who owns what, until when. The code is in edge/, one concern a file.
 #
 # * A Loop owns its Connections (a list), spare Streams, two scratch buffers and its file descriptors, until `run` ends.
 # * A Connection owns its socket, TLS, nghttp2 session, open Streams and what it could not send yet (SCRATCH_SIZE and the

@@ -1,4 +1,4 @@
-"""The native listener: gRPC over libnghttp2 in event loops that need no GIL. Linux alone (epoll).
+"""The native door: gRPC over libnghttp2 in event loops that need no GIL. Linux alone (epoll).
 
 One thread runs one loop; loops share nothing but the port (SO_REUSEPORT). A turn of a loop takes at most one bounded
 read from each connection that has something and writes at most one bounded buffer to it, so that none starves another.

@@ -1,4 +1,4 @@
-# The part of libnghttp2 that the native listener uses; its own documentation says what each does.
+# The part of libnghttp2 that the native door uses; its own documentation says what each does.
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 

@@ -1,4 +1,4 @@
-# The part of OpenSSL (1.1.1 and newer) that the native listener uses; its own manual says what each does.
+# The part of OpenSSL (1.1.1 and newer) that the native door uses; its own manual says what each does.
 
 cdef extern from "openssl/ssl.h" nogil:
     ctypedef struct SSL_METHOD:

@@ -105,21 +105,17 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None, description="a PostgreSQL database that nodes share, postgresql://...; none: SQLite in data_dir"
     )
-    api_listen: str = Field("127.0.0.1:50051", description="host:port of the API listener; port 0 takes a free one")
+    listen: str = Field("127.0.0.1:50051", description="host:port of every service; port 0 takes a free one")
     default_region: str = Field("RU", description="the country (ISO 3166) of numbers that are written without one")
-    check_listen: str = Field(
-        "127.0.0.1:50052",
-        description="host:port of the native listener, where this build has one; port 0 takes a free one",
-    )
     metrics_listen: str | None = Field(
         None, description="host:port of /metrics for Prometheus, on loopback; none: it is not served"
     )
     threads: Positive = Field(
-        default_factory=lambda: os.cpu_count() or 1, description="event loops of the native listener, a thread each"
+        default_factory=lambda: os.cpu_count() or 1, description="event loops, a thread each; grpcio has its own"
     )
-    api_threads: Positive = Field(16, description="threads of the API listener")
+    api_threads: Positive = Field(16, description="threads for calls that wait for others")
     concurrent_rpcs_max: Positive = Field(
-        512, description="calls that the API listener holds at once, running and waiting; more get RESOURCE_EXHAUSTED"
+        512, description="calls that Python holds at once, running and waiting; more get RESOURCE_EXHAUSTED"
     )
     numbers_per_call_max: Positive = Field(65_536, description="numbers in one request of CheckNumbers")
     message_size_max: Positive = Field(2**20, description="bytes of one request")
@@ -138,7 +134,7 @@ class Settings(BaseSettings):
         description="who may call in plaintext, on loopback: root and the owner of data_dir, or everyone",
     )
     server: str | None = Field(
-        None, description="host:port of the node that commands ask; none: api_listen, or the data directory's node"
+        None, description="host:port of the node that commands ask; none: listen, or the data directory's node"
     )
     server_authority_file: Path | None = Field(
         None, description="PEM: who issued the node's certificate; what commands connect over TLS with"
@@ -237,7 +233,7 @@ class Settings(BaseSettings):
 
     @property
     def tls(self) -> bool:
-        """True if the listeners speak TLS, and ask clients who they are."""
+        """True if the node speaks TLS, and asks clients who they are."""
         return bool(self.tls_files)
 
     @classmethod

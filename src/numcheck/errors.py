@@ -65,7 +65,7 @@ class TooManyStreams(NumcheckError):
 
 
 class TooManyCalls(NumcheckError):
-    """The API listener holds as many calls, running and waiting, as it takes."""
+    """The node holds as many calls, running and waiting, as it takes."""
 
     reason = "TOO_MANY_CALLS"
 

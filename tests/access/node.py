@@ -15,8 +15,8 @@ from numcheck.access import Caller, Role
 from numcheck.api.access import CallersIndex
 from numcheck.api.asking import NumbersAsked
 from numcheck.config import Settings
-from numcheck.door.check_listener import LACKING, CheckListener, Served
-from numcheck.door.listener import ApiListener
+from numcheck.door.native_door import LACKING, NativeDoor, Served
+from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.index import PublishedIndex, open_index
 from numcheck.offline.authority import issue_client, issue_server, make_authority
@@ -85,7 +85,7 @@ class SecureNode:
 
 @contextmanager
 def secure_node(directory: Path, *, url: str | None = None, **changes: Any) -> Iterator[SecureNode]:
-    """Serve a small plan over TLS on each listener; each caller has a certificate of its name."""
+    """Serve a small plan over TLS on each door; each caller has a certificate of its name."""
     certificates = directory / "certificates"
     now = datetime.now(UTC)
     make_authority(certificates, now=now)
@@ -95,8 +95,7 @@ def secure_node(directory: Path, *, url: str | None = None, **changes: Any) -> I
     settings = Settings(
         **{
             "data_dir": directory / "data",
-            "api_listen": "127.0.0.1:0",
-            "check_listen": "127.0.0.1:0",
+            "listen": "127.0.0.1:0",
             "tls_certificate_file": certificates / "server.pem",
             "tls_key_file": certificates / "server.key",
             "tls_client_authority_file": certificates / "authority.pem",
@@ -135,10 +134,10 @@ def _served(
         callers_service(gate.callers, gate.key, changed=gate.directory.refresh),
         registrations.service,
     ]
-    api = ApiListener(settings, services, watches, gate.access, feeds=registrations.feeds)
+    api = PlainDoor(settings, services, watches, gate.access, feeds=registrations.feeds)
     served = Served(services, watches, registrations.feeds)
-    native = CheckListener(settings, published, gate.access, served) if LACKING is None else None
-    publish()  # the native listener takes what is published from its start on
+    native = NativeDoor(settings, published, gate.access, served) if LACKING is None else None
+    publish()  # the native door takes what is published from its start on
     addresses, counts = {"api": api.address}, {"api": asked.counts}
     if native is not None:
         addresses["native"], counts["native"] = native.address, native.asked

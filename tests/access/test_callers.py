@@ -297,7 +297,7 @@ def test_each_call_sees_its_own_tokens_operators_on_one_connection(node, listene
 
 
 def test_token_alone_lets_in_where_the_node_asks_for_no_certificate(tmp_path):
-    """On both listeners; a certificate says nothing there, of whatever authority it is."""
+    """On both doors; a certificate says nothing there, of whatever authority it is."""
     with secure_node(tmp_path, tls_clients="token", tls_client_authority_file=None) as one:
         give_token(one, "messenger", "secret")
         for listener in ("api", "native"):

@@ -1,4 +1,4 @@
-"""A revocation that is undone past numcheck: at both listeners, on each engine, and by the commands."""
+"""A revocation that is undone past numcheck: at both doors, on each engine, and by the commands."""
 
 import json
 import shutil

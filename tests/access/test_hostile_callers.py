@@ -1,4 +1,4 @@
-"""What a hostile caller tries over TLS, at each listener: names, tokens, paths, headers, and things of others.
+"""What a hostile caller tries over TLS, at each door: names, tokens, paths, headers, and things of others.
 
 One node for all. Each attempt is refused for who makes it: its rightful caller's same call succeeds beside it.
 """
@@ -301,4 +301,4 @@ def test_of_many_guesses_at_a_token_at_once_none_is_let_in_and_others_go_on(node
         thread.join()
     assert set(codes) == {grpc.StatusCode.UNAUTHENTICATED}
     assert (len(codes), node.denied()) == (200, 200)
-    assert len(node.store.last_denials(10)) == 2  # with the address, as the API listener has it, and without
+    assert len(node.store.last_denials(10)) == 2  # with the address, as a plain door has it, and without

@@ -1,4 +1,4 @@
-"""Who may call in plaintext, on loopback: whoever could read the data directory, on either listener."""
+"""Who may call in plaintext, on loopback: whoever could read the data directory, on either door."""
 
 import json
 import os
@@ -16,13 +16,12 @@ from numcheck.access import Caller, Role
 from numcheck.api.access import LoopbackAccess, Shown
 from numcheck.config import Settings
 from numcheck.door import loopback
-from numcheck.door.listener import ApiListener
 from numcheck.door.loopback import user_of, user_of_grpc_peer, user_of_socket
+from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.errors import NotPermitted
 from numcheck.serving.access import loopback_access
 from numcheck.store import Store
-from tests.conformance.conftest import native_address
 from tests.serving.command import run, serving
 from tests.serving.small import fill
 
@@ -60,22 +59,20 @@ def answers(uid: int, calls: list[tuple[str, str]]) -> list[str]:
 
 @contextmanager
 def node(directory: Path, *arguments: str) -> Iterator[tuple[list[tuple[str, str]], list[str]]]:
-    """Calls of each kind to each listener of a node, and the lines that it has written."""
+    """Calls of each kind to a node, and the lines that it has written."""
     with serving(fill(directory), *arguments) as one:
-        native = native_address(one)
-        calls = [(one.address, method) for method in API_METHODS] + [(native, method) for method in METHODS]
-        yield calls, one.process.lines
+        yield [(one.address, method) for method in API_METHODS], one.process.lines
 
 
 @needs_root
 def test_other_users_of_this_machine_are_refused_and_told_why(tmp_path):
-    """At each listener and method; root goes on calling. What was denied is kept, by the user's id."""
+    """At each method; root goes on calling. What was denied is kept, by the user's id."""
     with node(tmp_path / "var") as (calls, lines):
         for answer in answers(NOBODY, calls):
             assert answer.startswith(
                 "PERMISSION_DENIED NOT_PERMITTED in plaintext this node lets in root and the owner"
             )
-        assert answers(0, [calls[0], calls[-1]]) == ["OK", "OK"]
+        assert answers(0, calls[:2]) == ["OK", "OK"]
         assert any("root and the owner of the data directory" in line for line in lines)
     with Store(tmp_path / "var", read_only=True) as store:
         denials = store.last_denials(100)
@@ -86,7 +83,7 @@ def test_other_users_of_this_machine_are_refused_and_told_why(tmp_path):
 @needs_root
 def test_setting_lets_in_every_user_and_is_warned_of(tmp_path):
     with node(tmp_path / "var", "--config", str(config(tmp_path, "everyone"))) as (calls, lines):
-        assert answers(NOBODY, [calls[0], calls[-1]]) == ["OK", "OK"]
+        assert answers(NOBODY, calls[:2]) == ["OK", "OK"]
         assert any("WARNING: every user" in line for line in lines)
         shown = run("status", "--config", tmp_path / "node.toml", "--data-dir", tmp_path / "var")
         assert "every user of this machine is the administrator" in " ".join(shown.out.split())
@@ -191,7 +188,7 @@ def test_call_tells_whose_it_is(tmp_path):
             seen.append(shown)
             return super().admit(shown, method)
 
-    listener = ApiListener(Settings(data_dir=tmp_path, api_listen="127.0.0.1:0"), [], Watches(), Noting())
+    listener = PlainDoor(Settings(data_dir=tmp_path, listen="127.0.0.1:0"), [], Watches(), Noting())
     with grpc.insecure_channel(listener.address) as channel:
         channel.unary_unary(METHODS[1])(b"", timeout=20)
     listener.stop(0)

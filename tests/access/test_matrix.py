@@ -1,4 +1,4 @@
-"""R7: the whole matrix of callers, methods and objects, from the one table, over mutual TLS, on both listeners.
+"""R7: the whole matrix of callers, methods and objects, from the one table, over mutual TLS, on both doors.
 
 Each call would succeed for its rightful caller, and does; so what is denied is denied for who calls and nothing else.
 """

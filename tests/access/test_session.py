@@ -15,7 +15,7 @@ from tests.serving.command import NUMCHECK, run, running
 from tests.serving.small import ACTIVE, fill
 
 PAGE = Path(__file__).parents[2] / "docs/callers.md"
-READY = re.compile(r"numcheck: (API|native) listener ready on (\S+) \(TLS, client certificates required\)")
+READY = re.compile(r"numcheck: ready on (\S+) \(TLS, client certificates required\)")
 CHECK = re.compile(r"numcheck check (\S+)")
 
 
@@ -32,14 +32,10 @@ def session(tmp_path_factory):
     made = run("callers", "init", "callers", "--data-dir", "var", cwd=directory)
     assert made.status == 0, made.err
     command = (*NUMCHECK, "serve", "--config", "callers/numcheck.toml")
-    ports = ("--api-listen", "127.0.0.1:0", "--check-listen", "127.0.0.1:0")
-    with running(*ports, command=command, cwd=directory) as process:
-        addresses = {}
-        for name in ("API", "native"):
-            match = READY.match(process.line_with(f"{name} listener ready"))
-            assert match is not None
-            addresses[name] = match[2]
-        yield directory, addresses
+    with running("--listen", "127.0.0.1:0", command=command, cwd=directory) as process:
+        match = READY.match(process.line_with("numcheck: ready on"))
+        assert match is not None
+        yield directory, match[1]
 
 
 def channel(directory: Path, address: str, name: str) -> grpc.Channel:
@@ -49,25 +45,21 @@ def channel(directory: Path, address: str, name: str) -> grpc.Channel:
 
 def test_page_runs_as_it_stands(session):
     """Each command after the node has begun ends well; the API's address is the only thing that differs."""
-    directory, addresses = session
+    directory, address = session
     for command in commands()[3:]:
         line = [str(ACTIVE) if re.fullmatch(r"\+\d+", word) else word for word in command]
-        done = run(*line, "--server", addresses["API"], cwd=directory)
+        done = run(*line, "--server", address, cwd=directory)
         assert done.status == 0, (line, done.err)
-    listed = run("callers", "list", "--config", "callers/numcheck.toml", "--server", addresses["API"], cwd=directory)
+    listed = run("callers", "list", "--config", "callers/numcheck.toml", "--server", address, cwd=directory)
     assert "agreement: chat with operator 1" in listed.out
     request = check_pb2.CheckNumbersRequest(numbers=[ACTIVE])
-    for name in ("API", "native"):
-        with channel(directory, addresses[name], "service-chat") as chat:
-            answer = check_pb2_grpc.CheckServiceStub(chat).CheckNumbers(request, timeout=DEADLINE_S)
-            assert list(answer.statuses) == [4]
-        with channel(directory, addresses[name], "operator-mts") as operator:
-            refused = refusal(
-                lambda operator=operator: check_pb2_grpc.CheckServiceStub(operator).CheckNumbers(
-                    request, timeout=DEADLINE_S
-                )
-            )
-            assert (refused.code, refused.reason) == (grpc.StatusCode.PERMISSION_DENIED, "NOT_PERMITTED")
+    with channel(directory, address, "service-chat") as chat:
+        answer = check_pb2_grpc.CheckServiceStub(chat).CheckNumbers(request, timeout=DEADLINE_S)
+        assert list(answer.statuses) == [4]
+    with channel(directory, address, "operator-mts") as operator:
+        stub = check_pb2_grpc.CheckServiceStub(operator)
+        refused = refusal(lambda: stub.CheckNumbers(request, timeout=DEADLINE_S))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.PERMISSION_DENIED, "NOT_PERMITTED")
 
 
 def test_init_refuses_a_directory_that_holds_something(tmp_path):

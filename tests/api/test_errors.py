@@ -24,7 +24,7 @@ SOURCES = Path(__file__).parents[2] / "src/numcheck"  # a wheel has no .pyx
 ANSWERING = (
     *("api/check.py", "index/published.py", "index/reader.py", "e164.py", "_e164.pyx", "_fast.pyx"),
     *("api/calls.py", "api/numbering.py", "api/pushing.py", "api/active_numbers.py", "api/portings.py", "api/plan.py"),
-    *("api/places.py", "door/health.py", "door/crowding.py", "door/watches.py", "store/served.py", "store/blocks.py"),
+    *("api/places.py", "door/native.py", "door/health.py", "door/watches.py", "store/served.py", "store/blocks.py"),
     *("plan/allotments.py", "active/push.py", "active/portings.py", "access/rules.py", "api/access.py"),
     *("store/heads.py", "store/pushes.py", "store/plans.py", "store/database.py", "store/engine.py"),
     *("store/failures.py", "store/history.py", "store/marks.py"),
@@ -62,7 +62,7 @@ def instance(error: type[NumcheckError]) -> NumcheckError:
 
 
 def raised_names(source: str) -> set[str]:
-    found = re.findall(r"\b(?:raise |return |abort\(context, |status_of\()(\w+)\(", source)
+    found = re.findall(r"\b(?:raise |return |abort\(context, |status_of\(|refusal\()(\w+)\(", source)
     return {name for name in found if hasattr(errors, name)}
 
 

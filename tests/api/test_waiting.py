@@ -1,4 +1,4 @@
-"""The API listener waits for its peers only so long, and for nobody without a bound when it stops."""
+"""The plain door waits for its peers only so long, and for nobody without a bound when it stops."""
 
 import contextlib
 import os
@@ -15,10 +15,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
 from numcheck.config import Settings
-from numcheck.door import listener as listener_module
-from numcheck.door import reflection, requests
-from numcheck.door.listener import ApiListener
+from numcheck.door import plain_door, reflection, requests
 from numcheck.door.patience import Patience
+from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.index import PublishedIndex, open_index
 from numcheck.serving.publishing import index_directory
@@ -34,11 +33,11 @@ REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
 
 @contextlib.contextmanager
-def listening(data_dir, **settings) -> Iterator[ApiListener]:
+def listening(data_dir, **settings) -> Iterator[PlainDoor]:
     published = PublishedIndex()
     published.publish(open_index(index_directory(data_dir)))
-    wanted = Settings(data_dir=data_dir, api_listen="127.0.0.1:0", api_threads=THREADS, **settings)
-    one = ApiListener(wanted, [check_service(published, wanted)], Watches())
+    wanted = Settings(data_dir=data_dir, listen="127.0.0.1:0", api_threads=THREADS, **settings)
+    one = PlainDoor(wanted, [check_service(published, wanted)], Watches())
     try:
         yield one
     finally:
@@ -192,7 +191,7 @@ sys.stdin.read()
 def test_places_of_watchers_that_were_stopped_are_given_to_others(tmp_path, monkeypatch):
     """Eight watches of a process that is stopped, which no watch sends anything to, hold a service's places no longer
     than it takes to see that nobody answers."""
-    monkeypatch.setattr(listener_module, "KEEPALIVE_S", 0.5)
+    monkeypatch.setattr(plain_door, "KEEPALIVE_S", 0.5)
     with secure_node(tmp_path) as node:
         files = [str(node.directory / name) for name in ("authority.pem", "messenger.key", "messenger.pem")]
         watcher = subprocess.Popen(

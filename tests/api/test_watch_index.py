@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 
 from numcheck.config import Settings
-from numcheck.door.listener import ApiListener
+from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.index import PublishedIndex
 from numcheck.serving.services import numbering_service
@@ -25,10 +25,10 @@ def version(number: int) -> Any:
 def test_every_published_version_is_told_once_and_in_order(tmp_path):
     """The first at once; then each, however soon the next is published; one that is published again is no news."""
     published, watches = PublishedIndex(), Watches()
-    settings = Settings(data_dir=tmp_path, api_listen="127.0.0.1:0")
+    settings = Settings(data_dir=tmp_path, listen="127.0.0.1:0")
     with Store(tmp_path) as store:
         service = numbering_service(store, published, settings, watches, changed=())
-        listener = ApiListener(settings, [service], watches)
+        listener = PlainDoor(settings, [service], watches)
         published.publish(version(FIRST))
         try:
             with grpc.insecure_channel(listener.address) as channel:

@@ -2,23 +2,22 @@
 
 import json
 
-from numcheck.door.check_listener import LACKING
+from numcheck.door.native_door import LACKING
 from tests.serving.command import run
 
-LISTENERS = ("API listener", *(("native listener",) if LACKING is None else ()))
+DOOR = "native" if LACKING is None else "plain"
 SHORT = ("--numbers", "200000", "--seconds", "0.1")
 
 
 def test_bench_measures_each_part_and_writes_the_report(tmp_path):
-    """The kernel, each listener, a push and registrations; nothing is left beside the report."""
+    """The kernel, each door, a push and registrations; nothing is left beside the report."""
     ended = run("bench", *SHORT, "--json", cwd=tmp_path)
     assert ended.status == 0, ended.err
     told = json.loads(ended.out)
     measured = {one["what"]: one for one in told["measured"]}
     assert all(one["value"] > 0 for one in measured.values())
-    for name in LISTENERS:
-        assert measured[f"{name}, one number a call, one client"]["unit"] == "calls/s"
-        assert measured[f"{name}, 10,000 numbers a message, one client"]["unit"] == "numbers/s"
+    assert measured[f"{DOOR}, one number a call, one client"]["unit"] == "calls/s"
+    assert measured[f"{DOOR}, 10,000 numbers a message, one client"]["unit"] == "numbers/s"
     for what in ("kernel, one core, at random", "the index", "durable registrations, 32 callers"):
         assert what in measured
     assert [path.name for path in tmp_path.iterdir()] == ["capacity.md"]

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from numcheck.door.check_listener import LACKING
+from numcheck.door.native_door import LACKING
 from tests.serving import small
 from tests.serving.command import run, serving
 
@@ -47,33 +47,33 @@ def test_status_tells_the_freshness_of_each_operators_data(status):
 
 
 def test_status_says_serving_when_the_node_answers(status, node):
-    listener = {"address": node.address, "state": "serving"}
-    assert status(env={"NUMCHECK_API_LISTEN": node.address})["api_listener"] == listener
+    listener = {"address": node.address, "state": "serving", "door": "native" if LACKING is None else "plain"}
+    assert status(env={"NUMCHECK_LISTEN": node.address})["listener"] == listener
 
 
 def test_commands_find_the_node_of_their_data_directory(data_dir):
     """By no address at all: as long as it runs, and not by a copy of the directory."""
     with serving(data_dir) as node:
         found = json.loads(run("status", "--data-dir", data_dir, "--json").out)
-        assert found["api_listener"] == {"address": node.address, "state": "serving"}
-        assert found["native_listener"]["state"] == ("serving" if LACKING is None else "not running")
+        door = "native" if LACKING is None else "plain"
+        assert found["listener"] == {"address": node.address, "state": "serving", "door": door}
         answered = run("check", "--data-dir", data_dir, f"+{small.ACTIVE}")
         assert (answered.status, "ACTIVE" in answered.out) == (0, True)
-        elsewhere = run("check", "--data-dir", data_dir, "+79161234567", env={"NUMCHECK_API_LISTEN": "127.0.0.1:1"})
+        elsewhere = run("check", "--data-dir", data_dir, "+79161234567", env={"NUMCHECK_LISTEN": "127.0.0.1:1"})
         assert (elsewhere.status, "127.0.0.1:1" in elsewhere.err) == (1, True)
         copied = shutil.copytree(data_dir, data_dir.with_name("copy"))
-        assert json.loads(run("status", "--data-dir", copied, "--json").out)["api_listener"]["address"] != node.address
+        assert json.loads(run("status", "--data-dir", copied, "--json").out)["listener"]["address"] != node.address
         node.process.signal(signal.SIGKILL)
         node.process.wait()
         killed = json.loads(run("status", "--data-dir", data_dir, "--json").out)
-        assert killed["api_listener"]["address"] != node.address
+        assert killed["listener"]["address"] != node.address
     with serving(data_dir):
         assert (data_dir / "listeners.json").exists()
     assert not (data_dir / "listeners.json").exists()
 
 
 def test_status_says_not_running_when_no_node_answers(status):
-    assert status(env={"NUMCHECK_API_LISTEN": "127.0.0.1:1"})["api_listener"]["state"] == "not running"
+    assert status(env={"NUMCHECK_LISTEN": "127.0.0.1:1"})["listener"]["state"] == "not running"
 
 
 def test_status_tells_what_is_wrong_with_the_index(status, data_dir):

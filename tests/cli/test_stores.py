@@ -72,7 +72,7 @@ def test_every_command_is_tried():
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """A folder with a file of settings, which name a node that is not there and a data directory that is not either."""
-    (tmp_path / "node.toml").write_text('data_dir = "var"\napi_listen = "127.0.0.1:1"\n')
+    (tmp_path / "node.toml").write_text('data_dir = "var"\nlisten = "127.0.0.1:1"\n')
     for name in ("numbers.txt", "Port_Increment_202611281000_1.csv"):
         (tmp_path / name).write_text("79161234567\n")
     return tmp_path
@@ -97,7 +97,7 @@ def test_command_without_node_and_store_fails_in_one_line_and_makes_nothing(fold
 @pytest.mark.parametrize("command", ["callers revoke", "callers token", "registrations rotate-keys"])
 def test_command_makes_no_tables_in_an_empty_database(folder, server, command):
     """Nor the data directory."""
-    env = {"NUMCHECK_DATABASE_URL": server.new_database(), "NUMCHECK_API_LISTEN": "127.0.0.1:1"}
+    env = {"NUMCHECK_DATABASE_URL": server.new_database(), "NUMCHECK_LISTEN": "127.0.0.1:1"}
     ended = run(*command.split(), *ARGUMENTS[command], cwd=folder, env=env)
     assert (ended.status, len(ended.err.splitlines())) == (1, 1)
     assert not (folder / "var").exists()
@@ -126,7 +126,7 @@ def test_revocation_reaches_the_node_that_the_settings_name(tmp_path):
     shutil.copytree(home / "var", stale / "var")
     with serving(home / "var") as node:
         settings = tmp_path / "node.toml"
-        settings.write_text(f'data_dir = "var"\napi_listen = "{node.address}"\n')
+        settings.write_text(f'data_dir = "var"\nlisten = "{node.address}"\n')
         for folder in (empty, stale):
             assert known(folder, "--config", settings) == {URI: True}
         revoked = run("callers", "revoke", URI, "--config", settings, cwd=stale)

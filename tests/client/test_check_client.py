@@ -9,7 +9,7 @@ import pytest
 from numcheck.client import CheckClient
 from numcheck.client.failures import failure_of
 from numcheck.config import Settings
-from numcheck.door.check_listener import LACKING, CheckListener
+from numcheck.door.native_door import LACKING, NativeDoor
 from numcheck.errors import NodeNotReady, NodeUnreachable
 from numcheck.index import PublishedIndex, open_index
 from numcheck.serving.publishing import index_directory
@@ -169,7 +169,7 @@ def test_a_node_that_ends_a_call_is_told_from_none(listener):
         stopper.join()
 
 
-AGED = {"connection_age_max_s": 1, "drain_timeout_s": 1, "check_listen": "127.0.0.1:0"}
+AGED = {"connection_age_max_s": 1, "drain_timeout_s": 1}
 AGE_S = 3.5  # of the batches: more than one connection lives, in which a stream ends
 
 
@@ -195,7 +195,7 @@ def test_batches_go_on_where_they_were_when_their_connection_is_too_old(index, m
     asked = []
     monkeypatch.setattr(CheckClient, "_answers", counted)
     with listening(published, **AGED) as (listener, _):
-        native = CheckListener(Settings(**AGED), published) if door == "native" else None
+        native = NativeDoor(Settings(**AGED, listen="127.0.0.1:0"), published) if door == "native" else None
         published.publish(index)
         with CheckClient(native.address if native else listener.address) as client:
             answers = [list(answer.statuses) for answer in client.check_batches(batches())]

@@ -73,7 +73,7 @@ def test_a_node_on_loopback_is_asked_itself(node: Node, proxy: Proxy, use_proxy:
 def test_commands_ask_a_node_on_loopback_itself(node: Node, node_dir: Path) -> None:
     asked = run("check", f"+{small.ACTIVE}", "--server", node.address)
     told = json.loads(run("status", "--data-dir", node_dir, "--json").out)
-    assert (asked.status, told["api_listener"]["state"]) == (0, "serving")
+    assert (asked.status, told["listener"]["state"]) == (0, "serving")
 
 
 def test_another_machine_is_asked_by_a_proxy_only_if_that_is_said(proxy: Proxy) -> None:

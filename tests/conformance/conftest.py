@@ -1,26 +1,27 @@
-"""A node that serves the small data directory from both of its listeners, in a process of its own."""
+"""Nodes that serve the small data directory, by either door, in processes of their own."""
 
-import re
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from numcheck.door.check_listener import LACKING
+from numcheck.door.native_door import LACKING
 from tests.conformance.http2 import Peer
-from tests.serving.command import Node, serving
+from tests.serving.command import NUMCHECK, PLAIN, Node, serving
 from tests.serving.small import fill
 
-READY = re.compile(r"native listener ready on (\S+) ")
 
-
-def native_address(node: Node) -> str:
-    if LACKING is not None:
+@contextmanager
+def serving_by(door: str, directory: Path, *arguments: object, env: Mapping[str, str] | None = None) -> Iterator[Node]:
+    """A node whose calls the native door carries, or the plain one."""
+    if door == "native" and LACKING is not None:
         pytest.skip(LACKING)
-    ready = READY.search(node.process.line_with("native listener ready"))
-    assert ready is not None
-    return ready[1]
+    command = (*(NUMCHECK if door == "native" else PLAIN), "serve")
+    with serving(directory, *arguments, command=command, env=env) as one:
+        yield one
 
 
 @pytest.fixture(scope="session")
@@ -29,31 +30,44 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def node(data_dir: Path) -> Iterator[Node]:
-    with serving(data_dir, env={"NUMCHECK_DRAIN_TIMEOUT_S": "2"}) as one:
-        yield one
+def nodes(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Node]]:
+    """Gives the node of either door, which is started when it is asked for."""
+    with ExitStack() as running:
+
+        @cache
+        def node_of(door: str) -> Node:
+            directory = shutil.copytree(data_dir, tmp_path_factory.mktemp(door) / "var")
+            return running.enter_context(serving_by(door, directory, env={"NUMCHECK_DRAIN_TIMEOUT_S": "2"}))
+
+        yield node_of
+
+
+@pytest.fixture(scope="session")
+def node(nodes: Callable[[str], Node]) -> Node:
+    """The node of the native door."""
+    return nodes("native")
 
 
 @pytest.fixture(scope="session")
 def native(node: Node) -> str:
-    """The address of the native listener."""
-    return native_address(node)
+    """The address of the native door."""
+    return node.address
 
 
-@pytest.fixture(scope="session", params=["native", "API"])
-def either(request: pytest.FixtureRequest, node: Node) -> str:
-    """The address of each listener in turn."""
-    return native_address(node) if request.param == "native" else node.address
+@pytest.fixture(scope="session", params=["native", "plain"])
+def either(request: pytest.FixtureRequest, nodes: Callable[[str], Node]) -> str:
+    """The address of each door in turn."""
+    return nodes(request.param).address
 
 
 @pytest.fixture
 def connect(native: str) -> Iterator[Callable[..., Peer]]:
-    """Opens connections to the native listener, as Peer has it."""
+    """Opens connections to the native door, as Peer has it."""
     with ExitStack() as stack:
         yield lambda *given: stack.enter_context(Peer(native, *given))
 
 
 @pytest.fixture
 def peer(connect: Callable[..., Peer]) -> Peer:
-    """A connection to the native listener."""
+    """A connection to the native door."""
     return connect()

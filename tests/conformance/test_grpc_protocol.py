@@ -1,7 +1,7 @@
 """The gRPC protocol over HTTP/2 (grpc/doc/PROTOCOL-HTTP2.md, compression.md, http-grpc-status-mapping.md), in frames.
 
-What both listeners must do is asked of both. What the protocol leaves to the server, or grpc-core does its own way,
-is asked of the native listener alone.
+What both doors must do is asked of both. What the protocol leaves to the server, or grpc-core does its own way,
+is asked of the native door alone.
 """
 
 import base64
@@ -28,7 +28,7 @@ from tests.conformance.calls import (
     message,
     question,
 )
-from tests.conformance.conftest import native_address
+from tests.conformance.conftest import serving_by
 from tests.conformance.http2 import (
     DATA,
     END_HEADERS,
@@ -42,7 +42,6 @@ from tests.conformance.http2 import (
     block,
     rst_stream,
 )
-from tests.serving.command import serving
 from tests.serving.small import fill
 
 OK, INVALID_ARGUMENT, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL = 0, 3, 4, 8, 12, 13
@@ -52,7 +51,7 @@ BODY = QUESTION[5:]
 
 @pytest.fixture
 def both(either: str) -> Iterator[Peer]:
-    """A connection to each listener in turn."""
+    """A connection to each door in turn."""
     with Peer(either) as one:
         yield one
 
@@ -281,12 +280,12 @@ def test_calls_that_are_cancelled_in_any_state_leave_nothing_behind(peer: Peer) 
 # --- The end of a connection ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("listener", ["native", "API"])
-def test_calls_under_way_end_and_later_ones_are_not_begun_when_the_node_stops(tmp_path: Path, listener: str) -> None:
+@pytest.mark.parametrize("door", ["native", "plain"])
+def test_calls_under_way_end_and_later_ones_are_not_begun_when_the_node_stops(tmp_path: Path, door: str) -> None:
     """A GOAWAY that gives notice, then one that names the last stream, the answers, and the connection's end."""
     with ExitStack() as opened:
-        node = opened.enter_context(serving(fill(tmp_path), env={"NUMCHECK_DRAIN_TIMEOUT_S": "5"}))
-        peer = opened.enter_context(Peer(native_address(node) if listener == "native" else node.address))
+        node = opened.enter_context(serving_by(door, fill(tmp_path), env={"NUMCHECK_DRAIN_TIMEOUT_S": "5"}))
+        peer = opened.enter_context(Peer(node.address))
         peer.send(headers(1, block(call_fields(STREAM_CHECK_NUMBERS))), data(1, QUESTION, flags=0))
         peer.until(lambda one: one.kind == DATA)
         node.process.signal(signal.SIGTERM)

@@ -1,6 +1,6 @@
 """gRPC's interoperability tests (grpc/doc/interop-test-descriptions.md), as far as numcheck's methods allow, by grpcio.
 
-Each test has the name of the description that it follows. Both listeners answer.
+Each test has the name of the description that it follows. Both doors answer.
 """
 
 import queue
@@ -135,7 +135,7 @@ def test_status_code_and_message(stub: check_pb2_grpc.CheckServiceStub) -> None:
 
 
 def test_special_status_message() -> None:
-    """No message of ours has such characters; this is what the native listener would make of them."""
+    """No message of ours has such characters; this is what the native door would make of them."""
     text = "\t\ntest with whitespace\r\nand Unicode BMP ☺ and non-BMP 😈\t\n"
     assert percent_encoded(text) == (
         b"%09%0Atest with whitespace%0D%0Aand Unicode BMP %E2%98%BA and non-BMP %F0%9F%98%88%09%0A"

@@ -1,6 +1,6 @@
 """The contract that outside clients are generated from, written down a second time: no name and no number of it moves.
 
-A client of contract.proto asks both listeners, with classes of its own, in a pool of its own.
+A client of contract.proto asks both doors, with classes of its own, in a pool of its own.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,11 +13,10 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, ti
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from grpc_tools import protoc
 
-from numcheck.door.check_listener import LACKING
 from numcheck.v1 import check_pb2, number_pb2, numbering_pb2, registration_pb2
 from tests.api.calls import DEADLINE_S, refusal
+from tests.conformance.conftest import serving_by
 from tests.serving import small
-from tests.serving.command import serving
 
 CONTRACT = Path(__file__).with_name("contract.proto")
 OURS = {**vars(check_pb2), **vars(number_pb2)}
@@ -94,13 +93,10 @@ def test_a_push_and_a_registrations_state_are_spelt_as_the_contract_has_them() -
     assert states[1:] == [(f"REGISTRATION_STATE_{name}", place) for place, name in enumerate(STATES, 1)]
 
 
-@pytest.fixture(scope="module", params=["API", "native"])
+@pytest.fixture(scope="module", params=["native", "plain"])
 def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if request.param == "native" and LACKING is not None:
-        pytest.skip(LACKING)
-    with serving(small.fill(tmp_path_factory.mktemp("node") / "var")) as node:
-        ready = node.process.line_with(f"{request.param} listener ready on ")
-        yield ready.split(" ready on ")[1].split()[0]
+    with serving_by(request.param, small.fill(tmp_path_factory.mktemp("node") / "var")) as node:
+        yield node.address
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from numcheck import errors
 from numcheck.config import Settings
-from numcheck.door.listener import server_options
+from numcheck.door.plain_door import server_options
 from tests.docs.pages import rows_of
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +71,7 @@ def test_fixed_limit_is_the_one_in_the_code(value, where):
     assert first_number(value) == first_number(assigned[1])
 
 
-def test_every_option_of_the_api_listener_is_told():
+def test_every_option_of_the_plain_door_is_told():
     """docs/limits.md names everything that grpcio is told."""
     assert [name for name, _ in server_options(Settings()) if f"`{name}`" not in text_of("docs/limits.md")] == []
 

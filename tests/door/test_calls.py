@@ -17,8 +17,8 @@ from grpc_status import rpc_status
 from numcheck.api.calls import Feed
 from numcheck.api.places import Places
 from numcheck.config import Settings
-from numcheck.door.check_listener import LACKING, CheckListener, Served
 from numcheck.door.feeds import Feeds
+from numcheck.door.native_door import LACKING, NativeDoor, Served
 from numcheck.door.watches import Watches
 from numcheck.index import PublishedIndex
 from numcheck.serving.services import check_service
@@ -58,7 +58,7 @@ class Made:
 class Doors:
     """A native door over made services, and a channel to it."""
 
-    def __init__(self, listener: CheckListener, feeds: Feeds, channel: grpc.Channel) -> None:
+    def __init__(self, listener: NativeDoor, feeds: Feeds, channel: grpc.Channel) -> None:
         self.listener, self.feeds, self.channel = listener, feeds, channel
 
     def unary(self, path: str, request: bytes = b"", **more: Any) -> bytes:
@@ -70,9 +70,8 @@ class Doors:
 def serving(directory: Path, methods: dict[str, Callable[..., Any]], **changes: Any) -> Iterator[Doors]:
     """Serve these functions, by path."""
     stalled_after_s = changes.pop("stalled_after_s", TIMEOUT_S)
-    settings = Settings(
-        **{"data_dir": directory, "check_listen": "127.0.0.1:0", "threads": 1, "drain_timeout_s": 2} | changes
-    )
+    defaults = {"data_dir": directory, "listen": "127.0.0.1:0", "threads": 1, "drain_timeout_s": 2}
+    settings = Settings(**defaults | changes)
     names = sorted({path.split("/")[1] for path in methods})
     published = PublishedIndex()
     services = [check_service(published, settings)] + [
@@ -81,7 +80,7 @@ def serving(directory: Path, methods: dict[str, Callable[..., Any]], **changes: 
     ]
     feeds, watches = Feeds(), Watches()
     served = Served(services, watches, feeds)
-    listener = CheckListener(settings, published, None, served, stalled_after_s=stalled_after_s)
+    listener = NativeDoor(settings, published, None, served, stalled_after_s=stalled_after_s)
     try:
         with grpc.insecure_channel(listener.address, [("grpc.max_receive_message_length", -1)]) as channel:
             yield Doors(listener, feeds, channel)

@@ -1,4 +1,4 @@
-"""Both listeners over one small index."""
+"""Both doors over one small index."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -8,8 +8,8 @@ import pytest
 from peer import Doors
 
 from numcheck.config import Settings
-from numcheck.door.check_listener import LACKING, CheckListener
-from numcheck.door.listener import ApiListener
+from numcheck.door.native_door import LACKING, NativeDoor
+from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.index import Index, PublishedIndex, open_index
 from numcheck.offline.demo import fill_demo
@@ -28,17 +28,15 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(
-        data_dir=tmp_path, api_listen="127.0.0.1:0", check_listen="127.0.0.1:0", threads=2, drain_timeout_s=2
-    )
+    return Settings(data_dir=tmp_path, listen="127.0.0.1:0", threads=2, drain_timeout_s=2)
 
 
 @pytest.fixture
 def doors(index: Index, settings: Settings) -> Iterator[Doors]:
     published = PublishedIndex()
     api, native = (
-        ApiListener(settings, [check_service(published, settings)], Watches()),
-        CheckListener(settings, published),
+        PlainDoor(settings, [check_service(published, settings)], Watches()),
+        NativeDoor(settings, published),
     )
     published.publish(index)
     for listener in (api, native):

@@ -6,8 +6,8 @@ import struct
 import time
 from dataclasses import dataclass
 
-from numcheck.door.check_listener import CheckListener
-from numcheck.door.listener import ApiListener
+from numcheck.door.native_door import NativeDoor
+from numcheck.door.plain_door import PlainDoor
 from numcheck.index import Index, PublishedIndex
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -20,8 +20,8 @@ CHECK_NUMBERS = b"/numcheck.v1.CheckService/CheckNumbers"
 class Doors:
     """The two listeners that a test asks, and what they answer from."""
 
-    api: ApiListener
-    native: CheckListener
+    api: PlainDoor
+    native: NativeDoor
     published: PublishedIndex
     index: Index
 

@@ -1,4 +1,4 @@
-"""CheckNumber is the same from both listeners, byte by byte, however the number is written; the loop answers most."""
+"""CheckNumber is the same from both doors, byte by byte, however the number is written; the loop answers most."""
 
 import os
 import random

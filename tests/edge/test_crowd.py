@@ -8,8 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from numcheck.config import Settings
-from numcheck.door import check_listener
-from numcheck.door.check_listener import CheckListener
+from numcheck.door import native_door
+from numcheck.door.native_door import NativeDoor
 from numcheck.index import Index
 from tests.conformance.calls import CHECK_NUMBERS, WATCH, ask, call_fields, data, headers
 from tests.conformance.http2 import (
@@ -34,8 +34,8 @@ PATIENCE_S = 20.0
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
-    if check_listener.LACKING is not None:
-        pytest.skip(check_listener.LACKING)
+    if native_door.LACKING is not None:
+        pytest.skip(native_door.LACKING)
     return index_of_the_world(tmp_path_factory.mktemp("world"))
 
 
@@ -45,12 +45,12 @@ def one_loop(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def listener(index: Index, one_loop: Settings) -> Iterator[CheckListener]:
+def listener(index: Index, one_loop: Settings) -> Iterator[NativeDoor]:
     with listening(index, one_loop) as one:
         yield one
 
 
-def connected(listener: CheckListener) -> socket.socket:
+def connected(listener: NativeDoor) -> socket.socket:
     host, _, port = listener.address.rpartition(":")
     return socket.create_connection((host, int(port)), timeout=PATIENCE_S)
 
@@ -62,7 +62,7 @@ def is_ended(peer: socket.socket) -> bool:
         return True
 
 
-def test_oldest_of_the_connections_that_never_call_makes_way_for_the_newest(listener: CheckListener) -> None:
+def test_oldest_of_the_connections_that_never_call_makes_way_for_the_newest(listener: NativeDoor) -> None:
     """One address fills its share, and still whoever calls from there is answered, and stays."""
     with ExitStack() as opened:
         caller = opened.enter_context(Peer(listener.address))
@@ -84,7 +84,7 @@ def assert_answered_at_all(peer: Peer, stream: int) -> None:
 def test_connections_that_never_call_do_not_fill_the_loop(
     index: Index, one_loop: Settings, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    monkeypatch.setattr(check_listener, "CONNECTIONS_MAX", limit)
+    monkeypatch.setattr(native_door, "CONNECTIONS_MAX", limit)
     with listening(index, one_loop) as listener, ExitStack() as opened:
         callers = [opened.enter_context(Peer(listener.address)) for _ in range(limit // 2)]
         for caller in callers:
@@ -100,7 +100,7 @@ def test_connection_without_a_call_is_ended_and_told_why(
     index: Index, one_loop: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A silent one, one that has said that it speaks HTTP/2, and not one that was let in."""
-    monkeypatch.setattr(check_listener, "STRANGERS_FOR_S", 0.3)
+    monkeypatch.setattr(native_door, "STRANGERS_FOR_S", 0.3)
     with listening(index, one_loop) as listener, Peer(listener.address) as caller:
         assert_answered_at_all(caller, 1)
         with connected(listener) as silent, Peer(listener.address) as polite:
@@ -114,7 +114,7 @@ def test_peer_that_answers_no_ping_is_gone_and_its_connection_ends(
     index: Index, one_loop: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A watch keeps no connection of a peer that was stopped; one whose peer answers goes on."""
-    monkeypatch.setattr(check_listener, "KEEPALIVE_S", 0.5)
+    monkeypatch.setattr(native_door, "KEEPALIVE_S", 0.5)
     watch = headers(1, block(call_fields(WATCH))) + data(1, b"\0\0\0\0\0")
     with listening(index, one_loop) as listener, Peer(listener.address) as alive, connected(listener) as stopped:
         alive.send(watch)
@@ -141,7 +141,7 @@ HTTP1 = [
 
 
 @pytest.mark.parametrize("request_bytes", HTTP1)
-def test_peer_that_speaks_http_1_is_told_what_is_spoken_here(listener: CheckListener, request_bytes: bytes) -> None:
+def test_peer_that_speaks_http_1_is_told_what_is_spoken_here(listener: NativeDoor, request_bytes: bytes) -> None:
     """In its own protocol, with no frame before it, and then the connection ends."""
     with connected(listener) as peer:
         peer.sendall(request_bytes)
@@ -152,13 +152,13 @@ def test_peer_that_speaks_http_1_is_told_what_is_spoken_here(listener: CheckList
     assert b"gRPC" in body
 
 
-def test_peer_that_speaks_neither_is_ended(listener: CheckListener) -> None:
+def test_peer_that_speaks_neither_is_ended(listener: NativeDoor) -> None:
     with Peer(listener.address, None) as peer:
         peer.send(b"\x16\x03\x01 a ClientHello")
         assert {one.kind for one in peer.rest()} <= {SETTINGS, GOAWAY, WINDOW_UPDATE}
 
 
-def test_empty_message_that_is_said_to_be_compressed_is_empty(listener: CheckListener) -> None:
+def test_empty_message_that_is_said_to_be_compressed_is_empty(listener: NativeDoor) -> None:
     """As grpc-core has it; one byte of it has to be gzip."""
     for stream, body, status in ((1, b"\1\0\0\0\0", 0), (3, b"\1\0\0\0\1x", 13)):
         with Peer(listener.address) as peer:

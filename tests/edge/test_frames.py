@@ -16,7 +16,7 @@ from random import Random
 import pytest
 
 from numcheck.config import Settings
-from numcheck.door.check_listener import LACKING, CheckListener
+from numcheck.door.native_door import LACKING, NativeDoor
 from numcheck.index import Index
 from tests.conformance.calls import CALL, call_fields, message
 from tests.conformance.http2 import END_HEADERS, HEADERS, PREFACE, block, frame, literal, rst_stream, settings
@@ -49,11 +49,11 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
 
 @pytest.fixture
 def settings_of(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, check_listen="127.0.0.1:0", threads=1)
+    return Settings(data_dir=tmp_path, listen="127.0.0.1:0", threads=1)
 
 
 @pytest.fixture
-def listener(index: Index, settings_of: Settings) -> Iterator[CheckListener]:
+def listener(index: Index, settings_of: Settings) -> Iterator[NativeDoor]:
     with listening(index, settings_of) as one:
         yield one
 
@@ -161,7 +161,7 @@ def listen_to_the_end(peer: socket.socket) -> None:
         pass
 
 
-def assert_answers(listener: CheckListener, index: Index, tls: ssl.SSLContext | None = None) -> None:
+def assert_answers(listener: NativeDoor, index: Index, tls: ssl.SSLContext | None = None) -> None:
     client = Pipeline(listener.address, tls)
     calls = [Call("question", CALL, (message(QUESTION),))]
     client.send(calls, Random(1))
@@ -170,9 +170,7 @@ def assert_answers(listener: CheckListener, index: Index, tls: ssl.SSLContext | 
     assert answer.body == message(index.table.check_numbers(QUESTION, numbers_per_call_max=50))
 
 
-def test_conversations_of_any_frames_end_and_leave_the_listener_as_it_was(
-    listener: CheckListener, index: Index
-) -> None:
+def test_conversations_of_any_frames_end_and_leave_the_listener_as_it_was(listener: NativeDoor, index: Index) -> None:
     chance = Random(SEED)
     for _ in range(CONVERSATIONS // TOGETHER):
         peers = [connected(listener.address) for _ in range(TOGETHER)]
@@ -196,7 +194,7 @@ def resident_size() -> int:
 
 
 @pytest.mark.skipif(SANITIZED, reason="the sanitizer keeps what was freed for a while")
-def test_memory_stays_when_connections_come_and_go(listener: CheckListener, index: Index) -> None:
+def test_memory_stays_when_connections_come_and_go(listener: NativeDoor, index: Index) -> None:
     """Of 10,000 connections: some ask, some break off in a call, in a message or in a header block."""
     whole = PREFACE + settings() + interleaved([Call("", CALL, (message(QUESTION),))], 1, Random(1))
     chance = Random(2)

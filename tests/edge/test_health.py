@@ -1,4 +1,4 @@
-"""Both listeners say the same of the node's health, and refuse alike."""
+"""Both doors say the same of the node's health, and refuse alike."""
 
 from collections.abc import Iterator
 
@@ -7,8 +7,8 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from numcheck.config import Settings
-from numcheck.door.check_listener import CheckListener
-from numcheck.door.listener import ApiListener
+from numcheck.door.native_door import NativeDoor
+from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.index import Index, PublishedIndex
 from numcheck.serving.services import check_service
@@ -19,8 +19,8 @@ NAMES = ["numcheck.v1.CheckService", "numcheck.v1.NumberingService"]
 @pytest.fixture
 def channels(index: Index, settings: Settings) -> Iterator[list[grpc.Channel]]:
     published = PublishedIndex()
-    api = ApiListener(settings, [check_service(published, settings)], Watches())
-    native = CheckListener(settings, published)
+    api = PlainDoor(settings, [check_service(published, settings)], Watches())
+    native = NativeDoor(settings, published)
     published.publish(index)
     native.set_serving(serving=True)
     api.set_serving(serving=True)

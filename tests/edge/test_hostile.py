@@ -1,4 +1,4 @@
-"""R6: a hostile peer of each kind harms only itself, on either listener.
+"""R6: a hostile peer of each kind harms only itself, on either door.
 
 A client that behaves asks over its own connection while the node is left alone, and then while the peer of hostile.py,
 a process of its own, does what it can: it is answered every time, nearly as soon, and the node's memory stays bounded.
@@ -24,14 +24,14 @@ from typing import NamedTuple
 
 import pytest
 
-from numcheck.door.check_listener import LACKING
+from numcheck.door.native_door import LACKING
 from tests.conformance.calls import CALL, QUESTION
-from tests.conformance.conftest import native_address
+from tests.conformance.conftest import serving_by
 from tests.conformance.http2 import ENHANCE_YOUR_CALM
 from tests.edge.authority import Authority
 from tests.edge.hostile import FLOODS, HOLDS, IDLE_COUNT
 from tests.edge.pipeline import Call, Pipeline
-from tests.serving.command import ROOT, Node, serving
+from tests.serving.command import ROOT
 from tests.serving.small import fill
 
 QUESTIONS = [Call("question", CALL, (QUESTION,))]
@@ -42,7 +42,7 @@ FACTOR = 10
 FLOOR_S = math.inf if SANITIZED else 0.25
 """A machine with other work to do answers now and then as late as that by itself."""
 
-MEMORY_MAX = {"native": 96 * 2**20, "API": 256 * 2**20}
+MEMORY_MAX = {"native": 96 * 2**20, "plain": 256 * 2**20}
 """How much more the node may have in memory afterwards."""
 
 CLIENT_PATIENCE_S = 60.0 if SANITIZED else 5.0
@@ -51,11 +51,11 @@ PATIENCE_S = 60
 # Whom docs/limits.md has ended, and how; the others may stay until their time is up.
 ENDED = {
     "native": {*FLOODS} - {"gzip bombs"},  # which cost their own connection its turns, and nobody else
-    "API": {"endless empty continuation"},
+    "plain": {"endless empty continuation"},
 }
 # What grpcio's own core lets cost others time, as docs/limits.md says: there every answer has to come, however late.
-SLOWED = {("API", "hpack bombs")}
-CALMED = {"native": {"rapid reset", "pings", "settings"}, "API": {"pings"}}
+SLOWED = {("plain", "hpack bombs")}
+CALMED = {"native": {"rapid reset", "pings", "settings"}, "plain": {"pings"}}
 
 
 class Door(NamedTuple):
@@ -82,25 +82,19 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fill(tmp_path_factory.mktemp("hostile"))
 
 
-@pytest.fixture(scope="module")
-def node(data_dir: Path) -> Iterator[Node]:
-    with serving(data_dir, "--threads", "1", env={"NUMCHECK_DRAIN_TIMEOUT_S": "1"}) as one:
-        yield one
+DOORS = ["native"] if SANITIZED else ["native", "plain"]
 
 
-LISTENERS = ["native"] if SANITIZED else ["native", "API"]
-
-
-@pytest.fixture(scope="module", params=LISTENERS)
-def door(request: pytest.FixtureRequest, node: Node) -> Door:
-    if request.param == "API":
-        return Door("API", node.address, node.process.pid)
-    return Door("native", native_address(node), node.process.pid)
+@pytest.fixture(scope="module", params=DOORS)
+def door(request: pytest.FixtureRequest, data_dir: Path) -> Iterator[Door]:
+    env = {"NUMCHECK_DRAIN_TIMEOUT_S": "1"}
+    with serving_by(request.param, data_dir, "--threads", "1", env=env) as one:
+        yield Door(request.param, one.address, one.process.pid)
 
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Door]]:
-    """Both listeners over TLS. Nobody is known, so that every call is denied, which takes its time too."""
+    """Both doors over TLS. Nobody is known, so that every call is denied, which takes its time too."""
     authority = Authority(tmp_path_factory.mktemp("authority"))
     server, client = authority.issue("server"), authority.issue("client", "numcheck://service/messenger")
     tls = ssl.create_default_context(cafile=authority.file)
@@ -112,10 +106,12 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Door]]:
         "NUMCHECK_TLS_CLIENT_AUTHORITY_FILE": str(authority.file),
         "NUMCHECK_DRAIN_TIMEOUT_S": "1",
     }
-    with serving(fill(tmp_path_factory.mktemp("secured")), "--threads", "1", env=env) as one:
-        doors = [Door("API", one.address, one.process.pid, tls)]
-        if LACKING is None:
-            doors.append(Door("native", native_address(one), one.process.pid, tls))
+    with ExitStack() as running:
+        doors = []
+        for name in DOORS if LACKING is None else ["plain"]:
+            directory = fill(tmp_path_factory.mktemp(f"secured-{name}"))
+            one = running.enter_context(serving_by(name, directory, "--threads", "1", env=env))
+            doors.append(Door(name, one.address, one.process.pid, tls))
         yield doors
 
 
@@ -164,7 +160,7 @@ idle_bounds: dict[str, float] = {}
 
 
 def bound_of(door: Door) -> float:
-    """How late an answer may be, measured once for each listener, before any harm was done to it."""
+    """How late an answer may be, measured once for each door, before any harm was done to it."""
     if door.address not in idle_bounds:
         waits(door)
         idle_bounds[door.address] = max(FLOOR_S, FACTOR * p99(waits(door)))
@@ -200,7 +196,7 @@ def test_a_flood_harms_nobody_else_and_is_ended(door: Door, kind: str) -> None:
 def test_peers_that_hold_their_connections_harm_nobody_else(
     door: Door, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    if (door.name, kind) == ("API", "slow bodies"):
+    if (door.name, kind) == ("plain", "slow bodies"):
         # grpcio waits for a unary call's request in a thread of its pool, and has no limit for how long.
         request.applymarker(pytest.mark.xfail(raises=TimeoutError, strict=True, reason="each holds a thread of grpcio"))
     with harmless(door, kind) as harm:
@@ -211,7 +207,7 @@ def test_idle_connections_are_as_many_as_is_promised() -> None:
     assert IDLE_COUNT >= 2_000
 
 
-@pytest.mark.parametrize("name", LISTENERS)
+@pytest.mark.parametrize("name", DOORS)
 def test_handshakes_that_do_not_end_harm_nobody_else(secured: list[Door], name: str) -> None:
     with ExitStack() as stack:
         for door in secured:

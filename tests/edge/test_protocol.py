@@ -36,8 +36,8 @@ from peer import (
 from numcheck import e164
 from numcheck._fast import Table
 from numcheck.config import Settings
-from numcheck.door import check_listener
-from numcheck.door.check_listener import LACKING, CheckListener
+from numcheck.door import native_door
+from numcheck.door.native_door import LACKING, NativeDoor
 from numcheck.index import Index, PublishedIndex
 
 if LACKING is None:
@@ -292,16 +292,16 @@ def test_a_connection_has_a_turns_work_done_in_a_turn(doors: Doors, streams: int
 
 
 @pytest.fixture
-def impatient(index: Index, settings: Settings) -> Iterator[CheckListener]:
+def impatient(index: Index, settings: Settings) -> Iterator[NativeDoor]:
     published = PublishedIndex()
-    listener = CheckListener(settings, published, stalled_after_s=0.5)
+    listener = NativeDoor(settings, published, stalled_after_s=0.5)
     published.publish(index)
     yield listener
     listener.stop(settings.drain_timeout_s)
 
 
 @pytest.mark.parametrize("trickle", [False, True])
-def test_a_call_whose_answer_is_not_taken_is_reset(impatient: CheckListener, trickle: bool) -> None:
+def test_a_call_whose_answer_is_not_taken_is_reset(impatient: NativeDoor, trickle: bool) -> None:
     peer = Peer(impatient.address)
     headers = call_headers(grpc_encoding=b"gzip")
     peer.send(NO_WINDOW + frame(HEADERS, END_HEADERS, 1, headers) + frame(DATA, END_STREAM, 1, SMALL_AND_MANY))
@@ -313,7 +313,7 @@ def test_a_call_whose_answer_is_not_taken_is_reset(impatient: CheckListener, tri
     assert impatient.held_size < 2**20
 
 
-def test_a_stalled_call_does_not_harm_the_next(impatient: CheckListener) -> None:
+def test_a_stalled_call_does_not_harm_the_next(impatient: NativeDoor) -> None:
     peer = Peer(impatient.address)
     peer.send(NO_WINDOW + frame(HEADERS, END_HEADERS, 1, call_headers()) + frame(DATA, END_STREAM, 1, message(REQUEST)))
     peer.until(RST_STREAM, stream=1)
@@ -375,8 +375,8 @@ def test_whoever_waits_to_be_accepted_is_answered_when_the_loop_is_stopped(index
 def test_a_connection_beyond_the_loops_share_is_closed_at_once(
     index: Index, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check_listener, "share_for_connections", lambda *, loops: 10 // loops)
-    listener = CheckListener(settings.model_copy(update={"threads": 1}), PublishedIndex())
+    monkeypatch.setattr(native_door, "share_for_connections", lambda *, loops: 10 // loops)
+    listener = NativeDoor(settings.model_copy(update={"threads": 1}), PublishedIndex())
     peers = [Peer(listener.address) for _ in range(10)]
     for peer in peers:
         peer.send(frame(HEADERS, END_HEADERS, 1, call_headers()) + frame(DATA, END_STREAM, 1, message(REQUEST)))

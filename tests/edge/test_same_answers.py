@@ -1,4 +1,4 @@
-"""Both listeners give the same bytes, statuses and details: grpcio asks both."""
+"""Both doors give the same bytes, statuses and details: grpcio asks both."""
 
 import gzip
 import random
@@ -188,9 +188,9 @@ CLASSES = struct.pack("<I2BBB8s", 0, 2, 2, 1, 0, b"") + struct.pack("<I2BBB8s", 
 
 
 def test_no_index_is_unavailable_with_details(settings: Any, index: Any) -> None:
-    from numcheck.door.check_listener import CheckListener  # noqa: PLC0415
+    from numcheck.door.native_door import NativeDoor  # noqa: PLC0415
 
-    listener = CheckListener(settings, PublishedIndex())
+    listener = NativeDoor(settings, PublishedIndex())
     with grpc.insecure_channel(listener.address) as channel:
         found = outcome(lambda: channel.unary_unary(SERVICE + "CheckNumbers")(b"", timeout=5))
     listener.stop(1)

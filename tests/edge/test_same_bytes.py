@@ -1,4 +1,4 @@
-"""Both listeners get the same bytes, call for call, and give the same bytes: statuses, details and messages.
+"""Both doors get the same bytes, call for call, and give the same bytes: statuses, details and messages.
 
 20,000 calls, many of them unsound and all of them cut anywhere and mixed with others, of which `make fuzz` makes a
 million: NUMCHECK_EDGE_CALLS sets how many, NUMCHECK_EDGE_SEED which.
@@ -19,8 +19,8 @@ import pytest
 from numcheck.access import Caller, Role
 from numcheck.api.access import Access, CallersIndex
 from numcheck.config import Settings
-from numcheck.door.check_listener import LACKING, CheckListener
-from numcheck.door.listener import ApiListener
+from numcheck.door.native_door import LACKING, NativeDoor
+from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.index import Index, PublishedIndex
 from numcheck.serving.services import check_service
@@ -43,14 +43,14 @@ OWN_TEXTS = {
     "compressed without an encoding", "gzip and more", "gzip cut", "gzip damaged", "gzip twice over", "no message",
     "too large",
 }  # fmt: skip
-# What the native listener refuses and grpc-core reads as the calls that it can make of it.
+# What the native door refuses and grpc-core reads as the calls that it can make of it.
 STRICTER = {"a first byte that is neither", "less than is announced", "bytes after the message", "gzip cut"}
-# The API listener asks who calls before it looks for a method that nobody has.
+# grpcio's door asks who calls before it looks for a method that nobody has.
 DENIED = {grpc.StatusCode.PERMISSION_DENIED.value[0], grpc.StatusCode.UNAUTHENTICATED.value[0]}
 
 
 class Addresses(NamedTuple):
-    """Of the two listeners, and how they are spoken to."""
+    """Of the two doors, and how they are spoken to."""
 
     api: str
     native: str
@@ -59,11 +59,11 @@ class Addresses(NamedTuple):
 
 @contextmanager
 def both(index: Index, settings: Settings, access: Access | None = None) -> Iterator[Addresses]:
-    """Both listeners over one index, asked as whoever calls sees it."""
+    """Both doors over one index, asked as whoever calls sees it."""
     published = PublishedIndex()
     seen = published if access is None else CallersIndex(published, access.agreed)
-    api = ApiListener(settings, [check_service(seen, settings)], Watches(), access)
-    native = CheckListener(settings, published, access)
+    api = PlainDoor(settings, [check_service(seen, settings)], Watches(), access)
+    native = NativeDoor(settings, published, access)
     published.publish(index)
     try:
         for listener in (api, native):
@@ -84,7 +84,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(
-        data_dir=tmp_path_factory.mktemp("data"), api_listen="127.0.0.1:0", check_listen="127.0.0.1:0", threads=1,
+        data_dir=tmp_path_factory.mktemp("data"), listen="127.0.0.1:0", threads=1,
         api_threads=2 * ROUND_CALLS_MAX,
         # grpc-core forgets a call a while after it has answered it.
         streams_per_connection_max=512,
@@ -113,7 +113,7 @@ def rounds(chance: Random, count: int, make: Callable[[Random], Call] = any_call
 
 
 def is_alike(call: Call, api: Outcome, native: Outcome) -> bool:
-    """Whether the native listener did as the API listener, or as the lists above say."""
+    """Whether the native door did as the plain door, or as the lists above say."""
     kind = call.kind.partition(" /")[0]
     if api == native:
         return True

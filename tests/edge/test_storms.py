@@ -1,4 +1,4 @@
-"""A client that keeps the protocol loses no connection by what its calls come to, at any rate, on either listener.
+"""A client that keeps the protocol loses no connection by what its calls come to, at any rate, on either door.
 
 By counts: other calls on the same connection all are answered, and what was counted as an attack is by far outdone.
 """

@@ -1,4 +1,4 @@
-"""Clients that nobody here wrote ask the native listener; each is left out where it is not installed.
+"""Clients that nobody here wrote ask the native door; each is left out where it is not installed.
 
 With NUMCHECK_TEST_STRANGERS=required, as `.ci/run` has it, one that is missing is a failure.
 
@@ -172,7 +172,7 @@ def free_port() -> int:
 
 @contextmanager
 def proxy(name: str, native: str, directory: Path) -> Iterator[str]:
-    """The address of a proxy that stands before the native listener."""
+    """The address of a proxy that stands before the native door."""
     program = shutil.which(name) or shutil.which(name, path="/usr/sbin")
     if program is None:
         leave_out(f"{name} is not installed")

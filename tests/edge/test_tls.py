@@ -1,4 +1,4 @@
-"""The native listener over TLS: who gets in, what it sees, and what a hostile handshake does to others."""
+"""The native door over TLS: who gets in, what it sees, and what a hostile handshake does to others."""
 
 import contextlib
 import shutil
@@ -20,8 +20,8 @@ from numcheck.access import Caller, Role
 from numcheck.api.access import Shown
 from numcheck.api.errors import CODES
 from numcheck.config import Settings
-from numcheck.door import certificates, check_listener
-from numcheck.door.check_listener import CheckListener
+from numcheck.door import certificates, native_door
+from numcheck.door.native_door import NativeDoor
 from numcheck.errors import BadConfiguration, NumcheckError
 from numcheck.index import Index, PublishedIndex
 from numcheck.status import NumberStatus
@@ -93,9 +93,9 @@ def tls_settings(settings: Settings, authority: Authority) -> Settings:
 
 
 @pytest.fixture
-def listener(tls_settings: Settings, index: Index, rule: Rule) -> Iterator[CheckListener]:
+def listener(tls_settings: Settings, index: Index, rule: Rule) -> Iterator[NativeDoor]:
     published = PublishedIndex()
-    one = CheckListener(tls_settings, published, rule)
+    one = NativeDoor(tls_settings, published, rule)
     published.publish(index)
     one.set_serving(serving=True)
     yield one
@@ -103,7 +103,7 @@ def listener(tls_settings: Settings, index: Index, rule: Rule) -> Iterator[Check
 
 
 @contextlib.contextmanager
-def channel(listener: CheckListener, authority: Authority, pair: KeyPair | None) -> Iterator[grpc.Channel]:
+def channel(listener: NativeDoor, authority: Authority, pair: KeyPair | None) -> Iterator[grpc.Channel]:
     credentials = grpc.ssl_channel_credentials(
         authority.file.read_bytes(),
         pair and pair.key.read_bytes(),
@@ -133,12 +133,12 @@ def context(authority: Authority, pair: KeyPair | None, *protocols: str) -> ssl.
     return one
 
 
-def connect(listener: CheckListener, how: ssl.SSLContext) -> ssl.SSLSocket:
+def connect(listener: NativeDoor, how: ssl.SSLContext) -> ssl.SSLSocket:
     host, port = listener.address.split(":")
     return how.wrap_socket(socket.create_connection((host, int(port)), timeout=5), server_hostname="localhost")
 
 
-def is_let_in(listener: CheckListener, how: ssl.SSLContext) -> bool:
+def is_let_in(listener: NativeDoor, how: ssl.SSLContext) -> bool:
     """Whether the server speaks HTTP/2 to such a peer. In TLS 1.3 a client hears of a refusal only when it reads."""
     try:
         with connect(listener, how) as peer:
@@ -235,12 +235,12 @@ def test_records_are_put_together_however_their_bytes_are_split(listener, author
 
 def test_a_listener_off_this_machine_needs_tls(settings, tls_settings, published):
     for given in (settings, tls_settings):
-        anywhere = given.model_copy(update={"check_listen": "0.0.0.0:0"})
+        anywhere = given.model_copy(update={"listen": "0.0.0.0:0"})
         if given.tls:
-            CheckListener(anywhere, published).stop(1)
+            NativeDoor(anywhere, published).stop(1)
         else:
             with pytest.raises(NumcheckError, match="loopback"):
-                CheckListener(anywhere, published)
+                NativeDoor(anywhere, published)
 
 
 # --- what a caller may do and see
@@ -287,9 +287,9 @@ def test_a_rule_that_fails_lets_nobody_in(listener, authority, client, rule):
 def test_what_is_revoked_ends_on_a_connection_that_is_open(
     tls_settings, published, authority, client, rule, monkeypatch
 ):
-    monkeypatch.setattr(check_listener, "ADMITTED_FOR_S", 0.05)
+    monkeypatch.setattr(native_door, "ADMITTED_FOR_S", 0.05)
     monkeypatch.setitem(CODES, Denied, code_pb2.PERMISSION_DENIED)
-    listener = CheckListener(tls_settings, published, rule)
+    listener = NativeDoor(tls_settings, published, rule)
     published.publish(published.get())
 
     def decide(_uri: str) -> None:
@@ -336,7 +336,7 @@ def test_a_caller_sees_the_operators_that_it_has_agreements_with(listener, autho
 # --- certificates change
 
 
-def shown_serial(listener: CheckListener, how: ssl.SSLContext) -> str:
+def shown_serial(listener: NativeDoor, how: ssl.SSLContext) -> str:
     with connect(listener, how) as peer:
         found = peer.getpeercert()
     assert found is not None
@@ -354,7 +354,7 @@ def test_new_files_are_shown_without_a_restart_and_broken_ones_are_not(
     tls_settings, published, authority, client, monkeypatch
 ):
     monkeypatch.setattr(certificates, "RECHECK_INTERVAL_S", 0.02)
-    listener, how = CheckListener(tls_settings, published), context(authority, client, "h2")
+    listener, how = NativeDoor(tls_settings, published), context(authority, client, "h2")
     first = shown_serial(listener, how)
     with channel(listener, authority, client) as open_before:
         newer = authority.issue("newer")
@@ -375,7 +375,7 @@ def test_a_new_authority_is_asked_for_without_a_restart(
     tls_settings, published, authority, client, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(certificates, "RECHECK_INTERVAL_S", 0.02)
-    listener, other = CheckListener(tls_settings, published), Authority(tmp_path / "other")
+    listener, other = NativeDoor(tls_settings, published), Authority(tmp_path / "other")
     successor = context(authority, other.issue("client"), "h2")
     assert not is_let_in(listener, successor)
     shutil.copy(other.file, tls_settings.tls_client_authority_file)
@@ -391,13 +391,13 @@ def test_a_node_does_not_start_with_a_file_that_is_no_good(tls_settings, publish
     if content is not None:
         file.write_text(content)
     with pytest.raises(BadConfiguration, match=broken):
-        CheckListener(tls_settings.model_copy(update={broken: file}), published)
+        NativeDoor(tls_settings.model_copy(update={broken: file}), published)
 
 
 # --- hostile handshakes
 
 
-def address_of(listener: CheckListener) -> tuple[str, int]:
+def address_of(listener: NativeDoor) -> tuple[str, int]:
     host, port = listener.address.split(":")
     return host, int(port)
 

@@ -1,11 +1,11 @@
-"""The small world behind a native listener of the tests' own process."""
+"""The small world behind a native door of the tests' own process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from numcheck.config import Settings
-from numcheck.door.check_listener import CheckListener
+from numcheck.door.native_door import NativeDoor
 from numcheck.index import Index, PublishedIndex, build_index, open_index
 from tests.fuzz.judge import WORLD
 
@@ -19,10 +19,10 @@ def index_of_the_world(directory: Path) -> Index:
 
 
 @contextmanager
-def listening(index: Index, settings: Settings) -> Iterator[CheckListener]:
-    """A native listener that answers from the index."""
+def listening(index: Index, settings: Settings) -> Iterator[NativeDoor]:
+    """A native door that answers from the index."""
     published = PublishedIndex()
-    listener = CheckListener(settings, published)
+    listener = NativeDoor(settings, published)
     published.publish(index)
     listener.set_serving(serving=True)
     try:

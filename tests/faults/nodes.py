@@ -20,7 +20,7 @@ from numcheck.v1 import check_pb2_grpc, numbering_pb2_grpc, registration_pb2_grp
 from tests.faults.disk import Disk, Keep
 from tests.faults.ledger import Violation
 from tests.faults.points import ARMED, REACHED
-from tests.serving.command import FREE_PORTS, READY, ROOT, environment
+from tests.serving.command import FREE_PORT, READY, ROOT, environment
 
 PATIENCE_S = 60.0
 GIVEN_UP_EVERY_S = 0.2  # how often a wait asks whether it is still wanted
@@ -74,7 +74,7 @@ class Life:
             "log": log and str(log),
             "plant": plant,
             "ahead_s": ahead_s,
-            "arguments": ["serve", "--data-dir", str(data_dir), *FREE_PORTS],
+            "arguments": ["serve", "--data-dir", str(data_dir), *FREE_PORT],
         }
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(order).encode() + b"\n")

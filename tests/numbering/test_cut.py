@@ -15,6 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from peer import DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RST_STREAM, SETTINGS, call_headers, frame, message
 
 from numcheck.v1 import numbering_pb2
+from tests.conformance.http2 import Peer
 from tests.numbering.node import FIRST, Node, start
 from tests.numbering.test_pushes import DELTA, SNAPSHOT, digest_of, header, numbers, push, state
 
@@ -129,11 +130,9 @@ def test_a_push_cancelled_after_any_frame_changes_nothing(node: Node) -> None:
 
 def test_the_same_bytes_are_a_push_when_they_are_not_cut(node: Node) -> None:
     """Else the cuts above would prove nothing."""
-    with connected(node) as connection:
-        connection.sendall(b"".join(frames(requests(node, SNAPSHOT, "whole", base_version=0))))
-        received = b""
-        while b"grpc-status" not in received and (part := connection.recv(65_536)):
-            received += part
+    with Peer(node.address, settings_sent=None) as peer:
+        peer.send(*frames(requests(node, SNAPSHOT, "whole", base_version=0)))
+        assert peer.answer(1).grpc_status == 0
     held = state(node)
     assert (held.version, held.number_count, held.digest) == (2, len(AFTER), digest_of(AFTER))
 

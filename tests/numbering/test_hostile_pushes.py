@@ -15,7 +15,7 @@ from numcheck.access import Caller, Role
 from numcheck.api.places import OWN_PUSHES_MAX, PushPlaces
 from numcheck.config import Settings
 from numcheck.door import attended
-from numcheck.door.listener import ApiListener
+from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.errors import TooManyStreams
 from numcheck.index import PublishedIndex
@@ -57,12 +57,12 @@ def test_nobody_gets_more_places_than_there_are():
 @pytest.fixture
 def numbering(tmp_path: Path) -> Iterator[numbering_pb2_grpc.NumberingServiceStub]:
     """A listener in this process with room for one push."""
-    settings, published, watches = Settings(api_listen="127.0.0.1:0", api_threads=4), PublishedIndex(), Watches()
+    settings, published, watches = Settings(listen="127.0.0.1:0", api_threads=4), PublishedIndex(), Watches()
     with Store(tmp_path) as store:
         rows = plan(row(916, 0, 999_999, "Альфа", "7740000076"))
         store.import_plan(rows, source="rows.csv", now=datetime.now(UTC))
         service = numbering_service(store, published, settings, watches, changed=[])
-        listener = ApiListener(settings, [service], watches)
+        listener = PlainDoor(settings, [service], watches)
         try:
             with grpc.insecure_channel(listener.address) as channel:
                 yield numbering_pb2_grpc.NumberingServiceStub(channel)

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from numcheck.active import PushContent
 from numcheck.config import Settings
-from numcheck.door.listener import ApiListener
+from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.index import PublishedIndex
 from numcheck.serving.services import numbering_service
@@ -158,9 +158,9 @@ class Ordering(RuleBasedStateMachine):
         self.store = EagerStore(Path(self.directory.name))
         rows = [row(first // 10**7 % 1000, 0, COUNT - 1, f"Оператор {one}") for one, first in FIRST.items()]
         self.store.import_plan(plan(*rows), source="rows.csv", now=datetime.now(UTC))
-        node, watches = Settings(api_listen="127.0.0.1:0", api_threads=64), Watches()
+        node, watches = Settings(listen="127.0.0.1:0", api_threads=64), Watches()
         service = numbering_service(self.store, PublishedIndex(), node, watches, changed=[])
-        self.listener = ApiListener(node, [service], watches)
+        self.listener = PlainDoor(node, [service], watches)
         self.channel = grpc.insecure_channel(self.listener.address)
         self.numbering = numbering_pb2_grpc.NumberingServiceStub(self.channel)
         self.model, self.open = Model(), list[Open]()
@@ -258,7 +258,7 @@ class Ordering(RuleBasedStateMachine):
         head, known = model.heads[push.operator_id], self._known(push.operator_id, push.name)
         if one.strangers and not push.skip:
             return self._check_refused(one.call, "INVALID_ARGUMENT", "NOT_SERVED")
-        if push.snapshot and not push.add - one.strangers:
+        if (push.snapshot or not one.head_version) and not push.add - one.strangers:
             return self._check_refused(one.call, "INVALID_ARGUMENT", "BAD_PUSH")
         if known is not None:
             return self._check_given_again(one.call.result(), known, head.version)

@@ -334,7 +334,7 @@ def test_status_tells_what_is_held_and_what_the_node_answers_from(push, node, tm
     held = push("active", lines(tmp_path / "one.txt", FIRST, FIRST + 10), "--operator", ALPHA)
     assert held.status == 1
     wait_for(node, 2)
-    environment = {"NUMCHECK_API_LISTEN": node.address}
+    environment = {"NUMCHECK_LISTEN": node.address}
     found = json.loads(run("status", "--data-dir", node.data_dir, "--json", env=environment).out)
     assert [(one["operator_id"], one["added"], one["removed"]) for one in found["held_pushes"]] == [
         (operators(node)[ALPHA], 1, 9)
@@ -342,9 +342,9 @@ def test_status_tells_what_is_held_and_what_the_node_answers_from(push, node, tm
     assert (found["served_version"], found["lag"]) == (2, 0)
     assert "which adds 1 and removes 9" in run("status", "--data-dir", node.data_dir, env=environment).out
     assert (
-        json.loads(
-            run("status", "--data-dir", node.data_dir, "--json", env={"NUMCHECK_API_LISTEN": "127.0.0.1:1"}).out
-        )["served_version"]
+        json.loads(run("status", "--data-dir", node.data_dir, "--json", env={"NUMCHECK_LISTEN": "127.0.0.1:1"}).out)[
+            "served_version"
+        ]
         is None
     )
 

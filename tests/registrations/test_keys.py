@@ -55,7 +55,7 @@ def test_lost_keys_are_never_replaced(world: World) -> None:
 def test_a_node_does_not_start_with_keys_that_others_can_read(data_dir: Path) -> None:
     make_keys(data_dir / "keys.json", START)
     (data_dir / "keys.json").chmod(0o440)
-    ended = run("serve", "--data-dir", data_dir, "--api-listen", "127.0.0.1:0")
+    ended = run("serve", "--data-dir", data_dir, "--listen", "127.0.0.1:0")
     assert (
         ended.status,
         ended.err.splitlines()[-1].split(": ")[1].endswith("others than its owner; chmod 400 it"),
@@ -140,7 +140,7 @@ def test_a_node_does_not_start_with_keys_that_are_not_its_stores(world: World) -
         if content is not None:
             path.write_bytes(content)
             path.chmod(0o400)
-        ended = run("serve", "--data-dir", world.data_dir, "--api-listen", "127.0.0.1:0")
+        ended = run("serve", "--data-dir", world.data_dir, "--listen", "127.0.0.1:0")
         assert ended.status == 1
         assert line in ended.err.splitlines()[-1]
     with pytest.raises(BadKeys, match="key 1 in the file of keys is not the one"):

@@ -18,7 +18,7 @@ from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.api.calls import refusal_of
 from tests.registrations.test_service import SETTINGS, register_request
 from tests.serving import small
-from tests.serving.command import Node, serving
+from tests.serving.command import PLAIN, Node, serving
 
 DEADLINE_S = 30.0
 Watch = Callable[..., "grpc.Call"]
@@ -143,13 +143,20 @@ def watch_when_there_is_a_place(stub: RegistrationServiceStub, service: str) -> 
     raise AssertionError("no place came back")
 
 
-def test_a_watcher_that_takes_nothing_delays_nobody_and_is_cut_off(node: Node, service: str) -> None:
-    """Point 7: it is cut off after 5 s, and resumes where it was; the other one sees each event at once."""
+@pytest.fixture
+def plain_node(small_dir: Path, tmp_path: Path) -> Iterator[Node]:
+    data_dir = shutil.copytree(small_dir, tmp_path / "var")
+    with serving(data_dir, command=(*PLAIN, "serve"), env=SETTINGS) as one:
+        yield one
+
+
+def test_a_watcher_that_takes_nothing_delays_nobody_and_is_cut_off(plain_node: Node, service: str) -> None:
+    """Point 7: a plain door cuts it off after 5 s, and it resumes where it was; the other sees each event at once."""
     data = {"text": "x" * 16_000}
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.http2.lookahead_bytes", 1), ("grpc.http2.bdp_probe", 0)]
     with (
-        grpc.insecure_channel(node.address, options=options) as slow_channel,
-        grpc.insecure_channel(node.address) as channel,
+        grpc.insecure_channel(plain_node.address, options=options) as slow_channel,
+        grpc.insecure_channel(plain_node.address) as channel,
     ):
         stub = RegistrationServiceStub(channel)
         for place in range(1_000):

@@ -18,10 +18,13 @@ NUMCHECK = (str(Path(sys.executable).with_name("numcheck")),)
 AS_MODULE = (sys.executable, "-m", "numcheck")
 PATIENCE_S = 60.0
 READ_WHILE_LOADED = {"GRPC_VERBOSITY", "GRPC_TRACE"}  # by modules, once
-FREE_PORTS = ("--api-listen", "127.0.0.1:0", "--check-listen", "127.0.0.1:0")
+WITHOUT_EDGE = 'import sys; sys.modules["numcheck._edge"] = None; from numcheck.cli import main; main()'
+PLAIN = (sys.executable, "-c", WITHOUT_EDGE)
+"""The command in a build without the native door: grpcio carries the calls."""
+FREE_PORT = ("--listen", "127.0.0.1:0")
 # What has no address of its own: whatever node listens on the default ports of this machine is no test's.
-FREE = {"NUMCHECK_API_LISTEN": "127.0.0.1:0", "NUMCHECK_CHECK_LISTEN": "127.0.0.1:0"}
-READY = re.compile(r"numcheck: API listener ready on (\S+) ")
+FREE = {"NUMCHECK_LISTEN": "127.0.0.1:0"}
+READY = re.compile(r"numcheck: ready on (\S+) ")
 
 
 class Result(NamedTuple):
@@ -154,7 +157,7 @@ def serving(
     cwd: Path | None = None,
 ) -> Iterator[Node]:
     """A node of a data directory, on free ports."""
-    with running("--data-dir", data_dir, *FREE_PORTS, *arguments, command=command, env=env, cwd=cwd) as process:
-        ready = READY.match(process.line_with("API listener ready"))
+    with running("--data-dir", data_dir, *FREE_PORT, *arguments, command=command, env=env, cwd=cwd) as process:
+        ready = READY.match(process.line_with("numcheck: ready on"))
         assert ready is not None
         yield Node(ready[1], process)

@@ -1,4 +1,4 @@
-"""How many numbers callers ask about: counted at both listeners, and told of in the log."""
+"""How many numbers callers ask about: counted at both doors, and told of in the log."""
 
 from collections import Counter
 

@@ -12,7 +12,7 @@ from numcheck.index import open_index
 from numcheck.offline.demo import EXAMPLE_ACTIVE, EXAMPLE_INACTIVE, fill_demo
 from numcheck.serving.publishing import index_directory
 from numcheck.store import Store
-from tests.serving.command import FREE_PORTS, NUMCHECK, Result, run, running, serving
+from tests.serving.command import FREE_PORT, NUMCHECK, Result, run, running, serving
 from tests.serving.small import DATA_TIME, REGISTRY
 
 COUNT = 20_000
@@ -147,7 +147,7 @@ def test_directory_does_not_look_filled_when_the_demo_was_killed(tmp_path, exist
         process.signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     assert not Store.exists(directory)
-    assert run("serve", "--data-dir", directory, *FREE_PORTS).status == 1
+    assert run("serve", "--data-dir", directory, *FREE_PORT).status == 1
     assert demo(directory, numbers=100).status == 0
     assert [path.name for path in tmp_path.iterdir()] == ["var"]
     assert sorted(path.name for path in directory.iterdir()) == ["index", "lock", "numcheck.db"]

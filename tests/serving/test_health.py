@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from numcheck.config import Settings
-from numcheck.door.listener import ApiListener
+from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.index import PublishedIndex, open_index
 from numcheck.serving.publishing import index_directory
@@ -77,7 +77,7 @@ def test_health_changes_when_the_listener_begins_to_serve(small_dir):
 
 def test_watches_end_when_the_listener_does():
     """A drain does not wait for them: each is told NOT_SERVING, and then to ask again, elsewhere or later."""
-    listener = ApiListener(Settings(api_listen="127.0.0.1:0"), [], Watches())
+    listener = PlainDoor(Settings(listen="127.0.0.1:0"), [], Watches())
     listener.set_serving(serving=True)
     with grpc.insecure_channel(listener.address) as channel:
         call = watch(channel, "")

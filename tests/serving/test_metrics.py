@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from numcheck.api.asking import NumbersAsked
 from numcheck.config import Settings
 from numcheck.door import process
-from numcheck.door.check_listener import LACKING, CheckListener
-from numcheck.door.listener import ApiListener
+from numcheck.door.native_door import LACKING, NativeDoor
+from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.errors import BadListenAddress, StoreUnavailable
 from numcheck.index import PublishedIndex, open_index
@@ -36,13 +36,13 @@ REQUEST = check_pb2.CheckNumbersRequest(numbers=[ACTIVE, ACTIVE + 1]).SerializeT
 
 
 class Node:
-    """Both listeners and the metrics of them."""
+    """Both doors and the metrics of them."""
 
     def __init__(self, settings: Settings) -> None:
         fill(settings.data_dir)
         self.lags, self.published, self.asked = [3], PublishedIndex(), NumbersAsked()
-        self.api = ApiListener(settings, [check_service(self.published, settings, self.asked.add)], Watches())
-        self.native = CheckListener(settings, self.published)
+        self.api = PlainDoor(settings, [check_service(self.published, settings, self.asked.add)], Watches())
+        self.native = NativeDoor(settings, self.published)
         self.linked: bool | None = None
         readings = Readings(
             index_version=lambda: self.published.get().index_version,
@@ -93,8 +93,7 @@ class Node:
 def node(tmp_path: Path) -> Iterator[Node]:
     settings = Settings(
         data_dir=tmp_path / "var",
-        api_listen="127.0.0.1:0",
-        check_listen="127.0.0.1:0",
+        listen="127.0.0.1:0",
         metrics_listen="127.0.0.1:0",
         threads=2,
     )
@@ -119,7 +118,7 @@ def refusal(channel: grpc.Channel, method: str, request: bytes) -> str:
 
 
 def test_calls_are_counted_by_method_and_status(node: Node) -> None:
-    for name, address in (("native", node.native.address), ("api", node.api.address)):
+    for name, address in (("native", node.native.address), ("plain", node.api.address)):
         with grpc.insecure_channel(address) as channel:
             for _ in range(3):
                 channel.unary_unary(METHOD)(REQUEST, timeout=10)

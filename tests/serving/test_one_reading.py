@@ -1,4 +1,4 @@
-"""A text names the same number wherever it comes in: both listeners, registrations, a pushed line, a checked file."""
+"""A text names the same number wherever it comes in: both doors, registrations, a pushed line, a checked file."""
 
 import csv
 import json
@@ -10,11 +10,11 @@ from pathlib import Path
 import grpc
 import pytest
 
-from numcheck.door.check_listener import LACKING
 from numcheck.v1 import check_pb2, registration_pb2
 from numcheck.v1.check_pb2_grpc import CheckServiceStub
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.api.calls import refusal
+from tests.conformance.conftest import serving_by
 from tests.serving import small
 from tests.serving.command import Node, run, serving
 from tests.spellings import REFUSED, SPELLINGS, is_encodable
@@ -50,12 +50,12 @@ def api(node: Node) -> Iterator[grpc.Channel]:
         yield one
 
 
-@pytest.fixture(params=["API listener", "native listener"])
-def check(request: pytest.FixtureRequest, node: Node) -> Iterator[Callable[[str], int]]:
-    if request.param == "native listener" and LACKING is not None:
-        pytest.skip(LACKING)
-    line = node.process.line_with(f"{request.param} ready on ")
-    with grpc.insecure_channel(line.partition(" ready on ")[2].split()[0]) as channel:
+@pytest.fixture(params=["native", "plain"])
+def check(
+    request: pytest.FixtureRequest, small_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], int]]:
+    data_dir = shutil.copytree(small_dir, tmp_path_factory.mktemp(request.param) / "var")
+    with serving_by(request.param, data_dir) as one, grpc.insecure_channel(one.address) as channel:
         stub = CheckServiceStub(channel)
         yield lambda text: stub.CheckNumber(check_pb2.CheckNumberRequest(number=text)).number
 

@@ -69,7 +69,7 @@ def test_what_others_can_read_is_taken_from_them_and_told(tmp_path):
 @pytest.mark.parametrize("kilobytes", [60_000, 120_000, 400_000, 1_500_000])
 def test_too_little_address_space_is_told_in_a_line(tmp_path, kilobytes):
     fill(tmp_path / "var")
-    line = f"ulimit -v {kilobytes}; exec {NUMCHECK[0]} serve --api-listen 127.0.0.1:0 --data-dir {tmp_path}/var"
+    line = f"ulimit -v {kilobytes}; exec {NUMCHECK[0]} serve --listen 127.0.0.1:0 --data-dir {tmp_path}/var"
     ended = subprocess.run(
         ["bash", "-c", line], capture_output=True, text=True, env=environment(), timeout=BOUND_S, check=False
     )

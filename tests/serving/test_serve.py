@@ -11,16 +11,15 @@ import grpc
 import pytest
 
 from numcheck.config import Settings
-from numcheck.door.listener import ApiListener
+from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.errors import BadListenAddress
 from numcheck.index import open_index
 from numcheck.serving.publishing import index_directory
 from numcheck.store import Store
 from numcheck.v1 import check_pb2, check_pb2_grpc, number_pb2
-from tests.api.calls import refusal
 from tests.api.streams import opened
-from tests.serving.command import AS_MODULE, FREE_PORTS, NUMCHECK, ROOT, run, serving
+from tests.serving.command import AS_MODULE, FREE_PORT, NUMCHECK, ROOT, run, serving
 from tests.serving.small import ACTIVE
 
 START_MAX_S = 3.0
@@ -112,7 +111,7 @@ def test_second_node_is_refused_when_the_port_is_taken(data_dir, small_dir, tmp_
     """Whoever holds it, a node or any other program; the first is not disturbed."""
     other = shutil.copytree(small_dir, tmp_path / "other")
     with serving(data_dir) as node:
-        line = refused("--data-dir", other, *FREE_PORTS, "--api-listen", node.address)
+        line = refused("--data-dir", other, *FREE_PORT, "--listen", node.address)
         assert line == f"numcheck: {node.address} cannot be listened on: address already in use"
         assert status_of(node, ACTIVE) == number_pb2.NUMBER_STATUS_ACTIVE
 
@@ -120,7 +119,7 @@ def test_second_node_is_refused_when_the_port_is_taken(data_dir, small_dir, tmp_
 def test_second_process_is_refused_when_the_data_directory_is_in_use(data_dir):
     """Another node, and whatever else would write; the first is not disturbed."""
     with serving(data_dir) as node:
-        assert "in use by another numcheck process" in refused("--data-dir", data_dir, *FREE_PORTS)
+        assert "in use by another numcheck process" in refused("--data-dir", data_dir, *FREE_PORT)
         registry = data_dir.parent / "r.csv"
         registry.write_text("code;from;to;capacity;operator;region\n900;0;9;10;x;y\n")
         imported = run("plan", "import", registry, "--data-dir", data_dir)
@@ -131,7 +130,7 @@ def test_second_process_is_refused_when_the_data_directory_is_in_use(data_dir):
 
 
 def test_non_loopback_address_is_refused_by_the_command(data_dir):
-    line = refused("--data-dir", data_dir, "--api-listen", "0.0.0.0:0")
+    line = refused("--data-dir", data_dir, "--listen", "0.0.0.0:0")
     assert "0.0.0.0 is not a loopback address" in line
 
 
@@ -139,7 +138,7 @@ def test_non_loopback_address_is_refused_by_the_command(data_dir):
 def test_address_is_refused_when_it_is_not_loopback(host):
     """Plaintext stays on this machine; a name other than localhost is not even looked up."""
     with pytest.raises(BadListenAddress, match="is not a loopback address"):
-        ApiListener(Settings(api_listen=f"{host}:0"), [], Watches())
+        PlainDoor(Settings(listen=f"{host}:0"), [], Watches())
 
 
 @pytest.mark.parametrize(
@@ -159,13 +158,13 @@ def test_address_is_refused_when_it_is_not_loopback(host):
 )
 def test_address_is_refused_when_it_is_not_host_and_port(address):
     with pytest.raises(BadListenAddress, match="is not host:port"):
-        ApiListener(Settings(api_listen=address), [], Watches())
+        PlainDoor(Settings(listen=address), [], Watches())
 
 
 @pytest.mark.parametrize("address", ["::1:50051", "::1", "::1:0", "[::1:0", "::1]:0", "[127.0.0.1]:0", "[localhost]:0"])
 def test_address_is_refused_with_the_right_form_when_its_brackets_are_wrong(address):
     with pytest.raises(BadListenAddress, match=r"stands in brackets, such as \[::1\]:50051"):
-        ApiListener(Settings(api_listen=address), [], Watches())
+        PlainDoor(Settings(listen=address), [], Watches())
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost", "[::1]"])
@@ -173,7 +172,7 @@ def test_address_is_taken_when_it_is_loopback(host):
     """Whichever of the machine's loopback addresses, and with the port that was free."""
     if host == "[::1]" and not has_ipv6():
         pytest.skip("this machine has no IPv6 loopback")
-    listener = ApiListener(Settings(api_listen=f"{host}:0"), [], Watches())
+    listener = PlainDoor(Settings(listen=f"{host}:0"), [], Watches())
     listener.stop(0)
     assert listener.address.startswith(f"{host}:")
     assert not listener.address.endswith(":0")
@@ -193,7 +192,7 @@ def test_port_is_refused_in_our_own_words_when_another_program_has_it():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(BadListenAddress, match="address already in use"):
-            ApiListener(Settings(api_listen=f"127.0.0.1:{taken.getsockname()[1]}"), [], Watches())
+            PlainDoor(Settings(listen=f"127.0.0.1:{taken.getsockname()[1]}"), [], Watches())
 
 
 def test_empty_directory_is_refused_and_stays_empty(tmp_path):
@@ -201,7 +200,7 @@ def test_empty_directory_is_refused_and_stays_empty(tmp_path):
     for directory in (tmp_path / "empty", tmp_path / "missing"):
         if directory.name == "empty":
             directory.mkdir()
-        line = refused("--data-dir", directory, *FREE_PORTS)
+        line = refused("--data-dir", directory, *FREE_PORT)
         assert "holds no numbering plan" in line
         assert "numcheck demo" in line
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
@@ -267,18 +266,3 @@ def test_client_with_as_many_calls_as_its_connection_may_have_is_never_refused(d
         stub = check_pb2_grpc.CheckServiceStub(channel)
         answers = list(callers.map(lambda one: stub.CheckNumber(one, timeout=60), asked))
     assert {one.status for one in answers} == {number_pb2.NUMBER_STATUS_ACTIVE}
-
-
-def test_call_too_many_is_refused_with_the_details_of_every_error(data_dir):
-    """One stream is all that the listener holds; when it has ended the next call is answered."""
-    with (
-        serving(data_dir, env={"NUMCHECK_CONCURRENT_RPCS_MAX": "1"}) as node,
-        grpc.insecure_channel(node.address) as channel,
-    ):
-        stub = check_pb2_grpc.CheckServiceStub(channel)
-        with opened(channel) as stream:
-            stream.ask(ACTIVE)
-            refused = refusal(lambda: stub.ListOperators(check_pb2.ListOperatorsRequest(), timeout=60))
-        assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")
-        assert refused.domain == "numcheck"
-        assert refused.retry_delay_s is not None

@@ -38,7 +38,7 @@ class Shown(NamedTuple):
     uri: str = ""
     authorizations: tuple[str, ...] = ()
     uid: int | None = None
-    address: str = ""  # of its peer, over TLS on the API listener; empty where it is not known
+    address: str = ""  # of its peer, over TLS on the plain door; empty where it is not known
 
 
 class Call(NamedTuple):

@@ -1,4 +1,4 @@
-"""CallerService over the API listener: translation only. The rules of callers are in access/."""
+"""CallerService: translation only. The rules of callers are in access/."""
 
 from collections.abc import Callable
 

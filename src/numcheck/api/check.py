@@ -1,4 +1,4 @@
-"""CheckService over the API listener: translation only.
+"""CheckService: translation only.
 
 CheckNumbers and its stream pass the request's bytes to the kernel and the kernel's bytes back: no protobuf object a
 request, no Python object a number. Nothing here knows grpcio's server; serving/ registers the handlers.

@@ -1,4 +1,4 @@
-"""NumberingService over the API listener: its methods, and how many pushes it takes at once."""
+"""NumberingService: its methods, and how many pushes it takes at once."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

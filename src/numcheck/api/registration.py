@@ -1,4 +1,4 @@
-"""RegistrationService over the API listener: translation only. The rules are in registrations/."""
+"""RegistrationService: translation only. The rules are in registrations/."""
 
 import base64
 import binascii

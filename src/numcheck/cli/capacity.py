@@ -1,7 +1,7 @@
 """What this machine does: the kernel in this process, and a node of its own, in another, asked as a client asks it.
 
 A node is measured by what its client sees and by the processor time that it took itself: one client in Python is far
-slower than the native listener, so its own rate is a lower bound, and a second of a core is what to plan with.
+slower than the door, so its own rate is a lower bound, and a second of a core is what to plan with.
 """
 
 import os
@@ -26,7 +26,7 @@ from numcheck.client import CheckClient, Numbers, PushClient, RegistrationClient
 from numcheck.client.push import DELTA
 from numcheck.index import Index, open_index
 from numcheck.serving.publishing import index_directory
-from numcheck.serving.whereabouts import listeners_of
+from numcheck.serving.whereabouts import whereabouts_of
 from numcheck.timestamps import timestamp
 from numcheck.v1 import check_pb2, number_pb2, numbering_pb2
 from numcheck.v1 import registration_pb2 as pb
@@ -71,15 +71,15 @@ def measure(data_dir: Path, seconds: float, report: Report) -> list[Measured]:
     report("kernel", 0)
     found += _kernel(index, sample, seconds)
     with _node(data_dir) as pid:
-        listeners = listeners_of(data_dir)
-        for done, (name, address) in enumerate(listeners.items(), 1):
-            report(name, done / (len(listeners) + 2))
-            with CheckClient(address) as client:
-                found += _calls(client, name, pid, sample, seconds)
-                found += _batches(client, name, pid, sample, seconds)
+        here = whereabouts_of(data_dir)
+        if here is None:
+            raise RuntimeError("the node ended before it was measured")
+        report("checks", 0.2)
+        with CheckClient(here.address) as client:
+            found += _calls(client, here.door, pid, sample, seconds)
+            found += _batches(client, here.door, pid, sample, seconds)
         report("a push, and registrations", 0.9)
-        api = listeners["API listener"]
-        found += [_push(api, sample), _registrations(api, sample, seconds)]
+        found += [_push(here.address, sample), _registrations(here.address, sample, seconds)]
     report("done", 1)
     return found
 
@@ -221,7 +221,7 @@ def _cpu_seconds(pid: int) -> float:
 def _node(data_dir: Path) -> Iterator[int]:
     """Yield a node with the settings' defaults, on free ports; its pid."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMCHECK_")}
-    options = ("--data-dir", str(data_dir), "--api-listen", "127.0.0.1:0", "--check-listen", "127.0.0.1:0")
+    options = ("--data-dir", str(data_dir), "--listen", "127.0.0.1:0")
     with subprocess.Popen(
         [sys.executable, "-m", "numcheck", "serve", *options],
         stdout=subprocess.DEVNULL,
@@ -231,7 +231,7 @@ def _node(data_dir: Path) -> Iterator[int]:
     ) as process:
         assert process.stderr is not None
         try:
-            if not any("API listener ready" in line for line in process.stderr):
+            if not any("numcheck: ready on" in line for line in process.stderr):
                 raise RuntimeError("the node ended before it was ready")
             yield process.pid
         finally:

@@ -50,9 +50,9 @@ def settings_of(config: Path | None, **overrides: Any) -> Settings:
 
 def target_of(settings: Settings, server: str | None) -> str:
     """Return the node to ask, host:port: the one named, or else the one of these settings."""
-    from numcheck.serving.whereabouts import api_address
+    from numcheck.serving.whereabouts import node_address
 
-    return server or settings.server or api_address(settings)
+    return server or settings.server or node_address(settings)
 
 
 def security_of(settings: Settings) -> "Security":

@@ -90,8 +90,9 @@ def _print(result: dict[str, Any]) -> None:
     if result["callers"] is not None:
         out.print(f"callers          {_callers_line(result['callers'])}")
     out.print(f"index            {_index_line(result)}")
-    out.print(f"API listener     {result['api_listener']['address']}: {result['api_listener']['state']}")
-    out.print(f"native listener  {result['native_listener']['address']}: {result['native_listener']['state']}")
+    listener = result["listener"]
+    door = f" (the {listener['door']} door)" if listener["door"] else ""
+    out.print(f"listener         {listener['address']}: {listener['state']}{door}")
     plan = [
         [
             one["series"],

@@ -1,1 +1,1 @@
-"""What carries calls: grpcio's listener, the native listener, and what both need."""
+"""What carries calls: grpcio's listener, the native door, and what both need."""

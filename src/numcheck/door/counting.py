@@ -1,4 +1,4 @@
-"""Counts the API listener's calls, by method and status."""
+"""Counts the plain door's calls, by method and status."""
 
 import threading
 from collections import Counter

@@ -45,7 +45,7 @@ class AccessInterceptor(grpc.ServerInterceptor):
 
 
 def shown_over_tls(context: grpc.ServicerContext) -> Shown:
-    """What a call over the API listener shows: of its certificate, what is read from the certificate itself."""
+    """What a call over the plain door shows: of its certificate, what is read from the certificate itself."""
     certificates: Any = context.auth_context().get("x509_pem_cert", [])
     return Shown(
         name_in(ssl.PEM_cert_to_DER_cert(certificates[0].decode("ascii"))) if certificates else "",
@@ -55,7 +55,7 @@ def shown_over_tls(context: grpc.ServicerContext) -> Shown:
 
 
 def authorizations_of(context: grpc.ServicerContext) -> tuple[str, ...]:
-    """Return the values of a call's `authorization` over the API listener."""
+    """Return the values of a call's `authorization` as grpcio has them."""
     values = (value for key, value in context.invocation_metadata() if key == "authorization")
     return tuple(value if isinstance(value, str) else "" for value in values)
 

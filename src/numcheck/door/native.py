@@ -7,6 +7,7 @@ from numcheck.access import Caller
 from numcheck.api.access import Admission, Shown, agreements_of
 from numcheck.api.asking import asker_name
 from numcheck.api.errors import log_failure, status_of
+from numcheck.errors import TooManyCalls, UnknownMethod
 
 
 class Status(NamedTuple):
@@ -59,6 +60,14 @@ def refusal(error: Exception) -> Status:
     status = status_of(error)
     details = base64.b64encode(status.SerializeToString()).rstrip(b"=")
     return Status(status.code, percent_encoded(status.message), details)
+
+
+def ready_refusals() -> dict[str, Status]:
+    """Return the refusals that an event loop gives without asking: of a method that is none, of a call too many."""
+    return {
+        "unknown": refusal(UnknownMethod("this node has no such method")),
+        "crowded": refusal(TooManyCalls("this node holds as many calls as it takes")),
+    }
 
 
 def percent_encoded(text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""grpc.reflection on the API listener, v1 and v1alpha, which differ in nothing but the package's name.
+"""grpc.reflection, v1 and v1alpha, which differ in nothing but the package's name.
 
 Each stream holds a thread, so there are few, on threads of their own, and a client that asks nothing is ended.
 """

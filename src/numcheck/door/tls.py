@@ -1,4 +1,4 @@
-"""TLS of the API listener: certificates that are read again when their files change (grpcio asks at each handshake)."""
+"""TLS of the plain door: certificates that are read again when their files change (grpcio asks at each handshake)."""
 
 from pathlib import Path
 

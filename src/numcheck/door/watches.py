@@ -73,7 +73,8 @@ class Watches:
             self._sender.submit(self._tell_all)
 
     def close(self) -> None:
-        """Give the threads back, once the listener has stopped."""
+        """Give the threads back, once the listener has stopped; what changes from then on is told nobody."""
+        self._ended = True
         self._closed.set()
         give_back(self._beginners)
         give_back(self._sender)

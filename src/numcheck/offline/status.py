@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from numcheck.active import Operator
 from numcheck.config import Settings
-from numcheck.door.listener import warning_of
+from numcheck.door.plain_door import warning_of
 from numcheck.errors import IndexDamaged, IndexMissing
 from numcheck.index import open_index
 from numcheck.moments import moment
@@ -17,7 +17,7 @@ from numcheck.nearby import token_for
 from numcheck.serving.access import KEY_NAME, callers_of, token_key
 from numcheck.serving.publishing import LOST, index_directory, point_of, told_losses
 from numcheck.serving.registrations import policy_warnings
-from numcheck.serving.whereabouts import api_address, native_address
+from numcheck.serving.whereabouts import node_address, whereabouts_of
 from numcheck.store import SeriesInfo, Store
 from numcheck.v1 import check_pb2, check_pb2_grpc
 
@@ -43,8 +43,8 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
             if digests and one.data_version
         }
         index = _index_status(settings.data_dir, installation_id, store)
-    api, native = api_address(settings), native_address(settings)
-    served_version = _served_version(settings, api)
+    address = node_address(settings)
+    served_version = _served_version(settings, address)
     shown = index["version"] if served_version is None else served_version
     return {
         "data_dir": str(settings.data_dir),
@@ -59,8 +59,7 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         "served_version": served_version,
         # A node may be ahead of what the store was read at.
         "lag": None if shown is None else max(revision - shown, 0),
-        "api_listener": _listener_status(settings, api),
-        "native_listener": _listener_status(settings, native),
+        "listener": _listener_status(settings, address),
         "plan": [_series_status(one) for one in series],
         "portings": {
             "version": portings.version,
@@ -127,8 +126,10 @@ def _operator_status(operator: Operator, active: int, digest: bytes | None, now:
     }
 
 
-def _listener_status(settings: Settings, address: str) -> dict[str, str]:
-    return {"address": address, "state": _listener_state(settings, address)}
+def _listener_status(settings: Settings, address: str) -> dict[str, str | None]:
+    """Where the node listens, its state, and what carries its calls if it is this data directory's."""
+    here = whereabouts_of(settings.data_dir)
+    return {"address": address, "state": _listener_state(settings, address), "door": here and here.door}
 
 
 def _listener_state(settings: Settings, address: str) -> str:

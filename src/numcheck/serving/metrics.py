@@ -18,9 +18,9 @@ from prometheus_client import CollectorRegistry, MetricsHandler
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from numcheck.config import Settings
-from numcheck.door.check_listener import CheckListener
-from numcheck.door.listener import ApiListener, host_and_port, probe_port
+from numcheck.door.native_door import NativeDoor
 from numcheck.door.patience import Patience
+from numcheck.door.plain_door import PlainDoor, host_and_port, probe_port
 from numcheck.errors import BadListenAddress, NumcheckError
 from numcheck.hosts import is_loopback
 
@@ -56,9 +56,9 @@ class Readings:
 class NodeCollector:
     """Reads what the listeners have counted, when it is asked."""
 
-    def __init__(self, listeners: Sequence[ApiListener | CheckListener], readings: Readings) -> None:
-        self._apis = [one for one in listeners if isinstance(one, ApiListener)]
-        self._natives = [one for one in listeners if isinstance(one, CheckListener)]
+    def __init__(self, listeners: Sequence[PlainDoor | NativeDoor], readings: Readings) -> None:
+        self._apis = [one for one in listeners if isinstance(one, PlainDoor)]
+        self._natives = [one for one in listeners if isinstance(one, NativeDoor)]
         self._readings = readings
 
     def collect(self) -> Iterator[Metric]:
@@ -83,14 +83,14 @@ class NodeCollector:
         yield _gauge("numcheck_smsc_linked", "Whether there is a link to the SMSC", _try(readings.smsc_linked))
 
     def _calls(self, loops: Sequence["Counters"]) -> Metric:
-        family = CounterMetricFamily("numcheck_calls", "Calls that ended", labels=("listener", "method", "code"))
+        family = CounterMetricFamily("numcheck_calls", "Calls that ended", labels=("door", "method", "code"))
         native: Counter[tuple[str, str]] = Counter()
         for counters in loops:
             native.update({(method, code_pb2.Code.Name(code)): n for (method, code), n in counters.calls.items()})
         api: Counter[tuple[str, str]] = Counter()
         for listener in self._apis:
             api.update(listener.call_counts())
-        for name, counts in (("native", native), ("api", api)):
+        for name, counts in (("native", native), ("plain", api)):
             for (method, code), value in sorted(counts.items()):
                 family.add_metric((name, method, code), value)
         return family

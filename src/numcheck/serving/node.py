@@ -15,12 +15,12 @@ import structlog
 from numcheck.api.access import Admission, CallersIndex
 from numcheck.api.asking import NumbersAsked
 from numcheck.config import Settings
-from numcheck.door.check_listener import LACKING, CheckListener, Served
-from numcheck.door.listener import ApiListener, check_address, warning_of
 from numcheck.door.methods import Service
+from numcheck.door.native_door import LACKING, NativeDoor, Served
+from numcheck.door.plain_door import PlainDoor, check_address, warning_of
 from numcheck.door.process import prepare_process
 from numcheck.door.watches import Watches
-from numcheck.errors import BadListenAddress, StoreMissing
+from numcheck.errors import StoreMissing
 from numcheck.index import Index, PublishedIndex
 from numcheck.serving.access import Directory, Gate
 from numcheck.serving.asking import AskingLog
@@ -32,7 +32,7 @@ from numcheck.serving.publishing import open_or_rebuild
 from numcheck.serving.registrations import NodeRegistrations, policy_warnings, registrations_of
 from numcheck.serving.services import callers_service, check_service, numbering_service
 from numcheck.serving.stores import stopped_store
-from numcheck.serving.whereabouts import forget, tell
+from numcheck.serving.whereabouts import Whereabouts, forget, tell
 from numcheck.store import Store
 
 log = structlog.get_logger()
@@ -40,6 +40,7 @@ log = structlog.get_logger()
 SYNTHETIC_NOTICE = "the active numbers are SYNTHETIC: made up for trying out, they say nothing about anybody"
 
 Announce = Callable[[str], None]
+Door = PlainDoor | NativeDoor
 
 
 class StopRequest:
@@ -62,10 +63,10 @@ class StopRequest:
 
 
 class Health:
-    """Tells health checks that the listeners serve: from `begin` to `end`, while there is an index."""
+    """Tells health checks that the doors serve: from `begin` to `end`, while there is an index."""
 
-    def __init__(self, listeners: Sequence[ApiListener | CheckListener]) -> None:
-        self._listeners, self._ended = listeners, False
+    def __init__(self, doors: Sequence[Door]) -> None:
+        self._doors, self._ended = doors, False
 
     def begin(self, published: PublishedIndex) -> None:
         """Follow what is published."""
@@ -78,8 +79,8 @@ class Health:
 
     def _tell(self, index: Index | None) -> None:
         if not self._ended:
-            for listener in self._listeners:
-                listener.set_serving(serving=index is not None)
+            for door in self._doors:
+                door.set_serving(serving=index is not None)
 
 
 def serve(settings: Settings, announce: Announce) -> None:
@@ -102,31 +103,31 @@ def serve(settings: Settings, announce: Announce) -> None:
             registrations.service,
         ]
         served = Served(services, watches, registrations.feeds)
-        listeners: list[ApiListener | CheckListener] = []
-        health = Health(listeners)
+        doors: list[Door] = []
+        health = Health(doors)
         metrics: list[MetricsListener] = []
-        asking_log = AskingLog(_asked(numbers_asked, listeners), settings.numbers_asked_told)
+        asking_log = AskingLog(_asked(numbers_asked, doors), settings.numbers_asked_told)
         try:
             admission = gate.admission(settings)
-            listeners.append(ApiListener(settings, services, watches, admission, feeds=registrations.feeds))
-            listeners += _native_listener(settings, published, admission, served, announce)
+            doors.append(_door(settings, published, admission, served, announce))
             published.publish(index)
             builder.start()
             registrations.start()
             metrics += _metrics_listener(
                 settings,
-                listeners,
+                doors,
                 _readings(store, published, gate.directory, registrations, asking_log.counts),
                 announce,
             )
             health.begin(published)
-            _begin(settings.data_dir, listeners, announce, _notices(index, store, settings))
+            _begin(settings.data_dir, doors[0], announce, _notices(index, store, settings))
             stopping.wait(None)
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
         finally:
             registrations.feeds.end()
             health.end()
-            _stop(settings, [*listeners, *metrics])
+            _stop(settings, [*doors, *metrics])
+            watches.close()
             registrations.stop()
             builder.stop()
             gate.close()
@@ -146,31 +147,24 @@ def _opened(settings: Settings, announce: Announce) -> Iterator[Store]:
         yield store
 
 
-def _asked(numbers_asked: NumbersAsked, listeners: Sequence[ApiListener | CheckListener]) -> Callable[[], Counter[str]]:
-    """Return what gives how many numbers each caller has asked about, at all listeners."""
+def _asked(numbers_asked: NumbersAsked, doors: Sequence[Door]) -> Callable[[], Counter[str]]:
+    """Return what gives how many numbers each caller has asked about, natively or by Python."""
 
     def asked() -> Counter[str]:
-        natives = (one.asked() for one in listeners if isinstance(one, CheckListener))
+        natives = (one.asked() for one in doors if isinstance(one, NativeDoor))
         return sum(natives, numbers_asked.counts())
 
     return asked
 
 
-def _native_listener(
+def _door(
     settings: Settings, published: PublishedIndex, admission: Admission, served: Served, announce: Announce
-) -> list[CheckListener]:
-    """Return the native listener, or none where this build or machine has no place for it: then a line says so."""
-    reason = LACKING
-    if reason is None:
-        try:
-            return [CheckListener(settings, published, admission, served)]
-        except BadListenAddress as error:
-            # Nobody asked for it there: a second node on one machine must not fail for a default.
-            if "check_listen" in settings.model_fields_set:
-                raise
-            reason = f"{error}; --check-listen gives the native listener another address"
-    announce(f"the API listener serves everything: {reason}")
-    return []
+) -> Door:
+    """Return the native door, or grpcio's where this build has none: then a line says why."""
+    if LACKING is None:
+        return NativeDoor(settings, published, admission, served)
+    announce(f"grpcio carries the calls, at many times the cost: {LACKING}")
+    return PlainDoor(settings, served.services, served.watches, admission, feeds=served.feeds)
 
 
 def _readings(
@@ -197,14 +191,14 @@ def _readings(
 
 def _metrics_listener(
     settings: Settings,
-    listeners: Sequence[ApiListener | CheckListener],
+    doors: Sequence[Door],
     readings: Readings,
     announce: Announce,
 ) -> list[MetricsListener]:
     """Return the listener of /metrics, if it is wanted."""
     if settings.metrics_listen is None:
         return []
-    listener = MetricsListener(settings, NodeCollector(listeners, readings))
+    listener = MetricsListener(settings, NodeCollector(doors, readings))
     announce(f"metrics ready on http://{listener.address}/metrics")
     return [listener]
 
@@ -220,19 +214,18 @@ def _notices(index: Index, store: Store, settings: Settings) -> list[str | None]
 
 def _begin(
     data_dir: Path,
-    listeners: Sequence["ApiListener | CheckListener"],
+    door: Door,
     announce: Announce,
     notices: Sequence[str | None],
 ) -> None:
-    """Say where the listeners are, to commands and whoever waits, and what they should know."""
-    tell(data_dir, {listener.name: listener.address for listener in listeners})
-    for listener in listeners:
-        announce(f"{listener.name} ready on {listener.address} ({listener.protection})")
+    """Say where the node listens, to commands and whoever waits, and what they should know."""
+    tell(data_dir, Whereabouts(door.address, door.name))
+    announce(f"ready on {door.address} ({door.protection})")
     for notice in filter(None, notices):
         announce(notice)
 
 
-def _stop(settings: Settings, listeners: Sequence["ApiListener | CheckListener | MetricsListener"]) -> None:
+def _stop(settings: Settings, listeners: Sequence["Door | MetricsListener"]) -> None:
     """Drain all listeners at once."""
     forget(settings.data_dir)
     stoppers = [threading.Thread(target=listener.stop, args=(settings.drain_timeout_s,)) for listener in listeners]

@@ -37,7 +37,7 @@ def store_name(settings: Settings) -> str:
 
 def names_node(settings: Settings) -> bool:
     """Return True if the settings say where their node listens: not by a default, and not at any free port."""
-    return "api_listen" in settings.model_fields_set and not settings.api_listen.endswith(":0")
+    return "listen" in settings.model_fields_set and not settings.listen.endswith(":0")
 
 
 def answers(address: str) -> bool:

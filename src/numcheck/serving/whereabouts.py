@@ -6,9 +6,9 @@ what was copied with the directory, says nothing.
 
 import json
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from numcheck.config import Settings
 from numcheck.nearby import LISTENERS_NAME, TOKEN_NAME, told_by
@@ -17,9 +17,16 @@ from numcheck.output import OWNER_ONLY, write_whole
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # who listens on every address is reached on these
 
 
-def tell(data_dir: Path, addresses: Mapping[str, str]) -> None:
-    """Say that this process listens there, by listener. A full disk keeps nobody from serving."""
-    told = {"pid": os.getpid(), "data_dir": str(data_dir.resolve()), "addresses": dict(addresses)}
+class Whereabouts(NamedTuple):
+    """Where a node listens, and what carries its calls."""
+
+    address: str
+    door: str
+
+
+def tell(data_dir: Path, here: Whereabouts) -> None:
+    """Say that this process listens there. A full disk keeps nobody from serving."""
+    told = {"pid": os.getpid(), "data_dir": str(data_dir.resolve()), "addresses": {here.door: here.address}}
     with suppress(OSError):
         write_whole(data_dir / LISTENERS_NAME, json.dumps(told).encode(), mode=OWNER_ONLY)
 
@@ -31,33 +38,24 @@ def forget(data_dir: Path) -> None:
             (data_dir / name).unlink(missing_ok=True)
 
 
-def api_address(settings: Settings) -> str:
-    """Return where to find the API listener: as it was set, or where the data directory's node has it, or the
-    default."""
-    return _address(settings, "api_listen", "API listener")
-
-
-def native_address(settings: Settings) -> str:
-    """Return the same of the native listener."""
-    return _address(settings, "check_listen", "native listener")
-
-
-def _address(settings: Settings, setting: str, listener: str) -> str:
-    default: str = getattr(settings, setting)
-    if setting in settings.model_fields_set and not default.endswith(":0"):  # which is any free port
-        return default
-    host, colon, port = listeners_of(settings.data_dir).get(listener, default).rpartition(":")
+def node_address(settings: Settings) -> str:
+    """Return where to find the node: as it was set, or where the data directory's node has it, or the default."""
+    if "listen" in settings.model_fields_set and not settings.listen.endswith(":0"):  # which is any free port
+        return settings.listen
+    found = whereabouts_of(settings.data_dir)
+    host, colon, port = (settings.listen if found is None else found.address).rpartition(":")
     return f"{LOOPBACK.get(host, host)}{colon}{port}"
 
 
-def listeners_of(data_dir: Path) -> dict[str, str]:
-    """Return where the node of a data directory listens, by listener, as it said itself; empty if there is none."""
+def whereabouts_of(data_dir: Path) -> Whereabouts | None:
+    """Return where the node of a data directory listens, as it said itself; None if there is none."""
     told = told_by(data_dir)
     try:
-        here, addresses = told["data_dir"] == str(data_dir.resolve()), dict(told["addresses"])
-        return addresses if here and _is_running(told["pid"]) else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        ((door, address),) = told["addresses"].items()
+        is_here = told["data_dir"] == str(data_dir.resolve()) and _is_running(told["pid"])
+        return Whereabouts(str(address), door) if is_here else None
+    except (AttributeError, OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _is_running(pid: int) -> bool:

@@ -42,7 +42,7 @@ class CheckServiceStub(object):
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
     RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
-    repeating it does not help; or the native listener holds as much as it can: repeat after a growing delay.
+    repeating it does not help; or the native door holds as much as it can: repeat after a growing delay.
     """
 
     def __init__(self, channel):
@@ -90,7 +90,7 @@ class CheckServiceServicer(object):
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
     RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
-    repeating it does not help; or the native listener holds as much as it can: repeat after a growing delay.
+    repeating it does not help; or the native door holds as much as it can: repeat after a growing delay.
     """
 
     def CheckNumber(self, request, context):
@@ -201,7 +201,7 @@ class CheckService(object):
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
     RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
-    repeating it does not help; or the native listener holds as much as it can: repeat after a growing delay.
+    repeating it does not help; or the native door holds as much as it can: repeat after a growing delay.
     """
 
     @staticmethod

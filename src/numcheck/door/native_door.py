@@ -1,4 +1,4 @@
-"""The native listener: every service on event loops that need no GIL, beside the API listener."""
+"""The native door: every service on event loops that need no GIL."""
 
 import socket
 import sys
@@ -19,25 +19,25 @@ from numcheck.door.certificates import CertificateFiles
 from numcheck.door.feeding import Feeding
 from numcheck.door.feeds import Feeds
 from numcheck.door.health import Health
-from numcheck.door.listener import host_and_port, probe_port, protection_of
 from numcheck.door.loopback import user_of_socket
 from numcheck.door.methods import Service, methods_of
-from numcheck.door.native import Admitted, admitted, authorizations, refusal
+from numcheck.door.native import Admitted, admitted, authorizations, ready_refusals
+from numcheck.door.plain_door import host_and_port, probe_port, protection_of
 from numcheck.door.pool import Pool
 from numcheck.door.process import share_for_connections
 from numcheck.door.reflection import NAMES as REFLECTION
 from numcheck.door.reflection import Described, ReflectionService
 from numcheck.door.watches import Watches
-from numcheck.errors import BadListenAddress, TooManyCalls, UnknownMethod
+from numcheck.errors import BadListenAddress
 from numcheck.index import Index, PublishedIndex
 
 LACKING: str | None = None
-"""Why this build has no native listener; None if it has."""
+"""Why this build has no native door; None if it has."""
 
 try:
     from numcheck._edge import NATIVE_PATHS, CallQueue, Counters, Credentials, EdgeLoop, Facts
 except ImportError:
-    LACKING = "this build has no native listener: " + (
+    LACKING = "this build has no native door: " + (
         "apt install libnghttp2-dev libssl-dev zlib1g-dev, then build anew"
         if sys.platform.startswith("linux")
         else "it needs Linux's epoll"
@@ -59,10 +59,10 @@ class Served(NamedTuple):
     feeds: Feeds
 
 
-class CheckListener:
+class NativeDoor:
     """Serves from construction to `stop`. Health says NOT_SERVING until `set_serving`."""
 
-    name = "native listener"
+    name = "native"
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class CheckListener:
         `admission` says who may call; without it, as in tests, everybody may, and sees everything. Without `served`
         CheckService is served, and answers from what is published.
         """
-        host, port = host_and_port(settings.check_listen, tls=settings.tls)
+        host, port = host_and_port(settings.listen, tls=settings.tls)
         self._tls_files = settings.tls_files
         credentials = Credentials(*self._tls_files) if self._tls_files else None
         self.protection = protection_of(settings)
@@ -137,8 +137,7 @@ class CheckListener:
             stalled_after_s=self._stalled_after_s,
             keepalive_s=KEEPALIVE_S,
             strangers_for_s=STRANGERS_FOR_S,
-            unknown=refusal(UnknownMethod("this node has no such method")),
-            crowded=refusal(TooManyCalls("this node holds as many calls as it takes")),
+            **ready_refusals(),
             health_requests=self._health_requests,
             reader=e164.reader(settings.default_region),
         )

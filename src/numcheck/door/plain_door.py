@@ -1,4 +1,4 @@
-"""The API listener: grpcio's thread-pool server with every service, health and reflection."""
+"""The plain door: grpcio's thread-pool server, where a build has no native door."""
 
 import socket
 import time
@@ -11,7 +11,6 @@ from numcheck.api import callers
 from numcheck.api.access import Admission, LoopbackAccess, Shown
 from numcheck.config import Settings
 from numcheck.door.counting import CallCounter
-from numcheck.door.crowding import give_details
 from numcheck.door.draining import Draining
 from numcheck.door.feeds import Feeds
 from numcheck.door.guard import AccessInterceptor, authorizations_of, shown_over_tls
@@ -19,7 +18,7 @@ from numcheck.door.health import Health
 from numcheck.door.loopback import knows_users, user_of_grpc_peer
 from numcheck.door.methods import Service, methods_of
 from numcheck.door.patience import Patience, give_back
-from numcheck.door.plain import PlainMethods
+from numcheck.door.plain_methods import PlainMethods
 from numcheck.door.reflection import NAMES as REFLECTION
 from numcheck.door.reflection import Reflection
 from numcheck.door.requests import RequestReader
@@ -43,10 +42,10 @@ LAST_WAIT_S = 5.0  # for what cannot be ended
 KEEPALIVE_S = 20.0  # a peer that has been silent for so long is pinged, and has as long to answer
 
 
-class ApiListener:
+class PlainDoor:
     """Serves from construction to `stop`. Health says NOT_SERVING until `set_serving`."""
 
-    name = "API listener"
+    name = "plain"
 
     def __init__(
         self,
@@ -63,7 +62,7 @@ class ApiListener:
         """
         if admission is None and settings.tls:
             raise ValueError("over TLS somebody has to find out who calls")
-        host, port = host_and_port(settings.api_listen, tls=settings.tls)
+        host, port = host_and_port(settings.listen, tls=settings.tls)
         self._credentials = server_credentials(settings) if settings.tls else None
         self.protection = protection_of(settings)
         names = [service.name for service in services]
@@ -77,7 +76,6 @@ class ApiListener:
         }
         guard = AccessInterceptor(admission or LoopbackAccess(), shown_over_tls if settings.tls else self._shown)
         reader = RequestReader(self._patience, self._kept, threads=settings.api_threads, kept_threads=KEPT_THREADS)
-        give_details()
         self._server = grpc.server(
             self._threads,
             interceptors=[self._counter, self._draining, guard, reader],
@@ -177,8 +175,8 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
 
 
 def check_address(settings: Settings) -> None:
-    """Raise BadListenAddress if the API listener could not be opened now: before anything is made for it."""
-    probe_port(*host_and_port(settings.api_listen, tls=settings.tls))
+    """Raise BadListenAddress if the listener could not be opened now: before anything is made for it."""
+    probe_port(*host_and_port(settings.listen, tls=settings.tls))
 
 
 def host_and_port(address: str, *, tls: bool = False) -> tuple[str, int]:
