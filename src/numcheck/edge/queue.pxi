@@ -111,6 +111,7 @@ cdef class Call:
         if not self.ended and not load(&self.ask.gone):
             self.end(INTERNAL, b"an error on the server's side")
             self.loop.wake()
+        self.leave()    # what is still to come, such as the farewell, finds nobody
         release(self.ask)
 
     cdef int hear(self, const Note* note) except -1:
