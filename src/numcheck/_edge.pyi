@@ -61,14 +61,14 @@ class Call:
     def end(self, code: int = 0, message: bytes = b"", details: bytes = b"") -> None: ...
     def send(self) -> None: ...
 
-Status = tuple[int, bytes, bytes]
+_Status = tuple[int, bytes, bytes]
 
 class EdgeLoop:
     def __init__(
         self,
         queue: CallQueue,
         methods: Sequence[tuple[str, str]],
-        admit: Callable[[bytes | None, int, bytes, int], tuple[Hashable, str, Hashable, Status | None]],
+        admit: Callable[[bytes | None, int, bytes, int], tuple[Hashable, str, Hashable, _Status | None]],
         credentials: Credentials | None,
         *,
         listen_fd: int,
@@ -83,8 +83,8 @@ class EdgeLoop:
         stalled_after_s: float,
         keepalive_s: float,
         strangers_for_s: float,
-        unknown: Status,
-        crowded: Status,
+        unknown: _Status,
+        crowded: _Status,
         health_requests: Sequence[bytes],
         reader: Reader,
     ) -> None: ...
