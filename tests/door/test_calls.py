@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import grpc
 import pytest
@@ -17,6 +17,7 @@ from grpc_status import rpc_status
 from numcheck.api.calls import Feed
 from numcheck.api.places import Places
 from numcheck.config import Settings
+from numcheck.door import native_door
 from numcheck.door.feeds import Feeds
 from numcheck.door.native_door import LACKING, NativeDoor, Served
 from numcheck.door.watches import Watches
@@ -35,6 +36,9 @@ from tests.edge.peer import (
     frame,
     message,
 )
+
+if TYPE_CHECKING:
+    from numcheck._edge import Call, CallQueue
 
 pytestmark = pytest.mark.skipif(LACKING is not None, reason=LACKING or "")
 
@@ -312,3 +316,38 @@ def test_feed_is_woken_by_what_is_told_and_ends_when_the_node_does(tmp_path: Pat
             next(stream)
         stopping.join(TIMEOUT_S)
         assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+# --- the queue, with nobody but the test to take from it
+
+
+class Untaken:
+    """In the place of a Pool: calls stay in their queue until the test takes them."""
+
+    queues: ClassVar[list["CallQueue"]] = []
+
+    def __init__(self, queue: "CallQueue", *_: Any, **__: Any) -> None:
+        self.queues.append(queue)
+
+    def stop(self) -> None:
+        self.queues.pop().close()
+
+
+def test_farewell_of_a_call_that_python_has_dropped_finds_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller goes away; before Python hears of it, it sees that nobody waits and drops the call."""
+    monkeypatch.setattr(native_door, "Pool", Untaken)
+    with serving(tmp_path, {PUSH: lambda *_: b""}) as door:
+        (queue,) = Untaken.queues
+        for _ in range(200):
+            sent = door.channel.stream_unary(PUSH).future(iter([b"first"]), timeout=TIMEOUT_S)
+            calls: list[Call] = []
+            while not calls:  # a farewell alone brings none
+                calls = queue.take()
+            call = calls.pop()
+            sent.cancel()
+            while call.is_active():
+                threading.Event().wait(0.0005)
+            del call
+            assert not queue.take_ready()
