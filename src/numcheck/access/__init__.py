@@ -1,4 +1,4 @@
-"""Who may do what: callers, their roles, and the one table of what each role may call. Rules only, no I/O."""
+"""Callers, their roles, and the one table of what each role may call. Rules only, no I/O."""
 
 from numcheck.access.certificates import name_in
 from numcheck.access.rules import (

@@ -16,7 +16,7 @@ URI = re.compile(r"[a-z][a-z0-9+.-]{1,31}://[A-Za-z0-9._~/-]{1,200}")
 
 
 class Role(StrEnum):
-    """What a caller is."""
+    """The kind of a caller: a caller has one."""
 
     MESSENGER = "messenger"
     """A service: it checks numbers, and sees the data of operators that it has an agreement with."""
@@ -116,7 +116,8 @@ METHODS: dict[str, Method] = {
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": Method(ANYBODY, runs=Runs.EACH),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Method(ANYBODY, runs=Runs.EACH),
 }
-"""Who may call what, and how it runs. A method that is not here may be called by nobody; a test holds it so."""
+"""Each method: who may call it, on whose data, and how it runs. One that is not here may be called by nobody; a test
+holds it so."""
 
 
 LOOPBACK_TOKEN = Caller("loopback token", Role.ADMINISTRATOR)

@@ -155,7 +155,7 @@ def change_of(wanted: Change, held: BitMap, *, snapshot: bool) -> Change:
 
 @dataclass(frozen=True, slots=True)
 class PushPolicy:
-    """What an installation takes of a push without asking its operator again (R14)."""
+    """Bounds within which an installation takes a push without asking its operator again (R14)."""
 
     removed_percent_max: int = 10  # of a set; as the setting has it
 

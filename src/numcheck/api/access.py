@@ -1,4 +1,4 @@
-"""Who calls, found out for every call before its method runs, and what they may do (R7).
+"""Finds out for every call, before its method runs, who calls, and holds them to what they may do (R7).
 
 Callers are known by the SAN URI of their client certificate or by their bearer token; on a plaintext listener, on
 loopback, a user of this machine calls as the administrator. A rule that is asked outside of any call refuses. What is

@@ -1,4 +1,4 @@
-"""What the methods share: what they know of a call, what a stream of answers is, and how a request is read."""
+"""Pieces that the methods share: a call as they know it, streams of answers, and the reading of a request."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from numcheck.errors import MalformedMessage
 
 
 class CallerWaits(Protocol):
-    """What a method may know of its call beside who calls; grpcio's context is one."""
+    """A call as its method knows it, but for who calls; grpcio's context is one."""
 
     def is_active(self) -> bool:
         """Return False once nobody waits for an answer."""
@@ -22,7 +22,7 @@ class CallerWaits(Protocol):
 
 
 Message = Callable[[], bytes]
-"""What a watch is to be told next: the same again, if there is nothing new."""
+"""Makes the message that a watch is to be told next: the same again, if there is nothing new."""
 
 Pieces = Iterator[list[bytes]]
 """What a feed sends next, again and again: nothing, if there is nothing now. Its end ends the feed."""

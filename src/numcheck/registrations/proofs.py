@@ -41,6 +41,11 @@ class Proof(Protocol):
         """An authority and its name for an assertion, which verifies once in a service; None: it is no assertion."""
 
 
+def _is_between(started_at_us: int, before: timedelta, at: datetime, now: datetime) -> bool:
+    """Return True if `at` is no more than `before` ahead of the start, and not ahead of the clock."""
+    return started_at_us - microseconds_of(before) <= microseconds(at) and at <= now + CLOCK_SKEW_MAX
+
+
 @dataclass(frozen=True, slots=True)
 class CodeProof:
     """The code that the user typed (II.2). BadRegistration if that is no code at all: it costs no try."""
@@ -108,8 +113,7 @@ class InboundProof:
         now: datetime,
     ) -> bool:
         """Return True if it came from the number, since the verification was started, and a message holds the word."""
-        since_us = verification.started_at_us - microseconds_of(CLOCK_SKEW_MAX)
-        timely = since_us <= microseconds(self.received_at) and self.received_at <= now + CLOCK_SKEW_MAX
+        timely = _is_between(verification.started_at_us, CLOCK_SKEW_MAX, self.received_at, now)
         said = self.text == "" or any(map(same_secret, self.words))
         return self.from_number == number and timely and said
 
@@ -145,8 +149,7 @@ class AttestedProof:
         now: datetime,
     ) -> bool:
         """Return True if the policy knows the authority, and the assertion is new."""
-        since_us = verification.started_at_us - microseconds_of(ASSERTION_AGE_MAX)
-        timely = since_us <= microseconds(self.attested_at) and self.attested_at <= now + CLOCK_SKEW_MAX
+        timely = _is_between(verification.started_at_us, ASSERTION_AGE_MAX, self.attested_at, now)
         return self.authority in policy.authorities and timely
 
     def evidence(self, method: Method, now_us: int) -> Evidence:
