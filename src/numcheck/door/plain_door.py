@@ -88,6 +88,7 @@ class PlainDoor:
             [*methods_of([*services, self._health]).values()],
             watches,
             feeds or Feeds(),
+            self._patience,
             stream_count_max=max(settings.api_threads // 2, 1),
         )
         self._server.add_generic_rpc_handlers([*self._reflection.handlers(), methods])

@@ -9,6 +9,7 @@ import grpc
 from numcheck.access import Runs
 from numcheck.door.feeds import Feeds
 from numcheck.door.methods import Method
+from numcheck.door.patience import Patience
 from numcheck.door.refusing import refuse, refusing, refusing_push, refusing_stream
 from numcheck.door.watches import Watches
 from numcheck.errors import TooManyStreams, UnknownMethod
@@ -17,9 +18,11 @@ from numcheck.errors import TooManyStreams, UnknownMethod
 class PlainMethods(grpc.GenericRpcHandler):
     """The methods of a table as grpcio has them: with no (de)serialiser, bytes are passed. All others are refused."""
 
-    def __init__(self, methods: Sequence[Method], watches: Watches, feeds: Feeds, *, stream_count_max: int) -> None:
+    def __init__(
+        self, methods: Sequence[Method], watches: Watches, feeds: Feeds, patience: Patience, *, stream_count_max: int
+    ) -> None:
         """`stream_count_max` bounds the streams of single calls: each holds a thread while it is open."""
-        self._watches, self._feeds = watches, feeds
+        self._watches, self._feeds, self._patience = watches, feeds, patience
         self._stream_places = threading.BoundedSemaphore(stream_count_max)
         self._handlers = {method.path: self._handler(method) for method in methods}
         self._unknown: Any = grpc.stream_stream_rpc_method_handler(_refuse_unknown)
@@ -37,7 +40,7 @@ class PlainMethods(grpc.GenericRpcHandler):
             case Runs.EACH:
                 return grpc.stream_stream_rpc_method_handler(refusing_stream(self._each(method.answer)))
             case _ if method.streams_requests:
-                return grpc.stream_unary_rpc_method_handler(refusing_push(method.answer))
+                return grpc.stream_unary_rpc_method_handler(refusing_push(method.answer, self._patience))
             case _:
                 return grpc.unary_unary_rpc_method_handler(refusing(method.answer))
 

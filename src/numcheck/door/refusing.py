@@ -10,6 +10,7 @@ from grpc_status import rpc_status
 from numcheck.api.calls import CallerWaits, serve
 from numcheck.api.errors import log_failure, status_of
 from numcheck.door.attended import Attended
+from numcheck.door.patience import Patience
 from numcheck.errors import ConcurrentPush
 
 SENDING = "send_initial_metadata"  # as grpc._server names the operation among those that are due
@@ -95,14 +96,13 @@ def _await_sent(context: grpc.ServicerContext) -> None:
 
 
 def refusing_push(
-    answer: Callable[[Iterator[bytes], CallerWaits], bytes],
+    answer: Callable[[Iterator[bytes], CallerWaits], bytes], patience: Patience
 ) -> Callable[[Iterator[bytes], grpc.ServicerContext], bytes]:
     """Make every exception of a client-streaming method a status; a client that went away is nobody to refuse."""
 
     def call(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         try:
-            with Attended(requests, context) as attended:
-                return answer(to_the_end(attended, context), context)
+            return answer(to_the_end(Attended(requests, context, patience), context), context)
         except Exception as error:
             if not context.is_active():
                 raise
