@@ -10,8 +10,8 @@ from numcheck.api.pushing import (
     is_snapshot,
     messages_of,
     numbers_of,
+    outcome,
     push_id_of,
-    refused_numbers,
 )
 from numcheck.errors import NotServed
 from numcheck.store import HeldPush, Pushed, Store
@@ -65,22 +65,11 @@ def _take(content: PushContent, message: numbering_pb2.PushActiveNumbersRequest)
 
 def push_message(pushed: Pushed) -> numbering_pb2.PushActiveNumbersResponse:
     """What became of a push, as the API says it."""
-    counts = pushed.counts
     return numbering_pb2.PushActiveNumbersResponse(
         state=numbering_pb2.PUSH_STATE_HELD if pushed.held else numbering_pb2.PUSH_STATE_APPLIED,
-        version=pushed.version,
-        index_version=pushed.revision,
-        added_count=counts.added,
-        already_added_count=counts.already_added,
-        removed_count=counts.removed,
-        already_removed_count=counts.already_removed,
-        recycled_count=counts.recycled,
-        number_count=counts.number_count,
-        refused_count=counts.refused,
-        refused=refused_numbers(counts.refused_examples, NotServed.reason),
+        recycled_count=pushed.counts.recycled,
         confirmation_token=pushed.token if pushed.held else "",
-        first_push_time=timestamp_at(pushed.received_at_us),
-        head_version=pushed.head_version,
+        **outcome(pushed, NotServed.reason),
     )
 
 

@@ -10,12 +10,11 @@ from numcheck.api.pushing import (
     is_snapshot,
     messages_of,
     numbers_of,
+    outcome,
     push_id_of,
-    refused_numbers,
 )
 from numcheck.errors import BadPush, NotPortable
 from numcheck.store import Pushed, Store
-from numcheck.timestamps import timestamp_at
 from numcheck.v1 import numbering_pb2
 
 SERIES_LENGTH_MAX = 64
@@ -72,18 +71,6 @@ def _take(content: PortingsContent, message: numbering_pb2.PushPortingsRequest) 
 
 def portings_message(pushed: Pushed) -> numbering_pb2.PushPortingsResponse:
     """What a push of portings did, as the API says it."""
-    counts = pushed.counts
     return numbering_pb2.PushPortingsResponse(
-        version=pushed.version,
-        index_version=pushed.revision,
-        added_count=counts.added,
-        already_added_count=counts.already_added,
-        removed_count=counts.removed,
-        already_removed_count=counts.already_removed,
-        number_count=counts.number_count,
-        previous_sequence=counts.previous_sequence,
-        refused_count=counts.refused,
-        refused=refused_numbers(counts.refused_examples, NotPortable.reason),
-        first_push_time=timestamp_at(pushed.received_at_us),
-        head_version=pushed.head_version,
+        previous_sequence=pushed.counts.previous_sequence, **outcome(pushed, NotPortable.reason)
     )

@@ -10,6 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from numcheck.api.calls import parsed
 from numcheck.errors import BadPush, NumcheckError
 from numcheck.moments import CLOCK_SKEW_MAX, EPOCH
+from numcheck.store import Pushed
+from numcheck.timestamps import timestamp_at
 from numcheck.v1 import numbering_pb2
 
 PUSH_ID_LENGTH_MAX = 128
@@ -81,6 +83,20 @@ def numbers_of(field: Iterable[int]) -> "array[int]":
     return array("Q", field)
 
 
-def refused_numbers(examples: Iterable[int], reason: str) -> list[numbering_pb2.RefusedNumber]:
-    """Examples of numbers that were not taken, and why."""
-    return [numbering_pb2.RefusedNumber(number=number, reason=reason) for number in examples]
+def outcome(pushed: Pushed, refusal: str) -> dict[str, Any]:
+    """Return the fields that the answers to all pushes of numbers have; `refusal`: why a number was not taken."""
+    counts = pushed.counts
+    refused = [numbering_pb2.RefusedNumber(number=number, reason=refusal) for number in counts.refused_examples]
+    return {
+        "version": pushed.version,
+        "index_version": pushed.revision,
+        "added_count": counts.added,
+        "already_added_count": counts.already_added,
+        "removed_count": counts.removed,
+        "already_removed_count": counts.already_removed,
+        "number_count": counts.number_count,
+        "refused_count": counts.refused,
+        "refused": refused,
+        "first_push_time": timestamp_at(pushed.received_at_us),
+        "head_version": pushed.head_version,
+    }
