@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numcheck.errors import DeliveryFailed
 from numcheck.index import Index, open_index
 from numcheck.registrations.codes import CodePolicy
+from numcheck.registrations.completion import Completion
 from numcheck.registrations.enquiry import Enquirer
 from numcheck.registrations.events import Chain
-from numcheck.registrations.policy import Method, Policy
+from numcheck.registrations.policy import Policy, alternatives_of
 from numcheck.registrations.record import NetworkAddress, Record
 from numcheck.registrations.registrar import Registrar
 from numcheck.registrations.registration import Outcome
@@ -64,7 +65,7 @@ class World:
     """The installation. `now` stands still until a test moves it."""
 
     data_dir: Path
-    methods: tuple[Method, ...] = (Method.OPERATOR, Method.CODE)
+    methods: str = "operator,code"  # what decides at once, for tests that are about something else
     policy: Mapping[str, Any] = field(default_factory=lambda: {"data_age_max": timedelta(days=365)})
     bounds: CodePolicy = field(default_factory=bounds_of)
     agreed: Callable[[str, int], bool] = lambda _service, _operator_id: True
@@ -85,7 +86,7 @@ class World:
         self.registrations = self.store.registrations(self.chain)
         self.around = around = Environment(
             index=lambda: self.index,
-            policy_for=lambda _service: cached_policy(self.methods, **self.policy),
+            policy_for=lambda _service: cached_policy(alternatives_of(self.methods), **self.policy),
             agreed=self.agreed,
             courier=self.courier,
             code_policy_for=lambda _service: self.bounds,
@@ -94,6 +95,7 @@ class World:
             enquirer=self.enquirer,
         )
         self.verifier = Verifier(self.registrations, self.vault, around)
+        self.completion = Completion(self.registrations, self.vault, self.verifier)
         self.reverifier = Reverifier(self.registrations, self.vault, self.verifier, around)
         self.registrar = Registrar(
             self.registrations, self.vault, self.verifier, now=lambda: self.now, steady=self.steady

@@ -82,9 +82,9 @@ class Registrar:
             if again is not None:
                 return again
             raise
-        wanted = VerificationRequest(record.network_address, channel)
+        wanted, course = VerificationRequest(record.network_address, channel), self._verifier.course(service)
         # A repetition asks nobody.
-        if self._verifier.needs_operator(finding, service, wanted) and self._registrations.find(tags) is None:
+        if self._verifier.needs_operator(finding, service, course, channel) and self._registrations.find(tags) is None:
             finding = self._verifier.ask_operator(finding, record.number)
         now = self._now()
         # Made before the transaction, which others share: it has the less to wait for.
@@ -95,7 +95,7 @@ class Registrar:
                 return again
             made = row._replace(as_of_revision=work.revision)
             tell(work, made, Act.REGISTER, made.registered_at_us)
-            attempt = self._verifier.attempt(work, Registration(made, record), finding, wanted, now)
+            attempt = self._verifier.attempt(work, Registration(made, record), course, finding, wanted, now)
             return replace(attempt, row=work.insert(attempt.row)).outcome(record)
 
         return self._verifier.delivered(service, record.number, self._registrations.write(operation, user_tags=tags))
@@ -176,6 +176,7 @@ class Registrar:
                     "sealed_number",
                     "evidence",
                     "confirmed_by",
+                    "proofs",
                     "verification_id",
                 )
             )
@@ -190,10 +191,8 @@ class Registrar:
         """Take a user's information anew, and verify the number again (I.6). UnknownRegistration if there is none."""
         tags = self._vault.user_tags(service, user_id)
         number = self._opened(_known(self._registrations.find(tags))).record.number
-        wanted = VerificationRequest(network_address, channel)
-        finding = self._verifier.find(service, number)
-        if self._verifier.needs_operator(finding, service, wanted):
-            finding = self._verifier.ask_operator(finding, number)
+        wanted, course = VerificationRequest(network_address, channel), self._verifier.course(service)
+        finding = self._verifier.found(service, number, course, channel)
         now = self._now()
         refreshed_at = self._steady(now)
 
@@ -209,7 +208,7 @@ class Registrar:
                 due = due_at(refreshed_at, self._verifier.policy_for(service).refresh_after)
                 changes |= {"due_at_us": microseconds(due)}
             moved = act(work, row, Act.REFRESH, microseconds(now), changes=changes)
-            attempt = self._verifier.attempt(work, Registration(moved, record), finding, wanted, now)
+            attempt = self._verifier.attempt(work, Registration(moved, record), course, finding, wanted, now)
             return replace(attempt, row=store_changes(work, row, attempt.row)).outcome(record)
 
         return self._verifier.delivered(service, number, self._registrations.write(operation))
@@ -227,16 +226,15 @@ class Registrar:
         tags = self._vault.user_tags(service, user_id)
         found = self._opened(_known(self._registrations.find(tags)))
         number = found.record.number
-        wanted = VerificationRequest(network_address or found.record.network_address, channel, method, on_demand=True)
-        finding = self._verifier.find(service, number)
-        if allows(found.state, Act.START) and self._verifier.needs_operator(finding, service, wanted):
-            finding = self._verifier.ask_operator(finding, number)
+        wanted = VerificationRequest(network_address or found.record.network_address, channel, on_demand=True)
+        course = self._verifier.course(service, method)
+        finding = self._verifier.found(service, number, course, channel, may_ask=lambda: allows(found.state, Act.START))
         now = self._now()
 
         def operation(work: RegistrationWork) -> Outcome:
             row = follow_withdrawal(work, _known(work.find(tags)), number, microseconds(now))
             registration = self._opened(row)
-            attempt = self._verifier.attempt(work, registration, finding, wanted, now)
+            attempt = self._verifier.attempt(work, registration, course, finding, wanted, now)
             return replace(attempt, row=store_changes(work, row, attempt.row)).outcome(registration.record)
 
         return self._verifier.delivered(service, number, self._registrations.write(operation), strict=True)

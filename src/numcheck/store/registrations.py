@@ -412,7 +412,8 @@ class RegistrationWork:
         self._written.note(Bound.VERIFICATIONS, row.verification_id, row.mac)
         return row
 
-    def _change_verification(self, row: VerificationRow) -> None:
+    def change_verification(self, row: VerificationRow) -> None:
+        """Write a verification that this transaction has read, as it is now."""
         self.write_count += 1
         row = self._bound_verification(row)
         own = verifications.c.verification_id == row.verification_id
@@ -436,7 +437,7 @@ class RegistrationWork:
         row = self.verification(verification_id)
         if row is None or row.state != from_state:
             return False
-        self._change_verification(row._replace(state=to_state))
+        self.change_verification(row._replace(state=to_state))
         return True
 
     def take_try(self, verification_id: bytes, *, tries_max: int, now_us: int) -> bool:
@@ -444,7 +445,7 @@ class RegistrationWork:
         row = self.verification(verification_id)
         if row is None or row.state != WAITING or row.tries >= tries_max or row.expires_at_us <= now_us:
             return False
-        self._change_verification(row._replace(tries=row.tries + 1))
+        self.change_verification(row._replace(tries=row.tries + 1))
         return True
 
     def take_assertion(self, assertion_tags: Sequence[bytes], at_us: int) -> bool:
