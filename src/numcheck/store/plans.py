@@ -33,7 +33,7 @@ Stretch = TypeVar("Stretch", AllottedRange, Move)
 
 
 class Origin(NamedTuple):
-    """The origin of an import's rows: the source, the moment at which they were true (None: unknown), the import's moment."""
+    """The origin of rows: their source, the moment at which they were true (None: unknown), and that of the import."""
 
     source: str
     data_time: datetime | None

@@ -544,7 +544,7 @@ class RegistrationWork:
             self._written.note_dropped(first_kept)
 
     def forget(self, registration_id: bytes) -> None:
-        """Remove a registration's verifications: a part of its erasure. Rows that bound codes stay until they are old."""
+        """Remove a registration's verifications: a part of its erasure. Rows that bound codes stay for their time."""
         self._forget(verifications.c.registration_id == registration_id)
 
     def forget_under_other_keys(self, key_id: int) -> None:
