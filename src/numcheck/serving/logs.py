@@ -18,7 +18,7 @@ def begin_log() -> None:
     colors = sys.stderr.isatty()
     renderer = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_traceback)
     structlog.configure(
-        processors=[*processors, _escaped, renderer], logger_factory=structlog.PrintLoggerFactory(sys.stderr)
+        processors=[*processors, _escaped, renderer], logger_factory=lambda *_: structlog.PrintLogger(sys.stderr)
     )
 
 
