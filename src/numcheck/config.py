@@ -58,7 +58,7 @@ Methods = Annotated[str, AfterValidator(_methods)]
 
 
 class ServiceSettings(BaseModel):
-    """What a service has instead of what the settings of the same names say; None: the same."""
+    """A service's own values for the settings of the same names; None: the general setting holds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -73,7 +73,7 @@ class ServiceSettings(BaseModel):
 
 
 class OperatorSettings(BaseModel):
-    """Where an operator answers live questions; without the three files in plaintext, on loopback only."""
+    """An operator's address for live questions; without the three files, in plaintext and on loopback only."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,4 +1,4 @@
-"""What commands print: results to standard output, what happens on the way to standard error."""
+"""Output of commands: results to standard output, progress and warnings to standard error."""
 
 import json
 import sys

@@ -29,7 +29,7 @@ REMOVES_IN_A_SNAPSHOT = "the line removes, and a snapshot holds what is in servi
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What was said of a file beforehand: how many rows it has, and the SHA-256 of its bytes."""
+    """The expected count of a file's rows, and the SHA-256 of its bytes, as given beforehand."""
 
     row_count: int | None = None
     sha256: str | None = None
@@ -40,7 +40,7 @@ NOTHING_EXPECTED = Expected()
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How a file is to be read. `region` is the country (ISO 3166) of numbers that are written without one."""
+    """Options for reading a file. `region` is the country (ISO 3166) of numbers that are written without one."""
 
     delta: bool
     region: str
@@ -81,7 +81,7 @@ class NumberFile:
 
 
 class _Taken:
-    """What has been taken of a file so far."""
+    """The counts of a file's entries so far."""
 
     def __init__(self, name: str, how: Reading, rows: Rows) -> None:
         self._name, self._how = name, how
@@ -246,7 +246,7 @@ class _Taken:
 
 
 class _Inactive(dict[str, bool]):
-    """Whether a row with a status is not in service; each status is looked at once."""
+    """Return True if a row with the status is not in service; each status is looked at once."""
 
     def __init__(self, statuses: Statuses) -> None:
         super().__init__()

@@ -97,8 +97,8 @@ def import_(
 
 
 class _Done(NamedTuple):
-    """What an import of the files of one day did. `number_count` is of the whole plan; `renamed` has an operator's id,
-    its old and its new name, and how many numbers it holds."""
+    """The effect of an import of the files of one day. `number_count` is of the whole plan; `renamed` has an operator's
+    id, its old and its new name, and its count of numbers."""
 
     part: "Dated"
     revision: int

@@ -32,7 +32,7 @@ CHECKSUM = struct.Struct("<Q")
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """What the manifest says of a block file: enough to refuse a stale, swapped or truncated one."""
+    """A block file's record in the manifest: enough to refuse a stale, swapped or truncated file."""
 
     name: str
     payload_size: int
@@ -199,7 +199,7 @@ def _mapped(files: IndexFiles) -> Iterator[tuple[FileRecord, memoryview]]:
 
 
 def remove_unnamed(directory: Path, named: Iterable[str]) -> None:
-    """Remove every file that the published manifest does not name. Who has one mapped keeps what is mapped."""
+    """Remove every file that the published manifest does not name. A process that has one mapped keeps the mapping."""
     keep = {MANIFEST_NAME, *named}
     for path in directory.iterdir():
         if path.name not in keep and path.is_file():
