@@ -76,6 +76,36 @@ def test_command_without_node_and_store_fails_in_one_line_and_makes_nothing(fold
     assert left(folder) == before
 
 
+SQLITES = {"numcheck.db-shm", "numcheck.db-wal"}
+"""SQLite's own files, which it makes for whoever reads, too."""
+READERS = [
+    "check --local",
+    "events export",
+    "events head",
+    "events verify",
+    "callers list",
+    "callers confirm-restore",
+    "plan show",
+    "status",
+]
+
+
+@pytest.mark.parametrize("command", READERS)
+def test_command_that_reads_a_store_without_keys_makes_none(tmp_path, small_dir, command):
+    """Nor anything else, and changes nothing."""
+    data_dir = shutil.copytree(small_dir, tmp_path / "var", ignore=shutil.ignore_patterns("*.key", "keys.json", "lock"))
+
+    def content() -> dict[str, bytes]:
+        files = (path for path in data_dir.rglob("*") if path.is_file() and path.name not in SQLITES)
+        return {str(path): path.read_bytes() for path in files}
+
+    before = content()
+    name = command.removesuffix(" --local")
+    ended = run(*command.split(), *ARGUMENTS[name], "--data-dir", data_dir)
+    assert ended.status in (0, 1)
+    assert content() == before
+
+
 @pytest.mark.parametrize("command", ["callers revoke", "callers token", "registrations rotate-keys"])
 def test_command_makes_no_tables_in_an_empty_database(folder, server, command):
     """Nor the data directory."""
