@@ -1,7 +1,7 @@
 """The numcheck command. Exit status: 0 done, 1 refused or failed (one line says why), 2 wrong usage.
 
-`events verify` has 3 as well: consistent, and compared with nothing that is trusted. `status` has it where it tells what
-it knows, and no node serves.
+Two have 3 as well: `events verify`, consistent, and compared with nothing that is trusted; `status`, told, and no node
+serves.
 """
 
 import io
