@@ -41,7 +41,7 @@ SCALARS_OF_OPERATORS = {
 ABOUT_NUMBERS = {"Operator", "Evidence", "CheckNumberResponse", "CheckNumbersResponse", "ListOperatorsResponse"}
 TEXTS_ABOUT_NUMBERS = {"Operator.display_name", "Operator.tax_id", "CheckNumberResponse.region"}
 # Text that a messenger is told and gave itself, or that names something of numcheck's own.
-TEXTS_OF_MESSENGERS = {"Evidence.authority", "Evidence.assertion_id"}
+TEXTS_OF_MESSENGERS = {"Evidence.authority", "Evidence.assertion_id", "ListOperatorsResponse.installation_id"}
 
 TEXT = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
 

@@ -7,7 +7,9 @@ once it is given.
 import threading
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 from numcheck.errors import IndexBehind, ProofNotAccepted
 from numcheck.moments import microseconds
@@ -26,10 +28,8 @@ from numcheck.registrations.registration import (
 from numcheck.registrations.states import Act, allows
 from numcheck.registrations.vault import Vault
 from numcheck.registrations.verifier import Course, Finding, VerificationRequest, Verifier
+from numcheck.steps import Alone, Steps
 from numcheck.store import RegistrationRow, Registrations, RegistrationWork, VerificationRow
-
-TURNS = 1_024
-"""Locks for verifications: enough that calls about different ones hardly ever meet."""
 
 
 class Taken(NamedTuple):
@@ -45,9 +45,10 @@ class Completion:
 
     def __init__(self, registrations: Registrations, vault: Vault, verifier: Verifier) -> None:
         self._registrations, self._vault, self._verifier = registrations, vault, verifier
-        self._turns = [threading.Lock() for _ in range(TURNS)]
+        self._turns: WeakValueDictionary[bytes, threading.Lock] = WeakValueDictionary()
+        self._turns_lock = threading.Lock()
 
-    def complete(self, service: str, verification_id: bytes, proof: Proof) -> Outcome:
+    def complete(self, service: str, verification_id: bytes, proof: Proof) -> Steps[Outcome]:
         """Give a verification what it waits for, and go on with the attempt that it belongs to.
 
         ProofNotAccepted if it is wrong, over, or out of tries; IndexNotReady, with no try counted; IndexBehind, with
@@ -55,19 +56,31 @@ class Completion:
         """
         self._verifier.check_ready()
         # One at a time on this node: a proof that is given twice at once takes no try from itself.
-        with self._turns[hash(verification_id) % len(self._turns)]:
-            done = self._complete(service, verification_id, proof)
-        return self._verifier.delivered(service, done.registration.record.number, done)
+        turn = self._turn_of(verification_id)
+        if not turn.acquire(blocking=False):
+            yield Alone(turn.acquire)
+        try:
+            done = yield from self._complete(service, verification_id, proof)
+        finally:
+            turn.release()
+        return (yield from self._verifier.delivered(service, done.registration.record.number, done))
 
-    def _complete(self, service: str, verification_id: bytes, proof: Proof) -> Outcome:
+    def _turn_of(self, verification_id: bytes) -> threading.Lock:
+        with self._turns_lock:
+            return self._turns.setdefault(verification_id, threading.Lock())
+
+    def _complete(self, service: str, verification_id: bytes, proof: Proof) -> Steps[Outcome]:
         now = self._verifier.now()
-        taken = self._registrations.write(lambda work: self._take_try(work, service, verification_id, proof, now))
+        taking = partial(self._take_try, service=service, verification_id=verification_id, proof=proof, now=now)
+        taken: Taken | None = yield self._registrations.writing(taking)
         if taken is None or not self._is_right(taken, proof, now):
             if taken is not None and taken.try_id is not None:
-                self._registrations.write(lambda work: self._fail(work, service, verification_id, now))
+                failing = partial(self._fail, service=service, verification_id=verification_id, now=now)
+                yield self._registrations.writing(failing)
             raise ProofNotAccepted("the proof is not accepted")
-        finding = self._finding(taken, proof, now)
-        done = self._registrations.write(lambda work: self._go_on(work, taken, proof, finding, now))
+        finding = yield from self._finding(taken, proof, now)
+        going_on = partial(self._go_on, taken=taken, proof=proof, finding=finding, now=now)
+        done: Outcome | IndexBehind | None = yield self._registrations.writing(going_on)
         if isinstance(done, IndexBehind):
             raise done
         if done is None:
@@ -90,14 +103,17 @@ class Completion:
         )
         return accepted and (taken.try_id is not None or _was_given(proof, verification, taken.registration))
 
-    def _finding(self, taken: Taken, proof: Proof, now: datetime) -> Finding:
+    def _finding(self, taken: Taken, proof: Proof, now: datetime) -> Steps[Finding]:
         """Return what is known of the number; outside of any transaction, as an operator may have to be asked."""
         verification, registration = taken.verification, taken.registration
         course = _course(verification)
         if taken.try_id is not None:
             course = course.after(proof.evidence(Method(verification.method), microseconds(now)))
-        asks = taken.try_id is not None or _is_open(verification, registration, now)
-        return self._verifier.found(verification.service, registration.record.number, course, may_ask=lambda: asks)
+        service, number = verification.service, registration.record.number
+        finding = self._verifier.find(service, number)
+        if taken.try_id is None and not _is_open(verification, registration, now):
+            return finding
+        return (yield from self._verifier.with_live_answer(finding, service, number, course))
 
     def _found(
         self, work: RegistrationWork, service: str, verification_id: bytes

@@ -8,12 +8,14 @@ steps.py has what comes next, completion.py what ends a verification that waits,
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from numcheck.errors import DeliveryFailed, IndexBehind, MethodNotAllowed, TooManyCodes
 from numcheck.index import Index, NumberFacts
 from numcheck.moments import microseconds, moment
 from numcheck.registrations import codes
+from numcheck.registrations.deciding import Move, Problem, decide
 from numcheck.registrations.due import due_at
 from numcheck.registrations.enquiry import Enquirer, LiveAnswer, judge_live
 from numcheck.registrations.evidence import Evidence, to_json
@@ -31,8 +33,8 @@ from numcheck.registrations.registration import (
 )
 from numcheck.registrations.sends import Code, CodeSends
 from numcheck.registrations.states import Act
-from numcheck.registrations.steps import Move, Problem, decide
 from numcheck.registrations.vault import Vault
+from numcheck.steps import Alone, Steps
 from numcheck.store import RegistrationRow, Registrations, RegistrationWork, VerificationRow
 
 
@@ -161,26 +163,20 @@ class Verifier:
         decision = decide(course.alternatives, course.proved, Judgement.CONFIRMED, can_begin=self._can_begin(channel))
         return decision.by_operator
 
-    def ask_operator(self, finding: Finding, number: int) -> Finding:
-        """Return the finding with what the operator itself says. It takes seconds: never ask within a transaction."""
+    def ask_operator(self, finding: Finding, number: int) -> Steps[Finding]:
+        """Return the finding with what the operator itself says. It takes seconds."""
         enquirer, operator = self._environment.enquirer, finding.facts.serving_operator
-        return (
-            finding if enquirer is None or operator is None else finding._replace(live=enquirer.ask(operator, number))
-        )
+        if enquirer is None or operator is None:
+            return finding
+        return finding._replace(live=(yield Alone(partial(enquirer.ask, operator, number))))
 
-    def found(
-        self,
-        service: str,
-        number: int,
-        course: Course,
-        channel: str = "",
-        *,
-        may_ask: Callable[[], bool] = lambda: True,
-    ) -> Finding:
-        """Return what the index says of a number and, where that decides and may be asked, the operator itself."""
-        finding = self.find(service, number)
-        asks = self.needs_operator(finding, service, course, channel) and may_ask()
-        return self.ask_operator(finding, number) if asks else finding
+    def with_live_answer(
+        self, finding: Finding, service: str, number: int, course: Course, channel: str = ""
+    ) -> Steps[Finding]:
+        """Return the finding, with what the operator itself says if that is to be asked."""
+        if self.needs_operator(finding, service, course, channel):
+            return (yield from self.ask_operator(finding, number))
+        return finding
 
     # --- starting and going on
 
@@ -381,14 +377,15 @@ class Verifier:
 
     # --- sending
 
-    def delivered(self, service: str, number: int, started: Outcome, *, strict: bool = False) -> Outcome:
+    def delivered(self, service: str, number: int, started: Outcome, *, strict: bool = False) -> Steps[Outcome]:
         """Send the code of what was started, now that it is counted; if that fails, say so, or raise when `strict`."""
         outcome = started._replace(code="", channel="")
         if not started.code or started.verification is None or self._courier is None:
             return outcome
         message_id = started.verification.verification_id.hex()
+        send = partial(self._courier.send, number, started.code, channel=started.channel)
         try:
-            self._courier.send(number, started.code, channel=started.channel, service=service, message_id=message_id)
+            yield Alone(partial(send, service=service, message_id=message_id))
         except DeliveryFailed as failure:
             if strict:
                 raise
