@@ -22,6 +22,7 @@ from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.errors import BadListenAddress, StoreUnavailable
 from numcheck.index import PublishedIndex, open_index
+from numcheck.serving.dispatch import Tally
 from numcheck.serving.metrics import REQUEST_TIMEOUT_S, SCRAPES_MAX, MetricsListener, NodeCollector, Readings
 from numcheck.serving.publishing import index_directory
 from numcheck.serving.services import check_service
@@ -43,7 +44,7 @@ class Node:
         self.lags, self.published, self.asked = [3], PublishedIndex(), NumbersAsked()
         self.api = PlainDoor(settings, [check_service(self.published, settings, self.asked.add)], Watches())
         self.native = NativeDoor(settings, self.published)
-        self.linked: bool | None = None
+        self.linked: dict[str, bool] = {}
         readings = Readings(
             index_version=lambda: self.published.get().index_version,
             index_lag=self.lag,
@@ -51,8 +52,9 @@ class Node:
             callers_refused=lambda: False,
             callers_revision=lambda: 7,
             asked=lambda: self.native.asked() + self.asked.counts(),
-            smsc_linked=lambda: self.linked,
-            codes=lambda: {"handed_over": 2, "failed": 1},
+            smscs_linked=lambda: self.linked,
+            codes=lambda: {Tally("main", "sms", "handed_over"): 2, Tally("main", "sms", "failed"): 1},
+            receipts=lambda: {("main", "delivered"): 2},
         )
         collector = NodeCollector([self.api, self.native], readings)
         self.metrics = MetricsListener(settings, collector)
@@ -161,10 +163,10 @@ def test_index_version_and_lag_are_told_and_left_out_where_they_are_not_known(no
 
 
 def test_link_to_the_smsc_is_told_where_there_is_to_be_one(node: Node) -> None:
-    assert ("numcheck_smsc_linked",) not in node.samples()
+    assert "numcheck_smsc_linked" not in {name for name, *_ in node.samples()}
     for linked in (False, True):
-        node.linked = linked
-        assert node.samples()["numcheck_smsc_linked",] == linked
+        node.linked = {"main": linked}
+        assert node.samples()["numcheck_smsc_linked", "main"] == linked
 
 
 def test_every_metric_is_documented_and_no_other(node: Node) -> None:
@@ -175,7 +177,7 @@ def test_every_metric_is_documented_and_no_other(node: Node) -> None:
 
 
 def test_a_metrics_address_that_is_taken_or_not_loopback_is_refused(node: Node, tmp_path: Path) -> None:
-    nothing = NodeCollector([], Readings(int, int, int, bool, int, bool, dict, dict))
+    nothing = NodeCollector([], Readings(int, int, int, bool, int, dict, dict, dict, dict))
     for address in (node.metrics.address, "0.0.0.0:0", "nonsense"):
         with pytest.raises(BadListenAddress):
             MetricsListener(Settings(data_dir=tmp_path, metrics_listen=address), nothing)

@@ -183,9 +183,10 @@ def _readings(
         directory_age_s=lambda: directory.age_s,
         callers_refused=lambda: bool(directory.refused),
         callers_revision=lambda: directory.revision,
-        smsc_linked=registrations.delivery.linked,
+        smscs_linked=lambda: registrations.delivery.linked,
         asked=asked,
-        codes=lambda: {} if registrations.delivery.courier is None else registrations.delivery.courier.counts,
+        codes=lambda: registrations.delivery.counts,
+        receipts=lambda: registrations.delivery.receipts,
     )
 
 
