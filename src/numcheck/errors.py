@@ -529,6 +529,12 @@ class NodeUnreachable(NumcheckError):
     reason = "NODE_UNREACHABLE"
 
 
+class OtherInstallation(NumcheckError):
+    """The node that answers is of another installation than the data directory that was given."""
+
+    reason = "OTHER_INSTALLATION"
+
+
 class NodeNotReady(NumcheckError):
     """The node is there and cannot answer this yet: repeating the very call can help."""
 

@@ -205,7 +205,7 @@ def test_no_other_courier_is_tried_for_a_caller_who_is_about_to_leave() -> None:
         ({"url": "https://x", "form": {}, "body": {}}, "exclude each other"),
         ({"url": "https://x", "form": {}, "success": "("}, "no regular expression"),
         ({"url": "https://x", "channels": ["pigeon"]}, "channels"),
-        ({"url": "https://x", "color": "red"}, "there is no setting couriers"),
+        ({"url": "https://x", "color": "red"}, "color"),
         ({"url": "https://x", "name": "One!"}, "name"),
     ],
 )

@@ -23,6 +23,7 @@ from numcheck.errors import BadNumbersFile
 
 TRAILER = re.compile(r"#\s*(?P<what>count|sha256)\s+(?P<value>[0-9a-f]+)\s*", re.IGNORECASE)
 CUT = "the last line has no end and fewer digits than the one before: if it is not cut, end it with a newline"
+EMPTY = "it holds no number: say --count 0 if it is meant to; `numcheck push renew` says that nothing has changed"
 REMOVES_IN_A_SNAPSHOT = "the line removes, and a snapshot holds what is in service: push with --delta"
 
 
@@ -96,7 +97,10 @@ class _Taken:
         return self._take_at_once(piece) or self._take_each(piece)
 
     def check(self, expected: Expected) -> None:
-        """Raise BadNumbersFile if the file, now read to its end, is not as whole as was said."""
+        """Raise BadNumbersFile if the file, now read to its end, is not as whole as was said, or holds nothing and
+        nobody said so: what a pipe gives whose other end has failed."""
+        if not self._row_count and expected == NOTHING_EXPECTED and not self._trailer:
+            raise BadNumbersFile(f"{self._name}: {EMPTY}")
         counts = {expected.row_count, int(self._trailer.get("count", self._row_count)), self._row_count} - {None}
         if len(counts) > 1:
             raise BadNumbersFile(

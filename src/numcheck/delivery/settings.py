@@ -26,10 +26,10 @@ class CourierSettings(BaseModel):
     # An HTTP gateway. Without `body`, `form` or `query` it gets the request of Standard Webhooks.
     secret_file: Path | None = None
     method: Literal["POST", "PUT", "GET"] = "POST"
-    headers: dict[str, str] = {}
-    query: dict[str, str] = {}
-    body: dict[str, Any] | None = None
-    form: dict[str, str] | None = None
+    headers: dict[str, str] = Field({}, repr=False)  # these four may hold a vendor's password
+    query: dict[str, str] = Field({}, repr=False)
+    body: dict[str, Any] | None = Field(None, repr=False)
+    form: dict[str, str] | None = Field(None, repr=False)
     success: str | None = None
 
     # An SMSC.

@@ -10,6 +10,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from numcheck.errors import IndexDamaged, IndexMissing
 from numcheck.output import sync_directory
 from numcheck.privacy import private_opener
 
+DIRECTORY_NAME = "index"  # in the data directory
 MANIFEST_NAME = "manifest.json"
 FORMAT_VERSION = 4
 MAGIC = b"numcheck"
@@ -151,6 +153,13 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     if content["format"] != FORMAT_VERSION:
         raise IndexDamaged(f"the index has format {content['format']}; this numcheck reads {FORMAT_VERSION}")
     return content
+
+
+def try_installation_id(data_dir: Path) -> str | None:
+    """Return whose index a data directory has; None if it has none that can be read."""
+    with suppress(IndexMissing, IndexDamaged, OSError):
+        return str(read_manifest(data_dir / DIRECTORY_NAME)["installation"])
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,14 +59,22 @@ def token_key(data_dir: Path) -> bytes:
 
 def installation_key(store: Store, data_dir: Path) -> bytes:
     """Return the same, made if there is nothing yet that lies under any; BadKeys if it is not the one of the store."""
-    known = store.token_key_check
-    if not (data_dir / KEY_NAME).exists() and known is None and not store.has_callers:
+    if _needs_no_key(store, data_dir):
         _make_key(data_dir)
     key = token_key(data_dir)
     check = _derived(key, b"numcheck check of the key of tokens")
-    if (known or store.keep_token_key_check(check)) != check:
+    if (store.token_key_check or store.keep_token_key_check(check)) != check:
         raise BadKeys(f"{data_dir / KEY_NAME} is not the key that the store is used with; {COPIES}")
     return key
+
+
+def stored_callers_of(store: Store, data_dir: Path) -> Callers:
+    """Return the store's callers for a process that makes nothing: where nothing lies under a key yet, by no key."""
+    return callers_of(store, bytes(KEY_SIZE) if _needs_no_key(store, data_dir) else token_key(data_dir))
+
+
+def _needs_no_key(store: Store, data_dir: Path) -> bool:
+    return not ((data_dir / KEY_NAME).exists() or store.token_key_check or store.has_callers)
 
 
 def _derived(key: bytes, purpose: bytes) -> bytes:

@@ -1,10 +1,11 @@
 """Makes the couriers that the settings name; BadConfiguration if one cannot be."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import urlsplit
 
 from numcheck.api.calls import patience_s
@@ -44,16 +45,24 @@ SINGLE = {
 Announce = Callable[[str], None]
 Take = Callable[[str, str], None]
 """Takes a message: its sender, and its text."""
+Make = Callable[[], "NodeCourier"]
 TextOf = Callable[[str, str], str]
 """Gives the words of a short message, by service and code."""
 
 
+class NodeCourier(Courier, Protocol):
+    """A courier that a node makes, and ends."""
+
+    def close(self) -> None:
+        """End its connections. Nobody may be sending."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The couriers of a node; without one, nothing is sent."""
+    """The couriers of a node, as one and by name; without one, nothing is sent."""
 
     courier: Dispatcher | None = None
-    gateways: tuple[HttpCourier, ...] = ()
+    couriers: Sequence[NodeCourier] = ()
     smscs: "Mapping[str, SmppCourier]" = field(default_factory=dict)
 
     def receive(self, take: Take) -> None:
@@ -63,10 +72,8 @@ class Delivery:
 
     def close(self) -> None:
         """End every connection. Nobody may be sending."""
-        for gateway in self.gateways:
-            gateway.close()
-        for smsc in self.smscs.values():
-            smsc.close()
+        for courier in self.couriers:
+            courier.close()
 
     @property
     def counts(self) -> Mapping[Tally, int]:
@@ -81,7 +88,8 @@ class Delivery:
     @property
     def receipts(self) -> Mapping[tuple[str, str], int]:
         """Count of delivery receipts by courier and outcome."""
-        return {(name, outcome): count for name, smsc in self.smscs.items() for outcome, count in smsc.outcomes.items()}
+        smscs = self.smscs.items()
+        return {(name, outcome): count for name, smsc in smscs for outcome, count in smsc.outcomes.items()}
 
 
 def _utc_now() -> datetime:
@@ -89,18 +97,23 @@ def _utc_now() -> datetime:
 
 
 def delivery_of(settings: Settings, announce: Announce, *, now: Callable[[], datetime] = _utc_now) -> Delivery:
-    """Return the couriers of a node."""
-    wanted = _wanted(settings)
-    maker = _Maker(settings, announce, now, single=not settings.couriers)
-    made = [(one, maker.make(one)) for one in wanted]
+    """Return the couriers of a node, and begin to keep their links."""
+    maker = _Maker(settings, announce, now)
+    prepared = [(one, maker.prepare(one)) for one in _wanted(settings)]  # all of them, before one is made
+    made = [(one, make()) for one, make in prepared]
     if not made:
         return Delivery()
     routes = [Route(one.name, courier, frozenset(one.channels or courier.channels), CLOCK) for one, courier in made]
-    return Delivery(
-        Dispatcher(routes, patience_s=patience_s),
-        tuple(courier for _, courier in made if isinstance(courier, HttpCourier)),
-        maker.smscs,
-    )
+    smscs = {one.name: courier for one, courier in made if one.scheme == "smpp"}
+    couriers = [courier for _, courier in made]
+    return Delivery(Dispatcher(routes, patience_s=patience_s), couriers, cast("dict[str, SmppCourier]", smscs))
+
+
+def check_delivery(settings: Settings) -> None:
+    """Raise BadConfiguration if codes cannot be sent by these settings; nothing is connected to."""
+    maker = _Maker(settings, lambda _line: None, _utc_now)
+    for one in _wanted(settings):
+        maker.prepare(one)
 
 
 def _wanted(settings: Settings) -> list[CourierSettings]:
@@ -117,42 +130,45 @@ def _wanted(settings: Settings) -> list[CourierSettings]:
 
 
 class _Maker:
-    """Makes couriers. `smscs` has those made so far that keep a link."""
+    """Makes couriers: `prepare` looks whether one can be made, and what that gives makes it."""
 
-    def __init__(self, settings: Settings, announce: Announce, now: Callable[[], datetime], *, single: bool) -> None:
-        self._settings, self._announce, self._now, self._single = settings, announce, now, single
-        # A quarter of the threads at most waits for whoever takes codes.
+    def __init__(self, settings: Settings, announce: Announce, now: Callable[[], datetime]) -> None:
+        self._settings, self._announce, self._now = settings, announce, now
+        # A quarter of the threads at most waits for gateways and SMSCs.
         self._sends_at_once_max = max(settings.api_threads // 4, 1)
-        self.smscs: dict[str, SmppCourier] = {}
 
-    def make(self, one: CourierSettings) -> Courier:
-        """Return the courier."""
-        courier = self._made(one)
-        if not set(one.channels or ()) <= courier.channels:
-            raise self._bad(one, "channels", f"this courier has only {', '.join(sorted(courier.channels))}")
-        return courier
-
-    def _made(self, one: CourierSettings) -> Courier:
+    def prepare(self, one: CourierSettings) -> Make:
+        """Return a function that makes the courier; BadConfiguration if it cannot be."""
+        kind: type[Courier]
+        make: Make
         match one.scheme:
             case "console":
-                self._announce("codes are shown here, and sent to nobody: for trying out only")
-                return ConsoleCourier(self._announce)
+                kind, make = ConsoleCourier, self._on_console
             case "http" | "https":
-                return self._by_http(one)
+                kind, make = HttpCourier, self._by_http(one)
             case "smpp":
-                return self._by_smpp(one)
+                kind, make = self._by_smpp(one)
             case "smpps":
                 raise self._bad(one, "url", "SMPP over TLS needs a proxy, such as stunnel; smpp:// goes there")
-        raise self._bad(one, "url", "must be none, console, the URL of an HTTP gateway, or smpp://host:port")
+            case _:
+                raise self._bad(one, "url", "must be none, console, the URL of an HTTP gateway, or smpp://host:port")
+        if not set(one.channels or ()) <= kind.channels:
+            raise self._bad(one, "channels", f"this courier has only {', '.join(sorted(kind.channels))}")
+        return make
+
+    def _on_console(self) -> ConsoleCourier:
+        self._announce("codes are shown here, and sent to nobody: for trying out only")
+        return ConsoleCourier(self._announce)
 
     def _bad(self, one: CourierSettings, name: str, problem: str) -> BadConfiguration:
-        named = SINGLE.get(name, name) if self._single else f"couriers.{one.name}.{name}"
+        named = f"couriers.{one.name}.{name}" if self._settings.couriers else SINGLE.get(name, name)
         return BadConfiguration(f"{named}: {problem}")
 
     # --- HTTP
 
-    def _by_http(self, one: CourierSettings) -> HttpCourier:
-        return HttpCourier(
+    def _by_http(self, one: CourierSettings) -> Make:
+        return partial(
+            HttpCourier,
             self._requests(one),
             now=self._now,
             success=one.success,
@@ -174,7 +190,7 @@ class _Maker:
 
     # --- SMPP
 
-    def _by_smpp(self, one: CourierSettings) -> Courier:
+    def _by_smpp(self, one: CourierSettings) -> "tuple[type[SmppCourier], Make]":
         try:
             # An extra: the node runs without it.
             from numcheck.delivery.smpp import SmppCourier, fits  # noqa: PLC0415
@@ -183,16 +199,15 @@ class _Maker:
             raise self._bad(one, "url", "SMPP needs the extra smpp: pip install 'numcheck[smpp]'") from None
         _check_messages(self._settings, fits)
         host, port = self._address(one)
-        account = Account(host, port, self._system_id(one), self._password(one), receives=one.receive)
-        courier = self.smscs[one.name] = SmppCourier(
-            account,
+        return SmppCourier, partial(
+            SmppCourier,
+            Account(host, port, self._system_id(one), self._password(one), receives=one.receive),
             source=self._sender(one),
             text_of=_texts_of(self._settings),
             lifetime=CODE_LIFETIME,
             sends_at_once_max=self._sends_at_once_max,
             receipts=one.receipts and one.receive,
         )
-        return courier
 
     def _address(self, one: CourierSettings) -> tuple[str, int]:
         try:
