@@ -334,8 +334,8 @@ def test_answers_under_way_are_sent_when_the_peer_has_closed_its_side(doors: Doo
 def edge_loop(listening: socket.socket) -> "EdgeLoop":
     return EdgeLoop(
         CallQueue(calls_max=1),
-        [(path, "each" if "Stream" in path else "unary") for path in NATIVE_PATHS],
-        lambda _certificate, _descriptor, _authorization, _method: (None, "", "a caller", None),
+        [(path, "each" if "Stream" in path else "unary", "quick") for path in NATIVE_PATHS],
+        lambda _certificate, _descriptor, _authorization, _method: (None, "", "a caller", "a party", None),
         None,
         listen_fd=listening.detach(),
         message_size_max=2**20,
@@ -349,6 +349,7 @@ def edge_loop(listening: socket.socket) -> "EdgeLoop":
         stalled_after_s=60,
         keepalive_s=20,
         strangers_for_s=10,
+        waiting_max_s=5,
         unknown=(12, b"", b""),
         crowded=(8, b"", b""),
         health_requests=[],

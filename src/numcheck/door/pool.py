@@ -5,15 +5,14 @@ for other threads, keeps its share of the quick ones, gives up the lead and answ
 taken once for many calls, a call has no hand-over between threads, and one that is slow holds up its own share alone.
 
 A call that waits for others has a thread of the waiting ones for as long as it runs; those of the services in `kept`
-have threads of their own, so that whoever fills the others does not keep an administrator out. A feed has a thread only
+have threads of their own, so that whoever fills the others does not keep an administrator out. Callers are served in
+turn, on whichever threads (`turns.py`). A feed has a thread only
 while there is something to send and its caller takes it.
 """
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from numcheck.access import Runs
@@ -23,7 +22,7 @@ from numcheck.api.errors import log_failure
 from numcheck.door.feeding import Feeding
 from numcheck.door.methods import Method
 from numcheck.door.native import refusal
-from numcheck.door.patience import give_back
+from numcheck.door.turns import Crew, Turns
 from numcheck.errors import NumcheckError
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from numcheck._edge import CallQueue
 
 QUICK_THREADS = 4
-SHARE_MAX = 64  # of the calls that wait
+SHARE_MAX = 32  # of the calls that wait
 SEND_AFTER_S = 0.001
 KEPT_THREADS = 2  # of a service that has its own
 BRIEF = {Runs.QUICK, Runs.EACH, Runs.WATCH}  # of a watch what begins it
@@ -56,12 +55,10 @@ class Pool:
         kept: frozenset[str] = frozenset(),
     ) -> None:
         self._queue, self._methods, self._admission, self._feeding = queue, methods, admission, feeding
-        self._ready: deque[NativeCall] = deque()
+        self._ready = Turns()
         self._lead = threading.Lock()
-        self._waiting = ThreadPoolExecutor(waiting_threads, thread_name_prefix="waiting")
-        self._kept = {
-            f"/{name}": ThreadPoolExecutor(KEPT_THREADS, thread_name_prefix=f"waiting-{name}") for name in kept
-        }
+        self._waiting = Crew(waiting_threads, "waiting", self._answer_and_send)
+        self._kept = {name: Crew(KEPT_THREADS, f"waiting-{name}", self._answer_and_send) for name in kept}
         self._quick = [threading.Thread(target=self._run, name=f"quick-{i}", daemon=True) for i in range(QUICK_THREADS)]
         for thread in self._quick:
             thread.start()
@@ -71,8 +68,8 @@ class Pool:
         self._queue.close()
         for thread in self._quick:
             thread.join(LAST_WAIT_S)
-        for threads in (self._waiting, *self._kept.values()):
-            give_back(threads)
+        for crew in (self._waiting, *self._kept.values()):
+            crew.close()
 
     # --- the quick threads
 
@@ -92,7 +89,7 @@ class Pool:
                 self._sort(call)
             if self._ready:
                 count = min(-(-len(self._ready) // QUICK_THREADS), SHARE_MAX)
-                return [self._ready.popleft() for _ in range(count)]
+                return [call for _ in range(count) if (call := self._ready.take())]
             calls = self._queue.take()
         return None
 
@@ -101,7 +98,7 @@ class Pool:
         answered: list[NativeCall] = []
         due = time.monotonic() + SEND_AFTER_S
         for call in share:
-            self._answer(call, self._methods[call.path])
+            self._answer(call)
             answered.append(call)
             if time.monotonic() > due:
                 _send(answered)
@@ -111,26 +108,26 @@ class Pool:
     def _sort(self, call: "NativeCall") -> None:
         method = self._methods[call.path]
         if method.runs in BRIEF:
-            self._ready.append(call)
+            self._ready.add(call)
         else:
-            threads = self._kept.get(call.path.rpartition("/")[0], self._waiting)
-            threads.submit(self._answer_and_send, call, method)
+            self._kept.get(method.service, self._waiting).add(call)
 
     # --- a call
 
-    def _answer_and_send(self, call: "NativeCall", method: Method) -> None:
-        self._answer(call, method)
+    def _answer_and_send(self, call: "NativeCall") -> None:
+        self._answer(call)
         call.send()
 
-    def _answer(self, call: "NativeCall", method: Method) -> None:
+    def _answer(self, call: "NativeCall") -> None:
         """Answer a call, if somebody waits for it; every exception becomes a status."""
+        call.begin()
         if not call.is_active():
             return
         try:
             made = call_of(self._admission, call.caller.caller, call.caller.shown, call.path)
             serve_call(made)
             serve(call)
-            self._answer_as(method, call, made)
+            self._answer_as(self._methods[call.path], call, made)
         except CallerGone:
             return
         except Exception as error:
