@@ -13,16 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from benchmarks.open_loop import OpenLoop, Outcomes, percentile
 from benchmarks.population import pin
 from benchmarks.processes import server
+from numcheck.door.native_door import LACKING
 from numcheck.v1 import check_pb2, numbering_pb2
 from numcheck.v1 import registration_pb2 as pb
 from tests.registrations.world import ADDRESS, DATA, SERVICE, small
@@ -36,6 +34,8 @@ STATE = "/numcheck.v1.NumberingService/GetOperatorState"
 NUMBERS = 10_000
 
 users = itertools.count()
+
+pytestmark = pytest.mark.skipif(LACKING is not None, reason=str(LACKING))
 
 
 def register() -> bytes:
@@ -69,11 +69,10 @@ METHODS: dict[str, tuple[str, Callable[[], bytes]]] = {
 }
 
 
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[tuple[str, int]]:
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
     """A node of a small plan; the disk is the one of pytest's --basetemp."""
-    global users
-    users, data_dir = itertools.count(), small.fill(tmp_path / "var")
+    data_dir = small.fill(tmp_path_factory.mktemp("node") / "var")
     options = ("--data-dir", data_dir, "--listen", "127.0.0.1:0", "--threads", "1")
     with server("-m", "numcheck", "serve", *options) as (address, pid):
         with grpc.insecure_channel(address) as channel:
@@ -113,21 +112,6 @@ class Beside:
             self._channel.close()
 
 
-def assert_told_when_to_come_again(address: str, path: str, request: bytes) -> None:
-    """Ask until one call is refused, and look at what it is told: amid a flood one soon is."""
-    with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
-        for _ in range(2_000):
-            try:
-                channel.unary_unary(path)(request, timeout=30)
-            except grpc.RpcError as error:
-                details = rpc_status.from_call(error).details
-                info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
-                assert details[0].Unpack(info)
-                assert details[1].Unpack(retry)
-                assert (error.code(), info.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")
-                return
-
-
 def told(what: str, found: Outcomes, able: Outcomes) -> str:
     return (
         f"{what}: goodput {found.rate / able.rate:.2f}, of the processor's time "
@@ -155,6 +139,6 @@ def test_more_calls_come_than_can_be_answered(benchmark, node: tuple[str, int], 
                 print(f"  beside it: p99 {percentile(beside.waits, 0.99):.1f} ms, errors {len(beside.errors)}")
                 time.sleep(RECOVERY_S)
                 half = load.open(able.rate / 2, SECONDS / 4)
-                print(f"  then half: answered p99 {percentile(half.answered, 0.99):.0f} ms, refused {len(half.refused)}")
+                print(f"  half: answered p99 {percentile(half.answered, 0.99):.0f} ms, refused {len(half.refused)}")
 
     benchmark.pedantic(measure, rounds=1)

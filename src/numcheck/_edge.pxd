@@ -58,10 +58,12 @@ cdef enum:
     TURN_WORK_MAX = 262_144          # bytes of messages that a connection begins in a turn
     MOVED_SIZE_MIN = 65_536          # a peer that takes less of its answers for `stalled_after` takes nothing
     LANE_COUNT = 4                   # of calls that Python answers: each has threads and places of its own
+    WAIT_TARGET_MS = 40              # a call that Python answers should be begun by then
     LINE_MIN = 64                    # calls of a line that may wait, however long that takes
     PACE_LENGTH_MIN = 16             # a call that found so many before it tells how fast they went
     SWEEP_MS = 100                   # deadlines are looked at so often
     CONTROL_FRAMES_MAX = 1_000       # frames that bring nothing, and RST_STREAM of ours, in a burst
+    UNRETURNED_MAX = 16_777_216      # bytes of sent DATA whose window a peer may give back in pieces, so late
     CONTROL_FRAMES_PER_S = 100       # and steadily; grpc-core pings far less
     RESETS_MAX = 2_000               # calls that the peer resets before anything of their answers has left, in a burst
     RESETS_PER_S = 10_000            # and steadily; each call that is answered to its end allows one more
@@ -281,6 +283,7 @@ cdef struct Connection:
     uint64_t waiting_count           # and how many do
     bint deaf                        # the peer sends no more
     bint broken                      # and is to end
+    int64_t unreturned[2]            # bytes of DATA whose window the peer may give back: the connection's, and streams'
     int64_t control_credit, reset_credit    # in nanoseconds of their refill,
     int64_t refilled                 # and when they were refilled last
     int goaway                       # 0, 1: announced, 2: final

@@ -49,7 +49,7 @@ cdef int64_t CREDIT_MAX = CONTROL_FRAMES_MAX * FRAME_COST
 cdef int64_t RESET_COST = SECOND // RESETS_PER_S
 cdef int64_t RESET_CREDIT_MAX = RESETS_MAX * RESET_COST
 
-cdef int64_t WAIT_TARGET = 40_000_000       # a call that Python answers should be begun by then
+cdef int64_t WAIT_TARGET = WAIT_TARGET_MS * 1_000_000
 cdef int64_t PACE_WINDOW = 100_000_000
 cdef int64_t PACE_LIFETIME = 1 * SECOND     # of what is known of a line that is empty
 cdef uint64_t LINE_UNBOUNDED = 2**62
@@ -206,6 +206,7 @@ cdef class EdgeLoop:
         nghttp2_option_set_max_outbound_ack(loop.options, 2 * CONTROL_FRAMES_MAX)
         nghttp2_session_callbacks_set_on_begin_headers_callback(loop.callbacks, <void*>on_begin_headers)
         nghttp2_session_callbacks_set_on_header_callback(loop.callbacks, <void*>on_header)
+        nghttp2_session_callbacks_set_on_begin_frame_callback(loop.callbacks, <void*>on_begin_frame)
         nghttp2_session_callbacks_set_on_frame_recv_callback(loop.callbacks, <void*>on_frame_recv)
         nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(loop.callbacks, <void*>on_invalid_frame)
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(loop.callbacks, <void*>on_data_chunk)

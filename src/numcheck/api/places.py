@@ -56,4 +56,3 @@ class PushPlaces:
         finally:
             with self._lock:
                 self._taken[caller.party] -= 1
-

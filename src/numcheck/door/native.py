@@ -64,7 +64,7 @@ def refusal(error: Exception) -> Status:
 
 
 def ready_refusals() -> dict[str, Status]:
-    """Return the refusals that an event loop gives without asking: of a method that is none, of a call that may not wait."""
+    """Return the refusals that a loop gives without asking: of a method that is none, of a call that may not wait."""
     return {
         "unknown": refusal(UnknownMethod("this node has no such method")),
         "crowded": refusal(TooManyCalls("as many calls wait as this node can begin soon")),

@@ -26,6 +26,7 @@ LANES = {
     Runs.WAITING: "waiting",
 }
 KEPT = "kept"
+SPARED_SHARE = 4  # of so many threads one line leaves one to others
 
 
 def lane_of(method: Method, kept: frozenset[str]) -> str:
@@ -63,11 +64,11 @@ class Turns:
 
 
 class Crew:
-    """Threads for calls that wait for others. One line has at most three quarters of them: others find one free."""
+    """Threads for calls that wait for others. One line leaves one in SPARED_SHARE: others find one free."""
 
     def __init__(self, threads: int, name: str, answer: Callable[["Call"], object]) -> None:
         """`answer` answers a call, on one of `threads` threads."""
-        self._at_once_max, self._answer = threads - threads // 4, answer
+        self._at_once_max, self._answer = threads - threads // SPARED_SHARE, answer
         self._turns, self._running = Turns(), Counter[int]()
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
@@ -83,7 +84,7 @@ class Crew:
         give_back(self._threads)
 
     def _answer_next(self) -> None:
-        """Answer the call whose turn it is, if its line has a thread free: else the end of one of its calls does this."""
+        """Answer the call whose turn it is, if its line may have another thread; if not, it does so as one ends."""
         with self._lock:
             call = self._turns.take(lambda line: self._running[line] < self._at_once_max)
             if call is None:
