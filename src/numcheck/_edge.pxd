@@ -151,6 +151,7 @@ cdef struct Pipe:                    # of a CallQueue: from all loops to Python
 
 cdef struct Line:                    # what one party has waiting in one lane
     Lane* lane
+    uint64_t held                    # atomic: its part of the lane's
     uint64_t length                  # atomic: calls that Python has not begun,
     uint64_t allowed                 # atomic: how many there may be, at the pace of late,
     uint64_t learned_at              # atomic: and when that was learned
@@ -182,7 +183,7 @@ cdef struct Ask:
     int64_t came                     # when it began to wait in the line,
     uint64_t before                  # and behind how many
     uint64_t waiting                 # atomic: counted in the line's `length`,
-    uint64_t held                    # atomic: and in the lane's `held`
+    uint64_t held                    # atomic: and in the lane's `held`, and in the line's
     uint64_t gone                    # atomic: nobody waits for an answer any more
     uint64_t unsent                  # atomic: bytes of answers that the peer has not taken,
     uint64_t wants_room              # and whether Python waits until it has

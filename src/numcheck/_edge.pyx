@@ -206,7 +206,6 @@ cdef class EdgeLoop:
         nghttp2_option_set_max_outbound_ack(loop.options, 2 * CONTROL_FRAMES_MAX)
         nghttp2_session_callbacks_set_on_begin_headers_callback(loop.callbacks, <void*>on_begin_headers)
         nghttp2_session_callbacks_set_on_header_callback(loop.callbacks, <void*>on_header)
-        nghttp2_session_callbacks_set_on_begin_frame_callback(loop.callbacks, <void*>on_begin_frame)
         nghttp2_session_callbacks_set_on_frame_recv_callback(loop.callbacks, <void*>on_frame_recv)
         nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(loop.callbacks, <void*>on_invalid_frame)
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(loop.callbacks, <void*>on_data_chunk)

@@ -50,7 +50,6 @@ cdef extern from "nghttp2/nghttp2.h" nogil:
         NGHTTP2_HEADERS
         NGHTTP2_RST_STREAM
         NGHTTP2_WINDOW_UPDATE
-        NGHTTP2_CONTINUATION
         NGHTTP2_FLAG_NONE
         NGHTTP2_FLAG_END_STREAM
         NGHTTP2_HCAT_REQUEST
@@ -73,7 +72,6 @@ cdef extern from "nghttp2/nghttp2.h" nogil:
     void nghttp2_session_callbacks_del(nghttp2_session_callbacks*)
     void nghttp2_session_callbacks_set_on_begin_headers_callback(nghttp2_session_callbacks*, void*)
     void nghttp2_session_callbacks_set_on_header_callback(nghttp2_session_callbacks*, void*)
-    void nghttp2_session_callbacks_set_on_begin_frame_callback(nghttp2_session_callbacks*, void*)
     void nghttp2_session_callbacks_set_on_frame_recv_callback(nghttp2_session_callbacks*, void*)
     void nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(nghttp2_session_callbacks*, void*)
     void nghttp2_session_callbacks_set_on_data_chunk_recv_callback(nghttp2_session_callbacks*, void*)

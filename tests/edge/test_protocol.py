@@ -173,7 +173,6 @@ FLOODS = {
     "empty data": lambda: frame(HEADERS, END_HEADERS, 1, call_headers()) + frame(DATA, 0, 1) * 20_000,
     "window updates": lambda: frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1") * 20_000,
     "padding alone": lambda: frame(HEADERS, END_HEADERS, 1, call_headers()) + frame(DATA, PADDED, 1, b"\0") * 20_000,
-    "unknown frames": lambda: frame(0x16, 0, 0, b"x") * 20_000,
     "made us reset": lambda: b"".join(
         frame(HEADERS, END_HEADERS, stream, call_headers(content_length=b"5"))
         + frame(DATA, END_STREAM, stream, message(REQUEST))

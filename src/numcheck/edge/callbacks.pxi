@@ -89,13 +89,6 @@ cdef void refill_credit(Connection* connection) noexcept nogil:
     connection.reset_credit = min(RESET_CREDIT_MAX, connection.reset_credit + passed)
 
 
-cdef int on_begin_frame(nghttp2_session* session, const nghttp2_frame_hd* head, void* data) noexcept nogil:
-    """nghttp2 passes over frames of a kind that it does not know, as it should, and says nothing more of them."""
-    if head.type > NGHTTP2_CONTINUATION:
-        spend_credit(<Connection*>data)
-    return 0
-
-
 cdef int on_frame_recv(nghttp2_session* session, const nghttp2_frame* frame, void* data) noexcept nogil:
     cdef bint last = frame.hd.flags & NGHTTP2_FLAG_END_STREAM
     cdef Stream* stream

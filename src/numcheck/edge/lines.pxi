@@ -5,18 +5,17 @@
 #
 # A call that is begun tells the pace of its line: it found so many before it, and waited so long. At that pace so many
 # may wait that the last of them is begun within WAIT_TARGET, or LINE_MIN where that is more. The best pace of the last
-# PACE_WINDOW or two counts, so that one slow moment, such as a disk's, has nobody refused. While nothing is known, and
-# at any pace, a line may be twice as long as there are places free in its lane: one party fills two thirds of them at
-# most, two of them four fifths, and so there is a place for the next.
+# PACE_WINDOW or two counts, so that one slow moment, such as a disk's, has nobody refused. At any pace, and while nothing
+# is known of it, a party has twice as many calls in a lane, waiting and running, as there are places free: one party
+# fills two thirds of them at most, two of them four fifths, and so there is a place for the next.
 
 cdef bint may_wait(Line* line, int64_t now) noexcept nogil:
     """Whether one more call may wait in the line."""
     cdef uint64_t length = load(&line.length), held = load(&line.lane.held)
     if length == 0 and now - <int64_t>load(&line.learned_at) > PACE_LIFETIME:
         store(&line.allowed, LINE_UNBOUNDED)
-    if held >= line.lane.held_max:
-        return False
-    return length < min(2 * (line.lane.held_max - held), max(load(&line.allowed), <uint64_t>LINE_MIN))
+    return (held < line.lane.held_max and load(&line.held) < 2 * (line.lane.held_max - held)
+            and length < max(load(&line.allowed), <uint64_t>LINE_MIN))
 
 
 cdef void learn_pace(Line* line, int64_t now, int64_t waited, uint64_t before) noexcept nogil:
@@ -31,9 +30,14 @@ cdef void learn_pace(Line* line, int64_t now, int64_t waited, uint64_t before) n
     store(&line.learned_at, now)
 
 
+cdef void hold(Line* line, int64_t count) noexcept nogil:
+    add(&line.held, count)
+    add(&line.lane.held, count)
+
+
 cdef uint64_t lengthen(Line* line) noexcept nogil:
     """One more call waits and is held; return how many are before it."""
-    add(&line.lane.held, 1)
+    hold(line, 1)
     return add(&line.length, 1) - 1
 
 
@@ -59,7 +63,7 @@ cdef void begin_ask(Ask* ask, int64_t now) noexcept nogil:
 cdef void hold_no_more(Ask* ask) noexcept nogil:
     """Python has given the first of its answers, or need not give one soon."""
     if exchange(&ask.held, 0):
-        add(&ask.line.lane.held, -1)
+        hold(ask.line, -1)
 
 
 cdef void leave_line(Ask* ask) noexcept nogil:

@@ -78,7 +78,7 @@ cdef class Lines:
     def begin(self, int lane, int64_t now, int64_t waited, uint64_t before):
         """Begin a call that waited so long behind so many, and be done with it."""
         shorten(&self.lines[lane], now, waited, before)
-        add(&self.lines[lane].lane.held, -1)
+        hold(&self.lines[lane], -1)
 
 
 cdef void drop_notes(Note** stack) noexcept nogil:
