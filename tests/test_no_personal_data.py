@@ -67,7 +67,6 @@ TEXTS = {
     "RenamedOperator.new_name": "as PlanRow.operator_name",
     "RenamedOperator.old_name": "as PlanRow.operator_name",
     "RefusedNumber.reason": "a word of docs/errors.md",
-    "ListOperatorsResponse.installation_id": "random, made with the store: which installation answers",
 }
 
 # Of a push, a plan or an index version as a whole; of one number only what the numbering plan says of it.

@@ -44,7 +44,7 @@ TEXTS_ABOUT_NUMBERS = {
     "ListOperatorsResponse.installation_id",  # random, of the whole installation
 }
 # Text that a messenger is told and gave itself, or that names something of numcheck's own.
-TEXTS_OF_MESSENGERS = {"Evidence.authority", "Evidence.assertion_id", "ListOperatorsResponse.installation_id"}
+TEXTS_OF_MESSENGERS = {"Evidence.authority", "Evidence.assertion_id"}
 
 TEXT = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
 
