@@ -12,6 +12,7 @@ from numcheck.store.pushes import HeldPush, Pushed
 from numcheck.store.registration_rows import (
     NumberRow,
     RegistrationRow,
+    RequestRow,
     SealedRow,
     SendRow,
     Standing,
@@ -46,6 +47,7 @@ __all__ = [
     "RegistrationWork",
     "Registrations",
     "Renaming",
+    "RequestRow",
     "SealedRow",
     "Selection",
     "SendRow",
