@@ -297,6 +297,12 @@ class OlderData(NumcheckError):
         return {**self._details, "head_data_time": self.head_data_time.isoformat()}
 
 
+class ConcurrentImport(NumcheckError):
+    """Another call has gone on with the import of this name since this one began."""
+
+    reason = "CONCURRENT_IMPORT"
+
+
 class ConcurrentPush(NumcheckError):
     """What a push was judged by has changed: another push was applied, or the plan or the portings are others."""
 

@@ -11,6 +11,7 @@ from numcheck import e164
 from numcheck.api.access import own_service
 from numcheck.api.calls import CallerWaits, Feed, Pieces, parsed
 from numcheck.api.errors import log_failure
+from numcheck.api.importing import Imports
 from numcheck.api.places import Places
 from numcheck.errors import BadRegistration, NotANumber, ProofNotAccepted
 from numcheck.moments import microseconds
@@ -18,6 +19,7 @@ from numcheck.registrations import record as records
 from numcheck.registrations.events import SignedHead, basis_of
 from numcheck.registrations.evidence import Evidence
 from numcheck.registrations.history import History, Told
+from numcheck.registrations.importing import Importer
 from numcheck.registrations.policy import Method
 from numcheck.registrations.proofs import AttestedProof, CodeProof, InboundProof, Proof
 from numcheck.registrations.record import NetworkAddress, Record
@@ -65,6 +67,7 @@ class Rules(NamedTuple):
     verifier: Verifier
     history: History
     reverifier: Reverifier
+    importer: Importer
 
 
 class RegistrationService:
@@ -73,13 +76,14 @@ class RegistrationService:
     name = SERVICE_NAME
 
     def __init__(self, rules: Rules, *, now: Callable[[], datetime], default_region: str) -> None:
-        self._registrar, self._verifier, self._history, self._reverifier = rules
+        self._registrar, self._verifier, self._history, self._reverifier, importer = rules
         self._now, self._default_region = now, default_region
         feeds, reverifying = (
             Places(FEEDS_MAX, FEEDS_PER_SERVICE_MAX),
             Places(REVERIFYING_MAX, REVERIFYING_PER_SERVICE_MAX),
         )
         self._watching, self._reverifying = (feeds,), (feeds, reverifying)
+        self._imports = Imports(importer, caller_service, default_region=default_region)
 
     def register(self, request: bytes, context: CallerWaits) -> bytes:
         """Record a user."""
@@ -191,6 +195,15 @@ class RegistrationService:
         except NotANumber as error:
             raise NotANumber(str(error), "inbound_act.from_number") from None
 
+    def summarize_registrations(self, request: bytes, context: CallerWaits) -> bytes:
+        """Tell how many registrations there are."""
+        message = parsed(pb.SummarizeRegistrationsRequest, request)
+        summary = self._registrar.summary(caller_service(message, context))
+        return pb.SummarizeRegistrationsResponse(
+            states=[pb.StateCount(state=state, registration_count=count) for state, count in summary.states.items()],
+            due_soon_count=summary.due_soon_count,
+        ).SerializeToString()
+
     def reverify_registrations(self, request: bytes, context: CallerWaits) -> Feed:
         """Verify again in bulk, with progress."""
         message = parsed(pb.ReverifyRegistrationsRequest, request)
@@ -238,6 +251,8 @@ class RegistrationService:
             "RefreshRegistration": self.refresh_registration,
             "StartVerification": self.start_verification,
             "CompleteVerification": self.complete_verification,
+            "ImportRegistrations": self._imports.answers,
+            "SummarizeRegistrations": self.summarize_registrations,
             "ReverifyRegistrations": self.reverify_registrations,
             "WatchRegistrations": self.watch_registrations,
         }
@@ -402,6 +417,7 @@ def _evidence_message(evidence: Evidence) -> pb.Evidence:
         synthetic=evidence.synthetic,
         live=evidence.live,
         asked_at=timestamp_at(evidence.asked_at_us),
+        imported=evidence.imported,
     )
 
 

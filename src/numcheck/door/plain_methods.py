@@ -10,7 +10,7 @@ from numcheck.access import Runs
 from numcheck.door.feeds import Feeds
 from numcheck.door.methods import Method
 from numcheck.door.patience import Patience
-from numcheck.door.refusing import refuse, refusing, refusing_push, refusing_stream
+from numcheck.door.refusing import refuse, refusing, refusing_exchange, refusing_push, refusing_stream
 from numcheck.door.watches import Watches
 from numcheck.errors import TooManyStreams, UnknownMethod
 
@@ -39,6 +39,8 @@ class PlainMethods(grpc.GenericRpcHandler):
                 return self._feeds.method(method.answer)
             case Runs.EACH:
                 return grpc.stream_stream_rpc_method_handler(refusing_stream(self._each(method.answer)))
+            case Runs.EXCHANGE:
+                return grpc.stream_stream_rpc_method_handler(refusing_exchange(method.answer, self._patience))
             case _ if method.streams_requests:
                 return grpc.stream_unary_rpc_method_handler(refusing_push(method.answer, self._patience))
             case _:

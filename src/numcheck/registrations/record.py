@@ -93,10 +93,10 @@ def check_user_id(user_id: str) -> str:
     return _written_plainly("user_id", user_id)
 
 
-def check_request_id(request_id: str) -> str:
-    """Return the request's name, empty if it has none; BadRegistration if it is too long."""
+def check_request_id(request_id: str, field: str = "request_id") -> str:
+    """Return the request's name, empty if it has none; BadRegistration if it is too long. `field` is where it stood."""
     if len(request_id) > REQUEST_ID_LENGTH_MAX:
-        raise BadRegistration("request_id", f"the request_id has more than {REQUEST_ID_LENGTH_MAX} characters")
+        raise BadRegistration(field, f"it has more than {REQUEST_ID_LENGTH_MAX} characters")
     return request_id
 
 

@@ -15,6 +15,7 @@ from numcheck.index import PublishedIndex
 from numcheck.registrations.codes import CodePolicy
 from numcheck.registrations.events import Chain
 from numcheck.registrations.history import History
+from numcheck.registrations.importing import Importer
 from numcheck.registrations.inbound import Inbound
 from numcheck.registrations.policy import Method, Policy
 from numcheck.registrations.registrar import Registrar
@@ -116,6 +117,7 @@ class NodeRegistrations:
     feeds: Feeds
     delivery: Delivery
     enquiries: Enquiries
+    importer: Importer
 
     def start(self) -> None:
         """Begin to let time pass, and to follow withdrawals."""
@@ -129,6 +131,7 @@ class NodeRegistrations:
         self.withdrawer.stop()
         self.delivery.close()
         self.enquiries.close()
+        self.importer.close()
 
 
 def registrations_of(
@@ -157,16 +160,18 @@ def registrations_of(
     )
     verifier = Verifier(registrations, vault, environment)
     # Users are refreshed by the time of this start: a node that was down for a month must not take it from them.
-    registrar = Registrar(registrations, vault, verifier, now=_now, steady=NodeClock().tell)
+    steady = NodeClock().tell
+    registrar = Registrar(registrations, vault, verifier, now=_now, steady=steady)
     feeds = Feeds()
     registrations.follow(feeds.tell)
     history = History(registrations, vault, keys.signing_key)
-    rules = Rules(registrar, verifier, history, Reverifier(registrations, vault, verifier, environment))
+    importer = Importer(registrations, vault, registrar, environment, steady=steady)
+    rules = Rules(registrar, verifier, history, Reverifier(registrations, vault, verifier, environment), importer)
     service = RegistrationService(rules, now=_now, default_region=settings.default_region)
     withdrawer = Withdrawer(Withdrawals(registrations, vault, now=_now))
     delivery.receive(_taker(Inbound(registrations, vault, verifier, now=_now), settings.default_region))
     timekeeper = Timekeeper(registrations, TrustedClock(registrations))
-    return NodeRegistrations(service, timekeeper, withdrawer, feeds, delivery, enquiries)
+    return NodeRegistrations(service, timekeeper, withdrawer, feeds, delivery, enquiries, importer)
 
 
 def _taker(inbound: Inbound, default_region: str) -> Callable[[str, str], None]:

@@ -105,6 +105,12 @@ class RegistrationBinding:
         """Return the digest of the row's `content` and of where it stands."""
         return binder.binder(row.key_id)(row.content + packed(self._standing(row)))
 
+    def contents(self, binder: Binder, rows: Iterable[Any]) -> list[bytes]:
+        """Return the digest of what is recorded in each of many rows."""
+        assert self._content is not None, "rows of these fields do not have what is recorded"
+        binders, content = cache(binder.binder), self._content
+        return [binders(row.key_id)(packed(content(row))) for row in rows]
+
     def macs(self, binder: Binder, rows: Iterable[Any]) -> list[bytes]:
         """Return the digest of each of many rows."""
         binders, standing = cache(binder.binder), self._standing

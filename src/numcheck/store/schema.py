@@ -344,6 +344,29 @@ assertions = Table(
     Index("assertions_by_time", "at_us"),
 )
 
+# How far each import of registrations has come, for thirty days after its last row.
+imports = Table(
+    "imports",
+    metadata,
+    Column("import_tag", Bytes(16), primary_key=True),  # of service and import_id
+    Column("at_us", BigInteger, nullable=False),  # of the newest row
+    Column("row_count", BigInteger, nullable=False),
+    Column("made_count", BigInteger, nullable=False),
+    Column("already_count", BigInteger, nullable=False),
+    Column("refused_count", BigInteger, nullable=False),
+    Column("row_checksum", LargeBinary, nullable=False),  # of all other columns
+)
+
+# Their rows that were not recorded; they say nothing of anybody.
+refused_rows = Table(
+    "refused_rows",
+    metadata,
+    Column("import_tag", Bytes(16), primary_key=True),
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    Column("reason", String, nullable=False),
+    Column("field", String, nullable=False),
+)
+
 # What tells whether a node has the keys that everything lies under, for each key that is in use.
 key_checks = Table(
     "key_checks",
