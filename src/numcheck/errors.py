@@ -137,6 +137,12 @@ class BadNumbersFile(NumcheckError):
     reason = "BAD_NUMBERS_FILE"
 
 
+class BadUsersFile(NumcheckError):
+    """A file of users to import cannot be read for certain."""
+
+    reason = "BAD_USERS_FILE"
+
+
 class BadActiveSet(NumcheckError):
     """An active set holds what no active set can: numbers out of any plan's reach, or damaged bytes."""
 

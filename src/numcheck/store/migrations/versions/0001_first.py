@@ -366,7 +366,7 @@ key_checks = Table(
 events = Table(
     "events",
     metadata,
-    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("at_us", BigInteger, nullable=False),
     Column("service", String, nullable=False),
     Column("registration_id", Bytes(16), nullable=False),
