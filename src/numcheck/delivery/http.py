@@ -41,7 +41,7 @@ SECONDS_DIGITS_MAX = 9  # of a Retry-After in seconds: 30 years
 
 
 class Answer(NamedTuple):
-    """What an attempt came to: what is wrong (empty: nothing), whether another may help, and not before how long."""
+    """The outcome of an attempt: its problem (empty: none), whether another may help, and the time before that one."""
 
     problem: str = ""
     may_pass: bool = False

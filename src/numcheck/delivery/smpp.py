@@ -1,7 +1,7 @@
 """Codes over SMPP 3.4, as short messages; and the messages that come back. Needs aiosmpplib, the extra `smpp`.
 
-Invariants: a code is submitted once. Whether an SMSC that did not answer in time has taken it cannot be known, so it is
-never submitted again, and counts as sent (R10). It is valid for no longer than the code in it.
+Invariants: a code is submitted once. An SMSC that did not answer in time may have taken it, so it is never
+submitted again, and counts as sent (R10). It is valid for no longer than the code in it.
 """
 
 import asyncio
@@ -101,7 +101,7 @@ class SmppCourier:
 
     async def _run(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        # What the library left behind is told by its kind alone.
+        # A problem that the library left behind is named by its kind alone.
         self._loop.set_exception_handler(
             lambda _loop, context: log.warning("SMPP", problem=type(context.get("exception")).__name__)
         )

@@ -46,7 +46,7 @@ Receive = Callable[[str, str], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Where the SMSC is, as whom to bind to it, and whether messages come back over the link as well."""
+    """The SMSC's address, the account to bind with, and whether messages come back over the link as well."""
 
     host: str
     port: int
@@ -113,7 +113,7 @@ class Outbox(AbstractBroker, AbstractHook):
 
     def __init__(self, receive: Receive) -> None:
         self.linked = False
-        """Whether there is a link, bound, over which messages leave."""
+        """True if there is a bound link, over which messages leave."""
         self._receive = receive
         self._queue: asyncio.Queue[SubmitSm] = asyncio.Queue()
         self._names = map(str, count())

@@ -22,6 +22,7 @@ from numcheck.store import SeriesInfo, Store
 from numcheck.v1 import check_pb2, check_pb2_grpc
 
 HEALTH_DEADLINE_S = 1.0
+OTHERS = "not running: a node of another installation listens there"
 OWN_NODE = [("grpc.enable_http_proxy", 0)]  # it runs on this machine, whatever address it listens on
 
 
@@ -44,7 +45,8 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         }
         index = _index_status(settings.data_dir, installation_id, store)
     address = node_address(settings)
-    served_version = _served_version(settings, address)
+    is_own = _answering_installation(settings, address) in (None, installation_id)
+    served_version = _served_version(settings, address) if is_own else None
     shown = index["version"] if served_version is None else served_version
     return {
         "data_dir": str(settings.data_dir),
@@ -59,7 +61,7 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         "served_version": served_version,
         # A node may be ahead of what the store was read at.
         "lag": None if shown is None else max(revision - shown, 0),
-        "listener": _listener_status(settings, address),
+        "listener": _listener_status(settings, address, is_own=is_own),
         "plan": [_series_status(one) for one in series],
         "portings": {
             "version": portings.version,
@@ -126,8 +128,10 @@ def _operator_status(operator: Operator, active: int, digest: bytes | None, now:
     }
 
 
-def _listener_status(settings: Settings, address: str) -> dict[str, str | None]:
+def _listener_status(settings: Settings, address: str, *, is_own: bool) -> dict[str, str | None]:
     """Where the node listens, its state, and what carries its calls if it is this data directory's."""
+    if not is_own:
+        return {"address": address, "state": OTHERS, "door": None}
     here = whereabouts_of(settings.data_dir)
     return {"address": address, "state": _listener_state(settings, address), "door": here and here.door}
 
@@ -144,16 +148,26 @@ def _listener_state(settings: Settings, address: str) -> str:
     return "serving" if response.status == health_pb2.HealthCheckResponse.SERVING else "not serving"
 
 
+def _answering_installation(settings: Settings, address: str) -> str | None:
+    """Return which installation the node is of that answers there; None if none does, or it does not say."""
+    response = _checked(settings, address, "ListOperators", check_pb2.ListOperatorsRequest())
+    return None if response is None else str(response.installation_id)
+
+
 def _served_version(settings: Settings, address: str) -> int | None:
     """Return the index version that the node answers from; None if it does not answer, or not to this caller."""
+    response = _checked(settings, address, "CheckNumbers", check_pb2.CheckNumbersRequest())
+    return None if response is None else int(response.index_version)
+
+
+def _checked(settings: Settings, address: str, method: str, request: Any) -> Any:
+    """Return what CheckService answers; None if it does not answer, or not to this caller."""
     with _channel(settings, address) as channel:
         try:
-            request = check_pb2.CheckNumbersRequest()
-            stub = check_pb2_grpc.CheckServiceStub(channel)
-            response = stub.CheckNumbers(request, timeout=HEALTH_DEADLINE_S, metadata=_shown(settings, address))
+            call = getattr(check_pb2_grpc.CheckServiceStub(channel), method)
+            return call(request, timeout=HEALTH_DEADLINE_S, metadata=_shown(settings, address))
         except grpc.RpcError:
             return None
-    return int(response.index_version)
 
 
 def _channel(settings: Settings, address: str) -> grpc.Channel:

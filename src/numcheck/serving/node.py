@@ -1,6 +1,6 @@
 """A node: one process that holds a data directory and serves from it until it is told to stop."""
 
-import select
+import os
 import signal
 import socket
 import threading
@@ -27,11 +27,13 @@ from numcheck.serving.asking import AskingLog
 from numcheck.serving.belongings import keep_private
 from numcheck.serving.builder import Builder
 from numcheck.serving.freshness import fresh_since
+from numcheck.serving.logs import set_level
 from numcheck.serving.metrics import MetricsListener, NodeCollector, Readings
 from numcheck.serving.publishing import open_or_rebuild
 from numcheck.serving.registrations import NodeRegistrations, policy_warnings, registrations_of
+from numcheck.serving.reloading import ReadAgain, Reloading
 from numcheck.serving.services import callers_service, check_service, numbering_service
-from numcheck.serving.stores import stopped_store
+from numcheck.serving.stores import push_policy_of, stopped_store
 from numcheck.serving.whereabouts import Whereabouts, forget, tell
 from numcheck.store import Store
 
@@ -39,27 +41,35 @@ log = structlog.get_logger()
 
 SYNTHETIC_NOTICE = "the active numbers are SYNTHETIC: made up for trying out, they say nothing about anybody"
 
+STDIN = 0  # a node may have been started with it closed
+
 Announce = Callable[[str], None]
 Door = PlainDoor | NativeDoor
 
 
-class StopRequest:
-    """SIGTERM or SIGINT, to be waited for.
+class Signals:
+    """What the process is asked to do: SIGTERM and SIGINT to stop, SIGHUP to read its settings again.
 
-    The signal writes a byte into a socket, whichever thread it reaches and whatever that thread is doing. An Event that
-    a handler sets is not enough: a signal that comes just before the main thread starts to wait does not wake it.
+    A signal writes its number into a socket, whichever thread it reaches and whatever that thread is doing. An Event
+    that a handler sets is not enough: a signal that comes just before the main thread starts to wait does not wake it.
     """
 
     def __init__(self) -> None:
         self._received, self._sent = socket.socketpair()
         self._sent.setblocking(False)
+        self._on_terminal = os.isatty(STDIN)
         signal.set_wakeup_fd(self._sent.fileno())
-        for wanted in (signal.SIGTERM, signal.SIGINT):
+        for wanted in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(wanted, lambda _number, _frame: None)
 
-    def wait(self, timeout_s: float | None) -> bool:
-        """Wait until the process is asked to stop, or for at most `timeout_s`; whether it was asked."""
-        return bool(select.select([self._received], [], [], timeout_s)[0])
+    def wait_for_stop(self, reload: Callable[[], None]) -> None:
+        """Wait until the process is asked to stop; call `reload` each time that it is asked for that."""
+        while self._received.recv(1)[0] == signal.SIGHUP and not self._terminal_gone():
+            reload()
+
+    def _terminal_gone(self) -> bool:
+        """Return True if SIGHUP says what it said first: that the terminal of this process was closed."""
+        return self._on_terminal and not os.isatty(STDIN)
 
 
 class Health:
@@ -83,9 +93,12 @@ class Health:
                 door.set_serving(serving=index is not None)
 
 
-def serve(settings: Settings, announce: Announce) -> None:
-    """Run a node until SIGTERM or SIGINT, then drain. `announce` gets a line for what a person waits for."""
-    stopping = StopRequest()
+def serve(settings: Settings, announce: Announce, read_again: ReadAgain) -> None:
+    """Run a node until SIGTERM or SIGINT, then drain. `announce` gets a line for what a person waits for.
+
+    On SIGHUP the settings become those of `read_again`, as far as a running node can take them.
+    """
+    signals = Signals()
     prepare_process()
     with _opened(settings, announce) as store:
         index = _index_to_serve(store, settings, announce)
@@ -94,44 +107,47 @@ def serve(settings: Settings, announce: Announce) -> None:
         registrations = registrations_of(
             store, published, settings, announce, gate.directory.agreed if settings.tls else gate.directory.try_agreed
         )
+        changed = builder.follow, registrations.withdrawer.follow
         services: list[Service] = [
             check_service(CallersIndex(published, gate.access.agreed), settings, numbers_asked.add),
-            numbering_service(
-                store, published, settings, watches, changed=(builder.follow, registrations.withdrawer.follow)
-            ),
+            numbering_service(store, published, settings, watches, changed=changed),
             callers_service(gate.callers, gate.key, changed=gate.directory.refresh),
             registrations.service,
         ]
-        served = Served(services, watches, registrations.feeds)
         doors: list[Door] = []
-        health = Health(doors)
         metrics: list[MetricsListener] = []
+        health = Health(doors)
         asking_log = AskingLog(_asked(numbers_asked, doors), settings.numbers_asked_told)
+        reloading = Reloading(settings, read_again, _takers(store, registrations, asking_log))
         try:
-            admission = gate.admission(settings)
-            doors.append(_door(settings, published, admission, served, announce))
+            served = Served(services, watches, registrations.feeds)
+            doors.append(_door(settings, published, gate.admission(settings), served, announce))
             published.publish(index)
             builder.start()
             registrations.start()
-            metrics += _metrics_listener(
-                settings,
-                doors,
-                _readings(store, published, gate.directory, registrations, asking_log.counts),
-                announce,
-            )
+            readings = _readings(store, published, gate.directory, registrations, asking_log.counts)
+            metrics += _metrics_listener(settings, doors, readings, announce)
             health.begin(published)
             _begin(settings.data_dir, doors[0], announce, _notices(index, store, settings))
-            stopping.wait(None)
+            signals.wait_for_stop(reloading.reload)
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
         finally:
             registrations.feeds.end()
             health.end()
             _stop(settings, [*doors, *metrics])
-            watches.close()
-            registrations.stop()
-            builder.stop()
-            gate.close()
-            asking_log.close()
+            for end in (watches.close, registrations.stop, builder.stop, gate.close, asking_log.close):
+                end()
+
+
+def _takers(store: Store, registrations: NodeRegistrations, asking_log: AskingLog) -> list[Callable[[Settings], None]]:
+    """Return what takes settings anew: together, all that are marked so."""
+
+    def take_others(settings: Settings) -> None:
+        set_level(settings.log_level)
+        asking_log.told = settings.numbers_asked_told
+        store.push_policy = push_policy_of(settings)
+
+    return [registrations.policies.take, take_others]
 
 
 @contextmanager

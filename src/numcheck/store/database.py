@@ -155,7 +155,7 @@ class Database:
 
     @property
     def warning(self) -> str | None:
-        """What whoever runs this engine should know of it, or None."""
+        """A warning about this engine for the person who runs it, or None."""
         if self.shared or sqlite3.sqlite_version_info >= SQLITE_SAFE_VERSION:
             return None
         return (

@@ -1,7 +1,8 @@
-"""What an engine's error is to whoever asked: the one table, from SQLite's result codes and PostgreSQL's SQLSTATEs.
+"""Errors of the engines as ours: the one table, from SQLite's result codes and PostgreSQL's SQLSTATEs.
 
-Only damage is damage: StoreDamaged is said where the engine itself found that its files are not what it wrote. What may
-pass by itself, or is mended outside, is StoreUnavailable. All else is StoreFailed: it is looked at by a person.
+Only damage is damage: an error is StoreDamaged if the engine itself found that its files are not as it wrote them. An
+error that may pass by itself, or is mended outside, is StoreUnavailable. All else is StoreFailed, for a person to look
+at.
 """
 
 import sqlite3

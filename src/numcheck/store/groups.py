@@ -19,7 +19,7 @@ GROUP_SIZE_MAX = 256  # operations: bounds how long the first of a group waits f
 
 
 class Work(Protocol):
-    """What operations write through: it counts its writes."""
+    """A connection for the writes of operations, which it counts."""
 
     write_count: int
 

@@ -60,15 +60,15 @@ S = TypeVar("S", RegistrationRow, Standing)
 
 
 class PageBounds(NamedTuple):
-    """How many rows a page has at most, and how many bytes of them may lie sealed."""
+    """Bounds of a page: its count of rows, and the bytes of their sealed columns."""
 
     count_max: int
     size_max: int
 
 
 class Selection(NamedTuple):
-    """Which registrations of a service are meant: those in one of these states, and, where it is not None, under one of
-    these numbers' tags, due before a moment, registered after one."""
+    """A selection of a service's registrations: by state, and, unless None, by tags of their numbers, due before one
+    moment, registered after another."""
 
     states: Sequence[int]
     number_tags: Sequence[bytes] | None = None
@@ -201,7 +201,7 @@ class RegistrationWork:
     def awaited(self, now_us: int, *, count_max: int) -> list[RegistrationRow]:
         """Return the registrations that time has something to do to by now, the longest waiting first.
 
-        What is not what was written is left out, and waits for nothing any more.
+        A damaged row is left out, and waits for nothing any more.
         """
         self._flush_new()
         due = registrations.c.next_at_us <= now_us
@@ -458,7 +458,7 @@ class RegistrationWork:
     def end_verifications_of(self, begun_before: Mapping[bytes, int], ended: int) -> None:
         """End the verifications under way of these registrations that began before a revision each.
 
-        What is not what was written is left alone, and proves nothing to anybody.
+        A damaged row is left alone, and proves nothing to anybody.
         """
         found = map(VerificationRow._make, rows_where(self._connection, WAITING_BY_REGISTRATION, list(begun_before)))
         before = (row for row in found if row.as_of_revision < begun_before[row.registration_id])
@@ -547,7 +547,7 @@ class RegistrationWork:
         return found
 
     def outcomes(self, service: str, *, before_us: int, count_max: int) -> list[bool]:
-        """Whether each of a service's last codes before a moment was completed, the newest first."""
+        """Return for each of a service's last codes before a moment whether it was completed, the newest first."""
         wanted = (code_sends.c.service == service) & (code_sends.c.at_us <= before_us)
         statement = select(code_sends.c.completed).where(wanted).order_by(code_sends.c.at_us.desc()).limit(count_max)
         return [bool(one) for one in self._connection.scalars(statement)]
@@ -582,7 +582,7 @@ class RegistrationWork:
             self._written.note_dropped(first_kept)
 
     def forget(self, registration_id: bytes) -> None:
-        """Remove a registration's verifications: a part of its erasure. What bounds codes stays until it is old."""
+        """Remove a registration's verifications: a part of its erasure. Rows that bound codes stay for their time."""
         self._forget(verifications.c.registration_id == registration_id)
 
     def forget_under_other_keys(self, key_id: int) -> None:

@@ -28,14 +28,14 @@ if _version_not_supported:
 class CallerServiceStub(object):
     """Keeps callers, their tokens, and the agreements of services with operators.
 
-    A caller is known by a URI: the SAN URI of a client's certificate, or the name that a bearer token was given to.
-    What is changed here holds on every node, on open connections as well, within 60 seconds.
+    A URI identifies a caller: the SAN URI of a client's certificate, or the name to which a bearer token was issued.
+    A change holds on every node, and on open connections, within 60 seconds.
 
     Errors carry google.rpc details: ErrorInfo with the domain "numcheck" and the reason named below, BadRequest with
     INVALID_ARGUMENT, RetryInfo with UNAVAILABLE. To every method applies:
 
     - INVALID_ARGUMENT, MALFORMED_MESSAGE: a request is not a well-formed protobuf message of its type.
-    - UNAUTHENTICATED, NOT_AUTHENTICATED: nobody knows the caller.
+    - UNAUTHENTICATED, NOT_AUTHENTICATED: the caller is unknown.
     - PERMISSION_DENIED, NOT_PERMITTED: the caller is not an administrator; an auditor may list.
     - UNAVAILABLE, STORE_UNAVAILABLE: the store cannot be written now.
     """
@@ -81,14 +81,14 @@ class CallerServiceStub(object):
 class CallerServiceServicer(object):
     """Keeps callers, their tokens, and the agreements of services with operators.
 
-    A caller is known by a URI: the SAN URI of a client's certificate, or the name that a bearer token was given to.
-    What is changed here holds on every node, on open connections as well, within 60 seconds.
+    A URI identifies a caller: the SAN URI of a client's certificate, or the name to which a bearer token was issued.
+    A change holds on every node, and on open connections, within 60 seconds.
 
     Errors carry google.rpc details: ErrorInfo with the domain "numcheck" and the reason named below, BadRequest with
     INVALID_ARGUMENT, RetryInfo with UNAVAILABLE. To every method applies:
 
     - INVALID_ARGUMENT, MALFORMED_MESSAGE: a request is not a well-formed protobuf message of its type.
-    - UNAUTHENTICATED, NOT_AUTHENTICATED: nobody knows the caller.
+    - UNAUTHENTICATED, NOT_AUTHENTICATED: the caller is unknown.
     - PERMISSION_DENIED, NOT_PERMITTED: the caller is not an administrator; an auditor may list.
     - UNAVAILABLE, STORE_UNAVAILABLE: the store cannot be written now.
     """
@@ -106,7 +106,7 @@ class CallerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListCallers(self, request, context):
-        """Lists every caller that ever was, with the agreements of services. It only reads.
+        """Lists all callers, revoked ones included, and all agreements. It only reads.
 
         Errors: the service's own.
         """
@@ -115,7 +115,7 @@ class CallerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RevokeCaller(self, request, context):
-        """Lets a caller call nothing any more, by certificate or token, on open connections as well.
+        """Revokes a caller: from then on it may call nothing, by certificate or by token, also on open connections.
 
         Errors, besides the service's own:
 
@@ -126,7 +126,7 @@ class CallerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def IssueToken(self, request, context):
-        """Gives a caller a new bearer token, which this answer alone shows; one that it had before is void.
+        """Issues a new bearer token to a caller. Only this answer shows it; an older token of the caller becomes void.
 
         Errors, besides the service's own:
 
@@ -137,7 +137,7 @@ class CallerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def AddAgreement(self, request, context):
-        """Records that a service and an operator have a contract: the service sees the operator's data. It may be repeated.
+        """Records a contract of a service with an operator: the service sees the operator's data. It may be repeated.
 
         Errors, besides the service's own:
 
@@ -149,7 +149,7 @@ class CallerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def EndAgreement(self, request, context):
-        """Records that a service and an operator have no contract any more. It may be repeated.
+        """Records the end of a contract of a service with an operator. It may be repeated.
 
         Errors: the service's own.
         """
@@ -201,14 +201,14 @@ def add_CallerServiceServicer_to_server(servicer, server):
 class CallerService(object):
     """Keeps callers, their tokens, and the agreements of services with operators.
 
-    A caller is known by a URI: the SAN URI of a client's certificate, or the name that a bearer token was given to.
-    What is changed here holds on every node, on open connections as well, within 60 seconds.
+    A URI identifies a caller: the SAN URI of a client's certificate, or the name to which a bearer token was issued.
+    A change holds on every node, and on open connections, within 60 seconds.
 
     Errors carry google.rpc details: ErrorInfo with the domain "numcheck" and the reason named below, BadRequest with
     INVALID_ARGUMENT, RetryInfo with UNAVAILABLE. To every method applies:
 
     - INVALID_ARGUMENT, MALFORMED_MESSAGE: a request is not a well-formed protobuf message of its type.
-    - UNAUTHENTICATED, NOT_AUTHENTICATED: nobody knows the caller.
+    - UNAUTHENTICATED, NOT_AUTHENTICATED: the caller is unknown.
     - PERMISSION_DENIED, NOT_PERMITTED: the caller is not an administrator; an auditor may list.
     - UNAVAILABLE, STORE_UNAVAILABLE: the store cannot be written now.
     """

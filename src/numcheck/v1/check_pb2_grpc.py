@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class CheckServiceStub(object):
-    """Says of a number whether it is allotted, to whom, and whether it is in service.
+    """Answers whether numbers are allotted, to whom, and whether they are in service.
 
     Every method only reads, from the node's index: it may be repeated freely, changes nothing, and keeps nothing of
     what was asked.
@@ -74,7 +74,7 @@ class CheckServiceStub(object):
 
 
 class CheckServiceServicer(object):
-    """Says of a number whether it is allotted, to whom, and whether it is in service.
+    """Answers whether numbers are allotted, to whom, and whether they are in service.
 
     Every method only reads, from the node's index: it may be repeated freely, changes nothing, and keeps nothing of
     what was asked.
@@ -94,7 +94,7 @@ class CheckServiceServicer(object):
     """
 
     def CheckNumber(self, request, context):
-        """Tells one number's status, who serves it, who holds its range and where that range belongs.
+        """Returns the status of one number, its serving operator, its range holder and the region of its range.
 
         For a number as a person writes it. For many numbers use CheckNumbers, where each costs far less.
 
@@ -109,7 +109,7 @@ class CheckServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CheckNumbers(self, request, context):
-        """Tells the status and the serving operator of up to 65,536 numbers (by default), in the order asked.
+        """Returns the status and the serving operator of up to 65,536 numbers (by default), in the order asked.
 
         All answers of one call rest on one index version. A call never fails for a number in it: an impossible one gets
         NUMBER_STATUS_INVALID in its place.
@@ -185,7 +185,7 @@ def add_CheckServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CheckService(object):
-    """Says of a number whether it is allotted, to whom, and whether it is in service.
+    """Answers whether numbers are allotted, to whom, and whether they are in service.
 
     Every method only reads, from the node's index: it may be repeated freely, changes nothing, and keeps nothing of
     what was asked.

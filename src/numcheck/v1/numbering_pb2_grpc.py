@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class NumberingServiceStub(object):
-    """Takes what operators know of their numbers, durably: what was acknowledged is on disk.
+    """Takes active numbers, portings and numbering plans, durably: an acknowledged push is on disk.
 
     Errors carry google.rpc details: ErrorInfo with the domain "numcheck" and the reason named below, BadRequest with
     INVALID_ARGUMENT, RetryInfo with UNAVAILABLE and RESOURCE_EXHAUSTED. No error's message holds a number; where
@@ -84,7 +84,7 @@ class NumberingServiceStub(object):
 
 
 class NumberingServiceServicer(object):
-    """Takes what operators know of their numbers, durably: what was acknowledged is on disk.
+    """Takes active numbers, portings and numbering plans, durably: an acknowledged push is on disk.
 
     Errors carry google.rpc details: ErrorInfo with the domain "numcheck" and the reason named below, BadRequest with
     INVALID_ARGUMENT, RetryInfo with UNAVAILABLE and RESOURCE_EXHAUSTED. No error's message holds a number; where
@@ -107,12 +107,12 @@ class NumberingServiceServicer(object):
         numbers does not matter; a number that is sent twice counts once.
 
         It may be repeated with the same push_id: the first answer is given again, with first_push_time set, and nothing is
-        done twice. Answers are kept for 90 days, of the last 10,000 pushes of an operator. Data that is true still is
-        pushed anew under another push_id, with its new data_time: a DELTA without numbers does.
+        done twice. Answers are kept for 90 days, of the last 10,000 pushes of an operator. To renew the data_time
+        of unchanged data, push a DELTA without numbers under a new push_id.
 
         A push that would remove or recycle more than a tenth of the set (a setting of the node), or more than 1,000,000
-        numbers, is kept with PUSH_STATE_HELD and changes nothing until ConfirmPush. It can be confirmed no more once another
-        push of the operator is applied, after seven days, or when ten more are held.
+        numbers, is kept with PUSH_STATE_HELD and changes nothing until ConfirmPush. It can no longer be confirmed once
+        another push of the operator is applied, after seven days, or when ten more are held.
 
         Errors, besides the service's own:
 
@@ -126,8 +126,8 @@ class NumberingServiceServicer(object):
         - FAILED_PRECONDITION, OLDER_DATA: data_time is before the head's, and allow_older is not set. ErrorInfo.metadata has
         `head_version` and `head_data_time` (RFC 3339). The same data_time as the head's is not older.
         - ABORTED, CONCURRENT_PUSH: another push of this operator was applied while this one was under way, or the plan or
-        the portings have changed and the push would be judged otherwise now: the operator serves some of its numbers no
-        more, or serves some that were skipped. Read the operator's state again first.
+        the portings have changed and the push would be judged otherwise now: the operator no longer serves some of
+        its numbers, or serves some that were skipped. Read the operator's state again first.
         - CANCELLED, without details: the node has waited for the next message, or for the stream's end, for a minute.
         - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: as many pushes as this node takes at once are under way, or two of this
         operator.
@@ -137,7 +137,7 @@ class NumberingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmPush(self, request, context):
-        """Applies a push that is held: its operator has looked at it and means it.
+        """Applies a held push, after its operator has looked at it.
 
         It is judged anew, by the plan and the portings as they are then. It may be repeated: the first answer is given
         again, with first_push_time set.
@@ -147,8 +147,8 @@ class NumberingServiceServicer(object):
         - NOT_FOUND, UNKNOWN_PUSH: the operator has no held push with that token: it was held for more than seven days, ten
         more were held, or the token is wrong. Push again.
         - ABORTED, CONCURRENT_PUSH: another push of the operator was applied since, or the plan or the portings have changed
-        and the push would be judged otherwise now: the operator serves some of its numbers no more, whether or not its
-        set holds them, or serves some that were skipped. Push again.
+        and the push would be judged otherwise now: the operator no longer serves some of its numbers, whether or not
+        its set has them, or serves some that were skipped. Push again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -168,9 +168,9 @@ class NumberingServiceServicer(object):
     def PushPortings(self, request_iterator, context):
         """Replaces the portings (SNAPSHOT) or adds to them and removes from them (DELTA): the clearing house's push.
 
-        It goes as PushActiveNumbers does: a header first, nothing changes until the caller ends the stream, durable when
-        it returns, repeated safely with the same push_id. A number that is ported to its range's holder is a number that
-        has returned: its porting is removed.
+        The stream works as PushActiveNumbers': a header comes first, nothing changes until the caller ends the stream, the
+        change is durable when the call returns, and the call may be repeated with the same push_id. Porting a number to its
+        range holder returns it: its porting is removed.
 
         Errors, besides the service's own:
 
@@ -197,10 +197,11 @@ class NumberingServiceServicer(object):
     def ImportNumberingPlan(self, request_iterator, context):
         """Replaces the numbering plan of a country code with the rows sent: the administrator's push.
 
-        It goes as PushActiveNumbers does: a header first, nothing changes until the caller ends the stream, durable when it
-        returns. Importing the same rows again changes nothing. What an operator pushed of a number counts only while the
-        operator serves it: from the version that this makes on, the active numbers of a range that has gone to another
-        holder say nothing for either, until the new holder pushes them.
+        The stream works as PushActiveNumbers': a header comes first, nothing changes until the caller ends the stream, and
+        the change is durable when the call returns. Importing the same rows again changes nothing.
+
+        An operator's data about a number counts only while the operator serves the number: if a range moves to another
+        holder, its active numbers count for neither until the new holder pushes them.
 
         Errors, besides the service's own:
 
@@ -222,7 +223,7 @@ class NumberingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchIndex(self, request, context):
-        """Tells every index version that this node publishes: what a caller waits on to see its own push.
+        """Streams the index versions that this node publishes, so that a caller can wait for its own push.
 
         The first message comes at once and has the version that is published now; from then on there is a message for each
         that is published, rising. Pushes that come together may be published as one version, the newest's. A caller that
@@ -237,7 +238,7 @@ class NumberingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetOperatorState(self, request, context):
-        """Tells the head of an operator's active set, or of the portings, so that both sides can compare what they hold.
+        """Returns the head of an operator's active set, or of the portings, so that both sides can compare their data.
 
         It only reads. The digest of a version that nobody asked for yet is computed then: up to seconds for a large set;
         without_digest spares that.
@@ -295,7 +296,7 @@ def add_NumberingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class NumberingService(object):
-    """Takes what operators know of their numbers, durably: what was acknowledged is on disk.
+    """Takes active numbers, portings and numbering plans, durably: an acknowledged push is on disk.
 
     Errors carry google.rpc details: ErrorInfo with the domain "numcheck" and the reason named below, BadRequest with
     INVALID_ARGUMENT, RetryInfo with UNAVAILABLE and RESOURCE_EXHAUSTED. No error's message holds a number; where

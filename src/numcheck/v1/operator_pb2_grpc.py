@@ -30,7 +30,7 @@ class SubscriberServiceStub(object):
 
     numcheck asks when a user registers, refreshes or is verified anew, the operator's pushed data says nothing of the
     number or is too old, the user's service has an agreement with the operator, and its policy wants the question.
-    Whatever else than an answer comes counts as none.
+    Anything other than an answer counts as no answer.
     """
 
     def __init__(self, channel):
@@ -51,7 +51,7 @@ class SubscriberServiceServicer(object):
 
     numcheck asks when a user registers, refreshes or is verified anew, the operator's pushed data says nothing of the
     number or is too old, the user's service has an agreement with the operator, and its policy wants the question.
-    Whatever else than an answer comes counts as none.
+    Anything other than an answer counts as no answer.
     """
 
     def ConfirmNumber(self, request, context):
@@ -85,7 +85,7 @@ class SubscriberService(object):
 
     numcheck asks when a user registers, refreshes or is verified anew, the operator's pushed data says nothing of the
     number or is too old, the user's service has an agreement with the operator, and its policy wants the question.
-    Whatever else than an answer comes counts as none.
+    Anything other than an answer counts as no answer.
     """
 
     @staticmethod

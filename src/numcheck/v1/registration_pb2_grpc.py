@@ -26,9 +26,9 @@ if _version_not_supported:
 
 
 class RegistrationServiceStub(object):
-    """Records users by their mobile numbers, verifies them, and says when one is not verified any more.
+    """Records users by their mobile numbers, verifies them, and announces each user who is no longer verified.
 
-    What was acknowledged is on disk. A service sees and changes its own registrations only. Every step of a registration,
+    An acknowledged change is on disk. A service sees and changes its own registrations only. Every step of a registration,
     whether it moves to another state or not, is an event in a hash chain, written in the same transaction. Newer evidence
     alone, as ReverifyRegistrations gets for what stays as it is, is none: the registration has it, the chain does not.
 
@@ -108,9 +108,9 @@ class RegistrationServiceStub(object):
 
 
 class RegistrationServiceServicer(object):
-    """Records users by their mobile numbers, verifies them, and says when one is not verified any more.
+    """Records users by their mobile numbers, verifies them, and announces each user who is no longer verified.
 
-    What was acknowledged is on disk. A service sees and changes its own registrations only. Every step of a registration,
+    An acknowledged change is on disk. A service sees and changes its own registrations only. Every step of a registration,
     whether it moves to another state or not, is an event in a hash chain, written in the same transaction. Newer evidence
     alone, as ReverifyRegistrations gets for what stays as it is, is none: the registration has it, the chain does not.
 
@@ -135,8 +135,8 @@ class RegistrationServiceServicer(object):
         can be tried now: StartVerification tries again.
 
         It may be repeated with the same request_id: nothing is done twice, no other code is sent, and the registration and
-        its newest verification are returned as they are now, an inbound word that is still waited for among it. (What had
-        hindered a code is told only the first time.) A rotation of the keys that has ended forgets the request_id.
+        its newest verification are returned as they are now, including an inbound word that is still awaited. Only the
+        first answer says why a code could not be sent. A rotation of the keys that has ended forgets the request_id.
 
         Errors, besides the service's own:
 
@@ -152,7 +152,7 @@ class RegistrationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetRegistration(self, request, context):
-        """Tells a registration as it is now.
+        """Returns a registration as it is now.
 
         It only reads.
 
@@ -311,7 +311,7 @@ class RegistrationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchRegistrations(self, request, context):
-        """Tells every event of the service's registrations, in their order, each at least once, until the caller ends it.
+        """Streams every event of the service's registrations, in order, each at least once, until the caller ends the stream.
 
         The first message comes at once, has no event, and tells where the stream begins. A caller that keeps the newest
         resume_token and gives it back misses nothing, whatever broke the stream. One that takes nothing for 5 seconds is
@@ -393,9 +393,9 @@ def add_RegistrationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RegistrationService(object):
-    """Records users by their mobile numbers, verifies them, and says when one is not verified any more.
+    """Records users by their mobile numbers, verifies them, and announces each user who is no longer verified.
 
-    What was acknowledged is on disk. A service sees and changes its own registrations only. Every step of a registration,
+    An acknowledged change is on disk. A service sees and changes its own registrations only. Every step of a registration,
     whether it moves to another state or not, is an event in a hash chain, written in the same transaction. Newer evidence
     alone, as ReverifyRegistrations gets for what stays as it is, is none: the registration has it, the chain does not.
 
