@@ -123,7 +123,7 @@ class Settings(BaseSettings):
     default_region: str = Field("RU", description="the country (ISO 3166) of numbers that are written without one")
     metrics_listen: str | None = Field(
         None,
-        description="host:port of /metrics for Prometheus, on loopback; none: it is not served",
+        description="host:port of /metrics, /healthz and /readyz, over plain HTTP; none: nowhere",
         examples=["0.0.0.0:9464"],
     )
     threads: Positive = Field(

@@ -41,6 +41,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "registrations reverify": ("--service", "chat"),
     "registrations rotate-keys": (),
     "registrations watch": ("--service", "chat"),
+    "ready": (),
     "status": (),
 }
 LOCAL = {"check": ("--local",)}
@@ -102,7 +103,7 @@ def test_command_that_reads_a_store_without_keys_makes_none(tmp_path, small_dir,
     before = content()
     name = command.removesuffix(" --local")
     ended = run(*command.split(), *ARGUMENTS[name], "--data-dir", data_dir)
-    assert ended.status in (0, 1)
+    assert ended.status in (0, 1, 3)
     assert content() == before
 
 

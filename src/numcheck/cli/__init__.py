@@ -1,6 +1,7 @@
 """The numcheck command. Exit status: 0 done, 1 refused or failed (one line says why), 2 wrong usage.
 
-`events verify` has 3 as well: consistent, and compared with nothing that is trusted.
+Two have 3 as well: `events verify`, consistent, and compared with nothing that is trusted; `status`, told, and no node
+serves.
 """
 
 import io
@@ -79,6 +80,7 @@ def load_commands() -> typer.Typer:
     app.add_typer(push.app, name="push")
     app.command()(check.check)
     app.command()(status.status)
+    app.command()(status.ready)
     app.add_typer(callers.app, name="callers")
     app.add_typer(registrations.app, name="registrations")
     app.add_typer(events.app, name="events")

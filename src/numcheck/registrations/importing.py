@@ -38,7 +38,7 @@ from numcheck.registrations.registrar import Registrar
 from numcheck.registrations.states import FALLS_DUE, Act, after
 from numcheck.registrations.vault import Vault
 from numcheck.registrations.verifier import Environment
-from numcheck.status import NumberStatus
+from numcheck.steps import alone
 from numcheck.store import ImportProgress, RefusedRow, RegistrationRow, Registrations, RegistrationWork
 
 PIECE_SIZE = 1_000  # rows that are prepared, and written, at once
@@ -246,7 +246,7 @@ class Importer:
     def _send_codes(self, service: str, user_ids: Sequence[str]) -> None:
         for user_id in user_ids:
             try:
-                self._registrar.verify(service, user_id, method=None, network_address=None)
+                alone(self._registrar.verify(service, user_id, method=None, network_address=None))
             except NOT_SENT:
                 continue
 

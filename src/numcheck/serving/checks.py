@@ -58,12 +58,12 @@ def _problem(check: Callable[[Settings], None], settings: Settings) -> str | Non
 
 
 def _check_listen(settings: Settings) -> None:
-    host_and_port(settings.listen, tls=settings.tls)
+    host_and_port(settings.listen, anywhere=settings.tls)
 
 
 def _check_metrics_listen(settings: Settings) -> None:
     if settings.metrics_listen is not None:
-        host_and_port(settings.metrics_listen, tls=settings.tls)
+        host_and_port(settings.metrics_listen, anywhere=True)
 
 
 def _check_tls(settings: Settings) -> None:
