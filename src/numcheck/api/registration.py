@@ -203,7 +203,10 @@ class RegistrationService:
         message = parsed(pb.SummarizeRegistrationsRequest, request)
         summary = self._registrar.summary(caller_service(message, context))
         return pb.SummarizeRegistrationsResponse(
-            states=[pb.StateCount(state=state, registration_count=count) for state, count in summary.states.items()],
+            states=[
+                pb.StateCount(state=cast("Any", state), registration_count=count)
+                for state, count in summary.states.items()
+            ],
             due_soon_count=summary.due_soon_count,
         ).SerializeToString()
 

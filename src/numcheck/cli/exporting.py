@@ -5,6 +5,7 @@ import gzip
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from csv import writer as csv_writer
 from pathlib import Path
 from typing import Any
 
@@ -80,20 +81,20 @@ def _json_line(fields: dict[str, Any]) -> bytes:
 
 
 def _csv_lines(registrations: Iterable[pb.Registration]) -> Iterator[bytes]:
-    yield f"{','.join(COLUMNS)}\r\n".encode()
+    write = csv_writer(_Echo(), lineterminator="\n").writerow
+    yield write(COLUMNS)
     for registration in registrations:
         fields = _fields_of(registration)
         address = fields["network_address"]
-        fields |= {f"network_address.{name}": address[name] for name in ("address", "port")}
-        fields |= {name: orjson.dumps(fields[name]).decode() for name in MAPS if fields[name]}
+        fields |= {f"network_address.{name}": address[name] or "" for name in ("address", "port")}
+        fields |= {name: orjson.dumps(fields[name]).decode() if fields[name] else "" for name in MAPS}
         fields["number"] = f"+{fields['number']}"
-        yield (",".join(_cell(fields[name]) for name in COLUMNS) + "\r\n").encode()
+        yield write([guarded(str(fields[name] or "")) for name in COLUMNS])
 
 
-def _cell(value: Any) -> str:
-    """Return a cell that a spreadsheet takes for text, quoted where it has to be."""
-    if not value:
-        return ""
-    text = guarded(str(value))
-    quoted = text.replace('"', '""')
-    return f'"{quoted}"' if quoted != text or not text.isalnum() and any(one in text for one in ",\r\n") else text
+class _Echo:
+    """A file of which a writer's `writerow` returns what it writes."""
+
+    def write(self, line: str) -> bytes:
+        """Return the line."""
+        return line.encode()

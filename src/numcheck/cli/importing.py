@@ -82,7 +82,9 @@ def import_file(
     with ExitStack() as stack:
         file = UsersFile(stack.enter_context(opened(path, again=True)))
         tell(file.told)
-        out: IO[bytes] | None = None if refused_to is None else stack.enter_context(replacing(refused_to, mode=OWNER_ONLY))
+        out: IO[bytes] | None = (
+            None if refused_to is None else stack.enter_context(replacing(refused_to, mode=OWNER_ONLY))
+        )
         refused = Refused(None if out is None else lambda line: out.write(line.encode()))
         begun = False
 

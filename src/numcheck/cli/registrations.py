@@ -178,9 +178,7 @@ def import_users(
     from numcheck.cli.importing import counts_of, import_file
 
     with _client(service, server, settings_of(config, data_dir=data_dir)) as client, progress() as report:
-        last, found = import_file(
-            client, file, import_id, report, send_codes=send_codes, refused_to=refused, tell=say
-        )
+        last, found = import_file(client, file, import_id, report, send_codes=send_codes, refused_to=refused, tell=say)
     counts = counts_of(last, found)
     if refused is None:
         for line, reason, field in found.examples:
@@ -198,7 +196,9 @@ def import_users(
 @app.command()
 def export(
     service: Service,
-    file: Annotated[Path, typer.Argument(help="Where to; - is standard output. A name in .gz is compressed.")] = Path("-"),
+    file: Annotated[Path, typer.Argument(help="Where to; - is standard output. A name in .gz is compressed.")] = Path(
+        "-"
+    ),
     csv: Annotated[
         bool, typer.Option("--csv", help="As CSV and not as JSON lines; a name in .csv says the same.")
     ] = False,

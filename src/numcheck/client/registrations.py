@@ -9,7 +9,7 @@ import grpc
 
 from numcheck.client.channel import PLAINTEXT, Security, open_channel
 from numcheck.client.failures import let_go, registration_refusal_of
-from numcheck.client.importing import ImportCall, RowsFrom
+from numcheck.client.importing import ImportCalls, RowsFrom
 from numcheck.errors import StoreDamaged
 from numcheck.timestamps import timestamp
 from numcheck.v1 import registration_pb2 as pb
@@ -149,7 +149,7 @@ class RegistrationClient:
         is away; `tell` is told of it. One that ended in an error goes on with the same import_id and rows.
         """
         header = pb.ImportHeader(service=self._service, import_id=import_id, send_codes=send_codes)
-        return ImportCall(self._stub.ImportRegistrations, self._target, header, rows_from, tell).answers()
+        return ImportCalls(self._stub.ImportRegistrations, self._target, header, rows_from, tell).answers()
 
     def reverify(
         self, *, due_before: datetime | None = None, resume_token: str = ""

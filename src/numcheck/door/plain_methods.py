@@ -40,14 +40,17 @@ class PlainMethods(grpc.GenericRpcHandler):
                 return self._feeds.method(method.answer)
             case Runs.EACH:
                 return grpc.stream_stream_rpc_method_handler(refusing_stream(self._each(method.answer)))
-            case Runs.EXCHANGE:
-                return grpc.stream_stream_rpc_method_handler(refusing_exchange(method.answer, self._patience))
             case Runs.LOOKUP | Runs.GROUPED:
                 return grpc.unary_unary_rpc_method_handler(refusing(_in_steps(method.answer)))
             case _ if method.streams_requests:
-                return grpc.stream_unary_rpc_method_handler(refusing_push(method.answer, self._patience))
+                return self._taking_stream(method)
             case _:
                 return grpc.unary_unary_rpc_method_handler(refusing(method.answer))
+
+    def _taking_stream(self, method: Method) -> Any:
+        if method.streams_answers:
+            return grpc.stream_stream_rpc_method_handler(refusing_exchange(method.answer, self._patience))
+        return grpc.stream_unary_rpc_method_handler(refusing_push(method.answer, self._patience))
 
     def _each(self, answer: Callable[..., bytes]) -> Callable[..., Iterator[bytes]]:
         def answer_all(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:

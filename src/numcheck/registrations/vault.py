@@ -99,9 +99,7 @@ class Vault:
         chance = self._random_bytes(10 * count)
         made = (chance[place : place + 10] for place in range(0, len(chance), 10))
         head = (now_us // 1_000).to_bytes(6, "big")
-        return sorted(
-            head + bytes((one[0] & 0x0F | 0x70, one[1], one[2] & 0x3F | 0x80)) + one[3:] for one in made
-        )
+        return sorted(head + bytes((one[0] & 0x0F | 0x70, one[1], one[2] & 0x3F | 0x80)) + one[3:] for one in made)
 
     def import_tags(self, service: str, import_id: str) -> list[bytes]:
         """Return the tags of an import, the newest key's first."""

@@ -422,7 +422,9 @@ class RegistrationWork:
         self.write_count += 1
         self.services.add(service)
         bound = imports.bound_rows(self._chain, WHOLE, rows, sequence=self._events.first_sequence)
-        events = ((row.registration_id, kind, row.state, details) for row, (kind, details) in zip(rows, told, strict=True))
+        events = (
+            (row.registration_id, kind, row.state, details) for row, (kind, details) in zip(rows, told, strict=True)
+        )
         self._events.append_each(at_us, service, events)
         self._written.note_all(Bound.REGISTRATIONS, ((row.registration_id, row.mac) for row in bound))
         self._unknown.difference_update(row.user_tag or b"" for row in bound)

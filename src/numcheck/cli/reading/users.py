@@ -64,7 +64,11 @@ class UsersFile:
         first = sample.removeprefix(self._encoding.bom).decode(self._encoding.codec, "replace").lstrip()
         self._is_json = first.startswith("{")
         self.digest = source.digest()
-        told = [compression, str(self._encoding), "JSON lines" if self._is_json else str(self._header(io.StringIO(first)))]
+        told = [
+            compression,
+            str(self._encoding),
+            "JSON lines" if self._is_json else str(self._header(io.StringIO(first))),
+        ]
         self.told = f"{source.name}: {', '.join(filter(None, told))}"
 
     def rows(self) -> Iterator[tuple[int, Row]]:
@@ -174,8 +178,9 @@ def _header_of(text: Any) -> _Header:
     delimiter = said[1] if said else max(DELIMITERS, key=line.count)
     names = [_column(cell.strip()) for cell in next(csv.reader([line], delimiter=delimiter), [])]
     places = {name: place for place, name in enumerate(names) if name in COLUMNS}
-    entries = [(place, *name.split(".", 1)) for place, name in enumerate(names) if name.split(".")[0] in MAPS and "." in name]
-    known = set(places) | {names[place] for place, *_ in entries} | NOT_IMPORTED
+    dotted = ((place, *name.partition(".")[::2]) for place, name in enumerate(names))
+    entries = [(place, name, key) for place, name, key in dotted if name in MAPS and key]
+    known = set(places) | {names[place] for place, _, _ in entries} | NOT_IMPORTED
     if unknown := [name for name in names if name not in known]:
         allowed = f"{', '.join(COLUMNS)}, and identifier.NAME and registration_data.NAME"
         raise ValueError(f"no such column: {', '.join(unknown)}; there are {allowed}")
@@ -187,7 +192,7 @@ def _header_of(text: Any) -> _Header:
 
 
 def _column(cell: str) -> str:
-    name = cell if cell.split(".")[0] in MAPS else cell.lower()
+    name = cell if cell.partition(".")[0] in MAPS else cell.lower()
     if " ".join(re.sub(r"[\W_]+", " ", name).split()) in NUMBER_NAMES:
         return "number"
     return OTHER_NAMES.get(name, name)
@@ -242,7 +247,7 @@ def _user(
         number=values.get("number", ""),
         network_address=pb.NetworkAddress(address=address, port=_port_of(port)) if address else None,
         **maps,  # type: ignore[arg-type]  # by their names
-        **{name: _moment_of(name, values.get(name, "")) for name in MOMENTS},  # type: ignore[arg-type]
+        **{name: _moment_of(name, values.get(name, "")) for name in MOMENTS},
     )
 
 
