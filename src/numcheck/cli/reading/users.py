@@ -246,8 +246,11 @@ def _user(
         user_id=values.get("user_id", ""),
         number=values.get("number", ""),
         network_address=pb.NetworkAddress(address=address, port=_port_of(port)) if address else None,
-        **maps,  # type: ignore[arg-type]  # by their names
-        **{name: _moment_of(name, values.get(name, "")) for name in MOMENTS},
+        identifier=maps["identifier"],
+        registration_data=maps["registration_data"],
+        registered_at=_moment_of(values, "registered_at"),
+        refreshed_at=_moment_of(values, "refreshed_at"),
+        possession_proved_at=_moment_of(values, "possession_proved_at"),
     )
 
 
@@ -265,8 +268,9 @@ def _port_of(text: str) -> int:
     return int(text)
 
 
-def _moment_of(field: str, text: str) -> Timestamp | None:
+def _moment_of(values: Mapping[str, str], field: str) -> Timestamp | None:
     """Return a moment of ISO 8601, in UTC unless it says otherwise; None for no text."""
+    text = values.get(field)
     if not text:
         return None
     try:
