@@ -3,9 +3,12 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar, cast
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck import e164
 from numcheck.api.access import own_service
@@ -124,11 +127,13 @@ class RegistrationService:
         )
         for error in page.damaged:
             log_failure(error)
-        return pb.ListRegistrationsResponse(
-            registrations=[registration_message(one) for one in page.registrations],
+        response = pb.ListRegistrationsResponse(
             damaged_registration_ids=[error.registration_id for error in page.damaged],
             next_page_token=_page_token(page.next_place, mark),
-        ).SerializeToString()
+        )
+        for one in page.registrations:
+            _fill(response.registrations.add(), one)
+        return response.SerializeToString()
 
     def delete_registration(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
         """Erase a registration."""
@@ -390,22 +395,44 @@ def _with_outcome(response_type: Any, outcome: Outcome) -> bytes:
 
 def registration_message(registration: Registration) -> pb.Registration:
     """A registration as the API has it."""
-    row, record, evidence = registration.row, registration.record, registration.evidence
-    address = record.network_address
-    return pb.Registration(
-        service=row.service,
-        user_id=record.user_id,
-        registration_id=row.registration_id.hex(),
-        number=record.number,
-        identifier=record.identifier,
-        network_address=pb.NetworkAddress(address=address.address, port=address.port),
-        registration_data=record.registration_data,
-        state=cast("pb.RegistrationState", row.state),
-        registered_at=timestamp_at(row.registered_at_us),
-        refreshed_at=timestamp_at(row.refreshed_at_us),
-        due_at=timestamp_at(row.due_at_us),
-        evidence=_try_message(_evidence_message, evidence),
-    )
+    message = pb.Registration()
+    _fill(message, registration)
+    return message
+
+
+def _fill(message: pb.Registration, registration: Registration) -> None:
+    """Set the fields of a registration in their place: in half the time that it takes to make messages and copy them."""
+    row, record = registration
+    message.service, message.user_id = row.service, record.user_id
+    message.registration_id, message.number = row.registration_id.hex(), record.number
+    _fill_map(message.identifier, record.identifier)
+    address, given = message.network_address, record.network_address
+    address.address, address.port = given.address, given.port
+    _fill_map(message.registration_data, record.registration_data)
+    message.state = cast("pb.RegistrationState", row.state)
+    _fill_moment(message.registered_at, row.registered_at_us)
+    _fill_moment(message.refreshed_at, row.refreshed_at_us)
+    _fill_moment(message.due_at, row.due_at_us)
+    if row.evidence is not None:
+        message.evidence.CopyFrom(_evidence_of(row.evidence))
+        if message.evidence.method == Method.ATTESTED.wire_number:
+            message.evidence.assertion_id = record.assertion_id
+
+
+def _fill_map(entries: MutableMapping[str, str], given: Mapping[str, str]) -> None:
+    for name, value in given.items():
+        entries[name] = value
+
+
+def _fill_moment(stamp: Timestamp, moment_us: int) -> None:
+    stamp.seconds, rest_us = divmod(moment_us, 1_000_000)
+    stamp.nanos = 1_000 * rest_us
+
+
+@lru_cache(4_096)
+def _evidence_of(text: str) -> pb.Evidence:
+    """What a row keeps as evidence, as the API has it: many rows keep the same. To be copied, not changed."""
+    return _evidence_message(Evidence.from_json(text))
 
 
 def _evidence_message(evidence: Evidence) -> pb.Evidence:

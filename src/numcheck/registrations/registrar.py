@@ -160,13 +160,12 @@ class Registrar:
         kept = _fitting(rows[:count_max])
         last = rows[kept - 1] if kept < len(rows) else None
         place = None if last is None else (last.due_at_us, last.registration_id)
-        opened: list[Registration] = []
-        damaged: list[StoreDamaged] = []
-        for row in rows[:kept]:
-            try:
-                opened.append(self._opened(self._registrations.checked(row, confirmations)))
-            except StoreDamaged as error:
-                damaged.append(error)
+        checked = self._registrations.checked_each(rows[:kept], confirmations)
+        whole = [row for row in checked if isinstance(row, RegistrationRow)]
+        found = [row for row in checked if isinstance(row, StoreDamaged)]
+        records = self._vault.open_each(whole)
+        opened = [Registration(*one) for one in zip(whole, records, strict=True) if isinstance(one[1], Record)]
+        damaged = found + [record for record in records if isinstance(record, StoreDamaged)]
         return Page(opened, damaged, place)
 
     def _beginning(self, filters: Filters) -> tuple[int, bytes]:

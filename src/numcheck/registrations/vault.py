@@ -12,6 +12,7 @@ from numcheck.registrations.sealing import NONCE_SIZE, Key, Keyring
 from numcheck.store import NumberRow, RegistrationRow, SealedRow
 
 BLOCK_NUMBERS = 10_000
+SEALED_RECORD = attrgetter("key_id", "sealed_record", "registration_id")
 SEALED_NUMBER = attrgetter("key_id", "sealed_number", "registration_id")
 
 
@@ -145,6 +146,20 @@ class Vault:
         if row.sealed_record is None:
             raise _damaged(row.registration_id)
         return Record.from_bytes(self._plain(row.key_id, row.sealed_record, b"record", row.registration_id))
+
+    def open_each(self, rows: Sequence[RegistrationRow]) -> list[Record | StoreDamaged]:
+        """Return the record of each row, or that it is not what was written."""
+        if all(row.sealed_record is not None for row in rows):
+            plains = self._opened(b"record", list(map(SEALED_RECORD, rows)))
+            if None not in plains:
+                return list(map(Record.from_bytes, plains))  # type: ignore[arg-type]
+        return [self._try_open(row) for row in rows]
+
+    def _try_open(self, row: RegistrationRow) -> Record | StoreDamaged:
+        try:
+            return self.open(row)
+        except StoreDamaged as error:
+            return error
 
     def _plain(self, key_id: int, sealed: bytes, kind: bytes, registration_id: bytes) -> bytes:
         try:

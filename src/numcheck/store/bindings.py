@@ -116,6 +116,14 @@ class RegistrationBinding:
         binders, standing = cache(binder.binder), self._standing
         return [binders(row.key_id)(row.content + packed(standing(row))) for row in rows]
 
+    def are_whole(self, binder: Binder, rows: Sequence[Any]) -> bool:
+        """Tell whether all of these rows, which have every column, are what was written."""
+        try:
+            contents, macs = self.contents(binder, rows), self.macs(binder, rows)
+        except (StoreDamaged, TypeError):
+            return False
+        return contents == [row.content for row in rows] and macs == [row.mac for row in rows]
+
     def is_whole(self, binder: Binder, row: Any) -> bool:
         """Tell whether the row is what was written, as far as it has the columns."""
         try:

@@ -736,6 +736,14 @@ class Registrations:
             rows = confirmations.read_all(connection)
         return ((row, confirmations.BINDING.is_whole(self._chain, row)) for row in rows)
 
+    def checked_each(
+        self, rows: Sequence[RegistrationRow], found: Sequence[Confirmation]
+    ) -> list[RegistrationRow | StoreDamaged]:
+        """Return what `checked` says of each row."""
+        if WHOLE.are_whole(self._chain, rows):
+            return [row if row.confirmed_by is None else as_confirmed(row, found) for row in rows]
+        return [self._try_checked(row, found) for row in rows]
+
     def checked(self, row: RegistrationRow, found: Sequence[Confirmation]) -> RegistrationRow:
         """Return the row as these confirmations say; StoreDamaged if it is not what was written."""
         return as_confirmed(checked(self._chain, row), found)
@@ -826,16 +834,15 @@ class Registrations:
 
     def _rows_within(self, statement: Select[Any], size_max: int) -> list[RegistrationRow]:
         found: list[RegistrationRow] = []
-        options = {"yield_per": ROWS_AT_ONCE}
-        with (
-            self._database.reading() as connection,
-            connection.execute(statement, execution_options=options) as rows,
-        ):
-            for row in rows:
-                found.append(RegistrationRow._make(row))
-                size_max -= len(row.sealed_record or b"")
-                if size_max < 0:
-                    break
+        with self._database.reading() as connection:
+            # As the driver has them: SQLAlchemy takes a third of the time to make rows of its own of them.
+            cursor: Any = connection.execute(statement).cursor
+            while size_max >= 0 and (rows := cursor.fetchmany(ROWS_AT_ONCE)):
+                for row in map(RegistrationRow._make, rows):
+                    found.append(row)
+                    size_max -= len(row.sealed_record or b"")
+                    if size_max < 0:
+                        break
         return found
 
     def _rows(self, statement: Select[Any]) -> list[RegistrationRow]:
