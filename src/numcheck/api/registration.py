@@ -401,7 +401,7 @@ def registration_message(registration: Registration) -> pb.Registration:
 
 
 def _fill(message: pb.Registration, registration: Registration) -> None:
-    """Set the fields of a registration in their place: in half the time that it takes to make messages and copy them."""
+    """Set the fields of a registration in their place: messages that are made and copied take twice the time."""
     row, record = registration
     message.service, message.user_id = row.service, record.user_id
     message.registration_id, message.number = row.registration_id.hex(), record.number

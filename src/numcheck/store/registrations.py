@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, case, delete, func, insert, select, tuple_, update
 
 from numcheck.errors import StoreDamaged
 from numcheck.steps import Step, Together
