@@ -20,9 +20,11 @@ from numcheck.errors import ConcurrentImport, IndexBehind
 from numcheck.moments import microseconds, moment
 from numcheck.offline.audit import verify_events
 from numcheck.registrations.importing import ImportedUser, Importer, Refusal
+from numcheck.registrations.policy import Method
 from numcheck.registrations.record import NetworkAddress, Record
 from numcheck.registrations.registrar import Filters
 from numcheck.registrations.states import RegistrationState as S
+from numcheck.status import NumberStatus
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.api.calls import refusal
@@ -84,11 +86,11 @@ def test_a_row_stands_where_its_proof_and_the_operators_data_lead(each_world: Wo
     found = registrations(each_world)
     assert {name: one.state for name, one in found.items()} == {name: state for name, (_, state) in rows.items()}
     assert found["verified"].row.registered_at_us == microseconds(PROVED)
-    evidence = found["verified"].evidence
-    assert evidence is not None
-    assert evidence.imported
-    assert evidence.act_time_us == microseconds(PROVED)
-    assert found["unproved"].evidence is None
+    proof, answer = found["verified"].evidence
+    assert (proof.method, proof.imported, proof.verified_at_us) == (Method.CODE, True, microseconds(PROVED))
+    assert (answer.method, answer.imported, answer.answer) == (Method.OPERATOR, False, NumberStatus.ACTIVE)
+    assert [one.method for one in found["inactive"].evidence] == [Method.OPERATOR]
+    assert found["unproved"].evidence == ()
     assert verify_events(each_world.store, KEYS, None).event_count == len(rows) + 1
     importer.close()
 

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar, cast
@@ -19,8 +19,9 @@ from numcheck.api.places import Places
 from numcheck.errors import BadRegistration, NotANumber, ProofNotAccepted
 from numcheck.moments import microseconds
 from numcheck.registrations import record as records
+from numcheck.registrations.completion import Completion
 from numcheck.registrations.events import SignedHead, basis_of
-from numcheck.registrations.evidence import Evidence
+from numcheck.registrations.evidence import Evidence, from_json
 from numcheck.registrations.history import History, Told
 from numcheck.registrations.importing import Importer
 from numcheck.registrations.policy import Method
@@ -30,7 +31,6 @@ from numcheck.registrations.registrar import LISTED, Filters, Registrar, checked
 from numcheck.registrations.registration import Outcome, Registration, Verification
 from numcheck.registrations.reverifier import Reverifier
 from numcheck.registrations.states import RegistrationState
-from numcheck.registrations.verifier import Verifier
 from numcheck.steps import Steps
 from numcheck.timestamps import timestamp_at
 from numcheck.v1 import registration_pb2 as pb
@@ -68,7 +68,7 @@ class Rules(NamedTuple):
     """What knows the answers."""
 
     registrar: Registrar
-    verifier: Verifier
+    completion: Completion
     history: History
     reverifier: Reverifier
     importer: Importer
@@ -80,7 +80,7 @@ class RegistrationService:
     name = SERVICE_NAME
 
     def __init__(self, rules: Rules, *, now: Callable[[], datetime], default_region: str) -> None:
-        self._registrar, self._verifier, self._history, self._reverifier, importer = rules
+        self._registrar, self._completion, self._history, self._reverifier, importer = rules
         self._now, self._default_region = now, default_region
         feeds, reverifying = (
             Places(FEEDS_MAX, FEEDS_PER_SERVICE_MAX),
@@ -166,10 +166,7 @@ class RegistrationService:
             network_address=_network_address(message) if message.HasField("network_address") else None,
             channel=_channel(message),
         )
-        return pb.StartVerificationResponse(
-            registration=registration_message(outcome.registration),
-            verification=_try_message(_verification_message, outcome.verification),
-        ).SerializeToString()
+        return _with_outcome(pb.StartVerificationResponse, outcome)
 
     def complete_verification(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
         """Give a verification what it waits for."""
@@ -179,8 +176,8 @@ class RegistrationService:
             verification_id = bytes.fromhex(message.verification_id)
         except ValueError:
             raise ProofNotAccepted("the proof is not accepted") from None
-        done = yield from self._verifier.complete(service, verification_id, proof)
-        return pb.CompleteVerificationResponse(registration=registration_message(done)).SerializeToString()
+        outcome = yield from self._completion.complete(service, verification_id, proof)
+        return _with_outcome(pb.CompleteVerificationResponse, outcome)
 
     def _proof(self, message: pb.CompleteVerificationRequest) -> Proof:
         match message.WhichOneof("proof"):
@@ -413,10 +410,11 @@ def _fill(message: pb.Registration, registration: Registration) -> None:
     _fill_moment(message.registered_at, row.registered_at_us)
     _fill_moment(message.refreshed_at, row.refreshed_at_us)
     _fill_moment(message.due_at, row.due_at_us)
-    if row.evidence is not None:
-        message.evidence.CopyFrom(_evidence_of(row.evidence))
-        if message.evidence.method == Method.ATTESTED.wire_number:
-            message.evidence.assertion_id = record.assertion_id
+    for text in filter(None, (row.proofs, row.evidence)):
+        message.evidence.extend(_entries_of(text))
+    if record.assertion_id:
+        for entry in message.evidence:
+            entry.assertion_id = record.assertion_id if entry.method == Method.ATTESTED.wire_number else ""
 
 
 def _fill_map(entries: MutableMapping[str, str], given: Mapping[str, str]) -> None:
@@ -430,9 +428,9 @@ def _fill_moment(stamp: Timestamp, moment_us: int) -> None:
 
 
 @lru_cache(4_096)
-def _evidence_of(text: str) -> pb.Evidence:
+def _entries_of(text: str) -> Sequence[pb.Evidence]:
     """What a row keeps as evidence, as the API has it: many rows keep the same. To be copied, not changed."""
-    return _evidence_message(Evidence.from_json(text))
+    return [*map(_evidence_message, from_json(text))]
 
 
 def _evidence_message(evidence: Evidence) -> pb.Evidence:

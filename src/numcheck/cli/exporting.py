@@ -3,7 +3,7 @@
 
 import gzip
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from csv import writer as csv_writer
 from pathlib import Path
@@ -67,13 +67,10 @@ def _fields_of(registration: pb.Registration) -> dict[str, Any]:
     return fields
 
 
-def _proved_at(evidence: dict[str, Any] | None) -> str | None:
+def _proved_at(evidence: Sequence[dict[str, Any]]) -> str | None:
     """Return when the user has shown that the number is theirs, as far as the evidence says so."""
-    if evidence is None:
-        return None
-    if evidence["imported"]:
-        return evidence["act_time"]  # type: ignore[no-any-return]
-    return None if evidence["method"] == "OPERATOR" else evidence["verified_at"]
+    proved = [one["verified_at"] for one in evidence if one["method"] != "OPERATOR"]
+    return proved[-1] if proved else None
 
 
 def _json_line(fields: dict[str, Any]) -> bytes:

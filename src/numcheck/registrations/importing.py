@@ -30,9 +30,9 @@ from numcheck.errors import (
 from numcheck.index import NumberFacts
 from numcheck.moments import CLOCK_SKEW_MAX, microseconds, microseconds_of
 from numcheck.registrations.due import REMIND_BEFORE, spread_due_us
-from numcheck.registrations.evidence import Evidence
+from numcheck.registrations.evidence import Evidence, to_json
 from numcheck.registrations.judging import check_each, check_registrable, judge_answer
-from numcheck.registrations.policy import Judgement
+from numcheck.registrations.policy import Judgement, Method, Policy
 from numcheck.registrations.record import Record
 from numcheck.registrations.registrar import Registrar
 from numcheck.registrations.states import FALLS_DUE, Act, after
@@ -192,26 +192,27 @@ class Importer:
             else:
                 prepared.places.append(place)
                 drafts.append(found)
-        self._make_rows(prepared, service, drafts, now_us, steady_us, microseconds_of(policy.refresh_after))
+        self._make_rows(prepared, service, drafts, policy, now_us=now_us, steady_us=steady_us)
         return prepared
 
     def _make_rows(
-        self, prepared: _Prepared, service: str, drafts: list[_Draft], now_us: int, steady_us: int, span_us: int
+        self, prepared: _Prepared, service: str, drafts: list[_Draft], policy: Policy, *, now_us: int, steady_us: int
     ) -> None:
+        span_us, proofs_of = microseconds_of(policy.refresh_after), _proofs_of(policy)
         ids = self._vault.new_ids(now_us, len(drafts))
         imported = [(draft.user.record, draft.user.moments) for draft in drafts]
+        sealed_each = self._vault.sealed_each(ids, service, imported)
         prepared.older_tags = self._vault.older_tags(service, imported)
-        for registration_id, draft, sealed in zip(
-            ids, drafts, self._vault.sealed_each(ids, service, imported), strict=True
-        ):
+        for registration_id, draft, sealed in zip(ids, drafts, sealed_each, strict=True):
             user, registered_at_us, refreshed_at_us, verdict = draft
             due_us = spread_due_us(registration_id, refreshed_at_us + span_us)
             what = Act.MISS if due_us <= steady_us else verdict.act(user)
-            evidence = verdict.evidence_text(what, user)
             state = after(None, what)
-            next_us = due_us - REMIND_US if state in FALLS_DUE else None
+            evidence = verdict.evidence if what in (Act.CONFIRM, Act.DENY) else None
+            proofs = proofs_of(user.proved_at_us) if what is Act.CONFIRM else None
+            entries = f"{proofs[:-1]},{evidence[1:]}" if proofs and evidence else evidence or ""
             prepared.users.append(user)
-            prepared.told.append((what.value, _details(due_us, evidence)))
+            prepared.told.append((what.value, _details(due_us, entries)))
             prepared.rows.append(
                 RegistrationRow(
                     registration_id,
@@ -221,10 +222,11 @@ class Importer:
                     registered_at_us,
                     refreshed_at_us,
                     due_us,
-                    next_us,
-                    evidence,
-                    verdict.confirmed_by if what is Act.CONFIRM else None,
-                    prepared.index_version,
+                    due_us - REMIND_US if state in FALLS_DUE else None,
+                    evidence=evidence,
+                    confirmed_by=verdict.confirmed_by if what is Act.CONFIRM else None,
+                    proofs=proofs,
+                    as_of_revision=prepared.index_version,
                 )
             )
 
@@ -262,26 +264,13 @@ class _Verdict(NamedTuple):
     refusal: Refusal | None
     judgement: Judgement
     confirmed_by: int | None
-    denied: str
-    """The evidence, where it is no."""
-    confirmed: tuple[str, str]
-    """The evidence, where it is yes, before and behind the moment at which the user has shown that it is theirs."""
+    evidence: str
 
     def act(self, user: ImportedUser) -> Act:
         """Return what a user who is not overdue begins with."""
         if self.judgement is Judgement.DENIED:
             return Act.DENY
         return Act.CONFIRM if self.judgement is Judgement.CONFIRMED and user.proved_at_us else Act.REGISTER
-
-    def evidence_text(self, what: Act, user: ImportedUser) -> str | None:
-        """Return what such a beginning rests on."""
-        match what:
-            case Act.DENY:
-                return self.denied
-            case Act.CONFIRM:
-                return str(user.proved_at_us).join(self.confirmed)
-            case _:
-                return None
 
 
 def _verdict(facts: NumberFacts, judgement: Judgement, evidence: Evidence) -> _Verdict:
@@ -290,10 +279,15 @@ def _verdict(facts: NumberFacts, judgement: Judgement, evidence: Evidence) -> _V
         check_registrable(facts)
     except (NumberNotMobile, NumberNotAllotted) as error:
         refusal = Refusal(error.reason, "number")
-    named = f'"act_time_us":{ANY_MOMENT}'
-    before, behind = replace(evidence, imported=True, act_time_us=ANY_MOMENT).to_json().split(named)
-    confirmed = f'{before}"act_time_us":', behind
-    return _Verdict(refusal, judgement, evidence.confirmed_by, evidence.to_json(), confirmed)
+    return _Verdict(refusal, judgement, evidence.confirmed_by, to_json([evidence]))
+
+
+def _proofs_of(policy: Policy) -> Callable[[int], str]:
+    """Return what makes the evidence of a proof of possession from its moment, by the step of the policy that it is."""
+    steps = (step for one in policy.alternatives for step in one if step.shows_use)
+    proof = Evidence(next(steps, Method.CODE), ANY_MOMENT, imported=True)
+    before, behind = to_json([proof]).split(f'"verified_at_us":{ANY_MOMENT}')
+    return lambda proved_at_us: f'{before}"verified_at_us":{proved_at_us}{behind}'
 
 
 def _draft(user: ImportedUser, verdict: _Verdict, now_us: int) -> _Draft | Refusal:
@@ -316,9 +310,9 @@ def _in_the_future(user: ImportedUser, latest_us: int) -> str:
     return "refreshed_at" if user.refreshed_at_us > latest_us else "possession_proved_at"
 
 
-def _details(due_us: int, evidence: str | None) -> str:
+def _details(due_us: int, entries: str) -> str:
     """Return what the event of an imported registration says, as `tell` would write it."""
-    middle = "" if evidence is None else f'"evidence":{evidence},'
+    middle = f'"evidence":{entries},' if entries else ""
     return f'{{"due_at_us":{due_us},{middle}"imported":true}}'
 
 

@@ -66,7 +66,7 @@ def judge_answer(
     status, operator_id = answer
     operator = index.operators.get(operator_id)
     facts = NumberFacts(0, NumberStatus(status), operator, None, "")
-    has_agreed = Method.OPERATOR in policy.methods and operator is not None and agreed(operator_id)
+    has_agreed = policy.asks_operators and operator is not None and agreed(operator_id)
     judgement, evidence = judge(facts, policy, agreed=has_agreed, index_version=index.index_version, now=now)
     return facts, judgement, evidence
 

@@ -124,7 +124,7 @@ def registrations(draw: st.DrawFn) -> pb.Registration:
     def moment() -> Any:
         return timestamp(datetime.fromtimestamp(draw(st.integers(1, 2**31)), UTC))
 
-    evidence = draw(st.sampled_from([None, *EVIDENCE]))
+    evidence = draw(st.sampled_from([[], [ANSWER], [PROOF], [PROOF, ANSWER]]))
     return pb.Registration(
         service="m",
         user_id=draw(cells.filter(bool)),
@@ -141,17 +141,12 @@ def registrations(draw: st.DrawFn) -> pb.Registration:
 
 SECOND = timestamp(datetime(2026, 5, 1, tzinfo=UTC))
 OPERATOR, CODE = pb.VERIFICATION_METHOD_OPERATOR, pb.VERIFICATION_METHOD_CODE
-EVIDENCE = [
-    pb.Evidence(method=OPERATOR, verified_at=SECOND),
-    pb.Evidence(method=CODE, verified_at=SECOND),
-    pb.Evidence(method=OPERATOR, imported=True, act_time=SECOND),
-]
-PROVED = [None, SECOND, SECOND]
+ANSWER = pb.Evidence(method=OPERATOR, verified_at=timestamp(datetime(2026, 6, 1, tzinfo=UTC)))
+PROOF = pb.Evidence(method=CODE, verified_at=SECOND)
 
 
 def imported(one: pb.Registration) -> pb.ImportedRegistration:
     """What an import of an exported registration has to be, but for how its number is written."""
-    evidence = one.evidence if one.HasField("evidence") else None
     return pb.ImportedRegistration(
         user_id=one.user_id,
         number=f"+{one.number}",
@@ -160,7 +155,7 @@ def imported(one: pb.Registration) -> pb.ImportedRegistration:
         registration_data=one.registration_data,
         registered_at=one.registered_at,
         refreshed_at=one.refreshed_at,
-        possession_proved_at=None if evidence is None else PROVED[EVIDENCE.index(evidence)],
+        possession_proved_at=SECOND if PROOF in one.evidence else None,
     )
 
 
