@@ -479,7 +479,8 @@ class RegistrationWork:
         """Write a verification that this transaction has read, as it is now."""
         self.write_count += 1
         row = self._bound_verification(row)
-        run(self._connection, CHANGE_VERIFICATION, row.state, row.tries, row.mac, row.verification_id)
+        changed = (row.state, row.tries, row.given, row.mac)
+        run(self._connection, CHANGE_VERIFICATION, *changed, row.verification_id)
 
     def end_verifications_of(self, begun_before: Mapping[bytes, int], ended: int) -> None:
         """End the verifications under way of these registrations that began before a revision each.
