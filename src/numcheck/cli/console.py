@@ -42,6 +42,11 @@ def say(line: str) -> None:
     err.print(line)
 
 
+def print_lines(*groups: Iterable[str]) -> None:
+    """Print a result of lines, to the letter."""
+    sys.stdout.writelines(f"{printable(line)}\n" for line in chain(*groups))
+
+
 def print_json(result: Any) -> None:
     """Print a result for another program."""
     lines = json.dumps(result, ensure_ascii=False, indent=2).split("\n")  # those within a text are escaped already

@@ -43,10 +43,12 @@ def settings_of(config: Path | None, **overrides: Any) -> Settings:
 
     From here on a command may log, and does so as a node does.
     """
-    from numcheck.serving.logs import begin_log
+    from numcheck.serving.logs import begin_log, set_level
 
     begin_log()
-    return load_settings(config, **overrides)
+    settings = load_settings(config, **overrides)
+    set_level(settings.log_level)
+    return settings
 
 
 def target_of(settings: Settings, server: str | None) -> str:

@@ -8,6 +8,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from numcheck.active import Operator
+from numcheck.client.failures import reason_of
 from numcheck.config import Settings
 from numcheck.door.plain_door import warning_of
 from numcheck.errors import IndexDamaged, IndexMissing
@@ -22,6 +23,10 @@ from numcheck.store import SeriesInfo, Store
 from numcheck.v1 import check_pb2, check_pb2_grpc
 
 HEALTH_DEADLINE_S = 1.0
+SERVING, NOT_SERVING, NOT_RUNNING = "serving", "not serving", "not running"
+NOBODY_ANSWERS = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+# In gRPC's words; a peer that is there and ends the handshake gets others.
+NOBODY_THERE = ("Failed to connect to remote host", "errors resolving", "DNS resolution failed")
 OTHERS = "not running: a node of another installation listens there"
 OWN_NODE = [("grpc.enable_http_proxy", 0)]  # it runs on this machine, whatever address it listens on
 
@@ -133,19 +138,29 @@ def _listener_status(settings: Settings, address: str, *, is_own: bool) -> dict[
     if not is_own:
         return {"address": address, "state": OTHERS, "door": None}
     here = whereabouts_of(settings.data_dir)
-    return {"address": address, "state": _listener_state(settings, address), "door": here and here.door}
+    return {"address": address, "state": node_state(settings, address), "door": here and here.door}
 
 
-def _listener_state(settings: Settings, address: str) -> str:
-    """Return what the node's health service says, in a word: serving, not serving, or not running."""
+def node_state(settings: Settings, address: str) -> str:
+    """Return SERVING, NOT_SERVING or NOT_RUNNING, as the node's health service says, or why it did not say it."""
     with _channel(settings, address) as channel:
         try:
             request = health_pb2.HealthCheckRequest()
             stub: Any = health_pb2_grpc.HealthStub(channel)  # the stubs lack its methods
             response = stub.Check(request, timeout=HEALTH_DEADLINE_S, metadata=_shown(settings, address))
-        except grpc.RpcError:
-            return "not running"
-    return "serving" if response.status == health_pb2.HealthCheckResponse.SERVING else "not serving"
+        except grpc.RpcError as error:
+            return _state_of(error)
+    return SERVING if response.status == health_pb2.HealthCheckResponse.SERVING else NOT_SERVING
+
+
+def _state_of(error: grpc.RpcError) -> str:
+    """Return what a call of the health service that failed says of the node."""
+    code, words, reason = error.code(), error.details() or "", reason_of(error)
+    if reason is not None or code not in NOBODY_ANSWERS:
+        return f"refuses this caller: {reason or code.name}: {words}"
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return f"does not answer within {HEALTH_DEADLINE_S:.0f} s"
+    return NOT_RUNNING if any(sign in words for sign in NOBODY_THERE) else f"refuses the connection: {words}"
 
 
 def _answering_installation(settings: Settings, address: str) -> str | None:

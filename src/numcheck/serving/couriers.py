@@ -80,30 +80,55 @@ def _utc_now() -> datetime:
 
 def delivery_of(settings: Settings, announce: Announce, *, now: Callable[[], datetime] = _utc_now) -> Delivery:
     """Return what sends codes."""
+    return _maker_of(settings, now)(announce)
+
+
+def check_delivery(settings: Settings) -> None:
+    """Raise BadConfiguration if codes cannot be sent by these settings; nothing is connected to."""
+    _maker_of(settings, _utc_now)
+
+
+def _maker_of(settings: Settings, now: Callable[[], datetime]) -> Callable[[Announce], Delivery]:
+    """Return what begins to send codes, when the settings are known to be good for it."""
     wanted = settings.code_delivery
     if wanted == "none":
-        return Delivery()
+        return lambda _announce: Delivery()
     if wanted == "console":
-        announce("codes are shown here, and sent to nobody: for trying out only")
-        return Delivery(WatchedCourier(ConsoleCourier(announce)))
-    # A quarter of the threads at most waits for whoever takes codes.
-    sends_at_once_max = max(settings.api_threads // 4, 1)
+        return _by_console
     if wanted.startswith(("http://", "https://")):
-        key = _gateway_key(settings)
+        return _by_http(settings, now)
+    if wanted.startswith("smpp://"):
+        return _by_smpp(settings)
+    if wanted.startswith("smpps://"):
+        raise BadConfiguration("code_delivery: SMPP over TLS needs a proxy, such as stunnel; smpp:// goes there")
+    raise BadConfiguration("code_delivery: must be none, console, the URL of an HTTP gateway, or smpp://host:port")
+
+
+def _sends_at_once_max(settings: Settings) -> int:
+    """Return how many threads wait for whoever takes codes: a quarter of them."""
+    return max(settings.api_threads // 4, 1)
+
+
+def _by_console(announce: Announce) -> Delivery:
+    announce("codes are shown here, and sent to nobody: for trying out only")
+    return Delivery(WatchedCourier(ConsoleCourier(announce)))
+
+
+def _by_http(settings: Settings, now: Callable[[], datetime]) -> Callable[[Announce], Delivery]:
+    key = _gateway_key(settings)
+
+    def make(_announce: Announce) -> Delivery:
         courier = HttpCourier(
-            wanted,
+            settings.code_delivery,
             key,
             now=now,
-            sends_at_once_max=sends_at_once_max,
+            sends_at_once_max=_sends_at_once_max(settings),
             patience_s=patience_s,
             use_proxy=settings.use_proxy,
         )
         return Delivery(WatchedCourier(courier), close=courier.close)
-    if wanted.startswith("smpp://"):
-        return _by_smpp(settings, sends_at_once_max)
-    if wanted.startswith("smpps://"):
-        raise BadConfiguration("code_delivery: SMPP over TLS needs a proxy, such as stunnel; smpp:// goes there")
-    raise BadConfiguration("code_delivery: must be none, console, the URL of an HTTP gateway, or smpp://host:port")
+
+    return make
 
 
 def _gateway_key(settings: Settings) -> bytes:
@@ -115,7 +140,7 @@ def _gateway_key(settings: Settings) -> bytes:
     return key
 
 
-def _by_smpp(settings: Settings, sends_at_once_max: int) -> Delivery:
+def _by_smpp(settings: Settings) -> Callable[[Announce], Delivery]:
     try:
         # An extra: the node runs without it.
         from numcheck.delivery.smpp import SmppCourier, fits  # noqa: PLC0415
@@ -125,14 +150,19 @@ def _by_smpp(settings: Settings, sends_at_once_max: int) -> Delivery:
     _check_message(fits(settings.code_message, CODE_DIGITS))
     host, port = _address(settings.code_delivery)
     account = Account(host, port, _system_id(settings), _password(settings), receives=settings.smpp_receive)
-    courier = SmppCourier(
-        account,
-        source=_sender(settings),
-        message=settings.code_message,
-        lifetime=CODE_LIFETIME,
-        sends_at_once_max=sends_at_once_max,
-    )
-    return Delivery(WatchedCourier(courier), courier.receive, courier.close, lambda: courier.linked)
+    source = _sender(settings)
+
+    def make(_announce: Announce) -> Delivery:
+        courier = SmppCourier(
+            account,
+            source=source,
+            message=settings.code_message,
+            lifetime=CODE_LIFETIME,
+            sends_at_once_max=_sends_at_once_max(settings),
+        )
+        return Delivery(WatchedCourier(courier), courier.receive, courier.close, lambda: courier.linked)
+
+    return make
 
 
 def _check_message(fits: bool) -> None:

@@ -25,10 +25,15 @@ def stopped_store(settings: Settings, *, make: bool = False) -> Iterator[Store]:
             settings.data_dir,
             url=settings.database,
             make=make,
-            push_policy=PushPolicy(removed_percent_max=settings.push_removed_percent_max),
+            push_policy=push_policy_of(settings),
         ) as store,
     ):
         yield store
+
+
+def push_policy_of(settings: Settings) -> PushPolicy:
+    """Return which pushes are held."""
+    return PushPolicy(removed_percent_max=settings.push_removed_percent_max)
 
 
 def store_name(settings: Settings) -> str:

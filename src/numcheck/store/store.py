@@ -80,7 +80,7 @@ class Store:
             raise StoreMissing(f"there is no store in {data_dir}; `numcheck demo` or `numcheck plan import` makes one")
         if make:
             make_private_directory(data_dir)
-        self._acts, self._data_dir, self._push_policy = Acts(), data_dir, push_policy
+        self._acts, self._data_dir, self.push_policy = Acts(), data_dir, push_policy
         self._database = Database(data_dir / FILE_NAME, url=url, read_only=read_only, make=make)
         self._seen: Point | None = None
         self._seeing = threading.Lock()
@@ -474,7 +474,7 @@ class Store:
         """
         content.check(header)
         data_time_us, now_us = microseconds(header.data_time), microseconds(now)
-        receipt = Receipt(base_version, content.basis, token, data_time_us, now_us, self._push_policy)
+        receipt = Receipt(base_version, content.basis, token, data_time_us, now_us, self.push_policy)
         with self._changing() as connection:
             again = pushes.begin(connection, Kind.ACTIVE, header, now_us)
             if again is not None:
