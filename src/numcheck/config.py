@@ -29,9 +29,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from numcheck.delivery.settings import CourierSettings, WebhookSettings, service_name
 from numcheck.errors import BadConfiguration
 from numcheck.hosts import is_loopback
-from numcheck.names import SERVICE_RULE, is_service
 from numcheck.registrations.policy import Method
 
 # gRPC takes its limits as 32-bit integers, and its times in milliseconds.
@@ -50,13 +50,7 @@ ReloadedField = partial(Field, json_schema_extra={"x-reloaded": True})
 """A setting that a running node takes anew on SIGHUP."""
 
 
-def _service_name(value: str) -> str:
-    if not is_service(value):
-        raise ValueError(SERVICE_RULE)
-    return value
-
-
-ServiceName = Annotated[str, AfterValidator(_service_name)]
+ServiceName = Annotated[str, AfterValidator(service_name)]
 
 
 def _methods(value: str) -> str:
@@ -79,6 +73,7 @@ class ServiceSettings(BaseModel):
     refresh_after_days: RefreshDays | None = None
     attesting_authorities: str | None = None
     live_question: bool | None = None
+    code_message: str | None = None
     codes_per_service_max: Positive | None = None
     codes_per_block_max: Positive | None = None
     codes_per_network_max: Positive | None = None
@@ -215,6 +210,12 @@ class Settings(BaseSettings):
     code_delivery: str = Field(
         "none", description="how codes are sent: none, console, an HTTP gateway's URL, or smpp://host:port of an SMSC"
     )
+    couriers: Annotated[list[CourierSettings], NoDecode] = Field(
+        [], description="several couriers in order, instead of code_delivery: each with its name, url and channels"
+    )
+    webhooks: Annotated[list[WebhookSettings], NoDecode] = Field(
+        [], description="where events are posted: each with its name, service, url and secret_file"
+    )
     code_delivery_secret_file: Path | None = Field(
         None, description="the key that signs what the HTTP gateway gets", examples=["/etc/numcheck/gateway.key"]
     )
@@ -294,7 +295,12 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, cls.config_file)
 
 
-TABLES: dict[str, type[BaseModel]] = {"services": ServiceSettings, "operators": OperatorSettings}
+TABLES: dict[str, type[BaseModel]] = {
+    "couriers": CourierSettings,
+    "webhooks": WebhookSettings,
+    "services": ServiceSettings,
+    "operators": OperatorSettings,
+}
 """Settings that are tables of tables, and what each of these has."""
 RELOADED = frozenset(
     name for name, field in Settings.model_fields.items() if field.json_schema_extra == {"x-reloaded": True}

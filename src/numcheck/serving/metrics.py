@@ -6,7 +6,7 @@ docs/metrics.md lists it; a test holds that page to this file. No label holds a 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from google.rpc import code_pb2
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from numcheck.door.native_door import NativeDoor
 from numcheck.door.plain_door import PlainDoor
 from numcheck.errors import NumcheckError
+from numcheck.serving.dispatch import Tally
 
 if TYPE_CHECKING:
     from numcheck._edge import Counters
@@ -32,12 +33,14 @@ class Readings:
     """Whether the set of callers in the store is refused."""
     callers_revision: Callable[[], int | None]
     """The revision of the callers that count."""
-    smsc_linked: Callable[[], bool | None]
-    """Whether the link is there over which codes leave."""
+    smscs_linked: Callable[[], Mapping[str, bool]]
+    """The SMSCs by name: True if the link is there over which codes leave."""
     asked: Callable[[], Mapping[str, int]]
     """How many numbers each caller asked about."""
-    codes: Callable[[], Mapping[str, int]]
-    """How many codes there were, by their outcome."""
+    codes: Callable[[], Mapping[Tally, int]]
+    """Count of codes by courier, channel and outcome."""
+    receipts: Callable[[], Mapping[tuple[str, str], int]]
+    """Count of delivery receipts by courier and outcome."""
 
 
 class NodeCollector:
@@ -64,9 +67,14 @@ class NodeCollector:
         yield _gauge("numcheck_directory_age_seconds", "Since callers were read", _try(readings.directory_age_s))
         yield _gauge("numcheck_callers_refused", "Whether callers are refused", _try(readings.callers_refused))
         yield _gauge("numcheck_callers_revision", "Of the callers that count", _try(readings.callers_revision))
-        yield _labelled("numcheck_numbers_asked", "Numbers, by who asked", "caller", readings.asked())
-        yield _labelled("numcheck_codes", "Codes, by what became of them", "outcome", readings.codes())
-        yield _gauge("numcheck_smsc_linked", "Whether there is a link to the SMSC", _try(readings.smsc_linked))
+        asked = {(caller,): count for caller, count in readings.asked().items()}
+        yield _labelled("numcheck_numbers_asked", "Numbers, by who asked", ("caller",), asked)
+        yield _labelled("numcheck_codes", "Codes handed to couriers", Tally._fields, readings.codes())
+        yield _labelled("numcheck_receipts", "Delivery receipts", ("courier", "outcome"), readings.receipts())
+        linked = GaugeMetricFamily("numcheck_smsc_linked", "True if there is a link to the SMSC", labels=("courier",))
+        for courier, is_linked in readings.smscs_linked().items():
+            linked.add_metric((courier,), is_linked)
+        yield linked
 
     def _calls(self, loops: Sequence["Counters"]) -> Metric:
         family = CounterMetricFamily("numcheck_calls", "Calls that ended", labels=("door", "method", "code"))
@@ -100,10 +108,11 @@ def _counter(name: str, documentation: str, values: Sequence[int]) -> Metric:
     return CounterMetricFamily(name, documentation, value=sum(values))
 
 
-def _labelled(name: str, documentation: str, label: str, values: Mapping[str, int]) -> Metric:
-    family = CounterMetricFamily(name, documentation, labels=(label,))
-    for value, count in sorted(values.items()):
-        family.add_metric((value,), count)
+def _labelled(name: str, documentation: str, labels: Sequence[str], values: Mapping[Any, int]) -> Metric:
+    """Return a counter of values by tuples of their labels."""
+    family = CounterMetricFamily(name, documentation, labels=labels)
+    for key, count in sorted(values.items()):
+        family.add_metric(key, count)
     return family
 
 
