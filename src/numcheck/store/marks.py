@@ -105,7 +105,7 @@ class OpenedFile:
     """A database's file as it was when it was opened. Methods may be called from any thread."""
 
     def __init__(self, file: Path, *, writes: bool) -> None:
-        """`writes`: the log beside it is this process' own, and stays for as long as it has the file open."""
+        """Look at the file; with `writes` also at the log beside it, which is this process' own and stays."""
         self._file, self._at_first, self._writes = file, identity_of(file), writes
         self._log = Path(f"{file}-wal")
         self._log_at_first = identity_of(self._log)
