@@ -27,6 +27,7 @@ from numcheck.store.schema import (
     callers_head,
     code_sends,
     code_tries,
+    dead_letters,
     denials,
     held_numbers,
     installation,
@@ -39,6 +40,7 @@ from numcheck.store.schema import (
     ranges,
     revisions,
     trusted_time,
+    webhooks,
     withdrawals,
 )
 from numcheck.store.schema import events as event_rows
@@ -82,6 +84,8 @@ TABLES_UNBOUND: Mapping[Table, str] = {
     code_sends: "bound how many codes are sent, for a day: they protect from costs, and no state rests on them",
     assertions: "tell that an assertion was used before: its event tells by what each registration was verified",
     trusted_time: "changes every minute; the due times that it is compared with are bound",
+    webhooks: "say how far each webhook has come: what it sends are events of the chain, which a watch has as well",
+    dead_letters: "say which events a webhook passed over: the events are in the chain, and no answer rests on it",
     key_checks: "tell a wrong file of keys: who changes one makes nodes refuse to start",
 }
 """Tables that no event binds, each with its reason; every other table is bound, here, in bindings.py or by its acts."""
