@@ -21,13 +21,18 @@ cdef class CallQueue:
 
     cdef Line* lines_of(self, party) except NULL:
         """The lines of a party, the same for good."""
-        cdef Lines lines = self.lines.setdefault(party, Lines(self))
+        cdef Lines lines = self.lines.get(party)
+        if lines is None:
+            lines = self.lines[party] = Lines(self)
+            Py_INCREF(lines)    # calls point to it, also where the collector has cleared the dictionary
         return lines.lines
 
     def __dealloc__(self):
         if self.pipe.fd >= 0:
             close(self.pipe.fd)
         drop_notes(take_all(&self.pipe.notes))
+        for lines in self.lines.values():
+            Py_DECREF(lines)
 
     @property
     def call_count(self):
