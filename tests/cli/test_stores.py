@@ -11,7 +11,7 @@ from tests.cli.commands import commands
 from tests.serving.command import run, serving
 from tests.serving.small import fill
 
-MAKERS = {"serve", "demo", "plan import", "callers init", "bench"}
+MAKERS = {"restore", "serve", "demo", "plan import", "callers init", "bench"}
 """Commands that make a store, or what they measure."""
 
 NO_STORE = {"plan diff", "config check", "config sample", "config schema", "config show"}
@@ -20,6 +20,7 @@ NO_STORE = {"plan diff", "config check", "config sample", "config schema", "conf
 URI = "numcheck://operator/mts"
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "check": ("79161234567",),
+    "backup": ("copy",),
     "events export": (),
     "events head": (),
     "events verify": (),

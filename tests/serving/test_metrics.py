@@ -22,6 +22,8 @@ from numcheck.serving.metrics import NodeCollector, Readings
 from numcheck.serving.metrics_listener import MetricsListener
 from numcheck.serving.publishing import index_directory
 from numcheck.serving.services import check_service
+from numcheck.serving.store_watch import StoreWatch
+from numcheck.store import Troubles
 from numcheck.v1 import check_pb2
 from tests.serving.small import ACTIVE, fill
 
@@ -49,9 +51,12 @@ class Node:
             callers_revision=lambda: 7,
             asked=lambda: self.native.asked() + self.asked.counts(),
             smsc_linked=lambda: self.linked,
-            codes=lambda: {"handed_over": 2, "failed": 1},
+            codes=lambda: {("http", "sms", "handed_over"): 2, ("http", "sms", "failed"): 1},
+            index_size=lambda: self.published.get().size,
         )
-        collector = NodeCollector([self.api, self.native], readings)
+        self.watch = StoreWatch(settings, Troubles())
+        self.watch.start()
+        collector = NodeCollector([self.api, self.native], readings, self.watch)
         self.metrics = MetricsListener(settings, collector, list)
 
     def lag(self) -> int:
@@ -90,6 +95,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
     node.published.publish(open_index(index_directory(settings.data_dir)))
     yield node
     node.metrics.stop()
+    node.watch.stop()
     node.native.stop(1)
     node.api.stop(1)
 

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from numcheck.access import Runs
@@ -36,6 +37,9 @@ SEND_AFTER_S = 0.001
 KEPT_THREADS = 2  # of a service that has its own
 BRIEF = {Runs.QUICK, Runs.EACH, Runs.WATCH}  # of a watch what begins it
 LAST_WAIT_S = 5.0  # for what cannot be ended
+
+
+trace_parent_of: Callable[[Any], str] = attrgetter("trace_parent")
 
 
 class CallerGone(Exception):
@@ -127,9 +131,9 @@ class Pool:
         if not call.is_active():
             return
         try:
+            serve(call, trace_parent_of)
             made = call_of(self._admission, call.caller.caller, call.caller.shown, call.path)
             serve_call(made)
-            serve(call)
             self._answer_as(method, call, made)
         except CallerGone:
             return
@@ -156,6 +160,7 @@ def _send(answered: "list[NativeCall]") -> None:
 
 def refuse(call: "NativeCall", error: Exception) -> None:
     """End the call with the error's status, and log it if it is not one of ours."""
+    serve(call, trace_parent_of)
     if isinstance(error, NumcheckError) or call.is_active():
         log_failure(error)
     call.end(*refusal(error))

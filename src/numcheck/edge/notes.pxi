@@ -44,6 +44,7 @@ cdef Ask* make_ask(Stream* stream) noexcept nogil:
         ask.pointers, ask.pipe, ask.loop, ask.stream = 1, loop.pipe, loop, stream
         ask.method, ask.begun, ask.deadline = stream.method, stream.begun, stream.deadline
         ask.caller, ask.waiting = stream.connection.caller, 1
+        memcpy(ask.trace, stream.trace, TRACE_SIZE)
         add(&ask.pipe.asks, 1)
         stream.ask = ask
     return ask

@@ -27,6 +27,8 @@ PASSWORD_SIZE_MAX = 8
 SENDER_DIGITS_MAX = 15
 SENDER_LETTERS_MAX = 11
 
+OUTCOMES = ("handed_over", "failed")
+
 Announce = Callable[[str], None]
 Take = Callable[[str, str], None]
 """Takes a message: from whom, and its text."""
@@ -48,14 +50,14 @@ class Delivery:
 class WatchedCourier:
     """A courier whose failures are logged, without number or code, and whose codes are counted by their outcome."""
 
-    def __init__(self, courier: Courier) -> None:
-        self.channels, self._send = courier.channels, courier.send
+    def __init__(self, courier: Courier, name: str) -> None:
+        self.channels, self._send, self._name = courier.channels, courier.send, name
         self._lock = threading.Lock()
-        self._counts = {"handed_over": 0, "failed": 0}
+        self._counts = {(name, channel, outcome): 0 for channel in courier.channels for outcome in OUTCOMES}
 
     @property
-    def counts(self) -> Mapping[str, int]:
-        """How many codes were handed over, and how many could not be."""
+    def counts(self) -> Mapping[tuple[str, str, str], int]:
+        """How many codes were handed over, and how many could not be: by courier, channel and outcome."""
         with self._lock:
             return dict(self._counts)
 
@@ -64,14 +66,14 @@ class WatchedCourier:
         try:
             self._send(number, code, channel=channel, service=service, message_id=message_id)
         except DeliveryFailed as failure:
-            self._count("failed")
+            self._count(channel, "failed")
             log.warning("a code was not handed over", problem=str(failure))
             raise
-        self._count("handed_over")
+        self._count(channel, "handed_over")
 
-    def _count(self, outcome: str) -> None:
+    def _count(self, channel: str, outcome: str) -> None:
         with self._lock:
-            self._counts[outcome] += 1
+            self._counts[self._name, channel, outcome] += 1
 
 
 def _utc_now() -> datetime:
@@ -111,7 +113,7 @@ def _sends_at_once_max(settings: Settings) -> int:
 
 def _by_console(announce: Announce) -> Delivery:
     announce("codes are shown here, and sent to nobody: for trying out only")
-    return Delivery(WatchedCourier(ConsoleCourier(announce)))
+    return Delivery(WatchedCourier(ConsoleCourier(announce), "console"))
 
 
 def _by_http(settings: Settings, now: Callable[[], datetime]) -> Callable[[Announce], Delivery]:
@@ -126,7 +128,7 @@ def _by_http(settings: Settings, now: Callable[[], datetime]) -> Callable[[Annou
             patience_s=patience_s,
             use_proxy=settings.use_proxy,
         )
-        return Delivery(WatchedCourier(courier), close=courier.close)
+        return Delivery(WatchedCourier(courier, "http"), close=courier.close)
 
     return make
 
@@ -160,7 +162,7 @@ def _by_smpp(settings: Settings) -> Callable[[Announce], Delivery]:
             lifetime=CODE_LIFETIME,
             sends_at_once_max=_sends_at_once_max(settings),
         )
-        return Delivery(WatchedCourier(courier), courier.receive, courier.close, lambda: courier.linked)
+        return Delivery(WatchedCourier(courier, "smpp"), courier.receive, courier.close, lambda: courier.linked)
 
     return make
 

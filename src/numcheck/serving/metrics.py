@@ -6,14 +6,23 @@ docs/metrics.md lists it; a test holds that page to this file. No label holds a 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from google.rpc import code_pb2
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 
 from numcheck.door.native_door import NativeDoor
 from numcheck.door.plain_door import PlainDoor
 from numcheck.errors import NumcheckError
+from numcheck.serving.store_metrics import store_families
+from numcheck.serving.store_watch import StoreWatch
 
 if TYPE_CHECKING:
     from numcheck._edge import Counters
@@ -36,16 +45,18 @@ class Readings:
     """Whether the link is there over which codes leave."""
     asked: Callable[[], Mapping[str, int]]
     """How many numbers each caller asked about."""
-    codes: Callable[[], Mapping[str, int]]
-    """How many codes there were, by their outcome."""
+    codes: Callable[[], Mapping[tuple[str, str, str], int]]
+    """How many codes there were, by courier, channel and outcome."""
+    index_size: Callable[[], int | None]
+    """Bytes of the index."""
 
 
 class NodeCollector:
     """Reads what the listeners have counted, when it is asked."""
 
-    def __init__(self, listeners: Sequence[PlainDoor | NativeDoor], readings: Readings) -> None:
+    def __init__(self, listeners: Sequence[PlainDoor | NativeDoor], readings: Readings, watch: StoreWatch) -> None:
         """Read `listeners` whenever it is asked: they may come later."""
-        self._listeners, self._readings = listeners, readings
+        self._listeners, self._readings, self._watch = listeners, readings, watch
 
     def collect(self) -> Iterator[Metric]:
         """Every family, each time of the same names."""
@@ -65,8 +76,18 @@ class NodeCollector:
         yield _gauge("numcheck_callers_refused", "Whether callers are refused", _try(readings.callers_refused))
         yield _gauge("numcheck_callers_revision", "Of the callers that count", _try(readings.callers_revision))
         yield _labelled("numcheck_numbers_asked", "Numbers, by who asked", "caller", readings.asked())
-        yield _labelled("numcheck_codes", "Codes, by what became of them", "outcome", readings.codes())
+        yield self._codes()
+        yield _gauge("numcheck_index_size_bytes", "Of the index that answers", _try(readings.index_size))
+        yield InfoMetricFamily("numcheck_build", "The program", {"version": version("numcheck")})
+        yield from store_families(self._watch)
         yield _gauge("numcheck_smsc_linked", "Whether there is a link to the SMSC", _try(readings.smsc_linked))
+
+    def _codes(self) -> Metric:
+        labels = ("courier", "channel", "outcome")
+        family = CounterMetricFamily("numcheck_codes", "Codes, by what became of them", labels=labels)
+        for values, count in sorted(self._readings.codes().items()):
+            family.add_metric(values, count)
+        return family
 
     def _calls(self, loops: Sequence["Counters"]) -> Metric:
         family = CounterMetricFamily("numcheck_calls", "Calls that ended", labels=("door", "method", "code"))

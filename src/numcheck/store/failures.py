@@ -63,6 +63,8 @@ POSTGRESQL: dict[str, tuple[type[NumcheckError], str]] = {
     "XX002": (StoreDamaged, DAMAGED),
 }
 
+# Classes and states of connections, not of what was asked over them.
+UNREACHABLE = frozenset({"08", "28", "3D", "53300", "57"})
 # A serialization failure and a deadlock, also at the commit: nothing of the transaction is left.
 UNDONE = frozenset({"40001", "40P01"})
 UNDONE_TRIES = 5  # each time somebody else's transaction was done
@@ -97,10 +99,12 @@ def store_error(error: DBAPIError) -> NumcheckError:
         kind, words = POSTGRESQL.get(state) or POSTGRESQL.get(state[:2]) or (StoreFailed, "the database refuses")
         told = kind(f"{words} (SQLSTATE {state})")
         if isinstance(told, StoreUnavailable):
-            told.undone = state in UNDONE
+            told.undone, told.away = state in UNDONE, state[:2] in UNREACHABLE or state in UNREACHABLE
         return told
     if error.connection_invalidated or _is_operational(error):
-        return StoreUnavailable(AWAY)
+        away = StoreUnavailable(AWAY)
+        away.away = True
+        return away
     return StoreFailed(f"the driver of the database refuses: {type(error.orig).__name__}")
 
 
