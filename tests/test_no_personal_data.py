@@ -57,6 +57,7 @@ TEXTS = {
     "PlanHeader.series": "first digits of codes",
     "PlanHeader.source": "the name of the regulator's file",
     "PlanRow.operator_name": "a company that holds a range, from the regulator's file",
+    "ListOperatorsResponse.installation_id": "random, made with the store",
     "PlanRow.region": "where a whole range is allotted",
     "PlanRow.tax_id": "that company's, from the regulator's file",
     "PortingsHeader.push_id": "the clearing house's own name for a push, about no number; at most 128 characters",

@@ -29,6 +29,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from numcheck.delivery.settings import CourierSettings
 from numcheck.errors import BadConfiguration
 from numcheck.hosts import is_loopback
 from numcheck.names import SERVICE_RULE, is_service
@@ -79,6 +80,7 @@ class ServiceSettings(BaseModel):
     refresh_after_days: RefreshDays | None = None
     attesting_authorities: str | None = None
     live_question: bool | None = None
+    code_message: str | None = None
     codes_per_service_max: Positive | None = None
     codes_per_block_max: Positive | None = None
     codes_per_network_max: Positive | None = None
@@ -215,6 +217,9 @@ class Settings(BaseSettings):
     code_delivery: str = Field(
         "none", description="how codes are sent: none, console, an HTTP gateway's URL, or smpp://host:port of an SMSC"
     )
+    couriers: Annotated[list[CourierSettings], NoDecode] = Field(
+        [], description="several couriers in order, instead of code_delivery: each with its name, url and channels"
+    )
     code_delivery_secret_file: Path | None = Field(
         None, description="the key that signs what the HTTP gateway gets", examples=["/etc/numcheck/gateway.key"]
     )
@@ -297,7 +302,11 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, cls.config_file)
 
 
-TABLES: dict[str, type[BaseModel]] = {"services": ServiceSettings, "operators": OperatorSettings}
+TABLES: dict[str, type[BaseModel]] = {
+    "couriers": CourierSettings,
+    "services": ServiceSettings,
+    "operators": OperatorSettings,
+}
 """Settings that are tables of tables, and what each of these has."""
 RELOADED = frozenset(
     name for name, field in Settings.model_fields.items() if field.json_schema_extra == {"x-reloaded": True}

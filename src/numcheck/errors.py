@@ -479,6 +479,8 @@ class StoreUnavailable(NumcheckError):
     reason = "STORE_UNAVAILABLE"
     undone = False
     """Set if the database has undone a transaction, whole, for another one's sake: it may be run again at once."""
+    passing = False
+    """Set if another transaction was in the way for a moment: nothing is wrong with the store."""
     away = False
     """Set if the store could not be reached at all, for reading or writing."""
     told = False

@@ -38,7 +38,7 @@ def test_sample_is_a_file_that_sets_nothing_and_names_everything(tmp_path):
 def test_every_plain_setting_of_the_sample_stands_below_its_meaning():
     lines = run("config", "sample").out.partition("#[")[0].splitlines()
     for name, field in Settings.model_fields.items():
-        if name in {"operators", "services"}:
+        if name in {"operators", "couriers", "services"}:
             continue
         (place,) = [place for place, line in enumerate(lines) if re.match(rf"#{name} = ", line)]
         assert lines[place - 1].removesuffix(" *") == f"# {field.description}"
@@ -51,7 +51,7 @@ def test_schema_has_every_setting_with_its_meaning_and_refuses_others():
     assert all(one["description"] for one in schema["properties"].values())
     assert schema["properties"]["api_threads"]["exclusiveMinimum"] == 0
     assert schema["properties"]["tls_clients"]["enum"] == ["certificate", "token"]
-    assert set(schema["$defs"]) == {"OperatorSettings", "ServiceSettings"}
+    assert set(schema["$defs"]) == {"CourierSettings", "OperatorSettings", "ServiceSettings"}
 
 
 def test_show_says_what_holds_and_where_it_comes_from(tmp_path):
@@ -77,11 +77,15 @@ def test_show_hides_what_opens_anything(tmp_path, form):
     """Of a gateway's URL it shows where it leads."""
     file = tmp_path / "numcheck.toml"
     file.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in SECRETS.items()))
+    with file.open("a") as text:
+        text.write("[[couriers]]\nname = 'v'\nurl = 'https://x.example?k=s3cret'\n")
+        text.write("form = { k = 's3cret' }\nheaders = { a = 's3cret' }\nquery = { a = 's3cret' }\nreceipts = false\n")
     shown = run("config", "show", "--config", file, *form)
     assert shown.status == 0
     assert "s3cret" not in shown.out
+    assert "receipts" in shown.out
     assert "https://gateway.example/send (hidden)" in shown.out
-    assert shown.out.count("(hidden)") == 3
+    assert shown.out.count("(hidden)") == 7
 
 
 def test_check_says_that_a_node_can_serve_and_what_to_know():

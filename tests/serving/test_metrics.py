@@ -18,6 +18,7 @@ from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.errors import StoreUnavailable
 from numcheck.index import PublishedIndex, open_index
+from numcheck.serving.dispatch import Tally
 from numcheck.serving.metrics import NodeCollector, Readings
 from numcheck.serving.metrics_listener import MetricsListener
 from numcheck.serving.publishing import index_directory
@@ -42,7 +43,7 @@ class Node:
         self.lags, self.published, self.asked = [3], PublishedIndex(), NumbersAsked()
         self.api = PlainDoor(settings, [check_service(self.published, settings, self.asked.add)], Watches())
         self.native = NativeDoor(settings, self.published)
-        self.linked: bool | None = None
+        self.linked: dict[str, bool] = {}
         readings = Readings(
             index_version=lambda: self.published.get().index_version,
             index_lag=self.lag,
@@ -50,8 +51,9 @@ class Node:
             callers_refused=lambda: False,
             callers_revision=lambda: 7,
             asked=lambda: self.native.asked() + self.asked.counts(),
-            smsc_linked=lambda: self.linked,
-            codes=lambda: {("http", "sms", "handed_over"): 2, ("http", "sms", "failed"): 1},
+            smscs_linked=lambda: self.linked,
+            codes=lambda: {Tally("main", "sms", "handed_over"): 2, Tally("main", "sms", "failed"): 1},
+            receipts=lambda: {("main", "delivered"): 2},
             index_size=lambda: self.published.get().size,
         )
         self.watch = StoreWatch(settings, Troubles())
@@ -151,10 +153,10 @@ def test_index_version_and_lag_are_told_and_left_out_where_they_are_not_known(no
 
 
 def test_link_to_the_smsc_is_told_where_there_is_to_be_one(node: Node) -> None:
-    assert ("numcheck_smsc_linked",) not in node.samples()
+    assert "numcheck_smsc_linked" not in {name for name, *_ in node.samples()}
     for linked in (False, True):
-        node.linked = linked
-        assert node.samples()["numcheck_smsc_linked",] == linked
+        node.linked = {"main": linked}
+        assert node.samples()["numcheck_smsc_linked", "main"] == linked
 
 
 def test_every_metric_is_documented_and_no_other(node: Node) -> None:

@@ -58,23 +58,33 @@ class Served:
         return self._read_trace_parent(self.call)
 
 
-_served: ContextVar[Served] = ContextVar("served")
+_served: ContextVar[Served | None] = ContextVar("served", default=None)
 
 
 def serve(call: CallerWaits, read_trace_parent: Callable[[Any], str]) -> None:
     """Say that this thread serves the call; said again, it changes nothing."""
-    known = _served.get(None)
+    known = _served.get()
     if known is None or known.call is not call:
         _served.set(Served(call, read_trace_parent))
 
 
+def serve_again(known: Served) -> None:
+    """Say that this thread serves a call which another may have served before."""
+    _served.set(known)
+
+
+def serve_nobody() -> None:
+    """Say that this thread serves no call."""
+    _served.set(None)
+
+
 def served() -> Served | None:
     """Return the call that this thread serves, if it serves one."""
-    return _served.get(None)
+    return _served.get()
 
 
 def patience_s() -> float:
     """How long the caller of this thread's unary call still waits; for ever without a caller, or a deadline."""
-    known = _served.get(None)
+    known = _served.get()
     left_s = None if known is None else known.call.time_remaining()
     return math.inf if left_s is None else float(left_s)

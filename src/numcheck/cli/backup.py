@@ -28,12 +28,14 @@ def backup(
     Example: numcheck backup /backups/2026-11-28 --keys /safe/numcheck-keys
     """
     from numcheck.cli.console import out, print_json, progress
-    from numcheck.offline.backup import back_up, copy_keys
+    from numcheck.offline.backup import back_up, check_apart, copy_keys
 
     settings = settings_of(config, data_dir=data_dir)
-    copied = [] if keys is None else copy_keys(settings, keys, directory)
+    if keys is not None:
+        check_apart(keys, directory)
     with progress() as report:
         made = back_up(settings, directory, datetime.now(UTC), lambda share: report("copying", share))
+    copied = [] if keys is None else copy_keys(settings, keys)
     if json:
         print_json({**asdict(made), "directory": str(directory), "keys": [str(file) for file in copied]})
         return

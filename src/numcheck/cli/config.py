@@ -27,6 +27,15 @@ TABLES: dict[str, tuple[str, dict[str, Any]]] = {
             "key_file": "/etc/numcheck/node.key",
         },
     ),
+    "couriers": (
+        "[couriers]",
+        {
+            "name": "voice",
+            "url": "https://gateway.example/calls",
+            "channels": ["call", "flash_call"],
+            "secret_file": "/etc/numcheck/voice.key",
+        },
+    ),
     "services": ("services.messenger", {"verification_methods": "code,operator", "refresh_after_days": 180}),
 }
 """Settings that are tables, which a TOML file has last: a table's name, and what it may have."""
@@ -121,9 +130,12 @@ def _shown(value: Any) -> Any:
     if isinstance(value, SecretStr):
         return HIDDEN
     if isinstance(value, BaseModel):
-        return {name: _shown(one) for name, one in value if one is not None}
+        fields = type(value).model_fields
+        return {name: _shown(one) if fields[name].repr else HIDDEN for name, one in value if one not in (None, {})}
     if isinstance(value, dict):
         return {name: _shown(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_shown(one) for one in value]
     if isinstance(value, Path):
         return str(value)
     return _without_secrets(value) if isinstance(value, str) else value

@@ -3,6 +3,7 @@
 A service gives its functions by name (`methods`). What they get and give depends on how they run:
 
     quick, waiting   (request, call) -> response; of a stream of requests (requests, call) -> response
+    lookup, grouped  (request, call) -> Steps, which return the response
     each             (request, call) -> response, for each request of a stream
     watch            (request) -> message: what its newest state is, told whenever that is another
     feed             (request, call) -> Feed: what has happened, without a gap
@@ -33,6 +34,11 @@ class Method(NamedTuple):
         if self.runs is Runs.EACH:
             return "each"
         return "requests" if self.streams_requests else "answers" if self.streams_answers else "unary"
+
+    @property
+    def service(self) -> str:
+        """The name of its service."""
+        return self.path[1:].rpartition("/")[0]
 
 
 class Service(Protocol):

@@ -1,13 +1,18 @@
 """What the native door asks of Python beside the methods: who may call, and what a status looks like in HTTP/2."""
 
 import base64
-from typing import NamedTuple
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from numcheck.access import Caller
 from numcheck.api.access import Admission, Shown, agreements_of
 from numcheck.api.asking import asker_name
 from numcheck.api.errors import log_failure, status_of
 from numcheck.errors import TooManyCalls, UnknownMethod
+
+trace_parent_of: Callable[[Any], str] = attrgetter("trace_parent")
+"""Reads what a Call's caller sent as `traceparent`."""
 
 
 class Status(NamedTuple):
@@ -30,12 +35,13 @@ class NativeCaller(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """What a loop keeps of a caller: what they may see, the name that their numbers are counted by, who they are; or
-    why they may not call."""
+    """What a loop keeps of a caller: what they may see, the name that their numbers are counted by, who they are, and
+    in whose line their calls wait; or why they may not call."""
 
     agreements: Agreements
     asker: str
     caller: NativeCaller | None
+    party: str
     refusal: Status | None = None
 
 
@@ -44,10 +50,10 @@ def admitted(admission: Admission, shown: Shown, path: str) -> Admitted:
     try:
         caller = admission.admit(shown, path)
         agreements = agreements_of(caller, admission.agreed)
-        return Admitted(agreements, asker_name(caller), NativeCaller(caller, shown))
+        return Admitted(agreements, asker_name(caller), NativeCaller(caller, shown), caller.party)
     except Exception as error:
         log_failure(error)
-        return Admitted(None, "", None, refusal(error))
+        return Admitted(None, "", None, "", refusal(error))
 
 
 def authorizations(joined: bytes) -> tuple[str, ...]:
@@ -63,10 +69,10 @@ def refusal(error: Exception) -> Status:
 
 
 def ready_refusals() -> dict[str, Status]:
-    """Return the refusals that an event loop gives without asking: of a method that is none, of a call too many."""
+    """Return the refusals that a loop gives without asking: of a method that is none, of a call that may not wait."""
     return {
         "unknown": refusal(UnknownMethod("this node has no such method")),
-        "crowded": refusal(TooManyCalls("this node holds as many calls as it takes")),
+        "crowded": refusal(TooManyCalls("as many calls wait as this node can begin soon")),
     }
 
 

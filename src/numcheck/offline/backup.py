@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from numcheck.config import Settings
-from numcheck.errors import BadBackup
+from numcheck.errors import BadBackup, StoreMissing
 from numcheck.offline.audit import Verified, verify_store
 from numcheck.output import OWNER_ONLY, OWNER_READS, replacing, write_whole
 from numcheck.privacy import make_private_directory
@@ -55,6 +55,8 @@ def back_up(settings: Settings, target: Path, now: datetime, report: Report = la
     """Write a back-up into a new directory. BadBackup if there is something, or if the store is no file."""
     if settings.database is not None:
         raise BadBackup(POSTGRESQL)
+    if not Store.exists(settings.data_dir):
+        raise StoreMissing(f"there is no store in {settings.data_dir}")
     _make_empty(target)
     copy = target / STORE_NAME
     copy_database(settings.data_dir, copy, report)
@@ -75,10 +77,14 @@ def back_up(settings: Settings, target: Path, now: datetime, report: Report = la
     return description
 
 
-def copy_keys(settings: Settings, target: Path, backup: Path) -> list[Path]:
-    """Copy the installation's keys into a directory apart from the back-up; what was copied. BadBackup if it is not."""
-    if target.resolve() == backup.resolve() or backup.resolve() in target.resolve().parents:
+def check_apart(keys: Path, backup: Path) -> None:
+    """Raise BadBackup unless the directory of the keys lies outside of the back-up."""
+    if keys.resolve() == backup.resolve() or backup.resolve() in keys.resolve().parents:
         raise BadBackup("keys lie apart from the back-up, or whoever finds it reads everything: name another directory")
+
+
+def copy_keys(settings: Settings, target: Path) -> list[Path]:
+    """Copy the installation's keys into a directory, and return the copies."""
     make_private_directory(target)
     copied = []
     for file in (keys_path(settings), settings.data_dir / KEY_NAME):

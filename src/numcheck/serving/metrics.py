@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from google.rpc import code_pb2
 from prometheus_client.core import (
@@ -21,6 +21,7 @@ from prometheus_client.core import (
 from numcheck.door.native_door import NativeDoor
 from numcheck.door.plain_door import PlainDoor
 from numcheck.errors import NumcheckError
+from numcheck.serving.dispatch import Tally
 from numcheck.serving.store_metrics import store_families
 from numcheck.serving.store_watch import StoreWatch
 
@@ -41,14 +42,16 @@ class Readings:
     """Whether the set of callers in the store is refused."""
     callers_revision: Callable[[], int | None]
     """The revision of the callers that count."""
-    smsc_linked: Callable[[], bool | None]
-    """Whether the link is there over which codes leave."""
+    smscs_linked: Callable[[], Mapping[str, bool]]
+    """The SMSCs by name: True if the link is there over which codes leave."""
     asked: Callable[[], Mapping[str, int]]
     """How many numbers each caller asked about."""
-    codes: Callable[[], Mapping[tuple[str, str, str], int]]
-    """How many codes there were, by courier, channel and outcome."""
+    codes: Callable[[], Mapping[Tally, int]]
+    """Count of codes by courier, channel and outcome."""
+    receipts: Callable[[], Mapping[tuple[str, str], int]]
+    """Count of delivery receipts by courier and outcome."""
     index_size: Callable[[], int | None]
-    """Bytes of the index."""
+    """Size of the index in bytes."""
 
 
 class NodeCollector:
@@ -75,19 +78,17 @@ class NodeCollector:
         yield _gauge("numcheck_directory_age_seconds", "Since callers were read", _try(readings.directory_age_s))
         yield _gauge("numcheck_callers_refused", "Whether callers are refused", _try(readings.callers_refused))
         yield _gauge("numcheck_callers_revision", "Of the callers that count", _try(readings.callers_revision))
-        yield _labelled("numcheck_numbers_asked", "Numbers, by who asked", "caller", readings.asked())
-        yield self._codes()
         yield _gauge("numcheck_index_size_bytes", "Of the index that answers", _try(readings.index_size))
         yield InfoMetricFamily("numcheck_build", "The program", {"version": version("numcheck")})
         yield from store_families(self._watch)
-        yield _gauge("numcheck_smsc_linked", "Whether there is a link to the SMSC", _try(readings.smsc_linked))
-
-    def _codes(self) -> Metric:
-        labels = ("courier", "channel", "outcome")
-        family = CounterMetricFamily("numcheck_codes", "Codes, by what became of them", labels=labels)
-        for values, count in sorted(self._readings.codes().items()):
-            family.add_metric(values, count)
-        return family
+        asked = {(caller,): count for caller, count in readings.asked().items()}
+        yield _labelled("numcheck_numbers_asked", "Numbers, by who asked", ("caller",), asked)
+        yield _labelled("numcheck_codes", "Codes handed to couriers", Tally._fields, readings.codes())
+        yield _labelled("numcheck_receipts", "Delivery receipts", ("courier", "outcome"), readings.receipts())
+        linked = GaugeMetricFamily("numcheck_smsc_linked", "True if there is a link to the SMSC", labels=("courier",))
+        for courier, is_linked in readings.smscs_linked().items():
+            linked.add_metric((courier,), is_linked)
+        yield linked
 
     def _calls(self, loops: Sequence["Counters"]) -> Metric:
         family = CounterMetricFamily("numcheck_calls", "Calls that ended", labels=("door", "method", "code"))
@@ -121,10 +122,11 @@ def _counter(name: str, documentation: str, values: Sequence[int]) -> Metric:
     return CounterMetricFamily(name, documentation, value=sum(values))
 
 
-def _labelled(name: str, documentation: str, label: str, values: Mapping[str, int]) -> Metric:
-    family = CounterMetricFamily(name, documentation, labels=(label,))
-    for value, count in sorted(values.items()):
-        family.add_metric((value,), count)
+def _labelled(name: str, documentation: str, labels: Sequence[str], values: Mapping[Any, int]) -> Metric:
+    """Return a counter of values by tuples of their labels."""
+    family = CounterMetricFamily(name, documentation, labels=labels)
+    for key, count in sorted(values.items()):
+        family.add_metric(key, count)
     return family
 
 

@@ -218,7 +218,7 @@ class Node:
         return [reason for reason, is_there in reasons.items() if not is_there]
 
     def _readings(self) -> Readings:
-        directory, courier = self._gate.directory, self._registrations.delivery.courier
+        directory, delivery = self._gate.directory, self._registrations.delivery
         return Readings(
             index_version=lambda: self._published.get().index_version,
             index_size=lambda: self._published.get().size,
@@ -226,9 +226,10 @@ class Node:
             directory_age_s=lambda: directory.age_s,
             callers_refused=lambda: bool(directory.refused),
             callers_revision=lambda: directory.revision,
-            smsc_linked=self._registrations.delivery.linked,
+            smscs_linked=lambda: delivery.linked,
             asked=self._asking_log.counts,
-            codes=lambda: {} if courier is None else courier.counts,
+            codes=lambda: delivery.counts,
+            receipts=lambda: delivery.receipts,
         )
 
     def _index_lag(self) -> int | None:

@@ -60,10 +60,14 @@ class StoreWatch:
 
     def _take_survey(self, store: Store) -> None:
         began = time.monotonic()
-        survey = store.survey(events_after=None if self.survey is None else self.survey.event_sequence)
-        self.event_counts.update(survey.event_counts)
-        self.survey, self._answered_at = survey, time.monotonic()
-        self._survey_due = self._answered_at + max(SURVEY_INTERVAL_S, SURVEY_SHARE * (self._answered_at - began))
+        try:
+            survey = store.survey(events_after=None if self.survey is None else self.survey.event_sequence)
+            self.event_counts.update(survey.event_counts)
+            self.survey = survey
+        finally:
+            ended = time.monotonic()
+            self._survey_due = ended + max(SURVEY_INTERVAL_S, SURVEY_SHARE * (ended - began))
+        self._answered_at = ended
 
     def _opened(self) -> Store:
         if self._store is None:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.exc import DBAPIError
@@ -60,6 +61,8 @@ class Database:
                 make_private(file)
             self._writer = None if read_only else sqlite_engine(file, read_only=False)
             self._reader = sqlite_engine(file, read_only=True)
+        driver: Any = self._reader.dialect.dbapi
+        self._driver_error: type[Exception] = driver.Error  # where it is asked without SQLAlchemy: see bulk.py
         try:
             with self.reading() if read_only else self.writing() as connection:
                 bring_up_to_date(connection, make=make and not read_only)
@@ -121,7 +124,7 @@ class Database:
     def _in_our_words(self, *, writing: bool = False) -> Iterator[None]:
         try:
             yield
-        except DBAPIError as error:
+        except (DBAPIError, self._driver_error) as error:
             self._stopped = self._stopped or (writing and is_write_failure(error))
             raise self._troubles.met(store_error(error), writing=writing) from None
         except PoolTimeoutError:

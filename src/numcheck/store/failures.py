@@ -64,7 +64,10 @@ POSTGRESQL: dict[str, tuple[type[NumcheckError], str]] = {
 }
 
 # Classes and states of connections, not of what was asked over them.
-UNREACHABLE = frozenset({"08", "28", "3D", "53300", "57"})
+UNREACHABLE = frozenset({"08", "28", "3D", "53300", "57P01", "57P02", "57P03", "57P05"})
+# Somebody else was in the way for as long as is waited: BUSY and LOCKED, a lock, a statement that took too long.
+SQLITE_IN_THE_WAY = frozenset({5, 6})
+IN_THE_WAY = frozenset({"55P03", "57014"})
 # A serialization failure and a deadlock, also at the commit: nothing of the transaction is left.
 UNDONE = frozenset({"40001", "40P01"})
 UNDONE_TRIES = 5  # each time somebody else's transaction was done
@@ -89,37 +92,47 @@ def again_if_undone(method: Callable[P, T]) -> Callable[P, T]:
     return run
 
 
-def store_error(error: DBAPIError) -> NumcheckError:
-    """Return our error for one of a driver; never its statement or its values."""
-    if isinstance(error.orig, sqlite3.Error):
-        kind = StoreDamaged if NO_TEXT in str(error.orig) else SQLITE.get(_sqlite_code(error.orig), StoreFailed)
-        return kind(f"the store cannot be read or written: {error.orig}")
-    state = getattr(error.orig, "sqlstate", None)
+def store_error(error: Exception) -> NumcheckError:
+    """Return our error for one of a driver, as it is or as SQLAlchemy has it; never its statement or its values."""
+    driver = _driver_error(error)
+    if isinstance(driver, sqlite3.Error):
+        kind = StoreDamaged if NO_TEXT in str(driver) else SQLITE.get(_sqlite_code(driver), StoreFailed)
+        found = kind(f"the store cannot be read or written: {driver}")
+        if isinstance(found, StoreUnavailable):
+            found.passing = _sqlite_code(driver) in SQLITE_IN_THE_WAY
+        return found
+    state = getattr(driver, "sqlstate", None)
     if state is not None:
         kind, words = POSTGRESQL.get(state) or POSTGRESQL.get(state[:2]) or (StoreFailed, "the database refuses")
         told = kind(f"{words} (SQLSTATE {state})")
         if isinstance(told, StoreUnavailable):
-            told.undone, told.away = state in UNDONE, state[:2] in UNREACHABLE or state in UNREACHABLE
+            told.undone, told.passing = state in UNDONE, state in UNDONE | IN_THE_WAY
+            told.away = state[:2] in UNREACHABLE or state in UNREACHABLE
         return told
-    if error.connection_invalidated or _is_operational(error):
+    if (isinstance(error, DBAPIError) and error.connection_invalidated) or _is_operational(error):
         away = StoreUnavailable(AWAY)
         away.away = True
         return away
-    return StoreFailed(f"the driver of the database refuses: {type(error.orig).__name__}")
+    return StoreFailed(f"the driver of the database refuses: {type(driver).__name__}")
 
 
-def is_write_failure(error: DBAPIError) -> bool:
+def _driver_error(error: Exception) -> BaseException | None:
+    return error.orig if isinstance(error, DBAPIError) else error
+
+
+def is_write_failure(error: Exception) -> bool:
     """Return True if SQLite met an I/O error: what is on the disk is unknown then, and its connection must not go on.
 
     A full disk is none, nor a file that cannot be opened: the transaction is undone, and the next may succeed.
     """
-    return isinstance(error.orig, sqlite3.Error) and _sqlite_code(error.orig) == SQLITE_IOERR
+    driver = _driver_error(error)
+    return isinstance(driver, sqlite3.Error) and _sqlite_code(driver) == SQLITE_IOERR
 
 
 def _sqlite_code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _is_operational(error: DBAPIError) -> bool:
+def _is_operational(error: Exception) -> bool:
     """Return True if it is about the server or the connection, not about what was asked (PEP 249)."""
     return type(error).__name__ in ("OperationalError", "InterfaceError")

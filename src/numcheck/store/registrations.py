@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delete, func, insert, select, tuple_, update
 
 from numcheck.errors import StoreDamaged
+from numcheck.steps import Step, Together
 from numcheck.store import confirmations, withdrawals
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.bindings import (
@@ -28,7 +29,7 @@ from numcheck.store.confirmations import Confirmation, as_confirmed
 from numcheck.store.data_bindings import check_data, told_of_all, told_of_withdrawals
 from numcheck.store.database import Database
 from numcheck.store.events import Chain, EventAppender, EventLog
-from numcheck.store.groups import GroupCommit
+from numcheck.store.groups import GroupCommit, Operation
 from numcheck.store.registration_rows import (
     NumberRow,
     RegistrationRow,
@@ -110,6 +111,7 @@ SEALED_BY_ID = (
     "SELECT registration_id, key_id, sealed_record FROM registrations "
     "WHERE sealed_record IS NOT NULL AND registration_id IN"
 )
+ROW_BY_USER = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE user_tag IN"
 KNOWN_USERS = "SELECT user_tag FROM registrations WHERE user_tag IN"
 
 WHOLE = RegistrationBinding(RegistrationRow._fields)
@@ -585,12 +587,16 @@ class Registrations:
         for tell in self._followers:
             tell(work.services)
 
-    def write(self, operation: Callable[[RegistrationWork], T], *, user_tags: Sequence[bytes] = ()) -> T:
-        """Run an operation in a transaction that it may share; durable when this returns, nothing left if it raises.
+    def write(self, operation: Callable[[RegistrationWork], T]) -> T:
+        """Run an operation in a transaction that it may share; durable when this returns, nothing left if it raises."""
+        return self._groups.run(operation)
 
-        `user_tags` are those that it will find: those of a whole transaction are looked for together.
+    def writing(self, operation: Callable[[RegistrationWork], object], user_tags: Sequence[bytes] = ()) -> Step:
+        """Return the step that is `write`, in one transaction with those of other calls.
+
+        `user_tags` are those that the operation will find: those of a whole transaction are looked for together.
         """
-        return self._groups.run(operation, user_tags)
+        return Together(self._groups.run_each, Operation(operation, user_tags))
 
     def trusted_time(self) -> int | None:
         """Return the time that due times were last judged by, or None."""
@@ -648,15 +654,26 @@ class Registrations:
             first = connection.scalar(select(func.min(registrations.c.next_at_us)))
         return first is not None and first <= now_us
 
-    def find(self, user_tags: Sequence[bytes]) -> RegistrationRow | None:
-        """Return the registration of a user, under whichever of its tags."""
+    def finding(self, user_tags: Sequence[bytes]) -> Step:
+        """Return the step that looks for the registration of a user, under whichever of their tags; None: there is
+        none. StoreDamaged."""
+        return Together(self._find_each, user_tags)
+
+    def _find_each(self, wanted: Sequence[Sequence[bytes]]) -> list[RegistrationRow | StoreDamaged | None]:
+        tags = [tag for user_tags in wanted for tag in user_tags]
         with self._database.reading() as connection:
-            row = try_find(connection, user_tags)
-            if row is None or row.confirmed_by is None:
-                found = []
-            else:
-                found = confirmations.read(connection, self._chain, row.service)
-        return None if row is None else self.checked(row, found)
+            rows = [RegistrationRow._make(row) for row in rows_where(connection, ROW_BY_USER, tags)]
+            confirming = {row.service for row in rows if row.confirmed_by is not None}
+            found = {service: confirmations.read(connection, self._chain, service) for service in confirming}
+        by_tag = {row.user_tag: row for row in rows}
+        users = (next((by_tag[tag] for tag in user_tags if tag in by_tag), None) for user_tags in wanted)
+        return [None if row is None else self._try_checked(row, found.get(row.service, ())) for row in users]
+
+    def _try_checked(self, row: RegistrationRow, found: Sequence[Confirmation]) -> RegistrationRow | StoreDamaged:
+        try:
+            return self.checked(row, found)
+        except StoreDamaged as error:
+            return error
 
     def confirmations(self, service: str) -> list[Confirmation]:
         """Return a service's confirmations. Read them before the registrations that they may cover, not after."""

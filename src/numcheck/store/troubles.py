@@ -26,7 +26,7 @@ class Troubles:
 
     def met(self, error: NumcheckError, *, writing: bool) -> NumcheckError:
         """Note an error on its way to the caller; the first in a row by which the store cannot be used is told."""
-        if not isinstance(error, StoreUnavailable) or error.undone:
+        if not isinstance(error, StoreUnavailable) or error.passing:
             return error
         error.told = self._telling
         with self._lock:
