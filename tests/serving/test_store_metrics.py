@@ -14,8 +14,6 @@ from numcheck.serving.store_watch import StoreWatch
 from numcheck.store import Store, Survey, Troubles
 from tests.serving.small import ACTIVE_NUMBERS
 
-PATIENCE_S = 30.0
-
 
 def samples(watch: StoreWatch) -> dict[tuple[str, ...], float]:
     found = [sample for family in store_families(watch) for sample in family.samples]
@@ -26,10 +24,7 @@ def samples(watch: StoreWatch) -> dict[tuple[str, ...], float]:
 def watch(data_dir: Path) -> StoreWatch:
     """A watch that has looked once."""
     watch = StoreWatch(Settings(data_dir=data_dir, metrics_listen="127.0.0.1:0"), Troubles())
-    watch.start()
-    until = time.monotonic() + PATIENCE_S
-    while watch.survey is None and time.monotonic() < until:
-        time.sleep(0.01)
+    watch._look()
     watch.stop()
     return watch
 

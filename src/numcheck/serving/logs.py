@@ -69,8 +69,8 @@ class _Libraries(logging.Handler):
         kind, _, trace = record.exc_info or (None, None, None)
         told = {"error": kind.__name__, "raised_at": frames_of(trace)} if kind else {}
         at = f"{record.module}:{record.lineno}"
-        tell = log.error if record.levelno >= logging.ERROR else log.warning
-        tell("a library complains", library=record.name, at=at, **told)
+        level = min(record.levelno // 10 * 10, logging.ERROR)
+        log.log(max(level, logging.DEBUG), "a library complains", library=record.name, at=at, **told)
 
 
 def _tell_death(kind: type[BaseException], trace: TracebackType | None) -> None:

@@ -1,8 +1,9 @@
 """Counts for whoever watches an installation: read at one moment, of everything that is in the store."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from numcheck.store.blocks import Kind
 from numcheck.store.schema import (
@@ -62,12 +63,11 @@ def read_survey(connection: Connection, *, events_after: int | None) -> Survey:
     return Survey(
         active_counts={row.operator_id: row.number_count for row in found},
         data_times_us={row.operator_id: row.data_time_us for row in found},
-        held_counts=dict.fromkeys(connection.scalars(select(operators.c.operator_id)), 0)
-        | dict(connection.execute(held).tuples().all()),
+        held_counts=dict.fromkeys(connection.scalars(select(operators.c.operator_id)), 0) | _counted(connection, held),
         plan_times_us={
             f"+{code} {name}xx": at_us or imported_us for code, name, at_us, imported_us in connection.execute(series)
         },
-        registration_counts=dict(connection.execute(in_states).tuples().all()),
+        registration_counts=_counted(connection, in_states),
         verification_counts={(method, state): count for method, state, count in connection.execute(steps)},
         event_sequence=sequence,
         event_counts={} if events_after is None else _count_events(connection, events_after, sequence),
@@ -77,4 +77,9 @@ def read_survey(connection: Connection, *, events_after: int | None) -> Survey:
 
 def _count_events(connection: Connection, after: int, last: int) -> dict[str, int]:
     counted = select(events.c.kind, func.count()).where(events.c.sequence > after, events.c.sequence <= last)
-    return dict(connection.execute(counted.group_by(events.c.kind)).tuples().all())
+    return _counted(connection, counted.group_by(events.c.kind))
+
+
+def _counted(connection: Connection, statement: Select[Any]) -> dict[Any, int]:
+    """Return the second column by the first."""
+    return {row[0]: row[1] for row in connection.execute(statement)}
