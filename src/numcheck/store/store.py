@@ -55,6 +55,7 @@ from numcheck.store.schema import withdrawals as withdrawn_rows
 from numcheck.store.served import read_basis, served_numbers
 from numcheck.store.survey import Survey, read_survey
 from numcheck.store.troubles import Troubles
+from numcheck.store.webhooks import Webhooks
 
 FILE_NAME = "numcheck.db"
 DIGEST_TRIES = 3  # of a set that others push to while it is read
@@ -554,6 +555,10 @@ class Store:
             return pushed
 
     # --- callers
+
+    def webhooks(self) -> Webhooks:
+        """Return the positions of webhooks."""
+        return Webhooks(self._database)
 
     def callers(self, key: bytes) -> Callers:
         """Return who may call; the rows' MACs are made with the key."""
