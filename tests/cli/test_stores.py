@@ -42,6 +42,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "registrations reverify": ("--service", "chat"),
     "registrations rotate-keys": (),
     "registrations watch": ("--service", "chat"),
+    "registrations webhooks": (),
     "ready": (),
     "status": (),
 }
@@ -88,6 +89,7 @@ READERS = [
     "callers list",
     "callers confirm-restore",
     "plan show",
+    "registrations webhooks",
     "status",
 ]
 

@@ -133,6 +133,13 @@ def failing(stub: RegistrationServiceStub, channel: grpc.Channel, verification_i
     yield lambda: list(
         stub.ReverifyRegistrations(pb.ReverifyRegistrationsRequest(service="messenger", resume_token=TOKEN))
     )
+    imports: list[dict[str, Any]] = [
+        {"header": pb.ImportHeader(service=NAME * 50, import_id=REQUEST)},
+        {"header": pb.ImportHeader(service="messenger", import_id=REQUEST * 50)},
+        {"rows": [pb.ImportedRegistration(user_id=USER, number=f"+{NUMBER}", registration_data={NAME: NAME})]},
+    ]
+    for fields in imports:
+        yield lambda fields=fields: list(stub.ImportRegistrations(iter([pb.ImportRegistrationsRequest(**fields)])))
     for method in ("Register", "CompleteVerification", "RefreshRegistration"):
         body = request().SerializeToString()
         for cut in (body[:-3], b"\xff" + body):
@@ -173,7 +180,7 @@ def test_no_line_error_or_event_tells_who_a_user_is_whatever_fails(
             service="messenger", verification_id=stub.StartVerification(start).verification.verification_id
         )
         complete.attested_act.CopyFrom(act)
-        assert stub.CompleteVerification(complete).registration.evidence.assertion_id == ASSERTION
+        assert stub.CompleteVerification(complete).registration.evidence[0].assertion_id == ASSERTION
         stub.DeleteRegistration(pb.DeleteRegistrationRequest(service="messenger", user_id=USER))
         told += [run(*words, "--data-dir", data_dir).out for words in (("status",), ("events", "export"))]
     lines = "\n".join(node.process.lines)

@@ -81,12 +81,17 @@ class Pool:
     # --- the quick threads
 
     def _run(self) -> None:
-        while True:
-            with self._lead:
-                share = self._take_share()
-            if share is None:
-                return
-            self._answer_share(share)
+        while self._lead_and_answer():
+            pass
+
+    def _lead_and_answer(self) -> bool:
+        """Take a share of the calls and answer it, and remember none of them; False at the end."""
+        with self._lead:
+            share = self._take_share()
+        if share is None:
+            return False
+        self._answer_share(share)
+        return True
 
     def _take_share(self) -> "list[NativeCall] | None":
         """Wait for quick calls, and return some of them; None at the end."""
@@ -176,10 +181,27 @@ class Pool:
                 self._feeding.watch(call, method.answer(call.request), made.check)
             case Runs.FEED:
                 self._feeding.feed(call, method.answer(call.request, call), made.check)
+            case Runs.EXCHANGE:
+                _exchange(method.answer(checking(_requests(call), made.check), call), call)
             case _ if method.streams_requests and method.runs is not Runs.EACH:
                 call.answer(method.answer(checking(_requests(call), made.check), call), last=True)
             case _:
                 call.answer(method.answer(call.request, call), last=method.runs is not Runs.EACH)
+
+
+def _exchange(answers: Iterator[bytes], call: "NativeCall") -> None:
+    """Send each answer, at the pace at which the caller takes them, and end the call; CallerGone if they do not."""
+    room = threading.Event()
+    call.wake = room.set
+    for answer in answers:
+        call.answer(answer, last=False)
+        call.send()
+        while not call.has_room():
+            if not call.is_active():
+                raise CallerGone
+            room.wait(LAST_WAIT_S)
+            room.clear()
+    call.end()
 
 
 def _send(answered: "list[NativeCall]") -> None:

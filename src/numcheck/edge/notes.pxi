@@ -46,12 +46,14 @@ cdef Ask* make_ask(Stream* stream) noexcept nogil:
         ask.caller, ask.line = stream.connection.caller, line_of(stream)
         memcpy(ask.trace, stream.trace, TRACE_SIZE)
         stream.ask = ask
+        add(&ask.pipe.asks, 1)
     return ask
 
 
 cdef void release(Ask* ask) noexcept nogil:
     if add(&ask.pointers, -1) == 0:
         leave_line(ask)
+        add(&ask.pipe.asks, -1)
         free(ask)
 
 

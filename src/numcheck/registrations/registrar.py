@@ -18,13 +18,13 @@ from numcheck.errors import (
     StoreDamaged,
     UnknownRegistration,
 )
-from numcheck.moments import EPOCH, microseconds
-from numcheck.registrations.due import due_at, next_at
+from numcheck.moments import EPOCH, microseconds, microseconds_of
+from numcheck.registrations.due import REMIND_BEFORE, due_at, next_at
 from numcheck.registrations.judging import check_registrable
 from numcheck.registrations.policy import Method
 from numcheck.registrations.record import NetworkAddress, Record
 from numcheck.registrations.registration import Outcome, Registration, act, follow_withdrawal, store_changes, tell
-from numcheck.registrations.states import Act, RegistrationState, allows
+from numcheck.registrations.states import FALLS_DUE, Act, RegistrationState, allows
 from numcheck.registrations.vault import Vault, first_id
 from numcheck.registrations.verifier import VerificationRequest, Verifier
 from numcheck.steps import Steps
@@ -52,6 +52,13 @@ class Page(NamedTuple):
     registrations: list[Registration]
     damaged: list[StoreDamaged]
     next_place: tuple[int, bytes] | None
+
+
+class Summary(NamedTuple):
+    """How many registrations a service has: in each state, and due within 30 days."""
+
+    states: Mapping[int, int]
+    due_soon_count: int
 
 
 class Registrar:
@@ -85,9 +92,9 @@ class Registrar:
             if again is not None:
                 return again
             raise
-        wanted = VerificationRequest(record.network_address, channel)
+        wanted, course = VerificationRequest(record.network_address, channel), self._verifier.course(service)
         # A repetition asks nobody.
-        needs_operator = self._verifier.needs_operator(finding, service, wanted)
+        needs_operator = self._verifier.needs_operator(finding, service, course, channel)
         if needs_operator and (yield self._registrations.finding(tags)) is None:
             finding = yield from self._verifier.ask_operator(finding, record.number)
         now = self._now()
@@ -99,7 +106,7 @@ class Registrar:
                 return again
             made = row._replace(as_of_revision=work.revision)
             tell(work, made, Act.REGISTER, made.registered_at_us)
-            attempt = self._verifier.attempt(work, Registration(made, record), finding, wanted, now)
+            attempt = self._verifier.attempt(work, Registration(made, record), course, finding, wanted, now)
             return replace(attempt, row=work.insert(attempt.row)).outcome(record)
 
         started = yield self._registrations.writing(operation, tags)
@@ -153,18 +160,28 @@ class Registrar:
         kept = _fitting(rows[:count_max])
         last = rows[kept - 1] if kept < len(rows) else None
         place = None if last is None else (last.due_at_us, last.registration_id)
-        opened: list[Registration] = []
-        damaged: list[StoreDamaged] = []
-        for row in rows[:kept]:
-            try:
-                opened.append(self._opened(self._registrations.checked(row, confirmations)))
-            except StoreDamaged as error:
-                damaged.append(error)
+        checked = self._registrations.checked_each(rows[:kept], confirmations)
+        whole = [row for row in checked if isinstance(row, RegistrationRow)]
+        found = [row for row in checked if isinstance(row, StoreDamaged)]
+        records = self._vault.open_each(whole)
+        both = zip(whole, records, strict=True)
+        opened = [Registration(row, record) for row, record in both if isinstance(record, Record)]
+        damaged = found + [record for record in records if isinstance(record, StoreDamaged)]
         return Page(opened, damaged, place)
 
     def _beginning(self, filters: Filters) -> tuple[int, bytes]:
         """Return the place before the first registration: ids ascend with time, so that earlier ones are not read."""
         return -1, b"" if filters.registered_after is None else first_id(microseconds(filters.registered_after))
+
+    def summary(self, service: str) -> Summary:
+        """Count a service's registrations."""
+        now_us = microseconds(self._steady(self._now()))
+        soon_us = now_us + microseconds_of(REMIND_BEFORE)
+        counts, due_soon_count = dict.fromkeys(LISTED, 0), 0
+        for state, count, due_count in self._registrations.counts(service, LISTED, due=(now_us, soon_us)):
+            counts[state] += count
+            due_soon_count += due_count if state in FALLS_DUE else 0
+        return Summary(counts, due_soon_count)
 
     def delete(self, service: str, user_id: str) -> Steps[None]:
         """Erase a user: what is personal is gone, the events stay. UnknownRegistration if there is none."""
@@ -181,6 +198,7 @@ class Registrar:
                     "sealed_number",
                     "evidence",
                     "confirmed_by",
+                    "proofs",
                     "verification_id",
                 )
             )
@@ -195,10 +213,9 @@ class Registrar:
         """Take a user's information anew, and verify the number again (I.6). UnknownRegistration if there is none."""
         tags = self._vault.user_tags(service, user_id)
         number = self._opened(_known((yield self._registrations.finding(tags)))).record.number
-        wanted = VerificationRequest(network_address, channel)
+        wanted, course = VerificationRequest(network_address, channel), self._verifier.course(service)
         finding = self._verifier.find(service, number)
-        if self._verifier.needs_operator(finding, service, wanted):
-            finding = yield from self._verifier.ask_operator(finding, number)
+        finding = yield from self._verifier.with_live_answer(finding, service, number, course, channel)
         now = self._now()
         refreshed_at = self._steady(now)
 
@@ -214,7 +231,7 @@ class Registrar:
                 due = due_at(refreshed_at, self._verifier.policy_for(service).refresh_after)
                 changes |= {"due_at_us": microseconds(due)}
             moved = act(work, row, Act.REFRESH, microseconds(now), changes=changes)
-            attempt = self._verifier.attempt(work, Registration(moved, record), finding, wanted, now)
+            attempt = self._verifier.attempt(work, Registration(moved, record), course, finding, wanted, now)
             return replace(attempt, row=store_changes(work, row, attempt.row)).outcome(record)
 
         started = yield self._registrations.writing(operation, tags)
@@ -233,16 +250,17 @@ class Registrar:
         tags = self._vault.user_tags(service, user_id)
         found = self._opened(_known((yield self._registrations.finding(tags))))
         number = found.record.number
-        wanted = VerificationRequest(network_address or found.record.network_address, channel, method, on_demand=True)
+        wanted = VerificationRequest(network_address or found.record.network_address, channel, on_demand=True)
+        course = self._verifier.course(service, method)
         finding = self._verifier.find(service, number)
-        if allows(found.state, Act.START) and self._verifier.needs_operator(finding, service, wanted):
-            finding = yield from self._verifier.ask_operator(finding, number)
+        if allows(found.state, Act.START):
+            finding = yield from self._verifier.with_live_answer(finding, service, number, course, channel)
         now = self._now()
 
         def operation(work: RegistrationWork) -> Outcome:
             row = follow_withdrawal(work, _known(work.find(tags)), number, microseconds(now))
             registration = self._opened(row)
-            attempt = self._verifier.attempt(work, registration, finding, wanted, now)
+            attempt = self._verifier.attempt(work, registration, course, finding, wanted, now)
             return replace(attempt, row=store_changes(work, row, attempt.row)).outcome(registration.record)
 
         started = yield self._registrations.writing(operation, tags)

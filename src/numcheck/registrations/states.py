@@ -21,6 +21,7 @@ class Act(StrEnum):
 
     REGISTER = "registered"
     START = "started"
+    PROVE = "proved"
     CONFIRM = "confirmed"
     DENY = "denied"
     FAIL = "failed"
@@ -35,11 +36,18 @@ _S, _A = RegistrationState, Act
 
 TRANSITIONS: dict[tuple[RegistrationState | None, Act], RegistrationState] = {
     (None, _A.REGISTER): _S.PENDING,
+    # It is imported, and begins where what is known of it leads.
+    (None, _A.CONFIRM): _S.VERIFIED,
+    (None, _A.DENY): _S.REJECTED,
+    (None, _A.MISS): _S.OVERDUE,
     # A verification begins: who was refused may try again; who is overdue has to refresh first (I.6).
     (_S.PENDING, _A.START): _S.PENDING,
     (_S.VERIFIED, _A.START): _S.VERIFIED,
     (_S.REJECTED, _A.START): _S.PENDING,
     (_S.REVOKED, _A.START): _S.PENDING,
+    # The user proves a step of it, and others are still to confirm.
+    (_S.PENDING, _A.PROVE): _S.PENDING,
+    (_S.VERIFIED, _A.PROVE): _S.VERIFIED,
     # It ends.
     (_S.PENDING, _A.CONFIRM): _S.VERIFIED,
     (_S.VERIFIED, _A.CONFIRM): _S.VERIFIED,

@@ -254,8 +254,9 @@ registrations = Table(
     Column("due_at_us", BigInteger, nullable=False),
     Column("reminded_of_us", BigInteger),  # the due time that was reminded of last; null: none was
     Column("next_at_us", BigInteger),  # when it is time for a reminder or overdue, if its state has these; null: never
-    Column("evidence", String),  # JSON; null until a verification has given an answer
+    Column("evidence", String),  # JSON: the operator's answer that the state rests on; null: it rests on none
     Column("confirmed_by", Integer),  # whose data it rests on, if that says that the number is in service
+    Column("proofs", String),  # JSON: what the user proved, an entry for each step; null: the state rests on none
     Column("as_of_revision", BigInteger, nullable=False),  # what was taken up to it takes nothing from this
     Column("verification_id", Bytes(16)),  # the newest: none before it counts
     Column("sequence", BigInteger, nullable=False),  # of the newest event before the transaction that wrote the row
@@ -300,6 +301,9 @@ verifications = Table(
     Column("next_code_at_us", BigInteger, nullable=False),  # 0: no code was sent
     Column("secret_mac", Bytes, nullable=False),  # of the code or the word; empty if there is none
     Column("tries", Integer, nullable=False),
+    Column("attempt_id", Bytes(16), nullable=False),  # the first verification of an attempt that takes several
+    Column("alternatives", String, nullable=False),  # of steps that confirm, as the policy was when the attempt began
+    Column("given", String, nullable=False),  # JSON: the evidence of the steps that the user has proved in the attempt
     Column("mac", Bytes(32), nullable=False),  # of all other columns: see bindings.py
     Index("verifications_by_number", "number_tag", "service", "state"),
     Index("verifications_by_registration", "registration_id"),
@@ -344,6 +348,29 @@ assertions = Table(
     Index("assertions_by_time", "at_us"),
 )
 
+# Progress of each import of registrations, kept for thirty days after its newest row.
+imports = Table(
+    "imports",
+    metadata,
+    Column("import_tag", Bytes(16), primary_key=True),  # of service and import_id
+    Column("at_us", BigInteger, nullable=False),  # of the newest row
+    Column("row_count", BigInteger, nullable=False),
+    Column("made_count", BigInteger, nullable=False),
+    Column("already_count", BigInteger, nullable=False),
+    Column("refused_count", BigInteger, nullable=False),
+    Column("row_checksum", LargeBinary, nullable=False),  # of all other columns
+)
+
+# Rows of imports that were refused. They say nothing of anybody.
+refused_rows = Table(
+    "refused_rows",
+    metadata,
+    Column("import_tag", Bytes(16), primary_key=True),
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    Column("reason", String, nullable=False),
+    Column("field", String, nullable=False),
+)
+
 # Checks of keys, one for each key in use: they tell whether a node has the keys under which columns are sealed.
 key_checks = Table(
     "key_checks",
@@ -356,7 +383,7 @@ key_checks = Table(
 events = Table(
     "events",
     metadata,
-    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("at_us", BigInteger, nullable=False),
     Column("service", String, nullable=False),
     Column("registration_id", Bytes(16), nullable=False),

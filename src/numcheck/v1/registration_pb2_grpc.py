@@ -85,6 +85,16 @@ class RegistrationServiceStub(object):
                 request_serializer=numcheck_dot_v1_dot_registration__pb2.CompleteVerificationRequest.SerializeToString,
                 response_deserializer=numcheck_dot_v1_dot_registration__pb2.CompleteVerificationResponse.FromString,
                 _registered_method=True)
+        self.ImportRegistrations = channel.stream_stream(
+                '/numcheck.v1.RegistrationService/ImportRegistrations',
+                request_serializer=numcheck_dot_v1_dot_registration__pb2.ImportRegistrationsRequest.SerializeToString,
+                response_deserializer=numcheck_dot_v1_dot_registration__pb2.ImportRegistrationsResponse.FromString,
+                _registered_method=True)
+        self.SummarizeRegistrations = channel.unary_unary(
+                '/numcheck.v1.RegistrationService/SummarizeRegistrations',
+                request_serializer=numcheck_dot_v1_dot_registration__pb2.SummarizeRegistrationsRequest.SerializeToString,
+                response_deserializer=numcheck_dot_v1_dot_registration__pb2.SummarizeRegistrationsResponse.FromString,
+                _registered_method=True)
         self.ReverifyRegistrations = channel.unary_stream(
                 '/numcheck.v1.RegistrationService/ReverifyRegistrations',
                 request_serializer=numcheck_dot_v1_dot_registration__pb2.ReverifyRegistrationsRequest.SerializeToString,
@@ -117,12 +127,14 @@ class RegistrationServiceServicer(object):
     """
 
     def Register(self, request, context):
-        """Records a user, once, and starts to verify that the number is in service and the user's: by the service's policy, an
-        ordered list of methods of which the first that gives an answer counts.
+        """Records a user, once, and starts to verify that the number is in service and the user's: by the service's policy,
+        alternatives in an order, each of one or more steps that must all confirm. By the default, `code+operator,code`, no
+        code is sent if the operator says no; the user gives a code back; then the operator's yes verifies, its no rejects,
+        and where it says nothing the code alone verifies.
 
-        When it returns OK the registration is durable: VERIFIED or REJECTED if the operator's data gave the answer, and
-        otherwise PENDING with the verification that waits for the user. `verification` is unset if no method of the policy
-        can be tried now: StartVerification tries again.
+        When it returns OK the registration is durable: VERIFIED or REJECTED if the operator's answer alone decided, and
+        otherwise PENDING with the verification that waits for the user. `verification` is unset if nothing waits, and
+        `verification_problem` says why then: StartVerification tries again.
 
         It may be repeated with the same request_id: nothing is done twice, no other code is sent, and the registration and
         its newest verification are returned as they are now, including an inbound word that is still awaited. Only the
@@ -205,8 +217,8 @@ class RegistrationServiceServicer(object):
         """Starts a verification: by the method asked for, or by the policy if none is. The one under way, if there is one,
         ends: only the newest counts.
 
-        A REJECTED or REVOKED registration becomes PENDING. By the operator's data the verification ends at once; by a code
-        it waits for CompleteVerification.
+        A REJECTED or REVOKED registration becomes PENDING. If the operator's answer alone decides, the verification ends at
+        once; a step of the user waits for CompleteVerification.
 
         It may be repeated: each time is another verification, with another code, within the limits.
 
@@ -232,10 +244,13 @@ class RegistrationServiceServicer(object):
 
     def CompleteVerification(self, request, context):
         """Gives a verification what it waits for: the code that the user typed, the message or call that came from the number,
-        or an authority's assertion. When it returns OK the registration is VERIFIED.
+        or an authority's assertion. OK says that the proof was right. The registration says what follows from it: VERIFIED;
+        REJECTED, or REVOKED if it was VERIFIED, if the operator says no; or as before, with the verification of the next
+        step of the same alternative in `verification`, or with the reason why nothing waits in `verification_problem`.
 
-        It may be repeated, also at once: what is right is right each time, and gets the same registration, while the
-        verification is the user's newest.
+        It may be repeated, also at once: what is right is right each time, and gets the registration as it is now, while
+        the verification is of the user's newest attempt. If an operator has said nothing, a repetition before `expires_at`
+        asks again.
 
         Errors, besides the service's own:
 
@@ -244,6 +259,44 @@ class RegistrationServiceServicer(object):
         - INVALID_ARGUMENT, BAD_REGISTRATION: `code` is no code at all, or nothing in `inbound_act.text` can be a word. It
         was no try.
         - INVALID_ARGUMENT, NOT_A_NUMBER: `inbound_act.from_number` cannot be read as a telephone number.
+        - UNAVAILABLE, INDEX_NOT_READY: the node has no index mapped yet. It was no try.
+        - UNAVAILABLE, INDEX_BEHIND: the node's index does not show yet what has taken the number from its operator. The
+        proof was right, and is taken: repeat it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportRegistrations(self, request_iterator, context):
+        """Brings in users whom the service has already, with what it knows of them: rows are recorded as Register records a
+        user, with the moments that the service gives.
+
+        The first message has the header and may have rows; the others have rows. The header, and then each message of rows,
+        is answered once; rows that are answered are durable, and each message of them is one transaction. A row that cannot
+        be recorded is refused alone, with its reason; the others go in.
+
+        A row is OVERDUE if a year has passed since refreshed_at, REJECTED if the serving operator's data says that the
+        number is out of service, VERIFIED if that data holds the number and possession_proved_at is set, and else PENDING.
+        Due times are spread at random over what remains of each row's year, so that an import does not fall due on one day.
+
+        It may be repeated, and resumed after it was cut: the answer to the header says row_count, and the rows that follow
+        are those from there on. Whatever is sent again is known by its content and made once: it counts as already there.
+        Refused rows of before are told again, behind the answer to the header.
+
+        Errors, besides the service's own:
+
+        - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: as many imports as this node takes at once are under way.
+        - ABORTED, CONCURRENT_IMPORT: another call goes on with the import of this import_id. Begin again with the header.
+        - UNAVAILABLE, INDEX_NOT_READY: the node has no index mapped yet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SummarizeRegistrations(self, request, context):
+        """Counts the registrations of a service.
+
+        It only reads, piece by piece: what changes meanwhile is counted before or after its change.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -318,6 +371,16 @@ def add_RegistrationServiceServicer_to_server(servicer, server):
                     servicer.CompleteVerification,
                     request_deserializer=numcheck_dot_v1_dot_registration__pb2.CompleteVerificationRequest.FromString,
                     response_serializer=numcheck_dot_v1_dot_registration__pb2.CompleteVerificationResponse.SerializeToString,
+            ),
+            'ImportRegistrations': grpc.stream_stream_rpc_method_handler(
+                    servicer.ImportRegistrations,
+                    request_deserializer=numcheck_dot_v1_dot_registration__pb2.ImportRegistrationsRequest.FromString,
+                    response_serializer=numcheck_dot_v1_dot_registration__pb2.ImportRegistrationsResponse.SerializeToString,
+            ),
+            'SummarizeRegistrations': grpc.unary_unary_rpc_method_handler(
+                    servicer.SummarizeRegistrations,
+                    request_deserializer=numcheck_dot_v1_dot_registration__pb2.SummarizeRegistrationsRequest.FromString,
+                    response_serializer=numcheck_dot_v1_dot_registration__pb2.SummarizeRegistrationsResponse.SerializeToString,
             ),
             'ReverifyRegistrations': grpc.unary_stream_rpc_method_handler(
                     servicer.ReverifyRegistrations,
@@ -535,6 +598,60 @@ class RegistrationService(object):
             '/numcheck.v1.RegistrationService/CompleteVerification',
             numcheck_dot_v1_dot_registration__pb2.CompleteVerificationRequest.SerializeToString,
             numcheck_dot_v1_dot_registration__pb2.CompleteVerificationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportRegistrations(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/numcheck.v1.RegistrationService/ImportRegistrations',
+            numcheck_dot_v1_dot_registration__pb2.ImportRegistrationsRequest.SerializeToString,
+            numcheck_dot_v1_dot_registration__pb2.ImportRegistrationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SummarizeRegistrations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/numcheck.v1.RegistrationService/SummarizeRegistrations',
+            numcheck_dot_v1_dot_registration__pb2.SummarizeRegistrationsRequest.SerializeToString,
+            numcheck_dot_v1_dot_registration__pb2.SummarizeRegistrationsResponse.FromString,
             options,
             channel_credentials,
             insecure,
