@@ -164,9 +164,9 @@ cdef class Call:
 
     cdef int hear(self, const Note* note) except -1:
         """Take what a loop says of the call."""
-        if self.requests is not None:
+        if self.requests is not None and note.kind != ROOM:
             self.requests.put(message_of(note) if note.kind == MESSAGE else None if note.kind == END else ...)
-        elif self.wake is not None:
+        if self.wake is not None and (self.requests is None or note.kind in (ROOM, GONE)):
             self.wake()
         return 0
 
