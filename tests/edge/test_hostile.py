@@ -205,7 +205,7 @@ def test_peers_that_hold_their_connections_harm_nobody_else(
 ) -> None:
     if (door.name, kind) == ("plain", "slow bodies"):
         # Each holds a thread of grpcio until its time is up: others may wait longer than this client, or not.
-        request.applymarker(pytest.mark.xfail(raises=TimeoutError, strict=False, reason="each holds a thread of grpcio"))
+        request.applymarker(pytest.mark.xfail(raises=TimeoutError, strict=False, reason="each holds a thread"))
     with harmless(door, kind) as harm:
         assert harm.report["opened"] == HOLDS[kind][0]
 
