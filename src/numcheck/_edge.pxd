@@ -59,7 +59,7 @@ cdef enum:
     MOVED_SIZE_MIN = 65_536          # a peer that takes less of its answers for `stalled_after` takes nothing
     LANE_COUNT = 4                   # of calls that Python answers: each has threads and places of its own
     WAIT_TARGET_MS = 40              # a call that Python answers should be begun by then
-    LINE_MIN = 64                    # calls of a line that may wait, however long that takes
+    LINE_MIN = 128                   # calls of a line that may wait, however long that takes
     PACE_LENGTH_MIN = 16             # a call that found so many before it tells how fast they went
     SWEEP_MS = 100                   # deadlines are looked at so often
     CONTROL_FRAMES_MAX = 1_000       # frames that bring nothing, and RST_STREAM of ours, in a burst

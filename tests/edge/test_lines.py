@@ -10,7 +10,7 @@ if LACKING is None:
 pytestmark = pytest.mark.skipif(LACKING is not None, reason=str(LACKING))
 
 PLACES = 512
-PACE_LENGTH_MIN, LINE_MIN = 16, 64  # of _edge.pxd, as docs/limits.md has it
+PACE_LENGTH_MIN, LINE_MIN = 16, 128  # of _edge.pxd, as docs/limits.md has it
 TARGET_MS = 40
 MS = 1_000_000
 QUICK, OTHER = 0, 1
@@ -111,7 +111,7 @@ def test_pace_that_was_slow_is_forgotten_when_nothing_waited_for_a_second(queue:
     assert line.fill() == LINE_MIN
     drain(line, call_us=50_000)
     line.now += 1_001 * MS
-    assert line.fill() > 5 * LINE_MIN
+    assert line.fill() > 2 * LINE_MIN
 
 
 def test_party_that_fills_its_line_leaves_places_for_others(queue: "CallQueue") -> None:
