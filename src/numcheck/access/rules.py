@@ -88,6 +88,7 @@ METHODS: dict[str, Method] = {
     f"{_CHECK}/CheckNumber": Method(_CHECKING, runs=Runs.QUICK),
     f"{_CHECK}/CheckNumbers": Method(_CHECKING, runs=Runs.QUICK),
     f"{_CHECK}/StreamCheckNumbers": Method(_CHECKING, runs=Runs.EACH),
+    f"{_CHECK}/CheckRecycled": Method(_CHECKING, runs=Runs.QUICK),
     f"{_CHECK}/ListOperators": Method(ANYBODY, runs=Runs.QUICK),
     f"{_NUMBERING}/PushActiveNumbers": Method(_PUSHING, About.OPERATOR),
     f"{_NUMBERING}/ConfirmPush": Method(_PUSHING, About.OPERATOR),

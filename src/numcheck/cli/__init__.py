@@ -60,6 +60,7 @@ def _add_commands() -> None:
     app.add_typer(push.app, name="push")
     app.command()(check.check)
     app.command()(status.status)
+    app.add_typer(withdrawn.app, name="withdrawn")
     app.add_typer(callers.app, name="callers")
     app.add_typer(registrations.app, name="registrations")
     app.add_typer(events.app, name="events")

@@ -165,7 +165,8 @@ def registrations_of(
     service = RegistrationService(rules, now=_now, default_region=settings.default_region)
     withdrawer = Withdrawer(Withdrawals(registrations, vault, now=_now))
     delivery.receive(_taker(Inbound(registrations, vault, verifier, now=_now), settings.default_region))
-    timekeeper = Timekeeper(registrations, TrustedClock(registrations))
+    record_kept = timedelta(days=settings.recycled_record_days)
+    timekeeper = Timekeeper(registrations, TrustedClock(registrations), record_kept=record_kept)
     return NodeRegistrations(service, timekeeper, withdrawer, feeds, delivery, enquiries)
 
 

@@ -28,7 +28,14 @@ class Head:
     digest: bytes | None = None
     checksum: bytes = NO_BLOCKS
     synthetic: bool = False
+    since_us: int = 0  # data time of the first version that this one follows
     sequences: Mapping[str, int] = field(default_factory=dict)  # of the portings: the highest number of each series
+
+    def since_us_after(self, data_time_us: int, *, snapshot: bool) -> int:
+        """Return the data time of the first version that the next one follows. A snapshot in the place of what was made
+        up follows nothing."""
+        begins = not self.version or (self.synthetic and snapshot)
+        return data_time_us if begins else min(self.since_us, data_time_us)
 
     @property
     def pushed(self) -> bool:
@@ -88,6 +95,7 @@ def _head(row: Row[Any]) -> Head:
         row.digest,
         row.checksum,
         row.synthetic,
+        row.since_us,
         json.loads(row.sequences),
     )
 
@@ -110,6 +118,7 @@ def write_head(connection: Connection, kind: Kind, operator_id: int, head: Head,
         "operator_id": operator_id,
         "version": head.version,
         "data_time_us": head.data_time_us,
+        "since_us": head.since_us,
         "stored_at_us": now_us,
         "number_count": head.number_count,
         "checksum": head.checksum,

@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delete, func, insert, select, tuple_, update
 
 from numcheck.errors import StoreDamaged
-from numcheck.store import confirmations, withdrawals
+from numcheck.store import confirmations, recorded, withdrawals
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.bindings import (
     CONTENT,
@@ -25,8 +25,8 @@ from numcheck.store.bindings import (
 )
 from numcheck.store.bulk import VALUES_PER_STATEMENT, change_each, insert_rows, pieces, rows_where
 from numcheck.store.confirmations import Confirmation, as_confirmed
-from numcheck.store.data_bindings import check_data, told_of_all, told_of_withdrawals
-from numcheck.store.database import Database
+from numcheck.store.data_bindings import check_data, told_of_all, told_of_revisions
+from numcheck.store.database import Database, take_turn
 from numcheck.store.events import Chain, EventAppender, EventLog
 from numcheck.store.groups import GroupCommit
 from numcheck.store.registration_rows import (
@@ -43,10 +43,12 @@ from numcheck.store.schema import (
     code_tries,
     installation,
     key_checks,
+    recorded_withdrawals,
     registrations,
     trusted_time,
     verifications,
 )
+from numcheck.store.schema import withdrawals as withdrawn_rows
 from numcheck.store.withdrawals import Cause, Withdrawn, WithdrawnChunk
 
 log = structlog.get_logger()
@@ -379,7 +381,7 @@ class RegistrationWork:
     def flush(self) -> None:
         """Write what was put off."""
         self._flush_new()
-        for told in told_of_withdrawals(self._connection, self._chain, self._followed):
+        for told in told_of_revisions(self._connection, self._chain, withdrawn_rows, self._followed):
             self.tell_act(Act.WITHDRAWALS_FOLLOWED, LOCAL, self._events.at_us, **told)
         self._followed.clear()
         self._events.bind(self._written)
@@ -623,10 +625,27 @@ class Registrations:
             if not revisions:
                 return
             events = EventAppender(connection, self._chain)
-            for told in told_of_withdrawals(connection, self._chain, revisions):
+            for told in told_of_revisions(connection, self._chain, withdrawn_rows, revisions):
                 details = Acts.details(LOCAL, withdrawals_dropped=dropped, **told)
                 events.append(at_us, "", b"", Act.WITHDRAWALS_DROPPED.value, 0, details)
             events.flush()
+
+    def tidy_record(self, *, kept_since_us: int, joined_before_us: int, at_us: int) -> None:
+        """Tidy the record of withdrawals, a piece a transaction, and tell so; a transaction of its own, for the same
+        reason."""
+        more = True
+        while more:
+            with self._database.writing() as connection:
+                take_turn(connection)
+                done = recorded.tidy(connection, kept_since_us=kept_since_us, joined_before_us=joined_before_us)
+                if not done.anything:
+                    return
+                more, events = done.more, EventAppender(connection, self._chain)
+                macs = list(told_of_revisions(connection, self._chain, recorded_withdrawals, done.revisions))
+                for told in macs or [{}]:
+                    details = Acts.details(LOCAL, recorded_since_us=done.since_us, **told)
+                    events.append(at_us, "", b"", Act.RECORD_TIDIED.value, 0, details)
+                events.flush()
 
     def are_any(self) -> bool:
         """Return True if there is any registration."""

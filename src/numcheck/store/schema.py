@@ -35,6 +35,8 @@ installation = Table(
     Column("revision", BigInteger, nullable=False),
     # Withdrawals up to this revision are not kept any more.
     Column("withdrawals_dropped", BigInteger, nullable=False, server_default="0"),
+    # The record of withdrawals goes back to it; null before the first plan.
+    Column("recorded_since_us", BigInteger),
     # Made with the store, 32 hexadecimal digits: an index says whose revisions its versions are.
     Column("installation_id", String, nullable=False),
     # Tells the key of tokens and callers that the store is used with; null before the first use.
@@ -109,6 +111,7 @@ heads = Table(
     Column("operator_id", Integer, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
     Column("data_time_us", BigInteger, nullable=False),
+    Column("since_us", BigInteger, nullable=False),  # data time of the first version that this one follows
     Column("stored_at_us", BigInteger, nullable=False),
     Column("number_count", BigInteger, nullable=False),
     Column("checksum", LargeBinary, nullable=False),  # of its blocks' digests: see blocks.py
@@ -184,6 +187,22 @@ withdrawals = Table(
     Column("places", LargeBinary, nullable=False),  # Roaring, portable format
     Index("withdrawals_by_chunk", "chunk", "revision"),
     Index("withdrawals_waiting", "bulk", "revision", "cause", "chunk", sqlite_where=WAITING, postgresql_where=WAITING),
+)
+
+# The record that CheckRecycled answers from: numbers that somebody else may have by now, since the data of a moment said
+# so. Those of a day are joined after a while; none is older than the record goes back.
+recorded_withdrawals = Table(
+    "recorded_withdrawals",
+    metadata,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),  # the newest whose numbers it has
+    Column("cause", String, primary_key=True),
+    Column("chunk", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_us", BigInteger, nullable=False),  # the newest moment of them
+    Column("number_count", Integer, nullable=False),
+    Column("checksum", LargeBinary, nullable=False),  # of all of the row, cryptographic: the events bind it
+    Column("places", LargeBinary, nullable=False),  # Roaring, portable format
+    Index("recorded_withdrawals_by_chunk", "chunk", "revision"),
+    Index("recorded_withdrawals_by_time", "at_us", "cause", "chunk"),
 )
 
 # Who may call. A URI stays for ever, so that it never comes to mean another.

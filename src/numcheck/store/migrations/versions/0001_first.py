@@ -42,6 +42,7 @@ installation = Table(
     Column("id", Integer, CheckConstraint("id = 1"), primary_key=True),
     Column("revision", BigInteger, nullable=False),
     Column("withdrawals_dropped", BigInteger, nullable=False, server_default="0"),
+    Column("recorded_since_us", BigInteger),
     Column("installation_id", String, nullable=False),
     Column("token_key_check", LargeBinary),
 )
@@ -110,6 +111,7 @@ heads = Table(
     Column("operator_id", Integer, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
     Column("data_time_us", BigInteger, nullable=False),
+    Column("since_us", BigInteger, nullable=False),
     Column("stored_at_us", BigInteger, nullable=False),
     Column("number_count", BigInteger, nullable=False),
     Column("checksum", LargeBinary, nullable=False),
@@ -182,6 +184,20 @@ withdrawals = Table(
     Column("places", LargeBinary, nullable=False),
     Index("withdrawals_by_chunk", "chunk", "revision"),
     Index("withdrawals_waiting", "bulk", "revision", "cause", "chunk", sqlite_where=WAITING, postgresql_where=WAITING),
+)
+
+recorded_withdrawals = Table(
+    "recorded_withdrawals",
+    metadata,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("cause", String, primary_key=True),
+    Column("chunk", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("number_count", Integer, nullable=False),
+    Column("checksum", LargeBinary, nullable=False),
+    Column("places", LargeBinary, nullable=False),
+    Index("recorded_withdrawals_by_chunk", "chunk", "revision"),
+    Index("recorded_withdrawals_by_time", "at_us", "cause", "chunk"),
 )
 
 callers = Table(
