@@ -1,7 +1,7 @@
 """Question: how many numbers a second does the record of withdrawals answer on one core, and how large is it?
 
-Three years of withdrawals of the reference population's active numbers, drawn uniformly: a number may be withdrawn again
-and again, as it is given to somebody else each time.
+Three years of withdrawals of the reference population's active numbers, drawn uniformly: a number may be withdrawn
+again and again, as it is given to somebody else each time.
 """
 
 import os
@@ -12,6 +12,7 @@ from itertools import cycle
 
 import numpy as np
 import pytest
+from pyroaring import BitMap
 
 from benchmarks.population import REFERENCE_COUNT, Population, pin
 from numcheck._recycled import Layer
@@ -19,7 +20,6 @@ from numcheck.index import Index, RecordSource
 from numcheck.index.format import map_block_file
 from numcheck.index.record import ChunkWithdrawals, write_record
 from numcheck.v1 import check_pb2
-from pyroaring import BitMap
 
 DAYS = int(os.environ.get("NUMCHECK_BENCH_RECORD_DAYS", "1095"))
 A_DAY = 230_000  # of the whole reference population; of a smaller one in proportion

@@ -1,4 +1,3 @@
-from array import array
 from collections.abc import Sequence
 
 from typing_extensions import Buffer

@@ -47,6 +47,7 @@ def check(method: str) -> Call:
     requests = {
         "CheckNumber": check_pb2.CheckNumberRequest(number=f"+{FIRST}"),
         "CheckNumbers": check_pb2.CheckNumbersRequest(numbers=[FIRST]),
+        "CheckRecycled": check_pb2.CheckRecycledRequest(numbers=[FIRST], since_unix_s=[0]),
         "ListOperators": check_pb2.ListOperatorsRequest(),
     }
 

@@ -39,7 +39,7 @@ def payload_of(path: Path) -> bytes:
     """The payload of a block file, its header and its blocks compared."""
     content, seed = path.read_bytes(), xxhash.xxh3_64_intdigest(path.name.encode())
     magic, version, block_size, written_seed, size, checksum = struct.unpack("<8sIIQQ24xQ", content[:64])
-    assert (magic, version, block_size, written_seed) == (b"numcheck", 4, 65_536, seed)
+    assert (magic, version, block_size, written_seed) == (b"numcheck", 5, 65_536, seed)
     assert checksum == xxhash.xxh3_64_intdigest(content[:56])
     assert content[32:56] == bytes(24)
     payload = content[64 : 64 + size]

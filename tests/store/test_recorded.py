@@ -11,7 +11,7 @@ from numcheck.registrations.sealing import Key, Keyring
 from numcheck.serving.keys import use_keys
 from tests.active.sets import active_set_of
 from tests.store.registry import plan, row
-from tests.store.test_pushes import ALPHA, BETA, FIRST, ROWS, delta, port, push, snapshot
+from tests.store.test_pushes import ALPHA, BETA, FIRST, ROWS, delta, port, sent, snapshot
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -24,12 +24,21 @@ def seconds(moment):
     return microseconds(moment) // 1_000_000
 
 
+def push(store, header, add=(), remove=()):
+    """Push at the moment of the data."""
+    content = store.push_content(header.operator_id)
+    content.add(sent(add))
+    content.remove(sent(remove))
+    head = store.head(header.operator_id).version
+    return store.push(header, content, base_version=head, token="t", now=header.data_time)
+
+
 @pytest.fixture
 def supplied(store):
     """A store whose operator has supplied numbers, under a key, so that acts are told."""
     use_keys(store, store.registrations(CHAIN), KEYRING)
     store.tell_acts(CHAIN)
-    store.import_plan(plan(*ROWS), source="a", now=NOW, data_time=NOW - 40 * DAY)
+    store.import_plan(plan(*ROWS), source="a", now=NOW - 40 * DAY)
     push(store, snapshot(ALPHA, at=NOW - 30 * DAY), HELD)
     return store
 
@@ -44,8 +53,8 @@ def recorded(store, revision=0):
     return found
 
 
-def test_record_has_what_was_withdrawn_or_recycled_at_the_time_of_its_data(supplied):
-    """Not of the moment that it was stored; what was not active, or is added, is in no record."""
+def test_record_has_what_was_withdrawn_or_recycled_when_it_came_in(supplied):
+    """What was not active, or is added, is in no record."""
     removed, recycled = NOW - 20 * DAY, NOW - 10 * DAY
     first = push(supplied, delta(ALPHA, 1, at=removed), add=[FIRST + 600], remove=[FIRST, FIRST + 1, FIRST + 700])
     push(supplied, delta(ALPHA, 2, at=recycled), add=[FIRST + 1, FIRST + 2], remove=[FIRST + 2])
@@ -57,11 +66,12 @@ def test_record_has_what_was_withdrawn_or_recycled_at_the_time_of_its_data(suppl
     assert list(supplied.recorded_between(removed, recycled)) == [("removed", FIRST), ("removed", FIRST + 1)]
 
 
-def test_older_data_that_is_meant_shows_no_earlier_than_what_it_replaces(supplied):
-    push(supplied, snapshot(ALPHA, at=NOW - 5 * DAY), HELD)
-    older = snapshot(ALPHA, at=NOW - 6 * DAY, allow_older=True)
-    push(supplied, older, HELD[1:])
-    assert recorded(supplied) == {FIRST: seconds(NOW - 5 * DAY)}
+def test_data_that_comes_late_is_recorded_when_it_comes(supplied):
+    """Whoever asked in between, and asks since then, is told of it."""
+    late = supplied.push_content(ALPHA)
+    late.remove(sent([FIRST]))
+    supplied.push(delta(ALPHA, 1, at=NOW - 20 * DAY), late, base_version=1, token="t", now=NOW)
+    assert recorded(supplied) == {FIRST: seconds(NOW)}
 
 
 def test_held_push_is_recorded_when_it_is_confirmed_and_not_before(supplied):
@@ -69,21 +79,21 @@ def test_held_push_is_recorded_when_it_is_confirmed_and_not_before(supplied):
     assert held.held
     assert recorded(supplied) == {}
     supplied.confirm_push(ALPHA, held.token, now=NOW)
-    assert recorded(supplied) == dict.fromkeys(HELD[:100], seconds(NOW - DAY))
+    assert recorded(supplied) == dict.fromkeys(HELD[:100], seconds(NOW))
 
 
 def test_porting_is_not_in_the_record_and_a_plan_that_moves_numbers_is(supplied):
     port(supplied, {BETA: [FIRST + 5]}, at=NOW - 2 * DAY)
     assert recorded(supplied) == {}
     moved = row(916, 0, 199_899, "Альфа", "7740000076"), row(916, 199_900, 199_999, "Бета", "7701725181")
-    supplied.import_plan(plan(*moved, *ROWS[1:]), source="b", now=NOW, data_time=NOW - DAY)
+    supplied.import_plan(plan(*moved, *ROWS[1:]), source="b", now=NOW - DAY)
     assert recorded(supplied) == dict.fromkeys(range(FIRST + 199_900, FIRST + 200_000), seconds(NOW - DAY))
     assert {cause for cause, _ in supplied.recorded_between(NOW - DAY, NOW)} == {"plan"}
 
 
 def test_replaced_set_begins_the_record_of_its_operator_anew(supplied):
     """What is brought along says nothing of what happened before it."""
-    supplied.replace_active_set(ALPHA, active_set_of(HELD[5:]), data_time=NOW - DAY, now=NOW, synthetic=True)
+    supplied.replace_active_set(ALPHA, active_set_of(HELD[5:]), data_time=NOW - 9 * DAY, now=NOW - DAY, synthetic=True)
     assert recorded(supplied) == {}
     assert supplied.operators()[0].supplied_since == NOW - DAY
     push(supplied, snapshot(ALPHA, at=NOW), HELD)

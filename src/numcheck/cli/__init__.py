@@ -49,7 +49,20 @@ def _fill_closed_streams() -> None:
 
 
 def _add_commands() -> None:
-    from numcheck.cli import bench, callers, check, demo, events, plan, push, registrations, serve, status
+    from numcheck.cli import (
+        bench,
+        callers,
+        check,
+        config,
+        demo,
+        events,
+        plan,
+        push,
+        registrations,
+        serve,
+        status,
+        withdrawn,
+    )
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -35,8 +35,9 @@ def check(
     in that which the header calls number, phone, телефон or the like, or in --column; a file in which that is uncertain
     is refused. A line that holds no number is marked NOT_A_NUMBER in place; if none holds one, the exit status is 1.
 
-    With --recycled-since a fourth column says YES, NO or UNKNOWN (the record of withdrawals does not go back that far) of
-    each number; dates are such as 2025-12-01, 2025-12-01T09:00:00+03:00 or 01.12.2025, in UTC if they name no offset.
+    With --recycled-since a fourth column says YES, NO or UNKNOWN (the record of withdrawals does not go back that far)
+    of each number; dates are such as 2025-12-01, 2025-12-01T09:00:00+03:00 or 01.12.2025, in UTC if they name no
+    offset.
 
     Examples: numcheck check "+7 916 123-45-67" 89161234567; numcheck check --file in.csv --out out.csv
     """

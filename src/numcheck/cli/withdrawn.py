@@ -28,9 +28,9 @@ def export(
 ) -> None:
     """Write each number that was withdrawn, recycled or taken by a plan on a day, a line each: number,cause.
 
-    A withdrawal is of the day of the data that first shows it: its data_time. The causes are removed, recycled and plan.
-    The file has numbers of every operator: whom it is for has to have an agreement with each. It appears whole, or not at
-    all; the exit status is 1 if the record does not go back to that day.
+    A withdrawal is of the day when this installation learnt of it. The causes are removed, recycled and plan. The file
+    has numbers of every operator: whom it is for has to have an agreement with each. It appears whole, or not at all;
+    the exit status is 1 if the record does not go back to that day.
 
     Example: numcheck withdrawn export 2026-11-27 --out withdrawn-2026-11-27.csv
     """

@@ -16,7 +16,7 @@ TRUST_KEPT_EVERY = timedelta(minutes=1)
 PRUNED_EVERY = timedelta(hours=1)
 CODES_KEPT = timedelta(days=30)  # far longer than any limit of codes looks back
 RECORD_KEPT = timedelta(days=1_095)
-RECORD_JOINED_AFTER = timedelta(days=2)  # a day is over, and data of its moment has come
+RECORD_JOINED_AFTER = timedelta(days=2)  # their day is over, whatever two nodes' clocks say
 WITHDRAWALS_KEPT = timedelta(hours=1)  # far longer than a call lasts that has looked at an older index
 
 

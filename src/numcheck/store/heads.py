@@ -28,14 +28,13 @@ class Head:
     digest: bytes | None = None
     checksum: bytes = NO_BLOCKS
     synthetic: bool = False
-    since_us: int = 0  # data time of the first version that this one follows
+    since_us: int = 0  # when the first of the versions that this one follows was stored
     sequences: Mapping[str, int] = field(default_factory=dict)  # of the portings: the highest number of each series
 
-    def since_us_after(self, data_time_us: int, *, snapshot: bool) -> int:
-        """Return the data time of the first version that the next one follows. A snapshot in the place of what was made
-        up follows nothing."""
-        begins = not self.version or (self.synthetic and snapshot)
-        return data_time_us if begins else min(self.since_us, data_time_us)
+    def since_us_after(self, now_us: int, *, snapshot: bool) -> int:
+        """Return the same for the version that is stored next. A snapshot in the place of what was made up follows
+        nothing."""
+        return self.since_us if self.version and not (self.synthetic and snapshot) else now_us
 
     @property
     def pushed(self) -> bool:

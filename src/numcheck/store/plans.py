@@ -106,7 +106,6 @@ def replace_plan(
     it takes more than a tenth of a series from its operators, and OlderData if a series is newer."""
     country, operators_before = plan.country, _operator_rows(connection)
     _check_moment(connection, country, series, origin, allow_older=meant.get("allow_older", False))
-    shown_at_us = _shown_at_us(connection, country, series, origin)
     names_before = _names(connection)
     operator_ids = OperatorBook(connection).operator_ids(plan)
     before = [held for held in read_ranges(connection) if held.first in country]
@@ -126,9 +125,8 @@ def replace_plan(
         for one in sorted(series):
             _check_change(one, _within(country, one, before), _within(country, one, changed), known)
     mobile = [move for move in changed if country.is_mobile(move.first)]
-    taken = _withdrawn(connection, mobile)
-    withdraw(connection, revision, Cause.PLAN, taken, microseconds(origin.imported_at), at_us=shown_at_us)
-    recorded.begin(connection, shown_at_us)
+    withdraw(connection, revision, Cause.PLAN, _withdrawn(connection, mobile), microseconds(origin.imported_at))
+    recorded.begin(connection, microseconds(origin.imported_at))
     counts = _counts(changed)
     return PlanImport(
         revision,
@@ -155,15 +153,6 @@ def _check_moment(
         newest = held.data_time_us
         if held.series in series and newest is not None and newest > microseconds(origin.data_time):
             raise OlderData(origin.data_time, f"series {held.series}xx of the plan", moment(newest), series=held.series)
-
-
-def _shown_at_us(connection: Connection, country: Country, series: Collection[str], origin: Origin) -> int:
-    """Return by when at the latest has happened what a plan shows: older data that is meant shows no earlier than the
-    newer that it replaces."""
-    if origin.data_time is None:
-        return microseconds(origin.imported_at)
-    before = (one.data_time_us or 0 for one in _loaded(connection, country) if one.series in series)
-    return max(microseconds(origin.data_time), *before, 0)
 
 
 def _names(connection: Connection) -> Mapping[int, set[str]]:

@@ -189,27 +189,16 @@ def _apply(connection: Connection, row: Row[Any], changes: Changes, now_us: int)
         data_time_us=row.data_time_us,
         checksum=combined([before.checksum, checksum]),
         synthetic=before.synthetic and not row.snapshot,  # a snapshot leaves none of what was made up
-        since_us=before.since_us_after(row.data_time_us, snapshot=row.snapshot),
+        since_us=before.since_us_after(now_us, snapshot=row.snapshot),
     )
     write_head(connection, Kind.ACTIVE, row.operator_id, head, now_us=now_us)
     _change_record(connection, row, version=head.version, revision=revision)
     overtake_held(connection, row.operator_id)
-    # Older data that is meant shows no earlier than the newer that it replaces.
-    moments = _Moments(max(row.data_time_us, before.data_time_us), now_us)
-    _withdraw_pushed(connection, row.operator_id, revision, changes, moments)
+    _withdraw_pushed(connection, row.operator_id, revision, changes, now_us)
     return Pushed(head.version, revision, counts, head.version, row.token or "")
 
 
-class _Moments(NamedTuple):
-    """When something was taken at the latest, by the data that shows it, and when that was stored."""
-
-    at_us: int
-    now_us: int
-
-
-def _withdraw_pushed(
-    connection: Connection, operator_id: int, revision: int, changes: Changes, moments: _Moments
-) -> None:
+def _withdraw_pushed(connection: Connection, operator_id: int, revision: int, changes: Changes, now_us: int) -> None:
     """Whoever had what the operator took out of service has it no more, if the operator serves the number at all."""
     if not any(change.removed or change.recycled for change, _ in changes.values()):
         return  # as most pushes of new subscribers: no range need be read for them
@@ -223,7 +212,7 @@ def _withdraw_pushed(
             for chunk, some in taken.items()
             if some
         }
-        withdraw(connection, revision, cause, places, moments.now_us, at_us=moments.at_us)
+        withdraw(connection, revision, cause, places, now_us)
 
 
 def _write_changes(
@@ -397,7 +386,7 @@ def push_portings(connection: Connection, header: PortingsHeader, content: Porti
         number_count=counts.number_count,
         data_time_us=receipt.data_time_us,
         checksum=combined([head.checksum, *written]),
-        since_us=head.since_us_after(receipt.data_time_us, snapshot=header.snapshot),
+        since_us=head.since_us_after(receipt.now_us, snapshot=header.snapshot),
         sequences=head.sequences_after(header),
     )
     write_head(connection, Kind.PORTED, EVERY_OPERATOR, after, now_us=receipt.now_us)
@@ -406,7 +395,7 @@ def push_portings(connection: Connection, header: PortingsHeader, content: Porti
     for one in changes.values():
         for chunk, (change, _) in one.items():
             moved[chunk] |= change.added | change.removed
-    withdraw(connection, revision, Cause.PORTED, moved, receipt.now_us, at_us=receipt.data_time_us)
+    withdraw(connection, revision, Cause.PORTED, moved, receipt.now_us)
     return Pushed(after.version, revision, counts, after.version)
 
 

@@ -111,7 +111,7 @@ heads = Table(
     Column("operator_id", Integer, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
     Column("data_time_us", BigInteger, nullable=False),
-    Column("since_us", BigInteger, nullable=False),  # data time of the first version that this one follows
+    Column("since_us", BigInteger, nullable=False),  # when the first of the versions that it follows was stored
     Column("stored_at_us", BigInteger, nullable=False),
     Column("number_count", BigInteger, nullable=False),
     Column("checksum", LargeBinary, nullable=False),  # of its blocks' digests: see blocks.py
@@ -189,15 +189,15 @@ withdrawals = Table(
     Index("withdrawals_waiting", "bulk", "revision", "cause", "chunk", sqlite_where=WAITING, postgresql_where=WAITING),
 )
 
-# The record that CheckRecycled answers from: numbers that somebody else may have by now, since the data of a moment said
-# so. Those of a day are joined after a while; none is older than the record goes back.
+# The record that CheckRecycled answers from: numbers that somebody else may have by now. Those of a day are joined after
+# a while; none is older than the record goes back.
 recorded_withdrawals = Table(
     "recorded_withdrawals",
     metadata,
     Column("revision", BigInteger, primary_key=True, autoincrement=False),  # the newest whose numbers it has
     Column("cause", String, primary_key=True),
     Column("chunk", BigInteger, primary_key=True, autoincrement=False),
-    Column("at_us", BigInteger, nullable=False),  # the newest moment of them
+    Column("at_us", BigInteger, nullable=False),  # the newest moment at which any of them was withdrawn
     Column("number_count", Integer, nullable=False),
     Column("checksum", LargeBinary, nullable=False),  # of all of the row, cryptographic: the events bind it
     Column("places", LargeBinary, nullable=False),  # Roaring, portable format

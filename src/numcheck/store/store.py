@@ -313,10 +313,10 @@ class Store:
             version = read_head(connection, Kind.ACTIVE, operator_id).version + 1
             revision = raise_revision(connection)
             checksum = replace_places(connection, operator_id, revision, dict(active_set.chunks()))
-            time_us = microseconds(data_time)
+            time_us, now_us = microseconds(data_time), microseconds(now)
             # What it takes from the set before is not recorded: the record of the operator begins anew.
-            head = Head(version, len(active_set), time_us, checksum=checksum, synthetic=synthetic, since_us=time_us)
-            write_head(connection, Kind.ACTIVE, operator_id, head, now_us=microseconds(now))
+            head = Head(version, len(active_set), time_us, checksum=checksum, synthetic=synthetic, since_us=now_us)
+            write_head(connection, Kind.ACTIVE, operator_id, head, now_us=now_us)
             overtake_held(connection, operator_id)
             act = _DataAct(Act.SET_REPLACED, LOCAL, now, Kind.ACTIVE, operator_id)
             self._tell_head(connection, act, version, revision)
@@ -621,7 +621,8 @@ class Store:
             return callers.read_macs(connection)
 
     def check_withdrawals(self) -> None:
-        """Raise StoreDamaged unless the numbers that wait to be revoked, and those in the record, are what was stored."""
+        """Raise StoreDamaged unless the numbers that wait to be revoked, and those in the record, are what was
+        stored."""
         with self._database.reading() as connection:
             withdrawals.check(connection)
             recorded.check(connection)

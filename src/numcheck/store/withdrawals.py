@@ -76,18 +76,12 @@ class WithdrawnChunk(NamedTuple):
 
 
 def withdraw(
-    connection: Connection,
-    revision: int,
-    cause: Cause,
-    places: Mapping[int, AbstractBitMap],
-    now_us: int,
-    *,
-    at_us: int,
+    connection: Connection, revision: int, cause: Cause, places: Mapping[int, AbstractBitMap], now_us: int
 ) -> None:
-    """Write down the places, by chunk, that the change of a revision takes from their operator, and record them, unless
-    they go to another one with their subscribers. `at_us` is the moment of the data that shows it."""
+    """Write down the places, by chunk, that the change of a revision takes from their operator; and record them, unless
+    they go to another one with their subscribers."""
     if cause is not Cause.PORTED:
-        recorded.record(connection, revision, cause.value, places, at_us=at_us)
+        recorded.record(connection, revision, cause.value, places, at_us=now_us)
     bulk = sum(map(len, places.values())) >= BULK_NUMBERS_MIN
     rows = [_row(revision, cause, chunk, some, now_us, bulk=bulk) for chunk, some in places.items() if some]
     if rows:

@@ -154,11 +154,12 @@ class CheckServiceServicer(object):
         it), and what a numbering plan took from its operator. A porting is none: its subscriber keeps the number. It goes
         back as many days as the setting recycled_record_days says.
 
-        Precision. The moment of a withdrawal is that of the data that first shows it (data_time of the push, or of the
-        plan): the latest that it can have happened. Moments are compared by the second. A record of more than 16 million
-        numbers keeps the second of its newest withdrawals only: of the newest 16 weeks it keeps at least the day (UTC), of
-        what is older at least the week. A number that was withdrawn earlier in the same day or week as its moment then gets
-        YES. NO is never given for a withdrawal that is in the record at or after the moment.
+        Precision. The moment of a withdrawal is when this installation learnt of it, which is no earlier than it happened: a
+        messenger that asks since its last question misses none, however late an operator's data came. Moments are compared
+        by the second. A record of more than 16 million numbers keeps the second of its newest withdrawals only: of the
+        newest 16 weeks at least the day (UTC), of what is older at least the week. A number that was withdrawn earlier in
+        the same day or week as its moment then gets YES. NO is never given for a withdrawal that was learnt of at or after
+        the moment.
 
         All answers of one call rest on one index version. A call never fails for a number in it: one that no loaded plan can
         have, or that is not a mobile one, gets RECYCLED_STATUS_UNKNOWN in its place.
