@@ -12,26 +12,25 @@ import sqlite3
 import tempfile
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 
-import grpc
 import psycopg
 import pytest
 
-from benchmarks.processes import server
+from benchmarks.calling import call_each
+from benchmarks.processes import cpu_seconds, server
 from numcheck.store.groups import GroupCommit
 from numcheck.v1 import registration_pb2 as pb
-from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.registrations.world import ADDRESS, DATA, SERVICE, World, small
 from tests.store.engines import Server
 
 CALLERS = 64
 COUNT = int(os.environ.get("NUMCHECK_BENCH_REGISTRATIONS", "20000"))
+METHOD = "/numcheck.v1.RegistrationService/"
 TABLES = ("registrations", "events")
 
 
@@ -80,9 +79,9 @@ class Groups:
         self.count = 0
         commit = GroupCommit._commit
 
-        def counted(groups, group) -> None:
+        def counted(groups, operations, *tries) -> list[object]:
             self.count += 1
-            commit(groups, group)
+            return commit(groups, operations, *tries)
 
         monkeypatch.setattr(GroupCommit, "_commit", counted)
 
@@ -156,37 +155,44 @@ def registered(benchmark, data_dir: Path, url: str | None) -> tuple[int, float]:
     return COUNT // CALLERS * CALLERS, took_s
 
 
+def requests_of(count: int) -> tuple[list[bytes], list[bytes]]:
+    """Requests that register users, and that read each of them."""
+    common = pb.RegisterRequest(
+        service=SERVICE,
+        number=f"+{small.ACTIVE}",
+        network_address=pb.NetworkAddress(address=ADDRESS.address, port=ADDRESS.port),
+        registration_data=DATA,
+    )
+    making, reading = [], []
+    for place in range(count):
+        common.user_id = f"u{place}"
+        making.append(common.SerializeToString())
+        reading.append(pb.GetRegistrationRequest(service=SERVICE, user_id=common.user_id).SerializeToString())
+    return making, reading
+
+
 @pytest.mark.benchmark(group="caller")
-def test_register_over_the_api(benchmark, data_dir, tmp_path):
-    """64 callers over grpcio, the node on one core. The engine's loop has groups of 16: the listener's threads."""
-    with (
-        server("-m", "numcheck", "serve", "--data-dir", data_dir, "--listen", "127.0.0.1:0") as (address, _),
-        ExitStack() as channels,
-    ):
-        opened = [channels.enter_context(grpc.insecure_channel(address, [("other", place)])) for place in range(4)]
-        for channel in opened:
-            grpc.channel_ready_future(channel).result(10)
-        stubs = [RegistrationServiceStub(channel) for channel in opened]  # 32 calls a connection are the limit
+def test_register_and_read_over_the_wire(benchmark, data_dir, tmp_path, monkeypatch):
+    """256 calls in flight on 8 connections of the native door, the node on one core; groups of as many as fit."""
+    monkeypatch.setenv("NUMCHECK_VERIFICATION_METHODS", "operator")
+    monkeypatch.setenv("NUMCHECK_EVIDENCE_AGE_MAX_S", "0")
+    making, reading = requests_of(COUNT)
 
-        def register(place: int) -> None:
-            stubs[place % 4].Register(
-                pb.RegisterRequest(
-                    service=SERVICE,
-                    user_id=f"u{place}",
-                    number=f"+{small.ACTIVE}",
-                    network_address=pb.NetworkAddress(address=ADDRESS.address, port=ADDRESS.port),
-                    registration_data=DATA,
-                )
-            )
+    def measured(address: str, pid: int, name: str, requests: list[bytes]) -> None:
+        before = cpu_seconds(pid)
+        took_s, each = call_each(address, f"{METHOD}{name}", requests, connections=8, in_flight=32)
+        p99_ms = 1_000 * sorted(each)[len(each) * 99 // 100]
+        of_cpu = COUNT / max(cpu_seconds(pid) - before, 0.01)
+        print(f"{name}: {COUNT / took_s:,.0f} a second, {of_cpu:,.0f} of processor time, p99 {p99_ms:.0f} ms")
 
-        def all_callers() -> float:
-            with ThreadPoolExecutor(CALLERS) as callers:
-                began = perf_counter()
-                list(callers.map(register, range(COUNT)))
-                return perf_counter() - began
+    def both() -> None:
+        options = ("--listen", "127.0.0.1:0", "--threads", "1")
+        with server("-m", "numcheck", "serve", "--data-dir", data_dir, *options) as (address, pid):
+            measured(address, pid, "Register", making)
+            measured(address, pid, "GetRegistration", reading)
 
-        took_s = benchmark.pedantic(all_callers, rounds=1)
-    report(benchmark, COUNT / took_s, 16, engine_rate(tmp_path, data_dir, 16))
+    benchmark.pedantic(both, rounds=1)
+    print(f"bare sqlite3: {engine_rate(tmp_path, data_dir, 128):,.0f} a second")
 
 
 @pytest.mark.benchmark(group="caller")

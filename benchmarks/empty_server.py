@@ -7,7 +7,7 @@ import grpc
 
 from numcheck.config import Settings
 from numcheck.door.plain_door import server_options
-from numcheck.serving.node import StopRequest
+from numcheck.serving.node import Signals
 
 
 def main() -> None:
@@ -21,10 +21,10 @@ def main() -> None:
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("numcheck.v1.CheckService", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    stopping = StopRequest()
+    signals = Signals()
     sys.stderr.write(f"ready on 127.0.0.1:{port} \n")
     sys.stderr.flush()
-    stopping.wait(None)
+    signals.wait_for_stop(lambda: None)
     server.stop(1).wait()
 
 

@@ -100,7 +100,7 @@ cdef inline uint32_t read32(const uint8_t* place) noexcept nogil:
 
 
 cdef bint set_containers(uint8_t* bits, const uint8_t* data, size_t size) noexcept nogil:
-    """Whether every container was sound, and was set."""
+    """Set the places of all containers; return False if one is not sound."""
     cdef size_t count, i, at, used
     cdef uint32_t cookie, cardinality
     cdef const uint8_t* run_flags = NULL

@@ -268,7 +268,7 @@ cdef Step next_field(Cursor* cursor, Field* field) noexcept nogil:
 
 
 cdef inline bint is_chunk(const Field* field) noexcept nogil:
-    """Whether the field holds numbers: a packed list of them, or one alone."""
+    """Return True if the field holds numbers: a packed list of them, or one alone."""
     return field.number == 1 and (field.wire_type == WIRE_LENGTH or field.wire_type == WIRE_FIXED64)
 
 
@@ -486,7 +486,7 @@ cdef class Table:
         return entry_count
 
     cdef bint page_is_sound(self, const Entry* entry, uint8_t* seen) noexcept nogil:
-        """Whether every lookup in the page stays inside its extent and names a class that there is.
+        """Return True if every lookup in the page stays inside its extent and names an existing class.
 
         `seen` has a zero for each class, and has it again when this returns True.
         """
@@ -523,7 +523,7 @@ cdef class Table:
         return self.palette_is_sound(entry, page, seen) and codes_are_sound(page, exception_count)
 
     cdef bint palette_is_sound(self, const Entry* entry, const uint8_t* page, uint8_t* seen) noexcept nogil:
-        """Whether a mixed page's palette has classes that there are, each once, and not the entry's."""
+        """Return True if a mixed page's palette has existing classes, each once, and not the entry's."""
         cdef uint32_t i, number_class
         seen[entry.number_class] = True
         for i in range(palette_size(page)):
@@ -585,8 +585,8 @@ cdef class Table:
 
 
 cdef bint codes_are_sound(const uint8_t* page, uint32_t exception_count) noexcept nogil:
-    """Whether the codes of a mixed page, which is whole, first come in the palette's order and end with it, and zeros
-    follow."""
+    """Return True if the codes of a whole mixed page first occur in the order of its palette, use all of it, and end in
+    zeros."""
     cdef uint32_t i, code, next_code = 0, end = exception_count * width_of_codes(page)
     for i in range(exception_count):
         code = code_of(page, i)

@@ -1,8 +1,11 @@
 """Every setting, typed: from the command line, the environment (NUMCHECK_...), a TOML file, or its default, in this
 order. docs/limits.md lists them with what a caller sees; a test holds that page to this file."""
 
+import difflib
 import os
 import tomllib
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -19,12 +22,14 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
+from numcheck.delivery.settings import CourierSettings
 from numcheck.errors import BadConfiguration
 from numcheck.hosts import is_loopback
 from numcheck.names import SERVICE_RULE, is_service
@@ -37,6 +42,14 @@ Seconds = Annotated[int, Field(gt=0, le=INT32_MAX // 1_000)]
 EvidenceAge = Annotated[int, Field(ge=0, le=INT32_MAX)]
 RecordDays = Annotated[int, Field(gt=0, le=3_650)]
 RefreshDays = Annotated[int, Field(gt=0, le=365)]
+
+PREFIX = "NUMCHECK_"
+NEARLY = (
+    0.8  # how like a setting's name a misspelt variable is: others may begin so too, as those of a Kubernetes Service
+)
+
+ReloadedField = partial(Field, json_schema_extra={"x-reloaded": True})
+"""A setting that a running node takes anew on SIGHUP."""
 
 
 def _service_name(value: str) -> str:
@@ -59,7 +72,7 @@ Methods = Annotated[str, AfterValidator(_methods)]
 
 
 class ServiceSettings(BaseModel):
-    """What a service has instead of what the settings of the same names say; None: the same."""
+    """A service's own values for the settings of the same names; None: the general setting holds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -68,13 +81,14 @@ class ServiceSettings(BaseModel):
     refresh_after_days: RefreshDays | None = None
     attesting_authorities: str | None = None
     live_question: bool | None = None
+    code_message: str | None = None
     codes_per_service_max: Positive | None = None
     codes_per_block_max: Positive | None = None
     codes_per_network_max: Positive | None = None
 
 
 class OperatorSettings(BaseModel):
-    """Where an operator answers live questions; without the three files in plaintext, on loopback only."""
+    """An operator's address for live questions; without the three files, in plaintext and on loopback only."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -99,17 +113,21 @@ class OperatorSettings(BaseModel):
 class Settings(BaseSettings):
     """A node's settings. Unknown names in the TOML file are refused: a misspelt limit would not limit."""
 
-    model_config = SettingsConfigDict(env_prefix="NUMCHECK_", env_ignore_empty=True, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
     config_file: ClassVar[Path | None] = None
 
     data_dir: Path = Field(Path("var"), description="where the store and the index are")
     database_url: SecretStr | None = Field(
-        None, description="a PostgreSQL database that nodes share, postgresql://...; none: SQLite in data_dir"
+        None,
+        description="a PostgreSQL database that nodes share, postgresql://...; none: SQLite in data_dir",
+        examples=["postgresql://numcheck@db.example/numcheck"],
     )
     listen: str = Field("127.0.0.1:50051", description="host:port of every service; port 0 takes a free one")
     default_region: str = Field("RU", description="the country (ISO 3166) of numbers that are written without one")
     metrics_listen: str | None = Field(
-        None, description="host:port of /metrics for Prometheus, on loopback; none: it is not served"
+        None,
+        description="host:port of /metrics, /healthz and /readyz, over plain HTTP; none: nowhere",
+        examples=["0.0.0.0:9464"],
     )
     threads: Positive = Field(
         default_factory=lambda: os.cpu_count() or 1, description="event loops, a thread each; grpcio has its own"
@@ -127,9 +145,15 @@ class Settings(BaseSettings):
     metadata_size_max: Positive = Field(8_192, description="bytes of a call's metadata")
     streams_per_connection_max: Positive = Field(32, description="calls under way on one connection")
     connection_age_max_s: Seconds = Field(3_600, description="seconds until a connection is asked to reconnect")
-    tls_certificate_file: Path | None = Field(None, description="PEM: this node's certificate, and its chain")
-    tls_key_file: Path | None = Field(None, description="PEM: the certificate's key, not sealed by a password")
-    tls_client_authority_file: Path | None = Field(None, description="PEM: who clients' certificates must be from")
+    tls_certificate_file: Path | None = Field(
+        None, description="PEM: this node's certificate, and its chain", examples=["/etc/numcheck/node.pem"]
+    )
+    tls_key_file: Path | None = Field(
+        None, description="PEM: the certificate's key, not sealed by a password", examples=["/etc/numcheck/node.key"]
+    )
+    tls_client_authority_file: Path | None = Field(
+        None, description="PEM: who clients' certificates must be from", examples=["/etc/numcheck/authority.pem"]
+    )
     tls_clients: Literal["certificate", "token"] = Field(
         "certificate",
         description="what clients have to show: certificate (and a token beside it if they like), or a token alone",
@@ -139,21 +163,31 @@ class Settings(BaseSettings):
         description="who may call in plaintext, on loopback: root and the owner of data_dir, or everyone",
     )
     server: str | None = Field(
-        None, description="host:port of the node that commands ask; none: listen, or the data directory's node"
+        None,
+        description="host:port of the node that commands ask; none: listen, or the data directory's node",
+        examples=["numcheck.example:50051"],
     )
     server_authority_file: Path | None = Field(
-        None, description="PEM: who issued the node's certificate; what commands connect over TLS with"
+        None,
+        description="PEM: who issued the node's certificate; what commands connect over TLS with",
+        examples=["/etc/numcheck/authority.pem"],
     )
-    client_certificate_file: Path | None = Field(None, description="PEM: the certificate that commands show a node")
-    client_key_file: Path | None = Field(None, description="PEM: the key of that certificate")
-    token: SecretStr | None = Field(None, description="the bearer token that commands send a node")
+    client_certificate_file: Path | None = Field(
+        None, description="PEM: the certificate that commands show a node", examples=["/etc/numcheck/client.pem"]
+    )
+    client_key_file: Path | None = Field(
+        None, description="PEM: the key of that certificate", examples=["/etc/numcheck/client.key"]
+    )
+    token: SecretStr | None = Field(
+        None, description="the bearer token that commands send a node", examples=["as issued"]
+    )
     use_proxy: bool = Field(
         False, description="go by the proxies of the environment (http_proxy and the like) to hosts beyond loopback"
     )
-    numbers_asked_told: Positive = Field(
+    numbers_asked_told: Positive = ReloadedField(
         1_000_000, description="numbers that a caller asks about in an hour: more is a line of the log"
     )
-    push_removed_percent_max: Annotated[int, Field(ge=0, le=100)] = Field(
+    push_removed_percent_max: Annotated[int, Field(ge=0, le=100)] = ReloadedField(
         10, description="percent of an operator's set that a push may remove before it waits to be confirmed"
     )
     data_age_max_s: Annotated[int, Field(ge=0, le=INT32_MAX)] = Field(
@@ -162,18 +196,20 @@ class Settings(BaseSettings):
     recycled_record_days: RecordDays = Field(
         1_095, description="days that the record of withdrawals goes back, which CheckRecycled answers from"
     )
-    keys_file: Path | None = Field(None, description="the keys of registrations; None: keys.json in data_dir")
-    verification_methods: Methods = Field(
+    keys_file: Path | None = Field(
+        None, description="the keys of registrations; None: keys.json in data_dir", examples=["/etc/numcheck/keys.json"]
+    )
+    verification_methods: Methods = ReloadedField(
         "code,operator", description=f"how a number is verified, in this order: {', '.join(Method)}"
     )
-    evidence_age_max_s: EvidenceAge = Field(
+    evidence_age_max_s: EvidenceAge = ReloadedField(
         2_592_000, description="seconds after which an operator's data verifies nothing; 0: it never ages"
     )
-    refresh_after_days: RefreshDays = Field(
+    refresh_after_days: RefreshDays = ReloadedField(
         365, description="days after which a registration has to be refreshed; the law allows no more than 365"
     )
-    attesting_authorities: str = Field("", description="whose assertions are taken, separated by commas")
-    live_question: bool = Field(
+    attesting_authorities: str = ReloadedField("", description="whose assertions are taken, separated by commas")
+    live_question: bool = ReloadedField(
         False, description="ask an operator itself, where it has an endpoint, when its data says nothing of a number"
     )
     live_question_timeout_s: Annotated[int, Field(gt=0, le=60)] = Field(
@@ -183,29 +219,43 @@ class Settings(BaseSettings):
         {}, description="by operator, its id or tax id: where it answers live questions"
     )
     # A table of tables: the TOML file has room for it, a variable has not.
-    services: Annotated[dict[ServiceName, ServiceSettings], NoDecode] = Field(
+    services: Annotated[dict[ServiceName, ServiceSettings], NoDecode] = ReloadedField(
         {}, description="by service, what it has instead of the settings of the same names"
     )
     code_delivery: str = Field(
         "none", description="how codes are sent: none, console, an HTTP gateway's URL, or smpp://host:port of an SMSC"
     )
-    code_delivery_secret_file: Path | None = Field(None, description="the key that signs what the HTTP gateway gets")
+    couriers: Annotated[list[CourierSettings], NoDecode] = Field(
+        [], description="several couriers in order, instead of code_delivery: each with its name, url and channels"
+    )
+    code_delivery_secret_file: Path | None = Field(
+        None, description="the key that signs what the HTTP gateway gets", examples=["/etc/numcheck/gateway.key"]
+    )
     code_message: str = Field("{code}", description="what a short message says; {code} stands for the code")
     smpp_system_id: str = Field("", description="as whom the node binds to the SMSC")
-    smpp_password_file: Path | None = Field(None, description="the file with the password for the SMSC")
+    smpp_password_file: Path | None = Field(
+        None, description="the file with the password for the SMSC", examples=["/etc/numcheck/smsc.password"]
+    )
     smpp_receive: bool = Field(
         True, description="bind to the SMSC as a transceiver, so that messages come back; false: as a transmitter"
     )
     smpp_source_address: str = Field(
         "", description="the sender of short messages: +79161234567, a short number, or up to 11 letters and digits"
     )
-    codes_per_service_max: Positive = Field(100, description="codes of one service in ten seconds")
-    codes_per_number_max: Positive = Field(20, description="codes in a day to one number, of all services together")
-    codes_per_block_max: Positive = Field(
+    codes_per_service_max: Positive = ReloadedField(100, description="codes of one service in ten seconds")
+    codes_per_number_max: Positive = ReloadedField(
+        20, description="codes in a day to one number, of all services together"
+    )
+    codes_per_block_max: Positive = ReloadedField(
         1_000, description="codes of one service in a day to one block of 10,000 numbers"
     )
-    codes_per_network_max: Positive = Field(100, description="codes of one service in a day for one network address")
+    codes_per_network_max: Positive = ReloadedField(
+        100, description="codes of one service in a day for one network address"
+    )
     drain_timeout_s: Seconds = Field(10, description="seconds that running calls have to end when the node stops")
+    log_level: Literal["debug", "info", "warning", "error"] = ReloadedField(
+        "info", description="the least that is logged: debug, info, warning or error"
+    )
 
     @property
     def database(self) -> str | None:
@@ -257,16 +307,27 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, cls.config_file)
 
 
+TABLES: dict[str, type[BaseModel]] = {
+    "couriers": CourierSettings,
+    "services": ServiceSettings,
+    "operators": OperatorSettings,
+}
+"""Settings that are tables of tables, and what each of these has."""
+RELOADED = frozenset(
+    name for name, field in Settings.model_fields.items() if field.json_schema_extra == {"x-reloaded": True}
+)
+"""The settings that a running node takes anew."""
+
+
 def load_settings(config_file: Path | None = None, **overrides: Any) -> Settings:
     """Return the settings of this run; what is None in `overrides` was not asked for. BadConfiguration names what is
     wrong.
 
     A relative data_dir of a TOML file is relative to where the command runs, as on the command line.
     """
-    given = {name: value for name, value in overrides.items() if value is not None}
     source = type("Settings", (Settings,), {"config_file": config_file, "__module__": __name__})
     try:
-        settings: Settings = source(**given)
+        settings: Settings = source(**_given(overrides))
     except ValidationError as error:
         raise BadConfiguration("; ".join(_describe(one) for one in error.errors())) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -274,9 +335,43 @@ def load_settings(config_file: Path | None = None, **overrides: Any) -> Settings
     return settings
 
 
+def sources_of(config_file: Path | None, **overrides: Any) -> dict[str, str]:
+    """Return where each setting of such a run comes from: command line, environment, file or default."""
+    found = {
+        "file": TomlConfigSettingsSource(Settings, config_file)(),
+        "environment": EnvSettingsSource(Settings)(),
+        "command line": _given(overrides),
+    }
+    sources = dict.fromkeys(Settings.model_fields, "default")
+    return sources | {name: source for source, settings in found.items() for name in settings}
+
+
+def foreign_variables(environment: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the variables that begin as settings' do and are of none, each with the setting that it is nearly of."""
+    names = [name for name in environment if name.upper().startswith(PREFIX)]
+    foreign = {name: name.upper().removeprefix(PREFIX).lower() for name in names}
+    return {
+        name: nearest(setting, Settings.model_fields, likeness=NEARLY)
+        for name, setting in sorted(foreign.items())
+        if setting not in Settings.model_fields
+    }
+
+
+def nearest(name: str, names: Iterable[str], *, likeness: float = 0.6) -> str | None:
+    """Return the name that was most likely meant; None if none is so like it."""
+    meant = name.lower().replace("-", "_").removeprefix(PREFIX.lower())
+    return next(iter(difflib.get_close_matches(meant, list(names), 1, likeness)), None)
+
+
+def _given(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in overrides.items() if value is not None}
+
+
 def _describe(error: ErrorDetails) -> str:
     """Return what is wrong with which setting; never its value, which may be a secret."""
     name = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
-        return f"there is no setting {name}"
+        *table, key = map(str, error["loc"])
+        near = nearest(key, TABLES[table[0]].model_fields if table else Settings.model_fields)
+        return f"there is no setting {name}" + (f"; the nearest is {'.'.join([*table, near])}" if near else "")
     return f"{name}: {error['msg'][:1].lower()}{error['msg'][1:]}" if name else str(error["msg"])

@@ -18,7 +18,7 @@ TEXT_SIZE_MAX = _e164.TEXT_SIZE_MAX
 
 
 class NationalForm(NamedTuple):
-    """How numbers are written at home."""
+    """A country's national way of writing numbers."""
 
     calling_code: str
     trunk_prefix: str

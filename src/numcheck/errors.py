@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple
 
 
 class OperatorMove(NamedTuple):
-    """How many numbers would move from one operator to another."""
+    """Count of numbers that would move from one operator to another."""
 
     old_operator_id: int
     old_name: str
@@ -27,7 +27,7 @@ class NumcheckError(Exception):
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What a program needs to go on, by name; it goes to the caller alone, never into a log."""
+        """Values that a program needs to go on, by name; they go to the caller alone, never into a log."""
         return {}
 
 
@@ -178,7 +178,7 @@ class PlanShrinks(NumcheckError):
 
     @property
     def metadata(self) -> dict[str, str]:
-        """Which series, and how many of how many."""
+        """The series, and both counts."""
         return {"series": self.series, "removed_count": str(self.removed), "number_count": str(self.number_count)}
 
 
@@ -202,7 +202,7 @@ class MovesTooMuch(NumcheckError):
 
     @property
     def metadata(self) -> dict[str, str]:
-        """How many of how many, and the largest moves by the operators' ids."""
+        """The counts, and the largest moves by the operators' ids."""
         largest = (f"{one.old_operator_id}>{one.new_operator_id}:{one.number_count}" for one in self.moves)
         counts = {"moved_count": self.moved, "removed_count": self.removed, "number_count": self.number_count}
         return {**{name: str(count) for name, count in counts.items()}, "largest_moves": ",".join(largest)}
@@ -231,7 +231,7 @@ class NotServed(NumcheckError):
 
     @property
     def metadata(self) -> dict[str, str]:
-        """How many, and the first of them."""
+        """The count, and the first of them."""
         return {"not_served_count": str(self.count), "not_served": ",".join(map(str, self.examples))}
 
 
@@ -248,7 +248,7 @@ class NotPortable(NumcheckError):
 
     @property
     def metadata(self) -> dict[str, str]:
-        """How many, and the first of them."""
+        """The count, and the first of them."""
         return {"not_portable_count": str(self.count), "not_portable": ",".join(map(str, self.examples))}
 
 
@@ -264,7 +264,7 @@ class RemovesTooMuch(NumcheckError):
 
     @property
     def metadata(self) -> dict[str, str]:
-        """How many of how many."""
+        """Both counts."""
         return {"removed_count": str(self.removed), "number_count": str(self.number_count)}
 
 
@@ -284,9 +284,9 @@ class StaleBase(NumcheckError):
 
 
 class OlderData(NumcheckError):
-    """What a push or an import says was true before what is there, and it does not say that it means it.
+    """The data of a push or an import is older than the stored data, and the header does not allow that.
 
-    `head` names what is there, for people; `details` does so for programs.
+    `head` names the stored data, for people; `details` does so for programs.
     """
 
     reason = "OLDER_DATA"
@@ -302,12 +302,12 @@ class OlderData(NumcheckError):
 
     @property
     def metadata(self) -> dict[str, str]:
-        """Which head it is, and when it was true."""
+        """The head, and the moment at which it was true."""
         return {**self._details, "head_data_time": self.head_data_time.isoformat()}
 
 
 class ConcurrentPush(NumcheckError):
-    """What a push was judged by has changed: another push was applied, or the plan or the portings are others."""
+    """The basis of a push's judgement has changed: another push was applied, or the plan or the portings changed."""
 
     reason = "CONCURRENT_PUSH"
 
@@ -387,7 +387,7 @@ class UnknownRegistration(NumcheckError):
 
 
 class WrongState(NumcheckError):
-    """What is asked for cannot happen to a registration that stands where this one does."""
+    """The registration's state does not allow the request."""
 
     reason = "WRONG_STATE"
 
@@ -410,7 +410,7 @@ class TooManyCodes(NumcheckError):
 
     @property
     def metadata(self) -> dict[str, str]:
-        """Which limit it is."""
+        """The limit that was reached."""
         return {"limit": self.limit}
 
 
@@ -548,6 +548,12 @@ class NodeUnreachable(NumcheckError):
     """No node answers at that address, or it ended the call."""
 
     reason = "NODE_UNREACHABLE"
+
+
+class OtherInstallation(NumcheckError):
+    """The node that answers is of another installation than the data directory that was given."""
+
+    reason = "OTHER_INSTALLATION"
 
 
 class NodeNotReady(NumcheckError):

@@ -1,4 +1,4 @@
-"""Whether a host is this machine: what goes there never goes by a proxy, and is safe in plaintext."""
+"""Recognize this machine among hosts: traffic to it never goes by a proxy, and is safe in plaintext."""
 
 import ipaddress
 

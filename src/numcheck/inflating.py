@@ -34,7 +34,7 @@ def inflated(file: io.BufferedReader, size_max: int) -> io.BufferedReader:
 
 
 class _Xz:
-    """What xz made of a file: one stream or several. Unlike `lzma.LZMAFile` it takes no more memory than it may."""
+    """A reader of a file that xz made, of one stream or several. Unlike `lzma.LZMAFile` it has a bound of memory."""
 
     def __init__(self, file: io.BufferedReader) -> None:
         self._file = file

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CLOCK_SKEW_MAX = timedelta(minutes=5)
-"""How far the clocks of two machines may be apart: what comes in may be ahead of this node's clock by so much."""
+"""Greatest difference between the clocks of two machines: a moment that comes in may be ahead of this node's clock by
+so much."""
 
 _RESOLUTION = timedelta(microseconds=1)
 

@@ -1,8 +1,8 @@
 """Finds the node of a data directory on this machine: where it listens, and the token by which it knows its owner.
 
-A plaintext node lets in whoever could read its data directory. Where the system does not say whose a connection is,
-the node makes a token, in a file that only they can read. Clients send it to the addresses that the node has told as
-its own, and to no others: what listens elsewhere, perhaps for another user, does not learn it.
+A plaintext node admits every user who could read its data directory. If the system does not tell the owner of a
+connection, the node makes a token, in a file that only those users can read. Clients send it to the node's recorded
+addresses, and to no others: a program that listens elsewhere, perhaps for another user, does not learn it.
 """
 
 import json

@@ -22,8 +22,8 @@ OWNER_READS = 0o400
 def replacing(target: Path, *, mode: int = EVERYBODY) -> Iterator[BinaryIO]:
     """Write a file that takes its name, durably, when the block ends well; otherwise nothing has changed.
 
-    A file that is replaced keeps its permissions, unless `mode` keeps others from reading. What is no file, such as a
-    pipe or a device, takes what is written as it comes.
+    A file that is replaced keeps its permissions, unless `mode` keeps others from reading. A pipe or a
+    device gets the bytes as they are written.
     """
     found = _status(target)
     if found is not None and not stat.S_ISREG(found.st_mode):

@@ -28,9 +28,9 @@ def private_opener(path: str, flags: int) -> int:
 
 
 def take_from_others(paths: Iterable[Path]) -> list[Path]:
-    """Let nobody but their owner read or write these; return those that others could. What is not there is left out.
+    """Let nobody but their owner read or write these; return those that others could. Missing paths are left out.
 
-    What belongs to somebody else stays as it is, and so does a directory that is everybody's, such as /tmp.
+    A path of another owner stays as it is, and so does a directory that is everybody's, such as /tmp.
     """
     return [path for path in paths if _take_from_others(path)]
 

@@ -1,5 +1,5 @@
-"""What can be said of a number: the API's NumberStatus and RecycledStatus, for the code below the API. A test holds
-both together."""
+"""The status of a number: the API's NumberStatus and RecycledStatus, for the code below the API. A test holds both
+together."""
 
 from enum import IntEnum
 

@@ -17,8 +17,9 @@ def status(small_dir):
 
     def told(*options, data_dir=small_dir, env=None):
         ended = run("status", "--data-dir", data_dir, "--json", *options, env=env)
-        assert (ended.status, ended.err) == (0, "")
-        return json.loads(ended.out)
+        told = json.loads(ended.out)
+        assert (ended.status, ended.err) == (0 if told["listener"]["state"] == "serving" else 3, "")
+        return told
 
     return told
 
@@ -136,3 +137,33 @@ def test_grpcs_core_writes_nothing_unless_it_is_asked_to(tmp_path):
     quiet, loud = (run(*options, cwd=tmp_path, env=strange | more) for more in ({}, {"GRPC_VERBOSITY": "ERROR"}))
     assert (quiet.status, quiet.err.count("\n"), "no node answers" in quiet.err) == (1, 1, True)
     assert "'strange' scheme not supported" in loud.err
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["line", "json"])
+def test_ready_says_by_its_exit_status_whether_a_node_serves(small_dir, node, form):
+    """It waits no longer than it was told to, for one that does not."""
+    env = {"NUMCHECK_LISTEN": node.address}
+    assert run("ready", "--data-dir", small_dir, *form, env=env).status == 0
+    nowhere = run("ready", "--server", "127.0.0.1:1", "--wait", "0.3", *form)
+    assert nowhere.status == 1
+    assert "not running" in nowhere.out + nowhere.err
+
+
+def test_a_refusal_by_access_is_said_as_that(tmp_path, small_dir):
+    """A node that wants a certificate is not one that does not run, whether it is asked in plaintext or over TLS."""
+    directory = shutil.copytree(small_dir, tmp_path / "var")
+    assert run("callers", "init", "callers", cwd=tmp_path).status == 0
+    with serving(directory, "--config", "callers/numcheck.toml", cwd=tmp_path) as node:
+        env = {"NUMCHECK_LISTEN": node.address}
+        administrator = ["--config", "callers/numcheck.toml"]
+        assert run("ready", "--data-dir", "var", *administrator, cwd=tmp_path).status == 0
+        for unknown in ({}, {"NUMCHECK_SERVER_AUTHORITY_FILE": "callers/authority.pem"}):
+            told = run("status", "--data-dir", "var", "--json", cwd=tmp_path, env={**env, **unknown})
+            assert told.status == 3
+            assert "refuses the connection" in json.loads(told.out)["listener"]["state"]
+            refused = run("ready", "--data-dir", "var", cwd=tmp_path, env={**env, **unknown})
+            assert (refused.status, "refuses the connection" in refused.err) == (1, True)
+
+
+def test_status_ends_with_3_when_it_tells_of_a_node_that_does_not_serve(small_dir):
+    assert run("status", "--data-dir", small_dir, env={"NUMCHECK_LISTEN": "127.0.0.1:1"}).status == 3

@@ -6,18 +6,16 @@ import shutil
 from pathlib import Path
 
 import pytest
-import typer
-from typer.main import get_command
 
-from numcheck.cli import _add_commands, app
+from tests.cli.commands import commands
 from tests.serving.command import run, serving
 from tests.serving.small import fill
 
 MAKERS = {"serve", "demo", "plan import", "callers init", "bench"}
 """Commands that make a store, or what they measure."""
 
-NO_STORE = {"plan diff"}
-"""Commands that read files alone."""
+NO_STORE = {"plan diff", "config check", "config sample", "config schema", "config show"}
+"""Commands that read files alone, or nothing."""
 
 URI = "numcheck://operator/mts"
 ARGUMENTS: dict[str, tuple[str, ...]] = {
@@ -43,26 +41,11 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "registrations reverify": ("--service", "chat"),
     "registrations rotate-keys": (),
     "registrations watch": ("--service", "chat"),
+    "ready": (),
     "status": (),
 }
 LOCAL = {"check": ("--local",)}
 """What makes a command read the data directory that asks a node otherwise."""
-
-
-def commands() -> list[str]:
-    """Every command of Typer's tree, as it is typed."""
-    if not app.registered_commands:
-        _add_commands()
-    found: list[str] = []
-
-    def walk(command: typer.core.TyperCommand, path: tuple[str, ...]) -> None:
-        for name, one in getattr(command, "commands", {}).items():
-            walk(one, (*path, name))
-        if not hasattr(command, "commands"):
-            found.append(" ".join(path))
-
-    walk(get_command(app), ())
-    return sorted(set(found))
 
 
 def test_every_command_is_tried():
@@ -92,6 +75,36 @@ def test_command_without_node_and_store_fails_in_one_line_and_makes_nothing(fold
         assert line.startswith("numcheck: ")
         assert [one for one in read if not one.startswith("numbers.txt: ")] == []  # how the file was read
     assert left(folder) == before
+
+
+SQLITES = {"numcheck.db-shm", "numcheck.db-wal"}
+"""SQLite's own files, which it makes for whoever reads, too."""
+READERS = [
+    "check --local",
+    "events export",
+    "events head",
+    "events verify",
+    "callers list",
+    "callers confirm-restore",
+    "plan show",
+    "status",
+]
+
+
+@pytest.mark.parametrize("command", READERS)
+def test_command_that_reads_a_store_without_keys_makes_none(tmp_path, small_dir, command):
+    """Nor anything else, and changes nothing."""
+    data_dir = shutil.copytree(small_dir, tmp_path / "var", ignore=shutil.ignore_patterns("*.key", "keys.json", "lock"))
+
+    def content() -> dict[str, bytes]:
+        files = (path for path in data_dir.rglob("*") if path.is_file() and path.name not in SQLITES)
+        return {str(path): path.read_bytes() for path in files}
+
+    before = content()
+    name = command.removesuffix(" --local")
+    ended = run(*command.split(), *ARGUMENTS[name], "--data-dir", data_dir)
+    assert ended.status in (0, 1, 3)
+    assert content() == before
 
 
 @pytest.mark.parametrize("command", ["callers revoke", "callers token", "registrations rotate-keys"])

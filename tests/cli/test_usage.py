@@ -2,17 +2,19 @@
 
 import json
 import shutil
+from importlib.metadata import version
 
 import pytest
 
+from tests.cli.commands import commands
 from tests.serving.command import AS_MODULE, NUMCHECK, run
 from tests.serving.small import fill
 
-COMMANDS = [("serve",), ("demo",), ("plan", "import"), ("plan", "show"), ("plan", "diff"), ("check",), ("status",)]
-COMMANDS += [("registrations", name) for name in ("list", "due", "reverify", "watch", "rotate-keys")]
-COMMANDS += [("events", "verify"), ("events", "export"), ("events", "head")]
-COMMANDS += [("push", "active"), ("push", "portings"), ("push", "confirm"), ("bench",)]
-WITHOUT_RESULT = [("serve",), ("registrations", "rotate-keys")]
+COMMANDS = [tuple(command.split()) for command in commands()]
+WITHOUT_SETTINGS = [("config", "sample"), ("config", "schema")]
+WITHOUT_RESULT = [("serve",), ("registrations", "rotate-keys"), *WITHOUT_SETTINGS]
+WITHOUT_RESULT += [("callers", name) for name in ("init", "add", "agree", "end-agreement", "revoke", "confirm-restore")]
+WITHOUT_RESULT += [("callers", "token")]  # prints the token, and nothing besides
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -28,8 +30,22 @@ def test_help_has_an_example(command):
 def test_every_command_takes_the_same_options(command):
     """The data directory, a file of settings, and JSON where it prints a result."""
     told = run(*command, "--help").out.split()
-    assert {"--data-dir", "--config"} <= set(told)
+    assert ({"--data-dir", "--config"} <= set(told)) == (command not in WITHOUT_SETTINGS)
     assert ("--json" in told) == (command not in WITHOUT_RESULT)
+
+
+def test_version_is_the_packages():
+    assert run("--version") == (0, f"numcheck {version('numcheck')}\n", "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands(shell):
+    """The script that `--show-completion` prints asks numcheck itself what may follow: it says each command."""
+    complete = {"_NUMCHECK_COMPLETE": f"complete_{shell}", "COMP_WORDS": "numcheck config ", "COMP_CWORD": "2"}
+    complete |= {"_TYPER_COMPLETE_ARGS": "numcheck config ", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    ended = run(env=complete)
+    assert ended.status == 0
+    assert all(name in ended.out for name in ("check", "sample", "show"))
 
 
 @pytest.mark.parametrize("command", [NUMCHECK, AS_MODULE], ids=["numcheck", "python -m numcheck"])

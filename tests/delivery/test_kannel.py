@@ -72,7 +72,11 @@ def test_kannel_takes_every_code(kannel: "subprocess.Popen[str]", port: int) -> 
     next(line for line in lines if "accept_thread) maps" in line)
     account = Account("127.0.0.1", port, "numcheck", "secret", receives=False)
     courier = SmppCourier(
-        account, source="numcheck", message="Code: {code}", lifetime=timedelta(seconds=300), sends_at_once_max=1
+        account,
+        source="numcheck",
+        text_of=lambda _service, code: f"Code: {code}",
+        lifetime=timedelta(seconds=300),
+        sends_at_once_max=1,
     )
     for code in CODES:
         courier.send(small.ACTIVE, code, channel="sms", service="messenger", message_id="m1")

@@ -29,7 +29,9 @@ GENERIC_NACK, ESME_RINVCMDID, ESME_RX_R_APPN = ANSWER, 3, 0x66
 
 def courier_to(smsc: RawSmsc) -> SmppCourier:
     account = Account("127.0.0.1", smsc.port, "numcheck", "secret")
-    return SmppCourier(account, source="1", message="{code}", lifetime=timedelta(seconds=300), sends_at_once_max=4)
+    return SmppCourier(
+        account, source="1", text_of=lambda _service, code: code, lifetime=timedelta(seconds=300), sends_at_once_max=4
+    )
 
 
 def send(courier: SmppCourier) -> None:

@@ -2,16 +2,19 @@
 
 import inspect
 import re
+import runpy
 import subprocess
 import sys
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from numcheck import errors
-from numcheck.config import Settings
+from numcheck.config import RELOADED, Settings
 from numcheck.door.plain_door import server_options
+from tests.cli.commands import commands, groups
 from tests.docs.pages import rows_of
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +42,12 @@ def default_of(name: str) -> str:
     if field.default_factory is not None:
         return "one a core"
     return f"`{field.default:,}`" if isinstance(field.default, int) else f"`{field.default}`"
+
+
+def test_settings_that_are_taken_anew_are_those_of_the_page():
+    """docs/limits.md names the settings that SIGHUP changes, and no other."""
+    (told,) = re.findall(r"^On SIGHUP .+?\n\n", text_of("docs/limits.md"), re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", told)) == RELOADED
 
 
 def test_every_setting_has_its_row_its_environment_variable_and_its_default():
@@ -115,19 +124,13 @@ def help_of(command: str) -> str:
     return shown.stdout if shown.returncode == 0 else ""
 
 
-GROUPS = ("plan", "events", "registrations")
-COMMANDS = ("serve", "demo", "plan import", "plan show", "plan diff", "check", "status")
-COMMANDS += ("events verify", "events export", "events head")
-COMMANDS += tuple(f"registrations {name}" for name in ("list", "due", "reverify", "watch", "rotate-keys"))
-
-
 def commands_in(page: Path) -> set[tuple[str, tuple[str, ...]]]:
     """Each command that a page names in code, with the options that it names."""
     found = set()
     for line in re.findall(r"`([^`\n]+)`|^    (.+)$", page.read_text(), re.MULTILINE):
         for called in re.findall(r"(?:^|[ /])numcheck ([a-z].*)", "".join(line)):
             words = called.split()
-            command = " ".join(words[: 2 if words[0] in GROUPS else 1])
+            command = " ".join(words[: 2 if words[0] in groups() else 1])
             found.add((command, tuple(re.findall(r"(?<!\S)(--[\w-]+)", called))))
     return found
 
@@ -141,9 +144,19 @@ def test_every_command_that_is_named_exists(page):
         assert [option for option in options if option not in shown] == [], command
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", commands())
 def test_every_command_has_help_with_an_example(command):
-    """`--help` of each command shows an example of it, and the README names it."""
+    """`--help` of each command shows an example of it, and the README names it, or what it belongs to."""
     assert "Example" in help_of(command)
     assert f"numcheck {command}" in help_of(command)
-    assert f"`{command}" in text_of("README.md").replace("`numcheck ", "`")
+    assert f"`{command.split()[0]}" in text_of("README.md").replace("`numcheck ", "`")
+
+
+@pytest.mark.skipif(
+    f"typer=={version('typer')} " not in text_of("requirements/dev.lock"),
+    reason="another Typer than the one that writes the page is installed",
+)
+def test_page_of_commands_is_what_the_commands_say():
+    """docs/commands.md has every command with its arguments and options, to the letter."""
+    page = runpy.run_path(str(ROOT / "scripts/generate_commands_page.py"))["page"]
+    assert text_of("docs/commands.md") == page(), "run: make commands"

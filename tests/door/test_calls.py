@@ -2,7 +2,7 @@
 
 import gzip
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +21,10 @@ from numcheck.door import native_door
 from numcheck.door.feeds import Feeds
 from numcheck.door.native_door import LACKING, NativeDoor, Served
 from numcheck.door.watches import Watches
+from numcheck.errors import MalformedMessage, StoreUnavailable, UnknownRegistration
 from numcheck.index import PublishedIndex
 from numcheck.serving.services import check_service
+from numcheck.steps import Alone, Steps, Together
 from numcheck.v1 import numbering_pb2, registration_pb2
 from tests.edge.peer import (
     CHECK_NUMBERS,
@@ -43,8 +45,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(LACKING is not None, reason=LACKING or "")
 
 REGISTRATION = f"/{registration_pb2.DESCRIPTOR.services_by_name['RegistrationService'].full_name}/"
-QUICK, WAITING, FEED = (f"{REGISTRATION}{name}" for name in ("GetRegistration", "Register", "WatchRegistrations"))
-PUSH = f"/{numbering_pb2.DESCRIPTOR.services_by_name['NumberingService'].full_name}/PushActiveNumbers"
+NUMBERING = f"/{numbering_pb2.DESCRIPTOR.services_by_name['NumberingService'].full_name}/"
+LOOKUP, QUICK, GROUPED, FEED = (
+    f"{REGISTRATION}{name}" for name in ("GetRegistration", "ListRegistrations", "Register", "WatchRegistrations")
+)
+WAITING, PUSH = f"{NUMBERING}ConfirmPush", f"{NUMBERING}PushActiveNumbers"
 TIMEOUT_S = 60.0
 MESSAGE_SIZE = 2**19
 
@@ -115,6 +120,88 @@ def test_call_that_waits_does_not_hold_up_the_quick_ones(tmp_path: Path) -> None
         assert door.unary(QUICK) == b"quick"
         free.set()
         assert {one.result() for one in waiting} == {b"done"}
+
+
+class Shared:
+    """A step that calls take together; the first group is held until the others have come."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[bytes]] = []
+        self.free, self.begun = threading.Event(), threading.Event()
+
+    def run(self, arguments: Sequence[bytes]) -> Sequence[bytes | Exception]:
+        self.groups.append(list(arguments))
+        self.begun.set()
+        self.free.wait(TIMEOUT_S)
+        if b"away" in arguments:
+            raise StoreUnavailable("the database does not answer")
+        return [UnknownRegistration("none") if one == b"refused" else one[::-1] for one in arguments]
+
+    def method(self, request: bytes, _call: object) -> Steps[bytes]:
+        if request == b"malformed":
+            raise MalformedMessage("that is none")
+        answer: bytes = yield Together(self.run, request)
+        if request == b"slow":
+            answer = yield Alone(lambda: answer + b"!")
+        if request == b"broken":
+            raise ZeroDivisionError
+        return answer
+
+    def asked(self, door: Doors, requests: Sequence[bytes]) -> list[bytes | str]:
+        """Return each answer, or the status of the refusal: the first call alone, then all the others at once."""
+        calls = []
+        for request in requests:
+            calls.append(door.channel.unary_unary(GROUPED).future(request, timeout=TIMEOUT_S))
+            assert self.begun.wait(TIMEOUT_S)
+        while len(door.listener._pool._writer._ready) < len(requests) - 1:
+            threading.Event().wait(0.001)
+        self.free.set()
+        return [one.result() if one.exception() is None else one.exception().code().name for one in calls]
+
+
+def test_calls_that_wait_are_run_as_one_group_and_each_gets_its_own_answer(tmp_path: Path) -> None:
+    shared = Shared()
+    with serving(tmp_path, {GROUPED: shared.method}) as door:
+        others = [b"%d" % i for i in range(10, 36)]  # with the others, as many as a connection may have
+        odd = [b"refused", b"malformed", b"broken", b"slow"]
+        first, *answers = shared.asked(door, [b"first", *odd, *others])
+    assert first == b"tsrif"
+    assert answers == ["NOT_FOUND", "INVALID_ARGUMENT", "INTERNAL", b"wols!", *(one[::-1] for one in others)]
+    assert list(map(sorted, shared.groups)) == [[b"first"], sorted([b"refused", b"broken", b"slow", *others])]
+
+
+def test_step_that_fails_for_a_group_fails_for_each_and_for_nobody_after(tmp_path: Path) -> None:
+    shared = Shared()
+    with serving(tmp_path, {GROUPED: shared.method}) as door:
+        assert shared.asked(door, [b"ab", b"away", b"cd"]) == [b"ba", "UNAVAILABLE", "UNAVAILABLE"]
+        assert door.unary(GROUPED, b"ef") == b"fe"
+
+
+def test_call_of_a_group_that_waits_for_somebody_holds_up_nobody(tmp_path: Path) -> None:
+    free = threading.Event()
+
+    def ask(request: bytes, _call: object) -> Steps[bytes]:
+        if request == b"slow":
+            return (yield Alone(lambda: free.wait(TIMEOUT_S) and b"told"))
+        return request
+        yield  # which makes it a generator
+
+    with serving(tmp_path, {GROUPED: ask}) as door:
+        waiting = door.channel.unary_unary(GROUPED).future(b"slow", timeout=TIMEOUT_S)
+        assert [door.unary(GROUPED, b"quick") for _ in range(20)] == [b"quick"] * 20
+        assert not waiting.done()
+        free.set()
+        assert waiting.result() == b"told"
+
+
+def test_each_of_many_lookups_gets_its_own_answer(tmp_path: Path) -> None:
+    shared = Shared()
+    with serving(tmp_path, {LOOKUP: shared.method}) as door:
+        calls = [door.channel.unary_unary(LOOKUP).future(b"%d" % i, timeout=TIMEOUT_S) for i in range(64)]
+        assert shared.begun.wait(TIMEOUT_S)
+        shared.free.set()
+        assert [one.result() for one in calls] == [(b"%d" % i)[::-1] for i in range(64)]
+    assert sorted(one for group in shared.groups for one in group) == sorted(b"%d" % i for i in range(64))
 
 
 def test_call_that_is_one_too_many_is_told_when_to_come_again(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ IDLE_COUNT, SLOW_COUNT, UNREAD_COUNT, HANDSHAKE_COUNT = 2_000, 200, 10, 300
 SLOW_STEP_S = 1.0
 CONNECT_TIMEOUT_S, SEND_TIMEOUT_S = 10.0, 1.0
 SILENCE_S = 0.2
+ANSWER_TIMEOUT_S = 30.0
 MESSAGE_SIZE_MAX = 1_049_600
 
 stopping = threading.Event()
@@ -55,13 +56,19 @@ class Report:
     ended: int = 0
     codes: Counter[int] = field(default_factory=Counter)
 
-    def judge(self, peer: socket.socket, said: bytearray, *, wait_s: float) -> None:
-        """Read what the listener says still, and note whether it ended the connection: silence: it did not."""
+    def judge(self, peer: socket.socket, said: bytearray, *, wait_s: float, for_goaway: bool = False) -> None:
+        """Read what the listener still says, and note whether it ended the connection; silence: it did not.
+
+        `for_goaway`: a GOAWAY is all that is awaited.
+        """
         peer.settimeout(wait_s)
         try:
-            while part := peer.recv(2**20):
+            while not (for_goaway and [*codes_of(bytes(said))]):
+                part = peer.recv(2**20)
+                if not part:
+                    self.ended += 1
+                    break
                 said += part
-            self.ended += 1
         except (TimeoutError, BlockingIOError):
             pass
         except OSError:
@@ -139,28 +146,39 @@ FLOODS: dict[str, Callable[[], bytes]] = {
     "hpack bombs": hpack_bomb,
     "gzip bombs": gzip_bombs,
 }
+UNENDED = {"gzip bombs"}
+"""Floods that cost their own connection its turns and nobody else anything, so that it may stay."""
 
 
-def flood(kind: str, address: str, report: Report) -> None:
+def flood(kind: str, address: str, report: Report, awaited: str) -> None:
+    """Flood until told to stop, but for one connection at least: a busy machine may not have ended any by then.
+
+    `awaited` is the listener's answer to a flood: "end", "goaway", or "silence".
+    """
+    wait_s = SILENCE_S if awaited == "silence" else ANSWER_TIMEOUT_S
     blow = memoryview(BEGINNING + FLOODS[kind]())
-    while not stopping.is_set():
+
+    def enough() -> bool:
+        return stopping.is_set() and (report.opened > 0 or kind in UNENDED)
+
+    while not enough():
         with contextlib.suppress(OSError), connected(address) as peer:
             said = bytearray()
             with contextlib.suppress(OSError):
-                strike(peer, blow, said)
-            if stopping.is_set():
+                strike(peer, blow, said, enough)
+            if enough():
                 break  # before it could be ended
             report.opened += 1
-            report.judge(peer, said, wait_s=SILENCE_S)
+            report.judge(peer, said, wait_s=wait_s, for_goaway=awaited == "goaway")
         under_way.set()
 
 
-def strike(peer: socket.socket, blow: memoryview, said: bytearray) -> None:
+def strike(peer: socket.socket, blow: memoryview, said: bytearray, enough: Callable[[], bool]) -> None:
     """Send all of it while reading: the listeners read no more from a peer that takes nothing."""
     peer.setblocking(False)
     with selectors.DefaultSelector() as selector:
         selector.register(peer, selectors.EVENT_READ | selectors.EVENT_WRITE)
-        while blow and not stopping.is_set():
+        while blow and not enough():
             ready = selector.select(SEND_TIMEOUT_S)
             if not ready:
                 return
@@ -254,9 +272,14 @@ under_way = threading.Event()
 
 def main() -> None:
     """Strike until the input ends."""
-    kind, address = sys.argv[1:]
+    kind, address, awaited = sys.argv[1:]
     report = Report()
-    striking = threading.Thread(target=flood if kind in FLOODS else hold, args=(kind, address, report))
+    arguments = (kind, address, report)
+    striking = (
+        threading.Thread(target=flood, args=(*arguments, awaited))
+        if kind in FLOODS
+        else threading.Thread(target=hold, args=arguments)
+    )
     striking.start()
     under_way.wait()
     print("under way", flush=True)

@@ -29,7 +29,7 @@ from tests.conformance.calls import CALL, QUESTION
 from tests.conformance.conftest import serving_by
 from tests.conformance.http2 import ENHANCE_YOUR_CALM
 from tests.edge.authority import Authority
-from tests.edge.hostile import FLOODS, HOLDS, IDLE_COUNT
+from tests.edge.hostile import FLOODS, HOLDS, IDLE_COUNT, UNENDED
 from tests.edge.pipeline import Call, Pipeline
 from tests.serving.command import ROOT
 from tests.serving.small import fill
@@ -50,7 +50,7 @@ DESCRIPTORS = 8_192
 PATIENCE_S = 60
 # Whom docs/limits.md has ended, and how; the others may stay until their time is up.
 ENDED = {
-    "native": {*FLOODS} - {"gzip bombs"},  # which cost their own connection its turns, and nobody else
+    "native": {*FLOODS} - UNENDED,
     "plain": {"endless empty continuation"},
 }
 # What grpcio's own core lets cost others time, as docs/limits.md says: there every answer has to come, however late.
@@ -118,8 +118,8 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Door]]:
 class Harm:
     """A hostile peer, or a heavy one, at work; afterwards `report` is what it said."""
 
-    def __init__(self, kind: str, address: str, module: str = "tests.edge.hostile") -> None:
-        command = [sys.executable, "-m", module, kind, address]
+    def __init__(self, *arguments: str, module: str = "tests.edge.hostile") -> None:
+        command = [sys.executable, "-m", module, *arguments]
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.report: dict[str, int | dict[str, int]] = {}
 
@@ -167,13 +167,20 @@ def bound_of(door: Door) -> float:
     return idle_bounds[door.address]
 
 
+def awaited_from(door: Door, kind: str) -> str:
+    """The answer to a flood for which the hostile peer waits, however busy the machine."""
+    if kind in ENDED[door.name]:
+        return "end"
+    return "goaway" if kind in CALMED[door.name] else "silence"
+
+
 @contextmanager
 def harmless(door: Door, kind: str) -> Iterator[Harm]:
     """Whatever the peer does, a client is served, in two rounds of a few as soon as always: noise does not last."""
     bound, before = bound_of(door), resident_size(door.pid)
     if (door.name, kind) in SLOWED:
         bound = CLIENT_PATIENCE_S
-    with Harm(kind, door.address) as harm:
+    with Harm(kind, door.address, awaited_from(door, kind)) as harm:
         rounds: list[float] = []
         while len(rounds) < 2 or (sorted(rounds)[1] > bound and len(rounds) < ROUNDS_MAX):
             rounds.append(p99(waits(door)))
@@ -221,7 +228,7 @@ HEAVY_COUNT = 4
 def test_callers_of_little_are_served_as_soon_when_others_ask_for_much(door: Door) -> None:
     """The longest wait beside streams of 65,536 numbers a request, by two rounds of a few; and those go on as well."""
     bound = max(FLOOR_S, FACTOR * max(waits(door)))
-    with Harm(str(HEAVY_COUNT), door.address, "tests.edge.heavy") as heavy:
+    with Harm(str(HEAVY_COUNT), door.address, module="tests.edge.heavy") as heavy:
         longest: list[float] = []
         while len(longest) < 2 or (sorted(longest)[1] > bound and len(longest) < ROUNDS_MAX):
             longest.append(max(waits(door)))

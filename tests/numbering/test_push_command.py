@@ -26,8 +26,8 @@ ALPHA, BETA = "7740000076", "7743895280"
 def push(node: Node):
     """Runs `numcheck push` against the node; returns its exit status, its output and what it told."""
 
-    def call(*arguments: str | Path):
-        return run("push", *map(str, arguments), "--server", node.address)
+    def call(*arguments: str | Path, stdin: bytes = b""):
+        return run("push", *map(str, arguments), "--server", node.address, stdin=stdin)
 
     return call
 
@@ -101,15 +101,27 @@ def test_data_is_renewed_by_the_command_for_it_and_by_an_empty_delta_of_a_later_
     push("active", of_day(lines(tmp_path / "all.txt", FIRST), 10), "--operator", ALPHA)
     empty = of_day(lines(tmp_path / "none.txt"), 11)
     for version in (2, 2):
-        assert push("active", empty, "--operator", ALPHA, "--delta").status == 0
+        assert push("active", empty, "--operator", ALPHA, "--delta", "--count", 0).status == 0
         found = state(node, operators(node)[ALPHA])
         assert (found.version, found.data_time.ToDatetime(UTC).day) == (version, 11)
-    push("active", of_day(empty, 12), "--operator", ALPHA, "--delta")
+    push("active", of_day(empty, 12), "--operator", ALPHA, "--delta", "--count", 0)
     assert state(node, operators(node)[ALPHA]).data_time.ToDatetime(UTC).day == 12
     begun = datetime.now(UTC)
     assert json.loads(push("renew", "--operator", ALPHA, "--json").out)["version"] == 4
     found = state(node, operators(node)[ALPHA])
     assert (found.data_time.ToDatetime(UTC) >= begun, found.number_count) == (True, 1)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"phone\n", gzip.compress(b"")])
+def test_delta_without_a_row_is_refused_unless_it_is_meant(push, node, tmp_path, content):
+    """A pipe whose other end has failed gives just that: data that nobody has sent would count as of now."""
+    push("active", of_day(lines(tmp_path / "all.txt", FIRST), 10), "--operator", ALPHA)
+    refused = push("active", "-", "--operator", ALPHA, "--delta", stdin=content)
+    assert (refused.status, "it holds no number" in refused.err) == (1, True)
+    found = state(node, operators(node)[ALPHA])
+    assert (found.version, found.data_time.ToDatetime(UTC).day, found.number_count) == (1, 10, 1)
+    assert push("active", "-", "--operator", ALPHA, "--delta", "--count", 0, stdin=content).status == 0
+    assert state(node, operators(node)[ALPHA]).version == 2
 
 
 def test_file_that_comes_late_is_refused_unless_it_is_meant(push, node, tmp_path):

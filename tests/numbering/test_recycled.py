@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import grpc
 import pytest
 
+from numcheck.cli.reading.since import try_moment
 from numcheck.v1 import check_pb2
 from tests.api.calls import refusal
 from tests.numbering.node import FIRST, Node, start
@@ -90,8 +91,6 @@ def test_commands_tell_what_was_withdrawn(node: Node, tmp_path) -> None:
 
 @pytest.mark.parametrize("text", ["20251201", "1", "", "yesterday", "2025-13-01", "01/02/2025"])
 def test_text_is_no_moment_when_it_could_be_something_else(text: str) -> None:
-    from numcheck.cli.reading.since import try_moment
-
     assert try_moment(text) is None
 
 
@@ -106,6 +105,4 @@ def test_text_is_no_moment_when_it_could_be_something_else(text: str) -> None:
     ],
 )
 def test_moment_is_read_as_people_and_programs_write_it(text: str, moment: str) -> None:
-    from numcheck.cli.reading.since import try_moment
-
     assert try_moment(text) == datetime.fromisoformat(moment).timestamp()

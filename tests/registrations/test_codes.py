@@ -31,7 +31,7 @@ from numcheck.registrations.states import RegistrationState as State
 from numcheck.registrations.verifier import Verifier
 from numcheck.store.store import FILE_NAME
 from tests.registrations.by_code import BY_CODE, NUMBER, complete, last_code, other_than, record_of, start
-from tests.registrations.world import ADDRESS, SERVICE, World, bounds_of, small
+from tests.registrations.world import ADDRESS, SERVICE, Ran, World, bounds_of, small
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_a_right_code_is_right_on_two_nodes_at_once(data_dir: Path, url: str | N
     """R8: each has counted its try before the other has confirmed; both tell the registration, neither was wrong."""
     world = World(data_dir, url=url, **BY_CODE)
     outcome, code = world.register(NUMBER), last_code(world)
-    node = Verifier(world.registrations, world.vault, world.around)  # another, with turns of its own
+    node = Ran(Verifier(world.registrations, world.vault, world.around))  # another, with turns of its own
 
     class Meeting(CodeProof):
         def accepted(self, *arguments, **named):  # type: ignore[no-untyped-def]
@@ -675,7 +675,9 @@ def counts(world: World) -> tuple[int, ...]:
 
 def test_a_message_that_reaches_the_node_counts_for_whoever_waits_for_it(act_world: World) -> None:
     """II.2 with R8: each service's own word; a message without one is no try, wrong ones are bounded."""
-    inbound = Inbound(act_world.registrations, act_world.vault, act_world.verifier, now=lambda: act_world.now)
+    inbound = Inbound(
+        act_world.registrations, act_world.vault, act_world.rules_of_verifications, now=lambda: act_world.now
+    )
     act_world.register(NUMBER)
     act_world.registrar.register("other", "", record_of("u1"))
     mine = start(act_world, method=Method.INBOUND)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -22,6 +23,7 @@ import structlog
 
 from numcheck.config import Settings
 from numcheck.delivery.http import HttpCourier
+from numcheck.delivery.requests import signed_requests
 from numcheck.errors import BadConfiguration, DeliveryFailed
 from numcheck.serving.couriers import delivery_of
 from numcheck.v1 import registration_pb2 as pb
@@ -76,9 +78,13 @@ def gateway() -> Iterator[Gateway]:
 
 @pytest.fixture
 def courier(gateway: Gateway) -> Iterator[HttpCourier]:
-    one = HttpCourier(gateway.url, KEY, now=lambda: NOW, sends_at_once_max=2)
+    one = courier_to(gateway.url, sends_at_once_max=2)
     yield one
     one.close()
+
+
+def courier_to(url: str, **options: Any) -> HttpCourier:
+    return HttpCourier(signed_requests(url, KEY, lambda: NOW), now=lambda: NOW, **options)
 
 
 def send(courier: HttpCourier) -> None:
@@ -146,7 +152,11 @@ def test_nobody_is_kept_waiting_for_a_gateway_that_wants_too_long(
     gateway: Gateway, asked: str, patience_s: float
 ) -> None:
     """Longer than its caller waits, or than anybody is kept: told at once, with how long, and not repeated."""
-    courier = HttpCourier(gateway.url, KEY, now=lambda: NOW, sends_at_once_max=1, patience_s=lambda: patience_s)
+    courier = courier_to(
+        gateway.url,
+        sends_at_once_max=1,
+        patience_s=lambda: patience_s,
+    )
     gateway.answers, gateway.retry_after = [429], asked
     with pytest.raises(DeliveryFailed) as refused:
         send(courier)
@@ -175,19 +185,24 @@ def test_what_a_gateway_does_not_take_is_logged_and_counted_without_number_or_co
         silent.close()
     (last,) = [line for line in lines if line["event"] == "a code was not handed over"]
     assert (str(status) if status else "does not answer") in last["problem"]
-    assert delivery.courier.counts == {"handed_over": 0, "failed": 1}
+    assert delivery.counts == {("default", "sms", "failed"): 1}
     assert not any(secret in str(lines) for secret in (str(small.ACTIVE), "042917"))
 
 
 @pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
 @pytest.mark.parametrize("use_proxy", [False, True])
 def test_a_code_never_goes_by_a_proxy_to_a_gateway_on_loopback(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, name: str, use_proxy: bool
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, use_proxy: bool
 ) -> None:
     monkeypatch.setenv(name, "http://127.0.0.1:9")
-    courier = HttpCourier(gateway.url, KEY, now=lambda: NOW, sends_at_once_max=1, use_proxy=use_proxy)
-    send(courier)
-    courier.close()
+    (tmp_path / "gateway.key").write_bytes(KEY)
+    settings = Settings(
+        code_delivery=gateway.url, code_delivery_secret_file=tmp_path / "gateway.key", use_proxy=use_proxy
+    )
+    delivery = delivery_of(settings, lambda _line: None)
+    assert delivery.courier is not None
+    delivery.courier.send(small.ACTIVE, "042917", channel="sms", service="messenger", message_id="m1")
+    delivery.close()
     assert len(gateway.got) == 1
 
 
@@ -198,8 +213,10 @@ def test_a_code_goes_by_a_proxy_to_another_host_only_if_the_setting_says_so(
     """The gateway stands in for the proxy; the other host is a name that RFC 6761 reserves for nobody."""
     monkeypatch.setenv("http_proxy", gateway.url)
     monkeypatch.delenv("no_proxy", raising=False)
-    courier = HttpCourier(
-        "http://gateway.invalid/codes", KEY, now=lambda: NOW, sends_at_once_max=1, use_proxy=use_proxy
+    courier = courier_to(
+        "http://gateway.invalid/codes",
+        sends_at_once_max=1,
+        use_proxy=use_proxy,
     )
     with contextlib.nullcontext() if use_proxy else pytest.raises(DeliveryFailed):
         send(courier)
@@ -208,7 +225,7 @@ def test_a_code_goes_by_a_proxy_to_another_host_only_if_the_setting_says_so(
 
 
 def test_a_gateway_that_is_gone_fails_the_delivery() -> None:
-    courier = HttpCourier("http://127.0.0.1:1/", KEY, now=lambda: NOW, sends_at_once_max=1)
+    courier = courier_to("http://127.0.0.1:1/", sends_at_once_max=1)
     with pytest.raises(DeliveryFailed):
         send(courier)
     courier.close()
@@ -252,7 +269,7 @@ def test_a_body_without_end_is_not_read() -> None:
         [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"], itertools.repeat(b"1\r\nx\r\n")
     )
     gateway = Raw(endless)
-    courier = HttpCourier(gateway.url, KEY, now=lambda: NOW, sends_at_once_max=1)
+    courier = courier_to(gateway.url, sends_at_once_max=1)
     send(courier)
     assert gateway.gone.wait(60)
     courier.close()
@@ -264,7 +281,7 @@ def test_a_gateway_that_answers_a_byte_at_a_time_is_given_up_in_time(monkeypatch
     monkeypatch.setattr("numcheck.delivery.http.TIMEOUT_S", 0.2)
     monkeypatch.setattr("numcheck.delivery.http.ATTEMPTS_MAX", 1)
     gateway = Raw(itertools.chain([b"HTTP/1.1 200 OK\r\nx: "], itertools.repeat(b"x")))
-    courier = HttpCourier(gateway.url, KEY, now=lambda: NOW, sends_at_once_max=1)
+    courier = courier_to(gateway.url, sends_at_once_max=1)
     with pytest.raises(DeliveryFailed):
         send(courier)
     assert gateway.gone.wait(60)

@@ -1,10 +1,10 @@
 """An installation in the tests' own process: a real store and index, and a clock, a courier and chance made by hand."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from numcheck.registrations.vault import Vault
 from numcheck.registrations.verifier import Environment, Verifier
 from numcheck.serving.keys import Keys
 from numcheck.serving.publishing import index_directory
+from numcheck.steps import alone
 from numcheck.store import Store
 from numcheck.store.acts import Act
 from numcheck.store.events import BOUND_KIND
@@ -54,6 +55,25 @@ class Courier:
 def bounds_of(**bounds: int) -> CodePolicy:
     """Bounds that nothing comes near to, but for these."""
     return CodePolicy(**{"number_max": 10**6, "block_max": 10**6, "network_max": 10**6, "rate_max": 10**6, **bounds})
+
+
+class Ran:
+    """Rules whose calls are run at once, each alone."""
+
+    def __init__(self, rules: Any) -> None:
+        self._rules = rules
+
+    def __getattr__(self, name: str) -> Any:
+        rule = getattr(self._rules, name)
+        if not callable(rule):
+            return rule
+
+        @wraps(rule)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            result = rule(*args, **kwargs)
+            return alone(result) if isinstance(result, Generator) else result
+
+        return run
 
 
 cached_policy = lru_cache(Policy)  # as a node makes each once
@@ -93,18 +113,21 @@ class World:
             random_below=chance.randrange,
             enquirer=self.enquirer,
         )
-        self.verifier = Verifier(self.registrations, self.vault, around)
-        self.reverifier = Reverifier(self.registrations, self.vault, self.verifier, around)
-        self.registrar = Registrar(
-            self.registrations, self.vault, self.verifier, now=lambda: self.now, steady=self.steady
+        self.rules_of_verifications = verifier = Verifier(self.registrations, self.vault, around)
+        self.rules_of_registrations = Registrar(
+            self.registrations, self.vault, verifier, now=lambda: self.now, steady=self.steady
         )
+        self.verifier, self.registrar = Ran(verifier), Ran(self.rules_of_registrations)
+        self.reverifier = Reverifier(self.registrations, self.vault, verifier, around)
 
     def close(self) -> None:
         self.store.close()
 
     def register(self, number: int, user_id: str = "u1", *, request_id: str = "", **changes: Any) -> Outcome:
         fields = {"identifier": {"login": "ivan"}, "network_address": ADDRESS, "registration_data": DATA, **changes}
-        return self.registrar.register(SERVICE, request_id, Record(user_id=user_id, number=number, **fields))
+        record = Record(user_id=user_id, number=number, **fields)
+        outcome: Outcome = self.registrar.register(SERVICE, request_id, record)
+        return outcome
 
     def kinds(self) -> list[str]:
         """What happened to registrations and who did what, in order."""
@@ -115,4 +138,4 @@ class World:
         self.now += timedelta(**span)
 
 
-__all__ = ["ADDRESS", "DATA", "KEYS", "SERVICE", "START", "Courier", "World", "bounds_of", "small"]
+__all__ = ["ADDRESS", "DATA", "KEYS", "SERVICE", "START", "Courier", "Ran", "World", "bounds_of", "small"]

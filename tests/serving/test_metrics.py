@@ -1,13 +1,9 @@
 """Prometheus reads what the node counts, and docs/metrics.md lists it."""
 
 import re
-import socket
-import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import grpc
@@ -20,9 +16,11 @@ from numcheck.door import process
 from numcheck.door.native_door import LACKING, NativeDoor
 from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
-from numcheck.errors import BadListenAddress, StoreUnavailable
+from numcheck.errors import StoreUnavailable
 from numcheck.index import PublishedIndex, open_index
-from numcheck.serving.metrics import REQUEST_TIMEOUT_S, SCRAPES_MAX, MetricsListener, NodeCollector, Readings
+from numcheck.serving.dispatch import Tally
+from numcheck.serving.metrics import NodeCollector, Readings
+from numcheck.serving.metrics_listener import MetricsListener
 from numcheck.serving.publishing import index_directory
 from numcheck.serving.services import check_service
 from numcheck.v1 import check_pb2
@@ -43,7 +41,7 @@ class Node:
         self.lags, self.published, self.asked = [3], PublishedIndex(), NumbersAsked()
         self.api = PlainDoor(settings, [check_service(self.published, settings, self.asked.add)], Watches())
         self.native = NativeDoor(settings, self.published)
-        self.linked: bool | None = None
+        self.linked: dict[str, bool] = {}
         readings = Readings(
             index_version=lambda: self.published.get().index_version,
             index_lag=self.lag,
@@ -51,11 +49,12 @@ class Node:
             callers_refused=lambda: False,
             callers_revision=lambda: 7,
             asked=lambda: self.native.asked() + self.asked.counts(),
-            smsc_linked=lambda: self.linked,
-            codes=lambda: {"handed_over": 2, "failed": 1},
+            smscs_linked=lambda: self.linked,
+            codes=lambda: {Tally("main", "sms", "handed_over"): 2, Tally("main", "sms", "failed"): 1},
+            receipts=lambda: {("main", "delivered"): 2},
         )
         collector = NodeCollector([self.api, self.native], readings)
-        self.metrics = MetricsListener(settings, collector)
+        self.metrics = MetricsListener(settings, collector, list)
 
     def lag(self) -> int:
         if not self.lags:
@@ -66,14 +65,6 @@ class Node:
         with urllib.request.urlopen(f"http://{self.metrics.address}/metrics", timeout=10) as answer:
             text: str = answer.read().decode()
             return text
-
-    def text_at_last(self) -> str:
-        """The same, asked for until there is a place."""
-        for _ in range(200):
-            with suppress(OSError):
-                return self.text()
-            time.sleep(0.1)
-        raise AssertionError("no place")
 
     def samples(self) -> dict[tuple[str, ...], float]:
         families = text_string_to_metric_families(self.text())
@@ -103,11 +94,6 @@ def node(tmp_path: Path) -> Iterator[Node]:
     node.metrics.stop()
     node.native.stop(1)
     node.api.stop(1)
-
-
-def connected(node: Node) -> socket.socket:
-    host, _, port = node.metrics.address.rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=10)
 
 
 def refusal(channel: grpc.Channel, method: str, request: bytes) -> str:
@@ -161,10 +147,10 @@ def test_index_version_and_lag_are_told_and_left_out_where_they_are_not_known(no
 
 
 def test_link_to_the_smsc_is_told_where_there_is_to_be_one(node: Node) -> None:
-    assert ("numcheck_smsc_linked",) not in node.samples()
+    assert "numcheck_smsc_linked" not in {name for name, *_ in node.samples()}
     for linked in (False, True):
-        node.linked = linked
-        assert node.samples()["numcheck_smsc_linked",] == linked
+        node.linked = {"main": linked}
+        assert node.samples()["numcheck_smsc_linked", "main"] == linked
 
 
 def test_every_metric_is_documented_and_no_other(node: Node) -> None:
@@ -172,13 +158,6 @@ def test_every_metric_is_documented_and_no_other(node: Node) -> None:
     listed = set(re.findall(r"^\| `(numcheck_\w+)`", page, re.MULTILINE))
     told = set(re.findall(r"^# TYPE (numcheck_\w+)", node.text(), re.MULTILINE))
     assert listed == told
-
-
-def test_a_metrics_address_that_is_taken_or_not_loopback_is_refused(node: Node, tmp_path: Path) -> None:
-    nothing = NodeCollector([], Readings(int, int, int, bool, int, bool, dict, dict))
-    for address in (node.metrics.address, "0.0.0.0:0", "nonsense"):
-        with pytest.raises(BadListenAddress):
-            MetricsListener(Settings(data_dir=tmp_path, metrics_listen=address), nothing)
 
 
 def test_a_loop_takes_its_share_of_half_of_the_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,57 +168,3 @@ def test_a_loop_takes_its_share_of_half_of_the_descriptors(monkeypatch: pytest.M
     assert set_to == [(4_096, 4_096)]
     assert process.share_for_connections(loops=4) == 128
     assert process.share_for_connections(loops=10_000) == 1
-
-
-def test_half_requests_hold_a_few_threads_and_no_longer_than_a_scrape_may_take(node: Node) -> None:
-    """Four hundred of them; whoever scrapes when they have been ended is answered."""
-    before = threading.active_count()
-    with ExitStack() as opened:
-        for _ in range(400):
-            half = opened.enter_context(connected(node))
-            half.sendall(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n")
-        assert threading.active_count() <= before + 2 * SCRAPES_MAX  # one that has just given its place back still ends
-    assert "numcheck_connections" in node.text_at_last()
-
-
-def test_slow_request_is_ended_however_busy_its_peer(node: Node) -> None:
-    """A byte now and then does not keep its place."""
-    with connected(node) as slow:
-        slow.settimeout(0.1)
-        answered = False
-        for _ in range(int(10 * 4 * REQUEST_TIMEOUT_S)):
-            with suppress(OSError):
-                slow.sendall(b"x")
-            try:
-                answered = slow.recv(1) == b""
-            except TimeoutError:
-                continue
-            except ConnectionError:
-                answered = True
-            break
-        assert answered
-
-
-@pytest.mark.parametrize(
-    ("host", "status"),
-    [
-        ("localhost", 200),
-        ("localhost:9100", 200),
-        ("127.0.0.1:9100", 200),
-        ("127.8.7.6", 200),
-        ("[::1]:9100", 200),
-        ("attacker.example", 403),
-        ("localhost.attacker.example:9100", 403),
-        ("192.0.2.1:9100", 403),
-        ("", 403),
-    ],
-)
-def test_metrics_are_told_to_requests_for_this_machine_alone(node: Node, host: str, status: int) -> None:
-    """A page of a stranger's site whose name leads to loopback reads nothing."""
-    request = urllib.request.Request(f"http://{node.metrics.address}/metrics", headers={"Host": host})
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            found = answer.status
-    except urllib.error.HTTPError as error:
-        found = error.code
-    assert found == status

@@ -106,3 +106,14 @@ def test_lock_is_free_when_it_was_closed(data_dir):
     for _ in range(2):
         with DataDirLock(data_dir), pytest.raises(DataDirInUse):
             DataDirLock(data_dir)
+
+
+def test_store_is_read_without_a_trace_when_nothing_can_be_made_beside_it(data_dir, monkeypatch):
+    """As on a medium that is read-only: SQLite makes files even to read, unless it is told that nothing changes."""
+    with Store(data_dir) as store:
+        store.import_plan(plan(row(916, 0, 9, "x")), source="x", now=NOW)
+    before = sorted(path.name for path in data_dir.iterdir())
+    monkeypatch.setattr(os, "access", lambda *_arguments: False)
+    with Store(data_dir, read_only=True) as store:
+        assert len(store.ranges()) == 1
+        assert sorted(path.name for path in data_dir.iterdir()) == before

@@ -1,6 +1,6 @@
 """Reads the name of a caller from a client's certificate: one function for every listener.
 
-The certificate itself is read. What a TLS library lists of it may be cut at a NUL, or mix names of different kinds.
+The certificate itself is read: the names that a TLS library lists may be cut at a NUL, or be of different kinds.
 """
 
 from functools import lru_cache

@@ -56,6 +56,10 @@ class Runs(StrEnum):
 
     QUICK = "quick"
     """By a few threads that take all calls that wait: it never waits for anybody but the store."""
+    LOOKUP = "lookup"
+    """As QUICK, in steps: those that a thread has taken look into the store together."""
+    GROUPED = "grouped"
+    """In steps, by one thread that takes all calls that wait: they share transactions."""
     WAITING = "waiting"
     """By a thread of its own out of a bounded pool: it waits for a commit, an operator, a gateway or its caller."""
     EACH = "each"
@@ -97,13 +101,13 @@ METHODS: dict[str, Method] = {
     f"{_NUMBERING}/PushPortings": Method(_PORTING),
     f"{_NUMBERING}/ImportNumberingPlan": Method(_ADMINISTERING),
     f"{_NUMBERING}/WatchIndex": Method(ANYBODY, runs=Runs.WATCH),
-    f"{_REGISTRATION}/Register": Method(_CHECKING, About.SERVICE),
-    f"{_REGISTRATION}/GetRegistration": Method(_CHECKING, About.SERVICE, runs=Runs.QUICK),
+    f"{_REGISTRATION}/Register": Method(_CHECKING, About.SERVICE, runs=Runs.GROUPED),
+    f"{_REGISTRATION}/GetRegistration": Method(_CHECKING, About.SERVICE, runs=Runs.LOOKUP),
     f"{_REGISTRATION}/ListRegistrations": Method(_CHECKING, About.SERVICE, runs=Runs.QUICK),
-    f"{_REGISTRATION}/DeleteRegistration": Method(_CHECKING, About.SERVICE),
-    f"{_REGISTRATION}/RefreshRegistration": Method(_CHECKING, About.SERVICE),
-    f"{_REGISTRATION}/StartVerification": Method(_CHECKING, About.SERVICE),
-    f"{_REGISTRATION}/CompleteVerification": Method(_CHECKING, About.SERVICE),
+    f"{_REGISTRATION}/DeleteRegistration": Method(_CHECKING, About.SERVICE, runs=Runs.GROUPED),
+    f"{_REGISTRATION}/RefreshRegistration": Method(_CHECKING, About.SERVICE, runs=Runs.GROUPED),
+    f"{_REGISTRATION}/StartVerification": Method(_CHECKING, About.SERVICE, runs=Runs.GROUPED),
+    f"{_REGISTRATION}/CompleteVerification": Method(_CHECKING, About.SERVICE, runs=Runs.GROUPED),
     f"{_REGISTRATION}/ReverifyRegistrations": Method(_CHECKING, About.SERVICE, runs=Runs.FEED),
     f"{_REGISTRATION}/WatchRegistrations": Method(_CHECKING, About.SERVICE, runs=Runs.FEED),
     f"{_CALLER}/AddCaller": Method(_ADMINISTERING),

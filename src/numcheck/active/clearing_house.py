@@ -54,7 +54,7 @@ BROKEN = (  # what zipfile raises of an archive that is cut, altered, locked, or
 
 @dataclass(frozen=True, slots=True)
 class FileName:
-    """What a file's name tells: its kind, the moment it is of, and its place in the sequence."""
+    """A file's name, read: its kind, its moment, and its position in the sequence."""
 
     path: Path
     kind: str

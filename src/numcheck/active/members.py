@@ -1,7 +1,7 @@
-"""Who serves the numbers of a chunk, and which of them are active: where what was pushed meets the plan.
+"""Serving operators and active numbers of a chunk: here pushed data meets the plan.
 
-An operator serves a number that is ported to it, or that lies in its own range and is not ported away. What it pushed
-of any other number counts for nothing.
+An operator serves a number that is ported to it, or that lies in its own range and is not ported away. Its data
+about any other number does not count.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ class AllottedRange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ChunkMembers:
-    """What was pushed of a chunk, as places: each operator's active numbers, and the numbers ported to each."""
+    """Pushed data of a chunk, as places: each operator's active numbers, and the numbers ported to each."""
 
     active: Mapping[int, BitMap] = field(default_factory=dict)
     ported: Mapping[int, BitMap] = field(default_factory=dict)
@@ -70,7 +70,7 @@ def moves(old: Sequence[AllottedRange], new: Sequence[AllottedRange]) -> Iterato
 
 
 def _holders_at(ranges: Sequence[AllottedRange], numbers: Sequence[int]) -> Iterator[int | None]:
-    """Whose each of the numbers is, which ascend."""
+    """Yield the holder of each of the numbers, which ascend."""
     at = 0
     for number in numbers:
         while at < len(ranges) and ranges[at].last < number:

@@ -30,7 +30,7 @@ class PortingsSequence(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PortingsHeader:
-    """What a push of portings is about. `push_id` is None if the caller gave none."""
+    """The header of a push of portings. `push_id` is None if the caller gave none."""
 
     snapshot: bool
     base_version: int

@@ -21,7 +21,7 @@ REMOVED_MAX = 1_000_000  # numbers that a push removes unconfirmed (R14)
 
 @dataclass(frozen=True, slots=True)
 class PushHeader:
-    """What a push is about. `push_id` is None if the caller gave none: then it cannot be repeated safely."""
+    """The header of a push. `push_id` is None if the caller gave none: then the push cannot be repeated safely."""
 
     operator_id: int
     snapshot: bool
@@ -34,7 +34,7 @@ class PushHeader:
 
 @dataclass(frozen=True, slots=True)
 class PushCounts:
-    """What a push changes, and what it says that is so already."""
+    """The changes of a push, and the counts of numbers that were so already."""
 
     added: int = 0
     already_added: int = 0
@@ -67,9 +67,9 @@ NO_BASIS = Basis()  # before any plan or porting
 
 
 class Change(NamedTuple):
-    """What becomes of a set in a chunk: places that are added, and places that are removed.
+    """The change of a set in a chunk: places added, and places removed.
 
-    Those that are `recycled` went out of service and are back: the set holds them, and who had them has them no more.
+    Places `recycled` went out of service and are back: the set has them, and their former subscribers do not.
     """
 
     added: BitMap
@@ -148,7 +148,7 @@ def _check_range(field_name: str, first: int, last: int) -> None:
 
 
 def change_of(wanted: Change, held: BitMap, *, snapshot: bool) -> Change:
-    """Return what a push that wants this of a chunk changes in it. What a delta both removes and adds is recycled."""
+    """Return the change that a push makes in a chunk. A number that a delta both removes and adds is recycled."""
     removed = held if snapshot else wanted.removed & held
     return Change(wanted.added - held, removed - wanted.added, wanted.added & wanted.removed)
 

@@ -58,7 +58,7 @@ def _pieces(ranges: Sequence[Interval]) -> list[Interval]:
 def _populate(ranges: Sequence[Interval], count: int, generator: random.Random) -> ActiveSet:
     pieces = _pieces(ranges)
     size = sum(last - first + 1 for first, last in pieces)
-    # Where the usual mixture has no room for the count, more pieces are full.
+    # If the usual mixture has no room for the count, more pieces are full.
     full_share = max(FULL_SHARE, (count / size - RANDOM_DENSITY) / (1 - RANDOM_DENSITY) + 0.01) if size else 0
     generator.shuffle(pieces)
     bitsets: dict[int, bytearray] = {}

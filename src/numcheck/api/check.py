@@ -12,7 +12,7 @@ from numcheck.active import Operator
 from numcheck.api.access import CallersIndex
 from numcheck.api.asking import STATUSES_TAG, answered_count
 from numcheck.api.calls import CallerWaits, parsed
-from numcheck.index import AgreedIndex, PublishedIndex
+from numcheck.index import AgreedIndex, Index, PublishedIndex
 from numcheck.timestamps import timestamp
 from numcheck.v1 import check_pb2, number_pb2
 
@@ -85,9 +85,9 @@ class CheckService:
     def list_operators(self, request: bytes, _call: CallerWaits) -> bytes:
         """Every operator that the index knows, by id."""
         parsed(check_pb2.ListOperatorsRequest, request)
-        operators = self._published.get().operators
-        if operators is not self._listed[0]:
-            self._listed = operators, _list_of(operators)
+        index = self._published.get()
+        if index.operators is not self._listed[0]:
+            self._listed = index.operators, _list_of(index)
         return self._listed[1]
 
     def methods(self) -> dict[str, Callable[..., Any]]:
@@ -110,9 +110,10 @@ def _packed_statuses(statuses: bytes) -> bytes:
     return b"".join([bytes([STATUSES_TAG]), varint, bytes([size]), statuses])
 
 
-def _list_of(operators: Mapping[int, Operator]) -> bytes:
-    messages = [operator_message(operators[operator_id]) for operator_id in sorted(operators)]
-    return check_pb2.ListOperatorsResponse(operators=messages).SerializeToString()
+def _list_of(index: Index) -> bytes:
+    messages = [operator_message(index.operators[operator_id]) for operator_id in sorted(index.operators)]
+    response = check_pb2.ListOperatorsResponse(operators=messages, installation_id=index.installation_id)
+    return response.SerializeToString()
 
 
 def _try_operator_message(operator: Operator | None) -> number_pb2.Operator | None:

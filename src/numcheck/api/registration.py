@@ -26,6 +26,7 @@ from numcheck.registrations.registration import Outcome, Registration, Verificat
 from numcheck.registrations.reverifier import Reverifier
 from numcheck.registrations.states import RegistrationState
 from numcheck.registrations.verifier import Verifier
+from numcheck.steps import Steps
 from numcheck.timestamps import timestamp_at
 from numcheck.v1 import registration_pb2 as pb
 
@@ -81,7 +82,7 @@ class RegistrationService:
         )
         self._watching, self._reverifying = (feeds,), (feeds, reverifying)
 
-    def register(self, request: bytes, context: CallerWaits) -> bytes:
+    def register(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
         """Record a user."""
         message = parsed(pb.RegisterRequest, request)
         service = caller_service(message, context)
@@ -93,13 +94,14 @@ class RegistrationService:
             registration_data=records.check_registration_data(message.registration_data),
         )
         request_id = records.check_request_id(message.request_id)
-        outcome = self._registrar.register(service, request_id, record, channel=_channel(message))
+        outcome = yield from self._registrar.register(service, request_id, record, channel=_channel(message))
         return _with_outcome(pb.RegisterResponse, outcome)
 
-    def get_registration(self, request: bytes, context: CallerWaits) -> bytes:
+    def get_registration(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
         """Tell a registration."""
         message = parsed(pb.GetRegistrationRequest, request)
-        found = self._registrar.get(caller_service(message, context), records.check_user_id(message.user_id))
+        service = caller_service(message, context)
+        found = yield from self._registrar.get(service, records.check_user_id(message.user_id))
         return pb.GetRegistrationResponse(registration=registration_message(found)).SerializeToString()
 
     def list_registrations(self, request: bytes, context: CallerWaits) -> bytes:
@@ -124,16 +126,17 @@ class RegistrationService:
             next_page_token=_page_token(page.next_place, mark),
         ).SerializeToString()
 
-    def delete_registration(self, request: bytes, context: CallerWaits) -> bytes:
+    def delete_registration(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
         """Erase a registration."""
         message = parsed(pb.DeleteRegistrationRequest, request)
-        self._registrar.delete(caller_service(message, context), records.check_user_id(message.user_id))
+        service = caller_service(message, context)
+        yield from self._registrar.delete(service, records.check_user_id(message.user_id))
         return pb.DeleteRegistrationResponse().SerializeToString()
 
-    def refresh_registration(self, request: bytes, context: CallerWaits) -> bytes:
+    def refresh_registration(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
         """Take a user's information anew."""
         message = parsed(pb.RefreshRegistrationRequest, request)
-        outcome = self._registrar.refresh(
+        outcome = yield from self._registrar.refresh(
             caller_service(message, context),
             records.check_user_id(message.user_id),
             _network_address(message),
@@ -142,12 +145,12 @@ class RegistrationService:
         )
         return _with_outcome(pb.RefreshRegistrationResponse, outcome)
 
-    def start_verification(self, request: bytes, context: CallerWaits) -> bytes:
+    def start_verification(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
         """Start a verification."""
         message = parsed(pb.StartVerificationRequest, request)
         if message.method not in METHODS_ASKED:
             raise BadRegistration("method", "there is no such method")
-        outcome = self._registrar.verify(
+        outcome = yield from self._registrar.verify(
             caller_service(message, context),
             records.check_user_id(message.user_id),
             method=METHODS_ASKED[message.method],
@@ -159,7 +162,7 @@ class RegistrationService:
             verification=_try_message(_verification_message, outcome.verification),
         ).SerializeToString()
 
-    def complete_verification(self, request: bytes, context: CallerWaits) -> bytes:
+    def complete_verification(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
         """Give a verification what it waits for."""
         message = parsed(pb.CompleteVerificationRequest, request)
         service, proof = caller_service(message, context), self._proof(message)
@@ -167,7 +170,7 @@ class RegistrationService:
             verification_id = bytes.fromhex(message.verification_id)
         except ValueError:
             raise ProofNotAccepted("the proof is not accepted") from None
-        done = self._verifier.complete(service, verification_id, proof)
+        done = yield from self._verifier.complete(service, verification_id, proof)
         return pb.CompleteVerificationResponse(registration=registration_message(done)).SerializeToString()
 
     def _proof(self, message: pb.CompleteVerificationRequest) -> Proof:

@@ -1,11 +1,14 @@
 """The numcheck command. Exit status: 0 done, 1 refused or failed (one line says why), 2 wrong usage.
 
-`events verify` has 3 as well: consistent, and compared with nothing that is trusted.
+Two have 3 as well: `events verify`, consistent, and compared with nothing that is trusted; `status`, told, and no node
+serves.
 """
 
 import io
 import os
 import sys
+from functools import cache
+from typing import Annotated
 
 import typer
 
@@ -14,10 +17,25 @@ from numcheck.printable import printable
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="Whether a mobile number is allotted, whose it is, and whether it is in service.",
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"numcheck {version('numcheck')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _numcheck(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Whether a mobile number is allotted, whose it is, and whether it is in service."""
 
 
 def main() -> None:
@@ -26,7 +44,7 @@ def main() -> None:
     # gRPC's core writes to standard error by itself, also when a command succeeds; it reads this when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        _add_commands()
+        load_commands()
         app()
     except (NumcheckError, OSError, MemoryError, ImportError, RuntimeError) as error:
         line = _in_one_line(error)
@@ -48,7 +66,9 @@ def _fill_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - for the whole run
 
 
-def _add_commands() -> None:
+@cache
+def load_commands() -> typer.Typer:
+    """Return the command line with all its commands, which are loaded only now."""
     from numcheck.cli import (
         bench,
         callers,
@@ -73,11 +93,14 @@ def _add_commands() -> None:
     app.add_typer(push.app, name="push")
     app.command()(check.check)
     app.command()(status.status)
+    app.command()(status.ready)
     app.add_typer(withdrawn.app, name="withdrawn")
     app.add_typer(callers.app, name="callers")
     app.add_typer(registrations.app, name="registrations")
     app.add_typer(events.app, name="events")
+    app.add_typer(config.app, name="config")
     app.command()(bench.bench)
+    return app
 
 
 def _in_one_line(error: Exception) -> str | None:

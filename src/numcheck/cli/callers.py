@@ -138,7 +138,7 @@ def list_(server: Server = None, data_dir: DataDir = None, config: Config = None
     """
     from numcheck.cli.console import out, print_json, print_table
 
-    with _callers(settings_of(config, data_dir=data_dir), server) as callers:
+    with _callers(settings_of(config, data_dir=data_dir), server, read=True) as callers:
         found = callers.list()
     rows = [_row(one) for one in found.callers]
     agreements = [{"service": one.service, "operator_id": one.operator_id} for one in found.agreements]
@@ -256,28 +256,33 @@ def confirm_restore(
 
 
 @contextmanager
-def _callers(settings: "Settings", server: str | None, *, make: bool = False) -> "Iterator[CallerClient]":
+def _callers(
+    settings: "Settings", server: str | None, *, make: bool = False, read: bool = False
+) -> "Iterator[CallerClient]":
     """Yield the callers of the node that is named, by --server or by the settings, or that has the data directory;
-    where no node answers, those of the store, which is made only if `make` says so. It says which it is."""
+    where no node answers, those of the store, which is made only if `make` says so, and not written to `read`. It says
+    which it is."""
     from numcheck.cli.console import say
     from numcheck.client import CallerClient
     from numcheck.errors import DataDirInUse, StoreMissing
-    from numcheck.offline.callers import local_callers
-    from numcheck.serving.stores import answers, names_node, store_name
+    from numcheck.offline.callers import local_callers, readable_callers
+    from numcheck.serving.stores import answers, asks_node, has_node, store_name
+    from numcheck.serving.whereabouts import node_address
 
-    target, server = target_of(settings, server), server or settings.server
     with ExitStack() as stack:
-        if server is None and not (names_node(settings) and answers(target)):
+        if not (asks_node(settings, server) or (read and has_node(settings))):
+            local = readable_callers(settings) if read else local_callers(settings, say, make=make)
             try:
-                service = stack.enter_context(local_callers(settings, say, make=make))
+                service = stack.enter_context(local)
             except DataDirInUse:
                 pass  # by a node, which is asked
             except StoreMissing as missing:
-                if not answers(target):
-                    raise StoreMissing(f"{missing}, and no node answers at {target}; --server names one") from None
+                if not answers(address := node_address(settings)):
+                    raise StoreMissing(f"{missing}, and no node answers at {address}; --server names one") from None
             else:
                 say(f"no node is asked: this is about {store_name(settings)}")
                 yield CallerClient.of_methods(service.methods())
                 return
+        target = target_of(settings, server)
         say(f"this is about the node at {target}")
         yield CallerClient(target, security_of(settings))

@@ -1,4 +1,4 @@
-"""What this machine does: the kernel in this process, and a node of its own, in another, asked as a client asks it.
+"""The capacity of this machine: of the kernel in this process, and of a node in another, asked as a client asks it.
 
 A node is measured by what its client sees and by the processor time that it took itself: one client in Python is far
 slower than the door, so its own rate is a lower bound, and a second of a core is what to plan with.
@@ -43,7 +43,7 @@ Report = Callable[[str, float], None]
 
 
 class Measured(NamedTuple):
-    """What was measured, what came out, in which unit."""
+    """A measurement: its subject, its value and its unit."""
 
     what: str
     value: float

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Checker(Protocol):
-    """What checks numbers, wherever the answers come from."""
+    """A source of answers about numbers."""
 
     default_region: str
     numbers_per_call_max: int

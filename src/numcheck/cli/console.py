@@ -1,4 +1,4 @@
-"""What commands print: results to standard output, what happens on the way to standard error."""
+"""Output of commands: results to standard output, progress and warnings to standard error."""
 
 import json
 import sys
@@ -40,6 +40,11 @@ err = to_the_letter(stderr=True)
 def say(line: str) -> None:
     """Tell the person, now, whatever standard output is."""
     err.print(line)
+
+
+def print_lines(*groups: Iterable[str]) -> None:
+    """Print a result of lines, to the letter."""
+    sys.stdout.writelines(f"{printable(line)}\n" for line in chain(*groups))
 
 
 def print_json(result: Any) -> None:

@@ -2,7 +2,7 @@
 
 A line is what ends with a line end, whatever quotes stand in it: one bad line never takes its neighbours with it. Lines
 are kept to the letter, unless a spreadsheet would take a cell for a formula; the answer's columns are put behind them.
-What is written is UTF-8, as far as the encoding of what was read is known.
+The output is UTF-8 if the encoding of the input is known.
 """
 
 import csv

@@ -23,12 +23,13 @@ from numcheck.errors import BadNumbersFile
 
 TRAILER = re.compile(r"#\s*(?P<what>count|sha256)\s+(?P<value>[0-9a-f]+)\s*", re.IGNORECASE)
 CUT = "the last line has no end and fewer digits than the one before: if it is not cut, end it with a newline"
+EMPTY = "it holds no number: say --count 0 if it is meant to; `numcheck push renew` says that nothing has changed"
 REMOVES_IN_A_SNAPSHOT = "the line removes, and a snapshot holds what is in service: push with --delta"
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What was said of a file beforehand: how many rows it has, and the SHA-256 of its bytes."""
+    """The expected count of a file's rows, and the SHA-256 of its bytes, as given beforehand."""
 
     row_count: int | None = None
     sha256: str | None = None
@@ -39,7 +40,7 @@ NOTHING_EXPECTED = Expected()
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How a file is to be read. `region` is the country (ISO 3166) of numbers that are written without one."""
+    """Options for reading a file. `region` is the country (ISO 3166) of numbers that are written without one."""
 
     delta: bool
     region: str
@@ -80,7 +81,7 @@ class NumberFile:
 
 
 class _Taken:
-    """What has been taken of a file so far."""
+    """The counts of a file's entries so far."""
 
     def __init__(self, name: str, how: Reading, rows: Rows) -> None:
         self._name, self._how = name, how
@@ -96,7 +97,10 @@ class _Taken:
         return self._take_at_once(piece) or self._take_each(piece)
 
     def check(self, expected: Expected) -> None:
-        """Raise BadNumbersFile if the file, now read to its end, is not as whole as was said."""
+        """Raise BadNumbersFile if the file, now read to its end, is not as whole as was said, or holds nothing and
+        nobody said so: what a pipe gives whose other end has failed."""
+        if not self._row_count and expected == NOTHING_EXPECTED and not self._trailer:
+            raise BadNumbersFile(f"{self._name}: {EMPTY}")
         counts = {expected.row_count, int(self._trailer.get("count", self._row_count)), self._row_count} - {None}
         if len(counts) > 1:
             raise BadNumbersFile(
@@ -242,7 +246,7 @@ class _Taken:
 
 
 class _Inactive(dict[str, bool]):
-    """Whether a row with a status is not in service; each status is looked at once."""
+    """Return True if a row with the status is not in service; each status is looked at once."""
 
     def __init__(self, statuses: Statuses) -> None:
         super().__init__()

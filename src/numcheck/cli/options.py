@@ -1,5 +1,6 @@
 """The options that commands share, and the settings that they make."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,17 +43,52 @@ def settings_of(config: Path | None, **overrides: Any) -> Settings:
 
     From here on a command may log, and does so as a node does.
     """
-    from numcheck.serving.logs import begin_log
+    from numcheck.serving.logs import begin_log, set_level
 
     begin_log()
-    return load_settings(config, **overrides)
+    settings = load_settings(config, **overrides)
+    set_level(settings.log_level)
+    return settings
 
 
 def target_of(settings: Settings, server: str | None) -> str:
-    """Return the node to ask, host:port: the one named, or else the one of these settings."""
+    """Return the node to ask, host:port: the one named, or else the one of these settings; OtherInstallation if what
+    answers there is not of the store that they name."""
     from numcheck.serving.whereabouts import node_address
 
-    return server or settings.server or node_address(settings)
+    if named := server or settings.server:
+        return named
+    target = node_address(settings)
+    _check_own(settings, target)
+    return target
+
+
+def _check_own(settings: Settings, target: str) -> None:
+    """Raise OtherInstallation if a node of another store answers; where node or store says nothing, it is taken for
+    good."""
+    from numcheck.client import CheckClient
+    from numcheck.errors import NodeNotReady, NodeUnreachable, OtherInstallation
+
+    with CheckClient(target, security_of(settings)) as client, suppress(NodeUnreachable, NodeNotReady):
+        found = client.installation_id()
+        if _own_installation_id(settings) not in (None, found):
+            raise OtherInstallation(
+                f"the node at {target} is of another installation than {settings.data_dir.resolve()}; "
+                "start that one's node, or name the node that is meant with --server"
+            )
+
+
+def _own_installation_id(settings: Settings) -> str | None:
+    """Return which installation the data directory is of: as its index says, which is quick to ask, or else its store;
+    None if neither is there to say."""
+    from numcheck.index.format import try_installation_id
+
+    found = try_installation_id(settings.data_dir)
+    if found is None and settings.data_dir.exists():
+        from numcheck.serving.stores import try_stored_installation_id
+
+        found = try_stored_installation_id(settings)
+    return found
 
 
 def security_of(settings: Settings) -> "Security":

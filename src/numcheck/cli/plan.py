@@ -97,8 +97,8 @@ def import_(
 
 
 class _Done(NamedTuple):
-    """What an import of the files of one day did. `number_count` is of the whole plan; `renamed` has an operator's id,
-    its old and its new name, and how many numbers it holds."""
+    """The effect of an import of the files of one day. `number_count` is of the whole plan; `renamed` has an operator's
+    id, its old and its new name, and its count of numbers."""
 
     part: "Dated"
     revision: int
@@ -117,17 +117,16 @@ def _import(settings: "Settings", part: "Dated", source: str, server: str | None
     from numcheck.cli.console import say
     from numcheck.errors import DataDirInUse, NodeUnreachable
     from numcheck.offline.plans import import_plan
-    from numcheck.serving.stores import answers, names_node, store_name
+    from numcheck.serving.stores import asks_node, store_name
 
-    target, server = target_of(settings, server), server or settings.server
-    if server is not None or (names_node(settings) and answers(target)):
-        return _import_over_node(part, source, settings, target, meant)
+    if asks_node(settings, server):
+        return _import_over_node(part, source, settings, target_of(settings, server), meant)
     now = datetime.now(UTC)
     try:
         done = import_plan(settings, part.plan, source=source, data_time=part.data_time, now=now, announce=say, **meant)
     except DataDirInUse as in_use:
         try:
-            return _import_over_node(part, source, settings, target, meant)
+            return _import_over_node(part, source, settings, target_of(settings, server), meant)
         except NodeUnreachable as unreachable:
             raise DataDirInUse(f"{in_use}; {unreachable}; --server names another address") from None
     counts = done.number_count, done.added, done.removed, done.moved, done.lost, done.renamed

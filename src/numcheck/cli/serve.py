@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from numcheck.cli.options import Config, DataDir, settings_of
+from numcheck.config import load_settings
 
 
 def serve(
@@ -15,13 +16,22 @@ def serve(
         typer.Option(help="host:port of every service; port 0 takes a free one.  (default: 127.0.0.1:50051)"),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Event loops.  (default: one a core)")] = None,
+    metrics_listen: Annotated[
+        str | None, typer.Option(help="host:port of /metrics, /healthz and /readyz.  (default: none)")
+    ] = None,
 ) -> None:
     """Run a node until SIGTERM or Ctrl-C, then let the calls under way end.
+
+    On SIGHUP it takes those settings anew that `numcheck config sample` marks.
 
     Example: numcheck serve --data-dir var --listen 127.0.0.1:50051
     """
     from numcheck.cli.console import say
+    from numcheck.serving.checks import misspelt_variables
     from numcheck.serving.node import serve as serve_node
 
-    settings = settings_of(config, data_dir=data_dir, listen=listen, threads=threads)
-    serve_node(settings, lambda line: say(f"numcheck: {line}"))
+    given = {"data_dir": data_dir, "listen": listen, "threads": threads, "metrics_listen": metrics_listen}
+    settings = settings_of(config, **given)
+    for warning in misspelt_variables():
+        say(f"numcheck: WARNING: {warning}")
+    serve_node(settings, lambda line: say(f"numcheck: {line}"), lambda: load_settings(config, **given))

@@ -1,7 +1,7 @@
 """Cells that a spreadsheet takes for text and never for a formula, as OWASP advises (CSV Injection).
 
 A cell that begins with =, +, -, @, a tab or a carriage return, be it behind spaces or as wide as an ideograph, gets an
-apostrophe in front. What is nothing but a signed number or a telephone number stays as it is: it holds nothing to call,
+apostrophe in front. A cell that is only a signed number or a telephone number stays as it is: it holds nothing to call,
 and other programs read it.
 """
 

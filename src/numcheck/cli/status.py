@@ -1,5 +1,6 @@
-"""`numcheck status`: what a data directory holds and what its node serves."""
+"""`numcheck status` and `ready`: what a data directory holds and what its node serves, and whether it serves."""
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,43 @@ if TYPE_CHECKING:
     from numcheck.config import Settings
 
 
+NOT_SERVED = 3
+"""The exit status of `numcheck status` where no node serves, or not this caller."""
+POLL_INTERVAL_S = 0.2
+
+
+def ready(
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait until it is, if it is not yet.")] = 0,
+    server: Server = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Say whether a node serves, and nothing else. Exit status: 0 it serves, 1 it does not, with the reason.
+
+    Example: numcheck ready --wait 60
+    Example: numcheck ready --server numcheck.example:50051 --config operator.toml
+    """
+    from numcheck.cli.console import out, print_json
+    from numcheck.errors import NodeUnreachable
+    from numcheck.offline.status import SERVING, node_state
+
+    settings = settings_of(config, data_dir=data_dir)
+    until, state = time.monotonic() + wait, ""
+    while True:
+        target = target_of(settings, server)  # a node that starts says where it listens
+        state = node_state(settings, target)
+        if state == SERVING or time.monotonic() >= until:
+            break
+        time.sleep(POLL_INTERVAL_S)
+    if json:
+        print_json({"server": target, "ready": state == SERVING, "state": state})
+    if state != SERVING:
+        raise typer.Exit(1) if json else NodeUnreachable(f"the node at {target} is not ready: {state}")
+    if not json:
+        out.print(f"the node at {target} is ready")
+
+
 def status(
     digests: Annotated[bool, typer.Option("--digests", help="Compute the digest of each active set, too.")] = False,
     server: Server = None,
@@ -20,6 +58,8 @@ def status(
     json: Json = False,
 ) -> None:
     """Say versions, counts, the freshness of each operator's data, and whether the listener answers.
+
+    Exit status: 0 if a node serves, 3 if none does, or not this caller; 1 if there is nothing to tell.
 
     With --server, or the setting server, the node says what this caller may know: an operator, of its own set.
 
@@ -39,6 +79,8 @@ def status(
         print_json(result)
     else:
         show(result)
+    if "listener" in result and result["listener"]["state"] != "serving":
+        raise typer.Exit(NOT_SERVED)
 
 
 def _ask(settings: "Settings", target: str, now: datetime, *, digests: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How a client reaches a node: in plaintext on loopback, or over TLS with a certificate or a token."""
+"""Channels to a node: in plaintext on loopback, or over TLS with a certificate or a token."""
 
 from collections.abc import Callable
 from pathlib import Path

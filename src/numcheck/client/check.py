@@ -119,8 +119,17 @@ class CheckClient:
 
     def list_operators(self) -> list[number_pb2.Operator]:
         """Every operator of the installation."""
+        return list(self._listed().operators)
+
+    def installation_id(self) -> str:
+        """Return which installation the node is of: operator ids and index versions of another mean something else."""
+        return self._listed().installation_id
+
+    def _listed(self) -> check_pb2.ListOperatorsResponse:
         try:
-            response = self._stub.ListOperators(check_pb2.ListOperatorsRequest(), timeout=DEADLINE_S)
+            response: check_pb2.ListOperatorsResponse = self._stub.ListOperators(
+                check_pb2.ListOperatorsRequest(), timeout=DEADLINE_S
+            )
         except grpc.RpcError as error:
             raise failure_of(error, self._target) from None
-        return list(response.operators)
+        return response

@@ -1,4 +1,4 @@
-"""What a call's failure means to the client's caller: by the reason that the node gave, if it gave one."""
+"""Failures of calls as exceptions for the client's caller: by the reason that the node gave, if it gave one."""
 
 from typing import Any, TypeVar
 
@@ -10,7 +10,7 @@ from numcheck.errors import NodeNotReady, NodeUnreachable, NumcheckError, PushRe
 
 Detail = TypeVar("Detail", error_details_pb2.ErrorInfo, error_details_pb2.RetryInfo)
 
-# How gRPC begins to say that it has reached nobody.
+# The first words of gRPC's messages about a peer that it could not reach.
 NOBODY_THERE = ("failed to connect", "errors resolving", "DNS resolution failed")
 
 

@@ -1,1 +1,1 @@
-"""How a code reaches a user. What sends has `channels`, the ways it knows, and `send`; it keeps nothing."""
+"""Delivery of codes to users. A courier has `channels`, the ways it knows, and `send`; it keeps nothing."""

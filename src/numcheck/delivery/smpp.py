@@ -1,12 +1,13 @@
 """Codes over SMPP 3.4, as short messages; and the messages that come back. Needs aiosmpplib, the extra `smpp`.
 
-Invariants: a code is submitted once. Whether an SMSC that did not answer in time has taken it cannot be known, so it is
-never submitted again, and counts as sent (R10). It is valid for no longer than the code in it.
+Invariants: a code is submitted once. An SMSC that did not answer in time may have taken it, so it is never
+submitted again, and counts as sent (R10). It is valid for no longer than the code in it.
 """
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import timedelta
 
@@ -30,16 +31,13 @@ PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 PLAIN_LENGTH_MAX = 160
 UCS2_LENGTH_MAX = 70
 
-CODE_FIELD = "{code}"
-
 Receive = Callable[[str, str], None]
 
 
-def fits(message: str, code_digits: int) -> bool:
-    """Return True if a template has one place for the code, and fits into one short message with it."""
-    text = message.replace(CODE_FIELD, "0" * code_digits)
+def fits(text: str) -> bool:
+    """Return True if a text fits into one short message."""
     length_max = PLAIN_LENGTH_MAX if set(text) <= PLAIN else UCS2_LENGTH_MAX
-    return message.count(CODE_FIELD) == 1 and len(text.encode("utf-16-le")) // 2 <= length_max
+    return len(text.encode("utf-16-le")) // 2 <= length_max
 
 
 class SmppCourier:
@@ -48,10 +46,20 @@ class SmppCourier:
     channels = frozenset({"sms"})
 
     def __init__(
-        self, account: Account, *, source: str, message: str, lifetime: timedelta, sends_at_once_max: int
+        self,
+        account: Account,
+        *,
+        source: str,
+        text_of: Callable[[str, str], str],
+        lifetime: timedelta,
+        sends_at_once_max: int,
+        receipts: bool = True,
     ) -> None:
-        """`message` holds {code}; at most `sends_at_once_max` threads wait for the SMSC at once."""
-        self._account, self._source, self._message = account, source, message
+        """`text_of(service, code)` gives a message's words; at most `sends_at_once_max` threads wait for the SMSC at
+        once. With `receipts` the SMSC is asked for one of every message."""
+        self._account, self._source, self._text_of, self._receipts = account, source, text_of, receipts
+        self._lock = threading.Lock()
+        self._outcomes = Counter[str]()
         self._validity = lifetime - UNDERWAY_MAX
         self._places = threading.BoundedSemaphore(sends_at_once_max)
         self._receive: Receive = lambda _source, _text: None
@@ -64,6 +72,12 @@ class SmppCourier:
     def linked(self) -> bool:
         """True if the link is there now; one that breaks unnoticed is found out within 40 s."""
         return self._outbox.linked
+
+    @property
+    def outcomes(self) -> Mapping[str, int]:
+        """Count of delivery receipts by outcome: "delivered", "failed", or "open" for a state that is not final."""
+        with self._lock:
+            return dict(self._outcomes)
 
     def receive(self, receive: Receive) -> None:
         """From now on, hand over each message that comes, with its sender, in a thread of its own."""
@@ -79,7 +93,8 @@ class SmppCourier:
         if not self._places.acquire(timeout=PLACE_TIMEOUT_S):
             raise DeliveryFailed("the SMSC is too slow")
         try:
-            submitted = asyncio.run_coroutine_threadsafe(self._submit(number, code), self._loop)
+            text = self._text_of(service, code)
+            submitted = asyncio.run_coroutine_threadsafe(self._submit(number, text), self._loop)
             # The loop keeps the time; a second more, lest a loop that has ended be waited for.
             submitted.result(ANSWER_TIMEOUT_S + 1)
         except (FutureTimeoutError, RuntimeError):
@@ -87,27 +102,30 @@ class SmppCourier:
         finally:
             self._places.release()
 
-    async def _submit(self, number: int, code: str) -> None:
-        text = self._message.replace(CODE_FIELD, code)
+    async def _submit(self, number: int, text: str) -> None:
         message = SubmitSm(
             short_message=text,
             source=sender(self._source),
             destination=PhoneNumber(str(number), TON.INTERNATIONAL, NPI.ISDN),
             validity_period=self._validity,
-            registered_delivery=0,
+            registered_delivery=int(self._receipts),
             encoding=None if set(text) <= PLAIN else "ucs2",
         )
         await self._outbox.submit(message, ANSWER_TIMEOUT_S)
 
     async def _run(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        # What the library left behind is told by its kind alone.
+        # A problem that the library left behind is named by its kind alone.
         self._loop.set_exception_handler(
             lambda _loop, context: log.warning("SMPP", problem=type(context.get("exception")).__name__)
         )
-        self._outbox = Outbox(self._received)
+        self._outbox = Outbox(self._received, self._take_receipt)
         self._ready.set()
         await keep_link(self._account, self._outbox, self._stopping)
+
+    def _take_receipt(self, outcome: str) -> None:
+        with self._lock:
+            self._outcomes[outcome] += 1
 
     async def _received(self, source: str, text: str) -> None:
         """Hand a message over; it is acknowledged to the SMSC afterwards."""

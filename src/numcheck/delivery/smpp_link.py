@@ -46,7 +46,7 @@ Receive = Callable[[str, str], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Where the SMSC is, as whom to bind to it, and whether messages come back over the link as well."""
+    """The SMSC's address, the account to bind with, and whether messages come back over the link as well."""
 
     host: str
     port: int
@@ -111,10 +111,11 @@ class Unthrottled(AbstractThrottleHandler):
 class Outbox(AbstractBroker, AbstractHook):
     """The messages that wait to leave, and those that wait for an answer. Lives in one event loop."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, take_receipt: Callable[[str], None]) -> None:
+        """`take_receipt` gets the outcome that a delivery receipt tells."""
         self.linked = False
-        """Whether there is a link, bound, over which messages leave."""
-        self._receive = receive
+        """True if there is a bound link, over which messages leave."""
+        self._receive, self.take_receipt = receive, take_receipt
         self._queue: asyncio.Queue[SubmitSm] = asyncio.Queue()
         self._names = map(str, count())
         self._answers: dict[str, asyncio.Future[None]] = {}
@@ -247,7 +248,9 @@ class Link(ESME):
         try:
             found = smpp_pdu.Delivered.of(pdu)
             message = smpp_pdu.with_coding(pdu, found.coding_at)
-            if not found.is_special:
+            if found.is_receipt:
+                self._outbox.take_receipt(found.outcome(pdu) or "open")
+            elif not found.is_special:
                 DeliverSm.from_pdu(message, _header(message), self.default_encoding)
                 return message
         except Exception as error:  # whatever the library makes of what it does not expect

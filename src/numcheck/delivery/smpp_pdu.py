@@ -3,7 +3,9 @@
 Section numbers are those of the SMPP Protocol Specification, version 3.4.
 """
 
+import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 HEADER = struct.Struct("!IIII")  # length, command, status, sequence number (3.2)
@@ -14,6 +16,13 @@ DELIVER_SM = 0x0000_0005
 ESME_RINVCMDID = 0x0000_0003
 ESME_RX_R_APPN = 0x0000_0066
 IS_SPECIAL = 0b0011_1100  # of an esm_class: a receipt or an acknowledgement (5.2.12)
+IS_RECEIPT = 0b0000_0100  # of those bits
+MESSAGE_STATE = 0x0427  # an optional parameter (5.3.2.35)
+TLV = struct.Struct("!HH")  # tag, length (3.2.4)
+OUTCOMES = {2: "delivered", 3: "failed", 4: "failed", 5: "failed", 8: "failed"}
+"""Final states of a message (5.2.28): delivered; expired, deleted, undeliverable, rejected."""
+STATE_WORDS = {b"DELIVRD": 2, b"EXPIRED": 3, b"DELETED": 4, b"UNDELIV": 5, b"REJECTD": 8}
+STATE_WORD = re.compile(rb"\bstat:([A-Z]{7})\b")  # in the text of a receipt (appendix B)
 
 CODING_DEFAULT, CODING_OCTETS, CODING_UCS2 = 0, 4, 8
 CODING_MAX = 14  # the highest of SMPP's own (5.2.19); above them they are those of GSM, 3GPP TS 23.038, 4
@@ -40,6 +49,21 @@ class Delivered:
     def is_special(self) -> bool:
         """True if it is a receipt or an acknowledgement, and no message."""
         return bool(self.esm_class & IS_SPECIAL)
+
+    @property
+    def is_receipt(self) -> bool:
+        """True if it is an SMSC's delivery receipt."""
+        return self.esm_class & IS_SPECIAL == IS_RECEIPT
+
+    def outcome(self, pdu: bytes) -> str | None:
+        """Return what a receipt says became of its message: "delivered", "failed", or None if that is still open."""
+        text_at = self.coding_at + 3
+        text_end = text_at + pdu[self.coding_at + 2]
+        states = [value[0] for tag, value in _parameters(pdu, text_end) if tag == MESSAGE_STATE and value]
+        word = STATE_WORD.search(pdu[text_at:text_end])
+        if not states and word:
+            states = [STATE_WORDS.get(word[1], 0)]
+        return OUTCOMES.get(states[0]) if states else None
 
 
 def size_of(header: bytes) -> int:
@@ -82,6 +106,14 @@ def without_body(pdu: bytes) -> bytes:
     """
     _, command, status, sequence = HEADER.unpack_from(pdu)
     return answer(command, status, sequence, b"\0")
+
+
+def _parameters(pdu: bytes, place: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the optional parameters behind a short message, by tag; one that is cut ends them."""
+    while place + TLV.size <= len(pdu):
+        tag, size = TLV.unpack_from(pdu, place)
+        yield tag, pdu[place + TLV.size : place + TLV.size + size]
+        place += TLV.size + size
 
 
 def _after_text(pdu: bytes, place: int) -> int:

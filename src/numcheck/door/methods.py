@@ -3,6 +3,7 @@
 A service gives its functions by name (`methods`). What they get and give depends on how they run:
 
     quick, waiting   (request, call) -> response; of a stream of requests (requests, call) -> response
+    lookup, grouped  (request, call) -> Steps, which return the response
     each             (request, call) -> response, for each request of a stream
     watch            (request) -> message: what its newest state is, told whenever that is another
     feed             (request, call) -> Feed: what has happened, without a gap

@@ -78,7 +78,7 @@ class NativeDoor:
         `admission` says who may call; without it, as in tests, everybody may, and sees everything. Without `served`
         CheckService is served, and answers from what is published.
         """
-        host, port = host_and_port(settings.listen, tls=settings.tls)
+        host, port = host_and_port(settings.listen, anywhere=settings.tls)
         self._tls_files = settings.tls_files
         credentials = Credentials(*self._tls_files) if self._tls_files else None
         self.protection = protection_of(settings)

@@ -62,7 +62,7 @@ class PlainDoor:
         """
         if admission is None and settings.tls:
             raise ValueError("over TLS somebody has to find out who calls")
-        host, port = host_and_port(settings.listen, tls=settings.tls)
+        host, port = host_and_port(settings.listen, anywhere=settings.tls)
         self._credentials = server_credentials(settings) if settings.tls else None
         self.protection = protection_of(settings)
         names = [service.name for service in services]
@@ -177,17 +177,17 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
 
 def check_address(settings: Settings) -> None:
     """Raise BadListenAddress if the listener could not be opened now: before anything is made for it."""
-    probe_port(*host_and_port(settings.listen, tls=settings.tls))
+    probe_port(*host_and_port(settings.listen, anywhere=settings.tls))
 
 
-def host_and_port(address: str, *, tls: bool = False) -> tuple[str, int]:
-    """Split host:port. Plaintext stays on this machine: any other host is refused without TLS."""
+def host_and_port(address: str, *, anywhere: bool = False) -> tuple[str, int]:
+    """Split host:port. Calls in plaintext stay on this machine: another host is refused unless it may be `anywhere`."""
     host, _, port = address.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
         raise BadListenAddress(f"{address!r} is not host:port, such as 127.0.0.1:50051")
     if (":" in host) != (host[:1] == "[" and host[-1:] == "]") or "[" in host[1:] or "]" in host[:-1]:
         raise BadListenAddress(f"{address!r}: an IPv6 address, and no other, stands in brackets, such as [::1]:50051")
-    if not tls and not is_loopback(host):
+    if not anywhere and not is_loopback(host):
         raise BadListenAddress(f"{host} is not a loopback address; this node serves plaintext, on loopback only")
     return host, int(port)
 

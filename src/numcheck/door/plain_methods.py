@@ -13,6 +13,7 @@ from numcheck.door.patience import Patience
 from numcheck.door.refusing import refuse, refusing, refusing_push, refusing_stream
 from numcheck.door.watches import Watches
 from numcheck.errors import TooManyStreams, UnknownMethod
+from numcheck.steps import Steps, alone
 
 
 class PlainMethods(grpc.GenericRpcHandler):
@@ -39,6 +40,8 @@ class PlainMethods(grpc.GenericRpcHandler):
                 return self._feeds.method(method.answer)
             case Runs.EACH:
                 return grpc.stream_stream_rpc_method_handler(refusing_stream(self._each(method.answer)))
+            case Runs.LOOKUP | Runs.GROUPED:
+                return grpc.unary_unary_rpc_method_handler(refusing(_in_steps(method.answer)))
             case _ if method.streams_requests:
                 return grpc.stream_unary_rpc_method_handler(refusing_push(method.answer, self._patience))
             case _:
@@ -55,6 +58,11 @@ class PlainMethods(grpc.GenericRpcHandler):
                 self._stream_places.release()
 
         return answer_all
+
+
+def _in_steps(answer: Callable[..., Steps[bytes]]) -> Callable[..., bytes]:
+    """Take the steps of each call on the thread that it has here: transactions are shared all the same."""
+    return lambda request, context: alone(answer(request, context))
 
 
 def _refuse_unknown(_requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:

@@ -4,6 +4,9 @@ The quick threads take turns at leading: the leader alone waits for calls, takes
 for other threads, keeps its share of the quick ones, gives up the lead and answers. So the lock of the interpreter is
 taken once for many calls, a call has no hand-over between threads, and one that is slow holds up its own share alone.
 
+Calls that look into the store do it together, as many as a thread has taken. Those that write are the writer's
+(`grouping.py`).
+
 A call that waits for others has a thread of the waiting ones for as long as it runs; those of the services in `kept`
 have threads of their own, so that whoever fills the others does not keep an administrator out. A feed has a thread only
 while there is something to send and its caller takes it.
@@ -21,6 +24,7 @@ from numcheck.api.access import Admission, Call, call_of, checking, serve_call
 from numcheck.api.calls import serve
 from numcheck.api.errors import log_failure
 from numcheck.door.feeding import Feeding
+from numcheck.door.grouping import Stepping, Writer, run_steps
 from numcheck.door.methods import Method
 from numcheck.door.native import refusal
 from numcheck.door.patience import give_back
@@ -34,7 +38,7 @@ QUICK_THREADS = 4
 SHARE_MAX = 64  # of the calls that wait
 SEND_AFTER_S = 0.001
 KEPT_THREADS = 2  # of a service that has its own
-BRIEF = {Runs.QUICK, Runs.EACH, Runs.WATCH}  # of a watch what begins it
+BRIEF = {Runs.QUICK, Runs.LOOKUP, Runs.EACH, Runs.WATCH}  # of a watch what begins it
 LAST_WAIT_S = 5.0  # for what cannot be ended
 
 
@@ -62,6 +66,7 @@ class Pool:
         self._kept = {
             f"/{name}": ThreadPoolExecutor(KEPT_THREADS, thread_name_prefix=f"waiting-{name}") for name in kept
         }
+        self._writer = Writer(self._waiting)
         self._quick = [threading.Thread(target=self._run, name=f"quick-{i}", daemon=True) for i in range(QUICK_THREADS)]
         for thread in self._quick:
             thread.start()
@@ -71,6 +76,7 @@ class Pool:
         self._queue.close()
         for thread in self._quick:
             thread.join(LAST_WAIT_S)
+        self._writer.stop(LAST_WAIT_S)
         for threads in (self._waiting, *self._kept.values()):
             give_back(threads)
 
@@ -88,8 +94,7 @@ class Pool:
         """Wait for quick calls, and return some of them; None at the end."""
         calls = self._queue.take_ready() if self._ready else self._queue.take()
         while calls is not None:
-            for call in calls:
-                self._sort(call)
+            self._sort(calls)
             if self._ready:
                 count = min(-(-len(self._ready) // QUICK_THREADS), SHARE_MAX)
                 return [self._ready.popleft() for _ in range(count)]
@@ -100,7 +105,7 @@ class Pool:
         """Answer each call, and have the loops send what was answered every SEND_AFTER_S."""
         answered: list[NativeCall] = []
         due = time.monotonic() + SEND_AFTER_S
-        for call in share:
+        for call in self._look_up(share):
             self._answer(call, self._methods[call.path])
             answered.append(call)
             if time.monotonic() > due:
@@ -108,15 +113,43 @@ class Pool:
                 due = time.monotonic() + SEND_AFTER_S
         _send(answered)
 
-    def _sort(self, call: "NativeCall") -> None:
-        method = self._methods[call.path]
-        if method.runs in BRIEF:
-            self._ready.append(call)
-        else:
-            threads = self._kept.get(call.path.rpartition("/")[0], self._waiting)
-            threads.submit(self._answer_and_send, call, method)
+    def _look_up(self, share: "list[NativeCall]") -> "list[NativeCall]":
+        """Answer those that look into the store, together, and return the others."""
+        lookups: list[NativeCall] = []
+        others: list[NativeCall] = []
+        for call in share:
+            (lookups if self._methods[call.path].runs is Runs.LOOKUP else others).append(call)
+        going_on = self._begun(lookups)
+        while going_on:
+            going_on = run_steps(going_on, self._writer.start)
+        return others
+
+    def _sort(self, calls: "list[NativeCall]") -> None:
+        grouped = []
+        for call in calls:
+            method = self._methods[call.path]
+            if method.runs in BRIEF:
+                self._ready.append(call)
+            elif method.runs is Runs.GROUPED:
+                grouped.append(call)
+            else:
+                threads = self._kept.get(call.path.rpartition("/")[0], self._waiting)
+                threads.submit(self._answer_and_send, call, method)
+        if grouped:
+            self._writer.add(self._begun(grouped))
 
     # --- a call
+
+    def _begun(self, calls: "list[NativeCall]") -> list[Stepping]:
+        """Return the calls that take steps, as far as somebody waits for them, about to take their first."""
+        return [
+            Stepping(call, self._made(call), self._methods[call.path].answer(call.request, call), refuse)
+            for call in calls
+            if call.is_active()
+        ]
+
+    def _made(self, call: "NativeCall") -> Call:
+        return call_of(self._admission, call.caller.caller, call.caller.shown, call.path)
 
     def _answer_and_send(self, call: "NativeCall", method: Method) -> None:
         self._answer(call, method)
@@ -127,7 +160,7 @@ class Pool:
         if not call.is_active():
             return
         try:
-            made = call_of(self._admission, call.caller.caller, call.caller.shown, call.path)
+            made = self._made(call)
             serve_call(made)
             serve(call)
             self._answer_as(method, call, made)

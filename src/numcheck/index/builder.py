@@ -50,7 +50,7 @@ class IndexSource:
 
 
 class _Parts(NamedTuple):
-    """What PageLayout makes a chunk's pages of."""
+    """The input from which PageLayout makes a chunk's pages."""
 
     bitset: bytearray
     run_firsts: "array[int]"

@@ -10,6 +10,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from numcheck.errors import IndexDamaged, IndexMissing
 from numcheck.output import sync_directory
 from numcheck.privacy import private_opener
 
+DIRECTORY_NAME = "index"  # in the data directory
 MANIFEST_NAME = "manifest.json"
 FORMAT_VERSION = 5
 MAGIC = b"numcheck"
@@ -31,7 +33,7 @@ CHECKSUM = struct.Struct("<Q")
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """What the manifest says of a block file: enough to refuse a stale, swapped or truncated one."""
+    """A block file's record in the manifest: enough to refuse a stale, swapped or truncated file."""
 
     name: str
     payload_size: int
@@ -154,6 +156,13 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     return content
 
 
+def try_installation_id(data_dir: Path) -> str | None:
+    """Return whose index a data directory has; None if it has none that can be read."""
+    with suppress(IndexMissing, IndexDamaged, OSError):
+        return str(read_manifest(data_dir / DIRECTORY_NAME)["installation"])
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class IndexFiles:
     """A published index, mapped, every byte of it checked: the manifest's content and the payloads that it names."""
@@ -211,7 +220,7 @@ def _mapped(files: IndexFiles) -> Iterator[tuple[FileRecord, memoryview]]:
 
 
 def remove_unnamed(directory: Path, named: Iterable[str]) -> None:
-    """Remove every file that the published manifest does not name. Who has one mapped keeps what is mapped."""
+    """Remove every file that the published manifest does not name. A process that has one mapped keeps the mapping."""
     keep = {MANIFEST_NAME, *named}
     for path in directory.iterdir():
         if path.name not in keep and path.is_file():

@@ -55,7 +55,7 @@ class PublishedIndex:
 
 
 class AgreedIndex:
-    """What is published, as a service sees it that has agreements with these operators."""
+    """The published index as seen by a service that has agreements with these operators."""
 
     def __init__(self, published: PublishedIndex, operator_ids: frozenset[int] | None) -> None:
         self._published, self._operator_ids = published, operator_ids

@@ -1,1 +1,1 @@
-"""What is done to a data directory without a node."""
+"""Work on a data directory without a node."""

@@ -37,7 +37,7 @@ NO_EVENT = (0, Chain.first_hash)
 
 
 class Compared(StrEnum):
-    """What a history was compared with: by itself it may be anybody's."""
+    """The measure with which a history was compared: by itself it may be anybody's."""
 
     KEYS = "the installation's keys"
     HEAD = "the head that was handed out"
@@ -47,9 +47,9 @@ class Compared(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was found to be consistent: so many events, the hash of the last, and who signed it.
+    """A consistent history: its count of events, the hash of the last, and the key that signed it.
 
-    It is what was written only as far as what it was compared with can be trusted.
+    It is the history that was written only as far as the measure that it was compared with can be trusted.
     """
 
     event_count: int
@@ -68,8 +68,8 @@ def verify_store(settings: Settings, handed_out: SignedHead | None, trusted_keys
         has_keys = keys_path(settings).exists() or store.key_checks() or store.events().try_head() is not None
         keys = read_keys(keys_path(settings)) if has_keys else None
         verified = verify_events(store, keys, handed_out)
-        # The blocks are those of the heads, which the chain binds. What it does not bind is held to its own checksums:
-        # it may be damaged, or changed by who does not know.
+        # The blocks are those of the heads, which the chain binds. Unbound records are held to their own checksums,
+        # which show damage, and changes by somebody who does not know them.
         store.check_sets()
         store.check_blocks()
         store.check_pushes()

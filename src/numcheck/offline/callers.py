@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from numcheck.api.callers import CallerService
 from numcheck.config import Settings
-from numcheck.serving.access import callers_of, installation_key, token_key
+from numcheck.serving.access import callers_of, installation_key, stored_callers_of
 from numcheck.serving.registrations import Announce, tell_acts
 from numcheck.serving.services import callers_service
 from numcheck.serving.stores import stopped_store
@@ -29,7 +29,14 @@ def local_callers(
 
 
 @contextmanager
+def readable_callers(settings: Settings) -> Iterator[CallerService]:
+    """Yield the service over the store for who only asks it, as `stored_callers` does."""
+    with stored_callers(settings) as callers:
+        yield callers_service(callers, b"", by=lambda: LOCAL)
+
+
+@contextmanager
 def stored_callers(settings: Settings) -> Iterator[Callers]:
     """Yield the callers as they are in the store, which is not written: a node may have it open. BadKeys."""
     with Store(settings.data_dir, url=settings.database, read_only=True) as store:
-        yield callers_of(store, token_key(settings.data_dir))
+        yield stored_callers_of(store, settings.data_dir)

@@ -30,7 +30,7 @@ EXAMPLE_ACTIVE, EXAMPLE_INACTIVE = 79_160_550_603, 79_161_234_567
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What a data directory was filled with."""
+    """The contents with which a data directory was filled."""
 
     range_count: int
     operator_count: int

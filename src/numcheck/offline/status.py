@@ -8,6 +8,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from numcheck.active import Operator
+from numcheck.client.failures import reason_of
 from numcheck.config import Settings
 from numcheck.door.plain_door import warning_of
 from numcheck.errors import IndexDamaged, IndexMissing
@@ -22,6 +23,11 @@ from numcheck.store import SeriesInfo, Store
 from numcheck.v1 import check_pb2, check_pb2_grpc
 
 HEALTH_DEADLINE_S = 1.0
+SERVING, NOT_SERVING, NOT_RUNNING = "serving", "not serving", "not running"
+NOBODY_ANSWERS = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+# In gRPC's words; a peer that is there and ends the handshake gets others.
+NOBODY_THERE = ("Failed to connect to remote host", "errors resolving", "DNS resolution failed")
+OTHERS = "not running: a node of another installation listens there"
 OWN_NODE = [("grpc.enable_http_proxy", 0)]  # it runs on this machine, whatever address it listens on
 
 
@@ -44,7 +50,8 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         }
         index = _index_status(settings.data_dir, installation_id, store)
     address = node_address(settings)
-    served_version = _served_version(settings, address)
+    is_own = _answering_installation(settings, address) in (None, installation_id)
+    served_version = _served_version(settings, address) if is_own else None
     shown = index["version"] if served_version is None else served_version
     return {
         "data_dir": str(settings.data_dir),
@@ -59,7 +66,7 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         "served_version": served_version,
         # A node may be ahead of what the store was read at.
         "lag": None if shown is None else max(revision - shown, 0),
-        "listener": _listener_status(settings, address),
+        "listener": _listener_status(settings, address, is_own=is_own),
         "plan": [_series_status(one) for one in series],
         "portings": {
             "version": portings.version,
@@ -126,34 +133,56 @@ def _operator_status(operator: Operator, active: int, digest: bytes | None, now:
     }
 
 
-def _listener_status(settings: Settings, address: str) -> dict[str, str | None]:
+def _listener_status(settings: Settings, address: str, *, is_own: bool) -> dict[str, str | None]:
     """Where the node listens, its state, and what carries its calls if it is this data directory's."""
+    if not is_own:
+        return {"address": address, "state": OTHERS, "door": None}
     here = whereabouts_of(settings.data_dir)
-    return {"address": address, "state": _listener_state(settings, address), "door": here and here.door}
+    return {"address": address, "state": node_state(settings, address), "door": here and here.door}
 
 
-def _listener_state(settings: Settings, address: str) -> str:
-    """Return what the node's health service says, in a word: serving, not serving, or not running."""
+def node_state(settings: Settings, address: str) -> str:
+    """Return SERVING, NOT_SERVING or NOT_RUNNING, as the node's health service says, or why it did not say it."""
     with _channel(settings, address) as channel:
         try:
             request = health_pb2.HealthCheckRequest()
             stub: Any = health_pb2_grpc.HealthStub(channel)  # the stubs lack its methods
             response = stub.Check(request, timeout=HEALTH_DEADLINE_S, metadata=_shown(settings, address))
-        except grpc.RpcError:
-            return "not running"
-    return "serving" if response.status == health_pb2.HealthCheckResponse.SERVING else "not serving"
+        except grpc.RpcError as error:
+            return _state_of(error)
+    return SERVING if response.status == health_pb2.HealthCheckResponse.SERVING else NOT_SERVING
+
+
+def _state_of(error: grpc.RpcError) -> str:
+    """Return what a call of the health service that failed says of the node."""
+    code, words, reason = error.code(), error.details() or "", reason_of(error)
+    if reason is not None or code not in NOBODY_ANSWERS:
+        return f"refuses this caller: {reason or code.name}: {words}"
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return f"does not answer within {HEALTH_DEADLINE_S:.0f} s"
+    return NOT_RUNNING if any(sign in words for sign in NOBODY_THERE) else f"refuses the connection: {words}"
+
+
+def _answering_installation(settings: Settings, address: str) -> str | None:
+    """Return which installation the node is of that answers there; None if none does, or it does not say."""
+    response = _checked(settings, address, "ListOperators", check_pb2.ListOperatorsRequest())
+    return None if response is None else str(response.installation_id)
 
 
 def _served_version(settings: Settings, address: str) -> int | None:
     """Return the index version that the node answers from; None if it does not answer, or not to this caller."""
+    response = _checked(settings, address, "CheckNumbers", check_pb2.CheckNumbersRequest())
+    return None if response is None else int(response.index_version)
+
+
+def _checked(settings: Settings, address: str, method: str, request: Any) -> Any:
+    """Return what CheckService answers; None if it does not answer, or not to this caller."""
     with _channel(settings, address) as channel:
         try:
-            request = check_pb2.CheckNumbersRequest()
-            stub = check_pb2_grpc.CheckServiceStub(channel)
-            response = stub.CheckNumbers(request, timeout=HEALTH_DEADLINE_S, metadata=_shown(settings, address))
+            call = getattr(check_pb2_grpc.CheckServiceStub(channel), method)
+            return call(request, timeout=HEALTH_DEADLINE_S, metadata=_shown(settings, address))
         except grpc.RpcError:
             return None
-    return int(response.index_version)
 
 
 def _channel(settings: Settings, address: str) -> grpc.Channel:

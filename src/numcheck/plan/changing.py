@@ -1,4 +1,5 @@
-"""How much of a series an import may take from its operators: a damaged or older file takes much, the regulator little.
+"""The share of a series that an import may take from its operators: a damaged or older file takes much, the regulator
+little.
 
 Numbers that end and numbers that move to another operator count alike. A new spelling of an operator's name, or a tax
 id that a file tells at last, moves nothing.

@@ -1,4 +1,4 @@
-"""How a country's numbers are built: what a registry's rows do not say because everybody there knows it."""
+"""The structure of a country's numbers, which a registry's rows leave out as everybody there knows it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ class Country:
 
     @property
     def subscriber_length(self) -> int:
-        """How many digits follow the code."""
+        """Count of digits after the code."""
         return self.national_length - self.code_length
 
     @property
     def numbers_per_code(self) -> int:
-        """How many numbers a code has; its first is a multiple of that."""
+        """Count of numbers under a code; the first of them is a multiple of it."""
         return _ten_to(self.subscriber_length)
 
     @property

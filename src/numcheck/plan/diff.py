@@ -1,4 +1,4 @@
-"""What changed between two numbering plans, number by number and not line by line.
+"""Differences of two numbering plans, number by number and not line by line.
 
 Most lines of two successive registry files differ in a spelling only, so ranges are compared by the numbers that they
 hold and by holder. A plan without tax ids is compared with one that has them by folded name, where that is unambiguous.
@@ -28,7 +28,7 @@ class Change(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many numbers changed."""
+        """Count of numbers that changed."""
         return self.last - self.first + 1
 
     @property

@@ -1,9 +1,9 @@
-"""Which encoding a registry file is in: the one that makes Russian of it, or none.
+"""The encoding of a registry file: the one in which it reads as Russian, or none.
 
-The regulator publishes UTF-8 and has published cp1251; whoever re-saves a file may choose any of five more. Any bytes
-are some text in each of the older encodings, so a text counts as decoded only if it reads as a registry does: of its
-words a share are such as every registry has, and its letters are cased as words are. Two readings that both do, and
-differ, are no reading.
+The regulator publishes UTF-8 and has published cp1251; a person who re-saves a file may choose any of five more. Any
+bytes are some text in each of the older encodings, so a text counts as decoded only if it reads as a registry does: a
+share of its words are those of every registry, and its letters are cased as in words. Two different readings that both
+pass are no reading.
 """
 
 import codecs
@@ -85,7 +85,7 @@ def _try_decode(data: bytes, encoding: str) -> str | None:
 def _reads_as_russian(text: str, *, letters_min: int = 1) -> bool:
     """Return True if every part of a text that has so many letters beyond ASCII has a registry's words and casing.
 
-    What stands in many rows is judged once: a file has few different texts.
+    Repeated cells are judged once: a file has few different texts.
     """
     cells = text.replace("\n", ";").split(";")
     different = "\n".join(dict.fromkeys(cell for cell in cells if not cell.isascii()))

@@ -1,4 +1,4 @@
-"""Which column a registry's header names: each cell is placed, or is known to be none of ours, or is uncertain.
+"""Columns of a registry by its header: each cell names one of our columns, a known foreign one, or is uncertain.
 
 Published headers and those of people who re-save them differ in wording ("Оператор", "Наименование оператора связи"),
 case, order, and in Latin letters that look Cyrillic. Every wording is spelled out: a word that merely occurs places

@@ -1,4 +1,4 @@
-"""Which operator a row means. The key is the tax id: one operator's name is spelled in several ways."""
+"""Operators that rows name. The key is the tax id: one operator's name is spelled in several ways."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from numcheck.plan.model import Holder, fold_name
 from numcheck.plan.rows import Row
 
 Naming = tuple[str, str]
-"""How rows name an operator: the name as it is spelled, and the tax id; either may be empty."""
+"""An operator as rows name it: the name as it is spelled, and the tax id; either may be empty."""
 
 
 class HolderBook:

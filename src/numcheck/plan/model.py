@@ -47,7 +47,7 @@ class Range(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many numbers it has."""
+        """Count of numbers in the range."""
         return self.last - self.first + 1
 
 
@@ -78,7 +78,7 @@ class NumberingPlan:
 
     @property
     def number_count(self) -> int:
-        """How many numbers are allotted."""
+        """Count of allotted numbers."""
         return sum(one.last - one.first + 1 for one in self.ranges)
 
     @property

@@ -1,4 +1,4 @@
-"""Which rows claim numbers that an earlier row has already."""
+"""Rows that claim numbers of an earlier row."""
 
 from bisect import bisect
 from collections.abc import Iterator, Sequence

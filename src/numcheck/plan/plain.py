@@ -1,4 +1,4 @@
-"""What a name or a region may hold: text that a terminal, a log and a spreadsheet show and do nothing else with."""
+"""Plain text, as names and regions must be: terminals, logs and spreadsheets show it, and do nothing else."""
 
 import re
 import unicodedata

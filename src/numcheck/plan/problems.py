@@ -1,6 +1,6 @@
-"""What can be wrong with a registry file's rows, and how it is told.
+"""Problems of a registry file's rows, and their descriptions.
 
-Details never repeat a cell: whoever hands in the wrong file must not find its numbers in a log.
+Descriptions never repeat a cell: the numbers of a wrong file must not reach a log.
 """
 
 from collections.abc import Sequence

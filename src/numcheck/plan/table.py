@@ -1,4 +1,4 @@
-"""Which cells a line has and what they mean: delimiter, header, columns, quotes."""
+"""The cells of a line and their meaning: delimiter, header, columns, quotes."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ COLUMNS = COLUMNS_BY_COUNT[8]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a file's cells are: an index for each column. That of an absent column is `column_count`."""
+    """Indexes of a file's columns. The index of an absent column is `column_count`."""
 
     delimiter: str
     column_count: int

@@ -8,7 +8,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from numcheck.errors import ProofNotAccepted
 from numcheck.moments import microseconds
@@ -25,10 +27,8 @@ from numcheck.registrations.registration import (
 )
 from numcheck.registrations.states import Act, allows
 from numcheck.registrations.vault import Vault
+from numcheck.steps import Alone, Steps
 from numcheck.store import RegistrationRow, Registrations, RegistrationWork, VerificationRow
-
-TURNS = 1_024
-"""Locks for verifications: enough that calls about different ones hardly ever meet."""
 
 
 class Confirmed(Protocol):
@@ -54,17 +54,28 @@ class Completion:
     ) -> None:
         self._registrations, self._vault, self._confirmed = registrations, vault, confirmed
         self._policy_for, self._now = policy_for, now
-        self._turns = [threading.Lock() for _ in range(TURNS)]
+        self._turns: WeakValueDictionary[bytes, threading.Lock] = WeakValueDictionary()
+        self._turns_lock = threading.Lock()
 
-    def complete(self, service: str, verification_id: bytes, proof: Proof) -> Registration:
+    def complete(self, service: str, verification_id: bytes, proof: Proof) -> Steps[Registration]:
         """Give a verification what it waits for. ProofNotAccepted if it is wrong, over, or out of tries."""
         # One at a time on this node: a proof that is given twice at once takes no try from itself.
-        with self._turns[hash(verification_id) % len(self._turns)]:
-            return self._complete(service, verification_id, proof)
+        turn = self._turn_of(verification_id)
+        if not turn.acquire(blocking=False):
+            yield Alone(turn.acquire)
+        try:
+            return (yield from self._complete(service, verification_id, proof))
+        finally:
+            turn.release()
 
-    def _complete(self, service: str, verification_id: bytes, proof: Proof) -> Registration:
+    def _turn_of(self, verification_id: bytes) -> threading.Lock:
+        with self._turns_lock:
+            return self._turns.setdefault(verification_id, threading.Lock())
+
+    def _complete(self, service: str, verification_id: bytes, proof: Proof) -> Steps[Registration]:
         now = self._now()
-        taken = self._registrations.write(lambda work: self._take_try(work, service, verification_id, proof, now))
+        taking = partial(self._take_try, service=service, verification_id=verification_id, proof=proof, now=now)
+        taken = yield self._registrations.writing(taking)
         if taken is None:
             raise ProofNotAccepted("the proof is not accepted")
         verification, registration, try_id = taken
@@ -81,11 +92,10 @@ class Completion:
             now=now,
         )
         if try_id is None:  # it was confirmed before: the same proof gets the same answer
-            done = registration if accepted and _was_given(proof, registration) else None
+            done: Registration | None = registration if accepted and _was_given(proof, registration) else None
         else:
-            done = self._registrations.write(
-                lambda work: self._end(work, verification, try_id, proof if accepted else None, now)
-            )
+            ending = partial(self._end, try_id=try_id, proof=proof if accepted else None, now=now)
+            done = yield self._registrations.writing(lambda work: ending(work, verification))
         if done is None:
             raise ProofNotAccepted("the proof is not accepted")
         return done

@@ -12,6 +12,7 @@ from numcheck.registrations.registration import VerificationState
 from numcheck.registrations.typed import words_in
 from numcheck.registrations.vault import Vault
 from numcheck.registrations.verifier import Verifier
+from numcheck.steps import alone
 from numcheck.store import Registrations, VerificationRow
 
 
@@ -50,7 +51,7 @@ class Inbound:
 
     def _complete(self, verification: VerificationRow, proof: InboundProof) -> bool:
         try:
-            self._verifier.complete(verification.service, verification.verification_id, proof)
+            alone(self._verifier.complete(verification.service, verification.verification_id, proof))
         except ProofNotAccepted:
             return False
         return True

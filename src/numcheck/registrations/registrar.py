@@ -1,12 +1,13 @@
 """Registers, reads, refreshes and erases users (I.1 to I.4, I.6): the rules in order, over the store and the index.
 
 Invariants: a user of a service has one registration (I.2a); what is acknowledged is durable, with its events, in one
-transaction. Time and chance come in from outside.
+transaction. Time and chance come in from outside. What a call has in common with others is a step (`steps.py`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import NamedTuple
 
 from numcheck.errors import (
@@ -26,6 +27,7 @@ from numcheck.registrations.registration import Outcome, Registration, act, foll
 from numcheck.registrations.states import Act, RegistrationState, allows
 from numcheck.registrations.vault import Vault, first_id
 from numcheck.registrations.verifier import VerificationRequest, Verifier
+from numcheck.steps import Steps
 from numcheck.store import PageBounds, RegistrationRow, Registrations, RegistrationWork, Selection
 
 LISTED = tuple(int(state) for state in RegistrationState if state is not RegistrationState.DELETED)
@@ -68,7 +70,7 @@ class Registrar:
         self._registrations, self._vault, self._verifier = registrations, vault, verifier
         self._now, self._steady = now, steady
 
-    def register(self, service: str, request_id: str, record: Record, *, channel: str = "") -> Outcome:
+    def register(self, service: str, request_id: str, record: Record, *, channel: str = "") -> Steps[Outcome]:
         """Record a user, once, and start their verification by the policy.
 
         NumberNotMobile, NumberNotAllotted, RegistrationExists; nothing was recorded then.
@@ -78,14 +80,16 @@ class Registrar:
             check_registrable(finding.facts)
         except (NumberNotMobile, NumberNotAllotted):
             # A repetition gets what was made, whatever has become of the number since.
-            again = self._registrations.write(lambda work: self._try_repeated(work, tags, request_id, record))
+            repeated = partial(self._try_repeated, tags=tags, request_id=request_id, record=record)
+            again: Outcome | None = yield self._registrations.writing(repeated, tags)
             if again is not None:
                 return again
             raise
         wanted = VerificationRequest(record.network_address, channel)
         # A repetition asks nobody.
-        if self._verifier.needs_operator(finding, service, wanted) and self._registrations.find(tags) is None:
-            finding = self._verifier.ask_operator(finding, record.number)
+        needs_operator = self._verifier.needs_operator(finding, service, wanted)
+        if needs_operator and (yield self._registrations.finding(tags)) is None:
+            finding = yield from self._verifier.ask_operator(finding, record.number)
         now = self._now()
         # Made before the transaction, which others share: it has the less to wait for.
         row = self._new_row(service, request_id, record, now, self._steady(now))
@@ -98,7 +102,8 @@ class Registrar:
             attempt = self._verifier.attempt(work, Registration(made, record), finding, wanted, now)
             return replace(attempt, row=work.insert(attempt.row)).outcome(record)
 
-        return self._verifier.delivered(service, record.number, self._registrations.write(operation, user_tags=tags))
+        started = yield self._registrations.writing(operation, tags)
+        return (yield from self._verifier.delivered(service, record.number, started))
 
     def _new_row(
         self, service: str, request_id: str, record: Record, now: datetime, refreshed_at: datetime
@@ -132,9 +137,9 @@ class Registrar:
             raise RegistrationExists("the service has a registration of this user_id")
         return Outcome(self._opened(row), self._verifier.current(work, row, self._now()))
 
-    def get(self, service: str, user_id: str) -> Registration:
+    def get(self, service: str, user_id: str) -> Steps[Registration]:
         """Return a user's registration; UnknownRegistration if there is none."""
-        return self._opened(_known(self._registrations.find(self._vault.user_tags(service, user_id))))
+        return self._opened(_known((yield self._registrations.finding(self._vault.user_tags(service, user_id)))))
 
     def page(self, service: str, filters: Filters, *, size: int, place: tuple[int, bytes] | None) -> Page:
         """Return the next registrations after a place, or the first; it ends at `size` rows or 1 MiB."""
@@ -161,7 +166,7 @@ class Registrar:
         """Return the place before the first registration: ids ascend with time, so that earlier ones are not read."""
         return -1, b"" if filters.registered_after is None else first_id(microseconds(filters.registered_after))
 
-    def delete(self, service: str, user_id: str) -> None:
+    def delete(self, service: str, user_id: str) -> Steps[None]:
         """Erase a user: what is personal is gone, the events stay. UnknownRegistration if there is none."""
         tags, now_us = self._vault.user_tags(service, user_id), microseconds(self._now())
 
@@ -182,18 +187,18 @@ class Registrar:
             store_changes(work, row, act(work, row, Act.DELETE, now_us, changes=erased))
             work.forget(row.registration_id)
 
-        self._registrations.write(operation)
+        yield self._registrations.writing(operation, tags)
 
     def refresh(
         self, service: str, user_id: str, network_address: NetworkAddress, data: Mapping[str, str], *, channel: str = ""
-    ) -> Outcome:
+    ) -> Steps[Outcome]:
         """Take a user's information anew, and verify the number again (I.6). UnknownRegistration if there is none."""
         tags = self._vault.user_tags(service, user_id)
-        number = self._opened(_known(self._registrations.find(tags))).record.number
+        number = self._opened(_known((yield self._registrations.finding(tags)))).record.number
         wanted = VerificationRequest(network_address, channel)
         finding = self._verifier.find(service, number)
         if self._verifier.needs_operator(finding, service, wanted):
-            finding = self._verifier.ask_operator(finding, number)
+            finding = yield from self._verifier.ask_operator(finding, number)
         now = self._now()
         refreshed_at = self._steady(now)
 
@@ -212,7 +217,8 @@ class Registrar:
             attempt = self._verifier.attempt(work, Registration(moved, record), finding, wanted, now)
             return replace(attempt, row=store_changes(work, row, attempt.row)).outcome(record)
 
-        return self._verifier.delivered(service, number, self._registrations.write(operation))
+        started = yield self._registrations.writing(operation, tags)
+        return (yield from self._verifier.delivered(service, number, started))
 
     def verify(
         self,
@@ -222,15 +228,15 @@ class Registrar:
         method: Method | None,
         network_address: NetworkAddress | None,
         channel: str = "",
-    ) -> Outcome:
+    ) -> Steps[Outcome]:
         """Start a verification: by the method, or by the policy. WrongState, MethodNotAllowed, TooManyCodes."""
         tags = self._vault.user_tags(service, user_id)
-        found = self._opened(_known(self._registrations.find(tags)))
+        found = self._opened(_known((yield self._registrations.finding(tags))))
         number = found.record.number
         wanted = VerificationRequest(network_address or found.record.network_address, channel, method, on_demand=True)
         finding = self._verifier.find(service, number)
         if allows(found.state, Act.START) and self._verifier.needs_operator(finding, service, wanted):
-            finding = self._verifier.ask_operator(finding, number)
+            finding = yield from self._verifier.ask_operator(finding, number)
         now = self._now()
 
         def operation(work: RegistrationWork) -> Outcome:
@@ -239,7 +245,8 @@ class Registrar:
             attempt = self._verifier.attempt(work, registration, finding, wanted, now)
             return replace(attempt, row=store_changes(work, row, attempt.row)).outcome(registration.record)
 
-        return self._verifier.delivered(service, number, self._registrations.write(operation), strict=True)
+        started = yield self._registrations.writing(operation, tags)
+        return (yield from self._verifier.delivered(service, number, started, strict=True))
 
     def _opened(self, row: RegistrationRow) -> Registration:
         return Registration(row, self._vault.open(row))

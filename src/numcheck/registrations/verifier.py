@@ -8,6 +8,7 @@ completion.py has what ends a verification that waits, sends.py the limits of co
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from numcheck.errors import DeliveryFailed, IndexBehind, MethodNotAllowed, TooManyCodes
@@ -33,6 +34,7 @@ from numcheck.registrations.sends import Code, CodeSends
 from numcheck.registrations.states import Act
 from numcheck.registrations.vault import Vault
 from numcheck.status import NumberStatus
+from numcheck.steps import Alone, Steps
 from numcheck.store import RegistrationRow, Registrations, RegistrationWork, VerificationRow
 
 
@@ -132,12 +134,12 @@ class Verifier:
         now, version = self._environment.now(), finding.index_version
         return judge(finding.facts, policy, agreed=True, index_version=version, now=now)[0] is Judgement.NO_ANSWER
 
-    def ask_operator(self, finding: Finding, number: int) -> Finding:
-        """Return the finding with what the operator itself says. It takes seconds: never ask within a transaction."""
+    def ask_operator(self, finding: Finding, number: int) -> Steps[Finding]:
+        """Return the finding with what the operator itself says. It takes seconds."""
         enquirer, operator = self._environment.enquirer, finding.facts.serving_operator
-        return (
-            finding if enquirer is None or operator is None else finding._replace(live=enquirer.ask(operator, number))
-        )
+        if enquirer is None or operator is None:
+            return finding
+        return finding._replace(live=(yield Alone(partial(enquirer.ask, operator, number))))
 
     # --- starting
 
@@ -310,14 +312,15 @@ class Verifier:
 
     # --- sending
 
-    def delivered(self, service: str, number: int, started: Outcome, *, strict: bool = False) -> Outcome:
+    def delivered(self, service: str, number: int, started: Outcome, *, strict: bool = False) -> Steps[Outcome]:
         """Send the code of what was started, now that it is counted; if that fails, say so, or raise when `strict`."""
         outcome = started._replace(code="", channel="")
         if not started.code or started.verification is None or self._courier is None:
             return outcome
         message_id = started.verification.verification_id.hex()
+        send = partial(self._courier.send, number, started.code, channel=started.channel)
         try:
-            self._courier.send(number, started.code, channel=started.channel, service=service, message_id=message_id)
+            yield Alone(partial(send, service=service, message_id=message_id))
         except DeliveryFailed as failure:
             if strict:
                 raise

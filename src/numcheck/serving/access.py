@@ -59,14 +59,22 @@ def token_key(data_dir: Path) -> bytes:
 
 def installation_key(store: Store, data_dir: Path) -> bytes:
     """Return the same, made if there is nothing yet that lies under any; BadKeys if it is not the one of the store."""
-    known = store.token_key_check
-    if not (data_dir / KEY_NAME).exists() and known is None and not store.has_callers:
+    if _needs_no_key(store, data_dir):
         _make_key(data_dir)
     key = token_key(data_dir)
     check = _derived(key, b"numcheck check of the key of tokens")
-    if (known or store.keep_token_key_check(check)) != check:
+    if (store.token_key_check or store.keep_token_key_check(check)) != check:
         raise BadKeys(f"{data_dir / KEY_NAME} is not the key that the store is used with; {COPIES}")
     return key
+
+
+def stored_callers_of(store: Store, data_dir: Path) -> Callers:
+    """Return the store's callers for a process that makes nothing: where nothing lies under a key yet, by no key."""
+    return callers_of(store, bytes(KEY_SIZE) if _needs_no_key(store, data_dir) else token_key(data_dir))
+
+
+def _needs_no_key(store: Store, data_dir: Path) -> bool:
+    return not ((data_dir / KEY_NAME).exists() or store.token_key_check or store.has_callers)
 
 
 def _derived(key: bytes, purpose: bytes) -> bytes:
@@ -84,7 +92,7 @@ def callers_of(store: Store, key: bytes) -> Callers:
 
 
 class _Known(NamedTuple):
-    """Who may call, by what he shows, and each service's agreements."""
+    """Callers by the URI or the token that they show, and each service's agreements."""
 
     by_uri: dict[str, Caller]
     by_token: dict[bytes, Caller]
@@ -92,7 +100,7 @@ class _Known(NamedTuple):
 
 
 class Directory:
-    """Who is known, in memory. Methods may be called from any thread; but for `refresh` they wait for nothing."""
+    """The known callers, in memory. Methods may be called from any thread; only `refresh` waits."""
 
     def __init__(self, callers: Callers, *, interval_s: float = REFRESH_INTERVAL_S) -> None:
         """Read it for the first time; raises what reading the store raises."""
@@ -142,7 +150,7 @@ class Directory:
 
     @property
     def age_s(self) -> float:
-        """How long ago what is known was read from the store."""
+        """Age of the directory: seconds since it was read from the store."""
         return time.monotonic() - self._read_at
 
     def close(self) -> None:
@@ -301,8 +309,8 @@ class Gate:
 
 
 def loopback_access(settings: Settings, deny: Callable[[str, str, str], None]) -> LoopbackAccess:
-    """Return who may call in plaintext: whoever could read the data directory or, if it is set, everyone on this
-    machine. Where nobody can tell one user from another, a token in the directory does."""
+    """Return the access rule for plaintext: every user who could read the data directory or, if so set, every user of
+    this machine. If the system does not tell one user from another, a token in the directory does."""
     if settings.plaintext_callers == "everyone":
         return LoopbackAccess(deny=deny)
     if not knows_users():

@@ -21,7 +21,7 @@ class AskingLog:
 
     def __init__(self, counts: Callable[[], Counter[str]], told: int, *, interval_s: float = INTERVAL_S) -> None:
         """Begin to look at `counts`, how many numbers each caller asked about: over `told` in an hour are told of."""
-        self.counts, self._told, self._interval_s = counts, told, interval_s
+        self.counts, self.told, self._interval_s = counts, told, interval_s
         self._earlier: deque[Counter[str]] = deque([Counter()], maxlen=INTERVALS)
         self._worker = Worker("asking", self._look, "what callers ask about is not looked at", first_s=interval_s)
         self._worker.start()
@@ -31,7 +31,7 @@ class AskingLog:
         counts = self.counts()
         asking = counts - self._earlier[-1]
         for name, count in sorted((counts - self._earlier[0]).items()):
-            if count > self._told and name in asking:
+            if count > self.told and name in asking:
                 log.warning("a caller asks about many numbers", caller=name, numbers=count, within_s=self._within_s)
         self._earlier.append(counts)
 

@@ -1,23 +1,27 @@
-"""Makes what sends codes, as the settings say; BadConfiguration if it cannot be."""
+"""Makes the couriers that the settings name; BadConfiguration if one cannot be."""
 
-import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import urlsplit
 
-import structlog
-
 from numcheck.api.calls import patience_s
-from numcheck.config import Settings
+from numcheck.config import ServiceSettings, Settings
 from numcheck.delivery.console import ConsoleCourier
 from numcheck.delivery.http import HttpCourier
-from numcheck.errors import BadConfiguration, DeliveryFailed
+from numcheck.delivery.requests import RequestOf, signed_requests, templated_requests
+from numcheck.delivery.settings import CourierSettings
+from numcheck.errors import BadConfiguration
+from numcheck.hosts import is_loopback
 from numcheck.registrations.codes import CODE_DIGITS, CODE_LIFETIME
 from numcheck.registrations.verifier import Courier
+from numcheck.serving.dispatch import CLOCK, Dispatcher, Route, Tally
 
-log = structlog.get_logger()
+if TYPE_CHECKING:
+    from numcheck.delivery.smpp import SmppCourier
 
 GATEWAY_KEY_SIZE_MIN = 24  # bytes, as Standard Webhooks asks
 SMPP_PORT = 2_775
@@ -26,52 +30,66 @@ SYSTEM_ID_SIZE_MAX = 15
 PASSWORD_SIZE_MAX = 8
 SENDER_DIGITS_MAX = 15
 SENDER_LETTERS_MAX = 11
+CODE_FIELD = "{code}"
+
+SINGLE = {
+    "url": "code_delivery",
+    "secret_file": "code_delivery_secret_file",
+    "system_id": "smpp_system_id",
+    "password_file": "smpp_password_file",
+    "source_address": "smpp_source_address",
+    "receive": "smpp_receive",
+}
+"""Settings of the one courier where there is no `[[couriers]]`, by the names that they have there."""
 
 Announce = Callable[[str], None]
 Take = Callable[[str, str], None]
-"""Takes a message: from whom, and its text."""
+"""Takes a message: its sender, and its text."""
+Make = Callable[[], "NodeCourier"]
+TextOf = Callable[[str, str], str]
+"""Gives the words of a short message, by service and code."""
+
+
+class NodeCourier(Courier, Protocol):
+    """A courier that a node makes, and ends."""
+
+    def close(self) -> None:
+        """End its connections. Nobody may be sending."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What sends codes, if anything does; and, where messages come back and connections are held, what to do there.
+    """The couriers of a node, as one and by name; without one, nothing is sent."""
 
-    `linked` says whether the connection without which no code leaves is there; None where there is no such one.
-    """
+    courier: Dispatcher | None = None
+    couriers: Sequence[NodeCourier] = ()
+    smscs: "Mapping[str, SmppCourier]" = field(default_factory=dict)
 
-    courier: "WatchedCourier | None" = None
-    receive: Callable[[Take], None] = lambda _take: None
-    close: Callable[[], None] = lambda: None
-    linked: Callable[[], bool | None] = lambda: None
+    def receive(self, take: Take) -> None:
+        """From now on, hand over each message that an SMSC brings."""
+        for smsc in self.smscs.values():
+            smsc.receive(take)
 
-
-class WatchedCourier:
-    """A courier whose failures are logged, without number or code, and whose codes are counted by their outcome."""
-
-    def __init__(self, courier: Courier) -> None:
-        self.channels, self._send = courier.channels, courier.send
-        self._lock = threading.Lock()
-        self._counts = {"handed_over": 0, "failed": 0}
+    def close(self) -> None:
+        """End every connection. Nobody may be sending."""
+        for courier in self.couriers:
+            courier.close()
 
     @property
-    def counts(self) -> Mapping[str, int]:
-        """How many codes were handed over, and how many could not be."""
-        with self._lock:
-            return dict(self._counts)
+    def counts(self) -> Mapping[Tally, int]:
+        """Count of codes by courier, channel and outcome."""
+        return {} if self.courier is None else self.courier.counts
 
-    def send(self, number: int, code: str, *, channel: str, service: str, message_id: str) -> None:
-        """Hand the code over; DeliveryFailed if that cannot be done."""
-        try:
-            self._send(number, code, channel=channel, service=service, message_id=message_id)
-        except DeliveryFailed as failure:
-            self._count("failed")
-            log.warning("a code was not handed over", problem=str(failure))
-            raise
-        self._count("handed_over")
+    @property
+    def linked(self) -> Mapping[str, bool]:
+        """The SMSCs by name: True if there is a link, without which no code leaves."""
+        return {name: smsc.linked for name, smsc in self.smscs.items()}
 
-    def _count(self, outcome: str) -> None:
-        with self._lock:
-            self._counts[outcome] += 1
+    @property
+    def receipts(self) -> Mapping[tuple[str, str], int]:
+        """Count of delivery receipts by courier and outcome."""
+        smscs = self.smscs.items()
+        return {(name, outcome): count for name, smsc in smscs for outcome, count in smsc.outcomes.items()}
 
 
 def _utc_now() -> datetime:
@@ -79,106 +97,174 @@ def _utc_now() -> datetime:
 
 
 def delivery_of(settings: Settings, announce: Announce, *, now: Callable[[], datetime] = _utc_now) -> Delivery:
-    """Return what sends codes."""
-    wanted = settings.code_delivery
-    if wanted == "none":
+    """Return the couriers of a node, and begin to keep their links."""
+    maker = _Maker(settings, announce, now)
+    prepared = [(one, maker.prepare(one)) for one in _wanted(settings)]  # all of them, before one is made
+    made = [(one, make()) for one, make in prepared]
+    if not made:
         return Delivery()
-    if wanted == "console":
-        announce("codes are shown here, and sent to nobody: for trying out only")
-        return Delivery(WatchedCourier(ConsoleCourier(announce)))
-    # A quarter of the threads at most waits for whoever takes codes.
-    sends_at_once_max = max(settings.api_threads // 4, 1)
-    if wanted.startswith(("http://", "https://")):
-        key = _gateway_key(settings)
-        courier = HttpCourier(
-            wanted,
-            key,
-            now=now,
-            sends_at_once_max=sends_at_once_max,
+    routes = [Route(one.name, courier, frozenset(one.channels or courier.channels), CLOCK) for one, courier in made]
+    smscs = {one.name: courier for one, courier in made if one.scheme == "smpp"}
+    couriers = [courier for _, courier in made]
+    return Delivery(Dispatcher(routes, patience_s=patience_s), couriers, cast("dict[str, SmppCourier]", smscs))
+
+
+def check_delivery(settings: Settings) -> None:
+    """Raise BadConfiguration if codes cannot be sent by these settings; nothing is connected to."""
+    maker = _Maker(settings, lambda _line: None, _utc_now)
+    for one in _wanted(settings):
+        maker.prepare(one)
+
+
+def _wanted(settings: Settings) -> list[CourierSettings]:
+    """Return the settings of each courier, in order."""
+    if not settings.couriers:
+        fields = {name: getattr(settings, single) for name, single in SINGLE.items()}
+        return [] if settings.code_delivery == "none" else [CourierSettings(name="default", **fields)]
+    if settings.code_delivery != "none":
+        raise BadConfiguration("code_delivery: names a courier besides those of [[couriers]]; leave one of both out")
+    names = [one.name for one in settings.couriers]
+    if len(set(names)) < len(names):
+        raise BadConfiguration("couriers: two have the same name")
+    return list(settings.couriers)
+
+
+class _Maker:
+    """Makes couriers: `prepare` looks whether one can be made, and what that gives makes it."""
+
+    def __init__(self, settings: Settings, announce: Announce, now: Callable[[], datetime]) -> None:
+        self._settings, self._announce, self._now = settings, announce, now
+        # A quarter of the threads at most waits for gateways and SMSCs.
+        self._sends_at_once_max = max(settings.api_threads // 4, 1)
+
+    def prepare(self, one: CourierSettings) -> Make:
+        """Return a function that makes the courier; BadConfiguration if it cannot be."""
+        kind: type[Courier]
+        make: Make
+        match one.scheme:
+            case "console":
+                kind, make = ConsoleCourier, self._on_console
+            case "http" | "https":
+                kind, make = HttpCourier, self._by_http(one)
+            case "smpp":
+                kind, make = self._by_smpp(one)
+            case "smpps":
+                raise self._bad(one, "url", "SMPP over TLS needs a proxy, such as stunnel; smpp:// goes there")
+            case _:
+                raise self._bad(one, "url", "must be none, console, the URL of an HTTP gateway, or smpp://host:port")
+        if not set(one.channels or ()) <= kind.channels:
+            raise self._bad(one, "channels", f"this courier has only {', '.join(sorted(kind.channels))}")
+        return make
+
+    def _on_console(self) -> ConsoleCourier:
+        self._announce("codes are shown here, and sent to nobody: for trying out only")
+        return ConsoleCourier(self._announce)
+
+    def _bad(self, one: CourierSettings, name: str, problem: str) -> BadConfiguration:
+        named = f"couriers.{one.name}.{name}" if self._settings.couriers else SINGLE.get(name, name)
+        return BadConfiguration(f"{named}: {problem}")
+
+    # --- HTTP
+
+    def _by_http(self, one: CourierSettings) -> Make:
+        return partial(
+            HttpCourier,
+            self._requests(one),
+            now=self._now,
+            success=one.success,
+            sends_at_once_max=self._sends_at_once_max,
             patience_s=patience_s,
-            use_proxy=settings.use_proxy,
+            use_proxy=self._settings.use_proxy and not is_loopback(urlsplit(one.url).hostname or ""),
         )
-        return Delivery(WatchedCourier(courier), close=courier.close)
-    if wanted.startswith("smpp://"):
-        return _by_smpp(settings, sends_at_once_max)
-    if wanted.startswith("smpps://"):
-        raise BadConfiguration("code_delivery: SMPP over TLS needs a proxy, such as stunnel; smpp:// goes there")
-    raise BadConfiguration("code_delivery: must be none, console, the URL of an HTTP gateway, or smpp://host:port")
+
+    def _requests(self, one: CourierSettings) -> RequestOf:
+        if one.is_templated:
+            secret = b"" if one.secret_file is None else self._read(one, "secret_file", one.secret_file)
+            return templated_requests(one, secret.decode(errors="replace"), _texts_of(self._settings))
+        if one.secret_file is None:
+            raise self._bad(one, "secret_file", "an HTTP gateway needs the key that signs what it gets")
+        key = self._read(one, "secret_file", one.secret_file)
+        if len(key) < GATEWAY_KEY_SIZE_MIN:
+            raise self._bad(one, "secret_file", f"has less than {GATEWAY_KEY_SIZE_MIN} bytes")
+        return signed_requests(one.url, key, self._now)
+
+    # --- SMPP
+
+    def _by_smpp(self, one: CourierSettings) -> "tuple[type[SmppCourier], Make]":
+        try:
+            # An extra: the node runs without it.
+            from numcheck.delivery.smpp import SmppCourier, fits  # noqa: PLC0415
+            from numcheck.delivery.smpp_link import Account  # noqa: PLC0415
+        except ModuleNotFoundError:
+            raise self._bad(one, "url", "SMPP needs the extra smpp: pip install 'numcheck[smpp]'") from None
+        _check_messages(self._settings, fits)
+        host, port = self._address(one)
+        return SmppCourier, partial(
+            SmppCourier,
+            Account(host, port, self._system_id(one), self._password(one), receives=one.receive),
+            source=self._sender(one),
+            text_of=_texts_of(self._settings),
+            lifetime=CODE_LIFETIME,
+            sends_at_once_max=self._sends_at_once_max,
+            receipts=one.receipts and one.receive,
+        )
+
+    def _address(self, one: CourierSettings) -> tuple[str, int]:
+        try:
+            parts = urlsplit(one.url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host = port = None
+        if not host or parts.username is not None or parts.path.strip("/") or parts.query:
+            raise self._bad(one, "url", "must be smpp://host:port, and nothing besides")
+        return host, port or SMPP_PORT
+
+    def _system_id(self, one: CourierSettings) -> str:
+        name = one.system_id
+        if not (0 < len(name) <= SYSTEM_ID_SIZE_MAX and name.isascii() and name.isprintable()):
+            raise self._bad(one, "system_id", f"must have 1 to {SYSTEM_ID_SIZE_MAX} ASCII characters")
+        return name
+
+    def _password(self, one: CourierSettings) -> str:
+        if one.password_file is None:
+            raise self._bad(one, "password_file", "an SMSC asks for a password")
+        password = self._read(one, "password_file", one.password_file)
+        if len(password) > PASSWORD_SIZE_MAX or not password.isascii():
+            raise self._bad(one, "password_file", f"has more than {PASSWORD_SIZE_MAX} ASCII characters")
+        return password.decode()
+
+    def _sender(self, one: CourierSettings) -> str:
+        address = one.source_address
+        digits = address.removeprefix("+")
+        as_number = digits.isascii() and digits.isdecimal() and len(digits) <= SENDER_DIGITS_MAX
+        as_letters = 0 < len(address) <= SENDER_LETTERS_MAX and address.isascii() and address.replace(" ", "").isalnum()
+        if not (as_number or as_letters):
+            raise self._bad(one, "source_address", "must be +79161234567, a short number, or up to 11 letters")
+        return address
+
+    def _read(self, one: CourierSettings, name: str, path: Path) -> bytes:
+        try:
+            return path.read_bytes().strip()
+        except OSError as error:
+            raise self._bad(one, name, f"cannot be read ({type(error).__name__})") from None
 
 
-def _gateway_key(settings: Settings) -> bytes:
-    if settings.code_delivery_secret_file is None:
-        raise BadConfiguration("code_delivery_secret_file: an HTTP gateway needs the key that signs what it gets")
-    key = _read(settings.code_delivery_secret_file, "code_delivery_secret_file")
-    if len(key) < GATEWAY_KEY_SIZE_MIN:
-        raise BadConfiguration(f"code_delivery_secret_file: has less than {GATEWAY_KEY_SIZE_MIN} bytes")
-    return key
+def _texts_of(settings: Settings) -> TextOf:
+    """Return a function that gives the words of a short message: the service's own, or the installation's."""
+    common, own = settings.code_message, settings.services
+    nothing = ServiceSettings()
+
+    def text_of(service: str, code: str) -> str:
+        return (own.get(service, nothing).code_message or common).replace(CODE_FIELD, code)
+
+    return text_of
 
 
-def _by_smpp(settings: Settings, sends_at_once_max: int) -> Delivery:
-    try:
-        # An extra: the node runs without it.
-        from numcheck.delivery.smpp import SmppCourier, fits  # noqa: PLC0415
-        from numcheck.delivery.smpp_link import Account  # noqa: PLC0415
-    except ModuleNotFoundError:
-        raise BadConfiguration("code_delivery: SMPP needs the extra smpp: pip install 'numcheck[smpp]'") from None
-    _check_message(fits(settings.code_message, CODE_DIGITS))
-    host, port = _address(settings.code_delivery)
-    account = Account(host, port, _system_id(settings), _password(settings), receives=settings.smpp_receive)
-    courier = SmppCourier(
-        account,
-        source=_sender(settings),
-        message=settings.code_message,
-        lifetime=CODE_LIFETIME,
-        sends_at_once_max=sends_at_once_max,
-    )
-    return Delivery(WatchedCourier(courier), courier.receive, courier.close, lambda: courier.linked)
-
-
-def _check_message(fits: bool) -> None:
-    if not fits:
-        raise BadConfiguration("code_message: must have {code} once, and fit into one short message with it")
-
-
-def _address(url: str) -> tuple[str, int]:
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if not host or parts.username is not None or parts.path.strip("/") or parts.query:
-        raise BadConfiguration("code_delivery: must be smpp://host:port, and nothing besides")
-    return host, port or SMPP_PORT
-
-
-def _system_id(settings: Settings) -> str:
-    name = settings.smpp_system_id
-    if not (0 < len(name) <= SYSTEM_ID_SIZE_MAX and name.isascii() and name.isprintable()):
-        raise BadConfiguration(f"smpp_system_id: must have 1 to {SYSTEM_ID_SIZE_MAX} ASCII characters")
-    return name
-
-
-def _password(settings: Settings) -> str:
-    if settings.smpp_password_file is None:
-        raise BadConfiguration("smpp_password_file: an SMSC asks for a password")
-    password = _read(settings.smpp_password_file, "smpp_password_file")
-    if len(password) > PASSWORD_SIZE_MAX or not password.isascii():
-        raise BadConfiguration(f"smpp_password_file: has more than {PASSWORD_SIZE_MAX} ASCII characters")
-    return password.decode()
-
-
-def _sender(settings: Settings) -> str:
-    address = settings.smpp_source_address
-    digits = address.removeprefix("+")
-    as_number = digits.isascii() and digits.isdecimal() and len(digits) <= SENDER_DIGITS_MAX
-    as_letters = 0 < len(address) <= SENDER_LETTERS_MAX and address.isascii() and address.replace(" ", "").isalnum()
-    if not (as_number or as_letters):
-        raise BadConfiguration("smpp_source_address: must be +79161234567, a short number, or up to 11 letters")
-    return address
-
-
-def _read(path: Path, setting: str) -> bytes:
-    try:
-        return path.read_bytes().strip()
-    except OSError as error:
-        raise BadConfiguration(f"{setting}: cannot be read ({type(error).__name__})") from None
+def _check_messages(settings: Settings, fits: Callable[[str], bool]) -> None:
+    """Refuse words for a short message that cannot be one, with a code in them."""
+    of_services = {f"services.{name}.code_message": one.code_message for name, one in settings.services.items()}
+    for name, message in ({"code_message": settings.code_message} | of_services).items():
+        if message is None:
+            continue
+        if CODE_FIELD not in message or not fits(message.replace(CODE_FIELD, "0" * CODE_DIGITS)):
+            raise BadConfiguration(f"{name}: must have {{code}}, and fit into one short message with it")

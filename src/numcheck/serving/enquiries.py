@@ -31,7 +31,7 @@ ATTEMPTS_MAX = 3
 BACKOFF_S = 0.1  # before the second attempt, up to; twice as much before the third
 ANSWER_SIZE_MAX = 4_096  # bytes
 ANSWERS = {pb.NUMBER_ANSWER_ACTIVE: True, pb.NUMBER_ANSWER_INACTIVE: False}
-"""What counts as an answer."""
+"""The values that count as an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Enquiries:
         failures."""
         found = (self._endpoints.get(name) for name in (operator.tax_id or "", str(operator.operator_id)))
         endpoint = next(filter(None, found), None)
-        # Who finds no place goes on to the next method: an operator may be slow, the node must not be.
+        # Without a place the verification goes on to the next method: an operator may be slow, the node must not be.
         if endpoint is None or not self._places.acquire(blocking=False):
             return None
         try:

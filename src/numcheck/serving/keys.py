@@ -30,7 +30,7 @@ COPIES = "restore your copies of keys.json and token.key, or copy both from anot
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What the file holds: the keys of what is sealed, and the key that signs the chain's heads."""
+    """Contents of the file: the sealing keys, and the key that signs the chain's heads."""
 
     keyring: Keyring
     signing_key: Ed25519PrivateKey

@@ -15,9 +15,16 @@ def begin_log() -> None:
     *processors, _ = structlog.get_config()["processors"]
     if _escaped in processors:
         return
-    colors = sys.stdout.isatty()  # where structlog writes
+    colors = sys.stderr.isatty()
     renderer = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_traceback)
-    structlog.configure(processors=[*processors, _escaped, renderer])
+    structlog.configure(
+        processors=[*processors, _escaped, renderer], logger_factory=lambda *_: structlog.PrintLogger(sys.stderr)
+    )
+
+
+def set_level(level: str) -> None:
+    """Log from now on what is of this level or above it: debug, info, warning or error."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
 
 
 def _escaped(_logger: object, _method: str, event: EventDict) -> EventDict:

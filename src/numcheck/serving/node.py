@@ -1,9 +1,8 @@
 """A node: one process that holds a data directory and serves from it until it is told to stop."""
 
-import select
+import os
 import signal
 import socket
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from numcheck.api.access import Admission, CallersIndex
+from numcheck.api.access import CallersIndex
 from numcheck.api.asking import NumbersAsked
 from numcheck.config import Settings
 from numcheck.door.methods import Service
@@ -22,16 +21,20 @@ from numcheck.door.process import prepare_process
 from numcheck.door.watches import Watches
 from numcheck.errors import StoreMissing
 from numcheck.index import Index, PublishedIndex
-from numcheck.serving.access import Directory, Gate
+from numcheck.serving.access import Gate
 from numcheck.serving.asking import AskingLog
 from numcheck.serving.belongings import keep_private
 from numcheck.serving.builder import Builder
 from numcheck.serving.freshness import fresh_since
-from numcheck.serving.metrics import MetricsListener, NodeCollector, Readings
+from numcheck.serving.logs import set_level
+from numcheck.serving.metrics import NodeCollector, Readings
+from numcheck.serving.metrics_listener import MetricsListener
 from numcheck.serving.publishing import open_or_rebuild
-from numcheck.serving.registrations import NodeRegistrations, policy_warnings, registrations_of
+from numcheck.serving.registrations import policy_warnings, registrations_of
+from numcheck.serving.reloading import ReadAgain, Reloading
 from numcheck.serving.services import callers_service, check_service, numbering_service
-from numcheck.serving.stores import stopped_store
+from numcheck.serving.store_watch import StoreWatch
+from numcheck.serving.stores import push_policy_of, stopped_store
 from numcheck.serving.whereabouts import Whereabouts, forget, tell
 from numcheck.store import Store
 
@@ -39,34 +42,42 @@ log = structlog.get_logger()
 
 SYNTHETIC_NOTICE = "the active numbers are SYNTHETIC: made up for trying out, they say nothing about anybody"
 
+STDIN = 0  # a node may have been started with it closed
+
 Announce = Callable[[str], None]
 Door = PlainDoor | NativeDoor
 
 
-class StopRequest:
-    """SIGTERM or SIGINT, to be waited for.
+class Signals:
+    """What the process is asked to do: SIGTERM and SIGINT to stop, SIGHUP to read its settings again.
 
-    The signal writes a byte into a socket, whichever thread it reaches and whatever that thread is doing. An Event that
-    a handler sets is not enough: a signal that comes just before the main thread starts to wait does not wake it.
+    A signal writes its number into a socket, whichever thread it reaches and whatever that thread is doing. An Event
+    that a handler sets is not enough: a signal that comes just before the main thread starts to wait does not wake it.
     """
 
     def __init__(self) -> None:
         self._received, self._sent = socket.socketpair()
         self._sent.setblocking(False)
+        self._on_terminal = os.isatty(STDIN)
         signal.set_wakeup_fd(self._sent.fileno())
-        for wanted in (signal.SIGTERM, signal.SIGINT):
+        for wanted in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(wanted, lambda _number, _frame: None)
 
-    def wait(self, timeout_s: float | None) -> bool:
-        """Wait until the process is asked to stop, or for at most `timeout_s`; whether it was asked."""
-        return bool(select.select([self._received], [], [], timeout_s)[0])
+    def wait_for_stop(self, reload: Callable[[], None]) -> None:
+        """Wait until the process is asked to stop; call `reload` each time that it is asked for that."""
+        while self._received.recv(1)[0] == signal.SIGHUP and not self._terminal_gone():
+            reload()
+
+    def _terminal_gone(self) -> bool:
+        """Return True if SIGHUP says what it said first: that the terminal of this process was closed."""
+        return self._on_terminal and not os.isatty(STDIN)
 
 
 class Health:
     """Tells health checks that the doors serve: from `begin` to `end`, while there is an index."""
 
     def __init__(self, doors: Sequence[Door]) -> None:
-        self._doors, self._ended = doors, False
+        self._doors, self._ended, self.serving = doors, False, False
 
     def begin(self, published: PublishedIndex) -> None:
         """Follow what is published."""
@@ -75,63 +86,140 @@ class Health:
 
     def end(self) -> None:
         """Tell nothing more: the listeners say themselves that they stop."""
-        self._ended = True
+        self._ended, self.serving = True, False
 
     def _tell(self, index: Index | None) -> None:
         if not self._ended:
+            self.serving = index is not None
             for door in self._doors:
                 door.set_serving(serving=index is not None)
 
 
-def serve(settings: Settings, announce: Announce) -> None:
-    """Run a node until SIGTERM or SIGINT, then drain. `announce` gets a line for what a person waits for."""
-    stopping = StopRequest()
+def serve(settings: Settings, announce: Announce, read_again: ReadAgain) -> None:
+    """Run a node until SIGTERM or SIGINT, then drain. `announce` gets a line for what a person waits for.
+
+    On SIGHUP the settings become those of `read_again`, as far as a running node can take them.
+    """
+    signals = Signals()
     prepare_process()
     with _opened(settings, announce) as store:
-        index = _index_to_serve(store, settings, announce)
-        published, numbers_asked, gate = PublishedIndex(), NumbersAsked(), Gate(store, settings.data_dir)
-        builder, watches = Builder(published, settings, store), Watches()
-        registrations = registrations_of(
-            store, published, settings, announce, gate.directory.agreed if settings.tls else gate.directory.try_agreed
-        )
-        services: list[Service] = [
-            check_service(CallersIndex(published, gate.access.agreed), settings, numbers_asked.add),
-            numbering_service(
-                store, published, settings, watches, changed=(builder.follow, registrations.withdrawer.follow)
-            ),
-            callers_service(gate.callers, gate.key, changed=gate.directory.refresh),
-            registrations.service,
-        ]
-        served = Served(services, watches, registrations.feeds)
-        doors: list[Door] = []
-        health = Health(doors)
-        metrics: list[MetricsListener] = []
-        asking_log = AskingLog(_asked(numbers_asked, doors), settings.numbers_asked_told)
+        node = Node(settings, announce, store)
+        reloading = Reloading(settings, read_again, node.takers)
         try:
-            admission = gate.admission(settings)
-            doors.append(_door(settings, published, admission, served, announce))
-            published.publish(index)
-            builder.start()
-            registrations.start()
-            metrics += _metrics_listener(
-                settings,
-                doors,
-                _readings(store, published, gate.directory, registrations, asking_log.counts),
-                announce,
-            )
-            health.begin(published)
-            _begin(settings.data_dir, doors[0], announce, _notices(index, store, settings))
-            stopping.wait(None)
+            node.start()
+            signals.wait_for_stop(reloading.reload)
             announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
         finally:
-            registrations.feeds.end()
-            health.end()
-            _stop(settings, [*doors, *metrics])
-            watches.close()
-            registrations.stop()
-            builder.stop()
-            gate.close()
-            asking_log.close()
+            node.stop()
+
+
+class Node:
+    """What lives as long as the process: made over an open store, started once, and stopped."""
+
+    def __init__(self, settings: Settings, announce: Announce, store: Store) -> None:
+        """Make the parts; BadKeys, BadConfiguration. Nothing is listened on, and no part is at work."""
+        self._settings, self._announce, self._store = settings, announce, store
+        self._published, self._numbers_asked = PublishedIndex(), NumbersAsked()
+        self._gate, self._watches = Gate(store, settings.data_dir), Watches()
+        directory = self._gate.directory
+        self._builder, self._watch = Builder(self._published, settings, store), StoreWatch(settings)
+        self._registrations = registrations_of(
+            store, self._published, settings, announce, directory.agreed if settings.tls else directory.try_agreed
+        )
+        self._doors: list[Door] = []
+        self._health = Health(self._doors)
+        self._asking_log = AskingLog(_asked(self._numbers_asked, self._doors), settings.numbers_asked_told)
+        self._listener: MetricsListener | None = None
+
+    @property
+    def takers(self) -> list[Callable[[Settings], None]]:
+        """What takes settings anew: together, all that are marked so."""
+        return [self._registrations.policies.take, self._take]
+
+    def start(self) -> None:
+        """Serve; who watches the node is answered from the beginning, while the index may be built yet."""
+        settings, store = self._settings, self._store
+        self._watch.start()
+        self._listener = self._open_listener()
+        index = _index_to_serve(store, settings, self._announce)
+        self._doors.append(self._open_door())
+        self._published.publish(index)
+        self._builder.start()
+        self._registrations.start()
+        self._health.begin(self._published)
+        _begin(settings.data_dir, self._doors[0], self._announce, _notices(index, store, settings))
+
+    def stop(self) -> None:
+        """Drain the door and end every part, the listener of whoever watches last."""
+        forget(self._settings.data_dir)
+        self._registrations.feeds.end()
+        self._health.end()
+        for door in self._doors:
+            door.stop(self._settings.drain_timeout_s)
+        self._watches.close()
+        self._registrations.stop()
+        self._builder.stop()
+        self._gate.close()
+        self._asking_log.close()
+        self._watch.stop()
+        if self._listener is not None:
+            self._listener.stop()
+
+    def _take(self, settings: Settings) -> None:
+        set_level(settings.log_level)
+        self._asking_log.told = settings.numbers_asked_told
+        self._store.push_policy = push_policy_of(settings)
+
+    def _services(self) -> list[Service]:
+        changed = self._builder.follow, self._registrations.withdrawer.follow
+        seen = CallersIndex(self._published, self._gate.access.agreed)
+        return [
+            check_service(seen, self._settings, self._numbers_asked.add),
+            numbering_service(self._store, self._published, self._settings, self._watches, changed=changed),
+            callers_service(self._gate.callers, self._gate.key, changed=self._gate.directory.refresh),
+            self._registrations.service,
+        ]
+
+    def _open_door(self) -> Door:
+        """Return the native door, or grpcio's where this build has none: then a line says why."""
+        settings, admission = self._settings, self._gate.admission(self._settings)
+        served = Served(self._services(), self._watches, self._registrations.feeds)
+        if LACKING is None:
+            return NativeDoor(settings, self._published, admission, served)
+        self._announce(f"grpcio carries the calls, at many times the cost: {LACKING}")
+        return PlainDoor(settings, served.services, served.watches, admission, feeds=served.feeds)
+
+    def _open_listener(self) -> MetricsListener | None:
+        """Return the listener of /metrics, /healthz and /readyz, if it is wanted."""
+        if self._settings.metrics_listen is None:
+            return None
+        listener = MetricsListener(self._settings, NodeCollector(self._doors, self._readings()), self._missing)
+        self._announce(f"metrics ready on http://{listener.address}/metrics")
+        return listener
+
+    def _missing(self) -> list[str]:
+        """Return why the node is not ready."""
+        reasons = {"no index is served from": self._health.serving, "the store does not answer": self._watch.answers}
+        return [reason for reason, is_there in reasons.items() if not is_there]
+
+    def _readings(self) -> Readings:
+        directory, delivery = self._gate.directory, self._registrations.delivery
+        return Readings(
+            index_version=lambda: self._published.get().index_version,
+            index_lag=self._index_lag,
+            directory_age_s=lambda: directory.age_s,
+            callers_refused=lambda: bool(directory.refused),
+            callers_revision=lambda: directory.revision,
+            smscs_linked=lambda: delivery.linked,
+            asked=self._asking_log.counts,
+            codes=lambda: delivery.counts,
+            receipts=lambda: delivery.receipts,
+        )
+
+    def _index_lag(self) -> int | None:
+        """Return how far the index is behind what the store was at when it answered last."""
+        revision = self._watch.revision
+        return None if revision is None else max(revision - self._published.get().index_version, 0)
 
 
 @contextmanager
@@ -142,6 +230,8 @@ def _opened(settings: Settings, announce: Announce) -> Iterator[Store]:
         raise StoreMissing(_nothing_to_serve(settings))
     with stopped_store(settings, make=True) as store:
         check_address(settings)
+        if not store.series():
+            raise StoreMissing(_nothing_to_serve(settings))
         for warning in keep_private(settings.data_dir):
             announce(warning)
         yield store
@@ -155,52 +245,6 @@ def _asked(numbers_asked: NumbersAsked, doors: Sequence[Door]) -> Callable[[], C
         return sum(natives, numbers_asked.counts())
 
     return asked
-
-
-def _door(
-    settings: Settings, published: PublishedIndex, admission: Admission, served: Served, announce: Announce
-) -> Door:
-    """Return the native door, or grpcio's where this build has none: then a line says why."""
-    if LACKING is None:
-        return NativeDoor(settings, published, admission, served)
-    announce(f"grpcio carries the calls, at many times the cost: {LACKING}")
-    return PlainDoor(settings, served.services, served.watches, admission, feeds=served.feeds)
-
-
-def _readings(
-    store: Store,
-    published: PublishedIndex,
-    directory: Directory,
-    registrations: NodeRegistrations,
-    asked: Callable[[], Counter[str]],
-) -> Readings:
-    def index_version() -> int:
-        return published.get().index_version
-
-    return Readings(
-        index_version=index_version,
-        index_lag=lambda: max(store.revision - index_version(), 0),
-        directory_age_s=lambda: directory.age_s,
-        callers_refused=lambda: bool(directory.refused),
-        callers_revision=lambda: directory.revision,
-        smsc_linked=registrations.delivery.linked,
-        asked=asked,
-        codes=lambda: {} if registrations.delivery.courier is None else registrations.delivery.courier.counts,
-    )
-
-
-def _metrics_listener(
-    settings: Settings,
-    doors: Sequence[Door],
-    readings: Readings,
-    announce: Announce,
-) -> list[MetricsListener]:
-    """Return the listener of /metrics, if it is wanted."""
-    if settings.metrics_listen is None:
-        return []
-    listener = MetricsListener(settings, NodeCollector(doors, readings))
-    announce(f"metrics ready on http://{listener.address}/metrics")
-    return [listener]
 
 
 def _notices(index: Index, store: Store, settings: Settings) -> list[str | None]:
@@ -225,19 +269,7 @@ def _begin(
         announce(notice)
 
 
-def _stop(settings: Settings, listeners: Sequence["Door | MetricsListener"]) -> None:
-    """Drain all listeners at once."""
-    forget(settings.data_dir)
-    stoppers = [threading.Thread(target=listener.stop, args=(settings.drain_timeout_s,)) for listener in listeners]
-    for stopper in stoppers:
-        stopper.start()
-    for stopper in stoppers:
-        stopper.join()
-
-
 def _index_to_serve(store: Store, settings: Settings, announce: Announce) -> Index:
-    if not store.series():
-        raise StoreMissing(_nothing_to_serve(settings))
     index, reason = open_or_rebuild(store, settings.data_dir, fresh_since=fresh_since(settings, datetime.now(UTC)))
     if reason is not None:
         announce(f"the index was built anew: {reason}")

@@ -10,6 +10,7 @@ from numcheck.active import AllottedRange
 from numcheck.config import Settings
 from numcheck.errors import IndexDamaged, IndexMissing, StoreMissing, StoreUnavailable
 from numcheck.index import Index, IndexSource, RecordSource, build_index, open_index, update_index
+from numcheck.index.format import DIRECTORY_NAME
 from numcheck.moments import moment
 from numcheck.plan import country_of
 from numcheck.store import Loss, Point, Store
@@ -24,7 +25,7 @@ def point_of(index: Index) -> Point:
 
 def index_directory(data_dir: Path) -> Path:
     """Return where a data directory's index is."""
-    return data_dir / "index"
+    return data_dir / DIRECTORY_NAME
 
 
 def _index_source(store: Store, ranges: Sequence[AllottedRange]) -> IndexSource:

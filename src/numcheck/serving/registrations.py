@@ -102,6 +102,25 @@ def _code_policy_of(settings: Settings, changes: ServiceSettings) -> CodePolicy:
     )
 
 
+class Policies:
+    """Gives each service its policy and the bounds of its codes, by the settings that were taken last."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.take(settings)
+
+    def take(self, settings: Settings) -> None:
+        """Go by other settings from now on; a call under way may still go by those before."""
+        self._policy_for, self._code_policy_for = policies_of(settings), code_policies_of(settings)
+
+    def policy_for(self, service: str) -> Policy:
+        """Return a service's policy."""
+        return self._policy_for(service)
+
+    def code_policy_for(self, service: str) -> CodePolicy:
+        """Return the bounds of a service's codes."""
+        return self._code_policy_for(service)
+
+
 Agreed = Callable[[str], frozenset[int] | None]
 """The operators that a service has agreements with; None: all of them."""
 
@@ -116,6 +135,7 @@ class NodeRegistrations:
     feeds: Feeds
     delivery: Delivery
     enquiries: Enquiries
+    policies: Policies
 
     def start(self) -> None:
         """Begin to let time pass, and to follow withdrawals."""
@@ -140,6 +160,7 @@ def registrations_of(
     registrations = store.registrations(Chain(keys.keyring))
     use_keys(store, registrations, keys.keyring)
     enquiries, delivery = enquiries_of(settings), delivery_of(settings, announce, now=_now)
+    policies = Policies(settings)
 
     def agrees(service: str, operator_id: int) -> bool:
         operator_ids = agreed(service)
@@ -147,10 +168,10 @@ def registrations_of(
 
     environment = Environment(
         index=published.get,
-        policy_for=policies_of(settings),
+        policy_for=policies.policy_for,
         agreed=agrees,
         courier=delivery.courier,
-        code_policy_for=code_policies_of(settings),
+        code_policy_for=policies.code_policy_for,
         now=_now,
         random_below=secrets.randbelow,
         enquirer=enquiries,
@@ -167,7 +188,7 @@ def registrations_of(
     delivery.receive(_taker(Inbound(registrations, vault, verifier, now=_now), settings.default_region))
     record_kept = timedelta(days=settings.recycled_record_days)
     timekeeper = Timekeeper(registrations, TrustedClock(registrations), record_kept=record_kept)
-    return NodeRegistrations(service, timekeeper, withdrawer, feeds, delivery, enquiries)
+    return NodeRegistrations(service, timekeeper, withdrawer, feeds, delivery, enquiries, policies)
 
 
 def _taker(inbound: Inbound, default_region: str) -> Callable[[str, str], None]:

@@ -2,11 +2,12 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from numcheck.active import PushPolicy
 from numcheck.config import Settings
-from numcheck.errors import StoreMissing
+from numcheck.errors import NumcheckError, StoreMissing
+from numcheck.serving.whereabouts import node_address, whereabouts_of
 from numcheck.store import DataDirLock, Store
 
 CONNECT_TIMEOUT_S = 2.0
@@ -24,10 +25,15 @@ def stopped_store(settings: Settings, *, make: bool = False) -> Iterator[Store]:
             settings.data_dir,
             url=settings.database,
             make=make,
-            push_policy=PushPolicy(removed_percent_max=settings.push_removed_percent_max),
+            push_policy=push_policy_of(settings),
         ) as store,
     ):
         yield store
+
+
+def push_policy_of(settings: Settings) -> PushPolicy:
+    """Return which pushes are held."""
+    return PushPolicy(removed_percent_max=settings.push_removed_percent_max)
 
 
 def store_name(settings: Settings) -> str:
@@ -35,9 +41,24 @@ def store_name(settings: Settings) -> str:
     return f"the store in {settings.data_dir.resolve()}" if settings.database is None else "the store of database_url"
 
 
-def names_node(settings: Settings) -> bool:
-    """Return True if the settings say where their node listens: not by a default, and not at any free port."""
-    return "listen" in settings.model_fields_set and not settings.listen.endswith(":0")
+def try_stored_installation_id(settings: Settings) -> str | None:
+    """Return which installation the store of the settings is; None if there is none, or none that can be read."""
+    with suppress(NumcheckError), Store(settings.data_dir, url=settings.database, read_only=True) as store:
+        return store.installation_id
+    return None
+
+
+def asks_node(settings: Settings, server: str | None) -> bool:
+    """Return True if a command is to ask a node without a look at the store: the one that is named, or what answers
+    where the settings say that theirs listens."""
+    is_said = "listen" in settings.model_fields_set and not settings.listen.endswith(":0")  # which is any free port
+    return bool(server or settings.server) or (is_said and answers(settings.listen))
+
+
+def has_node(settings: Settings) -> bool:
+    """Return True if a node says that it has the data directory, and answers."""
+    here = whereabouts_of(settings.data_dir)
+    return here is not None and answers(node_address(settings))
 
 
 def answers(address: str) -> bool:

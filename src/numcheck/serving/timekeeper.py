@@ -44,7 +44,7 @@ class TrustedClock(NodeClock):
 
 
 class Timekeeper:
-    """Passes time every second until it is stopped. What cannot be written is tried again a second later."""
+    """Passes time every second until it is stopped. A write that fails is tried again a second later."""
 
     def __init__(self, registrations: Registrations, clock: TrustedClock, *, record_kept: timedelta) -> None:
         self._calendar, self._clock = Calendar(registrations, record_kept=record_kept), clock

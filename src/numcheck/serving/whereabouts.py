@@ -1,7 +1,7 @@
-"""Where the node of a data directory listens, for commands that are given the directory: its ports may be any.
+"""The addresses at which the node of a data directory listens, for commands that are given the directory.
 
-The file is a hint: whoever reads it connects and sees. It goes with the node that wrote it; what a killed one left, or
-what was copied with the directory, says nothing.
+The file is a hint: its reader connects and sees. It goes with the node that wrote it; a file left by a killed node, or
+copied with the directory, does not count.
 """
 
 import json
@@ -14,11 +14,11 @@ from numcheck.config import Settings
 from numcheck.nearby import LISTENERS_NAME, TOKEN_NAME, told_by
 from numcheck.output import OWNER_ONLY, write_whole
 
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # who listens on every address is reached on these
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # a node on every address is reached on these
 
 
 class Whereabouts(NamedTuple):
-    """Where a node listens, and what carries its calls."""
+    """The address at which a node listens, and the door that carries its calls."""
 
     address: str
     door: str

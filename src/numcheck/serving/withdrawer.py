@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 
 class Withdrawer:
-    """Follows withdrawals until it is stopped. What cannot be written is tried again half a second later."""
+    """Follows withdrawals until it is stopped. A write that fails is tried again half a second later."""
 
     def __init__(self, withdrawals: Withdrawals) -> None:
         self._withdrawals = withdrawals

@@ -14,7 +14,7 @@ from numcheck.moments import microseconds
 from numcheck.store.events import Chain, EventAppender
 
 LOCAL = "local"
-"""Who acts where no caller is asked for a name: a command on the data directory."""
+"""The author of an act without a caller: a command on the data directory."""
 
 
 class Act(StrEnum):
@@ -35,7 +35,7 @@ class Act(StrEnum):
     PUSH_CONFIRMED = "push_confirmed"
     PUSH_FORCED = "push_forced"
     WITHDRAWALS_FOLLOWED = "withdrawals_followed"
-    """What was registered on numbers that were taken from their operator has been revoked."""
+    """Registrations on numbers that were taken from their operator have been revoked."""
     WITHDRAWALS_DROPPED = "withdrawals_dropped"
     RECORD_TIDIED = "record_tidied"
     """What the record of withdrawals has of a day was joined, or what is too old was forgotten."""

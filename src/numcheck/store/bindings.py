@@ -185,7 +185,7 @@ class Written:
 
 
 class Entry(NamedTuple):
-    """What the chain tells of a row last: by which event, and its mac.
+    """The last entry of the chain about a row: the event, and the row's mac.
 
     Of a registration also its state and the details of its last event; None if no event told them.
     """
@@ -198,7 +198,7 @@ class Entry(NamedTuple):
 
 
 class LastTold:
-    """What the chain tells of each row last. It lies in a temporary file, however many rows there are.
+    """The last entry of the chain about each row, in a temporary file, however many rows there are.
 
     Events are given in their order. Close it.
     """

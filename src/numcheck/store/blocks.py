@@ -38,7 +38,7 @@ ROWS_MAX = 500  # in one statement: SQLite takes 32,766 parameters, PostgreSQL 6
 
 
 class Kind(IntEnum):
-    """What a set of numbers says of an operator."""
+    """The meaning of a set of numbers for an operator."""
 
     ACTIVE = 1  # they are in its billing database
     PORTED = 2  # they are ported to it

@@ -74,14 +74,14 @@ class CallerSet:
 
 
 class _Head(NamedTuple):
-    """What the database says of all rows together."""
+    """The database's record of all rows together."""
 
     revision: int
     digest: bytes
 
 
 class _Set(NamedTuple):
-    """What is in the database of the callers, read in one transaction."""
+    """The callers and agreements in the database, read in one transaction."""
 
     rows: list[Row[Any]]
     agreed: list[Row[Any]]
@@ -108,7 +108,7 @@ class _Set(NamedTuple):
 
 
 class Callers:
-    """Who may call, in the store of an installation. Methods may be called from any thread."""
+    """The callers and agreements in the store of an installation. Methods may be called from any thread."""
 
     def __init__(self, database: Database, key: bytes, acts: Acts, data_dir: Path) -> None:
         """`key` makes the MACs; nodes that share a database have the same. Each change is told as an act.
@@ -264,7 +264,7 @@ class Callers:
     def _changing(self, *, only_revokes: bool = False) -> Iterator[Connection]:
         """Open a transaction that changes the set, and raises its revision when the block ends.
 
-        CallersRefused if the set is refused: a change would make it the newest. What only revokes is done all the same,
+        CallersRefused if the set is refused: a change would make it the newest. A mere revocation is done all the same,
         and the set stays refused.
         """
         with self._database.writing() as connection:
@@ -326,7 +326,7 @@ class Callers:
 
 
 def _refusal(found: _Set) -> str:
-    """Say why the set may let in nobody; nothing if it may. What could not be read is told by `refused` already."""
+    """Return why the set may admit nobody, or "" if it may. `refused` tells already what could not be read."""
     head, floor = found.head, found.floor
     if floor is not None and floor.confirmed == found.digest:
         return ""

@@ -1,11 +1,11 @@
-"""Confirmations: what bulk verification has found of many registrations, kept in one row instead of in each of theirs.
+"""Confirmations: a finding of bulk verification about many registrations, kept in one row instead of in each of theirs.
 
 A confirmation says of a service's registrations in a state, with ids in a range, due before a moment: those that rested
 on the data of one of these operators when they were read are still confirmed by it, and this is their evidence now.
 
-Invariants: a registration that was written after it was read for a confirmation is none that the confirmation covers,
-as its row's `sequence` tells, and whoever writes one keeps the evidence that it has by then. What a confirmation covers
-needs no more than the two rows to be told, so that neither has to be changed together with the other.
+Invariants: a confirmation does not cover a registration that was written after it was read for the confirmation, as its
+row's `sequence` tells; a transaction that writes a registration keeps the evidence that it has by then. The two rows
+alone tell whether one covers the other, so that neither has to be changed together with the other.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -176,7 +176,7 @@ def pushes_from(connection: Connection, kind: int, operator_id: int) -> dict[str
 
 
 class _Told(NamedTuple):
-    """What the chain tells of a part last, and by which event."""
+    """The last entry of the chain about a part, and its event."""
 
     sequence: int
     key_id: int
@@ -185,7 +185,7 @@ class _Told(NamedTuple):
 
 
 class _LastTold:
-    """What the chain tells of each part last."""
+    """The last entry of the chain about each part."""
 
     def __init__(self, connection: Connection) -> None:
         self.parts: dict[tuple[str, str], _Told] = {}

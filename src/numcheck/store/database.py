@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.exc import DBAPIError
@@ -55,6 +56,8 @@ class Database:
                 make_private(file)
             self._writer = None if read_only else sqlite_engine(file, read_only=False)
             self._reader = sqlite_engine(file, read_only=True)
+        driver: Any = self._reader.dialect.dbapi
+        self._driver_error: type[Exception] = driver.Error  # where it is asked without SQLAlchemy: see bulk.py
         try:
             with self.reading() if read_only else self.writing() as connection:
                 bring_up_to_date(connection, make=make and not read_only)
@@ -115,7 +118,7 @@ class Database:
     def _in_our_words(self, *, writing: bool = False) -> Iterator[None]:
         try:
             yield
-        except DBAPIError as error:
+        except (DBAPIError, self._driver_error) as error:
             self._stopped = self._stopped or (writing and is_write_failure(error))
             raise store_error(error) from None
         except PoolTimeoutError:
@@ -155,7 +158,7 @@ class Database:
 
     @property
     def warning(self) -> str | None:
-        """What whoever runs this engine should know of it, or None."""
+        """A warning about this engine for the person who runs it, or None."""
         if self.shared or sqlite3.sqlite_version_info >= SQLITE_SAFE_VERSION:
             return None
         return (

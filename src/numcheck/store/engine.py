@@ -5,6 +5,7 @@ write-ahead log is synchronised at every commit (synchronous=FULL), so a commit 
 not is absent, whole. PostgreSQL: any number of nodes share it, each with a few connections.
 """
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def sqlite_engine(path: Path, *, read_only: bool) -> Engine:
 
     Transactions begin IMMEDIATE: a deferred one that reads and then writes fails at once whatever the busy timeout.
     """
-    mode = "ro" if read_only else "rwc"
+    mode = "rwc" if not read_only else "ro&immutable=1" if _cannot_change(path) else "ro"
     url = URL.create("sqlite", database=f"file:{quote(str(path))}?mode={mode}", query={"uri": "true"})
     engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
     begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
@@ -55,6 +56,12 @@ def sqlite_engine(path: Path, *, read_only: bool) -> Engine:
             write_words(connection)
 
     return engine
+
+
+def _cannot_change(path: Path) -> bool:
+    """Return True if the file lies where this process makes no files, as on a medium that is read-only, and has no
+    log: SQLite makes files even to read, unless it is told that nothing changes."""
+    return not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
 
 
 CHANGES = "changes"

@@ -52,7 +52,7 @@ class EventHead(NamedTuple):
 
 
 class Chain(Binder, Protocol):
-    """How events are linked and rows are bound: the rules' affair."""
+    """The linking of events and the binding of rows, which are the rules' affair."""
 
     first_hash: bytes
 

@@ -1,7 +1,8 @@
-"""What an engine's error is to whoever asked: the one table, from SQLite's result codes and PostgreSQL's SQLSTATEs.
+"""Errors of the engines as ours: the one table, from SQLite's result codes and PostgreSQL's SQLSTATEs.
 
-Only damage is damage: StoreDamaged is said where the engine itself found that its files are not what it wrote. What may
-pass by itself, or is mended outside, is StoreUnavailable. All else is StoreFailed: it is looked at by a person.
+Only damage is damage: an error is StoreDamaged if the engine itself found that its files are not as it wrote them. An
+error that may pass by itself, or is mended outside, is StoreUnavailable. All else is StoreFailed, for a person to look
+at.
 """
 
 import sqlite3
@@ -86,35 +87,41 @@ def again_if_undone(method: Callable[P, T]) -> Callable[P, T]:
     return run
 
 
-def store_error(error: DBAPIError) -> NumcheckError:
-    """Return our error for one of a driver; never its statement or its values."""
-    if isinstance(error.orig, sqlite3.Error):
-        kind = StoreDamaged if NO_TEXT in str(error.orig) else SQLITE.get(_sqlite_code(error.orig), StoreFailed)
-        return kind(f"the store cannot be read or written: {error.orig}")
-    state = getattr(error.orig, "sqlstate", None)
+def store_error(error: Exception) -> NumcheckError:
+    """Return our error for one of a driver, as it is or as SQLAlchemy has it; never its statement or its values."""
+    driver = _driver_error(error)
+    if isinstance(driver, sqlite3.Error):
+        kind = StoreDamaged if NO_TEXT in str(driver) else SQLITE.get(_sqlite_code(driver), StoreFailed)
+        return kind(f"the store cannot be read or written: {driver}")
+    state = getattr(driver, "sqlstate", None)
     if state is not None:
         kind, words = POSTGRESQL.get(state) or POSTGRESQL.get(state[:2]) or (StoreFailed, "the database refuses")
         told = kind(f"{words} (SQLSTATE {state})")
         if isinstance(told, StoreUnavailable):
             told.undone = state in UNDONE
         return told
-    if error.connection_invalidated or _is_operational(error):
+    if (isinstance(error, DBAPIError) and error.connection_invalidated) or _is_operational(error):
         return StoreUnavailable(AWAY)
-    return StoreFailed(f"the driver of the database refuses: {type(error.orig).__name__}")
+    return StoreFailed(f"the driver of the database refuses: {type(driver).__name__}")
 
 
-def is_write_failure(error: DBAPIError) -> bool:
+def _driver_error(error: Exception) -> BaseException | None:
+    return error.orig if isinstance(error, DBAPIError) else error
+
+
+def is_write_failure(error: Exception) -> bool:
     """Return True if SQLite met an I/O error: what is on the disk is unknown then, and its connection must not go on.
 
     A full disk is none, nor a file that cannot be opened: the transaction is undone, and the next may succeed.
     """
-    return isinstance(error.orig, sqlite3.Error) and _sqlite_code(error.orig) == SQLITE_IOERR
+    driver = _driver_error(error)
+    return isinstance(driver, sqlite3.Error) and _sqlite_code(driver) == SQLITE_IOERR
 
 
 def _sqlite_code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _is_operational(error: DBAPIError) -> bool:
+def _is_operational(error: Exception) -> bool:
     """Return True if it is about the server or the connection, not about what was asked (PEP 249)."""
     return type(error).__name__ in ("OperationalError", "InterfaceError")

@@ -31,7 +31,7 @@ class Floor(NamedTuple):
 
 
 class FloorFile:
-    """The file of a data directory. What is in it counts with its MAC alone."""
+    """The file of a data directory. Its content counts only with its MAC."""
 
     def __init__(self, data_dir: Path, mac: Mac) -> None:
         self.path, self._mac, self._turn = data_dir / FLOOR_NAME, mac, threading.Lock()

@@ -1,16 +1,16 @@
 """Group commit: calls that want to write at the same time share one transaction, and one wait for the disk.
 
-Invariants: `run` returns after its operation's transaction is committed and durable; an operation that is refused
-leaves nothing, and takes nobody else's with it. Operations of a group run one after the other, in the order in which
-they were asked for, and each sees what those before it did. An operation runs again only if its transaction was left
-before its commit, or undone by the database: any other commit that fails may have been done all the same, its
+Invariants: `run_each` returns after the transaction of its operations is committed and durable; an operation that is
+refused leaves nothing, and takes nobody else's with it. Operations of a group run one after the other, in the order in
+which they were asked for, and each sees what those before it did. An operation runs again only if its transaction was
+left before its commit, or undone by the database: any other commit that fails may have been done all the same, its
 acknowledgement lost on the way, so that all of its callers get the error.
 """
 
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from numcheck.errors import NumcheckError, StoreUnavailable
 from numcheck.store.failures import UNDONE_TRIES
@@ -19,7 +19,7 @@ GROUP_SIZE_MAX = 256  # operations: bounds how long the first of a group waits f
 
 
 class Work(Protocol):
-    """What operations write through: it counts its writes."""
+    """A connection for the writes of operations, which it counts."""
 
     write_count: int
 
@@ -34,16 +34,25 @@ W = TypeVar("W", bound=Work)
 T = TypeVar("T")
 
 
-class _Call(Generic[W]):
-    """An operation that is waited for; whoever waits is woken when it is done, or when it is his turn to lead."""
+class Operation(NamedTuple, Generic[W]):
+    """What is done in a transaction that others may share.
 
-    __slots__ = ("done", "error", "operation", "result", "wake", "wanted")
+    `wanted` is what it will ask for: that of a whole group is looked for at once.
+    """
 
-    def __init__(self, operation: Callable[[W], object], wanted: Sequence[bytes]) -> None:
-        self.operation, self.wanted = operation, wanted
-        self.result: object = None
+    run: Callable[[W], object]
+    wanted: Sequence[bytes] = ()
+
+
+class _Batch(Generic[W]):
+    """Operations that one thread waits for; it is woken when they are done, or when it is its turn to lead."""
+
+    __slots__ = ("done", "operations", "outcomes", "wake")
+
+    def __init__(self, operations: Sequence[Operation[W]]) -> None:
+        self.operations = operations
         # Until it is known to be durable it is not: whoever leads may be interrupted at any line.
-        self.error: Exception | None = StoreUnavailable("the write was broken off")
+        self.outcomes: Sequence[object] = [StoreUnavailable("the write was broken off")] * len(operations)
         self.done = False
         self.wake = threading.Lock()
         self.wake.acquire()
@@ -53,33 +62,35 @@ class GroupCommit(Generic[W]):
     """Runs operations in transactions that `begin` makes. Safe to ask from any thread.
 
     One caller leads: it commits all that wait, wakes them, and hands the lead to the first that has come since. (A lock
-    that all of them wait for would wake them one after the other, each to find its operation done.)
+    that all of them wait for would wake them one after the other, each to find its operations done.)
     """
 
     def __init__(self, begin: Callable[[], AbstractContextManager[W]]) -> None:
         self._begin = begin
-        self._waiting: list[_Call[W]] = []
+        self._waiting: list[_Batch[W]] = []
         self._lock = threading.Lock()
         self._led = False
 
-    def run(self, operation: Callable[[W], T], wanted: Sequence[bytes] = ()) -> T:
-        """Return the operation's result, once it is durable; or its exception, or that of the transaction it was in.
+    def run(self, operation: Callable[[W], T]) -> T:
+        """Return the operation's result, once it is durable; or raise its exception, or its transaction's."""
+        (outcome,) = self.run_each([Operation(operation)])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome  # type: ignore[no-any-return]  # what its own operation returned
 
-        `wanted` is what the operation will ask for: that of a whole group is looked for at once.
-        """
-        call: _Call[W] = _Call(operation, wanted)
+    def run_each(self, operations: Sequence[Operation[W]]) -> Sequence[Any]:
+        """Return what each operation comes to, once that is durable: its result, or an exception."""
+        batch = _Batch(operations)
         with self._lock:
-            self._waiting.append(call)
+            self._waiting.append(batch)
             leading, self._led = not self._led, True
         if not leading:
-            call.wake.acquire()
-        if not call.done:
-            self._lead(call)
-        if call.error is not None:
-            raise call.error
-        return call.result  # type: ignore[return-value]  # what its own operation returned
+            batch.wake.acquire()
+        if not batch.done:
+            self._lead(batch)
+        return batch.outcomes
 
-    def _lead(self, own: _Call[W]) -> None:
+    def _lead(self, own: _Batch[W]) -> None:
         """Commit what waits, until the caller's own is done; then somebody else leads, or nobody."""
         try:
             while not own.done:
@@ -90,56 +101,66 @@ class GroupCommit(Generic[W]):
                 if self._waiting:
                     self._waiting[0].wake.release()
 
-    def _commit_waiting(self, own: _Call[W]) -> None:
-        with self._lock:
-            group, self._waiting = self._waiting[:GROUP_SIZE_MAX], self._waiting[GROUP_SIZE_MAX:]
+    def _commit_waiting(self, own: _Batch[W]) -> None:
+        group = self._take_group()
         try:
-            self._commit(group)
+            outcomes = self._commit([operation for batch in group for operation in batch.operations])
+            for batch in group:
+                count = len(batch.operations)
+                batch.outcomes, outcomes = outcomes[:count], outcomes[count:]
         finally:
-            for call in group:
-                call.done = True
-                if call is not own:
-                    call.wake.release()
+            for batch in group:
+                batch.done = True
+                if batch is not own:
+                    batch.wake.release()
 
-    def _commit(self, group: list[_Call[W]], tries: int = UNDONE_TRIES) -> None:
-        """All of the group in one transaction; if one fails after it has written, each in one of its own.
+    def _take_group(self) -> list[_Batch[W]]:
+        """Take the first batch, and as many behind it as a transaction holds."""
+        with self._lock:
+            size = count = 0
+            for batch in self._waiting:
+                size += len(batch.operations)
+                if count and size > GROUP_SIZE_MAX:
+                    break
+                count += 1
+            group, self._waiting = self._waiting[:count], self._waiting[count:]
+        return group
 
-        If the database has undone it, all of the group once more.
+    def _commit(self, operations: Sequence[Operation[W]], tries: int = UNDONE_TRIES) -> list[object]:
+        """Run all operations in one transaction; if one fails after it has written, each half in one of its own.
+
+        If the database has undone it, all of them once more.
         """
-        outcomes: list[tuple[object, NumcheckError | None]] = []
+        outcomes: list[object] = []
         left_early = False
         try:
             with self._begin() as work:
                 try:
-                    if wanted := [one for call in group for one in call.wanted]:
+                    if wanted := [one for operation in operations for one in operation.wanted]:
                         work.look_ahead(wanted)
-                    outcomes += [_outcome(call.operation, work) for call in group]
+                    outcomes += [_outcome(operation.run, work) for operation in operations]
                     work.flush()
                 except Exception:
                     left_early = True
                     raise
         except Exception as error:
+            away = isinstance(error, StoreUnavailable)
             if isinstance(error, StoreUnavailable) and error.undone and tries > 1:
-                self._commit(group, tries - 1)
-                return
-            if left_early and len(group) > 1:
-                for call in group:
-                    self._commit([call])
-                return
-            for call in group:
-                call.error = error
-            return
-        for call, (result, refusal) in zip(group, outcomes, strict=True):
-            call.result, call.error = result, refusal
+                return self._commit(operations, tries - 1)
+            if left_early and not away and len(operations) > 1:
+                half = len(operations) // 2
+                return self._commit(operations[:half]) + self._commit(operations[half:])
+            return [error] * len(operations)
+        return outcomes
 
 
-def _outcome(operation: Callable[[W], object], work: W) -> tuple[object, NumcheckError | None]:
+def _outcome(operation: Callable[[W], object], work: W) -> object:
     """Return what an operation comes to: its result, or its refusal if it has written nothing; any other exception goes
     on."""
     written_before = work.write_count
     try:
-        return operation(work), None
+        return operation(work)
     except NumcheckError as refusal:
         if work.write_count != written_before:
             raise
-        return None, refusal
+        return refusal

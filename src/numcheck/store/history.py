@@ -1,8 +1,8 @@
-"""The history of the store: which revisions it has, told from others of the same number.
+"""The history of the store: its revisions, told apart from others of the same number.
 
 A revision is a number, and a number comes again: a standby that is promoted without the last commits, or a restored
 copy, counts on from where it stands. So every transaction that raises the revision writes a random mark beside it.
-Whoever keeps a `Point` knows by it later whether the store still has all that it had then.
+A `Point` that is kept tells later whether the store still has all that it had then.
 
 Invariants: a point's mark is in the store exactly if every change up to its revision is; a revision that was found to
 be lost is never used again, as the one that records the loss is higher.

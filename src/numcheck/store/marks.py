@@ -53,7 +53,7 @@ def write_words(connection: Connection) -> None:
 
 
 def check_together(file: Path) -> None:
-    """Raise StoreDamaged if the log beside a database's file is not its own. What is no database, SQLite refuses."""
+    """Raise StoreDamaged if the log beside a database's file is not its own. SQLite refuses what is no database."""
     if all(_are_apart(file) for _ in range(TRIES)):
         raise StoreDamaged(
             f"{file.name} and {file.name}-wal do not belong together: one of them is a copy. Restore both from one "

@@ -1,4 +1,4 @@
-"""Which operator of this installation a plan's holder is.
+"""Operators of this installation, matched to the holders of a plan.
 
 The key is the tax id (INN); a holder known by name alone is the one operator with that folded name. An operator once
 known by name alone gets its tax id from the first plan that tells it, and keeps its id.

@@ -34,7 +34,7 @@ Stretch = TypeVar("Stretch", AllottedRange, Move)
 
 
 class Origin(NamedTuple):
-    """Where the rows of an import are from, when they were true, None if nobody knows, and when they came in."""
+    """The origin of rows: their source, the moment at which they were true (None: unknown), and that of the import."""
 
     source: str
     data_time: datetime | None
@@ -42,8 +42,8 @@ class Origin(NamedTuple):
 
 
 class Meant(TypedDict, total=False):
-    """What an import says that it means, each against one guard and no other: `force` takes much of a series from its
-    operators, `allow_older` replaces a newer one."""
+    """The guards that an import switches off, each by itself: `force` lets it take much of a series from its operators,
+    `allow_older` lets it replace a newer one."""
 
     force: bool
     allow_older: bool
@@ -80,12 +80,12 @@ class SeriesInfo:
 
 @dataclass(frozen=True, slots=True)
 class PlanImport:
-    """What an import did: the series that it replaced, the revision that holds it, and what it changed.
+    """The effect of an import: the series that it replaced, the revision that holds it, and its changes.
 
     `range_count` and `number_count` are of the country's whole plan, as it is now. `added`, `removed` and `moved`
-    numbers are allotted now, no more, or to another operator; `lost` has the active numbers by operator that count no
-    more, as it does not hold their ranges now. `renamed` has the operators that a name was given which they never had,
-    the largest first.
+    numbers are newly allotted, no longer allotted, or allotted to another operator; `lost` has the active numbers, by
+    operator, that no longer count, as the operator does not hold their ranges now. `renamed` has the operators with a
+    name that they never had, the largest first.
     """
 
     revision: int
@@ -287,7 +287,7 @@ def _lost(connection: Connection, changed: Iterable[Move]) -> dict[int, int]:
                 left[one.old_operator_id, chunk].append((one.first, one.last))
     lost: Counter[int] = Counter()
     for (operator_id, chunk), bounds in left.items():
-        # What was ported to another counted no more before, either.
+        # Numbers ported to another operator did not count before, either.
         counted = served(home(bounds, chunk), read_ported(connection, chunk), operator_id) & home(bounds, chunk)
         lost[operator_id] += len(read_chunk(connection, Kind.ACTIVE, operator_id, chunk) & counted)
     return {operator_id: count for operator_id, count in sorted(lost.items()) if count}

@@ -1,7 +1,7 @@
-"""Pushes: what operators and the clearing house send becomes the head in one transaction, or is held.
+"""Pushes: the data of operators and the clearing house becomes the head in one transaction, or is held.
 
 Invariants, true on disk after a crash at any step, as each push is one transaction: a push with a version is in the
-blocks, whole; one without is held and counts for nothing. What a push was judged by (the head, the plan and the
+blocks, whole; one without is held and counts for nothing. The basis of a push's judgement (the head, the plan and the
 portings) holds when it is committed or confirmed, or judges it the same.
 """
 
@@ -54,12 +54,12 @@ REMEMBERED_FOR_US = 90 * DAY_US  # then a push_id gets its first answer no more
 REMEMBERED_MAX = 10_000  # of an operator, the newest
 
 Changes = dict[int, tuple[Change, BitMap]]
-"""What changes, by chunk, and the places of the changed parts afterwards."""
+"""Changes by chunk, each with the places of the changed parts afterwards."""
 
 
 class Receipt(NamedTuple):
-    """What the node adds to a push: the head when it began and what else it was judged by, the token if it is held,
-    moments in microseconds, and by which policy it is held."""
+    """The node's additions to a push: the head at its beginning and the rest of its basis, the token if it is held,
+    moments in microseconds, and the policy by which it is held."""
 
     base_version: int
     basis: Basis
@@ -71,10 +71,10 @@ class Receipt(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What became of a push. While it is held, version and revision are 0 and the token is set.
+    """The outcome of a push. While it is held, version and revision are 0 and the token is set.
 
-    `head_version` is the head's as this is told. `received_at_us` is when the push came in, in microseconds, if this is
-    told again, and None if it is told at first.
+    `head_version` is the head's at the time of the answer. `received_at_us` is the moment at which the push came in, in
+    microseconds, if the answer is repeated, and None in the first answer.
     """
 
     version: int
@@ -199,7 +199,7 @@ def _apply(connection: Connection, row: Row[Any], changes: Changes, now_us: int)
 
 
 def _withdraw_pushed(connection: Connection, operator_id: int, revision: int, changes: Changes, now_us: int) -> None:
-    """Whoever had what the operator took out of service has it no more, if the operator serves the number at all."""
+    """Record the withdrawal of the numbers that the operator took out of service, as far as it serves them."""
     if not any(change.removed or change.recycled for change, _ in changes.values()):
         return  # as most pushes of new subscribers: no range need be read for them
     own = own_ranges(connection, operator_id)
@@ -343,7 +343,7 @@ def overtake_held(connection: Connection, operator_id: int) -> None:
 def make_room(connection: Connection, kind: Kind, operator_id: int, now_us: int) -> None:
     """Forget what is held or remembered of an operator for too long, and the oldest, so that one more has room.
 
-    What came before something that is forgotten is forgotten too, whatever the clock said then.
+    Records before a forgotten one are forgotten too, whatever the clock said then.
     """
     for kept, count_max, for_us in (
         (pushes.c.version.is_(None), HELD_MAX, HELD_FOR_US),

@@ -1,10 +1,10 @@
 """The record of withdrawals: which numbers somebody else may have by now, and since which moment. Portings are not in it.
 
 Invariants: the transaction that takes numbers from their operator records them, so that a crash loses none. A row's
-moment is when that was, no earlier than it happened at the operator: rows that are joined have the newest of theirs. So
-whoever asks since a moment misses none, also if they asked before and the operator's data came late. Joined rows have
-the newest of their revisions: whoever follows from an older one reads all of them. Nothing is missing from the moment on
-that the record goes back to.
+moment is when that was, no earlier than it happened at the operator: rows that are joined have the newest of theirs.
+So whoever asks since a moment misses none, also if they asked before and the operator's data came late. Joined rows
+have the newest of their revisions: whoever follows from an older one reads all of them. Nothing is missing from the
+moment on that the record goes back to.
 """
 
 import hashlib

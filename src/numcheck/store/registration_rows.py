@@ -30,7 +30,7 @@ class RegistrationRow(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """Where a registration stands: all that an operation on millions of them reads."""
+    """The state of a registration: all that an operation on millions of them reads."""
 
     registration_id: bytes
     service: str
@@ -81,7 +81,7 @@ class SendRow(NamedTuple):
 
 
 class SealedRow(NamedTuple):
-    """What tells whose a registration is."""
+    """The columns that tell whose a registration is."""
 
     registration_id: bytes
     key_id: int
@@ -89,7 +89,7 @@ class SealedRow(NamedTuple):
 
 
 class NumberRow(NamedTuple):
-    """What bulk verification needs of a registration: its number, and what tells whether it has to be written."""
+    """The columns of a registration for bulk verification: its number, and those that tell whether to write it."""
 
     registration_id: bytes
     key_id: int

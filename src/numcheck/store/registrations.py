@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delete, func, insert, select, tuple_, update
 
 from numcheck.errors import StoreDamaged
+from numcheck.steps import Step, Together
 from numcheck.store import confirmations, recorded, withdrawals
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.bindings import (
@@ -28,7 +29,7 @@ from numcheck.store.confirmations import Confirmation, as_confirmed
 from numcheck.store.data_bindings import check_data, told_of_all, told_of_revisions
 from numcheck.store.database import Database, take_turn
 from numcheck.store.events import Chain, EventAppender, EventLog
-from numcheck.store.groups import GroupCommit
+from numcheck.store.groups import GroupCommit, Operation
 from numcheck.store.registration_rows import (
     NumberRow,
     RegistrationRow,
@@ -60,15 +61,15 @@ S = TypeVar("S", RegistrationRow, Standing)
 
 
 class PageBounds(NamedTuple):
-    """How many rows a page has at most, and how many bytes of them may lie sealed."""
+    """Bounds of a page: its count of rows, and the bytes of their sealed columns."""
 
     count_max: int
     size_max: int
 
 
 class Selection(NamedTuple):
-    """Which registrations of a service are meant: those in one of these states, and, where it is not None, under one of
-    these numbers' tags, due before a moment, registered after one."""
+    """A selection of a service's registrations: by state, and, unless None, by tags of their numbers, due before one
+    moment, registered after another."""
 
     states: Sequence[int]
     number_tags: Sequence[bytes] | None = None
@@ -112,6 +113,7 @@ SEALED_BY_ID = (
     "SELECT registration_id, key_id, sealed_record FROM registrations "
     "WHERE sealed_record IS NOT NULL AND registration_id IN"
 )
+ROW_BY_USER = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE user_tag IN"
 KNOWN_USERS = "SELECT user_tag FROM registrations WHERE user_tag IN"
 
 WHOLE = RegistrationBinding(RegistrationRow._fields)
@@ -201,7 +203,7 @@ class RegistrationWork:
     def awaited(self, now_us: int, *, count_max: int) -> list[RegistrationRow]:
         """Return the registrations that time has something to do to by now, the longest waiting first.
 
-        What is not what was written is left out, and waits for nothing any more.
+        A damaged row is left out, and waits for nothing any more.
         """
         self._flush_new()
         due = registrations.c.next_at_us <= now_us
@@ -423,7 +425,7 @@ class RegistrationWork:
     def end_verifications_of(self, begun_before: Mapping[bytes, int], ended: int) -> None:
         """End the verifications under way of these registrations that began before a revision each.
 
-        What is not what was written is left alone, and proves nothing to anybody.
+        A damaged row is left alone, and proves nothing to anybody.
         """
         found = map(VerificationRow._make, rows_where(self._connection, WAITING_BY_REGISTRATION, list(begun_before)))
         before = (row for row in found if row.as_of_revision < begun_before[row.registration_id])
@@ -512,7 +514,7 @@ class RegistrationWork:
         return found
 
     def outcomes(self, service: str, *, before_us: int, count_max: int) -> list[bool]:
-        """Whether each of a service's last codes before a moment was completed, the newest first."""
+        """Return for each of a service's last codes before a moment whether it was completed, the newest first."""
         wanted = (code_sends.c.service == service) & (code_sends.c.at_us <= before_us)
         statement = select(code_sends.c.completed).where(wanted).order_by(code_sends.c.at_us.desc()).limit(count_max)
         return [bool(one) for one in self._connection.scalars(statement)]
@@ -546,7 +548,7 @@ class RegistrationWork:
             self._written.note_dropped(first_kept)
 
     def forget(self, registration_id: bytes) -> None:
-        """Remove a registration's verifications: a part of its erasure. What bounds codes stays until it is old."""
+        """Remove a registration's verifications: a part of its erasure. Rows that bound codes stay for their time."""
         self._forget(verifications.c.registration_id == registration_id)
 
     def forget_under_other_keys(self, key_id: int) -> None:
@@ -587,12 +589,16 @@ class Registrations:
         for tell in self._followers:
             tell(work.services)
 
-    def write(self, operation: Callable[[RegistrationWork], T], *, user_tags: Sequence[bytes] = ()) -> T:
-        """Run an operation in a transaction that it may share; durable when this returns, nothing left if it raises.
+    def write(self, operation: Callable[[RegistrationWork], T]) -> T:
+        """Run an operation in a transaction that it may share; durable when this returns, nothing left if it raises."""
+        return self._groups.run(operation)
 
-        `user_tags` are those that it will find: those of a whole transaction are looked for together.
+    def writing(self, operation: Callable[[RegistrationWork], object], user_tags: Sequence[bytes] = ()) -> Step:
+        """Return the step that is `write`, in one transaction with those of other calls.
+
+        `user_tags` are those that the operation will find: those of a whole transaction are looked for together.
         """
-        return self._groups.run(operation, user_tags)
+        return Together(self._groups.run_each, Operation(operation, user_tags))
 
     def trusted_time(self) -> int | None:
         """Return the time that due times were last judged by, or None."""
@@ -667,15 +673,26 @@ class Registrations:
             first = connection.scalar(select(func.min(registrations.c.next_at_us)))
         return first is not None and first <= now_us
 
-    def find(self, user_tags: Sequence[bytes]) -> RegistrationRow | None:
-        """Return the registration of a user, under whichever of its tags."""
+    def finding(self, user_tags: Sequence[bytes]) -> Step:
+        """Return the step that looks for the registration of a user, under whichever of their tags; None: there is
+        none. StoreDamaged."""
+        return Together(self._find_each, user_tags)
+
+    def _find_each(self, wanted: Sequence[Sequence[bytes]]) -> list[RegistrationRow | StoreDamaged | None]:
+        tags = [tag for user_tags in wanted for tag in user_tags]
         with self._database.reading() as connection:
-            row = try_find(connection, user_tags)
-            if row is None or row.confirmed_by is None:
-                found = []
-            else:
-                found = confirmations.read(connection, self._chain, row.service)
-        return None if row is None else self.checked(row, found)
+            rows = [RegistrationRow._make(row) for row in rows_where(connection, ROW_BY_USER, tags)]
+            confirming = {row.service for row in rows if row.confirmed_by is not None}
+            found = {service: confirmations.read(connection, self._chain, service) for service in confirming}
+        by_tag = {row.user_tag: row for row in rows}
+        users = (next((by_tag[tag] for tag in user_tags if tag in by_tag), None) for user_tags in wanted)
+        return [None if row is None else self._try_checked(row, found.get(row.service, ())) for row in users]
+
+    def _try_checked(self, row: RegistrationRow, found: Sequence[Confirmation]) -> RegistrationRow | StoreDamaged:
+        try:
+            return self.checked(row, found)
+        except StoreDamaged as error:
+            return error
 
     def confirmations(self, service: str) -> list[Confirmation]:
         """Return a service's confirmations. Read them before the registrations that they may cover, not after."""

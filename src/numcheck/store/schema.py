@@ -160,7 +160,7 @@ pushes = Table(
     UniqueConstraint("kind", "operator_id", "version"),
 )
 
-# What a held push says, by chunk: judged anew when it is confirmed; gone once it is, or can be no more.
+# Contents of held pushes, by chunk: judged anew when confirmed; removed once confirmed, or no longer confirmable.
 held_numbers = Table(
     "held_numbers",
     metadata,
@@ -189,8 +189,8 @@ withdrawals = Table(
     Index("withdrawals_waiting", "bulk", "revision", "cause", "chunk", sqlite_where=WAITING, postgresql_where=WAITING),
 )
 
-# The record that CheckRecycled answers from: numbers that somebody else may have by now. Those of a day are joined after
-# a while; none is older than the record goes back.
+# The record that CheckRecycled answers from: numbers that somebody else may have by now. Those of a day are joined
+# after a while; none is older than the record goes back.
 recorded_withdrawals = Table(
     "recorded_withdrawals",
     metadata,
@@ -205,7 +205,7 @@ recorded_withdrawals = Table(
     Index("recorded_withdrawals_by_time", "at_us", "cause", "chunk"),
 )
 
-# Who may call. A URI stays for ever, so that it never comes to mean another.
+# Callers. A URI stays for ever, so that it never comes to mean another caller.
 callers = Table(
     "callers",
     metadata,
@@ -229,7 +229,7 @@ agreements = Table(
     Column("mac", LargeBinary(32), nullable=False),  # as a caller has
 )
 
-# Which set of callers and agreements is the newest: a row, unless there never was any.
+# The newest set of callers and agreements: one row, or none before the first caller.
 callers_head = Table(
     "callers_head",
     metadata,
@@ -254,7 +254,7 @@ denials = Table(
     Index("denials_by_address", "address"),
 )
 
-# --- registrations. What tells who a user is lies sealed; `..._tag` is a keyed HMAC, by which it is found.
+# --- registrations. Columns that tell who a user is are sealed; `..._tag` is a keyed HMAC, by which they are found.
 
 registrations = Table(
     "registrations",
@@ -286,7 +286,7 @@ registrations = Table(
     Index("registrations_by_next_time", "next_at_us"),
 )
 
-# What bulk verification has found of many registrations at once: see confirmations.py.
+# Findings of bulk verification about many registrations at once: see confirmations.py.
 confirmations = Table(
     "confirmations",
     metadata,
@@ -363,7 +363,7 @@ assertions = Table(
     Index("assertions_by_time", "at_us"),
 )
 
-# What tells whether a node has the keys that everything lies under, for each key that is in use.
+# Checks of keys, one for each key in use: they tell whether a node has the keys under which columns are sealed.
 key_checks = Table(
     "key_checks",
     metadata,
@@ -371,7 +371,7 @@ key_checks = Table(
     Column("check_value", Bytes(32), nullable=False),
 )
 
-# What happened, in a chain of hashes: docs/messengers.md has its bytes.
+# Events, in a chain of hashes: docs/messengers.md has its bytes.
 events = Table(
     "events",
     metadata,

@@ -1,7 +1,7 @@
-"""Who serves which numbers, as the plan and the portings in the store say it.
+"""Serving operators, by the plan and the portings in the store.
 
-A push is judged by what they said when its stream began. They may be committed meanwhile, by any node, so whoever
-commits a push or confirms one looks again, in the transaction that holds the turn.
+A push is judged by the state of both when its stream began. Any node may change them meanwhile, so the transaction that
+commits a push, or confirms one, looks again while it holds the turn.
 """
 
 from collections.abc import Callable, Mapping

@@ -89,7 +89,7 @@ class Store:
             raise StoreMissing(f"there is no store in {data_dir}; `numcheck demo` or `numcheck plan import` makes one")
         if make:
             make_private_directory(data_dir)
-        self._acts, self._data_dir, self._push_policy = Acts(), data_dir, push_policy
+        self._acts, self._data_dir, self.push_policy = Acts(), data_dir, push_policy
         self._database = Database(data_dir / FILE_NAME, url=url, read_only=read_only, make=make)
         self._seen: Point | None = None
         self._seeing = threading.Lock()
@@ -131,7 +131,7 @@ class Store:
 
     @property
     def warning(self) -> str | None:
-        """What whoever runs this engine should know of it, or None."""
+        """A warning about this engine for the person who runs it, or None."""
         return self._database.warning
 
     @property
@@ -142,7 +142,7 @@ class Store:
 
     @property
     def installation_id(self) -> str:
-        """What this installation is called, for good: revisions of two installations are not to be compared."""
+        """The installation's id, for good: revisions of two installations cannot be compared."""
         with self._database.reading() as connection:
             return str(connection.execute(select(installation.c.installation_id)).scalar_one())
 
@@ -256,7 +256,7 @@ class Store:
         changed, if that takes more than a tenth of a series from its operators and is not forced; OlderData if a series
         is newer and `allow_older` is not set.
 
-        What operators pushed stays as well: of numbers that they serve no more it counts for nothing.
+        Operators' data stays as well: about numbers that they no longer serve it does not count.
         """
         with self._changing() as connection:
             wanted = series or plan.series
@@ -423,7 +423,7 @@ class Store:
     def _tell_head(self, connection: Connection, told: "_DataAct", version: int, revision: int) -> None:
         """Tell the head of a set, and the record of the push that made it; of a held one, version 0, only that it is.
 
-        Which records are kept is told each time: a push makes room for its own.
+        The act tells each time which records are kept: a push makes room for its own.
         """
         chain, (act, by, now, kind, operator_id) = self._acts.chain, told
         if chain is None:
@@ -472,7 +472,7 @@ class Store:
                 return head, head.digest or b""
             digest = self._computed_digest(operator_id)
             if self.head(operator_id).version == head.version:
-                # What failed to be kept is computed again: reads go on where nothing is written any more.
+                # A digest that could not be kept is computed again: reads go on in a store that takes no writes.
                 with suppress(StoreUnavailable), self._database.writing() as connection:
                     keep_digest(connection, operator_id, head.version, digest)
                 return head, digest
@@ -517,7 +517,7 @@ class Store:
         """
         content.check(header)
         data_time_us, now_us = microseconds(header.data_time), microseconds(now)
-        receipt = Receipt(base_version, content.basis, token, data_time_us, now_us, self._push_policy)
+        receipt = Receipt(base_version, content.basis, token, data_time_us, now_us, self.push_policy)
         with self._changing() as connection:
             again = pushes.begin(connection, Kind.ACTIVE, header, now_us)
             if again is not None:
@@ -596,7 +596,7 @@ class Store:
 
     @property
     def token_key_check(self) -> bytes | None:
-        """What tells the key of tokens and callers that the store is used with; None before the first use."""
+        """The check of the key of tokens and callers with which the store is used; None before the first use."""
         with self._database.reading() as connection:
             return connection.scalar(select(installation.c.token_key_check))
 

@@ -2,11 +2,11 @@
 
 Invariants: a transaction that takes numbers away writes down which, so that a crash loses none; a piece of them is done
 in the transaction that changes the registrations, so that none is done twice. They are kept for a while when they are
-done: whoever verified a number by an older index finds that it was taken meanwhile. The checksum is cryptographic, as
-the chain of events binds it, and by it the numbers.
+done: a verification by an older index finds that its number was taken meanwhile. The checksum is cryptographic, as the
+chain of events binds it, and by it the numbers.
 
-What a change of very many numbers took (bulk) waits until nothing else does: a plan that moves a whole country is an
-hour's work, and whose number an operator withdraws meanwhile is revoked all the same within seconds.
+The withdrawals of a very large change (bulk) wait until no others do: a plan that moves a whole country is an hour's
+work, and a number that an operator withdraws meanwhile is revoked all the same within seconds.
 """
 
 import hashlib
@@ -200,7 +200,7 @@ def drop(connection: Connection, *, before_us: int) -> tuple[int, list[int]]:
     """
     old = (withdrawals.c.withdrawn_at_us < before_us) & withdrawals.c.next_place.is_(None)
     revisions = list(connection.scalars(select(withdrawals.c.revision).where(old).distinct()))
-    # What is done later than a newer one must not make that one known again.
+    # A withdrawal that is done later than a newer one must not make that one known again.
     dropped = max([dropped_up_to(connection), *revisions])
     if revisions:
         connection.execute(update(installation).values(withdrawals_dropped=dropped))

@@ -70,10 +70,12 @@ class ListOperatorsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ListOperatorsResponse(_message.Message):
-    __slots__ = ("operators",)
+    __slots__ = ("operators", "installation_id")
     OPERATORS_FIELD_NUMBER: _ClassVar[int]
+    INSTALLATION_ID_FIELD_NUMBER: _ClassVar[int]
     operators: _containers.RepeatedCompositeFieldContainer[_number_pb2.Operator]
-    def __init__(self, operators: _Optional[_Iterable[_Union[_number_pb2.Operator, _Mapping]]] = ...) -> None: ...
+    installation_id: str
+    def __init__(self, operators: _Optional[_Iterable[_Union[_number_pb2.Operator, _Mapping]]] = ..., installation_id: _Optional[str] = ...) -> None: ...
 
 class CheckRecycledRequest(_message.Message):
     __slots__ = ("numbers", "since_unix_s")

@@ -23,7 +23,7 @@ NAMES = {
     "iso8859-5": "ISO 8859-5",
 }
 
-# What is told apart by its first bytes, so that it can be refused by its name.
+# Formats known by their first bytes, so that they can be refused by name.
 NOT_TEXT = {
     b"PK\x03\x04": "a ZIP archive or an Excel workbook (.xlsx); unpack it, or save the sheet as CSV",
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an old Excel workbook (.xls); save the sheet as CSV",

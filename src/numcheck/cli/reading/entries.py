@@ -1,4 +1,4 @@
-"""What a text of a push says: a number or a range that is in service, or, with a sign in front, is so no more.
+"""Entries of a push: a number or a range that is in service, or, with a sign in front, no longer is.
 
     entry  = marks [sign] what
     marks  = spaces, invisible marks, apostrophes, in any order

@@ -1,6 +1,6 @@
-"""How a file writes its columns, and which of them hold what: by its header, by what was said, or not at all.
+"""The layout of a file's columns: by its header, by the command's options, or not at all.
 
-What is uncertain is refused, and the words say how to go on: nobody's contract number may be answered as a phone.
+An uncertain layout is refused with words that say how to go on: a contract number must never be read as a phone.
 """
 
 import csv
@@ -90,14 +90,14 @@ STATUS_NAMES = frozenset(
         *("состояние номера", "состояние абонента"),
     }
 )
-# What the name of a column holds that may say whether a row is in service, though nobody knows how.
+# Words in the name of a column that may tell, in an unknown way, whether a row is in service.
 _STATUS_WORDS = re.compile(
     "status|state|activ|block|suspend|terminat|disconnect|clos|delet|remov|expir|end(ed)?\\b|"
     "action|operation|\\bop\\b|change|\\bsign\\b|\\bflag|"
     "статус|состоян|актив|блокир|приостан|расторж|отключ|закры|удал|оконч|обслуж|"
     "действи|операци|изменен|признак|\\bзнак\\b|\\bфлаг"
 )
-# What the cells of such a column hold, whatever it is called.
+# Cells of such a column, whatever its name.
 CHANGES = frozenset(
     {
         *("+", "-", "\u2013", "\u2212", "+1", "-1", "add", "added", "new", "insert", "create", "connect", "update"),
@@ -105,7 +105,7 @@ CHANGES = frozenset(
         *("новый", "подключить", "удал", "удалить", "исключить", "отключить", "снять"),
     }
 )
-# What stands in the name of one number among several: `old phone`, `msisdn 2`.
+# Words in the name of one number among several: `old phone`, `msisdn 2`.
 _WHICH = re.compile(
     "[0-9]+|\\b(old|new|prev|previous|second|secondary|additional|alt|alternative|other|extra|"
     "стар(ый|ые)|нов(ый|ые)|доп|дополнительный|второй|другой|прежний|запасной)\\b"
@@ -119,7 +119,7 @@ class UncertainLayout(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What was said about a file: the columns by name or place (the first is 1)."""
+    """The options given for a file: the columns by name or position (the first is 1)."""
 
     column: str | None = None
     status_column: str | None = None
@@ -131,7 +131,7 @@ NOTHING_SAID = Wanted()
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a file's lines are read. Columns count from 0."""
+    """The rules by which a file's lines are read. Columns count from 0."""
 
     delimiter: str
     names: list[str]

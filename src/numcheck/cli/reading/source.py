@@ -1,6 +1,6 @@
-"""Where the bytes of a file come from: a file, standard input, or a pipe, each read once from outside.
+"""The source of a file's bytes: a file, standard input, or a pipe, each read once from outside.
 
-What can be read again is read in place; a pipe is kept for that in a temporary file without a name.
+A file that can be read again is read in place; a pipe is kept in a temporary file without a name.
 """
 
 import io

@@ -1,7 +1,7 @@
 """Words of operators' billing systems for a number that is in service and for one that is not, Russian and English.
 
-What may be either is in neither table (blocked, suspended: at most operators the subscriber still has the number): then
-the person who pushes says what it means.
+A word that may mean either is in neither table (blocked, suspended: at most operators the subscriber still has the
+number): then the person who pushes says which it means.
 """
 
 from collections.abc import Iterable

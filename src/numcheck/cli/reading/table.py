@@ -89,7 +89,7 @@ class Rows:
 
 
 class Options(NamedTuple):
-    """How a file is to be read: what was said about it, and whether it may hold ranges and a column of statuses."""
+    """The way to read a file: its options, and whether it may hold ranges and a column of statuses."""
 
     wanted: Wanted = NOTHING_SAID
     ranges: bool = False

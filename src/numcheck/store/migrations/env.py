@@ -1,4 +1,4 @@
-"""What alembic runs the steps in: the connection, and the transaction, that the store is opened with."""
+"""The environment in which alembic runs the steps: the connection and the transaction that open the store."""
 
 from alembic import context
 

@@ -1,0 +1,109 @@
+"""Requests to HTTP gateways: the one of Standard Webhooks, or one after the settings' templates.
+
+The former is signed as https://www.standardwebhooks.com says: `webhook-id` names the message, the same in every
+repetition; `webhook-timestamp` is in seconds since 1970; `webhook-signature` is "v1," and the base64 of HMAC-SHA-256,
+under the shared key, over id, timestamp and body, joined by full stops.
+
+Templates are filled in as values and encoded afterwards, so that no text can break out of its place.
+"""
+
+import base64
+import hmac
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from numcheck.delivery.settings import FIELD, CourierSettings
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+
+
+class Message(NamedTuple):
+    """A code on its way: to which number (E.164 without the plus), over which channel, for which service.
+
+    `message_id` is the message's own name.
+    """
+
+    number: int
+    code: str
+    channel: str
+    service: str
+    message_id: str
+
+
+class Request(NamedTuple):
+    """An HTTP request."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+RequestOf = Callable[[Message], Request]
+
+
+def signed_requests(url: str, key: bytes, now: Callable[[], datetime]) -> RequestOf:
+    """Return a function that makes the requests of Standard Webhooks."""
+
+    def request(message: Message) -> Request:
+        told = {
+            "number": f"+{message.number}",
+            "code": message.code,
+            "channel": message.channel,
+            "service": message.service,
+        }
+        body, stamp = _json(told), str(int(now().timestamp()))
+        signature = hmac.digest(key, f"{message.message_id}.{stamp}.".encode() + body, "sha256")
+        headers = {
+            "content-type": JSON,
+            "webhook-id": message.message_id,
+            "webhook-timestamp": stamp,
+            "webhook-signature": "v1," + base64.b64encode(signature).decode(),
+        }
+        return Request("POST", url, headers, body)
+
+    return request
+
+
+def templated_requests(settings: CourierSettings, secret: str, text_of: Callable[[str, str], str]) -> RequestOf:
+    """Return a function that makes requests after the settings' templates.
+
+    `text_of(service, code)` gives the words of a short message with the code in them.
+    """
+
+    def request(message: Message) -> Request:
+        fields = {name: str(value) for name, value in message._asdict().items()}
+        fields |= {"text": text_of(message.service, message.code), "secret": secret}
+        headers, query = _filled(settings.headers, fields), _filled(settings.query, fields)
+        content_type, body = _body(settings, fields)
+        url = f"{settings.url}{'&' if '?' in settings.url else '?'}{urlencode(query)}" if query else settings.url
+        return Request(settings.method, url, content_type | headers, body)
+
+    return request
+
+
+def _body(settings: CourierSettings, fields: Mapping[str, str]) -> tuple[dict[str, str], bytes]:
+    if settings.body is not None:
+        return {"content-type": JSON}, _json(_filled(settings.body, fields))
+    if settings.form is not None:
+        return {"content-type": FORM}, urlencode(_filled(settings.form, fields)).encode()
+    return {}, b""
+
+
+def _filled(part: Any, fields: Mapping[str, str]) -> Any:
+    """Return a template with the fields in their places."""
+    if isinstance(part, str):
+        return FIELD.sub(lambda found: fields[found[1]], part)
+    if isinstance(part, dict):
+        return {name: _filled(value, fields) for name, value in part.items()}
+    if isinstance(part, list):
+        return [_filled(value, fields) for value in part]
+    return part
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

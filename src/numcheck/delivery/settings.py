@@ -1,0 +1,81 @@
+"""Settings of a courier: its address, the channels that it serves, and the request or the account that it needs."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Channel = Literal["sms", "call", "flash_call"]
+FIELDS = frozenset({"number", "code", "text", "channel", "service", "message_id", "secret"})
+"""Names that a template may have in braces."""
+FIELD = re.compile(r"\{(\w*)\}")
+
+
+class CourierSettings(BaseModel):
+    """A courier of `[[couriers]]`: an HTTP gateway, an SMSC, or the console."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+    url: str
+    channels: list[Channel] | None = None
+    """None: all that its kind can serve."""
+
+    # An HTTP gateway. Without `body`, `form` or `query` it gets the request of Standard Webhooks.
+    secret_file: Path | None = None
+    method: Literal["POST", "PUT", "GET"] = "POST"
+    headers: dict[str, str] = Field({}, repr=False)  # these four may hold a vendor's password
+    query: dict[str, str] = Field({}, repr=False)
+    body: dict[str, Any] | None = Field(None, repr=False)
+    form: dict[str, str] | None = Field(None, repr=False)
+    success: str | None = None
+
+    # An SMSC.
+    system_id: str = ""
+    password_file: Path | None = None
+    source_address: str = ""
+    receive: bool = True
+    receipts: bool = True
+
+    @property
+    def scheme(self) -> str:
+        """The kind of the courier: "console", "http", "https" or "smpp"; anything else is none."""
+        return self.url.partition("://")[0]
+
+    @property
+    def is_templated(self) -> bool:
+        """True if the settings say what a request to the gateway looks like."""
+        return self.body is not None or self.form is not None or bool(self.query)
+
+    @property
+    def templates(self) -> Iterator[str]:
+        """Every text in which fields are filled in."""
+        for part in (self.headers, self.query, self.body, self.form):
+            yield from _texts(part)
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> Self:
+        if self.body is not None and self.form is not None:
+            raise ValueError("body and form exclude each other")
+        unknown = {name for text in self.templates for name in FIELD.findall(text)} - FIELDS
+        if unknown:
+            raise ValueError(f"there is no field {{{min(unknown)}}}; there are {', '.join(sorted(FIELDS))}")
+        try:
+            re.compile(self.success or "")
+        except re.error as error:
+            raise ValueError(f"success is no regular expression: {error}") from None
+        return self
+
+
+def _texts(part: Any) -> Iterator[str]:
+    """Yield every text in tables and lists of a TOML file."""
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, dict):
+        for value in part.values():
+            yield from _texts(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from _texts(value)

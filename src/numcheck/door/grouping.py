@@ -1,0 +1,122 @@
+"""Calls that take steps (`steps.py`), run so that what they have in common is done in one go, with no thread for each.
+
+Invariants: a call is on one thread at a time; who waits for somebody other than the store holds up nobody; each call
+that was begun is answered, whatever its steps come to, or those of the others.
+"""
+
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any
+
+from numcheck.api.access import Call, serve_call
+from numcheck.api.calls import serve
+from numcheck.steps import Alone, Step, Steps, advanced, outcome_of, outcomes_of
+from numcheck.store.groups import GROUP_SIZE_MAX
+
+if TYPE_CHECKING:
+    from numcheck._edge import Call as NativeCall
+
+
+class Stepping:
+    """A call that takes steps, and what its last one came to."""
+
+    __slots__ = ("_made", "_refuse", "_steps", "call", "outcome")
+
+    def __init__(
+        self,
+        call: "NativeCall",
+        made: Call,
+        steps: Steps[bytes],
+        refuse: Callable[["NativeCall", Exception], None],
+    ) -> None:
+        """`made` says who calls; `refuse` ends a call with an error's status."""
+        self.call, self._made, self._steps, self._refuse = call, made, steps, refuse
+        self.outcome: Any = None
+
+    def advance(self) -> Step | None:
+        """Go on to the next step, and return it; None if there is none: the call was answered."""
+        self.enter()
+        try:
+            return advanced(self._steps, self.outcome)
+        except StopIteration as end:
+            self.call.answer(end.value, last=True)
+        except Exception as error:
+            self._refuse(self.call, error)
+        return None
+
+    def enter(self) -> None:
+        """Say that this thread serves the call."""
+        serve_call(self._made)
+        serve(self.call)
+
+
+def run_steps(ready: Iterable[Stepping], start: Callable[[Stepping, Alone], None]) -> list[Stepping]:
+    """Take one step of each call, and return those that go on; `start` begins a step that waits for somebody."""
+    waiting: dict[Callable[..., Any], list[tuple[Stepping, Any]]] = defaultdict(list)
+    answered: list[Stepping] = []
+    for one in ready:
+        step = one.advance()
+        if step is None:
+            answered.append(one)
+        elif isinstance(step, Alone):
+            start(one, step)
+        else:
+            waiting[step.run].append((one, step.argument))
+    for one in answered:  # before the others' step, which may take milliseconds
+        one.call.send()
+    for run, stepping in waiting.items():
+        outcomes = outcomes_of(run, [argument for _, argument in stepping])
+        for (one, _), outcome in zip(stepping, outcomes, strict=True):
+            one.outcome = outcome
+    return [one for stepping in waiting.values() for one, _ in stepping]
+
+
+class Writer:
+    """Runs the grouped calls from construction to `stop`: one thread takes the steps of all that there are."""
+
+    def __init__(self, waiting: Executor) -> None:
+        """`waiting` has threads for steps that wait for somebody."""
+        self._waiting = waiting
+        self._ready: deque[Stepping] = deque()
+        self._woken = threading.Condition()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    def add(self, calls: Sequence[Stepping]) -> None:
+        """Have these calls run."""
+        with self._woken:
+            self._ready.extend(calls)
+            self._woken.notify()
+
+    def stop(self, wait_s: float) -> None:
+        """Run what there is, and end."""
+        with self._woken:
+            self._stopped = True
+            self._woken.notify()
+        self._thread.join(wait_s)
+
+    def _run(self) -> None:
+        while group := self._take_group():
+            going_on = run_steps(group, self.start)
+            # Those that go on come first: who began earlier is answered earlier.
+            with self._woken:
+                self._ready.extendleft(reversed(going_on))
+
+    def _take_group(self) -> list[Stepping]:
+        """Wait for calls, and return all there are; none at the end."""
+        with self._woken:
+            self._woken.wait_for(lambda: self._ready or self._stopped)
+            return [self._ready.popleft() for _ in range(min(len(self._ready), GROUP_SIZE_MAX))]
+
+    def start(self, one: Stepping, step: Alone) -> None:
+        """Take a step that waits on a thread of its own; then the call goes on here."""
+
+        def run() -> None:
+            one.enter()
+            one.outcome = outcome_of(step)
+            self.add([one])
+
+        self._waiting.submit(run)

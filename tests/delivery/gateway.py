@@ -1,0 +1,60 @@
+"""An HTTP gateway of the tests: keeps what it was sent, and answers as it is told."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request; names of headers are in small letters."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Gateway:
+    """A gateway: its URL, its answer, and the requests that came."""
+
+    url: str = ""
+    status: int = 200
+    body: bytes = b""
+    got: list[Asked] = field(default_factory=list)
+
+
+@contextmanager
+def gateway_running() -> Iterator[Gateway]:
+    """Run a gateway on a free port of loopback."""
+    one = Gateway()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", "0")))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            one.got.append(Asked(self.command, self.path, headers, body))
+            self.send_response(one.status)
+            self.send_header("content-length", str(len(one.body)))
+            self.end_headers()
+            self.wfile.write(one.body)
+
+        def do_GET(self) -> None:
+            self.do_POST()
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    one.url = f"http://127.0.0.1:{server.server_port}/codes"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield one
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,226 @@
+"""Several couriers in order, and requests after templates: gateways of the test's own take them."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from numcheck.config import Settings, load_settings
+from numcheck.errors import BadConfiguration, DeliveryFailed
+from numcheck.serving.couriers import Delivery, delivery_of
+from numcheck.serving.dispatch import Dispatcher, Route
+from tests.delivery.gateway import Gateway, gateway_running
+
+NUMBER = 79_160_000_001
+FIVE_IN_A_ROW = 5
+REST_S = 30.0
+
+
+@pytest.fixture
+def gateways() -> Iterator[tuple[Gateway, Gateway]]:
+    with gateway_running() as first, gateway_running() as second:
+        yield first, second
+
+
+@contextmanager
+def delivering(directory: Path, text: str) -> Iterator[Delivery]:
+    """Couriers of a TOML file."""
+    file = directory / "numcheck.toml"
+    file.write_text(text)
+    delivery = delivery_of(load_settings(file), lambda _line: None)
+    yield delivery
+    delivery.close()
+
+
+def send(delivery: Delivery, channel: str = "sms", service: str = "chat") -> None:
+    assert delivery.courier is not None
+    delivery.courier.send(NUMBER, "042917", channel=channel, service=service, message_id="m1")
+
+
+def test_a_json_body_a_header_and_a_success_rule_fit_a_vendor(
+    gateways: tuple[Gateway, Gateway], tmp_path: Path
+) -> None:
+    """No text breaks out of its place; an answer of 200 that says "refused" is a refusal."""
+    gateway, _ = gateways
+    (tmp_path / "secret").write_text("s3cret\n")
+    text = f"""
+        code_message = 'Код "{{code}}"\\n@chat.example #{{code}}'
+        [[couriers]]
+        name = "vendor"
+        url = "{gateway.url}"
+        secret_file = "{tmp_path}/secret"
+        headers = {{ authorization = "Bearer {{secret}}" }}
+        body = {{ to = ["+{{number}}"], text = "{{text}}", ref = "{{message_id}}", ttl = 300, test = false }}
+        success = '"status": *"queued"'
+    """
+    with delivering(tmp_path, text) as delivery:
+        gateway.body = b'{"status": "queued"}'
+        send(delivery)
+        gateway.body = b'{"status": "refused"}'
+        with pytest.raises(DeliveryFailed, match="success"):
+            send(delivery)
+        assert delivery.counts == {("vendor", "sms", "handed_over"): 1, ("vendor", "sms", "failed"): 1}
+    asked = gateway.got[0]
+    assert asked.headers["authorization"] == "Bearer s3cret"
+    assert asked.headers["content-type"] == "application/json"
+    assert "webhook-signature" not in asked.headers
+    words = 'Код "042917"\\n@chat.example #042917'
+    assert json.loads(asked.body) == {"to": [f"+{NUMBER}"], "text": words, "ref": "m1", "ttl": 300, "test": False}
+
+
+def test_a_form_and_a_query_are_encoded(gateways: tuple[Gateway, Gateway], tmp_path: Path) -> None:
+    gateway, other = gateways
+    text = f"""
+        code_message = "a&b = {{code}}"
+        [[couriers]]
+        name = "form"
+        url = "{gateway.url}"
+        channels = ["sms"]
+        form = {{ phone = "{{number}}", mes = "{{text}}" }}
+        [[couriers]]
+        name = "query"
+        url = "{other.url}?login=me"
+        channels = ["call"]
+        method = "GET"
+        query = {{ phone = "{{number}}", mes = "{{text}}", channel = "{{channel}}" }}
+        [services.shop]
+        code_message = "Shop: {{code}}"
+    """
+    with delivering(tmp_path, text) as delivery:
+        send(delivery)
+        send(delivery, "call", service="shop")
+    assert parse_qs(gateway.got[0].body.decode()) == {"phone": [str(NUMBER)], "mes": ["a&b = 042917"]}
+    assert other.got[0].method == "GET"
+    assert parse_qs(urlsplit(other.got[0].path).query) == {
+        "login": ["me"],
+        "phone": [str(NUMBER)],
+        "mes": ["Shop: 042917"],
+        "channel": ["call"],
+    }
+
+
+def test_the_next_courier_takes_what_one_refuses(gateways: tuple[Gateway, Gateway], tmp_path: Path) -> None:
+    first, second = gateways
+    text = "".join(
+        f"[[couriers]]\nname = '{name}'\nurl = '{gateway.url}'\nform = {{ to = '{{number}}', code = '{{code}}' }}\n"
+        for name, gateway in (("first", first), ("second", second))
+    )
+    with delivering(tmp_path, text) as delivery:
+        send(delivery)
+        assert (len(first.got), len(second.got)) == (1, 0)
+        first.status = 403
+        send(delivery)
+        assert (len(first.got), len(second.got)) == (2, 1)
+        second.status = 403
+        with pytest.raises(DeliveryFailed):
+            send(delivery)
+        assert delivery.counts == {
+            ("first", "sms", "handed_over"): 1,
+            ("first", "sms", "failed"): 2,
+            ("second", "sms", "handed_over"): 1,
+            ("second", "sms", "failed"): 1,
+        }
+
+
+class Scripted:
+    """A courier that fails while it is told to."""
+
+    channels = frozenset({"sms", "call"})
+
+    def __init__(self) -> None:
+        self.fails, self.count = False, 0
+
+    def send(self, number: int, code: str, *, channel: str, service: str, message_id: str) -> None:
+        del number, code, channel, service, message_id
+        self.count += 1
+        if self.fails:
+            raise DeliveryFailed("told to")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def dispatcher(
+    *couriers: Scripted, clock: Callable[[], float], patience_s: Callable[[], float] = lambda: 10.0
+) -> Dispatcher:
+    routes = [Route(str(place), one, one.channels, clock) for place, one in enumerate(couriers)]
+    return Dispatcher(routes, patience_s=patience_s)
+
+
+def code(one: Dispatcher) -> None:
+    one.send(NUMBER, "042917", channel="sms", service="chat", message_id="m1")
+
+
+def test_a_courier_that_fails_again_and_again_rests_and_is_tried_now_and_then() -> None:
+    first, second, clock = Scripted(), Scripted(), Clock()
+    both = dispatcher(first, second, clock=clock)
+    first.fails = True
+    for _ in range(FIVE_IN_A_ROW + 10):
+        code(both)
+    assert (first.count, second.count) == (FIVE_IN_A_ROW, FIVE_IN_A_ROW + 10)
+    clock.now_s += REST_S
+    first.fails = False
+    for _ in range(3):
+        code(both)
+    assert (first.count, second.count) == (FIVE_IN_A_ROW + 3, FIVE_IN_A_ROW + 10)
+
+
+def test_the_last_courier_left_is_tried_however_often_it_failed() -> None:
+    alone, clock = Scripted(), Clock()
+    one = dispatcher(alone, clock=clock)
+    alone.fails = True
+    for _ in range(FIVE_IN_A_ROW + 3):
+        with pytest.raises(DeliveryFailed):
+            code(one)
+    alone.fails = False
+    code(one)
+    assert alone.count == FIVE_IN_A_ROW + 4
+
+
+def test_no_other_courier_is_tried_for_a_caller_who_is_about_to_leave() -> None:
+    first, second = Scripted(), Scripted()
+    first.fails = True
+    both = dispatcher(first, second, clock=Clock(), patience_s=lambda: 0.5)
+    with pytest.raises(DeliveryFailed):
+        code(both)
+    assert second.count == 0
+
+
+@pytest.mark.parametrize(
+    ("courier", "problem"),
+    [
+        ({"url": "https://x"}, "couriers.one.secret_file: "),
+        ({"url": "ftp://x"}, "couriers.one.url: "),
+        ({"url": "smpp://x", "channels": ["sms"]}, "couriers.one.system_id: "),
+        ({"url": "https://x", "form": {"a": "{phone}"}}, "there is no field {phone}"),
+        ({"url": "https://x", "form": {}, "body": {}}, "exclude each other"),
+        ({"url": "https://x", "form": {}, "success": "("}, "no regular expression"),
+        ({"url": "https://x", "channels": ["pigeon"]}, "channels"),
+        ({"url": "https://x", "color": "red"}, "color"),
+        ({"url": "https://x", "name": "One!"}, "name"),
+    ],
+)
+def test_a_courier_that_cannot_be_is_refused_by_its_name(courier: dict[str, Any], problem: str) -> None:
+    with pytest.raises(BadConfiguration) as refused:
+        delivery_of(load_settings(couriers=[{"name": "one", **courier}]), lambda _line: None)
+    assert problem in str(refused.value)
+
+
+def test_two_couriers_of_one_name_and_two_ways_to_name_one_are_refused() -> None:
+    console = {"name": "one", "url": "console"}
+    for settings in (
+        load_settings(couriers=[console, console]),
+        load_settings(couriers=[console], code_delivery="console"),
+    ):
+        with pytest.raises(BadConfiguration, match="courier"):
+            delivery_of(settings, lambda _line: None)
+    assert delivery_of(Settings(), lambda _line: None).courier is None
