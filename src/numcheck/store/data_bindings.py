@@ -77,7 +77,7 @@ PARTS_UNBOUND: Mapping[Table, Mapping[str, str]] = {
 TABLES_UNBOUND: Mapping[Table, str] = {
     blocks: "their head's checksum, a cryptographic one, covers them all; `events verify` compares it with them",
     held_numbers: "count for nothing until their push is confirmed, which judges them anew; their push has a checksum",
-    installation: "its revision, what was dropped and the record's beginning are in the acts; else it makes a node refuse",
+    installation: "its revision, what was dropped and the record's beginning are in the acts; the rest makes nodes refuse",
     revisions: "random marks, which tell a store from a copy that lacks its last changes; they say nothing of anybody",
     lost_revisions: "says which revisions were lost, of which there is nothing else; no answer rests on it",
     callers_head: "has a mac over the rows' macs, which the acts tell; a node's floor refuses an older one",

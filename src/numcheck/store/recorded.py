@@ -1,4 +1,4 @@
-"""The record of withdrawals: which numbers somebody else may have by now, and since which moment. Portings are not in it.
+"""The record of withdrawals: which numbers somebody else may have by now, and since when. Portings are not in it.
 
 Invariants: the transaction that takes numbers from their operator records them, so that a crash loses none. A row's
 moment is when that was, no earlier than it happened at the operator: rows that are joined have the newest of theirs.
