@@ -318,6 +318,13 @@ class UnknownPush(NumcheckError):
     reason = "UNKNOWN_PUSH"
 
 
+class BadResumeToken(NumcheckError):
+    """A feed was asked to go on from a place that it never told."""
+
+    reason = "BAD_RESUME_TOKEN"
+    field = "resume_token"
+
+
 class UnknownOperator(NumcheckError):
     """No operator of this installation has that id, tax id or name."""
 

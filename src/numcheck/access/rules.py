@@ -97,6 +97,7 @@ METHODS: dict[str, Method] = {
     f"{_NUMBERING}/PushActiveNumbers": Method(_PUSHING, About.OPERATOR),
     f"{_NUMBERING}/ConfirmPush": Method(_PUSHING, About.OPERATOR),
     f"{_NUMBERING}/ListHeldPushes": Method(_PUSHING, About.OPERATOR, runs=Runs.QUICK),
+    f"{_NUMBERING}/WatchIdentifications": Method(_PUSHING, About.OPERATOR, runs=Runs.FEED),
     f"{_NUMBERING}/GetOperatorState": Method(_READING, About.OPERATOR),
     f"{_NUMBERING}/PushPortings": Method(_PORTING),
     f"{_NUMBERING}/ImportNumberingPlan": Method(_ADMINISTERING),

@@ -31,6 +31,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.OlderData: code_pb2.FAILED_PRECONDITION,
     errors.ConcurrentPush: code_pb2.ABORTED,
     errors.UnknownPush: code_pb2.NOT_FOUND,
+    errors.BadResumeToken: code_pb2.INVALID_ARGUMENT,
     errors.UnknownOperator: code_pb2.NOT_FOUND,
     errors.BadRegistration: code_pb2.INVALID_ARGUMENT,
     errors.NumberNotMobile: code_pb2.INVALID_ARGUMENT,

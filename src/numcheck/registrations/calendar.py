@@ -15,6 +15,7 @@ PIECE_SIZE = 200  # registrations in a transaction: others wait no longer than i
 TRUST_KEPT_EVERY = timedelta(minutes=1)
 PRUNED_EVERY = timedelta(hours=1)
 CODES_KEPT = timedelta(days=30)  # far longer than any limit of codes looks back
+IDENTIFICATIONS_KEPT = timedelta(days=365)  # once they have ended
 RECORD_KEPT = timedelta(days=1_095)
 RECORD_JOINED_AFTER = timedelta(days=2)  # their day is over, whatever two nodes' clocks say
 WITHDRAWALS_KEPT = timedelta(hours=1)  # far longer than a call lasts that has looked at an older index
@@ -39,6 +40,8 @@ class Calendar:
             self._trust_kept_at = now
         if self._pruned_at is None or now - self._pruned_at >= PRUNED_EVERY:
             self._registrations.write(lambda work: work.prune(before_us=microseconds(now - CODES_KEPT)))
+            ended_us = microseconds(now - IDENTIFICATIONS_KEPT)
+            self._registrations.write(lambda work: work.forget_identifications(before_us=ended_us))
             before_us = microseconds(now - WITHDRAWALS_KEPT)
             self._registrations.drop_withdrawn(before_us=before_us, at_us=microseconds(now))
             self._tidy_record(now)

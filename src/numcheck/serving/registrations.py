@@ -15,6 +15,7 @@ from numcheck.index import PublishedIndex
 from numcheck.registrations.codes import CodePolicy
 from numcheck.registrations.events import Chain
 from numcheck.registrations.history import History
+from numcheck.registrations.identifications import Identifications
 from numcheck.registrations.inbound import Inbound
 from numcheck.registrations.policy import Method, Policy
 from numcheck.registrations.registrar import Registrar
@@ -136,6 +137,7 @@ class NodeRegistrations:
     delivery: Delivery
     enquiries: Enquiries
     policies: Policies
+    identifications: Identifications
 
     def start(self) -> None:
         """Begin to let time pass, and to follow withdrawals."""
@@ -188,7 +190,8 @@ def registrations_of(
     delivery.receive(_taker(Inbound(registrations, vault, verifier, now=_now), settings.default_region))
     record_kept = timedelta(days=settings.recycled_record_days)
     timekeeper = Timekeeper(registrations, TrustedClock(registrations), record_kept=record_kept)
-    return NodeRegistrations(service, timekeeper, withdrawer, feeds, delivery, enquiries, policies)
+    identifications = Identifications(registrations, vault)
+    return NodeRegistrations(service, timekeeper, withdrawer, feeds, delivery, enquiries, policies, identifications)
 
 
 def _taker(inbound: Inbound, default_region: str) -> Callable[[str, str], None]:

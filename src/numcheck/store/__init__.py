@@ -6,6 +6,7 @@ from numcheck.store.confirmations import Confirmation
 from numcheck.store.events import EventRow
 from numcheck.store.heads import Head
 from numcheck.store.history import Loss, Point
+from numcheck.store.identifications import Sent
 from numcheck.store.lock import DataDirLock
 from numcheck.store.plans import Meant, PlanImport, Renaming, SeriesInfo
 from numcheck.store.pushes import HeldPush, Pushed
@@ -49,6 +50,7 @@ __all__ = [
     "SealedRow",
     "Selection",
     "SendRow",
+    "Sent",
     "SeriesInfo",
     "Standing",
     "Store",

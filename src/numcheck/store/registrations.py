@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delet
 
 from numcheck.errors import StoreDamaged
 from numcheck.steps import Step, Together
-from numcheck.store import confirmations, recorded, withdrawals
+from numcheck.store import confirmations, identifications, recorded, withdrawals
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.bindings import (
     CONTENT,
@@ -30,6 +30,8 @@ from numcheck.store.data_bindings import check_data, told_of_all, told_of_revisi
 from numcheck.store.database import Database, take_turn
 from numcheck.store.events import Chain, EventAppender, EventLog
 from numcheck.store.groups import GroupCommit, Operation
+from numcheck.store.heads import check_operator
+from numcheck.store.identifications import Sent
 from numcheck.store.registration_rows import (
     NumberRow,
     RegistrationRow,
@@ -131,6 +133,7 @@ class RegistrationWork:
     def __init__(self, connection: Connection, chain: Chain) -> None:
         self._connection, self._chain = connection, chain
         self._events = EventAppender(connection, chain)
+        self._outbox = identifications.Outbox(connection)
         self._new: dict[bytes, RegistrationRow] = {}  # by user tag, to be inserted with the transaction's others
         self._unknown: set[bytes] = set()  # tags of users who have no registration
         # Read once: what is withdrawn later finds what is written here.
@@ -366,6 +369,21 @@ class RegistrationWork:
         self.services.add(service)
         self._events.append(at_us, service, registration_id, kind, state, details)
 
+    def note_identification(self, row: RegistrationRow | Standing, at_us: int, *, anew: bool) -> None:
+        """Note where a registration stands after an event, for the operators who are told of it (E.4); `anew` if the
+        event identified its user."""
+        self._outbox.note(row, at_us, anew=anew)
+
+    def forget_identifications(self, *, before_us: int) -> None:
+        """Forget what operators were told of and ended before a moment."""
+        self.write_count += 1
+        identifications.forget(self._connection, before_us=before_us)
+
+    def seal_identifications(self, rows: Sequence[Sent]) -> None:
+        """Write the sealed numbers of what operators are told, and their keys."""
+        self.write_count += 1
+        identifications.seal_anew(self._connection, rows)
+
     def tell_act(self, act: Act, by: str, at_us: int, **details: Any) -> None:
         """Append an act of administration to the chain."""
         self.write_count += 1
@@ -383,6 +401,7 @@ class RegistrationWork:
     def flush(self) -> None:
         """Write what was put off."""
         self._flush_new()
+        self._outbox.flush()
         for told in told_of_revisions(self._connection, self._chain, withdrawn_rows, self._followed):
             self.tell_act(Act.WITHDRAWALS_FOLLOWED, LOCAL, self._events.at_us, **told)
         self._followed.clear()
@@ -635,6 +654,23 @@ class Registrations:
                 details = Acts.details(LOCAL, withdrawals_dropped=dropped, **told)
                 events.append(at_us, "", b"", Act.WITHDRAWALS_DROPPED.value, 0, details)
             events.flush()
+
+    def identified(self, operator_id: int, position: int, *, count_max: int) -> list[Sent]:
+        """Return what an operator is told next behind a position; UnknownOperator if there is no such operator."""
+        with self._database.reading() as connection:
+            check_operator(connection, operator_id)
+            return identifications.of_operator(connection, operator_id, position, count_max=count_max)
+
+    @property
+    def newest_identification(self) -> int:
+        """The newest position of what operators are told; 0 before the first."""
+        with self._database.reading() as connection:
+            return identifications.newest_position(connection)
+
+    def identifications_under_other_keys(self, key_id: int, *, after: int, count_max: int) -> list[Sent]:
+        """Return the next of what operators are told, behind a position, whose number lies under another key."""
+        with self._database.reading() as connection:
+            return identifications.under_other_keys(connection, key_id, after, count_max=count_max)
 
     def tidy_record(self, *, kept_since_us: int, joined_before_us: int, at_us: int) -> None:
         """Tidy the record of withdrawals, a piece a transaction, and tell so; a transaction of its own, for the same

@@ -226,6 +226,7 @@ agreements = Table(
     Column("service", String, primary_key=True),
     Column("operator_id", Integer, ForeignKey("operators.operator_id"), primary_key=True, autoincrement=False),
     Column("since_us", BigInteger, nullable=False),
+    Column("identifications", Boolean, nullable=False),  # the operator is told whom the service identified (E.4)
     Column("mac", LargeBinary(32), nullable=False),  # as a caller has
 )
 
@@ -352,6 +353,25 @@ code_sends = Table(
     Index("code_sends_by_block", "block_tag", "service", "at_us"),
     Index("code_sends_by_network", "network_tag", "service", "at_us"),
     Index("code_sends_by_service", "service", "at_us"),
+)
+
+# What operators are told of users who are identified on their numbers (E.4), in the order of positions.
+identifications = Table(
+    "identifications",
+    metadata,
+    Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("operator_id", Integer, nullable=False),
+    Column("service", String, nullable=False),
+    Column("registration_id", Bytes(16), nullable=False),
+    Column("key_id", Integer, nullable=False),  # of the two that follow
+    Column("number_tag", Bytes(16), nullable=False),
+    Column("sealed_number", Bytes, nullable=False),  # as in the registration, whose number may be another by now
+    Column("ended", Boolean, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Index("identifications_by_operator", "operator_id", "position"),
+    Index("identifications_by_registration", "registration_id", "position"),
+    Index("identifications_that_ended", "at_us", sqlite_where=text("ended"), postgresql_where=text("ended")),
+    sqlite_autoincrement=True,  # a position is never given again
 )
 
 # Authorities' assertions that have verified somebody: each counts once in a service.
