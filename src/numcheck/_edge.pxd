@@ -15,6 +15,8 @@
 # * A Note belongs to who takes it from its stack. Notes of one loop to Python, and of one Python thread to a loop, are
 #   taken in the order in which they were pushed.
 #
+# * A Line counts the calls of one party that wait in one lane (lines.pxi). The CallQueue keeps all of them for good.
+#
 # What bounds memory. A stream holds a message, its receive window's worth of unread bytes, and answers: once those are
 # ANSWERS_SIZE_MAX it begins no other message, and the window is given back only when they have left. Bytes are bought
 # for what has come. `held_size` counts the capacity of all Bytes of a loop, and `lent_size` what Python has of them; at
@@ -55,8 +57,13 @@ cdef enum:
     LENT_SIZE_MAX = 262_144          # a stream of which Python has so much, not yet taken, hands over no more
     TURN_WORK_MAX = 262_144          # bytes of messages that a connection begins in a turn
     MOVED_SIZE_MIN = 65_536          # a peer that takes less of its answers for `stalled_after` takes nothing
+    LANE_COUNT = 4                   # of calls that Python answers: each has threads and places of its own
+    WAIT_TARGET_MS = 40              # a call that Python answers should be begun by then
+    LINE_MIN = 64                    # calls of a line that may wait, however long that takes
+    PACE_LENGTH_MIN = 16             # a call that found so many before it tells how fast they went
     SWEEP_MS = 100                   # deadlines are looked at so often
     CONTROL_FRAMES_MAX = 1_000       # frames that bring nothing, and RST_STREAM of ours, in a burst
+    UNRETURNED_MAX = 16_777_216      # bytes of sent DATA whose window a peer may give back in pieces, so late
     CONTROL_FRAMES_PER_S = 100       # and steadily; grpc-core pings far less
     RESETS_MAX = 2_000               # calls that the peer resets before anything of their answers has left, in a burst
     RESETS_PER_S = 10_000            # and steadily; each call that is answered to its end allows one more
@@ -131,13 +138,25 @@ cdef struct Refusal:                 # a status that was made ready, of bytes th
     const char* message              # percent-encoded
     const char* details              # base64
 
+cdef struct Lane:
+    uint64_t held                    # atomic: calls of which Python has given nothing yet,
+    uint64_t held_max                # and how many there may be
+
 cdef struct Pipe:                    # of a CallQueue: from all loops to Python
     Note* notes                      # atomic: a stack, the newest on top
     uint64_t sleeping                # atomic: a thread waits for `fd`
     uint64_t closed                  # atomic
-    uint64_t asks                    # atomic: calls of which Python has given nothing yet,
-    uint64_t asks_max                # and how many there may be
+    Lane lanes[LANE_COUNT]
     int fd
+
+cdef struct Line:                    # what one party has waiting in one lane
+    Lane* lane
+    uint64_t held                    # atomic: its part of the lane's
+    uint64_t length                  # atomic: calls that Python has not begun,
+    uint64_t allowed                 # atomic: how many there may be, at the pace of late,
+    uint64_t learned_at              # atomic: and when that was learned
+    uint64_t best, last_best         # `allowed` by the best of this window and of the last; touched with the GIL alone,
+    int64_t window_at                # as when this one began
 
 cdef struct Note:
     Note* next
@@ -160,7 +179,11 @@ cdef struct Ask:
     Note* farewell                   # GONE, made before it is needed: it cannot fail
     void* call                       # the Call, borrowed; touched with the GIL alone
     bint begun_once                  # Python has had it; touched with the GIL alone
-    uint64_t waiting                 # atomic: counted among the pipe's `asks`
+    Line* line
+    int64_t came                     # when it began to wait in the line,
+    uint64_t before                  # and behind how many
+    uint64_t waiting                 # atomic: counted in the line's `length`,
+    uint64_t held                    # atomic: and in the lane's `held`, and in the line's
     uint64_t gone                    # atomic: nobody waits for an answer any more
     uint64_t unsent                  # atomic: bytes of answers that the peer has not taken,
     uint64_t wants_room              # and whether Python waits until it has
@@ -194,10 +217,11 @@ cdef struct Loop:
     const char* paths[METHODS_MAX]
     size_t path_sizes[METHODS_MAX]
     Kind kinds[METHODS_MAX]
+    int lanes[METHODS_MAX]
     Text health_requests[METHODS_MAX]    # those that the loop answers itself
     int health_request_count
     int64_t now, next_sweep, drain_until
-    int64_t drain_timeout, age_max, admitted_for, stalled_after, keepalive, strangers_for
+    int64_t drain_timeout, age_max, admitted_for, stalled_after, keepalive, strangers_for, waiting_max
     size_t message_size_max, header_list_size_max, numbers_per_call_max
     uint64_t held_size               # the capacity of all Bytes
     uint32_t streams_max
@@ -242,7 +266,8 @@ cdef struct Connection:
     Connection* stranger_previous
     int view                         # of the loop's `views`; NOT_ADMITTED
     int asker                        # whose numbers are counted, a place in `asked`
-    void* caller                     # what Python is told of them
+    void* caller                     # what Python is told of them,
+    Line* lines                      # and theirs, by lane
     bint dirty                       # among the loop's `dirty`
     Connection* dirty_next
     int64_t admitted_at[METHODS_MAX]     # by method, to whom `authorization` was shown; 0: not yet
@@ -259,6 +284,7 @@ cdef struct Connection:
     uint64_t waiting_count           # and how many do
     bint deaf                        # the peer sends no more
     bint broken                      # and is to end
+    int64_t unreturned[2]            # bytes of DATA whose window the peer may give back: the connection's, and streams'
     int64_t control_credit, reset_credit    # in nanoseconds of their refill,
     int64_t refilled                 # and when they were refilled last
     int goaway                       # 0, 1: announced, 2: final

@@ -10,6 +10,7 @@ from numcheck._fast import Table
 
 NATIVE_PATHS: tuple[str, ...]
 KINDS: dict[str, int]
+LANES: tuple[str, ...]
 BOUNDS_S: tuple[float, ...]
 
 class Counters(NamedTuple):
@@ -43,6 +44,12 @@ class CallQueue:
     def take_ready(self) -> list[Call]: ...
     def close(self) -> None: ...
 
+class Lines:
+    def __init__(self, queue: CallQueue) -> None: ...
+    def allows(self, lane: int, now: int) -> bool: ...
+    def join(self, lane: int) -> int: ...
+    def begin(self, lane: int, now: int, waited: int, before: int) -> None: ...
+
 class Call:
     wake: Callable[[], object] | None
     @property
@@ -53,6 +60,9 @@ class Call:
     def path(self) -> str: ...
     @property
     def caller(self) -> Any: ...
+    @property
+    def line(self) -> int: ...
+    def begin(self) -> None: ...
     def is_active(self) -> bool: ...
     def time_remaining(self) -> float | None: ...
     def taken(self, request: bytes) -> None: ...
@@ -67,8 +77,8 @@ class EdgeLoop:
     def __init__(
         self,
         queue: CallQueue,
-        methods: Sequence[tuple[str, str]],
-        admit: Callable[[bytes | None, int, bytes, int], tuple[Hashable, str, Hashable, _Status | None]],
+        methods: Sequence[tuple[str, str, str]],
+        admit: Callable[[bytes | None, int, bytes, int], tuple[Hashable, str, Hashable, Hashable, _Status | None]],
         credentials: Credentials | None,
         *,
         listen_fd: int,
@@ -83,6 +93,7 @@ class EdgeLoop:
         stalled_after_s: float,
         keepalive_s: float,
         strangers_for_s: float,
+        waiting_max_s: float,
         unknown: _Status,
         crowded: _Status,
         health_requests: Sequence[bytes],

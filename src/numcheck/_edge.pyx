@@ -23,7 +23,7 @@ compiler sees every call.
 from cython cimport no_gc_clear
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset, strlen
@@ -49,6 +49,11 @@ cdef int64_t CREDIT_MAX = CONTROL_FRAMES_MAX * FRAME_COST
 cdef int64_t RESET_COST = SECOND // RESETS_PER_S
 cdef int64_t RESET_CREDIT_MAX = RESETS_MAX * RESET_COST
 
+cdef int64_t WAIT_TARGET = WAIT_TARGET_MS * 1_000_000
+cdef int64_t PACE_WINDOW = 100_000_000
+cdef int64_t PACE_LIFETIME = 1 * SECOND     # of what is known of a line that is empty
+cdef uint64_t LINE_UNBOUNDED = 2**62
+
 cdef const char* HTTP1_ANSWER = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 139\r\nconnection: close\r\n\r\n"
     b"This port speaks gRPC, which needs HTTP/2: with prior knowledge in plaintext, by ALPN (h2) over TLS. "
@@ -69,12 +74,14 @@ NATIVE_PATHS = (
     "/numcheck.v1.CheckService/CheckNumber",
     "/grpc.health.v1.Health/Check",
 )
+LANES = ("quick", "grouped", "waiting", "kept")
 KINDS = {"unary": UNARY, "answers": ANSWERS, "requests": REQUESTS, "each": EACH}
 Counters = namedtuple("Counters", "calls bounds_s durations numbers connections accepted received sent held_size asked")
 
 include "edge/system.pxi"
 include "edge/buffer.pxi"
 include "edge/metrics.pxi"
+include "edge/lines.pxi"
 include "edge/notes.pxi"
 include "edge/asking.pxi"
 include "edge/stream.pxi"
@@ -116,16 +123,17 @@ cdef class EdgeLoop:
 
     def __init__(self, CallQueue queue not None, methods, admit, Credentials credentials, *, int listen_fd, size_t message_size_max, size_t metadata_size_max,
                  size_t numbers_per_call_max, uint32_t streams_per_connection_max, connection_age_max_s,
-                 drain_timeout_s, admitted_for_s, connections_max, stalled_after_s, keepalive_s, strangers_for_s,
+                 drain_timeout_s, admitted_for_s, connections_max, stalled_after_s, keepalive_s, strangers_for_s, waiting_max_s,
                  unknown, crowded, health_requests, Reader reader not None):
         """Take over a listening socket that does not block. Over TLS if there are credentials.
 
-        `methods` are paths and kinds (KINDS), first those of NATIVE_PATHS; their calls go to `queue` where the loop does
-        not answer. A status is a code, its percent-encoded message and base64 details: `unknown` of a method that is
-        none, `crowded` of a call when the queue is full. `admit` gets a client's certificate in DER or None, the
+        `methods` are paths, kinds (KINDS) and lanes (LANES), first those of NATIVE_PATHS; their calls go to `queue`
+        where the loop does not answer. A status is a code, its percent-encoded message and base64 details: `unknown` of a method that is
+        none, `crowded` of a call that may not wait. `admit` gets a client's certificate in DER or None, the
         descriptor of its socket, the authorization and the method's place, at the first call of each and then every
         `admitted_for_s`, in plaintext at the first call only. It gives the caller's agreements, the name that its
-        numbers are counted by, the caller and None, or a status as the last. Agreements and callers are hashable;
+        numbers are counted by, the caller, the party whose calls wait in one line, and None, or a status as the last.
+        Agreements, callers and parties are hashable;
         agreements that are None are all. It is asked on the loop's thread and should be quick. `health_requests` are
         those that the loop answers itself. `reader` reads the numbers of CheckNumber.
         """
@@ -143,6 +151,7 @@ cdef class EdgeLoop:
         loop.age_max, loop.drain_timeout = int(connection_age_max_s * SECOND), int(drain_timeout_s * SECOND)
         loop.admitted_for, loop.stalled_after = int(admitted_for_s * SECOND), int(stalled_after_s * SECOND)
         loop.keepalive, loop.strangers_for = int(keepalive_s * SECOND), int(strangers_for_s * SECOND)
+        loop.waiting_max = int(waiting_max_s * SECOND)
         loop.connections_max, loop.random = connections_max, numcheck_now() ^ <uint64_t>loop
         self.reader, loop.home = reader, &reader.home
         loop.epoll_fd, loop.wake_fd = epoll_create1(EPOLL_CLOEXEC), eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
@@ -158,16 +167,16 @@ cdef class EdgeLoop:
             self.set_tls(credentials)
 
     cdef int set_methods(self, methods) except -1:
-        """Have a path and a kind for each method, first those of NATIVE_PATHS."""
+        """Have a path, a kind and a lane for each method, first those of NATIVE_PATHS."""
         cdef Loop* loop = &self.loop
         cdef Text text
-        self.paths = [path for path, _ in methods]
+        self.paths = [path for path, *_ in methods]
         if tuple(self.paths[:NATIVE_COUNT]) != NATIVE_PATHS or len(self.paths) > METHODS_MAX:
             raise ValueError("the loop's own methods come first, and there is room for METHODS_MAX")
-        for path, kind in methods:
+        for path, kind, lane in methods:
             self.set_text(&text, path.encode())
             loop.paths[loop.method_count], loop.path_sizes[loop.method_count] = <const char*>text.data, text.size
-            loop.kinds[loop.method_count] = KINDS[kind]
+            loop.kinds[loop.method_count], loop.lanes[loop.method_count] = KINDS[kind], LANES.index(lane)
             loop.method_count += 1
         return 0
 

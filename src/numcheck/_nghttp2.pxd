@@ -18,10 +18,16 @@ cdef extern from "nghttp2/nghttp2.h" nogil:
         int cat
     ctypedef struct nghttp2_rst_stream:
         uint32_t error_code
+    ctypedef struct nghttp2_data:
+        size_t padlen
+    ctypedef struct nghttp2_window_update:
+        int32_t window_size_increment
     ctypedef union nghttp2_frame:
         nghttp2_frame_hd hd
         nghttp2_headers headers
         nghttp2_rst_stream rst_stream
+        nghttp2_data data
+        nghttp2_window_update window_update
     ctypedef struct nghttp2_nv:
         uint8_t* name
         uint8_t* value
@@ -43,6 +49,7 @@ cdef extern from "nghttp2/nghttp2.h" nogil:
         NGHTTP2_DATA
         NGHTTP2_HEADERS
         NGHTTP2_RST_STREAM
+        NGHTTP2_WINDOW_UPDATE
         NGHTTP2_FLAG_NONE
         NGHTTP2_FLAG_END_STREAM
         NGHTTP2_HCAT_REQUEST

@@ -29,10 +29,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from numcheck.delivery.settings import CourierSettings
+from numcheck.delivery.settings import CourierSettings, WebhookSettings, service_name
 from numcheck.errors import BadConfiguration
 from numcheck.hosts import is_loopback
-from numcheck.names import SERVICE_RULE, is_service
 from numcheck.registrations.policy import Method
 
 # gRPC takes its limits as 32-bit integers, and its times in milliseconds.
@@ -52,13 +51,7 @@ ReloadedField = partial(Field, json_schema_extra={"x-reloaded": True})
 """A setting that a running node takes anew on SIGHUP."""
 
 
-def _service_name(value: str) -> str:
-    if not is_service(value):
-        raise ValueError(SERVICE_RULE)
-    return value
-
-
-ServiceName = Annotated[str, AfterValidator(_service_name)]
+ServiceName = Annotated[str, AfterValidator(service_name)]
 
 
 def _methods(value: str) -> str:
@@ -228,6 +221,9 @@ class Settings(BaseSettings):
     couriers: Annotated[list[CourierSettings], NoDecode] = Field(
         [], description="several couriers in order, instead of code_delivery: each with its name, url and channels"
     )
+    webhooks: Annotated[list[WebhookSettings], NoDecode] = Field(
+        [], description="where events are posted: each with its name, service, url and secret_file"
+    )
     code_delivery_secret_file: Path | None = Field(
         None, description="the key that signs what the HTTP gateway gets", examples=["/etc/numcheck/gateway.key"]
     )
@@ -309,6 +305,7 @@ class Settings(BaseSettings):
 
 TABLES: dict[str, type[BaseModel]] = {
     "couriers": CourierSettings,
+    "webhooks": WebhookSettings,
     "services": ServiceSettings,
     "operators": OperatorSettings,
 }

@@ -38,7 +38,7 @@ def test_sample_is_a_file_that_sets_nothing_and_names_everything(tmp_path):
 def test_every_plain_setting_of_the_sample_stands_below_its_meaning():
     lines = run("config", "sample").out.partition("#[")[0].splitlines()
     for name, field in Settings.model_fields.items():
-        if name in {"operators", "couriers", "services"}:
+        if name in {"operators", "couriers", "webhooks", "services"}:
             continue
         (place,) = [place for place, line in enumerate(lines) if re.match(rf"#{name} = ", line)]
         assert lines[place - 1].removesuffix(" *") == f"# {field.description}"
@@ -51,7 +51,7 @@ def test_schema_has_every_setting_with_its_meaning_and_refuses_others():
     assert all(one["description"] for one in schema["properties"].values())
     assert schema["properties"]["api_threads"]["exclusiveMinimum"] == 0
     assert schema["properties"]["tls_clients"]["enum"] == ["certificate", "token"]
-    assert set(schema["$defs"]) == {"CourierSettings", "OperatorSettings", "ServiceSettings"}
+    assert set(schema["$defs"]) == {"CourierSettings", "OperatorSettings", "ServiceSettings", "WebhookSettings"}
 
 
 def test_show_says_what_holds_and_where_it_comes_from(tmp_path):

@@ -19,10 +19,15 @@ class Asked:
 
 @dataclass
 class Gateway:
-    """A gateway: its URL, its answer, and the requests that came."""
+    """A gateway: its URL, its answers, and the requests that came.
+
+    `answers` are statuses, each given once; then it is `status`.
+    """
 
     url: str = ""
     status: int = 200
+    answers: list[int] = field(default_factory=list)
+    came: threading.Condition = field(default_factory=threading.Condition)
     body: bytes = b""
     got: list[Asked] = field(default_factory=list)
 
@@ -36,8 +41,11 @@ def gateway_running() -> Iterator[Gateway]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", "0")))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            one.got.append(Asked(self.command, self.path, headers, body))
-            self.send_response(one.status)
+            with one.came:
+                one.got.append(Asked(self.command, self.path, headers, body))
+                status = one.answers.pop(0) if one.answers else one.status
+                one.came.notify_all()
+            self.send_response(status)
             self.send_header("content-length", str(len(one.body)))
             self.end_headers()
             self.wfile.write(one.body)

@@ -49,6 +49,7 @@ NUMBERING = f"/{numbering_pb2.DESCRIPTOR.services_by_name['NumberingService'].fu
 LOOKUP, QUICK, GROUPED, FEED = (
     f"{REGISTRATION}{name}" for name in ("GetRegistration", "ListRegistrations", "Register", "WatchRegistrations")
 )
+KEPT = "/numcheck.v1.CallerService/AddCaller"
 WAITING, PUSH = f"{NUMBERING}ConfirmPush", f"{NUMBERING}PushActiveNumbers"
 TIMEOUT_S = 60.0
 MESSAGE_SIZE = 2**19
@@ -153,7 +154,7 @@ class Shared:
         for request in requests:
             calls.append(door.channel.unary_unary(GROUPED).future(request, timeout=TIMEOUT_S))
             assert self.begun.wait(TIMEOUT_S)
-        while len(door.listener._pool._writer._ready) < len(requests) - 1:
+        while len(door.listener._pool._writer._new) < len(requests) - 1:
             threading.Event().wait(0.001)
         self.free.set()
         return [one.result() if one.exception() is None else one.exception().code().name for one in calls]
@@ -213,8 +214,9 @@ def test_call_that_is_one_too_many_is_told_when_to_come_again(tmp_path: Path) ->
         return b""
 
     with serving(tmp_path, {WAITING: wait}, concurrent_rpcs_max=2) as door:
-        waiting = [door.channel.unary_unary(WAITING).future(b"", timeout=TIMEOUT_S) for _ in range(2)]
-        for _ in waiting:
+        waiting = []
+        for _ in range(2):
+            waiting.append(door.channel.unary_unary(WAITING).future(b"", timeout=TIMEOUT_S))
             assert begun.acquire(timeout=TIMEOUT_S)
         with pytest.raises(grpc.RpcError) as refused:
             door.unary(WAITING)
@@ -228,6 +230,37 @@ def test_call_that_is_one_too_many_is_told_when_to_come_again(tmp_path: Path) ->
         assert info.reason == "TOO_MANY_CALLS"
         assert details[1].Unpack(retry)
         assert door.unary(WAITING) == b""  # and then there is room again
+
+
+def test_calls_that_wait_leave_the_quick_ones_their_places(tmp_path: Path) -> None:
+    """All places of one lane are taken: those of another, and of services that are kept apart, are free."""
+    free, begun = threading.Event(), threading.Semaphore(0)
+
+    def wait(_request: bytes, _call: object) -> bytes:
+        begun.release()
+        free.wait(TIMEOUT_S)
+        return b""
+
+    answers = {WAITING: wait, QUICK: lambda *_: b"quick", KEPT: lambda *_: b"kept"}
+    with serving(tmp_path, answers, concurrent_rpcs_max=2) as door:
+        waiting = []
+        for _ in range(2):
+            waiting.append(door.channel.unary_unary(WAITING).future(b"", timeout=TIMEOUT_S))
+            assert begun.acquire(timeout=TIMEOUT_S)
+        assert [door.unary(path) for path in (QUICK, KEPT)] == [b"quick", b"kept"]
+        free.set()
+        assert [one.result() for one in waiting] == [b"", b""]
+
+
+def test_call_that_is_not_begun_in_seconds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the loop, though no thread of Python's ever takes it."""
+    monkeypatch.setattr(native_door, "Pool", Untaken)
+    monkeypatch.setattr(native_door, "WAITING_MAX_S", 0.2)
+    with serving(tmp_path, {QUICK: lambda *_: b""}) as door:
+        with pytest.raises(grpc.RpcError) as refused:
+            door.unary(QUICK)
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert Untaken.queues[0].take() == []  # nobody waits for it
 
 
 def test_what_fails_says_nothing_of_itself(tmp_path: Path) -> None:

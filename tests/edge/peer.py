@@ -12,7 +12,7 @@ from numcheck.index import Index, PublishedIndex
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
-END_STREAM, END_HEADERS = 1, 4
+END_STREAM, END_HEADERS, PADDED = 1, 4, 8
 CHECK_NUMBERS = b"/numcheck.v1.CheckService/CheckNumbers"
 
 

@@ -21,6 +21,7 @@ from peer import (
     END_STREAM,
     GOAWAY,
     HEADERS,
+    PADDED,
     PING,
     PREFACE,
     RST_STREAM,
@@ -171,6 +172,7 @@ FLOODS = {
     ),
     "empty data": lambda: frame(HEADERS, END_HEADERS, 1, call_headers()) + frame(DATA, 0, 1) * 20_000,
     "window updates": lambda: frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1") * 20_000,
+    "padding alone": lambda: frame(HEADERS, END_HEADERS, 1, call_headers()) + frame(DATA, PADDED, 1, b"\0") * 20_000,
     "made us reset": lambda: b"".join(
         frame(HEADERS, END_HEADERS, stream, call_headers(content_length=b"5"))
         + frame(DATA, END_STREAM, stream, message(REQUEST))
@@ -334,8 +336,8 @@ def test_answers_under_way_are_sent_when_the_peer_has_closed_its_side(doors: Doo
 def edge_loop(listening: socket.socket) -> "EdgeLoop":
     return EdgeLoop(
         CallQueue(calls_max=1),
-        [(path, "each" if "Stream" in path else "unary") for path in NATIVE_PATHS],
-        lambda _certificate, _descriptor, _authorization, _method: (None, "", "a caller", None),
+        [(path, "each" if "Stream" in path else "unary", "quick") for path in NATIVE_PATHS],
+        lambda _certificate, _descriptor, _authorization, _method: (None, "", "a caller", "a party", None),
         None,
         listen_fd=listening.detach(),
         message_size_max=2**20,
@@ -349,6 +351,7 @@ def edge_loop(listening: socket.socket) -> "EdgeLoop":
         stalled_after_s=60,
         keepalive_s=20,
         strangers_for_s=10,
+        waiting_max_s=5,
         unknown=(12, b"", b""),
         crowded=(8, b"", b""),
         health_requests=[],

@@ -17,11 +17,12 @@ from grpclib.exceptions import GRPCError
 from test_strangers import PATH, REQUEST, AsBytes
 
 from tests.conformance.calls import data, headers, message, numbers
-from tests.conformance.http2 import ENHANCE_YOUR_CALM, GOAWAY, Peer, rst_stream
+from tests.conformance.http2 import ENHANCE_YOUR_CALM, GOAWAY, PING, PRIORITY, Peer, frame, rst_stream, window_update
 from tests.edge.peer import Doors
 
 CALL_COUNT = 5_000  # more than twice what may be reset in a burst before its answer
 BESIDE_COUNT = 500
+STREAM = "/numcheck.v1.CheckService/StreamCheckNumbers"
 BAD = b"\x07"
 LARGE = REQUEST[:1] + b"\x80\xf1\x04" + REQUEST[2:] * 10_000
 EACH_DOOR = pytest.mark.parametrize("name", ["api", "native"])
@@ -109,11 +110,41 @@ def test_a_reset_after_the_answer_costs_nothing(doors: Doors) -> None:
         peer.settle()
 
 
+def test_answers_may_be_read_slowly_by_a_client_that_buffers_none(doors: Doors) -> None:
+    """grpcio then gives the window back in many small pieces, several for each answer."""
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.http2.lookahead_bytes", 1), ("grpc.http2.bdp_probe", 0)]
+    with grpc.insecure_channel(doors.native.address, options=options) as channel:
+        answers = channel.stream_stream(STREAM)(iter([REQUEST] * CALL_COUNT), timeout=60)
+        assert sum(1 for _ in answers) == CALL_COUNT
+
+
+def test_window_may_be_given_back_byte_by_byte_but_no_more_than_was_sent(doors: Doors) -> None:
+    with Peer(doors.native.address) as peer:
+        peer.send(headers(1) + data(1, numbers(*[79_161_234_567] * 2_000)))
+        size = len(peer.answer(1).body)
+        assert size > 3_000  # far more pieces than frames that bring nothing
+        peer.send(window_update(0, 1) * size)
+        peer.settle()
+        peer.send(window_update(0, 1) * 5_000)
+        goaways = [one for one in peer.rest() if one.kind == GOAWAY]
+    assert {one.code for one in goaways} == {ENHANCE_YOUR_CALM}
+
+
+def test_each_call_may_come_with_a_priority_and_a_ping(doors: Doors) -> None:
+    """As some clients measure the way, and order their streams, with each call: at any rate."""
+    with Peer(doors.native.address) as peer:
+        for stream in range(1, 2 * CALL_COUNT, 2):
+            peer.send(frame(PRIORITY, 0, stream, bytes([0, 0, 0, 0, 15])) + headers(stream))
+            peer.send(data(stream, numbers(79_161_234_567)) + frame(PING, 0, 0, bytes(8)))
+            assert peer.answer(stream).grpc_status == 0
+        peer.settle()
+
+
 def test_a_flood_of_resets_before_the_answers_is_ended_and_told_why(doors: Doors) -> None:
     question = numbers(79_161_234_567)
     flood = b"".join(headers(stream) + data(stream, question) + rst_stream(stream) for stream in range(1, 60_001, 2))
     with Peer(doors.native.address) as peer:
         peer.send(flood)
-        goaways = [frame for frame in peer.rest() if frame.kind == GOAWAY]
-    assert {frame.code for frame in goaways} == {ENHANCE_YOUR_CALM}
+        goaways = [one for one in peer.rest() if one.kind == GOAWAY]
+    assert {one.code for one in goaways} == {ENHANCE_YOUR_CALM}
     assert b"reset before they were answered" in goaways[0].payload[8:]

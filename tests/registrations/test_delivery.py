@@ -170,7 +170,7 @@ def test_what_a_gateway_does_not_take_is_logged_and_counted_without_number_or_co
     gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     """0: it is silent."""
-    monkeypatch.setattr("numcheck.delivery.http.TIMEOUT_S", 0.2)
+    monkeypatch.setattr("numcheck.delivery.posting.TIMEOUT_S", 0.2)
     secret = tmp_path / "gateway.key"
     secret.write_bytes(KEY)
     gateway.answers = [status or 204]
@@ -278,7 +278,7 @@ def test_a_body_without_end_is_not_read() -> None:
 
 def test_a_gateway_that_answers_a_byte_at_a_time_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its place is free again: headers without end, each byte of them in time, hold nobody for longer than all may."""
-    monkeypatch.setattr("numcheck.delivery.http.TIMEOUT_S", 0.2)
+    monkeypatch.setattr("numcheck.delivery.posting.TIMEOUT_S", 0.2)
     monkeypatch.setattr("numcheck.delivery.http.ATTEMPTS_MAX", 1)
     gateway = Raw(itertools.chain([b"HTTP/1.1 200 OK\r\nx: "], itertools.repeat(b"x")))
     courier = courier_to(gateway.url, sends_at_once_max=1)

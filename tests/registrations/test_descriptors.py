@@ -39,7 +39,10 @@ SCALARS_OF_OPERATORS = {
 }  # fmt: skip
 # What messengers are told that came from an operator's side: who serves a number, how fresh its data is, and yes or no.
 ABOUT_NUMBERS = {"Operator", "Evidence", "CheckNumberResponse", "CheckNumbersResponse", "ListOperatorsResponse"}
-TEXTS_ABOUT_NUMBERS = {"Operator.display_name", "Operator.tax_id", "CheckNumberResponse.region"}
+TEXTS_ABOUT_NUMBERS = {
+    *("Operator.display_name", "Operator.tax_id", "CheckNumberResponse.region"),
+    "ListOperatorsResponse.installation_id",  # random, of the whole installation
+}
 # Text that a messenger is told and gave itself, or that names something of numcheck's own.
 TEXTS_OF_MESSENGERS = {"Evidence.authority", "Evidence.assertion_id"}
 

@@ -39,6 +39,13 @@ class Caller:
     operator_id: int | None = None
     service: str | None = None
 
+    @property
+    def party(self) -> str:
+        """Who has a share of what there is for all: the callers of one operator, or of one service, have one."""
+        if self.operator_id is not None:
+            return f"operator {self.operator_id}"
+        return self.uri if self.service is None else f"service {self.service}"
+
 
 class About(StrEnum):
     """Whose data a method is about, and so what it holds a caller to besides the role."""

@@ -37,7 +37,7 @@ class NumberingService:
         *,
         changed: Callable[[], None],
         push_count_max: int,
-        identifications: WatchIdentifications,
+        identifications: WatchIdentifications | None = None,
     ) -> None:
         """`changed` is called after each commit; at most `push_count_max` pushes are under way at once."""
         self._identifications = identifications
@@ -127,5 +127,5 @@ class NumberingService:
             "ListHeldPushes": self.list_held_pushes,
             "GetOperatorState": self.get_operator_state,
             "WatchIndex": self.watch_index,
-            "WatchIdentifications": self._identifications.feed,
+            **({} if self._identifications is None else {"WatchIdentifications": self._identifications.feed}),
         }

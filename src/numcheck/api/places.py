@@ -45,20 +45,14 @@ class PushPlaces:
     @contextmanager
     def place(self, caller: Caller) -> Iterator[None]:
         """A place while the block runs; TooManyStreams if the caller, or everybody, has as many as may be."""
-        key = _key(caller)
         with self._lock:
             if self._taken.total() >= self._count:
                 raise TooManyStreams("as many pushes as this node takes at once are under way")
-            if caller.role is not Role.ADMINISTRATOR and self._taken[key] >= OWN_PUSHES_MAX:
+            if caller.role is not Role.ADMINISTRATOR and self._taken[caller.party] >= OWN_PUSHES_MAX:
                 raise TooManyStreams("as many pushes of the caller as this node takes at once are under way")
-            self._taken[key] += 1
+            self._taken[caller.party] += 1
         try:
             yield
         finally:
             with self._lock:
-                self._taken[key] -= 1
-
-
-def _key(caller: Caller) -> str:
-    """Callers of one operator count as one."""
-    return caller.uri if caller.operator_id is None else f"operator {caller.operator_id}"
+                self._taken[caller.party] -= 1

@@ -258,3 +258,28 @@ def _event_fields(message: "pb.WatchRegistrationsResponse") -> dict[str, str]:
         "state": pb.RegistrationState.Name(event.state).removeprefix("REGISTRATION_STATE_"),
         "resume_token": message.resume_token,
     }
+
+
+@app.command()
+def webhooks(data_dir: DataDir = None, config: Config = None, json: Json = False) -> None:
+    """Show each webhook: how far it has come, what waits, what is wrong, and which events were passed over.
+
+    An event is passed over if its receiver refused it five times. WatchRegistrations still has it: resume at the
+    position before it.
+
+    Example: numcheck registrations webhooks
+    """
+    from numcheck.cli.console import out, print_json, print_table
+    from numcheck.offline.webhooks import webhooks_status
+
+    found = webhooks_status(settings_of(config, data_dir=data_dir))
+    if json:
+        print_json(found)
+        return
+    names = ["name", "service", "sequence", "waiting", "problem", "changed_at"]
+    print_table("", names, [[str(one[name]) for name in names] for one in found])
+    for one in found:
+        for letter in one["passed_over"]:
+            out.print(
+                f"{one['name']}: event {letter['sequence']} was passed over at {letter['at']}: {letter['problem']}"
+            )

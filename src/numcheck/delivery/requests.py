@@ -56,17 +56,22 @@ def signed_requests(url: str, key: bytes, now: Callable[[], datetime]) -> Reques
             "channel": message.channel,
             "service": message.service,
         }
-        body, stamp = _json(told), str(int(now().timestamp()))
-        signature = hmac.digest(key, f"{message.message_id}.{stamp}.".encode() + body, "sha256")
-        headers = {
-            "content-type": JSON,
-            "webhook-id": message.message_id,
-            "webhook-timestamp": stamp,
-            "webhook-signature": "v1," + base64.b64encode(signature).decode(),
-        }
-        return Request("POST", url, headers, body)
+        return signed(url, key, message.message_id, as_json(told), now())
 
     return request
+
+
+def signed(url: str, key: bytes, message_id: str, body: bytes, now: datetime, content_type: str = JSON) -> Request:
+    """Return a request of Standard Webhooks with this body."""
+    stamp = str(int(now.timestamp()))
+    signature = hmac.digest(key, f"{message_id}.{stamp}.".encode() + body, "sha256")
+    headers = {
+        "content-type": content_type,
+        "webhook-id": message_id,
+        "webhook-timestamp": stamp,
+        "webhook-signature": "v1," + base64.b64encode(signature).decode(),
+    }
+    return Request("POST", url, headers, body)
 
 
 def templated_requests(settings: CourierSettings, secret: str, text_of: Callable[[str, str], str]) -> RequestOf:
@@ -88,7 +93,7 @@ def templated_requests(settings: CourierSettings, secret: str, text_of: Callable
 
 def _body(settings: CourierSettings, fields: Mapping[str, str]) -> tuple[dict[str, str], bytes]:
     if settings.body is not None:
-        return {"content-type": JSON}, _json(_filled(settings.body, fields))
+        return {"content-type": JSON}, as_json(_filled(settings.body, fields))
     if settings.form is not None:
         return {"content-type": FORM}, urlencode(_filled(settings.form, fields)).encode()
     return {}, b""
@@ -105,5 +110,6 @@ def _filled(part: Any, fields: Mapping[str, str]) -> Any:
     return part
 
 
-def _json(value: Any) -> bytes:
+def as_json(value: Any) -> bytes:
+    """Return a value as JSON in UTF-8, without spaces."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

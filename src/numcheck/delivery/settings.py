@@ -1,15 +1,20 @@
-"""Settings of a courier: its address, the channels that it serves, and the request or the account that it needs."""
+"""Settings of a courier, and of a webhook: the address, and what is sent there."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from numcheck.hosts import is_loopback
+from numcheck.names import SERVICE_RULE, is_service
 
 Channel = Literal["sms", "call", "flash_call"]
 FIELDS = frozenset({"number", "code", "text", "channel", "service", "message_id", "secret"})
 """Names that a template may have in braces."""
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 FIELD = re.compile(r"\{(\w*)\}")
 
 
@@ -18,7 +23,7 @@ class CourierSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+    name: Name
     url: str
     channels: list[Channel] | None = None
     """None: all that its kind can serve."""
@@ -66,6 +71,40 @@ class CourierSettings(BaseModel):
             re.compile(self.success or "")
         except re.error as error:
             raise ValueError(f"success is no regular expression: {error}") from None
+        return self
+
+
+def service_name(value: str) -> str:
+    """Return a service's name; ValueError if it is none."""
+    if not is_service(value):
+        raise ValueError(SERVICE_RULE)
+    return value
+
+
+class WebhookSettings(BaseModel):
+    """A webhook of `[[webhooks]]`: the receiver of a service's events."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
+    service: Annotated[str, AfterValidator(service_name)]
+    url: str
+    secret_file: Path
+    from_start: bool = False
+    """True: from the service's first event on; otherwise those that come once the webhook is there."""
+
+    @property
+    def host(self) -> str:
+        """The receiver's host."""
+        return urlsplit(self.url).hostname or ""
+
+    @model_validator(mode="after")
+    def _is_protected(self) -> Self:
+        scheme = urlsplit(self.url).scheme
+        if not self.host or scheme not in ("http", "https"):
+            raise ValueError("url must be that of an HTTPS server")
+        if scheme == "http" and not is_loopback(self.host):
+            raise ValueError("url must begin with https:// beyond loopback: events name users")
         return self
 
 

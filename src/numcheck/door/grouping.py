@@ -7,11 +7,11 @@ that was begun is answered, whatever its steps come to, or those of the others.
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 from numcheck.api.access import Call, serve_call
 from numcheck.api.calls import serve
+from numcheck.door.turns import Crew, Turns
 from numcheck.steps import Alone, Step, Steps, advanced, outcome_of, outcomes_of
 from numcheck.store.groups import GROUP_SIZE_MAX
 
@@ -76,19 +76,21 @@ def run_steps(ready: Iterable[Stepping], start: Callable[[Stepping, Alone], None
 class Writer:
     """Runs the grouped calls from construction to `stop`: one thread takes the steps of all that there are."""
 
-    def __init__(self, waiting: Executor) -> None:
+    def __init__(self, waiting: Crew) -> None:
         """`waiting` has threads for steps that wait for somebody."""
         self._waiting = waiting
-        self._ready: deque[Stepping] = deque()
+        self._new = Turns[Stepping]()
+        self._going_on: deque[Stepping] = deque()
         self._woken = threading.Condition()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
     def add(self, calls: Sequence[Stepping]) -> None:
-        """Have these calls run."""
+        """Have these calls run, when it is their line's turn."""
         with self._woken:
-            self._ready.extend(calls)
+            for one in calls:
+                self._new.add(one.call.line, one)
             self._woken.notify()
 
     def stop(self, wait_s: float) -> None:
@@ -103,13 +105,17 @@ class Writer:
             going_on = run_steps(group, self.start)
             # Those that go on come first: who began earlier is answered earlier.
             with self._woken:
-                self._ready.extendleft(reversed(going_on))
+                self._going_on.extendleft(reversed(going_on))
 
     def _take_group(self) -> list[Stepping]:
         """Wait for calls, and return all there are; none at the end."""
         with self._woken:
-            self._woken.wait_for(lambda: self._ready or self._stopped)
-            return [self._ready.popleft() for _ in range(min(len(self._ready), GROUP_SIZE_MAX))]
+            self._woken.wait_for(lambda: self._going_on or self._new or self._stopped)
+            group = [self._going_on.popleft() for _ in range(min(len(self._going_on), GROUP_SIZE_MAX))]
+            while len(group) < GROUP_SIZE_MAX and (one := self._new.take()):
+                one.call.begin()
+                group.append(one)
+            return group
 
     def start(self, one: Stepping, step: Alone) -> None:
         """Take a step that waits on a thread of its own; then the call goes on here."""
@@ -117,6 +123,8 @@ class Writer:
         def run() -> None:
             one.enter()
             one.outcome = outcome_of(step)
-            self.add([one])
+            with self._woken:
+                self._going_on.append(one)
+                self._woken.notify()
 
-        self._waiting.submit(run)
+        self._waiting.add(one.call.line, run)

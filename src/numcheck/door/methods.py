@@ -35,6 +35,11 @@ class Method(NamedTuple):
             return "each"
         return "requests" if self.streams_requests else "answers" if self.streams_answers else "unary"
 
+    @property
+    def service(self) -> str:
+        """The name of its service."""
+        return self.path[1:].rpartition("/")[0]
+
 
 class Service(Protocol):
     """What a door serves."""

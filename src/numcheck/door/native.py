@@ -30,12 +30,13 @@ class NativeCaller(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """What a loop keeps of a caller: what they may see, the name that their numbers are counted by, who they are; or
-    why they may not call."""
+    """What a loop keeps of a caller: what they may see, the name that their numbers are counted by, who they are, and
+    in whose line their calls wait; or why they may not call."""
 
     agreements: Agreements
     asker: str
     caller: NativeCaller | None
+    party: str
     refusal: Status | None = None
 
 
@@ -44,10 +45,10 @@ def admitted(admission: Admission, shown: Shown, path: str) -> Admitted:
     try:
         caller = admission.admit(shown, path)
         agreements = agreements_of(caller, admission.agreed)
-        return Admitted(agreements, asker_name(caller), NativeCaller(caller, shown))
+        return Admitted(agreements, asker_name(caller), NativeCaller(caller, shown), caller.party)
     except Exception as error:
         log_failure(error)
-        return Admitted(None, "", None, refusal(error))
+        return Admitted(None, "", None, "", refusal(error))
 
 
 def authorizations(joined: bytes) -> tuple[str, ...]:
@@ -63,10 +64,10 @@ def refusal(error: Exception) -> Status:
 
 
 def ready_refusals() -> dict[str, Status]:
-    """Return the refusals that an event loop gives without asking: of a method that is none, of a call too many."""
+    """Return the refusals that a loop gives without asking: of a method that is none, of a call that may not wait."""
     return {
         "unknown": refusal(UnknownMethod("this node has no such method")),
-        "crowded": refusal(TooManyCalls("this node holds as many calls as it takes")),
+        "crowded": refusal(TooManyCalls("as many calls wait as this node can begin soon")),
     }
 
 

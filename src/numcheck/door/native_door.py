@@ -20,13 +20,14 @@ from numcheck.door.feeding import Feeding
 from numcheck.door.feeds import Feeds
 from numcheck.door.health import Health
 from numcheck.door.loopback import user_of_socket
-from numcheck.door.methods import Service, methods_of
+from numcheck.door.methods import Method, Service, methods_of
 from numcheck.door.native import Admitted, admitted, authorizations, ready_refusals
 from numcheck.door.plain_door import host_and_port, probe_port, protection_of
 from numcheck.door.pool import Pool
 from numcheck.door.process import share_for_connections
 from numcheck.door.reflection import NAMES as REFLECTION
 from numcheck.door.reflection import Described, ReflectionService
+from numcheck.door.turns import lane_of
 from numcheck.door.watches import Watches
 from numcheck.errors import BadListenAddress
 from numcheck.index import Index, PublishedIndex
@@ -47,7 +48,9 @@ BACKLOG = 1_024
 CONNECTIONS_MAX = 8_192  # a loop
 STALLED_AFTER_S = 60.0  # a peer that takes none of its answers, or brings no more of a request
 STRANGERS_FOR_S = 10.0  # a connection of which no call was admitted
+WAITING_MAX_S = 5.0  # a call that Python has not begun by then is refused
 KEEPALIVE_S = 20.0  # a peer that has been silent for so long is pinged, and has as long to answer
+KEPT = frozenset({callers.SERVICE_NAME, Health.name})  # services whose calls wait for no others
 ADMITTED_FOR_S = 30.0  # then it is asked anew whether a caller may call: what was revoked ends by then
 
 
@@ -96,7 +99,7 @@ class NativeDoor:
         described = Described((*names, Health.name))
         methods = methods_of([*services, self._health, *(ReflectionService(name, described) for name in REFLECTION)])
         self._paths = [*NATIVE_PATHS, *(path for path in methods if path not in NATIVE_PATHS)]
-        self._kinds = [methods[path].kind if path else "unary" for path in self._paths]
+        self._table = [("", "unary", "quick"), *(self._row(methods[path]) for path in self._paths[1:])]
         self._health_requests = [HealthCheckRequest(service=name).SerializeToString() for name in ("", *names)]
         self._queue = CallQueue(calls_max=settings.concurrent_rpcs_max)
         self._pool = Pool(
@@ -105,7 +108,7 @@ class NativeDoor:
             self._admission,
             self._feeding,
             waiting_threads=settings.api_threads,
-            kept=frozenset({callers.SERVICE_NAME}),
+            kept=KEPT,
         )
         self._stalled_after_s = stalled_after_s
         sockets = _listening_sockets(host, port, settings.threads)
@@ -122,7 +125,7 @@ class NativeDoor:
     def _loop(self, listening: socket.socket, credentials: "Credentials | None", settings: Settings) -> "EdgeLoop":
         return EdgeLoop(
             self._queue,
-            list(zip(self._paths, self._kinds, strict=True)),
+            self._table,
             self._admit,
             credentials,
             listen_fd=listening.detach(),
@@ -137,10 +140,14 @@ class NativeDoor:
             stalled_after_s=self._stalled_after_s,
             keepalive_s=KEEPALIVE_S,
             strangers_for_s=STRANGERS_FOR_S,
+            waiting_max_s=WAITING_MAX_S,
             **ready_refusals(),
             health_requests=self._health_requests,
             reader=e164.reader(settings.default_region),
         )
+
+    def _row(self, method: Method) -> tuple[str, str, str]:
+        return method.path, method.kind, lane_of(method, KEPT)
 
     def _admit(self, certificate: bytes | None, descriptor: int, authorization: bytes, method: int) -> Admitted:
         if self._tls_files:

@@ -8,15 +8,15 @@ Calls that look into the store do it together, as many as a thread has taken. Th
 (`grouping.py`).
 
 A call that waits for others has a thread of the waiting ones for as long as it runs; those of the services in `kept`
-have threads of their own, so that whoever fills the others does not keep an administrator out. A feed has a thread only
+have threads of their own, so that whoever fills the others does not keep an administrator out. Callers are served in
+turn, on whichever threads (`turns.py`). A feed has a thread only
 while there is something to send and its caller takes it.
 """
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from numcheck.access import Runs
@@ -27,7 +27,7 @@ from numcheck.door.feeding import Feeding
 from numcheck.door.grouping import Stepping, Writer, run_steps
 from numcheck.door.methods import Method
 from numcheck.door.native import refusal
-from numcheck.door.patience import give_back
+from numcheck.door.turns import Crew, Turns
 from numcheck.errors import NumcheckError
 
 if TYPE_CHECKING:
@@ -60,12 +60,10 @@ class Pool:
         kept: frozenset[str] = frozenset(),
     ) -> None:
         self._queue, self._methods, self._admission, self._feeding = queue, methods, admission, feeding
-        self._ready: deque[NativeCall] = deque()
+        self._ready = Turns["NativeCall"]()
         self._lead = threading.Lock()
-        self._waiting = ThreadPoolExecutor(waiting_threads, thread_name_prefix="waiting")
-        self._kept = {
-            f"/{name}": ThreadPoolExecutor(KEPT_THREADS, thread_name_prefix=f"waiting-{name}") for name in kept
-        }
+        self._waiting = Crew(waiting_threads, "waiting")
+        self._kept = {name: Crew(KEPT_THREADS, f"waiting-{name}") for name in kept}
         self._writer = Writer(self._waiting)
         self._quick = [threading.Thread(target=self._run, name=f"quick-{i}", daemon=True) for i in range(QUICK_THREADS)]
         for thread in self._quick:
@@ -77,8 +75,8 @@ class Pool:
         for thread in self._quick:
             thread.join(LAST_WAIT_S)
         self._writer.stop(LAST_WAIT_S)
-        for threads in (self._waiting, *self._kept.values()):
-            give_back(threads)
+        for crew in (self._waiting, *self._kept.values()):
+            crew.close()
 
     # --- the quick threads
 
@@ -97,7 +95,7 @@ class Pool:
             self._sort(calls)
             if self._ready:
                 count = min(-(-len(self._ready) // QUICK_THREADS), SHARE_MAX)
-                return [self._ready.popleft() for _ in range(count)]
+                return [call for _ in range(count) if (call := self._ready.take())]
             calls = self._queue.take()
         return None
 
@@ -106,7 +104,7 @@ class Pool:
         answered: list[NativeCall] = []
         due = time.monotonic() + SEND_AFTER_S
         for call in self._look_up(share):
-            self._answer(call, self._methods[call.path])
+            self._answer(call)
             answered.append(call)
             if time.monotonic() > due:
                 _send(answered)
@@ -119,6 +117,8 @@ class Pool:
         others: list[NativeCall] = []
         for call in share:
             (lookups if self._methods[call.path].runs is Runs.LOOKUP else others).append(call)
+        for call in lookups:
+            call.begin()
         going_on = self._begun(lookups)
         while going_on:
             going_on = run_steps(going_on, self._writer.start)
@@ -129,12 +129,12 @@ class Pool:
         for call in calls:
             method = self._methods[call.path]
             if method.runs in BRIEF:
-                self._ready.append(call)
+                self._ready.add(call.line, call)
             elif method.runs is Runs.GROUPED:
                 grouped.append(call)
             else:
-                threads = self._kept.get(call.path.rpartition("/")[0], self._waiting)
-                threads.submit(self._answer_and_send, call, method)
+                crew = self._kept.get(method.service, self._waiting)
+                crew.add(call.line, partial(self._answer_and_send, call))
         if grouped:
             self._writer.add(self._begun(grouped))
 
@@ -151,19 +151,20 @@ class Pool:
     def _made(self, call: "NativeCall") -> Call:
         return call_of(self._admission, call.caller.caller, call.caller.shown, call.path)
 
-    def _answer_and_send(self, call: "NativeCall", method: Method) -> None:
-        self._answer(call, method)
+    def _answer_and_send(self, call: "NativeCall") -> None:
+        self._answer(call)
         call.send()
 
-    def _answer(self, call: "NativeCall", method: Method) -> None:
+    def _answer(self, call: "NativeCall") -> None:
         """Answer a call, if somebody waits for it; every exception becomes a status."""
+        call.begin()
         if not call.is_active():
             return
         try:
             made = self._made(call)
             serve_call(made)
             serve(call)
-            self._answer_as(method, call, made)
+            self._answer_as(self._methods[call.path], call, made)
         except CallerGone:
             return
         except Exception as error:

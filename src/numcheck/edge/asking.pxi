@@ -10,29 +10,48 @@ cdef bint is_listened_to(const Ask* ask) noexcept nogil:
     return ask.loop.kinds[ask.method] in (ANSWERS, REQUESTS)
 
 
+cdef Line* line_of(const Stream* stream) noexcept nogil:
+    """Where the stream's calls wait for Python."""
+    return &stream.connection.lines[stream.connection.loop.lanes[<int>stream.method]]
+
+
 cdef bint has_ask(Stream* stream) noexcept nogil:
-    """Have the stream's Ask, with the note that ends it where Python listens; False if there is no memory."""
-    if stream.ask != NULL:
-        return True
-    if make_ask(stream) == NULL:
+    """Have the stream's Ask, in its line if it begins now; False, and the call has ended, where it may not wait."""
+    cdef Loop* loop = stream.connection.loop
+    cdef bint begins = stream.ask == NULL or loop.kinds[<int>stream.method] == EACH
+    if begins and not may_wait(line_of(stream), loop.now):
+        refuse_with(stream, &loop.crowded)
         return False
-    if is_listened_to(stream.ask):
-        stream.ask.farewell = make_note(stream.ask, GONE)
-        return stream.ask.farewell != NULL
+    if stream.ask == NULL and (make_ask(stream) == NULL or not has_farewell(stream.ask)):
+        give_status(stream, RESOURCE_EXHAUSTED, b"out of memory")
+        return False
+    if begins:
+        join_line(stream.ask, loop.now)
     return True
 
 
-cdef void ask_python(Stream* stream) noexcept nogil:
-    """Hand the message over as it is; where Python has as many calls as it takes, the call is refused."""
-    cdef Loop* loop = stream.connection.loop
+cdef bint has_farewell(Ask* ask) noexcept nogil:
+    """Have the note that ends the call where Python listens; False if there is no memory."""
+    if is_listened_to(ask):
+        ask.farewell = make_note(ask, GONE)
+    return ask.farewell != NULL or not is_listened_to(ask)
+
+
+cdef Note* note_of(Stream* stream, NoteKind kind) noexcept nogil:
+    """A note of the stream's call to Python; NULL, and the call has ended, if it may not wait or there is no memory."""
     cdef Note* note = NULL
-    if stream.ask == NULL and load(&loop.pipe.asks) >= loop.pipe.asks_max:
-        refuse_with(stream, &loop.crowded)
-        return
     if has_ask(stream):
-        note = make_note(stream.ask, MESSAGE)
+        note = make_note(stream.ask, kind)
+        if note == NULL:
+            give_status(stream, RESOURCE_EXHAUSTED, b"out of memory")
+    return note
+
+
+cdef void ask_python(Stream* stream) noexcept nogil:
+    """Hand the message over as it is."""
+    cdef Loop* loop = stream.connection.loop
+    cdef Note* note = note_of(stream, MESSAGE)
     if note == NULL:
-        give_status(stream, RESOURCE_EXHAUSTED, b"out of memory")
         return
     lend(loop, &stream.body, note)
     stream.lent += note.size + 1
@@ -51,12 +70,8 @@ cdef void lend(Loop* loop, Bytes* bytes, Note* note) noexcept nogil:
 
 cdef void end_requests(Stream* stream) noexcept nogil:
     """Tell Python that the caller has sent all: of a call that begins with that, too."""
-    cdef Note* note = NULL
-    if has_ask(stream):
-        note = make_note(stream.ask, END)
-    if note == NULL:
-        give_status(stream, RESOURCE_EXHAUSTED, b"out of memory")
-    else:
+    cdef Note* note = note_of(stream, END)
+    if note != NULL:
         tell_python(stream.connection.loop, note)
 
 
@@ -110,7 +125,7 @@ cdef void take_reply(Stream* stream, Note* note) noexcept nogil:
     """Do what a note says; the connection is served behind the others."""
     make_dirty(stream.connection)
     if note.kind != TAKEN:
-        waits_no_more(note.ask)
+        hold_no_more(note.ask)
     if note.kind == TAKEN:
         stream.lent -= note.size + 1
         stream.since = stream.connection.loop.now

@@ -56,8 +56,23 @@ cdef void spend_reset(Connection* connection, const Stream* stream) noexcept nog
         cut_off(connection, b"too many calls were reset before they were answered")
 
 
+cdef void take_back_window(Connection* connection, bint of_stream, int64_t size) noexcept nogil:
+    """The peer gives window back: in however small pieces, if they are of what it was sent. More costs a credit."""
+    if size <= connection.unreturned[of_stream]:
+        connection.unreturned[of_stream] -= size
+    else:
+        spend_credit(connection)
+
+
+cdef void count_sent(Connection* connection, int64_t size) noexcept nogil:
+    """So much DATA was sent, the window of which may be given back: the connection's, and the stream's."""
+    cdef int i
+    for i in range(2):
+        connection.unreturned[i] = min(connection.unreturned[i] + size, <int64_t>UNRETURNED_MAX)
+
+
 cdef void earn_credit(Connection* connection) noexcept nogil:
-    """Whoever calls, or takes DATA, may send WINDOW_UPDATE for it, for the stream and for the connection."""
+    """Whoever calls, or is sent DATA, may measure the way with a PING and change SETTINGS by what it finds."""
     connection.control_credit = min(CREDIT_MAX, connection.control_credit + 2 * FRAME_COST)
 
 
@@ -81,10 +96,13 @@ cdef int on_frame_recv(nghttp2_session* session, const nghttp2_frame* frame, voi
     if frame.hd.type == NGHTTP2_RST_STREAM:
         spend_reset(<Connection*>data, stream)
         return 0
+    if frame.hd.type == NGHTTP2_WINDOW_UPDATE:
+        take_back_window(<Connection*>data, frame.hd.stream_id != 0, frame.window_update.window_size_increment)
+        return 0
     if frame.hd.type != NGHTTP2_DATA and frame.hd.type != NGHTTP2_HEADERS:
         spend_credit(<Connection*>data)
         return 0
-    if frame.hd.length == 0 and not last:
+    if frame.hd.type == NGHTTP2_DATA and frame.hd.length <= frame.data.padlen and not last:
         spend_credit(<Connection*>data)
     if stream == NULL:
         return 0
@@ -117,6 +135,7 @@ cdef int on_frame_send(nghttp2_session* session, const nghttp2_frame* frame, voi
     cdef Stream* stream = <Stream*>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
     if frame.hd.type == NGHTTP2_DATA:
         earn_credit(<Connection*>data)
+        count_sent(<Connection*>data, frame.hd.length)
         if stream != NULL:
             stream.answered = True
     elif frame.hd.type == NGHTTP2_RST_STREAM and frame.rst_stream.error_code != NGHTTP2_NO_ERROR:

@@ -37,27 +37,20 @@ cdef void free_note(Note* note) noexcept nogil:
 
 
 cdef Ask* make_ask(Stream* stream) noexcept nogil:
-    """Give the stream an Ask, which counts among those that Python has not answered; NULL if there is no memory."""
+    """Give the stream an Ask; NULL if there is no memory."""
     cdef Loop* loop = stream.connection.loop
     cdef Ask* ask = <Ask*>calloc(1, sizeof(Ask))
     if ask != NULL:
         ask.pointers, ask.pipe, ask.loop, ask.stream = 1, loop.pipe, loop, stream
         ask.method, ask.begun, ask.deadline = stream.method, stream.begun, stream.deadline
-        ask.caller, ask.waiting = stream.connection.caller, 1
-        add(&ask.pipe.asks, 1)
+        ask.caller, ask.line = stream.connection.caller, line_of(stream)
         stream.ask = ask
     return ask
 
 
-cdef void waits_no_more(Ask* ask) noexcept nogil:
-    """Python has given the first of its answers, or nobody will ask it for one."""
-    if exchange(&ask.waiting, 0):
-        add(&ask.pipe.asks, -1)
-
-
 cdef void release(Ask* ask) noexcept nogil:
     if add(&ask.pointers, -1) == 0:
-        waits_no_more(ask)
+        leave_line(ask)
         free(ask)
 
 

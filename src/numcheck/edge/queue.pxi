@@ -1,18 +1,28 @@
 # Python's side of the calls that it answers: what it takes from the loops, and what it gives them. With the GIL held.
 
+@no_gc_clear    # `__dealloc__` needs its lines
 cdef class CallQueue:
     """What all loops hand over to Python: calls, in the order in which each loop handed them over."""
 
     cdef Pipe pipe
+    cdef dict lines    # Lines by party: as many as an installation has
 
     def __cinit__(self):
-        self.pipe.fd = -1
+        self.pipe.fd, self.lines = -1, {}
 
     def __init__(self, *, calls_max):
-        """Hold up to `calls_max` calls that were not answered yet; loops refuse what is more."""
-        self.pipe.asks_max, self.pipe.fd = calls_max, eventfd(0, EFD_CLOEXEC)
+        """Hold up to `calls_max` calls of each lane that were not answered yet; loops refuse what is more."""
+        cdef int lane
+        for lane in range(LANE_COUNT):
+            self.pipe.lanes[lane].held_max = calls_max
+        self.pipe.fd = eventfd(0, EFD_CLOEXEC)
         if self.pipe.fd < 0:
             raise OSError("no descriptor for the calls' queue")
+
+    cdef Line* lines_of(self, party) except NULL:
+        """The lines of a party, the same for good."""
+        cdef Lines lines = self.lines.setdefault(party, Lines(self))
+        return lines.lines
 
     def __dealloc__(self):
         if self.pipe.fd >= 0:
@@ -43,6 +53,32 @@ cdef class CallQueue:
         store(&self.pipe.closed, 1)
         store(&self.pipe.sleeping, 1)
         wake_python(&self.pipe)
+
+
+
+cdef class Lines:
+    """The lines of one party, one a lane. Methods are for one thread at a time."""
+
+    cdef Line lines[LANE_COUNT]
+
+    def __init__(self, CallQueue queue not None):
+        """Wait in the lanes of a queue, which has to outlive the lines."""
+        cdef int lane
+        for lane in range(LANE_COUNT):
+            self.lines[lane].lane, self.lines[lane].allowed = &queue.pipe.lanes[lane], LINE_UNBOUNDED
+
+    def allows(self, int lane, int64_t now):
+        """Return whether one more call may wait in the lane's line. In nanoseconds, as `now` is everywhere."""
+        return may_wait(&self.lines[lane], now)
+
+    def join(self, int lane):
+        """Have one more call wait in it, and return how many are before it."""
+        return lengthen(&self.lines[lane])
+
+    def begin(self, int lane, int64_t now, int64_t waited, uint64_t before):
+        """Begin a call that waited so long behind so many, and be done with it."""
+        shorten(&self.lines[lane], now, waited, before)
+        hold(&self.lines[lane], -1)
 
 
 cdef void drop_notes(Note** stack) noexcept nogil:
@@ -161,6 +197,17 @@ cdef class Call:
         note.size = PyBytes_GET_SIZE(request)
         push(&self.loop.loop.replies, note)
         self.loop.wake()
+
+    @property
+    def line(self):
+        """Whose calls of this lane are begun in turn with those of others: the same number for all of them."""
+        return <uintptr_t>self.ask.line
+
+    def begin(self):
+        """Say that the call waits no more: what begins it runs now."""
+        begin_ask(self.ask, numcheck_now())
+        if self.loop.loop.kinds[self.ask.method] == ANSWERS:
+            hold_no_more(self.ask)    # it may long have nothing to say
 
     def answer(self, bytes response not None, *, bint last):
         """Answer, and end the call if it is the last answer. Leaves when the loop is woken, or looks by itself."""

@@ -39,6 +39,8 @@ cdef void sweep_stream(Stream* stream) noexcept nogil:
         give_status(stream, DEADLINE_EXCEEDED, b"Deadline Exceeded")
     elif is_awaited(stream) and loop.now - stream.since > loop.stalled_after:
         give_status(stream, CANCELLED, b"the request did not come")
+    elif stream.ask != NULL and load(&stream.ask.waiting) and loop.now - stream.ask.came > loop.waiting_max:
+        refuse_with(stream, &loop.crowded)
     elif stream.ask != NULL and is_listened_to(stream.ask):
         is_admitted(stream)    # a caller who may call no more is refused here
 

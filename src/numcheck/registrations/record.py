@@ -42,9 +42,9 @@ class NetworkAddress:
     @property
     def network(self) -> str:
         """What bounds codes (R10): the address for IPv4, its /64 for IPv6, as who has one has all of it."""
-        parsed = ipaddress.ip_address(self.address)
-        size = 32 if parsed.version == 4 else 64
-        return str(ipaddress.ip_network(f"{self.address}/{size}", strict=False))
+        if ":" not in self.address:
+            return f"{self.address}/32"
+        return str(ipaddress.IPv6Network(f"{self.address}/64", strict=False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ from numcheck.door.plain_door import host_and_port, warning_of
 from numcheck.errors import BadConfiguration, NumcheckError
 from numcheck.serving.couriers import check_delivery
 from numcheck.serving.registrations import policy_warnings
+from numcheck.serving.webhooks import check_webhooks
 
 MADE_LATER = {"keys_file"}  # by the node itself, when it starts first
 
 
 def problems_of(settings: Settings) -> list[str]:
     """Return what is wrong with settings that are well-formed, a line each."""
-    checks = (_check_listen, _check_metrics_listen, _check_tls, check_delivery)
+    checks = (_check_listen, _check_metrics_listen, _check_tls, check_delivery, check_webhooks)
     unreadable = list(_unreadable(settings))
     return unreadable or [problem for check in checks if (problem := _problem(check, settings)) is not None]
 

@@ -27,6 +27,7 @@ from numcheck.serving.couriers import Delivery, delivery_of
 from numcheck.serving.enquiries import Enquiries, enquiries_of
 from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys, use_keys
 from numcheck.serving.timekeeper import NodeClock, Timekeeper, TrustedClock
+from numcheck.serving.webhooks import Source, WebhookSenders, senders_of
 from numcheck.serving.withdrawer import Withdrawer
 from numcheck.store import Store
 
@@ -137,18 +138,21 @@ class NodeRegistrations:
     delivery: Delivery
     enquiries: Enquiries
     policies: Policies
+    webhooks: WebhookSenders
     identifications: Identifications
 
     def start(self) -> None:
         """Begin to let time pass, and to follow withdrawals."""
         self.timekeeper.start()
         self.withdrawer.start()
+        self.webhooks.start()
 
     def stop(self) -> None:
         """End it, once the listeners have stopped."""
         self.feeds.close()
         self.timekeeper.stop()
         self.withdrawer.stop()
+        self.webhooks.stop()
         self.delivery.close()
         self.enquiries.close()
 
@@ -184,6 +188,8 @@ def registrations_of(
     feeds = Feeds()
     registrations.follow(feeds.tell)
     history = History(registrations, vault, keys.signing_key)
+    webhooks = senders_of(settings, Source(store.installation_id, store.webhooks(), history, _now))
+    registrations.follow(webhooks.tell)
     rules = Rules(registrar, verifier, history, Reverifier(registrations, vault, verifier, environment))
     service = RegistrationService(rules, now=_now, default_region=settings.default_region)
     withdrawer = Withdrawer(Withdrawals(registrations, vault, now=_now))
@@ -191,7 +197,9 @@ def registrations_of(
     record_kept = timedelta(days=settings.recycled_record_days)
     timekeeper = Timekeeper(registrations, TrustedClock(registrations), record_kept=record_kept)
     identifications = Identifications(registrations, vault)
-    return NodeRegistrations(service, timekeeper, withdrawer, feeds, delivery, enquiries, policies, identifications)
+    return NodeRegistrations(
+        service, timekeeper, withdrawer, feeds, delivery, enquiries, policies, webhooks, identifications
+    )
 
 
 def _taker(inbound: Inbound, default_region: str) -> Callable[[str, str], None]:

@@ -38,9 +38,12 @@ def numbering_service(
     watches: Watches,
     *,
     changed: Sequence[Callable[[], None]],
-    identifications: WatchIdentifications,
+    identifications: WatchIdentifications | None = None,
 ) -> NumberingService:
-    """Return the service that takes pushes; each of `changed` is called after each commit that raises the revision."""
+    """Return the service that takes pushes; each of `changed` is called after each commit that raises the revision.
+
+    Without `identifications`, where there are no registrations, it has no WatchIdentifications.
+    """
 
     def tell() -> None:
         for follow in changed:

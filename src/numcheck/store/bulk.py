@@ -23,6 +23,31 @@ def driver_of(connection: Connection) -> Any:
     return connection.connection.driver_connection
 
 
+def fetch(connection: Connection, selection: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement, which has a `?` for each value, or list of values: `IN ?`."""
+    rows: list[tuple[Any, ...]] = _executed(connection, selection, values).fetchall()
+    return rows
+
+
+def run(connection: Connection, change: str, *values: Any) -> int:
+    """Run a statement, which has a `?` for each value, and return how many rows it has changed."""
+    return int(_executed(connection, change, values).rowcount)
+
+
+def _executed(connection: Connection, statement: str, values: Sequence[Any]) -> Any:
+    counts = tuple(len(value) if isinstance(value, list) else None for value in values)
+    flat = chain.from_iterable(value if isinstance(value, list) else (value,) for value in values)
+    return driver_of(connection).execute(_with_places(statement, placeholder(connection), counts), tuple(flat))
+
+
+@lru_cache(maxsize=512)
+def _with_places(statement: str, place: str, counts: tuple[int | None, ...]) -> str:
+    """Return the statement with the driver's placeholders: of so many values each, None for one that is no list."""
+    first, *others = statement.split("?")
+    places = (place if count is None else f"({', '.join([place] * count) or 'NULL'})" for count in counts)
+    return first + "".join(one + other for one, other in zip(places, others, strict=True))
+
+
 def pieces(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Return the values in their order, as many at a time as a statement takes."""
     return (values[first : first + size] for first in range(0, len(values), size))

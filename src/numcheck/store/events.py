@@ -9,23 +9,15 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import Connection, Select, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, select
 
 from numcheck.store.bindings import Binder, Written
-from numcheck.store.bulk import insert_rows
+from numcheck.store.bulk import fetch, insert_rows, run
 from numcheck.store.database import Database, take_turn
-from numcheck.store.schema import event_head, events
+from numcheck.store.schema import events
 
 PAGE_SIZE = 1_000
 BOUND_KIND = "bound"  # of the event that closes a transaction
-
-# Made once: to make a statement takes as long as to run it.
-TOUCH_HEAD = update(event_head).values(sequence=event_head.c.sequence)
-READ_HEAD = select(event_head.c.sequence, event_head.c.hash, event_head.c.key_id, event_head.c.mac)
-WRITE_HEAD = update(event_head)
-NEWEST_OF_SERVICE = (
-    select(events).where(events.c.service == bindparam("service")).order_by(events.c.service_sequence.desc()).limit(1)
-)
 
 
 class EventRow(NamedTuple):
@@ -49,6 +41,15 @@ class EventHead(NamedTuple):
     hash: bytes
     key_id: int
     mac: bytes
+
+
+TOUCH_HEAD = "UPDATE event_head SET sequence = sequence"
+READ_HEAD = f"SELECT {', '.join(EventHead._fields)} FROM event_head"
+WRITE_HEAD = "UPDATE event_head SET sequence = ?, hash = ?, key_id = ?, mac = ?"
+INSERT_HEAD = "INSERT INTO event_head (id, sequence, hash, key_id, mac) VALUES (1, ?, ?, ?, ?)"
+NEWEST_OF_SERVICE = (
+    f"SELECT {', '.join(EventRow._fields)} FROM events WHERE service = ? ORDER BY service_sequence DESC LIMIT 1"
+)
 
 
 class Chain(Binder, Protocol):
@@ -76,7 +77,7 @@ class EventAppender:
         self._counts: dict[str, int] = {}  # of events, by service
         self.at_us = 0  # of the newest event of this transaction, or of what it does without one
         # The update takes the row's lock on engines that have one; before the first event there is no row to lock.
-        if not connection.execute(TOUCH_HEAD).rowcount:
+        if not run(connection, TOUCH_HEAD):
             take_turn(connection)
         head = try_head(connection)
         self._new = head is None
@@ -112,21 +113,20 @@ class EventAppender:
 
     def _write_head(self) -> None:
         key_id, mac = self._chain.head_mac(self._sequence, self._hash)
-        head = {"sequence": self._sequence, "hash": self._hash, "key_id": key_id, "mac": mac}
-        self._connection.execute(insert(event_head).values(id=1) if self._new else WRITE_HEAD, head)
+        run(self._connection, INSERT_HEAD if self._new else WRITE_HEAD, self._sequence, self._hash, key_id, mac)
         self._new = False
 
 
 def try_head(connection: Connection) -> EventHead | None:
     """Return the head, or None before the first event."""
-    row = connection.execute(READ_HEAD).one_or_none()
-    return None if row is None else EventHead(*row)
+    found = fetch(connection, READ_HEAD)
+    return EventHead(*found[0]) if found else None
 
 
 def read_newest(connection: Connection, service: str) -> EventRow | None:
     """Return the newest event of a service, or None before its first."""
-    row = connection.execute(NEWEST_OF_SERVICE, {"service": service}).one_or_none()
-    return None if row is None else EventRow._make(row)
+    found = fetch(connection, NEWEST_OF_SERVICE, service)
+    return EventRow._make(found[0]) if found else None
 
 
 class EventLog:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delete, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, tuple_, update
 
 from numcheck.errors import StoreDamaged
 from numcheck.steps import Step, Together
@@ -24,7 +24,7 @@ from numcheck.store.bindings import (
     RowBinding,
     Written,
 )
-from numcheck.store.bulk import VALUES_PER_STATEMENT, change_each, insert_rows, pieces, rows_where
+from numcheck.store.bulk import VALUES_PER_STATEMENT, change_each, fetch, insert_rows, pieces, rows_where, run
 from numcheck.store.confirmations import Confirmation, as_confirmed
 from numcheck.store.data_bindings import check_data, told_of_all, told_of_revisions
 from numcheck.store.database import Database, take_turn
@@ -44,7 +44,6 @@ from numcheck.store.schema import (
     assertions,
     code_sends,
     code_tries,
-    installation,
     key_checks,
     recorded_withdrawals,
     registrations,
@@ -93,10 +92,7 @@ def _conditions(which: Selection) -> Iterator[ColumnElement[bool]]:
 ROWS = select(*(registrations.c[name] for name in RegistrationRow._fields))
 NUMBERS = select(*(registrations.c[name] for name in NumberRow._fields))
 VERIFICATIONS = select(*(verifications.c[name] for name in VerificationRow._fields))
-VERIFICATION = VERIFICATIONS.where(verifications.c.verification_id == bindparam("id"))
 ANY = select(registrations.c.registration_id).limit(1)
-# Of one column: most often there is none, and to be told of more takes longer than to look.
-ID_BY_USER = "SELECT registration_id FROM registrations WHERE user_tag IN"
 ID_BY_NUMBER = "SELECT number_tag, registration_id FROM registrations WHERE number_tag IN"
 STANDING_BY_ID = f"SELECT {', '.join(Standing._fields)} FROM registrations WHERE registration_id IN"
 STAND_EACH = (
@@ -116,6 +112,22 @@ SEALED_BY_ID = (
     "WHERE sealed_record IS NOT NULL AND registration_id IN"
 )
 ROW_BY_USER = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE user_tag IN"
+ROW_BY_ID = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE registration_id = ?"
+VERIFICATION_BY_ID = f"SELECT {', '.join(VerificationRow._fields)} FROM verifications WHERE verification_id = ?"
+CHANGE_VERIFICATION = "UPDATE verifications SET state = ?, tries = ?, mac = ? WHERE verification_id = ?"
+ASSERTION = "SELECT 1 FROM assertions WHERE assertion_tag IN ?"
+WRONG_TRIES = (
+    "SELECT count(*), coalesce(sum(CASE WHEN user_tag IN ? THEN 1 ELSE 0 END), 0) FROM code_tries "
+    "WHERE number_tag IN ? AND service = ? AND at_us > ? AND wrong"
+)
+INSERT_TRY = (
+    "INSERT INTO code_tries (service, number_tag, user_tag, at_us, wrong) VALUES (?, ?, ?, ?, ?) RETURNING try_id"
+)
+# Of all services: by one of them SQLite would look through everything that it has sent.
+SENDS_TO_NUMBER = "SELECT at_us, user_tag, service FROM code_sends WHERE number_tag IN ? AND at_us > ? ORDER BY at_us"
+SENDS_SINCE = "SELECT at_us FROM code_sends WHERE at_us > ?"
+OUTCOMES = "SELECT completed FROM code_sends WHERE service = ? AND at_us <= ? ORDER BY at_us DESC LIMIT ?"
+REVISION = "SELECT revision FROM installation"
 KNOWN_USERS = "SELECT user_tag FROM registrations WHERE user_tag IN"
 
 WHOLE = RegistrationBinding(RegistrationRow._fields)
@@ -182,7 +194,8 @@ class RegistrationWork:
     def get(self, registration_id: bytes) -> RegistrationRow | None:
         """Return the registration of that id."""
         self._flush_new()
-        return self._checked(_one(self._connection, ROWS.where(_is(registration_id))))
+        found = fetch(self._connection, ROW_BY_ID, registration_id)
+        return self._checked(RegistrationRow._make(found[0]) if found else None)
 
     def _checked(self, row: RegistrationRow | None) -> RegistrationRow | None:
         """Return the row as it is confirmed by now; StoreDamaged if it is not what was written."""
@@ -320,7 +333,7 @@ class RegistrationWork:
     def revision(self) -> int:
         """The installation's revision: what was taken up to it was taken before this transaction."""
         if self._revision is None:
-            self._revision = int(self._connection.execute(select(installation.c.revision)).scalar_one())
+            ((self._revision,),) = fetch(self._connection, REVISION)
         return self._revision
 
     def try_waiting_withdrawal(self, number: int, revision: int) -> tuple[int, Cause] | None:
@@ -349,9 +362,9 @@ class RegistrationWork:
         changed = not set(names).isdisjoint(CONTENT)
         after = self._bound(after, WHOLE.content(self._chain, after) if changed else after.content)
         # The evidence as well: what was read may have had it of a confirmation, which does not cover this row any more.
-        written = {*names, "evidence", "sequence", "content", "mac"}
-        values = {name: getattr(after, name) for name in written}
-        self._connection.execute(update(registrations).where(_is(before.registration_id)).values(**values))
+        written = sorted({*names, "evidence", "sequence", "content", "mac"})
+        change = f"UPDATE registrations SET {', '.join(f'{name} = ?' for name in written)} WHERE registration_id = ?"
+        run(self._connection, change, *(getattr(after, name) for name in written), before.registration_id)
         return after
 
     def _bound(self, row: RegistrationRow, content: bytes) -> RegistrationRow:
@@ -417,8 +430,8 @@ class RegistrationWork:
 
     def verification(self, verification_id: bytes) -> VerificationRow | None:
         """Return the verification of that id."""
-        row = self._connection.execute(VERIFICATION, {"id": verification_id}).one_or_none()
-        return None if row is None else self._checked_verification(VerificationRow._make(row))
+        found = fetch(self._connection, VERIFICATION_BY_ID, verification_id)
+        return self._checked_verification(VerificationRow._make(found[0])) if found else None
 
     def _checked_verification(self, row: VerificationRow) -> VerificationRow:
         if not VERIFICATION_BINDING.is_whole(self._chain, row):
@@ -438,8 +451,7 @@ class RegistrationWork:
     def _change_verification(self, row: VerificationRow) -> None:
         self.write_count += 1
         row = self._bound_verification(row)
-        own = verifications.c.verification_id == row.verification_id
-        self._connection.execute(update(verifications).where(own).values(row._asdict()))
+        run(self._connection, CHANGE_VERIFICATION, row.state, row.tries, row.mac, row.verification_id)
 
     def end_verifications_of(self, begun_before: Mapping[bytes, int], ended: int) -> None:
         """End the verifications under way of these registrations that began before a revision each.
@@ -473,10 +485,9 @@ class RegistrationWork:
     def take_assertion(self, assertion_tags: Sequence[bytes], at_us: int) -> bool:
         """Keep that an assertion was used, under the first of its tags; False if it was before, under any."""
         self.write_count += 1
-        wanted = assertions.c.assertion_tag.in_(assertion_tags)
-        if self._connection.scalar(select(func.count()).select_from(assertions).where(wanted)):
+        if fetch(self._connection, ASSERTION, list(assertion_tags)):
             return False
-        self._connection.execute(insert(assertions).values(assertion_tag=assertion_tags[0], at_us=at_us))
+        run(self._connection, "INSERT INTO assertions (assertion_tag, at_us) VALUES (?, ?)", assertion_tags[0], at_us)
         return True
 
     # --- tries and sends
@@ -488,62 +499,45 @@ class RegistrationWork:
 
         Those that were not compared yet count.
         """
-        own = func.coalesce(func.sum(case((code_tries.c.user_tag.in_(user_tags), 1), else_=0)), 0)
-        statement = select(func.count(), own).where(
-            code_tries.c.number_tag.in_(number_tags),
-            code_tries.c.service == service,
-            code_tries.c.at_us > since_us,
-            code_tries.c.wrong,
-        )
-        of_number, of_user = self._connection.execute(statement).one()
+        values = list(user_tags), list(number_tags), service, since_us
+        ((of_number, of_user),) = fetch(self._connection, WRONG_TRIES, *values)
         return int(of_number), int(of_user)
 
     def insert_try(self, service: str, number_tag: bytes, user_tag: bytes, at_us: int) -> int:
         """Count a try as wrong; its id."""
         self.write_count += 1
-        row = {"service": service, "number_tag": number_tag, "user_tag": user_tag, "at_us": at_us, "wrong": True}
-        made = self._connection.execute(insert(code_tries).values(row))
-        assert made.inserted_primary_key is not None
-        return int(made.inserted_primary_key[0])
+        ((try_id,),) = fetch(self._connection, INSERT_TRY, service, number_tag, user_tag, at_us, True)
+        return int(try_id)
 
     def clear_try(self, try_id: int) -> None:
         """Note that the try was right."""
         self.write_count += 1
-        self._connection.execute(update(code_tries).where(code_tries.c.try_id == try_id).values(wrong=False))
+        run(self._connection, "UPDATE code_tries SET wrong = ? WHERE try_id = ?", False, try_id)
 
     def sends_to_number(
         self, service: str, number_tags: Sequence[bytes], user_tags: Sequence[bytes], *, since_us: int
     ) -> list[tuple[int, bool]]:
         """Return when a service sent codes to a number, ascending, each with whether the user had asked for it."""
-        wanted = code_sends.c.number_tag.in_(number_tags) & (code_sends.c.service == service)
-        statement = select(code_sends.c.at_us, code_sends.c.user_tag).where(wanted, code_sends.c.at_us > since_us)
-        rows = self._connection.execute(statement.order_by(code_sends.c.at_us))
-        return [(row.at_us, row.user_tag in user_tags) for row in rows]
+        rows = fetch(self._connection, SENDS_TO_NUMBER, list(number_tags), since_us)
+        return [(at_us, user_tag in user_tags) for at_us, user_tag, of in rows if of == service]
 
     def nth_send(self, nth: int, *, since_us: int, **wanted: str | Sequence[bytes]) -> int | None:
         """Return when the n-th newest code after a moment was sent, of those with these values in their columns, or one
         of these; None: there are fewer."""
-        statement = select(code_sends.c.at_us).where(code_sends.c.at_us > since_us)
-        for name, value in wanted.items():
-            column = code_sends.c[name]
-            statement = statement.where(column == value if isinstance(value, str) else column.in_(value))
-        found: int | None = self._connection.scalar(
-            statement.order_by(code_sends.c.at_us.desc()).offset(nth - 1).limit(1)
-        )
-        return found
+        conditions = "".join(f" AND {name} {'=' if isinstance(one, str) else 'IN'} ?" for name, one in wanted.items())
+        selection = f"{SENDS_SINCE}{conditions} ORDER BY at_us DESC LIMIT 1 OFFSET ?"
+        values = (one if isinstance(one, str) else list(one) for one in wanted.values())
+        found = fetch(self._connection, selection, since_us, *values, nth - 1)
+        return int(found[0][0]) if found else None
 
     def outcomes(self, service: str, *, before_us: int, count_max: int) -> list[bool]:
         """Return for each of a service's last codes before a moment whether it was completed, the newest first."""
-        wanted = (code_sends.c.service == service) & (code_sends.c.at_us <= before_us)
-        statement = select(code_sends.c.completed).where(wanted).order_by(code_sends.c.at_us.desc()).limit(count_max)
-        return [bool(one) for one in self._connection.scalars(statement)]
+        return [bool(one) for (one,) in fetch(self._connection, OUTCOMES, service, before_us, count_max)]
 
     def newest_send(self, service: str) -> int | None:
         """Return when a service's last code was sent."""
-        newest: int | None = self._connection.scalar(
-            select(func.max(code_sends.c.at_us)).where(code_sends.c.service == service)
-        )
-        return newest
+        ((newest,),) = fetch(self._connection, "SELECT max(at_us) FROM code_sends WHERE service = ?", service)
+        return None if newest is None else int(newest)
 
     def insert_send(self, row: SendRow) -> None:
         """Record that a code is sent."""
@@ -553,8 +547,7 @@ class RegistrationWork:
     def complete_send(self, verification_id: bytes) -> None:
         """Record that a code came back."""
         self.write_count += 1
-        own = code_sends.c.verification_id == verification_id
-        self._connection.execute(update(code_sends).where(own).values(completed=True))
+        run(self._connection, "UPDATE code_sends SET completed = ? WHERE verification_id = ?", True, verification_id)
 
     def prune(self, *, before_us: int) -> None:
         """Remove verifications, assertions, sends and tries of before a moment: ids begin with their times."""
@@ -886,14 +879,9 @@ def read_key_checks(connection: Connection) -> dict[int, bytes]:
 
 def try_find(connection: Connection, user_tags: Sequence[bytes]) -> RegistrationRow | None:
     """Return the registration of a user, or None."""
-    found = rows_where(connection, ID_BY_USER, user_tags)
-    return _one(connection, ROWS.where(_is(found[0][0]))) if found else None
+    found = fetch(connection, f"{ROW_BY_USER} ?", list(user_tags))
+    return RegistrationRow._make(found[0]) if found else None
 
 
 def _is(registration_id: bytes) -> ColumnElement[bool]:
     return registrations.c.registration_id == registration_id
-
-
-def _one(connection: Connection, statement: Select[Any]) -> RegistrationRow | None:
-    row = connection.execute(statement).one_or_none()
-    return None if row is None else RegistrationRow._make(row)

@@ -424,3 +424,26 @@ trusted_time = Table(
     Column("id", Integer, CheckConstraint("id = 1"), primary_key=True),
     Column("at_us", BigInteger, nullable=False),
 )
+
+# Webhooks: how far each has come, which node sends it, and until when no other does.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("service", String, nullable=False),
+    Column("sequence", BigInteger, nullable=False),  # of the last event that is done, among its service's own
+    Column("holder", String, nullable=False),
+    Column("held_until_us", BigInteger, nullable=False),
+    Column("problem", String, nullable=False),  # of the last attempt; empty: it went well
+    Column("changed_at_us", BigInteger, nullable=False),
+)
+
+# Events that a webhook's receiver refused again and again, and that were passed over.
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("problem", String, nullable=False),
+)

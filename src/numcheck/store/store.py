@@ -62,6 +62,7 @@ from numcheck.store.schema import (
 from numcheck.store.schema import pushes as push_records
 from numcheck.store.schema import withdrawals as withdrawn_rows
 from numcheck.store.served import read_basis, served_numbers
+from numcheck.store.webhooks import Webhooks
 
 FILE_NAME = "numcheck.db"
 DIGEST_TRIES = 3  # of a set that others push to while it is read
@@ -589,6 +590,10 @@ class Store:
             return pushed
 
     # --- callers
+
+    def webhooks(self) -> Webhooks:
+        """Return the positions of webhooks."""
+        return Webhooks(self._database)
 
     def callers(self, key: bytes) -> Callers:
         """Return who may call; the rows' MACs are made with the key."""

@@ -409,6 +409,27 @@ trusted_time = Table(
     Column("at_us", BigInteger, nullable=False),
 )
 
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("service", String, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("holder", String, nullable=False),
+    Column("held_until_us", BigInteger, nullable=False),
+    Column("problem", String, nullable=False),
+    Column("changed_at_us", BigInteger, nullable=False),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("problem", String, nullable=False),
+)
+
 
 def upgrade() -> None:
     """Make every table, and the installation's one row, of revision 0."""

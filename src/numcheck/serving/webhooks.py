@@ -1,0 +1,231 @@
+"""Sends the events of services to their webhooks: each event at least once, in order, and signed.
+
+A body is a CloudEvent (https://cloudevents.io, version 1.0, structured mode), its signature that of Standard Webhooks.
+
+Invariants: each webhook has a thread and a position of its own, so that a slow receiver harms nobody; an event is done
+when its receiver has answered 2xx, or has refused it REFUSALS_MAX times: then it is a dead letter. An event whose
+receiver fails or is silent is sent again, later and later, for as long as that lasts, and those behind it wait.
+"""
+
+import random
+import secrets
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import structlog
+
+from numcheck.config import Settings
+from numcheck.delivery.posting import SERVER_ERROR, SUCCESSES, Poster, Reply, retry_after
+from numcheck.delivery.requests import as_json, signed
+from numcheck.delivery.settings import WebhookSettings
+from numcheck.errors import BadConfiguration, DeliveryFailed
+from numcheck.hosts import is_loopback
+from numcheck.moments import microseconds, moment
+from numcheck.registrations.events import basis_of
+from numcheck.registrations.history import History, Told
+from numcheck.registrations.states import RegistrationState
+from numcheck.store.webhooks import Hold, Webhooks
+from numcheck.worker import Worker
+
+log = structlog.get_logger()
+
+CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
+KEY_SIZE_MIN = 24  # bytes, as Standard Webhooks asks
+HOLD_FOR = timedelta(seconds=30)  # then another node takes over
+POLL_INTERVAL_S = 1.0  # at which events of other nodes are seen, and a hold is renewed
+SAVE_INTERVAL = timedelta(seconds=5)  # at which a position is kept while there is much to send
+PAUSE_S = 1.0  # before an event is sent again, up to; then twice as long each time,
+PAUSE_MAX_S = 300.0  # up to this
+REFUSALS_MAX = 5  # of one event; then it is passed over
+PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+"""Statuses below 500 that say that the event may be sent again."""
+
+
+class Outcome(NamedTuple):
+    """The outcome of an attempt: its problem (empty: none), and whether the receiver refused the very event."""
+
+    problem: str = ""
+    refused: bool = False
+    retry_after_s: float = 0.0
+
+
+class Source(NamedTuple):
+    """The source of events: an installation, by its id, its webhooks' positions and its history; and a clock."""
+
+    installation_id: str
+    webhooks: Webhooks
+    history: History
+    now: Callable[[], datetime]
+
+
+class Webhook:
+    """A webhook, sent until it is stopped."""
+
+    def __init__(self, settings: WebhookSettings, key: bytes, source: Source, poster: Poster) -> None:
+        """`key` signs what the webhook gets."""
+        self.service = settings.service
+        self._settings, self._key, self._poster = settings, key, poster
+        self._installation, self._webhooks, self._history, self._now = source
+        self._holder = secrets.token_hex(8)
+        self._sequence: int | None = None  # the position, while this node holds the webhook
+        self._attempts = 0  # of the event that is next
+        self._not_before = self._now()  # of the next attempt
+        self._refused: list[tuple[int, str]] = []
+        self._stopping = False
+        self._worker = Worker(f"webhook {settings.name}", self._work, "a webhook's position cannot be kept")
+
+    def start(self) -> None:
+        """Begin."""
+        self._worker.start()
+
+    def wake(self) -> None:
+        """Say that there may be events; returns at once."""
+        self._worker.wake()
+
+    def stop(self) -> None:
+        """End after the event under way, and let another node take over."""
+        self._stopping = True
+        self._worker.stop()
+        self._poster.close()
+
+    def _work(self) -> float:
+        """Send the events that there are; return after how many seconds to look again."""
+        name, service = self._settings.name, self._settings.service
+        hold = self._hold()
+        self._sequence = self._webhooks.take(name, service, hold, from_start=self._settings.from_start)
+        while self._sequence is not None and self._now() >= self._not_before and not self._stopping:
+            told = self._history.after(service, self._sequence)
+            if not told or not self._save(self._send_all(told)):
+                break
+        if self._stopping:
+            self._webhooks.give_back(name, self._holder)
+        return POLL_INTERVAL_S
+
+    def _send_all(self, told: list[Told]) -> str:
+        """Send events in order until one is not taken, and return its problem."""
+        save_at = self._now() + SAVE_INTERVAL
+        for one in told:
+            if self._stopping or self._now() >= save_at:
+                break
+            outcome = self._send(one)
+            sequence = one.event.service_sequence
+            self._attempts += bool(outcome.problem)
+            if outcome.refused and self._attempts >= REFUSALS_MAX:
+                log.error("an event was passed over", webhook=self._settings.name, sequence=sequence)
+                self._refused.append((sequence, outcome.problem))
+            elif outcome.problem:
+                if self._attempts == 1:
+                    log.warning("a webhook fails", webhook=self._settings.name, problem=outcome.problem)
+                self._not_before = self._now() + self._pause(outcome)
+                return outcome.problem
+            self._sequence, self._attempts = sequence, 0
+        return ""
+
+    def _save(self, problem: str) -> bool:
+        """Keep the position; return False if another node has taken over."""
+        assert self._sequence is not None
+        refused, self._refused = self._refused, []
+        return self._webhooks.advance(self._settings.name, self._hold(), self._sequence, problem, refused)
+
+    def _hold(self) -> Hold:
+        now = self._now()
+        return Hold(self._holder, microseconds(now), microseconds(now + HOLD_FOR))
+
+    def _pause(self, outcome: Outcome) -> timedelta:
+        longest_s = min(PAUSE_S * 2 ** min(self._attempts - 1, 10), PAUSE_MAX_S)
+        return timedelta(seconds=min(max(random.uniform(0.5, 1) * longest_s, outcome.retry_after_s), PAUSE_MAX_S))
+
+    def _send(self, one: Told) -> Outcome:
+        event = one.event
+        message_id = f"{self.service}/{event.service_sequence}"
+        body = as_json(self._cloud_event(one, message_id))
+        request = signed(self._settings.url, self._key, message_id, body, self._now(), CONTENT_TYPE)
+        try:
+            return self._outcome(self._poster.send(request))
+        except DeliveryFailed as failure:
+            return Outcome(f"the receiver {failure}")
+
+    def _outcome(self, reply: Reply) -> Outcome:
+        if reply.status in SUCCESSES:
+            return Outcome()
+        refused = reply.status < SERVER_ERROR and reply.status not in PASSING
+        return Outcome(f"the receiver answered with status {reply.status}", refused, retry_after(reply, self._now()))
+
+    def _cloud_event(self, one: Told, event_id: str) -> dict[str, Any]:
+        """Return an event as WatchRegistrations has it, in the envelope of CloudEvents."""
+        event, basis = one.event, basis_of(one.event.details)
+        return {
+            "specversion": "1.0",
+            "id": event_id,
+            "source": f"urn:numcheck:{self._installation}",
+            "type": f"numcheck.registration.{event.kind}",
+            "subject": event.registration_id.hex(),
+            "time": moment(event.at_us).astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "datacontenttype": "application/json",
+            "data": {
+                "sequence": event.service_sequence,
+                "service": self.service,
+                "registration_id": event.registration_id.hex(),
+                "user_id": one.user_id or "",
+                "kind": event.kind,
+                "state": RegistrationState(event.state).name,
+                "cause": basis.cause,
+                "index_version": basis.index_version,
+                "hash": event.hash.hex(),
+            },
+        }
+
+
+class WebhookSenders:
+    """The webhooks of a node."""
+
+    def __init__(self, senders: Collection[Webhook] = ()) -> None:
+        self._senders = senders
+
+    def start(self) -> None:
+        """Begin to send."""
+        for sender in self._senders:
+            sender.start()
+
+    def tell(self, services: Collection[str]) -> None:
+        """Say that there may be events of these services; returns at once."""
+        for sender in self._senders:
+            if sender.service in services:
+                sender.wake()
+
+    def stop(self) -> None:
+        """End, each after the event under way."""
+        for sender in self._senders:
+            sender.stop()
+
+
+def senders_of(settings: Settings, source: Source) -> WebhookSenders:
+    """Return the webhooks that the settings name; BadConfiguration if one cannot be."""
+    check_webhooks(settings)
+    return WebhookSenders(
+        [
+            Webhook(one, _key(one), source, Poster(use_proxy=settings.use_proxy and not is_loopback(one.host)))
+            for one in settings.webhooks
+        ]
+    )
+
+
+def check_webhooks(settings: Settings) -> None:
+    """Raise BadConfiguration if events cannot be sent by these settings; nothing is connected to."""
+    names = [one.name for one in settings.webhooks]
+    if len(set(names)) < len(names):
+        raise BadConfiguration("webhooks: two have the same name")
+    for one in settings.webhooks:
+        _key(one)
+
+
+def _key(one: WebhookSettings) -> bytes:
+    try:
+        key = one.secret_file.read_bytes().strip()
+    except OSError as error:
+        raise BadConfiguration(f"webhooks.{one.name}.secret_file: cannot be read ({type(error).__name__})") from None
+    if len(key) < KEY_SIZE_MIN:
+        raise BadConfiguration(f"webhooks.{one.name}.secret_file: has less than {KEY_SIZE_MIN} bytes")
+    return key
