@@ -176,9 +176,9 @@ def test_every_case_that_the_page_names_is_tested():
 
 def test_index_is_refused_when_its_format_is_another(directory):
     """Sound in every checksum, and of a format that is to come."""
-    body = json.dumps({**read_manifest(directory), "format": 5}).encode()
+    body = json.dumps({**read_manifest(directory), "format": 6}).encode()
     (directory / "manifest.json").write_bytes(body + b"\n" + xxhash.xxh3_128_hexdigest(body).encode() + b"\n")
-    with pytest.raises(IndexDamaged, match=r"^the index has format 5; this numcheck reads 4$"):
+    with pytest.raises(IndexDamaged, match=r"^the index has format 6; this numcheck reads 5$"):
         open_index(directory)
 
 
