@@ -1,9 +1,14 @@
-"""A client that costs little: calls of one method, with a request each and so many in flight, as bytes."""
+"""A client that costs little: calls of one method, with a request each and so many in flight, as bytes.
+
+A call that is refused is made again: as many in flight as here may be more than the node lets wait.
+"""
 
 import selectors
 import socket
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
 from time import perf_counter
+from typing import NamedTuple
 
 import hpack
 
@@ -27,10 +32,18 @@ HEADER_SIZE = 9
 PATIENCE_S = 60.0
 
 
-class _Connection:
-    """A connection; `waiting` has when each call was sent, by its stream."""
+class Calls(NamedTuple):
+    """How long all calls took, and each that was answered; how many were refused, and so made again."""
 
-    def __init__(self, address: str, path: str) -> None:
+    took_s: float
+    durations_s: list[float]
+    refused_count: int
+
+
+class _Connection:
+    """A connection; `waiting` has when each call was sent and what it asked, by its stream."""
+
+    def __init__(self, address: str, path: str, requests: deque[bytes]) -> None:
         host, port = address.rsplit(":", 1)
         self.socket = socket.create_connection((host, int(port)), PATIENCE_S)
         self.socket.sendall(
@@ -40,24 +53,27 @@ class _Connection:
         fields |= {"te": "trailers", "content-type": "application/grpc"}
         self._block = hpack.Encoder().encode(list(fields.items()), huffman=False)
         self._next, self._read = 1, b""
+        self._requests = requests
         self._answered: set[int] = set()
-        self.waiting: dict[int, float] = {}
+        self.waiting: dict[int, tuple[float, bytes]] = {}
+        self.durations_s: list[float] = []
+        self.refused_count = 0
 
-    def call(self, requests: Sequence[bytes]) -> None:
-        """Send calls."""
+    def call(self, count: int) -> None:
+        """Send the next calls."""
         sent = []
-        for request in requests:
+        for _ in range(min(count, len(self._requests))):
+            request = self._requests.popleft()
             sent.append(frame(HEADERS, END_HEADERS, self._next, self._block))
             sent.append(frame(DATA, END_STREAM, self._next, message(request)))
-            self.waiting[self._next] = perf_counter()
+            self.waiting[self._next] = perf_counter(), request
             self._next += 2
         self.socket.sendall(b"".join(sent))
 
-    def ended(self) -> list[float]:
-        """Read what there is: how long each call took that has ended."""
+    def read(self) -> int:
+        """Read what there is, and return how many calls have ended."""
         self._read += self.socket.recv(1 << 20)
-        data, at = self._read, 0
-        found: list[float] = []
+        data, at, before = self._read, 0, len(self.waiting)
         while len(data) - at >= HEADER_SIZE:
             after = at + HEADER_SIZE + int.from_bytes(data[at : at + 3], "big")
             if after > len(data):
@@ -66,33 +82,36 @@ class _Connection:
             if kind == DATA:
                 self._answered.add(stream)
             elif kind == HEADERS and flags & END_STREAM:
-                self._answered.remove(stream)  # KeyError for a refusal, which has no message
-                found.append(perf_counter() - self.waiting.pop(stream))
+                self._end(*self.waiting.pop(stream), refused=stream not in self._answered)
+                self._answered.discard(stream)
             elif kind == SETTINGS and not flags & ACK:
                 self.socket.sendall(frame(SETTINGS, ACK))
             at = after
         self._read = data[at:]
-        return found
+        return before - len(self.waiting)
+
+    def _end(self, sent_at: float, request: bytes, *, refused: bool) -> None:
+        if refused:
+            self.refused_count += 1
+            self._requests.append(request)
+        else:
+            self.durations_s.append(perf_counter() - sent_at)
 
 
-def call_each(
-    address: str, path: str, requests: Sequence[bytes], *, connections: int, in_flight: int
-) -> tuple[float, list[float]]:
-    """Make every call, so many at once on each connection; how long all took, and each. All have to succeed."""
-    waiting: Iterator[bytes] = iter(requests)
-    durations: list[float] = []
-    opened = [_Connection(address, path) for _ in range(connections)]
+def call_each(address: str, path: str, requests: Sequence[bytes], *, connections: int, in_flight: int) -> Calls:
+    """Make every call until it is answered, so many at once on each connection."""
+    left = deque(requests)
+    opened = [_Connection(address, path, left) for _ in range(connections)]
     began = perf_counter()
     with selectors.DefaultSelector() as selector:
         for one in opened:
             selector.register(one.socket, selectors.EVENT_READ, one)
-            one.call([request for _, request in zip(range(in_flight), waiting, strict=False)])
+            one.call(in_flight)
         while any(one.waiting for one in opened):
             for key, _ in selector.select(PATIENCE_S):
-                ended = key.data.ended()
-                durations += ended
-                key.data.call([request for _, request in zip(ended, waiting, strict=False)])
+                key.data.call(key.data.read())
     took_s = perf_counter() - began
     for one in opened:
         one.socket.close()
-    return took_s, durations
+    durations_s = [took for one in opened for took in one.durations_s]
+    return Calls(took_s, durations_s, sum(one.refused_count for one in opened))
