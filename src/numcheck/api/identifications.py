@@ -11,7 +11,8 @@ from numcheck.registrations.identifications import Identifications, Identified
 from numcheck.timestamps import timestamp_at
 from numcheck.v1 import numbering_pb2
 
-FEEDS_MAX, FEEDS_PER_OPERATOR_MAX = 16, 4
+FEEDS_MAX = 16
+FEEDS_PER_OPERATOR_MAX = 4
 DIGITS_MAX = 19
 
 

@@ -21,7 +21,7 @@ from numcheck.index.format import FileRecord, write_block_file
 DAY_S = 86_400
 WIDTHS_S = (DAY_S, 7 * DAY_S, 28 * DAY_S)
 """What moments are joined by where there are more than codes: those of the same day first."""
-WIDE_NUMBERS_MAX = 2**24  # of a layer that tells every moment from others: 2 bytes a number
+WIDE_NUMBERS_MAX = 16_777_216  # of a layer that tells every moment from others: 2 bytes a number
 LAYERS_MAX = 8  # each is looked at for every number that is asked about
 FOLDED_RATIO = 4  # a layer of at most so many times as many numbers as a new one is folded into it
 
