@@ -13,7 +13,6 @@ from numcheck.config import Settings
 from numcheck.offline.rotation import drop_old_keys, rotate
 from numcheck.registrations.calendar import Calendar
 from numcheck.registrations.identifications import Identifications
-from numcheck.registrations.policy import Method
 from numcheck.serving.keys import read_keys, write_keys
 from numcheck.store import Callers
 from numcheck.v1 import caller_pb2, numbering_pb2
@@ -116,7 +115,7 @@ def test_nobody_is_told_without_an_agreement_that_says_so(world: World) -> None:
     agree(world, identifications=False)
     registered(world, HELD[1], "u2")
     assert told.news() == []
-    world.methods = (Method.CODE,)
+    world.methods = "code"
     agree(world)
     registered(world, HELD[2], "u3")
     assert {number for number, _, _ in told.news()} == {HELD[0], HELD[1]}
