@@ -146,6 +146,12 @@ class BadNumbersFile(NumcheckError):
     reason = "BAD_NUMBERS_FILE"
 
 
+class BadUsersFile(NumcheckError):
+    """A file of users to import cannot be read for certain."""
+
+    reason = "BAD_USERS_FILE"
+
+
 class BadActiveSet(NumcheckError):
     """An active set holds what no active set can: numbers out of any plan's reach, or damaged bytes."""
 
@@ -304,6 +310,12 @@ class OlderData(NumcheckError):
     def metadata(self) -> dict[str, str]:
         """The head, and the moment at which it was true."""
         return {**self._details, "head_data_time": self.head_data_time.isoformat()}
+
+
+class ConcurrentImport(NumcheckError):
+    """Another call has gone on with the import of this name since this one began."""
+
+    reason = "CONCURRENT_IMPORT"
 
 
 class ConcurrentPush(NumcheckError):

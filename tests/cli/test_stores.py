@@ -41,6 +41,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "registrations reverify": ("--service", "chat"),
     "registrations rotate-keys": (),
     "registrations watch": ("--service", "chat"),
+    "registrations webhooks": (),
     "ready": (),
     "status": (),
 }
@@ -87,6 +88,7 @@ READERS = [
     "callers list",
     "callers confirm-restore",
     "plan show",
+    "registrations webhooks",
     "status",
 ]
 

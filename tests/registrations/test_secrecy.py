@@ -131,6 +131,13 @@ def failing(stub: RegistrationServiceStub, channel: grpc.Channel, verification_i
     yield lambda: list(
         stub.ReverifyRegistrations(pb.ReverifyRegistrationsRequest(service="messenger", resume_token=TOKEN))
     )
+    imports: list[dict[str, Any]] = [
+        {"header": pb.ImportHeader(service=NAME * 50, import_id=REQUEST)},
+        {"header": pb.ImportHeader(service="messenger", import_id=REQUEST * 50)},
+        {"rows": [pb.ImportedRegistration(user_id=USER, number=f"+{NUMBER}", registration_data={NAME: NAME})]},
+    ]
+    for fields in imports:
+        yield lambda fields=fields: list(stub.ImportRegistrations(iter([pb.ImportRegistrationsRequest(**fields)])))
     for method in ("Register", "CompleteVerification", "RefreshRegistration"):
         body = request().SerializeToString()
         for cut in (body[:-3], b"\xff" + body):

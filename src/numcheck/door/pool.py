@@ -181,10 +181,27 @@ class Pool:
                 self._feeding.watch(call, method.answer(call.request), made.check)
             case Runs.FEED:
                 self._feeding.feed(call, method.answer(call.request, call), made.check)
+            case Runs.EXCHANGE:
+                _exchange(method.answer(checking(_requests(call), made.check), call), call)
             case _ if method.streams_requests and method.runs is not Runs.EACH:
                 call.answer(method.answer(checking(_requests(call), made.check), call), last=True)
             case _:
                 call.answer(method.answer(call.request, call), last=method.runs is not Runs.EACH)
+
+
+def _exchange(answers: Iterator[bytes], call: "NativeCall") -> None:
+    """Send each answer, at the pace at which the caller takes them, and end the call; CallerGone if they do not."""
+    room = threading.Event()
+    call.wake = room.set
+    for answer in answers:
+        call.answer(answer, last=False)
+        call.send()
+        while not call.has_room():
+            if not call.is_active():
+                raise CallerGone
+            room.wait(LAST_WAIT_S)
+            room.clear()
+    call.end()
 
 
 def _send(answered: "list[NativeCall]") -> None:

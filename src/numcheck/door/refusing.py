@@ -95,6 +95,17 @@ def _await_sent(context: grpc.ServicerContext) -> None:
             state.condition.wait(SENDING_POLL_S)
 
 
+def refusing_exchange(
+    answer: Callable[[Iterator[bytes], CallerWaits], Iterator[bytes]], patience: Patience
+) -> Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]:
+    """Make every exception of a method of two streams a status; what it has answered counts, however it ends."""
+
+    def answer_all(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        return answer(Attended(requests, context, patience), context)
+
+    return refusing_stream(answer_all)
+
+
 def refusing_push(
     answer: Callable[[Iterator[bytes], CallerWaits], bytes], patience: Patience
 ) -> Callable[[Iterator[bytes], grpc.ServicerContext], bytes]:

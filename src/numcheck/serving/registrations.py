@@ -17,6 +17,7 @@ from numcheck.registrations.completion import Completion
 from numcheck.registrations.events import Chain
 from numcheck.registrations.history import History
 from numcheck.registrations.identifications import Identifications
+from numcheck.registrations.importing import Importer
 from numcheck.registrations.inbound import Inbound
 from numcheck.registrations.policy import Policy, alternatives_of
 from numcheck.registrations.registrar import Registrar
@@ -141,6 +142,7 @@ class NodeRegistrations:
     enquiries: Enquiries
     policies: Policies
     webhooks: WebhookSenders
+    importer: Importer
     identifications: Identifications
 
     def start(self) -> None:
@@ -157,6 +159,7 @@ class NodeRegistrations:
         self.webhooks.stop()
         self.delivery.close()
         self.enquiries.close()
+        self.importer.close()
 
 
 def registrations_of(
@@ -186,14 +189,16 @@ def registrations_of(
     )
     verifier = Verifier(registrations, vault, environment)
     # Users are refreshed by the time of this start: a node that was down for a month must not take it from them.
-    registrar = Registrar(registrations, vault, verifier, now=_now, steady=NodeClock().tell)
+    steady = NodeClock().tell
+    registrar = Registrar(registrations, vault, verifier, now=_now, steady=steady)
     feeds = Feeds()
     registrations.follow(feeds.tell)
     history = History(registrations, vault, keys.signing_key)
+    importer = Importer(registrations, vault, registrar, environment, steady=steady)
     webhooks = senders_of(settings, Source(store.installation_id, store.webhooks(), history, _now))
     registrations.follow(webhooks.tell)
     completion = Completion(registrations, vault, verifier)
-    rules = Rules(registrar, completion, history, Reverifier(registrations, vault, verifier, environment))
+    rules = Rules(registrar, completion, history, Reverifier(registrations, vault, verifier, environment), importer)
     service = RegistrationService(rules, now=_now, default_region=settings.default_region)
     withdrawer = Withdrawer(Withdrawals(registrations, vault, now=_now))
     delivery.receive(_taker(Inbound(registrations, vault, completion, now=_now), settings.default_region))
@@ -201,7 +206,7 @@ def registrations_of(
     timekeeper = Timekeeper(registrations, TrustedClock(registrations), record_kept=record_kept)
     identifications = Identifications(registrations, vault)
     return NodeRegistrations(
-        service, timekeeper, withdrawer, feeds, delivery, enquiries, policies, webhooks, identifications
+        service, timekeeper, withdrawer, feeds, delivery, enquiries, policies, webhooks, importer, identifications
     )
 
 

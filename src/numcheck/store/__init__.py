@@ -7,6 +7,7 @@ from numcheck.store.events import EventRow
 from numcheck.store.heads import Head
 from numcheck.store.history import Loss, Point
 from numcheck.store.identifications import Sent
+from numcheck.store.imports import ImportProgress, RefusedRow
 from numcheck.store.lock import DataDirLock
 from numcheck.store.plans import Meant, PlanImport, Renaming, SeriesInfo
 from numcheck.store.pushes import HeldPush, Pushed
@@ -34,6 +35,7 @@ __all__ = [
     "EventRow",
     "Head",
     "HeldPush",
+    "ImportProgress",
     "KnownCaller",
     "LastTold",
     "Loss",
@@ -43,6 +45,7 @@ __all__ = [
     "PlanImport",
     "Point",
     "Pushed",
+    "RefusedRow",
     "RegistrationRow",
     "RegistrationWork",
     "Registrations",

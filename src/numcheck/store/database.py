@@ -31,6 +31,7 @@ from numcheck.store.failures import is_write_failure, store_error
 from numcheck.store.marks import OpenedFile, check_together
 from numcheck.store.migrations import bring_up_to_date
 from numcheck.store.schema import installation
+from numcheck.store.shared_file import SharedFile
 
 
 class Database:
@@ -47,13 +48,15 @@ class Database:
         self._pinned: Connection | None = None
         self._stopped = False
         self._opened: OpenedFile | None = None
+        self._file: SharedFile | None = None
         if url is not None:
             self._reader = postgresql_engine(url)
             self._writer = None if read_only else self._reader
         else:
             check_together(file)
-            if make and not read_only:
+            if make and not read_only and not file.exists():
                 make_private(file)
+            self._file = SharedFile(file)
             self._writer = None if read_only else sqlite_engine(file, read_only=False)
             self._reader = sqlite_engine(file, read_only=True)
         driver: Any = self._reader.dialect.dbapi
@@ -61,7 +64,7 @@ class Database:
         try:
             with self.reading() if read_only else self.writing() as connection:
                 bring_up_to_date(connection, make=make and not read_only)
-            self._opened = None if self.shared else OpenedFile(file)
+            self._opened = None if self.shared else OpenedFile(file, writes=not read_only)
         except BaseException:
             self.close()
             raise
@@ -75,6 +78,9 @@ class Database:
         engines = [self._reader, *filter(None, [self._writer])]
         for engine in engines if self._opened is None or self._opened.is_whole() else reversed(engines):
             engine.dispose()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def check_files(self) -> None:
         """Raise HistoryLost, now and ever after, if the files of the store are not those that were opened."""

@@ -41,7 +41,7 @@ from numcheck.store import blocks, callers, plans, pushes, recorded, withdrawals
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.blocks import Kind, replace_places
 from numcheck.store.callers import Callers, Denial
-from numcheck.store.data_bindings import Changed, applied, check_data, pushes_from, told_of
+from numcheck.store.data_bindings import Changed, applied, check_data, held, pushes_from, told_of
 from numcheck.store.database import Database, take_turn
 from numcheck.store.events import Chain, EventLog
 from numcheck.store.failures import again_if_undone
@@ -422,25 +422,26 @@ class Store:
     # --- pushes
 
     def _tell_head(self, connection: Connection, told: "_DataAct", version: int, revision: int) -> None:
-        """Tell the head of a set, and the record of the push that made it; of a held one, version 0, only that it is.
+        """Tell the head of a set, and the record of the push that made it; version 0: that of one that is held.
 
-        The act tells each time which records are kept: a push makes room for its own.
+        The act tells each time what is held and which records are kept: a push makes room for its own.
         """
         chain, (act, by, now, kind, operator_id) = self._acts.chain, told
         if chain is None:
             return
         said: dict[str, Any] = {"operator_id": operator_id, "version": version, "revision": revision}
+        changed = [held(kind, operator_id)] if kind is Kind.ACTIVE else []
         if version:
             head = read_head(connection, kind, operator_id)
             said |= {"data_time_us": head.data_time_us, "number_count": head.number_count}
             own = (heads.c.kind == kind) & (heads.c.operator_id == operator_id)
-            changed = [
+            changed += [
                 Changed(heads, own),
                 Changed(push_records, applied(kind, operator_id, version)),
                 Changed(withdrawn_rows, withdrawn_rows.c.revision == revision),
                 Changed(recorded_withdrawals, recorded_withdrawals.c.revision == revision),
             ]
-            said |= told_of(connection, chain, changed)
+        said |= told_of(connection, chain, changed)
         said |= pushes_from(connection, kind, operator_id)
         self._acts.tell(connection, act, by, now, **said)
 
