@@ -76,7 +76,7 @@ class Outbox:
 
     def note(self, row: Any, at_us: int, *, anew: bool) -> None:
         """Note where a registration stands after an event; `anew` if the event identified its user."""
-        if not any(service == row.service for service, _ in self._agreements()):
+        if not self.concerns(row.service):
             return
         identified = row.state == VERIFIED and (row.service, row.confirmed_by) in self._agreements()
         told = (
@@ -94,6 +94,10 @@ class Outbox:
             else None
         )
         self._notes.append(_Note(row.registration_id, told, anew, at_us))
+
+    def concerns(self, service: str) -> bool:
+        """Return True if any operator is told of a service's users."""
+        return any(agreed == service for agreed, _ in self._agreements())
 
     def _agreements(self) -> set[tuple[str, int]]:
         if self._agreed is None:

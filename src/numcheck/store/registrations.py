@@ -469,6 +469,9 @@ class RegistrationWork:
             (row.registration_id, kind, row.state, details) for row, (kind, details) in zip(rows, told, strict=True)
         )
         self._events.append_each(at_us, service, events)
+        if self._outbox.concerns(service):
+            for row in bound:
+                self._outbox.note(row, at_us, anew=True)
         self._written.note_all(Bound.REGISTRATIONS, ((row.registration_id, row.mac) for row in bound))
         self._unknown.difference_update(row.user_tag or b"" for row in bound)
         insert_rows(self._connection, registrations, bound, at_once=rows_at_once(len(bound)))
