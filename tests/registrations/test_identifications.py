@@ -23,6 +23,7 @@ from numcheck.v1.check_pb2_grpc import CheckServiceStub
 from numcheck.v1.numbering_pb2_grpc import NumberingServiceStub
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.api.calls import refusal
+from tests.registrations.test_importing import bring_in, importer_of, user
 from tests.registrations.test_service import register_request
 from tests.registrations.test_withdrawals import HELD, follow, operator_id, port, publish, push
 from tests.registrations.world import ADDRESS, DATA, SERVICE, World, small
@@ -132,6 +133,14 @@ def test_agreement_that_ends_takes_what_was_told_with_it_and_one_that_begins_tel
     assert Told(world).news() == [(HELD[0], one, TOLD)]
     agree(world, identifications=False)
     assert Told(world).news() == []
+
+
+def test_imported_users_are_told_as_others_are(world: World) -> None:
+    agree(world)
+    importer = importer_of(world)
+    bring_in(importer, [user("u", HELD[0]), user("v", small.INACTIVE)])
+    importer.close()
+    assert [(number, ended) for number, _, ended in Told(world).news()] == [(HELD[0], TOLD)]
 
 
 def test_what_ended_over_a_year_ago_is_forgotten(world: World) -> None:
