@@ -351,14 +351,19 @@ def test_an_import_that_is_killed_goes_on_and_each_row_counts_once(data_dir: Pat
     """R1: a node that is killed amid an import holds what it has answered, and the rest comes once."""
     parts = [part(*(row(100 * place + one) for one in range(100)), row(0, "bad")) for place in range(20)]
 
+    killed = threading.Event()
+
     def requests(first: int) -> Iterator[pb.ImportRegistrationsRequest]:
         yield header()
-        yield from parts[first:]
+        yield from parts[first:10]
+        assert killed.wait(60)  # so that it does not come to its end before
+        yield from parts[max(first, 10) :]
 
     with serving(data_dir, env=NODE) as node, grpc.insecure_channel(node.address) as channel:
         answers = RegistrationServiceStub(channel).ImportRegistrations(requests(0))
         told = [next(answers).row_count for _ in range(4)]
         node.process.signal(signal.SIGKILL)
+        killed.set()
         with pytest.raises(grpc.RpcError):
             told += (answer.row_count for answer in answers)
     with serving(data_dir, env=NODE) as node, grpc.insecure_channel(node.address) as channel:

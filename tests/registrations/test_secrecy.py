@@ -18,12 +18,14 @@ from tests.registrations.test_delivery import KEY, Gateway, gateway  # noqa: F40
 from tests.serving import small
 from tests.serving.command import run, serving
 
-# The command with every logger of the process at its lowest level: the database's, the HTTP client's and our own.
+# The command with every logger of the process at its lowest level, the database's, the HTTP client's and our own, and
+# with libraries' own words, which a node keeps to itself otherwise.
 DEBUGGING = (
     sys.executable,
     "-c",
     "import logging; logging.basicConfig(level=logging.DEBUG);"
     "logging.getLogger('sqlalchemy.engine').setLevel(logging.DEBUG);"
+    "import numcheck.serving.logs as logs; logs.take_over = lambda: None;"
     "from numcheck.cli import main; main()",
     "serve",
 )

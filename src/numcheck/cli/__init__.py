@@ -70,6 +70,7 @@ def _fill_closed_streams() -> None:
 def load_commands() -> typer.Typer:
     """Return the command line with all its commands, which are loaded only now."""
     from numcheck.cli import (
+        backup,
         bench,
         callers,
         check,
@@ -99,6 +100,8 @@ def load_commands() -> typer.Typer:
     app.add_typer(registrations.app, name="registrations")
     app.add_typer(events.app, name="events")
     app.add_typer(config.app, name="config")
+    app.command()(backup.backup)
+    app.command()(backup.restore)
     app.command()(bench.bench)
     return app
 

@@ -26,7 +26,7 @@ from numcheck.api.errors import log_failure
 from numcheck.door.feeding import Feeding
 from numcheck.door.grouping import Stepping, Writer, run_steps
 from numcheck.door.methods import Method
-from numcheck.door.native import refusal
+from numcheck.door.native import refusal, trace_parent_of
 from numcheck.door.turns import Crew, Turns
 from numcheck.errors import NumcheckError
 
@@ -166,9 +166,9 @@ class Pool:
         if not call.is_active():
             return
         try:
+            serve(call, trace_parent_of)
             made = self._made(call)
             serve_call(made)
-            serve(call)
             self._answer_as(self._methods[call.path], call, made)
         except CallerGone:
             return
@@ -212,6 +212,7 @@ def _send(answered: "list[NativeCall]") -> None:
 
 def refuse(call: "NativeCall", error: Exception) -> None:
     """End the call with the error's status, and log it if it is not one of ours."""
+    serve(call, trace_parent_of)
     if isinstance(error, NumcheckError) or call.is_active():
         log_failure(error)
     call.end(*refusal(error))

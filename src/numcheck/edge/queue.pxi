@@ -193,6 +193,11 @@ cdef class Call:
         """What admission gave as the caller."""
         return <object>self.ask.caller
 
+    @property
+    def trace_parent(self):
+        """What came as `traceparent`, if it is as long as one; empty otherwise."""
+        return (<bytes><char*>self.ask.trace).decode("ascii", "replace")
+
     def is_active(self):
         """Return False once nobody waits for an answer."""
         return not load(&self.ask.gone)

@@ -163,14 +163,14 @@ class NodeRegistrations:
 
 
 def registrations_of(
-    store: Store, published: PublishedIndex, settings: Settings, announce: Announce, agreed: Agreed
+    store: Store, published: PublishedIndex, settings: Settings, announce: Announce, agreed: Agreed, show: Announce
 ) -> NodeRegistrations:
-    """Put the parts together. BadKeys, BadConfiguration."""
+    """Put the parts together. `show` gets the codes that are sent to nobody. BadKeys, BadConfiguration."""
     keys = keys_of(store, settings, announce)
     vault = Vault(keys.keyring, secrets.token_bytes)
     registrations = store.registrations(Chain(keys.keyring))
     use_keys(store, registrations, keys.keyring)
-    enquiries, delivery = enquiries_of(settings), delivery_of(settings, announce, now=_now)
+    enquiries, delivery = enquiries_of(settings), delivery_of(settings, show, now=_now)
     policies = Policies(settings)
 
     def agrees(service: str, operator_id: int) -> bool:

@@ -3,6 +3,7 @@
 from numcheck.store.bindings import Bound, Entry, LastTold
 from numcheck.store.callers import Callers, CallerSet, Denial, KnownCaller
 from numcheck.store.confirmations import Confirmation
+from numcheck.store.copying import copy_database
 from numcheck.store.events import EventRow
 from numcheck.store.heads import Head
 from numcheck.store.history import Loss, Point
@@ -21,6 +22,8 @@ from numcheck.store.registration_rows import (
 )
 from numcheck.store.registrations import PageBounds, Registrations, RegistrationWork, Selection
 from numcheck.store.store import Store
+from numcheck.store.survey import Survey
+from numcheck.store.troubles import Troubles
 from numcheck.store.withdrawals import Cause, Withdrawn, WithdrawnChunk
 
 __all__ = [
@@ -57,7 +60,10 @@ __all__ = [
     "SeriesInfo",
     "Standing",
     "Store",
+    "Survey",
+    "Troubles",
     "VerificationRow",
     "Withdrawn",
     "WithdrawnChunk",
+    "copy_database",
 ]

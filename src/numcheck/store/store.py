@@ -62,6 +62,8 @@ from numcheck.store.schema import (
 from numcheck.store.schema import pushes as push_records
 from numcheck.store.schema import withdrawals as withdrawn_rows
 from numcheck.store.served import read_basis, served_numbers
+from numcheck.store.survey import Survey, read_survey
+from numcheck.store.troubles import Troubles
 from numcheck.store.webhooks import Webhooks
 
 FILE_NAME = "numcheck.db"
@@ -79,19 +81,21 @@ class Store:
         read_only: bool = False,
         make: bool = True,
         push_policy: PushPolicy = PushPolicy(),  # noqa: B008  # it never changes
+        troubles: Troubles | None = None,
     ) -> None:
         """Open the store: in a data directory, whose lock its writer must hold, or in the database of a URL.
 
-        It is made if need be and `make`, unless it is `read_only`. `push_policy` says which pushes are held. Raises
-        StoreMissing, StoreTooNew, StoreDamaged, StoreUnavailable or BadConfiguration.
+        It is made if need be and `make`, unless it is `read_only`. `push_policy` says which pushes are held, and
+        `troubles` hear of the store's being away. Raises StoreMissing, StoreTooNew, StoreDamaged, StoreUnavailable or
+        BadConfiguration.
         """
         make = make and not read_only
         if url is None and not make and not self.exists(data_dir):
             raise StoreMissing(f"there is no store in {data_dir}; `numcheck demo` or `numcheck plan import` makes one")
         if make:
             make_private_directory(data_dir)
-        self._acts, self._data_dir, self.push_policy = Acts(), data_dir, push_policy
-        self._database = Database(data_dir / FILE_NAME, url=url, read_only=read_only, make=make)
+        self._acts, self._data_dir, self.push_policy, self.troubles = Acts(), data_dir, push_policy, troubles
+        self._database = Database(data_dir / FILE_NAME, url=url, read_only=read_only, make=make, troubles=troubles)
         self._seen: Point | None = None
         self._seeing = threading.Lock()
 
@@ -232,6 +236,11 @@ class Store:
         """Return what tells each key that the store is used with, by its id; none before the first use."""
         with self._database.reading() as connection:
             return read_key_checks(connection)
+
+    def survey(self, *, events_after: int | None) -> Survey:
+        """Return what the store holds, in counts, and how many events of each kind came behind a sequence."""
+        with self._database.reading() as connection:
+            return read_survey(connection, events_after=events_after)
 
     def events(self) -> EventLog:
         """Return the events, to be read."""
