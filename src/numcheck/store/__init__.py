@@ -15,6 +15,7 @@ from numcheck.store.pushes import HeldPush, Pushed
 from numcheck.store.registration_rows import (
     NumberRow,
     RegistrationRow,
+    RequestRow,
     SealedRow,
     SendRow,
     Standing,
@@ -53,6 +54,7 @@ __all__ = [
     "RegistrationWork",
     "Registrations",
     "Renaming",
+    "RequestRow",
     "SealedRow",
     "Selection",
     "SendRow",
