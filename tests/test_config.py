@@ -76,7 +76,12 @@ def test_a_policy_by_which_the_operator_alone_verifies_is_warned_of(toml):
     assert policy_warnings(load_settings()) == []
     services = "".join(
         f"[services.{name}]\nverification_methods = '{methods}'\n"
-        for name, methods in (("a", "operator"), ("b", "inbound,operator"), ("c", "attested,operator"), ("d", "code"))
+        for name, methods in (
+            ("a", "operator"),
+            ("b", "inbound+operator"),
+            ("c", "code+operator,operator"),
+            ("d", "code"),
+        )
     )
     warnings = policy_warnings(load_settings(toml("verification_methods = 'operator,code'\n" + services)))
     assert [re.search("of (every service|service .), operator", one)[1] for one in warnings] == [
@@ -161,14 +166,16 @@ def test_a_services_table_changes_what_it_names_and_nothing_else(toml):
         load_settings(
             toml(
                 "refresh_after_days = 300\nattesting_authorities = 'esia'\n"
-                "[services.messenger]\nverification_methods = 'operator, code'\nrefresh_after_days = 365\n"
+                "[services.messenger]\nverification_methods = 'operator, code + inbound'\nrefresh_after_days = 365\n"
                 "[services.shop]\nevidence_age_max_s = 0\nattesting_authorities = ''"
             )
         )
     )
     common = policy_for("anybody")
-    assert (common.methods, common.refresh_after.days) == ((Method.CODE, Method.OPERATOR), 300)
-    messenger = replace(common, methods=(Method.OPERATOR, Method.CODE), refresh_after=timedelta(days=365))
+    assert common.alternatives == ((Method.CODE, Method.OPERATOR), (Method.CODE,))
+    assert common.refresh_after.days == 300
+    alternatives = ((Method.OPERATOR,), (Method.CODE, Method.INBOUND))
+    messenger = replace(common, alternatives=alternatives, refresh_after=timedelta(days=365))
     assert policy_for("messenger") == messenger
     assert policy_for("shop") == replace(common, data_age_max=None, authorities=frozenset())
 
@@ -179,7 +186,13 @@ def test_a_services_table_changes_what_it_names_and_nothing_else(toml):
         ("[services.m]\nthraeds = 4", "there is no setting services.m.thraeds"),
         ("[services.m]\nrefresh_after_days = 366", "services.m.refresh_after_days: input should be less than"),
         ("[services.m]\nrefresh_after_days = 0", "services.m.refresh_after_days: input should be greater than 0"),
-        ("[services.m]\nverification_methods = 'pigeon'", "services.m.verification_methods: value error, must be some"),
+        *(
+            (
+                f"[services.m]\nverification_methods = '{text}'",
+                "services.m.verification_methods: value error, must be some",
+            )
+            for text in ("pigeon", "", "code,", "code+", "code+code", "code,code", "code+operator,operator+code")
+        ),
         ("[services.M]\nrefresh_after_days = 1", "services.M.[key]: value error, a service's name is"),
         ("services = 1", "services: input should be a valid dictionary"),
     ],

@@ -147,6 +147,7 @@ cdef struct Pipe:                    # of a CallQueue: from all loops to Python
     uint64_t sleeping                # atomic: a thread waits for `fd`
     uint64_t closed                  # atomic
     Lane lanes[LANE_COUNT]
+    uint64_t asks                    # atomic: those that are not freed yet
     int fd
 
 cdef struct Line:                    # what one party has waiting in one lane

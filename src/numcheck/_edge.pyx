@@ -236,7 +236,7 @@ cdef class EdgeLoop:
         free(self.loop.opened)
         discard(&self.loop, &self.loop.outgoing_records)
         BIO_meth_free(self.loop.bio_method)
-        drop_notes(&self.loop.replies)
+        drop_notes(take_all(&self.loop.replies))
 
     def run(self):
         """Serve until `stop`, and then until every call has ended or had its time."""

@@ -32,7 +32,7 @@ from pydantic_settings import (
 from numcheck.delivery.settings import CourierSettings, WebhookSettings, service_name
 from numcheck.errors import BadConfiguration
 from numcheck.hosts import is_loopback
-from numcheck.registrations.policy import Method
+from numcheck.registrations.policy import Method, alternatives_of, text_of
 
 # gRPC takes its limits as 32-bit integers, and its times in milliseconds.
 INT32_MAX = 2**31 - 1
@@ -54,10 +54,7 @@ ServiceName = Annotated[str, AfterValidator(service_name)]
 
 
 def _methods(value: str) -> str:
-    methods = [method.strip() for method in value.split(",")]
-    if not set(methods) <= set(Method) or len(set(methods)) != len(methods):
-        raise ValueError(f"must be some of {', '.join(Method)}, separated by commas")
-    return ",".join(methods)
+    return text_of(alternatives_of(value))
 
 
 Methods = Annotated[str, AfterValidator(_methods)]
@@ -185,7 +182,8 @@ class Settings(BaseSettings):
         None, description="the keys of registrations; None: keys.json in data_dir", examples=["/etc/numcheck/keys.json"]
     )
     verification_methods: Methods = ReloadedField(
-        "code,operator", description=f"how a number is verified, in this order: {', '.join(Method)}"
+        "code+operator,code",
+        description=f"how a number is verified: alternatives in order, each of steps joined by +: {', '.join(Method)}",
     )
     evidence_age_max_s: EvidenceAge = ReloadedField(
         2_592_000, description="seconds after which an operator's data verifies nothing; 0: it never ages"

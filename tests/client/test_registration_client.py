@@ -101,7 +101,7 @@ def test_acts_are_proofs(client: RegistrationClient) -> None:
     ):
         started = client.start_verification(pb.StartVerificationRequest(user_id="u1", method=method))
         done = client.complete_verification(started.verification.verification_id, proof)
-        assert (done.state, done.evidence.method) == (pb.REGISTRATION_STATE_VERIFIED, method)
+        assert (done.state, done.evidence[0].method) == (pb.REGISTRATION_STATE_VERIFIED, method)
 
 
 def test_refusal_has_the_nodes_reason_and_absence_has_none(client: RegistrationClient) -> None:

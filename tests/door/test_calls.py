@@ -20,6 +20,7 @@ from numcheck.config import Settings
 from numcheck.door import native_door
 from numcheck.door.feeds import Feeds
 from numcheck.door.native_door import LACKING, NativeDoor, Served
+from numcheck.door.pool import KEPT_THREADS, QUICK_THREADS
 from numcheck.door.watches import Watches
 from numcheck.errors import MalformedMessage, StoreUnavailable, UnknownRegistration
 from numcheck.index import PublishedIndex
@@ -53,6 +54,7 @@ KEPT = "/numcheck.v1.CallerService/AddCaller"
 WAITING, PUSH = f"{NUMBERING}ConfirmPush", f"{NUMBERING}PushActiveNumbers"
 TIMEOUT_S = 60.0
 MESSAGE_SIZE = 2**19
+THREADS = QUICK_THREADS + KEPT_THREADS + 16 + 1  # those that wait, as many as api_threads, and the writer
 
 
 class Made:
@@ -436,6 +438,52 @@ def test_feed_is_woken_by_what_is_told_and_ends_when_the_node_does(tmp_path: Pat
             next(stream)
         stopping.join(TIMEOUT_S)
         assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+# --- what is left of calls
+
+
+def answering(request: bytes, _call: object) -> Steps[bytes]:
+    if request == b"alone":
+        return (yield Alone(lambda: b"told"))
+    return request
+    yield  # which makes it a generator
+
+
+EVERY_KIND: dict[str, Callable[..., Any]] = {
+    QUICK: lambda request, _call: request,
+    WAITING: lambda request, _call: request,
+    LOOKUP: answering,
+    GROUPED: answering,
+    PUSH: lambda requests, _call: b"".join(requests),
+    FEED: lambda _request, _call: Feed("chat", pieces(3, 10), ()),
+    KEPT: lambda *_: b"",
+}
+
+
+def cut(stream: int, path: str, ending: int) -> bytes:
+    """A call that is reset at once, or in its message, or has its time pass; or is answered."""
+    begin = frame(HEADERS, END_HEADERS, stream, call_headers(path.encode(), grpc_timeout=b"1m" if ending == 2 else b""))
+    whole, part = frame(DATA, END_STREAM, stream, message(b"alone")), frame(DATA, 0, stream, message(b"alone")[:7])
+    reset = frame(RST_STREAM, 0, stream, b"\0\0\0\x08")
+    return begin + (whole + reset, part + reset, whole, whole)[ending]
+
+
+def test_nothing_is_left_of_calls_however_they_end(tmp_path: Path) -> None:
+    """Of each kind, in each way, over connections that are cut themselves with calls under way; also when Python is
+    full. Both sides let go of them, but that a thread remembers the one it served last."""
+    with serving(tmp_path, EVERY_KIND, concurrent_rpcs_max=8) as door:
+        for turn in range(40):
+            peer = Peer(door.listener.address)
+            streams = range(1, 2 * 28, 2)
+            paths = [*EVERY_KIND] * 4
+            calls = zip(streams, paths, strict=True)
+            peer.send(b"".join(cut(stream, path, (turn + stream // 14) % 4) for stream, path in calls))
+            if turn % 2:
+                peer.frames(0.02)
+            peer.close()
+        while door.listener._queue.call_count > THREADS:
+            threading.Event().wait(0.01)
 
 
 # --- the queue, with nobody but the test to take from it

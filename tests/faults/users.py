@@ -103,8 +103,9 @@ class User:
             one.refreshed_at.CopyFrom(found.refreshed_at)
         if step.kind == "complete":
             one.state = VERIFIED
-            one.evidence.CopyFrom(found.evidence)
-            one.evidence.method = pb.VERIFICATION_METHOD_CODE
+            del one.evidence[:]
+            one.evidence.extend(found.evidence)
+            one.evidence[0].method = pb.VERIFICATION_METHOD_CODE
         if step.kind in ("register", "complete") or (step.kind == "refresh" and one.state == PENDING):
             one.due_at.CopyFrom(one.refreshed_at)
             one.due_at.seconds += REFRESH_AFTER_S

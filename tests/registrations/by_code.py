@@ -1,13 +1,12 @@
 """What the tests of codes share: asking for one, and giving it back."""
 
 from numcheck.errors import ProofNotAccepted
-from numcheck.registrations.policy import Method
 from numcheck.registrations.proofs import CodeProof
 from numcheck.registrations.record import Record
 from numcheck.registrations.registration import Outcome
 from tests.registrations.world import ADDRESS, SERVICE, World, small
 
-BY_CODE = {"methods": (Method.CODE,)}
+BY_CODE = {"methods": "code"}
 NUMBER = small.UNKNOWN
 
 
@@ -23,7 +22,7 @@ def start(world: World, user_id: str = "u1", service: str = SERVICE, **wanted: o
 def complete(world: World, outcome: Outcome, code: str, service: str = SERVICE) -> bool:
     assert outcome.verification is not None
     try:
-        world.verifier.complete(service, outcome.verification.verification_id, CodeProof(code))
+        world.completion.complete(service, outcome.verification.verification_id, CodeProof(code))
     except ProofNotAccepted:
         return False
     return True

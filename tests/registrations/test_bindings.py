@@ -41,7 +41,7 @@ def fill(world: World) -> None:
     world.registrar.refresh(SERVICE, "u4", ADDRESS, {"a": "b"})
     started = world.register(small.UNKNOWN + 1, "u5").verification
     assert started is not None
-    world.verifier.complete(SERVICE, started.verification_id, CodeProof(last_code(world)))
+    world.completion.complete(SERVICE, started.verification_id, CodeProof(last_code(world)))
     world.pass_time(minutes=2)
     world.registrar.verify(SERVICE, "u2", method=Method.CODE, network_address=None)
     world.register(small.INACTIVE, "u6")
@@ -222,7 +222,7 @@ def test_every_write_keeps_the_bindings_true(data_dir: Path, url: str | None) ->
     """Time that passes, withdrawals in bulk, tries of codes, attested acts, pruning, rotation and dropped keys."""
     edited = filled(data_dir, url)
     policy = {"data_age_max": None, "authorities": frozenset({"esia"})}
-    world = World(data_dir, url=url, methods=(Method.OPERATOR, Method.CODE, Method.ATTESTED), policy=policy, seed=8)
+    world = World(data_dir, url=url, methods="operator,code,attested", policy=policy, seed=8)
     calendar = Calendar(world.registrations)
     world.pass_time(days=1)
     started = world.registrar.verify(SERVICE, "u1", method=Method.CODE, network_address=None).verification
@@ -230,11 +230,11 @@ def test_every_write_keeps_the_bindings_true(data_dir: Path, url: str | None) ->
     wrong = f"{(int(last_code(world)) + 1) % 1_000_000:06}"
     for _ in range(3):
         with pytest.raises(ProofNotAccepted):
-            world.verifier.complete(SERVICE, started.verification_id, CodeProof(wrong))
+            world.completion.complete(SERVICE, started.verification_id, CodeProof(wrong))
         assert edited.problem() == ""
     attested = world.registrar.verify(SERVICE, "u6", method=Method.ATTESTED, network_address=None).verification
     assert attested is not None
-    world.verifier.complete(SERVICE, attested.verification_id, AttestedProof("esia", "a", world.now))
+    world.completion.complete(SERVICE, attested.verification_id, AttestedProof("esia", "a", world.now))
     assert edited.problem() == ""
     for days in (31, 310, 31):
         world.pass_time(days=days)

@@ -21,6 +21,7 @@ from numcheck.errors import (
 from numcheck.moments import microseconds
 from numcheck.registrations.calendar import Calendar
 from numcheck.registrations.codes import TRIES_MAX, CodePolicy, make_code, word_of
+from numcheck.registrations.completion import Completion
 from numcheck.registrations.evidence import Evidence
 from numcheck.registrations.inbound import Inbound
 from numcheck.registrations.policy import Method
@@ -28,7 +29,6 @@ from numcheck.registrations.proofs import AttestedProof, CodeProof, InboundProof
 from numcheck.registrations.record import NetworkAddress
 from numcheck.registrations.registration import Outcome, Registration
 from numcheck.registrations.states import RegistrationState as State
-from numcheck.registrations.verifier import Verifier
 from numcheck.store.store import FILE_NAME
 from tests.registrations.by_code import BY_CODE, NUMBER, complete, last_code, other_than, record_of, start
 from tests.registrations.world import ADDRESS, SERVICE, Ran, World, bounds_of, small
@@ -56,7 +56,7 @@ def test_the_service_determines_a_number_by_itself(code_world: World) -> None:
     assert complete(code_world, outcome, last_code(code_world))
     verified = code_world.registrar.get(SERVICE, "u1")
     assert verified.state is State.VERIFIED
-    assert verified.evidence == Evidence(Method.CODE, verified_at_us=microseconds(code_world.now))
+    assert verified.evidence == (Evidence(Method.CODE, verified_at_us=microseconds(code_world.now)),)
 
 
 # --- tries
@@ -169,7 +169,7 @@ def test_a_right_code_is_right_on_two_nodes_at_once(data_dir: Path, url: str | N
     """R8: each has counted its try before the other has confirmed; both tell the registration, neither was wrong."""
     world = World(data_dir, url=url, **BY_CODE)
     outcome, code = world.register(NUMBER), last_code(world)
-    node = Ran(Verifier(world.registrations, world.vault, world.around))  # another, with turns of its own
+    node = Ran(Completion(world.registrations, world.vault, world.rules_of_verifications))  # with turns of its own
 
     class Meeting(CodeProof):
         def accepted(self, *arguments, **named):  # type: ignore[no-untyped-def]
@@ -180,10 +180,10 @@ def test_a_right_code_is_right_on_two_nodes_at_once(data_dir: Path, url: str | N
     verification_id = verification_id_of(outcome)
     with ThreadPoolExecutor(2) as callers:
         asked = [
-            callers.submit(verifier.complete, SERVICE, verification_id, Meeting(code))
-            for verifier in (world.verifier, node)
+            callers.submit(completion.complete, SERVICE, verification_id, Meeting(code))
+            for completion in (world.completion, node)
         ]
-    assert [call.result() for call in asked] == [world.registrar.get(SERVICE, "u1")] * 2
+    assert [call.result().registration for call in asked] == [world.registrar.get(SERVICE, "u1")] * 2
     assert wrong_tries(world) == 0
     world.close()
 
@@ -206,8 +206,8 @@ def at_once(world: World, outcome: Outcome, proof: Proof, times: int) -> list[Re
     """What each of so many calls at once gets."""
     verification_id = verification_id_of(outcome)
     with ThreadPoolExecutor(times) as callers:
-        asked = [callers.submit(world.verifier.complete, SERVICE, verification_id, proof) for _ in range(times)]
-    return [call.result() for call in asked]
+        asked = [callers.submit(world.completion.complete, SERVICE, verification_id, proof) for _ in range(times)]
+    return [call.result().registration for call in asked]
 
 
 def verification_id_of(outcome: Outcome) -> bytes:
@@ -242,7 +242,7 @@ def test_of_100_parallel_guesses_three_are_compared(each_code_world: World) -> N
         barrier.wait()
         try:
             proof = Watched(f"{(int(code) + 1 + place) % 10**6:06}")
-            code_world.verifier.complete(SERVICE, outcome.verification.verification_id, proof)
+            code_world.completion.complete(SERVICE, outcome.verification.verification_id, proof)
             accepted.append(True)
         except ProofNotAccepted:
             pass
@@ -267,7 +267,7 @@ def test_a_try_that_was_counted_before_a_crash_stays_counted(code_world: World) 
 
     for _ in range(3):
         with pytest.raises(SystemError):
-            code_world.verifier.complete(SERVICE, outcome.verification.verification_id, Dying(code))
+            code_world.completion.complete(SERVICE, outcome.verification.verification_id, Dying(code))
     code_world.close()
     again = World(code_world.data_dir, **BY_CODE)
     assert not complete(again, outcome, code)
@@ -479,7 +479,7 @@ def test_a_code_that_cannot_be_handed_over_counts_as_sent(code_world: World) -> 
 def act_world(data_dir: Path):
     one = World(
         data_dir,
-        methods=(Method.INBOUND, Method.ATTESTED),
+        methods="inbound,attested",
         policy={"data_age_max": None, "authorities": frozenset({"esia"})},
     )
     yield one
@@ -493,11 +493,12 @@ def test_a_message_with_the_word_from_the_number_verifies(act_world: World) -> N
     word, verification_id, now = outcome.verification.word, outcome.verification.verification_id, act_world.now
     for proof in (InboundProof(NUMBER + 1, word, now), InboundProof(NUMBER, "thanks", now)):
         with pytest.raises(ProofNotAccepted):
-            act_world.verifier.complete(SERVICE, verification_id, proof)
-    done = act_world.verifier.complete(SERVICE, verification_id, InboundProof(NUMBER, f"My code: {word.lower()}.", now))
+            act_world.completion.complete(SERVICE, verification_id, proof)
+    done = act_world.completion.complete(
+        SERVICE, verification_id, InboundProof(NUMBER, f"My code: {word.lower()}.", now)
+    ).registration
     assert done.state is State.VERIFIED
-    assert done.evidence is not None
-    assert done.evidence.method is Method.INBOUND
+    assert [one.method for one in done.evidence] == [Method.INBOUND]
 
 
 @pytest.mark.parametrize("late", [timedelta(minutes=-6), timedelta(minutes=6)])
@@ -507,8 +508,10 @@ def test_an_act_before_the_verification_or_in_the_future_verifies_nothing(act_wo
     assert outcome.verification is not None
     proof = InboundProof(NUMBER, "", act_world.now + late)
     with pytest.raises(ProofNotAccepted):
-        act_world.verifier.complete(SERVICE, outcome.verification.verification_id, proof)
-    act_world.verifier.complete(SERVICE, outcome.verification.verification_id, InboundProof(NUMBER, "", act_world.now))
+        act_world.completion.complete(SERVICE, outcome.verification.verification_id, proof)
+    act_world.completion.complete(
+        SERVICE, outcome.verification.verification_id, InboundProof(NUMBER, "", act_world.now)
+    )
     assert act_world.registrar.get(SERVICE, "u1").state is State.VERIFIED
 
 
@@ -530,11 +533,11 @@ def test_an_assertion_verifies_one_user_of_a_service_once(act_world: World) -> N
         outcome = start(act_world, user_id, service, method=Method.ATTESTED)
         assert outcome.verification is not None
         try:
-            act_world.verifier.complete(service, outcome.verification.verification_id, proof)
+            act_world.completion.complete(service, outcome.verification.verification_id, proof)
         except ProofNotAccepted:
             return False
         # The same proof for the same verification has the same answer.
-        act_world.verifier.complete(service, outcome.verification.verification_id, proof)
+        act_world.completion.complete(service, outcome.verification.verification_id, proof)
         return True
 
     for place, user_id in enumerate(("u1", "u2")):
@@ -560,7 +563,7 @@ def test_an_assertion_verifies_once_however_its_name_is_spelt(act_world: World, 
         assert verification is not None
         try:
             proof = AttestedProof("esia", assertion_id, act_world.now)
-            act_world.verifier.complete(SERVICE, verification.verification_id, proof)
+            act_world.completion.complete(SERVICE, verification.verification_id, proof)
         except ProofNotAccepted:
             return False
         return True
@@ -585,16 +588,14 @@ def test_the_name_of_an_assertion_lies_sealed(act_world: World) -> None:
     outcome = start(act_world, method=Method.ATTESTED)
     assert outcome.verification is not None
     proof = AttestedProof("esia", "assertion-of-ivan", act_world.now)
-    done = act_world.verifier.complete(SERVICE, outcome.verification.verification_id, proof)
-    assert done.evidence is not None
-    assert done.evidence.assertion_id == "assertion-of-ivan"
+    done = act_world.completion.complete(SERVICE, outcome.verification.verification_id, proof).registration
+    assert [one.assertion_id for one in done.evidence] == ["assertion-of-ivan"]
     assert act_world.registrar.get(SERVICE, "u1") == done
     outcome = start(act_world)
     assert outcome.verification is not None
     by_call = InboundProof(NUMBER, "", act_world.now)
-    done = act_world.verifier.complete(SERVICE, outcome.verification.verification_id, by_call)
-    assert done.evidence is not None
-    assert done.evidence.assertion_id == ""
+    done = act_world.completion.complete(SERVICE, outcome.verification.verification_id, by_call).registration
+    assert [one.assertion_id for one in done.evidence] == [""]
     act_world.close()
     for path in act_world.data_dir.iterdir():
         assert not path.is_file() or b"assertion-of-ivan" not in path.read_bytes()
@@ -608,11 +609,11 @@ def test_an_authoritys_assertion_verifies_and_is_recorded_with_who_and_when(act_
     verification_id, when = outcome.verification.verification_id, act_world.now - timedelta(hours=1)
     for proof in (AttestedProof("nobody", "a-1", when), AttestedProof("esia", "a-1", when - timedelta(days=2))):
         with pytest.raises(ProofNotAccepted):
-            act_world.verifier.complete(SERVICE, verification_id, proof)
-    done = act_world.verifier.complete(SERVICE, verification_id, AttestedProof("esia", "a-81f4", when))
-    assert done.evidence is not None
-    assert (done.evidence.authority, done.evidence.assertion_id) == ("esia", "a-81f4")
-    assert done.evidence.act_time_us == int(when.timestamp() * 1_000_000)
+            act_world.completion.complete(SERVICE, verification_id, proof)
+    done = act_world.completion.complete(SERVICE, verification_id, AttestedProof("esia", "a-81f4", when)).registration
+    (evidence,) = done.evidence
+    assert (evidence.authority, evidence.assertion_id) == ("esia", "a-81f4")
+    assert evidence.act_time_us == int(when.timestamp() * 1_000_000)
     assert not [event for event in act_world.store.events().all() if "a-81f4" in event.details]
 
 
@@ -675,9 +676,7 @@ def counts(world: World) -> tuple[int, ...]:
 
 def test_a_message_that_reaches_the_node_counts_for_whoever_waits_for_it(act_world: World) -> None:
     """II.2 with R8: each service's own word; a message without one is no try, wrong ones are bounded."""
-    inbound = Inbound(
-        act_world.registrations, act_world.vault, act_world.rules_of_verifications, now=lambda: act_world.now
-    )
+    inbound = Inbound(act_world.registrations, act_world.vault, act_world.rules_of_proofs, now=lambda: act_world.now)
     act_world.register(NUMBER)
     act_world.registrar.register("other", "", record_of("u1"))
     mine = start(act_world, method=Method.INBOUND)

@@ -44,8 +44,8 @@ def listed(result: Result) -> list[dict[str, Any]]:
 def test_list_prints_the_users_that_the_filters_leave(ask) -> None:
     assert [one["user_id"] for one in listed(ask("list", "--json"))] == ["u0", "u1", "u2"]
     (rejected,) = listed(ask("list", "--json", "--state", "rejected"))
-    assert (rejected["user_id"], rejected["state"], rejected["evidence"]["method"]) == ("u1", "REJECTED", "OPERATOR")
-    assert rejected["evidence"]["answer"] == "INACTIVE"
+    assert (rejected["user_id"], rejected["state"], rejected["evidence"][0]["method"]) == ("u1", "REJECTED", "OPERATOR")
+    assert rejected["evidence"][0]["answer"] == "INACTIVE"
     of_number = listed(ask("list", "--json", "--number", "8 916 123-45-67"))
     assert [one["number"] for one in of_number] == [small.ACTIVE] * 2
     lines = [line.split() for line in ask("list").out.splitlines()]
@@ -63,7 +63,7 @@ def test_list_tells_every_field_that_the_api_has(ask, node: Node) -> None:
     with grpc.insecure_channel(node.address) as channel:
         request = pb.GetRegistrationRequest(service="messenger", user_id="u0")
         asked = RegistrationServiceStub(channel).GetRegistration(request).registration
-    for message, told in ((asked, first), (asked.evidence, first["evidence"])):
+    for message, told in ((asked, first), (asked.evidence[0], first["evidence"][0])):
         assert list(told) == [field.name for field in message.DESCRIPTOR.fields]
     assert first["registration_data"] == dict(asked.registration_data)
     assert first["network_address"] == {
@@ -71,7 +71,7 @@ def test_list_tells_every_field_that_the_api_has(ask, node: Node) -> None:
         "port": asked.network_address.port,
     }
     assert datetime.fromisoformat(first["due_at"]) == asked.due_at.ToDatetime(tzinfo=UTC)
-    assert first["evidence"]["act_time"] is None
+    assert first["evidence"][0]["act_time"] is None
 
 
 def test_list_goes_through_every_page(ask, node: Node) -> None:

@@ -9,7 +9,7 @@ import pytest
 from numcheck.moments import moment
 from numcheck.registrations.calendar import Calendar
 from numcheck.registrations.due import SteadyClock
-from numcheck.registrations.policy import Method, Policy
+from numcheck.registrations.policy import Policy
 from numcheck.registrations.registrar import Filters
 from numcheck.registrations.registration import act, store_changes
 from numcheck.registrations.states import Act
@@ -62,7 +62,7 @@ def test_a_refresh_that_is_confirmed_moves_the_due_time_and_ends_overdue(data_di
 
 def test_a_refresh_alone_gives_a_verified_user_no_new_due_time(data_dir: Path) -> None:
     """I.6: until its verification has confirmed the number, the old due time holds; a later confirmation earns it."""
-    world = World(data_dir, methods=(Method.CODE,))
+    world = World(data_dir, methods="code")
     outcome = world.register(small.UNKNOWN)
     assert complete(world, outcome, last_code(world))
     world.pass_time(days=300)

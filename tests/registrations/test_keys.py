@@ -20,7 +20,6 @@ from numcheck.errors import BadKeys, RegistrationExists
 from numcheck.offline.audit import signed_head, verify_store
 from numcheck.offline.rotation import drop_old_keys, rotate
 from numcheck.registrations.events import Chain
-from numcheck.registrations.policy import Method
 from numcheck.registrations.record import NetworkAddress
 from numcheck.registrations.registrar import Filters
 from numcheck.registrations.sealing import Key, Keyring
@@ -278,7 +277,7 @@ def test_a_repeated_request_is_known_after_a_rotation(rotated: tuple[World, Sett
 
 def test_a_proof_whose_key_was_dropped_is_not_accepted(data_dir: Path) -> None:
     """R8: like any that is over; nothing is said of the keys."""
-    world = World(data_dir, methods=(Method.CODE,))
+    world = World(data_dir, methods="code")
     outcome = world.register(small.UNKNOWN)
     code = last_code(world)
     assert complete(world, outcome, code)

@@ -287,7 +287,7 @@ def test_a_live_answer_decides_where_the_data_says_nothing(data_dir: Path, activ
     with world_of(data_dir, Said(saying(active, age=timedelta(hours=1)))) as world:
         made = world.register(NUMBER)
         assert made.registration.state is state
-        evidence = made.registration.evidence
+        (evidence,) = made.registration.evidence
         assert evidence == Evidence(
             Method.OPERATOR,
             verified_at_us=int(START.timestamp() * 1_000_000),
@@ -322,7 +322,7 @@ def test_what_counts_as_none_leads_to_the_next_method(data_dir: Path, answer: Li
     with world_of(data_dir, said) as world:
         made = world.register(NUMBER)
         assert made.registration.state is State.PENDING
-        assert made.registration.evidence is None
+        assert made.registration.evidence == ()
         assert made.verification is not None
         assert made.verification.method is Method.CODE
     assert said.asked == [NUMBER]
@@ -348,8 +348,8 @@ def test_nobody_is_asked_where_the_data_answers_and_where_it_is_too_old_somebody
     [
         {"policy": {**POLICY, "live": False}},
         {"agreed": lambda _service, _operator_id: False},
-        {"methods": (Method.CODE,)},
-        {"methods": (Method.CODE, Method.OPERATOR)},
+        {"methods": "code"},
+        {"methods": "code,operator"},
     ],
     ids=["the policy has it off", "no agreement", "not by the operator", "a code comes first"],
 )
@@ -424,8 +424,9 @@ def test_a_node_asks_an_operator_over_tls_with_a_certificate_of_its_own(data_dir
             other = stub.Register(register_request("other", NUMBER)).registration
     assert made.state == registration_pb2.REGISTRATION_STATE_VERIFIED
     assert other.state == registration_pb2.REGISTRATION_STATE_PENDING
-    assert made.evidence.live
-    assert made.evidence.asked_at.ToDatetime(UTC) <= made.evidence.verified_at.ToDatetime(UTC) <= datetime.now(UTC)
+    (evidence,) = made.evidence
+    assert evidence.live
+    assert evidence.asked_at.ToDatetime(UTC) <= evidence.verified_at.ToDatetime(UTC) <= datetime.now(UTC)
     assert [number for number, _ in theirs.asked] == [NUMBER]
 
 

@@ -16,7 +16,6 @@ from numcheck.index import open_index
 from numcheck.offline.audit import verify_events, verify_store
 from numcheck.offline.rotation import rotate
 from numcheck.registrations import reverifier
-from numcheck.registrations.policy import Method
 from numcheck.registrations.states import RegistrationState as State
 from numcheck.registrations.withdrawal import Withdrawals
 from numcheck.serving.keys import read_keys, write_keys
@@ -65,8 +64,7 @@ def test_what_the_operator_does_not_hold_any_more_is_revoked_and_the_rest_has_ne
     assert (last.checked, last.confirmed, last.revoked, last.unanswered, last.total) == (10, 7, 3, 0, 10)
     assert states(held) == {f"u{place}": State.VERIFIED if place < 7 else State.REVOKED for place in range(10)}
     for place in (0, 9):
-        evidence = held.registrar.get(SERVICE, f"u{place}").evidence
-        assert evidence is not None
+        (evidence,) = held.registrar.get(SERVICE, f"u{place}").evidence
         assert evidence.verified_at_us == held.now.timestamp() * 1_000_000
         assert evidence.data_version == 2
     assert held.kinds()[20:] == ["denied"] * 3
@@ -101,7 +99,7 @@ def test_without_an_answer_nobody_loses_anything(data_dir: Path) -> None:
         world.register(number, f"u{place}")
     before = [world.registrar.get(SERVICE, f"u{place}") for place in range(10)]
     world.close()
-    for changes in ({"agreed": lambda _service, _operator: False}, {"methods": (Method.CODE,)}):
+    for changes in ({"agreed": lambda _service, _operator: False}, {"methods": "code"}):
         again = World(data_dir, **changes)  # type: ignore[arg-type]
         push(again, HELD[:1])
         *_, last = again.reverifier.run(SERVICE, due_before=None, place=b"")
@@ -112,11 +110,11 @@ def test_without_an_answer_nobody_loses_anything(data_dir: Path) -> None:
 
 def test_a_refresh_that_waits_for_a_confirmation_gets_it(data_dir: Path) -> None:
     """I.6: the new due time is earned by the bulk verification, and told."""
-    world = World(data_dir, methods=(Method.CODE,))
+    world = World(data_dir, methods="code")
     assert complete(world, world.register(HELD[0], "u0"), last_code(world))
     world.pass_time(days=100)
     world.registrar.refresh(SERVICE, "u0", ADDRESS, {"a": "b"})
-    world.methods = (Method.OPERATOR,)
+    world.methods = "operator"
     *_, last = world.reverifier.run(SERVICE, due_before=None, place=b"")
     assert last.confirmed == 1
     due_us = world.registrar.get(SERVICE, "u0").row.due_at_us
@@ -238,10 +236,10 @@ class Held:
         for place in filter(self.is_there, range(7)):
             found = self.world.registrar.get(SERVICE, f"u{place}")
             assert found.state is self.state[place], place
-            assert found.evidence is not None
+            (evidence,) = found.evidence
             moment, operator = self.said[place]
-            assert found.evidence.verified_at_us == moment.timestamp() * 1_000_000, place
-            assert found.evidence.operator_id == self.ids[operator], place
+            assert evidence.verified_at_us == moment.timestamp() * 1_000_000, place
+            assert evidence.operator_id == self.ids[operator], place
 
 
 @given(steps=STEPS, piece_size=st.sampled_from([2, 3, 100]))
@@ -291,7 +289,7 @@ def test_who_is_revoked_and_who_is_sealed_anew_keeps_the_evidence_of_a_confirmat
     again = World(data_dir, keys=read_keys(data_dir / "keys.json"))
     found = [again.registrar.get(SERVICE, f"u{place}") for place in range(3)]
     assert [one.state for one in found] == [State.VERIFIED, State.VERIFIED, State.REVOKED]
-    assert [one.evidence.verified_at_us for one in found if one.evidence] == [confirmed_us] * 3
+    assert [evidence.verified_at_us for one in found for evidence in one.evidence] == [confirmed_us] * 3
     assert again.registrations.confirmations(SERVICE) == []
     again.close()
     verify_store(Settings(data_dir=data_dir), None)

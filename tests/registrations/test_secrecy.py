@@ -171,7 +171,7 @@ def test_no_line_error_or_event_tells_who_a_user_is_whatever_fails(
             service="messenger", verification_id=stub.StartVerification(start).verification.verification_id
         )
         complete.attested_act.CopyFrom(act)
-        assert stub.CompleteVerification(complete).registration.evidence.assertion_id == ASSERTION
+        assert stub.CompleteVerification(complete).registration.evidence[0].assertion_id == ASSERTION
         stub.DeleteRegistration(pb.DeleteRegistrationRequest(service="messenger", user_id=USER))
         told += [run(*words, "--data-dir", data_dir).out for words in (("status",), ("events", "export"))]
     lines = "\n".join(node.process.lines)

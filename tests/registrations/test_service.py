@@ -102,8 +102,8 @@ def test_a_user_is_registered_confirmed_and_read_back_after_a_kill(data_dir: Pat
     assert dict(registration.registration_data) == {"name": "Иванов"}
     assert (registration.network_address.address, registration.network_address.port) == ("203.0.113.7", 50812)
     assert registration.state == pb.REGISTRATION_STATE_VERIFIED
-    assert registration.evidence.answer == number_pb2.NUMBER_STATUS_ACTIVE
-    assert registration.evidence.data_time.ToDatetime().isoformat() == "2026-08-19T12:00:00"
+    assert registration.evidence[0].answer == number_pb2.NUMBER_STATUS_ACTIVE
+    assert registration.evidence[0].data_time.ToDatetime().isoformat() == "2026-08-19T12:00:00"
     assert registration.due_at.seconds - registration.registered_at.seconds == 365 * 86_400
     assert made.verification.state == pb.VERIFICATION_STATE_CONFIRMED
     with serving(data_dir, env=SETTINGS) as node, grpc.insecure_channel(node.address) as channel:
@@ -127,7 +127,7 @@ def test_a_code_that_comes_back_verifies(node: Node, stub: RegistrationServiceSt
     )
     done = stub.CompleteVerification(complete).registration
     assert done.state == pb.REGISTRATION_STATE_VERIFIED
-    assert done.evidence.method == pb.VERIFICATION_METHOD_CODE
+    assert done.evidence[0].method == pb.VERIFICATION_METHOD_CODE
     assert stub.CompleteVerification(complete).registration == done
     assert get(stub, service) == done
 

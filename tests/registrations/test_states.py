@@ -13,7 +13,7 @@ GUIDE = Path(__file__).parents[2] / "docs/messengers.md"
 
 def guide_table() -> dict[tuple[str, str], str]:
     rows = [line.strip("|\n").split("|") for line in GUIDE.read_text().splitlines() if line.startswith("| ")]
-    heading, *table = [[cell.strip() for cell in row] for row in rows if len(row) == 11]
+    heading, *table = [[cell.strip() for cell in row] for row in rows if len(row) == 12]
     return {(row[0], act): to for row in table for act, to in zip(heading[1:], row[1:], strict=True) if to}
 
 

@@ -304,7 +304,7 @@ def test_a_verification_under_way_on_a_taken_number_ends(each_world: World) -> N
     world = each_world
     if world.url is not None:
         small.fill_store(world.store)
-    world.methods = (Method.CODE,)
+    world.methods = "code"
     outcome = world.register(HELD[0], "u0")
     push(world, remove=[HELD[0]])
     follow(world)
@@ -396,7 +396,7 @@ STEPS = st.lists(
 def scratch(small_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], World]:
     def make() -> World:
         data_dir = shutil.copytree(small_dir, tmp_path_factory.mktemp("scratch") / "var")
-        return World(data_dir, methods=(Method.CODE,), courier=Courier())
+        return World(data_dir, methods="code", courier=Courier())
 
     return make
 

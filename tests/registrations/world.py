@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numcheck.errors import DeliveryFailed
 from numcheck.index import Index, open_index
 from numcheck.registrations.codes import CodePolicy
+from numcheck.registrations.completion import Completion
 from numcheck.registrations.enquiry import Enquirer
 from numcheck.registrations.events import Chain
-from numcheck.registrations.policy import Method, Policy
+from numcheck.registrations.policy import Policy, alternatives_of
 from numcheck.registrations.record import NetworkAddress, Record
 from numcheck.registrations.registrar import Registrar
 from numcheck.registrations.registration import Outcome
@@ -84,7 +85,7 @@ class World:
     """The installation. `now` stands still until a test moves it."""
 
     data_dir: Path
-    methods: tuple[Method, ...] = (Method.OPERATOR, Method.CODE)
+    methods: str = "operator,code"  # what decides at once, for tests that are about something else
     policy: Mapping[str, Any] = field(default_factory=lambda: {"data_age_max": timedelta(days=365)})
     bounds: CodePolicy = field(default_factory=bounds_of)
     agreed: Callable[[str, int], bool] = lambda _service, _operator_id: True
@@ -105,7 +106,7 @@ class World:
         self.registrations = self.store.registrations(self.chain)
         self.around = around = Environment(
             index=lambda: self.index,
-            policy_for=lambda _service: cached_policy(self.methods, **self.policy),
+            policy_for=lambda _service: cached_policy(alternatives_of(self.methods), **self.policy),
             agreed=self.agreed,
             courier=self.courier,
             code_policy_for=lambda _service: self.bounds,
@@ -114,10 +115,11 @@ class World:
             enquirer=self.enquirer,
         )
         self.rules_of_verifications = verifier = Verifier(self.registrations, self.vault, around)
+        self.rules_of_proofs = Completion(self.registrations, self.vault, verifier)
         self.rules_of_registrations = Registrar(
             self.registrations, self.vault, verifier, now=lambda: self.now, steady=self.steady
         )
-        self.verifier, self.registrar = Ran(verifier), Ran(self.rules_of_registrations)
+        self.completion, self.registrar = Ran(self.rules_of_proofs), Ran(self.rules_of_registrations)
         self.reverifier = Reverifier(self.registrations, self.vault, verifier, around)
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from numcheck.api.places import Places
 from numcheck.errors import BadRegistration, NotANumber, ProofNotAccepted
 from numcheck.moments import microseconds
 from numcheck.registrations import record as records
+from numcheck.registrations.completion import Completion
 from numcheck.registrations.events import SignedHead, basis_of
 from numcheck.registrations.evidence import Evidence
 from numcheck.registrations.history import History, Told
@@ -25,7 +26,6 @@ from numcheck.registrations.registrar import LISTED, Filters, Registrar, checked
 from numcheck.registrations.registration import Outcome, Registration, Verification
 from numcheck.registrations.reverifier import Reverifier
 from numcheck.registrations.states import RegistrationState
-from numcheck.registrations.verifier import Verifier
 from numcheck.steps import Steps
 from numcheck.timestamps import timestamp_at
 from numcheck.v1 import registration_pb2 as pb
@@ -63,7 +63,7 @@ class Rules(NamedTuple):
     """What knows the answers."""
 
     registrar: Registrar
-    verifier: Verifier
+    completion: Completion
     history: History
     reverifier: Reverifier
 
@@ -74,7 +74,7 @@ class RegistrationService:
     name = SERVICE_NAME
 
     def __init__(self, rules: Rules, *, now: Callable[[], datetime], default_region: str) -> None:
-        self._registrar, self._verifier, self._history, self._reverifier = rules
+        self._registrar, self._completion, self._history, self._reverifier = rules
         self._now, self._default_region = now, default_region
         feeds, reverifying = (
             Places(FEEDS_MAX, FEEDS_PER_SERVICE_MAX),
@@ -157,10 +157,7 @@ class RegistrationService:
             network_address=_network_address(message) if message.HasField("network_address") else None,
             channel=_channel(message),
         )
-        return pb.StartVerificationResponse(
-            registration=registration_message(outcome.registration),
-            verification=_try_message(_verification_message, outcome.verification),
-        ).SerializeToString()
+        return _with_outcome(pb.StartVerificationResponse, outcome)
 
     def complete_verification(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
         """Give a verification what it waits for."""
@@ -170,8 +167,8 @@ class RegistrationService:
             verification_id = bytes.fromhex(message.verification_id)
         except ValueError:
             raise ProofNotAccepted("the proof is not accepted") from None
-        done = yield from self._verifier.complete(service, verification_id, proof)
-        return pb.CompleteVerificationResponse(registration=registration_message(done)).SerializeToString()
+        outcome = yield from self._completion.complete(service, verification_id, proof)
+        return _with_outcome(pb.CompleteVerificationResponse, outcome)
 
     def _proof(self, message: pb.CompleteVerificationRequest) -> Proof:
         match message.WhichOneof("proof"):
@@ -372,7 +369,7 @@ def _with_outcome(response_type: Any, outcome: Outcome) -> bytes:
 
 def registration_message(registration: Registration) -> pb.Registration:
     """A registration as the API has it."""
-    row, record, evidence = registration.row, registration.record, registration.evidence
+    row, record = registration
     address = record.network_address
     return pb.Registration(
         service=row.service,
@@ -386,7 +383,7 @@ def registration_message(registration: Registration) -> pb.Registration:
         registered_at=timestamp_at(row.registered_at_us),
         refreshed_at=timestamp_at(row.refreshed_at_us),
         due_at=timestamp_at(row.due_at_us),
-        evidence=_try_message(_evidence_message, evidence),
+        evidence=map(_evidence_message, registration.evidence),
     )
 
 

@@ -45,7 +45,7 @@ TABLES: dict[str, tuple[str, dict[str, Any]]] = {
             "secret_file": "/etc/numcheck/backend.key",
         },
     ),
-    "services": ("services.messenger", {"verification_methods": "code,operator", "refresh_after_days": 180}),
+    "services": ("services.messenger", {"verification_methods": "inbound+operator", "refresh_after_days": 180}),
 }
 """Settings that are tables, which a TOML file has last: a table's name, and what it may have."""
 

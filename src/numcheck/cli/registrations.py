@@ -192,10 +192,11 @@ COLUMNS = ["user", "number", "state", "registered", "refreshed", "due", "verifie
 
 def _row(fields: dict[str, Any]) -> list[str]:
     """Return the cells of COLUMNS; moments are in UTC, to the second."""
-    evidence = fields["evidence"] or {"method": "", "verified_at": None}
-    moments = fields["registered_at"], fields["refreshed_at"], fields["due_at"], evidence["verified_at"]
+    evidence = fields["evidence"]
+    verified_at = max((one["verified_at"] for one in evidence), default=None)
+    moments = fields["registered_at"], fields["refreshed_at"], fields["due_at"], verified_at
     registered, refreshed, due_at, verified = (_to_the_second(one) if one else "" for one in moments)
-    number, method = f"+{fields['number']}", evidence["method"].lower()
+    number, method = f"+{fields['number']}", "+".join(one["method"].lower() for one in evidence)
     return [fields["user_id"], number, fields["state"], registered, refreshed, due_at, method, verified]
 
 

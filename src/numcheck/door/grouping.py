@@ -101,11 +101,17 @@ class Writer:
         self._thread.join(wait_s)
 
     def _run(self) -> None:
-        while group := self._take_group():
-            going_on = run_steps(group, self.start)
-            # Those that go on come first: who began earlier is answered earlier.
-            with self._woken:
-                self._going_on.extendleft(reversed(going_on))
+        while self._run_group():
+            pass
+
+    def _run_group(self) -> bool:
+        """Take a step of each call that there is, and remember none of them; False at the end."""
+        group = self._take_group()
+        going_on = run_steps(group, self.start)
+        # Those that go on come first: who began earlier is answered earlier.
+        with self._woken:
+            self._going_on.extendleft(reversed(going_on))
+        return bool(group)
 
     def _take_group(self) -> list[Stepping]:
         """Wait for calls, and return all there are; none at the end."""

@@ -81,12 +81,17 @@ class Pool:
     # --- the quick threads
 
     def _run(self) -> None:
-        while True:
-            with self._lead:
-                share = self._take_share()
-            if share is None:
-                return
-            self._answer_share(share)
+        while self._lead_and_answer():
+            pass
+
+    def _lead_and_answer(self) -> bool:
+        """Take a share of the calls and answer it, and remember none of them; False at the end."""
+        with self._lead:
+            share = self._take_share()
+        if share is None:
+            return False
+        self._answer_share(share)
+        return True
 
     def _take_share(self) -> "list[NativeCall] | None":
         """Wait for quick calls, and return some of them; None at the end."""

@@ -45,12 +45,14 @@ cdef Ask* make_ask(Stream* stream) noexcept nogil:
         ask.method, ask.begun, ask.deadline = stream.method, stream.begun, stream.deadline
         ask.caller, ask.line = stream.connection.caller, line_of(stream)
         stream.ask = ask
+        add(&ask.pipe.asks, 1)
     return ask
 
 
 cdef void release(Ask* ask) noexcept nogil:
     if add(&ask.pointers, -1) == 0:
         leave_line(ask)
+        add(&ask.pipe.asks, -1)
         free(ask)
 
 

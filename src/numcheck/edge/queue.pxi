@@ -27,29 +27,36 @@ cdef class CallQueue:
     def __dealloc__(self):
         if self.pipe.fd >= 0:
             close(self.pipe.fd)
-        drop_notes(&self.pipe.notes)
+        drop_notes(take_all(&self.pipe.notes))
+
+    @property
+    def call_count(self):
+        """How many calls a loop or Python still has anything of."""
+        return load(&self.pipe.asks)
 
     def take(self):
-        """Wait for calls, and return all there are; None once the queue is closed and empty.
+        """Wait for calls, and return all there are; None once the queue is closed.
 
         What comes for calls that were taken before is given to them. One thread at a time."""
         cdef Note* note
-        cdef list calls = []
         with nogil:
             note = await_notes(&self.pipe)
-        if note == NULL:
+        return self.handed_out(note)
+
+    def take_ready(self):
+        """Return the calls that are there already, as `take` does; None once the queue is closed."""
+        return self.handed_out(take_all(&self.pipe.notes))
+
+    cdef list handed_out(self, Note* note):
+        cdef list calls = []
+        if load(&self.pipe.closed):
+            drop_notes(note)
             return None
         hand_out(note, calls)
         return calls
 
-    def take_ready(self):
-        """Return the calls that are there already, as `take` does; none once the queue is closed."""
-        cdef list calls = []
-        hand_out(take_all(&self.pipe.notes), calls)
-        return calls
-
     def close(self):
-        """Wake whoever waits in `take`, for good."""
+        """Wake whoever waits in `take`, for good. What comes from then on is nobody's: loops may be gone before it is read."""
         store(&self.pipe.closed, 1)
         store(&self.pipe.sleeping, 1)
         wake_python(&self.pipe)
@@ -81,8 +88,8 @@ cdef class Lines:
         hold(&self.lines[lane], -1)
 
 
-cdef void drop_notes(Note** stack) noexcept nogil:
-    cdef Note* note = take_all(stack)
+cdef void drop_notes(Note* note) noexcept nogil:
+    """Free them, where their loops may be gone."""
     cdef Note* following
     while note != NULL:
         following, note.lent = note.next, 0

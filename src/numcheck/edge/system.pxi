@@ -42,7 +42,7 @@ cdef extern from *:
     #define numcheck_add(address, value) __atomic_add_fetch((address), (value), __ATOMIC_SEQ_CST)
     #define numcheck_exchange_if(address, expected, value) \
         __atomic_compare_exchange_n((address), (expected), (value), 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
-    #define numcheck_load(address) __atomic_load_n((address), __ATOMIC_ACQUIRE)
+    #define numcheck_load(address) __atomic_load_n((address), __ATOMIC_SEQ_CST)
     #define numcheck_store(address, value) __atomic_store_n((address), (value), __ATOMIC_RELEASE)
     """
     ctypedef union epoll_data:

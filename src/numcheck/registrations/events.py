@@ -51,8 +51,8 @@ class Basis(NamedTuple):
 def basis_of(details: str) -> Basis:
     """Return what the details of an event say of that."""
     said = orjson.loads(details)
-    version = said.get("revision") or said.get("evidence", {}).get("index_version", 0)
-    return Basis(said.get("cause", ""), version)
+    versions = (one["index_version"] for one in said.get("evidence", ()) if "index_version" in one)
+    return Basis(said.get("cause", ""), said.get("revision") or next(versions, 0))
 
 
 class SignedHead(NamedTuple):

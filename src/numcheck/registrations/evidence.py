@@ -1,5 +1,10 @@
-"""What a verification rests on, kept with the registration and in its events."""
+"""What a verification rests on, an entry for each step that answered, kept with the registration and in its events.
 
+A registration keeps the operator's entry apart from those of the user's steps: bulk verification renews the operator's
+of many registrations at once, and leaves what their users have proved as it is.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -40,16 +45,32 @@ class Evidence:
         """Return what there is, by name: what the store keeps with the registration, and in an event for good."""
         return {name: value for name, value in zip(KEPT, values_of(self), strict=True) if value}
 
-    def to_json(self) -> str:
-        """Its `fields` as text."""
-        return encoded(self.fields()).decode()
-
-    @staticmethod
-    def from_json(text: str) -> "Evidence":
-        """Return the evidence that `to_json` wrote."""
-        fields = decoded(text)
-        return Evidence(**{**fields, "method": Method(fields["method"])})
-
 
 KEPT = tuple(name for name in Evidence.__slots__ if name != "assertion_id")
 values_of = attrgetter(*KEPT)
+
+
+def to_json(evidence: Iterable[Evidence]) -> str:
+    """Return entries as text."""
+    return encoded([one.fields() for one in evidence]).decode()
+
+
+def from_json(text: str | None) -> tuple[Evidence, ...]:
+    """Return the entries that `to_json` wrote; none of None."""
+    return () if text is None else tuple(_entry(fields) for fields in decoded(text))
+
+
+def _entry(fields: Mapping[str, Any]) -> Evidence:
+    return Evidence(**{**fields, "method": Method(fields["method"])})
+
+
+def columns_of(evidence: Iterable[Evidence]) -> dict[str, Any]:
+    """Return what a registration's row keeps of the entries of an answer."""
+    evidence = tuple(evidence)
+    answers = [one for one in evidence if one.method is Method.OPERATOR]
+    proofs = [one for one in evidence if one.method is not Method.OPERATOR]
+    return {
+        "evidence": to_json(answers) if answers else None,
+        "confirmed_by": answers[-1].confirmed_by if answers else None,
+        "proofs": to_json(proofs) if proofs else None,
+    }

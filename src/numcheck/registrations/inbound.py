@@ -6,12 +6,12 @@ from datetime import datetime
 from numcheck.errors import ProofNotAccepted
 from numcheck.moments import microseconds
 from numcheck.registrations.codes import word_of
+from numcheck.registrations.completion import Completion
 from numcheck.registrations.policy import Method
 from numcheck.registrations.proofs import InboundProof
 from numcheck.registrations.registration import VerificationState
 from numcheck.registrations.typed import words_in
 from numcheck.registrations.vault import Vault
-from numcheck.registrations.verifier import Verifier
 from numcheck.steps import alone
 from numcheck.store import Registrations, VerificationRow
 
@@ -20,9 +20,9 @@ class Inbound:
     """Takes messages for the verifications that wait for one. Safe to use from any thread."""
 
     def __init__(
-        self, registrations: Registrations, vault: Vault, verifier: Verifier, *, now: Callable[[], datetime]
+        self, registrations: Registrations, vault: Vault, completion: Completion, *, now: Callable[[], datetime]
     ) -> None:
-        self._registrations, self._vault, self._verifier, self._now = registrations, vault, verifier, now
+        self._registrations, self._vault, self._completion, self._now = registrations, vault, completion, now
 
     def take(self, number: int, text: str) -> int:
         """Give a message to the verifications of the number whose words it has; for how many it was right.
@@ -38,7 +38,7 @@ class Inbound:
         found = self._registrations.verifications_of(
             self._vault.number_tags(number),
             Method.INBOUND.value,
-            states=(VerificationState.WAITING, VerificationState.CONFIRMED),
+            states=(VerificationState.WAITING, *VerificationState.PROVED),
             now_us=microseconds(now),
         )
         waiting = [one for one in found if one.state == VerificationState.WAITING]
@@ -51,7 +51,7 @@ class Inbound:
 
     def _complete(self, verification: VerificationRow, proof: InboundProof) -> bool:
         try:
-            alone(self._verifier.complete(verification.service, verification.verification_id, proof))
+            alone(self._completion.complete(verification.service, verification.verification_id, proof))
         except ProofNotAccepted:
             return False
         return True

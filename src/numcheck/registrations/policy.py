@@ -1,8 +1,10 @@
-"""What a service asks of a verification: which methods count, in which order, and how fresh an operator's data is."""
+"""What a service asks of a verification: the steps that must confirm, their order, and how fresh operators' data is."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, StrEnum
+from functools import lru_cache
 
 from numcheck.errors import MethodNotAllowed
 from numcheck.registrations.codes import ACT_LIFETIME, CODE_DIGITS, CODE_LIFETIME, FLASH_CALL_DIGITS
@@ -64,34 +66,64 @@ class Judgement(Enum):
     NO_ANSWER = "no answer"
 
 
+Alternative = tuple[Method, ...]
+"""Steps that must all confirm."""
+
+
+@lru_cache(maxsize=64)
+def alternatives_of(text: str) -> tuple[Alternative, ...]:
+    """Return the alternatives that a text has, such as `code+operator,code`; ValueError if it is none."""
+    words = [[step.strip() for step in one.split("+")] for one in text.split(",")]
+    known = all(set(one) <= set(Method) and len(set(one)) == len(one) for one in words)
+    if not known or len(set(map(frozenset, words))) != len(words):
+        steps = ", ".join(Method)
+        raise ValueError(f"must be some of {steps}, joined by + where all must confirm, separated by commas")
+    return tuple(tuple(map(Method, one)) for one in words)
+
+
+def text_of(alternatives: Iterable[Alternative]) -> str:
+    """Return the text that `alternatives_of` reads."""
+    return ",".join("+".join(one) for one in alternatives)
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """A service's policy. `refresh_after` is never longer than the law's year (I.6)."""
 
-    methods: tuple[Method, ...]
+    alternatives: tuple[Alternative, ...]
     data_age_max: timedelta | None
     refresh_after: timedelta = REFRESH_AFTER_MAX
     authorities: frozenset[str] = frozenset()
     live: bool = False
-    """Whether an operator is asked itself when its data says nothing."""
+    """True if an operator is asked itself when its data says nothing."""
 
     def __post_init__(self) -> None:
         if not timedelta(0) < self.refresh_after <= REFRESH_AFTER_MAX:
             raise ValueError("a refresh is asked for within 365 days")
 
     @property
-    def operator_alone(self) -> bool:
-        """True if an operator's data verifies before the user has shown that they use the number."""
-        if Method.OPERATOR not in self.methods:
-            return False
-        before = self.methods[: self.methods.index(Method.OPERATOR)]
-        return not any(method.shows_use for method in before)
+    def asks_operators(self) -> bool:
+        """True if an operator's answer counts in any alternative."""
+        return any(Method.OPERATOR in one for one in self.alternatives)
 
-    def methods_for(self, wanted: Method | None) -> tuple[Method, ...]:
-        """Return the methods to try, in order: the policy's, or the one wanted. MethodNotAllowed if the policy has it
-        not."""
+    @property
+    def operator_alone(self) -> bool:
+        """True if an operator's word verifies a user who has shown nothing (E.1)."""
+        return (Method.OPERATOR,) in self.alternatives
+
+    def is_met_with_operator(self, confirmed: Iterable[Method]) -> bool:
+        """Return True if these steps are all that some alternative needs with the operator's among them."""
+        steps = set(confirmed)
+        return any(Method.OPERATOR in one and steps.issuperset(one) for one in self.alternatives)
+
+    def alternatives_for(self, wanted: Method | None) -> tuple[Alternative, ...]:
+        """Return the alternatives to try, in order: those that have the step wanted, or all that nobody has to ask for.
+
+        MethodNotAllowed if no alternative has the step.
+        """
         if wanted is None:
-            return self.methods
-        if wanted not in self.methods:
+            return tuple(one for one in self.alternatives if Method.ATTESTED not in one)
+        having = tuple(one for one in self.alternatives if wanted in one)
+        if not having:
             raise MethodNotAllowed(f"the service's policy has no verification by {wanted.value}")
-        return (wanted,)
+        return having

@@ -85,9 +85,9 @@ class Registrar:
             if again is not None:
                 return again
             raise
-        wanted = VerificationRequest(record.network_address, channel)
+        wanted, course = VerificationRequest(record.network_address, channel), self._verifier.course(service)
         # A repetition asks nobody.
-        needs_operator = self._verifier.needs_operator(finding, service, wanted)
+        needs_operator = self._verifier.needs_operator(finding, service, course, channel)
         if needs_operator and (yield self._registrations.finding(tags)) is None:
             finding = yield from self._verifier.ask_operator(finding, record.number)
         now = self._now()
@@ -99,7 +99,7 @@ class Registrar:
                 return again
             made = row._replace(as_of_revision=work.revision)
             tell(work, made, Act.REGISTER, made.registered_at_us)
-            attempt = self._verifier.attempt(work, Registration(made, record), finding, wanted, now)
+            attempt = self._verifier.attempt(work, Registration(made, record), course, finding, wanted, now)
             return replace(attempt, row=work.insert(attempt.row)).outcome(record)
 
         started = yield self._registrations.writing(operation, tags)
@@ -181,6 +181,7 @@ class Registrar:
                     "sealed_number",
                     "evidence",
                     "confirmed_by",
+                    "proofs",
                     "verification_id",
                 )
             )
@@ -195,10 +196,9 @@ class Registrar:
         """Take a user's information anew, and verify the number again (I.6). UnknownRegistration if there is none."""
         tags = self._vault.user_tags(service, user_id)
         number = self._opened(_known((yield self._registrations.finding(tags)))).record.number
-        wanted = VerificationRequest(network_address, channel)
+        wanted, course = VerificationRequest(network_address, channel), self._verifier.course(service)
         finding = self._verifier.find(service, number)
-        if self._verifier.needs_operator(finding, service, wanted):
-            finding = yield from self._verifier.ask_operator(finding, number)
+        finding = yield from self._verifier.with_live_answer(finding, service, number, course, channel)
         now = self._now()
         refreshed_at = self._steady(now)
 
@@ -214,7 +214,7 @@ class Registrar:
                 due = due_at(refreshed_at, self._verifier.policy_for(service).refresh_after)
                 changes |= {"due_at_us": microseconds(due)}
             moved = act(work, row, Act.REFRESH, microseconds(now), changes=changes)
-            attempt = self._verifier.attempt(work, Registration(moved, record), finding, wanted, now)
+            attempt = self._verifier.attempt(work, Registration(moved, record), course, finding, wanted, now)
             return replace(attempt, row=store_changes(work, row, attempt.row)).outcome(record)
 
         started = yield self._registrations.writing(operation, tags)
@@ -233,16 +233,17 @@ class Registrar:
         tags = self._vault.user_tags(service, user_id)
         found = self._opened(_known((yield self._registrations.finding(tags))))
         number = found.record.number
-        wanted = VerificationRequest(network_address or found.record.network_address, channel, method, on_demand=True)
+        wanted = VerificationRequest(network_address or found.record.network_address, channel, on_demand=True)
+        course = self._verifier.course(service, method)
         finding = self._verifier.find(service, number)
-        if allows(found.state, Act.START) and self._verifier.needs_operator(finding, service, wanted):
-            finding = yield from self._verifier.ask_operator(finding, number)
+        if allows(found.state, Act.START):
+            finding = yield from self._verifier.with_live_answer(finding, service, number, course, channel)
         now = self._now()
 
         def operation(work: RegistrationWork) -> Outcome:
             row = follow_withdrawal(work, _known(work.find(tags)), number, microseconds(now))
             registration = self._opened(row)
-            attempt = self._verifier.attempt(work, registration, finding, wanted, now)
+            attempt = self._verifier.attempt(work, registration, course, finding, wanted, now)
             return replace(attempt, row=store_changes(work, row, attempt.row)).outcome(registration.record)
 
         started = yield self._registrations.writing(operation, tags)

@@ -1,12 +1,13 @@
 """A registration as its service sees it, and the one way in which it moves: a transition, with its event."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from numcheck.moments import microseconds, moment
 from numcheck.registrations.due import next_at
 from numcheck.registrations.encoding import encoded
-from numcheck.registrations.evidence import Evidence
+from numcheck.registrations.evidence import Evidence, columns_of, from_json
 from numcheck.registrations.policy import Method
 from numcheck.registrations.record import Record
 from numcheck.registrations.states import FALLS_DUE, Act, RegistrationState, after
@@ -20,6 +21,8 @@ class VerificationState:
     CONFIRMED = 2
     DENIED = 3
     ENDED = 4
+    PROVED = (CONFIRMED, DENIED)
+    """The user has proved what it waited for; an operator may have denied the number."""
 
 
 class Registration(NamedTuple):
@@ -34,13 +37,12 @@ class Registration(NamedTuple):
         return RegistrationState(self.row.state)
 
     @property
-    def evidence(self) -> Evidence | None:
-        """What the last answer rests on."""
-        if self.row.evidence is None:
-            return None
-        evidence = Evidence.from_json(self.row.evidence)
-        attested = evidence.method is Method.ATTESTED
-        return replace(evidence, assertion_id=self.record.assertion_id) if attested else evidence
+    def evidence(self) -> tuple[Evidence, ...]:
+        """What the last answer rests on: an entry for each step, in the order in which they answered."""
+        return tuple(
+            replace(one, assertion_id=self.record.assertion_id) if one.method is Method.ATTESTED else one
+            for one in evidence_of(self.row)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +89,16 @@ def act(
 
 
 def act_on(
-    work: RegistrationWork, row: RegistrationRow, what: Act, now_us: int, evidence: Evidence, **changes: Any
+    work: RegistrationWork, row: RegistrationRow, what: Act, now_us: int, evidence: Sequence[Evidence], **changes: Any
 ) -> RegistrationRow:
     """Return the row after an act that rests on evidence, as `act`: the row keeps it, and so does the event."""
-    fields = evidence.fields()
-    changes |= {"evidence": encoded(fields).decode(), "confirmed_by": evidence.confirmed_by}
-    return act(work, row, what, now_us, changes=changes, evidence=fields)
+    fields = [one.fields() for one in evidence]
+    return act(work, row, what, now_us, changes=changes | columns_of(evidence), evidence=fields)
+
+
+def evidence_of(row: RegistrationRow) -> tuple[Evidence, ...]:
+    """Return the entries that a row keeps: what the user proved, and the operator's answer, which comes last."""
+    return (*from_json(row.proofs), *from_json(row.evidence))
 
 
 def next_at_us(row: RegistrationRow) -> int | None:

@@ -2,7 +2,8 @@
 
 Invariants: a piece is durable before its progress is told; a piece that is done again changes nothing that it changed
 before. What the operators' data still holds gets new evidence and no event, as nothing happened to it; what it does not
-hold any more becomes REVOKED, with an event each.
+hold any more becomes REVOKED, with an event each. What the users have proved stays: nothing has taken their numbers
+since. A refresh that waits is confirmed by the operator's word if that and what the user has proved meet the policy.
 
 Most often the same operator confirms nearly all: one confirmation in the store says so of a whole run, and the rows
 that it covers are not written. The others are, so that the confirmation does not cover them.
@@ -16,9 +17,9 @@ from typing import Any, NamedTuple
 
 from numcheck.index import Index, NumberFacts
 from numcheck.moments import microseconds
-from numcheck.registrations.evidence import Evidence
+from numcheck.registrations.evidence import Evidence, columns_of, from_json, to_json
 from numcheck.registrations.judging import judge
-from numcheck.registrations.policy import Judgement, Method, Policy
+from numcheck.registrations.policy import Judgement, Policy
 from numcheck.registrations.registration import act_on, store_changes
 from numcheck.registrations.states import Act, RegistrationState
 from numcheck.registrations.vault import Vault
@@ -174,7 +175,7 @@ class Reverifier:
         operator = index.operators.get(operator_id)
         facts = NumberFacts(0, NumberStatus(status), operator, None, "")
         agreed = operator is not None and self._environment.agreed(service, operator_id)
-        if Method.OPERATOR not in policy.methods:
+        if not policy.asks_operators:
             agreed = False
         return judge(facts, policy, agreed=agreed, index_version=index.index_version, now=now)
 
@@ -183,7 +184,7 @@ class Reverifier:
             self._one_by_one(work, rows, what, evidence, now)
         for evidence, rows in plan.evidence:
             assert evidence.confirmed_by is not None, "only an operator's data confirms many"
-            work.set_evidence(_as_read(work, rows), evidence.to_json(), evidence.confirmed_by)
+            work.set_evidence(_as_read(work, rows), to_json([evidence]), evidence.confirmed_by)
         if plan.kept:
             work.keep_evidence(_as_read(work, plan.kept))
         if plan.confirmation is not None:
@@ -197,10 +198,14 @@ class Reverifier:
             # Whatever happened to it since it was read is newer than this answer.
             if row is None or row.sequence != one.sequence:
                 continue
-            if what is Act.CONFIRM:
-                store_changes(work, row, self._verifier.confirmed(work, row, evidence, now))
+            whole = (*from_json(row.proofs), evidence)
+            if what is not Act.CONFIRM:
+                moved = act_on(work, row, what, microseconds(now), whole)
+            elif self._environment.policy_for(row.service).is_met_with_operator(one.method for one in whole):
+                moved = self._verifier.confirmed(work, row, whole, now)
             else:
-                store_changes(work, row, act_on(work, row, what, microseconds(now), evidence))
+                moved = row._replace(**columns_of(whole))
+            store_changes(work, row, moved)
 
 
 def _as_read(work: RegistrationWork, rows: Sequence[NumberRow]) -> list[Standing]:
@@ -250,7 +255,7 @@ def _plan_confirmed(plan: Plan, stretch: Stretch, evidence: Evidence, rows: list
     if alone:
         plan.evidence.append((evidence, alone))
     if len(alone) < len(others):
-        stretch.evidence.setdefault(operator_id, evidence.to_json())
+        stretch.evidence.setdefault(operator_id, to_json([evidence]))
 
 
 def _check(index: Index, numbers: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -21,6 +21,7 @@ class Act(StrEnum):
 
     REGISTER = "registered"
     START = "started"
+    PROVE = "proved"
     CONFIRM = "confirmed"
     DENY = "denied"
     FAIL = "failed"
@@ -40,6 +41,9 @@ TRANSITIONS: dict[tuple[RegistrationState | None, Act], RegistrationState] = {
     (_S.VERIFIED, _A.START): _S.VERIFIED,
     (_S.REJECTED, _A.START): _S.PENDING,
     (_S.REVOKED, _A.START): _S.PENDING,
+    # The user proves a step of it, and others are still to confirm.
+    (_S.PENDING, _A.PROVE): _S.PENDING,
+    (_S.VERIFIED, _A.PROVE): _S.VERIFIED,
     # It ends.
     (_S.PENDING, _A.CONFIRM): _S.VERIFIED,
     (_S.VERIFIED, _A.CONFIRM): _S.VERIFIED,

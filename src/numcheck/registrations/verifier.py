@@ -2,7 +2,7 @@
 
 Invariants: one verification of a registration is live at a time (R8), and nobody ends another's: a number that a
 stranger typed does not shut its holder out. A code is sent after the transaction that counted it, never before.
-completion.py has what ends a verification that waits, sends.py the limits of codes.
+steps.py has what comes next, completion.py what ends a verification that waits, sends.py the limits of codes.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,12 +15,12 @@ from numcheck.errors import DeliveryFailed, IndexBehind, MethodNotAllowed, TooMa
 from numcheck.index import Index, NumberFacts
 from numcheck.moments import microseconds, moment
 from numcheck.registrations import codes
-from numcheck.registrations.completion import Completion
+from numcheck.registrations.deciding import Move, Problem, decide
 from numcheck.registrations.due import due_at
 from numcheck.registrations.enquiry import Enquirer, LiveAnswer, judge_live
-from numcheck.registrations.evidence import Evidence
+from numcheck.registrations.evidence import Evidence, to_json
 from numcheck.registrations.judging import judge
-from numcheck.registrations.policy import Judgement, Method, Policy
+from numcheck.registrations.policy import Alternative, Judgement, Method, Policy, text_of
 from numcheck.registrations.record import NetworkAddress, Record
 from numcheck.registrations.registration import (
     Outcome,
@@ -29,11 +29,11 @@ from numcheck.registrations.registration import (
     VerificationState,
     act,
     act_on,
+    evidence_of,
 )
 from numcheck.registrations.sends import Code, CodeSends
 from numcheck.registrations.states import Act
 from numcheck.registrations.vault import Vault
-from numcheck.status import NumberStatus
 from numcheck.steps import Alone, Steps
 from numcheck.store import RegistrationRow, Registrations, RegistrationWork, VerificationRow
 
@@ -58,15 +58,39 @@ class Finding(NamedTuple):
 
 
 class VerificationRequest(NamedTuple):
-    """How a caller wants a verification: for which network address, over which channel, by which method.
+    """How a caller wants a verification: for which network address, and over which channel.
 
     `on_demand`: it is all that the caller asks for, not a part of something that is recorded anyway.
     """
 
     network_address: NetworkAddress
     channel: str = ""
-    method: Method | None = None
     on_demand: bool = False
+
+
+class Course(NamedTuple):
+    """An attempt to verify, as far as it has come: the alternatives that are left, what the user has proved, and, once
+    it has a verification, the first of these and the revision that it began at."""
+
+    alternatives: tuple[Alternative, ...]
+    given: tuple[Evidence, ...] = ()
+    attempt_id: bytes = b""
+    as_of_revision: int = 0
+    fresh: bool = False
+    """True if the last step was proved just now, so that no event tells it yet."""
+
+    @property
+    def proved(self) -> frozenset[Method]:
+        """The steps that the user has proved."""
+        return frozenset(one.method for one in self.given)
+
+    def after(self, evidence: Evidence) -> "Course":
+        """Return the course with one step more that the user has proved."""
+        return self._replace(given=(*self.given, evidence))
+
+    def at(self, alternatives: tuple[Alternative, ...]) -> "Course":
+        """Return the course with these alternatives left."""
+        return self._replace(alternatives=alternatives)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +102,11 @@ class Attempt:
     code: str = ""
     channel: str = ""
     problem: str = ""
+
+    @property
+    def denied(self) -> bool:
+        """True if the operator has denied the number."""
+        return self.verification is not None and self.verification.state == VerificationState.DENIED
 
     def outcome(self, record: Record) -> Outcome:
         """Return the attempt as its caller is told, with what is to be sent."""
@@ -103,16 +132,17 @@ class Environment:
 
 
 class Verifier:
-    """Starts and ends verifications. Safe to ask from any thread."""
+    """Starts verifications, and goes on with them. Safe to ask from any thread."""
 
     def __init__(self, registrations: Registrations, vault: Vault, environment: Environment) -> None:
         self._registrations, self._vault, self._environment = registrations, vault, environment
         self.policy_for, self._courier = environment.policy_for, environment.courier
         self._sends = CodeSends(vault, environment.code_policy_for)
-        completion = Completion(
-            registrations, vault, self.confirmed, policy_for=environment.policy_for, now=environment.now
-        )
-        self.complete = completion.complete
+        self.now = environment.now
+
+    def check_ready(self) -> None:
+        """Raise IndexNotReady if there is no index yet."""
+        self._environment.index()
 
     def find(self, service: str, number: int) -> Finding:
         """Return what the newest index says of a number, as far as the service may know it; IndexNotReady."""
@@ -122,17 +152,16 @@ class Verifier:
         agreed = operator is not None and self._environment.agreed(service, operator.operator_id)
         return Finding(facts, agreed, index.index_version)
 
-    def needs_operator(self, finding: Finding, service: str, wanted: VerificationRequest) -> bool:
-        """Return True if the operator itself is to be asked: the policy has that, and the operator's data says
-        nothing."""
+    def needs_operator(self, finding: Finding, service: str, course: Course, channel: str = "") -> bool:
+        """Return True if the operator itself is to be asked: the policy has that, the operator's data says nothing, and
+        its answer decides."""
         policy = self.policy_for(service)
         if self._environment.enquirer is None or not (policy.live and finding.agreed):
             return False
-        methods = policy.methods if wanted.method is None else (wanted.method,)
-        if Method.OPERATOR not in methods or self._user_first(_before_operator(methods), wanted):
+        if self._judged(service, finding, self._environment.now())[0] is not Judgement.NO_ANSWER:
             return False
-        now, version = self._environment.now(), finding.index_version
-        return judge(finding.facts, policy, agreed=True, index_version=version, now=now)[0] is Judgement.NO_ANSWER
+        decision = decide(course.alternatives, course.proved, Judgement.CONFIRMED, can_begin=self._can_begin(channel))
+        return decision.by_operator
 
     def ask_operator(self, finding: Finding, number: int) -> Steps[Finding]:
         """Return the finding with what the operator itself says. It takes seconds."""
@@ -141,69 +170,103 @@ class Verifier:
             return finding
         return finding._replace(live=(yield Alone(partial(enquirer.ask, operator, number))))
 
-    # --- starting
+    def with_live_answer(
+        self, finding: Finding, service: str, number: int, course: Course, channel: str = ""
+    ) -> Steps[Finding]:
+        """Return the finding, with what the operator itself says if that is to be asked."""
+        if self.needs_operator(finding, service, course, channel):
+            return (yield from self.ask_operator(finding, number))
+        return finding
+
+    # --- starting and going on
+
+    def course(self, service: str, wanted: Method | None = None) -> Course:
+        """Return the course of an attempt that begins: by the policy, or by a step of it. MethodNotAllowed."""
+        return Course(self.policy_for(service).alternatives_for(wanted))
 
     def attempt(
         self,
         work: RegistrationWork,
         registration: Registration,
+        course: Course,
         finding: Finding,
         wanted: VerificationRequest,
         now: datetime,
     ) -> Attempt:
-        """Try the methods in their order until one has an answer or waits for the user.
+        """Go on with a course, as far as that can be done now: until there is an answer, or the user is waited for.
 
         WrongState, MethodNotAllowed, TooManyCodes, or IndexBehind if the number was taken from its operator after the
         finding, with nothing written; what hinders a code is only told if it was not asked for on demand.
         """
-        row, policy = registration.row, self.policy_for(registration.row.service)
-        methods = policy.methods_for(wanted.method)
-        judgement, evidence = judge(
-            finding.facts, policy, agreed=finding.agreed, index_version=finding.index_version, now=now
-        )
-        if judgement is Judgement.NO_ANSWER and finding.live is not None:
-            judgement, evidence = judge_live(finding.live, policy, evidence)
-        decided = Method.OPERATOR in methods and judgement is not Judgement.NO_ANSWER
-        if decided and (taken := work.withdrawn_since(registration.record.number, finding.index_version)):
+        row = registration.row
+        judgement, answer = self._judged(row.service, finding, now)
+        decision = decide(course.alternatives, course.proved, judgement, can_begin=self._can_begin(wanted.channel))
+        if decision.move is Move.WAIT and decision.step is not None:
+            registration = registration._replace(row=self._with_proof(work, row, course, now))
+            return self._try_wait(work, registration, course.at(decision.left), decision.step, wanted, now)
+        if decision.by_operator and (taken := work.withdrawn_since(registration.record.number, finding.index_version)):
             # What revokes registrations has passed by already, or would not know that this one rests on older data.
             raise IndexBehind(taken, finding.index_version)
-        first = _before_operator(methods) if decided else methods
-        if self._user_first(first, wanted):
-            return self._try_wait(work, registration, self._first_possible(first, wanted), wanted, now)
         if wanted.on_demand:
+            if decision.problem == Problem.METHOD_NOT_ALLOWED:
+                raise MethodNotAllowed("this node cannot deliver codes that way")
             row = act(work, row, Act.START, microseconds(now), changes={}, method=Method.OPERATOR.value)
-        return self._decide(work, row, judgement, evidence, now) if decided else Attempt(row)
+        if decision.move is Move.STOP:
+            return self.unanswered(work, row, course, now, decision.problem)
+        evidence = (*course.given, answer) if decision.by_operator else course.given
+        return self._decided(work, row, decision.move, evidence, course, now)
 
-    def _user_first(self, methods: Sequence[Method], wanted: VerificationRequest) -> bool:
-        """Return True if the user has to act by one of these, even if no code can be sent that way: what is written
-        behind a code does not take its place, or an operator's word alone would verify whoever types a stranger's
-        number."""
-        return any(method.channels for method in methods) or self._first_possible(methods, wanted) is not None
-
-    def _first_possible(self, methods: Sequence[Method], wanted: VerificationRequest) -> Method | None:
-        """Return the first method that can wait for the user."""
-        return next((method for method in methods if self._possible(method, wanted)), None)
-
-    def _possible(self, method: Method, wanted: VerificationRequest) -> bool:
-        if method.channels:
-            return self._courier is not None and method.channel_for(wanted.channel) in self._courier.channels
-        # An authority's assertion is brought, not waited for: only who asks for it gets it.
-        return method is Method.INBOUND or (method is Method.ATTESTED and wanted.method is Method.ATTESTED)
-
-    def _decide(
-        self, work: RegistrationWork, row: RegistrationRow, judgement: Judgement, evidence: Evidence, now: datetime
+    def unanswered(
+        self, work: RegistrationWork, row: RegistrationRow, course: Course, now: datetime, problem: str = ""
     ) -> Attempt:
-        now_us = microseconds(now)
-        if judgement is Judgement.CONFIRMED:
-            row = self.confirmed(work, row, evidence, now, as_of_revision=work.revision)
+        """Return what becomes of a row when there is no answer now: nothing but that a step was proved."""
+        return Attempt(self._with_proof(work, row, course, now), problem=problem)
+
+    @staticmethod
+    def _with_proof(work: RegistrationWork, row: RegistrationRow, course: Course, now: datetime) -> RegistrationRow:
+        """Return the row, once the event of the step that was proved just now, if one was, is appended."""
+        if not course.fresh:
+            return row
+        fields = [one.fields() for one in course.given]
+        return act(work, row, Act.PROVE, microseconds(now), changes={}, evidence=fields)
+
+    def _judged(self, service: str, finding: Finding, now: datetime) -> tuple[Judgement, Evidence]:
+        policy = self.policy_for(service)
+        version = finding.index_version
+        judgement, evidence = judge(finding.facts, policy, agreed=finding.agreed, index_version=version, now=now)
+        if judgement is Judgement.NO_ANSWER and finding.live is not None:
+            return judge_live(finding.live, policy, evidence)
+        return judgement, evidence
+
+    def _can_begin(self, channel: str) -> Callable[[Method], bool]:
+        """Return what tells whether a user can be asked for a step over a channel."""
+        deliverable = frozenset() if self._courier is None else self._courier.channels
+        return lambda step: not step.channels or step.channel_for(channel) in deliverable
+
+    def _decided(
+        self,
+        work: RegistrationWork,
+        row: RegistrationRow,
+        move: Move,
+        evidence: Sequence[Evidence],
+        course: Course,
+        now: datetime,
+    ) -> Attempt:
+        if not course.given and row.verification_id is not None:
+            # The operator alone has decided: what waits for the user is over.
+            work.end_verifications_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
+            row = row._replace(verification_id=None)
+        as_of = course.as_of_revision if course.given else work.revision
+        if move is Move.CONFIRM:
+            row = self.confirmed(work, row, evidence, now, as_of_revision=as_of)
             state = VerificationState.CONFIRMED
         else:
-            row = act_on(work, row, Act.DENY, now_us, evidence)
+            row = act_on(work, row, Act.DENY, microseconds(now), evidence)
             state = VerificationState.DENIED
         return Attempt(row, Verification(b"", Method.OPERATOR, state))
 
     def confirmed(
-        self, work: RegistrationWork, row: RegistrationRow, evidence: Evidence, now: datetime, **changes: Any
+        self, work: RegistrationWork, row: RegistrationRow, evidence: Sequence[Evidence], now: datetime, **changes: Any
     ) -> RegistrationRow:
         """Return the row of a registration whose number is confirmed: with the due time that its last refresh has
         earned."""
@@ -214,26 +277,26 @@ class Verifier:
         self,
         work: RegistrationWork,
         registration: Registration,
-        method: Method | None,
+        course: Course,
+        method: Method,
         wanted: VerificationRequest,
         now: datetime,
     ) -> Attempt:
-        """Begin a verification that waits for the user, unless it takes a code that may not, or cannot, be sent."""
+        """Begin a verification that waits for the user, unless it takes a code that may not be sent."""
         try:
-            if method is None:
-                raise MethodNotAllowed("this node cannot deliver codes that way")
             if method.channels:
                 self._sends.check(work, _code_of(registration, wanted), now)
-        except (MethodNotAllowed, TooManyCodes) as refusal:
+        except TooManyCodes as refusal:
             if wanted.on_demand:
                 raise
             return Attempt(registration.row, problem=refusal.reason)
-        return self._wait(work, registration, method, wanted, now)
+        return self._wait(work, registration, course, method, wanted, now)
 
     def _wait(
         self,
         work: RegistrationWork,
         registration: Registration,
+        course: Course,
         method: Method,
         wanted: VerificationRequest,
         now: datetime,
@@ -270,11 +333,14 @@ class Verifier:
             next_code_at_us=next_code_at_us,
             secret_mac=key.code_mac(verification_id, secret) if secret else b"",
             tries=0,
+            attempt_id=course.attempt_id or verification_id,
+            alternatives=text_of(course.alternatives),
+            given=to_json(course.given),
         )
         work.insert_verification(verification)
         return Attempt(
             row,
-            self._told(verification, now),
+            self.told(verification, now),
             code=secret if method.channels else "",
             channel=method.channel_for(wanted.channel) if method.channels else "",
         )
@@ -288,18 +354,17 @@ class Verifier:
         way takes nothing from the user.
         """
         verification = None if row.verification_id is None else work.verification(row.verification_id)
-        evidence = None if row.evidence is None else Evidence.from_json(row.evidence)
-        if verification is not None and (evidence is None or evidence.verified_at_us < verification.started_at_us):
-            return self._told(verification, now)
-        if evidence is None:
+        if verification is not None:
+            return self.told(verification, now)
+        evidence = evidence_of(row)
+        if not evidence:
             return None
-        if verification is not None and evidence.method.value == verification.method:
-            return self._told(verification, now)
-        confirmed = evidence.method is not Method.OPERATOR or evidence.answer == NumberStatus.ACTIVE
-        state = VerificationState.CONFIRMED if confirmed else VerificationState.DENIED
-        return Verification(b"", evidence.method, state)
+        denied = evidence[-1].method is Method.OPERATOR and evidence[-1].confirmed_by is None
+        state = VerificationState.DENIED if denied else VerificationState.CONFIRMED
+        return Verification(b"", evidence[-1].method, state)
 
-    def _told(self, row: VerificationRow, now: datetime) -> Verification:
+    def told(self, row: VerificationRow, now: datetime) -> Verification:
+        """Return a verification as its service sees it."""
         waits, over = row.state == VerificationState.WAITING, row.expires_at_us <= microseconds(now)
         key = self._vault.try_key(row.key_id)
         word = ""
@@ -326,10 +391,6 @@ class Verifier:
                 raise
             return outcome._replace(problem=failure.reason)
         return outcome
-
-
-def _before_operator(methods: Sequence[Method]) -> Sequence[Method]:
-    return methods[: methods.index(Method.OPERATOR)]
 
 
 def _code_of(registration: Registration, wanted: VerificationRequest) -> Code:

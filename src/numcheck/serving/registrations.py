@@ -13,10 +13,11 @@ from numcheck.e164 import parse
 from numcheck.errors import NotANumber
 from numcheck.index import PublishedIndex
 from numcheck.registrations.codes import CodePolicy
+from numcheck.registrations.completion import Completion
 from numcheck.registrations.events import Chain
 from numcheck.registrations.history import History
 from numcheck.registrations.inbound import Inbound
-from numcheck.registrations.policy import Method, Policy
+from numcheck.registrations.policy import Policy, alternatives_of
 from numcheck.registrations.registrar import Registrar
 from numcheck.registrations.reverifier import Reverifier
 from numcheck.registrations.vault import Vault
@@ -57,12 +58,13 @@ def policies_of(settings: Settings) -> Callable[[str], Policy]:
 
 
 def policy_warnings(settings: Settings) -> list[str]:
-    """Warn of each policy by which an operator's data alone verifies, though it says nothing of who uses the number."""
+    """Warn of each policy by which an operator's word alone verifies, though it says nothing of who uses the number
+    (E.1)."""
     policies = {"every service": _policy_of(settings, ServiceSettings())}
     policies |= {f"service {name}": _policy_of(settings, changes) for name, changes in settings.services.items()}
     return [
-        f"WARNING: by the verification_methods of {whose}, operator comes before code and inbound: "
-        "whoever types a stranger's active number is VERIFIED"
+        f"WARNING: by the verification_methods of {whose}, operator verifies alone: "
+        "whoever types a stranger's active number is VERIFIED; code+operator asks for both"
         for whose, policy in policies.items()
         if policy.operator_alone
     ]
@@ -78,7 +80,7 @@ def _policy_of(settings: Settings, changes: ServiceSettings) -> Policy:
     values = _values_of(settings, changes)
     age_max_s = values["evidence_age_max_s"]
     return Policy(
-        methods=tuple(Method(method) for method in values["verification_methods"].split(",")),
+        alternatives=alternatives_of(values["verification_methods"]),
         data_age_max=timedelta(seconds=age_max_s) if age_max_s else None,
         refresh_after=timedelta(days=values["refresh_after_days"]),
         authorities=frozenset(filter(None, map(str.strip, values["attesting_authorities"].split(",")))),
@@ -188,10 +190,11 @@ def registrations_of(
     history = History(registrations, vault, keys.signing_key)
     webhooks = senders_of(settings, Source(store.installation_id, store.webhooks(), history, _now))
     registrations.follow(webhooks.tell)
-    rules = Rules(registrar, verifier, history, Reverifier(registrations, vault, verifier, environment))
+    completion = Completion(registrations, vault, verifier)
+    rules = Rules(registrar, completion, history, Reverifier(registrations, vault, verifier, environment))
     service = RegistrationService(rules, now=_now, default_region=settings.default_region)
     withdrawer = Withdrawer(Withdrawals(registrations, vault, now=_now))
-    delivery.receive(_taker(Inbound(registrations, vault, verifier, now=_now), settings.default_region))
+    delivery.receive(_taker(Inbound(registrations, vault, completion, now=_now), settings.default_region))
     timekeeper = Timekeeper(registrations, TrustedClock(registrations))
     return NodeRegistrations(service, timekeeper, withdrawer, feeds, delivery, enquiries, policies, webhooks)
 

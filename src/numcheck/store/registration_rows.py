@@ -21,6 +21,7 @@ class RegistrationRow(NamedTuple):
     next_at_us: int | None
     evidence: str | None = None
     confirmed_by: int | None = None
+    proofs: str | None = None
     as_of_revision: int = 0
     verification_id: bytes | None = None
     sequence: int = 0  # made when the row is written
@@ -42,6 +43,7 @@ class Standing(NamedTuple):
     reminded_of_us: int | None
     evidence: str | None
     confirmed_by: int | None
+    proofs: str | None
     as_of_revision: int
     verification_id: bytes | None
     sequence: int
@@ -64,6 +66,9 @@ class VerificationRow(NamedTuple):
     next_code_at_us: int
     secret_mac: bytes
     tries: int
+    attempt_id: bytes
+    alternatives: str
+    given: str
     mac: bytes = b""  # made when the row is written: see bindings.py
 
 

@@ -110,7 +110,7 @@ SEALED_BY_ID = (
 ROW_BY_USER = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE user_tag IN"
 ROW_BY_ID = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE registration_id = ?"
 VERIFICATION_BY_ID = f"SELECT {', '.join(VerificationRow._fields)} FROM verifications WHERE verification_id = ?"
-CHANGE_VERIFICATION = "UPDATE verifications SET state = ?, tries = ?, mac = ? WHERE verification_id = ?"
+CHANGE_VERIFICATION = "UPDATE verifications SET state = ?, tries = ?, given = ?, mac = ? WHERE verification_id = ?"
 ASSERTION = "SELECT 1 FROM assertions WHERE assertion_tag IN ?"
 WRONG_TRIES = (
     "SELECT count(*), coalesce(sum(CASE WHEN user_tag IN ? THEN 1 ELSE 0 END), 0) FROM code_tries "
@@ -427,10 +427,12 @@ class RegistrationWork:
         self._written.note(Bound.VERIFICATIONS, row.verification_id, row.mac)
         return row
 
-    def _change_verification(self, row: VerificationRow) -> None:
+    def change_verification(self, row: VerificationRow) -> None:
+        """Write a verification that this transaction has read, as it is now."""
         self.write_count += 1
         row = self._bound_verification(row)
-        run(self._connection, CHANGE_VERIFICATION, row.state, row.tries, row.mac, row.verification_id)
+        changed = (row.state, row.tries, row.given, row.mac)
+        run(self._connection, CHANGE_VERIFICATION, *changed, row.verification_id)
 
     def end_verifications_of(self, begun_before: Mapping[bytes, int], ended: int) -> None:
         """End the verifications under way of these registrations that began before a revision each.
@@ -450,7 +452,7 @@ class RegistrationWork:
         row = self.verification(verification_id)
         if row is None or row.state != from_state:
             return False
-        self._change_verification(row._replace(state=to_state))
+        self.change_verification(row._replace(state=to_state))
         return True
 
     def take_try(self, verification_id: bytes, *, tries_max: int, now_us: int) -> bool:
@@ -458,7 +460,7 @@ class RegistrationWork:
         row = self.verification(verification_id)
         if row is None or row.state != WAITING or row.tries >= tries_max or row.expires_at_us <= now_us:
             return False
-        self._change_verification(row._replace(tries=row.tries + 1))
+        self.change_verification(row._replace(tries=row.tries + 1))
         return True
 
     def take_assertion(self, assertion_tags: Sequence[bytes], at_us: int) -> bool:

@@ -254,8 +254,9 @@ registrations = Table(
     Column("due_at_us", BigInteger, nullable=False),
     Column("reminded_of_us", BigInteger),  # the due time that was reminded of last; null: none was
     Column("next_at_us", BigInteger),  # when it is time for a reminder or overdue, if its state has these; null: never
-    Column("evidence", String),  # JSON; null until a verification has given an answer
+    Column("evidence", String),  # JSON: the operator's answer that the state rests on; null: it rests on none
     Column("confirmed_by", Integer),  # whose data it rests on, if that says that the number is in service
+    Column("proofs", String),  # JSON: what the user proved, an entry for each step; null: the state rests on none
     Column("as_of_revision", BigInteger, nullable=False),  # what was taken up to it takes nothing from this
     Column("verification_id", Bytes(16)),  # the newest: none before it counts
     Column("sequence", BigInteger, nullable=False),  # of the newest event before the transaction that wrote the row
@@ -300,6 +301,9 @@ verifications = Table(
     Column("next_code_at_us", BigInteger, nullable=False),  # 0: no code was sent
     Column("secret_mac", Bytes, nullable=False),  # of the code or the word; empty if there is none
     Column("tries", Integer, nullable=False),
+    Column("attempt_id", Bytes(16), nullable=False),  # the first verification of an attempt that takes several
+    Column("alternatives", String, nullable=False),  # of steps that confirm, as the policy was when the attempt began
+    Column("given", String, nullable=False),  # JSON: the evidence of the steps that the user has proved in the attempt
     Column("mac", Bytes(32), nullable=False),  # of all other columns: see bindings.py
     Index("verifications_by_number", "number_tag", "service", "state"),
     Index("verifications_by_registration", "registration_id"),

@@ -57,6 +57,7 @@ class RegistrationEventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REGISTRATION_EVENT_KIND_OVERDUE: _ClassVar[RegistrationEventKind]
     REGISTRATION_EVENT_KIND_WITHDRAWN: _ClassVar[RegistrationEventKind]
     REGISTRATION_EVENT_KIND_DELETED: _ClassVar[RegistrationEventKind]
+    REGISTRATION_EVENT_KIND_PROVED: _ClassVar[RegistrationEventKind]
 REGISTRATION_STATE_UNSPECIFIED: RegistrationState
 REGISTRATION_STATE_PENDING: RegistrationState
 REGISTRATION_STATE_VERIFIED: RegistrationState
@@ -89,6 +90,7 @@ REGISTRATION_EVENT_KIND_DUE: RegistrationEventKind
 REGISTRATION_EVENT_KIND_OVERDUE: RegistrationEventKind
 REGISTRATION_EVENT_KIND_WITHDRAWN: RegistrationEventKind
 REGISTRATION_EVENT_KIND_DELETED: RegistrationEventKind
+REGISTRATION_EVENT_KIND_PROVED: RegistrationEventKind
 
 class NetworkAddress(_message.Message):
     __slots__ = ("address", "port")
@@ -167,8 +169,8 @@ class Registration(_message.Message):
     registered_at: _timestamp_pb2.Timestamp
     refreshed_at: _timestamp_pb2.Timestamp
     due_at: _timestamp_pb2.Timestamp
-    evidence: Evidence
-    def __init__(self, service: _Optional[str] = ..., user_id: _Optional[str] = ..., registration_id: _Optional[str] = ..., number: _Optional[int] = ..., identifier: _Optional[_Mapping[str, str]] = ..., network_address: _Optional[_Union[NetworkAddress, _Mapping]] = ..., registration_data: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[RegistrationState, str]] = ..., registered_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., refreshed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ...) -> None: ...
+    evidence: _containers.RepeatedCompositeFieldContainer[Evidence]
+    def __init__(self, service: _Optional[str] = ..., user_id: _Optional[str] = ..., registration_id: _Optional[str] = ..., number: _Optional[int] = ..., identifier: _Optional[_Mapping[str, str]] = ..., network_address: _Optional[_Union[NetworkAddress, _Mapping]] = ..., registration_data: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[RegistrationState, str]] = ..., registered_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., refreshed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., evidence: _Optional[_Iterable[_Union[Evidence, _Mapping]]] = ...) -> None: ...
 
 class Verification(_message.Message):
     __slots__ = ("verification_id", "method", "state", "expires_at", "next_code_at", "inbound_word")
@@ -330,12 +332,14 @@ class StartVerificationRequest(_message.Message):
     def __init__(self, service: _Optional[str] = ..., user_id: _Optional[str] = ..., method: _Optional[_Union[VerificationMethod, str]] = ..., code_channel: _Optional[_Union[CodeChannel, str]] = ..., network_address: _Optional[_Union[NetworkAddress, _Mapping]] = ...) -> None: ...
 
 class StartVerificationResponse(_message.Message):
-    __slots__ = ("registration", "verification")
+    __slots__ = ("registration", "verification", "verification_problem")
     REGISTRATION_FIELD_NUMBER: _ClassVar[int]
     VERIFICATION_FIELD_NUMBER: _ClassVar[int]
+    VERIFICATION_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     registration: Registration
     verification: Verification
-    def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ..., verification: _Optional[_Union[Verification, _Mapping]] = ...) -> None: ...
+    verification_problem: str
+    def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ..., verification: _Optional[_Union[Verification, _Mapping]] = ..., verification_problem: _Optional[str] = ...) -> None: ...
 
 class InboundAct(_message.Message):
     __slots__ = ("from_number", "text", "received_at")
@@ -372,10 +376,14 @@ class CompleteVerificationRequest(_message.Message):
     def __init__(self, service: _Optional[str] = ..., verification_id: _Optional[str] = ..., code: _Optional[str] = ..., inbound_act: _Optional[_Union[InboundAct, _Mapping]] = ..., attested_act: _Optional[_Union[AttestedAct, _Mapping]] = ...) -> None: ...
 
 class CompleteVerificationResponse(_message.Message):
-    __slots__ = ("registration",)
+    __slots__ = ("registration", "verification", "verification_problem")
     REGISTRATION_FIELD_NUMBER: _ClassVar[int]
+    VERIFICATION_FIELD_NUMBER: _ClassVar[int]
+    VERIFICATION_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     registration: Registration
-    def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ...) -> None: ...
+    verification: Verification
+    verification_problem: str
+    def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ..., verification: _Optional[_Union[Verification, _Mapping]] = ..., verification_problem: _Optional[str] = ...) -> None: ...
 
 class ReverifyRegistrationsRequest(_message.Message):
     __slots__ = ("service", "due_before", "resume_token")

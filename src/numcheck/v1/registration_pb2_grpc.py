@@ -117,12 +117,14 @@ class RegistrationServiceServicer(object):
     """
 
     def Register(self, request, context):
-        """Records a user, once, and starts to verify that the number is in service and the user's: by the service's policy, an
-        ordered list of methods of which the first that gives an answer counts.
+        """Records a user, once, and starts to verify that the number is in service and the user's: by the service's policy,
+        alternatives in an order, each of one or more steps that must all confirm. By the default, `code+operator,code`, no
+        code is sent if the operator says no; the user gives a code back; then the operator's yes verifies, its no rejects,
+        and where it says nothing the code alone verifies.
 
-        When it returns OK the registration is durable: VERIFIED or REJECTED if the operator's data gave the answer, and
-        otherwise PENDING with the verification that waits for the user. `verification` is unset if no method of the policy
-        can be tried now: StartVerification tries again.
+        When it returns OK the registration is durable: VERIFIED or REJECTED if the operator's answer alone decided, and
+        otherwise PENDING with the verification that waits for the user. `verification` is unset if nothing waits, and
+        `verification_problem` says why then: StartVerification tries again.
 
         It may be repeated with the same request_id: nothing is done twice, no other code is sent, and the registration and
         its newest verification are returned as they are now, including an inbound word that is still awaited. Only the
@@ -205,8 +207,8 @@ class RegistrationServiceServicer(object):
         """Starts a verification: by the method asked for, or by the policy if none is. The one under way, if there is one,
         ends: only the newest counts.
 
-        A REJECTED or REVOKED registration becomes PENDING. By the operator's data the verification ends at once; by a code
-        it waits for CompleteVerification.
+        A REJECTED or REVOKED registration becomes PENDING. If the operator's answer alone decides, the verification ends at
+        once; a step of the user waits for CompleteVerification.
 
         It may be repeated: each time is another verification, with another code, within the limits.
 
@@ -232,10 +234,13 @@ class RegistrationServiceServicer(object):
 
     def CompleteVerification(self, request, context):
         """Gives a verification what it waits for: the code that the user typed, the message or call that came from the number,
-        or an authority's assertion. When it returns OK the registration is VERIFIED.
+        or an authority's assertion. OK says that the proof was right. The registration says what follows from it: VERIFIED;
+        REJECTED, or REVOKED if it was VERIFIED, if the operator says no; or as before, with the verification of the next
+        step of the same alternative in `verification`, or with the reason why nothing waits in `verification_problem`.
 
-        It may be repeated, also at once: what is right is right each time, and gets the same registration, while the
-        verification is the user's newest.
+        It may be repeated, also at once: what is right is right each time, and gets the registration as it is now, while
+        the verification is of the user's newest attempt. If an operator has said nothing, a repetition before `expires_at`
+        asks again.
 
         Errors, besides the service's own:
 
@@ -244,6 +249,9 @@ class RegistrationServiceServicer(object):
         - INVALID_ARGUMENT, BAD_REGISTRATION: `code` is no code at all, or nothing in `inbound_act.text` can be a word. It
         was no try.
         - INVALID_ARGUMENT, NOT_A_NUMBER: `inbound_act.from_number` cannot be read as a telephone number.
+        - UNAVAILABLE, INDEX_NOT_READY: the node has no index mapped yet. It was no try.
+        - UNAVAILABLE, INDEX_BEHIND: the node's index does not show yet what has taken the number from its operator. The
+        proof was right, and is taken: repeat it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
