@@ -29,7 +29,7 @@ SANITIZED := build/sanitized
 UNDER_SANITIZERS = PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
 	LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so)"
 # What asks the native door over sockets; other programs, such as node and nginx, do not run with the preload.
-EDGE_TESTS := tests/edge tests/conformance --ignore=tests/edge/test_strangers.py --ignore=tests/edge/test_without.py
+EDGE_TESTS := tests/door tests/edge tests/conformance --ignore=tests/edge/test_strangers.py --ignore=tests/edge/test_without.py
 
 .PHONY: help run test check lint format bench bench-peers fuzz faults protos commands lock clean
 

@@ -43,7 +43,7 @@ DELTA_SIZES = tuple(map(int, os.environ.get("NUMCHECK_BENCH_DELTAS", "1000,10000
 SNAPSHOT_COUNT = int(os.environ.get("NUMCHECK_BENCH_SNAPSHOT", "50000000"))
 PORTINGS_COUNT = int(os.environ.get("NUMCHECK_BENCH_PORTINGS", "30000000"))
 P99_CALLS_MIN = 100
-ADDRESS = re.compile(r"numcheck: ready on (\S+)")
+ADDRESS = re.compile(r"\"ready on (\S+)")
 
 
 class Node(NamedTuple):

@@ -16,13 +16,16 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 import psycopg
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from benchmarks.calling import call_each
 from benchmarks.processes import cpu_seconds, server
+from numcheck.api.importing import Imports
+from numcheck.registrations.importing import Importer
 from numcheck.store.groups import GroupCommit
 from numcheck.v1 import registration_pb2 as pb
 from tests.registrations.world import ADDRESS, DATA, SERVICE, World, small
@@ -31,6 +34,7 @@ from tests.store.engines import Server
 CALLERS = 64
 COUNT = int(os.environ.get("NUMCHECK_BENCH_REGISTRATIONS", "20000"))
 METHOD = "/numcheck.v1.RegistrationService/"
+PART_ROWS = 4_000  # of a message of an import
 TABLES = ("registrations", "events")
 
 
@@ -195,6 +199,40 @@ def test_register_and_read_over_the_wire(benchmark, data_dir, tmp_path, monkeypa
 
     benchmark.pedantic(both, rounds=1)
     print(f"bare sqlite3: {engine_rate(tmp_path, data_dir, 128):,.0f} a second")
+
+
+@pytest.mark.benchmark(group="caller")
+def test_import(benchmark, data_dir, tmp_path):
+    """Messages of 4,000 rows each, from bytes to answers, without gRPC."""
+    world = Ticking(data_dir)
+    importer = Importer(world.registrations, world.vault, world.registrar, world.around, steady=world.steady)
+    imports = Imports(importer, lambda header, _call: header.service, default_region="RU")
+    rows = [imported_row(place) for place in range(COUNT)]
+    parts = [pb.ImportRegistrationsRequest(rows=rows[at : at + PART_ROWS]) for at in range(0, COUNT, PART_ROWS)]
+    header = pb.ImportHeader(service=SERVICE, import_id="bench")
+    requests = [one.SerializeToString() for one in (pb.ImportRegistrationsRequest(header=header), *parts)]
+    cpu_s = process_time()
+    *_, last = benchmark.pedantic(lambda: list(imports.answers(iter(requests), None)), rounds=1)
+    cpu_s = process_time() - cpu_s
+    assert pb.ImportRegistrationsResponse.FromString(last).made_count == COUNT
+    importer.close()
+    world.close()
+    if benchmark.stats is not None:
+        rate, bare = COUNT / benchmark.stats.stats.min, engine_rate(tmp_path, data_dir, PART_ROWS)
+        report(benchmark, rate, PART_ROWS, bare)
+        print(f"{1e6 * cpu_s / COUNT:.1f} microseconds of processor time a row")
+
+
+def imported_row(place: int) -> pb.ImportedRegistration:
+    """A user whose number is one of 10,000 that nobody knows to be in service."""
+    return pb.ImportedRegistration(
+        user_id=f"u{place}",
+        number=f"+{small.UNKNOWN + place % 10_000}",
+        identifier={"login": f"u{place}"},
+        network_address=pb.NetworkAddress(address=f"10.0.{place >> 8 & 255}.{place & 255}"),
+        registration_data=DATA,
+        registered_at=Timestamp(seconds=1_780_000_000 + place),
+    )
 
 
 @pytest.mark.benchmark(group="caller")

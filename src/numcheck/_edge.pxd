@@ -68,6 +68,7 @@ cdef enum:
     RESETS_MAX = 2_000               # calls that the peer resets before anything of their answers has left, in a burst
     RESETS_PER_S = 10_000            # and steadily; each call that is answered to its end allows one more
     MESSAGE_PREFIX_SIZE = 5
+    TRACE_SIZE = 55                  # of a traceparent, W3C Trace Context 3.2
     AUTHORIZATION_SIZE_MAX = 512     # of a value at most so much is looked at; a token has 256
     BUCKET_COUNT = 16                # of the histogram of latencies, and one more for what is above them
     CODE_COUNT = 17                  # of google.rpc.Code
@@ -177,6 +178,7 @@ cdef struct Ask:
     int method
     int64_t begun, deadline
     void* caller                     # what admission gave; an EdgeLoop keeps each
+    uint8_t trace[TRACE_SIZE + 1]    # the Stream's
     Note* farewell                   # GONE, made before it is needed: it cannot fail
     void* call                       # the Call, borrowed; touched with the GIL alone
     bint begun_once                  # Python has had it; touched with the GIL alone
@@ -304,6 +306,7 @@ cdef struct Stream:
     bint ended                       # we have: nothing more is read
     size_t header_list_size
     Bytes authorization              # as the connection has it
+    uint8_t trace[TRACE_SIZE + 1]    # the traceparent, a text; empty if there is none
     uint8_t prefix[MESSAGE_PREFIX_SIZE]
     size_t prefix_size, wanted
     Bytes body

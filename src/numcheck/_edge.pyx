@@ -21,6 +21,7 @@ compiler sees every call.
 """
 
 from cython cimport no_gc_clear
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
@@ -101,6 +102,7 @@ include "edge/loop.pxi"
 include "edge/queue.pxi"
 
 
+@no_gc_clear    # calls that end behind it need its queue
 cdef class EdgeLoop:
     """One event loop. Whoever makes it calls `run` in a thread of its own, once, and `stop` from another."""
 

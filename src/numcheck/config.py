@@ -242,6 +242,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = ReloadedField(
         "info", description="the least that is logged: debug, info, warning or error"
     )
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="how a line of the log looks: json, console for a person, or auto: console on a terminal"
+    )
 
     @property
     def database(self) -> str | None:

@@ -101,7 +101,7 @@ class IndexBehind(NumcheckError):
 
     def __init__(self, wanted: int, index_version: int) -> None:
         lost = f"index version {wanted} is of a history that was lost; this node is at {index_version}"
-        behind = f"index version {wanted} is needed; this node is at {index_version}"
+        behind = f"a later index version is asked for; this node is at {index_version}"
         super().__init__(behind if wanted > index_version else lost)
         self.wanted = wanted
         self.index_version = index_version
@@ -135,6 +135,12 @@ class BadNumbersFile(NumcheckError):
     """A file of numbers cannot be read for certain, or is not whole; nothing of it was pushed."""
 
     reason = "BAD_NUMBERS_FILE"
+
+
+class BadUsersFile(NumcheckError):
+    """A file of users to import cannot be read for certain."""
+
+    reason = "BAD_USERS_FILE"
 
 
 class BadActiveSet(NumcheckError):
@@ -297,6 +303,12 @@ class OlderData(NumcheckError):
         return {**self._details, "head_data_time": self.head_data_time.isoformat()}
 
 
+class ConcurrentImport(NumcheckError):
+    """Another call has gone on with the import of this name since this one began."""
+
+    reason = "CONCURRENT_IMPORT"
+
+
 class ConcurrentPush(NumcheckError):
     """The basis of a push's judgement has changed: another push was applied, or the plan or the portings changed."""
 
@@ -437,6 +449,12 @@ class BadEventsFile(NumcheckError):
     reason = "BAD_EVENTS_FILE"
 
 
+class BadBackup(NumcheckError):
+    """A back-up cannot be made or restored so: it is none, or not as it was written, or something is in its place."""
+
+    reason = "BAD_BACKUP"
+
+
 class BadKeys(NumcheckError):
     """The file of keys is missing where it has to be, is not one, or others can read it."""
 
@@ -473,6 +491,12 @@ class StoreUnavailable(NumcheckError):
     reason = "STORE_UNAVAILABLE"
     undone = False
     """Set if the database has undone a transaction, whole, for another one's sake: it may be run again at once."""
+    passing = False
+    """Set if another transaction was in the way for a moment: nothing is wrong with the store."""
+    away = False
+    """Set if the store could not be reached at all, for reading or writing."""
+    told = False
+    """Set if the log has told of it, once for all who meet it."""
 
 
 class StoreFailed(NumcheckError):

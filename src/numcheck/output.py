@@ -54,6 +54,16 @@ def write_whole(target: Path, content: bytes, *, mode: int = EVERYBODY) -> None:
         file.write(content)
 
 
+def sync_file(file: Path) -> None:
+    """Make a file and its name durable."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_directory(file.parent)
+
+
 def sync_directory(directory: Path) -> None:
     """Make the names in a directory durable: a rename is so only then."""
     descriptor = os.open(directory, os.O_RDONLY)

@@ -21,11 +21,11 @@ class Worker:
         """`work` does a piece, and returns after how many seconds the next is to be done if nothing wakes it before.
 
         The first is done after `first_s`; one that fails is tried again after `retry_s`, and `complaint` is what the
-        log says of the first failure in a row.
+        log says of the first failure of a kind in a row, unless it was told of already.
         """
         self._work, self._complaint, self._first_s, self._retry_s = work, complaint, first_s, retry_s
         self._woken, self._stopping = threading.Event(), threading.Event()
-        self.failing = False
+        self.complained_of: type[Exception] | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -53,15 +53,16 @@ class Worker:
                 self._tell(error)
                 self._stopping.wait(self._retry_s)
             else:
-                self.failing = False
+                self.complained_of = None
                 if not self._stopping.is_set():
                     self._woken.wait(wait_s)
 
     def _tell(self, error: Exception) -> None:
         """Log what of a failure can be told: an error of ours names a block or a file and holds no number, of any other
         nothing is known but where it was raised."""
-        if not self.failing:
+        kind = None if getattr(error, "told", False) else type(error)
+        if kind not in (None, self.complained_of):
+            self.complained_of = kind
             at = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-3:]]
             told = {"reason": str(error)} if isinstance(error, NumcheckError) else {"at": at}
             log.error(self._complaint, error=type(error).__name__, **told)
-        self.failing = True

@@ -215,6 +215,8 @@ def register_request(service: str) -> pb.RegisterRequest:
 def registration(node: SecureNode, method: str, service: str) -> Call:
     """A call about a user of the service, whom the administrator has registered for it."""
     request = _registration_request(node, method, service)
+    if method == "ImportRegistrations":
+        return lambda channel: list(RegistrationServiceStub(channel).ImportRegistrations(iter([request])))
 
     def call(channel: grpc.Channel) -> Any:
         answer = getattr(RegistrationServiceStub(channel), method)(request, timeout=DEADLINE_S)
@@ -229,6 +231,12 @@ def _registration_request(node: SecureNode, method: str, service: str) -> Any:
     new = register_request(service)
     if method == "Register":
         return new
+    if method == "ImportRegistrations":
+        header = pb.ImportHeader(service=service, import_id=new.user_id)
+        row = pb.ImportedRegistration(
+            user_id=new.user_id, number=new.number, network_address=ADDRESS, registration_data=DATA
+        )
+        return pb.ImportRegistrationsRequest(header=header, rows=[row])
     attested = pb.VERIFICATION_METHOD_ATTESTED
     with node.channel("administrator") as channel:
         stub = RegistrationServiceStub(channel)

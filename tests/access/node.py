@@ -127,7 +127,7 @@ def _served(
         rebuild_index(store, settings.data_dir)
         published.publish(open_index(index_directory(settings.data_dir)))
 
-    registrations = registrations_of(store, published, settings, lambda _line: None, gate.directory.agreed)
+    registrations = registrations_of(store, published, settings, print, gate.directory.agreed, print)
     services = [
         check_service(CallersIndex(published, gate.access.agreed), settings, asked.add),
         numbering_service(store, published, settings, watches, changed=()),

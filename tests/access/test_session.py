@@ -15,7 +15,7 @@ from tests.serving.command import NUMCHECK, run, running
 from tests.serving.small import ACTIVE, fill
 
 PAGE = Path(__file__).parents[2] / "docs/callers.md"
-READY = re.compile(r"numcheck: ready on (\S+) \(TLS, client certificates required\)")
+READY = re.compile(r".*ready on (\S+) \(TLS, client certificates required\)")
 CHECK = re.compile(r"numcheck check (\S+)")
 
 
@@ -33,7 +33,7 @@ def session(tmp_path_factory):
     assert made.status == 0, made.err
     command = (*NUMCHECK, "serve", "--config", "callers/numcheck.toml")
     with running("--listen", "127.0.0.1:0", command=command, cwd=directory) as process:
-        match = READY.match(process.line_with("numcheck: ready on"))
+        match = READY.match(process.line_with('"ready on '))
         assert match is not None
         yield directory, match[1]
 

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import grpc
 import pytest
@@ -104,9 +106,17 @@ def test_stranger_is_refused_before_its_request_is_waited_for(tmp_path):
 
 
 def test_known_caller_that_sends_nothing_keeps_nobody_from_being_served(tmp_path, monkeypatch):
-    """It may fill half of the threads, for as long as a request has; not the administrator's, nor health's."""
+    """It may fill half of the threads, for as long as a request has; not the administrator's, nor health's. The others
+    have a moment once, and then their requests have to be there: many moments would add up."""
     monkeypatch.setattr(requests, "REQUEST_TIMEOUT_S", 600)
     monkeypatch.setattr(requests, "CROWDED_TIMEOUT_S", 0)
+    given, at_most = Counter[float](), Patience.at_most
+
+    def noting(patience: Patience, timeout_s: float, cancel: Callable[[], object]) -> AbstractContextManager[None]:
+        given[timeout_s] += 1
+        return at_most(patience, timeout_s, cancel)
+
+    monkeypatch.setattr(Patience, "at_most", noting)
     with secure_node(tmp_path, api_threads=THREADS) as node:
         waiting = threading.Event()
 
@@ -126,6 +136,7 @@ def test_known_caller_that_sends_nothing_keeps_nobody_from_being_served(tmp_path
             waiting.set()
             codes = {call.code() for call in calls}
             assert codes == {grpc.StatusCode.OK, grpc.StatusCode.CANCELLED}
+            assert 0 < given[requests.CROWDED_TIMEOUT_S] <= 3 < given[requests.LATE_TIMEOUT_S]
 
 
 # --- reflection

@@ -11,7 +11,7 @@ from tests.cli.commands import commands
 from tests.serving.command import run, serving
 from tests.serving.small import fill
 
-MAKERS = {"serve", "demo", "plan import", "callers init", "bench"}
+MAKERS = {"restore", "serve", "demo", "plan import", "callers init", "bench"}
 """Commands that make a store, or what they measure."""
 
 NO_STORE = {"plan diff", "config check", "config sample", "config schema", "config show"}
@@ -20,6 +20,7 @@ NO_STORE = {"plan diff", "config check", "config sample", "config schema", "conf
 URI = "numcheck://operator/mts"
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "check": ("79161234567",),
+    "backup": ("copy",),
     "events export": (),
     "events head": (),
     "events verify": (),
@@ -36,11 +37,17 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "push held": ("--operator", "1"),
     "push portings": ("Port_Increment_202611281000_1.csv",),
     "push renew": ("--operator", "1"),
+    "registrations delete": ("--service", "chat", "u-1007"),
     "registrations due": ("--service", "chat"),
+    "registrations export": ("--service", "chat"),
+    "registrations get": ("--service", "chat", "u-1007"),
+    "registrations import": ("--service", "chat", "numbers.txt"),
+    "registrations summary": ("--service", "chat"),
     "registrations list": ("--service", "chat"),
     "registrations reverify": ("--service", "chat"),
     "registrations rotate-keys": (),
     "registrations watch": ("--service", "chat"),
+    "registrations webhooks": (),
     "ready": (),
     "status": (),
 }
@@ -87,6 +94,7 @@ READERS = [
     "callers list",
     "callers confirm-restore",
     "plan show",
+    "registrations webhooks",
     "status",
 ]
 

@@ -49,6 +49,6 @@ def start(data_dir: Path, url: str | None = None, *, listen: str = "127.0.0.1:0"
     """A node that serves the store of a data directory, or of a URL."""
     line = [*NUMCHECK, "serve", "--data-dir", str(data_dir), "--listen", listen]
     process = Process(line, with_database(url), None)
-    ready = READY.match(process.line_with("numcheck: ready on"))
+    ready = READY.match(process.line_with('"ready on '))
     assert ready is not None
     return Node(data_dir, process, ready[1], grpc.insecure_channel(ready[1]))

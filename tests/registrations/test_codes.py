@@ -394,14 +394,20 @@ def test_a_strangers_codes_do_not_use_up_the_day_of_a_numbers_holder(code_world:
         assert refused.value.limit == "number"
 
 
-def test_codes_without_an_end_to_one_number_end_at_the_bound_of_all_services(data_dir: Path) -> None:
-    """R10: however many users somebody makes for it in one service."""
+def test_codes_without_an_end_to_one_number_end_at_a_services_half_of_the_bound(data_dir: Path) -> None:
+    """R8, R10: however many users somebody makes for it in one service; each of the others has its codes still, until
+    all of them together have sent as many as may be."""
     world = World(data_dir, bounds=bounds_of(number_max=8), **BY_CODE)
-    sent = 0
-    for turn in range(20):
-        sent += world.register(NUMBER, f"u{turn}").verification is not None
-        world.pass_time(seconds=600)
-    assert sent == 8
+    sent: Counter[str] = Counter()
+    for service in ("strangers", "holders", "third"):
+        for turn in range(20):
+            outcome = world.registrar.register(service, "", record_of(f"u{turn}"))
+            sent[service] += outcome.verification is not None
+            world.pass_time(seconds=600)
+    assert sent == {"strangers": 4, "holders": 4, "third": 0}
+    with pytest.raises(TooManyCodes) as refused:
+        start(world, "u19", "strangers")
+    assert refused.value.limit == "number"
     world.close()
 
 

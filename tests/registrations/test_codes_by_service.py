@@ -19,7 +19,7 @@ from tests.serving.command import Node, serving
 SETTINGS = """
 verification_methods = "inbound,code"
 code_delivery = "console"
-codes_per_number_max = 2
+codes_per_number_max = 2  # one of each service
 codes_per_service_max = 50
 [services.rated]
 verification_methods = "code"
@@ -115,7 +115,7 @@ def test_a_live_proof_stays_good_when_somebody_else_begins(node: Node, stub: Reg
     begun = start(stub, holder, CODE)
     code = code_sent(node, number)
     refused = refusal(lambda: start(stub, stranger, CODE))
-    assert (refused.reason, refused.metadata) == ("TOO_MANY_CODES", {"limit": "resend"})
+    assert (refused.reason, refused.metadata) == ("TOO_MANY_CODES", {"limit": "number"})
     theirs = start(stub, stranger, INBOUND)
     assert refusal(lambda: give_word(stub, "live", theirs, number, "QQQQQQ")).reason == "PROOF_NOT_ACCEPTED"
     given = pb.CompleteVerificationRequest(service="live", verification_id=begun.verification_id, code=code)

@@ -26,7 +26,7 @@ from numcheck.registrations.states import RegistrationState as State
 from tests.registrations.by_code import BY_CODE, NUMBER, complete, last_code, other_than, record_of, start
 from tests.registrations.world import World, bounds_of
 
-NUMBER_MAX = 7  # codes of all services to a number in a day: few enough to be reached here
+NUMBER_MAX = 6  # codes of all services to a number in a day, half of them of one: few enough to be reached here
 RATE_MAX = 2  # codes of a service in ten seconds
 DAY = timedelta(days=1)
 USERS = [
@@ -35,12 +35,13 @@ USERS = [
     ("s0", "u2", NUMBER),
     ("s0", "u3", NUMBER + 1),
     ("s1", "u4", NUMBER + 1),
+    ("s2", "u5", NUMBER),
 ]
 PLACES = st.integers(0, len(USERS) - 1)
 
 
 class Codes(RuleBasedStateMachine):
-    """Two services, two numbers, five users: one number has two of one service. The oracle counts by itself, from the
+    """Three services, two numbers, six users: one number has two of one service. The oracle counts by itself, from the
     limits' words alone."""
 
     data_dir: Path
@@ -84,6 +85,8 @@ class Codes(RuleBasedStateMachine):
             waits.append(own[-5] + DAY)
         elif own:
             waits.append(own[-1] + timedelta(seconds=[60, 120, 300, 600, 600, 600, 600][len(own) - 1]))
+        if len(own) >= NUMBER_MAX // 2:
+            waits.append(own[-(NUMBER_MAX // 2)] + DAY)
         if len(to_number) >= NUMBER_MAX:
             waits.append(to_number[-NUMBER_MAX][2] + DAY)
         if len(lately) >= RATE_MAX:

@@ -12,6 +12,7 @@ import pytest
 from pyroaring import BitMap
 from sqlalchemy import Table, delete, update
 
+from numcheck.active import PushContent
 from numcheck.config import Settings
 from numcheck.errors import EventsAltered, StoreDamaged
 from numcheck.moments import microseconds
@@ -21,7 +22,8 @@ from numcheck.registrations.events import Chain
 from numcheck.serving.keys import use_keys, write_keys
 from numcheck.store import Store, bindings
 from numcheck.store.blocks import BlockRow, _row
-from numcheck.store.data_bindings import PARTS, PARTS_UNBOUND, TABLES_UNBOUND
+from numcheck.store.data_bindings import HELD, PARTS, PARTS_UNBOUND, TABLES_UNBOUND
+from numcheck.store.pushes import _checksum, _held_checksum
 from numcheck.store.rows import CHECKSUM, new_row
 from numcheck.store.schema import (
     agreements,
@@ -30,6 +32,7 @@ from numcheck.store.schema import (
     event_head,
     events,
     heads,
+    held_numbers,
     installation,
     metadata,
     pushes,
@@ -80,14 +83,9 @@ class EditedData(Edited):
             fill(store)
         super().__init__(data_dir)
 
-    def rows(self, table: Table) -> list[dict[str, Any]]:
-        """The rows that are bound: what is held counts for nothing yet."""
-        return [one for one in super().rows(table) if table is not pushes or one["version"] is not None]
-
     def put(self, table: Table, *rows: dict[str, Any]) -> None:
-        """Make these the rows of the table that are bound, with their checksums."""
-        bound = pushes.c.version.is_not(None) if table is pushes else True
-        self.connection.execute(delete(table).where(bound))
+        """Make these the rows of the table, with their checksums."""
+        self.connection.execute(delete(table))
         for one in rows:
             values = {name: value for name, value in one.items() if name != CHECKSUM}
             self.add(table, dict(new_row(table, values)) if CHECKSUM in table.c else values)
@@ -107,7 +105,7 @@ def names(table: Table, one: dict[str, Any], problem: str) -> bool:
     """Whether a problem names the row, or the table that is bound as one."""
     if not PARTS[table]:
         return f"table {table.name}" in problem
-    named = ", ".join(f"{column} {one[column]}" for column in PARTS[table])
+    named = ", ".join(f"{column} {HELD if one[column] is None else one[column]}" for column in PARTS[table])
     return f"{table.name} with {named}" in problem
 
 
@@ -214,6 +212,60 @@ def test_withdrawn_numbers_that_are_changed_under_their_checksum_show(edited: Ed
         with pytest.raises(StoreDamaged, match=f"revision {one['revision']} took are not what was stored"):
             verify_store(Settings(data_dir=edited.data_dir), None)
         edited.set(withdrawals, one, places=one["places"])
+
+
+def test_a_held_push_whose_numbers_are_changed_shows(edited: EditedData) -> None:
+    """Before it is confirmed: numbers removed, added or exchanged, under checksums that are made anew."""
+    (one,) = edited.rows(held_numbers)
+    (push_row,) = (each for each in edited.rows(pushes) if each["push_key"] == one["push_key"])
+    other = BitMap([1, 2, 3]).serialize()
+    changed = {**one, "added": other}
+    changed["checksum"] = _checksum(one["push_key"], one["chunk"], other, one["removed"])
+    elsewhere = {**changed, "chunk": one["chunk"] + 1}
+    for rows in ([{**one, "added": other}], [], [changed], [one, elsewhere]):
+        edited.put(held_numbers, *rows)
+        with pytest.raises(StoreDamaged):
+            verify_store(Settings(data_dir=edited.data_dir), None)
+    for rows in ([], [changed], [one, elsewhere]):
+        edited.put(held_numbers, *rows)
+        rest = [each for each in edited.rows(pushes) if each != push_row]
+        edited.put(pushes, *rest, {**push_row, "held_checksum": _held_checksum(each["checksum"] for each in rows)})
+        assert f"pushes with kind 1, operator_id {ALPHA}, version held is not what event" in edited.problem()
+        edited.put(pushes, *rest, push_row)
+        edited.put(held_numbers, one)
+
+
+def test_numbers_of_a_push_that_is_held_no_more_show(edited: EditedData) -> None:
+    (one,) = edited.rows(held_numbers)
+    edited.add(held_numbers, {**one, "push_key": edited.rows(pushes)[0]["push_key"]})
+    with pytest.raises(StoreDamaged, match="cannot be confirmed"):
+        verify_store(Settings(data_dir=edited.data_dir), None)
+    edited.put(held_numbers, one)
+
+
+def test_what_is_held_is_told_each_time_that_it_changes(tmp_path: Path) -> None:
+    """Pushed, pushed again, overtaken by another push, too old, confirmed: nothing is missed and nothing is left."""
+    with Store(tmp_path / "var") as store:
+        fill(store)
+        late = NOW + timedelta(days=8)
+        for step in (
+            lambda: push(store, delta(ALPHA, 3, "again"), remove=range(FIRST, FIRST + 90), token="again"),
+            lambda: push(store, delta(ALPHA, 3, "again"), remove=range(FIRST, FIRST + 90), token="unused"),
+            lambda: push(store, delta(ALPHA, 3), add=[FIRST + 5_000]),
+            lambda: push(store, delta(ALPHA, 4), remove=range(FIRST, FIRST + 90), token="old"),
+            lambda: store.push(delta(ALPHA, 4, at=late), taken(store), base_version=4, token="late", now=late),
+            lambda: store.confirm_push(ALPHA, "late", now=late),
+        ):
+            step()
+            verify_events(store, KEYS, None)
+            store.check_pushes()
+
+
+def taken(store: Store) -> PushContent:
+    """What removes too much."""
+    content = store.push_content(ALPHA)
+    content.remove_range(FIRST + 50, FIRST + 90)
+    return content
 
 
 def test_withdrawals_that_count_as_dropped_and_are_not_show(edited: EditedData) -> None:

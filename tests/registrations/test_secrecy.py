@@ -18,12 +18,14 @@ from tests.registrations.test_delivery import KEY, Gateway, gateway  # noqa: F40
 from tests.serving import small
 from tests.serving.command import run, serving
 
-# The command with every logger of the process at its lowest level: the database's, the HTTP client's and our own.
+# The command with every logger of the process at its lowest level, the database's, the HTTP client's and our own, and
+# with libraries' own words, which a node keeps to itself otherwise.
 DEBUGGING = (
     sys.executable,
     "-c",
     "import logging; logging.basicConfig(level=logging.DEBUG);"
     "logging.getLogger('sqlalchemy.engine').setLevel(logging.DEBUG);"
+    "import numcheck.serving.logs as logs; logs.take_over = lambda: None;"
     "from numcheck.cli import main; main()",
     "serve",
 )
@@ -131,6 +133,13 @@ def failing(stub: RegistrationServiceStub, channel: grpc.Channel, verification_i
     yield lambda: list(
         stub.ReverifyRegistrations(pb.ReverifyRegistrationsRequest(service="messenger", resume_token=TOKEN))
     )
+    imports: list[dict[str, Any]] = [
+        {"header": pb.ImportHeader(service=NAME * 50, import_id=REQUEST)},
+        {"header": pb.ImportHeader(service="messenger", import_id=REQUEST * 50)},
+        {"rows": [pb.ImportedRegistration(user_id=USER, number=f"+{NUMBER}", registration_data={NAME: NAME})]},
+    ]
+    for fields in imports:
+        yield lambda fields=fields: list(stub.ImportRegistrations(iter([pb.ImportRegistrationsRequest(**fields)])))
     for method in ("Register", "CompleteVerification", "RefreshRegistration"):
         body = request().SerializeToString()
         for cut in (body[:-3], b"\xff" + body):

@@ -24,7 +24,7 @@ PLAIN = (sys.executable, "-c", WITHOUT_EDGE)
 FREE_PORT = ("--listen", "127.0.0.1:0")
 # What has no address of its own: whatever node listens on the default ports of this machine is no test's.
 FREE = {"NUMCHECK_LISTEN": "127.0.0.1:0"}
-READY = re.compile(r"numcheck: ready on (\S+) ")
+READY = re.compile(r".*?\bready on (\S+) \(")
 
 
 class Result(NamedTuple):
@@ -158,6 +158,6 @@ def serving(
 ) -> Iterator[Node]:
     """A node of a data directory, on free ports."""
     with running("--data-dir", data_dir, *FREE_PORT, *arguments, command=command, env=env, cwd=cwd) as process:
-        ready = READY.match(process.line_with("numcheck: ready on"))
+        ready = READY.match(process.line_with('"ready on '))
         assert ready is not None
         yield Node(ready[1], process)

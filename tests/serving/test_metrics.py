@@ -23,6 +23,8 @@ from numcheck.serving.metrics import NodeCollector, Readings
 from numcheck.serving.metrics_listener import MetricsListener
 from numcheck.serving.publishing import index_directory
 from numcheck.serving.services import check_service
+from numcheck.serving.store_watch import StoreWatch
+from numcheck.store import Troubles
 from numcheck.v1 import check_pb2
 from tests.serving.small import ACTIVE, fill
 
@@ -52,8 +54,11 @@ class Node:
             smscs_linked=lambda: self.linked,
             codes=lambda: {Tally("main", "sms", "handed_over"): 2, Tally("main", "sms", "failed"): 1},
             receipts=lambda: {("main", "delivered"): 2},
+            index_size=lambda: self.published.get().size,
         )
-        collector = NodeCollector([self.api, self.native], readings)
+        self.watch = StoreWatch(settings, Troubles())
+        self.watch.start()
+        collector = NodeCollector([self.api, self.native], readings, self.watch)
         self.metrics = MetricsListener(settings, collector, list)
 
     def lag(self) -> int:
@@ -92,6 +97,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
     node.published.publish(open_index(index_directory(settings.data_dir)))
     yield node
     node.metrics.stop()
+    node.watch.stop()
     node.native.stop(1)
     node.api.stop(1)
 

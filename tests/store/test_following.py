@@ -94,7 +94,7 @@ def test_builder_outlives_whatever_fails_and_names_what_is_damaged(store, data_d
             if error is None:
                 failed.set()
                 return read(self, revision)
-            following.builder.worker.failing = False  # each is the first in a row
+            following.builder.worker.complained_of = None  # each is the first in a row
             raise error
 
         monkeypatch.setattr(Store, "changed_since", fail_twice)

@@ -112,7 +112,7 @@ def test_transaction_that_changes_nothing_writes_nothing(tmp_path):
 
 def test_file_that_was_opened_is_missed_when_it_is_gone_or_another(tmp_path):
     with Store(tmp_path) as store:
-        opened = OpenedFile(tmp_path / FILE_NAME)
+        opened = OpenedFile(tmp_path / FILE_NAME, writes=True)
         opened.check(thoroughly=True)
         (tmp_path / FILE_NAME).rename(tmp_path / "kept")
         with pytest.raises(HistoryLost):

@@ -71,6 +71,8 @@ class Runs(StrEnum):
     """By a thread of its own out of a bounded pool: it waits for a commit, an operator, a gateway or its caller."""
     EACH = "each"
     """As QUICK, each message of a stream for itself: between two of them there is nothing but the stream."""
+    EXCHANGE = "exchange"
+    """As WAITING, with answers while its caller goes on sending: it ends when its caller does."""
     WATCH = "watch"
     """Without a thread: woken when something may have changed."""
     FEED = "feed"
@@ -114,6 +116,8 @@ METHODS: dict[str, Method] = {
     f"{_REGISTRATION}/RefreshRegistration": Method(_CHECKING, About.SERVICE, runs=Runs.GROUPED),
     f"{_REGISTRATION}/StartVerification": Method(_CHECKING, About.SERVICE, runs=Runs.GROUPED),
     f"{_REGISTRATION}/CompleteVerification": Method(_CHECKING, About.SERVICE, runs=Runs.GROUPED),
+    f"{_REGISTRATION}/ImportRegistrations": Method(_CHECKING, About.SERVICE, runs=Runs.EXCHANGE),
+    f"{_REGISTRATION}/SummarizeRegistrations": Method(_CHECKING, About.SERVICE),
     f"{_REGISTRATION}/ReverifyRegistrations": Method(_CHECKING, About.SERVICE, runs=Runs.FEED),
     f"{_REGISTRATION}/WatchRegistrations": Method(_CHECKING, About.SERVICE, runs=Runs.FEED),
     f"{_CALLER}/AddCaller": Method(_ADMINISTERING),

@@ -44,16 +44,47 @@ def parsed(message_type: Any, request: bytes) -> Any:
         raise MalformedMessage(f"the request is not a well-formed {message_type.DESCRIPTOR.name}") from None
 
 
-_served: ContextVar[CallerWaits] = ContextVar("served")
+class Served:
+    """The call that a thread serves, for whoever tells of it: its ids are made and read when they are asked for."""
+
+    __slots__ = ("_read_trace_parent", "call", "request_id")
+
+    def __init__(self, call: CallerWaits, read_trace_parent: Callable[[Any], str]) -> None:
+        self.call, self._read_trace_parent, self.request_id = call, read_trace_parent, ""
+
+    @property
+    def trace_parent(self) -> str:
+        """What the caller sent as `traceparent`; empty if nothing."""
+        return self._read_trace_parent(self.call)
 
 
-def serve(call: CallerWaits) -> None:
-    """Say that this thread serves the call."""
-    _served.set(call)
+_served: ContextVar[Served | None] = ContextVar("served", default=None)
+
+
+def serve(call: CallerWaits, read_trace_parent: Callable[[Any], str]) -> None:
+    """Say that this thread serves the call; said again, it changes nothing."""
+    known = _served.get()
+    if known is None or known.call is not call:
+        _served.set(Served(call, read_trace_parent))
+
+
+def serve_again(known: Served) -> None:
+    """Say that this thread serves a call which another may have served before."""
+    _served.set(known)
+
+
+def serve_nobody() -> None:
+    """Say that this thread serves no call."""
+    _served.set(None)
+
+
+def served() -> Served | None:
+    """Return the call that this thread serves, if it serves one."""
+    return _served.get()
 
 
 def patience_s() -> float:
     """How long the caller of this thread's unary call still waits; for ever without a caller, or a deadline."""
-    call = _served.get(None)
-    left_s = None if call is None else call.time_remaining()
+    known = _served.get()
+    left_s = None if known is None else known.call.time_remaining()
     return math.inf if left_s is None else float(left_s)

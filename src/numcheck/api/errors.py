@@ -28,6 +28,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.PlanShrinks: code_pb2.FAILED_PRECONDITION,
     errors.StaleBase: code_pb2.ABORTED,
     errors.OlderData: code_pb2.FAILED_PRECONDITION,
+    errors.ConcurrentImport: code_pb2.ABORTED,
     errors.ConcurrentPush: code_pb2.ABORTED,
     errors.UnknownPush: code_pb2.NOT_FOUND,
     errors.UnknownOperator: code_pb2.NOT_FOUND,

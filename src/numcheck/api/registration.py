@@ -3,22 +3,27 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar, cast
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck import e164
 from numcheck.api.access import own_service
 from numcheck.api.calls import CallerWaits, Feed, Pieces, parsed
 from numcheck.api.errors import log_failure
+from numcheck.api.importing import Imports
 from numcheck.api.places import Places
 from numcheck.errors import BadRegistration, NotANumber, ProofNotAccepted
 from numcheck.moments import microseconds
 from numcheck.registrations import record as records
 from numcheck.registrations.completion import Completion
 from numcheck.registrations.events import SignedHead, basis_of
-from numcheck.registrations.evidence import Evidence
+from numcheck.registrations.evidence import Evidence, from_json
 from numcheck.registrations.history import History, Told
+from numcheck.registrations.importing import Importer
 from numcheck.registrations.policy import Method
 from numcheck.registrations.proofs import AttestedProof, CodeProof, InboundProof, Proof
 from numcheck.registrations.record import NetworkAddress, Record
@@ -66,6 +71,7 @@ class Rules(NamedTuple):
     completion: Completion
     history: History
     reverifier: Reverifier
+    importer: Importer
 
 
 class RegistrationService:
@@ -74,13 +80,14 @@ class RegistrationService:
     name = SERVICE_NAME
 
     def __init__(self, rules: Rules, *, now: Callable[[], datetime], default_region: str) -> None:
-        self._registrar, self._completion, self._history, self._reverifier = rules
+        self._registrar, self._completion, self._history, self._reverifier, importer = rules
         self._now, self._default_region = now, default_region
         feeds, reverifying = (
             Places(FEEDS_MAX, FEEDS_PER_SERVICE_MAX),
             Places(REVERIFYING_MAX, REVERIFYING_PER_SERVICE_MAX),
         )
         self._watching, self._reverifying = (feeds,), (feeds, reverifying)
+        self._imports = Imports(importer, caller_service, default_region=default_region)
 
     def register(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
         """Record a user."""
@@ -120,11 +127,13 @@ class RegistrationService:
         )
         for error in page.damaged:
             log_failure(error)
-        return pb.ListRegistrationsResponse(
-            registrations=[registration_message(one) for one in page.registrations],
+        response = pb.ListRegistrationsResponse(
             damaged_registration_ids=[error.registration_id for error in page.damaged],
             next_page_token=_page_token(page.next_place, mark),
-        ).SerializeToString()
+        )
+        for one in page.registrations:
+            _fill(response.registrations.add(), one)
+        return response.SerializeToString()
 
     def delete_registration(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
         """Erase a registration."""
@@ -191,6 +200,18 @@ class RegistrationService:
         except NotANumber as error:
             raise NotANumber(str(error), "inbound_act.from_number") from None
 
+    def summarize_registrations(self, request: bytes, context: CallerWaits) -> bytes:
+        """Tell how many registrations there are."""
+        message = parsed(pb.SummarizeRegistrationsRequest, request)
+        summary = self._registrar.summary(caller_service(message, context))
+        return pb.SummarizeRegistrationsResponse(
+            states=[
+                pb.StateCount(state=cast("Any", state), registration_count=count)
+                for state, count in summary.states.items()
+            ],
+            due_soon_count=summary.due_soon_count,
+        ).SerializeToString()
+
     def reverify_registrations(self, request: bytes, context: CallerWaits) -> Feed:
         """Verify again in bulk, with progress."""
         message = parsed(pb.ReverifyRegistrationsRequest, request)
@@ -238,6 +259,8 @@ class RegistrationService:
             "RefreshRegistration": self.refresh_registration,
             "StartVerification": self.start_verification,
             "CompleteVerification": self.complete_verification,
+            "ImportRegistrations": self._imports.answers,
+            "SummarizeRegistrations": self.summarize_registrations,
             "ReverifyRegistrations": self.reverify_registrations,
             "WatchRegistrations": self.watch_registrations,
         }
@@ -369,22 +392,45 @@ def _with_outcome(response_type: Any, outcome: Outcome) -> bytes:
 
 def registration_message(registration: Registration) -> pb.Registration:
     """A registration as the API has it."""
+    message = pb.Registration()
+    _fill(message, registration)
+    return message
+
+
+def _fill(message: pb.Registration, registration: Registration) -> None:
+    """Set the fields of a registration in their place: messages that are made and copied take twice the time."""
     row, record = registration
-    address = record.network_address
-    return pb.Registration(
-        service=row.service,
-        user_id=record.user_id,
-        registration_id=row.registration_id.hex(),
-        number=record.number,
-        identifier=record.identifier,
-        network_address=pb.NetworkAddress(address=address.address, port=address.port),
-        registration_data=record.registration_data,
-        state=cast("pb.RegistrationState", row.state),
-        registered_at=timestamp_at(row.registered_at_us),
-        refreshed_at=timestamp_at(row.refreshed_at_us),
-        due_at=timestamp_at(row.due_at_us),
-        evidence=map(_evidence_message, registration.evidence),
-    )
+    message.service, message.user_id = row.service, record.user_id
+    message.registration_id, message.number = row.registration_id.hex(), record.number
+    _fill_map(message.identifier, record.identifier)
+    address, given = message.network_address, record.network_address
+    address.address, address.port = given.address, given.port
+    _fill_map(message.registration_data, record.registration_data)
+    message.state = cast("pb.RegistrationState", row.state)
+    _fill_moment(message.registered_at, row.registered_at_us)
+    _fill_moment(message.refreshed_at, row.refreshed_at_us)
+    _fill_moment(message.due_at, row.due_at_us)
+    for text in filter(None, (row.proofs, row.evidence)):
+        message.evidence.extend(_entries_of(text))
+    if record.assertion_id:
+        for entry in message.evidence:
+            entry.assertion_id = record.assertion_id if entry.method == Method.ATTESTED.wire_number else ""
+
+
+def _fill_map(entries: MutableMapping[str, str], given: Mapping[str, str]) -> None:
+    for name, value in given.items():
+        entries[name] = value
+
+
+def _fill_moment(stamp: Timestamp, moment_us: int) -> None:
+    stamp.seconds, rest_us = divmod(moment_us, 1_000_000)
+    stamp.nanos = 1_000 * rest_us
+
+
+@lru_cache(4_096)
+def _entries_of(text: str) -> Sequence[pb.Evidence]:
+    """What a row keeps as evidence, as the API has it: many rows keep the same. To be copied, not changed."""
+    return [*map(_evidence_message, from_json(text))]
 
 
 def _evidence_message(evidence: Evidence) -> pb.Evidence:
@@ -402,6 +448,7 @@ def _evidence_message(evidence: Evidence) -> pb.Evidence:
         synthetic=evidence.synthetic,
         live=evidence.live,
         asked_at=timestamp_at(evidence.asked_at_us),
+        imported=evidence.imported,
     )
 
 

@@ -69,7 +69,20 @@ def _fill_closed_streams() -> None:
 @cache
 def load_commands() -> typer.Typer:
     """Return the command line with all its commands, which are loaded only now."""
-    from numcheck.cli import bench, callers, check, config, demo, events, plan, push, registrations, serve, status
+    from numcheck.cli import (
+        backup,
+        bench,
+        callers,
+        check,
+        config,
+        demo,
+        events,
+        plan,
+        push,
+        registrations,
+        serve,
+        status,
+    )
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -85,6 +98,8 @@ def load_commands() -> typer.Typer:
     app.add_typer(registrations.app, name="registrations")
     app.add_typer(events.app, name="events")
     app.add_typer(config.app, name="config")
+    app.command()(backup.backup)
+    app.command()(backup.restore)
     app.command()(bench.bench)
     return app
 

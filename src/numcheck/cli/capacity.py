@@ -231,7 +231,7 @@ def _node(data_dir: Path) -> Iterator[int]:
     ) as process:
         assert process.stderr is not None
         try:
-            if not any("numcheck: ready on" in line for line in process.stderr):
+            if not any('"ready on ' in line for line in process.stderr):
                 raise RuntimeError("the node ended before it was ready")
             yield process.pid
         finally:

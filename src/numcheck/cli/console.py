@@ -9,6 +9,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any, Protocol
 
+import orjson
 from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -19,7 +20,6 @@ from numcheck.printable import printable
 
 PLAIN_WIDTH = 240  # of what is not a terminal: a table's rows must not be broken for whoever reads them by line
 PLAIN_LINE_INTERVAL_S = 5.0
-in_one_line = json.JSONEncoder(ensure_ascii=False).encode
 ROWS_MEASURED = 1_000  # by which a long table's columns are first aligned
 
 
@@ -55,7 +55,7 @@ def print_json(result: Any) -> None:
 
 def print_json_line(result: Any) -> None:
     """Print one of many results for another program: a line of JSON."""
-    sys.stdout.write(printable(in_one_line(result)) + "\n")
+    sys.stdout.write(f"{printable(orjson.dumps(result).decode())}\n")
 
 
 def print_rows(columns: list[str], rows: Iterable[list[str]]) -> None:

@@ -43,11 +43,11 @@ def settings_of(config: Path | None, **overrides: Any) -> Settings:
 
     From here on a command may log, and does so as a node does.
     """
-    from numcheck.serving.logs import begin_log, set_level
+    from numcheck.serving.logs import begin_log, take_over
 
-    begin_log()
     settings = load_settings(config, **overrides)
-    set_level(settings.log_level)
+    begin_log(settings.log_level, settings.log_format)
+    take_over()
     return settings
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -73,6 +74,150 @@ def due(
     """
     with _client(service, server, settings_of(config, data_dir=data_dir)) as client:
         _print_all(partial(client.list, due_before=datetime.now(UTC) + timedelta(days=days)), json=json)
+
+
+@app.command()
+def get(
+    service: Service,
+    user_id: Annotated[str, typer.Argument(help="The service's identifier of the user.")],
+    server: Server = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Print a user's registration, every field of it.
+
+    Example: numcheck registrations get --service messenger u-1007
+    """
+    from numcheck.cli.console import print_json, print_rows
+    from numcheck.cli.messages import message_fields
+
+    with _client(service, server, settings_of(config, data_dir=data_dir)) as client:
+        fields = message_fields(client.get(user_id))
+    if json:
+        print_json(fields)
+    else:
+        print_rows(["field", "value"], ([name, _told(value)] for name, value in fields.items()))
+
+
+@app.command()
+def delete(
+    service: Service,
+    user_id: Annotated[str, typer.Argument(help="The service's identifier of the user.")],
+    server: Server = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Erase a user's registration: number, address and data are gone, the events stay.
+
+    Example: numcheck registrations delete --service messenger u-1007
+    """
+    from numcheck.cli.console import say
+
+    with _client(service, server, settings_of(config, data_dir=data_dir)) as client:
+        client.delete(user_id)
+    say("erased")
+
+
+@app.command()
+def summary(
+    service: Service,
+    server: Server = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Count a service's registrations by state, and those that are due within 30 days.
+
+    Example: numcheck registrations summary --service messenger
+    """
+    from numcheck.cli.console import out, print_json
+    from numcheck.cli.messages import message_fields
+
+    with _client(service, server, settings_of(config, data_dir=data_dir)) as client:
+        fields = message_fields(client.summary())
+    counts = {one["state"].lower(): one["registration_count"] for one in fields["states"]}
+    counts["due_soon"] = fields["due_soon_count"]
+    if json:
+        print_json(counts)
+    else:
+        out.print(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()))
+
+
+@app.command("import")
+def import_users(
+    service: Service,
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV with a header, or JSON lines, maybe compressed by gzip or xz; - is standard input."),
+    ],
+    import_id: Annotated[
+        str | None, typer.Option("--import-id", help="The import's name.  (default: made of the file's content)")
+    ] = None,
+    send_codes: Annotated[
+        bool, typer.Option("--send-codes", help="Send codes to those who are not verified by it.")
+    ] = False,
+    refused: Annotated[
+        Path | None, typer.Option("--refused", help="Where the rows that are refused are listed, as CSV.")
+    ] = None,
+    server: Server = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Bring in users whom the service has already, a row each.
+
+    Columns of CSV, and fields of JSON: user_id, number, network_address.address and .port, registration_data and
+    identifier (JSON, or a column each such as registration_data.name), registered_at, refreshed_at and
+    possession_proved_at (ISO 8601). Run again, it goes on where it was broken off. Rows that are refused are told by
+    their lines, the others go in; the exit status is 1 then.
+
+    Example: numcheck registrations import --service messenger users.csv.gz --refused refused.csv
+    """
+    from numcheck.cli.console import out, print_json, progress, say
+    from numcheck.cli.importing import counts_of, import_file
+
+    with _client(service, server, settings_of(config, data_dir=data_dir)) as client, progress() as report:
+        last, found = import_file(client, file, import_id, report, send_codes=send_codes, refused_to=refused, tell=say)
+    counts = counts_of(last, found)
+    if refused is None:
+        for line, reason, field in found.examples:
+            say(f"line {line}: {reason} {field}".rstrip())
+        if counts["refused"] > len(found.examples):
+            say(f"and {counts['refused'] - len(found.examples):,} more; --refused FILE lists all")
+    if json:
+        print_json(counts)
+    else:
+        out.print(f"{counts['rows']:,} rows: " + ", ".join(f"{counts[name]:,} {name}" for name in list(counts)[1:]))
+    if counts["refused"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    service: Service,
+    file: Annotated[Path, typer.Argument(help="Where to; - is standard output. A name in .gz is compressed.")] = Path(
+        "-"
+    ),
+    csv: Annotated[
+        bool, typer.Option("--csv", help="As CSV and not as JSON lines; a name in .csv says the same.")
+    ] = False,
+    server: Server = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Write every registration of a service, with all of its fields: what `import` reads.
+
+    Example: numcheck registrations export --service messenger users.csv.gz
+    """
+    from numcheck.cli.console import say
+    from numcheck.cli.exporting import export_to, is_csv
+
+    damaged: list[str] = []
+    with _client(service, server, settings_of(config, data_dir=data_dir)) as client:
+        count = export_to(file, client.list(on_damaged=damaged.append), csv=csv or is_csv(file))
+    say(f"{count:,} registrations")
+    _end_if_damaged(damaged)
 
 
 @app.command()
@@ -171,7 +316,7 @@ def rotate_keys(
 
 def _print_all(registrations: "Callable[..., Iterator[pb.Registration]]", *, json: bool) -> None:
     """Print the registrations as they come; name those that the node left out, and end with status 1 then."""
-    from numcheck.cli.console import print_json_line, print_rows, say
+    from numcheck.cli.console import print_json_line, print_rows
     from numcheck.cli.messages import message_fields
 
     damaged: list[str] = []
@@ -181,6 +326,19 @@ def _print_all(registrations: "Callable[..., Iterator[pb.Registration]]", *, jso
             print_json_line(fields)
     else:
         print_rows(COLUMNS, map(_row, found))
+    _end_if_damaged(damaged)
+
+
+def _told(value: Any) -> str:
+    """Return a field's value in a line."""
+    import json as formats
+
+    return value if isinstance(value, str) else "" if value is None else formats.dumps(value, ensure_ascii=False)
+
+
+def _end_if_damaged(damaged: list[str]) -> None:
+    from numcheck.cli.console import say
+
     for registration_id in damaged:
         say(f"left out: registration {registration_id}, as what is stored of it is not what was written")
     if damaged:

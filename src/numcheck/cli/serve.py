@@ -28,10 +28,11 @@ def serve(
     """
     from numcheck.cli.console import say
     from numcheck.serving.checks import misspelt_variables
+    from numcheck.serving.node import announce
     from numcheck.serving.node import serve as serve_node
 
     given = {"data_dir": data_dir, "listen": listen, "threads": threads, "metrics_listen": metrics_listen}
     settings = settings_of(config, **given)
     for warning in misspelt_variables():
-        say(f"numcheck: WARNING: {warning}")
+        announce(f"WARNING: {warning}")
     serve_node(settings, lambda line: say(f"numcheck: {line}"), lambda: load_settings(config, **given))

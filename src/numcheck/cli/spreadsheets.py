@@ -33,6 +33,16 @@ def as_text(cell: str) -> str:
     return f"'{cell}" if _BEGINS_FORMULA.match(cell) else cell
 
 
+def guarded(cell: str) -> str:
+    """Return the same in such a way that `unguarded` gives the cell back, whatever it is."""
+    return f"'{cell}" if _BEGINS_FORMULA.match(cell.lstrip("'")) else cell
+
+
+def unguarded(cell: str) -> str:
+    """Return what `guarded` was given."""
+    return cell[1:] if cell[:1] == "'" and _BEGINS_FORMULA.match(cell.lstrip("'")) else cell
+
+
 def written(cells: Iterable[str], delimiter: str, *, quote_all: bool = False) -> str:
     """Return cells as a line of CSV without its end."""
     line = io.StringIO()

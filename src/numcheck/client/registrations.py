@@ -9,12 +9,14 @@ import grpc
 
 from numcheck.client.channel import PLAINTEXT, Security, open_channel
 from numcheck.client.failures import let_go, registration_refusal_of
+from numcheck.client.importing import ImportCalls, RowsFrom
 from numcheck.errors import StoreDamaged
 from numcheck.timestamps import timestamp
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 
 DEADLINE_S = 10.0
+SUMMARY_DEADLINE_S = 600.0  # of millions of registrations it takes a while
 PAGE_SIZE = 1_000  # registrations: the most that a node gives at once
 
 Request = TypeVar("Request", pb.RegisterRequest, pb.RefreshRegistrationRequest, pb.StartVerificationRequest)
@@ -125,6 +127,30 @@ class RegistrationClient:
             for call in ahead:
                 call.cancel()
 
+    def summary(self) -> pb.SummarizeRegistrationsResponse:
+        """Count the service's registrations."""
+        request = pb.SummarizeRegistrationsRequest(service=self._service)
+        summary: pb.SummarizeRegistrationsResponse = self._call(
+            self._stub.SummarizeRegistrations, request, deadline_s=SUMMARY_DEADLINE_S
+        )
+        return summary
+
+    def import_registrations(
+        self,
+        import_id: str,
+        rows_from: RowsFrom,
+        *,
+        send_codes: bool = False,
+        tell: Callable[[str], None] = lambda _line: None,
+    ) -> Iterator[pb.ImportRegistrationsResponse]:
+        """Bring in users; an answer after each part, and one when it begins, which tells how far it came before.
+
+        `rows_from(n)` gives the rows from place n on. An import that is cut goes on by itself, for minutes if the node
+        is away; `tell` is told of it. One that ended in an error goes on with the same import_id and rows.
+        """
+        header = pb.ImportHeader(service=self._service, import_id=import_id, send_codes=send_codes)
+        return ImportCalls(self._stub.ImportRegistrations, self._target, header, rows_from, tell).answers()
+
     def reverify(
         self, *, due_before: datetime | None = None, resume_token: str = ""
     ) -> Iterator[pb.ReverifyRegistrationsResponse]:
@@ -146,9 +172,9 @@ class RegistrationClient:
         own.service = self._service
         return own
 
-    def _call(self, method: Any, request: Any) -> Any:
+    def _call(self, method: Any, request: Any, *, deadline_s: float = DEADLINE_S) -> Any:
         try:
-            return method(request, timeout=DEADLINE_S)
+            return method(request, timeout=deadline_s)
         except grpc.RpcError as error:
             raise registration_refusal_of(error, self._target) from None
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numcheck.api.access import Call, serve_call
-from numcheck.api.calls import serve
+from numcheck.api.calls import Served, serve_again, serve_nobody
+from numcheck.door.native import trace_parent_of
 from numcheck.door.turns import Crew, Turns
 from numcheck.steps import Alone, Step, Steps, advanced, outcome_of, outcomes_of
 from numcheck.store.groups import GROUP_SIZE_MAX
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class Stepping:
     """A call that takes steps, and what its last one came to."""
 
-    __slots__ = ("_made", "_refuse", "_steps", "call", "outcome")
+    __slots__ = ("_made", "_refuse", "_served", "_steps", "call", "outcome")
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class Stepping:
     ) -> None:
         """`made` says who calls; `refuse` ends a call with an error's status."""
         self.call, self._made, self._steps, self._refuse = call, made, steps, refuse
+        self._served = Served(call, trace_parent_of)
         self.outcome: Any = None
 
     def advance(self) -> Step | None:
@@ -49,7 +51,7 @@ class Stepping:
     def enter(self) -> None:
         """Say that this thread serves the call."""
         serve_call(self._made)
-        serve(self.call)
+        serve_again(self._served)
 
 
 def run_steps(ready: Iterable[Stepping], start: Callable[[Stepping, Alone], None]) -> list[Stepping]:
@@ -66,6 +68,7 @@ def run_steps(ready: Iterable[Stepping], start: Callable[[Stepping, Alone], None
             waiting[step.run].append((one, step.argument))
     for one in answered:  # before the others' step, which may take milliseconds
         one.call.send()
+    serve_nobody()  # what is done for many is no one call's
     for run, stepping in waiting.items():
         outcomes = outcomes_of(run, [argument for _, argument in stepping])
         for (one, _), outcome in zip(stepping, outcomes, strict=True):

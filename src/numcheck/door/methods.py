@@ -5,6 +5,7 @@ A service gives its functions by name (`methods`). What they get and give depend
     quick, waiting   (request, call) -> response; of a stream of requests (requests, call) -> response
     lookup, grouped  (request, call) -> Steps, which return the response
     each             (request, call) -> response, for each request of a stream
+    exchange         (requests, call) -> an iterator of responses
     watch            (request) -> message: what its newest state is, told whenever that is another
     feed             (request, call) -> Feed: what has happened, without a gap
 

@@ -1,13 +1,18 @@
 """What the native door asks of Python beside the methods: who may call, and what a status looks like in HTTP/2."""
 
 import base64
-from typing import NamedTuple
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from numcheck.access import Caller
 from numcheck.api.access import Admission, Shown, agreements_of
 from numcheck.api.asking import asker_name
 from numcheck.api.errors import log_failure, status_of
 from numcheck.errors import TooManyCalls, UnknownMethod
+
+trace_parent_of: Callable[[Any], str] = attrgetter("trace_parent")
+"""Reads what a Call's caller sent as `traceparent`."""
 
 
 class Status(NamedTuple):

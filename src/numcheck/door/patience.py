@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 GIVE_BACK_TIMEOUT_S = 5.0
-INTERVAL_S = 0.1  # at which it is looked for calls that have waited too long
+INTERVAL_S = 0.02  # at which it is looked for calls that have waited too long
 
 
 class Patience:

@@ -10,7 +10,7 @@ from numcheck.access import Runs
 from numcheck.door.feeds import Feeds
 from numcheck.door.methods import Method
 from numcheck.door.patience import Patience
-from numcheck.door.refusing import refuse, refusing, refusing_push, refusing_stream
+from numcheck.door.refusing import refuse, refusing, refusing_exchange, refusing_push, refusing_stream
 from numcheck.door.watches import Watches
 from numcheck.errors import TooManyStreams, UnknownMethod
 from numcheck.steps import Steps, alone
@@ -43,9 +43,14 @@ class PlainMethods(grpc.GenericRpcHandler):
             case Runs.LOOKUP | Runs.GROUPED:
                 return grpc.unary_unary_rpc_method_handler(refusing(_in_steps(method.answer)))
             case _ if method.streams_requests:
-                return grpc.stream_unary_rpc_method_handler(refusing_push(method.answer, self._patience))
+                return self._taking_stream(method)
             case _:
                 return grpc.unary_unary_rpc_method_handler(refusing(method.answer))
+
+    def _taking_stream(self, method: Method) -> Any:
+        if method.streams_answers:
+            return grpc.stream_stream_rpc_method_handler(refusing_exchange(method.answer, self._patience))
+        return grpc.stream_unary_rpc_method_handler(refusing_push(method.answer, self._patience))
 
     def _each(self, answer: Callable[..., bytes]) -> Callable[..., Iterator[bytes]]:
         def answer_all(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:

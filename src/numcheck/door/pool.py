@@ -26,7 +26,7 @@ from numcheck.api.errors import log_failure
 from numcheck.door.feeding import Feeding
 from numcheck.door.grouping import Stepping, Writer, run_steps
 from numcheck.door.methods import Method
-from numcheck.door.native import refusal
+from numcheck.door.native import refusal, trace_parent_of
 from numcheck.door.turns import Crew, Turns
 from numcheck.errors import NumcheckError
 
@@ -166,9 +166,9 @@ class Pool:
         if not call.is_active():
             return
         try:
+            serve(call, trace_parent_of)
             made = self._made(call)
             serve_call(made)
-            serve(call)
             self._answer_as(self._methods[call.path], call, made)
         except CallerGone:
             return
@@ -181,10 +181,27 @@ class Pool:
                 self._feeding.watch(call, method.answer(call.request), made.check)
             case Runs.FEED:
                 self._feeding.feed(call, method.answer(call.request, call), made.check)
+            case Runs.EXCHANGE:
+                _exchange(method.answer(checking(_requests(call), made.check), call), call)
             case _ if method.streams_requests and method.runs is not Runs.EACH:
                 call.answer(method.answer(checking(_requests(call), made.check), call), last=True)
             case _:
                 call.answer(method.answer(call.request, call), last=method.runs is not Runs.EACH)
+
+
+def _exchange(answers: Iterator[bytes], call: "NativeCall") -> None:
+    """Send each answer, at the pace at which the caller takes them, and end the call; CallerGone if they do not."""
+    room = threading.Event()
+    call.wake = room.set
+    for answer in answers:
+        call.answer(answer, last=False)
+        call.send()
+        while not call.has_room():
+            if not call.is_active():
+                raise CallerGone
+            room.wait(LAST_WAIT_S)
+            room.clear()
+    call.end()
 
 
 def _send(answered: "list[NativeCall]") -> None:
@@ -195,6 +212,7 @@ def _send(answered: "list[NativeCall]") -> None:
 
 def refuse(call: "NativeCall", error: Exception) -> None:
     """End the call with the error's status, and log it if it is not one of ours."""
+    serve(call, trace_parent_of)
     if isinstance(error, NumcheckError) or call.is_active():
         log_failure(error)
     call.end(*refusal(error))

@@ -18,8 +18,16 @@ SENDING_POLL_S = 0.0005
 GRACE_S = 0.05  # for a cut to be heard of, where grpcio does not say what is due
 
 
+def trace_parent_of(context: Any) -> str:
+    """Return the `traceparent` of a call's metadata; empty if there is none."""
+    found = (value for name, value in context.invocation_metadata() or () if name == "traceparent")
+    value = next(found, "")
+    return value if isinstance(value, str) else ""
+
+
 def refuse(context: grpc.ServicerContext, error: Exception) -> NoReturn:
     """End the call with the error's status, and log it if it is not one of ours."""
+    serve(context, trace_parent_of)
     log_failure(error)
     abort(context, error)
 
@@ -45,7 +53,7 @@ def refusing(
     """Make every exception of a unary method a status."""
 
     def call(request: bytes, context: grpc.ServicerContext) -> bytes:
-        serve(context)
+        serve(context, trace_parent_of)
         try:
             return answer(request, context)
         except Exception as error:
@@ -93,6 +101,17 @@ def _await_sent(context: grpc.ServicerContext) -> None:
     with state.condition:
         while SENDING in state.due and context.is_active():
             state.condition.wait(SENDING_POLL_S)
+
+
+def refusing_exchange(
+    answer: Callable[[Iterator[bytes], CallerWaits], Iterator[bytes]], patience: Patience
+) -> Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]:
+    """Make every exception of a method of two streams a status; what it has answered counts, however it ends."""
+
+    def answer_all(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        return answer(Attended(requests, context, patience), context)
+
+    return refusing_stream(answer_all)
 
 
 def refusing_push(

@@ -3,10 +3,12 @@
 grpcio itself reads the request before it calls anything of ours, on a thread that waits for as long as the peer likes.
 So every method is a streaming one to grpcio, and the first message of the stream is the request. Calls of the services
 in `kept` run on threads of their own: whoever fills the others does not keep an administrator out. Of the requests of
-one caller as many are waited for in full as half of the threads; one more has a moment, or the other callers had none.
+one caller as many are waited for in full as half of the threads; one more has a moment, or the other callers had none,
+and has to be there where its caller has let the time of one pass a short while ago: many moments are a long time.
 """
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,7 @@ from numcheck.door.patience import Patience
 
 REQUEST_TIMEOUT_S = 10.0
 CROWDED_TIMEOUT_S = 0.5
+LATE_TIMEOUT_S, LATE_FOR_S = 0.02, 10.0
 
 
 class RequestReader(grpc.ServerInterceptor):
@@ -36,6 +39,7 @@ class RequestReader(grpc.ServerInterceptor):
         self._patience, self._kept = patience, kept
         self._threads, self._kept_threads = threads, kept_threads
         self._waiting: Counter[tuple[str, str]] = Counter()  # by whose threads, and by caller
+        self._late_until: dict[str, float] = {}  # by caller, such as have sent none of a request in its time
         self._lock = threading.Lock()
 
     def intercept_service(self, continuation: Any, details: Any) -> Any:
@@ -58,23 +62,30 @@ class RequestReader(grpc.ServerInterceptor):
 
     def _only(self, requests: Iterator[bytes], context: grpc.ServicerContext, method: str) -> bytes:
         """Return the request; the call ends, by an exception of grpcio's, if there is none in time."""
-        with self._timeout_s(method) as timeout_s, self._patience.at_most(timeout_s, context.cancel):
-            for request in requests:
-                return request
+        service, uri = _service(method), this_caller().uri
+        with self._waited_for(service, uri) as is_crowded:
+            is_late = time.monotonic() < self._late_until.get(uri, 0)
+            timeout_s = REQUEST_TIMEOUT_S if not is_crowded else LATE_TIMEOUT_S if is_late else CROWDED_TIMEOUT_S
+            try:
+                with self._patience.at_most(timeout_s, context.cancel):
+                    for request in requests:
+                        return request
+            except Exception:
+                self._late_until[uri] = time.monotonic() + LATE_FOR_S
+                raise
         context.abort(grpc.StatusCode.UNIMPLEMENTED, f'"{method}" requires exactly one request message.')
         raise AssertionError("abort always raises")
 
     @contextmanager
-    def _timeout_s(self, method: str) -> Iterator[float]:
-        """Give the time that the caller's request has while the block runs."""
-        service = _service(method)
+    def _waited_for(self, service: str, uri: str) -> Iterator[bool]:
+        """Count a request of a caller while the block runs; give whether others of theirs hold half of the threads."""
         whose, count = (service, self._kept_threads) if service in self._kept else ("", self._threads)
-        key = whose, this_caller().uri
+        key = whose, uri
         with self._lock:
             self._waiting[key] += 1
             is_crowded = self._waiting[key] > max(count // 2, 1)
         try:
-            yield CROWDED_TIMEOUT_S if is_crowded else REQUEST_TIMEOUT_S
+            yield is_crowded
         finally:
             with self._lock:
                 self._waiting[key] -= 1

@@ -25,6 +25,7 @@ LANES = {
     Runs.FEED: "waiting",  # the same
     Runs.GROUPED: "grouped",
     Runs.WAITING: "waiting",
+    Runs.EXCHANGE: "waiting",
 }
 KEPT = "kept"
 SPARED_SHARE = 4  # of so many threads one line leaves one to others

@@ -63,6 +63,9 @@ cdef void read_header(Stream* stream, const uint8_t* name, size_t name_size,
         timeout = read_timeout(value, size)
         stream.bad_timeout = timeout < 0
         stream.deadline = stream.begun + timeout
+    elif equals(name, name_size, b"traceparent"):
+        if size == TRACE_SIZE:
+            memcpy(stream.trace, value, size)
     elif equals(name, name_size, b"authorization"):
         # The NUL, and what is left out of a value that is too long for a token anyway, make it nobody's.
         append(stream.connection.loop, &stream.authorization, b"\0", 1)

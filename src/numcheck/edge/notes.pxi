@@ -44,6 +44,7 @@ cdef Ask* make_ask(Stream* stream) noexcept nogil:
         ask.pointers, ask.pipe, ask.loop, ask.stream = 1, loop.pipe, loop, stream
         ask.method, ask.begun, ask.deadline = stream.method, stream.begun, stream.deadline
         ask.caller, ask.line = stream.connection.caller, line_of(stream)
+        memcpy(ask.trace, stream.trace, TRACE_SIZE)
         stream.ask = ask
         add(&ask.pipe.asks, 1)
     return ask

@@ -21,13 +21,18 @@ cdef class CallQueue:
 
     cdef Line* lines_of(self, party) except NULL:
         """The lines of a party, the same for good."""
-        cdef Lines lines = self.lines.setdefault(party, Lines(self))
+        cdef Lines lines = self.lines.get(party)
+        if lines is None:
+            lines = self.lines[party] = Lines(self)
+            Py_INCREF(lines)    # calls point to it, also where the collector has cleared the dictionary
         return lines.lines
 
     def __dealloc__(self):
         if self.pipe.fd >= 0:
             close(self.pipe.fd)
         drop_notes(take_all(&self.pipe.notes))
+        for lines in self.lines.values():
+            Py_DECREF(lines)
 
     @property
     def call_count(self):
@@ -159,9 +164,9 @@ cdef class Call:
 
     cdef int hear(self, const Note* note) except -1:
         """Take what a loop says of the call."""
-        if self.requests is not None:
+        if self.requests is not None and note.kind != ROOM:
             self.requests.put(message_of(note) if note.kind == MESSAGE else None if note.kind == END else ...)
-        elif self.wake is not None:
+        if self.wake is not None and (self.requests is None or note.kind in (ROOM, GONE)):
             self.wake()
         return 0
 
@@ -187,6 +192,11 @@ cdef class Call:
     def caller(self):
         """What admission gave as the caller."""
         return <object>self.ask.caller
+
+    @property
+    def trace_parent(self):
+        """What came as `traceparent`, if it is as long as one; empty otherwise."""
+        return (<bytes><char*>self.ask.trace).decode("ascii", "replace")
 
     def is_active(self):
         """Return False once nobody waits for an answer."""

@@ -91,6 +91,11 @@ class CodePolicy:
     network_max: int
     rate_max: int
 
+    @property
+    def number_of_service_max(self) -> int:
+        """How many of those to one number one service may send in a day: half, which leaves others' users some."""
+        return max(self.number_max // 2, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Sends:
@@ -105,6 +110,7 @@ class Sends:
     to_number: Sequence[datetime]
     to_user: bool
     full_number: datetime | None
+    full_number_of_service: datetime | None
     full_block: datetime | None
     full_network: datetime | None
     full_rate: datetime | None
@@ -143,6 +149,7 @@ def _waits_of_number(to_number: Sequence[datetime], *, to_user: bool) -> list[tu
 
 def _full(sends: Sends) -> list[tuple[Limit, datetime | None]]:
     return [
+        (Limit.NUMBER, sends.full_number_of_service),
         (Limit.NUMBER_TOTAL, sends.full_number),
         (Limit.BLOCK, sends.full_block),
         (Limit.NETWORK, sends.full_network),

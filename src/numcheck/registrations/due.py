@@ -8,6 +8,8 @@ clock has stood there for an hour: a step of the clock makes nothing due early.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from numcheck.moments import microseconds_of
+
 REFRESH_AFTER_MAX = timedelta(days=365)
 REMIND_BEFORE = timedelta(days=30)
 STEP_MIN = timedelta(seconds=30)  # what a clock may be corrected by without being doubted
@@ -17,6 +19,15 @@ STEP_SETTLES_AFTER = timedelta(hours=1)
 def due_at(refreshed_at: datetime, refresh_after: timedelta) -> datetime:
     """By when a registration that was refreshed then has to be refreshed again."""
     return refreshed_at + min(refresh_after, REFRESH_AFTER_MAX)
+
+
+def spread_due_us(registration_id: bytes, latest_us: int) -> int:
+    """Return by when an imported registration has to be refreshed: at random between a month after it was made and the
+    latest moment. Both lie in its id, so that it is known again."""
+    made_us = 1_000 * int.from_bytes(registration_id[:6], "big")
+    earliest_us = made_us + microseconds_of(REMIND_BEFORE)
+    span_us = max(latest_us - earliest_us, 0)
+    return latest_us - (span_us * int.from_bytes(registration_id[-4:], "big") >> 32)
 
 
 def next_at(due: datetime, *, reminded: bool) -> datetime:

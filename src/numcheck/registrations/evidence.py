@@ -34,6 +34,7 @@ class Evidence:
     act_time_us: int = 0
     live: bool = False
     asked_at_us: int = 0
+    imported: bool = False
 
     @property
     def confirmed_by(self) -> int | None:

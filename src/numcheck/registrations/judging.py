@@ -1,13 +1,15 @@
 """What an operator's data says of a number, as evidence (I.3b)."""
 
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from numcheck.errors import NumberNotAllotted, NumberNotMobile
-from numcheck.index import NumberFacts
+from numcheck.index import Index, NumberFacts
 from numcheck.moments import microseconds
 from numcheck.registrations.evidence import Evidence
 from numcheck.registrations.policy import Judgement, Method, Policy
 from numcheck.status import NumberStatus
+from numcheck.v1 import check_pb2
 
 
 def check_registrable(facts: NumberFacts) -> None:
@@ -16,6 +18,14 @@ def check_registrable(facts: NumberFacts) -> None:
         raise NumberNotMobile("the number is not in a mobile range of the numbering plan")
     if facts.status in (NumberStatus.INVALID, NumberStatus.UNALLOCATED):
         raise NumberNotAllotted("the numbering plan allots the number to nobody")
+
+
+def check_each(index: Index, numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Return status and serving operator of each number, by the kernel that answers CheckNumbers."""
+    request = check_pb2.CheckNumbersRequest(numbers=numbers).SerializeToString()
+    answer = index.table.check_numbers(request, numbers_per_call_max=len(numbers) or 1)
+    response = check_pb2.CheckNumbersResponse.FromString(answer)
+    return zip(response.statuses, response.operator_ids, strict=True)
 
 
 def judge(
@@ -44,6 +54,21 @@ def judge(
         return Judgement.NO_ANSWER, evidence
     answers = {NumberStatus.ACTIVE: Judgement.CONFIRMED, NumberStatus.INACTIVE: Judgement.DENIED}
     return answers.get(facts.status, Judgement.NO_ANSWER), evidence
+
+
+def judge_answer(
+    answer: tuple[int, int], index: Index, policy: Policy, *, agreed: Callable[[int], bool], now: datetime
+) -> tuple[NumberFacts, Judgement, Evidence]:
+    """Return what is said of every number with this status of this operator, one of those that `check_each` gives.
+
+    `agreed(operator_id)` tells whether the service has an agreement with an operator.
+    """
+    status, operator_id = answer
+    operator = index.operators.get(operator_id)
+    facts = NumberFacts(0, NumberStatus(status), operator, None, "")
+    has_agreed = policy.asks_operators and operator is not None and agreed(operator_id)
+    judgement, evidence = judge(facts, policy, agreed=has_agreed, index_version=index.index_version, now=now)
+    return facts, judgement, evidence
 
 
 def _by_plan(facts: NumberFacts) -> bool:

@@ -1,7 +1,6 @@
 """What is recorded of a user (I.2b, I.3a, I.4): the checks that it has to pass, and its sealed form."""
 
 import ipaddress
-import itertools
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -19,20 +18,8 @@ REGISTRATION_DATA_SIZE_MAX = 16_384  # bytes of names and values
 ASSERTION_ID_LENGTH_MAX = 256
 PORT_MAX = 65_535
 
-
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
-"""IPv4 in its canonical form, as nearly every address is: `ipaddress` takes several times as long to find that out."""
-
-
-def _canonical(address: str) -> str:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        raise BadRegistration("network_address.address", "the network address is no IP address") from None
-    if getattr(parsed, "scope_id", None) is not None:
-        raise BadRegistration("network_address.address", "the network address has a zone")
-    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
+PLAIN_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +32,17 @@ class NetworkAddress:
     @staticmethod
     def checked(address: str, port: int) -> "NetworkAddress":
         """Return the address in its canonical form; BadRegistration if it is none."""
-        canonical = address if _IPV4.fullmatch(address) else _canonical(address)
         if not 0 <= port <= PORT_MAX:
             raise BadRegistration("network_address.port", f"the port is not 0 to {PORT_MAX}")
-        return NetworkAddress(canonical, port)
+        if PLAIN_IPV4.fullmatch(address):  # in a fifth of the time, where it is canonical already
+            return NetworkAddress(address, port)
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            raise BadRegistration("network_address.address", "the network address is no IP address") from None
+        if getattr(parsed, "scope_id", None) is not None:
+            raise BadRegistration("network_address.address", "the network address has a zone")
+        return NetworkAddress(str(getattr(parsed, "ipv4_mapped", None) or parsed), port)
 
     @property
     def network(self) -> str:
@@ -104,25 +98,27 @@ def check_user_id(user_id: str) -> str:
     return _written_plainly("user_id", user_id)
 
 
-def check_request_id(request_id: str) -> str:
-    """Return the request's name, empty if it has none; BadRegistration if it is too long."""
+def check_request_id(request_id: str, field: str = "request_id") -> str:
+    """Return the request's name, empty if it has none; BadRegistration if it is too long. `field` is where it stood."""
     if len(request_id) > REQUEST_ID_LENGTH_MAX:
-        raise BadRegistration("request_id", f"the request_id has more than {REQUEST_ID_LENGTH_MAX} characters")
+        raise BadRegistration(field, f"it has more than {REQUEST_ID_LENGTH_MAX} characters")
     return request_id
 
 
 def check_identifier(identifier: Mapping[str, str]) -> dict[str, str]:
     """Return the identifier's criteria; BadRegistration if they are too large, or not written plainly."""
-    for text in itertools.chain.from_iterable(identifier.items()):
-        _written_plainly("identifier", text)
-    return _checked("identifier", identifier, IDENTIFIER_SIZE_MAX)
+    checked = _checked("identifier", identifier, IDENTIFIER_SIZE_MAX)
+    for name, text in checked.items():
+        _written_plainly("identifier", name + text)
+    return checked
 
 
 def check_registration_data(data: Mapping[str, str]) -> dict[str, str]:
     """Return the registration data; BadRegistration if there is none (I.4c) or too much of it."""
-    if not data:
+    checked = _checked("registration_data", data, REGISTRATION_DATA_SIZE_MAX)
+    if not checked:
         raise BadRegistration("registration_data", "there is no registration data")
-    return _checked("registration_data", data, REGISTRATION_DATA_SIZE_MAX)
+    return checked
 
 
 def _written_plainly(name: str, text: str) -> str:
@@ -149,6 +145,7 @@ def normal_assertion_id(assertion_id: str) -> str:
 
 
 def _checked(name: str, entries: Mapping[str, str], size_max: int) -> dict[str, str]:
-    if sum(len(key.encode()) + len(value.encode()) for key, value in entries.items()) > size_max:
+    found = {key: entries[key] for key in entries}  # of a message's map, in half the time of dict()
+    if len("".join([*found, *found.values()]).encode()) > size_max:
         raise BadRegistration(name, f"the {name.replace('_', ' ')} has more than {size_max:,} bytes")
-    return dict(entries)
+    return found

@@ -18,13 +18,13 @@ from numcheck.errors import (
     StoreDamaged,
     UnknownRegistration,
 )
-from numcheck.moments import EPOCH, microseconds
-from numcheck.registrations.due import due_at, next_at
+from numcheck.moments import EPOCH, microseconds, microseconds_of
+from numcheck.registrations.due import REMIND_BEFORE, due_at, next_at
 from numcheck.registrations.judging import check_registrable
 from numcheck.registrations.policy import Method
 from numcheck.registrations.record import NetworkAddress, Record
 from numcheck.registrations.registration import Outcome, Registration, act, follow_withdrawal, store_changes, tell
-from numcheck.registrations.states import Act, RegistrationState, allows
+from numcheck.registrations.states import FALLS_DUE, Act, RegistrationState, allows
 from numcheck.registrations.vault import Vault, first_id
 from numcheck.registrations.verifier import VerificationRequest, Verifier
 from numcheck.steps import Steps
@@ -52,6 +52,13 @@ class Page(NamedTuple):
     registrations: list[Registration]
     damaged: list[StoreDamaged]
     next_place: tuple[int, bytes] | None
+
+
+class Summary(NamedTuple):
+    """How many registrations a service has: in each state, and due within 30 days."""
+
+    states: Mapping[int, int]
+    due_soon_count: int
 
 
 class Registrar:
@@ -153,18 +160,28 @@ class Registrar:
         kept = _fitting(rows[:count_max])
         last = rows[kept - 1] if kept < len(rows) else None
         place = None if last is None else (last.due_at_us, last.registration_id)
-        opened: list[Registration] = []
-        damaged: list[StoreDamaged] = []
-        for row in rows[:kept]:
-            try:
-                opened.append(self._opened(self._registrations.checked(row, confirmations)))
-            except StoreDamaged as error:
-                damaged.append(error)
+        checked = self._registrations.checked_each(rows[:kept], confirmations)
+        whole = [row for row in checked if isinstance(row, RegistrationRow)]
+        found = [row for row in checked if isinstance(row, StoreDamaged)]
+        records = self._vault.open_each(whole)
+        both = zip(whole, records, strict=True)
+        opened = [Registration(row, record) for row, record in both if isinstance(record, Record)]
+        damaged = found + [record for record in records if isinstance(record, StoreDamaged)]
         return Page(opened, damaged, place)
 
     def _beginning(self, filters: Filters) -> tuple[int, bytes]:
         """Return the place before the first registration: ids ascend with time, so that earlier ones are not read."""
         return -1, b"" if filters.registered_after is None else first_id(microseconds(filters.registered_after))
+
+    def summary(self, service: str) -> Summary:
+        """Count a service's registrations."""
+        now_us = microseconds(self._steady(self._now()))
+        soon_us = now_us + microseconds_of(REMIND_BEFORE)
+        counts, due_soon_count = dict.fromkeys(LISTED, 0), 0
+        for state, count, due_count in self._registrations.counts(service, LISTED, due=(now_us, soon_us)):
+            counts[state] += count
+            due_soon_count += due_count if state in FALLS_DUE else 0
+        return Summary(counts, due_soon_count)
 
     def delete(self, service: str, user_id: str) -> Steps[None]:
         """Erase a user: what is personal is gone, the events stay. UnknownRegistration if there is none."""

@@ -13,21 +13,21 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
-from numcheck.index import Index, NumberFacts
+from numcheck.index import Index
 from numcheck.moments import microseconds
+from numcheck.registrations.due import spread_due_us
 from numcheck.registrations.evidence import Evidence, columns_of, from_json, to_json
-from numcheck.registrations.judging import judge
+from numcheck.registrations.judging import check_each, judge_answer
 from numcheck.registrations.policy import Judgement, Policy
 from numcheck.registrations.registration import act_on, store_changes
 from numcheck.registrations.states import Act, RegistrationState
 from numcheck.registrations.vault import Vault
 from numcheck.registrations.verifier import Environment, Verifier
-from numcheck.status import NumberStatus
 from numcheck.store import Confirmation, NumberRow, Registrations, RegistrationWork, Standing
 from numcheck.store.confirmations import evidence_text
-from numcheck.v1 import check_pb2
 
 PIECE_SIZE = 20_000  # a tenth of a second
 
@@ -95,7 +95,7 @@ class Reverifier:
         self, registrations: Registrations, vault: Vault, verifier: Verifier, environment: Environment
     ) -> None:
         self._registrations, self._vault, self._verifier = registrations, vault, verifier
-        self._environment = environment
+        self._environment, self._agreed = environment, environment.agreed
 
     def run(self, service: str, *, due_before: datetime | None, place: bytes) -> Iterator[Progress]:
         """Verify all behind a place, yielding after each piece; IndexNotReady."""
@@ -159,25 +159,14 @@ class Reverifier:
         numbers = self._vault.numbers(rows)
         known = [row for row, number in zip(rows, numbers, strict=True) if number is not None]
         by_answer: dict[tuple[int, int], list[NumberRow]] = defaultdict(list)
-        for row, answer in zip(known, _check(index, [one for one in numbers if one is not None]), strict=True):
+        for row, answer in zip(known, check_each(index, [one for one in numbers if one is not None]), strict=True):
             by_answer[answer].append(row)
         for answer, some in by_answer.items():
-            yield Judged(*self._judge(service, index, answer, policy, now), some)
+            _, judgement, evidence = judge_answer(answer, index, policy, agreed=partial(self._agreed, service), now=now)
+            yield Judged(judgement, evidence, some)
         if len(known) < len(rows):
             unknown = [row for row, number in zip(rows, numbers, strict=True) if number is None]
             yield Judged(Judgement.NO_ANSWER, None, unknown)
-
-    def _judge(
-        self, service: str, index: Index, answer: tuple[int, int], policy: Policy, now: datetime
-    ) -> tuple[Judgement, Evidence]:
-        """Return what is said of every number with this status of this operator."""
-        status, operator_id = answer
-        operator = index.operators.get(operator_id)
-        facts = NumberFacts(0, NumberStatus(status), operator, None, "")
-        agreed = operator is not None and self._environment.agreed(service, operator_id)
-        if not policy.asks_operators:
-            agreed = False
-        return judge(facts, policy, agreed=agreed, index_version=index.index_version, now=now)
 
     def _write(self, work: RegistrationWork, plan: Plan, now: datetime) -> None:
         for what, evidence, rows in plan.one_by_one:
@@ -247,7 +236,7 @@ def _planned(stretch: Stretch, judged: Sequence[Judged], last_id: bytes, policy:
 def _plan_confirmed(plan: Plan, stretch: Stretch, evidence: Evidence, rows: list[NumberRow], policy: Policy) -> None:
     # A refresh that waited for a confirmation has it now: that is an event.
     span_us, operator_id = policy.refresh_after // RESOLUTION, evidence.operator_id
-    if waiting := [row for row in rows if row.refreshed_at_us + span_us != row.due_at_us]:
+    if waiting := [row for row in rows if _waits(row, row.refreshed_at_us + span_us)]:
         plan.one_by_one.append((Act.CONFIRM, evidence, waiting))
     done = {row.registration_id for row in waiting}
     others = [row for row in rows if row.registration_id not in done] if done else rows
@@ -258,9 +247,7 @@ def _plan_confirmed(plan: Plan, stretch: Stretch, evidence: Evidence, rows: list
         stretch.evidence.setdefault(operator_id, to_json([evidence]))
 
 
-def _check(index: Index, numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Status and serving operator of each number, by the kernel that answers CheckNumbers."""
-    request = check_pb2.CheckNumbersRequest(numbers=numbers).SerializeToString()
-    answer = index.table.check_numbers(request, numbers_per_call_max=len(numbers) or 1)
-    response = check_pb2.CheckNumbersResponse.FromString(answer)
-    return zip(response.statuses, response.operator_ids, strict=True)
+def _waits(row: NumberRow, latest_us: int) -> bool:
+    """Tell whether a registration does not have the due time yet that its last refresh earns, which is the latest, or
+    for an imported one somewhat sooner."""
+    return row.due_at_us not in (latest_us, spread_due_us(row.registration_id, latest_us))

@@ -42,6 +42,7 @@ class CodeSends:
             to_number=[moment(at) for at, _ in sent],
             to_user=any(own for _, own in sent),
             full_number=full(bounds.number_max, number_tag=number_tags),
+            full_number_of_service=full(bounds.number_of_service_max, service=service, number_tag=number_tags),
             full_block=full(bounds.block_max, service=service, block_tag=vault.block_tags(code.number)),
             full_network=full(
                 bounds.network_max, service=service, network_tag=vault.network_tags(code.network_address)

@@ -36,6 +36,10 @@ _S, _A = RegistrationState, Act
 
 TRANSITIONS: dict[tuple[RegistrationState | None, Act], RegistrationState] = {
     (None, _A.REGISTER): _S.PENDING,
+    # It is imported, and begins where what is known of it leads.
+    (None, _A.CONFIRM): _S.VERIFIED,
+    (None, _A.DENY): _S.REJECTED,
+    (None, _A.MISS): _S.OVERDUE,
     # A verification begins: who was refused may try again; who is overdue has to refresh first (I.6).
     (_S.PENDING, _A.START): _S.PENDING,
     (_S.VERIFIED, _A.START): _S.VERIFIED,

@@ -4,7 +4,7 @@ import struct
 from array import array
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from numcheck.errors import StoreDamaged
 from numcheck.registrations.record import NetworkAddress, Record, normal_assertion_id, user_id_of
@@ -12,7 +12,19 @@ from numcheck.registrations.sealing import NONCE_SIZE, Key, Keyring
 from numcheck.store import NumberRow, RegistrationRow, SealedRow
 
 BLOCK_NUMBERS = 10_000
+SEALED_RECORD = attrgetter("key_id", "sealed_record", "registration_id")
 SEALED_NUMBER = attrgetter("key_id", "sealed_number", "registration_id")
+
+
+class Sealed(NamedTuple):
+    """What a record becomes: columns of a registration's row, in their order."""
+
+    user_tag: bytes
+    number_tag: bytes
+    request_tag: bytes
+    key_id: int
+    sealed_record: bytes
+    sealed_number: bytes
 
 
 class Vault:
@@ -83,11 +95,71 @@ class Vault:
             ),
         }
 
+    def new_ids(self, now_us: int, count: int) -> list[bytes]:
+        """Return ids of one moment, ascending."""
+        chance = self._random_bytes(10 * count)
+        made = (chance[place : place + 10] for place in range(0, len(chance), 10))
+        head = (now_us // 1_000).to_bytes(6, "big")
+        return sorted(head + bytes((one[0] & 0x0F | 0x70, one[1], one[2] & 0x3F | 0x80)) + one[3:] for one in made)
+
+    def import_tags(self, service: str, import_id: str) -> list[bytes]:
+        """Return the tags of an import, the newest key's first."""
+        return self._keyring.tags("import", f"{service}\0{import_id}".encode())
+
+    def sealed_each(self, ids: Sequence[bytes], service: str, imported: Sequence[tuple[Record, bytes]]) -> list[Sealed]:
+        """Return what records become, each with what tells its import from one of other content; the records' own
+        content is added to that."""
+        key, head = self._keyring.newest, service.encode() + b"\0"
+        plains = [record.to_bytes() for record, _ in imported]
+        numbers = [_number_bytes(record.number) for record, _ in imported]
+        user_tags = key.tags("user", [head + record.user_id.encode() for record, _ in imported])
+        number_tags = key.tags("number", numbers)
+        request_tags = self._import_row_tags(key, head, imported, plains)
+        records = self._sealed_each(key, b"record\0", ids, plains)
+        sealed_numbers = self._sealed_each(key, b"number\0", ids, numbers)
+        columns = zip(user_tags, number_tags, request_tags, records, sealed_numbers, strict=True)
+        return [Sealed(user, number, request, key.key_id, *sealed) for user, number, request, *sealed in columns]
+
+    def older_tags(self, service: str, imported: Sequence[tuple[Record, bytes]]) -> list[list[tuple[bytes, bytes]]]:
+        """Return the tags of user and content of each record under every older key, where there is one."""
+        head = service.encode() + b"\0"
+        plains = [record.to_bytes() for record, _ in imported]
+        users = [head + record.user_id.encode() for record, _ in imported]
+        return [
+            list(zip(key.tags("user", users), self._import_row_tags(key, head, imported, plains), strict=True))
+            for key in self._keyring.keys[:-1]
+        ]
+
+    @staticmethod
+    def _import_row_tags(
+        key: Key, head: bytes, imported: Sequence[tuple[Record, bytes]], plains: Sequence[bytes]
+    ) -> list[bytes]:
+        return key.tags("import row", [head + told + plain for (_, told), plain in zip(imported, plains, strict=True)])
+
+    def _sealed_each(self, key: Key, kind: bytes, ids: Sequence[bytes], plains: Sequence[bytes]) -> list[bytes]:
+        chance = self._random_bytes(NONCE_SIZE * len(plains))
+        nonces = (chance[place : place + NONCE_SIZE] for place in range(0, len(chance), NONCE_SIZE))
+        return [key.seal(plain, kind + one, nonce) for plain, one, nonce in zip(plains, ids, nonces, strict=True)]
+
     def open(self, row: RegistrationRow) -> Record:
         """Return the record of a row; StoreDamaged, which names the registration, if it is not what was written."""
         if row.sealed_record is None:
             raise _damaged(row.registration_id)
         return Record.from_bytes(self._plain(row.key_id, row.sealed_record, b"record", row.registration_id))
+
+    def open_each(self, rows: Sequence[RegistrationRow]) -> list[Record | StoreDamaged]:
+        """Return the record of each row, or that it is not what was written."""
+        if all(row.sealed_record is not None for row in rows):
+            plains = self._opened(b"record", list(map(SEALED_RECORD, rows)))
+            if None not in plains:
+                return list(map(Record.from_bytes, plains))  # type: ignore[arg-type]
+        return [self._try_open(row) for row in rows]
+
+    def _try_open(self, row: RegistrationRow) -> Record | StoreDamaged:
+        try:
+            return self.open(row)
+        except StoreDamaged as error:
+            return error
 
     def _plain(self, key_id: int, sealed: bytes, kind: bytes, registration_id: bytes) -> bytes:
         try:

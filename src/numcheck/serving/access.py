@@ -140,7 +140,7 @@ class Directory:
             try:
                 self._read()
             except NumcheckError as error:
-                if not self._stale:
+                if not self._stale and not getattr(error, "told", False):
                     log.error("the callers cannot be read: those known last count", error=type(error).__name__)
                 self._stale = True
                 return

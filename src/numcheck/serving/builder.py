@@ -68,7 +68,9 @@ class Builder:
     def _open_store(self) -> Store:
         """Return a store of its own: what is read here is of one moment, while others read and write theirs."""
         if self._store is None:
-            self._store = Store(self._settings.data_dir, url=self._settings.database, read_only=True)
+            self._store = Store(
+                self._settings.data_dir, url=self._settings.database, read_only=True, troubles=self._own_store.troubles
+            )
         return self._store
 
     def _close_store(self) -> None:

@@ -6,15 +6,24 @@ docs/metrics.md lists it; a test holds that page to this file. No label holds a 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from google.rpc import code_pb2
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 
 from numcheck.door.native_door import NativeDoor
 from numcheck.door.plain_door import PlainDoor
 from numcheck.errors import NumcheckError
 from numcheck.serving.dispatch import Tally
+from numcheck.serving.store_metrics import store_families
+from numcheck.serving.store_watch import StoreWatch
 
 if TYPE_CHECKING:
     from numcheck._edge import Counters
@@ -41,14 +50,16 @@ class Readings:
     """Count of codes by courier, channel and outcome."""
     receipts: Callable[[], Mapping[tuple[str, str], int]]
     """Count of delivery receipts by courier and outcome."""
+    index_size: Callable[[], int | None]
+    """Size of the index in bytes."""
 
 
 class NodeCollector:
     """Reads what the listeners have counted, when it is asked."""
 
-    def __init__(self, listeners: Sequence[PlainDoor | NativeDoor], readings: Readings) -> None:
+    def __init__(self, listeners: Sequence[PlainDoor | NativeDoor], readings: Readings, watch: StoreWatch) -> None:
         """Read `listeners` whenever it is asked: they may come later."""
-        self._listeners, self._readings = listeners, readings
+        self._listeners, self._readings, self._watch = listeners, readings, watch
 
     def collect(self) -> Iterator[Metric]:
         """Every family, each time of the same names."""
@@ -67,6 +78,9 @@ class NodeCollector:
         yield _gauge("numcheck_directory_age_seconds", "Since callers were read", _try(readings.directory_age_s))
         yield _gauge("numcheck_callers_refused", "Whether callers are refused", _try(readings.callers_refused))
         yield _gauge("numcheck_callers_revision", "Of the callers that count", _try(readings.callers_revision))
+        yield _gauge("numcheck_index_size_bytes", "Of the index that answers", _try(readings.index_size))
+        yield InfoMetricFamily("numcheck_build", "The program", {"version": version("numcheck")})
+        yield from store_families(self._watch)
         asked = {(caller,): count for caller, count in readings.asked().items()}
         yield _labelled("numcheck_numbers_asked", "Numbers, by who asked", ("caller",), asked)
         yield _labelled("numcheck_codes", "Codes handed to couriers", Tally._fields, readings.codes())

@@ -15,7 +15,7 @@ from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-from prometheus_client import CollectorRegistry, MetricsHandler
+from prometheus_client import CollectorRegistry, MetricsHandler, ProcessCollector
 from prometheus_client.registry import Collector
 
 from numcheck.config import Settings
@@ -146,6 +146,7 @@ class MetricsListener:
         host, port = host_and_port(settings.metrics_listen or "", anywhere=True)
         registry = CollectorRegistry()
         registry.register(collector)
+        ProcessCollector(registry=registry)
         probe_port(host, port)
         try:
             self._server = _Server((host.strip("[]"), port), _Handler.factory(registry), missing)

@@ -36,16 +36,23 @@ from numcheck.serving.services import callers_service, check_service, numbering_
 from numcheck.serving.store_watch import StoreWatch
 from numcheck.serving.stores import push_policy_of, stopped_store
 from numcheck.serving.whereabouts import Whereabouts, forget, tell
-from numcheck.store import Store
+from numcheck.store import Store, Troubles
 
 log = structlog.get_logger()
 
 SYNTHETIC_NOTICE = "the active numbers are SYNTHETIC: made up for trying out, they say nothing about anybody"
 
+WARNING = "WARNING: "
 STDIN = 0  # a node may have been started with it closed
 
 Announce = Callable[[str], None]
 Door = PlainDoor | NativeDoor
+
+
+def announce(line: str) -> None:
+    """Tell in the log what whoever runs the node should know."""
+    tell_it = log.warning if line.startswith(WARNING) else log.info
+    tell_it(line)
 
 
 class Signals:
@@ -95,15 +102,16 @@ class Health:
                 door.set_serving(serving=index is not None)
 
 
-def serve(settings: Settings, announce: Announce, read_again: ReadAgain) -> None:
-    """Run a node until SIGTERM or SIGINT, then drain. `announce` gets a line for what a person waits for.
+def serve(settings: Settings, say: Announce, read_again: ReadAgain) -> None:
+    """Run a node until SIGTERM or SIGINT, then drain. What a person should know of it is in the log; codes that are
+    sent to nobody go to `say`.
 
     On SIGHUP the settings become those of `read_again`, as far as a running node can take them.
     """
     signals = Signals()
     prepare_process()
-    with _opened(settings, announce) as store:
-        node = Node(settings, announce, store)
+    with _opened(settings) as store:
+        node = Node(settings, say, store)
         reloading = Reloading(settings, read_again, node.takers)
         try:
             node.start()
@@ -116,15 +124,20 @@ def serve(settings: Settings, announce: Announce, read_again: ReadAgain) -> None
 class Node:
     """What lives as long as the process: made over an open store, started once, and stopped."""
 
-    def __init__(self, settings: Settings, announce: Announce, store: Store) -> None:
+    def __init__(self, settings: Settings, say: Announce, store: Store) -> None:
         """Make the parts; BadKeys, BadConfiguration. Nothing is listened on, and no part is at work."""
-        self._settings, self._announce, self._store = settings, announce, store
+        self._settings, self._store = settings, store
         self._published, self._numbers_asked = PublishedIndex(), NumbersAsked()
         self._gate, self._watches = Gate(store, settings.data_dir), Watches()
         directory = self._gate.directory
-        self._builder, self._watch = Builder(self._published, settings, store), StoreWatch(settings)
+        self._builder, self._watch = Builder(self._published, settings, store), StoreWatch(settings, store.troubles)
         self._registrations = registrations_of(
-            store, self._published, settings, announce, directory.agreed if settings.tls else directory.try_agreed
+            store,
+            self._published,
+            settings,
+            announce,
+            directory.agreed if settings.tls else directory.try_agreed,
+            say,
         )
         self._doors: list[Door] = []
         self._health = Health(self._doors)
@@ -141,13 +154,13 @@ class Node:
         settings, store = self._settings, self._store
         self._watch.start()
         self._listener = self._open_listener()
-        index = _index_to_serve(store, settings, self._announce)
+        index = _index_to_serve(store, settings)
         self._doors.append(self._open_door())
         self._published.publish(index)
         self._builder.start()
         self._registrations.start()
         self._health.begin(self._published)
-        _begin(settings.data_dir, self._doors[0], self._announce, _notices(index, store, settings))
+        _begin(settings.data_dir, self._doors[0], _notices(index, store, settings))
 
     def stop(self) -> None:
         """Drain the door and end every part, the listener of whoever watches last."""
@@ -186,15 +199,17 @@ class Node:
         served = Served(self._services(), self._watches, self._registrations.feeds)
         if LACKING is None:
             return NativeDoor(settings, self._published, admission, served)
-        self._announce(f"grpcio carries the calls, at many times the cost: {LACKING}")
+        announce(f"grpcio carries the calls, at many times the cost: {LACKING}")
         return PlainDoor(settings, served.services, served.watches, admission, feeds=served.feeds)
 
     def _open_listener(self) -> MetricsListener | None:
         """Return the listener of /metrics, /healthz and /readyz, if it is wanted."""
         if self._settings.metrics_listen is None:
             return None
-        listener = MetricsListener(self._settings, NodeCollector(self._doors, self._readings()), self._missing)
-        self._announce(f"metrics ready on http://{listener.address}/metrics")
+        listener = MetricsListener(
+            self._settings, NodeCollector(self._doors, self._readings(), self._watch), self._missing
+        )
+        announce(f"metrics ready on http://{listener.address}/metrics")
         return listener
 
     def _missing(self) -> list[str]:
@@ -206,6 +221,7 @@ class Node:
         directory, delivery = self._gate.directory, self._registrations.delivery
         return Readings(
             index_version=lambda: self._published.get().index_version,
+            index_size=lambda: self._published.get().size,
             index_lag=self._index_lag,
             directory_age_s=lambda: directory.age_s,
             callers_refused=lambda: bool(directory.refused),
@@ -223,12 +239,12 @@ class Node:
 
 
 @contextmanager
-def _opened(settings: Settings, announce: Announce) -> Iterator[Store]:
+def _opened(settings: Settings) -> Iterator[Store]:
     """Yield the store, for this process to write to; StoreMissing if there is none, BadListenAddress if none could ask
     it."""
     if not Store.exists(settings.data_dir, settings.database):
         raise StoreMissing(_nothing_to_serve(settings))
-    with stopped_store(settings, make=True) as store:
+    with stopped_store(settings, make=True, troubles=Troubles()) as store:
         check_address(settings)
         if not store.series():
             raise StoreMissing(_nothing_to_serve(settings))
@@ -256,12 +272,7 @@ def _notices(index: Index, store: Store, settings: Settings) -> list[str | None]
     ]
 
 
-def _begin(
-    data_dir: Path,
-    door: Door,
-    announce: Announce,
-    notices: Sequence[str | None],
-) -> None:
+def _begin(data_dir: Path, door: Door, notices: Sequence[str | None]) -> None:
     """Say where the node listens, to commands and whoever waits, and what they should know."""
     tell(data_dir, Whereabouts(door.address, door.name))
     announce(f"ready on {door.address} ({door.protection})")
@@ -269,7 +280,7 @@ def _begin(
         announce(notice)
 
 
-def _index_to_serve(store: Store, settings: Settings, announce: Announce) -> Index:
+def _index_to_serve(store: Store, settings: Settings) -> Index:
     index, reason = open_or_rebuild(store, settings.data_dir, fresh_since=fresh_since(settings, datetime.now(UTC)))
     if reason is not None:
         announce(f"the index was built anew: {reason}")

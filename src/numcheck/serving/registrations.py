@@ -16,6 +16,7 @@ from numcheck.registrations.codes import CodePolicy
 from numcheck.registrations.completion import Completion
 from numcheck.registrations.events import Chain
 from numcheck.registrations.history import History
+from numcheck.registrations.importing import Importer
 from numcheck.registrations.inbound import Inbound
 from numcheck.registrations.policy import Policy, alternatives_of
 from numcheck.registrations.registrar import Registrar
@@ -140,6 +141,7 @@ class NodeRegistrations:
     enquiries: Enquiries
     policies: Policies
     webhooks: WebhookSenders
+    importer: Importer
 
     def start(self) -> None:
         """Begin to let time pass, and to follow withdrawals."""
@@ -155,17 +157,18 @@ class NodeRegistrations:
         self.webhooks.stop()
         self.delivery.close()
         self.enquiries.close()
+        self.importer.close()
 
 
 def registrations_of(
-    store: Store, published: PublishedIndex, settings: Settings, announce: Announce, agreed: Agreed
+    store: Store, published: PublishedIndex, settings: Settings, announce: Announce, agreed: Agreed, show: Announce
 ) -> NodeRegistrations:
-    """Put the parts together. BadKeys, BadConfiguration."""
+    """Put the parts together. `show` gets the codes that are sent to nobody. BadKeys, BadConfiguration."""
     keys = keys_of(store, settings, announce)
     vault = Vault(keys.keyring, secrets.token_bytes)
     registrations = store.registrations(Chain(keys.keyring))
     use_keys(store, registrations, keys.keyring)
-    enquiries, delivery = enquiries_of(settings), delivery_of(settings, announce, now=_now)
+    enquiries, delivery = enquiries_of(settings), delivery_of(settings, show, now=_now)
     policies = Policies(settings)
 
     def agrees(service: str, operator_id: int) -> bool:
@@ -184,19 +187,21 @@ def registrations_of(
     )
     verifier = Verifier(registrations, vault, environment)
     # Users are refreshed by the time of this start: a node that was down for a month must not take it from them.
-    registrar = Registrar(registrations, vault, verifier, now=_now, steady=NodeClock().tell)
+    steady = NodeClock().tell
+    registrar = Registrar(registrations, vault, verifier, now=_now, steady=steady)
     feeds = Feeds()
     registrations.follow(feeds.tell)
     history = History(registrations, vault, keys.signing_key)
+    importer = Importer(registrations, vault, registrar, environment, steady=steady)
     webhooks = senders_of(settings, Source(store.installation_id, store.webhooks(), history, _now))
     registrations.follow(webhooks.tell)
     completion = Completion(registrations, vault, verifier)
-    rules = Rules(registrar, completion, history, Reverifier(registrations, vault, verifier, environment))
+    rules = Rules(registrar, completion, history, Reverifier(registrations, vault, verifier, environment), importer)
     service = RegistrationService(rules, now=_now, default_region=settings.default_region)
     withdrawer = Withdrawer(Withdrawals(registrations, vault, now=_now))
     delivery.receive(_taker(Inbound(registrations, vault, completion, now=_now), settings.default_region))
     timekeeper = Timekeeper(registrations, TrustedClock(registrations))
-    return NodeRegistrations(service, timekeeper, withdrawer, feeds, delivery, enquiries, policies, webhooks)
+    return NodeRegistrations(service, timekeeper, withdrawer, feeds, delivery, enquiries, policies, webhooks, importer)
 
 
 def _taker(inbound: Inbound, default_region: str) -> Callable[[str, str], None]:

@@ -8,13 +8,13 @@ from numcheck.active import PushPolicy
 from numcheck.config import Settings
 from numcheck.errors import NumcheckError, StoreMissing
 from numcheck.serving.whereabouts import node_address, whereabouts_of
-from numcheck.store import DataDirLock, Store
+from numcheck.store import DataDirLock, Store, Troubles
 
 CONNECT_TIMEOUT_S = 2.0
 
 
 @contextmanager
-def stopped_store(settings: Settings, *, make: bool = False) -> Iterator[Store]:
+def stopped_store(settings: Settings, *, make: bool = False, troubles: Troubles | None = None) -> Iterator[Store]:
     """Open the store while no node has the data directory; DataDirInUse if one does, StoreMissing if there is no store,
     unless it is to be made."""
     if not make and not Store.exists(settings.data_dir, settings.database):
@@ -26,6 +26,7 @@ def stopped_store(settings: Settings, *, make: bool = False) -> Iterator[Store]:
             url=settings.database,
             make=make,
             push_policy=push_policy_of(settings),
+            troubles=troubles,
         ) as store,
     ):
         yield store

@@ -3,9 +3,11 @@
 from numcheck.store.bindings import Bound, Entry, LastTold
 from numcheck.store.callers import Callers, CallerSet, Denial, KnownCaller
 from numcheck.store.confirmations import Confirmation
+from numcheck.store.copying import copy_database
 from numcheck.store.events import EventRow
 from numcheck.store.heads import Head
 from numcheck.store.history import Loss, Point
+from numcheck.store.imports import ImportProgress, RefusedRow
 from numcheck.store.lock import DataDirLock
 from numcheck.store.plans import Meant, PlanImport, Renaming, SeriesInfo
 from numcheck.store.pushes import HeldPush, Pushed
@@ -19,6 +21,8 @@ from numcheck.store.registration_rows import (
 )
 from numcheck.store.registrations import PageBounds, Registrations, RegistrationWork, Selection
 from numcheck.store.store import Store
+from numcheck.store.survey import Survey
+from numcheck.store.troubles import Troubles
 from numcheck.store.withdrawals import Cause, Withdrawn, WithdrawnChunk
 
 __all__ = [
@@ -33,6 +37,7 @@ __all__ = [
     "EventRow",
     "Head",
     "HeldPush",
+    "ImportProgress",
     "KnownCaller",
     "LastTold",
     "Loss",
@@ -42,6 +47,7 @@ __all__ = [
     "PlanImport",
     "Point",
     "Pushed",
+    "RefusedRow",
     "RegistrationRow",
     "RegistrationWork",
     "Registrations",
@@ -52,7 +58,10 @@ __all__ = [
     "SeriesInfo",
     "Standing",
     "Store",
+    "Survey",
+    "Troubles",
     "VerificationRow",
     "Withdrawn",
     "WithdrawnChunk",
+    "copy_database",
 ]

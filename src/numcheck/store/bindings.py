@@ -105,10 +105,24 @@ class RegistrationBinding:
         """Return the digest of the row's `content` and of where it stands."""
         return binder.binder(row.key_id)(row.content + packed(self._standing(row)))
 
+    def contents(self, binder: Binder, rows: Iterable[Any]) -> list[bytes]:
+        """Return the digest of what is recorded in each of many rows."""
+        assert self._content is not None, "rows of these fields do not have what is recorded"
+        binders, content = cache(binder.binder), self._content
+        return [binders(row.key_id)(packed(content(row))) for row in rows]
+
     def macs(self, binder: Binder, rows: Iterable[Any]) -> list[bytes]:
         """Return the digest of each of many rows."""
         binders, standing = cache(binder.binder), self._standing
         return [binders(row.key_id)(row.content + packed(standing(row))) for row in rows]
+
+    def are_whole(self, binder: Binder, rows: Sequence[Any]) -> bool:
+        """Tell whether all of these rows, which have every column, are what was written."""
+        try:
+            contents, macs = self.contents(binder, rows), self.macs(binder, rows)
+        except (StoreDamaged, TypeError):
+            return False
+        return contents == [row.content for row in rows] and macs == [row.mac for row in rows]
 
     def is_whole(self, binder: Binder, row: Any) -> bool:
         """Tell whether the row is what was written, as far as it has the columns."""

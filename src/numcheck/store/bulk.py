@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import Connection, Table
 
 ROWS_PER_STATEMENT = 256  # of 16 columns, 4,096 parameters: SQLite takes 32,766, PostgreSQL 65,535
+MANY_ROWS_PER_STATEMENT = 1_000  # of 21 columns at most
 VALUES_PER_STATEMENT = 10_000
 
 T = TypeVar("T")
@@ -53,9 +54,16 @@ def pieces(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (values[first : first + size] for first in range(0, len(values), size))
 
 
-def insert_rows(connection: Connection, table: Table, rows: Sequence[NamedTuple]) -> None:
-    """Add rows of one type, whose fields are named as columns of the table are."""
-    for some in pieces(rows, ROWS_PER_STATEMENT):
+def rows_at_once(count: int) -> int:
+    """Return how many of so many rows go into a statement: few forms of statements, and few statements."""
+    return MANY_ROWS_PER_STATEMENT if count >= MANY_ROWS_PER_STATEMENT else ROWS_PER_STATEMENT
+
+
+def insert_rows(
+    connection: Connection, table: Table, rows: Sequence[NamedTuple], *, at_once: int = ROWS_PER_STATEMENT
+) -> None:
+    """Add rows of one type, whose fields are named as columns of the table are; `at_once` of them in a statement."""
+    for some in pieces(rows, at_once):
         statement = _insertion(table.name, some[0]._fields, placeholder(connection), len(some))
         driver_of(connection).execute(statement, tuple(chain.from_iterable(some)))
 

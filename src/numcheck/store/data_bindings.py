@@ -27,8 +27,10 @@ from numcheck.store.schema import (
     callers_head,
     code_sends,
     code_tries,
+    dead_letters,
     denials,
     held_numbers,
+    imports,
     installation,
     key_checks,
     lost_revisions,
@@ -37,8 +39,10 @@ from numcheck.store.schema import (
     plan_series,
     pushes,
     ranges,
+    refused_rows,
     revisions,
     trusted_time,
+    webhooks,
     withdrawals,
 )
 from numcheck.store.schema import events as event_rows
@@ -72,7 +76,7 @@ PARTS_UNBOUND: Mapping[Table, Mapping[str, str]] = {
 
 TABLES_UNBOUND: Mapping[Table, str] = {
     blocks: "their head's checksum, a cryptographic one, covers them all; `events verify` compares it with them",
-    held_numbers: "count for nothing until their push is confirmed, which judges them anew; their push has a checksum",
+    held_numbers: "their push has a checksum of them all, a cryptographic one; `events verify` compares it with them",
     installation: "its revision and the withdrawals dropped are in the acts; what else it has makes a node refuse",
     revisions: "random marks, which tell a store from a copy that lacks its last changes; they say nothing of anybody",
     lost_revisions: "says which revisions were lost, of which there is nothing else; no answer rests on it",
@@ -81,17 +85,29 @@ TABLES_UNBOUND: Mapping[Table, str] = {
     code_tries: "bound how often codes are tried, for a day: without them nobody is verified who has no right code",
     code_sends: "bound how many codes are sent, for a day: they protect from costs, and no state rests on them",
     assertions: "tell that an assertion was used before: its event tells by what each registration was verified",
+    imports: "say how far an import came: to change one has rows sent again, which are known, or shows in its counts",
+    refused_rows: "say which rows of an import were refused: no registration rests on them",
     trusted_time: "changes every minute; the due times that it is compared with are bound",
+    webhooks: "say how far each webhook has come: what it sends are events of the chain, which a watch has as well",
+    dead_letters: "say which events a webhook passed over: the events are in the chain, and no answer rests on it",
     key_checks: "tell a wrong file of keys: who changes one makes nodes refuse to start",
 }
 """Tables that no event binds, each with its reason; every other table is bound, here, in bindings.py or by its acts."""
 
 
+HELD = "held"
+"""Stands for the version in the name of the part that an operator's held pushes are, as they have none yet."""
+
+
 class Changed(NamedTuple):
-    """Rows that a transaction has changed: those of a table, all of them or some."""
+    """Rows that a transaction has changed: those of a table, all of them or some.
+
+    `part` names a part of which nothing may be left: then that is told.
+    """
 
     table: Table
     which: ColumnElement[bool] = true()
+    part: str | None = None
 
 
 def bound_columns(table: Table) -> tuple[str, ...]:
@@ -105,17 +121,22 @@ def applied(kind: int, operator_id: int, version: int | None = None) -> ColumnEl
     return own & (pushes.c.version.is_not(None) if version is None else pushes.c.version == version)
 
 
+def held(kind: int, operator_id: int) -> Changed:
+    """Return the pushes of a set that wait to be confirmed, or can be confirmed no more."""
+    own = (pushes.c.kind == kind) & (pushes.c.operator_id == operator_id) & pushes.c.version.is_(None)
+    return Changed(pushes, own, f"{kind}/{operator_id}/{HELD}")
+
+
 def _parts(connection: Connection, changed: Changed) -> dict[str, list[bytes]]:
     """Return the packed rows of each part, by its name."""
-    table, which = changed
-    if table is pushes:
-        which &= pushes.c.version.is_not(None)  # what is held changes, and counts for nothing yet
+    table, which, _ = changed
     columns = [table.c[name] for name in bound_columns(table)]
     parts: dict[str, list[bytes]] = defaultdict(list)
     if not PARTS[table]:
         parts[""] = []
     for row in connection.execute(select(*columns).where(which)):
-        name = "/".join(str(row._mapping[column]) for column in PARTS[table])
+        named = (row._mapping[column] for column in PARTS[table])
+        name = "/".join(HELD if one is None else str(one) for one in named)
         parts[name].append(packed(tuple(row)))
     return parts
 
@@ -128,10 +149,12 @@ def told_of(connection: Connection, chain: Chain, changed: Iterable[Changed]) ->
     """Return what the event of an act tells of what was changed: the macs, and the key that they are made with."""
     key_id = chain.newest_key_id
     bind = chain.binder(key_id)
-    macs = {
-        one.table.name: {name: _mac(bind, one.table, rows) for name, rows in _parts(connection, one).items()}
-        for one in changed
-    }
+    macs: dict[str, dict[str, str | None]] = defaultdict(dict)
+    for one in changed:
+        some = macs[one.table.name]
+        some |= {name: _mac(bind, one.table, rows) for name, rows in _parts(connection, one).items()}
+        if one.part is not None:
+            some.setdefault(one.part, None)
     return {"mac_key_id": key_id, "macs": macs}
 
 
@@ -202,7 +225,7 @@ class _LastTold:
         if table != pushes.name:
             return False
         whose, _, version = name.rpartition("/")
-        return int(version) < self._oldest.get(whose, 0)
+        return version != HELD and int(version) < self._oldest.get(whose, 0)
 
 
 def check_data(connection: Connection, binder: Binder) -> None:

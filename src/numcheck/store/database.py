@@ -31,29 +31,37 @@ from numcheck.store.failures import is_write_failure, store_error
 from numcheck.store.marks import OpenedFile, check_together
 from numcheck.store.migrations import bring_up_to_date
 from numcheck.store.schema import installation
+from numcheck.store.shared_file import SharedFile
+from numcheck.store.troubles import Troubles
+
+STOPPED = "the store is not written any more: a write failed; start the node anew"
 
 
 class Database:
     """Transactions may be asked for by any thread."""
 
-    def __init__(self, file: Path, *, url: str | None, read_only: bool, make: bool = True) -> None:
+    def __init__(
+        self, file: Path, *, url: str | None, read_only: bool, make: bool = True, troubles: Troubles | None = None
+    ) -> None:
         """Open the database of a URL, or in the file if there is none, making its tables if need be and `make`.
 
         Raises StoreTooNew, StoreDamaged, StoreUnavailable or BadConfiguration.
         """
-        self.shared = url is not None
+        self.shared, self._troubles = url is not None, troubles or Troubles(telling=False)
         self._writer: Engine | None = None
         self._turn, self._read_turn = threading.RLock(), threading.RLock()
         self._pinned: Connection | None = None
         self._stopped = False
         self._opened: OpenedFile | None = None
+        self._file: SharedFile | None = None
         if url is not None:
             self._reader = postgresql_engine(url)
             self._writer = None if read_only else self._reader
         else:
             check_together(file)
-            if make and not read_only:
+            if make and not read_only and not file.exists():
                 make_private(file)
+            self._file = SharedFile(file)
             self._writer = None if read_only else sqlite_engine(file, read_only=False)
             self._reader = sqlite_engine(file, read_only=True)
         driver: Any = self._reader.dialect.dbapi
@@ -61,7 +69,7 @@ class Database:
         try:
             with self.reading() if read_only else self.writing() as connection:
                 bring_up_to_date(connection, make=make and not read_only)
-            self._opened = None if self.shared else OpenedFile(file)
+            self._opened = None if self.shared else OpenedFile(file, writes=not read_only)
         except BaseException:
             self.close()
             raise
@@ -75,6 +83,9 @@ class Database:
         engines = [self._reader, *filter(None, [self._writer])]
         for engine in engines if self._opened is None or self._opened.is_whole() else reversed(engines):
             engine.dispose()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def check_files(self) -> None:
         """Raise HistoryLost, now and ever after, if the files of the store are not those that were opened."""
@@ -101,14 +112,15 @@ class Database:
     def writing(self) -> Iterator[Connection]:
         """Yield a transaction: committed, durable, when the block ends; rolled back if it raises."""
         if self._stopped or self._writer is None:
-            raise StoreUnavailable("the store is not written any more: a write failed; start the node anew")
+            raise StoreUnavailable(STOPPED)
         self._check_file()
         with self._turn, self._in_our_words(writing=True), self._writer.connect() as connection:
             with connection.begin():
                 yield connection
                 forget_warnings(connection)
             if has_warned(connection):
-                raise StoreUnavailable("committed here, and the standbys have not confirmed it: it may be lost yet")
+                unconfirmed = "committed here, and the standbys have not confirmed it: it may be lost yet"
+                raise self._troubles.met(StoreUnavailable(unconfirmed), writing=True)
 
     def _check_file(self) -> None:
         if self._opened is not None:
@@ -120,11 +132,14 @@ class Database:
             yield
         except (DBAPIError, self._driver_error) as error:
             self._stopped = self._stopped or (writing and is_write_failure(error))
-            raise store_error(error) from None
+            raise self._troubles.met(store_error(error), writing=writing) from None
         except PoolTimeoutError:
-            raise StoreUnavailable("every connection of this node to the database is in use") from None
+            busy = StoreUnavailable("every connection of this node to the database is in use")
+            raise self._troubles.met(busy, writing=writing) from None
         except UnicodeDecodeError:  # the driver's, from a damaged schema or from its own message about one
             raise StoreDamaged("the store cannot be read: there is text in it that is none") from None
+        else:
+            self._troubles.passed(writing=writing)
 
     @contextmanager
     def one_moment(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from numcheck.errors import BadConfiguration
 from numcheck.store.marks import write_words
 
 SQLITE_SAFE_VERSION = (3, 51, 3)  # before it two writing connections can corrupt a WAL database; here there is one
+WRITER_CACHE_KIB = 65_536  # of the pages that rows with random tags go to: SQLite's own 2 MiB hold those of 100,000
 BUSY_TIMEOUT_MS = 10_000
 POOL_SIZE = 5
 CONNECT_TIMEOUT_S = 5
@@ -44,6 +45,7 @@ def sqlite_engine(path: Path, *, read_only: bool) -> Engine:
         if not read_only:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
 
     @event.listens_for(engine, "begin")
     def begin_transaction(connection: Connection) -> None:

@@ -6,13 +6,13 @@ On disk after a crash: the chain with all of a transaction's events and their he
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, Select, select
 
 from numcheck.store.bindings import Binder, Written
-from numcheck.store.bulk import fetch, insert_rows, run
+from numcheck.store.bulk import fetch, insert_rows, rows_at_once, run
 from numcheck.store.database import Database, take_turn
 from numcheck.store.schema import events
 
@@ -82,7 +82,7 @@ class EventAppender:
         head = try_head(connection)
         self._new = head is None
         self._sequence, self._hash = (0, chain.first_hash) if head is None else (head.sequence, head.hash)
-        self.first_sequence = self._sequence  # of the newest event before this transaction
+        self.first_sequence = self._headed = self._sequence  # of the newest event before this transaction
 
     def append(self, at_us: int, service: str, registration_id: bytes, kind: str, state: int, details: str) -> None:
         """Append an event."""
@@ -90,6 +90,18 @@ class EventAppender:
         fields = (self._sequence, at_us, service, registration_id, kind, state, details)
         self._hash = self._chain.link(self._hash, fields)
         self._rows.append(EventRow(*fields, self._hash, self._next_of(service) if service else 0))
+
+    def append_each(self, at_us: int, service: str, told: Iterable[tuple[bytes, str, int, str]]) -> None:
+        """Append an event about each of many registrations of a service: its id, kind, state and details."""
+        self.at_us = at_us
+        sequence, digest, link = self._sequence, self._hash, self._chain.link
+        place = self._next_of(service) - 1
+        for registration_id, kind, state, details in told:
+            sequence, place = sequence + 1, place + 1
+            digest = link(digest, (sequence, at_us, service, registration_id, kind, state, details))
+            row = (sequence, at_us, service, registration_id, kind, state, details, digest, place)
+            self._rows.append(EventRow._make(row))
+        self._sequence, self._hash, self._counts[service] = sequence, digest, place
 
     def _next_of(self, service: str) -> int:
         """Return the place of a service's next event among its own."""
@@ -106,15 +118,19 @@ class EventAppender:
 
     def flush(self) -> None:
         """Write what was appended, and the head."""
-        if self._rows:
-            insert_rows(self._connection, events, self._rows)
-            self._rows.clear()
+        self.flush_rows()
+        if self._sequence != self._headed:
             self._write_head()
+
+    def flush_rows(self) -> None:
+        """Write what was appended so far; its head is still to come."""
+        insert_rows(self._connection, events, self._rows, at_once=rows_at_once(len(self._rows)))
+        self._rows.clear()
 
     def _write_head(self) -> None:
         key_id, mac = self._chain.head_mac(self._sequence, self._hash)
         run(self._connection, INSERT_HEAD if self._new else WRITE_HEAD, self._sequence, self._hash, key_id, mac)
-        self._new = False
+        self._new, self._headed = False, self._sequence
 
 
 def try_head(connection: Connection) -> EventHead | None:

@@ -63,6 +63,11 @@ POSTGRESQL: dict[str, tuple[type[NumcheckError], str]] = {
     "XX002": (StoreDamaged, DAMAGED),
 }
 
+# Classes and states of connections, not of what was asked over them.
+UNREACHABLE = frozenset({"08", "28", "3D", "53300", "57P01", "57P02", "57P03", "57P05"})
+# Somebody else was in the way for as long as is waited: BUSY and LOCKED, a lock, a statement that took too long.
+SQLITE_IN_THE_WAY = frozenset({5, 6})
+IN_THE_WAY = frozenset({"55P03", "57014"})
 # A serialization failure and a deadlock, also at the commit: nothing of the transaction is left.
 UNDONE = frozenset({"40001", "40P01"})
 UNDONE_TRIES = 5  # each time somebody else's transaction was done
@@ -92,16 +97,22 @@ def store_error(error: Exception) -> NumcheckError:
     driver = _driver_error(error)
     if isinstance(driver, sqlite3.Error):
         kind = StoreDamaged if NO_TEXT in str(driver) else SQLITE.get(_sqlite_code(driver), StoreFailed)
-        return kind(f"the store cannot be read or written: {driver}")
+        found = kind(f"the store cannot be read or written: {driver}")
+        if isinstance(found, StoreUnavailable):
+            found.passing = _sqlite_code(driver) in SQLITE_IN_THE_WAY
+        return found
     state = getattr(driver, "sqlstate", None)
     if state is not None:
         kind, words = POSTGRESQL.get(state) or POSTGRESQL.get(state[:2]) or (StoreFailed, "the database refuses")
         told = kind(f"{words} (SQLSTATE {state})")
         if isinstance(told, StoreUnavailable):
-            told.undone = state in UNDONE
+            told.undone, told.passing = state in UNDONE, state in UNDONE | IN_THE_WAY
+            told.away = state[:2] in UNREACHABLE or state in UNREACHABLE
         return told
     if (isinstance(error, DBAPIError) and error.connection_invalidated) or _is_operational(error):
-        return StoreUnavailable(AWAY)
+        away = StoreUnavailable(AWAY)
+        away.away = True
+        return away
     return StoreFailed(f"the driver of the database refuses: {type(driver).__name__}")
 
 

@@ -25,6 +25,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from numcheck.errors import HistoryLost, StoreDamaged
+from numcheck.store.shared_file import SharedFile, identity_of
 
 WORD_MAX = 2**31 - 1  # SQLite's words are signed
 TRIES = 3  # a node may be at work on the files
@@ -70,8 +71,8 @@ def _are_apart(file: Path) -> bool:
 
 
 def _file_words(file: Path) -> Words | None:
-    with file.open("rb") as opened:
-        page = opened.read(HEADER_SIZE)
+    with SharedFile(file) as opened:
+        page = opened.beginning(HEADER_SIZE)
     return Words(*WORDS.unpack_from(page)) if page.startswith(MAGIC) and len(page) == HEADER_SIZE else None
 
 
@@ -103,20 +104,24 @@ def _logged_words(log: Path) -> Iterator[Words]:
 class OpenedFile:
     """A database's file as it was when it was opened. Methods may be called from any thread."""
 
-    def __init__(self, file: Path) -> None:
-        self._file, self._at_first = file, _identity(file)
+    def __init__(self, file: Path, *, writes: bool) -> None:
+        """Look at the file; with `writes` also at the log beside it, which is this process' own and stays."""
+        self._file, self._at_first, self._writes = file, identity_of(file), writes
+        self._log = Path(f"{file}-wal")
+        self._log_at_first = identity_of(self._log)
         self._changed_at_ns = 0
         self._is_whole = True
 
     def check(self, *, thoroughly: bool = False) -> None:
-        """Raise HistoryLost, ever after, if the file was replaced; `thoroughly`: or if another was written over it."""
+        """Raise HistoryLost, ever after, if the file was replaced; `thoroughly`: or if another was written over it, or
+        its log was removed."""
         if self._is_whole and thoroughly:
-            self._is_whole = self._is_written_by_us()
-        if not self._is_whole or _identity(self._file) != self._at_first:
+            self._is_whole = self._is_written_by_us() and self._has_its_log()
+        if not self._is_whole or identity_of(self._file) != self._at_first:
             self._is_whole = False
             raise HistoryLost(
-                f"{self._file.name} was replaced while this process had it open: stop the node, restore the copy if "
-                "that was meant, and start the node"
+                f"{self._file.name} or its log was replaced or removed while this process had it open: stop the node, "
+                "restore the copy if that was meant, and start the node"
             )
 
     def is_whole(self) -> bool:
@@ -138,10 +143,6 @@ class OpenedFile:
         self._changed_at_ns = changed_at_ns
         return True
 
-
-def _identity(file: Path) -> tuple[int, int] | None:
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+    def _has_its_log(self) -> bool:
+        """Return True unless the log of this process' own is not there any more, or another is."""
+        return not self._writes or identity_of(self._log) == self._log_at_first

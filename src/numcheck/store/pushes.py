@@ -5,13 +5,13 @@ blocks, whole; one without is held and counts for nothing. The basis of a push's
 portings) holds when it is committed or confirmed, or judges it the same.
 """
 
+import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-import xxhash
 from pyroaring import BitMap
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
@@ -52,6 +52,8 @@ HELD_FOR_US = 7 * DAY_US  # then a held push can be confirmed no more
 HELD_MAX = 10  # of an operator: one more, and the oldest is dropped
 REMEMBERED_FOR_US = 90 * DAY_US  # then a push_id gets its first answer no more
 REMEMBERED_MAX = 10_000  # of an operator, the newest
+
+DIGEST_SIZE = 32
 
 Changes = dict[int, tuple[Change, BitMap]]
 """Changes by chunk, each with the places of the changed parts afterwards."""
@@ -298,19 +300,25 @@ def _held_content(connection: Connection, push: Row[Any]) -> PushContent:
     counts, basis = _counts(push), Basis(push.plan_revision, push.portings_version)
     refused = Refused(counts.refused, list(counts.refused_examples))
     content = PushContent({}, lambda _chunk: BitMap(), basis, refused=refused)
-    checksums = []
-    for row in connection.execute(select(held_numbers).where(held_numbers.c.push_key == push.push_key)):
-        checksums.append(_checksum(push.push_key, row.chunk, row.added, row.removed))
-        if checksums[-1] != row.checksum:
+    for row in _held_rows(connection, push):
+        merge(content.adds, row.chunk, BitMap.deserialize(row.added))
+        merge(content.removes, row.chunk, BitMap.deserialize(row.removed))
+    check_judgement(connection, push.operator_id, content)
+    return content
+
+
+def _held_rows(connection: Connection, push: Row[Any]) -> Sequence[Row[Any]]:
+    """Return what is kept of a held push, which can be confirmed still; StoreDamaged if it is not what was stored."""
+    rows = connection.execute(select(held_numbers).where(held_numbers.c.push_key == push.push_key)).all()
+    checksums = [_checksum(push.push_key, row.chunk, row.added, row.removed) for row in rows]
+    for row, checksum in zip(rows, checksums, strict=True):
+        if checksum != row.checksum:
             raise StoreDamaged(
                 f"the held numbers of chunk {row.chunk} of operator {push.operator_id} are not what was stored"
             )
-        merge(content.adds, row.chunk, BitMap.deserialize(row.added))
-        merge(content.removes, row.chunk, BitMap.deserialize(row.removed))
     if _held_checksum(checksums) != push.held_checksum:
         raise StoreDamaged(f"the held numbers of operator {push.operator_id} are not those that were stored")
-    check_judgement(connection, push.operator_id, content)
-    return content
+    return rows
 
 
 def _can_be_confirmed(connection: Connection, push: Row[Any]) -> bool:
@@ -323,11 +331,16 @@ def _can_be_confirmed(connection: Connection, push: Row[Any]) -> bool:
 
 def _checksum(push_key: int, chunk: int, *places: bytes) -> bytes:
     sizes = ";".join(str(len(one)) for one in places)
-    return xxhash.xxh3_128_digest(f"{push_key};{chunk};{sizes};".encode() + b"".join(places))
+    return _digest(f"{push_key};{chunk};{sizes};".encode() + b"".join(places))
 
 
 def _held_checksum(checksums: Iterable[bytes]) -> bytes:
-    return xxhash.xxh3_128_digest(b"".join(sorted(checksums)))
+    return _digest(b"".join(sorted(checksums)))
+
+
+def _digest(content: bytes) -> bytes:
+    """Return a digest that is cryptographic: the chain of events binds what is held by it."""
+    return hashlib.blake2b(content, digest_size=DIGEST_SIZE).digest()
 
 
 def overtake_held(connection: Connection, operator_id: int) -> None:
@@ -481,9 +494,16 @@ def _operator_id(header: PushHeader | PortingsHeader) -> int:
 
 
 def check_records(connection: Connection) -> None:
-    """Raise StoreDamaged unless the record of every push is what was stored."""
-    for row in connection.execute(select(pushes)):
-        _checked(row)
+    """Raise StoreDamaged unless the record of every push is what was stored, and what each holds that can be confirmed;
+    nothing is held of others."""
+    heads, confirmable = read_heads(connection, Kind.ACTIVE), {0}
+    for row in map(_checked, connection.execute(select(pushes)).all()):
+        version = heads[row.operator_id].version if row.operator_id in heads else 0
+        if row.version is None and row.base_version == version:
+            _held_rows(connection, row)
+            confirmable.add(row.push_key)
+    if connection.execute(select(held_numbers).where(held_numbers.c.push_key.not_in(confirmable)).limit(1)).first():
+        raise StoreDamaged("there are held numbers of a push that cannot be confirmed")
 
 
 def _one(connection: Connection, which: ColumnElement[bool]) -> Row[Any] | None:

@@ -348,6 +348,29 @@ assertions = Table(
     Index("assertions_by_time", "at_us"),
 )
 
+# Progress of each import of registrations, kept for thirty days after its newest row.
+imports = Table(
+    "imports",
+    metadata,
+    Column("import_tag", Bytes(16), primary_key=True),  # of service and import_id
+    Column("at_us", BigInteger, nullable=False),  # of the newest row
+    Column("row_count", BigInteger, nullable=False),
+    Column("made_count", BigInteger, nullable=False),
+    Column("already_count", BigInteger, nullable=False),
+    Column("refused_count", BigInteger, nullable=False),
+    Column("row_checksum", LargeBinary, nullable=False),  # of all other columns
+)
+
+# Rows of imports that were refused. They say nothing of anybody.
+refused_rows = Table(
+    "refused_rows",
+    metadata,
+    Column("import_tag", Bytes(16), primary_key=True),
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    Column("reason", String, nullable=False),
+    Column("field", String, nullable=False),
+)
+
 # Checks of keys, one for each key in use: they tell whether a node has the keys under which columns are sealed.
 key_checks = Table(
     "key_checks",
@@ -360,7 +383,7 @@ key_checks = Table(
 events = Table(
     "events",
     metadata,
-    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("at_us", BigInteger, nullable=False),
     Column("service", String, nullable=False),
     Column("registration_id", Bytes(16), nullable=False),

@@ -40,7 +40,7 @@ from numcheck.store import blocks, callers, plans, pushes, withdrawals
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.blocks import Kind, replace_places
 from numcheck.store.callers import Callers, Denial
-from numcheck.store.data_bindings import Changed, applied, check_data, pushes_from, told_of
+from numcheck.store.data_bindings import Changed, applied, check_data, held, pushes_from, told_of
 from numcheck.store.database import Database, take_turn
 from numcheck.store.events import Chain, EventLog
 from numcheck.store.failures import again_if_undone
@@ -53,6 +53,8 @@ from numcheck.store.schema import heads, installation, operator_names, operators
 from numcheck.store.schema import pushes as push_records
 from numcheck.store.schema import withdrawals as withdrawn_rows
 from numcheck.store.served import read_basis, served_numbers
+from numcheck.store.survey import Survey, read_survey
+from numcheck.store.troubles import Troubles
 from numcheck.store.webhooks import Webhooks
 
 FILE_NAME = "numcheck.db"
@@ -70,19 +72,21 @@ class Store:
         read_only: bool = False,
         make: bool = True,
         push_policy: PushPolicy = PushPolicy(),  # noqa: B008  # it never changes
+        troubles: Troubles | None = None,
     ) -> None:
         """Open the store: in a data directory, whose lock its writer must hold, or in the database of a URL.
 
-        It is made if need be and `make`, unless it is `read_only`. `push_policy` says which pushes are held. Raises
-        StoreMissing, StoreTooNew, StoreDamaged, StoreUnavailable or BadConfiguration.
+        It is made if need be and `make`, unless it is `read_only`. `push_policy` says which pushes are held, and
+        `troubles` hear of the store's being away. Raises StoreMissing, StoreTooNew, StoreDamaged, StoreUnavailable or
+        BadConfiguration.
         """
         make = make and not read_only
         if url is None and not make and not self.exists(data_dir):
             raise StoreMissing(f"there is no store in {data_dir}; `numcheck demo` or `numcheck plan import` makes one")
         if make:
             make_private_directory(data_dir)
-        self._acts, self._data_dir, self.push_policy = Acts(), data_dir, push_policy
-        self._database = Database(data_dir / FILE_NAME, url=url, read_only=read_only, make=make)
+        self._acts, self._data_dir, self.push_policy, self.troubles = Acts(), data_dir, push_policy, troubles
+        self._database = Database(data_dir / FILE_NAME, url=url, read_only=read_only, make=make, troubles=troubles)
         self._seen: Point | None = None
         self._seeing = threading.Lock()
 
@@ -223,6 +227,11 @@ class Store:
         """Return what tells each key that the store is used with, by its id; none before the first use."""
         with self._database.reading() as connection:
             return read_key_checks(connection)
+
+    def survey(self, *, events_after: int | None) -> Survey:
+        """Return what the store holds, in counts, and how many events of each kind came behind a sequence."""
+        with self._database.reading() as connection:
+            return read_survey(connection, events_after=events_after)
 
     def events(self) -> EventLog:
         """Return the events, to be read."""
@@ -379,24 +388,25 @@ class Store:
     # --- pushes
 
     def _tell_head(self, connection: Connection, told: "_DataAct", version: int, revision: int) -> None:
-        """Tell the head of a set, and the record of the push that made it; of a held one, version 0, only that it is.
+        """Tell the head of a set, and the record of the push that made it; version 0: that of one that is held.
 
-        The act tells each time which records are kept: a push makes room for its own.
+        The act tells each time what is held and which records are kept: a push makes room for its own.
         """
         chain, (act, by, now, kind, operator_id) = self._acts.chain, told
         if chain is None:
             return
         said: dict[str, Any] = {"operator_id": operator_id, "version": version, "revision": revision}
+        changed = [held(kind, operator_id)] if kind is Kind.ACTIVE else []
         if version:
             head = read_head(connection, kind, operator_id)
             said |= {"data_time_us": head.data_time_us, "number_count": head.number_count}
             own = (heads.c.kind == kind) & (heads.c.operator_id == operator_id)
-            changed = [
+            changed += [
                 Changed(heads, own),
                 Changed(push_records, applied(kind, operator_id, version)),
                 Changed(withdrawn_rows, withdrawn_rows.c.revision == revision),
             ]
-            said |= told_of(connection, chain, changed)
+        said |= told_of(connection, chain, changed)
         said |= pushes_from(connection, kind, operator_id)
         self._acts.tell(connection, act, by, now, **said)
 

@@ -101,7 +101,7 @@ class NetworkAddress(_message.Message):
     def __init__(self, address: _Optional[str] = ..., port: _Optional[int] = ...) -> None: ...
 
 class Evidence(_message.Message):
-    __slots__ = ("method", "verified_at", "operator_id", "data_version", "data_time", "index_version", "answer", "authority", "assertion_id", "act_time", "synthetic", "live", "asked_at")
+    __slots__ = ("method", "verified_at", "operator_id", "data_version", "data_time", "index_version", "answer", "authority", "assertion_id", "act_time", "synthetic", "live", "asked_at", "imported")
     METHOD_FIELD_NUMBER: _ClassVar[int]
     VERIFIED_AT_FIELD_NUMBER: _ClassVar[int]
     OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
@@ -115,6 +115,7 @@ class Evidence(_message.Message):
     SYNTHETIC_FIELD_NUMBER: _ClassVar[int]
     LIVE_FIELD_NUMBER: _ClassVar[int]
     ASKED_AT_FIELD_NUMBER: _ClassVar[int]
+    IMPORTED_FIELD_NUMBER: _ClassVar[int]
     method: VerificationMethod
     verified_at: _timestamp_pb2.Timestamp
     operator_id: int
@@ -128,7 +129,8 @@ class Evidence(_message.Message):
     synthetic: bool
     live: bool
     asked_at: _timestamp_pb2.Timestamp
-    def __init__(self, method: _Optional[_Union[VerificationMethod, str]] = ..., verified_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., operator_id: _Optional[int] = ..., data_version: _Optional[int] = ..., data_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., index_version: _Optional[int] = ..., answer: _Optional[_Union[_number_pb2.NumberStatus, str]] = ..., authority: _Optional[str] = ..., assertion_id: _Optional[str] = ..., act_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., synthetic: bool = ..., live: bool = ..., asked_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    imported: bool
+    def __init__(self, method: _Optional[_Union[VerificationMethod, str]] = ..., verified_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., operator_id: _Optional[int] = ..., data_version: _Optional[int] = ..., data_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., index_version: _Optional[int] = ..., answer: _Optional[_Union[_number_pb2.NumberStatus, str]] = ..., authority: _Optional[str] = ..., assertion_id: _Optional[str] = ..., act_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., synthetic: bool = ..., live: bool = ..., asked_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., imported: bool = ...) -> None: ...
 
 class Registration(_message.Message):
     __slots__ = ("service", "user_id", "registration_id", "number", "identifier", "network_address", "registration_data", "state", "registered_at", "refreshed_at", "due_at", "evidence")
@@ -384,6 +386,104 @@ class CompleteVerificationResponse(_message.Message):
     verification: Verification
     verification_problem: str
     def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ..., verification: _Optional[_Union[Verification, _Mapping]] = ..., verification_problem: _Optional[str] = ...) -> None: ...
+
+class ImportHeader(_message.Message):
+    __slots__ = ("service", "import_id", "send_codes")
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    IMPORT_ID_FIELD_NUMBER: _ClassVar[int]
+    SEND_CODES_FIELD_NUMBER: _ClassVar[int]
+    service: str
+    import_id: str
+    send_codes: bool
+    def __init__(self, service: _Optional[str] = ..., import_id: _Optional[str] = ..., send_codes: bool = ...) -> None: ...
+
+class ImportedRegistration(_message.Message):
+    __slots__ = ("user_id", "identifier", "number", "network_address", "registration_data", "registered_at", "refreshed_at", "possession_proved_at")
+    class IdentifierEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class RegistrationDataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    IDENTIFIER_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    REGISTRATION_DATA_FIELD_NUMBER: _ClassVar[int]
+    REGISTERED_AT_FIELD_NUMBER: _ClassVar[int]
+    REFRESHED_AT_FIELD_NUMBER: _ClassVar[int]
+    POSSESSION_PROVED_AT_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    identifier: _containers.ScalarMap[str, str]
+    number: str
+    network_address: NetworkAddress
+    registration_data: _containers.ScalarMap[str, str]
+    registered_at: _timestamp_pb2.Timestamp
+    refreshed_at: _timestamp_pb2.Timestamp
+    possession_proved_at: _timestamp_pb2.Timestamp
+    def __init__(self, user_id: _Optional[str] = ..., identifier: _Optional[_Mapping[str, str]] = ..., number: _Optional[str] = ..., network_address: _Optional[_Union[NetworkAddress, _Mapping]] = ..., registration_data: _Optional[_Mapping[str, str]] = ..., registered_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., refreshed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., possession_proved_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ImportRegistrationsRequest(_message.Message):
+    __slots__ = ("header", "rows")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    header: ImportHeader
+    rows: _containers.RepeatedCompositeFieldContainer[ImportedRegistration]
+    def __init__(self, header: _Optional[_Union[ImportHeader, _Mapping]] = ..., rows: _Optional[_Iterable[_Union[ImportedRegistration, _Mapping]]] = ...) -> None: ...
+
+class ImportRegistrationsResponse(_message.Message):
+    __slots__ = ("row_count", "made_count", "already_count", "refused_count", "refused")
+    ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MADE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ALREADY_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    row_count: int
+    made_count: int
+    already_count: int
+    refused_count: int
+    refused: _containers.RepeatedCompositeFieldContainer[RefusedRow]
+    def __init__(self, row_count: _Optional[int] = ..., made_count: _Optional[int] = ..., already_count: _Optional[int] = ..., refused_count: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedRow, _Mapping]]] = ...) -> None: ...
+
+class RefusedRow(_message.Message):
+    __slots__ = ("row", "reason", "field")
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    row: int
+    reason: str
+    field: str
+    def __init__(self, row: _Optional[int] = ..., reason: _Optional[str] = ..., field: _Optional[str] = ...) -> None: ...
+
+class SummarizeRegistrationsRequest(_message.Message):
+    __slots__ = ("service",)
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    service: str
+    def __init__(self, service: _Optional[str] = ...) -> None: ...
+
+class SummarizeRegistrationsResponse(_message.Message):
+    __slots__ = ("states", "due_soon_count")
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    DUE_SOON_COUNT_FIELD_NUMBER: _ClassVar[int]
+    states: _containers.RepeatedCompositeFieldContainer[StateCount]
+    due_soon_count: int
+    def __init__(self, states: _Optional[_Iterable[_Union[StateCount, _Mapping]]] = ..., due_soon_count: _Optional[int] = ...) -> None: ...
+
+class StateCount(_message.Message):
+    __slots__ = ("state", "registration_count")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REGISTRATION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    state: RegistrationState
+    registration_count: int
+    def __init__(self, state: _Optional[_Union[RegistrationState, str]] = ..., registration_count: _Optional[int] = ...) -> None: ...
 
 class ReverifyRegistrationsRequest(_message.Message):
     __slots__ = ("service", "due_before", "resume_token")

@@ -85,6 +85,16 @@ class RegistrationServiceStub(object):
                 request_serializer=numcheck_dot_v1_dot_registration__pb2.CompleteVerificationRequest.SerializeToString,
                 response_deserializer=numcheck_dot_v1_dot_registration__pb2.CompleteVerificationResponse.FromString,
                 _registered_method=True)
+        self.ImportRegistrations = channel.stream_stream(
+                '/numcheck.v1.RegistrationService/ImportRegistrations',
+                request_serializer=numcheck_dot_v1_dot_registration__pb2.ImportRegistrationsRequest.SerializeToString,
+                response_deserializer=numcheck_dot_v1_dot_registration__pb2.ImportRegistrationsResponse.FromString,
+                _registered_method=True)
+        self.SummarizeRegistrations = channel.unary_unary(
+                '/numcheck.v1.RegistrationService/SummarizeRegistrations',
+                request_serializer=numcheck_dot_v1_dot_registration__pb2.SummarizeRegistrationsRequest.SerializeToString,
+                response_deserializer=numcheck_dot_v1_dot_registration__pb2.SummarizeRegistrationsResponse.FromString,
+                _registered_method=True)
         self.ReverifyRegistrations = channel.unary_stream(
                 '/numcheck.v1.RegistrationService/ReverifyRegistrations',
                 request_serializer=numcheck_dot_v1_dot_registration__pb2.ReverifyRegistrationsRequest.SerializeToString,
@@ -257,6 +267,41 @@ class RegistrationServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ImportRegistrations(self, request_iterator, context):
+        """Brings in users whom the service has already, with what it knows of them: rows are recorded as Register records a
+        user, with the moments that the service gives.
+
+        The first message has the header and may have rows; the others have rows. The header, and then each message of rows,
+        is answered once; rows that are answered are durable, and each message of them is one transaction. A row that cannot
+        be recorded is refused alone, with its reason; the others go in.
+
+        A row is OVERDUE if a year has passed since refreshed_at, REJECTED if the serving operator's data says that the
+        number is out of service, VERIFIED if that data holds the number and possession_proved_at is set, and else PENDING.
+        Due times are spread at random over what remains of each row's year, so that an import does not fall due on one day.
+
+        It may be repeated, and resumed after it was cut: the answer to the header says row_count, and the rows that follow
+        are those from there on. Whatever is sent again is known by its content and made once: it counts as already there.
+        Refused rows of before are told again, behind the answer to the header.
+
+        Errors, besides the service's own:
+
+        - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: as many imports as this node takes at once are under way.
+        - ABORTED, CONCURRENT_IMPORT: another call goes on with the import of this import_id. Begin again with the header.
+        - UNAVAILABLE, INDEX_NOT_READY: the node has no index mapped yet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SummarizeRegistrations(self, request, context):
+        """Counts the registrations of a service.
+
+        It only reads, piece by piece: what changes meanwhile is counted before or after its change.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReverifyRegistrations(self, request, context):
         """Asks the index again about every VERIFIED registration of the service, or about those that are due soon, and
         revokes those whose number its operator does not hold any more.
@@ -326,6 +371,16 @@ def add_RegistrationServiceServicer_to_server(servicer, server):
                     servicer.CompleteVerification,
                     request_deserializer=numcheck_dot_v1_dot_registration__pb2.CompleteVerificationRequest.FromString,
                     response_serializer=numcheck_dot_v1_dot_registration__pb2.CompleteVerificationResponse.SerializeToString,
+            ),
+            'ImportRegistrations': grpc.stream_stream_rpc_method_handler(
+                    servicer.ImportRegistrations,
+                    request_deserializer=numcheck_dot_v1_dot_registration__pb2.ImportRegistrationsRequest.FromString,
+                    response_serializer=numcheck_dot_v1_dot_registration__pb2.ImportRegistrationsResponse.SerializeToString,
+            ),
+            'SummarizeRegistrations': grpc.unary_unary_rpc_method_handler(
+                    servicer.SummarizeRegistrations,
+                    request_deserializer=numcheck_dot_v1_dot_registration__pb2.SummarizeRegistrationsRequest.FromString,
+                    response_serializer=numcheck_dot_v1_dot_registration__pb2.SummarizeRegistrationsResponse.SerializeToString,
             ),
             'ReverifyRegistrations': grpc.unary_stream_rpc_method_handler(
                     servicer.ReverifyRegistrations,
@@ -543,6 +598,60 @@ class RegistrationService(object):
             '/numcheck.v1.RegistrationService/CompleteVerification',
             numcheck_dot_v1_dot_registration__pb2.CompleteVerificationRequest.SerializeToString,
             numcheck_dot_v1_dot_registration__pb2.CompleteVerificationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportRegistrations(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/numcheck.v1.RegistrationService/ImportRegistrations',
+            numcheck_dot_v1_dot_registration__pb2.ImportRegistrationsRequest.SerializeToString,
+            numcheck_dot_v1_dot_registration__pb2.ImportRegistrationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SummarizeRegistrations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/numcheck.v1.RegistrationService/SummarizeRegistrations',
+            numcheck_dot_v1_dot_registration__pb2.SummarizeRegistrationsRequest.SerializeToString,
+            numcheck_dot_v1_dot_registration__pb2.SummarizeRegistrationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

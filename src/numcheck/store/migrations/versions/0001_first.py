@@ -339,6 +339,27 @@ assertions = Table(
     Index("assertions_by_time", "at_us"),
 )
 
+imports = Table(
+    "imports",
+    metadata,
+    Column("import_tag", Bytes(16), primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("row_count", BigInteger, nullable=False),
+    Column("made_count", BigInteger, nullable=False),
+    Column("already_count", BigInteger, nullable=False),
+    Column("refused_count", BigInteger, nullable=False),
+    Column("row_checksum", LargeBinary, nullable=False),
+)
+
+refused_rows = Table(
+    "refused_rows",
+    metadata,
+    Column("import_tag", Bytes(16), primary_key=True),
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    Column("reason", String, nullable=False),
+    Column("field", String, nullable=False),
+)
+
 key_checks = Table(
     "key_checks",
     metadata,
@@ -349,7 +370,7 @@ key_checks = Table(
 events = Table(
     "events",
     metadata,
-    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("at_us", BigInteger, nullable=False),
     Column("service", String, nullable=False),
     Column("registration_id", Bytes(16), nullable=False),

@@ -1,0 +1,356 @@
+"""Brings in users whom a service has already, many at a time.
+
+Invariants: a chunk is durable, with how far its import has come, before its progress is told; a row that comes again,
+in this import or another, makes nothing twice. No due time is later than a year after the user's information was taken.
+
+A row is judged by the operators' data as a registration is (I.3b), and by the service's word that the user has shown
+that the number is theirs: VERIFIED takes both. Cryptography takes most of the time: it is done for one piece of a chunk
+on a thread of its own while the piece before is written.
+"""
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cache
+from typing import NamedTuple
+
+from numcheck.errors import (
+    BadRegistration,
+    ConcurrentImport,
+    DeliveryFailed,
+    IndexBehind,
+    MethodNotAllowed,
+    NumberNotAllotted,
+    NumberNotMobile,
+    RegistrationExists,
+    TooManyCodes,
+)
+from numcheck.index import NumberFacts
+from numcheck.moments import CLOCK_SKEW_MAX, microseconds, microseconds_of
+from numcheck.registrations.due import REMIND_BEFORE, spread_due_us
+from numcheck.registrations.evidence import Evidence, to_json
+from numcheck.registrations.judging import check_each, check_registrable, judge_answer
+from numcheck.registrations.policy import Judgement, Method, Policy
+from numcheck.registrations.record import Record
+from numcheck.registrations.registrar import Registrar
+from numcheck.registrations.states import FALLS_DUE, Act, after
+from numcheck.registrations.vault import Vault
+from numcheck.registrations.verifier import Environment
+from numcheck.steps import alone
+from numcheck.store import ImportProgress, RefusedRow, RegistrationRow, Registrations, RegistrationWork
+
+PIECE_SIZE = 1_000  # rows that are prepared, and written, at once
+REFUSED_PER_PAGE = 1_000
+MOMENTS = struct.Struct(">qqq")
+NOT_SENT = (TooManyCodes, MethodNotAllowed, DeliveryFailed)
+"""Why an imported user may get no code."""
+
+
+class ImportedUser(NamedTuple):
+    """A user as the service has them; moments are microseconds since 1970, 0 where the service has none."""
+
+    record: Record
+    registered_at_us: int
+    refreshed_at_us: int
+    proved_at_us: int
+
+    @property
+    def moments(self) -> bytes:
+        """The moments as they were given: what tells a row from another, besides its record."""
+        return MOMENTS.pack(*self[1:])
+
+
+class Refusal(NamedTuple):
+    """Why a row is not recorded."""
+
+    reason: str
+    field: str
+
+
+Piece = Callable[[], Sequence[ImportedUser | Refusal]]
+"""Reads some rows of a chunk; each is a user or refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """An import, as far as a call knows that it has come."""
+
+    service: str
+    tags: Sequence[bytes]
+    progress: ImportProgress
+    sends_codes: bool = False
+
+
+class Taken(NamedTuple):
+    """What became of a chunk: the import now, and the rows that were refused."""
+
+    after: Import
+    refused: list[RefusedRow]
+
+
+class _Draft(NamedTuple):
+    """A user who can be recorded, and what is decided of them."""
+
+    user: ImportedUser
+    registered_at_us: int
+    refreshed_at_us: int
+    verdict: "_Verdict"
+
+
+@dataclass(slots=True)
+class _Prepared:
+    """A piece that can be written: its rows, of which those that are refused have none."""
+
+    size: int
+    index_version: int
+    refused: list[RefusedRow]
+    places: list[int] = field(default_factory=list)
+    users: list[ImportedUser] = field(default_factory=list)
+    rows: list[RegistrationRow] = field(default_factory=list)
+    told: list[tuple[str, str]] = field(default_factory=list)
+    older_tags: list[list[tuple[bytes, bytes]]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What a transaction has made of the pieces so far."""
+
+    progress: ImportProgress
+    refused: list[RefusedRow] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+    """Users who are PENDING."""
+
+
+class Importer:
+    """Takes the imports of an installation. Safe to ask from any thread; close it."""
+
+    def __init__(
+        self,
+        registrations: Registrations,
+        vault: Vault,
+        registrar: Registrar,
+        environment: Environment,
+        *,
+        steady: Callable[[datetime], datetime],
+    ) -> None:
+        """`steady` tells the time that due times are judged by, as the registrar's."""
+        self._registrations, self._vault, self._registrar = registrations, vault, registrar
+        self._environment, self._steady = environment, steady
+        self._preparing = ThreadPoolExecutor(1, thread_name_prefix="import")
+
+    def close(self) -> None:
+        """Give the thread back."""
+        self._preparing.shutdown(wait=False, cancel_futures=True)
+
+    def begin(self, service: str, import_id: str, *, sends_codes: bool) -> Import:
+        """Return an import as it stands: new, or as far as it came before."""
+        tags = self._vault.import_tags(service, import_id)
+        return Import(service, tags, self._registrations.import_progress(tags)[1], sends_codes)
+
+    def refused_before(self, one: Import) -> Iterator[list[RefusedRow]]:
+        """Yield the rows that were refused before the import was begun again, in pages."""
+        tag, last = self._registrations.import_progress(one.tags)[0], -1
+        while page := self._registrations.refused_rows(tag, after=last, count_max=REFUSED_PER_PAGE):
+            yield page
+            last = page[-1].place
+
+    def take(self, one: Import, pieces: Iterable[Piece]) -> Taken:
+        """Record the next rows, those of all pieces in one transaction. ConcurrentImport, IndexNotReady, IndexBehind;
+        nothing was recorded then."""
+        prepared = [self._preparing.submit(self._prepare, one.service, piece) for piece in pieces]
+        try:
+            for first in prepared[:1]:
+                first.result()  # others write meanwhile
+            outcome = self._registrations.write(lambda work: self._write(work, one, prepared))
+        finally:
+            for future in prepared:
+                future.cancel()
+        if one.sends_codes:
+            self._send_codes(one.service, outcome.undecided)
+        return Taken(replace(one, progress=outcome.progress), outcome.refused)
+
+    # --- before the transaction
+
+    def _prepare(self, service: str, piece: Piece) -> _Prepared:
+        """Return a piece's rows as they can be written."""
+        now = self._environment.now()
+        now_us, steady_us = microseconds(now), microseconds(self._steady(now))
+        index, policy = self._environment.index(), self._environment.policy_for(service)
+        agreed = cache(lambda operator_id: self._environment.agreed(service, operator_id))
+        verdict_of = cache(lambda answer: _verdict(*judge_answer(answer, index, policy, agreed=agreed, now=now)))
+        read = piece()
+        prepared = _Prepared(len(read), index.index_version, [])
+        known = [one for one in read if isinstance(one, ImportedUser)]
+        answers = check_each(index, [user.record.number for user in known])
+        drafts: list[_Draft] = []
+        for place, one in enumerate(read):
+            found = one if isinstance(one, Refusal) else _draft(one, verdict_of(next(answers)), now_us)
+            if isinstance(found, Refusal):
+                prepared.refused.append(RefusedRow(place, *found))
+            else:
+                prepared.places.append(place)
+                drafts.append(found)
+        self._make_rows(prepared, service, drafts, policy, now_us=now_us, steady_us=steady_us)
+        return prepared
+
+    def _make_rows(
+        self, prepared: _Prepared, service: str, drafts: list[_Draft], policy: Policy, *, now_us: int, steady_us: int
+    ) -> None:
+        span_us, proofs_of = microseconds_of(policy.refresh_after), _proofs_of(policy)
+        ids = self._vault.new_ids(now_us, len(drafts))
+        imported = [(draft.user.record, draft.user.moments) for draft in drafts]
+        sealed_each = self._vault.sealed_each(ids, service, imported)
+        prepared.older_tags = self._vault.older_tags(service, imported)
+        for registration_id, draft, sealed in zip(ids, drafts, sealed_each, strict=True):
+            user, registered_at_us, refreshed_at_us, verdict = draft
+            due_us = spread_due_us(registration_id, refreshed_at_us + span_us)
+            what = Act.MISS if due_us <= steady_us else verdict.act(user)
+            state = after(None, what)
+            evidence = verdict.evidence if what in (Act.CONFIRM, Act.DENY) else None
+            proofs = proofs_of(user.proved_at_us) if what is Act.CONFIRM else None
+            entries = f"{proofs[:-1]},{evidence[1:]}" if proofs and evidence else evidence or ""
+            prepared.users.append(user)
+            prepared.told.append((what.value, _details(due_us, entries)))
+            prepared.rows.append(
+                RegistrationRow(
+                    registration_id,
+                    service,
+                    *sealed,
+                    int(state),
+                    registered_at_us,
+                    refreshed_at_us,
+                    due_us,
+                    due_us - REMIND_US if state in FALLS_DUE else None,
+                    evidence=evidence,
+                    confirmed_by=verdict.confirmed_by if what is Act.CONFIRM else None,
+                    proofs=proofs,
+                    as_of_revision=prepared.index_version,
+                )
+            )
+
+    # --- in the transaction
+
+    def _write(self, work: RegistrationWork, one: Import, prepared: Sequence["Future[_Prepared]"]) -> _Outcome:
+        tag, progress = work.import_progress(one.tags)
+        if progress != one.progress:
+            raise ConcurrentImport("another call has gone on with this import: begin again with the header")
+        now_us = microseconds(self._environment.now())
+        outcome = _Outcome(progress)
+        for future in prepared:
+            _write_piece(work, one.service, future.result(), outcome, now_us)
+        work.keep_import(tag, outcome.progress, outcome.refused, now_us)
+        return outcome
+
+    # --- behind it
+
+    def _send_codes(self, service: str, user_ids: Sequence[str]) -> None:
+        for user_id in user_ids:
+            try:
+                alone(self._registrar.verify(service, user_id, method=None, network_address=None))
+            except NOT_SENT:
+                continue
+
+
+REMIND_US = microseconds_of(REMIND_BEFORE)
+SKEW_US = microseconds_of(CLOCK_SKEW_MAX)
+ANY_MOMENT = 1
+
+
+class _Verdict(NamedTuple):
+    """What the operators' data says of every number with the same status of the same operator."""
+
+    refusal: Refusal | None
+    judgement: Judgement
+    confirmed_by: int | None
+    evidence: str
+
+    def act(self, user: ImportedUser) -> Act:
+        """Return what a user who is not overdue begins with."""
+        if self.judgement is Judgement.DENIED:
+            return Act.DENY
+        return Act.CONFIRM if self.judgement is Judgement.CONFIRMED and user.proved_at_us else Act.REGISTER
+
+
+def _verdict(facts: NumberFacts, judgement: Judgement, evidence: Evidence) -> _Verdict:
+    refusal = None
+    try:
+        check_registrable(facts)
+    except (NumberNotMobile, NumberNotAllotted) as error:
+        refusal = Refusal(error.reason, "number")
+    return _Verdict(refusal, judgement, evidence.confirmed_by, to_json([evidence]))
+
+
+def _proofs_of(policy: Policy) -> Callable[[int], str]:
+    """Return what makes the evidence of a proof of possession from its moment, by the step of the policy that it is."""
+    steps = (step for one in policy.alternatives for step in one if step.shows_use)
+    proof = Evidence(next(steps, Method.CODE), ANY_MOMENT, imported=True)
+    before, behind = to_json([proof]).split(f'"verified_at_us":{ANY_MOMENT}')
+    return lambda proved_at_us: f'{before}"verified_at_us":{proved_at_us}{behind}'
+
+
+def _draft(user: ImportedUser, verdict: _Verdict, now_us: int) -> _Draft | Refusal:
+    """Return what is to be recorded of a user; why not, if it is not."""
+    if verdict.refusal is not None:
+        return verdict.refusal
+    registered_at_us = user.registered_at_us or now_us
+    refreshed_at_us = user.refreshed_at_us or registered_at_us
+    if max(registered_at_us, refreshed_at_us, user.proved_at_us) > now_us + SKEW_US:
+        return Refusal(BadRegistration.reason, _in_the_future(user, now_us + SKEW_US))
+    if refreshed_at_us < registered_at_us:
+        return Refusal(BadRegistration.reason, "refreshed_at")
+    return _Draft(user, min(registered_at_us, now_us), min(refreshed_at_us, now_us), verdict)
+
+
+def _in_the_future(user: ImportedUser, latest_us: int) -> str:
+    """Return which moment of a user lies in the future."""
+    if user.registered_at_us > latest_us:
+        return "registered_at"
+    return "refreshed_at" if user.refreshed_at_us > latest_us else "possession_proved_at"
+
+
+def _details(due_us: int, entries: str) -> str:
+    """Return what the event of an imported registration says, as `tell` would write it."""
+    middle = f'"evidence":{entries},' if entries else ""
+    return f'{{"due_at_us":{due_us},{middle}"imported":true}}'
+
+
+def _write_piece(work: RegistrationWork, service: str, piece: _Prepared, outcome: _Outcome, now_us: int) -> None:
+    """Write the rows of a piece whose users have no registration; the outcome takes all of them in."""
+    first = outcome.progress.row_count
+    tags_of = list(zip(((row.user_tag, row.request_tag) for row in piece.rows), *piece.older_tags, strict=True))
+    made_by = dict(work.requests_of([user for tags in tags_of for user, _ in tags if user is not None]))
+    refused, new, already_count = list(piece.refused), [], 0
+    for at, tags in enumerate(tags_of):
+        found = next((user for user, _ in tags if user in made_by), None)
+        row = piece.rows[at]
+        if found is None:
+            new.append(at)
+            made_by[row.user_tag] = row.request_tag  # type: ignore[index]  # whoever is imported has a tag
+        elif made_by[found] in [request for _, request in tags]:
+            already_count += 1
+        else:
+            refused.append(RefusedRow(piece.places[at], RegistrationExists.reason, "user_id"))
+    rows = [piece.rows[at] for at in new]
+    _check_not_withdrawn(work, piece, new)
+    work.insert_each(service, rows, [piece.told[at] for at in new], now_us)
+    outcome.undecided += (piece.users[at].record.user_id for at in new if piece.told[at][0] == Act.REGISTER)
+    outcome.refused += (RefusedRow(first + place, *why) for place, *why in sorted(refused))
+    before = outcome.progress
+    outcome.progress = ImportProgress(
+        first + piece.size,
+        before.made_count + len(new),
+        before.already_count + already_count,
+        before.refused_count + len(refused),
+    )
+
+
+def _check_not_withdrawn(work: RegistrationWork, piece: _Prepared, new: Sequence[int]) -> None:
+    """Raise IndexBehind if a number was taken from its operator after the data that has judged it: what revokes
+    registrations may have passed by already."""
+    for at in new:
+        if piece.rows[at].evidence is not None and (
+            taken := work.withdrawn_since(piece.users[at].record.number, piece.index_version)
+        ):
+            raise IndexBehind(taken, piece.index_version)

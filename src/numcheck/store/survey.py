@@ -1,0 +1,85 @@
+"""Counts for whoever watches an installation: read at one moment, of everything that is in the store."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, select
+
+from numcheck.store.blocks import Kind
+from numcheck.store.schema import (
+    event_head,
+    events,
+    heads,
+    operators,
+    plan_series,
+    pushes,
+    registrations,
+    verifications,
+)
+from numcheck.store.schema import withdrawals as taken
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What the store holds. Moments are microseconds since 1970."""
+
+    active_counts: dict[int, int] = field(default_factory=dict)
+    """By operator that supplied data; 0: the portings."""
+    data_times_us: dict[int, int] = field(default_factory=dict)
+    """The same, of when its data is."""
+    held_counts: dict[int, int] = field(default_factory=dict)
+    """By operator, pushes that wait to be confirmed."""
+    plan_times_us: dict[str, int] = field(default_factory=dict)
+    """By series of the plan, of when its rows are: or, if nobody said that, when they were imported."""
+    registration_counts: dict[int, int] = field(default_factory=dict)
+    """By state."""
+    verification_counts: dict[tuple[str, int], int] = field(default_factory=dict)
+    """By method and state."""
+    event_sequence: int = 0
+    """Of the newest event."""
+    event_counts: dict[str, int] = field(default_factory=dict)
+    """By kind, those that came since the survey before."""
+    oldest_withdrawal_us: int | None = None
+    """When the oldest number was taken whose registration is still to be revoked; None: all are."""
+
+
+def read_survey(connection: Connection, *, events_after: int | None) -> Survey:
+    """Return the counts, with those of the events behind a sequence; none if it is None, at first."""
+    sequence = connection.scalar(select(event_head.c.sequence)) or 0
+    known = select(heads.c.operator_id, heads.c.number_count, heads.c.data_time_us).where(heads.c.version > 0)
+    found = [
+        *connection.execute(known.where(heads.c.kind == int(Kind.ACTIVE))),
+        *connection.execute(known.where(heads.c.kind != int(Kind.ACTIVE), heads.c.operator_id == 0)),
+    ]
+    held = select(pushes.c.operator_id, func.count()).where(pushes.c.version.is_(None)).group_by(pushes.c.operator_id)
+    series = select(
+        plan_series.c.calling_code, plan_series.c.series, plan_series.c.data_time_us, plan_series.c.imported_at_us
+    )
+    in_states = select(registrations.c.state, func.count()).group_by(registrations.c.state)
+    steps = select(verifications.c.method, verifications.c.state, func.count()).group_by(
+        verifications.c.method, verifications.c.state
+    )
+    waiting = select(func.min(taken.c.withdrawn_at_us)).where(taken.c.next_place.is_not(None))
+    return Survey(
+        active_counts={row.operator_id: row.number_count for row in found},
+        data_times_us={row.operator_id: row.data_time_us for row in found},
+        held_counts=dict.fromkeys(connection.scalars(select(operators.c.operator_id)), 0) | _counted(connection, held),
+        plan_times_us={
+            f"+{code} {name}xx": at_us or imported_us for code, name, at_us, imported_us in connection.execute(series)
+        },
+        registration_counts=_counted(connection, in_states),
+        verification_counts={(method, state): count for method, state, count in connection.execute(steps)},
+        event_sequence=sequence,
+        event_counts={} if events_after is None else _count_events(connection, events_after, sequence),
+        oldest_withdrawal_us=connection.scalar(waiting),
+    )
+
+
+def _count_events(connection: Connection, after: int, last: int) -> dict[str, int]:
+    counted = select(events.c.kind, func.count()).where(events.c.sequence > after, events.c.sequence <= last)
+    return _counted(connection, counted.group_by(events.c.kind))
+
+
+def _counted(connection: Connection, statement: Select[Any]) -> dict[Any, int]:
+    """Return the second column by the first."""
+    return {row[0]: row[1] for row in connection.execute(statement)}

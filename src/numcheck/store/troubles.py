@@ -1,0 +1,50 @@
+"""Tells once that the store cannot be used, and once that it can be again, however many calls and threads meet it."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from numcheck.errors import NumcheckError, StoreUnavailable
+
+SETTLED_AFTER_S = 1.0  # without a failure: while connections break, some still answer
+
+log = structlog.get_logger()
+
+
+class Troubles:
+    """What a node knows of its store's being away. Writing is apart: what is on a full disk can still be read."""
+
+    def __init__(self, *, telling: bool = True, clock_s: Callable[[], float] = time.monotonic) -> None:
+        """`telling` is False for a command, which tells its one error itself."""
+        self._telling, self._clock_s, self._met_at = telling, clock_s, 0.0
+        self._lock = threading.Lock()
+        self._met: set[bool] = set()
+        self.failure_count = 0
+        """How often the store could not be used."""
+
+    def met(self, error: NumcheckError, *, writing: bool) -> NumcheckError:
+        """Note an error on its way to the caller; the first in a row by which the store cannot be used is told."""
+        if not isinstance(error, StoreUnavailable) or error.passing:
+            return error
+        error.told = self._telling
+        with self._lock:
+            self.failure_count += 1
+            self._met_at = self._clock_s()
+            is_first = not self._met
+            self._met.add(writing and not error.away)
+        if is_first and self._telling:
+            use = "reached" if error.away else "written" if writing else "read"
+            log.error(f"the store cannot be {use}: calls that need it get STORE_UNAVAILABLE", reason=str(error))
+        return error
+
+    def passed(self, *, writing: bool) -> None:
+        """Note that the store was used; it is told if it could not be before."""
+        if writing not in self._met or self._clock_s() - self._met_at < SETTLED_AFTER_S:
+            return
+        with self._lock:
+            was_last = writing in self._met and len(self._met) == 1
+            self._met.discard(writing)
+        if was_last and self._telling:
+            log.warning("the store is used again")
