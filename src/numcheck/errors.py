@@ -428,9 +428,23 @@ class DeliveryFailed(NumcheckError):
 
 
 class ProofNotAccepted(NumcheckError):
-    """A code or another proof is wrong, or its verification is over: these look the same."""
+    """A code or another proof is wrong, or its verification is over: these look the same.
+
+    A caller who knows the verification is told what is left of its tries, and until when it waits.
+    """
 
     reason = "PROOF_NOT_ACCEPTED"
+
+    def __init__(self, tries_left: int | None = None, expires_at: str = "") -> None:
+        super().__init__("the proof is not accepted")
+        self.tries_left, self.expires_at = tries_left, expires_at
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The tries that are left, and the moment until which the verification waits; nothing if there is none."""
+        if self.tries_left is None:
+            return {}
+        return {"tries_left": str(self.tries_left), "expires_at": self.expires_at}
 
 
 class EventsAltered(NumcheckError):

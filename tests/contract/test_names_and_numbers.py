@@ -93,6 +93,11 @@ def test_a_push_and_a_registrations_state_are_spelt_as_the_contract_has_them() -
     assert {"PUSH_MODE_SNAPSHOT", "PUSH_MODE_DELTA"} <= set(numbering_pb2.PushMode.keys())
     states = registration_pb2.RegistrationState.items()
     assert states[1:] == [(f"REGISTRATION_STATE_{name}", place) for place, name in enumerate(STATES, 1)]
+    for request in (registration_pb2.StartVerificationRequest, registration_pb2.RefreshRegistrationRequest):
+        assert request.DESCRIPTOR.fields_by_name["request_id"].number == 6
+    event, evidence = registration_pb2.RegistrationEvent, registration_pb2.Registration
+    assert [event.DESCRIPTOR.fields_by_name[name].number for name in ("cause", "index_version")] == [8, 9]
+    assert evidence.DESCRIPTOR.fields_by_name["evidence"].is_repeated
 
 
 @pytest.fixture(scope="module", params=["native", "plain"])

@@ -112,7 +112,7 @@ def test_data_is_renewed_by_the_command_for_it_and_by_an_empty_delta_of_a_later_
     assert (found.data_time.ToDatetime(UTC) >= begun, found.number_count) == (True, 1)
 
 
-@pytest.mark.parametrize("content", [b"", b"\n\n", b"phone\n", gzip.compress(b"")])
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"phone\n", gzip.compress(b"", mtime=0)])
 def test_delta_without_a_row_is_refused_unless_it_is_meant(push, node, tmp_path, content):
     """A pipe whose other end has failed gives just that: data that nobody has sent would count as of now."""
     push("active", of_day(lines(tmp_path / "all.txt", FIRST), 10), "--operator", ALPHA)

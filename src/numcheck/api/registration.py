@@ -151,6 +151,7 @@ class RegistrationService:
             _network_address(message),
             records.check_registration_data(message.registration_data),
             channel=_channel(message),
+            request_id=records.check_request_id(message.request_id),
         )
         return _with_outcome(pb.RefreshRegistrationResponse, outcome)
 
@@ -165,6 +166,7 @@ class RegistrationService:
             method=METHODS_ASKED[message.method],
             network_address=_network_address(message) if message.HasField("network_address") else None,
             channel=_channel(message),
+            request_id=records.check_request_id(message.request_id),
         )
         return _with_outcome(pb.StartVerificationResponse, outcome)
 
@@ -175,7 +177,7 @@ class RegistrationService:
         try:
             verification_id = bytes.fromhex(message.verification_id)
         except ValueError:
-            raise ProofNotAccepted("the proof is not accepted") from None
+            raise ProofNotAccepted from None
         outcome = yield from self._completion.complete(service, verification_id, proof)
         return _with_outcome(pb.CompleteVerificationResponse, outcome)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from numcheck.errors import IndexBehind, ProofNotAccepted
-from numcheck.moments import microseconds
+from numcheck.moments import microseconds, moment
 from numcheck.registrations import codes
 from numcheck.registrations.evidence import from_json, to_json
 from numcheck.registrations.policy import Method, alternatives_of
@@ -72,19 +72,15 @@ class Completion:
     def _complete(self, service: str, verification_id: bytes, proof: Proof) -> Steps[Outcome]:
         now = self._verifier.now()
         taking = partial(self._take_try, service=service, verification_id=verification_id, proof=proof, now=now)
-        taken: Taken | None = yield self._registrations.writing(taking)
-        if taken is None or not self._is_right(taken, proof, now):
-            if taken is not None and taken.try_id is not None:
+        taken: Taken = yield self._registrations.writing(taking)
+        if not self._is_right(taken, proof, now):
+            if taken.try_id is not None:
                 failing = partial(self._fail, service=service, verification_id=verification_id, now=now)
                 yield self._registrations.writing(failing)
-            raise ProofNotAccepted("the proof is not accepted")
+            raise _refusal(taken.verification, now)
         finding = yield from self._finding(taken, proof, now)
         going_on = partial(self._go_on, taken=taken, proof=proof, finding=finding, now=now)
-        done: Outcome | IndexBehind | None = yield self._registrations.writing(going_on)
-        if isinstance(done, IndexBehind):
-            raise done
-        if done is None:
-            raise ProofNotAccepted("the proof is not accepted")
+        done: Outcome = yield self._registrations.writing(going_on)
         return done
 
     def _is_right(self, taken: Taken, proof: Proof, now: datetime) -> bool:
@@ -130,12 +126,15 @@ class Completion:
 
     def _take_try(
         self, work: RegistrationWork, service: str, verification_id: bytes, proof: Proof, now: datetime
-    ) -> Taken | None:
-        """Count a try; None if there is none left, or nothing to try."""
+    ) -> Taken | ProofNotAccepted:
+        """Count a try; ProofNotAccepted if there is none left, or nothing to try."""
         found = self._found(work, service, verification_id)
-        if found is None or not proof.fits(Method(found[0].method)):
-            return None
+        if found is None:
+            row = work.verification(verification_id)
+            return ProofNotAccepted() if row is None or row.service != service else _refusal(row, now, is_over=True)
         verification, registration = found
+        if not proof.fits(Method(verification.method)):
+            return _refusal(verification, now)
         if verification.state in VerificationState.PROVED:
             return Taken(verification, registration, None)
         now_us, record = microseconds(now), registration.record
@@ -143,9 +142,9 @@ class Completion:
         user_tags = self._vault.user_tags(service, record.user_id)
         wrong = work.wrong_tries(service, number_tags, user_tags, since_us=microseconds(now - codes.DAY))
         if not codes.may_try(*wrong) or not allows(registration.state, Act.CONFIRM):
-            return None
+            return _refusal(verification, now, is_over=True)
         if not work.take_try(verification_id, tries_max=codes.TRIES_MAX, now_us=now_us):
-            return None
+            return _refusal(verification, now)
         counted = verification._replace(tries=verification.tries + 1)
         return Taken(counted, registration, work.insert_try(service, number_tags[0], user_tags[0], now_us))
 
@@ -162,22 +161,22 @@ class Completion:
 
     def _go_on(
         self, work: RegistrationWork, taken: Taken, proof: Proof, finding: Finding, now: datetime
-    ) -> Outcome | IndexBehind | None:
-        """Write what a right proof comes to; None if it is not accepted after all."""
+    ) -> Outcome | IndexBehind | ProofNotAccepted:
+        """Write what a right proof comes to: an error for the caller does not undo it."""
         found = self._found(work, taken.verification.service, taken.verification.verification_id)
         if found is None:
-            return None
+            return _refusal(taken.verification, now, is_over=True)
         verification, registration = found
         if verification.state in VerificationState.PROVED:
             if taken.try_id is not None:
                 work.clear_try(taken.try_id)  # another node was given a proof meanwhile
             if not _was_given(proof, verification, registration):
-                return None
+                return _refusal(verification, now)
             if not _is_open(verification, registration, now):
                 return Outcome(registration, self._verifier.current(work, registration.row, now))
             return self._attempt(work, verification, registration, finding, now)
         if taken.try_id is None or not self._may_prove(work, verification, registration, proof, now):
-            return None
+            return _refusal(verification, now)
         verification, proved = self._prove(work, verification, registration, taken.try_id, proof, now)
         return self._attempt(work, verification, proved, finding, now, fresh=True)
 
@@ -248,6 +247,18 @@ class Completion:
         if proof.assertion is None:
             return True
         return work.take_assertion(self._vault.assertion_tags(service, *proof.assertion), microseconds(now))
+
+
+def _refusal(verification: VerificationRow, now: datetime, *, is_over: bool = False) -> ProofNotAccepted:
+    """Return the refusal of a proof, with what is left of the verification for who knows its id."""
+    waits = verification.state == VerificationState.WAITING and verification.expires_at_us > microseconds(now)
+    tries_left = codes.TRIES_MAX - verification.tries if waits and not is_over else 0
+    return ProofNotAccepted(tries_left, _text(verification.expires_at_us))
+
+
+def _text(at_us: int) -> str:
+    """Return a moment as RFC 3339 writes it."""
+    return moment(at_us).isoformat().replace("+00:00", "Z")
 
 
 def _course(verification: VerificationRow, *, fresh: bool = False) -> Course:

@@ -24,6 +24,7 @@ from numcheck.registrations.judging import check_registrable
 from numcheck.registrations.policy import Method
 from numcheck.registrations.record import NetworkAddress, Record
 from numcheck.registrations.registration import Outcome, Registration, act, follow_withdrawal, store_changes, tell
+from numcheck.registrations.requests import Request, Requests
 from numcheck.registrations.states import FALLS_DUE, Act, RegistrationState, allows
 from numcheck.registrations.vault import Vault, first_id
 from numcheck.registrations.verifier import VerificationRequest, Verifier
@@ -76,6 +77,7 @@ class Registrar:
         """`steady` tells the time that due times are judged by when the machine's clock says what it is given."""
         self._registrations, self._vault, self._verifier = registrations, vault, verifier
         self._now, self._steady = now, steady
+        self._requests = Requests(registrations, vault, verifier)
 
     def register(self, service: str, request_id: str, record: Record, *, channel: str = "") -> Steps[Outcome]:
         """Record a user, once, and start their verification by the policy.
@@ -208,9 +210,17 @@ class Registrar:
         yield self._registrations.writing(operation, tags)
 
     def refresh(
-        self, service: str, user_id: str, network_address: NetworkAddress, data: Mapping[str, str], *, channel: str = ""
+        self,
+        service: str,
+        user_id: str,
+        network_address: NetworkAddress,
+        data: Mapping[str, str],
+        *,
+        channel: str = "",
+        request_id: str = "",
     ) -> Steps[Outcome]:
         """Take a user's information anew, and verify the number again (I.6). UnknownRegistration if there is none."""
+        request = Request(request_id, ("refresh", network_address, data, channel))
         tags = self._vault.user_tags(service, user_id)
         number = self._opened(_known((yield self._registrations.finding(tags)))).record.number
         wanted, course = VerificationRequest(network_address, channel), self._verifier.course(service)
@@ -219,7 +229,7 @@ class Registrar:
         now = self._now()
         refreshed_at = self._steady(now)
 
-        def operation(work: RegistrationWork) -> Outcome:
+        def do(work: RegistrationWork) -> Outcome:
             row = follow_withdrawal(work, _known(work.find(tags)), number, microseconds(now))
             record = replace(self._opened(row).record, network_address=network_address, registration_data=data)
             changes = {
@@ -234,8 +244,8 @@ class Registrar:
             attempt = self._verifier.attempt(work, Registration(moved, record), course, finding, wanted, now)
             return replace(attempt, row=store_changes(work, row, attempt.row)).outcome(record)
 
-        started = yield self._registrations.writing(operation, tags)
-        return (yield from self._verifier.delivered(service, number, started))
+        started = yield self._registrations.writing(self._once(tags, request, now, do), tags)
+        return (yield from self._requests.delivered(started, request))
 
     def verify(
         self,
@@ -245,8 +255,10 @@ class Registrar:
         method: Method | None,
         network_address: NetworkAddress | None,
         channel: str = "",
+        request_id: str = "",
     ) -> Steps[Outcome]:
         """Start a verification: by the method, or by the policy. WrongState, MethodNotAllowed, TooManyCodes."""
+        request = Request(request_id, ("verify", method, network_address, channel))
         tags = self._vault.user_tags(service, user_id)
         found = self._opened(_known((yield self._registrations.finding(tags))))
         number = found.record.number
@@ -257,14 +269,24 @@ class Registrar:
             finding = yield from self._verifier.with_live_answer(finding, service, number, course, channel)
         now = self._now()
 
-        def operation(work: RegistrationWork) -> Outcome:
+        def do(work: RegistrationWork) -> Outcome:
             row = follow_withdrawal(work, _known(work.find(tags)), number, microseconds(now))
             registration = self._opened(row)
             attempt = self._verifier.attempt(work, registration, course, finding, wanted, now)
             return replace(attempt, row=store_changes(work, row, attempt.row)).outcome(registration.record)
 
-        started = yield self._registrations.writing(operation, tags)
-        return (yield from self._verifier.delivered(service, number, started, strict=True))
+        started = yield self._registrations.writing(self._once(tags, request, now, do), tags)
+        return (yield from self._requests.delivered(started, request, strict=True))
+
+    def _once(
+        self, tags: Sequence[bytes], request: Request, now: datetime, do: Callable[[RegistrationWork], Outcome]
+    ) -> Callable[[RegistrationWork], Outcome]:
+        """Return the operation that does what a request about a user asks, unless it was done before."""
+
+        def operation(work: RegistrationWork) -> Outcome:
+            return self._requests.once(work, self._opened(_known(work.find(tags))), request, now, lambda: do(work))
+
+        return operation
 
     def _opened(self, row: RegistrationRow) -> Registration:
         return Registration(row, self._vault.open(row))

@@ -76,6 +76,14 @@ class Vault:
             return []
         return self._keyring.tags("request", f"{service}\0{request_id}\0".encode() + record.to_bytes())
 
+    def repetition_tags(self, registration_id: bytes, request_id: str) -> list[bytes]:
+        """Return the tags of a request about a registration, by its name."""
+        return self._keyring.tags("repetition", registration_id + request_id.encode())
+
+    def said_tags(self, said: bytes) -> list[bytes]:
+        """Return the tags of all that a request says."""
+        return self._keyring.tags("said", said)
+
     def new_id(self, now_us: int) -> bytes:
         """Return an id that tells when it was made and nothing else: RFC 9562, version 7. Later ones sort behind."""
         value = (now_us // 1_000) << 80 | int.from_bytes(self._random_bytes(10), "big")

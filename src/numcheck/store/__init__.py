@@ -14,6 +14,7 @@ from numcheck.store.pushes import HeldPush, Pushed
 from numcheck.store.registration_rows import (
     NumberRow,
     RegistrationRow,
+    RequestRow,
     SealedRow,
     SendRow,
     Standing,
@@ -52,6 +53,7 @@ __all__ = [
     "RegistrationWork",
     "Registrations",
     "Renaming",
+    "RequestRow",
     "SealedRow",
     "Selection",
     "SendRow",

@@ -85,6 +85,16 @@ class SendRow(NamedTuple):
     completed: bool = False
 
 
+class RequestRow(NamedTuple):
+    """A row of the requests that may be repeated."""
+
+    request_tag: bytes
+    said_tag: bytes
+    at_us: int
+    verification_id: bytes
+    problem: str
+
+
 class SealedRow(NamedTuple):
     """The columns that tell whose a registration is."""
 

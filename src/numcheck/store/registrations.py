@@ -43,6 +43,7 @@ from numcheck.store.imports import ImportProgress, RefusedRow
 from numcheck.store.registration_rows import (
     NumberRow,
     RegistrationRow,
+    RequestRow,
     SealedRow,
     SendRow,
     Standing,
@@ -54,6 +55,7 @@ from numcheck.store.schema import (
     code_tries,
     key_checks,
     registrations,
+    requests,
     trusted_time,
     verifications,
 )
@@ -120,6 +122,7 @@ SEALED_BY_ID = (
 )
 ROW_BY_USER = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE user_tag IN"
 ROW_BY_ID = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE registration_id = ?"
+REQUEST = f"SELECT {', '.join(RequestRow._fields)} FROM requests WHERE request_tag IN ?"
 VERIFICATION_BY_ID = f"SELECT {', '.join(VerificationRow._fields)} FROM verifications WHERE verification_id = ?"
 CHANGE_VERIFICATION = "UPDATE verifications SET state = ?, tries = ?, given = ?, mac = ? WHERE verification_id = ?"
 ASSERTION = "SELECT 1 FROM assertions WHERE assertion_tag IN ?"
@@ -519,6 +522,21 @@ class RegistrationWork:
         run(self._connection, "INSERT INTO assertions (assertion_tag, at_us) VALUES (?, ?)", assertion_tags[0], at_us)
         return True
 
+    def request(self, request_tags: Sequence[bytes]) -> RequestRow | None:
+        """Return the request under any of its tags; None if it was not made before."""
+        found = fetch(self._connection, REQUEST, list(request_tags))
+        return RequestRow._make(found[0]) if found else None
+
+    def insert_request(self, row: RequestRow) -> None:
+        """Note a request."""
+        self.write_count += 1
+        insert_rows(self._connection, requests, [row])
+
+    def set_request_problem(self, request_tag: bytes, problem: str) -> None:
+        """Note why no code of a request was sent."""
+        self.write_count += 1
+        run(self._connection, "UPDATE requests SET problem = ? WHERE request_tag = ?", problem, request_tag)
+
     # --- tries and sends
 
     def wrong_tries(
@@ -579,11 +597,11 @@ class RegistrationWork:
         run(self._connection, "UPDATE code_sends SET completed = ? WHERE verification_id = ?", True, verification_id)
 
     def prune(self, *, before_us: int) -> None:
-        """Remove verifications, assertions, sends and tries of before a moment: ids begin with their times."""
+        """Remove what bounds verifications, and is of before a moment: ids begin with their times."""
         self.write_count += 1
         first_kept = ((before_us // 1_000) << 80).to_bytes(16, "big")
         imports.prune(self._connection, before_us=before_us)
-        for table in (code_tries, assertions):
+        for table in (code_tries, assertions, requests):
             self._connection.execute(delete(table).where(table.c.at_us < before_us))
         self._connection.execute(delete(code_sends).where(code_sends.c.verification_id < first_kept))
         if self._connection.execute(delete(verifications).where(verifications.c.verification_id < first_kept)).rowcount:

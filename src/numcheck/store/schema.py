@@ -348,6 +348,18 @@ assertions = Table(
     Index("assertions_by_time", "at_us"),
 )
 
+# Requests about a registration, by which their repetitions are known.
+requests = Table(
+    "requests",
+    metadata,
+    Column("request_tag", Bytes(16), primary_key=True),  # of its registration and its name
+    Column("said_tag", Bytes(16), nullable=False),  # of all that it says
+    Column("at_us", BigInteger, nullable=False),
+    Column("verification_id", Bytes, nullable=False),  # empty: it began none
+    Column("problem", String, nullable=False),
+    Index("requests_by_time", "at_us"),
+)
+
 # Progress of each import of registrations, kept for thirty days after its newest row.
 imports = Table(
     "imports",

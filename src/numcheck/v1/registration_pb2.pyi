@@ -289,7 +289,7 @@ class DeleteRegistrationResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class RefreshRegistrationRequest(_message.Message):
-    __slots__ = ("service", "user_id", "registration_data", "network_address", "code_channel")
+    __slots__ = ("service", "user_id", "registration_data", "network_address", "code_channel", "request_id")
     class RegistrationDataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -302,12 +302,14 @@ class RefreshRegistrationRequest(_message.Message):
     REGISTRATION_DATA_FIELD_NUMBER: _ClassVar[int]
     NETWORK_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     CODE_CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     service: str
     user_id: str
     registration_data: _containers.ScalarMap[str, str]
     network_address: NetworkAddress
     code_channel: CodeChannel
-    def __init__(self, service: _Optional[str] = ..., user_id: _Optional[str] = ..., registration_data: _Optional[_Mapping[str, str]] = ..., network_address: _Optional[_Union[NetworkAddress, _Mapping]] = ..., code_channel: _Optional[_Union[CodeChannel, str]] = ...) -> None: ...
+    request_id: str
+    def __init__(self, service: _Optional[str] = ..., user_id: _Optional[str] = ..., registration_data: _Optional[_Mapping[str, str]] = ..., network_address: _Optional[_Union[NetworkAddress, _Mapping]] = ..., code_channel: _Optional[_Union[CodeChannel, str]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class RefreshRegistrationResponse(_message.Message):
     __slots__ = ("registration", "verification", "verification_problem")
@@ -320,18 +322,20 @@ class RefreshRegistrationResponse(_message.Message):
     def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ..., verification: _Optional[_Union[Verification, _Mapping]] = ..., verification_problem: _Optional[str] = ...) -> None: ...
 
 class StartVerificationRequest(_message.Message):
-    __slots__ = ("service", "user_id", "method", "code_channel", "network_address")
+    __slots__ = ("service", "user_id", "method", "code_channel", "network_address", "request_id")
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     CODE_CHANNEL_FIELD_NUMBER: _ClassVar[int]
     NETWORK_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     service: str
     user_id: str
     method: VerificationMethod
     code_channel: CodeChannel
     network_address: NetworkAddress
-    def __init__(self, service: _Optional[str] = ..., user_id: _Optional[str] = ..., method: _Optional[_Union[VerificationMethod, str]] = ..., code_channel: _Optional[_Union[CodeChannel, str]] = ..., network_address: _Optional[_Union[NetworkAddress, _Mapping]] = ...) -> None: ...
+    request_id: str
+    def __init__(self, service: _Optional[str] = ..., user_id: _Optional[str] = ..., method: _Optional[_Union[VerificationMethod, str]] = ..., code_channel: _Optional[_Union[CodeChannel, str]] = ..., network_address: _Optional[_Union[NetworkAddress, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class StartVerificationResponse(_message.Message):
     __slots__ = ("registration", "verification", "verification_problem")

@@ -202,7 +202,8 @@ class RegistrationServiceServicer(object):
         number; until then the old one holds. A VERIFIED registration stays so meanwhile; one that is OVERDUE, REJECTED or
         REVOKED becomes PENDING.
 
-        It may be repeated: each time is a refresh.
+        It may be repeated with the same request_id: nothing is done twice, no other code is sent, and the registration and
+        the verification of this request are returned as they are now. Without a request_id each time is a refresh.
 
         Errors, besides the service's own:
 
@@ -220,7 +221,9 @@ class RegistrationServiceServicer(object):
         A REJECTED or REVOKED registration becomes PENDING. If the operator's answer alone decides, the verification ends at
         once; a step of the user waits for CompleteVerification.
 
-        It may be repeated: each time is another verification, with another code, within the limits.
+        It may be repeated with the same request_id: no other code is sent, and the registration and the verification of this
+        request are returned as they are now, or DELIVERY_FAILED again. Without a request_id each time is another
+        verification, with another code, within the limits.
 
         Errors, besides the service's own:
 
@@ -255,7 +258,9 @@ class RegistrationServiceServicer(object):
         Errors, besides the service's own:
 
         - FAILED_PRECONDITION, PROOF_NOT_ACCEPTED: the proof is wrong, or the verification is over, has had its three
-        tries, or does not exist: these look the same on purpose. Start another verification.
+        tries, or does not exist: these look the same on purpose. ErrorInfo's metadata tells of a verification of the
+        service under `tries_left` how many tries it has, 0 if it is over, and under `expires_at` (RFC 3339) until when it
+        waits. Let the user try again, or start another verification.
         - INVALID_ARGUMENT, BAD_REGISTRATION: `code` is no code at all, or nothing in `inbound_act.text` can be a word. It
         was no try.
         - INVALID_ARGUMENT, NOT_A_NUMBER: `inbound_act.from_number` cannot be read as a telephone number.

@@ -339,6 +339,17 @@ assertions = Table(
     Index("assertions_by_time", "at_us"),
 )
 
+requests = Table(
+    "requests",
+    metadata,
+    Column("request_tag", Bytes(16), primary_key=True),
+    Column("said_tag", Bytes(16), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("verification_id", Bytes, nullable=False),
+    Column("problem", String, nullable=False),
+    Index("requests_by_time", "at_us"),
+)
+
 imports = Table(
     "imports",
     metadata,

@@ -1,0 +1,84 @@
+"""Requests that may be repeated: each does once what it asks, and its repetitions get the same answer.
+
+Invariant: a request is noted in the transaction that does what it asks. It is known by its name, its registration and
+all that it says, for 30 days.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from numcheck.errors import BadRegistration, DeliveryFailed
+from numcheck.moments import microseconds
+from numcheck.registrations.encoding import encoded
+from numcheck.registrations.registration import Outcome, Registration
+from numcheck.registrations.vault import Vault
+from numcheck.registrations.verifier import Verifier
+from numcheck.steps import Steps
+from numcheck.store import Registrations, RegistrationWork, RequestRow
+
+
+class Request(NamedTuple):
+    """A request about a registration: its name, empty if it may not be repeated, and all that it says."""
+
+    request_id: str
+    said: tuple[Any, ...]
+
+
+class Requests:
+    """Does each request once. Safe to use from any thread."""
+
+    def __init__(self, registrations: Registrations, vault: Vault, verifier: Verifier) -> None:
+        self._registrations, self._vault, self._verifier = registrations, vault, verifier
+
+    def once(
+        self,
+        work: RegistrationWork,
+        found: Registration,
+        request: Request,
+        now: datetime,
+        do: Callable[[], Outcome],
+    ) -> Outcome:
+        """Do what a request asks, or return what it came to; BadRegistration if its name was another request's."""
+        if not request.request_id:
+            return do()
+        tags, said_tags = self._tags(found, request), self._vault.said_tags(encoded(request.said))
+        known = work.request(tags)
+        if known is None:
+            outcome = do()
+            verification = outcome.verification
+            verification_id = verification.verification_id if verification is not None else b""
+            row = RequestRow(tags[0], said_tags[0], microseconds(now), verification_id, outcome.problem)
+            work.insert_request(row)
+            return outcome
+        if known.said_tag not in said_tags:
+            raise BadRegistration("request_id", "the request_id is that of another request about the user")
+        return self._again(work, found, known, now)
+
+    def _again(self, work: RegistrationWork, found: Registration, known: RequestRow, now: datetime) -> Outcome:
+        verification = work.verification(known.verification_id) if known.verification_id else None
+        if verification is None:
+            return Outcome(found, self._verifier.current(work, found.row, now), known.problem)
+        return Outcome(found, self._verifier.told(verification, now), known.problem)
+
+    def delivered(self, started: Outcome, request: Request, *, strict: bool = False) -> Steps[Outcome]:
+        """Send the code of what was started, if it is the first time, and note a failure; raise it when `strict`."""
+        found = started.registration
+        try:
+            return (yield from self._sent(started, strict=strict))
+        except DeliveryFailed as failure:
+            if request.request_id and started.code:
+                tag, problem = self._tags(found, request)[0], failure.reason
+                yield self._registrations.writing(lambda work: work.set_request_problem(tag, problem))
+            if strict:
+                raise
+            return started._replace(code="", channel="", problem=failure.reason)
+
+    def _sent(self, started: Outcome, *, strict: bool) -> Steps[Outcome]:
+        row, record = started.registration
+        if strict and started.problem == DeliveryFailed.reason:
+            raise DeliveryFailed("the code could not be handed over")
+        return (yield from self._verifier.delivered(row.service, record.number, started, strict=True))
+
+    def _tags(self, found: Registration, request: Request) -> list[bytes]:
+        return self._vault.repetition_tags(found.row.registration_id, request.request_id)
