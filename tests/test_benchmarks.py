@@ -28,6 +28,7 @@ def test_every_benchmark_runs_on_a_small_population(tmp_path):
         "NUMCHECK_BENCH_REMOVED": "1000",
         "NUMCHECK_BENCH_REPETITIONS": "2",
         "NUMCHECK_BENCH_LINES": "10000",
+        "NUMCHECK_BENCH_RECORD_DAYS": "40",
         "NUMCHECK_BENCH_DELTAS": "100,1000",
         "NUMCHECK_BENCH_SNAPSHOT": "100000",
         "NUMCHECK_BENCH_PORTINGS": "10000",

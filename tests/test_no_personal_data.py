@@ -27,6 +27,8 @@ SUBSCRIBER_NUMBERS = {
     "CheckNumberResponse.number",
     "ConfirmNumberRequest.number",
     "CheckNumbersRequest.numbers",
+    "CheckRecycledRequest.numbers",
+    "Identification.number",  # of a messenger's own user, told to the operator that serves it
     "NumberRange.first",
     "NumberRange.last",
     "PlanRow.first",  # of a range of the numbering plan, in service or not
@@ -41,6 +43,10 @@ SUBSCRIBER_NUMBERS = {
 # Any text or bytes could stand in these; why no subscriber's do.
 TEXTS = {
     "Agreement.service": "the name of a messenger",
+    "Identification.service": "the name of a messenger",
+    "Identification.user_code": "the registration_id: random, made by the node",
+    "WatchIdentificationsRequest.resume_token": "as WatchIdentificationsResponse.resume_token",
+    "WatchIdentificationsResponse.resume_token": "a place in the outbox, made by the node",
     "Caller.service": "the name of a messenger",
     "Caller.uri": "a program that may call: of a messenger, an operator, the clearing house or an administrator",
     "IssueTokenRequest.uri": "as Caller.uri",
@@ -81,20 +87,22 @@ ABOUT_NO_SUBSCRIBER = {
         *("added_count", "already_added_count", "removed_count", "already_removed_count", "number_count"),
         *("refused_count", "range_count", "moved_count", "recycled_count"),
     },
-    "the standing of a number": {"status", "statuses", "ported", "answer"},
+    "the standing of a number": {"status", "statuses", "ported", "answer", "ended"},
     "what a push is to do, and what became of it": {
         *("mode", "state", "force", "skip_not_served", "skip_not_portable", "calling_code", "without_digest"),
         "allow_older",
     },
-    "what a program may call": {"role", "has_token"},
+    "what a program may call, and is told": {"role", "has_token", "identifications"},
+    "moments, in seconds": {"since_unix_s", "record_since_unix_s"},
     "messages, whose own fields are listed": {
         *("caller", "callers", "agreement", "agreements"),
         *("header", "add_ranges", "remove_ranges", "ported", "refused", "push", "rows", "lost", "held_pushes"),
-        "renamed",
+        *("renamed", "identification"),
     },
 }
-# At which a whole set was true, when a push came in or is over, and when a program was let in and out.
-MOMENTS = {"data_time", "first_push_time", "expire_time", "added_at", "revoked_at"}
+# At which a whole set was true, when a push came in or is over, when a program was let in and out, and when a messenger
+# identified a user of its own.
+MOMENTS = {"event_time", "data_time", "first_push_time", "expire_time", "added_at", "revoked_at"}
 FREE = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
 
 

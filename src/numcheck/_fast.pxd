@@ -2,6 +2,34 @@
 # kernel's face for other extensions, which need no GIL as long as they hold the Table whose view they use.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+cdef extern from *:
+    """
+    #define numcheck_prefetch(address) __builtin_prefetch((address), 0, 0)
+    #define numcheck_popcount(word) __builtin_popcount(word)
+    """
+    void prefetch "numcheck_prefetch"(const void* address) noexcept nogil
+    int popcount "numcheck_popcount"(uint32_t word) noexcept nogil
+
+
+cdef inline uint64_t load64(const void* source) noexcept nogil:
+    cdef uint64_t value
+    memcpy(&value, source, 8)
+    return value
+
+
+cdef inline uint32_t load32(const void* source) noexcept nogil:
+    cdef uint32_t value
+    memcpy(&value, source, 4)
+    return value
+
+
+cdef inline uint16_t load16(const void* source) noexcept nogil:
+    cdef uint16_t value
+    memcpy(&value, source, 2)
+    return value
+
 
 cdef enum:
     PAGE_NUMBERS = 10_000        # a page answers for this many consecutive numbers, the regulator's own unit
@@ -77,6 +105,26 @@ cdef struct Cursor:
     const uint8_t* at
     const uint8_t* end
 
+cdef enum WireType:
+    WIRE_VARINT = 0
+    WIRE_FIXED64 = 1
+    WIRE_LENGTH = 2
+    WIRE_GROUP_START = 3
+    WIRE_GROUP_END = 4
+    WIRE_FIXED32 = 5
+
+cdef enum Step:
+    STEP_MALFORMED = -1
+    STEP_END = 0
+    STEP_FIELD = 1
+
+cdef struct Field:
+    uint32_t number
+    uint32_t wire_type
+    uint64_t value            # of a varint
+    const uint8_t* data       # of a fixed64 or of a length-delimited field, whose `size` bytes are all there
+    size_t size
+
 cdef struct Request:
     size_t number_count
     uint64_t request_id
@@ -88,6 +136,8 @@ cdef enum Verdict:               # on a request, in the order in which it is jud
     TOO_MANY = 2
     BEHIND = 3
 
+cdef Step next_field(Cursor* cursor, Field* field) noexcept nogil
+cdef uint32_t class_number_of(const View* view, uint64_t number) noexcept nogil
 cdef uint8_t check_number(const View* view, uint64_t number, uint32_t* operator_id) noexcept nogil
 cdef Verdict admit(const View* view, Cursor cursor, size_t numbers_per_call_max, Request* request) noexcept nogil
 cdef size_t response_size_max(const View* view, const Request* request) noexcept nogil

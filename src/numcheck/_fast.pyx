@@ -20,12 +20,8 @@ cdef extern from *:
     #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
     #error "numcheck reads the wire and its index in place, which needs a little-endian machine"
     #endif
-    #define numcheck_prefetch(address) __builtin_prefetch((address), 0, 0)
-    #define numcheck_popcount(word) __builtin_popcount(word)
     #define numcheck_unlikely(condition) __builtin_expect(!!(condition), 0)
     """
-    void prefetch "numcheck_prefetch"(const void* address) noexcept nogil
-    int popcount "numcheck_popcount"(uint32_t word) noexcept nogil
     bint unlikely "numcheck_unlikely"(bint condition) noexcept nogil
 
 
@@ -46,24 +42,6 @@ cdef struct Slot:             # where one number's answer is, found before it is
     const uint8_t* words
     uint32_t place            # of the number in its page
     Entry entry
-
-
-cdef inline uint64_t load64(const void* source) noexcept nogil:
-    cdef uint64_t value
-    memcpy(&value, source, 8)
-    return value
-
-
-cdef inline uint32_t load32(const void* source) noexcept nogil:
-    cdef uint32_t value
-    memcpy(&value, source, 4)
-    return value
-
-
-cdef inline uint16_t load16(const void* source) noexcept nogil:
-    cdef uint16_t value
-    memcpy(&value, source, 2)
-    return value
 
 
 cdef inline bint span_holds(const Span* span, uint64_t number) noexcept nogil:
@@ -171,6 +149,14 @@ cdef uint8_t check_number(const View* view, uint64_t number, uint32_t* operator_
     return number_class.statuses[active]
 
 
+cdef uint32_t class_number_of(const View* view, uint64_t number) noexcept nogil:
+    """The class of one number."""
+    cdef Slot slot
+    cdef uint32_t active
+    locate(view, number, &slot)
+    return <uint32_t>(answer(view, &slot, &active) - view.classes)
+
+
 cdef uint8_t* look_up(const View* view, const uint8_t* numbers, size_t count,
                       uint8_t* statuses, uint8_t* operators) noexcept nogil:
     """Answer `count` little-endian numbers: a status byte each, and operator ids as varints.
@@ -204,27 +190,6 @@ cdef enum:
     GROUP_DEPTH_MAX = 100     # the official runtime's own limit
     TAG_SIZE_MAX = 5
     VARINT_SIZE_MAX = 10
-
-cdef enum WireType:
-    WIRE_VARINT = 0
-    WIRE_FIXED64 = 1
-    WIRE_LENGTH = 2
-    WIRE_GROUP_START = 3
-    WIRE_GROUP_END = 4
-    WIRE_FIXED32 = 5
-
-cdef enum Step:
-    STEP_MALFORMED = -1
-    STEP_END = 0
-    STEP_FIELD = 1
-
-cdef struct Field:
-    uint32_t number
-    uint32_t wire_type
-    uint64_t value            # of a varint
-    const uint8_t* data       # of a fixed64 or of a length-delimited field, whose `size` bytes are all there
-    size_t size
-
 
 cdef bint read_varint(Cursor* cursor, int size_max, uint64_t* value) noexcept nogil:
     """Read a varint of at most `size_max` bytes; False if it is cut short or too long.

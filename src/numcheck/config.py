@@ -39,6 +39,7 @@ INT32_MAX = 2**31 - 1
 Positive = Annotated[int, Field(gt=0, le=INT32_MAX)]
 Seconds = Annotated[int, Field(gt=0, le=INT32_MAX // 1_000)]
 EvidenceAge = Annotated[int, Field(ge=0, le=INT32_MAX)]
+RecordDays = Annotated[int, Field(gt=0, le=3_650)]
 RefreshDays = Annotated[int, Field(gt=0, le=365)]
 
 PREFIX = "NUMCHECK_"
@@ -125,8 +126,12 @@ class Settings(BaseSettings):
     concurrent_rpcs_max: Positive = Field(
         512, description="calls that Python holds at once, running and waiting; more get RESOURCE_EXHAUSTED"
     )
-    numbers_per_call_max: Positive = Field(65_536, description="numbers in one request of CheckNumbers")
-    message_size_max: Positive = Field(2**20, description="bytes of one request")
+    numbers_per_call_max: Positive = Field(
+        65_536, description="numbers in one request of CheckNumbers or CheckRecycled"
+    )
+    message_size_max: Positive = Field(
+        2**20 + 1_024, description="bytes of one request: 65,536 numbers of CheckRecycled with a moment each fit"
+    )
     metadata_size_max: Positive = Field(8_192, description="bytes of a call's metadata")
     streams_per_connection_max: Positive = Field(32, description="calls under way on one connection")
     connection_age_max_s: Seconds = Field(3_600, description="seconds until a connection is asked to reconnect")
@@ -177,6 +182,9 @@ class Settings(BaseSettings):
     )
     data_age_max_s: Annotated[int, Field(ge=0, le=INT32_MAX)] = Field(
         0, description="seconds after which an operator's data answers UNKNOWN; 0: it never ages"
+    )
+    recycled_record_days: RecordDays = Field(
+        1_095, description="days that the record of withdrawals goes back, which CheckRecycled answers from"
     )
     keys_file: Path | None = Field(
         None, description="the keys of registrations; None: keys.json in data_dir", examples=["/etc/numcheck/keys.json"]

@@ -58,6 +58,15 @@ class TooManyNumbers(NumcheckError):
         self.numbers_per_call_max = numbers_per_call_max
 
 
+class BadMoments(NumcheckError):
+    """The request has neither one moment nor one for each of its numbers."""
+
+    reason = "BAD_MOMENTS"
+
+    def __init__(self, moment_count: int, number_count: int) -> None:
+        super().__init__(f"{moment_count:,} moments for {number_count:,} numbers; give one, or one for each number")
+
+
 class TooManyStreams(NumcheckError):
     """As many streams as this node serves at once are open already."""
 
@@ -321,6 +330,13 @@ class UnknownPush(NumcheckError):
     reason = "UNKNOWN_PUSH"
 
 
+class BadResumeToken(NumcheckError):
+    """A feed was asked to go on from a place that it never told."""
+
+    reason = "BAD_RESUME_TOKEN"
+    field = "resume_token"
+
+
 class UnknownOperator(NumcheckError):
     """No operator of this installation has that id, tax id or name."""
 
@@ -535,6 +551,18 @@ class StoreMissing(NumcheckError):
     """There is no store in the data directory."""
 
     reason = "STORE_MISSING"
+
+
+class RecordTooShort(NumcheckError):
+    """The record of withdrawals does not go back to what is asked for."""
+
+    reason = "RECORD_TOO_SHORT"
+
+    def __init__(self, since: datetime | None) -> None:
+        begins = (
+            "has not begun: no plan was imported" if since is None else f"goes back to {since:%Y-%m-%d %H:%M:%S} UTC"
+        )
+        super().__init__(f"the record of withdrawals {begins}")
 
 
 class DataDirInUse(NumcheckError):

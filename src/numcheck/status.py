@@ -1,4 +1,5 @@
-"""The status of a number: the API's NumberStatus, for the code below the API. A test holds both together."""
+"""The status of a number: the API's NumberStatus and RecycledStatus, for the code below the API. A test holds both
+together."""
 
 from enum import IntEnum
 
@@ -18,3 +19,14 @@ class NumberStatus(IntEnum):
     """Allotted, but the serving operator has supplied no data, or none fresh enough."""
     NOT_MOBILE = 6
     """In a loaded plan, but not in a mobile range."""
+
+
+class RecycledStatus(IntEnum):
+    """The values are the wire's."""
+
+    NO = 1
+    """The record goes back to the moment, and has no withdrawal at or after it."""
+    YES = 2
+    """It was withdrawn, recycled or taken by a plan at or after the moment."""
+    UNKNOWN = 3
+    """The record does not go back that far, or nothing of it may be told."""

@@ -1,8 +1,10 @@
 """A call of every method that succeeds for whoever may make it, as often as it is made."""
 
+import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -11,6 +13,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
 from numcheck.access import Caller, Role
+from numcheck.registrations.events import Chain
+from numcheck.registrations.vault import Vault
+from numcheck.serving.keys import read_keys
 from numcheck.v1 import caller_pb2, caller_pb2_grpc, check_pb2, check_pb2_grpc, numbering_pb2, numbering_pb2_grpc
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
@@ -47,6 +52,7 @@ def check(method: str) -> Call:
     requests = {
         "CheckNumber": check_pb2.CheckNumberRequest(number=f"+{FIRST}"),
         "CheckNumbers": check_pb2.CheckNumbersRequest(numbers=[FIRST]),
+        "CheckRecycled": check_pb2.CheckRecycledRequest(numbers=[FIRST], since_unix_s=[0]),
         "ListOperators": check_pb2.ListOperatorsRequest(),
     }
 
@@ -126,6 +132,24 @@ def state(_node: SecureNode, operator_id: int) -> Call:
     request = numbering_pb2.GetOperatorStateRequest(operator_id=operator_id)
     return lambda channel: numbering_pb2_grpc.NumberingServiceStub(channel).GetOperatorState(
         request, timeout=DEADLINE_S
+    )
+
+
+def identifications(node: SecureNode, operator_id: int) -> Call:
+    """Whom a service identified on an operator's number, of which there is at least one to tell."""
+    keys = read_keys(node.directory.parent / "data" / "keys.json")
+    vault, registration_id = Vault(keys.keyring, secrets.token_bytes), secrets.token_bytes(16)
+    sealed = vault.sealed_number(registration_id, FIRST_OF[operator_id])
+    row: Any = SimpleNamespace(
+        registration_id=registration_id, service="chat", state=2, confirmed_by=operator_id, **sealed
+    )
+    node.gate.callers.agree("chat", operator_id, now=NOW, identifications=True)
+    node.gate.directory.refresh()
+    registrations = node.store.registrations(Chain(keys.keyring))
+    registrations.write(lambda work: work.note_identification(row, 0, anew=True))
+    request = numbering_pb2.WatchIdentificationsRequest(operator_id=operator_id)
+    return lambda channel: first_of(
+        numbering_pb2_grpc.NumberingServiceStub(channel).WatchIdentifications(request, timeout=DEADLINE_S)
     )
 
 

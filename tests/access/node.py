@@ -14,6 +14,7 @@ from sqlalchemy import delete
 from numcheck.access import Caller, Role
 from numcheck.api.access import CallersIndex
 from numcheck.api.asking import NumbersAsked
+from numcheck.api.identifications import WatchIdentifications
 from numcheck.config import Settings
 from numcheck.door.native_door import LACKING, NativeDoor, Served
 from numcheck.door.plain_door import PlainDoor
@@ -130,7 +131,14 @@ def _served(
     registrations = registrations_of(store, published, settings, print, gate.directory.agreed, print)
     services = [
         check_service(CallersIndex(published, gate.access.agreed), settings, asked.add),
-        numbering_service(store, published, settings, watches, changed=()),
+        numbering_service(
+            store,
+            published,
+            settings,
+            watches,
+            changed=(),
+            identifications=WatchIdentifications(registrations.identifications, gate.directory.identifying),
+        ),
         callers_service(gate.callers, gate.key, changed=gate.directory.refresh),
         registrations.service,
     ]

@@ -33,6 +33,7 @@ ABOUT_AN_OPERATOR = {
     f"{NUMBERING}ConfirmPush": calls.confirm,
     f"{NUMBERING}ListHeldPushes": calls.held,
     f"{NUMBERING}GetOperatorState": calls.state,
+    f"{NUMBERING}WatchIdentifications": calls.identifications,
 }
 STRANGERS = {"revoked", "unknown"}
 REFLECTION = {method for method in SERVED if "reflection" in method}

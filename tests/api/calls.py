@@ -9,7 +9,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 SERVICE = "/numcheck.v1.CheckService"
-UNARY = ("CheckNumber", "CheckNumbers", "ListOperators")
+UNARY = ("CheckNumber", "CheckNumbers", "CheckRecycled", "ListOperators")
 DEADLINE_S = 20.0
 
 

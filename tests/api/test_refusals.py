@@ -22,7 +22,7 @@ MALFORMED = {
     "a varint of eleven bytes": b"\x10" + b"\xff" * 10 + b"\x01",
     "an end of no group": packed(CANARY) + b"\x1c",
 }
-MESSAGE_SIZE_MAX = 2**20
+MESSAGE_SIZE_MAX = 1_049_600
 
 
 def over_stream(channel, method, body):
@@ -73,8 +73,8 @@ def test_unknown_method_is_refused_whatever_kind_of_call_it_is(channel, kind):
 
 
 @each_method
-def test_request_is_refused_by_the_transport_when_it_is_over_one_mebibyte(channel, call, method):
-    """RESOURCE_EXHAUSTED before anything of ours reads it; a request of exactly 1 MiB is read."""
+def test_request_is_refused_by_the_transport_when_it_is_over_the_limit(channel, call, method):
+    """RESOURCE_EXHAUSTED before anything of ours reads it; a request of just the limit is read."""
     padding = MESSAGE_SIZE_MAX - len(length_delimited(99, b"", size=4))
     whole = length_delimited(99, bytes(padding - 1), size=4)
     refused = refusal(lambda: call(channel, method, whole + b"  "))

@@ -70,6 +70,8 @@ def test_every_field_of_the_contract_is_there_with_its_number_and_type(pool: des
         assert {shape(one) for one in message.fields} <= {shape(one) for one in ours.fields}, name
     statuses = file.enum_types_by_name["NumberStatus"].values_by_name
     assert {name: one.number for name, one in statuses.items()} == dict(number_pb2.NumberStatus.items())
+    recycled = file.enum_types_by_name["RecycledStatus"].values_by_name
+    assert {name: one.number for name, one in recycled.items()} == dict(check_pb2.RecycledStatus.items())
     methods = file.services_by_name["CheckService"].methods
     assert [_method(one) for one in methods] == [
         _method(one) for one in check_pb2.DESCRIPTOR.services_by_name["CheckService"].methods

@@ -39,7 +39,7 @@ def payload_of(path: Path) -> bytes:
     """The payload of a block file, its header and its blocks compared."""
     content, seed = path.read_bytes(), xxhash.xxh3_64_intdigest(path.name.encode())
     magic, version, block_size, written_seed, size, checksum = struct.unpack("<8sIIQQ24xQ", content[:64])
-    assert (magic, version, block_size, written_seed) == (b"numcheck", 4, 65_536, seed)
+    assert (magic, version, block_size, written_seed) == (b"numcheck", 5, 65_536, seed)
     assert checksum == xxhash.xxh3_64_intdigest(content[:56])
     assert content[32:56] == bytes(24)
     payload = content[64 : 64 + size]
@@ -176,9 +176,9 @@ def test_every_case_that_the_page_names_is_tested():
 
 def test_index_is_refused_when_its_format_is_another(directory):
     """Sound in every checksum, and of a format that is to come."""
-    body = json.dumps({**read_manifest(directory), "format": 5}).encode()
+    body = json.dumps({**read_manifest(directory), "format": 6}).encode()
     (directory / "manifest.json").write_bytes(body + b"\n" + xxhash.xxh3_128_hexdigest(body).encode() + b"\n")
-    with pytest.raises(IndexDamaged, match=r"^the index has format 5; this numcheck reads 4$"):
+    with pytest.raises(IndexDamaged, match=r"^the index has format 6; this numcheck reads 5$"):
         open_index(directory)
 
 

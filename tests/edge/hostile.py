@@ -43,7 +43,7 @@ SLOW_STEP_S = 1.0
 CONNECT_TIMEOUT_S, SEND_TIMEOUT_S = 10.0, 1.0
 SILENCE_S = 0.2
 ANSWER_TIMEOUT_S = 30.0
-MESSAGE_SIZE_MAX = 2**20
+MESSAGE_SIZE_MAX = 1_049_600
 
 stopping = threading.Event()
 
@@ -131,7 +131,7 @@ def gzip_bombs() -> bytes:
     fields = block(call_fields(STREAM_CHECK_NUMBERS, ("grpc-encoding", "gzip")))
     parts = []
     for stream in range(1, 201, 2):
-        filling = b"\x7a" + b"\xf8\xff\x3f" + bytes(MESSAGE_SIZE_MAX - 8)  # an unknown field of a megabyte
+        filling = b"\x7a" + b"\xf8\xff\x3f" + bytes(2**20 - 8)  # an unknown field of a megabyte
         bomb = message(gzip.compress(filling if stream % 4 == 1 else bytes(MESSAGE_SIZE_MAX + 1)), compressed=1)
         parts.append(frame(HEADERS, END_HEADERS, stream, fields) + frame(DATA, END_STREAM, stream, bomb * 10))
     return b"".join(parts)

@@ -81,6 +81,18 @@ def test_both_doors_answer_the_same_when_check_numbers_is_asked_at_random(channe
         assert answers[0] == answers[1], request.hex()
 
 
+def test_both_doors_answer_the_same_when_check_recycled_is_asked_at_random(channels: Any) -> None:
+    rng = random.Random(6)
+    for _ in range(300):
+        request = random_request(rng) + rng.choice((b"", b"\x12\x08" + rng.randbytes(8), b"\x11" + rng.randbytes(8)))
+        answers = ask_both(channels, SERVICE + "CheckRecycled", request)
+        assert answers[0] == answers[1], request.hex()
+    full = check_pb2.CheckRecycledRequest(numbers=[79_161_234_567] * 65_536, since_unix_s=[2**40] * 65_536)
+    answers = ask_both(channels, SERVICE + "CheckRecycled", full.SerializeToString())
+    assert answers[0] == answers[1]
+    assert len(check_pb2.CheckRecycledResponse.FromString(answers[0][1]).statuses) == 65_536
+
+
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
 def test_both_doors_answer_the_same_when_a_stream_is_asked_at_random(channels: Any, compression: Any) -> None:
     rng = random.Random(5)
@@ -129,9 +141,9 @@ def test_a_message_is_refused_when_it_is_larger_than_the_limit_or_inflates_to_mo
     for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
         for channel in channels:
             call = channel.unary_unary(SERVICE + "CheckNumbers")
-            found = outcome(lambda call=call, c=compression: call(bytes(2**20 + 1), timeout=10, compression=c))
+            found = outcome(lambda call=call, c=compression: call(bytes(2**20 + 1_025), timeout=10, compression=c))
             assert found[1] is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert len(gzip.compress(bytes(2**20 + 1))) < 2_000
+    assert len(gzip.compress(bytes(2**20 + 1_025))) < 2_000
 
 
 def test_a_large_stream_is_answered_whole_and_in_order_when_the_reader_is_slow(channels: Any) -> None:

@@ -71,7 +71,7 @@ def test_who_may_call_is_told_with_who_says_so(store: Store) -> None:
     assert told(store) == [
         ("caller_added", {"by": BY, "uri": MESSENGER.uri, "role": "messenger", "operator_id": None, "service": "chat"}),
         ("token_issued", {"by": BY, "uri": MESSENGER.uri}),
-        ("agreement_added", agreement),
+        ("agreement_added", {**agreement, "identifications": False}),
         ("agreement_ended", agreement),
         ("caller_revoked", {"by": BY, "uri": MESSENGER.uri}),
     ]
@@ -100,6 +100,7 @@ def test_a_plan_and_a_push_that_is_confirmed_are_told(store: Store) -> None:
             "data_time": None,
             "forced": True,
             "older_allowed": False,
+            "recorded_since_us": microseconds(small.DATA_TIME),
             "revision": imported.revision,
             "series": ["9"],
             "source": "a.csv",

@@ -133,7 +133,7 @@ class World:
 
     def kinds(self) -> list[str]:
         """What happened to registrations and who did what, in order."""
-        untold = {BOUND_KIND, Act.WITHDRAWALS_FOLLOWED.value, Act.WITHDRAWALS_DROPPED.value}
+        untold = {BOUND_KIND, Act.WITHDRAWALS_FOLLOWED.value, Act.WITHDRAWALS_DROPPED.value, Act.RECORD_TIDIED.value}
         return [event.kind for event in self.store.events().all() if event.kind not in untold]
 
     def pass_time(self, **span: float) -> None:

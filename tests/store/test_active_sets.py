@@ -43,7 +43,7 @@ def test_head_tells_the_version_the_time_and_whether_it_is_synthetic(store):
     moment = datetime(2026, 11, 22, 3, 4, 5, 6, tzinfo=timezone(timedelta(hours=3)))
     assert store.replace_active_set(1, ActiveSet(), data_time=moment, now=NOW, synthetic=True) == 1
     assert store.operators() == [
-        Operator(1, "Альфа", "7740000076", 1, moment, True),
+        Operator(1, "Альфа", "7740000076", 1, moment, True, NOW),
         Operator(2, "Бета", "7701725181", 0, None, False),
     ]
 

@@ -10,6 +10,8 @@ class Operator:
 
     `operator_id` is assigned by the installation, small, and never given to another operator. `data_version` is 0
     and `data_time` None until the operator has supplied data; `synthetic` says that its data was made up.
+    `supplied_since` is when the first of the versions that the head follows came in: what was withdrawn from then on is
+    in the record of withdrawals.
     """
 
     operator_id: int
@@ -18,3 +20,4 @@ class Operator:
     data_version: int = 0
     data_time: datetime | None = None
     synthetic: bool = False
+    supplied_since: datetime | None = None

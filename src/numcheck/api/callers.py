@@ -52,8 +52,8 @@ class CallerService:
         return caller_pb2.ListCallersResponse(
             callers=[_message(one) for one in found.callers],
             agreements=[
-                caller_pb2.Agreement(service=service, operator_id=operator_id)
-                for service, operator_id in found.agreements
+                caller_pb2.Agreement(service=one[0], operator_id=one[1], identifications=one in found.identifying)
+                for one in found.agreements
             ],
         ).SerializeToString()
 
@@ -75,7 +75,13 @@ class CallerService:
     def add_agreement(self, request: bytes, _call: CallerWaits) -> bytes:
         """A contract of a service with an operator."""
         message = parsed(caller_pb2.AddAgreementRequest, request).agreement
-        self._callers.agree(message.service, message.operator_id, now=self._outside.now(), by=self._by())
+        self._callers.agree(
+            message.service,
+            message.operator_id,
+            now=self._outside.now(),
+            by=self._by(),
+            identifications=message.identifications,
+        )
         self._changed()
         return caller_pb2.AddAgreementResponse().SerializeToString()
 

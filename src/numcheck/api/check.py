@@ -10,7 +10,7 @@ from typing import Any, cast
 from numcheck import e164
 from numcheck.active import Operator
 from numcheck.api.access import CallersIndex
-from numcheck.api.asking import answered_count
+from numcheck.api.asking import STATUSES_TAG, answered_count
 from numcheck.api.calls import CallerWaits, parsed
 from numcheck.index import AgreedIndex, Index, PublishedIndex
 from numcheck.timestamps import timestamp
@@ -71,6 +71,17 @@ class CheckService:
         self._asked(answered_count(response))
         return response
 
+    def check_recycled(self, request: bytes, _call: CallerWaits) -> bytes:
+        """Many numbers, each with a moment: bytes in and bytes out."""
+        index = self._published.get()
+        statuses = index.check_recycled(request, numbers_per_call_max=self._numbers_per_call_max)
+        self._asked(len(statuses))
+        rest = check_pb2.CheckRecycledResponse(
+            record_since_unix_s=index.record_since, index_version=index.index_version
+        ).SerializeToString()
+        # Serialised messages that are joined are one message with the fields of both.
+        return (_packed_statuses(statuses) if statuses else b"") + rest
+
     def list_operators(self, request: bytes, _call: CallerWaits) -> bytes:
         """Every operator that the index knows, by id."""
         parsed(check_pb2.ListOperatorsRequest, request)
@@ -85,8 +96,18 @@ class CheckService:
             "CheckNumber": self.check_number,
             "CheckNumbers": self.check_numbers,
             "StreamCheckNumbers": self.check_streamed_numbers,
+            "CheckRecycled": self.check_recycled,
             "ListOperators": self.list_operators,
         }
+
+
+def _packed_statuses(statuses: bytes) -> bytes:
+    """Return the statuses, an octet each, as field 1 of a message."""
+    size, varint = len(statuses), bytearray()
+    while size >= 0x80:
+        varint.append(size & 0x7F | 0x80)
+        size >>= 7
+    return b"".join([bytes([STATUSES_TAG]), varint, bytes([size]), statuses])
 
 
 def _list_of(index: Index) -> bytes:

@@ -19,6 +19,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.MalformedMessage: code_pb2.INVALID_ARGUMENT,
     errors.NotANumber: code_pb2.INVALID_ARGUMENT,
     errors.TooManyNumbers: code_pb2.INVALID_ARGUMENT,
+    errors.BadMoments: code_pb2.INVALID_ARGUMENT,
     errors.BadPlan: code_pb2.INVALID_ARGUMENT,
     errors.BadPush: code_pb2.INVALID_ARGUMENT,
     errors.NotServed: code_pb2.INVALID_ARGUMENT,
@@ -31,6 +32,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.ConcurrentImport: code_pb2.ABORTED,
     errors.ConcurrentPush: code_pb2.ABORTED,
     errors.UnknownPush: code_pb2.NOT_FOUND,
+    errors.BadResumeToken: code_pb2.INVALID_ARGUMENT,
     errors.UnknownOperator: code_pb2.NOT_FOUND,
     errors.BadRegistration: code_pb2.INVALID_ARGUMENT,
     errors.NumberNotMobile: code_pb2.INVALID_ARGUMENT,
@@ -62,6 +64,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
 # Which field of the request an INVALID_ARGUMENT is about; none where the request could not be read.
 FIELDS: dict[type[errors.NumcheckError], str] = {
     errors.TooManyNumbers: "numbers",
+    errors.BadMoments: "since_unix_s",
     errors.NumberNotMobile: "number",
     errors.NumberNotAllotted: "number",
 }

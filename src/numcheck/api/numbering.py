@@ -6,6 +6,7 @@ from typing import Any
 from numcheck.api.access import own_operator, this_caller
 from numcheck.api.active_numbers import held_message, push_active_numbers, push_message
 from numcheck.api.calls import CallerWaits, Message, parsed
+from numcheck.api.identifications import WatchIdentifications
 from numcheck.api.places import PushPlaces
 from numcheck.api.plan import import_numbering_plan, plan_message
 from numcheck.api.portings import portings_message, push_portings
@@ -36,8 +37,10 @@ class NumberingService:
         *,
         changed: Callable[[], None],
         push_count_max: int,
+        identifications: WatchIdentifications | None = None,
     ) -> None:
         """`changed` is called after each commit; at most `push_count_max` pushes are under way at once."""
+        self._identifications = identifications
         self._store, self._published, self._outside = store, published, outside
         self._changed = changed
         self._places = PushPlaces(push_count_max)
@@ -124,4 +127,5 @@ class NumberingService:
             "ListHeldPushes": self.list_held_pushes,
             "GetOperatorState": self.get_operator_state,
             "WatchIndex": self.watch_index,
+            **({} if self._identifications is None else {"WatchIdentifications": self._identifications.feed}),
         }

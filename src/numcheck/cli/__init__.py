@@ -82,6 +82,7 @@ def load_commands() -> typer.Typer:
         registrations,
         serve,
         status,
+        withdrawn,
     )
 
     for stream in (sys.stdout, sys.stderr):
@@ -94,6 +95,7 @@ def load_commands() -> typer.Typer:
     app.command()(check.check)
     app.command()(status.status)
     app.command()(status.ready)
+    app.add_typer(withdrawn.app, name="withdrawn")
     app.add_typer(callers.app, name="callers")
     app.add_typer(registrations.app, name="registrations")
     app.add_typer(events.app, name="events")

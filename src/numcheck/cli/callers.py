@@ -141,7 +141,10 @@ def list_(server: Server = None, data_dir: DataDir = None, config: Config = None
     with _callers(settings_of(config, data_dir=data_dir), server, read=True) as callers:
         found = callers.list()
     rows = [_row(one) for one in found.callers]
-    agreements = [{"service": one.service, "operator_id": one.operator_id} for one in found.agreements]
+    agreements = [
+        {"service": one.service, "operator_id": one.operator_id, "identifications": one.identifications}
+        for one in found.agreements
+    ]
     if json:
         print_json({"callers": rows, "agreements": agreements})
         return
@@ -152,7 +155,8 @@ def list_(server: Server = None, data_dir: DataDir = None, config: Config = None
         [[str(one[column] or "") for column in ("uri", "role", "for", "token", "revoked_at")] for one in rows],
     )
     for one in agreements:
-        out.print(f"agreement: {one['service']} with operator {one['operator_id']}")
+        told = ", which is told whom it identifies" if one["identifications"] else ""
+        out.print(f"agreement: {one['service']} with operator {one['operator_id']}{told}")
 
 
 def _row(one: Any) -> dict[str, Any]:
@@ -196,17 +200,29 @@ def token(uri: Uri, server: Server = None, data_dir: DataDir = None, config: Con
 
 @app.command("agree")
 def agree(
-    service: Service, operator_id: OperatorId, server: Server = None, data_dir: DataDir = None, config: Config = None
+    service: Service,
+    operator_id: OperatorId,
+    identifications: Annotated[
+        bool,
+        typer.Option("--identifications", help="Tell the operator whom the service identified on its numbers."),
+    ] = False,
+    server: Server = None,
+    data_dir: DataDir = None,
+    config: Config = None,
 ) -> None:
     """Record that a service and an operator have a contract: the service sees the operator's data.
+
+    With --identifications the operator may follow which of its numbers the service identified users on, under codes
+    that say nothing of them. Without it that is told to nobody, also if it was before.
 
     Example: numcheck callers agree chat 1
     """
     from numcheck.cli.console import say
 
     with _callers(settings_of(config, data_dir=data_dir), server) as callers:
-        callers.agree(service, operator_id)
-    say(f"{service} has an agreement with operator {operator_id}")
+        callers.agree(service, operator_id, identifications=identifications)
+    told = ", which is told whom it identifies" if identifications else ""
+    say(f"{service} has an agreement with operator {operator_id}{told}")
 
 
 @app.command("end-agreement")

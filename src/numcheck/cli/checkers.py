@@ -32,6 +32,9 @@ class Checker(Protocol):
     def check_batches(self, batches: Iterable[Sequence[int]]) -> Iterator[Checked]:
         """Statuses and operators of each batch, in its order."""
 
+    def check_recycled(self, numbers: Sequence[int], since: Sequence[int]) -> Sequence[int]:
+        """Return the RecycledStatus of each number since its moment, in seconds since 1970."""
+
 
 class LocalChecker:
     """Answers from an index."""
@@ -64,6 +67,11 @@ class LocalChecker:
             response = check_pb2.CheckNumbersResponse.FromString(answer)
             yield Checked(response.statuses, response.operator_ids, response.index_version)
 
+    def check_recycled(self, numbers: Sequence[int], since: Sequence[int]) -> Sequence[int]:
+        """See Checker."""
+        request = check_pb2.CheckRecycledRequest(numbers=numbers, since_unix_s=since).SerializeToString()
+        return self._index.check_recycled(request, numbers_per_call_max=self.numbers_per_call_max)
+
 
 class RemoteChecker:
     """Answers from a node."""
@@ -93,6 +101,10 @@ class RemoteChecker:
     def check_batches(self, batches: Iterable[Sequence[int]]) -> Iterator[Checked]:
         """See Checker."""
         return self._client.check_batches(batches)
+
+    def check_recycled(self, numbers: Sequence[int], since: Sequence[int]) -> Sequence[int]:
+        """See Checker."""
+        return self._client.check_recycled(numbers, since)
 
 
 @contextmanager

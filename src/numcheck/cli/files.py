@@ -17,16 +17,20 @@ from numcheck import _lines, e164
 from numcheck.cli.checkers import Checker
 from numcheck.cli.console import Report
 from numcheck.cli.reading.layout import NOTHING_SAID, Layout, Wanted
+from numcheck.cli.reading.since import Since, try_moment
 from numcheck.cli.reading.source import opened
 from numcheck.cli.reading.table import Options, Rows, reading
 from numcheck.cli.spreadsheets import may_hold_formula, written
 from numcheck.output import OWNER_ONLY, replacing
 from numcheck.printable import printable
-from numcheck.status import NumberStatus
+from numcheck.status import NumberStatus, RecycledStatus
 
 BATCH_LINES = 20_000
 ADDED_COLUMNS = ("status", "operator_id", "operator")
+RECYCLED_COLUMN = "recycled"  # behind them, where that is asked
 NOT_A_NUMBER = "NOT_A_NUMBER"
+NOT_A_MOMENT = "NOT_A_MOMENT"
+RECYCLED_NAMES = {one.value: one.name for one in RecycledStatus}
 
 
 class Batch(NamedTuple):
@@ -34,6 +38,8 @@ class Batch(NamedTuple):
 
     lines: bytes
     numbers: Sequence[int]
+    moments: Sequence[int | None]
+    """Moment of each line since which it is asked about, None where it has none; empty where nothing of it is asked."""
 
 
 def check_file(
@@ -43,27 +49,49 @@ def check_file(
     report: Report,
     *,
     wanted: Wanted = NOTHING_SAID,
+    since: Since | None = None,
     tell: Callable[[str], None] = lambda _line: None,
 ) -> Counter[str]:
     """Check every line of a file; return how many lines got which status. The target appears whole, or not at all.
 
-    `tell` gets a line that says how the file is read. BadNumbersFile if that is uncertain.
+    `since`: whether each number was recycled since then is asked, too. `tell` gets a line that says how the file is
+    read. BadNumbersFile if that is uncertain.
     """
     with opened(source) as file, reading(file, Options(wanted)) as rows:
         tell(rows.told)
+        asked_since = None if since is None else _AskedSince(since.moment, since.place(rows.layout.names))
         with _writing(target) as write:
-            return _check_rows(checker, rows, write, lambda: report("checking", file.share_read()))
+            return _check_rows(checker, rows, write, asked_since, lambda: report("checking", file.share_read()))
+
+
+class _AskedSince(NamedTuple):
+    """The moment since which every line is asked about, or the column that has each line's."""
+
+    moment: int | None
+    column: int | None
+
+    def moments(self, layout: Layout, lines: bytes, count: int) -> Sequence[int | None]:
+        """Return the moment of each of the lines; None where it has none."""
+        if self.column is None:
+            return [self.moment] * count
+        rows = _rows(layout, lines.decode("utf-8", "surrogateescape").split("\n")[:-1])
+        return [try_moment(row[self.column]) if row is not None and self.column < len(row) else None for row in rows]
 
 
 def _check_rows(
-    checker: Checker, rows: Rows, write: Callable[[bytes], object], report: Callable[[], None]
+    checker: Checker,
+    rows: Rows,
+    write: Callable[[bytes], object],
+    since: _AskedSince | None,
+    report: Callable[[], None],
 ) -> Counter[str]:
     counts: Counter[str] = Counter()
     asked: deque[Batch] = deque()
     answers = _Answers(checker.operator_names, _delimiter(rows.layout))
-    for checked in checker.check_batches(_batches(checker, rows, write, asked)):
-        lines, numbers = asked.popleft()
-        found = zip(map(bool, numbers), checked.statuses, checked.operator_ids, strict=True)
+    for checked in checker.check_batches(_batches(checker, rows, write, since, asked)):
+        lines, numbers, moments = asked.popleft()
+        recycled = _recycled(checker, numbers, moments) if since is not None else [""] * len(numbers)
+        found = zip(map(bool, numbers), checked.statuses, checked.operator_ids, recycled, strict=True)
         tails = [*map(answers.__getitem__, found)]
         for tail, count in Counter(tails).items():
             counts[answers.names[tail]] += count
@@ -72,8 +100,18 @@ def _check_rows(
     return counts
 
 
-class _Answers(dict[tuple[bool, int, int], bytes]):
-    """The columns behind a line, by whether it holds a number, its status and its operator; each is made once.
+def _recycled(checker: Checker, numbers: Sequence[int], moments: Sequence[int | None]) -> list[str]:
+    """Return what is said of each number since its moment; NOT_A_MOMENT where a line has none."""
+    statuses = checker.check_recycled(numbers, [moment or 0 for moment in moments])
+    return [
+        NOT_A_NUMBER if not number else NOT_A_MOMENT if moment is None else RECYCLED_NAMES[status]
+        for number, moment, status in zip(numbers, moments, statuses, strict=True)
+    ]
+
+
+class _Answers(dict[tuple[bool, int, int, str], bytes]):
+    """The columns behind a line, by whether it holds a number, its status, its operator and whether it was recycled,
+    empty where that is not asked; each is made once.
 
     `names` has the status, as it is written, by the columns.
     """
@@ -83,37 +121,45 @@ class _Answers(dict[tuple[bool, int, int], bytes]):
         self._operator_names, self._delimiter = operator_names, delimiter
         self.names: dict[bytes, str] = {}
 
-    def __missing__(self, answer: tuple[bool, int, int]) -> bytes:
-        is_number, status, operator_id = answer
+    def __missing__(self, answer: tuple[bool, int, int, str]) -> bytes:
+        is_number, status, operator_id, recycled = answer
         name = NumberStatus(status).name if is_number else NOT_A_NUMBER
-        cells = name, str(operator_id or ""), self._operator_names.get(operator_id, "")
+        cells = [name, str(operator_id or ""), self._operator_names.get(operator_id, "")]
+        cells += [recycled] if recycled else []
         tail = self[answer] = written(cells, self._delimiter).encode()
         self.names[tail] = name
         return tail
 
 
 def _batches(
-    checker: Checker, rows: Rows, write: Callable[[bytes], object], asked: deque[Batch]
+    checker: Checker,
+    rows: Rows,
+    write: Callable[[bytes], object],
+    since: _AskedSince | None,
+    asked: deque[Batch],
 ) -> Iterator[Sequence[int]]:
     """Yield the numbers of successive lines in batches, noting in `asked` what each batch asks for."""
+    added = ADDED_COLUMNS if since is None else (*ADDED_COLUMNS, RECYCLED_COLUMN)
     size, region = min(BATCH_LINES, checker.numbers_per_call_max), checker.default_region
     for piece in rows.pieces():
         head, lines = piece.split(rows.layout.skipped)
-        write(_head(rows.layout, head))
+        write(_head(rows.layout, head, added))
         for part in _lines.cut(lines, size):
             texts, ready = _prepared(rows.layout, part)
-            batch = Batch(ready, e164.parse_lines(texts, region))
+            numbers = e164.parse_lines(texts, region)
+            moments = since.moments(rows.layout, part, len(numbers)) if since is not None else ()
+            batch = Batch(ready, numbers, moments)
             asked.append(batch)
             yield batch.numbers
 
 
-def _head(layout: Layout, head: bytes) -> bytes:
+def _head(layout: Layout, head: bytes, added: Sequence[str]) -> bytes:
     """Return what stands before the rows: Excel's own line and the header."""
     if not head or not layout.has_header:
         return head
     *before, header = head.splitlines(keepends=True)
     _, ready = _prepared(layout, header)
-    return b"".join([*before, _lines.joined(ready, [written(ADDED_COLUMNS, _delimiter(layout)).encode()])])
+    return b"".join([*before, _lines.joined(ready, [written(added, _delimiter(layout)).encode()])])
 
 
 def _prepared(layout: Layout, lines: bytes) -> tuple[bytes, bytes]:

@@ -287,6 +287,49 @@ def watch(
                 return
 
 
+@app.command()
+def identifications(
+    operator_id: Annotated[int, typer.Option("--operator", min=1, help="The operator, by its id.")],
+    resume: Resume = "",
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
+    server: Server = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Print which users services identified on an operator's numbers, and when that ended, a line each, until Ctrl-C.
+
+    For operators: only of services whose agreement says so (callers agree --identifications). It begins with the first
+    that there is; each line ends with the token to go on with.
+
+    Example: numcheck registrations identifications --operator 1
+    """
+    import json as formats
+
+    from numcheck.cli.console import out
+    from numcheck.client import PushClient
+
+    settings = settings_of(config, data_dir=data_dir)
+    with PushClient(target_of(settings, server), security_of(settings)) as client:
+        for printed, message in enumerate(client.watch_identifications(operator_id, resume), start=1):
+            fields = _identification_fields(message)
+            out.print(formats.dumps(fields, ensure_ascii=False) if json else "  ".join(map(str, fields.values())))
+            if printed == count:
+                return
+
+
+def _identification_fields(message: Any) -> dict[str, Any]:
+    told = message.identification
+    return {
+        "event_time": told.event_time.ToDatetime(tzinfo=UTC).isoformat(),
+        "number": told.number,
+        "service": told.service,
+        "user_code": told.user_code,
+        "ended": told.ended,
+        "resume_token": message.resume_token,
+    }
+
+
 @app.command("rotate-keys")
 def rotate_keys(
     drop_old: Annotated[

@@ -43,9 +43,9 @@ class CallerClient:
         """Return a new bearer token of a caller, shown this once."""
         return str(self._call(self._stub.IssueToken, caller_pb2.IssueTokenRequest(uri=uri)).token)
 
-    def agree(self, service: str, operator_id: int) -> None:
-        """Record a contract of a service with an operator."""
-        agreement = caller_pb2.Agreement(service=service, operator_id=operator_id)
+    def agree(self, service: str, operator_id: int, *, identifications: bool = False) -> None:
+        """Record a contract of a service with an operator, and whether the operator is told whom it identified."""
+        agreement = caller_pb2.Agreement(service=service, operator_id=operator_id, identifications=identifications)
         self._call(self._stub.AddAgreement, caller_pb2.AddAgreementRequest(agreement=agreement))
 
     def end_agreement(self, service: str, operator_id: int) -> None:

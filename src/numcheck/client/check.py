@@ -109,6 +109,14 @@ class CheckClient:
             requests.put(None)
             responses.cancel()
 
+    def check_recycled(self, numbers: Sequence[int], since: Sequence[int]) -> Sequence[int]:
+        """Return the RecycledStatus of each number since its moment, in seconds since 1970, or since one for all."""
+        request = check_pb2.CheckRecycledRequest(numbers=numbers, since_unix_s=since)
+        try:
+            return list(self._stub.CheckRecycled(request, timeout=DEADLINE_S).statuses)
+        except grpc.RpcError as error:
+            raise failure_of(error, self._target) from None
+
     def list_operators(self) -> list[number_pb2.Operator]:
         """Every operator of the installation."""
         return list(self._listed().operators)

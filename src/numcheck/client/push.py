@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import grpc
 
 from numcheck.client.channel import PLAINTEXT, Security, open_channel
+from numcheck.client.failures import let_go, refusal_of
 from numcheck.client.patience import PATIENCE_S, Patience, Tell
 from numcheck.v1 import check_pb2, check_pb2_grpc, number_pb2, numbering_pb2, numbering_pb2_grpc
 
@@ -65,6 +66,23 @@ class PushClient:
         """Every operator of the installation."""
         response = self._call(self._check.ListOperators, check_pb2.ListOperatorsRequest())
         return list(response.operators)
+
+    def watch_identifications(
+        self, operator_id: int, resume_token: str = ""
+    ) -> Iterator[numbering_pb2.WatchIdentificationsResponse]:
+        """Yield whom services identified on an operator's numbers, as it happens, until the node ends the stream."""
+        request = numbering_pb2.WatchIdentificationsRequest(operator_id=operator_id, resume_token=resume_token)
+        call = self._numbering.WatchIdentifications(request)
+        try:
+            yield from call
+            return
+        except grpc.RpcError as error:
+            refusal = refusal_of(error, self._target)
+            let_go(error)
+        finally:
+            call.cancel()
+            del call  # see let_go
+        raise refusal
 
     def state(self, operator_id: int, *, digest: bool = True) -> numbering_pb2.GetOperatorStateResponse:
         """Return the head of an operator's active set; of the portings, for operator 0. Without the digest it is

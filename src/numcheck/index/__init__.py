@@ -3,6 +3,7 @@
 from numcheck.index.builder import IndexSource, build_index, update_index
 from numcheck.index.published import AgreedIndex, PublishedIndex
 from numcheck.index.reader import Index, NumberFacts, open_index
+from numcheck.index.record import RecordSource
 
 __all__ = [
     "AgreedIndex",
@@ -10,6 +11,7 @@ __all__ = [
     "IndexSource",
     "NumberFacts",
     "PublishedIndex",
+    "RecordSource",
     "build_index",
     "open_index",
     "update_index",

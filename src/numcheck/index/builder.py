@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from numcheck.active import AllottedRange, ChunkMembers, Operator
 from numcheck.active.members import home, served
 from numcheck.index.classes import FIRST_CLASS, UNALLOCATED, NumberClass, number_classes
 from numcheck.index.format import FileRecord, IndexFiles, remove_unnamed, write_block_file, write_manifest
+from numcheck.index.record import RecordSource, update_record, write_record
 from numcheck.privacy import make_private_directory
 
 PAGE_NUMBERS = CHUNK_NUMBERS // CHUNK_PAGES
@@ -44,6 +46,7 @@ class IndexSource:
     installation_id: str = "0" * 32  # of the store: revisions of two stores are not to be compared
     mark: bytes = bytes(16)  # of the revision: another history of the same store has another one
     lost: Sequence[tuple[int, int]] = ()  # versions, first and last, of histories that the store does not have
+    record: RecordSource = RecordSource()  # noqa: RUF009  # it never changes
 
 
 class _Parts(NamedTuple):
@@ -68,7 +71,8 @@ def build_index(directory: Path, source: IndexSource) -> None:
     build = _Build(source, spans_of(source.ranges), _classes_of(source.ranges))
     extent = write_block_file(directory, _file_name("pages", source), build.every_page())
     ranges = write_block_file(directory, _file_name("ranges", source), [build.range_table()])
-    _publish(directory, build, ranges, [extent])
+    record = write_record(directory, _file_name("record", source), source.record)
+    _publish(directory, build, _Written(ranges, [extent], record))
 
 
 def update_index(
@@ -92,17 +96,29 @@ def update_index(
             kept -= 1
         build.renumber(len(extents) + 1, kept + 1)
         extents[kept:] = [write_block_file(directory, _file_name("pages", source), [pages, PAGES_PADDING])]
-    _publish(directory, build, FileRecord(*manifest["files"]["ranges"]), extents)
+    layers = [(FileRecord(*row), layer) for row, layer in zip(manifest["files"]["record"], base.layers, strict=True)]
+    name = _file_name("record", source)
+    record = update_record(directory, name, source.record, manifest["index_version"], layers)
+    _publish(directory, build, _Written(FileRecord(*manifest["files"]["ranges"]), extents, record))
 
 
 def _file_name(kind: str, source: IndexSource) -> str:
     return f"{kind}-{source.index_version:016d}.idx"
 
 
-def _publish(directory: Path, build: "_Build", ranges: FileRecord, extents: Sequence[FileRecord]) -> None:
+class _Written(NamedTuple):
+    """The files of a version beside its directory."""
+
+    ranges: FileRecord
+    extents: Sequence[FileRecord]
+    record: Sequence[FileRecord]
+
+
+def _publish(directory: Path, build: "_Build", written: _Written) -> None:
     entries = write_block_file(directory, _file_name("directory", build.source), [build.entries])
-    write_manifest(directory, build.manifest(entries, ranges, extents))
-    remove_unnamed(directory, [record.name for record in (entries, ranges, *extents)])
+    write_manifest(directory, build.manifest(entries, written))
+    named = (entries, written.ranges, *written.extents, *written.record)
+    remove_unnamed(directory, [record.name for record in named])
 
 
 def spans_of(ranges: Sequence[AllottedRange]) -> list[Span]:
@@ -258,7 +274,7 @@ class _Build:
     def regions(self) -> list[str]:
         return sorted({held.region for held in self.source.ranges})
 
-    def manifest(self, directory: FileRecord, ranges: FileRecord, extents: Sequence[FileRecord]) -> dict[str, Any]:
+    def manifest(self, directory: FileRecord, written: _Written) -> dict[str, Any]:
         return {
             "installation": self.source.installation_id,
             "index_version": self.source.index_version,
@@ -266,8 +282,9 @@ class _Build:
             "lost": list(self.source.lost),
             "files": {
                 "directory": astuple(directory),
-                "ranges": astuple(ranges),
-                "extents": [astuple(extent) for extent in extents],
+                "ranges": astuple(written.ranges),
+                "extents": [astuple(extent) for extent in written.extents],
+                "record": [astuple(layer) for layer in written.record],
             },
             "spaces": list(self.source.spaces),
             "spans": self.spans,
@@ -275,6 +292,7 @@ class _Build:
             "operators": [_operator_row(operator) for operator in self.source.operators],
             "range_count": len(self.source.ranges),
             "regions": self.regions(),
+            "record_since": self.source.record.since,
         }
 
 
@@ -300,6 +318,9 @@ def parts_under(pages: Collection[int]) -> set[int]:
 
 
 def _operator_row(operator: Operator) -> list[Any]:
-    moment = None if operator.data_time is None else operator.data_time.isoformat()
-    head = [operator.data_version, moment, operator.synthetic]
+    head = [operator.data_version, _iso(operator.data_time), operator.synthetic, _iso(operator.supplied_since)]
     return [operator.operator_id, operator.display_name, operator.tax_id, *head]
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

@@ -1,10 +1,12 @@
 """Classes: what all numbers of one operator and kind have in common, so that a page needs to say it once."""
 
 import struct
+from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from numcheck._recycled import NEVER
 from numcheck.active import Operator
 from numcheck.status import NumberStatus
 
@@ -36,6 +38,35 @@ def pack_classes(
             statuses = NumberStatus.UNKNOWN, NumberStatus.UNKNOWN
         rows.append(_pack(one.operator_id, *statuses))
     return b"".join(rows)
+
+
+def whole_since(operator: Operator, since: int) -> int:
+    """Return from which second on the record of an operator's withdrawals is whole, which goes back to `since`; 0:
+    there is none."""
+    if not since or operator.supplied_since is None:
+        return NEVER
+    return max(since, int(operator.supplied_since.timestamp()))
+
+
+def record_bounds(
+    classes: Iterable[NumberClass],
+    operators: Mapping[int, Operator],
+    fresh_since: datetime | None,
+    agreements: Collection[int] | None,
+    since: int,
+) -> "tuple[array[int], bytes]":
+    """Return of each class of the kernel from which second on its record is whole, and whether nothing may be told.
+
+    Data that is too old says nothing of today; of numbers of an operator that is not in `agreements`, if they are
+    given, and of those that are no mobile ones, nothing is told at all.
+    """
+    bounds, hidden = array("q", [NEVER, NEVER]), bytearray([False, True])
+    for one in classes:
+        operator = operators[one.operator_id]
+        answers = statuses_of(one, operator, fresh_since) == (NumberStatus.INACTIVE, NumberStatus.ACTIVE)
+        bounds.append(whole_since(operator, since) if answers else NEVER)
+        hidden.append(not one.mobile or (agreements is not None and one.operator_id not in agreements))
+    return bounds, bytes(hidden)
 
 
 def statuses_of(

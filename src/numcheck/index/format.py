@@ -17,13 +17,14 @@ from typing import Any
 
 import xxhash
 
+from numcheck._recycled import Layer
 from numcheck.errors import IndexDamaged, IndexMissing
 from numcheck.output import sync_directory
 from numcheck.privacy import private_opener
 
 DIRECTORY_NAME = "index"  # in the data directory
 MANIFEST_NAME = "manifest.json"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 MAGIC = b"numcheck"
 BLOCK_SIZE = 65_536
 HEADER = struct.Struct("<8sIIQQ24xQ")  # magic, format version, block size, seed, payload size, checksum of the rest
@@ -170,30 +171,50 @@ class IndexFiles:
     directory: memoryview
     ranges: memoryview
     extents: tuple[memoryview, ...]
+    record: tuple[memoryview, ...]  # the layers of the record of withdrawals, the oldest first
+    layers: tuple[Layer, ...]  # the same, ready to be read
 
     @property
     def size(self) -> int:
         """Bytes that are mapped."""
-        return sum(map(len, (self.directory, self.ranges, *self.extents)))
+        return sum(map(len, (self.directory, self.ranges, *self.extents, *self.record)))
 
 
 def open_files(directory: Path, previous: IndexFiles | None = None) -> IndexFiles:
     """Map the published index; what `previous` has mapped already is shared with it. IndexMissing or IndexDamaged."""
     manifest = read_manifest(directory)
     mapped = {} if previous is None else dict(_mapped(previous))
+    known = {} if previous is None else dict(zip(_records(previous.manifest, "record"), previous.layers, strict=True))
     try:
         files = manifest["files"]
-        named = [FileRecord(*row) for row in (files["directory"], files["ranges"], *files["extents"])]
+        named = [FileRecord(*files["directory"]), FileRecord(*files["ranges"])]
+        extents, record = _records(manifest, "extents"), _records(manifest, "record")
     except (KeyError, TypeError):
         raise IndexDamaged("the manifest does not name the index's files") from None
-    payloads = [mapped[one] if one in mapped else map_block_file(directory, one) for one in named]
-    return IndexFiles(manifest, payloads[0], payloads[1], tuple(payloads[2:]))
+    payloads = [mapped[one] if one in mapped else map_block_file(directory, one) for one in (*named, *extents, *record)]
+    first_layer = len(named) + len(extents)
+    layers = [
+        known[one] if one in known else Layer(payload)
+        for one, payload in zip(record, payloads[first_layer:], strict=True)
+    ]
+    return IndexFiles(
+        manifest,
+        payloads[0],
+        payloads[1],
+        tuple(payloads[len(named) : first_layer]),
+        tuple(payloads[first_layer:]),
+        tuple(layers),
+    )
+
+
+def _records(manifest: Mapping[str, Any], kind: str) -> list[FileRecord]:
+    return [FileRecord(*row) for row in manifest["files"][kind]]
 
 
 def _mapped(files: IndexFiles) -> Iterator[tuple[FileRecord, memoryview]]:
     named = files.manifest["files"]
-    for row, payload in zip(named["extents"], files.extents, strict=True):
-        yield FileRecord(*row), payload
+    yield from zip(_records(files.manifest, "extents"), files.extents, strict=True)
+    yield from zip(_records(files.manifest, "record"), files.record, strict=True)
     yield FileRecord(*named["directory"]), files.directory
     yield FileRecord(*named["ranges"]), files.ranges
 

@@ -1,8 +1,9 @@
 """Opens a published index and answers from it. An index never changes; a newer version is another object."""
 
 import struct
+from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,9 +12,10 @@ from typing import Any
 
 from numcheck._bits import CHUNK_NUMBERS, CHUNK_PAGES
 from numcheck._fast import Table
+from numcheck._recycled import Record
 from numcheck.active import Operator
 from numcheck.errors import IndexDamaged
-from numcheck.index.classes import number_classes, pack_classes
+from numcheck.index.classes import number_classes, pack_classes, record_bounds, whole_since
 from numcheck.index.format import IndexFiles, open_files
 from numcheck.status import NumberStatus
 
@@ -49,6 +51,11 @@ class _RangeTable:
         if max(self._regions, default=-1) >= len(self._region_names):
             raise IndexDamaged("the range table speaks of regions that the manifest does not have")
 
+    def bounds(self, operators: Mapping[int, Operator], since: int) -> "array[int]":
+        """Return of each range from which second on the record of its holder is whole."""
+        by_operator = {one: whole_since(operator, since) for one, operator in operators.items()}
+        return array("q", [by_operator[one] for one in self._operators])
+
     def find(self, number: int) -> tuple[int, str] | None:
         """Return the id of the operator that the plan allots the number to, and the region; None if it allots it to
         nobody."""
@@ -82,6 +89,14 @@ class Index:
                 index_version=self.index_version,
                 lost=self.lost,
             )
+            self.record_since: int = manifest["record_since"]
+            self._record = Record(
+                layers=files.layers,
+                ranges=files.ranges,
+                of_range=self._ranges.bounds(self.operators, self.record_since),
+                since=self.record_since,
+            )
+            self._record_bounds = self._bounds_for(None)
         except (KeyError, TypeError, ValueError, OverflowError, struct.error):
             raise IndexDamaged("the manifest's content is not an index's") from None
 
@@ -101,9 +116,21 @@ class Index:
             classes = number_classes(self.files.manifest["classes"])
             seen = copy(self)
             seen._seen = {}  # with this one's it would hold itself, and what is mapped, until cycles are collected
+            seen._record_bounds = self._bounds_for(operator_ids)
             seen.table = self.table.with_classes(pack_classes(classes, self.operators, self.fresh_since, operator_ids))
             self._seen[operator_ids] = seen
         return self._seen[operator_ids]
+
+    def _bounds_for(self, operator_ids: frozenset[int] | None) -> "tuple[array[int], bytes]":
+        classes = number_classes(self.files.manifest["classes"])
+        return record_bounds(classes, self.operators, self.fresh_since, operator_ids, self.record_since)
+
+    def check_recycled(self, request: bytes, *, numbers_per_call_max: int) -> bytes:
+        """Return a RecycledStatus for each number of a serialised CheckRecycledRequest, in its order, an octet each.
+
+        Raises MalformedMessage, TooManyNumbers or BadMoments, in this order.
+        """
+        return self._record.check(request, self.table, *self._record_bounds, numbers_per_call_max=numbers_per_call_max)
 
     @property
     def ranges(self) -> memoryview:
@@ -162,9 +189,12 @@ def _sixteen_bytes(text: str) -> bytes:
 
 
 def _operator(row: Sequence[Any]) -> Operator:
-    operator_id, display_name, tax_id, data_version, moment, synthetic = row
-    data_time = None if moment is None else datetime.fromisoformat(moment)
-    return Operator(operator_id, display_name, tax_id, data_version, data_time, synthetic)
+    operator_id, display_name, tax_id, data_version, data_time, synthetic, since = row
+    return Operator(operator_id, display_name, tax_id, data_version, _moment(data_time), synthetic, _moment(since))
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _kernel_spans(spans: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:

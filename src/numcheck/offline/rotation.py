@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from numcheck.config import Settings
@@ -55,8 +56,22 @@ def rotate(
             count += sum(row.sealed_record is not None for row in rows)
             after = rows[-1].registration_id
             progress(count)
+        _seal_identifications(registrations, vault, piece_size)
         registrations.write(lambda work: _end(work, new))
     return Rotated(new.key_id, count)
+
+
+def _seal_identifications(registrations: Registrations, vault: Vault, piece_size: int) -> None:
+    """Seal the numbers that operators are told of anew; one that is damaged stays, and is told to nobody."""
+    key_id, after = vault.newest.key_id, 0
+    while rows := registrations.identifications_under_other_keys(key_id, after=after, count_max=piece_size):
+        after = rows[-1].position
+        anew = [
+            row._replace(**vault.sealed_number(row.registration_id, number))
+            for row, number in zip(rows, vault.numbers(rows), strict=True)
+            if number is not None
+        ]
+        registrations.write(partial(RegistrationWork.seal_identifications, rows=anew))
 
 
 def _end(work: RegistrationWork, new: Key) -> None:
@@ -110,4 +125,5 @@ def _anything_under_old(store: Store, keyring: Keyring) -> bool:
     head = store.events().try_head()
     under_old = registrations.under_other_keys(keyring.newest.key_id, after=b"", count_max=1)
     confirmed = any(one.key_id != keyring.newest.key_id for one, _ in registrations.every_confirmation())
-    return bool(under_old) or confirmed or (head is not None and head.key_id != keyring.newest.key_id)
+    told = registrations.identifications_under_other_keys(keyring.newest.key_id, after=0, count_max=1)
+    return bool(under_old or told) or confirmed or (head is not None and head.key_id != keyring.newest.key_id)

@@ -15,14 +15,18 @@ PIECE_SIZE = 200  # registrations in a transaction: others wait no longer than i
 TRUST_KEPT_EVERY = timedelta(minutes=1)
 PRUNED_EVERY = timedelta(hours=1)
 CODES_KEPT = timedelta(days=30)  # far longer than any limit of codes looks back
+IDENTIFICATIONS_KEPT = timedelta(days=365)  # once they have ended
+RECORD_KEPT = timedelta(days=1_095)
+RECORD_JOINED_AFTER = timedelta(days=2)  # their day is over, whatever two nodes' clocks say
 WITHDRAWALS_KEPT = timedelta(hours=1)  # far longer than a call lasts that has looked at an older index
 
 
 class Calendar:
     """Keeps due times. One thread calls `pass_time`."""
 
-    def __init__(self, registrations: Registrations) -> None:
-        self._registrations = registrations
+    def __init__(self, registrations: Registrations, *, record_kept: timedelta = RECORD_KEPT) -> None:
+        """`record_kept` is how long the record of withdrawals is kept."""
+        self._registrations, self._record_kept = registrations, record_kept
         self._trust_kept_at: datetime | None = None
         self._pruned_at: datetime | None = None
 
@@ -36,10 +40,21 @@ class Calendar:
             self._trust_kept_at = now
         if self._pruned_at is None or now - self._pruned_at >= PRUNED_EVERY:
             self._registrations.write(lambda work: work.prune(before_us=microseconds(now - CODES_KEPT)))
+            ended_us = microseconds(now - IDENTIFICATIONS_KEPT)
+            self._registrations.write(lambda work: work.forget_identifications(before_us=ended_us))
             before_us = microseconds(now - WITHDRAWALS_KEPT)
             self._registrations.drop_withdrawn(before_us=before_us, at_us=microseconds(now))
+            self._tidy_record(now)
             self._pruned_at = now
         return count
+
+    def _tidy_record(self, now: datetime) -> None:
+        today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        self._registrations.tidy_record(
+            kept_since_us=microseconds(today - self._record_kept),
+            joined_before_us=microseconds(today - RECORD_JOINED_AFTER),
+            at_us=microseconds(now),
+        )
 
 
 def _piece(work: RegistrationWork, now_us: int) -> int:

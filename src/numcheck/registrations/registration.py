@@ -10,7 +10,7 @@ from numcheck.registrations.encoding import encoded
 from numcheck.registrations.evidence import Evidence, columns_of, from_json
 from numcheck.registrations.policy import Method
 from numcheck.registrations.record import Record
-from numcheck.registrations.states import FALLS_DUE, Act, RegistrationState, after
+from numcheck.registrations.states import FALLS_DUE, IDENTIFIES, Act, RegistrationState, after
 from numcheck.store import RegistrationRow, RegistrationWork, Standing
 
 
@@ -116,6 +116,7 @@ def tell(work: RegistrationWork, row: RegistrationRow | Standing, what: Act, now
     """Append an event about a registration. What it says is kept for good: nothing that leads to a person."""
     said = encoded({"due_at_us": row.due_at_us, **details}).decode()
     work.append_event(now_us, row.service, row.registration_id, what.value, row.state, said)
+    work.note_identification(row, now_us, anew=what in IDENTIFIES)
 
 
 def follow_withdrawal(work: RegistrationWork, row: RegistrationRow, number: int, now_us: int) -> RegistrationRow:

@@ -76,6 +76,9 @@ TRANSITIONS: dict[tuple[RegistrationState | None, Act], RegistrationState] = {
     (_S.REVOKED, _A.DELETE): _S.DELETED,
 }
 
+IDENTIFIES = (Act.CONFIRM,)
+"""Acts by which a user is identified anew, whether or not they were before."""
+
 # In these a registration falls due: in the others it may not use the messenger anyway.
 FALLS_DUE = (RegistrationState.PENDING, RegistrationState.VERIFIED)
 

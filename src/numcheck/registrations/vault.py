@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from numcheck.errors import StoreDamaged
 from numcheck.registrations.record import NetworkAddress, Record, normal_assertion_id, user_id_of
 from numcheck.registrations.sealing import NONCE_SIZE, Key, Keyring
-from numcheck.store import NumberRow, RegistrationRow, SealedRow
+from numcheck.store import NumberRow, RegistrationRow, SealedRow, Sent
 
 BLOCK_NUMBERS = 10_000
 SEALED_RECORD = attrgetter("key_id", "sealed_record", "registration_id")
@@ -94,13 +94,18 @@ class Vault:
         """Return the columns that a record becomes."""
         key = self._keyring.newest
         return {
-            "key_id": key.key_id,
             "user_tag": key.tag("user", f"{service}\0{record.user_id}".encode()),
-            "number_tag": key.tag("number", _number_bytes(record.number)),
             "sealed_record": key.seal(record.to_bytes(), b"record\0" + registration_id, self._random_bytes(NONCE_SIZE)),
-            "sealed_number": key.seal(
-                _number_bytes(record.number), b"number\0" + registration_id, self._random_bytes(NONCE_SIZE)
-            ),
+            **self.sealed_number(registration_id, record.number),
+        }
+
+    def sealed_number(self, registration_id: bytes, number: int) -> dict[str, Any]:
+        """Return the columns that a number alone becomes."""
+        key, content = self._keyring.newest, _number_bytes(number)
+        return {
+            "key_id": key.key_id,
+            "number_tag": key.tag("number", content),
+            "sealed_number": key.seal(content, b"number\0" + registration_id, self._random_bytes(NONCE_SIZE)),
         }
 
     def new_ids(self, now_us: int, count: int) -> list[bytes]:
@@ -182,7 +187,7 @@ class Vault:
             row.registration_id: user_id_of(plain) for row, plain in zip(rows, opened, strict=True) if plain is not None
         }
 
-    def numbers(self, rows: Sequence[NumberRow]) -> list[int | None]:
+    def numbers(self, rows: Sequence[NumberRow | Sent]) -> list[int | None]:
         """Return the numbers of many rows; None for one that is not what was written."""
         opened = self._opened(b"number", list(map(SEALED_NUMBER, rows)))
         if None in opened:

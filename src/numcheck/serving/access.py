@@ -97,6 +97,8 @@ class _Known(NamedTuple):
     by_uri: dict[str, Caller]
     by_token: dict[bytes, Caller]
     agreed: dict[str, frozenset[int]]
+    identifying: dict[int, frozenset[str]]
+    """Services that tell each operator of the users whom they identified."""
 
 
 class Directory:
@@ -113,7 +115,7 @@ class Directory:
         """Why the set of the store lets in nobody new; empty if it does."""
         self.revision = 0
         """Of the newest set that was not refused; it is told outside of the installation, by metrics."""
-        self._known = _Known({}, {}, {})
+        self._known = _Known({}, {}, {}, {})
         self._read_at = self._whole_at = 0.0
         self._read()
         self._worker = Worker("directory", self._follow, "callers are not followed", first_s=interval_s)
@@ -129,6 +131,10 @@ class Directory:
     def agreed(self, service: str) -> frozenset[int]:
         """Return the operators that a service has agreements with."""
         return self._known.agreed.get(service, frozenset())
+
+    def identifying(self, operator_id: int) -> frozenset[str]:
+        """Return the services that tell an operator of the users whom they identified (E.4)."""
+        return self._known.identifying.get(operator_id, frozenset())
 
     def try_agreed(self, service: str) -> frozenset[int] | None:
         """Return the same; None, which is all of them, for a service of which no agreement is recorded."""
@@ -196,6 +202,7 @@ def _without_revoked(known: _Known, found: CallerSet) -> _Known:
         {uri: one for uri, one in known.by_uri.items() if uri not in revoked},
         {tag: one for tag, one in known.by_token.items() if one.uri not in revoked},
         known.agreed,
+        known.identifying,
     )
 
 
@@ -204,10 +211,14 @@ def _known(found: CallerSet) -> _Known:
     agreed: dict[str, set[int]] = defaultdict(set)
     for service, operator_id in found.agreements:
         agreed[service].add(operator_id)
+    identifying: dict[int, set[str]] = defaultdict(set)
+    for service, operator_id in found.identifying:
+        identifying[operator_id].add(service)
     return _Known(
         {one.caller.uri: one.caller for one in living},
         {one.token_tag: one.caller for one in living if one.token_tag is not None},
         {service: frozenset(operator_ids) for service, operator_ids in agreed.items()},
+        {operator_id: frozenset(services) for operator_id, services in identifying.items()},
     )
 
 

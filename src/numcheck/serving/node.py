@@ -13,6 +13,7 @@ import structlog
 
 from numcheck.api.access import CallersIndex
 from numcheck.api.asking import NumbersAsked
+from numcheck.api.identifications import WatchIdentifications
 from numcheck.config import Settings
 from numcheck.door.methods import Service
 from numcheck.door.native_door import LACKING, NativeDoor, Served
@@ -188,7 +189,16 @@ class Node:
         seen = CallersIndex(self._published, self._gate.access.agreed)
         return [
             check_service(seen, self._settings, self._numbers_asked.add),
-            numbering_service(self._store, self._published, self._settings, self._watches, changed=changed),
+            numbering_service(
+                self._store,
+                self._published,
+                self._settings,
+                self._watches,
+                changed=changed,
+                identifications=WatchIdentifications(
+                    self._registrations.identifications, self._gate.directory.identifying
+                ),
+            ),
             callers_service(self._gate.callers, self._gate.key, changed=self._gate.directory.refresh),
             self._registrations.service,
         ]

@@ -9,7 +9,7 @@ from typing import Any
 from numcheck.active import AllottedRange
 from numcheck.config import Settings
 from numcheck.errors import IndexDamaged, IndexMissing, StoreMissing, StoreUnavailable
-from numcheck.index import Index, IndexSource, build_index, open_index, update_index
+from numcheck.index import Index, IndexSource, RecordSource, build_index, open_index, update_index
 from numcheck.index.format import DIRECTORY_NAME
 from numcheck.moments import moment
 from numcheck.plan import country_of
@@ -40,7 +40,13 @@ def _index_source(store: Store, ranges: Sequence[AllottedRange]) -> IndexSource:
         installation_id=store.installation_id,
         mark=store.point.mark,
         lost=[(one.first_revision, one.last_revision) for one in store.losses()],
+        record=_record_source(store),
     )
+
+
+def _record_source(store: Store) -> RecordSource:
+    since = store.recorded_since
+    return RecordSource(int(since.timestamp()) if since else 0, store.recorded_counts, store.recorded)
 
 
 def rebuild_index(store: Store, data_dir: Path) -> None:

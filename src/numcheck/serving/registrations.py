@@ -16,6 +16,7 @@ from numcheck.registrations.codes import CodePolicy
 from numcheck.registrations.completion import Completion
 from numcheck.registrations.events import Chain
 from numcheck.registrations.history import History
+from numcheck.registrations.identifications import Identifications
 from numcheck.registrations.importing import Importer
 from numcheck.registrations.inbound import Inbound
 from numcheck.registrations.policy import Policy, alternatives_of
@@ -142,6 +143,7 @@ class NodeRegistrations:
     policies: Policies
     webhooks: WebhookSenders
     importer: Importer
+    identifications: Identifications
 
     def start(self) -> None:
         """Begin to let time pass, and to follow withdrawals."""
@@ -200,8 +202,12 @@ def registrations_of(
     service = RegistrationService(rules, now=_now, default_region=settings.default_region)
     withdrawer = Withdrawer(Withdrawals(registrations, vault, now=_now))
     delivery.receive(_taker(Inbound(registrations, vault, completion, now=_now), settings.default_region))
-    timekeeper = Timekeeper(registrations, TrustedClock(registrations))
-    return NodeRegistrations(service, timekeeper, withdrawer, feeds, delivery, enquiries, policies, webhooks, importer)
+    record_kept = timedelta(days=settings.recycled_record_days)
+    timekeeper = Timekeeper(registrations, TrustedClock(registrations), record_kept=record_kept)
+    identifications = Identifications(registrations, vault)
+    return NodeRegistrations(
+        service, timekeeper, withdrawer, feeds, delivery, enquiries, policies, webhooks, importer, identifications
+    )
 
 
 def _taker(inbound: Inbound, default_region: str) -> Callable[[str, str], None]:

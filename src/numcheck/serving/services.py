@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from numcheck.api.access import CallersIndex, this_caller
 from numcheck.api.callers import CallerService
 from numcheck.api.check import CheckService
+from numcheck.api.identifications import WatchIdentifications
 from numcheck.api.numbering import NumberingService
 from numcheck.api.pushing import Outside
 from numcheck.config import Settings
@@ -37,8 +38,12 @@ def numbering_service(
     watches: Watches,
     *,
     changed: Sequence[Callable[[], None]],
+    identifications: WatchIdentifications | None = None,
 ) -> NumberingService:
-    """Return the service that takes pushes; each of `changed` is called after each commit that raises the revision."""
+    """Return the service that takes pushes; each of `changed` is called after each commit that raises the revision.
+
+    Without `identifications`, where there are no registrations, it has no WatchIdentifications.
+    """
 
     def tell() -> None:
         for follow in changed:
@@ -51,6 +56,7 @@ def numbering_service(
         changed=tell,
         # Each push holds a thread of the listener while it is open.
         push_count_max=max(settings.api_threads // 4, 1),
+        identifications=identifications,
     )
     published.follow(lambda _index: watches.tell())  # behind the service's own: what is told, it has noted
     return service

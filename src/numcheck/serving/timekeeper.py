@@ -2,7 +2,7 @@
 
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from numcheck.moments import moment
 from numcheck.registrations.calendar import Calendar
@@ -46,8 +46,8 @@ class TrustedClock(NodeClock):
 class Timekeeper:
     """Passes time every second until it is stopped. A write that fails is tried again a second later."""
 
-    def __init__(self, registrations: Registrations, clock: TrustedClock) -> None:
-        self._calendar, self._clock = Calendar(registrations), clock
+    def __init__(self, registrations: Registrations, clock: TrustedClock, *, record_kept: timedelta) -> None:
+        self._calendar, self._clock = Calendar(registrations, record_kept=record_kept), clock
         self._worker = Worker("timekeeper", self._pass_time, "time cannot be passed", retry_s=INTERVAL_S)
         self.start, self.stop = self._worker.start, self._worker.stop
 

@@ -7,6 +7,7 @@ from numcheck.store.copying import copy_database
 from numcheck.store.events import EventRow
 from numcheck.store.heads import Head
 from numcheck.store.history import Loss, Point
+from numcheck.store.identifications import Sent
 from numcheck.store.imports import ImportProgress, RefusedRow
 from numcheck.store.lock import DataDirLock
 from numcheck.store.plans import Meant, PlanImport, Renaming, SeriesInfo
@@ -57,6 +58,7 @@ __all__ = [
     "SealedRow",
     "Selection",
     "SendRow",
+    "Sent",
     "SeriesInfo",
     "Standing",
     "Store",

@@ -37,6 +37,8 @@ class Act(StrEnum):
     WITHDRAWALS_FOLLOWED = "withdrawals_followed"
     """Registrations on numbers that were taken from their operator have been revoked."""
     WITHDRAWALS_DROPPED = "withdrawals_dropped"
+    RECORD_TIDIED = "record_tidied"
+    """What the record of withdrawals has of a day was joined, or what is too old was forgotten."""
     KEYS_ROTATED = "keys_rotated"
     KEYS_DROPPED = "keys_dropped"
 
@@ -51,6 +53,7 @@ DATA_ACTS = (
     Act.PUSH_FORCED,
     Act.WITHDRAWALS_FOLLOWED,
     Act.WITHDRAWALS_DROPPED,
+    Act.RECORD_TIDIED,
 )
 """Those that tell the macs of operators' data."""
 

@@ -11,7 +11,7 @@ let in nobody: a set that is not the last one, whole, is refused until an admini
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +24,7 @@ from numcheck.access import Caller, Role, check_caller
 from numcheck.access.rules import check_service
 from numcheck.errors import BadCaller, CallersRefused, StoreDamaged, UnknownCaller
 from numcheck.moments import microseconds, moment
+from numcheck.store import identifications as outbox
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.database import Database, take_turn
 from numcheck.store.failures import again_if_undone
@@ -62,6 +63,7 @@ class Denial:
 class CallerSet:
     """Every caller that ever was, by URI, and each service with each operator that it has an agreement with.
 
+    `identifying` has those of them by which the operator is told whom the service identified (E.4).
     `damaged` names what has a row that is not as it was written; it is in neither list. `refused` says why the set
     may let in nobody; empty if it may. `revision` tells it from the sets before.
     """
@@ -71,6 +73,7 @@ class CallerSet:
     damaged: list[str]
     refused: str = ""
     revision: int = 0
+    identifying: Collection[tuple[str, int]] = ()
 
 
 class _Head(NamedTuple):
@@ -164,20 +167,32 @@ class Callers:
             self._acts.tell(connection, act, by, now, mac=mac.hex(), uri=uri)
 
     @again_if_undone
-    def agree(self, service: str, operator_id: int, *, now: datetime, by: str = LOCAL) -> None:
-        """Record that a service and an operator have a contract (I.5); doing so again changes nothing."""
+    def agree(
+        self, service: str, operator_id: int, *, now: datetime, by: str = LOCAL, identifications: bool = False
+    ) -> None:
+        """Record that a service and an operator have a contract (I.5), and whether by it the operator is told whom the
+        service identified (E.4); doing so again changes nothing."""
         check_service(service)
         with self._changing() as connection:
             check_operator(connection, operator_id)
             found = connection.execute(select(agreements).where(_agreement(service, operator_id))).one_or_none()
-            if found is None or not self._is_agreement_whole(found):
+            if found is None or not self._is_agreement_whole(found) or found.identifications != identifications:
                 # Also in the place of one that is damaged.
                 connection.execute(delete(agreements).where(_agreement(service, operator_id)))
-                row = {"service": service, "operator_id": operator_id, "since_us": microseconds(now)}
+                row = {
+                    "service": service,
+                    "operator_id": operator_id,
+                    "since_us": microseconds(now),
+                    "identifications": identifications,
+                }
                 mac = self._agreement_mac(row)
                 connection.execute(insert(agreements).values(mac=mac, **row))
-                said = {"service": service, "operator_id": operator_id}
+                said = {"service": service, "operator_id": operator_id, "identifications": identifications}
                 self._acts.tell(connection, Act.AGREEMENT_ADDED, by, now, mac=mac.hex(), **said)
+                # Behind the event, which holds the head of the chain: positions rise as transactions are committed.
+                outbox.end(connection, service, operator_id)
+                if identifications:
+                    outbox.begin(connection, service, operator_id, microseconds(now))
 
     @again_if_undone
     def end_agreement(self, service: str, operator_id: int, *, now: datetime, by: str = LOCAL) -> None:
@@ -187,6 +202,7 @@ class Callers:
             if connection.execute(delete(agreements).where(_agreement(service, operator_id))).rowcount:
                 said = {"service": service, "operator_id": operator_id}
                 self._acts.tell(connection, Act.AGREEMENT_ENDED, by, now, **said)
+                outbox.end(connection, service, operator_id)
 
     # --- the set
 
@@ -204,6 +220,11 @@ class Callers:
             damaged,
             found.refused,
             found.revision,
+            [
+                (row.service, row.operator_id)
+                for row in found.agreed
+                if row.identifications and self._is_agreement_whole(row)
+            ],
         )
 
     def whole(self) -> CallerSet:
@@ -315,7 +336,8 @@ class Callers:
         return self._mac(["caller", *(row[name] for name in names)])
 
     def _agreement_mac(self, row: Any) -> bytes:
-        return self._mac(["agreement", row["service"], row["operator_id"], row["since_us"]])
+        names = ("service", "operator_id", "since_us", "identifications")
+        return self._mac(["agreement", *(row[name] for name in names)])
 
     def _head_mac(self, row: Any) -> bytes:
         return self._mac(["head", row["revision"], row["digest"]])

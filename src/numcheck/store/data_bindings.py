@@ -21,6 +21,7 @@ from numcheck.store.acts import DATA_ACTS
 from numcheck.store.bindings import ENTRIES_PER_EVENT_MAX, Binder, packed
 from numcheck.store.bulk import pieces
 from numcheck.store.events import Chain
+from numcheck.store.recorded import since_us
 from numcheck.store.schema import (
     assertions,
     blocks,
@@ -30,6 +31,7 @@ from numcheck.store.schema import (
     dead_letters,
     denials,
     held_numbers,
+    identifications,
     imports,
     installation,
     key_checks,
@@ -39,6 +41,7 @@ from numcheck.store.schema import (
     plan_series,
     pushes,
     ranges,
+    recorded_withdrawals,
     refused_rows,
     requests,
     revisions,
@@ -58,6 +61,7 @@ PARTS: Mapping[Table, tuple[str, ...]] = {
     operators: (),
     operator_names: (),
     withdrawals: ("revision",),
+    recorded_withdrawals: ("revision",),
 }
 """The tables that are bound here, and the columns that name what has a mac of its own; by none, the table has one."""
 
@@ -72,17 +76,19 @@ PARTS_UNBOUND: Mapping[Table, Mapping[str, str]] = {
     operators: {},
     operator_names: {},
     withdrawals: {"places": "follows from the checksum, a cryptographic one; `events verify` compares it with them"},
+    recorded_withdrawals: {"places": "follows from the checksum, as that of withdrawals"},
 }
 """Columns of these tables that no mac covers, each with its reason."""
 
 TABLES_UNBOUND: Mapping[Table, str] = {
     blocks: "their head's checksum, a cryptographic one, covers them all; `events verify` compares it with them",
     held_numbers: "their push has a checksum of them all, a cryptographic one; `events verify` compares it with them",
-    installation: "its revision and the withdrawals dropped are in the acts; what else it has makes a node refuse",
+    installation: "its revision, what was dropped and the record's beginning are in acts; the rest makes nodes refuse",
     revisions: "random marks, which tell a store from a copy that lacks its last changes; they say nothing of anybody",
     lost_revisions: "says which revisions were lost, of which there is nothing else; no answer rests on it",
     callers_head: "has a mac over the rows' macs, which the acts tell; a node's floor refuses an older one",
     denials: "the last calls that were denied: some are dropped for newer ones, and no answer rests on them",
+    identifications: "repeat to operators what the events tell of registrations; no other answer rests on them",
     code_tries: "bound how often codes are tried, for a day: without them nobody is verified who has no right code",
     requests: "keep a code from being sent twice, and no state rests on them",
     code_sends: "bound how many codes are sent, for a day: they protect from costs, and no state rests on them",
@@ -160,12 +166,14 @@ def told_of(connection: Connection, chain: Chain, changed: Iterable[Changed]) ->
     return {"mac_key_id": key_id, "macs": macs}
 
 
-def told_of_withdrawals(connection: Connection, chain: Chain, revisions: Iterable[int]) -> Iterator[dict[str, Any]]:
-    """Yield what events tell of the withdrawals of these revisions, each as much as it holds: null, if none is left."""
+def told_of_revisions(
+    connection: Connection, chain: Chain, table: Table, revisions: Iterable[int]
+) -> Iterator[dict[str, Any]]:
+    """Yield what events tell of the rows of these revisions, each as much as it holds: null, if none is left."""
     for some in pieces(sorted(revisions), ENTRIES_PER_EVENT_MAX):
-        told = told_of(connection, chain, [Changed(withdrawals, withdrawals.c.revision.in_(some))])
-        macs = told["macs"][withdrawals.name]
-        yield {**told, "macs": {withdrawals.name: {str(one): macs.get(str(one)) for one in some}}}
+        told = told_of(connection, chain, [Changed(table, table.c.revision.in_(some))])
+        macs = told["macs"][table.name]
+        yield {**told, "macs": {table.name: {str(one): macs.get(str(one)) for one in some}}}
 
 
 def told_of_all(connection: Connection, chain: Chain) -> Iterator[dict[str, Any]]:
@@ -181,7 +189,7 @@ def told_of_all(connection: Connection, chain: Chain) -> Iterator[dict[str, Any]
         by_table: dict[str, dict[str, str]] = defaultdict(dict)
         for table, name, mac in some:
             by_table[table][name] = mac
-        yield {**told, "macs": by_table, "pushes_from": kept}
+        yield {**told, "macs": by_table, "pushes_from": kept, "recorded_since_us": since_us(connection)}
 
 
 def _is_empty(connection: Connection) -> bool:
@@ -209,6 +217,7 @@ class _LastTold:
     def __init__(self, connection: Connection) -> None:
         self.parts: dict[tuple[str, str], _Told] = {}
         self.dropped = (0, 0)  # which event told up to which revision withdrawals were dropped
+        self.recorded_since: tuple[int, int | None] = (0, None)  # the same of the moment that the record goes back to
         self._oldest: dict[str, int] = {}
         acts = select(event_rows.c.sequence, event_rows.c.details).where(event_rows.c.kind.in_(DATA_ACTS))
         for sequence, details in connection.execute(acts.order_by(event_rows.c.sequence)):
@@ -221,6 +230,8 @@ class _LastTold:
         self._oldest |= said.get("pushes_from", {})
         if "withdrawals_dropped" in said:
             self.dropped = sequence, said["withdrawals_dropped"]
+        if "recorded_since_us" in said:
+            self.recorded_since = sequence, said["recorded_since_us"]
 
     def is_forgotten(self, table: str, name: str) -> bool:
         """Return whether a part was told to be kept no more: the record of a push that is older than the oldest."""
@@ -247,6 +258,9 @@ def check_data(connection: Connection, binder: Binder) -> None:
     sequence, dropped = told.dropped
     if dropped_up_to(connection) != dropped:
         raise EventsAltered(sequence, f"withdrawals were not dropped up to the revision that event {sequence} told")
+    sequence, recorded_since_us = told.recorded_since
+    if since_us(connection) != recorded_since_us:
+        raise EventsAltered(sequence, f"the record does not go back to the moment that event {sequence} told")
 
 
 def _check_part(binder: Binder, table: Table, name: str, rows: Collection[bytes], last: _Told | None) -> None:

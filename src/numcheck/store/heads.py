@@ -28,7 +28,13 @@ class Head:
     digest: bytes | None = None
     checksum: bytes = NO_BLOCKS
     synthetic: bool = False
+    since_us: int = 0  # when the first of the versions that this one follows was stored
     sequences: Mapping[str, int] = field(default_factory=dict)  # of the portings: the highest number of each series
+
+    def since_us_after(self, now_us: int, *, snapshot: bool) -> int:
+        """Return the same for the version that is stored next. A snapshot in the place of what was made up follows
+        nothing."""
+        return self.since_us if self.version and not (self.synthetic and snapshot) else now_us
 
     @property
     def pushed(self) -> bool:
@@ -88,6 +94,7 @@ def _head(row: Row[Any]) -> Head:
         row.digest,
         row.checksum,
         row.synthetic,
+        row.since_us,
         json.loads(row.sequences),
     )
 
@@ -110,6 +117,7 @@ def write_head(connection: Connection, kind: Kind, operator_id: int, head: Head,
         "operator_id": operator_id,
         "version": head.version,
         "data_time_us": head.data_time_us,
+        "since_us": head.since_us,
         "stored_at_us": now_us,
         "number_count": head.number_count,
         "checksum": head.checksum,

@@ -19,6 +19,7 @@ from numcheck.active.members import Move, home, moves, served
 from numcheck.errors import BadPlan, MovesTooMuch, OlderData, PlanShrinks, StoreDamaged
 from numcheck.moments import microseconds, moment
 from numcheck.plan import Country, NumberingPlan, Range, changes_too_much, fold_name
+from numcheck.store import recorded
 from numcheck.store.blocks import Kind, read_chunk, read_ported
 from numcheck.store.history import raise_revision
 from numcheck.store.operators import OperatorBook, largest_moves
@@ -125,6 +126,7 @@ def replace_plan(
             _check_change(one, _within(country, one, before), _within(country, one, changed), known)
     mobile = [move for move in changed if country.is_mobile(move.first)]
     withdraw(connection, revision, Cause.PLAN, _withdrawn(connection, mobile), microseconds(origin.imported_at))
+    recorded.begin(connection, microseconds(origin.imported_at))
     counts = _counts(changed)
     return PlanImport(
         revision,

@@ -191,6 +191,7 @@ def _apply(connection: Connection, row: Row[Any], changes: Changes, now_us: int)
         data_time_us=row.data_time_us,
         checksum=combined([before.checksum, checksum]),
         synthetic=before.synthetic and not row.snapshot,  # a snapshot leaves none of what was made up
+        since_us=before.since_us_after(now_us, snapshot=row.snapshot),
     )
     write_head(connection, Kind.ACTIVE, row.operator_id, head, now_us=now_us)
     _change_record(connection, row, version=head.version, revision=revision)
@@ -398,6 +399,7 @@ def push_portings(connection: Connection, header: PortingsHeader, content: Porti
         number_count=counts.number_count,
         data_time_us=receipt.data_time_us,
         checksum=combined([head.checksum, *written]),
+        since_us=head.since_us_after(receipt.now_us, snapshot=header.snapshot),
         sequences=head.sequences_after(header),
     )
     write_head(connection, Kind.PORTED, EVERY_OPERATOR, after, now_us=receipt.now_us)

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, case, delete, func, in
 
 from numcheck.errors import StoreDamaged
 from numcheck.steps import Step, Together
-from numcheck.store import confirmations, imports, withdrawals
+from numcheck.store import confirmations, identifications, imports, recorded, withdrawals
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.bindings import (
     CONTENT,
@@ -35,10 +35,12 @@ from numcheck.store.bulk import (
     run,
 )
 from numcheck.store.confirmations import Confirmation, as_confirmed
-from numcheck.store.data_bindings import check_data, told_of_all, told_of_withdrawals
-from numcheck.store.database import Database
+from numcheck.store.data_bindings import check_data, told_of_all, told_of_revisions
+from numcheck.store.database import Database, take_turn
 from numcheck.store.events import Chain, EventAppender, EventLog
 from numcheck.store.groups import GroupCommit, Operation
+from numcheck.store.heads import check_operator
+from numcheck.store.identifications import Sent
 from numcheck.store.imports import ImportProgress, RefusedRow
 from numcheck.store.registration_rows import (
     NumberRow,
@@ -54,11 +56,13 @@ from numcheck.store.schema import (
     code_sends,
     code_tries,
     key_checks,
+    recorded_withdrawals,
     registrations,
     requests,
     trusted_time,
     verifications,
 )
+from numcheck.store.schema import withdrawals as withdrawn_rows
 from numcheck.store.withdrawals import Cause, Withdrawn, WithdrawnChunk
 
 log = structlog.get_logger()
@@ -155,6 +159,7 @@ class RegistrationWork:
     def __init__(self, connection: Connection, chain: Chain) -> None:
         self._connection, self._chain = connection, chain
         self._events = EventAppender(connection, chain)
+        self._outbox = identifications.Outbox(connection)
         self._new: dict[bytes, RegistrationRow] = {}  # by user tag, to be inserted with the transaction's others
         self._unknown: set[bytes] = set()  # tags of users who have no registration
         # Read once: what is withdrawn later finds what is written here.
@@ -391,6 +396,21 @@ class RegistrationWork:
         self.services.add(service)
         self._events.append(at_us, service, registration_id, kind, state, details)
 
+    def note_identification(self, row: RegistrationRow | Standing, at_us: int, *, anew: bool) -> None:
+        """Note where a registration stands after an event, for the operators who are told of it (E.4); `anew` if the
+        event identified its user."""
+        self._outbox.note(row, at_us, anew=anew)
+
+    def forget_identifications(self, *, before_us: int) -> None:
+        """Forget what operators were told of and ended before a moment."""
+        self.write_count += 1
+        identifications.forget(self._connection, before_us=before_us)
+
+    def seal_identifications(self, rows: Sequence[Sent]) -> None:
+        """Write the sealed numbers of what operators are told, and their keys."""
+        self.write_count += 1
+        identifications.seal_anew(self._connection, rows)
+
     def tell_act(self, act: Act, by: str, at_us: int, **details: Any) -> None:
         """Append an act of administration to the chain."""
         self.write_count += 1
@@ -408,7 +428,8 @@ class RegistrationWork:
     def flush(self) -> None:
         """Write what was put off."""
         self._flush_new()
-        for told in told_of_withdrawals(self._connection, self._chain, self._followed):
+        self._outbox.flush()
+        for told in told_of_revisions(self._connection, self._chain, withdrawn_rows, self._followed):
             self.tell_act(Act.WITHDRAWALS_FOLLOWED, LOCAL, self._events.at_us, **told)
         self._followed.clear()
         self._events.bind(self._written)
@@ -451,6 +472,9 @@ class RegistrationWork:
             (row.registration_id, kind, row.state, details) for row, (kind, details) in zip(rows, told, strict=True)
         )
         self._events.append_each(at_us, service, events)
+        if self._outbox.concerns(service):
+            for row in bound:
+                self._outbox.note(row, at_us, anew=True)
         self._written.note_all(Bound.REGISTRATIONS, ((row.registration_id, row.mac) for row in bound))
         self._unknown.difference_update(row.user_tag or b"" for row in bound)
         insert_rows(self._connection, registrations, bound, at_once=rows_at_once(len(bound)))
@@ -691,10 +715,44 @@ class Registrations:
             if not revisions:
                 return
             events = EventAppender(connection, self._chain)
-            for told in told_of_withdrawals(connection, self._chain, revisions):
+            for told in told_of_revisions(connection, self._chain, withdrawn_rows, revisions):
                 details = Acts.details(LOCAL, withdrawals_dropped=dropped, **told)
                 events.append(at_us, "", b"", Act.WITHDRAWALS_DROPPED.value, 0, details)
             events.flush()
+
+    def identified(self, operator_id: int, position: int, *, count_max: int) -> list[Sent]:
+        """Return what an operator is told next behind a position; UnknownOperator if there is no such operator."""
+        with self._database.reading() as connection:
+            check_operator(connection, operator_id)
+            return identifications.of_operator(connection, operator_id, position, count_max=count_max)
+
+    @property
+    def newest_identification(self) -> int:
+        """The newest position of what operators are told; 0 before the first."""
+        with self._database.reading() as connection:
+            return identifications.newest_position(connection)
+
+    def identifications_under_other_keys(self, key_id: int, *, after: int, count_max: int) -> list[Sent]:
+        """Return the next of what operators are told, behind a position, whose number lies under another key."""
+        with self._database.reading() as connection:
+            return identifications.under_other_keys(connection, key_id, after, count_max=count_max)
+
+    def tidy_record(self, *, kept_since_us: int, joined_before_us: int, at_us: int) -> None:
+        """Tidy the record of withdrawals, a piece a transaction, and tell so; a transaction of its own, for the same
+        reason."""
+        more = True
+        while more:
+            with self._database.writing() as connection:
+                take_turn(connection)
+                done = recorded.tidy(connection, kept_since_us=kept_since_us, joined_before_us=joined_before_us)
+                if not done.anything:
+                    return
+                more, events = done.more, EventAppender(connection, self._chain)
+                macs = list(told_of_revisions(connection, self._chain, recorded_withdrawals, done.revisions))
+                for told in macs or [{}]:
+                    details = Acts.details(LOCAL, recorded_since_us=done.since_us, **told)
+                    events.append(at_us, "", b"", Act.RECORD_TIDIED.value, 0, details)
+                events.flush()
 
     def import_progress(self, import_tags: Sequence[bytes]) -> tuple[bytes, ImportProgress]:
         """Return how far an import has come, and the tag that it is under."""

@@ -35,6 +35,8 @@ installation = Table(
     Column("revision", BigInteger, nullable=False),
     # Withdrawals up to this revision are not kept any more.
     Column("withdrawals_dropped", BigInteger, nullable=False, server_default="0"),
+    # The record of withdrawals goes back to it; null before the first plan.
+    Column("recorded_since_us", BigInteger),
     # Made with the store, 32 hexadecimal digits: an index says whose revisions its versions are.
     Column("installation_id", String, nullable=False),
     # Tells the key of tokens and callers that the store is used with; null before the first use.
@@ -109,6 +111,7 @@ heads = Table(
     Column("operator_id", Integer, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
     Column("data_time_us", BigInteger, nullable=False),
+    Column("since_us", BigInteger, nullable=False),  # when the first of the versions that it follows was stored
     Column("stored_at_us", BigInteger, nullable=False),
     Column("number_count", BigInteger, nullable=False),
     Column("checksum", LargeBinary, nullable=False),  # of its blocks' digests: see blocks.py
@@ -186,6 +189,22 @@ withdrawals = Table(
     Index("withdrawals_waiting", "bulk", "revision", "cause", "chunk", sqlite_where=WAITING, postgresql_where=WAITING),
 )
 
+# The record that CheckRecycled answers from: numbers that somebody else may have by now. Those of a day are joined
+# after a while; none is older than the record goes back.
+recorded_withdrawals = Table(
+    "recorded_withdrawals",
+    metadata,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),  # the newest whose numbers it has
+    Column("cause", String, primary_key=True),
+    Column("chunk", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_us", BigInteger, nullable=False),  # the newest moment at which any of them was withdrawn
+    Column("number_count", Integer, nullable=False),
+    Column("checksum", LargeBinary, nullable=False),  # of all of the row, cryptographic: the events bind it
+    Column("places", LargeBinary, nullable=False),  # Roaring, portable format
+    Index("recorded_withdrawals_by_chunk", "chunk", "revision"),
+    Index("recorded_withdrawals_by_time", "at_us", "cause", "chunk"),
+)
+
 # Callers. A URI stays for ever, so that it never comes to mean another caller.
 callers = Table(
     "callers",
@@ -207,6 +226,7 @@ agreements = Table(
     Column("service", String, primary_key=True),
     Column("operator_id", Integer, ForeignKey("operators.operator_id"), primary_key=True, autoincrement=False),
     Column("since_us", BigInteger, nullable=False),
+    Column("identifications", Boolean, nullable=False),  # the operator is told whom the service identified (E.4)
     Column("mac", LargeBinary(32), nullable=False),  # as a caller has
 )
 
@@ -337,6 +357,25 @@ code_sends = Table(
     Index("code_sends_by_block", "block_tag", "service", "at_us"),
     Index("code_sends_by_network", "network_tag", "service", "at_us"),
     Index("code_sends_by_service", "service", "at_us"),
+)
+
+# What operators are told of users who are identified on their numbers (E.4), in the order of positions.
+identifications = Table(
+    "identifications",
+    metadata,
+    Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("operator_id", Integer, nullable=False),
+    Column("service", String, nullable=False),
+    Column("registration_id", Bytes(16), nullable=False),
+    Column("key_id", Integer, nullable=False),  # of the two that follow
+    Column("number_tag", Bytes(16), nullable=False),
+    Column("sealed_number", Bytes, nullable=False),  # as in the registration, whose number may be another by now
+    Column("ended", Boolean, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Index("identifications_by_operator", "operator_id", "position"),
+    Index("identifications_by_registration", "registration_id", "position"),
+    Index("identifications_that_ended", "at_us", sqlite_where=text("ended"), postgresql_where=text("ended")),
+    sqlite_autoincrement=True,  # a position is never given again
 )
 
 # Authorities' assertions that have verified somebody: each counts once in a service.

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Unpack
 from pyroaring import BitMap
 from sqlalchemy import Connection, Row, func, select, update
 
+from numcheck._bits import CHUNK_NUMBERS
 from numcheck.active import (
     ActiveSet,
     AllottedRange,
@@ -36,7 +37,7 @@ from numcheck.errors import ConcurrentPush, HistoryLost, StoreDamaged, StoreMiss
 from numcheck.moments import microseconds, moment
 from numcheck.plan import NumberingPlan
 from numcheck.privacy import make_private_directory
-from numcheck.store import blocks, callers, plans, pushes, withdrawals
+from numcheck.store import blocks, callers, plans, pushes, recorded, withdrawals
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.blocks import Kind, replace_places
 from numcheck.store.callers import Callers, Denial
@@ -49,7 +50,15 @@ from numcheck.store.history import Loss, Point, has_point, is_lost, raise_revisi
 from numcheck.store.plans import Meant, Origin, PlanImport, SeriesInfo
 from numcheck.store.pushes import HeldPush, Pushed, Receipt, overtake_held
 from numcheck.store.registrations import Registrations, are_any, read_key_checks
-from numcheck.store.schema import heads, installation, operator_names, operators, plan_series, ranges
+from numcheck.store.schema import (
+    heads,
+    installation,
+    operator_names,
+    operators,
+    plan_series,
+    ranges,
+    recorded_withdrawals,
+)
 from numcheck.store.schema import pushes as push_records
 from numcheck.store.schema import withdrawals as withdrawn_rows
 from numcheck.store.served import read_basis, served_numbers
@@ -273,7 +282,10 @@ class Store:
                 "calling_code": plan.country.calling_code,
             }
             changed = [Changed(one) for one in (plan_series, ranges, operators, operator_names)]
-            changed.append(Changed(withdrawn_rows, withdrawn_rows.c.revision == imported.revision))
+            changed += [
+                Changed(one, one.c.revision == imported.revision) for one in (withdrawn_rows, recorded_withdrawals)
+            ]
+            said["recorded_since_us"] = recorded.since_us(connection)
             if self._acts.chain is not None:
                 said |= told_of(connection, self._acts.chain, changed)
             self._acts.tell(connection, Act.PLAN_IMPORTED, by, now, **said)
@@ -311,8 +323,10 @@ class Store:
             version = read_head(connection, Kind.ACTIVE, operator_id).version + 1
             revision = raise_revision(connection)
             checksum = replace_places(connection, operator_id, revision, dict(active_set.chunks()))
-            head = Head(version, len(active_set), microseconds(data_time), checksum=checksum, synthetic=synthetic)
-            write_head(connection, Kind.ACTIVE, operator_id, head, now_us=microseconds(now))
+            time_us, now_us = microseconds(data_time), microseconds(now)
+            # What it takes from the set before is not recorded: the record of the operator begins anew.
+            head = Head(version, len(active_set), time_us, checksum=checksum, synthetic=synthetic, since_us=now_us)
+            write_head(connection, Kind.ACTIVE, operator_id, head, now_us=now_us)
             overtake_held(connection, operator_id)
             act = _DataAct(Act.SET_REPLACED, LOCAL, now, Kind.ACTIVE, operator_id)
             self._tell_head(connection, act, version, revision)
@@ -385,6 +399,35 @@ class Store:
             planned = connection.scalar(select(func.max(plan_series.c.revision))) or 0
             return None if planned > revision else blocks.changed_since(connection, revision)
 
+    # --- the record of withdrawals
+
+    @property
+    def recorded_since(self) -> datetime | None:
+        """The moment that the record goes back to; None before the first plan."""
+        with self._database.reading() as connection:
+            since_us = recorded.since_us(connection)
+        return None if since_us is None else moment(since_us)
+
+    def recorded_counts(self, revision: int) -> dict[int, int]:
+        """Return how many numbers the changes after a revision took, by the second since 1970."""
+        with self._database.reading() as connection:
+            return recorded.counts(connection, revision)
+
+    def recorded(self, revision: int) -> Iterator[tuple[int, list[tuple[int, BitMap]]]]:
+        """Yield the seconds and places of what changes after a revision took, by chunk, which ascend."""
+        with self._database.reading() as connection:
+            chunks = recorded.chunks(connection, revision)
+        for chunk in chunks:
+            with self._database.reading() as connection:
+                found = recorded.of_chunk(connection, chunk, revision)
+            yield chunk, found
+
+    def recorded_between(self, first: datetime, end: datetime) -> Iterator[tuple[str, int]]:
+        """Yield the cause and the number of each withdrawal at or after one moment and before another."""
+        with self._database.reading() as connection:
+            for cause, chunk, places in recorded.between(connection, microseconds(first), microseconds(end)):
+                yield from ((cause, chunk * CHUNK_NUMBERS + place) for place in places)
+
     # --- pushes
 
     def _tell_head(self, connection: Connection, told: "_DataAct", version: int, revision: int) -> None:
@@ -405,6 +448,7 @@ class Store:
                 Changed(heads, own),
                 Changed(push_records, applied(kind, operator_id, version)),
                 Changed(withdrawn_rows, withdrawn_rows.c.revision == revision),
+                Changed(recorded_withdrawals, recorded_withdrawals.c.revision == revision),
             ]
         said |= told_of(connection, chain, changed)
         said |= pushes_from(connection, kind, operator_id)
@@ -592,9 +636,11 @@ class Store:
             return callers.read_macs(connection)
 
     def check_withdrawals(self) -> None:
-        """Raise StoreDamaged unless the numbers that wait to be revoked are what was stored."""
+        """Raise StoreDamaged unless the numbers that wait to be revoked, and those in the record, are what was
+        stored."""
         with self._database.reading() as connection:
             withdrawals.check(connection)
+            recorded.check(connection)
 
     def check_pushes(self) -> None:
         """Raise StoreDamaged unless the record of every push is what was stored."""
@@ -630,4 +676,5 @@ def _operator(row: Row[Any], head: Head | None) -> Operator:
         data_version=head.version if head else 0,
         data_time=moment(head.data_time_us) if head else None,
         synthetic=head.synthetic if head else False,
+        supplied_since=moment(head.since_us) if head else None,
     )

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, literal, s
 
 from numcheck._bits import CHUNK_NUMBERS
 from numcheck.errors import StoreDamaged
+from numcheck.store import recorded
 from numcheck.store.schema import installation, withdrawals
 
 BULK_NUMBERS_MIN = 2_000_000  # a second's work at most is ordinary
@@ -77,7 +78,10 @@ class WithdrawnChunk(NamedTuple):
 def withdraw(
     connection: Connection, revision: int, cause: Cause, places: Mapping[int, AbstractBitMap], now_us: int
 ) -> None:
-    """Write down the places, by chunk, that the change of a revision takes from their operator."""
+    """Write down the places, by chunk, that the change of a revision takes from their operator; and record them, unless
+    they go to another one with their subscribers."""
+    if cause is not Cause.PORTED:
+        recorded.record(connection, revision, cause.value, places, at_us=now_us)
     bulk = sum(map(len, places.values())) >= BULK_NUMBERS_MIN
     rows = [_row(revision, cause, chunk, some, now_us, bulk=bulk) for chunk, some in places.items() if some]
     if rows:

@@ -25,43 +25,43 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18numcheck/v1/caller.proto\x12\x0bnumcheck.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\x01\n\x06\x43\x61ller\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x1f\n\x04role\x18\x02 \x01(\x0e\x32\x11.numcheck.v1.Role\x12\x13\n\x0boperator_id\x18\x03 \x01(\r\x12\x0f\n\x07service\x18\x04 \x01(\t\x12\x11\n\thas_token\x18\x05 \x01(\x08\x12,\n\x08\x61\x64\x64\x65\x64_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"1\n\tAgreement\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x13\n\x0boperator_id\x18\x02 \x01(\r\"7\n\x10\x41\x64\x64\x43\x61llerRequest\x12#\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x13.numcheck.v1.Caller\"\x13\n\x11\x41\x64\x64\x43\x61llerResponse\"\x14\n\x12ListCallersRequest\"g\n\x13ListCallersResponse\x12$\n\x07\x63\x61llers\x18\x01 \x03(\x0b\x32\x13.numcheck.v1.Caller\x12*\n\nagreements\x18\x02 \x03(\x0b\x32\x16.numcheck.v1.Agreement\"\"\n\x13RevokeCallerRequest\x12\x0b\n\x03uri\x18\x01 \x01(\t\"\x16\n\x14RevokeCallerResponse\" \n\x11IssueTokenRequest\x12\x0b\n\x03uri\x18\x01 \x01(\t\"#\n\x12IssueTokenResponse\x12\r\n\x05token\x18\x01 \x01(\t\"@\n\x13\x41\x64\x64\x41greementRequest\x12)\n\tagreement\x18\x01 \x01(\x0b\x32\x16.numcheck.v1.Agreement\"\x16\n\x14\x41\x64\x64\x41greementResponse\"@\n\x13\x45ndAgreementRequest\x12)\n\tagreement\x18\x01 \x01(\x0b\x32\x16.numcheck.v1.Agreement\"\x16\n\x14\x45ndAgreementResponse*\x86\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x12\n\x0eROLE_MESSENGER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x17\n\x13ROLE_CLEARING_HOUSE\x10\x03\x12\x10\n\x0cROLE_AUDITOR\x10\x04\x12\x16\n\x12ROLE_ADMINISTRATOR\x10\x05\x32\xfb\x03\n\rCallerService\x12J\n\tAddCaller\x12\x1d.numcheck.v1.AddCallerRequest\x1a\x1e.numcheck.v1.AddCallerResponse\x12P\n\x0bListCallers\x12\x1f.numcheck.v1.ListCallersRequest\x1a .numcheck.v1.ListCallersResponse\x12S\n\x0cRevokeCaller\x12 .numcheck.v1.RevokeCallerRequest\x1a!.numcheck.v1.RevokeCallerResponse\x12M\n\nIssueToken\x12\x1e.numcheck.v1.IssueTokenRequest\x1a\x1f.numcheck.v1.IssueTokenResponse\x12S\n\x0c\x41\x64\x64\x41greement\x12 .numcheck.v1.AddAgreementRequest\x1a!.numcheck.v1.AddAgreementResponse\x12S\n\x0c\x45ndAgreement\x12 .numcheck.v1.EndAgreementRequest\x1a!.numcheck.v1.EndAgreementResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18numcheck/v1/caller.proto\x12\x0bnumcheck.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\x01\n\x06\x43\x61ller\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x1f\n\x04role\x18\x02 \x01(\x0e\x32\x11.numcheck.v1.Role\x12\x13\n\x0boperator_id\x18\x03 \x01(\r\x12\x0f\n\x07service\x18\x04 \x01(\t\x12\x11\n\thas_token\x18\x05 \x01(\x08\x12,\n\x08\x61\x64\x64\x65\x64_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"J\n\tAgreement\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x13\n\x0boperator_id\x18\x02 \x01(\r\x12\x17\n\x0fidentifications\x18\x03 \x01(\x08\"7\n\x10\x41\x64\x64\x43\x61llerRequest\x12#\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x13.numcheck.v1.Caller\"\x13\n\x11\x41\x64\x64\x43\x61llerResponse\"\x14\n\x12ListCallersRequest\"g\n\x13ListCallersResponse\x12$\n\x07\x63\x61llers\x18\x01 \x03(\x0b\x32\x13.numcheck.v1.Caller\x12*\n\nagreements\x18\x02 \x03(\x0b\x32\x16.numcheck.v1.Agreement\"\"\n\x13RevokeCallerRequest\x12\x0b\n\x03uri\x18\x01 \x01(\t\"\x16\n\x14RevokeCallerResponse\" \n\x11IssueTokenRequest\x12\x0b\n\x03uri\x18\x01 \x01(\t\"#\n\x12IssueTokenResponse\x12\r\n\x05token\x18\x01 \x01(\t\"@\n\x13\x41\x64\x64\x41greementRequest\x12)\n\tagreement\x18\x01 \x01(\x0b\x32\x16.numcheck.v1.Agreement\"\x16\n\x14\x41\x64\x64\x41greementResponse\"@\n\x13\x45ndAgreementRequest\x12)\n\tagreement\x18\x01 \x01(\x0b\x32\x16.numcheck.v1.Agreement\"\x16\n\x14\x45ndAgreementResponse*\x86\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x12\n\x0eROLE_MESSENGER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x17\n\x13ROLE_CLEARING_HOUSE\x10\x03\x12\x10\n\x0cROLE_AUDITOR\x10\x04\x12\x16\n\x12ROLE_ADMINISTRATOR\x10\x05\x32\xfb\x03\n\rCallerService\x12J\n\tAddCaller\x12\x1d.numcheck.v1.AddCallerRequest\x1a\x1e.numcheck.v1.AddCallerResponse\x12P\n\x0bListCallers\x12\x1f.numcheck.v1.ListCallersRequest\x1a .numcheck.v1.ListCallersResponse\x12S\n\x0cRevokeCaller\x12 .numcheck.v1.RevokeCallerRequest\x1a!.numcheck.v1.RevokeCallerResponse\x12M\n\nIssueToken\x12\x1e.numcheck.v1.IssueTokenRequest\x1a\x1f.numcheck.v1.IssueTokenResponse\x12S\n\x0c\x41\x64\x64\x41greement\x12 .numcheck.v1.AddAgreementRequest\x1a!.numcheck.v1.AddAgreementResponse\x12S\n\x0c\x45ndAgreement\x12 .numcheck.v1.EndAgreementRequest\x1a!.numcheck.v1.EndAgreementResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'numcheck.v1.caller_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=850
-  _globals['_ROLE']._serialized_end=984
+  _globals['_ROLE']._serialized_start=875
+  _globals['_ROLE']._serialized_end=1009
   _globals['_CALLER']._serialized_start=75
   _globals['_CALLER']._serialized_end=280
   _globals['_AGREEMENT']._serialized_start=282
-  _globals['_AGREEMENT']._serialized_end=331
-  _globals['_ADDCALLERREQUEST']._serialized_start=333
-  _globals['_ADDCALLERREQUEST']._serialized_end=388
-  _globals['_ADDCALLERRESPONSE']._serialized_start=390
-  _globals['_ADDCALLERRESPONSE']._serialized_end=409
-  _globals['_LISTCALLERSREQUEST']._serialized_start=411
-  _globals['_LISTCALLERSREQUEST']._serialized_end=431
-  _globals['_LISTCALLERSRESPONSE']._serialized_start=433
-  _globals['_LISTCALLERSRESPONSE']._serialized_end=536
-  _globals['_REVOKECALLERREQUEST']._serialized_start=538
-  _globals['_REVOKECALLERREQUEST']._serialized_end=572
-  _globals['_REVOKECALLERRESPONSE']._serialized_start=574
-  _globals['_REVOKECALLERRESPONSE']._serialized_end=596
-  _globals['_ISSUETOKENREQUEST']._serialized_start=598
-  _globals['_ISSUETOKENREQUEST']._serialized_end=630
-  _globals['_ISSUETOKENRESPONSE']._serialized_start=632
-  _globals['_ISSUETOKENRESPONSE']._serialized_end=667
-  _globals['_ADDAGREEMENTREQUEST']._serialized_start=669
-  _globals['_ADDAGREEMENTREQUEST']._serialized_end=733
-  _globals['_ADDAGREEMENTRESPONSE']._serialized_start=735
-  _globals['_ADDAGREEMENTRESPONSE']._serialized_end=757
-  _globals['_ENDAGREEMENTREQUEST']._serialized_start=759
-  _globals['_ENDAGREEMENTREQUEST']._serialized_end=823
-  _globals['_ENDAGREEMENTRESPONSE']._serialized_start=825
-  _globals['_ENDAGREEMENTRESPONSE']._serialized_end=847
-  _globals['_CALLERSERVICE']._serialized_start=987
-  _globals['_CALLERSERVICE']._serialized_end=1494
+  _globals['_AGREEMENT']._serialized_end=356
+  _globals['_ADDCALLERREQUEST']._serialized_start=358
+  _globals['_ADDCALLERREQUEST']._serialized_end=413
+  _globals['_ADDCALLERRESPONSE']._serialized_start=415
+  _globals['_ADDCALLERRESPONSE']._serialized_end=434
+  _globals['_LISTCALLERSREQUEST']._serialized_start=436
+  _globals['_LISTCALLERSREQUEST']._serialized_end=456
+  _globals['_LISTCALLERSRESPONSE']._serialized_start=458
+  _globals['_LISTCALLERSRESPONSE']._serialized_end=561
+  _globals['_REVOKECALLERREQUEST']._serialized_start=563
+  _globals['_REVOKECALLERREQUEST']._serialized_end=597
+  _globals['_REVOKECALLERRESPONSE']._serialized_start=599
+  _globals['_REVOKECALLERRESPONSE']._serialized_end=621
+  _globals['_ISSUETOKENREQUEST']._serialized_start=623
+  _globals['_ISSUETOKENREQUEST']._serialized_end=655
+  _globals['_ISSUETOKENRESPONSE']._serialized_start=657
+  _globals['_ISSUETOKENRESPONSE']._serialized_end=692
+  _globals['_ADDAGREEMENTREQUEST']._serialized_start=694
+  _globals['_ADDAGREEMENTREQUEST']._serialized_end=758
+  _globals['_ADDAGREEMENTRESPONSE']._serialized_start=760
+  _globals['_ADDAGREEMENTRESPONSE']._serialized_end=782
+  _globals['_ENDAGREEMENTREQUEST']._serialized_start=784
+  _globals['_ENDAGREEMENTREQUEST']._serialized_end=848
+  _globals['_ENDAGREEMENTRESPONSE']._serialized_start=850
+  _globals['_ENDAGREEMENTRESPONSE']._serialized_end=872
+  _globals['_CALLERSERVICE']._serialized_start=1012
+  _globals['_CALLERSERVICE']._serialized_end=1519
 # @@protoc_insertion_point(module_scope)

@@ -44,12 +44,14 @@ class Caller(_message.Message):
     def __init__(self, uri: _Optional[str] = ..., role: _Optional[_Union[Role, str]] = ..., operator_id: _Optional[int] = ..., service: _Optional[str] = ..., has_token: bool = ..., added_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revoked_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Agreement(_message.Message):
-    __slots__ = ("service", "operator_id")
+    __slots__ = ("service", "operator_id", "identifications")
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    IDENTIFICATIONS_FIELD_NUMBER: _ClassVar[int]
     service: str
     operator_id: int
-    def __init__(self, service: _Optional[str] = ..., operator_id: _Optional[int] = ...) -> None: ...
+    identifications: bool
+    def __init__(self, service: _Optional[str] = ..., operator_id: _Optional[int] = ..., identifications: bool = ...) -> None: ...
 
 class AddCallerRequest(_message.Message):
     __slots__ = ("caller",)

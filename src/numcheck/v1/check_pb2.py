@@ -25,13 +25,15 @@ _sym_db = _symbol_database.Default()
 from numcheck.v1 import number_pb2 as numcheck_dot_v1_dot_number__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17numcheck/v1/check.proto\x12\x0bnumcheck.v1\x1a\x18numcheck/v1/number.proto\"$\n\x12\x43heckNumberRequest\x12\x0e\n\x06number\x18\x01 \x01(\t\"\xe5\x01\n\x13\x43heckNumberResponse\x12)\n\x06status\x18\x01 \x01(\x0e\x32\x19.numcheck.v1.NumberStatus\x12\x0e\n\x06number\x18\x02 \x01(\x06\x12/\n\x10serving_operator\x18\x03 \x01(\x0b\x32\x15.numcheck.v1.Operator\x12+\n\x0crange_holder\x18\x04 \x01(\x0b\x32\x15.numcheck.v1.Operator\x12\x0e\n\x06ported\x18\x05 \x01(\x08\x12\x0e\n\x06region\x18\x06 \x01(\t\x12\x15\n\rindex_version\x18\x07 \x01(\x04\"U\n\x13\x43heckNumbersRequest\x12\x0f\n\x07numbers\x18\x01 \x03(\x06\x12\x12\n\nrequest_id\x18\x02 \x01(\x04\x12\x19\n\x11min_index_version\x18\x03 \x01(\x04\"\x84\x01\n\x14\x43heckNumbersResponse\x12+\n\x08statuses\x18\x01 \x03(\x0e\x32\x19.numcheck.v1.NumberStatus\x12\x14\n\x0coperator_ids\x18\x02 \x03(\r\x12\x15\n\rindex_version\x18\x03 \x01(\x04\x12\x12\n\nrequest_id\x18\x04 \x01(\x04\"\x16\n\x14ListOperatorsRequest\"Z\n\x15ListOperatorsResponse\x12(\n\toperators\x18\x01 \x03(\x0b\x32\x15.numcheck.v1.Operator\x12\x17\n\x0finstallation_id\x18\x02 \x01(\t2\xec\x02\n\x0c\x43heckService\x12P\n\x0b\x43heckNumber\x12\x1f.numcheck.v1.CheckNumberRequest\x1a .numcheck.v1.CheckNumberResponse\x12S\n\x0c\x43heckNumbers\x12 .numcheck.v1.CheckNumbersRequest\x1a!.numcheck.v1.CheckNumbersResponse\x12]\n\x12StreamCheckNumbers\x12 .numcheck.v1.CheckNumbersRequest\x1a!.numcheck.v1.CheckNumbersResponse(\x01\x30\x01\x12V\n\rListOperators\x12!.numcheck.v1.ListOperatorsRequest\x1a\".numcheck.v1.ListOperatorsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17numcheck/v1/check.proto\x12\x0bnumcheck.v1\x1a\x18numcheck/v1/number.proto\"$\n\x12\x43heckNumberRequest\x12\x0e\n\x06number\x18\x01 \x01(\t\"\xe5\x01\n\x13\x43heckNumberResponse\x12)\n\x06status\x18\x01 \x01(\x0e\x32\x19.numcheck.v1.NumberStatus\x12\x0e\n\x06number\x18\x02 \x01(\x06\x12/\n\x10serving_operator\x18\x03 \x01(\x0b\x32\x15.numcheck.v1.Operator\x12+\n\x0crange_holder\x18\x04 \x01(\x0b\x32\x15.numcheck.v1.Operator\x12\x0e\n\x06ported\x18\x05 \x01(\x08\x12\x0e\n\x06region\x18\x06 \x01(\t\x12\x15\n\rindex_version\x18\x07 \x01(\x04\"U\n\x13\x43heckNumbersRequest\x12\x0f\n\x07numbers\x18\x01 \x03(\x06\x12\x12\n\nrequest_id\x18\x02 \x01(\x04\x12\x19\n\x11min_index_version\x18\x03 \x01(\x04\"\x84\x01\n\x14\x43heckNumbersResponse\x12+\n\x08statuses\x18\x01 \x03(\x0e\x32\x19.numcheck.v1.NumberStatus\x12\x14\n\x0coperator_ids\x18\x02 \x03(\r\x12\x15\n\rindex_version\x18\x03 \x01(\x04\x12\x12\n\nrequest_id\x18\x04 \x01(\x04\"\x16\n\x14ListOperatorsRequest\"Z\n\x15ListOperatorsResponse\x12(\n\toperators\x18\x01 \x03(\x0b\x32\x15.numcheck.v1.Operator\x12\x17\n\x0finstallation_id\x18\x02 \x01(\t\"=\n\x14\x43heckRecycledRequest\x12\x0f\n\x07numbers\x18\x01 \x03(\x06\x12\x14\n\x0csince_unix_s\x18\x02 \x03(\x10\"z\n\x15\x43heckRecycledResponse\x12-\n\x08statuses\x18\x01 \x03(\x0e\x32\x1b.numcheck.v1.RecycledStatus\x12\x1b\n\x13record_since_unix_s\x18\x02 \x01(\x10\x12\x15\n\rindex_version\x18\x03 \x01(\x04*\x7f\n\x0eRecycledStatus\x12\x1f\n\x1bRECYCLED_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12RECYCLED_STATUS_NO\x10\x01\x12\x17\n\x13RECYCLED_STATUS_YES\x10\x02\x12\x1b\n\x17RECYCLED_STATUS_UNKNOWN\x10\x03\x32\xc4\x03\n\x0c\x43heckService\x12P\n\x0b\x43heckNumber\x12\x1f.numcheck.v1.CheckNumberRequest\x1a .numcheck.v1.CheckNumberResponse\x12S\n\x0c\x43heckNumbers\x12 .numcheck.v1.CheckNumbersRequest\x1a!.numcheck.v1.CheckNumbersResponse\x12]\n\x12StreamCheckNumbers\x12 .numcheck.v1.CheckNumbersRequest\x1a!.numcheck.v1.CheckNumbersResponse(\x01\x30\x01\x12V\n\rCheckRecycled\x12!.numcheck.v1.CheckRecycledRequest\x1a\".numcheck.v1.CheckRecycledResponse\x12V\n\rListOperators\x12!.numcheck.v1.ListOperatorsRequest\x1a\".numcheck.v1.ListOperatorsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'numcheck.v1.check_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_RECYCLEDSTATUS']._serialized_start=861
+  _globals['_RECYCLEDSTATUS']._serialized_end=988
   _globals['_CHECKNUMBERREQUEST']._serialized_start=66
   _globals['_CHECKNUMBERREQUEST']._serialized_end=102
   _globals['_CHECKNUMBERRESPONSE']._serialized_start=105
@@ -44,6 +46,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTOPERATORSREQUEST']._serialized_end=580
   _globals['_LISTOPERATORSRESPONSE']._serialized_start=582
   _globals['_LISTOPERATORSRESPONSE']._serialized_end=672
-  _globals['_CHECKSERVICE']._serialized_start=675
-  _globals['_CHECKSERVICE']._serialized_end=1039
+  _globals['_CHECKRECYCLEDREQUEST']._serialized_start=674
+  _globals['_CHECKRECYCLEDREQUEST']._serialized_end=735
+  _globals['_CHECKRECYCLEDRESPONSE']._serialized_start=737
+  _globals['_CHECKRECYCLEDRESPONSE']._serialized_end=859
+  _globals['_CHECKSERVICE']._serialized_start=991
+  _globals['_CHECKSERVICE']._serialized_end=1443
 # @@protoc_insertion_point(module_scope)

@@ -1,11 +1,23 @@
 from numcheck.v1 import number_pb2 as _number_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class RecycledStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RECYCLED_STATUS_UNSPECIFIED: _ClassVar[RecycledStatus]
+    RECYCLED_STATUS_NO: _ClassVar[RecycledStatus]
+    RECYCLED_STATUS_YES: _ClassVar[RecycledStatus]
+    RECYCLED_STATUS_UNKNOWN: _ClassVar[RecycledStatus]
+RECYCLED_STATUS_UNSPECIFIED: RecycledStatus
+RECYCLED_STATUS_NO: RecycledStatus
+RECYCLED_STATUS_YES: RecycledStatus
+RECYCLED_STATUS_UNKNOWN: RecycledStatus
 
 class CheckNumberRequest(_message.Message):
     __slots__ = ("number",)
@@ -64,3 +76,21 @@ class ListOperatorsResponse(_message.Message):
     operators: _containers.RepeatedCompositeFieldContainer[_number_pb2.Operator]
     installation_id: str
     def __init__(self, operators: _Optional[_Iterable[_Union[_number_pb2.Operator, _Mapping]]] = ..., installation_id: _Optional[str] = ...) -> None: ...
+
+class CheckRecycledRequest(_message.Message):
+    __slots__ = ("numbers", "since_unix_s")
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    SINCE_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    numbers: _containers.RepeatedScalarFieldContainer[int]
+    since_unix_s: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, numbers: _Optional[_Iterable[int]] = ..., since_unix_s: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class CheckRecycledResponse(_message.Message):
+    __slots__ = ("statuses", "record_since_unix_s", "index_version")
+    STATUSES_FIELD_NUMBER: _ClassVar[int]
+    RECORD_SINCE_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    INDEX_VERSION_FIELD_NUMBER: _ClassVar[int]
+    statuses: _containers.RepeatedScalarFieldContainer[RecycledStatus]
+    record_since_unix_s: int
+    index_version: int
+    def __init__(self, statuses: _Optional[_Iterable[_Union[RecycledStatus, str]]] = ..., record_since_unix_s: _Optional[int] = ..., index_version: _Optional[int] = ...) -> None: ...

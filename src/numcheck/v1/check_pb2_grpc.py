@@ -66,6 +66,11 @@ class CheckServiceStub(object):
                 request_serializer=numcheck_dot_v1_dot_check__pb2.CheckNumbersRequest.SerializeToString,
                 response_deserializer=numcheck_dot_v1_dot_check__pb2.CheckNumbersResponse.FromString,
                 _registered_method=True)
+        self.CheckRecycled = channel.unary_unary(
+                '/numcheck.v1.CheckService/CheckRecycled',
+                request_serializer=numcheck_dot_v1_dot_check__pb2.CheckRecycledRequest.SerializeToString,
+                response_deserializer=numcheck_dot_v1_dot_check__pb2.CheckRecycledResponse.FromString,
+                _registered_method=True)
         self.ListOperators = channel.unary_unary(
                 '/numcheck.v1.CheckService/ListOperators',
                 request_serializer=numcheck_dot_v1_dot_check__pb2.ListOperatorsRequest.SerializeToString,
@@ -141,6 +146,35 @@ class CheckServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckRecycled(self, request, context):
+        """Returns of each number whether the record of withdrawals has it at or after a moment: what a messenger asks before it
+        trusts an account that it has not heard of for long. Up to 65,536 numbers a call (by default), in the order asked.
+
+        The record has what an operator took out of service, what it took out and put back (so that somebody else may have
+        it), and what a numbering plan took from its operator. A porting is none: its subscriber keeps the number. It goes
+        back as many days as the setting recycled_record_days says.
+
+        Precision. The moment of a withdrawal is when this installation learnt of it, which is no earlier than it happened: a
+        messenger that asks since its last question misses none, however late an operator's data came. Moments are compared
+        by the second. A record of more than 16 million numbers keeps the second of its newest withdrawals only: of the
+        newest 16 weeks at least the day (UTC), of what is older at least the week. A number that was withdrawn earlier in
+        the same day or week as its moment then gets YES. NO is never given for a withdrawal that was learnt of at or after
+        the moment.
+
+        All answers of one call rest on one index version. A call never fails for a number in it: one that no loaded plan can
+        have, or that is not a mobile one, gets RECYCLED_STATUS_UNKNOWN in its place.
+
+        Errors, besides the service's own:
+
+        - INVALID_ARGUMENT, TOO_MANY_NUMBERS: more numbers than this node takes in a call; BadRequest names the field
+        `numbers`. Split the request.
+        - INVALID_ARGUMENT, BAD_MOMENTS: neither one moment nor one for each number; BadRequest names the field
+        `since_unix_s`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListOperators(self, request, context):
         """Lists every operator of this installation, so that a caller resolves operator ids once and not in every answer.
 
@@ -170,6 +204,11 @@ def add_CheckServiceServicer_to_server(servicer, server):
                     servicer.StreamCheckNumbers,
                     request_deserializer=numcheck_dot_v1_dot_check__pb2.CheckNumbersRequest.FromString,
                     response_serializer=numcheck_dot_v1_dot_check__pb2.CheckNumbersResponse.SerializeToString,
+            ),
+            'CheckRecycled': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckRecycled,
+                    request_deserializer=numcheck_dot_v1_dot_check__pb2.CheckRecycledRequest.FromString,
+                    response_serializer=numcheck_dot_v1_dot_check__pb2.CheckRecycledResponse.SerializeToString,
             ),
             'ListOperators': grpc.unary_unary_rpc_method_handler(
                     servicer.ListOperators,
@@ -275,6 +314,33 @@ class CheckService(object):
             '/numcheck.v1.CheckService/StreamCheckNumbers',
             numcheck_dot_v1_dot_check__pb2.CheckNumbersRequest.SerializeToString,
             numcheck_dot_v1_dot_check__pb2.CheckNumbersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckRecycled(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/numcheck.v1.CheckService/CheckRecycled',
+            numcheck_dot_v1_dot_check__pb2.CheckRecycledRequest.SerializeToString,
+            numcheck_dot_v1_dot_check__pb2.CheckRecycledResponse.FromString,
             options,
             channel_credentials,
             insecure,

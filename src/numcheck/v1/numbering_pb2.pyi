@@ -335,3 +335,33 @@ class WatchIndexResponse(_message.Message):
     INDEX_VERSION_FIELD_NUMBER: _ClassVar[int]
     index_version: int
     def __init__(self, index_version: _Optional[int] = ...) -> None: ...
+
+class WatchIdentificationsRequest(_message.Message):
+    __slots__ = ("operator_id", "resume_token")
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    operator_id: int
+    resume_token: str
+    def __init__(self, operator_id: _Optional[int] = ..., resume_token: _Optional[str] = ...) -> None: ...
+
+class WatchIdentificationsResponse(_message.Message):
+    __slots__ = ("identification", "resume_token")
+    IDENTIFICATION_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    identification: Identification
+    resume_token: str
+    def __init__(self, identification: _Optional[_Union[Identification, _Mapping]] = ..., resume_token: _Optional[str] = ...) -> None: ...
+
+class Identification(_message.Message):
+    __slots__ = ("number", "service", "user_code", "ended", "event_time")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    USER_CODE_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TIME_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    service: str
+    user_code: str
+    ended: bool
+    event_time: _timestamp_pb2.Timestamp
+    def __init__(self, number: _Optional[int] = ..., service: _Optional[str] = ..., user_code: _Optional[str] = ..., ended: bool = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

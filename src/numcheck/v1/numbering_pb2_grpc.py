@@ -76,6 +76,11 @@ class NumberingServiceStub(object):
                 request_serializer=numcheck_dot_v1_dot_numbering__pb2.WatchIndexRequest.SerializeToString,
                 response_deserializer=numcheck_dot_v1_dot_numbering__pb2.WatchIndexResponse.FromString,
                 _registered_method=True)
+        self.WatchIdentifications = channel.unary_stream(
+                '/numcheck.v1.NumberingService/WatchIdentifications',
+                request_serializer=numcheck_dot_v1_dot_numbering__pb2.WatchIdentificationsRequest.SerializeToString,
+                response_deserializer=numcheck_dot_v1_dot_numbering__pb2.WatchIdentificationsResponse.FromString,
+                _registered_method=True)
         self.GetOperatorState = channel.unary_unary(
                 '/numcheck.v1.NumberingService/GetOperatorState',
                 request_serializer=numcheck_dot_v1_dot_numbering__pb2.GetOperatorStateRequest.SerializeToString,
@@ -237,6 +242,32 @@ class NumberingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchIdentifications(self, request, context):
+        """Streams which users services identified on an operator's numbers, and when that ended (E.4); for the operator.
+
+        Only of services whose agreement with the operator says so (Agreement.identifications), and only of users whose
+        number the operator itself confirmed. An identification is told each time that it is confirmed, also if it was
+        before. It ends when the registration is revoked, erased or overdue, when its user has another number, and when the
+        number is ported to another operator, which is told once the user is identified there. Ended is told to the operator
+        that was told of the identification, of the same number and code.
+
+        Each message is told at least once: it is durable with what it tells of. They come in their order; a caller goes on
+        behind the last message that it has kept by giving its resume_token back, and may get again what came after it. What
+        ended over a year ago is forgotten. A caller that takes nothing for 5 seconds is cut off. The stream stays open until
+        the caller or the node ends it.
+
+        Errors, besides the service's own:
+
+        - INVALID_ARGUMENT, BAD_RESUME_TOKEN: the resume_token was not given out by this method; BadRequest names the field
+        `resume_token`.
+        - NOT_FOUND, UNKNOWN_OPERATOR: there is no such operator.
+        - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: as many such streams as this node serves at once are open, of all operators
+        or of this one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetOperatorState(self, request, context):
         """Returns the head of an operator's active set, or of the portings, so that both sides can compare their data.
 
@@ -281,6 +312,11 @@ def add_NumberingServiceServicer_to_server(servicer, server):
                     servicer.WatchIndex,
                     request_deserializer=numcheck_dot_v1_dot_numbering__pb2.WatchIndexRequest.FromString,
                     response_serializer=numcheck_dot_v1_dot_numbering__pb2.WatchIndexResponse.SerializeToString,
+            ),
+            'WatchIdentifications': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchIdentifications,
+                    request_deserializer=numcheck_dot_v1_dot_numbering__pb2.WatchIdentificationsRequest.FromString,
+                    response_serializer=numcheck_dot_v1_dot_numbering__pb2.WatchIdentificationsResponse.SerializeToString,
             ),
             'GetOperatorState': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOperatorState,
@@ -462,6 +498,33 @@ class NumberingService(object):
             '/numcheck.v1.NumberingService/WatchIndex',
             numcheck_dot_v1_dot_numbering__pb2.WatchIndexRequest.SerializeToString,
             numcheck_dot_v1_dot_numbering__pb2.WatchIndexResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchIdentifications(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/numcheck.v1.NumberingService/WatchIdentifications',
+            numcheck_dot_v1_dot_numbering__pb2.WatchIdentificationsRequest.SerializeToString,
+            numcheck_dot_v1_dot_numbering__pb2.WatchIdentificationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -240,7 +240,7 @@ def _delimiter(line: str) -> str:
 def _numbers(cells: Sequence[str], wanted: Wanted, *, ranges: bool) -> tuple[tuple[int, ...], bool]:
     """Return the column of the numbers, or the two of the ends of ranges, and whether the cells are a header."""
     if wanted.column is not None:
-        place, is_name = _place(cells, wanted.column, "--column")
+        place, is_name = place_of(cells, wanted.column, "--column")
         header = is_name or is_header_cell(cells[place]) or bool(_places(cells, NUMBER_NAMES))
         return (place,), header
     numbers = _places(cells, NUMBER_NAMES)
@@ -270,7 +270,7 @@ def _status(cells: Sequence[str], wanted: Wanted, taken: Collection[int], *, has
     if wanted.every_row:
         return None
     if wanted.status_column is not None:
-        place, _ = _place(cells, wanted.status_column, "--status-column")
+        place, _ = place_of(cells, wanted.status_column, "--status-column")
         if place in taken:
             raise UncertainLayout("--status-column names the column of the numbers")
         return place
@@ -337,8 +337,8 @@ def is_header_cell(cell: str) -> bool:
     return bool(cell) and not any(map(str.isdigit, cell))
 
 
-def _place(cells: Sequence[str], said: str, option: str) -> tuple[int, bool]:
-    """Return the column that was said, by its place or its name, and whether by its name."""
+def place_of(cells: Sequence[str], said: str, option: str) -> tuple[int, bool]:
+    """Return the column that an option said, by its place or its name, and whether by its name."""
     if said.isascii() and said.isdigit():
         if not 1 <= int(said) <= len(cells):
             raise UncertainLayout(f"{option} {said}: the first line has {len(cells)} columns")

@@ -42,6 +42,7 @@ installation = Table(
     Column("id", Integer, CheckConstraint("id = 1"), primary_key=True),
     Column("revision", BigInteger, nullable=False),
     Column("withdrawals_dropped", BigInteger, nullable=False, server_default="0"),
+    Column("recorded_since_us", BigInteger),
     Column("installation_id", String, nullable=False),
     Column("token_key_check", LargeBinary),
 )
@@ -110,6 +111,7 @@ heads = Table(
     Column("operator_id", Integer, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
     Column("data_time_us", BigInteger, nullable=False),
+    Column("since_us", BigInteger, nullable=False),
     Column("stored_at_us", BigInteger, nullable=False),
     Column("number_count", BigInteger, nullable=False),
     Column("checksum", LargeBinary, nullable=False),
@@ -184,6 +186,20 @@ withdrawals = Table(
     Index("withdrawals_waiting", "bulk", "revision", "cause", "chunk", sqlite_where=WAITING, postgresql_where=WAITING),
 )
 
+recorded_withdrawals = Table(
+    "recorded_withdrawals",
+    metadata,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("cause", String, primary_key=True),
+    Column("chunk", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("number_count", Integer, nullable=False),
+    Column("checksum", LargeBinary, nullable=False),
+    Column("places", LargeBinary, nullable=False),
+    Index("recorded_withdrawals_by_chunk", "chunk", "revision"),
+    Index("recorded_withdrawals_by_time", "at_us", "cause", "chunk"),
+)
+
 callers = Table(
     "callers",
     metadata,
@@ -203,6 +219,7 @@ agreements = Table(
     Column("service", String, primary_key=True),
     Column("operator_id", Integer, ForeignKey("operators.operator_id"), primary_key=True, autoincrement=False),
     Column("since_us", BigInteger, nullable=False),
+    Column("identifications", Boolean, nullable=False),
     Column("mac", LargeBinary(32), nullable=False),
 )
 
@@ -329,6 +346,24 @@ code_sends = Table(
     Index("code_sends_by_block", "block_tag", "service", "at_us"),
     Index("code_sends_by_network", "network_tag", "service", "at_us"),
     Index("code_sends_by_service", "service", "at_us"),
+)
+
+identifications = Table(
+    "identifications",
+    metadata,
+    Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("operator_id", Integer, nullable=False),
+    Column("service", String, nullable=False),
+    Column("registration_id", Bytes(16), nullable=False),
+    Column("key_id", Integer, nullable=False),
+    Column("number_tag", Bytes(16), nullable=False),
+    Column("sealed_number", Bytes, nullable=False),
+    Column("ended", Boolean, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Index("identifications_by_operator", "operator_id", "position"),
+    Index("identifications_by_registration", "registration_id", "position"),
+    Index("identifications_that_ended", "at_us", sqlite_where=text("ended"), postgresql_where=text("ended")),
+    sqlite_autoincrement=True,
 )
 
 assertions = Table(

@@ -1,0 +1,67 @@
+"""WatchIdentifications of NumberingService: translation only."""
+
+from collections.abc import Callable, Collection, Iterable
+from itertools import takewhile
+
+from numcheck.api.access import own_operator
+from numcheck.api.calls import CallerWaits, Feed, Pieces, parsed
+from numcheck.api.places import Places
+from numcheck.errors import BadResumeToken
+from numcheck.registrations.identifications import Identifications, Identified
+from numcheck.timestamps import timestamp_at
+from numcheck.v1 import numbering_pb2
+
+FEEDS_MAX = 16
+FEEDS_PER_OPERATOR_MAX = 4
+DIGITS_MAX = 19
+
+
+class WatchIdentifications:
+    """Makes the feed of an operator. `telling` gives the services whose agreement with it says that it is told."""
+
+    def __init__(self, identifications: Identifications, telling: Callable[[int], Collection[str]]) -> None:
+        self._identifications, self._telling = identifications, telling
+        self._places = (Places(FEEDS_MAX, FEEDS_PER_OPERATOR_MAX),)
+
+    def feed(self, request: bytes, _call: CallerWaits) -> Feed:
+        """Tell everything from a position on; without one, from the beginning."""
+        message = parsed(numbering_pb2.WatchIdentificationsRequest, request)
+        operator_id = message.operator_id
+        own_operator(operator_id)
+        position = self._position(message.resume_token)
+        self._identifications.after(operator_id, position)  # UnknownOperator before anything is sent
+        return Feed(f"operator {operator_id}", self._told(operator_id, position), self._places)
+
+    def _position(self, token: str) -> int:
+        if not token:
+            return 0
+        known = token.isascii() and token.isdigit() and len(token) <= DIGITS_MAX
+        if not known or int(token) > self._identifications.newest:
+            raise BadResumeToken("the resume_token was not given out by WatchIdentifications")
+        return int(token)
+
+    def _told(self, operator_id: int, position: int) -> Pieces:
+        while True:
+            # What this node does not know yet to be agreed waits: there are rows only under agreements.
+            services, found = self._telling(operator_id), self._identifications.after(operator_id, position)
+            agreed = _up_to_first_unknown(found, services)
+            position = agreed[-1].row.position if agreed else position
+            yield [_message(one) for one in agreed if one.number is not None]
+
+
+def _up_to_first_unknown(found: Iterable[Identified], services: Collection[str]) -> list[Identified]:
+    return list(takewhile(lambda one: one.row.service in services, found))
+
+
+def _message(one: Identified) -> bytes:
+    row = one.row
+    return numbering_pb2.WatchIdentificationsResponse(
+        identification=numbering_pb2.Identification(
+            number=one.number or 0,
+            service=row.service,
+            user_code=row.registration_id.hex(),
+            ended=row.ended,
+            event_time=timestamp_at(row.at_us),
+        ),
+        resume_token=str(row.position),
+    ).SerializeToString()
