@@ -23,6 +23,7 @@ from tests.api.listeners import listening
 SOURCES = Path(__file__).parents[2] / "src/numcheck"  # a wheel has no .pyx
 ANSWERING = (
     *("api/check.py", "index/published.py", "index/reader.py", "e164.py", "_e164.pyx", "_fast.pyx"),
+    *("_recycled.pyx", "api/identifications.py", "registrations/importing.py"),
     *("api/calls.py", "api/numbering.py", "api/pushing.py", "api/active_numbers.py", "api/portings.py", "api/plan.py"),
     *("api/places.py", "door/native.py", "door/health.py", "door/watches.py", "store/served.py", "store/blocks.py"),
     *("plan/allotments.py", "active/push.py", "active/portings.py", "access/rules.py", "api/access.py"),
@@ -55,6 +56,8 @@ def instance(error: type[NumcheckError]) -> NumcheckError:
         errors.OlderData: (datetime(2026, 11, 20, tzinfo=UTC), "the head", datetime(2026, 11, 21, tzinfo=UTC)),
         errors.BadRegistration: ("user_id", "words"),
         errors.NotANumber: ("words",),
+        errors.ProofNotAccepted: (2, "2026-11-20T00:00:00Z"),
+        errors.RecordTooShort: (datetime(2026, 11, 20, tzinfo=UTC),),
         errors.StoreDamaged: ("words",),
         errors.BadCaller: ("words",),
     }
