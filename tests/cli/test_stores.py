@@ -40,6 +40,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "registrations delete": ("--service", "chat", "u-1007"),
     "registrations due": ("--service", "chat"),
     "registrations export": ("--service", "chat"),
+    "registrations identifications": ("--operator", "1"),
+    "withdrawn export": ("2026-11-20",),
     "registrations get": ("--service", "chat", "u-1007"),
     "registrations import": ("--service", "chat", "numbers.txt"),
     "registrations summary": ("--service", "chat"),

@@ -14,7 +14,7 @@ COMMANDS = [tuple(command.split()) for command in commands()]
 WITHOUT_SETTINGS = [("config", "sample"), ("config", "schema")]
 WITHOUT_RESULT = [("serve",), ("registrations", "rotate-keys"), *WITHOUT_SETTINGS]
 WITHOUT_RESULT += [("callers", name) for name in ("init", "add", "agree", "end-agreement", "revoke", "confirm-restore")]
-WITHOUT_RESULT += [("registrations", name) for name in ("delete", "export")]
+WITHOUT_RESULT += [("registrations", name) for name in ("delete", "export")] + [("withdrawn", "export")]
 WITHOUT_RESULT += [("callers", "token")]  # prints the token, and nothing besides
 
 
