@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| ((?:I{1,2}|E)\.\d[a-z]?) \|.*\|$", re.M)
-CLAUSES = ("I.1", "I.2a", "I.2b", "I.3a", "I.3b", "I.4", "I.5", "I.6", "II.1", "II.2", "II.3", "E.1", "E.2")
+CLAUSES = ("I.1", "I.2a", "I.2b", "I.3a", "I.3b", "I.4", "I.5", "I.6", "II.1", "II.2", "II.3", "E.1", "E.2", "E.4")
 """The clauses of the decree that ask for something; the page may have no other and lack none."""
 
 

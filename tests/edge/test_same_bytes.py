@@ -161,8 +161,9 @@ def unary(kind: str, whole: bytes, *more: tuple[str, str], method: str = "CheckN
 
 @pytest.mark.parametrize("method", ["CheckNumber", "CheckNumbers", "StreamCheckNumbers"])
 def test_calls_are_refused_alike_when_they_are_too_large(plaintext: Addresses, method: str) -> None:
-    announced = b"\0" + (2**20 + 1).to_bytes(4, "big") + bytes(1_000)
-    compressed = message(gzip.compress(bytes(2**20 + 1)), compressed=1)
+    too_large = Settings().message_size_max + 1
+    announced = b"\0" + too_large.to_bytes(4, "big") + bytes(1_000)
+    compressed = message(gzip.compress(bytes(too_large)), compressed=1)
     calls = [
         unary("too large", announced, method=method),
         unary("too large", compressed, ("grpc-encoding", "gzip"), method=method),

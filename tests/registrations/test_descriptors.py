@@ -15,6 +15,7 @@ MESSENGERS = [
 # push or a plan, and none of them a subscriber. A field that comes to be has to be judged before it is added here.
 TEXTS_OF_OPERATORS = {
     "PushHeader.push_id",
+    "WatchIdentificationsRequest.resume_token",  # made by the node
     "ConfirmPushRequest.confirmation_token",
     "PortingsHeader.push_id",
     "PlanHeader.series",
@@ -31,6 +32,7 @@ SCALARS_OF_OPERATORS = {
     "NumberRange.first", "NumberRange.last",
     "PushActiveNumbersRequest.add", "PushActiveNumbersRequest.remove",
     "ConfirmPushRequest.operator_id", "ListHeldPushesRequest.operator_id", "GetOperatorStateRequest.operator_id",
+    "WatchIdentificationsRequest.operator_id",
     "GetOperatorStateRequest.without_digest",
     "PortingsSequence.position",
     "PortingsHeader.mode", "PortingsHeader.base_version", "PortingsHeader.skip_not_portable", "PortingsHeader.force",

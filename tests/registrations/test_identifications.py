@@ -71,7 +71,7 @@ def filled(each_world: World) -> World:
 
 
 def test_operator_is_told_of_each_identification_and_of_its_end(filled: World) -> None:
-    """Confirmed, refreshed, erased, withdrawn, overdue: each in the order in which it happened."""
+    """E.4: confirmed, refreshed, erased, withdrawn, overdue: each in the order in which it happened."""
     world = filled
     agree(world)
     told = Told(world)
