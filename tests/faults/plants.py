@@ -49,6 +49,9 @@ class _Connection(sqlite3.Connection):
     def cursor(self, factory: Any = None) -> Any:
         return super().cursor(_Cursor)
 
+    def execute(self, statement: str, *rest: Any) -> Any:
+        return self.cursor().execute(statement, *rest)  # sqlite3's own takes no cursor of ours
+
     def executed(self, statement: str, parameters: Any = ()) -> None:
         """Called after each statement of a cursor."""
 
