@@ -43,6 +43,15 @@ class _Cursor(sqlite3.Cursor):
         return self
 
 
+class _InTransaction(sqlite3.Cursor):
+    """Begins no transaction, as there is one."""
+
+    def execute(self, statement: str, *rest: Any) -> "_InTransaction":
+        if not statement.startswith("BEGIN"):
+            super().execute(statement, *rest)
+        return self
+
+
 class _Connection(sqlite3.Connection):
     """A connection that a plant changes; as it stands it does what it should."""
 
@@ -124,6 +133,20 @@ class _Late(_Connection):
 
 
 class _LateCommit(_Late):
+    """Armed, everything behind the fault point goes on in the transaction that is never committed: the one thread that
+    writes has to come to the answers of those who were in it."""
+
+    def cursor(self, factory: Any = None) -> Any:
+        return sqlite3.Connection.cursor(self, _InTransaction) if self.stopped else super().cursor(factory)
+
+    def commit(self) -> None:
+        if not self.stopped:
+            super().commit()
+
+    def rollback(self) -> None:
+        if not self.stopped:
+            super().rollback()
+
     def end_commit(self) -> None:
         sqlite3.Connection.commit(self)
 
