@@ -315,7 +315,7 @@ cdef inline uint32_t dense_rank(const uint8_t* page, uint32_t place) noexcept no
 
 
 cdef const uint8_t* find_code(const uint8_t* page, uint32_t place, uint32_t code_size) noexcept nogil:
-    """Where the code of a place is; NULL if it has none."""
+    """Return the address of a place's code; NULL if it has none."""
     cdef uint32_t low = 0, count = count_of(page), half
     if form_of(page) == DENSE:
         return code_place(page, dense_rank(page, place), code_size) if dense_has(page, place) else NULL
@@ -376,7 +376,7 @@ cdef class Layer:
         return moment_of(&self.view, code) if code else None
 
     cdef bint is_sound(self, size_t size) noexcept nogil:
-        """Whether the moments ascend, and blocks of `size` bytes are what the chunks say."""
+        """Return True if the moments ascend, and blocks of `size` bytes are as the chunks say."""
         cdef uint32_t i
         cdef uint64_t total = 0, end = 0
         for i in range(2, self.view.moment_count + 1):
@@ -390,7 +390,7 @@ cdef class Layer:
         return end == size and total == self.number_count
 
     cdef bint block_is_sound(self, uint64_t* at, size_t size, uint64_t* total) noexcept nogil:
-        """Whether a block lies whole before `size`; `at`, where it starts, becomes its end."""
+        """Return True if a block lies whole before `size`; `at`, its start, becomes its end."""
         cdef const uint8_t* block = self.view.payload + at[0]
         cdef uint64_t room = size - at[0], offset
         cdef uint32_t i, page_count = 0

@@ -14,7 +14,7 @@ T = TypeVar("T")
 class Together(NamedTuple):
     """A step that many calls take at once: `run` gets the argument of each call, and returns what each comes to.
 
-    That is a value, or an exception, which is raised where the call waits for the step. What `run` raises itself is
+    That is a value, or an exception, which is raised where the call waits for the step. An exception of `run` itself is
     raised in each of the calls.
     """
 

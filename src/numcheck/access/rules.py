@@ -41,7 +41,7 @@ class Caller:
 
     @property
     def party(self) -> str:
-        """Who has a share of what there is for all: the callers of one operator, or of one service, have one."""
+        """The party that shares places with others: the callers of one operator, or of one service, are one."""
         if self.operator_id is not None:
             return f"operator {self.operator_id}"
         return self.uri if self.service is None else f"service {self.service}"

@@ -54,7 +54,7 @@ class Served:
 
     @property
     def trace_parent(self) -> str:
-        """What the caller sent as `traceparent`; empty if nothing."""
+        """The caller's `traceparent`; empty if it sent none."""
         return self._read_trace_parent(self.call)
 
 

@@ -42,7 +42,7 @@ class WatchIdentifications:
 
     def _told(self, operator_id: int, position: int) -> Pieces:
         while True:
-            # What this node does not know yet to be agreed waits: there are rows only under agreements.
+            # A row whose agreement this node does not know yet waits: there are rows only under agreements.
             services, found = self._telling(operator_id), self._identifications.after(operator_id, position)
             agreed = _up_to_first_unknown(found, services)
             position = agreed[-1].row.position if agreed else position

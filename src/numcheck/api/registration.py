@@ -431,7 +431,7 @@ def _fill_moment(stamp: Timestamp, moment_us: int) -> None:
 
 @lru_cache(4_096)
 def _entries_of(text: str) -> Sequence[pb.Evidence]:
-    """What a row keeps as evidence, as the API has it: many rows keep the same. To be copied, not changed."""
+    """Return a row's evidence as the API has it: many rows have the same. To be copied, not changed."""
     return [*map(_evidence_message, from_json(text))]
 
 

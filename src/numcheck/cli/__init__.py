@@ -35,7 +35,7 @@ def _numcheck(
         bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Whether a mobile number is allotted, whose it is, and whether it is in service."""
+    """Mobile numbers: are they allotted, whose are they, and are they in service?"""
 
 
 def main() -> None:

@@ -169,7 +169,7 @@ def _in_a_cell(value: Any) -> str:
 
 
 def _about_reloading() -> list[str]:
-    return ["# What is marked * a running node takes anew on SIGHUP; everything else takes a restart."]
+    return ["# A running node takes settings marked * anew on SIGHUP; all others take a restart."]
 
 
 def _sample_of(name: str, field: "FieldInfo", reloaded: bool) -> list[str]:

@@ -35,8 +35,8 @@ class NativeCaller(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """What a loop keeps of a caller: what they may see, the name that their numbers are counted by, who they are, and
-    in whose line their calls wait; or why they may not call."""
+    """A caller as a loop keeps them: their agreements, the name that counts their numbers, their own name, and whose
+    line their calls wait in; or why they may not call."""
 
     agreements: Agreements
     asker: str

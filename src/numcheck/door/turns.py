@@ -37,7 +37,7 @@ def lane_of(method: Method, kept: frozenset[str]) -> str:
 
 
 class Turns(Generic[Waiting]):
-    """What waits, line by line. For one thread at a time."""
+    """Waiting calls, line by line. For one thread at a time."""
 
     def __init__(self) -> None:
         self._lines: dict[int, deque[Waiting]] = {}  # as their turns come

@@ -11,7 +11,7 @@ cdef bint is_listened_to(const Ask* ask) noexcept nogil:
 
 
 cdef Line* line_of(const Stream* stream) noexcept nogil:
-    """Where the stream's calls wait for Python."""
+    """Return the line in which the stream's calls wait for Python."""
     return &stream.connection.lines[stream.connection.loop.lanes[<int>stream.method]]
 
 

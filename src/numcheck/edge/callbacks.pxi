@@ -72,7 +72,7 @@ cdef void count_sent(Connection* connection, int64_t size) noexcept nogil:
 
 
 cdef void earn_credit(Connection* connection) noexcept nogil:
-    """Whoever calls, or is sent DATA, may measure the way with a PING and change SETTINGS by what it finds."""
+    """Let a peer that calls, or is sent DATA, measure the way with a PING and change SETTINGS by what it finds."""
     connection.control_credit = min(CREDIT_MAX, connection.control_credit + 2 * FRAME_COST)
 
 

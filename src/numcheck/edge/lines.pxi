@@ -1,7 +1,7 @@
 # How many calls may wait for Python, decided by the loop as each comes: a refusal costs no Python, and comes at once.
 #
-# Calls of one lane share threads, and no lane makes another wait. What one party has waiting in one lane is a line;
-# Python begins the calls of a lane's lines in turn, so a long line makes its own calls wait and no others.
+# Calls of one lane share threads, and no lane makes another wait. The waiting calls of one party in one lane are a
+# line; Python begins the calls of a lane's lines in turn, so a long line makes its own calls wait and no others.
 #
 # A call that is begun tells the pace of its line: it found so many before it, and waited so long. At that pace so many
 # may wait that the last of them is begun within WAIT_TARGET, or LINE_MIN where that is more. The best pace of the last
@@ -10,7 +10,7 @@
 # fills two thirds of them at most, two of them four fifths, and so there is a place for the next.
 
 cdef bint may_wait(Line* line, int64_t now) noexcept nogil:
-    """Whether one more call may wait in the line."""
+    """Return True if one more call may wait in the line."""
     cdef uint64_t length = load(&line.length), held = load(&line.lane.held)
     if length == 0 and now - <int64_t>load(&line.learned_at) > PACE_LIFETIME:
         store(&line.allowed, LINE_UNBOUNDED)

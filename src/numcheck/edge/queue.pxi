@@ -61,7 +61,7 @@ cdef class CallQueue:
         return calls
 
     def close(self):
-        """Wake whoever waits in `take`, for good. What comes from then on is nobody's: loops may be gone before it is read."""
+        """Wake all threads in `take`, for good. Later notes are nobody's: loops may be gone before they are read."""
         store(&self.pipe.closed, 1)
         store(&self.pipe.sleeping, 1)
         wake_python(&self.pipe)
@@ -195,7 +195,7 @@ cdef class Call:
 
     @property
     def trace_parent(self):
-        """What came as `traceparent`, if it is as long as one; empty otherwise."""
+        """The call's `traceparent`, if it is as long as one; empty otherwise."""
         return (<bytes><char*>self.ask.trace).decode("ascii", "replace")
 
     def is_active(self):
@@ -217,7 +217,7 @@ cdef class Call:
 
     @property
     def line(self):
-        """Whose calls of this lane are begun in turn with those of others: the same number for all of them."""
+        """The line of the call, as a number: lines of a lane are begun in turn."""
         return <uintptr_t>self.ask.line
 
     def begin(self):

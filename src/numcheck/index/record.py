@@ -20,7 +20,7 @@ from numcheck.index.format import FileRecord, write_block_file
 
 DAY_S = 86_400
 WIDTHS_S = (DAY_S, 7 * DAY_S, 28 * DAY_S)
-"""What moments are joined by where there are more than codes: those of the same day first."""
+"""Widths by which moments are joined where there are more of them than codes, the narrowest first."""
 WIDE_NUMBERS_MAX = 16_777_216  # of a layer that tells every moment from others: 2 bytes a number
 LAYERS_MAX = 8  # each is looked at for every number that is asked about
 FOLDED_RATIO = 4  # a layer of at most so many times as many numbers as a new one is folded into it
@@ -31,7 +31,7 @@ ChunkWithdrawals = Sequence[tuple[int, AbstractBitMap]]
 
 @dataclass(frozen=True, slots=True)
 class RecordSource:
-    """What the store recorded.
+    """The record of withdrawals in the store.
 
     `since` is the second that it goes back to, 0 if nothing was recorded yet. `counts(revision)` has how many numbers
     were withdrawn at each moment by the changes after a revision; `withdrawn(revision)` gives them by ascending chunk.

@@ -39,7 +39,7 @@ Report = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a back-up is of. `sha256` is that of the database's file."""
+    """The description of a back-up. `sha256` is that of the database's file."""
 
     format: int
     numcheck_version: str

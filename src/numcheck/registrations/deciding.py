@@ -14,7 +14,7 @@ from numcheck.registrations.policy import Alternative, Judgement, Method
 
 
 class Move(Enum):
-    """What comes next."""
+    """The next move of a verification."""
 
     CONFIRM = "confirm"
     """All steps of an alternative have confirmed."""
@@ -38,8 +38,8 @@ class Problem(StrEnum):
 
 
 class Decision(NamedTuple):
-    """What comes next, and, as far as it means something then: the step to wait for, the alternatives that are left,
-    whether the operator's answer decides, and what stands in the way."""
+    """The next move, and, as far as each means something then: the step to wait for, the alternatives left, whether
+    the operator's answer decides, and the obstacle."""
 
     move: Move
     step: Method | None = None

@@ -1,4 +1,4 @@
-"""What a verification rests on, an entry for each step that answered, kept with the registration and in its events.
+"""The evidence of a verification, an entry for each step that answered, kept with the registration and in its events.
 
 A registration keeps the operator's entry apart from those of the user's steps: bulk verification renews the operator's
 of many registrations at once, and leaves what their users have proved as it is.

@@ -1,4 +1,4 @@
-"""What operators are told of users who are identified on their numbers (E.4), in order, from any position on.
+"""Messages to operators about users identified on their numbers (E.4), in order, from any position on.
 
 Invariants: rows are read in the order of their positions and none is left out; a position is that of the last row that
 was told, so that an operator that gives it back goes on behind it. Nothing that is told leads to a person: the code of

@@ -84,7 +84,7 @@ class Import:
 
 
 class Taken(NamedTuple):
-    """What became of a chunk: the import now, and the rows that were refused."""
+    """The outcome of a chunk: the import now, and the rows that were refused."""
 
     after: Import
     refused: list[RefusedRow]
@@ -115,7 +115,7 @@ class _Prepared:
 
 @dataclass(slots=True)
 class _Outcome:
-    """What a transaction has made of the pieces so far."""
+    """The outcome of a transaction's pieces so far."""
 
     progress: ImportProgress
     refused: list[RefusedRow] = field(default_factory=list)
@@ -259,7 +259,7 @@ ANY_MOMENT = 1
 
 
 class _Verdict(NamedTuple):
-    """What the operators' data says of every number with the same status of the same operator."""
+    """The operators' answer about every number with the same status of the same operator."""
 
     refusal: Refusal | None
     judgement: Judgement

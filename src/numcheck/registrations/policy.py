@@ -1,4 +1,4 @@
-"""What a service asks of a verification: the steps that must confirm, their order, and how fresh operators' data is."""
+"""A service's demands on a verification: the steps that must confirm, their order, the freshness of operators' data."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

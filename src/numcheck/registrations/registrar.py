@@ -1,7 +1,7 @@
 """Registers, reads, refreshes and erases users (I.1 to I.4, I.6): the rules in order, over the store and the index.
 
 Invariants: a user of a service has one registration (I.2a); what is acknowledged is durable, with its events, in one
-transaction. Time and chance come in from outside. What a call has in common with others is a step (`steps.py`).
+transaction. Time and chance come in from outside. Work that a call has in common with others is a step (`steps.py`).
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -38,7 +38,7 @@ class Registration(NamedTuple):
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
-        """What the last answer rests on: an entry for each step, in the order in which they answered."""
+        """The evidence of the last answer: an entry for each step, in the order in which they answered."""
         return tuple(
             replace(one, assertion_id=self.record.assertion_id) if one.method is Method.ATTESTED else one
             for one in evidence_of(self.row)

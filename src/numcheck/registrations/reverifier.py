@@ -1,9 +1,9 @@
 """Verifies many registrations again, against the index (I.6, and whenever an operator's data has moved on).
 
 Invariants: a piece is durable before its progress is told; a piece that is done again changes nothing that it changed
-before. What the operators' data still holds gets new evidence and no event, as nothing happened to it; what it does not
-hold any more becomes REVOKED, with an event each. What the users have proved stays: nothing has taken their numbers
-since. A refresh that waits is confirmed by the operator's word if that and what the user has proved meet the policy.
+before. A registration whose number the operators' data still holds gets new evidence and no event, as nothing happened
+to it; one whose number it no longer holds becomes REVOKED, with an event. The users' proofs stay: nothing has taken
+their numbers since. The operator's word confirms a waiting refresh if it and the user's proofs meet the policy.
 
 Most often the same operator confirms nearly all: one confirmation in the store says so of a whole run, and the rows
 that it covers are not written. The others are, so that the confirmation does not cover them.

@@ -17,7 +17,7 @@ SEALED_NUMBER = attrgetter("key_id", "sealed_number", "registration_id")
 
 
 class Sealed(NamedTuple):
-    """What a record becomes: columns of a registration's row, in their order."""
+    """A record as columns of a registration's row, in their order."""
 
     user_tag: bytes
     number_tag: bytes

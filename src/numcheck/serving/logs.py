@@ -1,7 +1,7 @@
 """The log of a node and of commands, on standard error: a line an event, whatever texts its fields hold.
 
 Off a terminal a line is a JSON object: `time`, `level`, `event`, what the event has besides, and the `request_id` and
-`trace_id` of the call that it belongs to. What libraries, dying threads and Python itself would say takes the same
+`trace_id` of the call that it belongs to. Lines of libraries, dying threads and Python itself take the same
 form; of an exception that is not ours, its kind and its place are told, never its text: it may hold a number (R11).
 """
 

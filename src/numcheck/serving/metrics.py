@@ -1,4 +1,4 @@
-"""What a node counts, for Prometheus.
+"""Counts of a node, for Prometheus.
 
 docs/metrics.md lists it; a test holds that page to this file. No label holds a number, or anything that a caller chose.
 """

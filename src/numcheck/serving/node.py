@@ -57,7 +57,7 @@ def announce(line: str) -> None:
 
 
 class Signals:
-    """What the process is asked to do: SIGTERM and SIGINT to stop, SIGHUP to read its settings again.
+    """Signals to the process: SIGTERM and SIGINT to stop, SIGHUP to read its settings again.
 
     A signal writes its number into a socket, whichever thread it reaches and whatever that thread is doing. An Event
     that a handler sets is not enough: a signal that comes just before the main thread starts to wait does not wake it.
@@ -104,8 +104,8 @@ class Health:
 
 
 def serve(settings: Settings, say: Announce, read_again: ReadAgain) -> None:
-    """Run a node until SIGTERM or SIGINT, then drain. What a person should know of it is in the log; codes that are
-    sent to nobody go to `say`.
+    """Run a node until SIGTERM or SIGINT, then drain. Notices for people are in the log; codes sent to nobody go to
+    `say`.
 
     On SIGHUP the settings become those of `read_again`, as far as a running node can take them.
     """
@@ -123,7 +123,7 @@ def serve(settings: Settings, say: Announce, read_again: ReadAgain) -> None:
 
 
 class Node:
-    """What lives as long as the process: made over an open store, started once, and stopped."""
+    """The parts that live as long as the process: made over an open store, started once, and stopped."""
 
     def __init__(self, settings: Settings, say: Announce, store: Store) -> None:
         """Make the parts; BadKeys, BadConfiguration. Nothing is listened on, and no part is at work."""
@@ -147,7 +147,7 @@ class Node:
 
     @property
     def takers(self) -> list[Callable[[Settings], None]]:
-        """What takes settings anew: together, all that are marked so."""
+        """Functions that take settings anew: together, all that are marked so."""
         return [self._registrations.policies.take, self._take]
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""What the store holds, for Prometheus, as the watch over it counted last: also while the store is away."""
+"""Contents of the store, for Prometheus, as the watch over it counted last: also while the store is away."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence

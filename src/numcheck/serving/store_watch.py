@@ -24,7 +24,7 @@ class StoreWatch:
         self.revision: int | None = None
         """The newest that was seen; what was seen before the store went away stays."""
         self.survey: Survey | None = None
-        """What was counted last."""
+        """The last survey."""
         self.event_counts: Counter[str] = Counter()
         """Events by kind, of all nodes, since this one began."""
         self.latency_s: float | None = None

@@ -38,7 +38,7 @@ class Act(StrEnum):
     """Registrations on numbers that were taken from their operator have been revoked."""
     WITHDRAWALS_DROPPED = "withdrawals_dropped"
     RECORD_TIDIED = "record_tidied"
-    """What the record of withdrawals has of a day was joined, or what is too old was forgotten."""
+    """A day of the record of withdrawals was joined into one row, or old days were forgotten."""
     KEYS_ROTATED = "keys_rotated"
     KEYS_DROPPED = "keys_dropped"
 

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Operation(NamedTuple, Generic[W]):
-    """What is done in a transaction that others may share.
+    """Work of a transaction that others may share.
 
     `wanted` is what it will ask for: that of a whole group is looked for at once.
     """

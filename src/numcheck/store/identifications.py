@@ -67,7 +67,7 @@ class _Note(NamedTuple):
 
 
 class Outbox:
-    """What one transaction tells operators; `flush` writes it."""
+    """Messages of one transaction to operators; `flush` writes them."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

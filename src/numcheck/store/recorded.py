@@ -25,7 +25,7 @@ rows_of = recorded_withdrawals.c
 
 
 class Tidied(NamedTuple):
-    """What tidying has changed."""
+    """The changes of a tidying."""
 
     revisions: Collection[int]
     """Revisions whose rows are not what they were."""

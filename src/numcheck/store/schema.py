@@ -359,7 +359,7 @@ code_sends = Table(
     Index("code_sends_by_service", "service", "at_us"),
 )
 
-# What operators are told of users who are identified on their numbers (E.4), in the order of positions.
+# Messages to operators about users identified on their numbers (E.4), in the order of positions.
 identifications = Table(
     "identifications",
     metadata,

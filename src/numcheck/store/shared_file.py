@@ -30,7 +30,7 @@ def _identity(status: os.stat_result) -> Identity:
 
 
 class SharedFile:
-    """A file that is open until `close`. Whoever has a connection to it has this before, and longer."""
+    """A file that is open until `close`: opened before any connection to it, and closed after the last."""
 
     def __init__(self, file: Path) -> None:
         """Open the file; FileNotFoundError, or another OSError."""

@@ -324,7 +324,7 @@ class Store:
             revision = raise_revision(connection)
             checksum = replace_places(connection, operator_id, revision, dict(active_set.chunks()))
             time_us, now_us = microseconds(data_time), microseconds(now)
-            # What it takes from the set before is not recorded: the record of the operator begins anew.
+            # Numbers taken from the set before are not recorded: the record of the operator begins anew.
             head = Head(version, len(active_set), time_us, checksum=checksum, synthetic=synthetic, since_us=now_us)
             write_head(connection, Kind.ACTIVE, operator_id, head, now_us=now_us)
             overtake_held(connection, operator_id)

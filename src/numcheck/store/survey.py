@@ -21,7 +21,7 @@ from numcheck.store.schema import withdrawals as taken
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What the store holds. Moments are microseconds since 1970."""
+    """Counts of the store's contents. Moments are microseconds since 1970."""
 
     active_counts: dict[int, int] = field(default_factory=dict)
     """By operator that supplied data; 0: the portings."""

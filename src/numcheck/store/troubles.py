@@ -14,7 +14,7 @@ log = structlog.get_logger()
 
 
 class Troubles:
-    """What a node knows of its store's being away. Writing is apart: what is on a full disk can still be read."""
+    """A node's knowledge of its store being away. Writing is apart: a store on a full disk can still be read."""
 
     def __init__(self, *, telling: bool = True, clock_s: Callable[[], float] = time.monotonic) -> None:
         """`telling` is False for a command, which tells its one error itself."""

@@ -11,7 +11,7 @@ MOMENTS_KEPT = 100_000  # a file has many lines of one day
 
 
 class Since(NamedTuple):
-    """What was said of it: a moment in seconds since 1970, or a column by its name or place."""
+    """The option's value: a moment in seconds since 1970, or a column by its name or position."""
 
     moment: int | None
     column: str

@@ -30,7 +30,7 @@ MOMENTS = ("registered_at", "refreshed_at", "possession_proved_at")
 MAPS = ("identifier", "registration_data")
 COLUMNS = ("user_id", "number", ADDRESS, PORT, *MAPS, *MOMENTS)
 NOT_IMPORTED = frozenset({"service", "registration_id", "state", "due_at", "evidence"})
-"""What an export has besides: it is found out anew."""
+"""Columns of an export that an import passes over, as the node finds them out anew."""
 OTHER_NAMES = {"network_address": ADDRESS, "address": ADDRESS, "port": PORT}
 BAD_ROW = "BAD_ROW"
 
