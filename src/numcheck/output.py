@@ -56,17 +56,17 @@ def write_whole(target: Path, content: bytes, *, mode: int = EVERYBODY) -> None:
 
 def sync_file(file: Path) -> None:
     """Make a file and its name durable."""
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _sync(file)
     sync_directory(file.parent)
 
 
 def sync_directory(directory: Path) -> None:
     """Make the names in a directory durable: a rename is so only then."""
-    descriptor = os.open(directory, os.O_RDONLY)
+    _sync(directory)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -25,5 +25,12 @@ def timestamp_at(moment_us: int | None) -> Timestamp | None:
     """Return a moment of the store as a message has it; None for none, which is 0 or None."""
     if not moment_us:
         return None
-    seconds, rest_us = divmod(moment_us, 1_000_000)
-    return Timestamp(seconds=seconds, nanos=1_000 * rest_us)
+    stamp = Timestamp()
+    set_timestamp(stamp, moment_us)
+    return stamp
+
+
+def set_timestamp(stamp: Timestamp, moment_us: int) -> None:
+    """Write a moment of the store into a message's own field."""
+    stamp.seconds, rest_us = divmod(moment_us, 1_000_000)
+    stamp.nanos = 1_000 * rest_us

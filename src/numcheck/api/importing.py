@@ -7,11 +7,12 @@ from typing import Any
 
 from numcheck import e164
 from numcheck.api.calls import CallerWaits, parsed
+from numcheck.api.fields import network_address_of
 from numcheck.api.places import Places
 from numcheck.errors import BadRegistration, NotANumber
 from numcheck.registrations import record as records
 from numcheck.registrations.importing import PIECE_SIZE, Import, ImportedUser, Importer, Refusal
-from numcheck.registrations.record import NetworkAddress, Record
+from numcheck.registrations.record import Record
 from numcheck.store import RefusedRow
 from numcheck.timestamps import try_microseconds
 from numcheck.v1 import registration_pb2 as pb
@@ -109,7 +110,7 @@ def _user(row: pb.ImportedRegistration, number: int) -> ImportedUser | Refusal:
             user_id=records.check_user_id(row.user_id),
             number=number,
             identifier=records.check_identifier(row.identifier),
-            network_address=_network_address(row),
+            network_address=network_address_of(row),
             registration_data=records.check_registration_data(row.registration_data),
         )
         return ImportedUser(
@@ -120,13 +121,6 @@ def _user(row: pb.ImportedRegistration, number: int) -> ImportedUser | Refusal:
         )
     except BadRegistration as error:
         return Refusal(error.reason, error.field)
-
-
-def _network_address(row: pb.ImportedRegistration) -> NetworkAddress:
-    if not row.HasField("network_address"):
-        raise BadRegistration("network_address", "there is no network address")
-    address = row.network_address
-    return NetworkAddress.checked(address.address, address.port)
 
 
 def _moment_us(row: pb.ImportedRegistration, field: str) -> int:

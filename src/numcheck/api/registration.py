@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar, cast
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from numcheck import e164
 from numcheck.api.access import own_service
 from numcheck.api.calls import CallerWaits, Feed, Pieces, parsed
 from numcheck.api.errors import log_failure
+from numcheck.api.fields import network_address_of
 from numcheck.api.importing import Imports
 from numcheck.api.places import Places
 from numcheck.errors import BadRegistration, NotANumber, ProofNotAccepted
@@ -26,13 +25,13 @@ from numcheck.registrations.history import History, Told
 from numcheck.registrations.importing import Importer
 from numcheck.registrations.policy import Method
 from numcheck.registrations.proofs import AttestedProof, CodeProof, InboundProof, Proof
-from numcheck.registrations.record import NetworkAddress, Record
+from numcheck.registrations.record import Record
 from numcheck.registrations.registrar import LISTED, Filters, Registrar, checked_moment
 from numcheck.registrations.registration import Outcome, Registration, Verification
 from numcheck.registrations.reverifier import Reverifier
 from numcheck.registrations.states import RegistrationState
 from numcheck.steps import Steps
-from numcheck.timestamps import timestamp_at
+from numcheck.timestamps import set_timestamp, timestamp_at
 from numcheck.v1 import registration_pb2 as pb
 
 SERVICE_NAME = "numcheck.v1.RegistrationService"
@@ -97,7 +96,7 @@ class RegistrationService:
             user_id=records.check_user_id(message.user_id),
             number=e164.parse(message.number, self._default_region),
             identifier=records.check_identifier(message.identifier),
-            network_address=_network_address(message),
+            network_address=network_address_of(message),
             registration_data=records.check_registration_data(message.registration_data),
         )
         request_id = records.check_request_id(message.request_id)
@@ -148,7 +147,7 @@ class RegistrationService:
         outcome = yield from self._registrar.refresh(
             caller_service(message, context),
             records.check_user_id(message.user_id),
-            _network_address(message),
+            network_address_of(message),
             records.check_registration_data(message.registration_data),
             channel=_channel(message),
             request_id=records.check_request_id(message.request_id),
@@ -164,7 +163,7 @@ class RegistrationService:
             caller_service(message, context),
             records.check_user_id(message.user_id),
             method=METHODS_ASKED[message.method],
-            network_address=_network_address(message) if message.HasField("network_address") else None,
+            network_address=network_address_of(message) if message.HasField("network_address") else None,
             channel=_channel(message),
             request_id=records.check_request_id(message.request_id),
         )
@@ -269,12 +268,6 @@ class RegistrationService:
 
 
 # --- what comes in
-
-
-def _network_address(message: Any) -> NetworkAddress:
-    if not message.HasField("network_address"):
-        raise BadRegistration("network_address", "there is no network address")
-    return NetworkAddress.checked(message.network_address.address, message.network_address.port)
 
 
 def _channel(message: Any) -> str:
@@ -409,9 +402,9 @@ def _fill(message: pb.Registration, registration: Registration) -> None:
     address.address, address.port = given.address, given.port
     _fill_map(message.registration_data, record.registration_data)
     message.state = cast("pb.RegistrationState", row.state)
-    _fill_moment(message.registered_at, row.registered_at_us)
-    _fill_moment(message.refreshed_at, row.refreshed_at_us)
-    _fill_moment(message.due_at, row.due_at_us)
+    set_timestamp(message.registered_at, row.registered_at_us)
+    set_timestamp(message.refreshed_at, row.refreshed_at_us)
+    set_timestamp(message.due_at, row.due_at_us)
     for text in filter(None, (row.proofs, row.evidence)):
         message.evidence.extend(_entries_of(text))
     if record.assertion_id:
@@ -422,11 +415,6 @@ def _fill(message: pb.Registration, registration: Registration) -> None:
 def _fill_map(entries: MutableMapping[str, str], given: Mapping[str, str]) -> None:
     for name, value in given.items():
         entries[name] = value
-
-
-def _fill_moment(stamp: Timestamp, moment_us: int) -> None:
-    stamp.seconds, rest_us = divmod(moment_us, 1_000_000)
-    stamp.nanos = 1_000 * rest_us
 
 
 @lru_cache(4_096)
