@@ -112,10 +112,10 @@ def test_the_next_courier_takes_what_one_refuses(gateways: tuple[Gateway, Gatewa
     with delivering(tmp_path, text) as delivery:
         send(delivery)
         assert (len(first.got), len(second.got)) == (1, 0)
-        first.status = 403
+        first.answers = [403]
         send(delivery)
         assert (len(first.got), len(second.got)) == (2, 1)
-        second.status = 403
+        second.answers = [403]
         with pytest.raises(DeliveryFailed):
             send(delivery)
         assert delivery.counts == {
@@ -172,6 +172,23 @@ def test_a_courier_that_fails_again_and_again_rests_and_is_tried_now_and_then() 
     for _ in range(3):
         code(both)
     assert (first.count, second.count) == (FIVE_IN_A_ROW + 3, FIVE_IN_A_ROW + 10)
+
+
+def test_a_try_that_a_resting_courier_is_due_waits_for_a_code_that_needs_it() -> None:
+    """Not for one that the courier before it takes."""
+    first, second, clock = Scripted(), Scripted(), Clock()
+    both = dispatcher(first, second, clock=clock)
+    first.fails = second.fails = True
+    for _ in range(FIVE_IN_A_ROW):
+        with pytest.raises(DeliveryFailed):
+            code(both)
+    clock.now_s += REST_S
+    first.fails = second.fails = False
+    code(both)
+    assert second.count == FIVE_IN_A_ROW
+    first.fails = True
+    code(both)
+    assert second.count == FIVE_IN_A_ROW + 1
 
 
 def test_the_last_courier_left_is_tried_however_often_it_failed() -> None:

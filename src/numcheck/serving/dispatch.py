@@ -6,9 +6,8 @@ over all the same, so that a user may get it twice; it is one code, and counts o
 """
 
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -86,13 +85,20 @@ class Dispatcher:
                 return
         raise failure or DeliveryFailed("no courier has the channel")
 
-    def _in_turn(self, able: Sequence[Route]) -> list[Route]:
-        """Return the couriers to try: those that do not rest, or else the first, as somebody has to be tried."""
-        return [route for route in able if not route.rests()] or list(able[:1])
+    def _in_turn(self, able: Sequence[Route]) -> Iterator[Route]:
+        """Yield the couriers to try: those that do not rest, or else the first, as somebody has to be tried.
+
+        A courier is asked only when its turn comes: a try that a resting one is due must not go to a code that another
+        has taken.
+        """
+        tried = False
+        for route in able:
+            if not route.rests():
+                tried = True
+                yield route
+        if not tried:
+            yield from able[:1]
 
     def _count(self, route: Route, channel: str, outcome: str) -> None:
         with self._lock:
             self._counts[Tally(route.name, channel, outcome)] += 1
-
-
-CLOCK = time.monotonic
