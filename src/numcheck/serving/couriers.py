@@ -1,10 +1,10 @@
 """Makes the couriers that the settings name; BadConfiguration if one cannot be."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import urlsplit
 
@@ -18,12 +18,12 @@ from numcheck.errors import BadConfiguration
 from numcheck.hosts import is_loopback
 from numcheck.registrations.codes import CODE_DIGITS, CODE_LIFETIME
 from numcheck.registrations.verifier import Courier
-from numcheck.serving.dispatch import CLOCK, Dispatcher, Route, Tally
+from numcheck.serving.dispatch import Dispatcher, Route, Tally
+from numcheck.serving.secret_files import check_names, read_secret, read_signing_key
 
 if TYPE_CHECKING:
     from numcheck.delivery.smpp import SmppCourier
 
-GATEWAY_KEY_SIZE_MIN = 24  # bytes, as Standard Webhooks asks
 SMPP_PORT = 2_775
 # Without their final NUL, as SMPP 3.4 has them (4.1.1 and 5.2.8). An alphanumeric sender: 3GPP TS 23.040, 9.1.2.5.
 SYSTEM_ID_SIZE_MAX = 15
@@ -103,7 +103,9 @@ def delivery_of(settings: Settings, announce: Announce, *, now: Callable[[], dat
     made = [(one, make()) for one, make in prepared]
     if not made:
         return Delivery()
-    routes = [Route(one.name, courier, frozenset(one.channels or courier.channels), CLOCK) for one, courier in made]
+    routes = [
+        Route(one.name, courier, frozenset(one.channels or courier.channels), time.monotonic) for one, courier in made
+    ]
     smscs = {one.name: courier for one, courier in made if one.scheme == "smpp"}
     couriers = [courier for _, courier in made]
     return Delivery(Dispatcher(routes, patience_s=patience_s), couriers, cast("dict[str, SmppCourier]", smscs))
@@ -123,9 +125,7 @@ def _wanted(settings: Settings) -> list[CourierSettings]:
         return [] if settings.code_delivery == "none" else [CourierSettings(name="default", **fields)]
     if settings.code_delivery != "none":
         raise BadConfiguration("code_delivery: names a courier besides those of [[couriers]]; leave one of both out")
-    names = [one.name for one in settings.couriers]
-    if len(set(names)) < len(names):
-        raise BadConfiguration("couriers: two have the same name")
+    check_names("couriers", settings.couriers)
     return list(settings.couriers)
 
 
@@ -161,8 +161,11 @@ class _Maker:
         return ConsoleCourier(self._announce)
 
     def _bad(self, one: CourierSettings, name: str, problem: str) -> BadConfiguration:
-        named = f"couriers.{one.name}.{name}" if self._settings.couriers else SINGLE.get(name, name)
-        return BadConfiguration(f"{named}: {problem}")
+        return BadConfiguration(f"{self._named(one, name)}: {problem}")
+
+    def _named(self, one: CourierSettings, name: str) -> str:
+        """Return a courier's setting as the file of settings names it."""
+        return f"couriers.{one.name}.{name}" if self._settings.couriers else SINGLE.get(name, name)
 
     # --- HTTP
 
@@ -179,13 +182,11 @@ class _Maker:
 
     def _requests(self, one: CourierSettings) -> RequestOf:
         if one.is_templated:
-            secret = b"" if one.secret_file is None else self._read(one, "secret_file", one.secret_file)
+            secret = b"" if one.secret_file is None else read_secret(one.secret_file, self._named(one, "secret_file"))
             return templated_requests(one, secret.decode(errors="replace"), _texts_of(self._settings))
         if one.secret_file is None:
             raise self._bad(one, "secret_file", "an HTTP gateway needs the key that signs what it gets")
-        key = self._read(one, "secret_file", one.secret_file)
-        if len(key) < GATEWAY_KEY_SIZE_MIN:
-            raise self._bad(one, "secret_file", f"has less than {GATEWAY_KEY_SIZE_MIN} bytes")
+        key = read_signing_key(one.secret_file, self._named(one, "secret_file"))
         return signed_requests(one.url, key, self._now)
 
     # --- SMPP
@@ -228,7 +229,7 @@ class _Maker:
     def _password(self, one: CourierSettings) -> str:
         if one.password_file is None:
             raise self._bad(one, "password_file", "an SMSC asks for a password")
-        password = self._read(one, "password_file", one.password_file)
+        password = read_secret(one.password_file, self._named(one, "password_file"))
         if len(password) > PASSWORD_SIZE_MAX or not password.isascii():
             raise self._bad(one, "password_file", f"has more than {PASSWORD_SIZE_MAX} ASCII characters")
         return password.decode()
@@ -241,12 +242,6 @@ class _Maker:
         if not (as_number or as_letters):
             raise self._bad(one, "source_address", "must be +79161234567, a short number, or up to 11 letters")
         return address
-
-    def _read(self, one: CourierSettings, name: str, path: Path) -> bytes:
-        try:
-            return path.read_bytes().strip()
-        except OSError as error:
-            raise self._bad(one, name, f"cannot be read ({type(error).__name__})") from None
 
 
 def _texts_of(settings: Settings) -> TextOf:

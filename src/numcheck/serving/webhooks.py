@@ -20,19 +20,19 @@ from numcheck.config import Settings
 from numcheck.delivery.posting import SERVER_ERROR, SUCCESSES, Poster, Reply, retry_after
 from numcheck.delivery.requests import as_json, signed
 from numcheck.delivery.settings import WebhookSettings
-from numcheck.errors import BadConfiguration, DeliveryFailed
+from numcheck.errors import DeliveryFailed
 from numcheck.hosts import is_loopback
 from numcheck.moments import microseconds, moment
 from numcheck.registrations.events import basis_of
 from numcheck.registrations.history import History, Told
 from numcheck.registrations.states import RegistrationState
+from numcheck.serving.secret_files import check_names, read_signing_key
 from numcheck.store.webhooks import Hold, Webhooks
 from numcheck.worker import Worker
 
 log = structlog.get_logger()
 
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
-KEY_SIZE_MIN = 24  # bytes, as Standard Webhooks asks
 HOLD_FOR = timedelta(seconds=30)  # then another node takes over
 POLL_INTERVAL_S = 1.0  # at which events of other nodes are seen, and a hold is renewed
 SAVE_INTERVAL = timedelta(seconds=5)  # at which a position is kept while there is much to send
@@ -70,6 +70,7 @@ class Webhook:
         self._installation, self._webhooks, self._history, self._now = source
         self._holder = secrets.token_hex(8)
         self._sequence: int | None = None  # the position, while this node holds the webhook
+        self._renew_at = self._now()  # the hold
         self._attempts = 0  # of the event that is next
         self._not_before = self._now()  # of the next attempt
         self._refused: list[tuple[int, str]] = []
@@ -92,15 +93,14 @@ class Webhook:
 
     def _work(self) -> float:
         """Send the events that there are; return after how many seconds to look again."""
-        name, service = self._settings.name, self._settings.service
-        hold = self._hold()
-        self._sequence = self._webhooks.take(name, service, hold, from_start=self._settings.from_start)
+        if self._sequence is None or self._now() >= self._renew_at:
+            self._renew()
         while self._sequence is not None and self._now() >= self._not_before and not self._stopping:
-            told = self._history.after(service, self._sequence)
+            told = self._history.after(self.service, self._sequence)
             if not told or not self._save(self._send_all(told)):
                 break
         if self._stopping:
-            self._webhooks.give_back(name, self._holder)
+            self._webhooks.give_back(self._settings.name, self._holder)
         return POLL_INTERVAL_S
 
     def _send_all(self, told: list[Told]) -> str:
@@ -123,14 +123,25 @@ class Webhook:
             self._sequence, self._attempts = sequence, 0
         return ""
 
+    def _renew(self) -> None:
+        """Take hold of the webhook, or renew that, and learn the position; none while another node holds it."""
+        name, from_start = self._settings.name, self._settings.from_start
+        self._sequence = self._webhooks.take(name, self.service, self._hold(), from_start=from_start)
+
     def _save(self, problem: str) -> bool:
-        """Keep the position; return False if another node has taken over."""
+        """Keep the position, and renew the hold; return False if another node has taken over."""
         assert self._sequence is not None
+        sequence, self._sequence = self._sequence, None  # read from the store again, unless it is kept
         refused, self._refused = self._refused, []
-        return self._webhooks.advance(self._settings.name, self._hold(), self._sequence, problem, refused)
+        if not self._webhooks.advance(self._settings.name, self._hold(), sequence, problem, refused):
+            return False
+        self._sequence = sequence
+        return True
 
     def _hold(self) -> Hold:
+        """Return a hold from now on, to be renewed when a third of it is over."""
         now = self._now()
+        self._renew_at = now + HOLD_FOR / 3
         return Hold(self._holder, microseconds(now), microseconds(now + HOLD_FOR))
 
     def _pause(self, outcome: Outcome) -> timedelta:
@@ -203,29 +214,21 @@ class WebhookSenders:
 
 def senders_of(settings: Settings, source: Source) -> WebhookSenders:
     """Return the webhooks that the settings name; BadConfiguration if one cannot be."""
-    check_webhooks(settings)
+    keys = _keys(settings)
     return WebhookSenders(
         [
-            Webhook(one, _key(one), source, Poster(use_proxy=settings.use_proxy and not is_loopback(one.host)))
-            for one in settings.webhooks
+            Webhook(one, key, source, Poster(use_proxy=settings.use_proxy and not is_loopback(one.host)))
+            for one, key in zip(settings.webhooks, keys, strict=True)
         ]
     )
 
 
 def check_webhooks(settings: Settings) -> None:
     """Raise BadConfiguration if events cannot be sent by these settings; nothing is connected to."""
-    names = [one.name for one in settings.webhooks]
-    if len(set(names)) < len(names):
-        raise BadConfiguration("webhooks: two have the same name")
-    for one in settings.webhooks:
-        _key(one)
+    _keys(settings)
 
 
-def _key(one: WebhookSettings) -> bytes:
-    try:
-        key = one.secret_file.read_bytes().strip()
-    except OSError as error:
-        raise BadConfiguration(f"webhooks.{one.name}.secret_file: cannot be read ({type(error).__name__})") from None
-    if len(key) < KEY_SIZE_MIN:
-        raise BadConfiguration(f"webhooks.{one.name}.secret_file: has less than {KEY_SIZE_MIN} bytes")
-    return key
+def _keys(settings: Settings) -> list[bytes]:
+    """Return the key of each webhook."""
+    check_names("webhooks", settings.webhooks)
+    return [read_signing_key(one.secret_file, f"webhooks.{one.name}.secret_file") for one in settings.webhooks]
