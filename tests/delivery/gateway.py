@@ -1,6 +1,7 @@
 """An HTTP gateway of the tests: keeps what it was sent, and answers as it is told."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,18 +16,20 @@ class Asked:
     path: str
     headers: dict[str, str]
     body: bytes
+    at_s: float
+    """When it came, by a clock that only runs forward."""
 
 
 @dataclass
 class Gateway:
     """A gateway: its URL, its answers, and the requests that came.
 
-    `answers` are statuses, each given once; then it is `status`.
+    `answers` are statuses, in order; the last again and again.
     """
 
     url: str = ""
-    status: int = 200
-    answers: list[int] = field(default_factory=list)
+    answers: list[int] = field(default_factory=lambda: [200])
+    retry_after: str = ""
     came: threading.Condition = field(default_factory=threading.Condition)
     body: bytes = b""
     got: list[Asked] = field(default_factory=list)
@@ -42,10 +45,13 @@ def gateway_running() -> Iterator[Gateway]:
             body = self.rfile.read(int(self.headers.get("content-length", "0")))
             headers = {name.lower(): value for name, value in self.headers.items()}
             with one.came:
-                one.got.append(Asked(self.command, self.path, headers, body))
-                status = one.answers.pop(0) if one.answers else one.status
+                one.got.append(Asked(self.command, self.path, headers, body, time.monotonic()))
+                status = one.answers.pop(0) if len(one.answers) > 1 else one.answers[0]
                 one.came.notify_all()
             self.send_response(status)
+            self.send_header("location", one.url)
+            if one.retry_after:
+                self.send_header("retry-after", one.retry_after)
             self.send_header("content-length", str(len(one.body)))
             self.end_headers()
             self.wfile.write(one.body)

@@ -9,11 +9,8 @@ import json
 import math
 import socket
 import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +25,7 @@ from numcheck.errors import BadConfiguration, DeliveryFailed
 from numcheck.serving.couriers import delivery_of
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
+from tests.delivery.gateway import Gateway, gateway_running
 from tests.registrations.test_service import register_request
 from tests.serving import small
 from tests.serving.command import serving
@@ -36,44 +34,10 @@ KEY = b"a gateway's key of enough bytes"
 NOW = datetime(2026, 9, 1, tzinfo=UTC)
 
 
-@dataclass
-class Gateway:
-    """What it was sent, and what it answers, in order; the last answer again and again."""
-
-    url: str = ""
-    answers: list[int] = field(default_factory=lambda: [204])
-    retry_after: str = ""
-    got_at_s: list[float] = field(default_factory=list)
-    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-
-
 @pytest.fixture
 def gateway() -> Iterator[Gateway]:
-    one = Gateway()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            one.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
-            self.send_response(one.answers.pop(0) if len(one.answers) > 1 else one.answers[0])
-            one.got_at_s.append(time.monotonic())
-            self.send_header("location", one.url)
-            if one.retry_after:
-                self.send_header("retry-after", one.retry_after)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    one.url = f"http://127.0.0.1:{server.server_port}/codes"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield one
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with gateway_running() as one:
+        yield one
 
 
 @pytest.fixture
@@ -94,7 +58,8 @@ def send(courier: HttpCourier) -> None:
 def test_a_code_is_handed_over_whole_and_signed(gateway: Gateway, courier: HttpCourier) -> None:
     """As Standard Webhooks says, computed here by hand."""
     send(courier)
-    ((headers, body),) = gateway.got
+    (asked,) = gateway.got
+    headers, body = asked.headers, asked.body
     assert json.loads(body) == {
         "number": f"+{small.ACTIVE}",
         "code": "042917",
@@ -111,7 +76,7 @@ def test_a_code_is_handed_over_whole_and_signed(gateway: Gateway, courier: HttpC
 def test_a_failure_is_repeated_once_with_the_same_id(gateway: Gateway, courier: HttpCourier, failure: int) -> None:
     gateway.answers = [failure, 200]
     send(courier)
-    assert [headers["webhook-id"] for headers, _ in gateway.got] == ["m1", "m1"]
+    assert [one.headers["webhook-id"] for one in gateway.got] == ["m1", "m1"]
     gateway.answers = [failure]
     with pytest.raises(DeliveryFailed):
         send(courier)
@@ -137,7 +102,7 @@ def test_a_gateway_is_asked_again_when_it_wants_to_be(
     """RFC 9110, 10.2.3: in seconds, or as a date, which is a second from the courier's now."""
     gateway.answers, gateway.retry_after = [status, 204], asked
     send(courier)
-    first_s, second_s = gateway.got_at_s
+    first_s, second_s = (one.at_s for one in gateway.got)
     assert second_s - first_s >= 1
 
 
@@ -300,7 +265,8 @@ def test_a_node_sends_through_its_gateway_and_the_code_verifies(
     with serving(data_dir, env=env) as node, grpc.insecure_channel(node.address) as channel:
         stub = RegistrationServiceStub(channel)
         made = stub.Register(register_request("messenger", small.UNKNOWN))
-        ((headers, body),) = gateway.got
+        (asked,) = gateway.got
+        headers, body = asked.headers, asked.body
         assert headers["webhook-id"] == made.verification.verification_id
         complete = pb.CompleteVerificationRequest(
             service="messenger", verification_id=made.verification.verification_id, code=json.loads(body)["code"]
