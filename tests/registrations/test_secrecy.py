@@ -186,7 +186,7 @@ def test_no_line_error_or_event_tells_who_a_user_is_whatever_fails(
     lines = "\n".join(node.process.lines)
     assert len(re.findall("DEBUG:httpcore", lines)) > 20
     assert len(re.findall("sqlalchemy.engine", lines)) > 100
-    codes = {json.loads(body)["code"] for _, body in gateway.got}
+    codes = {json.loads(one.body)["code"] for one in gateway.got}
     assert len(codes) >= 4
     for text in (lines, *told):
         found = [form for form in forms() if form in text]
