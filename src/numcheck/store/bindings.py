@@ -9,8 +9,8 @@ nothing, not even to who has the key and tries numbers out.
 A registration has two digests. `content` covers what is recorded of the user, `mac` covers `content` and where the
 registration stands: operations on millions of registrations need not read what lies sealed.
 
-A digest is BLAKE2b-256 under a key of `key_id` over a JSON array of the columns' values, in the order of the table;
-bytes are an array of their hexadecimal digits. `mac` of a registration has the 32 bytes of `content` before the array.
+A digest is BLAKE2b-256 under a key of `key_id` over the columns' values, in the order of the table, packed as
+`_packing` does it. `mac` of a registration has the 32 bytes of `content` before them.
 """
 
 import sqlite3
@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 from sqlalchemy import Table
 
+from numcheck._packing import packed
 from numcheck.errors import StoreDamaged
 from numcheck.store.schema import confirmations, registrations, verifications
 
@@ -73,20 +74,8 @@ def bound_columns(table: Table) -> tuple[str, ...]:
 STANDING = tuple(name for name in bound_columns(registrations) if name not in CONTENT)
 
 
-def _hexadecimal(value: Any) -> list[str]:
-    return [bytes.hex(value)]  # TypeError for anything else
-
-
 def _picked(fields: Sequence[str], names: Iterable[str]) -> Callable[[Any], tuple[Any, ...]]:
     return itemgetter(*(fields.index(name) for name in names))
-
-
-def packed(values: tuple[Any, ...]) -> bytes:
-    """Return the bytes of some values, other bytes for other values; StoreDamaged if one is of a wrong type."""
-    try:
-        return orjson.dumps(values, default=_hexadecimal)
-    except TypeError:  # orjson's own error is one
-        raise StoreDamaged("a row has a value of a type that was never written") from None
 
 
 class RegistrationBinding:
@@ -103,7 +92,7 @@ class RegistrationBinding:
 
     def mac(self, binder: Binder, row: Any) -> bytes:
         """Return the digest of the row's `content` and of where it stands."""
-        return binder.binder(row.key_id)(row.content + packed(self._standing(row)))
+        return binder.binder(row.key_id)(packed(self._standing(row), row.content))
 
     def contents(self, binder: Binder, rows: Iterable[Any]) -> list[bytes]:
         """Return the digest of what is recorded in each of many rows."""
@@ -114,7 +103,7 @@ class RegistrationBinding:
     def macs(self, binder: Binder, rows: Iterable[Any]) -> list[bytes]:
         """Return the digest of each of many rows."""
         binders, standing = cache(binder.binder), self._standing
-        return [binders(row.key_id)(row.content + packed(standing(row))) for row in rows]
+        return [binders(row.key_id)(packed(standing(row), row.content)) for row in rows]
 
     def are_whole(self, binder: Binder, rows: Sequence[Any]) -> bool:
         """Tell whether all of these rows, which have every column, are what was written."""

@@ -6,7 +6,7 @@ that nothing can be changed, exchanged, removed, added or put back as it was bef
 who edits the store can make it anew, and not a mac.
 
 A mac is a keyed digest as in bindings.py, over the table's name and the rows, each packed, in the order of their bytes,
-with a newline between.
+with a newline before each: where a row ends follows from how many columns its table has.
 """
 
 import json
@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select, true
 
+from numcheck._packing import packed
 from numcheck.errors import EventsAltered, StoreDamaged
 from numcheck.store.acts import DATA_ACTS
-from numcheck.store.bindings import ENTRIES_PER_EVENT_MAX, Binder, packed
+from numcheck.store.bindings import ENTRIES_PER_EVENT_MAX, Binder
 from numcheck.store.bulk import pieces
 from numcheck.store.events import Chain
 from numcheck.store.recorded import since_us

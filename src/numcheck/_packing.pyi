@@ -1,0 +1,3 @@
+from typing import Any
+
+def packed(values: tuple[Any, ...], head: bytes = b"") -> bytes: ...
