@@ -41,7 +41,7 @@ def user(user_id: str, number: int = small.ACTIVE, **moments: datetime | None) -
     given_us = {name: 0 if at is None else microseconds(at) for name, at in moments.items()}
     record = Record(user_id, number, {"login": user_id}, NetworkAddress("203.0.113.7", 0), DATA)
     whole = {"registered": microseconds(PROVED), "refreshed": 0, "proved": microseconds(PROVED), **given_us}
-    return ImportedUser(record, whole["registered"], whole["refreshed"], whole["proved"])
+    return ImportedUser(user_id, number, record.to_bytes(), whole["registered"], whole["refreshed"], whole["proved"])
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_no_due_time_is_later_than_a_year_after_the_information_was_taken(
         assert (refused.get(place) in wrong) == bool(wrong)
         if wrong:
             continue
-        made = found[one.record.user_id]
+        made = found[one.user_id]
         due, since = moment(made.row.due_at_us), min(fields["refreshed_at"] or registered, world.now)
         assert due <= since + YEAR
         assert (made.state is S.OVERDUE) == (due <= world.now)

@@ -12,7 +12,6 @@ from numcheck.api.places import Places
 from numcheck.errors import BadRegistration, NotANumber
 from numcheck.registrations import record as records
 from numcheck.registrations.importing import PIECE_SIZE, Import, ImportedUser, Importer, Refusal
-from numcheck.registrations.record import Record
 from numcheck.store import RefusedRow
 from numcheck.timestamps import try_microseconds
 from numcheck.v1 import registration_pb2 as pb
@@ -106,19 +105,16 @@ def _user(row: pb.ImportedRegistration, number: int) -> ImportedUser | Refusal:
     if not number:
         return Refusal(NotANumber.reason, "number")
     try:
-        record = Record(
-            user_id=records.check_user_id(row.user_id),
-            number=number,
-            identifier=records.check_identifier(row.identifier),
-            network_address=network_address_of(row),
-            registration_data=records.check_registration_data(row.registration_data),
+        user_id, address = records.check_user_id(row.user_id), network_address_of(row)
+        record = records.record_bytes(
+            user_id,
+            number,
+            records.check_identifier(row.identifier),
+            (address.address, address.port),
+            records.check_registration_data(row.registration_data),
         )
-        return ImportedUser(
-            record,
-            _moment_us(row, "registered_at"),
-            _moment_us(row, "refreshed_at"),
-            _moment_us(row, "possession_proved_at"),
-        )
+        moments = (_moment_us(row, field) for field in ("registered_at", "refreshed_at", "possession_proved_at"))
+        return ImportedUser(user_id, number, record, *moments)
     except BadRegistration as error:
         return Refusal(error.reason, error.field)
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 from numcheck import e164
 from numcheck.api.access import own_service
@@ -20,7 +20,7 @@ from numcheck.moments import microseconds
 from numcheck.registrations import record as records
 from numcheck.registrations.completion import Completion
 from numcheck.registrations.events import SignedHead, basis_of
-from numcheck.registrations.evidence import Evidence, from_json
+from numcheck.registrations.evidence import fields_from_json
 from numcheck.registrations.history import History, Told
 from numcheck.registrations.importing import Importer
 from numcheck.registrations.policy import Method
@@ -42,9 +42,6 @@ FEEDS_MAX = 32
 FEEDS_PER_SERVICE_MAX = 8
 REVERIFYING_MAX = 2  # each keeps a core busy
 REVERIFYING_PER_SERVICE_MAX = 1
-
-T = TypeVar("T")
-M = TypeVar("M")
 
 METHODS_ASKED: dict[int, Method | None] = {
     pb.VERIFICATION_METHOD_UNSPECIFIED: None,
@@ -108,7 +105,9 @@ class RegistrationService:
         message = parsed(pb.GetRegistrationRequest, request)
         service = caller_service(message, context)
         found = yield from self._registrar.get(service, records.check_user_id(message.user_id))
-        return pb.GetRegistrationResponse(registration=registration_message(found)).SerializeToString()
+        response = pb.GetRegistrationResponse()
+        _fill(response.registration, found)
+        return response.SerializeToString()
 
     def list_registrations(self, request: bytes, context: CallerWaits) -> bytes:
         """Tell a page of registrations."""
@@ -372,24 +371,13 @@ def _page_token(place: tuple[int, bytes] | None, mark: bytes) -> str:
     return "" if place is None else base64.urlsafe_b64encode(place[0].to_bytes(8, "big") + place[1] + mark).decode()
 
 
-def _try_message(make: Callable[[T], M], value: T | None) -> M | None:
-    return None if value is None else make(value)
-
-
 def _with_outcome(response_type: Any, outcome: Outcome) -> bytes:
-    response: bytes = response_type(
-        registration=registration_message(outcome.registration),
-        verification=_try_message(_verification_message, outcome.verification),
-        verification_problem=outcome.problem,
-    ).SerializeToString()
-    return response
-
-
-def registration_message(registration: Registration) -> pb.Registration:
-    """A registration as the API has it."""
-    message = pb.Registration()
-    _fill(message, registration)
-    return message
+    response = response_type(verification_problem=outcome.problem)
+    _fill(response.registration, outcome.registration)
+    if outcome.verification is not None:
+        _fill_verification(response.verification, outcome.verification)
+    answer: bytes = response.SerializeToString()
+    return answer
 
 
 def _fill(message: pb.Registration, registration: Registration) -> None:
@@ -420,34 +408,31 @@ def _fill_map(entries: MutableMapping[str, str], given: Mapping[str, str]) -> No
 @lru_cache(4_096)
 def _entries_of(text: str) -> Sequence[pb.Evidence]:
     """Return a row's evidence as the API has it: many rows have the same. To be copied, not changed."""
-    return [*map(_evidence_message, from_json(text))]
+    return [*map(_evidence_message, fields_from_json(text))]
 
 
-def _evidence_message(evidence: Evidence) -> pb.Evidence:
-    return pb.Evidence(
-        method=cast("pb.VerificationMethod", evidence.method.wire_number),
-        verified_at=timestamp_at(evidence.verified_at_us),
-        operator_id=evidence.operator_id,
-        data_version=evidence.data_version,
-        data_time=timestamp_at(evidence.data_time_us),
-        index_version=evidence.index_version,
-        answer=cast("Any", evidence.answer),
-        authority=evidence.authority,
-        assertion_id=evidence.assertion_id,
-        act_time=timestamp_at(evidence.act_time_us),
-        synthetic=evidence.synthetic,
-        live=evidence.live,
-        asked_at=timestamp_at(evidence.asked_at_us),
-        imported=evidence.imported,
-    )
+MOMENTS = {f"{field.name}_us": field.name for field in pb.Evidence.DESCRIPTOR.fields if field.message_type}
+"""Fields of an entry that are moments, by their names in the store; every other has one name in both."""
 
 
-def _verification_message(verification: Verification) -> pb.Verification:
-    return pb.Verification(
-        verification_id=verification.verification_id.hex(),
-        method=cast("pb.VerificationMethod", verification.method.wire_number),
-        state=cast("pb.VerificationState", verification.state),
-        expires_at=timestamp_at(verification.expires_at_us),
-        next_code_at=timestamp_at(verification.next_code_at_us),
-        inbound_word=verification.word,
-    )
+def _evidence_message(fields: Mapping[str, Any]) -> pb.Evidence:
+    message = pb.Evidence()
+    for name, value in fields.items():
+        if name == "method":
+            message.method = cast("pb.VerificationMethod", Method(value).wire_number)
+        elif name in MOMENTS:
+            set_timestamp(getattr(message, MOMENTS[name]), value)
+        else:
+            setattr(message, name, value)
+    return message
+
+
+def _fill_verification(message: pb.Verification, verification: Verification) -> None:
+    message.verification_id = verification.verification_id.hex()
+    message.method = cast("pb.VerificationMethod", verification.method.wire_number)
+    message.state = cast("pb.VerificationState", verification.state)
+    message.inbound_word = verification.word
+    if verification.expires_at_us:
+        set_timestamp(message.expires_at, verification.expires_at_us)
+    if verification.next_code_at_us:
+        set_timestamp(message.next_code_at, verification.next_code_at_us)

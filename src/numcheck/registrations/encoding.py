@@ -8,5 +8,5 @@ decoded = orjson.loads
 
 
 def encoded(content: Any) -> bytes:
-    """Return a dictionary, or a dataclass as one, in UTF-8."""
+    """Return a list, a tuple or a dictionary, or a dataclass as one, in UTF-8."""
     return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)

@@ -1,6 +1,5 @@
 """The question to an operator itself, when its pushed data says nothing of a number (I.3b)."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
@@ -39,8 +38,7 @@ def judge_live(answer: LiveAnswer, policy: Policy, evidence: Evidence) -> tuple[
     too_old = policy.data_age_max is not None and answer.data_time < answer.answered_at - policy.data_age_max
     if too_old or answer.took > ANSWER_AGE_MAX or answer.data_time > answer.answered_at + CLOCK_SKEW_MAX:
         return Judgement.NO_ANSWER, evidence
-    said = replace(
-        evidence,
+    said = evidence._replace(
         verified_at_us=microseconds(answer.answered_at),
         data_version=0,
         data_time_us=microseconds(answer.data_time),

@@ -12,7 +12,8 @@ auditors.
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from json.encoder import encode_basestring_ascii as quoted
 from typing import NamedTuple
 
@@ -112,9 +113,24 @@ class Chain:
         """Return the hash of an event that is given without one."""
         return link(previous_hash, event)
 
+    def link_each(
+        self, previous_hash: bytes, sequence: int, at_us: int, service: str, told: Iterable[tuple[bytes, str, int, str]]
+    ) -> Iterator[bytes]:
+        """Yield the hash of each of many events of a service at one moment, each an id, a kind, a state and details;
+        `sequence` is the first's."""
+        moment, kinds, digest = f"{at_us:d},{quoted(service)}", cache(quoted), previous_hash
+        for place, (registration_id, kind, state, details) in enumerate(told, start=sequence):
+            line = f'[{place},{moment},"{registration_id.hex()}",{kinds(kind)},{state:d},{quoted(details)}]'
+            digest = hashlib.sha256(digest + line.encode()).digest()
+            yield digest
+
     def binder(self, key_id: int) -> Callable[[bytes], bytes]:
         """Return what makes the digest of some bytes under a key; StoreDamaged if there is no such key."""
         return self._keyring[key_id].bind
+
+    def bind_each(self, key_id: int, plains: Iterable[bytes]) -> list[bytes]:
+        """Return the digest of each of many under a key; StoreDamaged if there is no such key."""
+        return self._keyring[key_id].bind_each(plains)
 
     def head_mac(self, sequence: int, digest: bytes) -> tuple[int, bytes]:
         """Return the newest key's id, and its MAC of a head."""

@@ -4,18 +4,15 @@ A registration keeps the operator's entry apart from those of the user's steps: 
 of many registrations at once, and leaves what their users have proved as it is.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from numcheck.registrations.encoding import decoded, encoded
 from numcheck.registrations.policy import Method
 from numcheck.status import NumberStatus
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """By which method the answer was got, when, and from what. 0 and the empty text stand for what there is not.
 
     Moments are microseconds since 1970. The assertion_id, which leads to a person, is kept in the sealed record alone.
@@ -44,11 +41,12 @@ class Evidence:
 
     def fields(self) -> dict[str, Any]:
         """Return what there is, by name: what the store keeps with the registration, and in an event for good."""
-        return {name: value for name, value in zip(KEPT, values_of(self), strict=True) if value}
+        found = {name: value for name, value in zip(FIELDS, self, strict=True) if value}
+        found.pop("assertion_id", None)
+        return found
 
 
-KEPT = tuple(name for name in Evidence.__slots__ if name != "assertion_id")
-values_of = attrgetter(*KEPT)
+FIELDS = Evidence._fields
 
 
 def to_json(evidence: Iterable[Evidence]) -> str:
@@ -58,11 +56,12 @@ def to_json(evidence: Iterable[Evidence]) -> str:
 
 def from_json(text: str | None) -> tuple[Evidence, ...]:
     """Return the entries that `to_json` wrote; none of None."""
-    return () if text is None else tuple(_entry(fields) for fields in decoded(text))
+    return tuple(Evidence(**{**fields, "method": Method(fields["method"])}) for fields in fields_from_json(text))
 
 
-def _entry(fields: Mapping[str, Any]) -> Evidence:
-    return Evidence(**{**fields, "method": Method(fields["method"])})
+def fields_from_json(text: str | None) -> Sequence[Mapping[str, Any]]:
+    """Return the fields of each entry that `to_json` wrote; none of None."""
+    return () if text is None else decoded(text)
 
 
 def columns_of(evidence: Iterable[Evidence]) -> dict[str, Any]:

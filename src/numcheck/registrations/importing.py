@@ -14,7 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
-from typing import NamedTuple
+from itertools import compress
+from typing import Any, NamedTuple
 
 from numcheck.errors import (
     BadRegistration,
@@ -33,13 +34,12 @@ from numcheck.registrations.due import REMIND_BEFORE, spread_due_us
 from numcheck.registrations.evidence import Evidence, to_json
 from numcheck.registrations.judging import check_each, check_registrable, judge_answer
 from numcheck.registrations.policy import Judgement, Method, Policy
-from numcheck.registrations.record import Record
 from numcheck.registrations.registrar import Registrar
 from numcheck.registrations.states import FALLS_DUE, Act, after
-from numcheck.registrations.vault import Vault
+from numcheck.registrations.vault import Imported, Vault
 from numcheck.registrations.verifier import Environment
 from numcheck.steps import alone
-from numcheck.store import ImportProgress, RefusedRow, RegistrationRow, Registrations, RegistrationWork
+from numcheck.store import ImportProgress, NewRegistrations, RefusedRow, Registrations, RegistrationWork
 
 PIECE_SIZE = 1_000  # rows that are prepared, and written, at once
 REFUSED_PER_PAGE = 1_000
@@ -51,15 +51,13 @@ NOT_SENT = (TooManyCodes, MethodNotAllowed, DeliveryFailed)
 class ImportedUser(NamedTuple):
     """A user as the service has them; moments are microseconds since 1970, 0 where the service has none."""
 
-    record: Record
+    user_id: str
+    number: int
+    record: bytes
+    """All that is recorded of them, as `record_bytes` makes it."""
     registered_at_us: int
     refreshed_at_us: int
     proved_at_us: int
-
-    @property
-    def moments(self) -> bytes:
-        """The moments as they were given: what tells a row from another, besides its record."""
-        return MOMENTS.pack(*self[1:])
 
 
 class Refusal(NamedTuple):
@@ -99,18 +97,18 @@ class _Draft(NamedTuple):
     verdict: "_Verdict"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A piece that can be written: its rows, of which those that are refused have none."""
+    """A piece that can be written: so many rows, those that are refused, and the users of the others, each with their
+    place among the rows and their tags under older keys."""
 
     size: int
     index_version: int
     refused: list[RefusedRow]
-    places: list[int] = field(default_factory=list)
-    users: list[ImportedUser] = field(default_factory=list)
-    rows: list[RegistrationRow] = field(default_factory=list)
-    told: list[tuple[str, str]] = field(default_factory=list)
-    older_tags: list[list[tuple[bytes, bytes]]] = field(default_factory=list)
+    places: list[int]
+    users: list[ImportedUser]
+    new: NewRegistrations
+    older_tags: list[list[tuple[bytes, bytes]]]
 
 
 @dataclass(slots=True)
@@ -181,54 +179,28 @@ class Importer:
         agreed = cache(lambda operator_id: self._environment.agreed(service, operator_id))
         verdict_of = cache(lambda answer: _verdict(*judge_answer(answer, index, policy, agreed=agreed, now=now)))
         read = piece()
-        prepared = _Prepared(len(read), index.index_version, [])
-        known = [one for one in read if isinstance(one, ImportedUser)]
-        answers = check_each(index, [user.record.number for user in known])
-        drafts: list[_Draft] = []
-        for place, one in enumerate(read):
-            found = one if isinstance(one, Refusal) else _draft(one, verdict_of(next(answers)), now_us)
-            if isinstance(found, Refusal):
-                prepared.refused.append(RefusedRow(place, *found))
-            else:
-                prepared.places.append(place)
-                drafts.append(found)
-        self._make_rows(prepared, service, drafts, policy, now_us=now_us, steady_us=steady_us)
-        return prepared
-
-    def _make_rows(
-        self, prepared: _Prepared, service: str, drafts: list[_Draft], policy: Policy, *, now_us: int, steady_us: int
-    ) -> None:
-        span_us, proofs_of = microseconds_of(policy.refresh_after), _proofs_of(policy)
+        answers = check_each(index, [one.number for one in read if isinstance(one, ImportedUser)])
+        found = [_draft(one, verdict_of, answers, now_us) for one in read]
+        refused = [RefusedRow(place, *one) for place, one in enumerate(found) if isinstance(one, Refusal)]
+        places = [place for place, one in enumerate(found) if isinstance(one, _Draft)]
+        drafts = [one for one in found if isinstance(one, _Draft)]
+        users = [draft.user for draft in drafts]
+        people = _people(users)
         ids = self._vault.new_ids(now_us, len(drafts))
-        imported = [(draft.user.record, draft.user.moments) for draft in drafts]
-        sealed_each = self._vault.sealed_each(ids, service, imported)
-        prepared.older_tags = self._vault.older_tags(service, imported)
-        for registration_id, draft, sealed in zip(ids, drafts, sealed_each, strict=True):
-            user, registered_at_us, refreshed_at_us, verdict = draft
-            due_us = spread_due_us(registration_id, refreshed_at_us + span_us)
-            what = Act.MISS if due_us <= steady_us else verdict.act(user)
-            state = after(None, what)
-            evidence = verdict.evidence if what in (Act.CONFIRM, Act.DENY) else None
-            proofs = proofs_of(user.proved_at_us) if what is Act.CONFIRM else None
-            entries = f"{proofs[:-1]},{evidence[1:]}" if proofs and evidence else evidence or ""
-            prepared.users.append(user)
-            prepared.told.append((what.value, _details(due_us, entries)))
-            prepared.rows.append(
-                RegistrationRow(
-                    registration_id,
-                    service,
-                    *sealed,
-                    int(state),
-                    registered_at_us,
-                    refreshed_at_us,
-                    due_us,
-                    due_us - REMIND_US if state in FALLS_DUE else None,
-                    evidence=evidence,
-                    confirmed_by=verdict.confirmed_by if what is Act.CONFIRM else None,
-                    proofs=proofs,
-                    as_of_revision=prepared.index_version,
-                )
-            )
+        columns, told = _columns(ids, drafts, policy, steady_us)
+        new = self._registrations.new_registrations(
+            {
+                "service": service,
+                "key_id": self._vault.newest.key_id,
+                "as_of_revision": index.index_version,
+                "verification_id": None,
+                "reminded_of_us": None,
+            },
+            {"registration_id": ids, **columns, **self._vault.sealed_columns(ids, service, people)},
+            told,
+        )
+        older_tags = self._vault.older_tags(service, people)
+        return _Prepared(len(read), index.index_version, refused, places, users, new, older_tags)
 
     # --- in the transaction
 
@@ -239,7 +211,7 @@ class Importer:
         now_us = microseconds(self._environment.now())
         outcome = _Outcome(progress)
         for future in prepared:
-            _write_piece(work, one.service, future.result(), outcome, now_us)
+            _write_piece(work, future.result(), outcome, now_us)
         work.keep_import(tag, outcome.progress, outcome.refused, now_us)
         return outcome
 
@@ -266,11 +238,11 @@ class _Verdict(NamedTuple):
     confirmed_by: int | None
     evidence: str
 
-    def act(self, user: ImportedUser) -> Act:
-        """Return what a user who is not overdue begins with."""
+    def act(self, proved: bool) -> Act:
+        """Return what a user who is not overdue begins with, if they have proved that the number is theirs or not."""
         if self.judgement is Judgement.DENIED:
             return Act.DENY
-        return Act.CONFIRM if self.judgement is Judgement.CONFIRMED and user.proved_at_us else Act.REGISTER
+        return Act.CONFIRM if self.judgement is Judgement.CONFIRMED and proved else Act.REGISTER
 
 
 def _verdict(facts: NumberFacts, judgement: Judgement, evidence: Evidence) -> _Verdict:
@@ -290,17 +262,86 @@ def _proofs_of(policy: Policy) -> Callable[[int], str]:
     return lambda proved_at_us: f'{before}"verified_at_us":{proved_at_us}{behind}'
 
 
-def _draft(user: ImportedUser, verdict: _Verdict, now_us: int) -> _Draft | Refusal:
-    """Return what is to be recorded of a user; why not, if it is not."""
+def _people(users: Sequence[ImportedUser]) -> Imported:
+    """Return what users say, as columns."""
+    user_ids, numbers, records, *moments = zip(*users, strict=True) if users else [()] * len(ImportedUser._fields)
+    return Imported(user_ids, numbers, records, list(map(MOMENTS.pack, *moments)))
+
+
+def _draft(
+    user: ImportedUser | Refusal,
+    verdict_of: Callable[[tuple[int, int]], _Verdict],
+    answers: Iterator[tuple[int, int]],
+    now_us: int,
+) -> _Draft | Refusal:
+    """Return what is to be recorded of a user, whose answer is the next; why not, if it is not."""
+    if isinstance(user, Refusal):
+        return user
+    verdict = verdict_of(next(answers))
     if verdict.refusal is not None:
         return verdict.refusal
-    registered_at_us = user.registered_at_us or now_us
-    refreshed_at_us = user.refreshed_at_us or registered_at_us
-    if max(registered_at_us, refreshed_at_us, user.proved_at_us) > now_us + SKEW_US:
+    _, _, _, registered_at_us, refreshed_at_us, proved_at_us = user
+    registered_at_us = registered_at_us or now_us
+    refreshed_at_us = refreshed_at_us or registered_at_us
+    if max(registered_at_us, refreshed_at_us, proved_at_us) > now_us + SKEW_US:
         return Refusal(BadRegistration.reason, _in_the_future(user, now_us + SKEW_US))
     if refreshed_at_us < registered_at_us:
         return Refusal(BadRegistration.reason, "refreshed_at")
     return _Draft(user, min(registered_at_us, now_us), min(refreshed_at_us, now_us), verdict)
+
+
+class _Standing(NamedTuple):
+    """The columns of the rows of imported users that say where each stands, and the kind of the event."""
+
+    state: int
+    registered_at_us: int
+    refreshed_at_us: int
+    due_at_us: int
+    next_at_us: int | None
+    evidence: str | None
+    confirmed_by: int | None
+    proofs: str | None
+
+
+def _columns(
+    ids: Sequence[bytes], drafts: Sequence[_Draft], policy: Policy, steady_us: int
+) -> tuple[dict[str, Sequence[Any]], list[tuple[str, str]]]:
+    """Return the columns that say where each user stands, and the kind and the details of their events."""
+    span_us, proofs_of, begins = microseconds_of(policy.refresh_after), _proofs_of(policy), cache(_begins)
+    rows, told = [], []
+    for registration_id, (user, registered_at_us, refreshed_at_us, verdict) in zip(ids, drafts, strict=True):
+        due_us = spread_due_us(registration_id, refreshed_at_us + span_us)
+        proved_at_us = user.proved_at_us
+        what, state, falls_due, evidence, confirmed_by = begins(verdict, proved_at_us > 0, due_us <= steady_us)
+        proofs = proofs_of(proved_at_us) if what is Act.CONFIRM else None
+        next_us = due_us - REMIND_US if falls_due else None
+        rows.append((state, registered_at_us, refreshed_at_us, due_us, next_us, evidence, confirmed_by, proofs))
+        entries = f"{proofs[:-1]},{evidence[1:]}" if proofs and evidence else evidence or ""
+        told.append((what.value, _details(due_us, entries)))
+    values = zip(*rows, strict=True) if rows else [()] * len(_Standing._fields)
+    return dict(zip(_Standing._fields, values, strict=True)), told
+
+
+class _Beginning(NamedTuple):
+    """How a registration begins."""
+
+    what: Act
+    state: int
+    falls_due: bool
+    evidence: str | None
+    confirmed_by: int | None
+
+
+def _begins(verdict: _Verdict, proved: bool, overdue: bool) -> _Beginning:
+    what = Act.MISS if overdue else verdict.act(proved)
+    state = after(None, what)
+    return _Beginning(
+        what,
+        int(state),
+        state in FALLS_DUE,
+        verdict.evidence if what in (Act.CONFIRM, Act.DENY) else None,
+        verdict.confirmed_by if what is Act.CONFIRM else None,
+    )
 
 
 def _in_the_future(user: ImportedUser, latest_us: int) -> str:
@@ -316,41 +357,42 @@ def _details(due_us: int, entries: str) -> str:
     return f'{{"due_at_us":{due_us},{middle}"imported":true}}'
 
 
-def _write_piece(work: RegistrationWork, service: str, piece: _Prepared, outcome: _Outcome, now_us: int) -> None:
+def _write_piece(work: RegistrationWork, piece: _Prepared, outcome: _Outcome, now_us: int) -> None:
     """Write the rows of a piece whose users have no registration; the outcome takes all of them in."""
-    first = outcome.progress.row_count
-    tags_of = list(zip(((row.user_tag, row.request_tag) for row in piece.rows), *piece.older_tags, strict=True))
-    made_by = dict(work.requests_of([user for tags in tags_of for user, _ in tags if user is not None]))
-    refused, new, already_count = list(piece.refused), [], 0
-    for at, tags in enumerate(tags_of):
+    before, columns = outcome.progress, piece.new.columns
+    own = zip(columns["user_tag"], columns["request_tag"], strict=True)
+    tags_of = list(zip(own, *piece.older_tags, strict=True))
+    made_by = dict(work.requests_of([user for tags in tags_of for user, _ in tags]))
+    refused, wanted, already_count = list(piece.refused), [], 0
+    for place, tags in zip(piece.places, tags_of, strict=True):
         found = next((user for user, _ in tags if user in made_by), None)
-        row = piece.rows[at]
+        wanted.append(found is None)
         if found is None:
-            new.append(at)
-            made_by[row.user_tag] = row.request_tag  # type: ignore[index]  # whoever is imported has a tag
+            user, request = tags[0]
+            made_by[user] = request
         elif made_by[found] in [request for _, request in tags]:
             already_count += 1
         else:
-            refused.append(RefusedRow(piece.places[at], RegistrationExists.reason, "user_id"))
-    rows = [piece.rows[at] for at in new]
-    _check_not_withdrawn(work, piece, new)
-    work.insert_each(service, rows, [piece.told[at] for at in new], now_us)
-    outcome.undecided += (piece.users[at].record.user_id for at in new if piece.told[at][0] == Act.REGISTER)
-    outcome.refused += (RefusedRow(first + place, *why) for place, *why in sorted(refused))
-    before = outcome.progress
+            refused.append(RefusedRow(place, RegistrationExists.reason, "user_id"))
+    new = piece.new if all(wanted) else piece.new.only(wanted)
+    users = piece.users if all(wanted) else list(compress(piece.users, wanted))
+    _check_not_withdrawn(work, users, new, piece.index_version)
+    work.insert_each(new, now_us)
+    outcome.undecided += (user.user_id for user, kind in zip(users, new.kinds, strict=True) if kind == Act.REGISTER)
+    outcome.refused += (RefusedRow(before.row_count + place, *why) for place, *why in sorted(refused))
     outcome.progress = ImportProgress(
-        first + piece.size,
-        before.made_count + len(new),
+        before.row_count + piece.size,
+        before.made_count + len(users),
         before.already_count + already_count,
         before.refused_count + len(refused),
     )
 
 
-def _check_not_withdrawn(work: RegistrationWork, piece: _Prepared, new: Sequence[int]) -> None:
+def _check_not_withdrawn(
+    work: RegistrationWork, users: Sequence[ImportedUser], new: NewRegistrations, index_version: int
+) -> None:
     """Raise IndexBehind if a number was taken from its operator after the data that has judged it: what revokes
     registrations may have passed by already."""
-    for at in new:
-        if piece.rows[at].evidence is not None and (
-            taken := work.withdrawn_since(piece.users[at].record.number, piece.index_version)
-        ):
-            raise IndexBehind(taken, piece.index_version)
+    for user, evidence in zip(users, new.columns["evidence"], strict=True):
+        if evidence is not None and (taken := work.withdrawn_since(user.number, index_version)):
+            raise IndexBehind(taken, index_version)

@@ -69,18 +69,38 @@ class Record:
 
     def to_bytes(self) -> bytes:
         """Its form before it is sealed, the same for the same record."""
-        return encoded(self)
+        address = self.network_address
+        return record_bytes(
+            self.user_id,
+            self.number,
+            self.identifier,
+            (address.address, address.port),
+            self.registration_data,
+            self.assertion_id,
+        )
 
     @staticmethod
     def from_bytes(plain: bytes) -> "Record":
         """Return the record that `to_bytes` wrote."""
-        fields = decoded(plain)
-        return Record(**{**fields, "network_address": NetworkAddress(**fields["network_address"])})
+        user_id, number, identifier, address, data, assertion_id = decoded(plain)
+        return Record(user_id, number, identifier, NetworkAddress(*address), data, assertion_id)
+
+
+def record_bytes(
+    user_id: str,
+    number: int,
+    identifier: Mapping[str, str],
+    network_address: tuple[str, int],
+    registration_data: Mapping[str, str],
+    assertion_id: str = "",
+) -> bytes:
+    """Return a record as `to_bytes` does, for who has no use for the record itself: its fields in their order."""
+    return encoded((user_id, number, identifier, network_address, registration_data, assertion_id))
 
 
 def user_id_of(plain: bytes) -> str:
     """Return the user identifier of the record that `to_bytes` wrote."""
-    user_id: str = decoded(plain)["user_id"]
+    user_id: str = decoded(plain)[0]
     return user_id
 
 

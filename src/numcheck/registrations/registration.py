@@ -1,7 +1,7 @@
 """A registration as its service sees it, and the one way in which it moves: a transition, with its event."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from numcheck.moments import microseconds, moment
@@ -40,7 +40,7 @@ class Registration(NamedTuple):
     def evidence(self) -> tuple[Evidence, ...]:
         """The evidence of the last answer: an entry for each step, in the order in which they answered."""
         return tuple(
-            replace(one, assertion_id=self.record.assertion_id) if one.method is Method.ATTESTED else one
+            one._replace(assertion_id=self.record.assertion_id) if one.method is Method.ATTESTED else one
             for one in evidence_of(self.row)
         )
 

@@ -16,15 +16,14 @@ SEALED_RECORD = attrgetter("key_id", "sealed_record", "registration_id")
 SEALED_NUMBER = attrgetter("key_id", "sealed_number", "registration_id")
 
 
-class Sealed(NamedTuple):
-    """A record as columns of a registration's row, in their order."""
+class Imported(NamedTuple):
+    """What an import says of people, as columns: each one's user identifier, number and record, and the moments as they
+    were given, which tell a row from another of the same record."""
 
-    user_tag: bytes
-    number_tag: bytes
-    request_tag: bytes
-    key_id: int
-    sealed_record: bytes
-    sealed_number: bytes
+    user_ids: Sequence[str]
+    numbers: Sequence[int]
+    records: Sequence[bytes]
+    moments: Sequence[bytes]
 
 
 class Vault:
@@ -52,8 +51,7 @@ class Vault:
 
     def tags_of_numbers(self, numbers: "array[int]") -> list[list[bytes]]:
         """Return the tags of many numbers, in their order: for each key once."""
-        packed = struct.pack(f">{len(numbers)}Q", *numbers)
-        values = [packed[start : start + 8] for start in range(0, len(packed), 8)]
+        values = _each_number_bytes(numbers)
         return [key.tags("number", values) for key in self._keyring.keys]
 
     def block_tags(self, number: int) -> list[bytes]:
@@ -110,8 +108,7 @@ class Vault:
 
     def new_ids(self, now_us: int, count: int) -> list[bytes]:
         """Return ids of one moment, ascending."""
-        chance = self._random_bytes(10 * count)
-        made = (chance[place : place + 10] for place in range(0, len(chance), 10))
+        made = _cut(self._random_bytes(10 * count), 10)
         head = (now_us // 1_000).to_bytes(6, "big")
         return sorted(head + bytes((one[0] & 0x0F | 0x70, one[1], one[2] & 0x3F | 0x80)) + one[3:] for one in made)
 
@@ -119,40 +116,25 @@ class Vault:
         """Return the tags of an import, the newest key's first."""
         return self._keyring.tags("import", f"{service}\0{import_id}".encode())
 
-    def sealed_each(self, ids: Sequence[bytes], service: str, imported: Sequence[tuple[Record, bytes]]) -> list[Sealed]:
-        """Return what records become, each with what tells its import from one of other content; the records' own
-        content is added to that."""
-        key, head = self._keyring.newest, service.encode() + b"\0"
-        plains = [record.to_bytes() for record, _ in imported]
-        numbers = [_number_bytes(record.number) for record, _ in imported]
-        user_tags = key.tags("user", [head + record.user_id.encode() for record, _ in imported])
-        number_tags = key.tags("number", numbers)
-        request_tags = self._import_row_tags(key, head, imported, plains)
-        records = self._sealed_each(key, b"record\0", ids, plains)
-        sealed_numbers = self._sealed_each(key, b"number\0", ids, numbers)
-        columns = zip(user_tags, number_tags, request_tags, records, sealed_numbers, strict=True)
-        return [Sealed(user, number, request, key.key_id, *sealed) for user, number, request, *sealed in columns]
+    def sealed_columns(self, ids: Sequence[bytes], service: str, people: Imported) -> dict[str, Sequence[bytes]]:
+        """Return the columns that the records of people become, by name."""
+        key, numbers = self._keyring.newest, _each_number_bytes(people.numbers)
+        user_tags, request_tags = _import_tags(key, service, people)
+        return {
+            "user_tag": user_tags,
+            "number_tag": key.tags("number", numbers),
+            "request_tag": request_tags,
+            "sealed_record": self._sealed_each(key, b"record\0", ids, people.records),
+            "sealed_number": self._sealed_each(key, b"number\0", ids, numbers),
+        }
 
-    def older_tags(self, service: str, imported: Sequence[tuple[Record, bytes]]) -> list[list[tuple[bytes, bytes]]]:
-        """Return the tags of user and content of each record under every older key, where there is one."""
-        head = service.encode() + b"\0"
-        plains = [record.to_bytes() for record, _ in imported]
-        users = [head + record.user_id.encode() for record, _ in imported]
-        return [
-            list(zip(key.tags("user", users), self._import_row_tags(key, head, imported, plains), strict=True))
-            for key in self._keyring.keys[:-1]
-        ]
-
-    @staticmethod
-    def _import_row_tags(
-        key: Key, head: bytes, imported: Sequence[tuple[Record, bytes]], plains: Sequence[bytes]
-    ) -> list[bytes]:
-        return key.tags("import row", [head + told + plain for (_, told), plain in zip(imported, plains, strict=True)])
+    def older_tags(self, service: str, people: Imported) -> list[list[tuple[bytes, bytes]]]:
+        """Return the tags of user and content of each under every older key, where there is one."""
+        return [list(zip(*_import_tags(key, service, people), strict=True)) for key in self._keyring.keys[:-1]]
 
     def _sealed_each(self, key: Key, kind: bytes, ids: Sequence[bytes], plains: Sequence[bytes]) -> list[bytes]:
-        chance = self._random_bytes(NONCE_SIZE * len(plains))
-        nonces = (chance[place : place + NONCE_SIZE] for place in range(0, len(chance), NONCE_SIZE))
-        return [key.seal(plain, kind + one, nonce) for plain, one, nonce in zip(plains, ids, nonces, strict=True)]
+        nonces = _cut(self._random_bytes(NONCE_SIZE * len(plains)), NONCE_SIZE)
+        return key.seal_each(plains, [kind + one for one in ids], nonces)
 
     def open(self, row: RegistrationRow) -> Record:
         """Return the record of a row; StoreDamaged, which names the registration, if it is not what was written."""
@@ -216,6 +198,22 @@ def _damaged(registration_id: bytes) -> StoreDamaged:
 
 def _number_bytes(number: int) -> bytes:
     return number.to_bytes(8, "big")
+
+
+def _each_number_bytes(numbers: Sequence[int]) -> list[bytes]:
+    return _cut(struct.pack(f">{len(numbers)}Q", *numbers), 8)
+
+
+def _cut(content: bytes, size: int) -> list[bytes]:
+    """Return the pieces of some bytes, of one size each."""
+    return [content[place : place + size] for place in range(0, len(content), size)]
+
+
+def _import_tags(key: Key, service: str, people: Imported) -> tuple[list[bytes], list[bytes]]:
+    """Return the tags of the users of a service, and of all that an import says of each."""
+    head = service.encode() + b"\0"
+    said = [head + moments + record for moments, record in zip(people.moments, people.records, strict=True)]
+    return key.tags("user", [head + one.encode() for one in people.user_ids]), key.tags("import row", said)
 
 
 def first_id(moment_us: int) -> bytes:

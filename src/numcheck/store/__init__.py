@@ -8,7 +8,7 @@ from numcheck.store.events import EventRow
 from numcheck.store.heads import Head
 from numcheck.store.history import Loss, Point
 from numcheck.store.identifications import Sent
-from numcheck.store.imports import ImportProgress, RefusedRow
+from numcheck.store.imports import ImportProgress, NewRegistrations, RefusedRow
 from numcheck.store.lock import DataDirLock
 from numcheck.store.plans import Meant, PlanImport, Renaming, SeriesInfo
 from numcheck.store.pushes import HeldPush, Pushed
@@ -44,6 +44,7 @@ __all__ = [
     "LastTold",
     "Loss",
     "Meant",
+    "NewRegistrations",
     "NumberRow",
     "PageBounds",
     "PlanImport",

@@ -65,6 +65,13 @@ class Binder(Protocol):
     def binder(self, key_id: int) -> Callable[[bytes], bytes]:
         """Return what makes the digest of some bytes under a key; StoreDamaged if there is no such key."""
 
+    def bind_each(self, key_id: int, plains: Iterable[bytes]) -> list[bytes]:
+        """Return the digest of each of many under a key."""
+
+
+Columns = Mapping[str, Iterable[Any]]
+"""Columns of new registrations under one key, by name; of one value, they may have no end."""
+
 
 def bound_columns(table: Table) -> tuple[str, ...]:
     """Return the columns that the digests of a table cover."""
@@ -121,6 +128,21 @@ class RegistrationBinding:
             return bool(self.mac(binder, row) == row.mac)
         except (StoreDamaged, TypeError):
             return False
+
+
+def rows_of(columns: Columns, names: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows that columns are."""
+    return zip(*(columns[name] for name in names), strict=False)
+
+
+def new_contents(binder: Binder, key_id: int, columns: Columns) -> list[bytes]:
+    """Return the digest of what is recorded in each of new registrations."""
+    return binder.bind_each(key_id, map(packed, rows_of(columns, CONTENT)))
+
+
+def new_macs(binder: Binder, key_id: int, columns: Columns) -> list[bytes]:
+    """Return the mac of each of new registrations, whose columns have `content`."""
+    return binder.bind_each(key_id, map(packed, rows_of(columns, STANDING), columns["content"]))
 
 
 class RowBinding:

@@ -63,8 +63,16 @@ def insert_rows(
     connection: Connection, table: Table, rows: Sequence[NamedTuple], *, at_once: int = ROWS_PER_STATEMENT
 ) -> None:
     """Add rows of one type, whose fields are named as columns of the table are; `at_once` of them in a statement."""
+    if rows:
+        insert_values(connection, table, rows[0]._fields, rows, at_once=at_once)
+
+
+def insert_values(
+    connection: Connection, table: Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]], *, at_once: int
+) -> None:
+    """Add rows of values of the columns of these names; `at_once` of them in a statement."""
     for some in pieces(rows, at_once):
-        statement = _insertion(table.name, some[0]._fields, placeholder(connection), len(some))
+        statement = _insertion(table.name, names, placeholder(connection), len(some))
         driver_of(connection).execute(statement, tuple(chain.from_iterable(some)))
 
 

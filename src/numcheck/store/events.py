@@ -6,13 +6,14 @@ On disk after a crash: the chain with all of a transaction's events and their he
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count, repeat
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, Select, select
 
 from numcheck.store.bindings import Binder, Written
-from numcheck.store.bulk import fetch, insert_rows, rows_at_once, run
+from numcheck.store.bulk import fetch, insert_values, rows_at_once, run
 from numcheck.store.database import Database, take_turn
 from numcheck.store.schema import events
 
@@ -64,6 +65,11 @@ class Chain(Binder, Protocol):
     def link(self, previous_hash: bytes, event: tuple[int, int, str, bytes, str, int, str]) -> bytes:
         """Return the hash of an event that is given without one."""
 
+    def link_each(
+        self, previous_hash: bytes, sequence: int, at_us: int, service: str, told: Iterable[tuple[bytes, str, int, str]]
+    ) -> Iterator[bytes]:
+        """Yield the hash of each of many events of a service at one moment; `sequence` is the first's."""
+
     def head_mac(self, sequence: int, digest: bytes) -> tuple[int, bytes]:
         """Return the id of the key, and the MAC of a head."""
 
@@ -73,7 +79,7 @@ class EventAppender:
 
     def __init__(self, connection: Connection, chain: Chain) -> None:
         self._connection, self._chain = connection, chain
-        self._rows: list[EventRow] = []
+        self._rows: list[tuple[Any, ...]] = []  # as EventRow has it
         self._counts: dict[str, int] = {}  # of events, by service
         self.at_us = 0  # of the newest event of this transaction, or of what it does without one
         # The update takes the row's lock on engines that have one; before the first event there is no row to lock.
@@ -89,19 +95,27 @@ class EventAppender:
         self._sequence, self.at_us = self._sequence + 1, at_us
         fields = (self._sequence, at_us, service, registration_id, kind, state, details)
         self._hash = self._chain.link(self._hash, fields)
-        self._rows.append(EventRow(*fields, self._hash, self._next_of(service) if service else 0))
+        self._rows.append((*fields, self._hash, self._next_of(service) if service else 0))
 
-    def append_each(self, at_us: int, service: str, told: Iterable[tuple[bytes, str, int, str]]) -> None:
+    def append_each(self, at_us: int, service: str, told: Sequence[tuple[bytes, str, int, str]]) -> None:
         """Append an event about each of many registrations of a service: its id, kind, state and details."""
-        self.at_us = at_us
-        sequence, digest, link = self._sequence, self._hash, self._chain.link
-        place = self._next_of(service) - 1
-        for registration_id, kind, state, details in told:
-            sequence, place = sequence + 1, place + 1
-            digest = link(digest, (sequence, at_us, service, registration_id, kind, state, details))
-            row = (sequence, at_us, service, registration_id, kind, state, details, digest, place)
-            self._rows.append(EventRow._make(row))
-        self._sequence, self._hash, self._counts[service] = sequence, digest, place
+        first, place = self._sequence + 1, self._next_of(service)
+        hashes = list(self._chain.link_each(self._hash, first, at_us, service, told))
+        ids, kinds, states, details = zip(*told, strict=True)
+        self._rows += zip(
+            count(first),
+            repeat(at_us),
+            repeat(service),
+            ids,
+            kinds,
+            states,
+            details,
+            hashes,
+            count(place),
+            strict=False,
+        )
+        self.at_us, self._hash = at_us, hashes[-1]
+        self._sequence, self._counts[service] = first + len(told) - 1, place + len(told) - 1
 
     def _next_of(self, service: str) -> int:
         """Return the place of a service's next event among its own."""
@@ -124,7 +138,8 @@ class EventAppender:
 
     def flush_rows(self) -> None:
         """Write what was appended so far; its head is still to come."""
-        insert_rows(self._connection, events, self._rows, at_once=rows_at_once(len(self._rows)))
+        size = rows_at_once(len(self._rows))
+        insert_values(self._connection, events, EventRow._fields, self._rows, at_once=size)
         self._rows.clear()
 
     def _write_head(self) -> None:

@@ -4,21 +4,18 @@ Invariant: how far an import has come is written in the transaction that makes i
 counts once, whatever ends the call or the process.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress, repeat
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select
 
-from numcheck.store.bindings import Binder, RegistrationBinding
+from numcheck.store.bindings import Binder, Columns, new_contents, new_macs
 from numcheck.store.bulk import insert_rows, rows_where
-from numcheck.store.registration_rows import RegistrationRow
 from numcheck.store.rows import checked, new_row
 from numcheck.store.schema import imports, refused_rows
 
 REQUESTS_BY_USER = "SELECT user_tag, request_tag FROM registrations WHERE user_tag IN"
-SEQUENCE = RegistrationRow._fields.index("sequence")
-UNBOUND_FIELDS = ("sequence", "reminded_of_us", "content", "mac")
-assert RegistrationRow._fields[SEQUENCE:] == UNBOUND_FIELDS, "a new row's digests and what they need come last"
 
 
 class ImportProgress(NamedTuple):
@@ -36,6 +33,45 @@ class RefusedRow(NamedTuple):
     place: int
     reason: str
     field: str
+
+
+class NewRegistrations(NamedTuple):
+    """New registrations of a service, as columns: one pass a column costs a fraction of a row at a time.
+
+    `common` has the columns in which all are alike, `columns` the others; `kinds` and `details` are those of their
+    events.
+    """
+
+    common: Mapping[str, Any]
+    columns: Mapping[str, Sequence[Any]]
+    kinds: Sequence[str]
+    details: Sequence[str]
+
+    @property
+    def service(self) -> str:
+        """Their service."""
+        service: str = self.common["service"]
+        return service
+
+    def with_contents(self, binder: Binder) -> "NewRegistrations":
+        """Return them with the digests of what is recorded in each."""
+        contents = new_contents(binder, self.common["key_id"], self._all())
+        return self._replace(columns={**self.columns, "content": contents})
+
+    def only(self, wanted: Sequence[bool]) -> "NewRegistrations":
+        """Return those of them that are wanted."""
+        columns = {name: list(compress(values, wanted)) for name, values in self.columns.items()}
+        return NewRegistrations(
+            self.common, columns, list(compress(self.kinds, wanted)), list(compress(self.details, wanted))
+        )
+
+    def bound(self, binder: Binder, sequence: int) -> Columns:
+        """Return every column of the rows that a transaction writes after the event of this sequence."""
+        columns = {**self._all(), "sequence": repeat(sequence)}
+        return {**columns, "mac": new_macs(binder, self.common["key_id"], columns)}
+
+    def _all(self) -> dict[str, Iterable[Any]]:
+        return {**{name: repeat(value) for name, value in self.common.items()}, **self.columns}
 
 
 class _StoredRefusal(NamedTuple):
@@ -85,16 +121,3 @@ def requests_of(connection: Connection, user_tags: Sequence[bytes]) -> Mapping[b
     """Return the tag of the request that made each registration of these users, by the user's tag."""
     found: list[tuple[bytes, bytes | None]] = rows_where(connection, REQUESTS_BY_USER, user_tags)  # type: ignore[assignment]
     return dict(found)
-
-
-def bound_rows(
-    binder: Binder, binding: RegistrationBinding, rows: Sequence[RegistrationRow], *, sequence: int
-) -> list[RegistrationRow]:
-    """Return new rows, which no time was reminded of yet, with their digests."""
-    contents = binding.contents(binder, rows)
-    made = [
-        RegistrationRow._make((*row[:SEQUENCE], sequence, None, content, b""))
-        for row, content in zip(rows, contents, strict=True)
-    ]
-    macs = binding.macs(binder, made)
-    return [RegistrationRow._make((*row[:-1], mac)) for row, mac in zip(made, macs, strict=True)]

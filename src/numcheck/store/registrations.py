@@ -5,7 +5,7 @@ of what they read. Every operation sees the others' writes: on an engine with ma
 first, makes them take turns.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,12 +23,14 @@ from numcheck.store.bindings import (
     RegistrationBinding,
     RowBinding,
     Written,
+    rows_of,
 )
 from numcheck.store.bulk import (
     VALUES_PER_STATEMENT,
     change_each,
     fetch,
     insert_rows,
+    insert_values,
     pieces,
     rows_at_once,
     rows_where,
@@ -41,7 +43,7 @@ from numcheck.store.events import Chain, EventAppender, EventLog
 from numcheck.store.groups import GroupCommit, Operation
 from numcheck.store.heads import check_operator
 from numcheck.store.identifications import Sent
-from numcheck.store.imports import ImportProgress, RefusedRow
+from numcheck.store.imports import ImportProgress, NewRegistrations, RefusedRow
 from numcheck.store.registration_rows import (
     NumberRow,
     RegistrationRow,
@@ -459,25 +461,22 @@ class RegistrationWork:
         self._flush_new()
         return imports.requests_of(self._connection, user_tags)
 
-    def insert_each(
-        self, service: str, rows: Sequence[RegistrationRow], told: Iterable[tuple[str, str]], at_us: int
-    ) -> None:
-        """Add registrations of a service whose users have none, each with its event: its kind and its details."""
-        if not rows:
+    def insert_each(self, new: NewRegistrations, at_us: int) -> None:
+        """Add registrations of a service whose users have none, each with its event."""
+        if not new.kinds:
             return
         self.write_count += 1
-        self.services.add(service)
-        bound = imports.bound_rows(self._chain, WHOLE, rows, sequence=self._events.first_sequence)
-        events = (
-            (row.registration_id, kind, row.state, details) for row, (kind, details) in zip(rows, told, strict=True)
-        )
-        self._events.append_each(at_us, service, events)
-        if self._outbox.concerns(service):
-            for row in bound:
+        self.services.add(new.service)
+        columns = new.bound(self._chain, self._events.first_sequence)
+        rows = list(rows_of(columns, RegistrationRow._fields))
+        ids, states = new.columns["registration_id"], new.columns["state"]
+        self._events.append_each(at_us, new.service, list(zip(ids, new.kinds, states, new.details, strict=True)))
+        if self._outbox.concerns(new.service):
+            for row in map(RegistrationRow._make, rows):
                 self._outbox.note(row, at_us, anew=True)
-        self._written.note_all(Bound.REGISTRATIONS, ((row.registration_id, row.mac) for row in bound))
-        self._unknown.difference_update(row.user_tag or b"" for row in bound)
-        insert_rows(self._connection, registrations, bound, at_once=rows_at_once(len(bound)))
+        self._written.note_all(Bound.REGISTRATIONS, rows_of(columns, ("registration_id", "mac")))
+        self._unknown.difference_update(new.columns["user_tag"])
+        insert_values(self._connection, registrations, RegistrationRow._fields, rows, at_once=rows_at_once(len(rows)))
         self._events.flush_rows()
 
     # --- verifications
@@ -753,6 +752,14 @@ class Registrations:
                     details = Acts.details(LOCAL, recorded_since_us=done.since_us, **told)
                     events.append(at_us, "", b"", Act.RECORD_TIDIED.value, 0, details)
                 events.flush()
+
+    def new_registrations(
+        self, common: Mapping[str, Any], columns: Mapping[str, Sequence[Any]], told: Sequence[tuple[str, str]]
+    ) -> NewRegistrations:
+        """Return registrations that `insert_each` can add, made before its transaction: the values that all of them
+        have and the columns of the others, and the kind and the details of each one's event."""
+        kinds, details = zip(*told, strict=True) if told else ((), ())
+        return NewRegistrations(common, columns, kinds, details).with_contents(self._chain)
 
     def import_progress(self, import_tags: Sequence[bytes]) -> tuple[bytes, ImportProgress]:
         """Return how far an import has come, and the tag that it is under."""
