@@ -13,7 +13,6 @@ auditors.
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
 from json.encoder import encode_basestring_ascii as quoted
 from typing import NamedTuple
 
@@ -70,17 +69,23 @@ class SignedHead(NamedTuple):
     service: str = ""
 
 
-def link(previous_hash: bytes, event: tuple[int, int, str, bytes, str, int, str]) -> bytes:
-    """Return the hash of an event, all but its hash, that follows another."""
-    sequence, at_us, service, registration_id, kind, state, details = event
-    place = f'{sequence:d},{at_us:d},{quoted(service)},"{registration_id.hex()}"'
-    line = f"[{place},{quoted(kind)},{state:d},{quoted(details)}]"
-    return hashlib.sha256(previous_hash + line.encode()).digest()
+ToldEvent = tuple[int, int, str, bytes, str, int, str]
+"""An event without its hash."""
+
+
+def links(previous_hash: bytes, events: Iterable[ToldEvent]) -> Iterator[bytes]:
+    """Yield the hash of each of some events that follow one another."""
+    digest = previous_hash
+    for sequence, at_us, service, registration_id, kind, state, details in events:
+        place = f'{sequence:d},{at_us:d},{quoted(service)},"{registration_id.hex()}"'
+        line = f"[{place},{quoted(kind)},{state:d},{quoted(details)}]"
+        digest = hashlib.sha256(digest + line.encode()).digest()
+        yield digest
 
 
 def _follows(previous_hash: bytes, event: Event) -> bool:
     try:
-        return link(previous_hash, event[:-1]) == event.hash
+        return next(links(previous_hash, [event[:-1]])) == event.hash
     except (AttributeError, TypeError, ValueError):  # damage has made another type of a column
         return False
 
@@ -109,20 +114,9 @@ class Chain:
         """The key that new digests are made with."""
         return self._keyring.newest.key_id
 
-    def link(self, previous_hash: bytes, event: tuple[int, int, str, bytes, str, int, str]) -> bytes:
-        """Return the hash of an event that is given without one."""
-        return link(previous_hash, event)
-
-    def link_each(
-        self, previous_hash: bytes, sequence: int, at_us: int, service: str, told: Iterable[tuple[bytes, str, int, str]]
-    ) -> Iterator[bytes]:
-        """Yield the hash of each of many events of a service at one moment, each an id, a kind, a state and details;
-        `sequence` is the first's."""
-        moment, kinds, digest = f"{at_us:d},{quoted(service)}", cache(quoted), previous_hash
-        for place, (registration_id, kind, state, details) in enumerate(told, start=sequence):
-            line = f'[{place},{moment},"{registration_id.hex()}",{kinds(kind)},{state:d},{quoted(details)}]'
-            digest = hashlib.sha256(digest + line.encode()).digest()
-            yield digest
+    def links(self, previous_hash: bytes, events: Iterable[ToldEvent]) -> Iterator[bytes]:
+        """Yield the hash of each of some events that follow one another."""
+        return links(previous_hash, events)
 
     def binder(self, key_id: int) -> Callable[[bytes], bytes]:
         """Return what makes the digest of some bytes under a key; StoreDamaged if there is no such key."""

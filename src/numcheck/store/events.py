@@ -7,7 +7,7 @@ On disk after a crash: the chain with all of a transaction's events and their he
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import count, repeat
+from itertools import repeat
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, Select, select
@@ -62,13 +62,10 @@ class Chain(Binder, Protocol):
     def newest_key_id(self) -> int:
         """The key that new digests are made with."""
 
-    def link(self, previous_hash: bytes, event: tuple[int, int, str, bytes, str, int, str]) -> bytes:
-        """Return the hash of an event that is given without one."""
-
-    def link_each(
-        self, previous_hash: bytes, sequence: int, at_us: int, service: str, told: Iterable[tuple[bytes, str, int, str]]
+    def links(
+        self, previous_hash: bytes, events: Iterable[tuple[int, int, str, bytes, str, int, str]]
     ) -> Iterator[bytes]:
-        """Yield the hash of each of many events of a service at one moment; `sequence` is the first's."""
+        """Yield the hash of each of some events, given without one, that follow one another."""
 
     def head_mac(self, sequence: int, digest: bytes) -> tuple[int, bytes]:
         """Return the id of the key, and the MAC of a head."""
@@ -79,7 +76,8 @@ class EventAppender:
 
     def __init__(self, connection: Connection, chain: Chain) -> None:
         self._connection, self._chain = connection, chain
-        self._rows: list[tuple[Any, ...]] = []  # as EventRow has it
+        self._told: list[tuple[int, int, str, bytes, str, int, str]] = []  # as EventRow has it, up to its hash
+        self._places: list[int] = []  # of each among its service's own
         self._counts: dict[str, int] = {}  # of events, by service
         self.at_us = 0  # of the newest event of this transaction, or of what it does without one
         # The update takes the row's lock on engines that have one; before the first event there is no row to lock.
@@ -93,29 +91,26 @@ class EventAppender:
     def append(self, at_us: int, service: str, registration_id: bytes, kind: str, state: int, details: str) -> None:
         """Append an event."""
         self._sequence, self.at_us = self._sequence + 1, at_us
-        fields = (self._sequence, at_us, service, registration_id, kind, state, details)
-        self._hash = self._chain.link(self._hash, fields)
-        self._rows.append((*fields, self._hash, self._next_of(service) if service else 0))
+        self._told.append((self._sequence, at_us, service, registration_id, kind, state, details))
+        self._places.append(self._next_of(service) if service else 0)
 
-    def append_each(self, at_us: int, service: str, told: Sequence[tuple[bytes, str, int, str]]) -> None:
-        """Append an event about each of many registrations of a service: its id, kind, state and details."""
+    def append_each(
+        self,
+        at_us: int,
+        service: str,
+        registration_ids: Sequence[bytes],
+        kinds: Iterable[str],
+        states: Iterable[int],
+        details: Iterable[str],
+    ) -> None:
+        """Append an event about each of many registrations of a service, at least one."""
         first, place = self._sequence + 1, self._next_of(service)
-        hashes = list(self._chain.link_each(self._hash, first, at_us, service, told))
-        ids, kinds, states, details = zip(*told, strict=True)
-        self._rows += zip(
-            count(first),
-            repeat(at_us),
-            repeat(service),
-            ids,
-            kinds,
-            states,
-            details,
-            hashes,
-            count(place),
-            strict=False,
-        )
-        self.at_us, self._hash = at_us, hashes[-1]
-        self._sequence, self._counts[service] = first + len(told) - 1, place + len(told) - 1
+        self.at_us, self._sequence = at_us, self._sequence + len(registration_ids)
+        self._counts[service] = place + len(registration_ids) - 1
+        sequences = range(first, self._sequence + 1)
+        common = repeat(at_us), repeat(service)
+        self._told += zip(sequences, *common, registration_ids, kinds, states, details, strict=False)
+        self._places += range(place, self._counts[service] + 1)
 
     def _next_of(self, service: str) -> int:
         """Return the place of a service's next event among its own."""
@@ -138,9 +133,12 @@ class EventAppender:
 
     def flush_rows(self) -> None:
         """Write what was appended so far; its head is still to come."""
-        size = rows_at_once(len(self._rows))
-        insert_values(self._connection, events, EventRow._fields, self._rows, at_once=size)
-        self._rows.clear()
+        hashes = list(self._chain.links(self._hash, self._told))
+        rows = [(*told, digest, place) for told, digest, place in zip(self._told, hashes, self._places, strict=True)]
+        insert_values(self._connection, events, EventRow._fields, rows, at_once=rows_at_once(len(rows)))
+        self._hash = hashes[-1] if hashes else self._hash
+        self._told.clear()
+        self._places.clear()
 
     def _write_head(self) -> None:
         key_id, mac = self._chain.head_mac(self._sequence, self._hash)

@@ -385,7 +385,7 @@ class RegistrationWork:
 
     def _bound(self, row: RegistrationRow, content: bytes) -> RegistrationRow:
         """Return the row with its digests, of which the closing event tells the mac."""
-        row = row._replace(sequence=self._events.first_sequence, content=content)
+        row = RegistrationRow._make((*row[:-4], self._events.first_sequence, row.reminded_of_us, content, b""))
         row = RegistrationRow._make((*row[:-1], WHOLE.mac(self._chain, row)))
         self._written.note(Bound.REGISTRATIONS, row.registration_id, row.mac)
         return row
@@ -470,7 +470,7 @@ class RegistrationWork:
         columns = new.bound(self._chain, self._events.first_sequence)
         rows = list(rows_of(columns, RegistrationRow._fields))
         ids, states = new.columns["registration_id"], new.columns["state"]
-        self._events.append_each(at_us, new.service, list(zip(ids, new.kinds, states, new.details, strict=True)))
+        self._events.append_each(at_us, new.service, ids, new.kinds, states, new.details)
         if self._outbox.concerns(new.service):
             for row in map(RegistrationRow._make, rows):
                 self._outbox.note(row, at_us, anew=True)
@@ -802,15 +802,9 @@ class Registrations:
             rows = [RegistrationRow._make(row) for row in rows_where(connection, ROW_BY_USER, tags)]
             confirming = {row.service for row in rows if row.confirmed_by is not None}
             found = {service: confirmations.read(connection, self._chain, service) for service in confirming}
-        by_tag = {row.user_tag: row for row in rows}
-        users = (next((by_tag[tag] for tag in user_tags if tag in by_tag), None) for user_tags in wanted)
-        return [None if row is None else self._try_checked(row, found.get(row.service, ())) for row in users]
-
-    def _try_checked(self, row: RegistrationRow, found: Sequence[Confirmation]) -> RegistrationRow | StoreDamaged:
-        try:
-            return self.checked(row, found)
-        except StoreDamaged as error:
-            return error
+        checked = self._checked_each(rows, [found.get(row.service, ()) for row in rows])
+        by_tag = {row.user_tag: one for row, one in zip(rows, checked, strict=True)}
+        return [next((by_tag[tag] for tag in user_tags if tag in by_tag), None) for user_tags in wanted]
 
     def confirmations(self, service: str) -> list[Confirmation]:
         """Return a service's confirmations. Read them before the registrations that they may cover, not after."""
@@ -826,14 +820,21 @@ class Registrations:
     def checked_each(
         self, rows: Sequence[RegistrationRow], found: Sequence[Confirmation]
     ) -> list[RegistrationRow | StoreDamaged]:
-        """Return what `checked` says of each row."""
-        if WHOLE.are_whole(self._chain, rows):
-            return [row if row.confirmed_by is None else as_confirmed(row, found) for row in rows]
-        return [self._try_checked(row, found) for row in rows]
+        """Return each row as these confirmations say, or that it is not what was written."""
+        return self._checked_each(rows, [found] * len(rows))
 
     def checked(self, row: RegistrationRow, found: Sequence[Confirmation]) -> RegistrationRow:
         """Return the row as these confirmations say; StoreDamaged if it is not what was written."""
         return as_confirmed(checked(self._chain, row), found)
+
+    def _checked_each(
+        self, rows: Sequence[RegistrationRow], found: Sequence[Sequence[Confirmation]]
+    ) -> list[RegistrationRow | StoreDamaged]:
+        whole = WHOLE.are_whole(self._chain, rows)
+        return [
+            as_confirmed(row, of_row) if whole or WHOLE.is_whole(self._chain, row) else damage_of(row)
+            for row, of_row in zip(rows, found, strict=True)
+        ]
 
     def verifications_of(
         self, number_tags: Sequence[bytes], method: str, *, states: Sequence[int], now_us: int
@@ -973,9 +974,14 @@ class Registrations:
 def checked(chain: Chain, row: RegistrationRow) -> RegistrationRow:
     """Return the row; StoreDamaged if it is not what was written."""
     if not WHOLE.is_whole(chain, row):
-        registration_id = row.registration_id.hex()
-        raise StoreDamaged(f"registration {registration_id} is not what was written", registration_id=registration_id)
+        raise damage_of(row)
     return row
+
+
+def damage_of(row: RegistrationRow) -> StoreDamaged:
+    """Return the error of a row that is not what was written."""
+    registration_id = row.registration_id.hex()
+    return StoreDamaged(f"registration {registration_id} is not what was written", registration_id=registration_id)
 
 
 def are_any(connection: Connection) -> bool:
