@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from numcheck.errors import EventsAltered
 from numcheck.registrations.sealing import Keyring
+from numcheck.store.events import ToldEvent
 
 FIRST_HASH = bytes(32)
 _HEAD_PREFIX = b"numcheck event head 1\0"
@@ -67,10 +68,6 @@ class SignedHead(NamedTuple):
     signature: bytes
     public_key: bytes
     service: str = ""
-
-
-ToldEvent = tuple[int, int, str, bytes, str, int, str]
-"""An event without its hash."""
 
 
 def links(previous_hash: bytes, events: Iterable[ToldEvent]) -> Iterator[bytes]:

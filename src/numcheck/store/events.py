@@ -35,6 +35,10 @@ class EventRow(NamedTuple):
     service_sequence: int
 
 
+ToldEvent = tuple[int, int, str, bytes, str, int, str]
+"""An event up to its hash."""
+
+
 class EventHead(NamedTuple):
     """The newest event, and the MAC that says that this installation wrote it."""
 
@@ -62,9 +66,7 @@ class Chain(Binder, Protocol):
     def newest_key_id(self) -> int:
         """The key that new digests are made with."""
 
-    def links(
-        self, previous_hash: bytes, events: Iterable[tuple[int, int, str, bytes, str, int, str]]
-    ) -> Iterator[bytes]:
+    def links(self, previous_hash: bytes, events: Iterable[ToldEvent]) -> Iterator[bytes]:
         """Yield the hash of each of some events, given without one, that follow one another."""
 
     def head_mac(self, sequence: int, digest: bytes) -> tuple[int, bytes]:
@@ -76,7 +78,7 @@ class EventAppender:
 
     def __init__(self, connection: Connection, chain: Chain) -> None:
         self._connection, self._chain = connection, chain
-        self._told: list[tuple[int, int, str, bytes, str, int, str]] = []  # as EventRow has it, up to its hash
+        self._told: list[ToldEvent] = []  # as EventRow has it, up to its hash
         self._places: list[int] = []  # of each among its service's own
         self._counts: dict[str, int] = {}  # of events, by service
         self.at_us = 0  # of the newest event of this transaction, or of what it does without one
