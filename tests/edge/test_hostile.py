@@ -42,8 +42,8 @@ FACTOR = 10
 FLOOR_S = math.inf if SANITIZED else 0.25
 """A machine with other work to do answers now and then as late as that by itself."""
 
-MEMORY_MAX = {"native": 96 * 2**20, "plain": 256 * 2**20}
-"""How much more the node may have in memory afterwards."""
+MEMORY_MAX = {"native": 96 * 2**20, "plain": 2**30}
+"""How much more memory the node may use beside a flood. That of grpc-core grows with how far it falls behind."""
 
 CLIENT_PATIENCE_S = 60.0  # more than any machine needs: the bounds judge how late answers are
 DESCRIPTORS = 8_192
