@@ -25,7 +25,7 @@ from numcheck.offline.audit import (
     verify_export,
     verify_store,
 )
-from numcheck.registrations.events import Event, SignedHead, link, sign_head
+from numcheck.registrations.events import Event, SignedHead, links, sign_head
 from numcheck.serving.keys import write_keys
 from numcheck.store import Store
 from numcheck.store.schema import events
@@ -243,7 +243,7 @@ def test_an_export_that_was_extended_and_signed_by_another_shows_beside_a_head_t
     handed_out = head_of(json.loads(lines[-1]))
     last = json.loads(lines[-2])
     event = Event(COUNT + 1, last["at_us"], SERVICE, bytes(16), "registered", 1, "{}", b"")
-    event = event._replace(hash=link(bytes.fromhex(last["hash"]), event[:-1]))
+    event = event._replace(hash=next(links(bytes.fromhex(last["hash"]), [event[:-1]])))
     forged = {**event._asdict(), "registration_id": event.registration_id.hex(), "hash": event.hash.hex()}
     forger = sign_head(Ed25519PrivateKey.generate(), COUNT + 1, event.hash, 0)
     extended = [*lines[:-1], json.dumps(forged), json.dumps(head_fields(forger))]
