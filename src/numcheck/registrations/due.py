@@ -12,6 +12,7 @@ from numcheck.moments import microseconds_of
 
 REFRESH_AFTER_MAX = timedelta(days=365)
 REMIND_BEFORE = timedelta(days=30)
+REMIND_BEFORE_US = microseconds_of(REMIND_BEFORE)
 STEP_MIN = timedelta(seconds=30)  # what a clock may be corrected by without being doubted
 STEP_SETTLES_AFTER = timedelta(hours=1)
 
@@ -25,15 +26,15 @@ def spread_due_us(registration_id: bytes, latest_us: int) -> int:
     """Return by when an imported registration has to be refreshed: at random between a month after it was made and the
     latest moment. Both lie in its id, so that it is known again."""
     made_us = 1_000 * int.from_bytes(registration_id[:6], "big")
-    earliest_us = made_us + microseconds_of(REMIND_BEFORE)
+    earliest_us = made_us + REMIND_BEFORE_US
     span_us = max(latest_us - earliest_us, 0)
     return latest_us - (span_us * int.from_bytes(registration_id[-4:], "big") >> 32)
 
 
-def next_at(due: datetime, *, reminded: bool) -> datetime:
+def next_us(due_us: int, *, reminded: bool) -> int:
     """Return when time alone next does something to a registration that falls due: the reminder, or the due time
     itself."""
-    return due if reminded else due - REMIND_BEFORE
+    return due_us if reminded else due_us - REMIND_BEFORE_US
 
 
 @dataclass

@@ -30,7 +30,7 @@ from numcheck.errors import (
 )
 from numcheck.index import NumberFacts
 from numcheck.moments import CLOCK_SKEW_MAX, microseconds, microseconds_of
-from numcheck.registrations.due import REMIND_BEFORE, spread_due_us
+from numcheck.registrations.due import next_us, spread_due_us
 from numcheck.registrations.evidence import Evidence, to_json
 from numcheck.registrations.judging import check_each, check_registrable, judge_answer
 from numcheck.registrations.policy import Judgement, Method, Policy
@@ -225,13 +225,14 @@ class Importer:
                 continue
 
 
-REMIND_US = microseconds_of(REMIND_BEFORE)
 SKEW_US = microseconds_of(CLOCK_SKEW_MAX)
 ANY_MOMENT = 1
 
 
-class _Verdict(NamedTuple):
-    """The operators' answer about every number with the same status of the same operator."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Verdict:
+    """The operators' answer about every number with the same status of the same operator. There is one of each, so that
+    it is known by itself."""
 
     refusal: Refusal | None
     judgement: Judgement
@@ -314,8 +315,8 @@ def _columns(
         proved_at_us = user.proved_at_us
         what, state, falls_due, evidence, confirmed_by = begins(verdict, proved_at_us > 0, due_us <= steady_us)
         proofs = proofs_of(proved_at_us) if what is Act.CONFIRM else None
-        next_us = due_us - REMIND_US if falls_due else None
-        rows.append((state, registered_at_us, refreshed_at_us, due_us, next_us, evidence, confirmed_by, proofs))
+        next_at_us = next_us(due_us, reminded=False) if falls_due else None
+        rows.append((state, registered_at_us, refreshed_at_us, due_us, next_at_us, evidence, confirmed_by, proofs))
         entries = f"{proofs[:-1]},{evidence[1:]}" if proofs and evidence else evidence or ""
         told.append((what.value, _details(due_us, entries)))
     values = zip(*rows, strict=True) if rows else [()] * len(_Standing._fields)

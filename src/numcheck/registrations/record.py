@@ -128,8 +128,7 @@ def check_request_id(request_id: str, field: str = "request_id") -> str:
 def check_identifier(identifier: Mapping[str, str]) -> dict[str, str]:
     """Return the identifier's criteria; BadRegistration if they are too large, or not written plainly."""
     checked = _checked("identifier", identifier, IDENTIFIER_SIZE_MAX)
-    for name, text in checked.items():
-        _written_plainly("identifier", name + text)
+    _written_plainly("identifier", "".join([*checked, *checked.values()]))
     return checked
 
 

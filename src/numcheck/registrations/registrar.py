@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from numcheck.errors import (
     BadRegistration,
@@ -19,7 +19,7 @@ from numcheck.errors import (
     UnknownRegistration,
 )
 from numcheck.moments import EPOCH, microseconds, microseconds_of
-from numcheck.registrations.due import REMIND_BEFORE, due_at, next_at
+from numcheck.registrations.due import REMIND_BEFORE, due_at, next_us
 from numcheck.registrations.judging import check_registrable
 from numcheck.registrations.policy import Method
 from numcheck.registrations.record import NetworkAddress, Record
@@ -28,8 +28,10 @@ from numcheck.registrations.requests import Request, Requests
 from numcheck.registrations.states import FALLS_DUE, Act, RegistrationState, allows
 from numcheck.registrations.vault import Vault, first_id
 from numcheck.registrations.verifier import VerificationRequest, Verifier
-from numcheck.steps import Steps
+from numcheck.steps import Steps, Together
 from numcheck.store import PageBounds, RegistrationRow, Registrations, RegistrationWork, Selection
+
+T = TypeVar("T")
 
 LISTED = tuple(int(state) for state in RegistrationState if state is not RegistrationState.DELETED)
 PAGE_ROWS_MAX = 1_000
@@ -119,7 +121,7 @@ class Registrar:
     ) -> RegistrationRow:
         now_us = microseconds(now)
         registration_id = self._vault.new_id(now_us)
-        due = due_at(refreshed_at, self._verifier.policy_for(service).refresh_after)
+        due_us = microseconds(due_at(refreshed_at, self._verifier.policy_for(service).refresh_after))
         return RegistrationRow(
             registration_id=registration_id,
             service=service,
@@ -127,8 +129,8 @@ class Registrar:
             state=int(RegistrationState.PENDING),
             registered_at_us=now_us,
             refreshed_at_us=microseconds(refreshed_at),
-            due_at_us=microseconds(due),
-            next_at_us=microseconds(next_at(due, reminded=False)),
+            due_at_us=due_us,
+            next_at_us=next_us(due_us, reminded=False),
             **self._vault.sealed(registration_id, service, record),
         )
 
@@ -148,7 +150,14 @@ class Registrar:
 
     def get(self, service: str, user_id: str) -> Steps[Registration]:
         """Return a user's registration; UnknownRegistration if there is none."""
-        return self._opened(_known((yield self._registrations.finding(self._vault.user_tags(service, user_id)))))
+        found: Registration | None = yield Together(self._get_each, (service, user_id))
+        return _known(found)
+
+    def _get_each(self, users: Sequence[tuple[str, str]]) -> list[Registration | StoreDamaged | None]:
+        """Return the registration of each user of a service; None where there is none, or that it is damaged."""
+        rows = self._registrations.find_each(self._vault.tags_of_users(users))
+        records = iter(self._vault.open_each([row for row in rows if isinstance(row, RegistrationRow)]))
+        return [_with_record(row, next(records)) if isinstance(row, RegistrationRow) else row for row in rows]
 
     def page(self, service: str, filters: Filters, *, size: int, place: tuple[int, bytes] | None) -> Page:
         """Return the next registrations after a place, or the first; it ends at `size` rows or 1 MiB."""
@@ -303,10 +312,14 @@ def _try_us(value: datetime | None) -> int | None:
     return None if value is None else microseconds(value)
 
 
-def _known(row: RegistrationRow | None) -> RegistrationRow:
-    if row is None:
+def _known(found: T | None) -> T:
+    if found is None:
         raise UnknownRegistration("the service has no registration of this user_id")
-    return row
+    return found
+
+
+def _with_record(row: RegistrationRow, record: Record | StoreDamaged) -> Registration | StoreDamaged:
+    return record if isinstance(record, StoreDamaged) else Registration(row, record)
 
 
 def _fitting(rows: Sequence[RegistrationRow]) -> int:

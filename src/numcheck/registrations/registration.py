@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from numcheck.moments import microseconds, moment
-from numcheck.registrations.due import next_at
+from numcheck.registrations.due import next_us
 from numcheck.registrations.encoding import encoded
 from numcheck.registrations.evidence import Evidence, columns_of, from_json
 from numcheck.registrations.policy import Method
@@ -109,7 +108,7 @@ def next_at_us(row: RegistrationRow) -> int | None:
 def _next_at_us(state: int, due_at_us: int, reminded_of_us: int | None) -> int | None:
     if state not in FALLS_DUE:
         return None
-    return microseconds(next_at(moment(due_at_us), reminded=reminded_of_us == due_at_us))
+    return next_us(due_at_us, reminded=reminded_of_us == due_at_us)
 
 
 def tell(work: RegistrationWork, row: RegistrationRow | Standing, what: Act, now_us: int, **details: Any) -> None:

@@ -45,6 +45,11 @@ class Vault:
         """Return the tags of a user of a service, the newest key's first."""
         return self._keyring.tags("user", f"{service}\0{user_id}".encode())
 
+    def tags_of_users(self, users: Sequence[tuple[str, str]]) -> list[tuple[bytes, ...]]:
+        """Return what `user_tags` returns of each of many users, given as service and user identifier."""
+        values = [f"{service}\0{user_id}".encode() for service, user_id in users]
+        return list(zip(*(key.tags("user", values) for key in reversed(self._keyring.keys)), strict=True))
+
     def number_tags(self, number: int) -> list[bytes]:
         """Return the tags of a number, the newest key's first."""
         return self._keyring.tags("number", _number_bytes(number))

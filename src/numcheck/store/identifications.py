@@ -72,6 +72,7 @@ class Outbox:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._agreed: set[tuple[str, int]] | None = None
+        self._services: set[str] = set()
         self._notes: list[_Note] = []
 
     def note(self, row: Any, at_us: int, *, anew: bool) -> None:
@@ -97,11 +98,13 @@ class Outbox:
 
     def concerns(self, service: str) -> bool:
         """Return True if any operator is told of a service's users."""
-        return any(agreed == service for agreed, _ in self._agreements())
+        self._agreements()
+        return service in self._services
 
     def _agreements(self) -> set[tuple[str, int]]:
         if self._agreed is None:
             self._agreed = {(service, operator_id) for service, operator_id in self._connection.execute(AGREED)}
+            self._services = {service for service, _ in self._agreed}
         return self._agreed
 
     def flush(self) -> None:

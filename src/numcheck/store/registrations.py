@@ -794,9 +794,11 @@ class Registrations:
     def finding(self, user_tags: Sequence[bytes]) -> Step:
         """Return the step that looks for the registration of a user, under whichever of their tags; None: there is
         none. StoreDamaged."""
-        return Together(self._find_each, user_tags)
+        return Together(self.find_each, user_tags)
 
-    def _find_each(self, wanted: Sequence[Sequence[bytes]]) -> list[RegistrationRow | StoreDamaged | None]:
+    def find_each(self, wanted: Sequence[Sequence[bytes]]) -> list[RegistrationRow | StoreDamaged | None]:
+        """Return the registration of each user, under whichever of their tags; None where there is none, or that it is
+        not what was written."""
         tags = [tag for user_tags in wanted for tag in user_tags]
         with self._database.reading() as connection:
             rows = [RegistrationRow._make(row) for row in rows_where(connection, ROW_BY_USER, tags)]
