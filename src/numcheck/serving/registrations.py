@@ -144,6 +144,7 @@ class NodeRegistrations:
     webhooks: WebhookSenders
     importer: Importer
     identifications: Identifications
+    vault: Vault
 
     def start(self) -> None:
         """Begin to let time pass, and to follow withdrawals."""
@@ -206,7 +207,17 @@ def registrations_of(
     timekeeper = Timekeeper(registrations, TrustedClock(registrations), record_kept=record_kept)
     identifications = Identifications(registrations, vault)
     return NodeRegistrations(
-        service, timekeeper, withdrawer, feeds, delivery, enquiries, policies, webhooks, importer, identifications
+        service,
+        timekeeper,
+        withdrawer,
+        feeds,
+        delivery,
+        enquiries,
+        policies,
+        webhooks,
+        importer,
+        identifications,
+        vault,
     )
 
 
