@@ -1,3 +1,6 @@
+# What _budget.pxd offers to other extensions.
+__pyx_capi__: dict[str, object]
+
 def numbers_of(request: bytes) -> bytes: ...
 
 class Allowance:

@@ -83,7 +83,9 @@ class EdgeLoop:
         self,
         queue: CallQueue,
         methods: Sequence[tuple[str, str, str]],
-        admit: Callable[[bytes | None, int, bytes, int], tuple[Hashable, str, Hashable, Hashable, Allowance | None, _Status | None]],
+        admit: Callable[
+            [bytes | None, int, bytes, int], tuple[Hashable, str, Hashable, Hashable, Allowance | None, _Status | None]
+        ],
         credentials: Credentials | None,
         *,
         listen_fd: int,

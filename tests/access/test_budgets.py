@@ -148,7 +148,11 @@ def test_malformed_requests_take_nothing(node: SecureNode) -> None:
     body = check_pb2.CheckNumbersRequest(numbers=range(FIRST, FIRST + 50)).SerializeToString()
     for listener in node.addresses:
         with node.channel("messenger", listener=listener) as channel:
-            for bad in (body[:-1], body + b"\x07", body + b"\x18\xff\xff\xff\xff\x0f"):  # the last asks for a later index
+            for bad in (
+                body[:-1],
+                body + b"\x07",
+                body + b"\x18\xff\xff\xff\xff\x0f",
+            ):  # the last asks for a later index
                 with pytest.raises(grpc.RpcError) as raised:
                     channel.unary_unary("/numcheck.v1.CheckService/CheckNumbers")(bad, timeout=DEADLINE_S)
                 assert raised.value.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNAVAILABLE)
@@ -225,7 +229,7 @@ def headers_of(node: SecureNode, listener: str, asked: list[int]) -> dict[str, s
 
 
 def test_a_caller_is_told_once_less_than_a_tenth_is_left(node: SecureNode) -> None:
-    first, last = [*node.addresses][0], [*node.addresses][-1]
+    first, *_, last = [*node.addresses, *node.addresses]
     with capture_logs() as logs:
         assert HEADER not in headers_of(node, last, list(range(FIRST, FIRST + 90)))
         assert HEADER not in headers_of(node, first, [FIRST])
@@ -251,7 +255,9 @@ def test_settings_that_are_taken_anew_reach_open_connections(node: SecureNode) -
     for stub in opened:
         assert is_answered(numbers, stub, list(range(FIRST, FIRST + 50)))
     for own, most in ((60, 60), (70, 70), (0, 10_000)):
-        node.budgets.take(settings.model_copy(update={"services": {"chat": ServiceSettings(new_numbers_per_day_max=own)}}))
+        node.budgets.take(
+            settings.model_copy(update={"services": {"chat": ServiceSettings(new_numbers_per_day_max=own)}})
+        )
         for stub in opened:
             assert is_answered(numbers, stub, list(range(FIRST, FIRST + most)))
             assert is_answered(numbers, stub, [FIRST + most]) == (own == 0)

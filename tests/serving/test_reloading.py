@@ -45,8 +45,7 @@ def asked(node: Any, first: int = ACTIVE) -> int:
             try:
                 stub.CheckNumber(CheckNumberRequest(number=f"+{first + count}"), timeout=10)
             except grpc.RpcError as error:
-                assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-                return count
+                return count if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED else -1
     raise AssertionError("there is no budget")
 
 

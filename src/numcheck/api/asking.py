@@ -18,7 +18,7 @@ AllowanceOf = Callable[[Caller], Allowance | None]
 
 
 def asker_name(caller: Caller) -> str:
-    """Return the caller's service; `loopback` for users of this machine, and else the role: never what they chose."""
+    """Return the caller's service, `loopback` for a user of this machine, or else the role: no text of their own."""
     if caller.service:
         return caller.service
     return LOOPBACK if caller.uri.startswith(f"{LOOPBACK} ") else str(caller.role)
