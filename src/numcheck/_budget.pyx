@@ -114,17 +114,19 @@ cdef bint make_room(Ledger* ledger, size_t more) noexcept nogil:
 cdef size_t count_missing(const Ledger* ledger, const uint8_t* numbers, size_t count) noexcept nogil:
     """Return how many of the numbers are not in the set, each as often as it stands there."""
     cdef size_t slots[GROUP]
-    cdef size_t first, i, size, missing = 0
+    cdef size_t i, size, missing = 0
     cdef uint64_t number
-    for first in range(0, count, GROUP):
-        size = min(count - first, <size_t>GROUP)
+    while count:
+        size = min(count, <size_t>GROUP)
         for i in range(size):
-            slots[i] = slot_of(ledger, load64(numbers + NUMBER_SIZE * (first + i)))
+            slots[i] = slot_of(ledger, load64(numbers + NUMBER_SIZE * i))
             prefetch(&ledger.slots[slots[i]])
         for i in range(size):
-            number = load64(numbers + NUMBER_SIZE * (first + i))
+            number = load64(numbers + NUMBER_SIZE * i)
             if ledger.slots[slots[i]] != number:    # nearly all known ones are where their search begins
                 missing += not is_free(number) and not has_behind(ledger, slots[i], number)
+        numbers += NUMBER_SIZE * size
+        count -= size
     return missing
 
 

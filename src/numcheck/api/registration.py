@@ -54,9 +54,9 @@ CHANNELS: dict[int, str] = {pb.CODE_CHANNEL_UNSPECIFIED: "", pb.CODE_CHANNEL_SMS
 
 
 def caller_service(message: Any, _context: CallerWaits) -> str:
-    """Return the service that a call is about: a messenger's own, any that the administrator says. Decided here alone.
+    """Return the service that a call is about: a messenger's own, or the one that the administrator names.
 
-    Raises BadRegistration, or NotPermitted.
+    Raise BadRegistration, or NotPermitted.
     """
     service = records.check_service(message.service)
     own_service(service)
