@@ -56,9 +56,9 @@ CHANNELS: dict[int, str] = {pb.CODE_CHANNEL_UNSPECIFIED: "", pb.CODE_CHANNEL_SMS
 
 
 def caller_service(message: Any, _context: CallerWaits) -> str:
-    """The service that a call is about: a messenger's own, any that the administrator says. Decided here alone.
+    """Return the service that a call is about: a messenger's own, or the one that the administrator names.
 
-    Raises BadRegistration, or NotPermitted.
+    Raise BadRegistration, or NotPermitted.
     """
     service = records.check_service(message.service)
     own_service(service)
@@ -282,7 +282,7 @@ def _way(message: Any) -> Way:
 
 
 def _state(number: int) -> RegistrationState:
-    """A state that can be listed."""
+    """Return a state that can be listed."""
     if number not in LISTED:
         raise BadRegistration("states", "no registration is listed in such a state")
     return RegistrationState(number)
@@ -302,7 +302,7 @@ def _try_field_moment(message: Any, field: str) -> datetime | None:
 
 
 def _mark(service: str, filters: Filters) -> bytes:
-    """What tells a page's service and filters from others, and of the number no more than two digits."""
+    """Return a mark of a page's service and filters, which shows no more than two digits of the number."""
     number = None if filters.number is None else filters.number % 100
     told = repr((service, *map(int, filters.states), number, filters.due_before, filters.registered_after))
     return hashlib.sha256(told.encode()).digest()[:MARK_SIZE]
@@ -323,7 +323,7 @@ def _place(token: str, mark: bytes) -> tuple[int, bytes] | None:
 
 
 def _registration_id(token: str) -> bytes:
-    """The place that a resume_token of ReverifyRegistrations is; without one, the beginning."""
+    """Return the position in a resume_token of ReverifyRegistrations; without one, the beginning."""
     try:
         place = bytes.fromhex(token)
     except ValueError:
@@ -334,7 +334,7 @@ def _registration_id(token: str) -> bytes:
 
 
 def _sequence(token: str, newest: int) -> int:
-    """The position that a resume_token is; without one, the newest event's."""
+    """Return the position in a resume_token; without one, that of the newest event."""
     if not token:
         return newest
     if not (token.isascii() and token.isdigit() and len(token) <= DIGITS_MAX and int(token) <= newest):
@@ -391,7 +391,7 @@ def _with_outcome(response_type: Any, outcome: Outcome) -> bytes:
 
 
 def registration_message(registration: Registration) -> pb.Registration:
-    """A registration as the API has it."""
+    """Return a registration's message."""
     message = pb.Registration()
     _fill(message, registration)
     return message
