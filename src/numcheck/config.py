@@ -284,6 +284,9 @@ class Settings(BaseSettings):
     codes_per_network_max: Positive = ReloadedField(
         100, description="codes of one service in a day for one network address"
     )
+    codes_returned_percent_min: Annotated[int, Field(ge=0, le=100)] = ReloadedField(
+        20, description="percent of a courier's last 50 codes to an operator that come back, or it rests; 0: any"
+    )
     drain_timeout_s: Seconds = Field(10, description="seconds that running calls have to end when the node stops")
     log_level: Literal["debug", "info", "warning", "error"] = ReloadedField(
         "info", description="the least that is logged: debug, info, warning or error"

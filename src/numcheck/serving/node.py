@@ -239,7 +239,9 @@ class Node:
             smscs_linked=lambda: delivery.linked,
             asked=self._asking_log.counts,
             codes=lambda: delivery.counts,
-            receipts=lambda: delivery.receipts,
+            receipts=lambda: delivery.ledger.receipts,
+            judged=lambda: delivery.ledger.judged,
+            couriers_rest=lambda: delivery.rests,
         )
 
     def _index_lag(self) -> int | None:
