@@ -140,6 +140,11 @@ class Settings(BaseSettings):
         description="host:port of /metrics, /healthz and /readyz, over plain HTTP; none: nowhere",
         examples=["0.0.0.0:9464"],
     )
+    receipts_listen: str | None = Field(
+        None,
+        description="host:port on loopback where HTTP gateways report deliveries, /receipts/COURIER; none: nowhere",
+        examples=["127.0.0.1:9465"],
+    )
     threads: Positive = Field(
         default_factory=lambda: os.cpu_count() or 1, description="event loops, a thread each; grpcio has its own"
     )

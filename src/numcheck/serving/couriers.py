@@ -10,15 +10,17 @@ from urllib.parse import urlsplit
 
 from numcheck.api.calls import patience_s
 from numcheck.config import Settings
+from numcheck.delivery.callbacks import Callback
 from numcheck.delivery.console import ConsoleCourier
 from numcheck.delivery.http import HttpCourier
 from numcheck.delivery.requests import RequestOf, signed_requests, templated_requests
-from numcheck.delivery.settings import ANY_CHANNEL, CourierSettings
+from numcheck.delivery.settings import ANY_CHANNEL, CallbackSettings, CourierSettings
 from numcheck.errors import BadConfiguration
 from numcheck.hosts import is_loopback
 from numcheck.registrations.codes import CODE_LIFETIME
 from numcheck.serving.dispatch import Courier, Dispatcher, Route, Tally
 from numcheck.serving.ledger import UNKNOWN_OPERATOR, Ledger
+from numcheck.serving.receipts_listener import Desk
 from numcheck.serving.secret_files import check_names, read_secret, read_signing_key
 from numcheck.serving.terms import Terms
 
@@ -55,6 +57,8 @@ class Delivery:
     courier: Dispatcher | None = None
     couriers: Sequence[Courier] = ()
     smscs: "Mapping[str, SmppCourier]" = field(default_factory=dict)
+    desks: Mapping[str, Desk] = field(default_factory=dict)
+    """The couriers that report receipts over HTTP."""
     ledger: Ledger = field(default_factory=lambda: Ledger(time.monotonic))
 
     def receive(self, take: Take) -> None:
@@ -110,7 +114,8 @@ def delivery_of(
     smscs = {one.name: courier for one, courier in made if one.scheme == "smpp"}
     couriers = [courier for _, courier in made]
     dispatcher = Dispatcher(routes, terms, ledger, operator_of=operator_of, patience_s=patience_s)
-    return Delivery(dispatcher, couriers, cast("dict[str, SmppCourier]", smscs), ledger)
+    desks = {one.name: maker.desk(one, one.callback) for one, _ in made if one.callback is not None}
+    return Delivery(dispatcher, couriers, cast("dict[str, SmppCourier]", smscs), desks, ledger)
 
 
 def check_delivery(settings: Settings) -> None:
@@ -122,6 +127,8 @@ def check_delivery(settings: Settings) -> None:
 
 def wanted_couriers(settings: Settings) -> list[CourierSettings]:
     """Return the settings of each courier, in order."""
+    if (settings.receipts_listen is None) == any(one.callback for one in settings.couriers):
+        raise BadConfiguration("receipts_listen: goes together with the callback of a courier")
     if not settings.couriers:
         fields = {name: getattr(settings, single) for name, single in SINGLE.items()}
         return [] if settings.code_delivery == "none" else [CourierSettings(name="default", **fields)]
@@ -154,6 +161,10 @@ class _Maker:
                 raise self._bad(one, "url", "SMPP over TLS needs a proxy, such as stunnel; smpp:// goes there")
             case _:
                 raise self._bad(one, "url", "must be none, console, the URL of an HTTP gateway, or smpp://host:port")
+        if one.callback is not None:
+            if kind is not HttpCourier:
+                raise self._bad(one, "callback", "only an HTTP gateway reports so")
+            self.desk(one, one.callback)
         if kind.channels is not ANY_CHANNEL and not set(one.channels or ()) <= kind.channels:
             raise self._bad(one, "channels", f"this courier has only {', '.join(sorted(kind.channels))}")
         return make
@@ -170,6 +181,11 @@ class _Maker:
         return f"couriers.{one.name}.{name}" if self._settings.couriers else SINGLE.get(name, name)
 
     # --- HTTP
+
+    def desk(self, one: CourierSettings, callback: CallbackSettings) -> Desk:
+        """Return what takes a gateway's reports."""
+        key = read_signing_key(callback.secret_file, self._named(one, "callback.secret_file"))
+        return Desk(Callback(callback, key, self._now), self._ledger.reports_of(one.name))
 
     def _by_http(self, one: CourierSettings) -> Make:
         return partial(
