@@ -25,6 +25,7 @@ from numcheck.index import Index, PublishedIndex
 from numcheck.serving.access import Gate
 from numcheck.serving.asking import AskingLog
 from numcheck.serving.belongings import keep_private
+from numcheck.serving.budgets import Budgets
 from numcheck.serving.builder import Builder
 from numcheck.serving.freshness import fresh_since
 from numcheck.serving.logs import set_level
@@ -141,6 +142,7 @@ class Node:
             directory.agreed if settings.tls else directory.try_agreed,
             say,
         )
+        self._budgets = Budgets(store.budgets(), self._registrations.vault, settings)
         self._doors: list[Door] = []
         self._health = Health(self._doors)
         self._asking_log = AskingLog(_asked(self._numbers_asked, self._doors), settings.numbers_asked_told)
@@ -150,7 +152,7 @@ class Node:
     @property
     def takers(self) -> list[Callable[[Settings], None]]:
         """Functions that take settings anew: together, all that are marked so."""
-        return [*self._registrations.takers, self._take]
+        return [*self._registrations.takers, self._budgets.take, self._take]
 
     def start(self) -> None:
         """Serve; who watches the node is answered from the beginning, while the index may be built yet."""
@@ -162,6 +164,7 @@ class Node:
         self._doors.append(self._open_door())
         self._published.publish(index)
         self._builder.start()
+        self._budgets.start()
         self._registrations.start()
         self._health.begin(self._published)
         _begin(settings.data_dir, self._doors[0], _notices(index, store, settings))
@@ -174,6 +177,7 @@ class Node:
         for door in self._doors:
             door.stop(self._settings.drain_timeout_s)
         self._watches.close()
+        self._budgets.stop()
         if self._receipts is not None:
             self._receipts.stop()
         self._registrations.stop()
@@ -193,7 +197,7 @@ class Node:
         changed = self._builder.follow, self._registrations.withdrawer.follow
         seen = CallersIndex(self._published, self._gate.access.agreed)
         return [
-            check_service(seen, self._settings, self._numbers_asked.add),
+            check_service(seen, self._settings, self._numbers_asked.add, self._budgets.spend),
             numbering_service(
                 self._store,
                 self._published,
@@ -213,9 +217,16 @@ class Node:
         settings, admission = self._settings, self._gate.admission(self._settings)
         served = Served(self._services(), self._watches, self._registrations.feeds)
         if LACKING is None:
-            return NativeDoor(settings, self._published, admission, served)
+            return NativeDoor(settings, self._published, admission, served, allowance_of=self._budgets.allowance_of)
         announce(f"grpcio carries the calls, at many times the cost: {LACKING}")
-        return PlainDoor(settings, served.services, served.watches, admission, feeds=served.feeds)
+        return PlainDoor(
+            settings,
+            served.services,
+            served.watches,
+            admission,
+            feeds=served.feeds,
+            allowance_of=self._budgets.allowance_of,
+        )
 
     def _open_listener(self) -> MetricsListener | None:
         """Return the listener of /metrics, /healthz and /readyz, if it is wanted."""
@@ -251,6 +262,7 @@ class Node:
             callers_revision=lambda: directory.revision,
             smscs_linked=lambda: delivery.linked,
             asked=self._asking_log.counts,
+            budgets=self._budgets.accounts,
             codes=lambda: delivery.counts,
             receipts=lambda: delivery.ledger.receipts,
             judged=lambda: delivery.ledger.judged,

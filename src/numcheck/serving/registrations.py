@@ -144,6 +144,7 @@ class NodeRegistrations:
     webhooks: WebhookSenders
     importer: Importer
     identifications: Identifications
+    vault: Vault
 
     def start(self) -> None:
         """Begin to let time pass, and to follow withdrawals."""
@@ -222,6 +223,7 @@ def registrations_of(
         webhooks,
         importer,
         identifications,
+        vault,
     )
 
 
