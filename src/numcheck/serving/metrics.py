@@ -21,6 +21,7 @@ from prometheus_client.core import (
 from numcheck.door.native_door import NativeDoor
 from numcheck.door.plain_door import PlainDoor
 from numcheck.errors import NumcheckError
+from numcheck.serving.budgets import Account
 from numcheck.serving.dispatch import Tally
 from numcheck.serving.store_metrics import store_families
 from numcheck.serving.store_watch import StoreWatch
@@ -46,6 +47,8 @@ class Readings:
     """The SMSCs by name: True if the link is there over which codes leave."""
     asked: Callable[[], Mapping[str, int]]
     """How many numbers each caller asked about."""
+    budgets: Callable[[], Sequence[Account]]
+    """Callers that have a budget of new numbers."""
     codes: Callable[[], Mapping[Tally, int]]
     """Count of codes by courier, channel and outcome."""
     receipts: Callable[[], Mapping[tuple[str, str], int]]
@@ -83,6 +86,7 @@ class NodeCollector:
         yield from store_families(self._watch)
         asked = {(caller,): count for caller, count in readings.asked().items()}
         yield _labelled("numcheck_numbers_asked", "Numbers, by who asked", ("caller",), asked)
+        yield from _of_budgets(readings.budgets())
         yield _labelled("numcheck_codes", "Codes handed to couriers", Tally._fields, readings.codes())
         yield _labelled("numcheck_receipts", "Delivery receipts", ("courier", "outcome"), readings.receipts())
         linked = GaugeMetricFamily("numcheck_smsc_linked", "True if there is a link to the SMSC", labels=("courier",))
@@ -116,6 +120,20 @@ class NodeCollector:
                 buckets.append(("+Inf" if bound == float("inf") else str(bound), float(total)))
             family.add_metric((method,), buckets, sum(seconds for _, seconds in found))
         return family
+
+
+def _of_budgets(accounts: Sequence[Account]) -> Iterator[Metric]:
+    """Give what callers may ask about in a day, what is left of it, and how often it did not suffice."""
+    label = ("caller",)
+    budgets = GaugeMetricFamily("numcheck_new_numbers_budget", "New numbers of a caller in a day", labels=label)
+    left = GaugeMetricFamily("numcheck_new_numbers_left", "Of a caller's budget", labels=label)
+    for one in accounts:
+        budgets.add_metric((one.name,), one.budget)
+        left.add_metric((one.name,), one.left)
+    yield budgets
+    yield left
+    refused = {(one.name,): one.refused_count for one in accounts}
+    yield _labelled("numcheck_new_numbers_refused", "Requests that a budget did not suffice for", label, refused)
 
 
 def _counter(name: str, documentation: str, values: Sequence[int]) -> Metric:

@@ -25,6 +25,7 @@ from numcheck.index import Index, PublishedIndex
 from numcheck.serving.access import Gate
 from numcheck.serving.asking import AskingLog
 from numcheck.serving.belongings import keep_private
+from numcheck.serving.budgets import Budgets
 from numcheck.serving.builder import Builder
 from numcheck.serving.freshness import fresh_since
 from numcheck.serving.logs import set_level
@@ -140,6 +141,7 @@ class Node:
             directory.agreed if settings.tls else directory.try_agreed,
             say,
         )
+        self._budgets = Budgets(store.budgets(), self._registrations.vault, settings)
         self._doors: list[Door] = []
         self._health = Health(self._doors)
         self._asking_log = AskingLog(_asked(self._numbers_asked, self._doors), settings.numbers_asked_told)
@@ -148,7 +150,7 @@ class Node:
     @property
     def takers(self) -> list[Callable[[Settings], None]]:
         """Functions that take settings anew: together, all that are marked so."""
-        return [self._registrations.policies.take, self._take]
+        return [*self._registrations.takers, self._budgets.take, self._take]
 
     def start(self) -> None:
         """Serve; who watches the node is answered from the beginning, while the index may be built yet."""
@@ -159,6 +161,7 @@ class Node:
         self._doors.append(self._open_door())
         self._published.publish(index)
         self._builder.start()
+        self._budgets.start()
         self._registrations.start()
         self._health.begin(self._published)
         _begin(settings.data_dir, self._doors[0], _notices(index, store, settings))
@@ -171,6 +174,7 @@ class Node:
         for door in self._doors:
             door.stop(self._settings.drain_timeout_s)
         self._watches.close()
+        self._budgets.stop()
         self._registrations.stop()
         self._builder.stop()
         self._gate.close()
@@ -188,7 +192,7 @@ class Node:
         changed = self._builder.follow, self._registrations.withdrawer.follow
         seen = CallersIndex(self._published, self._gate.access.agreed)
         return [
-            check_service(seen, self._settings, self._numbers_asked.add),
+            check_service(seen, self._settings, self._numbers_asked.add, self._budgets.spend),
             numbering_service(
                 self._store,
                 self._published,
@@ -208,9 +212,16 @@ class Node:
         settings, admission = self._settings, self._gate.admission(self._settings)
         served = Served(self._services(), self._watches, self._registrations.feeds)
         if LACKING is None:
-            return NativeDoor(settings, self._published, admission, served)
+            return NativeDoor(settings, self._published, admission, served, allowance_of=self._budgets.allowance_of)
         announce(f"grpcio carries the calls, at many times the cost: {LACKING}")
-        return PlainDoor(settings, served.services, served.watches, admission, feeds=served.feeds)
+        return PlainDoor(
+            settings,
+            served.services,
+            served.watches,
+            admission,
+            feeds=served.feeds,
+            allowance_of=self._budgets.allowance_of,
+        )
 
     def _open_listener(self) -> MetricsListener | None:
         """Return the listener of /metrics, /healthz and /readyz, if it is wanted."""
@@ -238,6 +249,7 @@ class Node:
             callers_revision=lambda: directory.revision,
             smscs_linked=lambda: delivery.linked,
             asked=self._asking_log.counts,
+            budgets=self._budgets.accounts,
             codes=lambda: delivery.counts,
             receipts=lambda: delivery.receipts,
         )

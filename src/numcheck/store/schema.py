@@ -324,6 +324,7 @@ verifications = Table(
     Column("attempt_id", Bytes(16), nullable=False),  # the first verification of an attempt that takes several
     Column("alternatives", String, nullable=False),  # of steps that confirm, as the policy was when the attempt began
     Column("given", String, nullable=False),  # JSON: the evidence of the steps that the user has proved in the attempt
+    Column("channel", String, nullable=False),  # over which a code goes; empty if there is none
     Column("mac", Bytes(32), nullable=False),  # of all other columns: see bindings.py
     Index("verifications_by_number", "number_tag", "service", "state"),
     Index("verifications_by_registration", "registration_id"),
@@ -376,6 +377,19 @@ identifications = Table(
     Index("identifications_by_registration", "registration_id", "position"),
     Index("identifications_that_ended", "at_us", sqlite_where=text("ended"), postgresql_where=text("ended")),
     sqlite_autoincrement=True,  # a position is never given again
+)
+
+# Budgets of new numbers: what nodes took for a day, and numbers that were asked about: see budgets.py.
+asked_numbers = Table(
+    "asked_numbers",
+    metadata,
+    Column("entry_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("service", String, nullable=False),
+    Column("day", Integer, nullable=False),  # since 1970, in UTC
+    Column("taken", BigInteger, nullable=False),  # below 0: given back
+    Column("key_id", Integer, nullable=False),
+    Column("sealed", Bytes, nullable=False),  # the numbers
+    Index("asked_numbers_by_day", "service", "day", "entry_id"),
 )
 
 # Authorities' assertions that have verified somebody: each counts once in a service.

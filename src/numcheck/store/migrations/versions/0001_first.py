@@ -313,6 +313,7 @@ verifications = Table(
     Column("attempt_id", Bytes(16), nullable=False),
     Column("alternatives", String, nullable=False),
     Column("given", String, nullable=False),
+    Column("channel", String, nullable=False),
     Column("mac", Bytes(32), nullable=False),
     Index("verifications_by_number", "number_tag", "service", "state"),
     Index("verifications_by_registration", "registration_id"),
@@ -364,6 +365,18 @@ identifications = Table(
     Index("identifications_by_registration", "registration_id", "position"),
     Index("identifications_that_ended", "at_us", sqlite_where=text("ended"), postgresql_where=text("ended")),
     sqlite_autoincrement=True,
+)
+
+asked_numbers = Table(
+    "asked_numbers",
+    metadata,
+    Column("entry_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("service", String, nullable=False),
+    Column("day", Integer, nullable=False),
+    Column("taken", BigInteger, nullable=False),
+    Column("key_id", Integer, nullable=False),
+    Column("sealed", Bytes, nullable=False),
+    Index("asked_numbers_by_day", "service", "day", "entry_id"),
 )
 
 assertions = Table(
