@@ -205,6 +205,7 @@ class Node:
             ),
             callers_service(self._gate.callers, self._gate.key, changed=self._gate.directory.refresh),
             self._registrations.service,
+            self._registrations.audit,
         ]
 
     def _open_door(self) -> Door:

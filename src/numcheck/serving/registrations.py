@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from numcheck.api.audit import AuditService
 from numcheck.api.registration import RegistrationService, Rules
 from numcheck.config import ServiceSettings, Settings
 from numcheck.door.feeds import Feeds
@@ -145,6 +146,7 @@ class NodeRegistrations:
     importer: Importer
     identifications: Identifications
     vault: Vault
+    audit: AuditService
 
     def start(self) -> None:
         """Begin to let time pass, and to follow withdrawals."""
@@ -218,6 +220,7 @@ def registrations_of(
         importer,
         identifications,
         vault,
+        AuditService(registrations, keys.signing_key, now=_now),
     )
 
 
