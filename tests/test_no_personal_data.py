@@ -111,8 +111,8 @@ ABOUT_NO_SUBSCRIBER = {
         *("renamed", "identification", "events", "head"),
     },
 }
-# At which a whole set was true, an event happened or a head was signed, when a push came in or is over, when a program was let in and out, and when a messenger
-# identified a user of its own.
+# At which a whole set was true, an event happened or a head was signed, when a push came in or is over, when a program
+# was let in and out, and when a messenger identified a user of its own.
 MOMENTS = {"event_time", "data_time", "first_push_time", "expire_time", "added_at", "revoked_at", "signed_at"}
 FREE = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
 

@@ -45,8 +45,9 @@ def verify(
 
     With --head, also that nothing was cut off or rewritten since that head was handed out. In a data directory every
     registration and verification has to be what the events left. A file is compared with --head, with --key, or with
-    the key of the data directory, if there is one. With --server a node is asked, as an auditor: its chain is followed
-    as a file is, and every row has to have the digest that the events bound; no key of the installation is needed.
+    the key of the data directory, if there is one. Without --head the newest one of witness_file counts, if the
+    settings name that. With --server a node is asked, as an auditor: its chain is followed as a file is, and every row
+    has to have the digest that the events bound; no key of the installation is needed.
 
     Exit status: 0 it is what was written, 1 it is not, 3 it is consistent and was compared with nothing: whoever wrote
     it may have made it up.
@@ -62,13 +63,14 @@ def verify(
         verify_export,
         verify_node,
         verify_store,
+        witnessed,
     )
 
     if file is not None and server is not None:
         raise typer.BadParameter("a file is verified by itself: without --server")
-    handed_out = None if head is None else read_head(head)
-    trusted = [] if key is None else [_public_key(key)]
     settings = settings_of(config, data_dir=data_dir)
+    handed_out = witnessed(settings) if head is None else read_head(head)
+    trusted = [] if key is None else [_public_key(key)]
     if server is not None:
         verified = verify_node(_auditor(settings, server), handed_out, trusted)
     elif file is None:
@@ -154,7 +156,8 @@ def head(server: Audited = None, data_dir: DataDir = None, config: Config = None
     Example: numcheck events head > head.json
     """
     from numcheck.cli.console import print_json
-    from numcheck.offline.audit import head_fields, signed_head
+    from numcheck.offline.audit import signed_head
+    from numcheck.registrations.events import head_fields
 
     settings = settings_of(config, data_dir=data_dir)
     if server is None:

@@ -19,11 +19,21 @@ from numcheck.config import Settings
 from numcheck.errors import BadEventsFile, BadKeys, EventsAltered
 from numcheck.inflating import NotInflated, inflated
 from numcheck.moments import microseconds
-from numcheck.registrations.events import Chain, Event, SignedHead, check_chain, check_signature, sign_head
+from numcheck.registrations.events import (
+    Chain,
+    Event,
+    SignedHead,
+    check_chain,
+    check_signature,
+    head_fields,
+    head_of,
+    sign_head,
+)
 from numcheck.registrations.registration import next_at_us
 from numcheck.registrations.states import FALLS_DUE
 from numcheck.serving.access import KEY_NAME, callers_of, token_key
 from numcheck.serving.keys import Keys, kept_keys, keys_path, read_keys
+from numcheck.serving.witness import newest_head
 from numcheck.store import Bound, Entry, EventRow, LastTold, Registrations, Store
 from numcheck.store.acts import LastActs
 from numcheck.store.bindings import GONE, dropped_before_of, entries_of
@@ -316,28 +326,15 @@ def export(settings: Settings, now: datetime) -> Iterator[str]:
     yield json.dumps(head_fields(sign_head(keys.signing_key, sequence, digest, microseconds(now))))
 
 
-def head_fields(head: SignedHead) -> dict[str, Any]:
-    """Return a signed head as JSON has it."""
-    return {name: value.hex() if isinstance(value, bytes) else value for name, value in head._asdict().items()}
-
-
-def head_of(fields: dict[str, Any]) -> SignedHead:
-    """Return the signed head that `head_fields` made; EventsAltered if it is none."""
-    try:
-        binary = {name: bytes.fromhex(fields[name]) for name in ("hash", "signature", "public_key")}
-        places = {name: fields[name] for name in ("sequence", "signed_at_us")}
-        service = fields["service"]
-        if not all(type(place) is int for place in places.values()) or not isinstance(service, str):
-            raise TypeError
-        return SignedHead(**{**places, **binary}, service=service)
-    except (KeyError, TypeError, ValueError):
-        raise EventsAltered(0, "the head is not one that was handed out") from None
-
-
 def read_head(path: Path) -> SignedHead:
     """Return the signed head in a file; BadEventsFile if it cannot be read, EventsAltered if it is none."""
     lines = [line for _, line in zip(range(HEAD_LINES_MAX), lines_of(path), strict=False)]
     return head_of(_read_line("".join(lines), 0))
+
+
+def witnessed(settings: Settings) -> SignedHead | None:
+    """Return the newest head that the witness' file of the settings has; None if there is no such file or head."""
+    return None if settings.witness_file is None else newest_head(settings.witness_file)
 
 
 def lines_of(path: Path) -> Iterator[str]:

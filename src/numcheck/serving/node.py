@@ -251,6 +251,7 @@ class Node:
             smscs_linked=lambda: delivery.linked,
             asked=self._asking_log.counts,
             budgets=self._budgets.accounts,
+            witness_agrees=lambda: self._registrations.witness.agrees,
             codes=lambda: delivery.counts,
             receipts=lambda: delivery.receipts,
         )

@@ -32,6 +32,7 @@ from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys, use_key
 from numcheck.serving.timekeeper import NodeClock, Timekeeper, TrustedClock
 from numcheck.serving.webhooks import Source, WebhookSenders, senders_of
 from numcheck.serving.withdrawer import Withdrawer
+from numcheck.serving.witness import Witness
 from numcheck.store import Store
 
 Announce = Callable[[str], None]
@@ -147,12 +148,14 @@ class NodeRegistrations:
     identifications: Identifications
     vault: Vault
     audit: AuditService
+    witness: Witness
 
     def start(self) -> None:
         """Begin to let time pass, and to follow withdrawals."""
         self.timekeeper.start()
         self.withdrawer.start()
         self.webhooks.start()
+        self.witness.start()
 
     def stop(self) -> None:
         """End it, once the listeners have stopped."""
@@ -160,6 +163,7 @@ class NodeRegistrations:
         self.timekeeper.stop()
         self.withdrawer.stop()
         self.webhooks.stop()
+        self.witness.stop()
         self.delivery.close()
         self.enquiries.close()
         self.importer.close()
@@ -221,6 +225,7 @@ def registrations_of(
         identifications,
         vault,
         AuditService(registrations, keys.signing_key, now=_now),
+        Witness(registrations.events, keys.signing_key, settings, now=_now),
     )
 
 
