@@ -19,7 +19,7 @@ cdef struct Ledger:
     uint64_t* slots              # the set: open addressing; 0 is free
     size_t capacity              # a power of two, at least twice `count`
     size_t count
-    uint64_t seed                # secret, as numbers that share a slot would make each other slow
+    uint64_t seed, secret        # as numbers that share a slot would make each other slow
     int64_t left                 # new numbers that may be taken
     int64_t reserve              # and how many more the store may give,
     int64_t told_below           # and below how many of both the caller is told

@@ -23,6 +23,11 @@ import os
 cdef extern from * nogil:
     """
     #include <pthread.h>
+    #include <stdint.h>
+    static inline uint64_t numcheck_mix(uint64_t one, uint64_t other) {
+        unsigned __int128 product = (unsigned __int128)one * other;
+        return (uint64_t)product ^ (uint64_t)(product >> 64);
+    }
     /* A reader that comes later waits for a writer that waits: readers without a pause would keep writers out. */
     static int numcheck_lock_init(pthread_rwlock_t* lock) {
         pthread_rwlockattr_t fair;
@@ -36,6 +41,7 @@ cdef extern from * nogil:
         return failed;
     }
     """
+    uint64_t mix "numcheck_mix"(uint64_t one, uint64_t other)
     int numcheck_lock_init(pthread_rwlock_t* lock)
     int pthread_rwlock_rdlock(pthread_rwlock_t* lock)
     int pthread_rwlock_wrlock(pthread_rwlock_t* lock)
@@ -43,7 +49,7 @@ cdef extern from * nogil:
     int pthread_rwlock_destroy(pthread_rwlock_t* lock)
 
 cdef enum:
-    AHEAD = 32                # numbers whose slots are under way while one is looked for
+    GROUP = 32                # numbers whose slots are under way together
     CAPACITY_MIN = 1_024
     NUMBER_SIZE = 8
 
@@ -59,19 +65,21 @@ cdef inline bint is_free(uint64_t number) noexcept nogil:
 
 
 cdef inline size_t slot_of(const Ledger* ledger, uint64_t number) noexcept nogil:
-    """Return where the search for a number begins: the secret seed keeps anybody from choosing numbers that collide."""
-    cdef uint64_t mixed = (number ^ ledger.seed) * <uint64_t>0x9E3779B97F4A7C15
-    mixed = (mixed ^ (mixed >> 32) ^ (ledger.seed >> 7)) * <uint64_t>0xD6E8FEB86659FD93
-    return (mixed ^ (mixed >> 32)) & (ledger.capacity - 1)
+    """Return where the search for a number begins: the secret keeps anybody from choosing numbers that collide."""
+    return mix(number ^ ledger.seed, ledger.secret) & (ledger.capacity - 1)
 
 
-cdef inline bint has(const Ledger* ledger, uint64_t number) noexcept nogil:
-    cdef size_t slot = slot_of(ledger, number)
+cdef bint has_behind(const Ledger* ledger, size_t slot, uint64_t number) noexcept nogil:
+    """Return whether the number is in the set, from a slot on."""
     while ledger.slots[slot] != 0:
         if ledger.slots[slot] == number:
             return True
         slot = (slot + 1) & (ledger.capacity - 1)
     return False
+
+
+cdef inline bint has(const Ledger* ledger, uint64_t number) noexcept nogil:
+    return has_behind(ledger, slot_of(ledger, number), number)
 
 
 cdef void put(Ledger* ledger, uint64_t number) noexcept nogil:
@@ -89,7 +97,7 @@ cdef bint make_room(Ledger* ledger, size_t more) noexcept nogil:
     cdef size_t slot
     if 2 * (ledger.count + more) <= ledger.capacity:
         return True
-    larger.seed, larger.count, larger.capacity = ledger.seed, 0, ledger.capacity
+    larger.seed, larger.secret, larger.count, larger.capacity = ledger.seed, ledger.secret, 0, ledger.capacity
     while larger.capacity < 2 * (ledger.count + more):
         larger.capacity *= 2
     larger.slots = <uint64_t*>calloc(larger.capacity, sizeof(uint64_t))
@@ -105,13 +113,20 @@ cdef bint make_room(Ledger* ledger, size_t more) noexcept nogil:
 
 cdef size_t count_missing(const Ledger* ledger, const uint8_t* numbers, size_t count) noexcept nogil:
     """Return how many of the numbers are not in the set, each as often as it stands there."""
-    cdef size_t i, missing = 0
+    cdef size_t slots[GROUP]
+    cdef size_t i, size, missing = 0
     cdef uint64_t number
-    for i in range(count):
-        if i + AHEAD < count:
-            prefetch(&ledger.slots[slot_of(ledger, load64(numbers + NUMBER_SIZE * (i + AHEAD)))])
-        number = load64(numbers + NUMBER_SIZE * i)
-        missing += not is_free(number) and not has(ledger, number)
+    while count:
+        size = min(count, <size_t>GROUP)
+        for i in range(size):
+            slots[i] = slot_of(ledger, load64(numbers + NUMBER_SIZE * i))
+            prefetch(&ledger.slots[slots[i]])
+        for i in range(size):
+            number = load64(numbers + NUMBER_SIZE * i)
+            if ledger.slots[slots[i]] != number:    # nearly all known ones are where their search begins
+                missing += not is_free(number) and not has_behind(ledger, slots[i], number)
+        numbers += NUMBER_SIZE * size
+        count -= size
     return missing
 
 
@@ -236,6 +251,7 @@ cdef class Allowance:
 
     def __cinit__(self):
         self.ledger.seed = int.from_bytes(os.urandom(8), "little")
+        self.ledger.secret = int.from_bytes(os.urandom(8), "little") | 1
         self.ledger.capacity, self.ledger.unbounded = CAPACITY_MIN, True
         self.ledger.slots = <uint64_t*>calloc(CAPACITY_MIN, sizeof(uint64_t))
         if self.ledger.slots == NULL or numcheck_lock_init(&self.ledger.lock) != 0:

@@ -62,7 +62,7 @@ def test_a_node_takes_its_file_anew_on_sighup(data_dir: Path, tmp_path: Path) ->
         node.process.signal(signal.SIGHUP)
         assert "api_threads" in node.process.line_with("settings take a restart to change")
         assert asked(node) == 5
-    with serving(data_dir, "--config", file, env={"NUMCHECK_THREADS": "1"}) as node:
+    with serving(data_dir, "--config", file, env={"NUMCHECK_THREADS": "1", "NUMCHECK_LOG_LEVEL": "info"}) as node:
         assert asked(node) == 5, "the same as before the restart"
         assert asked(node, first=ACTIVE + 100) == 0
 

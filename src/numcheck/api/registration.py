@@ -18,6 +18,7 @@ from numcheck.api.places import Places
 from numcheck.errors import BadRegistration, NotANumber, ProofNotAccepted
 from numcheck.moments import microseconds
 from numcheck.registrations import record as records
+from numcheck.registrations import ways
 from numcheck.registrations.completion import Completion
 from numcheck.registrations.events import SignedHead, basis_of
 from numcheck.registrations.evidence import Evidence, from_json
@@ -30,6 +31,7 @@ from numcheck.registrations.registrar import LISTED, Filters, Registrar, checked
 from numcheck.registrations.registration import Outcome, Registration, Verification
 from numcheck.registrations.reverifier import Reverifier
 from numcheck.registrations.states import RegistrationState
+from numcheck.registrations.ways import Way
 from numcheck.steps import Steps
 from numcheck.timestamps import set_timestamp, timestamp_at
 from numcheck.v1 import registration_pb2 as pb
@@ -54,9 +56,9 @@ CHANNELS: dict[int, str] = {pb.CODE_CHANNEL_UNSPECIFIED: "", pb.CODE_CHANNEL_SMS
 
 
 def caller_service(message: Any, _context: CallerWaits) -> str:
-    """Return the service that a call is about: a messenger's own, any that the administrator says. Decided here alone.
+    """Return the service that a call is about: a messenger's own, or the one that the administrator names.
 
-    Raises BadRegistration, or NotPermitted.
+    Raise BadRegistration, or NotPermitted.
     """
     service = records.check_service(message.service)
     own_service(service)
@@ -100,7 +102,7 @@ class RegistrationService:
             registration_data=records.check_registration_data(message.registration_data),
         )
         request_id = records.check_request_id(message.request_id)
-        outcome = yield from self._registrar.register(service, request_id, record, channel=_channel(message))
+        outcome = yield from self._registrar.register(service, request_id, record, way=_way(message))
         return _with_outcome(pb.RegisterResponse, outcome)
 
     def get_registration(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
@@ -149,7 +151,7 @@ class RegistrationService:
             records.check_user_id(message.user_id),
             network_address_of(message),
             records.check_registration_data(message.registration_data),
-            channel=_channel(message),
+            way=_way(message),
             request_id=records.check_request_id(message.request_id),
         )
         return _with_outcome(pb.RefreshRegistrationResponse, outcome)
@@ -164,7 +166,7 @@ class RegistrationService:
             records.check_user_id(message.user_id),
             method=METHODS_ASKED[message.method],
             network_address=network_address_of(message) if message.HasField("network_address") else None,
-            channel=_channel(message),
+            way=_way(message),
             request_id=records.check_request_id(message.request_id),
         )
         return _with_outcome(pb.StartVerificationResponse, outcome)
@@ -270,10 +272,13 @@ class RegistrationService:
 # --- what comes in
 
 
-def _channel(message: Any) -> str:
+def _way(message: Any) -> Way:
     if message.code_channel not in CHANNELS:
         raise BadRegistration("code_channel", "there is no such channel")
-    return CHANNELS[message.code_channel]
+    if message.code_channel and message.code_channel_name:
+        raise BadRegistration("code_channel_name", "code_channel and code_channel_name exclude each other")
+    channel = CHANNELS[message.code_channel] or ways.check_channel(message.code_channel_name)
+    return Way(channel, ways.check_language(message.language))
 
 
 def _state(number: int) -> RegistrationState:
@@ -450,4 +455,5 @@ def _verification_message(verification: Verification) -> pb.Verification:
         expires_at=timestamp_at(verification.expires_at_us),
         next_code_at=timestamp_at(verification.next_code_at_us),
         inbound_word=verification.word,
+        code_channel_name=verification.channel,
     )

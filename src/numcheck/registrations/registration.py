@@ -58,19 +58,28 @@ class Verification:
     expires_at_us: int = 0
     next_code_at_us: int = 0
     word: str = ""
+    channel: str = ""
+    """The channel over which a code goes."""
+
+
+class CodeToSend(NamedTuple):
+    """A code that is still to be sent: by which channels, in the order in which they are tried, in which language."""
+
+    code: str
+    channels: tuple[str, ...]
+    language: str = ""
 
 
 class Outcome(NamedTuple):
     """What became of a call: the registration now, its verification, and why a code is not under way.
 
-    `code` is what is still to be sent; no caller is told it.
+    `to_send` is told to no caller.
     """
 
     registration: Registration
     verification: Verification | None = None
     problem: str = ""
-    code: str = ""
-    channel: str = ""
+    to_send: CodeToSend | None = None
 
 
 def act(

@@ -128,7 +128,9 @@ ROW_BY_USER = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations W
 ROW_BY_ID = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE registration_id = ?"
 REQUEST = f"SELECT {', '.join(RequestRow._fields)} FROM requests WHERE request_tag IN ?"
 VERIFICATION_BY_ID = f"SELECT {', '.join(VerificationRow._fields)} FROM verifications WHERE verification_id = ?"
-CHANGE_VERIFICATION = "UPDATE verifications SET state = ?, tries = ?, given = ?, mac = ? WHERE verification_id = ?"
+CHANGE_VERIFICATION = (
+    "UPDATE verifications SET state = ?, tries = ?, given = ?, channel = ?, mac = ? WHERE verification_id = ?"
+)
 ASSERTION = "SELECT 1 FROM assertions WHERE assertion_tag IN ?"
 WRONG_TRIES = (
     "SELECT count(*), coalesce(sum(CASE WHEN user_tag IN ? THEN 1 ELSE 0 END), 0) FROM code_tries "
@@ -506,7 +508,7 @@ class RegistrationWork:
         """Write a verification that this transaction has read, as it is now."""
         self.write_count += 1
         row = self._bound_verification(row)
-        changed = (row.state, row.tries, row.given, row.mac)
+        changed = (row.state, row.tries, row.given, row.channel, row.mac)
         run(self._connection, CHANGE_VERIFICATION, *changed, row.verification_id)
 
     def end_verifications_of(self, begun_before: Mapping[bytes, int], ended: int) -> None:
