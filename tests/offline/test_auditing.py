@@ -79,7 +79,7 @@ def test_nobody_else_may(node: SecureNode, name: str) -> None:
     for call in (client.head, lambda: list(client.lines()), lambda: list(client.row_digests())):
         with pytest.raises(PushRefused) as refused:
             call()
-        assert refused.value.reason == "NOT_PERMITTED"
+        assert refused.value.refusal == "NOT_PERMITTED"
 
 
 class Busy:

@@ -83,9 +83,7 @@ class NodeCollector:
         yield _gauge("numcheck_directory_age_seconds", "Since callers were read", _try(readings.directory_age_s))
         yield _gauge("numcheck_callers_refused", "Whether callers are refused", _try(readings.callers_refused))
         yield _gauge("numcheck_callers_revision", "Of the callers that count", _try(readings.callers_revision))
-        yield _gauge(
-            "numcheck_witness_agrees", "Whether the chain has its head", _try(readings.witness_agrees)
-        )
+        yield _gauge("numcheck_witness_agrees", "Whether the chain has its head", _try(readings.witness_agrees))
         yield _gauge("numcheck_index_size_bytes", "Of the index that answers", _try(readings.index_size))
         yield InfoMetricFamily("numcheck_build", "The program", {"version": version("numcheck")})
         yield from store_families(self._watch)

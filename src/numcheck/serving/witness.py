@@ -112,30 +112,26 @@ class Witness:
 
 
 def newest_head(file: Path) -> SignedHead | None:
-    """Return the newest head in a witness' file; None if there is none yet. EventsAltered if a line is no signed head.
-
-    A line without an end, which a crash leaves, does not count.
-    """
+    """Return the newest head in a witness' file; None if there is none yet. What is no signed head, such as the half of
+    a line that a crash left, does not count."""
     try:
         with file.open("rb") as opened:
             size = opened.seek(0, os.SEEK_END)
             opened.seek(max(size - TAIL_SIZE, 0))
-            lines = opened.read(TAIL_SIZE).split(b"\n")[:-1]
+            lines = opened.read(TAIL_SIZE).split(b"\n")
     except FileNotFoundError:
         return None
-    whole = lines[1:] if size > TAIL_SIZE else lines
-    heads = [_read(line) for line in whole if line.strip()]
+    heads = filter(None, map(_try_read, lines))
     return max(heads, key=lambda one: one.sequence, default=None)
 
 
-def _read(line: bytes) -> SignedHead:
+def _try_read(line: bytes) -> SignedHead | None:
     try:
-        fields = orjson.loads(line)
-    except ValueError:
-        raise EventsAltered(0, "the witness' file has a line that is no head") from None
-    head = head_of(fields)
-    check_signature(head)
-    return head
+        head = head_of(orjson.loads(line))
+        check_signature(head)
+    except (ValueError, EventsAltered):
+        return None
+    return None if head.service else head
 
 
 def _append(file: Path, line: bytes) -> None:
