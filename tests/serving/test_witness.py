@@ -26,11 +26,12 @@ class Installation:
     """A data directory in which something happens, and its witness."""
 
     def __init__(self, data_dir: Path, **settings: Any) -> None:
-        self.data_dir = data_dir
+        self.data_dir, self.seed = data_dir, 0
         self.settings = Settings(data_dir=data_dir, **settings)
 
     def happen(self, *users: str) -> None:
-        world = World(self.data_dir)
+        self.seed += 1
+        world = World(self.data_dir, seed=self.seed)
         for user in users:
             world.register(small.ACTIVE, user)
         world.close()
@@ -82,6 +83,7 @@ def test_a_restored_old_copy_shows_at_once(one: Installation, file: Path, tmp_pa
     assert one.look()
     before = file.read_bytes()
     old = Installation(copy, witness_file=file)
+    old.seed = 10
     with capture_logs() as logs:
         assert old.look() is False
     assert [line["log_level"] for line in logs] == ["error"]

@@ -50,6 +50,8 @@ class AuditService:
     def _exported(self, after: int, head: SignedHead) -> Pieces:
         while after < head.sequence:
             page = [row for row in self._registrations.events.after(after) if row.sequence <= head.sequence]
+            if not page:
+                break  # the chain is cut: whoever follows it sees that
             for some in _pieces(page):
                 yield [pb.ExportEventsResponse(events=map(_event_message, some)).SerializeToString()]
             after = page[-1].sequence

@@ -2,7 +2,6 @@
 
 import io
 import json
-import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -289,7 +288,7 @@ def _readable(event: Event) -> Iterator[None]:
     """Raise EventsAltered where the details of an event cannot be read: a stranger's chain may hold anything."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError, sqlite3.Error):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise EventsAltered(event.sequence, f"event {event.sequence} binds nothing that can be read") from None
 
 
