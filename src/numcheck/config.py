@@ -143,6 +143,11 @@ class Settings(BaseSettings):
         description="host:port of /metrics, /healthz and /readyz, over plain HTTP; none: nowhere",
         examples=["0.0.0.0:9464"],
     )
+    receipts_listen: str | None = Field(
+        None,
+        description="host:port on loopback where HTTP gateways report deliveries, /receipts/COURIER; none: nowhere",
+        examples=["127.0.0.1:9465"],
+    )
     threads: Positive = Field(
         default_factory=lambda: os.cpu_count() or 1, description="event loops, a thread each; grpcio has its own"
     )
@@ -304,6 +309,9 @@ class Settings(BaseSettings):
         examples=["https://witness.example/heads"],
     )
     witness_interval_s: Seconds = Field(3_600, description="seconds between two heads that are handed to the witness")
+    codes_returned_percent_min: Annotated[int, Field(ge=0, le=100)] = ReloadedField(
+        20, description="percent of a courier's last 50 codes to an operator that come back, or it rests; 0: any"
+    )
     drain_timeout_s: Seconds = Field(10, description="seconds that running calls have to end when the node stops")
     log_level: Literal["debug", "info", "warning", "error"] = ReloadedField(
         "info", description="the least that is logged: debug, info, warning or error"
