@@ -18,9 +18,8 @@ from numcheck.status import NumberStatus
 from numcheck.v1 import check_pb2
 
 BATCH = 10_000
-BATCHES = int(
-    os.environ.get("NUMCHECK_BENCH_BATCHES", "200")
-)  # 2 million numbers: more than any cache holds the lines of
+BATCHES = int(os.environ.get("NUMCHECK_BENCH_BATCHES", "200"))  # 2 million numbers: more lines than any cache holds
+SHARES = tuple(map(float, os.environ.get("NUMCHECK_BENCH_SHARES", "0.03,0.3,1,1.7").split(",")))
 SMALL_BATCHES = 2  # for the peers that take 200 ns a number and more
 
 WORKLOADS = ("random", "hits", "sorted")
@@ -107,7 +106,7 @@ def test_bisect_and_bitmap(benchmark, reference, workload):
     measure(benchmark, workload, answer, lists)
 
 
-@pytest.mark.parametrize("share", [0.03, 0.3, 1.0, 1.7])
+@pytest.mark.parametrize("share", SHARES)
 def test_kernel_by_population(benchmark, reference, directory, share):
     """The curve over the size of the active sets, as shares of the reference population."""
     grown = population(directory, int(reference.number_count * share))

@@ -21,6 +21,7 @@ def test_every_benchmark_runs_on_a_small_population(tmp_path):
         "NUMCHECK_BENCH_NUMBERS": "300000",
         "NUMCHECK_BENCH_DIR": str(tmp_path),
         "NUMCHECK_BENCH_BATCHES": "2",
+        "NUMCHECK_BENCH_SHARES": "0.3",
         "NUMCHECK_BENCH_ROUNDS": "3",
         "NUMCHECK_BENCH_STARTS": "1",
         "NUMCHECK_BENCH_REGISTRATIONS": "256",

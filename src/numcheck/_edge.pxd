@@ -9,22 +9,23 @@
 #   Credentials of `tls`. `adopt` and `adopt_credentials` alone replace them, between two requests and between two
 #   connections; the Reader stays.
 #
-# * An Ask is a call that Python has a part in. The loop, each Note on its way and the Python Call count their pointers to
-#   it; who drops the last frees it. `stream` is the loop's alone, and NULL once nobody waits for an answer. What is
-#   called `atomic` both sides touch; the rest is set before the first Note leaves and stays.
-# * A Note belongs to who takes it from its stack. Notes of one loop to Python, and of one Python thread to a loop, are
-#   taken in the order in which they were pushed.
+# * An Ask is a call that Python takes part in. The loop, each Note on its way and the Python Call count their pointers
+#   to it; the last to drop its pointer frees it. `stream` belongs to the loop, and is NULL once nobody waits for an
+#   answer. Both sides touch the fields marked `atomic`; the others are set before the first Note leaves and stay.
+# * A Note belongs to the thread that takes it from its stack. Notes of one loop to Python, and of one Python thread to
+#   a loop, are taken in the order in which they were pushed.
 #
 # * A Line counts the calls of one party that wait in one lane (lines.pxi). The CallQueue keeps all of them for good.
 #
-# What bounds memory. A stream holds a message, its receive window's worth of unread bytes, and answers: once those are
-# ANSWERS_SIZE_MAX it begins no other message, and the window is given back only when they have left. Bytes are bought
-# for what has come. `held_size` counts the capacity of all Bytes of a loop, and `lent_size` what Python has of them; at
-# HELD_SIZE_MAX of both requests and answers are refused, and a connection keeps no more unsent than a frame or two. Connections a loop: `connections_max`. A stranger is
-# a connection of which no call was admitted yet: STRANGERS_MAX of them, the oldest makes way for the newest.
+# Bounds of memory. A stream holds a message, unread bytes up to its receive window, and answers: at ANSWERS_SIZE_MAX of
+# them it begins no other message, and the window is given back only when they have left. Buffers grow as bytes come.
+# `held_size` counts the capacity of all Bytes of a loop, and `lent_size` those that Python has; when both together
+# reach HELD_SIZE_MAX, requests and answers are refused, and a connection keeps no more than a frame or two unsent. A
+# loop has at most `connections_max` connections, and STRANGERS_MAX of which no call was admitted yet: the oldest makes
+# way.
 #
-# What bounds the time of a turn: a connection is read from and written to once, and begins messages (opened ones: a
-# small gzip may hold many numbers) until it has handled TURN_WORK_MAX bytes. waiting.pxi has the rest.
+# Bounds of a turn's time. A connection is read from and written to once, and begins messages until it has handled
+# TURN_WORK_MAX bytes, counted after inflation: a small gzip may hold many numbers. waiting.pxi has the rest.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
@@ -53,15 +54,15 @@ cdef enum:
     VIEWS_MAX = 1_024                # different sets of agreements among the callers of a loop
     ASKERS_MAX = 1_024               # names that a loop counts numbers by; the first is for all others
     HELD_SIZE_MAX = 268_435_456      # a loop: requests and answers
-    ANSWERS_SIZE_MAX = 262_144       # a stream that holds so much of answers begins no other
-    LENT_SIZE_MAX = 262_144          # a stream of which Python has so much, not yet taken, hands over no more
+    ANSWERS_SIZE_MAX = 262_144       # a stream that holds answers of this size begins no other message
+    LENT_SIZE_MAX = 262_144          # handed over by a stream and not yet taken by Python: at this it waits
     TURN_WORK_MAX = 262_144          # bytes of messages that a connection begins in a turn
     MOVED_SIZE_MIN = 65_536          # a peer that takes less of its answers for `stalled_after` takes nothing
-    LANE_COUNT = 4                   # of calls that Python answers: each has threads and places of its own
+    LANE_COUNT = 4                   # of calls that Python answers: each has threads and room of its own
     WAIT_TARGET_MS = 40              # a call that Python answers should be begun by then
     LINE_MIN = 128                   # calls of a line that may wait, however long that takes
-    PACE_LENGTH_MIN = 16             # a call that found so many before it tells how fast they went
-    SWEEP_MS = 100                   # deadlines are looked at so often
+    PACE_LENGTH_MIN = 16             # calls before one that teaches the pace
+    SWEEP_MS = 100                   # between two looks at deadlines
     CONTROL_FRAMES_MAX = 1_000       # frames that bring nothing, and RST_STREAM of ours, in a burst
     UNRETURNED_MAX = 16_777_216      # bytes of sent DATA whose window a peer may give back in pieces, so late
     CONTROL_FRAMES_PER_S = 100       # and steadily; grpc-core pings far less
@@ -69,7 +70,7 @@ cdef enum:
     RESETS_PER_S = 10_000            # and steadily; each call that is answered to its end allows one more
     MESSAGE_PREFIX_SIZE = 5
     TRACE_SIZE = 55                  # of a traceparent, W3C Trace Context 3.2
-    AUTHORIZATION_SIZE_MAX = 512     # of a value at most so much is looked at; a token has 256
+    AUTHORIZATION_SIZE_MAX = 512     # bytes read of a value; a token has 256
     BUCKET_COUNT = 16                # of the histogram of latencies, and one more for what is above them
     CODE_COUNT = 17                  # of google.rpc.Code
 
@@ -105,8 +106,8 @@ cdef enum Health:                    # HealthCheckResponse.ServingStatus
 cdef enum NoteKind:
     MESSAGE = 0                      # to Python: a request, whole; to the loop: an answer
     END = 1                          # to Python: no more requests; to the loop: a status
-    GONE = 2                         # to Python: nobody waits for an answer any more
-    ROOM = 3                         # to Python: the peer has taken of the answers
+    GONE = 2                         # to Python: the caller has gone
+    ROOM = 3                         # to Python: there is room for answers again
     TAKEN = 4                        # to the loop: Python has taken a request from what it was lent
 
 cdef enum Encoding:
@@ -115,12 +116,12 @@ cdef enum Encoding:
     OTHER_ENCODING = 2
 
 cdef enum:
-    NOT_ADMITTED = -1                # a Connection's view: the caller has to be asked about
+    NOT_ADMITTED = -1                # a Connection's view before its caller is admitted
 
 cdef struct Bytes:
     uint8_t* data
-    size_t start                     # what is before it was used
-    size_t size                      # where it ends
+    size_t start                     # bytes before it are consumed
+    size_t size                      # the end of the bytes
     size_t capacity
 
 cdef struct Metrics:                 # written by the loop alone, read by others
@@ -134,14 +135,14 @@ cdef struct Text:
     const uint8_t* data
     size_t size
 
-cdef struct Refusal:                 # a status that was made ready, of bytes that the EdgeLoop keeps
+cdef struct Refusal:                 # a status made in advance, of bytes that the EdgeLoop keeps
     int code
     const char* message              # percent-encoded
     const char* details              # base64
 
 cdef struct Lane:
-    uint64_t held                    # atomic: calls of which Python has given nothing yet,
-    uint64_t held_max                # and how many there may be
+    uint64_t held                    # atomic: calls that Python has not begun to answer,
+    uint64_t held_max                # and their limit
 
 cdef struct Pipe:                    # of a CallQueue: from all loops to Python
     Note* notes                      # atomic: a stack, the newest on top
@@ -151,12 +152,12 @@ cdef struct Pipe:                    # of a CallQueue: from all loops to Python
     uint64_t asks                    # atomic: those that are not freed yet
     int fd
 
-cdef struct Line:                    # what one party has waiting in one lane
+cdef struct Line:                    # the calls of one party that wait in one lane
     Lane* lane
     uint64_t held                    # atomic: its part of the lane's
     uint64_t length                  # atomic: calls that Python has not begun,
-    uint64_t allowed                 # atomic: how many there may be, at the pace of late,
-    uint64_t learned_at              # atomic: and when that was learned
+    uint64_t allowed                 # atomic: how many there may be, at the recent pace,
+    uint64_t learned_at              # atomic: and when it was learned
     uint64_t best, last_best         # `allowed` by the best of this window and of the last; touched with the GIL alone,
     int64_t window_at                # as when this one began
 
@@ -177,17 +178,17 @@ cdef struct Ask:
     Stream* stream
     int method
     int64_t begun, deadline
-    void* caller                     # what admission gave; an EdgeLoop keeps each
+    void* caller                     # as admitted; an EdgeLoop keeps each
     uint8_t trace[TRACE_SIZE + 1]    # the Stream's
     Note* farewell                   # GONE, made before it is needed: it cannot fail
     void* call                       # the Call, borrowed; touched with the GIL alone
-    bint begun_once                  # Python has had it; touched with the GIL alone
+    bint begun_once                  # handed out to Python; touched with the GIL alone
     Line* line
     int64_t came                     # when it began to wait in the line,
     uint64_t before                  # and behind how many
     uint64_t waiting                 # atomic: counted in the line's `length`,
     uint64_t held                    # atomic: and in the lane's `held`, and in the line's
-    uint64_t gone                    # atomic: nobody waits for an answer any more
+    uint64_t gone                    # atomic: the caller has gone
     uint64_t unsent                  # atomic: bytes of answers that the peer has not taken,
     uint64_t wants_room              # and whether Python waits until it has
 

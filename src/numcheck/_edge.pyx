@@ -5,16 +5,16 @@ read from each connection that has something and writes at most one bounded buff
 
 A request's way, by file of edge/: callbacks.pxi makes a Stream; headers.pxi reads what gRPC puts there and judges it;
 body.pxi cuts DATA into messages; message.pxi answers one, or lets it wait for its turn (waiting.pxi); response.pxi
-sends what was answered and then the status.
-What the loop does not answer itself it hands over to Python (asking.pxi): every other method, and whatever the kernel
-does not admit, because the service's own error is the answer then. No thread waits for another: a Note carries a whole
-request to the queue that all loops share (notes.pxi), from which Python's threads take all that waits at once
-(queue.pxi), and a Note carries the answer back. What Python has not taken of a stream is bounded by the window that the
-loop does not give back.
+sends the answer and then the status.
 
-Over TLS (tls.pxi), a caller is admitted by the name in its certificate or its token, asked of Python once for each
-method and then every `admitted_for_s`; the answer chooses which operators' data it sees. In plaintext Python is asked
-once a connection, as whose it is does not change.
+The loop hands over to Python (asking.pxi) every method that it does not answer itself, and requests that the kernel
+refuses, so that the service's own error is the answer. No thread waits for another: a Note carries a whole request to
+the queue that all loops share (notes.pxi), from which a Python thread takes all that waits at once (queue.pxi), and a
+Note carries the answer back. The window that the loop does not give back bounds what waits of a stream.
+
+Over TLS (tls.pxi) a caller is admitted by the name in its certificate, or by its token. The loop asks Python once for
+each method, and again every `admitted_for_s`; the answer chooses whose data the caller sees. In plaintext it asks once
+a connection, as the user at the other end stays the same.
 
 _edge.pxd has the state, its owners and its limits. The files are included, not linked: one C file, in which the
 compiler sees every call.
@@ -42,8 +42,8 @@ from queue import SimpleQueue
 from numcheck.errors import BadConfiguration
 
 cdef int64_t SECOND = 1_000_000_000
-cdef int64_t HANDSHAKE = 10 * SECOND        # what a TLS handshake may take,
-cdef int64_t HURRIED_HANDSHAKE = 1 * SECOND    # or, where HANDSHAKING_CROWD wait, this
+cdef int64_t HANDSHAKE = 10 * SECOND           # for a TLS handshake,
+cdef int64_t HURRIED_HANDSHAKE = 1 * SECOND    # or this, while HANDSHAKING_CROWD connections are at it
 
 cdef int64_t FRAME_COST = SECOND // CONTROL_FRAMES_PER_S
 cdef int64_t CREDIT_MAX = CONTROL_FRAMES_MAX * FRAME_COST
@@ -52,13 +52,13 @@ cdef int64_t RESET_CREDIT_MAX = RESETS_MAX * RESET_COST
 
 cdef int64_t WAIT_TARGET = WAIT_TARGET_MS * 1_000_000
 cdef int64_t PACE_WINDOW = 100_000_000
-cdef int64_t PACE_LIFETIME = 1 * SECOND     # of what is known of a line that is empty
+cdef int64_t PACE_LIFETIME = 1 * SECOND     # of the pace of an empty line
 cdef uint64_t LINE_UNBOUNDED = 2**62
 
 cdef const char* HTTP1_ANSWER = (
-    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 139\r\nconnection: close\r\n\r\n"
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 138\r\nconnection: close\r\n\r\n"
     b"This port speaks gRPC, which needs HTTP/2: with prior knowledge in plaintext, by ALPN (h2) over TLS. "
-    b"HTTP/1.1 has nothing to ask for here.\n"
+    b"HTTP/1.1 is not served on this port.\n"
 )
 
 cdef uint64_t BUCKETS[BUCKET_COUNT]
@@ -104,7 +104,7 @@ include "edge/queue.pxi"
 
 @no_gc_clear    # calls that end behind it need its queue
 cdef class EdgeLoop:
-    """One event loop. Whoever makes it calls `run` in a thread of its own, once, and `stop` from another."""
+    """One event loop. Call `run` once, in a thread of its own, and `stop` from another."""
 
     cdef Loop loop
     cdef object admit
@@ -123,21 +123,23 @@ cdef class EdgeLoop:
         self.agreements, self.used = [None], [None]
         self.askers, self.texts, self.callers = {"": 0}, [], {}
 
-    def __init__(self, CallQueue queue not None, methods, admit, Credentials credentials, *, int listen_fd, size_t message_size_max, size_t metadata_size_max,
-                 size_t numbers_per_call_max, uint32_t streams_per_connection_max, connection_age_max_s,
-                 drain_timeout_s, admitted_for_s, connections_max, stalled_after_s, keepalive_s, strangers_for_s, waiting_max_s,
-                 unknown, crowded, health_requests, Reader reader not None):
+    def __init__(self, CallQueue queue not None, methods, admit, Credentials credentials, *, int listen_fd,
+                 size_t message_size_max, size_t metadata_size_max, size_t numbers_per_call_max,
+                 uint32_t streams_per_connection_max, connection_age_max_s, drain_timeout_s, admitted_for_s,
+                 connections_max, stalled_after_s, keepalive_s, strangers_for_s, waiting_max_s, unknown, crowded,
+                 health_requests, Reader reader not None):
         """Take over a listening socket that does not block. Over TLS if there are credentials.
 
-        `methods` are paths, kinds (KINDS) and lanes (LANES), first those of NATIVE_PATHS; their calls go to `queue`
-        where the loop does not answer. A status is a code, its percent-encoded message and base64 details: `unknown` of a method that is
-        none, `crowded` of a call that may not wait. `admit` gets a client's certificate in DER or None, the
-        descriptor of its socket, the authorization and the method's place, at the first call of each and then every
-        `admitted_for_s`, in plaintext at the first call only. It gives the caller's agreements, the name that its
-        numbers are counted by, the caller, the party whose calls wait in one line, and None, or a status as the last.
-        Agreements, callers and parties are hashable;
-        agreements that are None are all. It is asked on the loop's thread and should be quick. `health_requests` are
-        those that the loop answers itself. `reader` reads the numbers of CheckNumber.
+        `methods` are paths, kinds (KINDS) and lanes (LANES), first those of NATIVE_PATHS; calls that the loop does not
+        answer go to `queue`. A status is a code, a percent-encoded message and base64 details: `unknown` refuses an
+        unknown method, `crowded` a call that may not wait. `health_requests` are those that the loop answers itself.
+        `reader` reads the numbers of CheckNumber.
+
+        `admit` gets a client's certificate in DER or None, the descriptor of its socket, the authorization and the
+        method's position, at the first call of each method and then every `admitted_for_s`; in plaintext at the first
+        call only. It returns the caller's agreements (None: all), the name that its numbers are counted by, the caller,
+        the party whose calls wait in one line, and None; or a status as the last. Agreements, callers and parties are
+        hashable. It runs on the loop's thread, and must be quick.
         """
         cdef Loop* loop = &self.loop
         loop.listen_fd, loop.owner, self.admit = listen_fd, <void*>self, admit
@@ -241,12 +243,12 @@ cdef class EdgeLoop:
         drop_notes(take_all(&self.loop.replies))
 
     def run(self):
-        """Serve until `stop`, and then until every call has ended or had its time."""
+        """Serve until `stop`, and then until every call has ended or used up its time."""
         with nogil:
             run_loop(&self.loop)
 
     cdef int adopt(self) except -1:
-        """Take the newest tables. Views are made as they are asked for: some of them, no caller may have any more."""
+        """Take the newest tables. Views are made when they are first needed: some may never be."""
         self.tables, self.facts = (None, None) if self.next_index is None else self.next_index
         self.loop.facts = NULL if self.facts is None else &self.facts.view
         memset(self.loop.views, 0, sizeof(self.loop.views))
@@ -260,7 +262,7 @@ cdef class EdgeLoop:
         return 0
 
     cdef int place_of(self, agreements) except -1:
-        """The view for these agreements: the one that others have already, or a new one."""
+        """Return the view for these agreements, made before for others or new."""
         cdef int place
         if agreements in self.agreements:
             return self.agreements.index(agreements)
@@ -270,7 +272,7 @@ cdef class EdgeLoop:
         return place
 
     cdef int free_place(self) except -1:
-        """A place that no connection uses; the first is never free."""
+        """Return a view that no connection uses; the first is never free."""
         cdef Connection* connection = self.loop.connections
         if len(self.agreements) < VIEWS_MAX:
             self.agreements.append(None)
@@ -283,18 +285,18 @@ cdef class EdgeLoop:
         return free.pop()
 
     cdef int asker_of(self, str name) except -1:
-        """The place of a name among those that numbers are counted by; where there are too many, that of all others."""
+        """Return the position of a name that numbers are counted by; beyond ASKERS_MAX names, the one of all others."""
         if name not in self.askers and len(self.askers) < ASKERS_MAX:
             self.askers[name] = len(self.askers)
         return self.askers.get(name, 0)
 
     cdef void* kept_caller(self, caller) except NULL:
-        """The caller as all calls of it point to it. As many are kept as an installation has callers."""
+        """Return the caller as all their calls point to it. As many are kept as an installation has callers."""
         kept = self.callers.setdefault(caller, caller)
         return <void*>kept
 
     cdef int wake(self) except -1:
-        """Have the loop look at its replies, if it has not yet."""
+        """Wake the loop for its replies, unless it was woken already."""
         cdef uint64_t one = 1
         if load_note(&self.loop.replies) != NULL and not exchange(&self.loop.woken, 1):
             write(self.loop.wake_fd, &one, 8)
@@ -303,33 +305,33 @@ cdef class EdgeLoop:
     def publish(self, tables, Facts facts):
         """Answer from `tables(agreements)` from the next request on, and CheckNumber from the facts of the same version.
 
-        `tables` is asked once for each set of agreements among the callers, on the loop's thread. Without facts Python
+        `tables` is called once for each set of agreements among the callers, on the loop's thread. Without facts Python
         answers CheckNumber."""
         self.next_index = tables, facts
         store(&self.loop.published, self.loop.published + 1)
 
     def set_serving(self, bint serving):
-        """Say whether the services answer, to who asks for their health."""
+        """Set the health that the loop answers."""
         store(&self.loop.serving, serving)
 
     def publish_credentials(self, Credentials credentials not None):
-        """Show this certificate, and ask for this authority's, from the next connection on."""
+        """Use this certificate, and demand clients' from this authority, from the next connection on."""
         self.next_credentials = credentials
         store(&self.loop.credentials_published, self.loop.credentials_published + 1)
 
     def stop(self):
-        """Take no more connections, let the calls under way end, and make `run` return."""
+        """Take no more connections, let the calls under way end, and have `run` return."""
         cdef uint64_t one = 1
         store(&self.loop.stopping, 1)
         write(self.loop.wake_fd, &one, 8)
 
     @property
     def held_size(self):
-        """Bytes of memory that hold requests and answers."""
+        """Bytes of memory that requests and answers take."""
         return load(&self.loop.held_size) + load(&self.loop.lent_size)
 
     def counters(self):
-        """What was counted so far; each number is whole, and they are not of one moment."""
+        """Return the counters; each is exact, but they are not of one moment."""
         cdef Metrics* metrics = &self.loop.metrics
         cdef int method, code, bucket
         calls, durations = {}, {}
@@ -346,5 +348,5 @@ cdef class EdgeLoop:
 
     @property
     def call_count(self):
-        """How many messages were answered."""
+        """Number of messages answered."""
         return load(&self.loop.metrics.messages)

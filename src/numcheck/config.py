@@ -29,10 +29,14 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from numcheck.delivery import texts
 from numcheck.delivery.settings import CourierSettings, WebhookSettings, service_name
+from numcheck.delivery.texts import Wording
 from numcheck.errors import BadConfiguration
 from numcheck.hosts import is_loopback
-from numcheck.registrations.policy import Method, alternatives_of, text_of
+from numcheck.names import SERVICE_LENGTH_MAX
+from numcheck.registrations.codes import CODE_DIGITS
+from numcheck.registrations.policy import Method, alternatives_of, channels_of, text_of
 
 # gRPC takes its limits as 32-bit integers, and its times in milliseconds.
 INT32_MAX = 2**31 - 1
@@ -61,6 +65,18 @@ def _methods(value: str) -> str:
 Methods = Annotated[str, AfterValidator(_methods)]
 
 
+def _channels(value: str) -> str:
+    return ",".join(channels_of(value))
+
+
+Channels = Annotated[str, AfterValidator(_channels)]
+CodeMessage = Annotated[str, AfterValidator(texts.check_message)]
+Language = Annotated[str, AfterValidator(texts.check_language)]
+CodeMessages = dict[Annotated[Language, Field(min_length=1)], CodeMessage]
+Domain = Annotated[str, AfterValidator(texts.check_domain)]
+AppHash = Annotated[str, AfterValidator(texts.check_app_hash)]
+
+
 class ServiceSettings(BaseModel):
     """A service's own values for the settings of the same names; None: the general setting holds."""
 
@@ -71,7 +87,12 @@ class ServiceSettings(BaseModel):
     refresh_after_days: RefreshDays | None = None
     attesting_authorities: str | None = None
     live_question: bool | None = None
-    code_message: str | None = None
+    code_channels: Channels | None = None
+    code_message: CodeMessage | None = None
+    code_messages: CodeMessages | None = None
+    code_language: Language | None = None
+    code_domain: Domain | None = None
+    code_app_hash: AppHash | None = None
     codes_per_service_max: Positive | None = None
     codes_per_block_max: Positive | None = None
     codes_per_network_max: Positive | None = None
@@ -225,7 +246,24 @@ class Settings(BaseSettings):
     code_delivery_secret_file: Path | None = Field(
         None, description="the key that signs what the HTTP gateway gets", examples=["/etc/numcheck/gateway.key"]
     )
-    code_message: str = Field("{code}", description="what a short message says; {code} stands for the code")
+    code_channels: Channels = ReloadedField(
+        "sms", description="how codes go, in order: the first where a request names none, the next where one fails"
+    )
+    code_message: CodeMessage = ReloadedField(
+        "{code}", description="what a message says: {code} stands for the code, {service} for the service's name"
+    )
+    code_messages: Annotated[CodeMessages, NoDecode] = ReloadedField(
+        {}, description="by language, a tag such as ru: what a message says instead of code_message"
+    )
+    code_language: Language = ReloadedField("", description="the language of a request that names none")
+    code_domain: Domain = ReloadedField(
+        "",
+        description="whose page WebOTP fills the code in: the last line of a short message",
+        examples=["chat.example"],
+    )
+    code_app_hash: AppHash = ReloadedField(
+        "", description="which app Android's SMS Retriever gives a short message", examples=["FA+9qCX9VSu"]
+    )
     smpp_system_id: str = Field("", description="as whom the node binds to the SMSC")
     smpp_password_file: Path | None = Field(
         None, description="the file with the password for the SMSC", examples=["/etc/numcheck/smsc.password"]
@@ -254,6 +292,40 @@ class Settings(BaseSettings):
         "auto", description="how a line of the log looks: json, console for a person, or auto: console on a terminal"
     )
 
+    def values_of(self, changes: ServiceSettings) -> dict[str, Any]:
+        """Return a service's settings: its own, and the installation's for those that it has none of."""
+        return {name: getattr(self, name) for name in ServiceSettings.model_fields} | {
+            name: value for name, value in changes if value is not None
+        }
+
+    def wording(self, changes: ServiceSettings) -> Wording:
+        """Return the words of a service's codes. Those of its own language or any are not mixed with the others'."""
+        values = self.values_of(changes)
+        mixed = changes.code_message is not None and changes.code_messages is None
+        return Wording(
+            values["code_message"],
+            {} if mixed else values["code_messages"],
+            values["code_language"],
+            values["code_domain"],
+            values["code_app_hash"],
+        )
+
+    @property
+    def wordings(self) -> dict[str, tuple[str, Wording]]:
+        """The words of all services, by where they are set: with the name of the service, the longest that can be."""
+        common = {"": ("x" * SERVICE_LENGTH_MAX, self.wording(ServiceSettings()))}
+        own = {f"services.{name}.": (name, self.wording(one)) for name, one in self.services.items()}
+        return common | own
+
+    @property
+    def longest_texts(self) -> dict[str, tuple[Wording, str]]:
+        """The longest text of each setting that has words, by its name."""
+        return {
+            f"{where}{setting}": (wording, wording.filled(message, service, "0" * CODE_DIGITS))
+            for where, (service, wording) in self.wordings.items()
+            for setting, message in wording.messages.items()
+        }
+
     @property
     def database(self) -> str | None:
         """The database's URL, which may hold a password: to be handed on, never to be shown."""
@@ -278,6 +350,20 @@ class Settings(BaseSettings):
                 )
         elif len({file is None for file in (*own, self.tls_client_authority_file)}) > 1:
             raise ValueError("tls_certificate_file, tls_key_file and tls_client_authority_file go together")
+        return self
+
+    @model_validator(mode="after")
+    def _has_texts_that_can_be_sent(self) -> Self:
+        by_smpp = any(url.startswith("smpp:") for url in (self.code_delivery, *(one.url for one in self.couriers)))
+        for name, (wording, text) in self.longest_texts.items():
+            if by_smpp and not texts.fits(text):
+                raise ValueError(
+                    f"{name}: must fit into one short message with what belongs to it, as an SMSC sends it"
+                )
+            if wording.app_hash and len(text.encode()) > texts.RETRIEVER_SIZE_MAX:
+                raise ValueError(
+                    f"{name}: has more than the {texts.RETRIEVER_SIZE_MAX} bytes of Android's SMS Retriever"
+                )
         return self
 
     @property

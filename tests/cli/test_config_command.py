@@ -6,6 +6,7 @@ import tomllib
 
 import pytest
 
+from numcheck.cli.config import TABLES
 from numcheck.config import Settings, load_settings
 from tests.serving.command import run
 
@@ -38,7 +39,7 @@ def test_sample_is_a_file_that_sets_nothing_and_names_everything(tmp_path):
 def test_every_plain_setting_of_the_sample_stands_below_its_meaning():
     lines = run("config", "sample").out.partition("#[")[0].splitlines()
     for name, field in Settings.model_fields.items():
-        if name in {"operators", "couriers", "webhooks", "services"}:
+        if name in TABLES:
             continue
         (place,) = [place for place, line in enumerate(lines) if re.match(rf"#{name} = ", line)]
         assert lines[place - 1].removesuffix(" *") == f"# {field.description}"

@@ -10,10 +10,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from numcheck.config import Settings, load_settings
+from numcheck.delivery.requests import Message
 from numcheck.errors import BadConfiguration, DeliveryFailed
+from numcheck.registrations.registration import CodeToSend
 from numcheck.serving.couriers import Delivery, delivery_of
 from numcheck.serving.dispatch import Dispatcher, Route
+from numcheck.serving.texts import Texts
 from tests.delivery.gateway import Gateway, gateway_running
+from tests.delivery.messages import CODE
 
 NUMBER = 79_160_000_001
 FIVE_IN_A_ROW = 5
@@ -38,7 +42,7 @@ def delivering(directory: Path, text: str) -> Iterator[Delivery]:
 
 def send(delivery: Delivery, channel: str = "sms", service: str = "chat") -> None:
     assert delivery.courier is not None
-    delivery.courier.send(NUMBER, "042917", channel=channel, service=service, message_id="m1")
+    delivery.courier.send(NUMBER, CodeToSend(CODE, (channel,)), service=service, message_id="m1")
 
 
 def test_a_json_body_a_header_and_a_success_rule_fit_a_vendor(
@@ -129,16 +133,21 @@ def test_the_next_courier_takes_what_one_refuses(gateways: tuple[Gateway, Gatewa
 class Scripted:
     """A courier that fails while it is told to."""
 
-    channels = frozenset({"sms", "call"})
+    def __init__(self, *channels: str) -> None:
+        self.channels = frozenset(channels or ("sms", "call"))
+        self.fails, self.sent = False, list[Message]()
 
-    def __init__(self) -> None:
-        self.fails, self.count = False, 0
-
-    def send(self, number: int, code: str, *, channel: str, service: str, message_id: str) -> None:
-        del number, code, channel, service, message_id
-        self.count += 1
+    def send(self, message: Message) -> None:
+        self.sent.append(message)
         if self.fails:
             raise DeliveryFailed("told to")
+
+    def close(self) -> None:
+        pass
+
+    @property
+    def count(self) -> int:
+        return len(self.sent)
 
 
 class Clock:
@@ -153,11 +162,11 @@ def dispatcher(
     *couriers: Scripted, clock: Callable[[], float], patience_s: Callable[[], float] = lambda: 10.0
 ) -> Dispatcher:
     routes = [Route(str(place), one, one.channels, clock) for place, one in enumerate(couriers)]
-    return Dispatcher(routes, patience_s=patience_s)
+    return Dispatcher(routes, Texts(Settings()), patience_s=patience_s)
 
 
-def code(one: Dispatcher) -> None:
-    one.send(NUMBER, "042917", channel="sms", service="chat", message_id="m1")
+def code(one: Dispatcher, *channels: str) -> str:
+    return one.send(NUMBER, CodeToSend(CODE, channels or ("sms",)), service="chat", message_id="m1")
 
 
 def test_a_courier_that_fails_again_and_again_rests_and_is_tried_now_and_then() -> None:
@@ -212,6 +221,50 @@ def test_no_other_courier_is_tried_for_a_caller_who_is_about_to_leave() -> None:
     assert second.count == 0
 
 
+def test_a_code_falls_back_within_its_channel_first_and_then_to_the_next() -> None:
+    """In the order of the channels, and within one in the order of the couriers; what took it is told."""
+    call, first, second = Scripted("call"), Scripted("sms"), Scripted("sms")
+    all_three = dispatcher(call, first, second, clock=Clock())
+    assert code(all_three, "sms", "call") == "sms"
+    first.fails = second.fails = True
+    assert code(all_three, "sms", "call") == "call"
+    assert [message.channel for message in call.sent] == ["call"]
+    assert (first.count, second.count) == (2, 1)
+    with pytest.raises(DeliveryFailed):
+        code(all_three, "sms")
+
+
+def test_couriers_of_another_channel_are_tried_before_those_that_rest() -> None:
+    first, call = Scripted("sms"), Scripted("call")
+    both = dispatcher(first, call, clock=Clock())
+    first.fails = True
+    for _ in range(FIVE_IN_A_ROW):
+        code(both, "sms", "call")
+    assert code(both, "sms", "call") == "call"
+    assert first.count == FIVE_IN_A_ROW
+
+
+def test_a_courier_serves_any_channel_that_it_names(gateways: tuple[Gateway, Gateway], tmp_path: Path) -> None:
+    """What it names is all that it serves."""
+    gateway, _ = gateways
+    text = f"""
+        code_message = "{{code}} is yours"
+        [[couriers]]
+        name = "push"
+        url = "{gateway.url}"
+        channels = ["push", "max_messenger"]
+        body = {{ to = "{{number}}", by = "{{channel}}", text = "{{text}}", lang = "{{language}}" }}
+    """
+    with delivering(tmp_path, text) as delivery:
+        assert delivery.courier is not None
+        assert delivery.courier.channels == {"push", "max_messenger"}
+        send(delivery, "max_messenger")
+        with pytest.raises(DeliveryFailed, match="no courier"):
+            send(delivery, "sms")
+    body = json.loads(gateway.got[0].body)
+    assert body == {"to": str(NUMBER), "by": "max_messenger", "text": "042917 is yours", "lang": ""}
+
+
 @pytest.mark.parametrize(
     ("courier", "problem"),
     [
@@ -221,7 +274,9 @@ def test_no_other_courier_is_tried_for_a_caller_who_is_about_to_leave() -> None:
         ({"url": "https://x", "form": {"a": "{phone}"}}, "there is no field {phone}"),
         ({"url": "https://x", "form": {}, "body": {}}, "exclude each other"),
         ({"url": "https://x", "form": {}, "success": "("}, "no regular expression"),
-        ({"url": "https://x", "channels": ["pigeon"]}, "channels"),
+        ({"url": "https://x", "channels": ["Pigeon"]}, "channels"),
+        ({"url": "https://x", "channels": []}, "channels"),
+        ({"url": "smpp://x", "channels": ["push"]}, "couriers.one."),
         ({"url": "https://x", "color": "red"}, "color"),
         ({"url": "https://x", "name": "One!"}, "name"),
     ],

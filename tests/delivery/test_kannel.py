@@ -15,8 +15,8 @@ import pytest
 
 from numcheck.delivery.smpp import SmppCourier
 from numcheck.delivery.smpp_link import Account
+from tests.delivery.messages import message_of
 from tests.delivery.smsc import left_out
-from tests.serving import small
 
 DRIVE_SMPP = Path("/usr/lib/kannel/test/drive_smpp")
 CONFIGURATION = """\
@@ -74,12 +74,11 @@ def test_kannel_takes_every_code(kannel: "subprocess.Popen[str]", port: int) -> 
     courier = SmppCourier(
         account,
         source="numcheck",
-        text_of=lambda _service, code: f"Code: {code}",
         lifetime=timedelta(seconds=300),
         sends_at_once_max=1,
     )
     for code in CODES:
-        courier.send(small.ACTIVE, code, channel="sms", service="messenger", message_id="m1")
+        courier.send(message_of(code=code, text="Code: {code}"))
     texts = []
     for line in lines:
         texts += re.findall(r"short_message = <(.*)>", line)

@@ -14,19 +14,19 @@ import structlog
 
 from numcheck.config import Settings
 from numcheck.delivery import smpp
-from numcheck.delivery.smpp import SmppCourier, fits
+from numcheck.delivery.smpp import SmppCourier
 from numcheck.delivery.smpp_link import Account
 from numcheck.errors import BadConfiguration, DeliveryFailed
 from numcheck.serving.couriers import delivery_of
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
+from tests.delivery.messages import CODE, message_of
 from tests.delivery.smsc import Smsc, install, smsc_running
 from tests.registrations.test_service import register_request
 from tests.serving import small
 from tests.serving.command import serving
 
 LIFETIME = timedelta(seconds=300)
-CODE = "042917"
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +42,11 @@ def smsc(package: Path) -> Iterator[Smsc]:
         yield one
 
 
-def courier_to(port: int, *, message: str = "Code: {code}", source: str = "numcheck", at_once: int = 2) -> SmppCourier:
+def courier_to(port: int, *, source: str = "numcheck", at_once: int = 2) -> SmppCourier:
     account = Account("127.0.0.1", port, "numcheck", "secret")
     return SmppCourier(
         account,
         source=source,
-        text_of=lambda _service, code: message.replace("{code}", code),
         lifetime=LIFETIME,
         sends_at_once_max=at_once,
     )
@@ -67,8 +66,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smpp, "ANSWER_TIMEOUT_S", 0.2)
 
 
-def send(courier: SmppCourier, number: int = small.ACTIVE) -> None:
-    courier.send(number, CODE, channel="sms", service="messenger", message_id="m1")
+def send(courier: SmppCourier, number: int = small.ACTIVE, *, text: str = "Code: {code}") -> None:
+    courier.send(message_of(number, text=text))
 
 
 def test_a_code_is_submitted_whole(smsc: Smsc, courier: SmppCourier) -> None:
@@ -103,8 +102,8 @@ def test_the_link_is_bound_as_version_3_4_and_unbound_at_the_end(smsc: Smsc) -> 
     ("message", "coding"), [("Код: {code}", 8), ("[{code}]", 8), ("100% yours: {code}", 0), ("{code}", 0)]
 )
 def test_the_text_arrives_in_an_alphabet_that_has_its_letters(smsc: Smsc, message: str, coding: int) -> None:
-    courier = courier_to(smsc.port, message=message)
-    send(courier)
+    courier = courier_to(smsc.port)
+    send(courier, text=message)
     told = smsc.next("submitted")
     courier.close()
     assert (told["text"], told["coding"]) == (message.replace("{code}", CODE), coding)
@@ -202,9 +201,7 @@ def test_a_bind_that_is_refused_fails_the_delivery_and_says_so(smsc: Smsc, monke
     monkeypatch.setattr(smpp, "ANSWER_TIMEOUT_S", 0.2)
     with structlog.testing.capture_logs() as lines:
         account = Account("127.0.0.1", smsc.port, "numcheck", "wrong")
-        courier = SmppCourier(
-            account, source="1", text_of=lambda _service, code: code, lifetime=LIFETIME, sends_at_once_max=1
-        )
+        courier = SmppCourier(account, source="1", lifetime=LIFETIME, sends_at_once_max=1)
         # The second attempt comes after the first was refused.
         smsc.next("refused")
         smsc.next("refused")
@@ -321,23 +318,6 @@ def test_a_node_verifies_by_what_goes_out_and_by_what_comes_in(smsc: Smsc, data_
 
 
 @pytest.mark.parametrize(
-    ("message", "fit"),
-    [
-        ("{code}", True),
-        ("x" * 154 + "{code}", True),
-        ("x" * 155 + "{code}", False),
-        ("ю" * 64 + "{code}", True),
-        ("ю" * 65 + "{code}", False),
-        ("😀" * 32 + "{code}", True),
-        ("😀" * 33 + "{code}", False),
-    ],
-)
-def test_a_text_fits_into_one_message(message: str, fit: bool) -> None:
-    """160 characters of the GSM alphabet, or 70 units of UTF-16 (3GPP TS 23.040)."""
-    assert fits(message.replace("{code}", "0" * 6)) is fit
-
-
-@pytest.mark.parametrize(
     ("changes", "named"),
     [
         ({"code_delivery": "smpps://smsc:2775"}, "code_delivery"),
@@ -352,7 +332,6 @@ def test_a_text_fits_into_one_message(message: str, fit: bool) -> None:
         ({"smpp_source_address": ""}, "smpp_source_address"),
         ({"smpp_source_address": "x" * 12}, "smpp_source_address"),
         ({"smpp_source_address": "Банк"}, "smpp_source_address"),
-        ({"code_message": "Hello"}, "code_message"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(tmp_path: Path, changes: dict[str, str | None], named: str) -> None:

@@ -11,6 +11,7 @@ from numcheck.delivery.smpp import SmppCourier
 from numcheck.delivery.smpp_link import Account
 from numcheck.delivery.smpp_pdu import plain_coding
 from numcheck.errors import DeliveryFailed
+from tests.delivery.messages import message_of
 from tests.delivery.raw_smsc import (
     ANSWER,
     BIND_TRANSCEIVER,
@@ -29,13 +30,11 @@ GENERIC_NACK, ESME_RINVCMDID, ESME_RX_R_APPN = ANSWER, 3, 0x66
 
 def courier_to(smsc: RawSmsc) -> SmppCourier:
     account = Account("127.0.0.1", smsc.port, "numcheck", "secret")
-    return SmppCourier(
-        account, source="1", text_of=lambda _service, code: code, lifetime=timedelta(seconds=300), sends_at_once_max=4
-    )
+    return SmppCourier(account, source="1", lifetime=timedelta(seconds=300), sends_at_once_max=4)
 
 
 def send(courier: SmppCourier) -> None:
-    courier.send(small.ACTIVE, "042917", channel="sms", service="messenger", message_id="m1")
+    courier.send(message_of())
 
 
 @pytest.fixture

@@ -42,10 +42,10 @@ FACTOR = 10
 FLOOR_S = math.inf if SANITIZED else 0.25
 """A machine with other work to do answers now and then as late as that by itself."""
 
-MEMORY_MAX = {"native": 96 * 2**20, "plain": 256 * 2**20}
-"""How much more the node may have in memory afterwards."""
+MEMORY_MAX = {"native": 96 * 2**20, "plain": 2**30}
+"""How much more memory the node may use beside a flood. That of grpc-core grows with how far it falls behind."""
 
-CLIENT_PATIENCE_S = 60.0 if SANITIZED else 5.0
+CLIENT_PATIENCE_S = 60.0  # more than any machine needs: the bounds judge how late answers are
 DESCRIPTORS = 8_192
 PATIENCE_S = 60
 # Whom docs/limits.md has ended, and how; the others may stay until their time is up.
@@ -53,8 +53,8 @@ ENDED = {
     "native": {*FLOODS} - UNENDED,
     "plain": {"endless empty continuation"},
 }
-# What grpcio's own core lets cost others time, as docs/limits.md says: there every answer has to come, however late.
-SLOWED = {("plain", "hpack bombs")}
+# What costs others time at grpcio's door, as docs/limits.md says: there every answer has to come, however late.
+SLOWED = {("plain", "hpack bombs"), ("plain", "slow bodies")}
 CALMED = {"native": {"rapid reset", "pings", "settings"}, "plain": {"pings"}}
 
 
@@ -200,12 +200,7 @@ def test_a_flood_harms_nobody_else_and_is_ended(door: Door, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in HOLDS if kind != "half-open handshakes"])
-def test_peers_that_hold_their_connections_harm_nobody_else(
-    door: Door, kind: str, request: pytest.FixtureRequest
-) -> None:
-    if (door.name, kind) == ("plain", "slow bodies"):
-        # Each holds a thread of grpcio until its time is up: others may wait longer than this client, or not.
-        request.applymarker(pytest.mark.xfail(raises=TimeoutError, strict=False, reason="each holds a thread"))
+def test_peers_that_hold_their_connections_harm_nobody_else(door: Door, kind: str) -> None:
     with harmless(door, kind) as harm:
         assert harm.report["opened"] == HOLDS[kind][0]
 

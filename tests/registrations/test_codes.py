@@ -29,6 +29,7 @@ from numcheck.registrations.proofs import AttestedProof, CodeProof, InboundProof
 from numcheck.registrations.record import NetworkAddress
 from numcheck.registrations.registration import Outcome, Registration
 from numcheck.registrations.states import RegistrationState as State
+from numcheck.registrations.ways import Way
 from numcheck.store.store import FILE_NAME
 from tests.registrations.by_code import BY_CODE, NUMBER, complete, last_code, other_than, record_of, start
 from tests.registrations.world import ADDRESS, SERVICE, Ran, World, bounds_of, small
@@ -629,7 +630,7 @@ def test_a_method_that_the_policy_has_not_is_refused(world: World) -> None:
         with pytest.raises(MethodNotAllowed):
             start(world, method=method)
     with pytest.raises(MethodNotAllowed):
-        start(world, method=Method.CODE, channel="call")
+        start(world, method=Method.CODE, way=Way("call"))
 
 
 def test_a_rejected_user_who_starts_again_waits_for_his_code(world: World) -> None:

@@ -26,6 +26,7 @@ from numcheck.serving.couriers import delivery_of
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.delivery.gateway import Gateway, gateway_running
+from tests.delivery.messages import BY_SMS, message_of
 from tests.registrations.test_service import register_request
 from tests.serving import small
 from tests.serving.command import serving
@@ -52,7 +53,7 @@ def courier_to(url: str, **options: Any) -> HttpCourier:
 
 
 def send(courier: HttpCourier) -> None:
-    courier.send(small.ACTIVE, "042917", channel="sms", service="messenger", message_id="m1")
+    courier.send(message_of())
 
 
 def test_a_code_is_handed_over_whole_and_signed(gateway: Gateway, courier: HttpCourier) -> None:
@@ -65,6 +66,8 @@ def test_a_code_is_handed_over_whole_and_signed(gateway: Gateway, courier: HttpC
         "code": "042917",
         "channel": "sms",
         "service": "messenger",
+        "language": "",
+        "text": "042917",
     }
     stamp = str(int(NOW.timestamp()))
     assert (headers["webhook-id"], headers["webhook-timestamp"]) == ("m1", stamp)
@@ -144,7 +147,7 @@ def test_what_a_gateway_does_not_take_is_logged_and_counted_without_number_or_co
     delivery = delivery_of(Settings(code_delivery=url, code_delivery_secret_file=secret), lambda _line: None)
     assert delivery.courier is not None
     with structlog.testing.capture_logs() as lines, pytest.raises(DeliveryFailed):
-        delivery.courier.send(small.ACTIVE, "042917", channel="sms", service="messenger", message_id="m1")
+        delivery.courier.send(small.ACTIVE, BY_SMS, service="messenger", message_id="m1")
     delivery.close()
     if silent:
         silent.close()
@@ -166,7 +169,7 @@ def test_a_code_never_goes_by_a_proxy_to_a_gateway_on_loopback(
     )
     delivery = delivery_of(settings, lambda _line: None)
     assert delivery.courier is not None
-    delivery.courier.send(small.ACTIVE, "042917", channel="sms", service="messenger", message_id="m1")
+    delivery.courier.send(small.ACTIVE, BY_SMS, service="messenger", message_id="m1")
     delivery.close()
     assert len(gateway.got) == 1
 

@@ -22,6 +22,7 @@ from numcheck.registrations.record import NetworkAddress
 from numcheck.registrations.registrar import Filters
 from numcheck.registrations.registration import VerificationState
 from numcheck.registrations.states import RegistrationState as State
+from numcheck.registrations.ways import Way
 from numcheck.status import NumberStatus
 from numcheck.store import PageBounds, RegistrationWork, Selection
 from tests.registrations.by_code import complete, last_code, record_of, start
@@ -216,11 +217,11 @@ def test_an_operators_word_does_not_stand_in_for_a_code_that_cannot_be_sent(data
     """E.1: by the default policy nobody is VERIFIED who only typed an active number, whatever channel they ask for."""
     methods = Settings().verification_methods
     world = World(data_dir, courier=courier, methods=methods)
-    outcome = world.registrar.register(SERVICE, "", record_of("u1", small.ACTIVE), channel=channel)
+    outcome = world.registrar.register(SERVICE, "", record_of("u1", small.ACTIVE), way=Way(channel))
     told = outcome.registration.state, outcome.verification, outcome.problem
     assert told == (State.PENDING, None, "METHOD_NOT_ALLOWED")
     with pytest.raises(MethodNotAllowed):
-        start(world, channel=channel)
+        start(world, way=Way(channel))
     world.close()
 
 

@@ -19,7 +19,7 @@ from numcheck.registrations.events import Chain
 from numcheck.registrations.policy import Policy, alternatives_of
 from numcheck.registrations.record import NetworkAddress, Record
 from numcheck.registrations.registrar import Registrar
-from numcheck.registrations.registration import Outcome
+from numcheck.registrations.registration import CodeToSend, Outcome
 from numcheck.registrations.reverifier import Reverifier
 from numcheck.registrations.sealing import Key, Keyring
 from numcheck.registrations.vault import Vault
@@ -45,12 +45,15 @@ class Courier:
 
     channels = frozenset({"sms"})
     sent: list[tuple[int, str]] = field(default_factory=list)
+    ways: list[CodeToSend] = field(default_factory=list)
     failing: bool = False
 
-    def send(self, number: int, code: str, *, channel: str, service: str, message_id: str) -> None:
-        self.sent.append((number, code))
+    def send(self, number: int, to_send: CodeToSend, *, service: str, message_id: str) -> str:
+        self.sent.append((number, to_send.code))
+        self.ways.append(to_send)
         if self.failing:
             raise DeliveryFailed("the gateway is gone")
+        return next(channel for channel in to_send.channels if channel in self.channels)
 
 
 def bounds_of(**bounds: int) -> CodePolicy:

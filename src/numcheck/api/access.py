@@ -1,9 +1,9 @@
-"""Finds out for every call, before its method runs, who calls, and holds them to what they may do (R7).
+"""Finds the caller of every call before its method runs, and holds them to their permissions (R7).
 
-Callers are known by the SAN URI of their client certificate or by their bearer token; on a plaintext listener, on
-loopback, a user of this machine calls as the administrator. A rule that is asked outside of any call refuses. What is
-known of callers lies in memory, so that asking costs no I/O: a call asks again with every message of its request, and
-before the end of a stream counts; a watch, every few seconds.
+The SAN URI of a client certificate or a bearer token names a caller; on a plaintext listener, on loopback, a user of
+this machine calls as the administrator. A rule that is checked outside of any call refuses. The callers are kept in
+memory, so that a check costs no I/O: it is repeated with every message of a request, and before the end of a stream
+counts; for a watch, every few seconds.
 """
 
 import hashlib
@@ -32,17 +32,17 @@ NO_METHOD = "(no such method)"
 
 
 class Shown(NamedTuple):
-    """What is known of a caller: the URI that its certificate is for, or an empty one, and the values of its
-    `authorization`; in plaintext, the user who holds the other end, if that is known."""
+    """The credentials of a call: the URI of its certificate, empty without one, and the values of `authorization`; in
+    plaintext the user at the other end, if that is known."""
 
     uri: str = ""
     authorizations: tuple[str, ...] = ()
     uid: int | None = None
-    address: str = ""  # of its peer, over TLS on the plain door; empty where it is not known
+    address: str = ""  # of its peer, over TLS on the plain door; else empty
 
 
 class Call(NamedTuple):
-    """A call that was let in: whose it is; what notes a denial; what raises if it may not be made any more."""
+    """An admitted call: its caller; `deny` notes a denial; `check` raises once it may not be made any more."""
 
     caller: Caller
     deny: Callable[[str], None]
@@ -50,25 +50,25 @@ class Call(NamedTuple):
 
 
 class Admission(Protocol):
-    """Says who may call."""
+    """Decides who may call."""
 
     @property
     def agreed(self) -> Callable[[str], frozenset[int]]:
-        """What gives the operators that a service has agreements with."""
+        """Returns the operators that a service has agreements with."""
 
     def admit(self, shown: Shown, method: str) -> Caller:
-        """Return whose call it is; NotAuthenticated, NotPermitted or UnknownMethod if it may not be made."""
+        """Return the caller; NotAuthenticated, NotPermitted or UnknownMethod if they may not make the call."""
 
     def deny(self, uri: str, method: str, reason: str) -> None:
         """Note that a call was denied."""
 
 
 class Access:
-    """Admission by what callers show.
+    """Admission by certificates and tokens.
 
-    `find` gives the caller of a certificate's URI or a token's tag; `agreed` the operators that a service has
-    agreements with; neither may be slow. `deny` is told of each denial: URI, method, reason and
-    the peer's address, empty if it is not known.
+    `find` returns the caller of a certificate's URI or a token's tag; `agreed` the operators that a service has
+    agreements with; both must be quick. `deny` is called at each denial with URI, method, reason and the peer's
+    address, empty if unknown.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Access:
         self._find, self._deny, self._token_key = find, deny, token_key
 
     def admit(self, shown: Shown, method: str) -> Caller:
-        """Whose call it is; NotAuthenticated, NotPermitted or UnknownMethod if it may not be made. Denials are told."""
+        """Return the caller; NotAuthenticated, NotPermitted or UnknownMethod, and a denial, if they may not call."""
         uri = shown.uri
         try:
             caller = self._find(shown.uri, self._tag(shown.authorizations))
@@ -97,7 +97,7 @@ class Access:
         return caller
 
     def deny(self, uri: str, method: str, reason: str) -> None:
-        """Note that a call was denied. What a stranger calls a method is not repeated."""
+        """Note that a call was denied. An unknown method's name is not repeated: a stranger chose it."""
         self._deny(uri, _told(method), reason, "")
 
     def _tag(self, authorizations: tuple[str, ...]) -> bytes | None:
@@ -106,11 +106,11 @@ class Access:
 
 
 class LoopbackAccess:
-    """Admission on a plaintext listener on loopback, by the user who holds the other end of the connection.
+    """Admission on a plaintext listener on loopback, by the user at the other end of the connection.
 
-    `users` are those who may read the data directory anyway; None: every user of this machine is let in. With a
-    `token`, whoever shows it is let in, and nobody else: where the system does not say whose a connection is. `deny` is
-    told of each denial: the caller, method and reason.
+    `users` are those who can read the data directory anyway; None admits every user of this machine. A `token`, where
+    the system cannot tell whose a connection is, admits its bearer and nobody else. `deny` is called at each denial
+    with the caller, method and reason.
     """
 
     def __init__(
@@ -123,11 +123,11 @@ class LoopbackAccess:
         self._users, self._deny, self._token = users, deny, token
 
     def agreed(self, _service: str) -> frozenset[int]:
-        """Return nothing: nobody here is a messenger, who is held to agreements."""
+        """Return no operator: only messengers are held to agreements, and none calls here."""
         return frozenset()
 
     def admit(self, shown: Shown, method: str) -> Caller:
-        """Whose call it is; NotPermitted if its user may not make any. Denials are told."""
+        """Return the caller; NotPermitted, and a denial, if their user may not call."""
         caller = local_user(shown.uid)
         try:
             return self._let_in(caller, shown)
@@ -155,7 +155,7 @@ class LoopbackAccess:
 
 
 def _bearer(authorizations: tuple[str, ...]) -> str | None:
-    """Return the bearer token that is shown; None if nothing is; NotAuthenticated if it is anything else."""
+    """Return the bearer token; None without an authorization; NotAuthenticated if it is anything else."""
     if not authorizations:
         return None
     token = authorizations[0]
@@ -173,12 +173,12 @@ def _is_same(token: str, authorizations: tuple[str, ...]) -> bool:
 
 
 def _told(method: str) -> str:
-    """The method as a denial has it: what a stranger calls a method is not repeated."""
+    """Return the method's name for a denial; NO_METHOD for one that a stranger made up."""
     return method if method in METHODS else NO_METHOD
 
 
 def token_tag(key: bytes, token: str) -> bytes:
-    """What is kept of a token: HMAC-SHA-256 of it under the installation's key."""
+    """Return the tag by which the store knows a token: its HMAC-SHA-256 under the installation's key."""
     return hmac.new(key, token.encode("utf-8", "surrogateescape"), hashlib.sha256).digest()
 
 
@@ -189,12 +189,12 @@ _call: ContextVar[Call] = ContextVar("call")
 
 
 def serve_call(call: Call) -> None:
-    """Make it the call that this thread serves from now on."""
+    """Set the call that this thread serves from now on."""
     _call.set(call)
 
 
 def this_call() -> Call:
-    """The call that this thread serves; NotAuthenticated outside of any."""
+    """Return the call that this thread serves; NotAuthenticated outside of any."""
     call = _call.get(None)
     if call is None:
         raise NotAuthenticated("nobody calls")
@@ -202,7 +202,7 @@ def this_call() -> Call:
 
 
 def this_caller() -> Caller:
-    """Who makes the call that this thread serves."""
+    """Return the caller of the call that this thread serves."""
     return this_call().caller
 
 
@@ -229,7 +229,7 @@ def _permit(check: Callable[[Caller], None]) -> None:
 
 
 def call_of(admission: Admission, caller: Caller, shown: Shown, method: str) -> Call:
-    """Return the call of a caller who was admitted to the method by what they showed."""
+    """Return the call of a caller who was admitted to the method by these credentials."""
     return Call(
         caller,
         deny=lambda reason: admission.deny(caller.uri, method, reason),
@@ -238,7 +238,7 @@ def call_of(admission: Admission, caller: Caller, shown: Shown, method: str) -> 
 
 
 def checking(requests: Iterator[bytes], check: Callable[[], object]) -> Iterator[bytes]:
-    """Return the requests of a stream, each after a check, and its end too: that may come an hour after the last."""
+    """Yield the requests of a stream, each after a check, and check at its end too: that may come an hour later."""
     for request in requests:
         check()
         yield request
@@ -246,17 +246,17 @@ def checking(requests: Iterator[bytes], check: Callable[[], object]) -> Iterator
 
 
 class CallersIndex:
-    """What is published, as whoever calls sees it: a messenger has the data of operators that it agreed with."""
+    """The published index in its caller's view: a messenger sees the data of operators with an agreement."""
 
     def __init__(self, published: PublishedIndex, agreed: Callable[[str], frozenset[int]]) -> None:
-        """`agreed` gives the operators that a service has agreements with; it must not be slow."""
+        """`agreed` returns the operators that a service has agreements with; it must be quick."""
         self._published, self._agreed = published, agreed
 
     def get(self) -> Index:
-        """The newest index; IndexNotReady if none was published yet."""
+        """Return the newest index; IndexNotReady if none was published yet."""
         return self._published.get().for_agreements(agreements_of(this_caller(), self._agreed))
 
 
 def agreements_of(caller: Caller, agreed: Callable[[str], frozenset[int]]) -> frozenset[int] | None:
-    """The operators whose data the caller sees; None: all."""
+    """Return the operators whose data the caller sees; None: all."""
     return agreed(caller.service or "") if caller.role is Role.MESSENGER else None

@@ -1,4 +1,4 @@
-"""PushActiveNumbers: translation only. A push's rules are in active/, its commit in store/."""
+"""Translates PushActiveNumbers. The rules of pushes are in active/, their commit in store/."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ from numcheck.v1 import numbering_pb2
 
 
 def push_active_numbers(store: Store, outside: Outside, requests: Iterator[bytes]) -> Pushed:
-    """A snapshot or a delta: nothing is changed before its stream has ended as its caller meant it to."""
+    """Take a snapshot or a delta; nothing changes before its caller has ended the stream."""
     messages = messages_of(numbering_pb2.PushActiveNumbersRequest, requests)
     first = next(messages)
     header = _header(first.header, outside)
@@ -64,7 +64,7 @@ def _take(content: PushContent, message: numbering_pb2.PushActiveNumbersRequest)
 
 
 def push_message(pushed: Pushed) -> numbering_pb2.PushActiveNumbersResponse:
-    """What became of a push, as the API says it."""
+    """Return the message of a push's outcome."""
     return numbering_pb2.PushActiveNumbersResponse(
         state=numbering_pb2.PUSH_STATE_HELD if pushed.held else numbering_pb2.PUSH_STATE_APPLIED,
         recycled_count=pushed.counts.recycled,
@@ -74,7 +74,7 @@ def push_message(pushed: Pushed) -> numbering_pb2.PushActiveNumbersResponse:
 
 
 def held_message(held: HeldPush) -> numbering_pb2.HeldPush:
-    """A push that waits to be confirmed, as the API says it."""
+    """Return the message of a push that waits to be confirmed."""
     return numbering_pb2.HeldPush(
         operator_id=held.operator_id,
         push_id=held.push_id,

@@ -11,7 +11,7 @@ STATUSES_TAG = 0x0A  # field 1 of a CheckNumbersResponse, packed: an octet a num
 
 
 def asker_name(caller: Caller) -> str:
-    """Return the caller's service; `loopback` for users of this machine, and else the role: never what they chose."""
+    """Return the caller's service, `loopback` for a user of this machine, or else the role: no text of their own."""
     if caller.service:
         return caller.service
     return LOOPBACK if caller.uri.startswith(f"{LOOPBACK} ") else str(caller.role)

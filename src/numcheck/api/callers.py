@@ -1,4 +1,4 @@
-"""CallerService: translation only. The rules of callers are in access/."""
+"""Translates CallerService. The rules of callers are in access/."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ ROLES = {
 
 
 class CallerService:
-    """Keeps callers in the store."""
+    """Reads and changes the callers in the store."""
 
     name = SERVICE_NAME
 
@@ -35,19 +35,19 @@ class CallerService:
         changed: Callable[[], None],
         by: Callable[[], str],
     ) -> None:
-        """`changed` is called after each change, so that it holds at once; `by` names who makes it."""
+        """Call `changed` after each change, so that it takes effect at once; `by` returns the name of who makes it."""
         self._callers, self._outside, self._token_key = callers, outside, token_key
         self._changed, self._by = changed, by
 
     def add_caller(self, request: bytes, _call: CallerWaits) -> bytes:
-        """A new caller."""
+        """Add a caller."""
         message = parsed(caller_pb2.AddCallerRequest, request).caller
         self._callers.add(caller_of(message), now=self._outside.now(), by=self._by())
         self._changed()
         return caller_pb2.AddCallerResponse().SerializeToString()
 
     def list_callers(self, _request: bytes, _call: CallerWaits) -> bytes:
-        """Every caller and agreement."""
+        """List every caller and agreement."""
         found = self._callers.whole()
         return caller_pb2.ListCallersResponse(
             callers=[_message(one) for one in found.callers],
@@ -58,14 +58,14 @@ class CallerService:
         ).SerializeToString()
 
     def revoke_caller(self, request: bytes, _call: CallerWaits) -> bytes:
-        """A caller that may call no more."""
+        """Revoke a caller, who may call no more."""
         uri = parsed(caller_pb2.RevokeCallerRequest, request).uri
         self._callers.revoke(uri, now=self._outside.now(), by=self._by())
         self._changed()
         return caller_pb2.RevokeCallerResponse().SerializeToString()
 
     def issue_token(self, request: bytes, _call: CallerWaits) -> bytes:
-        """A token, of which the store keeps a keyed hash."""
+        """Issue a token, of which the store keeps a keyed hash."""
         token = self._outside.new_token()
         uri, tag = parsed(caller_pb2.IssueTokenRequest, request).uri, token_tag(self._token_key, token)
         self._callers.set_token(uri, tag, now=self._outside.now(), by=self._by())
@@ -73,7 +73,7 @@ class CallerService:
         return caller_pb2.IssueTokenResponse(token=token).SerializeToString()
 
     def add_agreement(self, request: bytes, _call: CallerWaits) -> bytes:
-        """A contract of a service with an operator."""
+        """Add the agreement of a service with an operator."""
         message = parsed(caller_pb2.AddAgreementRequest, request).agreement
         self._callers.agree(
             message.service,
@@ -86,7 +86,7 @@ class CallerService:
         return caller_pb2.AddAgreementResponse().SerializeToString()
 
     def end_agreement(self, request: bytes, _call: CallerWaits) -> bytes:
-        """The end of one."""
+        """End an agreement."""
         message = parsed(caller_pb2.EndAgreementRequest, request).agreement
         self._callers.end_agreement(message.service, message.operator_id, now=self._outside.now(), by=self._by())
         self._changed()
@@ -105,7 +105,7 @@ class CallerService:
 
 
 def caller_of(message: caller_pb2.Caller) -> Caller:
-    """The caller that a message speaks of; BadCaller if it has no role."""
+    """Return the caller that a message describes; BadCaller if it has no role."""
     role = next((role for role, number in ROLES.items() if number == message.role), None)
     if role is None:
         raise BadCaller("the caller has no role", "caller.role")

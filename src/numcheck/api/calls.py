@@ -1,4 +1,4 @@
-"""Pieces that the methods share: a call as they know it, streams of answers, and the reading of a request."""
+"""Pieces that the methods share: their view of a call, streams of answers, and the reading of a request."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from numcheck.errors import MalformedMessage
 
 
 class CallerWaits(Protocol):
-    """A call as its method knows it, but for who calls; grpcio's context is one."""
+    """A method's view of its call, without the caller; grpcio's context is one."""
 
     def is_active(self) -> bool:
         """Return False once nobody waits for an answer."""
@@ -22,14 +22,14 @@ class CallerWaits(Protocol):
 
 
 Message = Callable[[], bytes]
-"""Makes the message that a watch is to be told next: the same again, if there is nothing new."""
+"""Makes the next message of a watch: the same again, if nothing has changed."""
 
 Pieces = Iterator[list[bytes]]
-"""What a feed sends next, again and again: nothing, if there is nothing now. Its end ends the feed."""
+"""Yields the messages that a feed sends next; an empty list if there are none now. Its end ends the feed."""
 
 
 class Feed(NamedTuple):
-    """What a feed sends; whose it is, as it is woken by what happens to that service; and what it has a place of."""
+    """A feed: its messages; its service, whose events wake it; and the limits that it counts towards."""
 
     service: str
     pieces: Pieces
@@ -37,7 +37,7 @@ class Feed(NamedTuple):
 
 
 def parsed(message_type: Any, request: bytes) -> Any:
-    """The request as a message of its type; MalformedMessage if it is none."""
+    """Return the request as a message of its type; MalformedMessage if it is not one."""
     try:
         return message_type.FromString(request)
     except DecodeError:
@@ -45,7 +45,7 @@ def parsed(message_type: Any, request: bytes) -> Any:
 
 
 class Served:
-    """The call that a thread serves, for whoever tells of it: its ids are made and read when they are asked for."""
+    """The call that a thread serves, for log lines; its ids are made and read on first use."""
 
     __slots__ = ("_read_trace_parent", "call", "request_id")
 
@@ -62,19 +62,19 @@ _served: ContextVar[Served | None] = ContextVar("served", default=None)
 
 
 def serve(call: CallerWaits, read_trace_parent: Callable[[Any], str]) -> None:
-    """Say that this thread serves the call; said again, it changes nothing."""
+    """Note that this thread serves the call; repeated, it changes nothing."""
     known = _served.get()
     if known is None or known.call is not call:
         _served.set(Served(call, read_trace_parent))
 
 
 def serve_again(known: Served) -> None:
-    """Say that this thread serves a call which another may have served before."""
+    """Note that this thread serves a call which another thread may have served before."""
     _served.set(known)
 
 
 def serve_nobody() -> None:
-    """Say that this thread serves no call."""
+    """Note that this thread serves no call."""
     _served.set(None)
 
 
@@ -84,7 +84,7 @@ def served() -> Served | None:
 
 
 def patience_s() -> float:
-    """How long the caller of this thread's unary call still waits; for ever without a caller, or a deadline."""
+    """Return how long the caller of this thread's unary call still waits; infinity without a caller or a deadline."""
     known = _served.get()
     left_s = None if known is None else known.call.time_remaining()
     return math.inf if left_s is None else float(left_s)

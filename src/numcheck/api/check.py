@@ -1,7 +1,7 @@
-"""CheckService: translation only.
+"""Translates CheckService.
 
 CheckNumbers and its stream pass the request's bytes to the kernel and the kernel's bytes back: no protobuf object a
-request, no Python object a number. Nothing here knows grpcio's server; serving/ registers the handlers.
+request, no Python object a number.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,14 +32,14 @@ class CheckService:
         numbers_per_call_max: int,
         asked: Callable[[int], None] = lambda _count: None,
     ) -> None:
-        """`asked` is told how many numbers each answer is about."""
+        """Call `asked` with the count of numbers in each answer."""
         self._published, self._asked = published, asked
         self._default_region = default_region
         self._numbers_per_call_max = numbers_per_call_max
-        self._listed: tuple[Mapping[int, Operator] | None, bytes] = None, b""  # as they were listed last, of one index
+        self._listed: tuple[Mapping[int, Operator] | None, bytes] = None, b""  # the operators listed last
 
     def check_number(self, request: bytes, _call: CallerWaits) -> bytes:
-        """One number, as a person writes it."""
+        """Answer about one number, as a person writes it."""
         text = parsed(check_pb2.CheckNumberRequest, request).number
         index = self._published.get()
         facts = index.facts(e164.parse(text, self._default_region))
@@ -56,12 +56,12 @@ class CheckService:
         return response.SerializeToString()
 
     def check_numbers(self, request: bytes, _call: CallerWaits) -> bytes:
-        """Many numbers, bytes in and bytes out."""
+        """Answer about many numbers, bytes in and bytes out."""
         table = self._published.get().table
         return self._told(table.check_numbers(request, numbers_per_call_max=self._numbers_per_call_max))
 
     def check_streamed_numbers(self, request: bytes, _call: CallerWaits) -> bytes:
-        """Answer a message of a stream, from the newest index then."""
+        """Answer one message of a stream, from the index that is newest then."""
         table = self._published.get().table
         return self._told(
             table.check_numbers(request, numbers_per_call_max=self._numbers_per_call_max, echo_request_id=True)
@@ -72,18 +72,18 @@ class CheckService:
         return response
 
     def check_recycled(self, request: bytes, _call: CallerWaits) -> bytes:
-        """Many numbers, each with a moment: bytes in and bytes out."""
+        """Answer about many numbers, each with a moment: bytes in and bytes out."""
         index = self._published.get()
         statuses = index.check_recycled(request, numbers_per_call_max=self._numbers_per_call_max)
         self._asked(len(statuses))
         rest = check_pb2.CheckRecycledResponse(
             record_since_unix_s=index.record_since, index_version=index.index_version
         ).SerializeToString()
-        # Serialised messages that are joined are one message with the fields of both.
+        # Two serialised messages, joined, are one message with the fields of both.
         return (_packed_statuses(statuses) if statuses else b"") + rest
 
     def list_operators(self, request: bytes, _call: CallerWaits) -> bytes:
-        """Every operator that the index knows, by id."""
+        """List every operator in the index, by id."""
         parsed(check_pb2.ListOperatorsRequest, request)
         index = self._published.get()
         if index.operators is not self._listed[0]:
@@ -121,7 +121,7 @@ def _try_operator_message(operator: Operator | None) -> number_pb2.Operator | No
 
 
 def operator_message(operator: Operator) -> number_pb2.Operator:
-    """The operator as the API has it."""
+    """Return the operator's message."""
     return number_pb2.Operator(
         operator_id=operator.operator_id,
         display_name=operator.display_name,

@@ -1,4 +1,4 @@
-"""Turns an error into the API's status: the one table of codes, and the google.rpc details that go with each."""
+"""Turns errors into the API's statuses: the one table of codes, and the google.rpc details of each."""
 
 import math
 import traceback
@@ -61,14 +61,14 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.StoreFailed: code_pb2.INTERNAL,
     errors.StoreDamaged: code_pb2.DATA_LOSS,
 }
-# Which field of the request an INVALID_ARGUMENT is about; none where the request could not be read.
+# The field of the request that an INVALID_ARGUMENT is about; none where the request could not be read.
 FIELDS: dict[type[errors.NumcheckError], str] = {
     errors.TooManyNumbers: "numbers",
     errors.BadMoments: "since_unix_s",
     errors.NumberNotMobile: "number",
     errors.NumberNotAllotted: "number",
 }
-# What callers are told of errors whose own words are for the log.
+# Messages for callers, of errors whose own words are for the log.
 TOLD: dict[int, str] = {
     code_pb2.DATA_LOSS: "what is stored is not what was written; the node's log says where",
     code_pb2.INTERNAL: "the store refuses what it is asked; the node's log says why",
@@ -77,7 +77,7 @@ RETRIABLE = (code_pb2.UNAVAILABLE, code_pb2.RESOURCE_EXHAUSTED)
 
 
 def status_of(error: Exception) -> status_pb2.Status:
-    """The status that a caller gets for an error. What is not one of ours is INTERNAL, and says nothing of itself."""
+    """Return the status for an error. One that is not ours is INTERNAL, and its text stays here."""
     if not isinstance(error, errors.NumcheckError) or type(error) not in CODES:
         return _status(code_pb2.INTERNAL, "an error on the server's side", _error_info("INTERNAL"))
     code, details = CODES[type(error)], [_error_info(error.reason, error.metadata)]
@@ -91,10 +91,10 @@ def status_of(error: Exception) -> status_pb2.Status:
 
 
 def log_failure(error: Exception) -> None:
-    """Log an error that is not one of ours, or that a person has to mend; others are told to the caller alone.
+    """Log an error that is not one of ours, or that a person has to mend; others go to the caller alone.
 
-    Where it happened and of what kind, never its text or its variables: they may hold a number. What is damaged is
-    named: by its block, its operator or its series.
+    The line has the error's kind and place, never its text or its variables: they may hold a number. Damage is named
+    by its block, its operator or its series.
     """
     if isinstance(error, (errors.StoreDamaged, errors.StoreFailed)):
         log.error("call failed", error=type(error).__name__, reason=str(error))

@@ -1,4 +1,4 @@
-"""WatchIdentifications of NumberingService: translation only."""
+"""Translates WatchIdentifications of NumberingService."""
 
 from collections.abc import Callable, Collection, Iterable
 from itertools import takewhile
@@ -17,14 +17,14 @@ DIGITS_MAX = 19
 
 
 class WatchIdentifications:
-    """Makes the feed of an operator. `telling` gives the services whose agreement with it says that it is told."""
+    """Makes the feed of an operator; `telling` returns the services whose agreement with it includes the feed."""
 
     def __init__(self, identifications: Identifications, telling: Callable[[int], Collection[str]]) -> None:
         self._identifications, self._telling = identifications, telling
         self._places = (Places(FEEDS_MAX, FEEDS_PER_OPERATOR_MAX),)
 
     def feed(self, request: bytes, _call: CallerWaits) -> Feed:
-        """Tell everything from a position on; without one, from the beginning."""
+        """Return the feed from a position on; without one, from the beginning."""
         message = parsed(numbering_pb2.WatchIdentificationsRequest, request)
         operator_id = message.operator_id
         own_operator(operator_id)

@@ -1,4 +1,4 @@
-"""ImportRegistrations: translation only. The rules are in registrations/importing.py."""
+"""Translates ImportRegistrations. The rules are in registrations/importing.py."""
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ class Imports:
     def __init__(
         self, importer: Importer, own_service: Callable[[Any, CallerWaits], str], *, default_region: str
     ) -> None:
-        """`own_service` gives the service that a header is about, as far as its caller may touch it."""
+        """`own_service` returns the service of a header, or raises if the caller may not touch it."""
         self._importer, self._own_service, self._default_region = importer, own_service, default_region
         self._places = Places(IMPORTS_MAX, IMPORTS_PER_SERVICE_MAX)
 
@@ -102,7 +102,7 @@ def _number(text: str, default_region: str) -> int:
 
 
 def _user(row: pb.ImportedRegistration, number: int) -> ImportedUser | Refusal:
-    """Return what a row says; why it is refused, if it cannot be."""
+    """Return the user of a row, or the reason for its refusal."""
     if not number:
         return Refusal(NotANumber.reason, "number")
     try:

@@ -1,4 +1,4 @@
-"""NumberingService: its methods, and how many pushes it takes at once."""
+"""The methods of NumberingService, and the limit of pushes at once."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,7 +25,7 @@ Push = Callable[[Store, Outside, Iterator[bytes]], Any]
 
 
 class NumberingService:
-    """Takes pushes into the store, and tells of the index that follows."""
+    """Takes pushes into the store, and watches the index that follows from them."""
 
     name = SERVICE_NAME
 
@@ -39,7 +39,7 @@ class NumberingService:
         push_count_max: int,
         identifications: WatchIdentifications | None = None,
     ) -> None:
-        """`changed` is called after each commit; at most `push_count_max` pushes are under way at once."""
+        """Call `changed` after each commit; take at most `push_count_max` pushes at once."""
         self._identifications = identifications
         self._store, self._published, self._outside = store, published, outside
         self._changed = changed
@@ -48,12 +48,12 @@ class NumberingService:
         published.follow(self._note)
 
     def _note(self, index: Index | None) -> None:
-        """Keep the version for the watches that have not been told of it."""
+        """Keep the version for watches that have not sent it yet."""
         if index is not None and index.index_version > max(self._versions, default=0):
             self._versions = (*self._versions[1 - VERSIONS_KEPT :], index.index_version)
 
     def _taking(self, push: Push, answer: Callable[[Any], Any]) -> Callable[[Iterator[bytes], CallerWaits], bytes]:
-        """Return a method that takes a push and answers with what became of it."""
+        """Return a method that takes a push and answers with its outcome."""
 
         def call(requests: Iterator[bytes], _call: CallerWaits) -> bytes:
             with self._places.place(this_caller()):
@@ -65,7 +65,7 @@ class NumberingService:
         return call
 
     def confirm_push(self, request: bytes, _call: CallerWaits) -> bytes:
-        """A held push that its operator means."""
+        """Apply a held push, which its operator confirms."""
         message = parsed(numbering_pb2.ConfirmPushRequest, request)
         own_operator(message.operator_id)
         token = message.confirmation_token
@@ -76,14 +76,14 @@ class NumberingService:
         return numbering_pb2.ConfirmPushResponse(push=push_message(pushed)).SerializeToString()
 
     def list_held_pushes(self, request: bytes, _call: CallerWaits) -> bytes:
-        """The pushes that wait to be confirmed: an operator's, or everybody's for operator 0."""
+        """List the pushes that wait to be confirmed: of one operator, or for operator 0 of all."""
         message = parsed(numbering_pb2.ListHeldPushesRequest, request)
         own_operator(message.operator_id)
         held = self._store.held_pushes(message.operator_id or None, now=self._outside.now())
         return numbering_pb2.ListHeldPushesResponse(held_pushes=map(held_message, held)).SerializeToString()
 
     def get_operator_state(self, request: bytes, _call: CallerWaits) -> bytes:
-        """The head of an operator's active set; of the portings, for operator 0."""
+        """Return the head of an operator's active set, or for operator 0 that of the portings."""
         message = parsed(numbering_pb2.GetOperatorStateRequest, request)
         operator_id = message.operator_id
         own_operator(operator_id)
@@ -106,7 +106,7 @@ class NumberingService:
         return self._store.digest(operator_id) if digest else (self._store.head(operator_id), b"")
 
     def watch_index(self, request: bytes) -> Message:
-        """Every version that is published from now on, and first the one that is."""
+        """Watch the published versions: first the newest, then each one that follows."""
         parsed(numbering_pb2.WatchIndexRequest, request)
         told = self._published.get().index_version
 

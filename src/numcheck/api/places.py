@@ -1,4 +1,4 @@
-"""How many long calls may be under way at once, of all callers and of one."""
+"""Limits on long calls under way at once, of all callers and of one."""
 
 import threading
 from collections import Counter
@@ -12,7 +12,7 @@ OWN_PUSHES_MAX = 2  # of one operator or clearing house; more than one, so that 
 
 
 class Places:
-    """So many at once, and so many of one service."""
+    """A limit of calls at once, and of calls of one service."""
 
     def __init__(self, count_max: int, per_service_max: int) -> None:
         self._count_max, self._per_service_max = count_max, per_service_max
@@ -21,7 +21,7 @@ class Places:
 
     @contextmanager
     def one(self, service: str) -> Iterator[None]:
-        """Hold a place; TooManyStreams if there is none."""
+        """Take a place during the block; TooManyStreams if there is none."""
         with self._lock:
             if self._taken.total() >= self._count_max:
                 raise TooManyStreams("as many such calls as this node serves at once are open")
@@ -36,7 +36,7 @@ class Places:
 
 
 class PushPlaces:
-    """The pushes that are under way, at most `count` at once."""
+    """A limit of `count` pushes at once."""
 
     def __init__(self, count: int) -> None:
         self._count, self._taken = count, Counter[str]()
@@ -44,7 +44,7 @@ class PushPlaces:
 
     @contextmanager
     def place(self, caller: Caller) -> Iterator[None]:
-        """A place while the block runs; TooManyStreams if the caller, or everybody, has as many as may be."""
+        """Take a place during the block; TooManyStreams if the caller, or all together, have used theirs up."""
         with self._lock:
             if self._taken.total() >= self._count:
                 raise TooManyStreams("as many pushes as this node takes at once are under way")

@@ -1,4 +1,4 @@
-"""ImportNumberingPlan: translation only. What a plan must be is in plan/, its commit in store/."""
+"""Translates ImportNumberingPlan. The rules of plans are in plan/, their commit in store/."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ ROWS_MAX = 1_000_000  # sixty times the Russian mobile plan: an administrator's 
 
 
 def import_numbering_plan(store: Store, outside: Outside, requests: Iterator[bytes]) -> PlanImport:
-    """A country's plan, or some of its series: nothing is changed before the stream has ended."""
+    """Take a country's plan, or some of its series; nothing changes before the stream has ended."""
     messages = messages_of(numbering_pb2.ImportNumberingPlanRequest, requests, BadPlan)
     first = next(messages)
     country = _country(first.header)
@@ -60,7 +60,7 @@ def _rows(message: numbering_pb2.ImportNumberingPlanRequest) -> list[Allotment]:
 
 
 def plan_message(imported: PlanImport) -> numbering_pb2.ImportNumberingPlanResponse:
-    """What an import did, as the API says it."""
+    """Return the message of an import's outcome."""
     return numbering_pb2.ImportNumberingPlanResponse(
         index_version=imported.revision,
         range_count=imported.range_count,

@@ -1,4 +1,4 @@
-"""PushPortings: translation only. The rules of portings are in active/, their commit in store/."""
+"""Translates PushPortings. The rules of portings are in active/, their commit in store/."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ SERIES_LENGTH_MAX = 64
 
 
 def push_portings(store: Store, outside: Outside, requests: Iterator[bytes]) -> Pushed:
-    """All portings, or what has changed of them: nothing is changed before the stream has ended."""
+    """Take all portings, or those that changed; nothing changes before the stream has ended."""
     messages = messages_of(numbering_pb2.PushPortingsRequest, requests)
     first = next(messages)
     header = _header(first.header, outside)
@@ -70,7 +70,7 @@ def _take(content: PortingsContent, message: numbering_pb2.PushPortingsRequest) 
 
 
 def portings_message(pushed: Pushed) -> numbering_pb2.PushPortingsResponse:
-    """What a push of portings did, as the API says it."""
+    """Return the message of the outcome of a push of portings."""
     return numbering_pb2.PushPortingsResponse(
         previous_sequence=pushed.counts.previous_sequence, **outcome(pushed, NotPortable.reason)
     )

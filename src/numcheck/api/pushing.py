@@ -1,4 +1,4 @@
-"""What the methods that take pushes share: their first message, their header, and an answer when all is in."""
+"""Pieces that the methods which take pushes share: reading their messages and headers, and their answers."""
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -20,14 +20,14 @@ Bad = Callable[[str, str], NumcheckError]
 
 
 class Outside(NamedTuple):
-    """What only a process has: the clock and random tokens."""
+    """The clock and random tokens: only a process has them."""
 
     now: Callable[[], datetime]
     new_token: Callable[[], str]
 
 
 def messages_of(message_type: Any, requests: Iterator[bytes], bad: Bad = BadPush) -> Iterator[Any]:
-    """Return each message of a push, the first with its header and no other."""
+    """Yield each message of a push; the first has to have a header, and no other may."""
     first = parsed(message_type, next(requests, b""))
     if not first.HasField("header"):
         raise bad("header", "the first message has no header")
@@ -40,14 +40,14 @@ def messages_of(message_type: Any, requests: Iterator[bytes], bad: Bad = BadPush
 
 
 def is_snapshot(mode: int) -> bool:
-    """Whether the mode is SNAPSHOT; BadPush if it is not DELTA either."""
+    """Return True for SNAPSHOT and False for DELTA; BadPush for any other mode."""
     if mode not in (numbering_pb2.PUSH_MODE_SNAPSHOT, numbering_pb2.PUSH_MODE_DELTA):
         raise BadPush("header.mode", "the mode is neither SNAPSHOT nor DELTA")
     return mode == numbering_pb2.PUSH_MODE_SNAPSHOT
 
 
 def push_id_of(push_id: str) -> str | None:
-    """The caller's name for its push, None if it gave none; BadPush if it is too long."""
+    """Return the caller's name for the push; None without one; BadPush if it is too long."""
     if not is_storable(push_id):
         raise BadPush("header.push_id", "the push_id holds a NUL character")
     if len(push_id) > PUSH_ID_LENGTH_MAX:
@@ -56,12 +56,12 @@ def push_id_of(push_id: str) -> str | None:
 
 
 def is_storable(text: str) -> bool:
-    """Whether every engine can keep the text: PostgreSQL takes any character but NUL."""
+    """Return True if every engine can keep the text: PostgreSQL takes any character but NUL."""
     return "\0" not in text
 
 
 def moment_of(stamp: Timestamp, bad: Bad = BadPush) -> datetime:
-    """The moment of a header's data_time; an error of it if it is none."""
+    """Return the moment of a header's data_time; raise `bad` if it is none."""
     try:
         return stamp.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError):
@@ -69,7 +69,7 @@ def moment_of(stamp: Timestamp, bad: Bad = BadPush) -> datetime:
 
 
 def data_time_of(stamp: Timestamp, now: datetime) -> datetime:
-    """The moment at which what is pushed was true; BadPush if it is none or ahead of the clock."""
+    """Return the moment of the pushed data; BadPush without one, or if it is ahead of the clock."""
     data_time = moment_of(stamp)
     if data_time <= EPOCH:
         raise BadPush("header.data_time", "the header has no data_time")
@@ -79,12 +79,12 @@ def data_time_of(stamp: Timestamp, now: datetime) -> datetime:
 
 
 def numbers_of(field: Iterable[int]) -> "array[int]":
-    """A repeated field of numbers, as the rules take them."""
+    """Return a repeated field of numbers in the form that the rules take."""
     return array("Q", field)
 
 
 def outcome(pushed: Pushed, refusal: str) -> dict[str, Any]:
-    """Return the fields that the answers to all pushes of numbers have; `refusal`: why a number was not taken."""
+    """Return the fields common to the answers to all pushes; `refusal` is the reason of refused numbers."""
     counts = pushed.counts
     refused = [numbering_pb2.RefusedNumber(number=number, reason=refusal) for number in counts.refused_examples]
     return {

@@ -18,6 +18,7 @@ from numcheck.api.places import Places
 from numcheck.errors import BadRegistration, NotANumber, ProofNotAccepted
 from numcheck.moments import microseconds
 from numcheck.registrations import record as records
+from numcheck.registrations import ways
 from numcheck.registrations.completion import Completion
 from numcheck.registrations.events import SignedHead, basis_of
 from numcheck.registrations.evidence import Evidence, from_json
@@ -30,6 +31,7 @@ from numcheck.registrations.registrar import LISTED, Filters, Registrar, checked
 from numcheck.registrations.registration import Outcome, Registration, Verification
 from numcheck.registrations.reverifier import Reverifier
 from numcheck.registrations.states import RegistrationState
+from numcheck.registrations.ways import Way
 from numcheck.steps import Steps
 from numcheck.timestamps import set_timestamp, timestamp_at
 from numcheck.v1 import registration_pb2 as pb
@@ -54,9 +56,9 @@ CHANNELS: dict[int, str] = {pb.CODE_CHANNEL_UNSPECIFIED: "", pb.CODE_CHANNEL_SMS
 
 
 def caller_service(message: Any, _context: CallerWaits) -> str:
-    """The service that a call is about: a messenger's own, any that the administrator says. Decided here alone.
+    """Return the service that a call is about: a messenger's own, or the one that the administrator names.
 
-    Raises BadRegistration, or NotPermitted.
+    Raise BadRegistration, or NotPermitted.
     """
     service = records.check_service(message.service)
     own_service(service)
@@ -100,7 +102,7 @@ class RegistrationService:
             registration_data=records.check_registration_data(message.registration_data),
         )
         request_id = records.check_request_id(message.request_id)
-        outcome = yield from self._registrar.register(service, request_id, record, channel=_channel(message))
+        outcome = yield from self._registrar.register(service, request_id, record, way=_way(message))
         return _with_outcome(pb.RegisterResponse, outcome)
 
     def get_registration(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
@@ -149,7 +151,7 @@ class RegistrationService:
             records.check_user_id(message.user_id),
             network_address_of(message),
             records.check_registration_data(message.registration_data),
-            channel=_channel(message),
+            way=_way(message),
             request_id=records.check_request_id(message.request_id),
         )
         return _with_outcome(pb.RefreshRegistrationResponse, outcome)
@@ -164,7 +166,7 @@ class RegistrationService:
             records.check_user_id(message.user_id),
             method=METHODS_ASKED[message.method],
             network_address=network_address_of(message) if message.HasField("network_address") else None,
-            channel=_channel(message),
+            way=_way(message),
             request_id=records.check_request_id(message.request_id),
         )
         return _with_outcome(pb.StartVerificationResponse, outcome)
@@ -270,14 +272,17 @@ class RegistrationService:
 # --- what comes in
 
 
-def _channel(message: Any) -> str:
+def _way(message: Any) -> Way:
     if message.code_channel not in CHANNELS:
         raise BadRegistration("code_channel", "there is no such channel")
-    return CHANNELS[message.code_channel]
+    if message.code_channel and message.code_channel_name:
+        raise BadRegistration("code_channel_name", "code_channel and code_channel_name exclude each other")
+    channel = CHANNELS[message.code_channel] or ways.check_channel(message.code_channel_name)
+    return Way(channel, ways.check_language(message.language))
 
 
 def _state(number: int) -> RegistrationState:
-    """A state that can be listed."""
+    """Return a state that can be listed."""
     if number not in LISTED:
         raise BadRegistration("states", "no registration is listed in such a state")
     return RegistrationState(number)
@@ -297,7 +302,7 @@ def _try_field_moment(message: Any, field: str) -> datetime | None:
 
 
 def _mark(service: str, filters: Filters) -> bytes:
-    """What tells a page's service and filters from others, and of the number no more than two digits."""
+    """Return a mark of a page's service and filters, which shows no more than two digits of the number."""
     number = None if filters.number is None else filters.number % 100
     told = repr((service, *map(int, filters.states), number, filters.due_before, filters.registered_after))
     return hashlib.sha256(told.encode()).digest()[:MARK_SIZE]
@@ -318,7 +323,7 @@ def _place(token: str, mark: bytes) -> tuple[int, bytes] | None:
 
 
 def _registration_id(token: str) -> bytes:
-    """The place that a resume_token of ReverifyRegistrations is; without one, the beginning."""
+    """Return the position in a resume_token of ReverifyRegistrations; without one, the beginning."""
     try:
         place = bytes.fromhex(token)
     except ValueError:
@@ -329,7 +334,7 @@ def _registration_id(token: str) -> bytes:
 
 
 def _sequence(token: str, newest: int) -> int:
-    """The position that a resume_token is; without one, the newest event's."""
+    """Return the position in a resume_token; without one, that of the newest event."""
     if not token:
         return newest
     if not (token.isascii() and token.isdigit() and len(token) <= DIGITS_MAX and int(token) <= newest):
@@ -386,7 +391,7 @@ def _with_outcome(response_type: Any, outcome: Outcome) -> bytes:
 
 
 def registration_message(registration: Registration) -> pb.Registration:
-    """A registration as the API has it."""
+    """Return a registration's message."""
     message = pb.Registration()
     _fill(message, registration)
     return message
@@ -450,4 +455,5 @@ def _verification_message(verification: Verification) -> pb.Verification:
         expires_at=timestamp_at(verification.expires_at_us),
         next_code_at=timestamp_at(verification.next_code_at_us),
         inbound_word=verification.word,
+        code_channel_name=verification.channel,
     )

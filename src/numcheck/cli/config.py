@@ -27,6 +27,7 @@ TABLES: dict[str, tuple[str, dict[str, Any]]] = {
             "key_file": "/etc/numcheck/node.key",
         },
     ),
+    "code_messages": ("code_messages", {"en": "Your code: {code}", "ru": "Ваш код: {code}"}),
     "couriers": (
         "[couriers]",
         {
@@ -90,17 +91,18 @@ def check(data_dir: DataDir = None, config: Config = None, as_json: Json = False
     """
     from numcheck.cli.console import out, print_json
     from numcheck.errors import BadConfiguration
-    from numcheck.serving.checks import misspelt_variables, problems_of, warnings_of
+    from numcheck.serving.checks import misspelt_variables, problems_of, short_messages_of, warnings_of
 
     settings = settings_of(config, data_dir=data_dir)
     problems = [*misspelt_variables(), *problems_of(settings)]
     if problems:
         raise BadConfiguration("; ".join(problems))
-    warnings = warnings_of(settings)
+    warnings, parts = warnings_of(settings), short_messages_of(settings)
     if as_json:
-        print_json({"good": True, "warnings": warnings})
+        print_json({"good": True, "warnings": warnings, "short_messages": parts})
         return
-    for line in ["a node can serve by these settings", *warnings]:
+    told = [f"{name} takes {count} short message{'s' if count > 1 else ''}" for name, count in parts.items()]
+    for line in ["a node can serve by these settings", *warnings, *told]:
         out.print(line)
 
 

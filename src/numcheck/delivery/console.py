@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 
+from numcheck.delivery.requests import Message
+from numcheck.delivery.settings import ANY_CHANNEL
+
 
 class ConsoleCourier:
     """Tells each code to the person who runs the node."""
 
-    channels = frozenset({"sms", "call", "flash_call"})
+    channels = ANY_CHANNEL
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
@@ -14,6 +17,7 @@ class ConsoleCourier:
     def close(self) -> None:
         """Do nothing: there is no connection."""
 
-    def send(self, number: int, code: str, *, channel: str, service: str, message_id: str) -> None:
+    def send(self, message: Message) -> None:
         """Show the code, with the number's last digits only."""
+        number, code, channel, service, *_ = message
         self._say(f"code for the number that ends in {number % 10_000:04}, by {channel}, from {service}: {code}")

@@ -18,6 +18,7 @@ import structlog
 
 from numcheck.delivery.posting import SERVER_ERROR, SUCCESSES, TOO_MANY_REQUESTS, Poster, Reply, retry_after
 from numcheck.delivery.requests import Message, Request, RequestOf
+from numcheck.delivery.settings import ANY_CHANNEL
 from numcheck.errors import DeliveryFailed
 
 log = structlog.get_logger()
@@ -39,7 +40,7 @@ class Answer(NamedTuple):
 class HttpCourier:
     """Posts each code to a gateway. Safe to use from any thread."""
 
-    channels = frozenset({"sms", "call", "flash_call"})
+    channels = ANY_CHANNEL
 
     def __init__(
         self,
@@ -66,9 +67,8 @@ class HttpCourier:
         """Close the connections to the gateway. Nobody may be sending."""
         self._poster.close()
 
-    def send(self, number: int, code: str, *, channel: str, service: str, message_id: str) -> None:
+    def send(self, message: Message) -> None:
         """Hand the code over; DeliveryFailed if the gateway does not take it."""
-        message = Message(number, code, channel, service, message_id)
         if not self._places.acquire(timeout=PLACE_TIMEOUT_S):
             raise DeliveryFailed("the gateway is too slow")
         try:

@@ -22,7 +22,8 @@ FORM = "application/x-www-form-urlencoded"
 
 
 class Message(NamedTuple):
-    """A code on its way: to which number (E.164 without the plus), over which channel, for which service.
+    """A code on its way: to which number (E.164 without the plus), over which channel, for which service, in which
+    words of which language (empty: the service's own).
 
     `message_id` is the message's own name.
     """
@@ -32,6 +33,8 @@ class Message(NamedTuple):
     channel: str
     service: str
     message_id: str
+    text: str
+    language: str = ""
 
 
 class Request(NamedTuple):
@@ -55,6 +58,8 @@ def signed_requests(url: str, key: bytes, now: Callable[[], datetime]) -> Reques
             "code": message.code,
             "channel": message.channel,
             "service": message.service,
+            "language": message.language,
+            "text": message.text,
         }
         return signed(url, key, message.message_id, as_json(told), now())
 
@@ -74,15 +79,11 @@ def signed(url: str, key: bytes, message_id: str, body: bytes, now: datetime, co
     return Request("POST", url, headers, body)
 
 
-def templated_requests(settings: CourierSettings, secret: str, text_of: Callable[[str, str], str]) -> RequestOf:
-    """Return a function that makes requests after the settings' templates.
-
-    `text_of(service, code)` gives the words of a short message with the code in them.
-    """
+def templated_requests(settings: CourierSettings, secret: str) -> RequestOf:
+    """Return a function that makes requests after the settings' templates."""
 
     def request(message: Message) -> Request:
-        fields = {name: str(value) for name, value in message._asdict().items()}
-        fields |= {"text": text_of(message.service, message.code), "secret": secret}
+        fields = {name: str(value) for name, value in message._asdict().items()} | {"secret": secret}
         headers, query = _filled(settings.headers, fields), _filled(settings.query, fields)
         content_type, body = _body(settings, fields)
         url = f"{settings.url}{'&' if '?' in settings.url else '?'}{urlencode(query)}" if query else settings.url

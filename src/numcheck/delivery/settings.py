@@ -9,13 +9,24 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from numcheck.hosts import is_loopback
-from numcheck.names import SERVICE_RULE, is_service
+from numcheck.names import CHANNEL_RULE, SERVICE_RULE, is_channel, is_service
 
-Channel = Literal["sms", "call", "flash_call"]
-FIELDS = frozenset({"number", "code", "text", "channel", "service", "message_id", "secret"})
+ANY_CHANNEL = frozenset({"sms", "call", "flash_call"})
+"""Channels of a courier that says nothing of its own, and can serve any that it names."""
+FIELDS = frozenset({"number", "code", "text", "language", "channel", "service", "message_id", "secret"})
 """Names that a template may have in braces."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 FIELD = re.compile(r"\{(\w*)\}")
+
+
+def channel_name(value: str) -> str:
+    """Return a channel's name; ValueError if it is none."""
+    if not is_channel(value):
+        raise ValueError(CHANNEL_RULE)
+    return value
+
+
+ChannelName = Annotated[str, AfterValidator(channel_name)]
 
 
 class CourierSettings(BaseModel):
@@ -25,8 +36,8 @@ class CourierSettings(BaseModel):
 
     name: Name
     url: str
-    channels: list[Channel] | None = None
-    """None: all that its kind can serve."""
+    channels: Annotated[list[ChannelName], Field(min_length=1)] | None = None
+    """None: those that its kind has."""
 
     # An HTTP gateway. Without `body`, `form` or `query` it gets the request of Standard Webhooks.
     secret_file: Path | None = None

@@ -15,7 +15,9 @@ import structlog
 from aiosmpplib import SubmitSm
 from aiosmpplib.state import NPI, TON, PhoneNumber
 
+from numcheck.delivery.requests import Message
 from numcheck.delivery.smpp_link import SOCKET_TIMEOUT_S, Account, Outbox, keep_link, sender
+from numcheck.delivery.texts import PLAIN
 from numcheck.errors import DeliveryFailed
 
 log = structlog.get_logger()
@@ -25,19 +27,7 @@ PLACE_TIMEOUT_S = 1.0  # how long a code waits for others to be handed over befo
 UNDERWAY_MAX = timedelta(seconds=PLACE_TIMEOUT_S + ANSWER_TIMEOUT_S)
 STOP_TIMEOUT_S = SOCKET_TIMEOUT_S + 5.0
 
-# Written alike in ASCII, Latin 1 and the GSM alphabet (3GPP TS 23.038): whichever an SMSC takes for its default, data
-# coding 0, they arrive as they are. Anything else goes as UCS-2, data coding 8.
-PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 !\"#%&'()*+,-./:;<=>?\n\r")
-PLAIN_LENGTH_MAX = 160
-UCS2_LENGTH_MAX = 70
-
 Receive = Callable[[str, str], None]
-
-
-def fits(text: str) -> bool:
-    """Return True if a text fits into one short message."""
-    length_max = PLAIN_LENGTH_MAX if set(text) <= PLAIN else UCS2_LENGTH_MAX
-    return len(text.encode("utf-16-le")) // 2 <= length_max
 
 
 class SmppCourier:
@@ -50,14 +40,13 @@ class SmppCourier:
         account: Account,
         *,
         source: str,
-        text_of: Callable[[str, str], str],
         lifetime: timedelta,
         sends_at_once_max: int,
         receipts: bool = True,
     ) -> None:
-        """`text_of(service, code)` gives a message's words; at most `sends_at_once_max` threads wait for the SMSC at
-        once. With `receipts` the SMSC is asked for one of every message."""
-        self._account, self._source, self._text_of, self._receipts = account, source, text_of, receipts
+        """At most `sends_at_once_max` threads wait for the SMSC at once. With `receipts` the SMSC is asked for one of
+        every message."""
+        self._account, self._source, self._receipts = account, source, receipts
         self._lock = threading.Lock()
         self._outcomes = Counter[str]()
         self._validity = lifetime - UNDERWAY_MAX
@@ -88,13 +77,12 @@ class SmppCourier:
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(STOP_TIMEOUT_S)
 
-    def send(self, number: int, code: str, *, channel: str, service: str, message_id: str) -> None:
+    def send(self, message: Message) -> None:
         """Submit the code; DeliveryFailed if the SMSC does not say that it has taken it."""
         if not self._places.acquire(timeout=PLACE_TIMEOUT_S):
             raise DeliveryFailed("the SMSC is too slow")
         try:
-            text = self._text_of(service, code)
-            submitted = asyncio.run_coroutine_threadsafe(self._submit(number, text), self._loop)
+            submitted = asyncio.run_coroutine_threadsafe(self._submit(message), self._loop)
             # The loop keeps the time; a second more, lest a loop that has ended be waited for.
             submitted.result(ANSWER_TIMEOUT_S + 1)
         except (FutureTimeoutError, RuntimeError):
@@ -102,16 +90,16 @@ class SmppCourier:
         finally:
             self._places.release()
 
-    async def _submit(self, number: int, text: str) -> None:
-        message = SubmitSm(
-            short_message=text,
+    async def _submit(self, message: Message) -> None:
+        submitted = SubmitSm(
+            short_message=message.text,
             source=sender(self._source),
-            destination=PhoneNumber(str(number), TON.INTERNATIONAL, NPI.ISDN),
+            destination=PhoneNumber(str(message.number), TON.INTERNATIONAL, NPI.ISDN),
             validity_period=self._validity,
             registered_delivery=int(self._receipts),
-            encoding=None if set(text) <= PLAIN else "ucs2",
+            encoding=None if set(message.text) <= PLAIN else "ucs2",
         )
-        await self._outbox.submit(message, ANSWER_TIMEOUT_S)
+        await self._outbox.submit(submitted, ANSWER_TIMEOUT_S)
 
     async def _run(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()

@@ -1,4 +1,4 @@
-"""Ends a stream of grpcio's whose caller sends nothing: it would hold its thread, and there are few."""
+"""Ends a stream of grpcio's whose caller sends nothing: it would keep its thread, and there are few."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ STALL_TIMEOUT_S = 60.0
 
 
 class Attended:
-    """The requests of a stream, which is cancelled if its caller lets the node wait for one for STALL_TIMEOUT_S."""
+    """The requests of a stream, which is cancelled if the next does not come within STALL_TIMEOUT_S."""
 
     def __init__(self, requests: Iterator[bytes], context: grpc.ServicerContext, patience: Patience) -> None:
         self._requests, self._context, self._patience = requests, context, patience

@@ -1,4 +1,4 @@
-"""Follows the files of certificates, so that a new one is shown, and a new authority asked for, without a restart."""
+"""Reads changed certificate files, so that a new certificate or authority is in use without a restart."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,10 +14,13 @@ log = structlog.get_logger()
 
 
 class CertificateFiles:
-    """Reads certificate files again when any of them has changed. What is in use stays if they are not good."""
+    """Reads certificate files again when any of them has changed. If the new ones are bad, the old stay in use."""
 
     def __init__(self, files: Sequence[Path], read_again: Callable[[], None]) -> None:
-        """`read_again` puts what the files hold to use, or raises BadConfiguration. What they hold now is in use."""
+        """Call `read_again` at each change; it puts the files to use, or raises BadConfiguration.
+
+        Their contents of now are taken to be in use.
+        """
         self._files, self._read_again = files, read_again
         self._seen = self._state()
         complaint = "the certificate files are not looked at"
@@ -36,7 +39,7 @@ class CertificateFiles:
         try:
             self._read_again()
         except BadConfiguration as error:
-            # They may be between two writes: the next change is followed again.
+            # They may be between two writes: the next change is tried again.
             log.error("the new certificate files are not used", error=str(error))
         else:
             log.info("the certificate files were read again")
@@ -46,7 +49,7 @@ class CertificateFiles:
 
 
 def _identity(file: Path) -> tuple[int, int, int] | None:
-    """What changes when a file is written or replaced; None if there is none."""
+    """Return a mark that changes when the file is written or replaced; None if there is no file."""
     try:
         status = file.stat()
     except OSError:

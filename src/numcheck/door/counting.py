@@ -14,10 +14,10 @@ UNKNOWN_METHOD = ""
 
 
 class CallCounter(grpc.ServerInterceptor):
-    """Stands before every other interceptor, so that it counts what they refuse as well."""
+    """Counts calls; it is the first interceptor, so that it counts what the others refuse as well."""
 
     def __init__(self, services: Collection[str]) -> None:
-        """Count by method the calls of these services, whose descriptors are loaded, and all others as one."""
+        """Count the calls of these services, whose descriptors are loaded, by method, and all others under one name."""
         pool = Default()
         self._methods = {
             f"/{service}/{method.name}" for service in services for method in pool.FindServiceByName(service).methods
@@ -26,12 +26,12 @@ class CallCounter(grpc.ServerInterceptor):
         self._turn = threading.Lock()
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """How many calls have ended, by method, UNKNOWN_METHOD among them, and the status' name."""
+        """Return how many calls have ended, by method (or UNKNOWN_METHOD) and name of status."""
         with self._turn:
             return dict(self._counts)
 
     def intercept_service(self, continuation: Any, details: Any) -> Any:
-        """The handler of a method, counted."""
+        """Return the handler of a method, counted."""
         handler = continuation(details)
         if handler is None:
             return None

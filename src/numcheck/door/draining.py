@@ -1,6 +1,6 @@
-"""Refuses calls that come when the listener stops, before its connections are told to go.
+"""Refuses calls that come while the listener stops, before its connections are told to go away.
 
-grpcio, once it stops, cancels a call that it has not begun: its caller learns neither why, nor that it may be repeated.
+A stopping grpcio cancels calls that it has not begun: a caller learns neither why, nor that the call may be repeated.
 """
 
 import threading
@@ -14,14 +14,14 @@ from numcheck.errors import NodeStopping
 
 HELD_MAX_S = 1.0
 STOPPING = "this node is stopping; ask another one, or ask again"
-"""What a call is told that comes, or still goes on, when the node stops."""
+"""The message of a call that comes, or still goes on, when the node stops."""
 
 
 class Draining(grpc.ServerInterceptor):
-    """Lets calls through until `begin`; those that came before go on.
+    """Passes calls on until `begin`; calls that came before go on.
 
-    Those that come behind it are refused when `leave` says that the connections have been told to go: until then they
-    wait, so that a client which calls again and again has no other call on its way just then.
+    Later calls wait for `leave`, which is called once the connections have been told to go away, and are refused then:
+    a client that repeats refused calls at once has none on its way at that moment.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Draining(grpc.ServerInterceptor):
         self._begun = True
 
     def leave(self) -> None:
-        """Answer those that wait."""
+        """Refuse the calls that wait."""
         self._left.set()
 
     def intercept_service(self, continuation: Any, details: Any) -> Any:

@@ -1,8 +1,8 @@
-"""Feeds of the native door: calls that are told of events, with no thread of their own.
+"""Feeds of the native door: calls that send events, with no thread of their own.
 
 A feed is woken when there may be something to send, when its caller has taken what was sent, and, unless it is a watch,
-every POLL_INTERVAL_S. It then has a thread until there is nothing more to send, or no room for it. A caller that takes
-nothing is ended by its loop, and their place is free again: nothing here waits for them.
+every POLL_INTERVAL_S. It then uses a thread until nothing is left to send, or there is no room for it. The event loop
+ends the call of a caller that takes nothing, which frees the feed's slots: nothing here waits for a caller.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numcheck._edge import Call
 
 THREADS = 4  # two more than re-verifications may take
-WATCHES = ""  # what watches are of in place of a service
+WATCHES = ""  # stands for the watches where a feed has its service
 
 
 class _State(Enum):
@@ -37,11 +37,11 @@ class _State(Enum):
 
 
 class _Over(Exception):
-    """The feed has an end, or nobody is there who takes it."""
+    """The feed has ended, or its caller has gone."""
 
 
 class _Run:
-    """One feed. It runs on one thread at a time, and holds its places until it has ended."""
+    """One feed. It runs on one thread at a time, and keeps its slots until it has ended."""
 
     def __init__(self, call: "Call", feed: Feed, check: Callable[[], object], feeding: "Feeding") -> None:
         self.service = feed.service
@@ -54,7 +54,7 @@ class _Run:
             self._places = places.pop_all()
 
     def wake(self) -> None:
-        """Have it look whether it can go on."""
+        """Run the feed, if it rests; if it runs, have it look once more before it rests."""
         with self._lock:
             if self._state is _State.RUNNING:
                 self._state = _State.WOKEN
@@ -73,10 +73,10 @@ class _Run:
             self._end(error)
 
     def _send_piece(self) -> bool:
-        """Send what there is now; False if that was nothing, or more than there is room for. _Over at the end."""
+        """Send the next piece; False if it was empty, or larger than the room for it. _Over at the end."""
         if not self._call.is_active():
             raise _Over
-        ends = self._feeding.ended  # before the piece: whoever sees the end sees what goes with it
+        ends = self._feeding.ended  # read before the piece, so that nothing written before the end is left out
         self._check()
         if not self._unsent:
             piece = next(self._pieces, None)
@@ -93,14 +93,14 @@ class _Run:
         return sent and not self._unsent
 
     def _was_woken(self) -> bool:
-        """Return True if it was woken while it ran; it rests if not."""
+        """Return True if the feed was woken while it ran; else let it rest."""
         with self._lock:
             woken = self._state is _State.WOKEN
             self._state = _State.RUNNING if woken else _State.RESTING
             return woken
 
     def _end(self, error: Exception | None) -> None:
-        """End the call, for good, and give back what it holds."""
+        """End the call, and give back its slots."""
         with self._lock:
             self._state = _State.ENDED
         self._call.wake = None
@@ -125,7 +125,7 @@ class Feeding:
         threading.Thread(target=self._poll, name="feeds-poll", daemon=True).start()
 
     def feed(self, call: "Call", feed: Feed, check: Callable[[], object]) -> None:
-        """Send what the feed has; `check` raises if its caller may not call any more. TooManyStreams."""
+        """Begin a feed; `check` raises once its caller may not call any more. TooManyStreams if no slot is free."""
         run = _Run(call, feed, check, self)
         with self._lock:
             self._runs.add(run)
@@ -133,22 +133,22 @@ class Feeding:
         run.wake()
 
     def watch(self, call: "Call", message: Message, check: Callable[[], object]) -> None:
-        """Send the message, and then each other one."""
+        """Send the message now, and again whenever it differs from the one sent last."""
         self.feed(call, Feed(WATCHES, _changes(message), ()), check)
 
     def tell(self, services: Collection[str]) -> None:
-        """Say that there may be something to send to these services."""
+        """Wake the feeds of these services: there may be something to send."""
         with self._lock:
             found = [run for run in self._runs if run.service in services]
         for run in found:
             run.wake()
 
     def tell_watches(self) -> None:
-        """Say that a watch's message may be another."""
+        """Wake the watches: their messages may have changed."""
         self.tell((WATCHES,))
 
     def end(self) -> None:
-        """End every feed that has nothing to send, as the node stops, so that a drain waits for none."""
+        """End every feed once it has nothing left to send: the node stops, and its drain should wait for no feed."""
         self.ended = True
         with self._lock:
             services = {run.service for run in self._runs}
@@ -160,17 +160,17 @@ class Feeding:
         give_back(self._threads)
 
     def start(self, step: Callable[[], None]) -> None:
-        """Run on a thread, as soon as there is one; not at all after `close`."""
+        """Run `step` on the next free thread; never after `close`."""
         with contextlib.suppress(RuntimeError):
             self._threads.submit(step)
 
     def forget(self, run: _Run) -> None:
-        """Have it no more."""
+        """Drop a feed that has ended."""
         with self._lock:
             self._runs.discard(run)
 
     def _poll(self) -> None:
-        """Look for what other nodes and processes have written; what watches tell is this node's own."""
+        """Wake the feeds for what other nodes and processes have written; watches show only this node's own state."""
         while not self._closed.wait(POLL_INTERVAL_S):
             with self._lock:
                 services = {run.service for run in self._runs} - {WATCHES}

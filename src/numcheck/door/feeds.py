@@ -1,8 +1,7 @@
-"""Calls that are told of every event, each on a thread of the feeds' own: a slow one waits for itself alone.
+"""Feeds of the plain door: calls that send every event, each on a thread of its own: a slow one delays no other.
 
-A feed's client that takes nothing for SEND_TIMEOUT_S is cut off: it resumes where it was. Whoever may not call any more
-is refused, whether or not there is something to tell. (door/watches.py is for what has one newest state; here nothing
-may be left out.)
+A client that takes nothing for SEND_TIMEOUT_S is cut off, and resumes where it was. A caller who may not call any more
+is refused, with or without events to send. (door/watches.py sends the newest of a state; here nothing may be left out.)
 """
 
 import threading
@@ -22,9 +21,9 @@ from numcheck.door.refusing import refuse
 from numcheck.errors import NodeStopping
 
 SEND_TIMEOUT_S = 5.0
-THREADS = 40  # more than feeds have places, so that one too many is refused at once and does not wait
-ACCESS_INTERVAL_S = 5.0  # at which it is asked again, within a piece, whether a feed's caller may call
-POLL_INTERVAL_S = 0.5  # at which what another node or process has written is seen
+THREADS = 40  # more than feeds have slots, so that one too many is refused at once and does not wait
+ACCESS_INTERVAL_S = 5.0  # between two checks, within a piece, that the caller may still call
+POLL_INTERVAL_S = 0.5  # between two looks for what other nodes and processes have written
 
 
 class Feeds:
@@ -39,7 +38,7 @@ class Feeds:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="feed")
 
     def tell(self, services: Collection[str]) -> None:
-        """Say that there may be something to send to these services."""
+        """Wake the feeds of these services: there may be something to send."""
         with self._news:
             self._news_counts.update(services)
             self._news.notify_all()
@@ -47,7 +46,7 @@ class Feeds:
             follow(services)
 
     def end(self) -> None:
-        """End every feed that has nothing to send, as the node stops, so that a drain waits for none."""
+        """End every feed once it has nothing left to send: the node stops, and its drain should wait for no feed."""
         with self._news:
             self._ended = True
             self._news.notify_all()
@@ -58,11 +57,11 @@ class Feeds:
         self._patience.close()
 
     def follow(self, follow: Callable[[Collection[str]], None]) -> None:
-        """Have `follow` called with the services that there may be something to send to."""
+        """Call `follow` with the services whenever there may be something to send to them."""
         self._followers.append(follow)
 
     def method(self, feed_for: Callable[[bytes, grpc.ServicerContext], Feed]) -> "grpc.RpcMethodHandler[bytes, bytes]":
-        """Return a server-streaming method: `feed_for` makes of a request what its feed sends, or raises."""
+        """Return a server-streaming method: `feed_for` makes the feed of a request, or raises."""
 
         def feed(
             request: bytes, context: grpc.ServicerContext, send_response_callback: Callable[[bytes | None], None]
@@ -77,16 +76,16 @@ class Feeds:
                 if context.is_active():
                     refuse(context, error)
 
-        # What grpcio calls a method by on these threads, and with a way to send instead of an iterator to wait for.
+        # Have grpcio call the method on these threads, with a callback that sends instead of an iterator to wait for.
         feed.experimental_non_blocking = True  # type: ignore[attr-defined]
         feed.experimental_thread_pool = self._threads  # type: ignore[attr-defined]
         return grpc.unary_stream_rpc_method_handler(feed)
 
     def _run(self, feed: Feed, context: grpc.ServicerContext, send: Callable[[bytes | None], None]) -> None:
-        context.add_callback(lambda: self.tell([feed.service]))  # whoever goes away is not waited for
+        context.add_callback(lambda: self.tell([feed.service]))  # a client that goes away ends its wait
         check = this_call().check
         while context.is_active():
-            # Before reading: what comes meanwhile is not slept through.
+            # Read before the piece, so that what comes meanwhile is not slept through.
             seen, ended = self._news_counts[feed.service], self._ended
             check()
             piece = next(feed.pieces, None)

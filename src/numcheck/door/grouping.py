@@ -1,7 +1,7 @@
-"""Calls that take steps (`steps.py`), run so that what they have in common is done in one go, with no thread for each.
+"""Runs calls that take steps (`steps.py`): equal steps of many calls are taken together, with no thread for each call.
 
-Invariants: a call is on one thread at a time; who waits for somebody other than the store holds up nobody; each call
-that was begun is answered, whatever its steps come to, or those of the others.
+Invariants: one thread at a time runs a call; a call that waits for anything but the store delays no other; every call
+that was begun is answered, even if its own steps fail, or those of the others.
 """
 
 import threading
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Stepping:
-    """A call that takes steps, and what its last one came to."""
+    """A call that takes steps, and the outcome of its last one."""
 
     __slots__ = ("_made", "_refuse", "_served", "_steps", "call", "outcome")
 
@@ -32,13 +32,13 @@ class Stepping:
         steps: Steps[bytes],
         refuse: Callable[["NativeCall", Exception], None],
     ) -> None:
-        """`made` says who calls; `refuse` ends a call with an error's status."""
+        """Take the steps of `call`, whose caller is in `made`; `refuse` ends it with an error's status."""
         self.call, self._made, self._steps, self._refuse = call, made, steps, refuse
         self._served = Served(call, trace_parent_of)
         self.outcome: Any = None
 
     def advance(self) -> Step | None:
-        """Go on to the next step, and return it; None if there is none: the call was answered."""
+        """Return the next step; None if the call has none left and was answered."""
         self.enter()
         try:
             return advanced(self._steps, self.outcome)
@@ -49,13 +49,13 @@ class Stepping:
         return None
 
     def enter(self) -> None:
-        """Say that this thread serves the call."""
+        """Note that this thread serves the call."""
         serve_call(self._made)
         serve_again(self._served)
 
 
 def run_steps(ready: Iterable[Stepping], start: Callable[[Stepping, Alone], None]) -> list[Stepping]:
-    """Take one step of each call, and return those that go on; `start` begins a step that waits for somebody."""
+    """Take one step of each call, and return the calls with steps left; `start` begins a step that waits for others."""
     waiting: dict[Callable[..., Any], list[tuple[Stepping, Any]]] = defaultdict(list)
     answered: list[Stepping] = []
     for one in ready:
@@ -68,7 +68,7 @@ def run_steps(ready: Iterable[Stepping], start: Callable[[Stepping, Alone], None
             waiting[step.run].append((one, step.argument))
     for one in answered:  # before the others' step, which may take milliseconds
         one.call.send()
-    serve_nobody()  # what is done for many is no one call's
+    serve_nobody()  # a step of many calls belongs to none of them
     for run, stepping in waiting.items():
         outcomes = outcomes_of(run, [argument for _, argument in stepping])
         for (one, _), outcome in zip(stepping, outcomes, strict=True):
@@ -77,10 +77,10 @@ def run_steps(ready: Iterable[Stepping], start: Callable[[Stepping, Alone], None
 
 
 class Writer:
-    """Runs the grouped calls from construction to `stop`: one thread takes the steps of all that there are."""
+    """Runs the grouped calls from construction to `stop`: one thread takes the steps of all of them."""
 
     def __init__(self, waiting: Crew) -> None:
-        """`waiting` has threads for steps that wait for somebody."""
+        """Begin to run; steps that wait for others run on the threads of `waiting`."""
         self._waiting = waiting
         self._new = Turns[Stepping]()
         self._going_on: deque[Stepping] = deque()
@@ -90,14 +90,14 @@ class Writer:
         self._thread.start()
 
     def add(self, calls: Sequence[Stepping]) -> None:
-        """Have these calls run, when it is their line's turn."""
+        """Run these calls, each when it is its line's turn."""
         with self._woken:
             for one in calls:
                 self._new.add(one.call.line, one)
             self._woken.notify()
 
     def stop(self, wait_s: float) -> None:
-        """Run what there is, and end."""
+        """Run the calls that wait, and end the thread."""
         with self._woken:
             self._stopped = True
             self._woken.notify()
@@ -108,16 +108,16 @@ class Writer:
             pass
 
     def _run_group(self) -> bool:
-        """Take a step of each call that there is, and remember none of them; False at the end."""
+        """Take a step of each waiting call, and keep no reference to any; False at the end."""
         group = self._take_group()
         going_on = run_steps(group, self.start)
-        # Those that go on come first: who began earlier is answered earlier.
+        # Calls with steps left come first: a call that began earlier is answered earlier.
         with self._woken:
             self._going_on.extendleft(reversed(going_on))
         return bool(group)
 
     def _take_group(self) -> list[Stepping]:
-        """Wait for calls, and return all there are; none at the end."""
+        """Wait for calls, and return up to GROUP_SIZE_MAX of them; none at the end."""
         with self._woken:
             self._woken.wait_for(lambda: self._going_on or self._new or self._stopped)
             group = [self._going_on.popleft() for _ in range(min(len(self._going_on), GROUP_SIZE_MAX))]
@@ -127,7 +127,7 @@ class Writer:
             return group
 
     def start(self, one: Stepping, step: Alone) -> None:
-        """Take a step that waits on a thread of its own; then the call goes on here."""
+        """Take a step that waits for others on a waiting thread; the call then goes on here."""
 
         def run() -> None:
             one.enter()

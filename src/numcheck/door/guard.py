@@ -1,4 +1,4 @@
-"""Finds out who makes each call of grpcio's listener, and lets it through to its method if that caller may make it."""
+"""Finds the caller of each call of grpcio's listener, and admits the call if its caller may make it."""
 
 import ssl
 from collections.abc import Callable
@@ -14,14 +14,14 @@ from numcheck.door.refusing import refuse
 
 
 class AccessInterceptor(grpc.ServerInterceptor):
-    """Lets a call through to its method if its caller may make it, and tells the method who that is."""
+    """Passes a call on to its method, with its caller, if that caller may make it."""
 
     def __init__(self, admission: Admission, show: Callable[[grpc.ServicerContext], Shown]) -> None:
-        """`show` gives what is known of a call's caller."""
+        """Judge by `admission` what `show` finds about a call's caller."""
         self._admission, self._show = admission, show
 
     def intercept_service(self, continuation: Any, details: Any) -> Any:
-        """The handler of a method, behind the check."""
+        """Return the handler of a method, behind the check."""
         handler = continuation(details)
         if handler is None:
             return None
@@ -45,7 +45,7 @@ class AccessInterceptor(grpc.ServerInterceptor):
 
 
 def shown_over_tls(context: grpc.ServicerContext) -> Shown:
-    """What a call over the plain door shows: of its certificate, what is read from the certificate itself."""
+    """Return the credentials of a call over TLS; the name is read from the certificate itself."""
     certificates: Any = context.auth_context().get("x509_pem_cert", [])
     return Shown(
         name_in(ssl.PEM_cert_to_DER_cert(certificates[0].decode("ascii"))) if certificates else "",
@@ -61,7 +61,7 @@ def authorizations_of(context: grpc.ServicerContext) -> tuple[str, ...]:
 
 
 def _address_of(peer: str) -> str:
-    """The address in what grpcio calls a peer, such as "ipv4:203.0.113.7:50812"; empty if there is none."""
+    """Return the address in grpcio's name of a peer, such as "ipv4:203.0.113.7:50812"; empty if there is none."""
     kind, _, place = peer.partition(":")
     host = unquote(place).rpartition(":")[0].strip("[]")
     return host if kind in ("ipv4", "ipv6") else ""

@@ -1,10 +1,10 @@
-"""Puts something before a method that grpcio calls, whatever the method's kind."""
+"""Wraps the methods that grpcio calls, of every kind."""
 
 from collections.abc import Callable
 from typing import Any
 
 THREADS = ("experimental_non_blocking", "experimental_thread_pool")
-"""What grpcio reads of a behaviour: which threads call it, and that it sends by a callback instead of an iterator."""
+"""Attributes that grpcio reads from a behaviour: it sends by a callback instead of an iterator; its threads."""
 
 
 def kind_of(handler: Any) -> str:
@@ -13,7 +13,7 @@ def kind_of(handler: Any) -> str:
 
 
 def on_threads_of(behaviour: Any, call: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `call`, to be called on the threads, and in the way, that `behaviour` was."""
+    """Return `call`, which grpcio is to call as it would `behaviour`: on the same threads, in the same way."""
     for attribute in THREADS:
         if hasattr(behaviour, attribute):
             setattr(call, attribute, getattr(behaviour, attribute))
@@ -21,7 +21,7 @@ def on_threads_of(behaviour: Any, call: Callable[..., Any]) -> Callable[..., Any
 
 
 def behind(handler: Any, wrap: Callable[[Any], Callable[..., Any]]) -> Any:
-    """Return the handler with `wrap(behaviour)` in its behaviour's place."""
+    """Return the handler with `wrap(behaviour)` instead of its behaviour."""
     kind = kind_of(handler)
     behaviour = getattr(handler, kind)
     return handler._replace(**{kind: on_threads_of(behaviour, wrap(behaviour))})

@@ -1,4 +1,4 @@
-"""grpc.health.v1: what the node says of itself, asked for or watched."""
+"""The service grpc.health.v1: whether the node and each of its services answer."""
 
 from collections.abc import Callable, Collection
 from typing import Any
@@ -11,17 +11,17 @@ from numcheck.errors import UnknownService
 
 
 class Health:
-    """NOT_SERVING for every service until `set_serving`."""
+    """Answers NOT_SERVING for every service until `set_serving`."""
 
     name = health.SERVICE_NAME
 
     def __init__(self, services: Collection[str], changed: Callable[[], None]) -> None:
-        """`changed` is called whenever it says another thing, for those who watch."""
+        """Answer for these services, and call `changed` whenever the answer may have changed."""
         self._services, self._changed = services, changed
         self._status: int = HealthCheckResponse.NOT_SERVING
 
     def set_serving(self, *, serving: bool) -> None:
-        """Say for every service whether it answers; whoever watches is told."""
+        """Set the answer for every service, and notify the watches."""
         self._status = HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING
         self._changed()
 

@@ -1,11 +1,11 @@
-"""Says which user of this machine holds the other end of a connection over loopback.
+"""Finds which user of this machine owns the other end of a connection over loopback.
 
-Linux alone knows: it is asked by sock_diag(7) for the one socket, or, where a kernel has no such module, by reading
-/proc/net. Asking takes some microseconds, so that it is asked of each connection, or each call, anew: a port may be
-another user's a moment later.
+Only Linux can tell: by sock_diag(7) about the one socket or, where a kernel lacks that module, by /proc/net. The answer
+takes some microseconds, and is sought anew for each connection, or each call: a moment later the port may belong to
+another user.
 
-Of a socket that no process holds any more (closed, or in TIME_WAIT) the kernel says that it is root's, whoever had it.
-Such a one has no inode, and is nobody's here.
+The kernel gives root as the owner of a socket that no process has open any more (closed, or in TIME_WAIT), whoever
+opened it. Such a socket has no inode; here it belongs to nobody.
 """
 
 import socket
@@ -34,12 +34,12 @@ MAPPED = b"\0" * 10 + b"\xff\xff"
 
 
 def knows_users() -> bool:
-    """Return True if this system says whose a connection is."""
+    """Return True if this system can tell who owns a connection."""
     return IS_LINUX and (_tells(_by_sock_diag) or _tells(_by_table))
 
 
 def user_of(peer: Address, own: Address) -> int | None:
-    """Return the id of the user who holds the socket at `peer` that is connected to `own`; None if nobody knows."""
+    """Return the id of the user who owns the socket at `peer` that is connected to `own`; None if that is unknown."""
     if not knows_users():
         return None
     return _by_sock_diag(peer, own) if _tells(_by_sock_diag) else _by_table(peer, own)
@@ -70,7 +70,7 @@ def user_of_grpc_peer(peer: str, listener: str) -> int | None:
 
 @cache
 def _tells(ask: Callable[[Address, Address], int | None]) -> bool:
-    """Ask about a socket of our own: of one that is not there, a kernel that cannot tell says the same."""
+    """Return True if `ask` finds the owner of a socket of our own, which is there for certain."""
     with (
         socket.create_server(("127.0.0.1", 0)) as listening,
         socket.create_connection(listening.getsockname()) as client,
@@ -90,7 +90,7 @@ def _by_sock_diag(peer: Address, own: Address) -> int | None:
         answer = kernel.recv(4_096)
     if HEADER.unpack_from(answer)[1] != SOCK_DIAG_BY_FAMILY:
         return None
-    # Where there is no such socket, the kernel tells of one that listens at `peer`.
+    # If there is no such socket, the kernel answers about one that listens at `peer`.
     if PORTS.unpack_from(answer, PORTS_START) != (peer[1], own[1]):
         return None
     uid, inode = OWNER.unpack_from(answer, OWNER_START)
@@ -102,7 +102,7 @@ def _family(address: Address) -> socket.AddressFamily:
 
 
 def _identity(family: socket.AddressFamily, peer: Address, own: Address) -> bytes:
-    """The socket as an inet_diag_sockid names it."""
+    """Return the socket's inet_diag_sockid."""
     hosts = b"".join(socket.inet_pton(family, host).ljust(16, b"\0") for host, _ in (peer, own))
     return PORTS.pack(peer[1], own[1]) + hosts + struct.pack("=III", 0, NO_COOKIE, NO_COOKIE)
 
@@ -122,7 +122,7 @@ def _in_full(address: Address) -> tuple[bytes, int]:
 
 
 def _rows(table: Path) -> Iterator[tuple[tuple[bytes, int], tuple[bytes, int], int, int]]:
-    """Each socket of a table of /proc/net: its own address, the other end's, whose it is, and its inode."""
+    """Yield each socket of a table of /proc/net: its own address, the other end's, its owner's id and its inode."""
     try:
         lines = table.read_text().splitlines()[1:]
     except OSError:
@@ -133,7 +133,7 @@ def _rows(table: Path) -> Iterator[tuple[tuple[bytes, int], tuple[bytes, int], i
 
 
 def _address(text: str) -> tuple[bytes, int]:
-    """The address that is written as words of the machine's own order of bytes."""
+    """Read an address, which /proc/net writes as 32-bit words in the machine's own byte order."""
     host, port = text.split(":")
     words = bytes.fromhex(host)
     packed = b"".join(

@@ -1,15 +1,15 @@
-"""What a door serves: each method's path, what goes over its stream, how it runs, and the function that answers it.
+"""The methods that a door serves: path, kind of stream, how each runs, and the function that answers it.
 
-A service gives its functions by name (`methods`). What they get and give depends on how they run:
+A service has its functions by name (`methods`). Their arguments and results depend on how a method runs:
 
     quick, waiting   (request, call) -> response; of a stream of requests (requests, call) -> response
     lookup, grouped  (request, call) -> Steps, which return the response
     each             (request, call) -> response, for each request of a stream
     exchange         (requests, call) -> an iterator of responses
-    watch            (request) -> message: what its newest state is, told whenever that is another
-    feed             (request, call) -> Feed: what has happened, without a gap
+    watch            (request) -> message: returns the newest state, which is sent whenever it differs
+    feed             (request, call) -> Feed: every event, without a gap
 
-`call` says until when the caller waits, and whether they are still there (CallerWaits).
+`call` tells until when the caller waits, and if they are still there (CallerWaits).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -31,7 +31,7 @@ class Method(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What goes over its stream, as the native door names it (_edge.KINDS)."""
+        """The kind of its stream, by the native door's name (_edge.KINDS)."""
         if self.runs is Runs.EACH:
             return "each"
         return "requests" if self.streams_requests else "answers" if self.streams_answers else "unary"
@@ -43,11 +43,11 @@ class Method(NamedTuple):
 
 
 class Service(Protocol):
-    """What a door serves."""
+    """A service that a door serves."""
 
     @property
     def name(self) -> str:
-        """The name in its .proto file, whose descriptor is loaded."""
+        """Its full name in the .proto file, whose descriptor is loaded."""
 
     def methods(self) -> Mapping[str, Callable[..., Any]]:
         """Return the function of each method, by its name."""

@@ -1,4 +1,4 @@
-"""What the native door asks of Python beside the methods: who may call, and what a status looks like in HTTP/2."""
+"""Admission and statuses for the native door's loops: who may call, and a refusal as HTTP/2 headers carry it."""
 
 import base64
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from numcheck.api.errors import log_failure, status_of
 from numcheck.errors import TooManyCalls, UnknownMethod
 
 trace_parent_of: Callable[[Any], str] = attrgetter("trace_parent")
-"""Reads what a Call's caller sent as `traceparent`."""
+"""Read the `traceparent` that a Call's caller sent."""
 
 
 class Status(NamedTuple):
@@ -28,15 +28,15 @@ Agreements = frozenset[int] | None
 
 
 class NativeCaller(NamedTuple):
-    """Who calls: who was admitted, and by what they showed."""
+    """An admitted caller, and the credentials that they were admitted by."""
 
     caller: Caller
     shown: Shown
 
 
 class Admitted(NamedTuple):
-    """A caller as a loop keeps them: their agreements, the name that counts their numbers, their own name, and whose
-    line their calls wait in; or why they may not call."""
+    """A caller as a loop keeps them: agreements, the name under which their numbers are counted, the caller, and the
+    party whose line their calls wait in; or the refusal, if they may not call."""
 
     agreements: Agreements
     asker: str
@@ -46,7 +46,7 @@ class Admitted(NamedTuple):
 
 
 def admitted(admission: Admission, shown: Shown, path: str) -> Admitted:
-    """Ask whether the client may call a method. The admission must not wait: an event loop does."""
+    """Return the caller if they may call the method, or the refusal. Never blocks: an event loop waits for it."""
     try:
         caller = admission.admit(shown, path)
         agreements = agreements_of(caller, admission.agreed)
@@ -57,7 +57,7 @@ def admitted(admission: Admission, shown: Shown, path: str) -> Admitted:
 
 
 def authorizations(joined: bytes) -> tuple[str, ...]:
-    """Return the values of `authorization`, each of which stands behind a NUL, as no header can hold one."""
+    """Return the values of `authorization`, each of which follows a NUL: no header can contain one."""
     return tuple(value.decode("utf-8", "surrogateescape") for value in joined.split(b"\0")[1:])
 
 
@@ -69,7 +69,7 @@ def refusal(error: Exception) -> Status:
 
 
 def ready_refusals() -> dict[str, Status]:
-    """Return the refusals that a loop gives without asking: of a method that is none, of a call that may not wait."""
+    """Return the refusals that a loop gives by itself: of an unknown method, and of a call too many."""
     return {
         "unknown": refusal(UnknownMethod("this node has no such method")),
         "crowded": refusal(TooManyCalls("as many calls wait as this node can begin soon")),
@@ -77,7 +77,7 @@ def ready_refusals() -> dict[str, Status]:
 
 
 def percent_encoded(text: str) -> bytes:
-    """Encode as grpc-message has it: printable ASCII but the percent sign stands for itself."""
+    """Encode for grpc-message: printable ASCII, except the percent sign, stays as it is."""
     return b"".join(
         b"%c" % byte if 0x20 <= byte <= 0x7E and byte != ord("%") else b"%%%02X" % byte for byte in text.encode()
     )

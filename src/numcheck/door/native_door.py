@@ -33,7 +33,7 @@ from numcheck.errors import BadListenAddress
 from numcheck.index import Index, PublishedIndex
 
 LACKING: str | None = None
-"""Why this build has no native door; None if it has."""
+"""The reason why this build has no native door; None if it has one."""
 
 try:
     from numcheck._edge import NATIVE_PATHS, CallQueue, Counters, Credentials, EdgeLoop, Facts
@@ -46,16 +46,16 @@ except ImportError:
 
 BACKLOG = 1_024
 CONNECTIONS_MAX = 8_192  # a loop
-STALLED_AFTER_S = 60.0  # a peer that takes none of its answers, or brings no more of a request
-STRANGERS_FOR_S = 10.0  # a connection of which no call was admitted
-WAITING_MAX_S = 5.0  # a call that Python has not begun by then is refused
-KEEPALIVE_S = 20.0  # a peer that has been silent for so long is pinged, and has as long to answer
-KEPT = frozenset({callers.SERVICE_NAME, Health.name})  # services whose calls wait for no others
-ADMITTED_FOR_S = 30.0  # then it is asked anew whether a caller may call: what was revoked ends by then
+STALLED_AFTER_S = 60.0  # until a peer is cut off that takes no answers, or sends no more of a request
+STRANGERS_FOR_S = 10.0  # until a connection is closed none of whose calls was admitted
+WAITING_MAX_S = 5.0  # until a call is refused that Python has not begun
+KEEPALIVE_S = 20.0  # of silence until a peer is pinged; it has as long to answer
+KEPT = frozenset({callers.SERVICE_NAME, Health.name})  # services with threads of their own
+ADMITTED_FOR_S = 30.0  # until a caller is judged anew: a revocation holds by then
 
 
 class Served(NamedTuple):
-    """What a listener serves, and what tells those who watch."""
+    """The services of a listener, and what notifies their watches and feeds."""
 
     services: Sequence[Service]
     watches: Watches
@@ -78,8 +78,8 @@ class NativeDoor:
     ) -> None:
         """Open the listener; BadListenAddress if that cannot be. Only where LACKING is None.
 
-        `admission` says who may call; without it, as in tests, everybody may, and sees everything. Without `served`
-        CheckService is served, and answers from what is published.
+        `admission` decides who may call; without it, as in tests, everybody may, and sees everything. Without `served`
+        only CheckService is served, from the published index.
         """
         host, port = host_and_port(settings.listen, anywhere=settings.tls)
         self._tls_files = settings.tls_files
@@ -162,10 +162,10 @@ class NativeDoor:
             loop.publish_credentials(credentials)
 
     def _publish(self, index: Index | None) -> None:
-        """What the published index calls, one version after the other, and nobody else."""
+        """Hand a new index to the loops. Only the published index calls this, one version after the other."""
         if index is None:
             for loop in self._loops:
-                loop.publish(lambda _agreements: None, None)  # then Python is asked, and refuses
+                loop.publish(lambda _agreements: None, None)  # then the loop hands calls to Python, which refuses them
             return
         operators = {key: operator_message(one).SerializeToString() for key, one in index.operators.items()}
         facts = Facts(index.ranges, index.regions, operators)
@@ -173,17 +173,17 @@ class NativeDoor:
             loop.publish(lambda agreements: index.for_agreements(agreements).table, facts)
 
     def set_serving(self, *, serving: bool) -> None:
-        """Say on the health service, for the node and for each service, whether it answers."""
+        """Set the health of the node and of each service."""
         self._health.set_serving(serving=serving)
         for loop in self._loops:
             loop.set_serving(serving)
 
     def counters(self) -> "list[Counters]":
-        """What each loop has counted."""
+        """Return each loop's counters."""
         return [loop.counters() for loop in self._loops]
 
     def asked(self) -> Counter[str]:
-        """How many numbers each caller has asked about."""
+        """Return how many numbers each caller has asked about."""
         total: Counter[str] = Counter()
         for counters in self.counters():
             total.update({name: count for name, count in counters.asked.items() if count})
@@ -191,12 +191,12 @@ class NativeDoor:
 
     @property
     def held_size(self) -> int:
-        """Bytes of memory that hold requests and answers."""
+        """Bytes of memory that requests and answers take."""
         return sum(loop.held_size for loop in self._loops)
 
     @property
     def call_count(self) -> int:
-        """How many messages were answered."""
+        """Number of messages answered."""
         return sum(loop.call_count for loop in self._loops)
 
     def stop(self, drain_timeout_s: float) -> None:
@@ -221,7 +221,7 @@ def _check_service(published: CallersIndex, settings: Settings) -> CheckService:
 
 
 def _listening_sockets(host: str, port: int, count: int) -> list[socket.socket]:
-    """As many sockets on one port: the kernel spreads connections over them."""
+    """Return `count` sockets that listen on one port: the kernel spreads connections over them."""
     probe_port(host, port)
     sockets: list[socket.socket] = []
     try:

@@ -1,4 +1,4 @@
-"""Ends calls whose peer lets the node wait, by one thread for all of them."""
+"""Cancels calls whose peer keeps the node waiting; one thread watches all of them."""
 
 import threading
 import time
@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 GIVE_BACK_TIMEOUT_S = 5.0
-INTERVAL_S = 0.02  # at which it is looked for calls that have waited too long
+INTERVAL_S = 0.02  # between two looks for calls that have waited too long
 
 
 class Patience:
-    """Cancels what waits longer than it may, until `close`. Its thread begins with the first that waits, and sleeps
-    while nothing does."""
+    """Cancels blocks that run longer than they may, until `close`.
+
+    The thread begins with the first such block, and sleeps while there is none.
+    """
 
     def __init__(self, *, interval_s: float = INTERVAL_S) -> None:
         self._interval_s = interval_s
@@ -25,7 +27,7 @@ class Patience:
         """Call `cancel`, from another thread, if the block runs longer than `timeout_s`."""
         key = object()
         self._waiting[key] = time.monotonic() + timeout_s, cancel
-        if self._asleep:  # read after what waits was written, as the thread reads in the other order
+        if self._asleep:  # read after `_waiting` was written: the thread reads the two in the other order
             self._rouse()
         try:
             yield
@@ -33,7 +35,7 @@ class Patience:
             self._waiting.pop(key, None)
 
     def close(self) -> None:
-        """Look no more."""
+        """End the thread; nothing is cancelled any more."""
         with self._wake:
             self._closed = True
             self._wake.notify()
@@ -53,7 +55,7 @@ class Patience:
                     cancel()
 
     def _sleep(self) -> bool:
-        """Wait until something waits, and then for the interval; False at the end."""
+        """Wait until a block runs, and then for the interval; False at the end."""
         with self._wake:
             self._asleep = True
             self._wake.wait_for(lambda: self._waiting or self._closed)
@@ -62,7 +64,7 @@ class Patience:
 
 
 def give_back(threads: ThreadPoolExecutor) -> None:
-    """End threads that have nothing more to do. One that is not done in GIVE_BACK_TIMEOUT_S is left behind."""
+    """End the idle threads of a pool; leave behind one that is not done within GIVE_BACK_TIMEOUT_S."""
     ending = threading.Thread(target=threads.shutdown, daemon=True)
     ending.start()
     ending.join(GIVE_BACK_TIMEOUT_S)

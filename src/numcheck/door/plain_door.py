@@ -37,9 +37,9 @@ OPEN_WARNING = (
 )
 PROTECTED = "TLS, client certificates required"
 BY_TOKEN = "TLS, bearer tokens required"
-KEPT_THREADS = 2  # for CallerService, and for health, each: those of the others may all be held
-NOTICE_S = 0.1  # for which calls are held, to be refused, before the connections are told to go
-LAST_WAIT_S = 5.0  # for what cannot be ended
+KEPT_THREADS = 2  # for CallerService, and for health, each: the threads of the others may all be busy
+NOTICE_S = 0.1  # for which new calls wait before the connections are told to go away
+LAST_WAIT_S = 5.0  # for threads that cannot be ended
 CONNECTIONS_MAX = 8_192
 HANDSHAKE_TIMEOUT_S = 10.0  # up to the peer's SETTINGS
 IDLE_TIMEOUT_S = 30.0  # a connection with no call under way; grpcio does not tell a stranger's from others
@@ -100,7 +100,7 @@ class PlainDoor:
         self._server.start()
 
     def _shown(self, context: grpc.ServicerContext) -> Shown:
-        """Who holds the other end is asked for each call: grpcio does not say when a connection ends."""
+        """Return a call's credentials; the peer's owner is sought anew, as grpcio hides the ends of connections."""
         return Shown("", authorizations_of(context), user_of_grpc_peer(context.peer(), self.address))
 
     def _open_port(self, host: str, port: int) -> int:
@@ -113,11 +113,11 @@ class PlainDoor:
             raise BadListenAddress(f"{host}:{port} cannot be listened on") from None
 
     def set_serving(self, *, serving: bool) -> None:
-        """Say on the health service, for the node and for each service, whether it answers."""
+        """Set the health of the node and of each service."""
         self._health.set_serving(serving=serving)
 
     def call_counts(self) -> dict[tuple[str, str], int]:
-        """How many calls have ended, by method and status."""
+        """Return how many calls have ended, by method and status."""
         return self._counter.counts()
 
     def stop(self, drain_timeout_s: float) -> None:
@@ -140,7 +140,7 @@ class PlainDoor:
 
 
 def protection_of(settings: Settings) -> str:
-    """Who gets in, in a few words."""
+    """Return in a few words who is let in."""
     if not settings.tls:
         if settings.plaintext_callers == "everyone":
             return OPEN
@@ -149,14 +149,14 @@ def protection_of(settings: Settings) -> str:
 
 
 def warning_of(settings: Settings) -> str | None:
-    """What a person should know of who gets in; None if there is nothing."""
+    """Return a warning about who is let in; None if there is none."""
     return OPEN_WARNING if protection_of(settings) == OPEN else None
 
 
 def server_options(settings: Settings) -> list[tuple[str, int]]:
-    """What grpcio is told: docs/limits.md has each with what a caller sees."""
+    """Return grpcio's options; docs/limits.md tells what a caller sees of each."""
     return [
-        # grpcio shares a busy port with whoever has it unless it is told not to.
+        # By default grpcio shares a port that another process listens on.
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", settings.message_size_max),
         ("grpc.max_metadata_size", settings.metadata_size_max),
@@ -174,16 +174,16 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_ping_strikes", 2),
-        # A peer that was stopped, or is gone, would hold its watches' places until its connection is aged out.
+        # A peer that was stopped, or is gone, would keep the slots of its watches until its connection is aged out.
         ("grpc.keepalive_time_ms", int(1_000 * KEEPALIVE_S)),
         ("grpc.keepalive_timeout_ms", int(1_000 * KEEPALIVE_S)),
-        ("grpc.http2.ping_timeout_ms", int(1_000 * KEEPALIVE_S)),  # which it takes as well, or waits for a minute
+        ("grpc.http2.ping_timeout_ms", int(1_000 * KEEPALIVE_S)),  # counts too: its default is a minute
         ("grpc.http2.max_pings_without_data", 0),
     ]
 
 
 def check_address(settings: Settings) -> None:
-    """Raise BadListenAddress if the listener could not be opened now: before anything is made for it."""
+    """Raise BadListenAddress if the listener cannot be opened now; called before anything is made for it."""
     probe_port(*host_and_port(settings.listen, anywhere=settings.tls))
 
 
@@ -200,7 +200,7 @@ def host_and_port(address: str, *, anywhere: bool = False) -> tuple[str, int]:
 
 
 def probe_port(host: str, port: int) -> None:
-    """Try the port first: grpcio keeps the operating system's reason to itself and writes a log of its own."""
+    """Raise BadListenAddress, with the system's reason, if the port cannot be bound; grpcio does not pass it on."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -17,19 +17,19 @@ from numcheck.steps import Steps, alone
 
 
 class PlainMethods(grpc.GenericRpcHandler):
-    """The methods of a table as grpcio has them: with no (de)serialiser, bytes are passed. All others are refused."""
+    """Handlers of a table's methods for grpcio, which passes bytes where it has no (de)serialiser."""
 
     def __init__(
         self, methods: Sequence[Method], watches: Watches, feeds: Feeds, patience: Patience, *, stream_count_max: int
     ) -> None:
-        """`stream_count_max` bounds the streams of single calls: each holds a thread while it is open."""
+        """Register the methods; `stream_count_max` bounds the streams of single calls, each of which keeps a thread."""
         self._watches, self._feeds, self._patience = watches, feeds, patience
         self._stream_places = threading.BoundedSemaphore(stream_count_max)
         self._handlers = {method.path: self._handler(method) for method in methods}
         self._unknown: Any = grpc.stream_stream_rpc_method_handler(_refuse_unknown)
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
-        """Return the handler of a call's method, with the details that every error of ours has if there is none."""
+        """Return the handler of a call's method; for an unknown method, one that refuses with details."""
         return self._handlers.get(details.method, self._unknown)
 
     def _handler(self, method: Method) -> Any:
@@ -66,7 +66,7 @@ class PlainMethods(grpc.GenericRpcHandler):
 
 
 def _in_steps(answer: Callable[..., Steps[bytes]]) -> Callable[..., bytes]:
-    """Take the steps of each call on the thread that it has here: transactions are shared all the same."""
+    """Take the steps of each call on the thread that runs it here; transactions are shared nevertheless."""
     return lambda request, context: alone(answer(request, context))
 
 

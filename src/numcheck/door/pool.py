@@ -1,16 +1,16 @@
 """Runs the methods that Python answers for the native door, on a bounded number of threads.
 
-The quick threads take turns at leading: the leader alone waits for calls, takes all there are, starts those that are
-for other threads, keeps its share of the quick ones, gives up the lead and answers. So the lock of the interpreter is
-taken once for many calls, a call has no hand-over between threads, and one that is slow holds up its own share alone.
+The quick threads take turns at leading. Only the leader waits for calls: it takes all that wait, hands over those that
+run on other threads, keeps its share of the quick ones, gives up the lead and answers its share. So the interpreter's
+lock is taken once for many calls, no call is handed from thread to thread, and a slow call delays its own share alone.
 
-Calls that look into the store do it together, as many as a thread has taken. Those that write are the writer's
+Calls that read the store are answered together, as many as one thread has taken. Calls that write it go to the writer
 (`grouping.py`).
 
-A call that waits for others has a thread of the waiting ones for as long as it runs; those of the services in `kept`
-have threads of their own, so that whoever fills the others does not keep an administrator out. Callers are served in
-turn, on whichever threads (`turns.py`). A feed has a thread only
-while there is something to send and its caller takes it.
+A call that waits for others keeps one of the waiting threads for as long as it runs. The services in `kept` have
+threads of their own, so that a crowd on the other services cannot keep an administrator out. On every kind of thread
+callers are served in turn (`turns.py`). A feed uses a thread only while it has something to send and its caller takes
+it.
 """
 
 import threading
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
     from numcheck._edge import CallQueue
 
 QUICK_THREADS = 4
-SHARE_MAX = 64  # of the calls that wait
+SHARE_MAX = 64  # waiting calls that one thread takes at once
 SEND_AFTER_S = 0.001
-KEPT_THREADS = 2  # of a service that has its own
-BRIEF = {Runs.QUICK, Runs.LOOKUP, Runs.EACH, Runs.WATCH}  # of a watch what begins it
-LAST_WAIT_S = 5.0  # for what cannot be ended
+KEPT_THREADS = 2  # of each service in `kept`
+BRIEF = {Runs.QUICK, Runs.LOOKUP, Runs.EACH, Runs.WATCH}  # run on the quick threads; of a watch only its beginning
+LAST_WAIT_S = 5.0  # for threads that cannot be ended
 
 
 class CallerGone(Exception):
-    """The caller went away before it had sent all: nothing that it sent counts."""
+    """The caller went away before they had sent everything: nothing that they sent counts."""
 
 
 class Pool:
-    """Answers the calls of a queue from construction to `stop`."""
+    """Answers the calls of a queue, from construction to `stop`."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Pool:
             thread.start()
 
     def stop(self) -> None:
-        """Take no more calls, and give the threads back: those that cannot be ended are left behind."""
+        """Take no more calls, and give the threads back; leave behind those that cannot be ended."""
         self._queue.close()
         for thread in self._quick:
             thread.join(LAST_WAIT_S)
@@ -85,7 +85,7 @@ class Pool:
             pass
 
     def _lead_and_answer(self) -> bool:
-        """Take a share of the calls and answer it, and remember none of them; False at the end."""
+        """Take a share of the calls and answer it, and keep no reference to any; False at the end."""
         with self._lead:
             share = self._take_share()
         if share is None:
@@ -105,7 +105,7 @@ class Pool:
         return None
 
     def _answer_share(self, share: "list[NativeCall]") -> None:
-        """Answer each call, and have the loops send what was answered every SEND_AFTER_S."""
+        """Answer each call, and have the loops send the answers every SEND_AFTER_S."""
         answered: list[NativeCall] = []
         due = time.monotonic() + SEND_AFTER_S
         for call in self._look_up(share):
@@ -117,7 +117,7 @@ class Pool:
         _send(answered)
 
     def _look_up(self, share: "list[NativeCall]") -> "list[NativeCall]":
-        """Answer those that look into the store, together, and return the others."""
+        """Answer the calls that read the store, together, and return the others."""
         lookups: list[NativeCall] = []
         others: list[NativeCall] = []
         for call in share:
@@ -146,7 +146,7 @@ class Pool:
     # --- a call
 
     def _begun(self, calls: "list[NativeCall]") -> list[Stepping]:
-        """Return the calls that take steps, as far as somebody waits for them, about to take their first."""
+        """Return those of the calls that somebody still waits for, ready to take their first step."""
         return [
             Stepping(call, self._made(call), self._methods[call.path].answer(call.request, call), refuse)
             for call in calls
@@ -161,7 +161,7 @@ class Pool:
         call.send()
 
     def _answer(self, call: "NativeCall") -> None:
-        """Answer a call, if somebody waits for it; every exception becomes a status."""
+        """Answer a call, if somebody still waits for it; every exception becomes a status."""
         call.begin()
         if not call.is_active():
             return
@@ -190,7 +190,7 @@ class Pool:
 
 
 def _exchange(answers: Iterator[bytes], call: "NativeCall") -> None:
-    """Send each answer, at the pace at which the caller takes them, and end the call; CallerGone if they do not."""
+    """Send each answer as the caller makes room for it, and end the call; CallerGone if they have gone."""
     room = threading.Event()
     call.wake = room.set
     for answer in answers:
@@ -219,7 +219,7 @@ def refuse(call: "NativeCall", error: Exception) -> None:
 
 
 def _requests(call: "NativeCall") -> Iterator[bytes]:
-    """Each request of a stream, as its caller sends it; ends only if the caller has ended it, and else CallerGone."""
+    """Yield each request of a stream as it comes; raise CallerGone unless the caller itself has ended the stream."""
     get: Callable[[], Any] = call.requests.get
     while (request := get()) is not None:
         if request is ...:

@@ -1,4 +1,4 @@
-"""What the operating system lets this process have: descriptors, of which a connection takes one, and address space."""
+"""Limits that the system sets this process: descriptors, of which each connection takes one, and address space."""
 
 import contextlib
 import resource
@@ -6,13 +6,13 @@ import sys
 
 from numcheck.errors import BadConfiguration
 
-# Threads reserve what they never use: a node of two cores starts with 1.2 GB, of which it uses 0.1, and takes more as
-# calls come. Where that is refused, gRPC ends the process with no word.
+# Threads reserve what they never use: a node of two cores starts with 1.2 GB, of which it uses 0.1, and reserves more
+# as calls come. If the system refuses that, gRPC ends the process without a message.
 ADDRESS_SPACE_MIN = 2_147_483_648
 
 
 def prepare_process() -> None:
-    """Have as many descriptors as may be; BadConfiguration if there is too little address space to serve."""
+    """Raise the limit of descriptors; BadConfiguration if there is too little address space to serve."""
     _check_address_space()
     raise_limit()
 
@@ -26,7 +26,7 @@ def _check_address_space() -> None:
 
 
 def raise_limit() -> None:
-    """Let this process have as many descriptors as it may: the usual soft limit of 1,024 is for those that select()."""
+    """Raise the limit of descriptors as far as it goes: the usual 1,024 is there for programs that call select()."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # macOS says "unlimited" and refuses it.
     with contextlib.suppress(ValueError, OSError):
@@ -34,6 +34,6 @@ def raise_limit() -> None:
 
 
 def share_for_connections(*, loops: int) -> int:
-    """How many connections a loop may have, so that half of the descriptors are left for everything else."""
+    """Return how many connections a loop may have: half of the descriptors are left for everything else."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if soft == resource.RLIM_INFINITY else max(soft // 2 // loops, 1)

@@ -1,6 +1,6 @@
-"""grpc.reflection, v1 and v1alpha, which differ in nothing but the package's name.
+"""The services grpc.reflection.v1 and v1alpha, which differ only in the package's name.
 
-Each stream holds a thread, so there are few, on threads of their own, and a client that asks nothing is ended.
+On the plain door each stream keeps a thread, so there are few, on threads of their own, and an idle stream is ended.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,10 +24,10 @@ IDLE_TIMEOUT_S = 10.0
 
 
 class Described:
-    """Answers what clients ask about services, request by request."""
+    """Answers requests about the descriptors of services."""
 
     def __init__(self, services: tuple[str, ...]) -> None:
-        """`services` are those that it lists, whose descriptors are loaded."""
+        """List these services, whose descriptors are loaded."""
         _load_v1()
         self._official = reflection.ReflectionServicer((*services, *NAMES))
 
@@ -41,25 +41,25 @@ class Described:
 
 
 class ReflectionService(NamedTuple):
-    """One of the two services, which answer the same."""
+    """One of the two services, which give the same answers."""
 
     name: str
     described: Described
 
     def methods(self) -> dict[str, Callable[..., Any]]:
-        """Return the function of its method, by the name."""
+        """Return the function of its method, by name."""
         return {"ServerReflectionInfo": self.described.answer}
 
 
 class Reflection:
-    """Tells clients the descriptors of the services that a listener has."""
+    """Reflection of the plain door."""
 
     def __init__(self, services: tuple[str, ...], patience: Patience) -> None:
-        """`services` are those that it lists, whose descriptors are loaded."""
+        """List these services, whose descriptors are loaded."""
         self._described = Described(services)
         self._patience = patience
         self._places = Places(STREAMS_MAX, STREAMS_MAX)
-        # More threads than places, so that one too many is refused at once and does not wait.
+        # More threads than slots, so that one stream too many is refused at once and does not wait.
         self._threads = ThreadPoolExecutor(2 * STREAMS_MAX, thread_name_prefix="reflection")
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
@@ -84,7 +84,7 @@ class Reflection:
 
 
 def _load_v1() -> None:
-    """Make the descriptors of v1 out of those of v1alpha, as no package for Python has them."""
+    """Make the descriptors of v1 from those of v1alpha: no Python package has them."""
     file = descriptor_pb2.FileDescriptorProto()
     DESCRIPTOR.CopyToProto(file)
     file.ClearField("options")
@@ -97,7 +97,7 @@ def _load_v1() -> None:
 
 
 def _typed(file: descriptor_pb2.FileDescriptorProto) -> Iterator[Any]:
-    """Everything of a file that names a type: fields, and methods."""
+    """Yield everything in a file that names a type: fields and methods."""
     for message in file.message_type:
         yield from message.field
     for service in file.service:

@@ -1,4 +1,4 @@
-"""Makes every exception of a method that grpcio calls a status, and tells a stream that was cut from one that ended."""
+"""Turns exceptions of methods that grpcio calls into statuses, and tells a stream that was cut from one that ended."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ def refuse(context: grpc.ServicerContext, error: Exception) -> NoReturn:
 
 
 def finish(context: grpc.ServicerContext, send: Callable[[bytes | None], None], error: Exception) -> None:
-    """End a call that is answered by a callback, `send`, with the error's status, on whatever thread."""
+    """End a call that is answered by the callback `send` with the error's status, on any thread."""
     status = rpc_status.to_status(status_of(error))
     context.set_code(status.code)
     context.set_details(status.details)
@@ -50,7 +50,7 @@ def abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:
 def refusing(
     answer: Callable[[bytes, CallerWaits], bytes],
 ) -> Callable[[bytes, grpc.ServicerContext], bytes]:
-    """Make every exception of a unary method a status."""
+    """Turn every exception of a unary method into a status."""
 
     def call(request: bytes, context: grpc.ServicerContext) -> bytes:
         serve(context, trace_parent_of)
@@ -65,7 +65,7 @@ def refusing(
 def refusing_stream(
     answer: Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]],
 ) -> Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]:
-    """Make every exception of a streaming method a status; a client that went away is nobody to refuse."""
+    """Turn every exception of a streaming method into a status, unless its client has gone."""
 
     def call(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         try:
@@ -78,7 +78,7 @@ def refusing_stream(
 
 
 def to_the_end(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-    """The requests of a stream that has to be whole; it ends as an iterator does only if its caller has ended it.
+    """Yield the requests of a stream that has to be whole; raise unless the caller itself has ended it.
 
     grpcio ends the requests of a stream that was cut just as it ends those of a whole one, and learns of the cut from
     the next event. Events are handled in their order, so once an operation that is begun now has been handled, a cut
@@ -93,7 +93,7 @@ def to_the_end(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iter
 
 
 def _await_sent(context: grpc.ServicerContext) -> None:
-    """Wait until the initial metadata has been sent or the call has ended; grpcio has no public word for it."""
+    """Wait until the initial metadata has been sent or the call has ended; grpcio has no public way to wait for it."""
     state: Any = getattr(context, "_state", None)
     if state is None:
         time.sleep(GRACE_S)
@@ -106,7 +106,7 @@ def _await_sent(context: grpc.ServicerContext) -> None:
 def refusing_exchange(
     answer: Callable[[Iterator[bytes], CallerWaits], Iterator[bytes]], patience: Patience
 ) -> Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]:
-    """Make every exception of a method of two streams a status; what it has answered counts, however it ends."""
+    """Turn every exception of a method of two streams into a status; the answers sent before it stay valid."""
 
     def answer_all(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         return answer(Attended(requests, context, patience), context)
@@ -117,7 +117,7 @@ def refusing_exchange(
 def refusing_push(
     answer: Callable[[Iterator[bytes], CallerWaits], bytes], patience: Patience
 ) -> Callable[[Iterator[bytes], grpc.ServicerContext], bytes]:
-    """Make every exception of a client-streaming method a status; a client that went away is nobody to refuse."""
+    """Turn every exception of a client-streaming method into a status, unless its client has gone."""
 
     def call(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         try:

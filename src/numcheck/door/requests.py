@@ -1,10 +1,10 @@
-"""Reads the one request of a unary method when its caller was let in, and waits for it only so long.
+"""Reads the single request of a unary method once its caller was admitted, and waits for it for a bounded time.
 
-grpcio itself reads the request before it calls anything of ours, on a thread that waits for as long as the peer likes.
-So every method is a streaming one to grpcio, and the first message of the stream is the request. Calls of the services
-in `kept` run on threads of their own: whoever fills the others does not keep an administrator out. Of the requests of
-one caller as many are waited for in full as half of the threads; one more has a moment, or the other callers had none,
-and has to be there where its caller has let the time of one pass a short while ago: many moments are a long time.
+grpcio would read the request before any code of ours runs, on a thread that waits for as long as the peer likes. So
+every method is a streaming one to grpcio, and the first message of the stream is the request. Calls of the services in
+`kept` run on threads of their own, so that a crowd on the others cannot keep an administrator out. While requests of
+one caller keep up to half of the threads waiting, each has REQUEST_TIMEOUT_S to come; a further one has only
+CROWDED_TIMEOUT_S, and LATE_TIMEOUT_S if its caller has lately let that time pass: others need the threads.
 """
 
 import threading
@@ -27,23 +27,23 @@ LATE_TIMEOUT_S, LATE_FOR_S = 0.1, 10.0
 
 
 class RequestReader(grpc.ServerInterceptor):
-    """Stands next to the methods, behind what judges callers."""
+    """Reads requests; it is the last interceptor, behind the one that admits callers."""
 
     def __init__(
         self, patience: Patience, kept: Mapping[str, ThreadPoolExecutor], *, threads: int, kept_threads: int
     ) -> None:
-        """Read with patience; `kept` has the threads of a service, by its name, where they are its own.
+        """Cancel late requests by `patience`; `kept` has the services with threads of their own, by name.
 
-        There are `kept_threads` of each such service, and `threads` of all others together.
+        Each of those has `kept_threads`, and all others together have `threads`.
         """
         self._patience, self._kept = patience, kept
         self._threads, self._kept_threads = threads, kept_threads
         self._waiting: Counter[tuple[str, str]] = Counter()  # by whose threads, and by caller
-        self._late_until: dict[str, float] = {}  # by caller, such as have sent none of a request in its time
+        self._late_until: dict[str, float] = {}  # by caller, after a request of theirs did not come in time
         self._lock = threading.Lock()
 
     def intercept_service(self, continuation: Any, details: Any) -> Any:
-        """Return the method's handler, which reads a single request itself."""
+        """Return the method's handler, which reads its single request itself."""
         handler = continuation(details)
         if handler is None or handler.request_streaming:
             return handler
@@ -61,7 +61,7 @@ class RequestReader(grpc.ServerInterceptor):
         return grpc.stream_unary_rpc_method_handler(call)
 
     def _only(self, requests: Iterator[bytes], context: grpc.ServicerContext, method: str) -> bytes:
-        """Return the request; the call ends, by an exception of grpcio's, if there is none in time."""
+        """Return the request; if it does not come in time, grpcio raises and the call ends."""
         service, uri = _service(method), this_caller().uri
         with self._waited_for(service, uri) as is_crowded:
             began = time.monotonic()
@@ -72,7 +72,7 @@ class RequestReader(grpc.ServerInterceptor):
                     for request in requests:
                         return request
             except Exception:
-                # A caller that gives a call up at once has held a thread for no time worth speaking of.
+                # A caller that gives up a call at once has kept a thread for hardly any time.
                 if (ended := time.monotonic()) - began >= CROWDED_TIMEOUT_S / 2:
                     self._late_until[uri] = ended + LATE_FOR_S
                 raise
@@ -81,7 +81,7 @@ class RequestReader(grpc.ServerInterceptor):
 
     @contextmanager
     def _waited_for(self, service: str, uri: str) -> Iterator[bool]:
-        """Count a request of a caller while the block runs; give whether others of theirs hold half of the threads."""
+        """Count a request of a caller during the block; yield True if their requests keep over half of the threads."""
         whose, count = (service, self._kept_threads) if service in self._kept else ("", self._threads)
         key = whose, uri
         with self._lock:

@@ -1,4 +1,4 @@
-"""TLS of the plain door: certificates that are read again when their files change (grpcio asks at each handshake)."""
+"""TLS of the plain door: its certificates are read again when their files change; grpcio asks at each handshake."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ log = structlog.get_logger()
 
 
 def server_credentials(settings: Settings) -> grpc.ServerCredentials:
-    """Credentials that show the settings' certificate and ask clients for theirs, unless tokens are what they have.
+    """Return credentials with the settings' certificate, which demand one of clients unless those have tokens.
 
     BadConfiguration if a file is bad.
     """
@@ -20,20 +20,20 @@ def server_credentials(settings: Settings) -> grpc.ServerCredentials:
     first = certificates.configuration()
     return grpc.dynamic_ssl_server_credentials(
         first,
-        certificates.newer,  # type: ignore[arg-type]  # None, which the stubs lack, says: as before
+        certificates.newer,  # type: ignore[arg-type]  # None, which the stubs lack: no change
         require_client_authentication=settings.tls_client_authority_file is not None,
     )
 
 
 class _Certificates:
-    """The files, and what they held when they were read last."""
+    """The files, and their contents when they were read last."""
 
     def __init__(self, files: list[Path]) -> None:
         self._files = files
         self._held: list[bytes] = []
 
     def configuration(self) -> grpc.ServerCertificateConfiguration:
-        """What the files hold."""
+        """Return the files' contents."""
         try:
             self._held = [file.read_bytes() for file in self._files]
         except OSError as error:
@@ -44,12 +44,12 @@ class _Certificates:
         return grpc.ssl_server_certificate_configuration([(key, certificate)], *authority)
 
     def newer(self) -> grpc.ServerCertificateConfiguration | None:
-        """What the files hold now, or None if that is what they held, or no good."""
+        """Return the files' contents, or None if they have not changed or are bad."""
         before = self._held
         try:
             found = self.configuration()
         except BadConfiguration as error:
-            self._held = before  # they may be between two writes: what is in use stays
+            self._held = before  # they may be between two writes: the old ones stay in use
             log.error("the new certificate files are not used", error=str(error))
             return None
         return None if self._held == before else found

@@ -1,7 +1,7 @@
-"""Calls that wait for a thread of Python's, and whose turn it is.
+"""The order in which waiting calls get a Python thread.
 
-What one party has waiting in one lane is a line (`Call.line`). Lines are served in turn, so that a long one makes its
-own calls wait and no others. How long a line may get is decided before: by the loop, as each call comes.
+The waiting calls of one party in one lane are a line (`Call.line`). Lines are served in turn, so that a long one delays
+its own calls and no others. The event loop bounds the length of a line, as each call comes.
 """
 
 import contextlib
@@ -48,12 +48,12 @@ class Turns(Generic[Waiting]):
         return self._count
 
     def add(self, line: int, one: Waiting) -> None:
-        """Have one wait at the end of its line."""
+        """Add one at the end of its line."""
         self._lines.setdefault(line, deque()).append(one)
         self._count += 1
 
     def take(self, may: Callable[[int], bool] = lambda _line: True) -> Waiting | None:
-        """Return the first of the first line that `may` go on, which then is the last; None if there is none."""
+        """Return the first of the first line that `may` go on, and move that line to the end; None if there is none."""
         line = next(filter(may, self._lines), None)
         if line is None:
             return None
@@ -66,7 +66,7 @@ class Turns(Generic[Waiting]):
 
 
 class Crew:
-    """Threads for what waits for others. One line leaves one thread in SPARED_SHARE: others find one free."""
+    """Threads for calls that wait for others. A line leaves one thread in SPARED_SHARE free for the other lines."""
 
     def __init__(self, threads: int, name: str) -> None:
         """Have `threads` threads, and begin none before it is needed."""
@@ -76,17 +76,17 @@ class Crew:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     def add(self, line: int, run: Callable[[], object]) -> None:
-        """Have `run` called when it is its line's turn."""
+        """Call `run` when it is its line's turn."""
         with self._lock:
             self._turns.add(line, (line, run))
         self._threads.submit(self._run_next)
 
     def close(self) -> None:
-        """Give the threads back: those that cannot be ended are left behind."""
+        """Give the threads back; leave behind those that cannot be ended."""
         give_back(self._threads)
 
     def _run_next(self) -> None:
-        """Run what is next, if its line may have another thread; if not, it is run as one ends."""
+        """Run the next call whose line may have another thread; if there is none, one that ends will run it."""
         with self._lock:
             found = self._turns.take(lambda line: self._running[line] < self._at_once_max)
             if found is None:
@@ -104,6 +104,6 @@ class Crew:
             if not self._running[line]:
                 del self._running[line]
             others_wait = len(self._turns) > 0
-        if others_wait:  # perhaps for this: whoever found the line full has gone
+        if others_wait:  # perhaps for this thread: the one that found the line full has gone
             with contextlib.suppress(RuntimeError):  # closed
                 self._threads.submit(self._run_next)

@@ -1,11 +1,11 @@
-"""Calls that are told of every change, without a thread for each.
+"""Watches of the plain door: calls that send a state whenever it changes, without a thread for each.
 
-One thread sends to all of them, and nothing waits for it: a lock is held only to change the set of watches. (grpcio's
-own health servicer sends with its lock held; a watch that ends meanwhile waits for that lock on the very thread that
-would finish the sending, and from then on the listener answers nobody.) Other threads begin watches, as a client may
-take its time to send its request. A watch whose client takes nothing is ended, so that it cannot hold up what others
-are told; so is one that cannot be told what it is to be told, and one whose caller may not call any more, whether or
-not there is something to tell. When the node stops every watch ends with UNAVAILABLE, at which clients reconnect.
+One thread sends to all of them, and nothing waits for it: a lock is taken only to change the set of watches. (grpcio's
+own health servicer sends under its lock; a watch that ends meanwhile waits for that lock on the very thread that would
+finish the sending, and from then on the listener answers nobody.) Other threads begin watches, as a client may take its
+time to send its request. A watch is ended if its client takes nothing, so that it cannot delay the others; if its
+message cannot be made; and if its caller may not call any more, with or without a change. When the node stops every
+watch ends with UNAVAILABLE, at which clients reconnect.
 """
 
 import threading
@@ -25,19 +25,19 @@ from numcheck.errors import NodeStopping
 
 SEND_TIMEOUT_S = 5.0
 BEGINNING_MAX = 8  # at once; others wait
-ACCESS_INTERVAL_S = 15.0  # at which it is asked again whether a watch's caller may call
+ACCESS_INTERVAL_S = 15.0  # between two checks that a watch's caller may still call
 
 
 @dataclass(eq=False, slots=True)
 class _Watch:
-    """A call under way. `told` is what it was sent last; `send` with None ends the call; `check` raises if its caller
-    may not make it any more."""
+    """A call under way. `sent` is its last message; `send` with None ends the call; `check` raises once its caller may
+    not make it any more."""
 
     message: Message
     send: Callable[[bytes | None], None]
     context: grpc.ServicerContext
     check: Callable[[], object]
-    told: bytes | None = None
+    sent: bytes | None = None
 
 
 class Watches:
@@ -56,24 +56,24 @@ class Watches:
         threading.Thread(target=self._ask_again, name="watches-access", daemon=True).start()
 
     def tell(self) -> None:
-        """Say that something may have changed: each watch whose message is another now is sent it."""
+        """Send its message to each watch whose message has changed."""
         if not self._ended:
             self._sender.submit(self._tell_all)
         for follow in self._followers:
             follow()
 
     def follow(self, follow: Callable[[], None]) -> None:
-        """Have `follow` called whenever something may have changed."""
+        """Call `follow` whenever something may have changed."""
         self._followers.append(follow)
 
     def end(self) -> None:
-        """Tell every watch what there is still to tell, and end it, so that a drain waits for none."""
+        """Send what has changed, and end every watch, so that a drain waits for none."""
         if not self._ended:
             self._ended = True
             self._sender.submit(self._tell_all)
 
     def close(self) -> None:
-        """Give the threads back, once the listener has stopped; what changes from then on is told nobody."""
+        """Give the threads back, once the listener has stopped; later changes are sent to nobody."""
         self._ended = True
         self._closed.set()
         give_back(self._beginners)
@@ -81,7 +81,7 @@ class Watches:
         self._patience.close()
 
     def method(self, message_for: Callable[[bytes], Message]) -> "grpc.RpcMethodHandler[bytes, bytes]":
-        """A server-streaming method: `message_for` makes of a request what its watch is told, or raises."""
+        """Return a server-streaming method: `message_for` makes the message function of a request, or raises."""
 
         def watch(
             request: bytes, context: grpc.ServicerContext, send_response_callback: Callable[[bytes | None], None]
@@ -93,7 +93,7 @@ class Watches:
                 refuse(context, error)
             self._add(one)
 
-        # What grpcio calls a method by on these threads, and with a way to send instead of an iterator to wait for.
+        # Have grpcio call the method on these threads, with a callback that sends instead of an iterator to wait for.
         watch.experimental_non_blocking = True  # type: ignore[attr-defined]
         watch.experimental_thread_pool = self._beginners  # type: ignore[attr-defined]
         return grpc.unary_stream_rpc_method_handler(watch)
@@ -121,7 +121,7 @@ class Watches:
             self._try_tell(watch)
 
     def _try_tell(self, watch: _Watch) -> None:
-        """Tell one watch; what fails for it ends it, and the others are told all the same."""
+        """Send to one watch; an error ends this watch, and no other."""
         if watch not in self._watches:
             return  # it has ended
         try:
@@ -133,9 +133,9 @@ class Watches:
             finish(watch.context, watch.send, error)
 
     def _tell(self, watch: _Watch) -> None:
-        ended = self._ended  # before the message: whoever sees the end sees the message that goes with it
-        while (message := watch.message()) != watch.told:
-            watch.told = message
+        ended = self._ended  # read before the message, so that no change before the end is left out
+        while (message := watch.message()) != watch.sent:
+            watch.sent = message
             with self._patience.at_most(SEND_TIMEOUT_S, watch.context.cancel):
                 watch.send(message)
         if ended:

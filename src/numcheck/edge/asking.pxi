@@ -1,12 +1,12 @@
-# Calls that Python answers, as the loop sees them: a request leaves by a Note, and what comes back is sent.
+# Calls that Python answers, as the loop sees them: a Note takes each request away, and another brings the answer.
 
 cdef bint takes_many(const Stream* stream) noexcept nogil:
-    """Whether the method's caller may send more than one request."""
+    """Return True if the method's caller may send more than one request."""
     return stream.connection.loop.kinds[<int>stream.method] in (REQUESTS, EACH)
 
 
 cdef bint is_listened_to(const Ask* ask) noexcept nogil:
-    """Whether Python hears of the call after its first request."""
+    """Return True if Python gets more notes of the call than that of its first request."""
     return ask.loop.kinds[ask.method] in (ANSWERS, REQUESTS)
 
 
@@ -16,7 +16,7 @@ cdef Line* line_of(const Stream* stream) noexcept nogil:
 
 
 cdef bint has_ask(Stream* stream) noexcept nogil:
-    """Have the stream's Ask, in its line if it begins now; False, and the call has ended, where it may not wait."""
+    """Make the stream's Ask and put a new call into its line; False, and end the call, if that is full."""
     cdef Loop* loop = stream.connection.loop
     cdef bint begins = stream.ask == NULL or loop.kinds[<int>stream.method] == EACH
     if begins and not may_wait(line_of(stream), loop.now):
@@ -31,14 +31,14 @@ cdef bint has_ask(Stream* stream) noexcept nogil:
 
 
 cdef bint has_farewell(Ask* ask) noexcept nogil:
-    """Have the note that ends the call where Python listens; False if there is no memory."""
+    """Make the note of the caller's going, where Python listens, in advance; False if there is no memory."""
     if is_listened_to(ask):
         ask.farewell = make_note(ask, GONE)
     return ask.farewell != NULL or not is_listened_to(ask)
 
 
 cdef Note* note_of(Stream* stream, NoteKind kind) noexcept nogil:
-    """A note of the stream's call to Python; NULL, and the call has ended, if it may not wait or there is no memory."""
+    """Return a note of the stream's call for Python; NULL, and end the call, if its line or the memory is full."""
     cdef Note* note = NULL
     if has_ask(stream):
         note = make_note(stream.ask, kind)
@@ -48,7 +48,7 @@ cdef Note* note_of(Stream* stream, NoteKind kind) noexcept nogil:
 
 
 cdef void ask_python(Stream* stream) noexcept nogil:
-    """Hand the message over as it is."""
+    """Hand the message over to Python as it is."""
     cdef Loop* loop = stream.connection.loop
     cdef Note* note = note_of(stream, MESSAGE)
     if note == NULL:
@@ -61,7 +61,7 @@ cdef void ask_python(Stream* stream) noexcept nogil:
 
 
 cdef void lend(Loop* loop, Bytes* bytes, Note* note) noexcept nogil:
-    """Move the bytes into the note: not one is copied."""
+    """Move the bytes into the note, without a copy."""
     note.data, note.size, note.lent = bytes.data, left(bytes), bytes.capacity
     add(&loop.lent_size, bytes.capacity)
     loop.held_size -= bytes.capacity
@@ -69,14 +69,14 @@ cdef void lend(Loop* loop, Bytes* bytes, Note* note) noexcept nogil:
 
 
 cdef void end_requests(Stream* stream) noexcept nogil:
-    """Tell Python that the caller has sent all: of a call that begins with that, too."""
+    """Tell Python that the caller has sent everything; a call without a request begins with this."""
     cdef Note* note = note_of(stream, END)
     if note != NULL:
         tell_python(stream.connection.loop, note)
 
 
 cdef void let_go(Stream* stream) noexcept nogil:
-    """Nobody waits for Python's answers any more. Where it may wait for the caller it is told."""
+    """Give up Python's answers; Python is told where it may be waiting for the caller."""
     cdef Ask* ask = stream.ask
     if ask == NULL:
         return
@@ -88,7 +88,7 @@ cdef void let_go(Stream* stream) noexcept nogil:
 
 
 cdef void tell_of_room(Stream* stream, size_t given) noexcept nogil:
-    """The peer has taken so much of the answers."""
+    """Count `given` bytes of answers that the peer has taken, and tell a Python that waits for room."""
     cdef Ask* ask = stream.ask
     cdef Note* note
     if ask == NULL or given == 0 or not is_listened_to(ask):
@@ -100,11 +100,11 @@ cdef void tell_of_room(Stream* stream, size_t given) noexcept nogil:
 
 
 cdef void take_replies(Loop* loop) noexcept nogil:
-    """Do what Python's notes say, and then serve the connections that they were for."""
+    """Take Python's notes, and then serve the connections that they are for."""
     cdef Note* note = NULL
     cdef Note* following
     cdef Connection* connection
-    exchange(&loop.woken, 0)    # before they are taken: who pushes behind it wakes the loop again
+    exchange(&loop.woken, 0)    # before they are taken: a later push wakes the loop again
     if load_note(&loop.replies) != NULL:
         note = take_all(&loop.replies)
     while note != NULL:
@@ -122,7 +122,7 @@ cdef void take_replies(Loop* loop) noexcept nogil:
 
 
 cdef void take_reply(Stream* stream, Note* note) noexcept nogil:
-    """Do what a note says; the connection is served behind the others."""
+    """Take one note; its connection is served once all notes are taken."""
     make_dirty(stream.connection)
     if note.kind != TAKEN:
         hold_no_more(note.ask)
@@ -156,6 +156,6 @@ cdef void make_dirty(Connection* connection) noexcept nogil:
 
 
 cdef void refuse_with(Stream* stream, const Refusal* refusal) noexcept nogil:
-    """End the call with a status that was made ready: it costs no Python."""
+    """End the call with a status made in advance, without Python."""
     append(stream.connection.loop, &stream.details, refusal.details, strlen(refusal.details))
     give_status(stream, refusal.code, refusal.message)

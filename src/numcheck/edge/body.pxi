@@ -1,8 +1,8 @@
-# A request's DATA, cut into messages however its bytes were split. What cannot be answered yet stays `unread`, and its
-# window is not given back: so the peer waits too.
+# Cuts a request's DATA into messages, however its bytes were split. Bytes that cannot be answered yet stay `unread`,
+# and their window is not given back, so that the peer waits too.
 
 cdef void take_data(Stream* stream, const uint8_t* data, size_t size) noexcept nogil:
-    """Take DATA, all of it."""
+    """Take all of a DATA frame."""
     cdef size_t taken = 0
     if not stream.waiting:
         taken = take_bytes(stream, data, size)
@@ -14,7 +14,7 @@ cdef void take_data(Stream* stream, const uint8_t* data, size_t size) noexcept n
 
 
 cdef size_t take_bytes(Stream* stream, const uint8_t* data, size_t size) noexcept nogil:
-    """Cut messages, and answer those of a stream as they come, until it ends or has to wait; how much was taken."""
+    """Cut messages, and answer those of a stream, until it ends or has to wait; return how many bytes were taken."""
     cdef size_t part, taken = 0
     while taken < size and not stream.ended and not stream.complete:
         part = size - taken
@@ -27,12 +27,12 @@ cdef size_t take_bytes(Stream* stream, const uint8_t* data, size_t size) noexcep
             stream.complete = True
             if takes_many(stream):
                 answer_message(stream)
-    # A unary call has one message: what comes behind it, or after the status, is nobody's.
+    # A unary call has one message: bytes behind it, or after the status, are dropped.
     return taken if stream.waiting else size
 
 
 cdef void take_prefix(Stream* stream, const uint8_t* data, size_t* size) noexcept nogil:
-    """Judge a message by its prefix, before anything is bought for it; `size` becomes what was taken."""
+    """Judge a message by its prefix, before memory is spent on it; `size` becomes the number of bytes taken."""
     cdef uint8_t* at = stream.prefix
     size[0] = min(size[0], MESSAGE_PREFIX_SIZE - stream.prefix_size)
     memcpy(at + stream.prefix_size, data, size[0])
@@ -47,7 +47,7 @@ cdef void take_prefix(Stream* stream, const uint8_t* data, size_t* size) noexcep
 
 
 cdef void take_body(Stream* stream, const uint8_t* data, size_t* size) noexcept nogil:
-    """Bought as bytes come: a peer that announces a large message and sends none costs nothing."""
+    """Take bytes of a message. Memory grows as bytes come: a message that is announced and not sent costs none."""
     cdef Loop* loop = stream.connection.loop
     size[0] = min(size[0], stream.wanted - stream.body.size)
     if not has_room(loop, size[0]) or not append(loop, &stream.body, data, size[0]):
@@ -55,7 +55,7 @@ cdef void take_body(Stream* stream, const uint8_t* data, size_t* size) noexcept 
 
 
 cdef void give_window(Stream* stream, size_t size) noexcept nogil:
-    """Let the peer send as much again as was taken, once all answers to it have left."""
+    """Give back the window of the bytes taken, once all answers to them have left."""
     stream.owed += size
     if stream.owed and not stream.ended and left(&stream.out) == 0:
         nghttp2_session_consume_stream(stream.connection.session, stream.id, stream.owed)
@@ -63,7 +63,7 @@ cdef void give_window(Stream* stream, size_t size) noexcept nogil:
 
 
 cdef void end_request(Stream* stream) noexcept nogil:
-    """The peer has sent all of its side, and what came before is answered or `complete`."""
+    """End the peer's side: every message before is answered or `complete`."""
     cdef Loop* loop = stream.connection.loop
     cdef Kind kind = loop.kinds[<int>stream.method]
     cdef char message[160]

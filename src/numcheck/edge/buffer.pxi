@@ -1,5 +1,5 @@
-# Bytes: a buffer that grows at its end and is used from its start. Whoever holds one owns its memory, until `forget` or
-# `discard`; the loop counts what all of them hold.
+# Bytes: a buffer that grows at its end and is consumed from its start. The holder of one owns its memory, until
+# `forget` or `discard`; the loop counts the memory of all of them.
 
 cdef size_t left(const Bytes* bytes) noexcept nogil:
     return bytes.size - bytes.start
@@ -10,17 +10,17 @@ cdef const uint8_t* first(const Bytes* bytes) noexcept nogil:
 
 
 cdef bint has_room(Loop* loop, size_t room) noexcept nogil:
-    """Whether the loop may hold so much more of requests and answers."""
+    """Return True if the loop may hold `room` more bytes of requests and answers."""
     return loop.held_size + load(&loop.lent_size) + room <= HELD_SIZE_MAX
 
 
 cdef bint make_room(Loop* loop, Bytes* bytes, size_t room) noexcept nogil:
-    """Make room for so much more; False if there is no memory."""
+    """Make room for `room` more bytes; False if there is no memory."""
     cdef size_t capacity
     cdef void* data
     if bytes.capacity - bytes.size >= room:
         return True
-    if bytes.start > 0 and bytes.start >= left(bytes):    # no byte is moved more often than one is used
+    if bytes.start > 0 and bytes.start >= left(bytes):    # so moves cost no more than the bytes consumed
         memmove(bytes.data, first(bytes), left(bytes))
         bytes.size, bytes.start = left(bytes), 0
         if bytes.capacity - bytes.size >= room:
@@ -45,7 +45,7 @@ cdef bint append(Loop* loop, Bytes* bytes, const void* data, size_t size) noexce
 
 
 cdef void forget(Loop* loop, Bytes* bytes) noexcept nogil:
-    """Empty it; a small buffer stays for the next user."""
+    """Empty the buffer; the memory of a small one stays for the next use."""
     if bytes.capacity > KEPT_SIZE:
         discard(loop, bytes)
     bytes.size = bytes.start = 0

@@ -1,4 +1,4 @@
-# nghttp2's callbacks: each finds its Stream and hands on. None of them may end a connection.
+# nghttp2's callbacks: each finds its Stream and passes on what came. None of them may free a connection.
 
 cdef int on_begin_headers(nghttp2_session* session, const nghttp2_frame* frame, void* data) noexcept nogil:
     cdef Stream* stream
@@ -25,7 +25,7 @@ cdef int on_header(nghttp2_session* session, const nghttp2_frame* frame, const u
 
 
 cdef void cut_off(Connection* connection, const char* reason) noexcept nogil:
-    """End the connection of a peer that does harm. nghttp2 ends with a GOAWAY of its own, which has no text."""
+    """End the connection of a harmful peer, with the reason in a GOAWAY: nghttp2's own has no text."""
     if connection.session == NULL:
         connection.broken = True
         return
@@ -36,17 +36,17 @@ cdef void cut_off(Connection* connection, const char* reason) noexcept nogil:
 
 
 cdef void spend_credit(Connection* connection) noexcept nogil:
-    """Count a frame that brings nothing; the connection ends if there were too many."""
+    """Count a frame that brings nothing; end the connection after too many."""
     connection.control_credit -= FRAME_COST
     if connection.control_credit < 0:
         cut_off(connection, b"too many frames that bring nothing")
 
 
 cdef void spend_reset(Connection* connection, const Stream* stream) noexcept nogil:
-    """Count a reset by the peer. That of a call which was answered is paid for: the answer has earned more.
+    """Count a reset by the peer, unless the call was answered: its answer has earned more than the reset costs.
 
-    Clients reset calls at any rate without meaning harm: at their deadline, and by habit after a status that came
-    without a message. What is counted is work for nothing, beyond what the same connection lets be answered."""
+    Harmless clients reset calls at any rate: at their deadline, and by habit after a status without a message. Only
+    resets of unanswered work count, beyond what the same connection lets be answered."""
     if stream == NULL or stream.answered:
         spend_credit(connection)
         return
@@ -57,7 +57,7 @@ cdef void spend_reset(Connection* connection, const Stream* stream) noexcept nog
 
 
 cdef void take_back_window(Connection* connection, bint of_stream, int64_t size) noexcept nogil:
-    """The peer gives window back: in however small pieces, if they are of what it was sent. More costs a credit."""
+    """Take window that the peer gives back: free up to the bytes that it was sent, beyond that it costs credit."""
     if size <= connection.unreturned[of_stream]:
         connection.unreturned[of_stream] -= size
     else:
@@ -65,19 +65,19 @@ cdef void take_back_window(Connection* connection, bint of_stream, int64_t size)
 
 
 cdef void count_sent(Connection* connection, int64_t size) noexcept nogil:
-    """So much DATA was sent, the window of which may be given back: the connection's, and the stream's."""
+    """Count DATA sent: the peer may give its window back, for the connection and for the stream."""
     cdef int i
     for i in range(2):
         connection.unreturned[i] = min(connection.unreturned[i] + size, <int64_t>UNRETURNED_MAX)
 
 
 cdef void earn_credit(Connection* connection) noexcept nogil:
-    """Let a peer that calls, or is sent DATA, measure the way with a PING and change SETTINGS by what it finds."""
+    """Earn the peer a free PING and SETTINGS by a call or by DATA: clients measure the path that way."""
     connection.control_credit = min(CREDIT_MAX, connection.control_credit + 2 * FRAME_COST)
 
 
 cdef void earn_reset(Connection* connection) noexcept nogil:
-    """A call was answered to its end: it may still be reset, and so may another before its answer."""
+    """Earn credit by a call answered to its end: for a late reset of it, and for one of another call."""
     earn_credit(connection)
     connection.reset_credit = min(RESET_CREDIT_MAX, connection.reset_credit + RESET_COST)
 
@@ -131,7 +131,7 @@ cdef int on_data_chunk(nghttp2_session* session, uint8_t flags, int32_t id, cons
 
 
 cdef int on_frame_send(nghttp2_session* session, const nghttp2_frame* frame, void* data) noexcept nogil:
-    """A call that ends before its request does: tell the peer to send no more. And frames that the peer made us send."""
+    """Reset a call that ended before its request, and count frames that the peer made us send."""
     cdef Stream* stream = <Stream*>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
     if frame.hd.type == NGHTTP2_DATA:
         earn_credit(<Connection*>data)

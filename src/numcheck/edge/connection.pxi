@@ -1,7 +1,7 @@
-# A Connection's birth and end. `close_connection` is never called inside of nghttp2.
+# Makes and closes a Connection. `close_connection` is never called from within nghttp2.
 
 cdef Connection* make_connection(Loop* loop, int fd, const uint8_t* address) noexcept nogil:
-    """Take over a new socket; NULL, and it is closed, if there is no room. Others may be ended for it."""
+    """Take over a new socket, maybe in the place of another; NULL, and close it, if there is no room."""
     cdef Connection* connection = NULL
     make_way(loop, address)
     if loop.connection_count < loop.connections_max:
@@ -28,7 +28,7 @@ cdef Connection* make_connection(Loop* loop, int fd, const uint8_t* address) noe
 
 
 cdef int64_t varied(Loop* loop) noexcept nogil:
-    """`age_max`, a tenth more or less: what came at one time, after a restart say, does not leave at one time."""
+    """Return `age_max`, a tenth more or less, so that connections made together do not end together."""
     loop.random ^= loop.random << 13    # Marsaglia's xorshift64
     loop.random ^= loop.random >> 7
     loop.random ^= loop.random << 17
@@ -48,7 +48,7 @@ cdef void add_stranger(Connection* connection) noexcept nogil:
 
 
 cdef void forget_stranger(Connection* connection) noexcept nogil:
-    """One of its calls was admitted, or it ends."""
+    """Take it off the list of strangers: a call of it was admitted, or it ends."""
     if not connection.stranger:
         return
     connection.stranger = False
@@ -61,9 +61,9 @@ cdef void forget_stranger(Connection* connection) noexcept nogil:
 
 
 cdef void make_way(Loop* loop, const uint8_t* address) noexcept nogil:
-    """End the oldest stranger of the address, or the oldest of all, where there are as many as there may be.
+    """At the limit of strangers, end the oldest of the address, or else the oldest of all.
 
-    Whoever means to call does so at once; whoever fills the listener with connections ends their own."""
+    An honest client calls at once; one that fills the listener with connections thus ends its own."""
     cdef Connection* stranger = loop.strangers
     cdef Connection* oldest = NULL
     cdef Connection* oldest_of_address = NULL
@@ -93,10 +93,10 @@ cdef bint start_session(Connection* connection) noexcept nogil:
 
 
 cdef void unwatch_and_close(Loop* loop, int fd) noexcept nogil:
-    """Close a descriptor that no event may come of any more.
+    """Close a descriptor, after which epoll reports no event of it.
 
-    To close it is not enough: while a child of this process has it too, between its fork and its exec, the socket
-    stays open, and epoll would go on telling of a connection whose memory is free.
+    To close it is not enough: while a child of this process shares it, between its fork and its exec, the socket stays
+    open, and epoll would report events of a connection whose memory is free.
     """
     numcheck_watch(loop.epoll_fd, EPOLL_CTL_DEL, fd, 0, NULL)
     close(fd)

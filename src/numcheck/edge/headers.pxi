@@ -1,4 +1,4 @@
-# A request's headers: what gRPC puts there, read and then judged.
+# Reads what gRPC puts into a request's headers, and judges it.
 
 cdef bint equals(const uint8_t* value, size_t size, const char* text) noexcept nogil:
     return size == strlen(text) and memcmp(value, text, size) == 0
@@ -13,7 +13,7 @@ cdef Method route(const Loop* loop, const uint8_t* path, size_t size) noexcept n
 
 
 cdef bint is_grpc(const uint8_t* value, size_t size) noexcept nogil:
-    """application/grpc, +proto, and parameters."""
+    """Return True for application/grpc, with or without +proto and parameters."""
     if size < 16 or memcmp(value, b"application/grpc", 16) != 0:
         return False
     if size >= 22 and memcmp(value + 16, b"+proto", 6) == 0:
@@ -22,7 +22,7 @@ cdef bint is_grpc(const uint8_t* value, size_t size) noexcept nogil:
 
 
 cdef int64_t read_timeout(const uint8_t* value, size_t size) noexcept nogil:
-    """grpc-timeout in nanoseconds: one to eight digits and a unit; -1 if it is no timeout."""
+    """Read a grpc-timeout (one to eight digits and a unit) into nanoseconds; -1 if it is none."""
     cdef int64_t amount = 0
     cdef size_t i
     if not 2 <= size <= 9:
@@ -32,7 +32,7 @@ cdef int64_t read_timeout(const uint8_t* value, size_t size) noexcept nogil:
             return -1
         amount = 10 * amount + (value[i] - c"0")
     if value[size - 1] == c"H":
-        # 99,999,999 hours do not fit; a day says as much.
+        # 99,999,999 hours do not fit; a day is as good.
         return (amount if amount < 24 else 24) * 3_600 * SECOND
     if value[size - 1] == c"M":
         return amount * 60 * SECOND
@@ -67,13 +67,13 @@ cdef void read_header(Stream* stream, const uint8_t* name, size_t name_size,
         if size == TRACE_SIZE:
             memcpy(stream.trace, value, size)
     elif equals(name, name_size, b"authorization"):
-        # The NUL, and what is left out of a value that is too long for a token anyway, make it nobody's.
+        # A NUL separates values. A value too long for any token is cut, and then matches no token.
         append(stream.connection.loop, &stream.authorization, b"\0", 1)
         append(stream.connection.loop, &stream.authorization, value, min(size, <size_t>AUTHORIZATION_SIZE_MAX))
 
 
 cdef void begin_call(Stream* stream) noexcept nogil:
-    """Judge the headers, all of which have come."""
+    """Judge the complete headers."""
     if stream.header_list_size > stream.connection.loop.header_list_size_max:
         give_status(stream, RESOURCE_EXHAUSTED, b"received metadata size exceeds hard limit")
     elif not stream.is_post:

@@ -1,13 +1,14 @@
-# How many calls may wait for Python, decided by the loop as each comes: a refusal costs no Python, and comes at once.
+# Bounds how many calls may wait for Python. The loop decides as each call comes: a refusal costs no Python, and is
+# immediate.
 #
-# Calls of one lane share threads, and no lane makes another wait. The waiting calls of one party in one lane are a
-# line; Python begins the calls of a lane's lines in turn, so a long line makes its own calls wait and no others.
+# The calls of one lane share threads, and lanes do not delay each other. The waiting calls of one party in one lane are
+# a line. Python begins the calls of a lane's lines in turn, so a long line delays its own calls and no others.
 #
-# A call that is begun tells the pace of its line: it found so many before it, and waited so long. At that pace so many
-# may wait that the last of them is begun within WAIT_TARGET, or LINE_MIN where that is more. The best pace of the last
-# PACE_WINDOW or two counts, so that one slow moment, such as a disk's, has nobody refused. At any pace, and while nothing
-# is known of it, a party has twice as many calls in a lane, waiting and running, as there are places free: one party
-# fills two thirds of them at most, two of them four fifths, and so there is a place for the next.
+# Each call that begins shows the pace of its line: how many calls it found before it, and how long it waited. At that
+# pace so many may wait that the last begins within WAIT_TARGET, or LINE_MIN of them if that is more. The best pace of
+# the last one or two PACE_WINDOWs counts, so that one slow moment, such as a disk's, refuses nobody. At any pace, known
+# or not, a party may have twice as many calls in a lane, waiting and running, as the lane has room for more: one party
+# fills at most two thirds of the lane and two parties four fifths, so that there is room for the next.
 
 cdef bint may_wait(Line* line, int64_t now) noexcept nogil:
     """Return True if one more call may wait in the line."""
@@ -19,10 +20,10 @@ cdef bint may_wait(Line* line, int64_t now) noexcept nogil:
 
 
 cdef void learn_pace(Line* line, int64_t now, int64_t waited, uint64_t before) noexcept nogil:
-    """Learn from a call that is begun: how long it waited, and how many it found before it. One thread at a time."""
+    """Learn the pace from a call that begins: how long it waited behind how many. One thread at a time."""
     cdef uint64_t allowed = (before + 1) * <uint64_t>WAIT_TARGET // <uint64_t>max(waited, <int64_t>1)
     if before < PACE_LENGTH_MIN:
-        return    # a short line tells little: who finds nobody, nothing
+        return    # a short line tells little, and an empty one nothing
     if now - line.window_at > PACE_WINDOW:
         line.last_best, line.best, line.window_at = line.best, 0, now
     line.best = max(line.best, allowed)
@@ -36,38 +37,38 @@ cdef void hold(Line* line, int64_t count) noexcept nogil:
 
 
 cdef uint64_t lengthen(Line* line) noexcept nogil:
-    """One more call waits and is held; return how many are before it."""
+    """Count one more call, waiting, and return how many wait before it."""
     hold(line, 1)
     return add(&line.length, 1) - 1
 
 
 cdef void shorten(Line* line, int64_t now, int64_t waited, uint64_t before) noexcept nogil:
-    """One that waited so long behind so many is begun. One thread at a time."""
+    """Begin a call that waited so long behind so many. One thread at a time."""
     add(&line.length, -1)
     learn_pace(line, now, waited, before)
 
 
 cdef void join_line(Ask* ask, int64_t now) noexcept nogil:
-    """The call waits from now on."""
+    """Put the call at the end of its line."""
     ask.came, ask.before = now, lengthen(ask.line)
     store(&ask.held, 1)
     store(&ask.waiting, 1)
 
 
 cdef void begin_ask(Ask* ask, int64_t now) noexcept nogil:
-    """Python begins the call. One thread at a time."""
+    """Take the call out of its line, as Python begins it. One thread at a time."""
     if exchange(&ask.waiting, 0):
         shorten(ask.line, now, now - ask.came, ask.before)
 
 
 cdef void hold_no_more(Ask* ask) noexcept nogil:
-    """Python has given the first of its answers, or need not give one soon."""
+    """Count the call no more: Python has given its first answer, or need not give one soon."""
     if exchange(&ask.held, 0):
         hold(ask.line, -1)
 
 
 cdef void leave_line(Ask* ask) noexcept nogil:
-    """Nobody will begin the call, or answer it."""
+    """Take the call out of its line: nobody will begin or answer it."""
     if exchange(&ask.waiting, 0):
         add(&ask.line.length, -1)
     hold_no_more(ask)

@@ -1,7 +1,7 @@
-# The loop's turns: accept, serve whoever is ready, sweep, drain.
+# The loop's turns: accept connections, serve those that are ready, sweep, drain.
 
 cdef bint accept_some(Loop* loop) noexcept nogil:
-    """Take some of those who wait to be connected; whether there may be more."""
+    """Accept some connections; True if more may be waiting."""
     cdef int fd, i
     cdef uint8_t address[ADDRESS_SIZE]
     for i in range(ACCEPTS_MAX):
@@ -18,7 +18,7 @@ cdef bint accept_some(Loop* loop) noexcept nogil:
 cdef void begin_drain(Loop* loop) noexcept nogil:
     cdef int rounds = 0
     loop.drain_until = loop.now + loop.drain_timeout
-    # Whoever connected already is answered; whoever goes on connecting does not keep the loop from its end.
+    # Connections made before are answered; a client that goes on connecting does not delay the end.
     while rounds * ACCEPTS_MAX < BACKLOG and accept_some(loop):
         rounds += 1
     unwatch_and_close(loop, loop.listen_fd)

@@ -1,7 +1,7 @@
-# A whole message is answered: by the kernel, or else by Python. gzip is opened before.
+# Answers a whole message: by the kernel, or else by Python. gzip is inflated first.
 
 cdef void answer_message(Stream* stream) noexcept nogil:
-    """Answer the message in `body` from one version of the index and forget it, or let it wait for another turn."""
+    """Answer the message in `body` from one version of the index, or let it wait for another turn."""
     cdef Loop* loop = stream.connection.loop
     if stream.deadline and loop.now >= stream.deadline:
         give_status(stream, DEADLINE_EXCEEDED, b"Deadline Exceeded")
@@ -20,7 +20,7 @@ cdef void answer_message(Stream* stream) noexcept nogil:
 
 
 cdef void end_message(Stream* stream) noexcept nogil:
-    """Send the answer, and after that of a unary call its status."""
+    """Send the answer, and the status too if the call is unary."""
     if stream.ended:
         return
     drop_body(stream)
@@ -31,7 +31,7 @@ cdef void end_message(Stream* stream) noexcept nogil:
 
 
 cdef bint answer_natively(Stream* stream) noexcept nogil:
-    """Answer without Python; False, and nothing is done, where Python has to."""
+    """Answer without Python; False, and do nothing, if Python has to answer."""
     if stream.method == CHECK_NUMBERS or stream.method == STREAM_CHECK_NUMBERS:
         return find_view(stream.connection) and answer_by_kernel(stream)
     if stream.method == CHECK_NUMBER:
@@ -40,7 +40,7 @@ cdef bint answer_natively(Stream* stream) noexcept nogil:
 
 
 cdef bint answer_health(Stream* stream) noexcept nogil:
-    """Say whether a service answers; False for any but those that are served here, as clients ask for them."""
+    """Answer a health check; False, for Python, if its request is not one of those made in advance."""
     cdef Loop* loop = stream.connection.loop
     cdef uint8_t answer[2]
     cdef int i
@@ -54,7 +54,7 @@ cdef bint answer_health(Stream* stream) noexcept nogil:
 
 
 cdef bint answer_by_kernel(Stream* stream) noexcept nogil:
-    """Answer a CheckNumbersRequest; False, and nothing is done, if it is to be refused."""
+    """Answer a CheckNumbersRequest; False, and do nothing, if Python has to refuse it."""
     cdef Loop* loop = stream.connection.loop
     cdef const View* view = loop.views[stream.connection.view]
     cdef Cursor cursor
@@ -73,7 +73,7 @@ cdef bint answer_by_kernel(Stream* stream) noexcept nogil:
 
 
 cdef bint make_answer_room(Stream* stream, size_t size) noexcept nogil:
-    """Make room for an answer; False, and the call has ended, where there is none."""
+    """Make room for an answer; False, and end the call, if there is none."""
     cdef Loop* loop = stream.connection.loop
     if left(&stream.out) == 0:
         begin_moving(stream)
@@ -84,12 +84,12 @@ cdef bint make_answer_room(Stream* stream, size_t size) noexcept nogil:
 
 
 cdef uint8_t* answer_start(Stream* stream) noexcept nogil:
-    """Where an answer is to be written, once `make_answer_room` has made room."""
+    """Return where to write an answer, once `make_answer_room` has made room."""
     return stream.out.data + stream.out.size + MESSAGE_PREFIX_SIZE
 
 
 cdef void end_answer(Stream* stream, const uint8_t* end) noexcept nogil:
-    """What was written from `answer_start` to `end` is an answer: its prefix says how long."""
+    """Write the length prefix of the answer that lies from `answer_start` to `end`."""
     cdef uint8_t* at = stream.out.data + stream.out.size
     cdef size_t size = end - answer_start(stream)
     at[0], at[1], at[2], at[3], at[4] = 0, size >> 24 & 0xFF, size >> 16 & 0xFF, size >> 8 & 0xFF, size & 0xFF
@@ -97,21 +97,21 @@ cdef void end_answer(Stream* stream, const uint8_t* end) noexcept nogil:
 
 
 cdef void give_answer(Stream* stream, const void* answer, size_t size) noexcept nogil:
-    """Answer these bytes."""
+    """Copy an answer into the stream's output."""
     if make_answer_room(stream, size):
         memcpy(answer_start(stream), answer, size)
         end_answer(stream, answer_start(stream) + size)
 
 
 cdef bint inflate_body(Stream* stream) noexcept nogil:
-    """Replace a gzip body by what it holds; never more than a message may have is made of it."""
+    """Inflate a gzip body in its place; never to more than a message may have."""
     cdef Loop* loop = stream.connection.loop
     cdef size_t size_max = loop.message_size_max
     cdef z_stream z
     cdef Bytes plain
     cdef int result = Z_OK
     if stream.encoding == GZIP and stream.body.size == 0:
-        stream.prefix[0] = 0    # no gzip, but grpc-core takes it for an empty message, and so do its servers
+        stream.prefix[0] = 0    # no gzip, but grpc-core, and so its servers, take it for an empty message
         return True
     memset(&z, 0, sizeof(z))
     memset(&plain, 0, sizeof(plain))

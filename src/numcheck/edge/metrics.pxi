@@ -1,18 +1,18 @@
-# What a loop counts. It alone writes; others read each word whole, with no lock.
+# Counts what a loop does. Only the loop writes; others read each word whole, without a lock.
 
 cdef void count(uint64_t* counter, uint64_t amount) noexcept nogil:
     store(counter, counter[0] + amount)
 
 
 cdef void count_numbers(Stream* stream, uint64_t amount) noexcept nogil:
-    """So many numbers were answered, to whoever was admitted last on the stream's connection."""
+    """Count answered numbers, for the caller who was admitted last on the stream's connection."""
     cdef Connection* connection = stream.connection
     count(&connection.loop.metrics.numbers, amount)
     count(&connection.loop.metrics.asked[connection.asker], amount)
 
 
 cdef void count_call(const Stream* stream, int code) noexcept nogil:
-    """A call has ended with this status."""
+    """Count a call that has ended with this status."""
     cdef Metrics* metrics = &stream.connection.loop.metrics
     cdef uint64_t took = numcheck_now() - stream.begun
     cdef int bucket = 0

@@ -1,5 +1,5 @@
-# Notes between the loops and Python: two stacks without a lock. Who pushes never waits; who takes gets all there is,
-# the oldest first. A sleeper is woken once for as many notes as there are by then.
+# Passes Notes between the loops and Python, by stacks without a lock. To push never waits; to take gets all notes, the
+# oldest first. A sleeper is woken once for all notes that there are by then.
 
 cdef void push(Note** stack, Note* note) noexcept nogil:
     note.next = load_note(stack)
@@ -28,7 +28,7 @@ cdef Note* make_note(Ask* ask, NoteKind kind) noexcept nogil:
 
 
 cdef void free_note(Note* note) noexcept nogil:
-    """Whoever took it is done with it. What it lent is the loop's to count again."""
+    """Free a note that was taken; the loop no longer counts its bytes as lent."""
     if note.lent:
         add(&note.ask.loop.lent_size, -<int64_t>note.lent)
     release(note.ask)
@@ -58,7 +58,7 @@ cdef void release(Ask* ask) noexcept nogil:
 
 
 cdef void tell_python(Loop* loop, Note* note) noexcept nogil:
-    """Push a note; at the end of the loop's turn Python is woken for all of them."""
+    """Push a note for Python, which is woken at the end of the loop's turn for all of them."""
     push(&loop.pipe.notes, note)
     loop.handed_over = True
 
@@ -70,11 +70,11 @@ cdef void wake_python(Pipe* pipe) noexcept nogil:
 
 
 cdef Note* await_notes(Pipe* pipe) noexcept nogil:
-    """Take the notes there are, or sleep until there are some; NULL: the pipe is closed."""
+    """Take all notes, or sleep until there are some; NULL once the pipe is closed."""
     cdef uint64_t count
     cdef Note* notes = take_all(&pipe.notes)
     while notes == NULL and not load(&pipe.closed):
-        exchange(&pipe.sleeping, 1)    # from here on whoever pushes wakes, so that nothing is slept through
+        exchange(&pipe.sleeping, 1)    # from here on a push wakes this thread, so that no note is slept through
         if load_note(&pipe.notes) == NULL and not load(&pipe.closed):
             read(pipe.fd, &count, 8)
         notes = take_all(&pipe.notes)

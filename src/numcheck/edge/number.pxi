@@ -1,4 +1,4 @@
-# CheckNumber without Python: a number as people write it, and what the index and the plan say of it.
+# Answers CheckNumber without Python: reads a number as people write it, and writes what the index and plan say of it.
 
 cdef enum:
     RANGE_SIZE = 24                  # a range's four columns, docs/format.md
@@ -21,7 +21,7 @@ cdef uint32_t word32(const uint8_t* words, size_t i) noexcept nogil:
 
 
 cdef class Facts:
-    """What CheckNumber says beside the status, of one version of the index: ready to be copied into answers."""
+    """The parts of a CheckNumberResponse beside the status, of one version of the index, ready to be copied."""
 
     cdef FactsView view
     cdef Buffer ranges
@@ -66,14 +66,14 @@ cdef class Facts:
 
 
 cdef bint read_request(const Loop* loop, const Bytes* body, uint64_t* number) noexcept nogil:
-    """Read a CheckNumberRequest of one number, of up to 127 bytes; False where Python has to read or refuse it."""
+    """Read a CheckNumberRequest of up to 127 bytes; False if Python has to read or refuse it."""
     if body.size < 2 or body.data[0] != 0x0A or body.data[1] > 0x7F or body.data[1] != body.size - 2:
         return False
     return read_number(loop.home, body.data + 2, body.size - 2, number) == READ
 
 
 cdef size_t count_up_to(const uint8_t* words, size_t count, uint64_t value) noexcept nogil:
-    """How many of the sorted words are at most the value."""
+    """Return how many of the sorted words are at most `value`."""
     cdef size_t low = 0, middle
     while low < count:
         middle = (low + count) // 2
@@ -85,7 +85,7 @@ cdef size_t count_up_to(const uint8_t* words, size_t count, uint64_t value) noex
 
 
 cdef const Text* find_operator(const FactsView* facts, uint32_t operator_id) noexcept nogil:
-    """The operator's message; NULL if there is none of that id."""
+    """Return the operator's message; NULL if there is no operator of that id."""
     cdef size_t low = 0, high = facts.operator_count, middle
     while low < high:
         middle = (low + high) // 2
@@ -99,7 +99,7 @@ cdef const Text* find_operator(const FactsView* facts, uint32_t operator_id) noe
 
 
 cdef bint answer_number(Stream* stream) noexcept nogil:
-    """Answer a CheckNumberRequest; False, and nothing is done, where Python has to."""
+    """Answer a CheckNumberRequest; False, and do nothing, if Python has to."""
     cdef Loop* loop = stream.connection.loop
     cdef const FactsView* facts = loop.facts
     cdef const View* view = loop.views[stream.connection.view]
@@ -113,7 +113,7 @@ cdef bint answer_number(Stream* stream) noexcept nogil:
 
 
 cdef uint8_t* write_facts(const View* view, const FactsView* facts, uint64_t number, uint8_t* at) noexcept nogil:
-    """Write a CheckNumberResponse, field by field as the official runtime does; returns its end."""
+    """Write a CheckNumberResponse as the official runtime does, field by field; return its end."""
     cdef uint32_t operator_id = 0
     cdef const Text* serving
     cdef const Text* holder

@@ -1,7 +1,7 @@
-# What is rare, and the loop waits for: the GIL is taken, and nothing of a Stream is kept beyond the call.
+# Rare work, for which the loop waits: it takes the GIL, and keeps nothing of a Stream beyond the call.
 
 cdef bint find_view(Connection* connection) noexcept nogil:
-    """Have the newest index, as whoever was admitted sees it; False if there is none."""
+    """Make the newest index current, in the view of the connection's caller; False if there is none."""
     cdef Loop* loop = connection.loop
     if load(&loop.published) != loop.adopted:
         adopt(loop)
@@ -17,7 +17,7 @@ cdef void adopt(Loop* loop) noexcept with gil:
 
 
 cdef void make_view(Loop* loop, int place) noexcept with gil:
-    """Make one view of the index. Where that fails there is none: Python is asked, and fails in the same way aloud."""
+    """Make one view of the index. If that fails there is none, and Python answers the call, with the error."""
     try:
         (<EdgeLoop>loop.owner).make_view(place)
     except BaseException:
@@ -25,7 +25,7 @@ cdef void make_view(Loop* loop, int place) noexcept with gil:
 
 
 cdef void adopt_credentials(Loop* loop) noexcept with gil:
-    """Show the newest certificate to whoever connects from now on."""
+    """Use the newest certificate for connections from now on."""
     cdef EdgeLoop owner = <EdgeLoop>loop.owner
     loop.credentials_adopted = load(&loop.credentials_published)
     owner.credentials = owner.next_credentials
@@ -33,10 +33,10 @@ cdef void adopt_credentials(Loop* loop) noexcept with gil:
 
 
 cdef bint is_admitted(Stream* stream) noexcept nogil:
-    """Whether the caller may call the stream's method, asked anew after `admitted_for`; if not, the call has ended.
+    """Return True if the caller may call the stream's method, as asked within `admitted_for`; else end the call.
 
-    In plaintext the user who holds the other end remains the same, and is not asked about anew as long as the same token
-    is shown, or none. Over TLS the connection's `view` is this caller's now."""
+    In plaintext the user at the other end stays the same, so that the first answer holds for as long as the call shows
+    the same token, or none. Over TLS the connection's `view` becomes this caller's."""
     cdef Connection* connection = stream.connection
     cdef int64_t at = connection.admitted_at[<int>stream.method]
     cdef bint is_same = equals_bytes(&stream.authorization, &connection.authorization)
@@ -52,7 +52,7 @@ cdef bint equals_bytes(const Bytes* one, const Bytes* other) noexcept nogil:
 
 
 cdef void ask_admission(void* owner, Stream* stream) noexcept with gil:
-    """What is found counts for the calls of the connection that show the same authorization."""
+    """Ask Python who calls; the answer holds for the connection's calls with the same authorization."""
     cdef Connection* connection = stream.connection
     cdef bytes authorization
     if not equals_bytes(&stream.authorization, &connection.authorization):

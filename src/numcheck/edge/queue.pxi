@@ -1,8 +1,8 @@
-# Python's side of the calls that it answers: what it takes from the loops, and what it gives them. With the GIL held.
+# The Python side of the calls that Python answers: takes them from the loops, and gives answers back. With the GIL.
 
 @no_gc_clear    # `__dealloc__` needs its lines
 cdef class CallQueue:
-    """What all loops hand over to Python: calls, in the order in which each loop handed them over."""
+    """The queue of calls that all loops hand over to Python; the calls of one loop keep their order."""
 
     cdef Pipe pipe
     cdef dict lines    # Lines by party: as many as an installation has
@@ -11,7 +11,7 @@ cdef class CallQueue:
         self.pipe.fd, self.lines = -1, {}
 
     def __init__(self, *, calls_max):
-        """Hold up to `calls_max` calls of each lane that were not answered yet; loops refuse what is more."""
+        """Hold up to `calls_max` unanswered calls of each lane; loops refuse further ones."""
         cdef int lane
         for lane in range(LANE_COUNT):
             self.pipe.lanes[lane].held_max = calls_max
@@ -20,11 +20,11 @@ cdef class CallQueue:
             raise OSError("no descriptor for the calls' queue")
 
     cdef Line* lines_of(self, party) except NULL:
-        """The lines of a party, the same for good."""
+        """Return the lines of a party, which stay the same for good."""
         cdef Lines lines = self.lines.get(party)
         if lines is None:
             lines = self.lines[party] = Lines(self)
-            Py_INCREF(lines)    # calls point to it, also where the collector has cleared the dictionary
+            Py_INCREF(lines)    # calls point to it, even once the collector has cleared the dictionary
         return lines.lines
 
     def __dealloc__(self):
@@ -36,20 +36,20 @@ cdef class CallQueue:
 
     @property
     def call_count(self):
-        """How many calls a loop or Python still has anything of."""
+        """Number of calls that a loop or Python still refers to."""
         return load(&self.pipe.asks)
 
     def take(self):
-        """Wait for calls, and return all there are; None once the queue is closed.
+        """Wait for new calls, and return all of them; None once the queue is closed.
 
-        What comes for calls that were taken before is given to them. One thread at a time."""
+        Further notes of calls that were taken before go to those calls. One thread at a time."""
         cdef Note* note
         with nogil:
             note = await_notes(&self.pipe)
         return self.handed_out(note)
 
     def take_ready(self):
-        """Return the calls that are there already, as `take` does; None once the queue is closed."""
+        """Return the new calls as `take` does, without waiting; None once the queue is closed."""
         return self.handed_out(take_all(&self.pipe.notes))
 
     cdef list handed_out(self, Note* note):
@@ -61,7 +61,7 @@ cdef class CallQueue:
         return calls
 
     def close(self):
-        """Wake all threads in `take`, for good. Later notes are nobody's: loops may be gone before they are read."""
+        """Wake the thread in `take`, for good. Later notes are dropped: their loops may be gone."""
         store(&self.pipe.closed, 1)
         store(&self.pipe.sleeping, 1)
         wake_python(&self.pipe)
@@ -69,32 +69,32 @@ cdef class CallQueue:
 
 
 cdef class Lines:
-    """The lines of one party, one a lane. Methods are for one thread at a time."""
+    """The lines of one party, one for each lane. Call its methods from one thread at a time."""
 
     cdef Line lines[LANE_COUNT]
 
     def __init__(self, CallQueue queue not None):
-        """Wait in the lanes of a queue, which has to outlive the lines."""
+        """Make lines in the lanes of a queue, which has to outlive them."""
         cdef int lane
         for lane in range(LANE_COUNT):
             self.lines[lane].lane, self.lines[lane].allowed = &queue.pipe.lanes[lane], LINE_UNBOUNDED
 
     def allows(self, int lane, int64_t now):
-        """Return whether one more call may wait in the lane's line. In nanoseconds, as `now` is everywhere."""
+        """Return True if one more call may wait in the lane's line. `now` is in nanoseconds."""
         return may_wait(&self.lines[lane], now)
 
     def join(self, int lane):
-        """Have one more call wait in it, and return how many are before it."""
+        """Add a waiting call, and return how many wait before it."""
         return lengthen(&self.lines[lane])
 
     def begin(self, int lane, int64_t now, int64_t waited, uint64_t before):
-        """Begin a call that waited so long behind so many, and be done with it."""
+        """Begin and end a call that waited so long behind so many."""
         shorten(&self.lines[lane], now, waited, before)
         hold(&self.lines[lane], -1)
 
 
 cdef void drop_notes(Note* note) noexcept nogil:
-    """Free them, where their loops may be gone."""
+    """Free notes whose loops may be gone."""
     cdef Note* following
     while note != NULL:
         following, note.lent = note.next, 0
@@ -103,7 +103,7 @@ cdef void drop_notes(Note* note) noexcept nogil:
 
 
 cdef int hand_out(Note* note, list calls) except -1:
-    """Give each note to its call; who begins is added to `calls`."""
+    """Give each note to its call; add each new call to `calls`."""
     cdef Note* following
     while note != NULL:
         following = note.next
@@ -117,7 +117,7 @@ cdef int hand_out(Note* note, list calls) except -1:
 
 
 cdef bint begins(const Note* note) noexcept:
-    """Whether the note is the first of a call: not one that comes behind Python's last word."""
+    """Return True if the note begins a call, and does not come after Python has ended it."""
     return (note.kind in (MESSAGE, END) and not load(&note.ask.gone)
             and (not note.ask.begun_once or note.ask.loop.kinds[note.ask.method] == EACH))
 
@@ -141,29 +141,29 @@ cdef bytes message_of(const Note* note):
 
 @no_gc_clear    # `__dealloc__` needs its loop
 cdef class Call:
-    """A call that a loop handed over. Its methods may be called from any thread; who drops it unanswered refuses it."""
+    """A call that a loop handed over. Any thread may call its methods; dropped unanswered, it is refused."""
 
     cdef Ask* ask
     cdef EdgeLoop loop
     cdef bint ended
     cdef readonly bytes request
-    """The one request; None where there may be any number."""
+    """The single request; None if there may be any number of them."""
     cdef readonly object requests
-    """A SimpleQueue of what comes: requests, None at their end, or GONE; None where there is one request."""
+    """A SimpleQueue of requests, with None at their end, or `...` if the caller goes; None if there is one request."""
     cdef public object wake
-    """Called, by the thread that takes from the queue, when there is room for answers again or nobody waits for any."""
+    """Called when there is room for answers again, or the caller has gone, by the thread that takes from the queue."""
 
     def __dealloc__(self):
         if self.ask == NULL:
-            return    # nobody but `make_call` makes one that is anything
+            return    # only `make_call` makes one with an Ask
         if not self.ended and not load(&self.ask.gone):
             self.end(INTERNAL, b"an error on the server's side")
             self.loop.wake()
-        self.leave()    # what is still to come, such as the farewell, finds nobody
+        self.leave()    # later notes, such as the farewell, find no call
         release(self.ask)
 
     cdef int hear(self, const Note* note) except -1:
-        """Take what a loop says of the call."""
+        """Take a loop's note of the call."""
         if self.requests is not None and note.kind != ROOM:
             self.requests.put(message_of(note) if note.kind == MESSAGE else None if note.kind == END else ...)
         if self.wake is not None and (self.requests is None or note.kind in (ROOM, GONE)):
@@ -190,12 +190,12 @@ cdef class Call:
 
     @property
     def caller(self):
-        """What admission gave as the caller."""
+        """The caller that the admission gave."""
         return <object>self.ask.caller
 
     @property
     def trace_parent(self):
-        """The call's `traceparent`, if it is as long as one; empty otherwise."""
+        """The call's `traceparent`; empty if it has none of the right length."""
         return (<bytes><char*>self.ask.trace).decode("ascii", "replace")
 
     def is_active(self):
@@ -207,7 +207,7 @@ cdef class Call:
         return None if self.ask.deadline == 0 else max(self.ask.deadline - numcheck_now(), 0) / 1e9
 
     def taken(self, bytes request):
-        """Let the caller send as much again as one of `requests`."""
+        """Let the caller send as much again as this one of `requests`."""
         cdef Note* note = make_note(self.ask, TAKEN)
         if note == NULL:
             raise MemoryError
@@ -217,39 +217,39 @@ cdef class Call:
 
     @property
     def line(self):
-        """The line of the call, as a number: lines of a lane are begun in turn."""
+        """A number that stands for the call's line: the lines of a lane are served in turn."""
         return <uintptr_t>self.ask.line
 
     def begin(self):
-        """Say that the call waits no more: what begins it runs now."""
+        """Take the call out of its line: it runs now."""
         begin_ask(self.ask, numcheck_now())
         if self.loop.loop.kinds[self.ask.method] == ANSWERS:
             hold_no_more(self.ask)    # it may long have nothing to say
 
     def answer(self, bytes response not None, *, bint last):
-        """Answer, and end the call if it is the last answer. Leaves when the loop is woken, or looks by itself."""
+        """Answer, and end the call if it is the last answer. The loop sends it when it is woken, or looks by itself."""
         add(&self.ask.unsent, PyBytes_GET_SIZE(response) + MESSAGE_PREFIX_SIZE)
         if last or self.loop.loop.kinds[self.ask.method] == EACH:
             self.leave()
         self.reply(MESSAGE, 0, response, last)
 
     def has_room(self):
-        """Return True if another answer may be given; False, and `wake` is called when it may."""
+        """Return True if there is room for another answer; if not, `wake` is called once there is."""
         if load(&self.ask.unsent) < ANSWERS_SIZE_MAX:
             return True
         exchange(&self.ask.wants_room, 1)
         return load(&self.ask.unsent) < ANSWERS_SIZE_MAX
 
     def end(self, int code=0, bytes message=b"", bytes details=b""):
-        """End the call with a status; what was answered before it is sent first."""
+        """End the call with a status, which is sent behind the answers."""
         self.leave()
         self.reply(END, code, b"%b\0%b\0" % (message, details))
 
     cdef void leave(self) noexcept:
-        """Hear no more: before the last word, as the next request of a stream is another Call's."""
+        """Take no more notes. Called before the last answer, as a stream's next request is another Call."""
         if not self.ended:
             self.ended, self.ask.call = True, NULL
 
     def send(self):
-        """Have the loop send what was given to it so far."""
+        """Have the loop send the answers so far."""
         self.loop.wake()

@@ -1,7 +1,7 @@
-# What leaves by a stream: headers, answered bytes, the status. nghttp2 asks for the bytes when the peer takes them.
+# Sends what leaves by a stream: headers, answers, the status. nghttp2 asks for bytes when the peer takes them.
 
 cdef void give_status(Stream* stream, int code, const char* message) noexcept nogil:
-    """End the call; the first status stands. What was answered before it is sent first."""
+    """End the call with a status, which is sent behind the answers; of several the first stands."""
     if stream.ended:
         return
     stream.ended, stream.code = True, code
@@ -21,7 +21,7 @@ cdef nghttp2_nv header(const char* name, const void* value, size_t size) noexcep
 
 
 cdef size_t status_headers(Stream* stream, char* digits, nghttp2_nv* headers) noexcept nogil:
-    """The trailers, at most three; `digits` (12 bytes) holds the code for as long as they are used."""
+    """Fill in the trailers, at most three; `digits` (12 bytes) has to live for as long as they are used."""
     cdef size_t count = 1
     headers[0] = header(b"grpc-status", digits, snprintf(digits, 12, b"%d", stream.code))
     if stream.message.size:
@@ -34,7 +34,7 @@ cdef size_t status_headers(Stream* stream, char* digits, nghttp2_nv* headers) no
 
 
 cdef void start_sending(Stream* stream) noexcept nogil:
-    """Send what there is: the response's headers and then its bytes, or a status alone."""
+    """Begin the response: its headers and then its bytes, or a status alone."""
     cdef nghttp2_session* session = stream.connection.session
     cdef nghttp2_data_provider source
     cdef nghttp2_nv headers[6]
@@ -61,14 +61,14 @@ cdef void start_sending(Stream* stream) noexcept nogil:
 
 
 cdef void must(Connection* connection, int result) noexcept nogil:
-    """A stream that nghttp2 has no memory for would hang: then its connection ends."""
+    """End the connection if nghttp2 is out of memory: the stream would hang."""
     if result != 0:
         connection.broken = True
 
 
 cdef ssize_t give_bytes(nghttp2_session* session, int32_t id, uint8_t* room, size_t size, uint32_t* flags,
                         nghttp2_data_source* source, void* data) noexcept nogil:
-    """nghttp2 asks for the next bytes of a response's body."""
+    """Give nghttp2 the next bytes of a response's body."""
     cdef Stream* stream = <Stream*>source.ptr
     cdef nghttp2_nv headers[3]
     cdef char digits[12]
@@ -95,7 +95,7 @@ cdef ssize_t give_bytes(nghttp2_session* session, int32_t id, uint8_t* room, siz
 
 
 cdef void refuse_http(Stream* stream, const char* status) noexcept nogil:
-    """What is not gRPC gets an HTTP status and nothing else."""
+    """Answer a request that is not gRPC by an HTTP status and nothing else."""
     cdef nghttp2_nv headers[1]
     headers[0] = header(b":status", status, 3)
     stream.ended = stream.responded = True

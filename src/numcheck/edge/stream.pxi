@@ -1,4 +1,4 @@
-# A Stream's birth and end: spare ones are kept, so that a call costs no allocation.
+# Makes and frees Streams. Spare ones are kept, so that a call costs no allocation.
 
 cdef Stream* make_stream(Connection* connection, int32_t id) noexcept nogil:
     cdef Loop* loop = connection.loop
@@ -52,23 +52,23 @@ cdef void free_stream(Loop* loop, Stream* stream) noexcept nogil:
 
 
 cdef void drop_request(Stream* stream) noexcept nogil:
-    """Nothing more of the request will be answered."""
+    """Drop the rest of the request: it will not be answered."""
     drop_body(stream)
     discard(stream.connection.loop, &stream.unread)
     wait_no_more(stream)
 
 
 cdef void drop_body(Stream* stream) noexcept nogil:
-    """The message is done with, and the next may come."""
+    """Drop the message that was answered: the next may come."""
     forget(stream.connection.loop, &stream.body)
     stream.prefix_size, stream.complete = 0, False
 
 
 cdef void begin_moving(Stream* stream) noexcept nogil:
-    """From now on the peer is to take answers."""
+    """Begin the time in which the peer has to take answers."""
     stream.moved, stream.moved_size = stream.connection.loop.now, 0
 
 
 cdef bint is_stuck(const Stream* stream) noexcept nogil:
-    """Whether answers wait and the peer has long taken nothing worth speaking of."""
+    """Return True if answers wait and the peer has long taken next to nothing."""
     return left(&stream.out) > 0 and stream.connection.loop.now - stream.moved > stream.connection.loop.stalled_after

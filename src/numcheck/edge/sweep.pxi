@@ -1,4 +1,4 @@
-# What time brings, every SWEEP_MS: deadlines, stale peers, connections to be aged out, draining.
+# Looks at every connection every SWEEP_MS: deadlines, stale peers, connections to be aged out, draining.
 
 cdef bint is_stale(Connection* connection) noexcept nogil:
     cdef Loop* loop = connection.loop
@@ -46,13 +46,13 @@ cdef void sweep_stream(Stream* stream) noexcept nogil:
 
 
 cdef bint is_awaited(const Stream* stream) noexcept nogil:
-    """Whether the call goes on only if its caller sends more. A stream of single calls holds nothing meanwhile."""
+    """Return True if the call is stuck until its caller sends more; a stream of single calls never is."""
     return (not stream.half_closed and stream.lent == 0
             and stream.connection.loop.kinds[<int>stream.method] != EACH)
 
 
 cdef void ask_to_leave(Connection* connection) noexcept nogil:
-    """GOAWAY in two steps, so that a call on its way is not lost: first a notice, at the next sweep the last stream."""
+    """Send GOAWAY in two steps, a notice and one sweep later the last stream, so that a call on its way is not lost."""
     if connection.goaway == 0:
         connection.goaway = 1
         nghttp2_submit_shutdown_notice(connection.session)
@@ -63,7 +63,7 @@ cdef void ask_to_leave(Connection* connection) noexcept nogil:
 
 
 cdef void see_whether_it_lives(Connection* connection) noexcept nogil:
-    """Ping a peer that has long been silent: one that was stopped, or is gone, has connections that seem open."""
+    """Ping a peer that has long been silent: the connections of one that is stopped, or gone, seem open."""
     cdef bint silent = connection.loop.now - connection.heard > connection.loop.keepalive
     if silent and not connection.pinged and connection.session != NULL:
         nghttp2_submit_ping(connection.session, NGHTTP2_FLAG_NONE, NULL)
@@ -98,5 +98,5 @@ cdef void sweep(Loop* loop) noexcept nogil:
         sweep_connection(connection)
         connection = following
     if loop.listen_fd >= 0:
-        # It is not watched after a turn in which no descriptor could be had.
+        # The listener is not watched after a turn in which there was no descriptor left.
         numcheck_watch(loop.epoll_fd, EPOLL_CTL_MOD, loop.listen_fd, EPOLLIN, &loop.listen_fd)

@@ -1,4 +1,4 @@
-# What the listener takes of Linux and zlib: epoll, sockets, the clock, atomic words and inflate.
+# Declares what the listener uses of Linux and zlib: epoll, sockets, the clock, atomic words and inflate.
 
 cdef extern from *:
     """

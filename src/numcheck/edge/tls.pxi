@@ -1,9 +1,9 @@
-# TLS: OpenSSL between a connection's one bounded read or write and nghttp2. It never touches the socket: what was read
-# is lent to it (`incoming_records`), and what it writes collects in the loop's `outgoing_records` until the same
-# connection's `write_some`. So a turn reads and writes as often, and as little, as it does in plaintext.
+# Puts OpenSSL between a connection's one bounded read or write and nghttp2. OpenSSL never touches the socket: it is
+# lent the bytes that were read (`incoming_records`), and its output collects in the loop's `outgoing_records` until the
+# same connection's `write_some`. So a turn reads and writes as often, and as little, as in plaintext.
 #
-# Every handshake is a full one (no tickets, no cache): each certificate is verified against the authority of now. gRPC
-# keeps its connections for an hour, so that this costs nothing that shows.
+# Every handshake is a full one (no tickets, no cache), so that each certificate is verified against the authority of
+# now. gRPC keeps its connections for an hour: the cost is not noticeable.
 
 cdef int bio_read(BIO* bio, char* room, int size) noexcept nogil:
     cdef Loop* loop = (<Connection*>BIO_get_data(bio)).loop
@@ -29,7 +29,7 @@ cdef long bio_control(BIO* bio, int command, long number, void* pointer) noexcep
 
 
 cdef bint start_tls(Connection* connection) noexcept nogil:
-    """Expect a handshake; the HTTP/2 session is made when it has ended."""
+    """Expect a handshake; the HTTP/2 session is made after it."""
     cdef Loop* loop = connection.loop
     cdef BIO* bio
     if load(&loop.credentials_published) != loop.credentials_adopted:
@@ -55,7 +55,7 @@ cdef void end_handshake(Connection* connection) noexcept nogil:
 
 
 cdef void end_tls(Connection* connection) noexcept nogil:
-    """Free what TLS holds, with a close_notify if the peer can still read one."""
+    """Free the connection's TLS state, after a close_notify if the peer can still read one."""
     cdef Loop* loop = connection.loop
     if connection.tls != NULL:
         if not connection.handshaking and left(&connection.unsent) == 0:
@@ -68,26 +68,26 @@ cdef void end_tls(Connection* connection) noexcept nogil:
 
 
 cdef bint shake_hands(Connection* connection) noexcept nogil:
-    """Go on with the handshake as far as what was read allows; False if it failed."""
+    """Continue the handshake with the bytes read; False if it failed."""
     cdef const unsigned char* protocol
     cdef unsigned int size
     cdef int result = SSL_do_handshake(connection.tls)
     if result != 1:
         return SSL_get_error(connection.tls, result) == SSL_ERROR_WANT_READ
     end_handshake(connection)
-    # Whoever names no protocol at all is not asked by `choose_protocol`, and speaks HTTP/1.1 for all we know.
+    # For a client that names no protocol `choose_protocol` is not called: it may well speak HTTP/1.1.
     SSL_get0_alpn_selected(connection.tls, &protocol, &size)
     return not equals(protocol, size, b"h2") or start_session(connection)
 
 
 cdef bint take_records(Connection* connection, size_t size) noexcept nogil:
-    """Open what was read into the loop's `incoming`, all of it; False if the connection is at its end."""
+    """Decrypt all that was read into the loop's `incoming`; False if the connection is at its end."""
     cdef Loop* loop = connection.loop
     cdef bint alive
     loop.incoming_records, loop.incoming_records_size = loop.incoming, size
-    ERR_clear_error()    # SSL_get_error looks at the thread's last error, which may be another connection's
+    ERR_clear_error()    # SSL_get_error reads the thread's last error, which may be another connection's
     alive = open_records(connection)
-    loop.incoming_records_size = 0    # they are nobody else's
+    loop.incoming_records_size = 0    # they belong to this connection alone
     return alive
 
 
@@ -104,7 +104,7 @@ cdef bint open_records(Connection* connection) noexcept nogil:
 
 
 cdef bint seal(Connection* connection, size_t size) noexcept nogil:
-    """Make records of so many bytes of the loop's `outgoing`, behind those that a handshake may have left."""
+    """Encrypt `size` bytes of the loop's `outgoing`, behind records that a handshake may have left."""
     if size == 0:
         return True
     ERR_clear_error()
@@ -113,7 +113,7 @@ cdef bint seal(Connection* connection, size_t size) noexcept nogil:
 
 cdef int choose_protocol(SSL* tls, const unsigned char** chosen, unsigned char* chosen_size,
                          const unsigned char* offered, unsigned int size, void* data) noexcept nogil:
-    """ALPN (RFC 7301): h2, or http/1.1 to say that it is not spoken. `offered` is well-formed: OpenSSL has checked it."""
+    """Choose by ALPN (RFC 7301) h2, or http/1.1 to refuse in it. OpenSSL has checked that `offered` is well-formed."""
     cdef unsigned int at = 0
     cdef bint found = False
     while at < size:
@@ -127,7 +127,7 @@ cdef int choose_protocol(SSL* tls, const unsigned char** chosen, unsigned char* 
 
 cdef void on_tls_message(int sent, int version, int content_type, const void* message, size_t size, SSL* tls,
                          void* data) noexcept nogil:
-    """After its handshake a peer has nothing to say in TLS but now and then a KeyUpdate, which costs us one."""
+    """Count what a peer does in TLS after its handshake: a rare KeyUpdate is all it may need, and costs us one."""
     cdef Connection* connection = <Connection*>data
     if not sent and content_type == SSL3_RT_HANDSHAKE and not connection.handshaking:
         spend_credit(connection)
@@ -138,14 +138,14 @@ cdef int no_password(char* room, int size, int writing, void* data) noexcept nog
 
 
 cdef class Credentials:
-    """A certificate, its key, and the authority that clients' certificates must come from, as they were when read.
+    """A certificate, its key, and the authority that issues clients' certificates, as read at one moment.
 
     Without an authority clients are asked for no certificate: they have tokens."""
 
     cdef SSL_CTX* context
 
     def __init__(self, certificate_file, key_file, client_authority_file=None):
-        """Read the PEM files, the certificate's with its chain; BadConfiguration names the one that is not good."""
+        """Read the PEM files, the certificate's with its chain; BadConfiguration names the bad one."""
         ERR_clear_error()
         self.context = SSL_CTX_new(TLS_server_method())
         if self.context == NULL:
@@ -160,11 +160,11 @@ cdef class Credentials:
             self.set_authority(fsencode(client_authority_file))
 
     def __dealloc__(self):
-        SSL_CTX_free(self.context)    # connections under way hold it too
+        SSL_CTX_free(self.context)    # open connections keep it alive
 
     cdef int set_rules(self) except -1:
         SSL_CTX_set_min_proto_version(self.context, TLS1_2_VERSION)
-        # Of TLS 1.2 only what RFC 9113 section 9.2 does not forbid; TLS 1.3 has a list of its own.
+        # TLS 1.2 ciphers that RFC 9113 section 9.2 does not forbid; TLS 1.3 has a list of its own.
         SSL_CTX_set_cipher_list(self.context, b"ECDHE+AESGCM:ECDHE+CHACHA20")
         SSL_CTX_set_options(self.context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET)
         SSL_CTX_set_session_cache_mode(self.context, SSL_SESS_CACHE_OFF)
@@ -175,7 +175,7 @@ cdef class Credentials:
         return 0
 
     cdef int set_authority(self, bytes path) except -1:
-        cdef void* names = SSL_load_client_CA_file(path)    # which the handshake tells clients
+        cdef void* names = SSL_load_client_CA_file(path)    # sent to clients in the handshake
         self.require(names != NULL and SSL_CTX_load_verify_locations(self.context, path, NULL) == 1,
                      "tls_client_authority_file")
         SSL_CTX_set_client_CA_list(self.context, names)
@@ -191,7 +191,7 @@ cdef class Credentials:
 
 
 cdef bytes certificate_of(SSL* tls):
-    """The peer's certificate in DER, whole: what is in it is for Python to read. None if it has shown none."""
+    """Return the peer's whole certificate in DER, for Python to read; None if it has shown none."""
     cdef X509* certificate = NULL if tls == NULL else SSL_get_peer_certificate(tls)
     cdef unsigned char* der = NULL
     cdef int size
@@ -200,7 +200,7 @@ cdef bytes certificate_of(SSL* tls):
     size = i2d_X509(certificate, &der)
     X509_free(certificate)
     if size < 0:
-        return b""    # which is no certificate, and nobody's
+        return b""    # no certificate, and so nobody's name
     try:
         return der[:size]
     finally:

@@ -1,7 +1,7 @@
-# Bytes in and out of a connection: one bounded read and one bounded write a turn.
+# Moves bytes in and out of a connection: one bounded read and one bounded write a turn.
 
 cdef bint read_some(Connection* connection) noexcept nogil:
-    """One bounded read; False if the connection is at its end."""
+    """Read once, up to a bound; False if the connection is at its end."""
     cdef Loop* loop = connection.loop
     cdef ssize_t size = recv(connection.fd, loop.incoming, READ_SIZE, 0)
     if size < 0:
@@ -17,10 +17,10 @@ cdef bint read_some(Connection* connection) noexcept nogil:
 
 
 cdef bint take_frames(Connection* connection, const uint8_t* data, size_t size) noexcept nogil:
-    """Take what was read; False if the connection is at its end, which an answer in HTTP/1.1 may be."""
+    """Take the bytes read; False if the connection is at its end, as after an answer in HTTP/1.1."""
     cdef ssize_t taken
     if connection.session == NULL:
-        connection.http1 = True    # TLS was asked for no h2
+        connection.http1 = True    # the client did not offer h2
         return False
     taken = nghttp2_session_mem_recv(connection.session, data, size)
     connection.http1 = taken == NGHTTP2_ERR_BAD_CLIENT_MAGIC and c"A" <= data[0] <= c"Z"    # a method
@@ -45,12 +45,12 @@ cdef bint send_unsent(Connection* connection) noexcept nogil:
 
 
 cdef ssize_t gather(Connection* connection) noexcept nogil:
-    """Collect frames into the loop's buffer while another is sure to fit; their size, or -1."""
+    """Collect frames in the loop's buffer while another is sure to fit; return their size, or -1."""
     cdef uint8_t* room = connection.loop.outgoing
     if connection.http1:
         memcpy(room, HTTP1_ANSWER, strlen(HTTP1_ANSWER))
         return strlen(HTTP1_ANSWER)
-    # Where much is held already, so that what peers do not take adds little: a frame.
+    # While much memory is in use already, one frame, so that peers that take nothing add little.
     cdef ssize_t size_max = SCRATCH_SIZE - FRAME_ROOM if has_room(connection.loop, SCRATCH_SIZE) else 0
     cdef const uint8_t* chunk
     cdef ssize_t size = connection.session != NULL and may_speak(connection), gathered = 0
@@ -65,12 +65,12 @@ cdef ssize_t gather(Connection* connection) noexcept nogil:
 
 
 cdef bint may_speak(const Connection* connection) noexcept nogil:
-    """A peer that speaks HTTP/1.1 must get no frame before its answer. Who is to leave is told in any case."""
+    """Return True if frames may be sent: a peer that may speak HTTP/1.1 gets none before its answer or GOAWAY."""
     return connection.spoken or connection.loop.drain_until != 0
 
 
 cdef bint write_some(Connection* connection) noexcept nogil:
-    """One bounded write; False if the connection failed or is done with."""
+    """Write once, up to a bound; False if the connection failed or has ended."""
     cdef Loop* loop = connection.loop
     cdef ssize_t size
     if not send_unsent(connection):
@@ -105,7 +105,7 @@ cdef bint send_some(Connection* connection, const uint8_t* data, size_t size) no
 
 
 cdef bint set_interest(Connection* connection) noexcept nogil:
-    """Wait for what the connection needs next: while it does not take its answers, nothing more is read from it."""
+    """Watch for what the connection needs next: while the peer takes no answers, nothing more is read from it."""
     cdef uint32_t interest = 0
     if connection.broken:
         return False
@@ -130,7 +130,7 @@ cdef void serve_connection(Connection* connection, uint32_t events) noexcept nog
     cdef bint alive = True
     if connection.handshaking:
         if connection.loop.handshake_steps == 0:
-            return    # it is ready in the next turn too
+            return    # it is served in the next turn too
         connection.loop.handshake_steps -= 1
     work(connection)
     if connection.interest & EPOLLIN and events & ~<uint32_t>EPOLLOUT:
@@ -138,7 +138,7 @@ cdef void serve_connection(Connection* connection, uint32_t events) noexcept nog
     elif events & ~<uint32_t>(EPOLLIN | EPOLLOUT):
         alive = False
     if not alive:
-        # nghttp2 may have a GOAWAY that says why, or TLS an alert.
+        # nghttp2 may have a GOAWAY with the reason to send, or TLS an alert.
         write_some(connection)
     if not alive or not write_some(connection):
         close_connection(connection)

@@ -1,6 +1,6 @@
-# Waiting for one's turn: a connection has so much work done in a turn of the loop, and a stream holds so many answers.
-# Who waits longest is next. A connection that waits for nothing but its turn asks epoll for EPOLLOUT, which comes at
-# once, since its answers leave; one whose peer takes no answers waits for the peer.
+# Shares the loop: a turn does bounded work for a connection, and a stream holds a bounded size of answers. The stream
+# that has waited longest is next. A connection that waits only for its next turn asks epoll for EPOLLOUT, which comes
+# at once, as its answers leave; one whose peer takes no answers waits for the peer.
 
 cdef bint may_work(const Stream* stream) noexcept nogil:
     return stream.connection.work_left > 0 and is_ready(stream)
@@ -11,7 +11,7 @@ cdef bint is_ready(const Stream* stream) noexcept nogil:
 
 
 cdef bint may_lend(const Stream* stream) noexcept nogil:
-    """Whether Python has taken enough of what it was handed; in a stream of single calls it has to have answered."""
+    """Return True if Python has taken enough of the requests; in a stream of single calls, if it has answered."""
     if stream.connection.loop.kinds[<int>stream.method] == EACH:
         return stream.lent == 0
     return stream.lent < LENT_SIZE_MAX
@@ -29,7 +29,7 @@ cdef void wait_no_more(Stream* stream) noexcept nogil:
 
 
 cdef Stream* next_waiting(Connection* connection) noexcept nogil:
-    """The stream that has waited longest of those that can go on; NULL: none."""
+    """Return the stream that has waited longest of those that can go on; NULL if there is none."""
     cdef Stream* stream = connection.streams
     cdef Stream* found = NULL
     if connection.waiting_count == 0:
@@ -42,7 +42,7 @@ cdef Stream* next_waiting(Connection* connection) noexcept nogil:
 
 
 cdef void work(Connection* connection) noexcept nogil:
-    """Begin a turn: whoever waits goes on, before anything new is read."""
+    """Begin a turn: waiting streams go on before anything new is read."""
     cdef Stream* stream
     connection.work_left = TURN_WORK_MAX
     while connection.work_left > 0:
@@ -53,7 +53,7 @@ cdef void work(Connection* connection) noexcept nogil:
 
 
 cdef void go_on(Stream* stream) noexcept nogil:
-    """Answer the message that is complete, and cut what lies unread behind it."""
+    """Answer the complete message, and cut the unread bytes behind it."""
     cdef Loop* loop = stream.connection.loop
     cdef Bytes unread
     cdef size_t taken
@@ -61,7 +61,7 @@ cdef void go_on(Stream* stream) noexcept nogil:
     if stream.complete:
         answer_message(stream)
     if not stream.ended and not stream.waiting and left(&stream.unread):
-        # Taken out of the stream, since a status empties it.
+        # Moved out of the stream, as a status empties it.
         unread = stream.unread
         memset(&stream.unread, 0, sizeof(Bytes))
         taken = take_bytes(stream, first(&unread), left(&unread))

@@ -7,8 +7,11 @@ from enum import Enum, StrEnum
 from functools import lru_cache
 
 from numcheck.errors import MethodNotAllowed
+from numcheck.names import CHANNEL_RULE, is_channel
 from numcheck.registrations.codes import ACT_LIFETIME, CODE_DIGITS, CODE_LIFETIME, FLASH_CALL_DIGITS
 from numcheck.registrations.due import REFRESH_AFTER_MAX
+
+SMS_CHANNEL, FLASH_CALL_CHANNEL = "sms", "flash_call"
 
 
 class Method(StrEnum):
@@ -23,18 +26,18 @@ class Method(StrEnum):
     """True if the user shows by it that they use the number."""
     code_digits: int
     """Digits of the code that the user gives back; 0 if there is none."""
-    channels: tuple[str, ...]
-    """How a code may be sent, the usual way first; none if there is no code."""
+    channel: str
+    """The only channel of its codes; empty: any that a courier has, or there is no code."""
 
     OPERATOR = "operator", 1
     """The serving operator's data holds it (I.3b)."""
-    CODE = "code", 2, CODE_LIFETIME, True, CODE_DIGITS, ("sms", "call")
+    CODE = "code", 2, CODE_LIFETIME, True, CODE_DIGITS
     """The user gives back a code that was sent to it (II.2)."""
     INBOUND = "inbound", 3, ACT_LIFETIME, True
     """A message or a call came from it (II.2)."""
     ATTESTED = "attested", 4, ACT_LIFETIME
     """An outside authority asserts it (II.3)."""
-    FLASH_CALL = "flash_call", 5, CODE_LIFETIME, True, FLASH_CALL_DIGITS, ("flash_call",)
+    FLASH_CALL = "flash_call", 5, CODE_LIFETIME, True, FLASH_CALL_DIGITS, FLASH_CALL_CHANNEL
     """The user gives back the last digits of the number that called it (II.2)."""
 
     def __new__(
@@ -44,18 +47,25 @@ class Method(StrEnum):
         lifetime: timedelta = timedelta(0),
         shows_use: bool = False,
         code_digits: int = 0,
-        channels: tuple[str, ...] = (),
+        channel: str = "",
     ) -> "Method":
         """Make a row's member, whose value is its word."""
         member = str.__new__(cls, word)
         member._value_ = word
         member.wire_number, member.lifetime, member.shows_use = wire_number, lifetime, shows_use
-        member.code_digits, member.channels = code_digits, channels
+        member.code_digits, member.channel = code_digits, channel
         return member
 
-    def channel_for(self, wanted: str) -> str:
-        """Return the way by which a code of this step is sent to a caller who wants that one, or leaves it empty."""
-        return wanted if wanted in self.channels else self.channels[0]
+    def channels_for(self, wanted: str, usual: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the channels by which a code of this step is sent, in the order in which they are tried.
+
+        `usual` are the service's; who wants one of them gets it or one behind it, and who wants another gets no other.
+        """
+        if self.channel:
+            return (self.channel,)
+        if wanted and wanted not in usual:
+            return (wanted,)
+        return usual[usual.index(wanted) :] if wanted else usual
 
 
 class Judgement(Enum):
@@ -86,6 +96,14 @@ def text_of(alternatives: Iterable[Alternative]) -> str:
     return ",".join("+".join(one) for one in alternatives)
 
 
+def channels_of(text: str) -> tuple[str, ...]:
+    """Return the channels that a text has, such as `sms,call`; ValueError if it is none."""
+    channels = tuple(one.strip() for one in text.split(","))
+    if not all(map(is_channel, channels)) or len(set(channels)) < len(channels) or FLASH_CALL_CHANNEL in channels:
+        raise ValueError(f"must be channels separated by commas, none of them {FLASH_CALL_CHANNEL}; {CHANNEL_RULE}")
+    return channels
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """A service's policy. `refresh_after` is never longer than the law's year (I.6)."""
@@ -96,6 +114,8 @@ class Policy:
     authorities: frozenset[str] = frozenset()
     live: bool = False
     """True if an operator is asked itself when its data says nothing."""
+    code_channels: tuple[str, ...] = (SMS_CHANNEL,)
+    """How codes are sent, in the order in which channels are tried."""
 
     def __post_init__(self) -> None:
         if not timedelta(0) < self.refresh_after <= REFRESH_AFTER_MAX:

@@ -28,6 +28,7 @@ from numcheck.registrations.requests import Request, Requests
 from numcheck.registrations.states import FALLS_DUE, Act, RegistrationState, allows
 from numcheck.registrations.vault import Vault, first_id
 from numcheck.registrations.verifier import VerificationRequest, Verifier
+from numcheck.registrations.ways import ANY_WAY, Way
 from numcheck.steps import Steps
 from numcheck.store import PageBounds, RegistrationRow, Registrations, RegistrationWork, Selection
 
@@ -79,7 +80,7 @@ class Registrar:
         self._now, self._steady = now, steady
         self._requests = Requests(registrations, vault, verifier)
 
-    def register(self, service: str, request_id: str, record: Record, *, channel: str = "") -> Steps[Outcome]:
+    def register(self, service: str, request_id: str, record: Record, *, way: Way = ANY_WAY) -> Steps[Outcome]:
         """Record a user, once, and start their verification by the policy.
 
         NumberNotMobile, NumberNotAllotted, RegistrationExists; nothing was recorded then.
@@ -94,9 +95,9 @@ class Registrar:
             if again is not None:
                 return again
             raise
-        wanted, course = VerificationRequest(record.network_address, channel), self._verifier.course(service)
+        wanted, course = VerificationRequest(record.network_address, way), self._verifier.course(service)
         # A repetition asks nobody.
-        needs_operator = self._verifier.needs_operator(finding, service, course, channel)
+        needs_operator = self._verifier.needs_operator(finding, service, course, way)
         if needs_operator and (yield self._registrations.finding(tags)) is None:
             finding = yield from self._verifier.ask_operator(finding, record.number)
         now = self._now()
@@ -216,16 +217,16 @@ class Registrar:
         network_address: NetworkAddress,
         data: Mapping[str, str],
         *,
-        channel: str = "",
+        way: Way = ANY_WAY,
         request_id: str = "",
     ) -> Steps[Outcome]:
         """Take a user's information anew, and verify the number again (I.6). UnknownRegistration if there is none."""
-        request = Request(request_id, ("refresh", network_address, data, channel))
+        request = Request(request_id, ("refresh", network_address, data, way))
         tags = self._vault.user_tags(service, user_id)
         number = self._opened(_known((yield self._registrations.finding(tags)))).record.number
-        wanted, course = VerificationRequest(network_address, channel), self._verifier.course(service)
+        wanted, course = VerificationRequest(network_address, way), self._verifier.course(service)
         finding = self._verifier.find(service, number)
-        finding = yield from self._verifier.with_live_answer(finding, service, number, course, channel)
+        finding = yield from self._verifier.with_live_answer(finding, service, number, course, way)
         now = self._now()
         refreshed_at = self._steady(now)
 
@@ -254,19 +255,19 @@ class Registrar:
         *,
         method: Method | None,
         network_address: NetworkAddress | None,
-        channel: str = "",
+        way: Way = ANY_WAY,
         request_id: str = "",
     ) -> Steps[Outcome]:
         """Start a verification: by the method, or by the policy. WrongState, MethodNotAllowed, TooManyCodes."""
-        request = Request(request_id, ("verify", method, network_address, channel))
+        request = Request(request_id, ("verify", method, network_address, way))
         tags = self._vault.user_tags(service, user_id)
         found = self._opened(_known((yield self._registrations.finding(tags))))
         number = found.record.number
-        wanted = VerificationRequest(network_address or found.record.network_address, channel, on_demand=True)
+        wanted = VerificationRequest(network_address or found.record.network_address, way, on_demand=True)
         course = self._verifier.course(service, method)
         finding = self._verifier.find(service, number)
         if allows(found.state, Act.START):
-            finding = yield from self._verifier.with_live_answer(finding, service, number, course, channel)
+            finding = yield from self._verifier.with_live_answer(finding, service, number, course, way)
         now = self._now()
 
         def do(work: RegistrationWork) -> Outcome:

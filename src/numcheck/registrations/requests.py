@@ -67,12 +67,12 @@ class Requests:
         try:
             return (yield from self._sent(started, strict=strict))
         except DeliveryFailed as failure:
-            if request.request_id and started.code:
+            if request.request_id and started.to_send:
                 tag, problem = self._tags(found, request)[0], failure.reason
                 yield self._registrations.writing(lambda work: work.set_request_problem(tag, problem))
             if strict:
                 raise
-            return started._replace(code="", channel="", problem=failure.reason)
+            return started._replace(to_send=None, problem=failure.reason)
 
     def _sent(self, started: Outcome, *, strict: bool) -> Steps[Outcome]:
         row, record = started.registration

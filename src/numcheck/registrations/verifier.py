@@ -6,7 +6,7 @@ steps.py has what comes next, completion.py what ends a verification that waits,
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -23,6 +23,7 @@ from numcheck.registrations.judging import judge
 from numcheck.registrations.policy import Alternative, Judgement, Method, Policy, text_of
 from numcheck.registrations.record import NetworkAddress, Record
 from numcheck.registrations.registration import (
+    CodeToSend,
     Outcome,
     Registration,
     Verification,
@@ -34,6 +35,7 @@ from numcheck.registrations.registration import (
 from numcheck.registrations.sends import Code, CodeSends
 from numcheck.registrations.states import Act
 from numcheck.registrations.vault import Vault
+from numcheck.registrations.ways import ANY_WAY, Way
 from numcheck.steps import Alone, Steps
 from numcheck.store import RegistrationRow, Registrations, RegistrationWork, VerificationRow
 
@@ -43,8 +45,8 @@ class Courier(Protocol):
 
     channels: frozenset[str]
 
-    def send(self, number: int, code: str, *, channel: str, service: str, message_id: str) -> None:
-        """Hand it over; DeliveryFailed if that cannot be done."""
+    def send(self, number: int, to_send: CodeToSend, *, service: str, message_id: str) -> str:
+        """Hand it over, and return the channel that has taken it; DeliveryFailed if that cannot be done."""
 
 
 class Finding(NamedTuple):
@@ -58,13 +60,13 @@ class Finding(NamedTuple):
 
 
 class VerificationRequest(NamedTuple):
-    """How a caller wants a verification: for which network address, and over which channel.
+    """How a caller wants a verification: for which network address, and which way a code is to go.
 
     `on_demand`: it is all that the caller asks for, not a part of something that is recorded anyway.
     """
 
     network_address: NetworkAddress
-    channel: str = ""
+    way: Way = ANY_WAY
     on_demand: bool = False
 
 
@@ -99,8 +101,7 @@ class Attempt:
 
     row: RegistrationRow
     verification: Verification | None = None
-    code: str = ""
-    channel: str = ""
+    to_send: CodeToSend | None = None
     problem: str = ""
 
     @property
@@ -110,7 +111,7 @@ class Attempt:
 
     def outcome(self, record: Record) -> Outcome:
         """Return the attempt as its caller is told, with what is to be sent."""
-        return Outcome(Registration(self.row, record), self.verification, self.problem, self.code, self.channel)
+        return Outcome(Registration(self.row, record), self.verification, self.problem, self.to_send)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ class Verifier:
         agreed = operator is not None and self._environment.agreed(service, operator.operator_id)
         return Finding(facts, agreed, index.index_version)
 
-    def needs_operator(self, finding: Finding, service: str, course: Course, channel: str = "") -> bool:
+    def needs_operator(self, finding: Finding, service: str, course: Course, way: Way = ANY_WAY) -> bool:
         """Return True if the operator itself is to be asked: the policy has that, the operator's data says nothing, and
         its answer decides."""
         policy = self.policy_for(service)
@@ -160,7 +161,8 @@ class Verifier:
             return False
         if self._judged(service, finding, self._environment.now())[0] is not Judgement.NO_ANSWER:
             return False
-        decision = decide(course.alternatives, course.proved, Judgement.CONFIRMED, can_begin=self._can_begin(channel))
+        can_begin = self._can_begin(policy, way)
+        decision = decide(course.alternatives, course.proved, Judgement.CONFIRMED, can_begin=can_begin)
         return decision.by_operator
 
     def ask_operator(self, finding: Finding, number: int) -> Steps[Finding]:
@@ -171,10 +173,10 @@ class Verifier:
         return finding._replace(live=(yield Alone(partial(enquirer.ask, operator, number))))
 
     def with_live_answer(
-        self, finding: Finding, service: str, number: int, course: Course, channel: str = ""
+        self, finding: Finding, service: str, number: int, course: Course, way: Way = ANY_WAY
     ) -> Steps[Finding]:
         """Return the finding, with what the operator itself says if that is to be asked."""
-        if self.needs_operator(finding, service, course, channel):
+        if self.needs_operator(finding, service, course, way):
             return (yield from self.ask_operator(finding, number))
         return finding
 
@@ -200,7 +202,8 @@ class Verifier:
         """
         row = registration.row
         judgement, answer = self._judged(row.service, finding, now)
-        decision = decide(course.alternatives, course.proved, judgement, can_begin=self._can_begin(wanted.channel))
+        can_begin = self._can_begin(self.policy_for(row.service), wanted.way)
+        decision = decide(course.alternatives, course.proved, judgement, can_begin=can_begin)
         if decision.move is Move.WAIT and decision.step is not None:
             registration = registration._replace(row=self._with_proof(work, row, course, now))
             return self._try_wait(work, registration, course.at(decision.left), decision.step, wanted, now)
@@ -238,10 +241,11 @@ class Verifier:
             return judge_live(finding.live, policy, evidence)
         return judgement, evidence
 
-    def _can_begin(self, channel: str) -> Callable[[Method], bool]:
-        """Return what tells whether a user can be asked for a step over a channel."""
-        deliverable = frozenset() if self._courier is None else self._courier.channels
-        return lambda step: not step.channels or step.channel_for(channel) in deliverable
+    def _can_begin(self, policy: Policy, way: Way) -> Callable[[Method], bool]:
+        """Return what tells whether a user can be asked for a step: there is a courier for its code, if it has one."""
+        deliverable = frozenset[str]() if self._courier is None else self._courier.channels
+        usual = policy.code_channels
+        return lambda step: not step.code_digits or not deliverable.isdisjoint(step.channels_for(way.channel, usual))
 
     def _decided(
         self,
@@ -284,7 +288,7 @@ class Verifier:
     ) -> Attempt:
         """Begin a verification that waits for the user, unless it takes a code that may not be sent."""
         try:
-            if method.channels:
+            if method.code_digits:
                 self._sends.check(work, _code_of(registration, wanted), now)
         except TooManyCodes as refusal:
             if wanted.on_demand:
@@ -317,8 +321,9 @@ class Verifier:
             method=method.value, verification_id=verification_id.hex(),
         )  # fmt: skip
         work.end_verifications_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
-        if method.channels:
+        if method.code_digits:
             next_code_at_us = self._sends.record(work, _code_of(registration, wanted), verification_id, now)
+        to_send = self._to_send(row.service, method, secret, wanted.way)
         verification = VerificationRow(
             verification_id=verification_id,
             registration_id=row.registration_id,
@@ -336,14 +341,22 @@ class Verifier:
             attempt_id=course.attempt_id or verification_id,
             alternatives=text_of(course.alternatives),
             given=to_json(course.given),
+            channel=self._first_channel(to_send),
         )
         work.insert_verification(verification)
-        return Attempt(
-            row,
-            self.told(verification, now),
-            code=secret if method.channels else "",
-            channel=method.channel_for(wanted.channel) if method.channels else "",
-        )
+        return Attempt(row, self.told(verification, now), to_send)
+
+    def _to_send(self, service: str, method: Method, secret: str, way: Way) -> CodeToSend | None:
+        if not method.code_digits:
+            return None
+        usual = self.policy_for(service).code_channels
+        return CodeToSend(secret, method.channels_for(way.channel, usual), way.language)
+
+    def _first_channel(self, to_send: CodeToSend | None) -> str:
+        """Return the first channel that a courier has; empty if there is no code."""
+        if to_send is None or self._courier is None:
+            return ""
+        return next(one for one in to_send.channels if one in self._courier.channels)
 
     # --- telling again
 
@@ -372,25 +385,35 @@ class Verifier:
             word = codes.word_of(key.word_digest(row.verification_id))
         state = VerificationState.ENDED if waits and over else row.state
         return Verification(
-            row.verification_id, Method(row.method), state, row.expires_at_us, row.next_code_at_us, word
+            row.verification_id, Method(row.method), state, row.expires_at_us, row.next_code_at_us, word, row.channel
         )
 
     # --- sending
 
     def delivered(self, service: str, number: int, started: Outcome, *, strict: bool = False) -> Steps[Outcome]:
         """Send the code of what was started, now that it is counted; if that fails, say so, or raise when `strict`."""
-        outcome = started._replace(code="", channel="")
-        if not started.code or started.verification is None or self._courier is None:
+        outcome, verification = started._replace(to_send=None), started.verification
+        if started.to_send is None or verification is None or self._courier is None:
             return outcome
-        message_id = started.verification.verification_id.hex()
-        send = partial(self._courier.send, number, started.code, channel=started.channel)
+        message_id = verification.verification_id.hex()
+        send = partial(self._courier.send, number, started.to_send, service=service, message_id=message_id)
         try:
-            yield Alone(partial(send, service=service, message_id=message_id))
+            channel: str = yield Alone(send)
         except DeliveryFailed as failure:
             if strict:
                 raise
             return outcome._replace(problem=failure.reason)
-        return outcome
+        if channel == verification.channel:
+            return outcome
+        yield self._registrations.writing(partial(_note_channel, verification.verification_id, channel))
+        return outcome._replace(verification=replace(verification, channel=channel))
+
+
+def _note_channel(verification_id: bytes, channel: str, work: RegistrationWork) -> None:
+    """Write down that a code has gone over another channel than the first."""
+    row = work.verification(verification_id)
+    if row is not None:
+        work.change_verification(row._replace(channel=channel))
 
 
 def _code_of(registration: Registration, wanted: VerificationRequest) -> Code:

@@ -23,13 +23,15 @@ from typing import NamedTuple, TypeVar
 
 from numcheck.moments import microseconds
 from numcheck.registrations.census import TAKEN_FROM, Census
-from numcheck.registrations.registration import VerificationState, tell
+from numcheck.registrations.registration import VerificationState, tell_each
 from numcheck.registrations.states import Act, RegistrationState, after
 from numcheck.registrations.vault import Vault
 from numcheck.store import Registrations, RegistrationWork, Withdrawn, WithdrawnChunk
 
 READ_TOGETHER = {False: 2_000_000, True: 400_000}  # numbers, by whether they are of a bulk change
-LOOKED_FOR_TOGETHER = 200_000  # of those: the more, the less of the index of numbers is read twice
+LOOKED_FOR_FIRST, LOOKED_FOR_TOGETHER = 10_000, 200_000
+"""Numbers of those that are looked for at once: few at first, so that revoking begins, then twice as many each time, so
+that less of the index of numbers is read twice."""
 PIECE_NUMBERS = 10_000  # are done or not, together
 REVOKED_TOGETHER = 1_000  # registrations, and those of a piece more: others wait no longer than it takes
 
@@ -106,7 +108,7 @@ class Withdrawals:
         """Each piece with what is registered on it: that of the next ones is looked for while these are revoked."""
         with ThreadPoolExecutor(1, thread_name_prefix="withdrawal-finder") as finder:
             ahead = None
-            for some in _groups(pieces, lambda piece: len(piece.numbers), LOOKED_FOR_TOGETHER):
+            for some in _groups(pieces, lambda piece: len(piece.numbers), LOOKED_FOR_FIRST, LOOKED_FOR_TOGETHER):
                 following = finder.submit(self._find, some)
                 if ahead is not None:
                     yield from ahead.result()
@@ -152,9 +154,8 @@ class Withdrawals:
         )
         verified = [one for one in standings if one.state == RegistrationState.VERIFIED]
         state = int(after(RegistrationState.VERIFIED, Act.WITHDRAW))
-        for one in work.move_many(verified, state=state):
-            taken = taken_of[one.registration_id]
-            tell(work, one, Act.WITHDRAW, now_us, cause=taken.cause.value, revision=taken.revision)
+        told = ((one, taken_of[one.registration_id].basis) for one in work.move_many(verified, state=state))
+        tell_each(work, told, Act.WITHDRAW, now_us)
         return len(verified)
 
 
@@ -182,8 +183,11 @@ def _together(found: Iterable[Found]) -> Iterator[list[Found]]:
         yield joined
 
 
-def _groups(items: Iterable[T], size_of: Callable[[T], int], size: int) -> Iterator[list[T]]:
-    """Yield the items in their order, in groups that each end with the one that makes it so large."""
+def _groups(
+    items: Iterable[T], size_of: Callable[[T], int], size: int, largest: int | None = None
+) -> Iterator[list[T]]:
+    """Yield the items in their order, in groups that each end with the one that makes it so large; with `largest` each
+    is twice as large as the one before, up to that."""
     group: list[T] = []
     so_far = 0
     for item in items:
@@ -192,5 +196,6 @@ def _groups(items: Iterable[T], size_of: Callable[[T], int], size: int) -> Itera
         if so_far >= size:
             yield group
             group, so_far = [], 0
+            size = min(2 * size, largest or size)
     if group:
         yield group

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from numcheck.config import Settings, foreign_variables
+from numcheck.delivery.texts import parts_of
 from numcheck.door.plain_door import host_and_port, warning_of
 from numcheck.errors import BadConfiguration, NumcheckError
 from numcheck.serving.couriers import check_delivery
@@ -25,6 +26,13 @@ def problems_of(settings: Settings) -> list[str]:
 def warnings_of(settings: Settings) -> list[str]:
     """Return what a person should know of settings by which a node serves."""
     return [*filter(None, [warning_of(settings)]), *policy_warnings(settings)]
+
+
+def short_messages_of(settings: Settings) -> dict[str, int]:
+    """Return how many short messages the longest text of each setting takes, if codes are sent at all."""
+    if settings.code_delivery == "none" and not settings.couriers:
+        return {}
+    return {name: parts_of(text) for name, (_, text) in settings.longest_texts.items()}
 
 
 def misspelt_variables() -> list[str]:

@@ -5,21 +5,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from numcheck.api.calls import patience_s
-from numcheck.config import ServiceSettings, Settings
+from numcheck.config import Settings
 from numcheck.delivery.console import ConsoleCourier
 from numcheck.delivery.http import HttpCourier
 from numcheck.delivery.requests import RequestOf, signed_requests, templated_requests
-from numcheck.delivery.settings import CourierSettings
+from numcheck.delivery.settings import ANY_CHANNEL, CourierSettings
 from numcheck.errors import BadConfiguration
 from numcheck.hosts import is_loopback
-from numcheck.registrations.codes import CODE_DIGITS, CODE_LIFETIME
-from numcheck.registrations.verifier import Courier
-from numcheck.serving.dispatch import Dispatcher, Route, Tally
+from numcheck.registrations.codes import CODE_LIFETIME
+from numcheck.serving.dispatch import Courier, Dispatcher, Route, Tally
 from numcheck.serving.secret_files import check_names, read_secret, read_signing_key
+from numcheck.serving.texts import Texts
 
 if TYPE_CHECKING:
     from numcheck.delivery.smpp import SmppCourier
@@ -30,7 +30,6 @@ SYSTEM_ID_SIZE_MAX = 15
 PASSWORD_SIZE_MAX = 8
 SENDER_DIGITS_MAX = 15
 SENDER_LETTERS_MAX = 11
-CODE_FIELD = "{code}"
 
 SINGLE = {
     "url": "code_delivery",
@@ -45,16 +44,7 @@ SINGLE = {
 Announce = Callable[[str], None]
 Take = Callable[[str, str], None]
 """Takes a message: its sender, and its text."""
-Make = Callable[[], "NodeCourier"]
-TextOf = Callable[[str, str], str]
-"""Gives the words of a short message, by service and code."""
-
-
-class NodeCourier(Courier, Protocol):
-    """A courier that a node makes, and ends."""
-
-    def close(self) -> None:
-        """End its connections. Nobody may be sending."""
+Make = Callable[[], Courier]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +52,7 @@ class Delivery:
     """The couriers of a node, as one and by name; without one, nothing is sent."""
 
     courier: Dispatcher | None = None
-    couriers: Sequence[NodeCourier] = ()
+    couriers: Sequence[Courier] = ()
     smscs: "Mapping[str, SmppCourier]" = field(default_factory=dict)
 
     def receive(self, take: Take) -> None:
@@ -96,8 +86,10 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def delivery_of(settings: Settings, announce: Announce, *, now: Callable[[], datetime] = _utc_now) -> Delivery:
-    """Return the couriers of a node, and begin to keep their links."""
+def delivery_of(
+    settings: Settings, announce: Announce, texts: Texts | None = None, *, now: Callable[[], datetime] = _utc_now
+) -> Delivery:
+    """Return the couriers of a node, and begin to keep their links. Without `texts` those of the settings hold."""
     maker = _Maker(settings, announce, now)
     prepared = [(one, maker.prepare(one)) for one in _wanted(settings)]  # all of them, before one is made
     made = [(one, make()) for one, make in prepared]
@@ -108,7 +100,8 @@ def delivery_of(settings: Settings, announce: Announce, *, now: Callable[[], dat
     ]
     smscs = {one.name: courier for one, courier in made if one.scheme == "smpp"}
     couriers = [courier for _, courier in made]
-    return Delivery(Dispatcher(routes, patience_s=patience_s), couriers, cast("dict[str, SmppCourier]", smscs))
+    dispatcher = Dispatcher(routes, texts or Texts(settings), patience_s=patience_s)
+    return Delivery(dispatcher, couriers, cast("dict[str, SmppCourier]", smscs))
 
 
 def check_delivery(settings: Settings) -> None:
@@ -152,7 +145,7 @@ class _Maker:
                 raise self._bad(one, "url", "SMPP over TLS needs a proxy, such as stunnel; smpp:// goes there")
             case _:
                 raise self._bad(one, "url", "must be none, console, the URL of an HTTP gateway, or smpp://host:port")
-        if not set(one.channels or ()) <= kind.channels:
+        if kind.channels is not ANY_CHANNEL and not set(one.channels or ()) <= kind.channels:
             raise self._bad(one, "channels", f"this courier has only {', '.join(sorted(kind.channels))}")
         return make
 
@@ -183,7 +176,7 @@ class _Maker:
     def _requests(self, one: CourierSettings) -> RequestOf:
         if one.is_templated:
             secret = b"" if one.secret_file is None else read_secret(one.secret_file, self._named(one, "secret_file"))
-            return templated_requests(one, secret.decode(errors="replace"), _texts_of(self._settings))
+            return templated_requests(one, secret.decode(errors="replace"))
         if one.secret_file is None:
             raise self._bad(one, "secret_file", "an HTTP gateway needs the key that signs what it gets")
         key = read_signing_key(one.secret_file, self._named(one, "secret_file"))
@@ -194,17 +187,15 @@ class _Maker:
     def _by_smpp(self, one: CourierSettings) -> "tuple[type[SmppCourier], Make]":
         try:
             # An extra: the node runs without it.
-            from numcheck.delivery.smpp import SmppCourier, fits  # noqa: PLC0415
+            from numcheck.delivery.smpp import SmppCourier  # noqa: PLC0415
             from numcheck.delivery.smpp_link import Account  # noqa: PLC0415
         except ModuleNotFoundError:
             raise self._bad(one, "url", "SMPP needs the extra smpp: pip install 'numcheck[smpp]'") from None
-        _check_messages(self._settings, fits)
         host, port = self._address(one)
         return SmppCourier, partial(
             SmppCourier,
             Account(host, port, self._system_id(one), self._password(one), receives=one.receive),
             source=self._sender(one),
-            text_of=_texts_of(self._settings),
             lifetime=CODE_LIFETIME,
             sends_at_once_max=self._sends_at_once_max,
             receipts=one.receipts and one.receive,
@@ -242,24 +233,3 @@ class _Maker:
         if not (as_number or as_letters):
             raise self._bad(one, "source_address", "must be +79161234567, a short number, or up to 11 letters")
         return address
-
-
-def _texts_of(settings: Settings) -> TextOf:
-    """Return a function that gives the words of a short message: the service's own, or the installation's."""
-    common, own = settings.code_message, settings.services
-    nothing = ServiceSettings()
-
-    def text_of(service: str, code: str) -> str:
-        return (own.get(service, nothing).code_message or common).replace(CODE_FIELD, code)
-
-    return text_of
-
-
-def _check_messages(settings: Settings, fits: Callable[[str], bool]) -> None:
-    """Refuse words for a short message that cannot be one, with a code in them."""
-    of_services = {f"services.{name}.code_message": one.code_message for name, one in settings.services.items()}
-    for name, message in ({"code_message": settings.code_message} | of_services).items():
-        if message is None:
-            continue
-        if CODE_FIELD not in message or not fits(message.replace(CODE_FIELD, "0" * CODE_DIGITS)):
-            raise BadConfiguration(f"{name}: must have {{code}}, and fit into one short message with it")

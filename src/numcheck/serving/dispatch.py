@@ -1,4 +1,5 @@
-"""Hands each code to the first courier in order that has its channel, and to the next one if that fails.
+"""Hands each code to the first courier in order that has its channel, and to the next one if that fails: first of the
+same channel, then of the next one that the code may go by.
 
 Invariants: a courier that failed FAILURES_MAX times in a row rests, and one code each OPEN_S tries it, as long as
 another has the channel; no line of the log has a number or a code (R11). A courier that failed may have handed the code
@@ -8,18 +9,32 @@ over all the same, so that a user may get it twice; it is one code, and counts o
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import structlog
 
+from numcheck.delivery.requests import Message
 from numcheck.errors import DeliveryFailed
-from numcheck.registrations.verifier import Courier
+from numcheck.registrations.registration import CodeToSend
 from numcheck.serving.breaker import Breaker
+from numcheck.serving.texts import Texts
 
 log = structlog.get_logger()
 
 HANDED_OVER, FAILED = "handed_over", "failed"
 PATIENCE_MIN_S = 1.0  # that a caller has to have left for another courier to be tried
+
+
+class Courier(Protocol):
+    """A way out of the node: an HTTP gateway, an SMSC, the console."""
+
+    channels: frozenset[str]
+
+    def send(self, message: Message) -> None:
+        """Hand a code over; DeliveryFailed if that cannot be done."""
+
+    def close(self) -> None:
+        """End its connections. Nobody may be sending."""
 
 
 class Tally(NamedTuple):
@@ -41,10 +56,10 @@ class Route:
         """Return True if it failed too often to be tried now."""
         return not self._breaker.admits()
 
-    def send(self, number: int, code: str, *, channel: str, service: str, message_id: str) -> None:
+    def send(self, message: Message) -> None:
         """Hand the code over; DeliveryFailed if that cannot be done."""
         try:
-            self._courier.send(number, code, channel=channel, service=service, message_id=message_id)
+            self._courier.send(message)
         except DeliveryFailed as failure:
             rests = self._breaker.failed()
             log.warning("a code was not handed over", courier=self.name, problem=str(failure), rests=rests)
@@ -55,9 +70,9 @@ class Route:
 class Dispatcher:
     """Couriers in order, as one. Safe to use from any thread."""
 
-    def __init__(self, routes: Sequence[Route], *, patience_s: Callable[[], float]) -> None:
+    def __init__(self, routes: Sequence[Route], texts: Texts, *, patience_s: Callable[[], float]) -> None:
         """`patience_s` says how long the caller of a code still waits."""
-        self._routes, self._patience_s = routes, patience_s
+        self._routes, self._texts, self._patience_s = routes, texts, patience_s
         self._lock = threading.Lock()
         self._counts = Counter[Tally]()
         self.channels = frozenset[str]().union(*(route.channels for route in routes))
@@ -68,34 +83,40 @@ class Dispatcher:
         with self._lock:
             return dict(self._counts)
 
-    def send(self, number: int, code: str, *, channel: str, service: str, message_id: str) -> None:
-        """Hand the code over by one courier or another; DeliveryFailed if none of them takes it."""
-        able = [route for route in self._routes if channel in route.channels]
+    def send(self, number: int, to_send: CodeToSend, *, service: str, message_id: str) -> str:
+        """Hand the code over by one courier or another, and return the channel; DeliveryFailed if none takes it."""
         failure: DeliveryFailed | None = None
-        for route in self._in_turn(able):
+        for channel, route in self._in_turn(to_send.channels):
             if failure is not None and self._patience_s() < PATIENCE_MIN_S:
                 break
             try:
-                route.send(number, code, channel=channel, service=service, message_id=message_id)
+                route.send(self._message(number, to_send, channel, service, message_id))
             except DeliveryFailed as one:
                 failure = one
                 self._count(route, channel, FAILED)
             else:
                 self._count(route, channel, HANDED_OVER)
-                return
+                return channel
         raise failure or DeliveryFailed("no courier has the channel")
 
-    def _in_turn(self, able: Sequence[Route]) -> Iterator[Route]:
-        """Yield the couriers to try: those that do not rest, or else the first, as somebody has to be tried.
+    def _message(self, number: int, to_send: CodeToSend, channel: str, service: str, message_id: str) -> Message:
+        code, _, language = to_send
+        text = self._texts.text(service, code, language=language, channel=channel)
+        return Message(number, code, channel, service, message_id, text, language)
+
+    def _in_turn(self, channels: Sequence[str]) -> Iterator[tuple[str, Route]]:
+        """Yield the couriers to try, each with the channel: those that do not rest, or else the first, as somebody has
+        to be tried.
 
         A courier is asked only when its turn comes: a try that a resting one is due must not go to a code that another
         has taken.
         """
+        able = [(channel, route) for channel in channels for route in self._routes if channel in route.channels]
         tried = False
-        for route in able:
+        for channel, route in able:
             if not route.rests():
                 tried = True
-                yield route
+                yield channel, route
         if not tried:
             yield from able[:1]
 

@@ -148,7 +148,7 @@ class Node:
     @property
     def takers(self) -> list[Callable[[Settings], None]]:
         """Functions that take settings anew: together, all that are marked so."""
-        return [self._registrations.policies.take, self._take]
+        return [*self._registrations.takers, self._take]
 
     def start(self) -> None:
         """Serve; who watches the node is answered from the beginning, while the index may be built yet."""

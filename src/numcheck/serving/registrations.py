@@ -1,10 +1,9 @@
 """Makes what a node needs for registrations: keys, policy, courier, and the rules over the store and the index."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from numcheck.api.registration import RegistrationService, Rules
 from numcheck.config import ServiceSettings, Settings
@@ -19,7 +18,7 @@ from numcheck.registrations.history import History
 from numcheck.registrations.identifications import Identifications
 from numcheck.registrations.importing import Importer
 from numcheck.registrations.inbound import Inbound
-from numcheck.registrations.policy import Policy, alternatives_of
+from numcheck.registrations.policy import Policy, alternatives_of, channels_of
 from numcheck.registrations.registrar import Registrar
 from numcheck.registrations.reverifier import Reverifier
 from numcheck.registrations.vault import Vault
@@ -28,6 +27,7 @@ from numcheck.registrations.withdrawal import Withdrawals
 from numcheck.serving.couriers import Delivery, delivery_of
 from numcheck.serving.enquiries import Enquiries, enquiries_of
 from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys, use_keys
+from numcheck.serving.texts import Texts
 from numcheck.serving.timekeeper import NodeClock, Timekeeper, TrustedClock
 from numcheck.serving.webhooks import Source, WebhookSenders, senders_of
 from numcheck.serving.withdrawer import Withdrawer
@@ -72,14 +72,8 @@ def policy_warnings(settings: Settings) -> list[str]:
     ]
 
 
-def _values_of(settings: Settings, changes: ServiceSettings) -> dict[str, Any]:
-    """Return a service's settings: its own, and the installation's for those that it has none of."""
-    names = ServiceSettings.model_fields
-    return {name: getattr(settings, name) for name in names} | changes.model_dump(exclude_none=True)
-
-
 def _policy_of(settings: Settings, changes: ServiceSettings) -> Policy:
-    values = _values_of(settings, changes)
+    values = settings.values_of(changes)
     age_max_s = values["evidence_age_max_s"]
     return Policy(
         alternatives=alternatives_of(values["verification_methods"]),
@@ -87,6 +81,7 @@ def _policy_of(settings: Settings, changes: ServiceSettings) -> Policy:
         refresh_after=timedelta(days=values["refresh_after_days"]),
         authorities=frozenset(filter(None, map(str.strip, values["attesting_authorities"].split(",")))),
         live=values["live_question"],
+        code_channels=channels_of(values["code_channels"]),
     )
 
 
@@ -98,7 +93,7 @@ def code_policies_of(settings: Settings) -> Callable[[str], CodePolicy]:
 
 
 def _code_policy_of(settings: Settings, changes: ServiceSettings) -> CodePolicy:
-    values = _values_of(settings, changes)
+    values = settings.values_of(changes)
     return CodePolicy(
         number_max=settings.codes_per_number_max,
         block_max=values["codes_per_block_max"],
@@ -140,7 +135,8 @@ class NodeRegistrations:
     feeds: Feeds
     delivery: Delivery
     enquiries: Enquiries
-    policies: Policies
+    takers: Sequence[Callable[[Settings], None]]
+    """Functions that take settings anew."""
     webhooks: WebhookSenders
     importer: Importer
     identifications: Identifications
@@ -170,7 +166,8 @@ def registrations_of(
     vault = Vault(keys.keyring, secrets.token_bytes)
     registrations = store.registrations(Chain(keys.keyring))
     use_keys(store, registrations, keys.keyring)
-    enquiries, delivery = enquiries_of(settings), delivery_of(settings, show, now=_now)
+    texts = Texts(settings)
+    enquiries, delivery = enquiries_of(settings), delivery_of(settings, show, texts, now=_now)
     policies = Policies(settings)
 
     def agrees(service: str, operator_id: int) -> bool:
@@ -206,7 +203,16 @@ def registrations_of(
     timekeeper = Timekeeper(registrations, TrustedClock(registrations), record_kept=record_kept)
     identifications = Identifications(registrations, vault)
     return NodeRegistrations(
-        service, timekeeper, withdrawer, feeds, delivery, enquiries, policies, webhooks, importer, identifications
+        service,
+        timekeeper,
+        withdrawer,
+        feeds,
+        delivery,
+        enquiries,
+        [policies.take, texts.take],
+        webhooks,
+        importer,
+        identifications,
     )
 
 

@@ -69,6 +69,7 @@ class VerificationRow(NamedTuple):
     attempt_id: bytes
     alternatives: str
     given: str
+    channel: str
     mac: bytes = b""  # made when the row is written: see bindings.py
 
 

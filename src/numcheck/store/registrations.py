@@ -128,7 +128,9 @@ ROW_BY_USER = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations W
 ROW_BY_ID = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE registration_id = ?"
 REQUEST = f"SELECT {', '.join(RequestRow._fields)} FROM requests WHERE request_tag IN ?"
 VERIFICATION_BY_ID = f"SELECT {', '.join(VerificationRow._fields)} FROM verifications WHERE verification_id = ?"
-CHANGE_VERIFICATION = "UPDATE verifications SET state = ?, tries = ?, given = ?, mac = ? WHERE verification_id = ?"
+CHANGE_VERIFICATION = (
+    "UPDATE verifications SET state = ?, tries = ?, given = ?, channel = ?, mac = ? WHERE verification_id = ?"
+)
 ASSERTION = "SELECT 1 FROM assertions WHERE assertion_tag IN ?"
 WRONG_TRIES = (
     "SELECT count(*), coalesce(sum(CASE WHEN user_tag IN ? THEN 1 ELSE 0 END), 0) FROM code_tries "
@@ -396,6 +398,17 @@ class RegistrationWork:
         self.services.add(service)
         self._events.append(at_us, service, registration_id, kind, state, details)
 
+    def append_events(self, at_us: int, service: str, kind: str, told: Sequence[tuple[Standing, str]]) -> None:
+        """Append an event about each of many registrations of a service, as it stands, with its details."""
+        self.write_count += 1
+        self.services.add(service)
+        events = ((row.registration_id, kind, row.state, details) for row, details in told)
+        self._events.append_each(at_us, service, events)
+
+    def tells_operators_of(self, service: str) -> bool:
+        """Return True if any operator is told of a service's users."""
+        return self._outbox.concerns(service)
+
     def note_identification(self, row: RegistrationRow | Standing, at_us: int, *, anew: bool) -> None:
         """Note where a registration stands after an event, for the operators who are told of it (E.4); `anew` if the
         event identified its user."""
@@ -506,7 +519,7 @@ class RegistrationWork:
         """Write a verification that this transaction has read, as it is now."""
         self.write_count += 1
         row = self._bound_verification(row)
-        changed = (row.state, row.tries, row.given, row.mac)
+        changed = (row.state, row.tries, row.given, row.channel, row.mac)
         run(self._connection, CHANGE_VERIFICATION, *changed, row.verification_id)
 
     def end_verifications_of(self, begun_before: Mapping[bytes, int], ended: int) -> None:

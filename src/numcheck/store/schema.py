@@ -324,6 +324,7 @@ verifications = Table(
     Column("attempt_id", Bytes(16), nullable=False),  # the first verification of an attempt that takes several
     Column("alternatives", String, nullable=False),  # of steps that confirm, as the policy was when the attempt began
     Column("given", String, nullable=False),  # JSON: the evidence of the steps that the user has proved in the attempt
+    Column("channel", String, nullable=False),  # over which a code goes; empty if there is none
     Column("mac", Bytes(32), nullable=False),  # of all other columns: see bindings.py
     Index("verifications_by_number", "number_tag", "service", "state"),
     Index("verifications_by_registration", "registration_id"),

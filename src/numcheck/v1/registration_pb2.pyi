@@ -175,23 +175,25 @@ class Registration(_message.Message):
     def __init__(self, service: _Optional[str] = ..., user_id: _Optional[str] = ..., registration_id: _Optional[str] = ..., number: _Optional[int] = ..., identifier: _Optional[_Mapping[str, str]] = ..., network_address: _Optional[_Union[NetworkAddress, _Mapping]] = ..., registration_data: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[RegistrationState, str]] = ..., registered_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., refreshed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., evidence: _Optional[_Iterable[_Union[Evidence, _Mapping]]] = ...) -> None: ...
 
 class Verification(_message.Message):
-    __slots__ = ("verification_id", "method", "state", "expires_at", "next_code_at", "inbound_word")
+    __slots__ = ("verification_id", "method", "state", "expires_at", "next_code_at", "inbound_word", "code_channel_name")
     VERIFICATION_ID_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
     NEXT_CODE_AT_FIELD_NUMBER: _ClassVar[int]
     INBOUND_WORD_FIELD_NUMBER: _ClassVar[int]
+    CODE_CHANNEL_NAME_FIELD_NUMBER: _ClassVar[int]
     verification_id: str
     method: VerificationMethod
     state: VerificationState
     expires_at: _timestamp_pb2.Timestamp
     next_code_at: _timestamp_pb2.Timestamp
     inbound_word: str
-    def __init__(self, verification_id: _Optional[str] = ..., method: _Optional[_Union[VerificationMethod, str]] = ..., state: _Optional[_Union[VerificationState, str]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_code_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., inbound_word: _Optional[str] = ...) -> None: ...
+    code_channel_name: str
+    def __init__(self, verification_id: _Optional[str] = ..., method: _Optional[_Union[VerificationMethod, str]] = ..., state: _Optional[_Union[VerificationState, str]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_code_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., inbound_word: _Optional[str] = ..., code_channel_name: _Optional[str] = ...) -> None: ...
 
 class RegisterRequest(_message.Message):
-    __slots__ = ("service", "request_id", "user_id", "identifier", "number", "network_address", "registration_data", "code_channel")
+    __slots__ = ("service", "request_id", "user_id", "identifier", "number", "network_address", "registration_data", "code_channel", "code_channel_name", "language")
     class IdentifierEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -214,6 +216,8 @@ class RegisterRequest(_message.Message):
     NETWORK_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     REGISTRATION_DATA_FIELD_NUMBER: _ClassVar[int]
     CODE_CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    CODE_CHANNEL_NAME_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     service: str
     request_id: str
     user_id: str
@@ -222,7 +226,9 @@ class RegisterRequest(_message.Message):
     network_address: NetworkAddress
     registration_data: _containers.ScalarMap[str, str]
     code_channel: CodeChannel
-    def __init__(self, service: _Optional[str] = ..., request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., identifier: _Optional[_Mapping[str, str]] = ..., number: _Optional[str] = ..., network_address: _Optional[_Union[NetworkAddress, _Mapping]] = ..., registration_data: _Optional[_Mapping[str, str]] = ..., code_channel: _Optional[_Union[CodeChannel, str]] = ...) -> None: ...
+    code_channel_name: str
+    language: str
+    def __init__(self, service: _Optional[str] = ..., request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., identifier: _Optional[_Mapping[str, str]] = ..., number: _Optional[str] = ..., network_address: _Optional[_Union[NetworkAddress, _Mapping]] = ..., registration_data: _Optional[_Mapping[str, str]] = ..., code_channel: _Optional[_Union[CodeChannel, str]] = ..., code_channel_name: _Optional[str] = ..., language: _Optional[str] = ...) -> None: ...
 
 class RegisterResponse(_message.Message):
     __slots__ = ("registration", "verification", "verification_problem")
@@ -289,7 +295,7 @@ class DeleteRegistrationResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class RefreshRegistrationRequest(_message.Message):
-    __slots__ = ("service", "user_id", "registration_data", "network_address", "code_channel", "request_id")
+    __slots__ = ("service", "user_id", "registration_data", "network_address", "code_channel", "request_id", "code_channel_name", "language")
     class RegistrationDataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -303,13 +309,17 @@ class RefreshRegistrationRequest(_message.Message):
     NETWORK_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     CODE_CHANNEL_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CODE_CHANNEL_NAME_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     service: str
     user_id: str
     registration_data: _containers.ScalarMap[str, str]
     network_address: NetworkAddress
     code_channel: CodeChannel
     request_id: str
-    def __init__(self, service: _Optional[str] = ..., user_id: _Optional[str] = ..., registration_data: _Optional[_Mapping[str, str]] = ..., network_address: _Optional[_Union[NetworkAddress, _Mapping]] = ..., code_channel: _Optional[_Union[CodeChannel, str]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    code_channel_name: str
+    language: str
+    def __init__(self, service: _Optional[str] = ..., user_id: _Optional[str] = ..., registration_data: _Optional[_Mapping[str, str]] = ..., network_address: _Optional[_Union[NetworkAddress, _Mapping]] = ..., code_channel: _Optional[_Union[CodeChannel, str]] = ..., request_id: _Optional[str] = ..., code_channel_name: _Optional[str] = ..., language: _Optional[str] = ...) -> None: ...
 
 class RefreshRegistrationResponse(_message.Message):
     __slots__ = ("registration", "verification", "verification_problem")
@@ -322,20 +332,24 @@ class RefreshRegistrationResponse(_message.Message):
     def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ..., verification: _Optional[_Union[Verification, _Mapping]] = ..., verification_problem: _Optional[str] = ...) -> None: ...
 
 class StartVerificationRequest(_message.Message):
-    __slots__ = ("service", "user_id", "method", "code_channel", "network_address", "request_id")
+    __slots__ = ("service", "user_id", "method", "code_channel", "network_address", "request_id", "code_channel_name", "language")
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     CODE_CHANNEL_FIELD_NUMBER: _ClassVar[int]
     NETWORK_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CODE_CHANNEL_NAME_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     service: str
     user_id: str
     method: VerificationMethod
     code_channel: CodeChannel
     network_address: NetworkAddress
     request_id: str
-    def __init__(self, service: _Optional[str] = ..., user_id: _Optional[str] = ..., method: _Optional[_Union[VerificationMethod, str]] = ..., code_channel: _Optional[_Union[CodeChannel, str]] = ..., network_address: _Optional[_Union[NetworkAddress, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    code_channel_name: str
+    language: str
+    def __init__(self, service: _Optional[str] = ..., user_id: _Optional[str] = ..., method: _Optional[_Union[VerificationMethod, str]] = ..., code_channel: _Optional[_Union[CodeChannel, str]] = ..., network_address: _Optional[_Union[NetworkAddress, _Mapping]] = ..., request_id: _Optional[str] = ..., code_channel_name: _Optional[str] = ..., language: _Optional[str] = ...) -> None: ...
 
 class StartVerificationResponse(_message.Message):
     __slots__ = ("registration", "verification", "verification_problem")

@@ -313,6 +313,7 @@ verifications = Table(
     Column("attempt_id", Bytes(16), nullable=False),
     Column("alternatives", String, nullable=False),
     Column("given", String, nullable=False),
+    Column("channel", String, nullable=False),
     Column("mac", Bytes(32), nullable=False),
     Index("verifications_by_number", "number_tag", "service", "state"),
     Index("verifications_by_registration", "registration_id"),
