@@ -59,9 +59,7 @@ def test_connection_without_a_call_is_ended_and_its_client_comes_again(monkeypat
     monkeypatch.setattr(plain_door, "IDLE_TIMEOUT_S", SOON_S)
     options = [("grpc.use_local_subchannel_pool", 1)]
     with listening() as door, ExitStack() as opened:
-        watching, idle = (
-            opened.enter_context(grpc.insecure_channel(door.address, options=options)) for _ in range(2)
-        )
+        watching, idle = (opened.enter_context(grpc.insecure_channel(door.address, options=options)) for _ in range(2))
         watch = health_pb2_grpc.HealthStub(watching).Watch(health_pb2.HealthCheckRequest(), timeout=DEADLINE_S)
         next(watch)
         ask(idle)

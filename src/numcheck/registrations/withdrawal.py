@@ -70,11 +70,15 @@ class Withdrawals:
             for some in waiting:
                 if self._stopped:
                     return count
-                count += self._registrations.write(partial(self._revoke, some))
+                if some:
+                    count += self._registrations.write(partial(self._revoke, some))
         return count
 
     def _waiting(self) -> Generator[list[Found]]:
-        """Yield what is to be done together: of bulk changes only as long as nothing else waits."""
+        """Yield what is to be done together, now and then nothing: of bulk changes only as long as nothing else waits.
+
+        So what an operator withdraws meanwhile waits for one step of a bulk change at most.
+        """
         while True:
             if pieces := self._next(bulk=False):
                 yield from self._looked_for(pieces)
@@ -96,13 +100,18 @@ class Withdrawals:
             yield from _together(found)
 
     def _in_bulk(self, chunk: WithdrawnChunk) -> Generator[list[Found]]:
-        """Yield what is registered on a chunk's numbers; of too many registrations, number by number."""
-        if self._census is None or self._census.revision < chunk.revision:
-            self._census = Census.try_take(self._registrations, self._vault, chunk.revision)
-        if self._census is None:
+        """Yield what is registered on a chunk's numbers, and nothing while that is being found out; of too many
+        registrations, number by number."""
+        if self._census is None or not self._census.is_for(chunk):
+            self._census = Census(chunk)
+        census = self._census
+        while not census.is_whole and not census.is_too_long:
+            census.read_on(self._registrations, self._vault)
+            yield []
+        if census.is_too_long:
             yield from self._looked_for(self._next(bulk=True))
         else:
-            yield from _in_pieces(chunk, self._census.on(chunk.chunk, chunk.places))
+            yield from _in_pieces(chunk, census.on(chunk.chunk, chunk.places))
 
     def _found(self, pieces: Sequence[Withdrawn]) -> Generator[Found]:
         """Each piece with what is registered on it: that of the next ones is looked for while these are revoked."""

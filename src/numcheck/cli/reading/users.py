@@ -112,7 +112,9 @@ class UsersFile:
                     yield first, _read(header.user, cells)
                 first = header.line_count + rows.line_num + 1
         except csv.Error:
-            raise self._bad(first, f"its quotes do not match, or it has more than {LINE_SIZE_MAX:,} characters") from None
+            raise self._bad(
+                first, f"its quotes do not match, or it has more than {LINE_SIZE_MAX:,} characters"
+            ) from None
 
     def _header(self, text: Any) -> "_Header":
         try:
