@@ -29,6 +29,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from numcheck._budget cimport Ledger
 from numcheck._e164 cimport Home
 from numcheck._fast cimport View
 from numcheck._nghttp2 cimport nghttp2_option, nghttp2_session, nghttp2_session_callbacks
@@ -272,6 +273,7 @@ cdef struct Connection:
     int asker                        # whose numbers are counted, a place in `asked`
     void* caller                     # what Python is told of them,
     Line* lines                      # and theirs, by lane
+    Ledger* ledger                   # of their Allowance; NULL: they may ask about any number
     bint dirty                       # among the loop's `dirty`
     Connection* dirty_next
     int64_t admitted_at[METHODS_MAX]     # by method, to whom `authorization` was shown; 0: not yet

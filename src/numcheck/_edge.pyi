@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from typing_extensions import Buffer
 
+from numcheck._budget import Allowance
 from numcheck._e164 import Reader
 from numcheck._fast import Table
 
@@ -82,7 +83,9 @@ class EdgeLoop:
         self,
         queue: CallQueue,
         methods: Sequence[tuple[str, str, str]],
-        admit: Callable[[bytes | None, int, bytes, int], tuple[Hashable, str, Hashable, Hashable, _Status | None]],
+        admit: Callable[
+            [bytes | None, int, bytes, int], tuple[Hashable, str, Hashable, Hashable, Allowance | None, _Status | None]
+        ],
         credentials: Credentials | None,
         *,
         listen_fd: int,

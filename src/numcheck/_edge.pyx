@@ -29,6 +29,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset, strlen
 
+from numcheck._budget cimport Allowance, Ledger, few_left, take_number, take_request
 from numcheck._e164 cimport READ, Reader, read_number
 from numcheck._fast cimport (
     ADMITTED, Buffer, Cursor, Request, Table, View, admit, check_number, response_size_max, write_response)
@@ -111,6 +112,7 @@ cdef class EdgeLoop:
     cdef CallQueue queue
     cdef list paths, texts              # of each method; and what `loop` points to
     cdef dict callers                   # each that was admitted, itself: calls point to them
+    cdef set allowances                 # those of connections, for good
     cdef Reader reader
     cdef object tables, next_index      # Table by agreements; and with it the Facts
     cdef Facts facts
@@ -121,7 +123,7 @@ cdef class EdgeLoop:
     def __cinit__(self):
         self.loop.epoll_fd = self.loop.listen_fd = self.loop.wake_fd = -1
         self.agreements, self.used = [None], [None]
-        self.askers, self.texts, self.callers = {"": 0}, [], {}
+        self.askers, self.texts, self.callers, self.allowances = {"": 0}, [], {}, set()
 
     def __init__(self, CallQueue queue not None, methods, admit, Credentials credentials, *, int listen_fd,
                  size_t message_size_max, size_t metadata_size_max, size_t numbers_per_call_max,
@@ -138,8 +140,9 @@ cdef class EdgeLoop:
         `admit` gets a client's certificate in DER or None, the descriptor of its socket, the authorization and the
         method's position, at the first call of each method and then every `admitted_for_s`; in plaintext at the first
         call only. It returns the caller's agreements (None: all), the name that its numbers are counted by, the caller,
-        the party whose calls wait in one line, and None; or a status as the last. Agreements, callers and parties are
-        hashable. It runs on the loop's thread, and must be quick.
+        the party whose calls wait in one line, the Allowance of its numbers (None: it may ask about any), and None; or
+        a status as the last. Agreements, callers and parties are hashable. It runs on the loop's thread, and must be
+        quick.
         """
         cdef Loop* loop = &self.loop
         loop.listen_fd, loop.owner, self.admit = listen_fd, <void*>self, admit
@@ -294,6 +297,13 @@ cdef class EdgeLoop:
         """Return the caller as all their calls point to it. As many are kept as an installation has callers."""
         kept = self.callers.setdefault(caller, caller)
         return <void*>kept
+
+    cdef Ledger* ledger_of(self, Allowance allowance) except? NULL:
+        """Return the allowance as the loop knows it; NULL: there is none. As many are kept as an installation has callers."""
+        if allowance is None:
+            return NULL
+        self.allowances.add(allowance)
+        return &allowance.ledger
 
     cdef int wake(self) except -1:
         """Wake the loop for its replies, unless it was woken already."""

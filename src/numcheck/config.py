@@ -44,6 +44,7 @@ Positive = Annotated[int, Field(gt=0, le=INT32_MAX)]
 Seconds = Annotated[int, Field(gt=0, le=INT32_MAX // 1_000)]
 EvidenceAge = Annotated[int, Field(ge=0, le=INT32_MAX)]
 RecordDays = Annotated[int, Field(gt=0, le=3_650)]
+Budget = Annotated[int, Field(ge=0, le=INT32_MAX)]
 RefreshDays = Annotated[int, Field(gt=0, le=365)]
 
 PREFIX = "NUMCHECK_"
@@ -96,6 +97,7 @@ class ServiceSettings(BaseModel):
     codes_per_service_max: Positive | None = None
     codes_per_block_max: Positive | None = None
     codes_per_network_max: Positive | None = None
+    new_numbers_per_day_max: Budget | None = None
 
 
 class OperatorSettings(BaseModel):
@@ -139,6 +141,11 @@ class Settings(BaseSettings):
         None,
         description="host:port of /metrics, /healthz and /readyz, over plain HTTP; none: nowhere",
         examples=["0.0.0.0:9464"],
+    )
+    receipts_listen: str | None = Field(
+        None,
+        description="host:port on loopback where HTTP gateways report deliveries, /receipts/COURIER; none: nowhere",
+        examples=["127.0.0.1:9465"],
     )
     threads: Positive = Field(
         default_factory=lambda: os.cpu_count() or 1, description="event loops, a thread each; grpcio has its own"
@@ -197,6 +204,12 @@ class Settings(BaseSettings):
     )
     numbers_asked_told: Positive = ReloadedField(
         1_000_000, description="numbers that a caller asks about in an hour: more is a line of the log"
+    )
+    new_numbers_per_day_max: Budget | None = ReloadedField(
+        None,
+        description="different numbers that a messenger may ask about in a day (UTC), beside those of its own users; "
+        "0: any number; none: 10,000, and any number where listen is on loopback",
+        examples=[10_000],
     )
     push_removed_percent_max: Annotated[int, Field(ge=0, le=100)] = ReloadedField(
         10, description="percent of an operator's set that a push may remove before it waits to be confirmed"
@@ -283,6 +296,9 @@ class Settings(BaseSettings):
     )
     codes_per_network_max: Positive = ReloadedField(
         100, description="codes of one service in a day for one network address"
+    )
+    codes_returned_percent_min: Annotated[int, Field(ge=0, le=100)] = ReloadedField(
+        20, description="percent of a courier's last 50 codes to an operator that come back, or it rests; 0: any"
     )
     drain_timeout_s: Seconds = Field(10, description="seconds that running calls have to end when the node stops")
     log_level: Literal["debug", "info", "warning", "error"] = ReloadedField(

@@ -58,6 +58,25 @@ class TooManyNumbers(NumcheckError):
         self.numbers_per_call_max = numbers_per_call_max
 
 
+class TooManyNewNumbers(NumcheckError):
+    """The caller would learn about more new numbers in a day than its budget allows. Nothing was answered."""
+
+    reason = "TOO_MANY_NEW_NUMBERS"
+
+    def __init__(self, budget: int, left: int, turns_at: datetime, retry_delay_s: float) -> None:
+        """`turns_at` is when the next day's budget begins, `retry_delay_s` from now."""
+        super().__init__(
+            f"the request asks about more new numbers than are left of the day's {budget:,}: {left:,}; "
+            f"the next day begins at {turns_at:%Y-%m-%dT%H:%M:%SZ}"
+        )
+        self.budget, self.left, self.turns_at, self.retry_delay_s = budget, left, turns_at, retry_delay_s
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The budget, what is left of it, and when the next one begins."""
+        return {"budget": str(self.budget), "left": str(self.left), "turns_at": f"{self.turns_at:%Y-%m-%dT%H:%M:%SZ}"}
+
+
 class BadMoments(NumcheckError):
     """The request has neither one moment nor one for each of its numbers."""
 

@@ -22,6 +22,7 @@ from numcheck.door.watches import Watches
 from numcheck.index import PublishedIndex, open_index
 from numcheck.offline.authority import issue_client, issue_server, make_authority
 from numcheck.serving.access import Gate
+from numcheck.serving.budgets import Budgets
 from numcheck.serving.publishing import index_directory, rebuild_index
 from numcheck.serving.registrations import registrations_of
 from numcheck.serving.services import callers_service, check_service, numbering_service
@@ -54,6 +55,7 @@ class SecureNode:
     publish: Callable[[], None]
     asked: dict[str, Callable[[], Counter[str]]]
     """How many numbers each caller asked about, by listener."""
+    budgets: Budgets
 
     def channel(
         self,
@@ -85,14 +87,21 @@ class SecureNode:
 
 
 @contextmanager
-def secure_node(directory: Path, *, url: str | None = None, **changes: Any) -> Iterator[SecureNode]:
-    """Serve a small plan over TLS on each door; each caller has a certificate of its name."""
+def secure_node(
+    directory: Path,
+    *,
+    url: str | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    **changes: Any,
+) -> Iterator[SecureNode]:
+    """Serve a small plan over TLS on each door; each caller has a certificate of its name. `now` is the clock of
+    budgets."""
     certificates = directory / "certificates"
-    now = datetime.now(UTC)
-    make_authority(certificates, now=now)
-    issue_server(certificates, ["localhost", "127.0.0.1"], now=now)
+    today = datetime.now(UTC)
+    make_authority(certificates, now=today)
+    issue_server(certificates, ["localhost", "127.0.0.1"], now=today)
     for name, caller in CALLERS.items():
-        issue_client(certificates, name, caller.uri, now=now)
+        issue_client(certificates, name, caller.uri, now=today)
     settings = Settings(
         **{
             "data_dir": directory / "data",
@@ -112,15 +121,15 @@ def secure_node(directory: Path, *, url: str | None = None, **changes: Any) -> I
         for caller in CALLERS.values():
             gate.callers.add(caller, now=NOW)
         gate.directory.refresh()
-        with _served(store, gate, settings) as (addresses, publish, asked):
-            yield SecureNode(certificates, store, addresses, gate, publish, asked)
+        with _served(store, gate, settings, now) as (addresses, publish, asked, budgets):
+            yield SecureNode(certificates, store, addresses, gate, publish, asked, budgets)
         gate.close()
 
 
 @contextmanager
 def _served(
-    store: Store, gate: Gate, settings: Settings
-) -> Iterator[tuple[dict[str, str], Callable[[], None], dict[str, Callable[[], Counter[str]]]]]:
+    store: Store, gate: Gate, settings: Settings, now: Callable[[], datetime]
+) -> Iterator[tuple[dict[str, str], Callable[[], None], dict[str, Callable[[], Counter[str]]], Budgets]]:
     asked = NumbersAsked()
     published, watches = PublishedIndex(), Watches(access_interval_s=0.1)
 
@@ -129,8 +138,9 @@ def _served(
         published.publish(open_index(index_directory(settings.data_dir)))
 
     registrations = registrations_of(store, published, settings, print, gate.directory.agreed, print)
+    budgets = Budgets(store.budgets(), registrations.vault, settings, now=now)
     services = [
-        check_service(CallersIndex(published, gate.access.agreed), settings, asked.add),
+        check_service(CallersIndex(published, gate.access.agreed), settings, asked.add, budgets.spend),
         numbering_service(
             store,
             published,
@@ -142,9 +152,13 @@ def _served(
         callers_service(gate.callers, gate.key, changed=gate.directory.refresh),
         registrations.service,
     ]
-    api = PlainDoor(settings, services, watches, gate.access, feeds=registrations.feeds)
+    api = PlainDoor(
+        settings, services, watches, gate.access, feeds=registrations.feeds, allowance_of=budgets.allowance_of
+    )
     served = Served(services, watches, registrations.feeds)
-    native = NativeDoor(settings, published, gate.access, served) if LACKING is None else None
+    native = None
+    if LACKING is None:
+        native = NativeDoor(settings, published, gate.access, served, allowance_of=budgets.allowance_of)
     publish()  # the native door takes what is published from its start on
     addresses, counts = {"api": api.address}, {"api": asked.counts}
     if native is not None:
@@ -152,10 +166,11 @@ def _served(
     try:
         for one in filter(None, (api, native)):
             one.set_serving(serving=True)
-        yield addresses, publish, counts
+        yield addresses, publish, counts, budgets
     finally:
         registrations.feeds.end()
         api.stop(0)
         if native is not None:
             native.stop(0)
+        budgets.stop()
         registrations.feeds.close()

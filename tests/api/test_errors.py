@@ -25,7 +25,15 @@ ANSWERING = (
     *("api/check.py", "index/published.py", "index/reader.py", "e164.py", "_e164.pyx", "_fast.pyx"),
     *("_recycled.pyx", "api/identifications.py", "registrations/importing.py"),
     *("api/calls.py", "api/numbering.py", "api/pushing.py", "api/active_numbers.py", "api/portings.py", "api/plan.py"),
-    *("api/places.py", "door/native.py", "door/health.py", "door/watches.py", "store/served.py", "store/blocks.py"),
+    *(
+        "api/places.py",
+        "serving/budgets.py",
+        "door/native.py",
+        "door/health.py",
+        "door/watches.py",
+        "store/served.py",
+        "store/blocks.py",
+    ),
     *("plan/allotments.py", "active/push.py", "active/portings.py", "access/rules.py", "api/access.py"),
     *("store/heads.py", "store/pushes.py", "store/plans.py", "store/database.py", "store/engine.py"),
     *("store/failures.py", "store/history.py", "store/marks.py"),
@@ -60,6 +68,7 @@ def instance(error: type[NumcheckError]) -> NumcheckError:
         errors.RecordTooShort: (datetime(2026, 11, 20, tzinfo=UTC),),
         errors.StoreDamaged: ("words",),
         errors.BadCaller: ("words",),
+        errors.TooManyNewNumbers: (100, 3, datetime(2026, 11, 20, tzinfo=UTC), 7.0),
     }
     return error("words") if error.__init__ is NumcheckError.__init__ else error(*parts.get(error, (3, 2)))
 

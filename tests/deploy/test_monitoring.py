@@ -19,7 +19,7 @@ DEPLOY = ROOT / "deploy"
 ALERTS = (DEPLOY / "alerts.yml").read_text()
 PROMETHEUS_OWN = {"up", "instance", "le"}
 WORDS = {  # of PromQL
-    *("sum", "by", "rate", "increase", "absent", "and", "offset", "max", "histogram_quantile", "s", "m", "d"),
+    *("sum", "min", "by", "rate", "increase", "absent", "and", "offset", "max", "histogram_quantile", "s", "m", "d"),
 }
 needs_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None and os.environ.get("NUMCHECK_TEST_STRANGERS") != "required",

@@ -5,6 +5,8 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
@@ -19,6 +21,7 @@ from numcheck.door.watches import Watches
 from numcheck.errors import StoreUnavailable
 from numcheck.index import PublishedIndex, open_index
 from numcheck.serving.dispatch import Tally
+from numcheck.serving.ledger import OutcomeTally
 from numcheck.serving.metrics import NodeCollector, Readings
 from numcheck.serving.metrics_listener import MetricsListener
 from numcheck.serving.publishing import index_directory
@@ -44,16 +47,20 @@ class Node:
         self.api = PlainDoor(settings, [check_service(self.published, settings, self.asked.add)], Watches())
         self.native = NativeDoor(settings, self.published)
         self.linked: dict[str, bool] = {}
+        self.accounts: list[Any] = []
         readings = Readings(
             index_version=lambda: self.published.get().index_version,
             index_lag=self.lag,
             directory_age_s=lambda: 2.5,
             callers_refused=lambda: False,
             callers_revision=lambda: 7,
+            budgets=lambda: self.accounts,
             asked=lambda: self.native.asked() + self.asked.counts(),
             smscs_linked=lambda: self.linked,
             codes=lambda: {Tally("main", "sms", "handed_over"): 2, Tally("main", "sms", "failed"): 1},
-            receipts=lambda: {("main", "delivered"): 2},
+            receipts=lambda: {OutcomeTally("main", "3", "delivered"): 2},
+            judged=lambda: {OutcomeTally("main", "3", "returned"): 5},
+            couriers_rest=lambda: {("main", "3"): True, ("main", ""): False},
             index_size=lambda: self.published.get().size,
         )
         self.watch = StoreWatch(settings, Troubles())
@@ -157,6 +164,15 @@ def test_link_to_the_smsc_is_told_where_there_is_to_be_one(node: Node) -> None:
     for linked in (False, True):
         node.linked = {"main": linked}
         assert node.samples()["numcheck_smsc_linked", "main"] == linked
+
+
+def test_budgets_are_told_by_caller(node: Node) -> None:
+    assert "numcheck_new_numbers_left" not in {name for name, *_ in node.samples()}
+    node.accounts.append(SimpleNamespace(name="chat", budget=100, left=7, refused_count=2))
+    found = node.samples()
+    assert found["numcheck_new_numbers_budget", "chat"] == 100
+    assert found["numcheck_new_numbers_left", "chat"] == 7
+    assert found["numcheck_new_numbers_refused_total", "chat"] == 2
 
 
 def test_every_metric_is_documented_and_no_other(node: Node) -> None:

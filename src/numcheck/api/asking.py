@@ -2,12 +2,19 @@
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 
+from numcheck._budget import Allowance
 from numcheck.access import Caller
 from numcheck.api.access import this_caller
 
 LOOPBACK = "loopback"
 STATUSES_TAG = 0x0A  # field 1 of a CheckNumbersResponse, packed: an octet a number
+
+BUDGET_HEADER = "numcheck-new-numbers-left"
+"""Tells a caller that nears the end of its budget how many new numbers it may ask about yet."""
+AllowanceOf = Callable[[Caller], Allowance | None]
+"""Gives what a caller may ask about before the store is asked; None: everything."""
 
 
 def asker_name(caller: Caller) -> str:

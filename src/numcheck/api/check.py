@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from numcheck import e164
+from numcheck._budget import numbers_of
 from numcheck.active import Operator
 from numcheck.api.access import CallersIndex
 from numcheck.api.asking import STATUSES_TAG, answered_count
@@ -17,6 +18,7 @@ from numcheck.timestamps import timestamp
 from numcheck.v1 import check_pb2, number_pb2
 
 SERVICE_NAME = "numcheck.v1.CheckService"
+NUMBER_SIZE = 8
 
 
 class CheckService:
@@ -31,9 +33,11 @@ class CheckService:
         default_region: str,
         numbers_per_call_max: int,
         asked: Callable[[int], None] = lambda _count: None,
+        spend: Callable[[bytes], None] = lambda _numbers: None,
     ) -> None:
-        """Call `asked` with the count of numbers in each answer."""
-        self._published, self._asked = published, asked
+        """Call `asked` with the count of numbers in each answer, and before that `spend` with the numbers, eight bytes
+        each: it raises if their caller may not ask about them."""
+        self._published, self._asked, self._spend = published, asked, spend
         self._default_region = default_region
         self._numbers_per_call_max = numbers_per_call_max
         self._listed: tuple[Mapping[int, Operator] | None, bytes] = None, b""  # the operators listed last
@@ -52,22 +56,24 @@ class CheckService:
             region=facts.region,
             index_version=index.index_version,
         )
+        self._spend(facts.number.to_bytes(NUMBER_SIZE, "little"))
         self._asked(1)
         return response.SerializeToString()
 
     def check_numbers(self, request: bytes, _call: CallerWaits) -> bytes:
         """Answer about many numbers, bytes in and bytes out."""
         table = self._published.get().table
-        return self._told(table.check_numbers(request, numbers_per_call_max=self._numbers_per_call_max))
+        return self._told(request, table.check_numbers(request, numbers_per_call_max=self._numbers_per_call_max))
 
     def check_streamed_numbers(self, request: bytes, _call: CallerWaits) -> bytes:
         """Answer one message of a stream, from the index that is newest then."""
         table = self._published.get().table
         return self._told(
-            table.check_numbers(request, numbers_per_call_max=self._numbers_per_call_max, echo_request_id=True)
+            request, table.check_numbers(request, numbers_per_call_max=self._numbers_per_call_max, echo_request_id=True)
         )
 
-    def _told(self, response: bytes) -> bytes:
+    def _told(self, request: bytes, response: bytes) -> bytes:
+        self._spend(numbers_of(request))
         self._asked(answered_count(response))
         return response
 
@@ -75,6 +81,7 @@ class CheckService:
         """Answer about many numbers, each with a moment: bytes in and bytes out."""
         index = self._published.get()
         statuses = index.check_recycled(request, numbers_per_call_max=self._numbers_per_call_max)
+        self._spend(numbers_of(request))
         self._asked(len(statuses))
         rest = check_pb2.CheckRecycledResponse(
             record_since_unix_s=index.record_since, index_version=index.index_version

@@ -19,6 +19,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.MalformedMessage: code_pb2.INVALID_ARGUMENT,
     errors.NotANumber: code_pb2.INVALID_ARGUMENT,
     errors.TooManyNumbers: code_pb2.INVALID_ARGUMENT,
+    errors.TooManyNewNumbers: code_pb2.RESOURCE_EXHAUSTED,
     errors.BadMoments: code_pb2.INVALID_ARGUMENT,
     errors.BadPlan: code_pb2.INVALID_ARGUMENT,
     errors.BadPush: code_pb2.INVALID_ARGUMENT,

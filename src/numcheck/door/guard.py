@@ -7,8 +7,10 @@ from urllib.parse import unquote
 
 import grpc
 
-from numcheck.access import name_in
+from numcheck.access import Caller, name_in
 from numcheck.api.access import Admission, Call, Shown, call_of, checking, serve_call
+from numcheck.api.asking import BUDGET_HEADER, AllowanceOf
+from numcheck.api.check import SERVICE_NAME as CHECK
 from numcheck.door.handlers import behind
 from numcheck.door.refusing import refuse
 
@@ -16,9 +18,12 @@ from numcheck.door.refusing import refuse
 class AccessInterceptor(grpc.ServerInterceptor):
     """Passes a call on to its method, with its caller, if that caller may make it."""
 
-    def __init__(self, admission: Admission, show: Callable[[grpc.ServicerContext], Shown]) -> None:
-        """Judge by `admission` what `show` finds about a call's caller."""
-        self._admission, self._show = admission, show
+    def __init__(
+        self, admission: Admission, show: Callable[[grpc.ServicerContext], Shown], allowance_of: AllowanceOf
+    ) -> None:
+        """Judge by `admission` what `show` finds about a call's caller, and tell callers that few new numbers are left
+        of what `allowance_of` gives them."""
+        self._admission, self._show, self._allowance_of = admission, show, allowance_of
 
     def intercept_service(self, continuation: Any, details: Any) -> Any:
         """Return the handler of a method, behind the check."""
@@ -32,6 +37,12 @@ class AccessInterceptor(grpc.ServerInterceptor):
         shown = self._show(context)
         return call_of(self._admission, self._admission.admit(shown, method), shown, method)
 
+    def _tell_of_budget(self, caller: Caller, context: grpc.ServicerContext) -> None:
+        """Tell a caller that nears the end of its budget how many new numbers are left, as its call begins."""
+        allowance = self._allowance_of(caller)
+        if allowance is not None and (few := allowance.few_left()) is not None:
+            context.send_initial_metadata(((BUDGET_HEADER, str(few)),))
+
     def _guarded(self, behaviour: Any, method: str, *, streaming: bool) -> Any:
         def call(request: Any, context: grpc.ServicerContext, *rest: Any) -> Any:
             try:
@@ -39,6 +50,8 @@ class AccessInterceptor(grpc.ServerInterceptor):
             except Exception as error:
                 refuse(context, error)
             serve_call(made)
+            if method.startswith(f"/{CHECK}/"):
+                self._tell_of_budget(made.caller, context)
             return behaviour(checking(request, made.check) if streaming else request, context, *rest)
 
         return call

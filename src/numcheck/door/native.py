@@ -5,9 +5,10 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from numcheck._budget import Allowance
 from numcheck.access import Caller
 from numcheck.api.access import Admission, Shown, agreements_of
-from numcheck.api.asking import asker_name
+from numcheck.api.asking import AllowanceOf, asker_name
 from numcheck.api.errors import log_failure, status_of
 from numcheck.errors import TooManyCalls, UnknownMethod
 
@@ -35,25 +36,26 @@ class NativeCaller(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """A caller as a loop keeps them: agreements, the name under which their numbers are counted, the caller, and the
-    party whose line their calls wait in; or the refusal, if they may not call."""
+    """A caller as a loop keeps them: agreements, the name under which their numbers are counted, the caller, the party
+    whose line their calls wait in, and the numbers that they may ask about; or the refusal, if they may not call."""
 
     agreements: Agreements
     asker: str
     caller: NativeCaller | None
     party: str
+    allowance: Allowance | None
     refusal: Status | None = None
 
 
-def admitted(admission: Admission, shown: Shown, path: str) -> Admitted:
+def admitted(admission: Admission, allowance_of: AllowanceOf, shown: Shown, path: str) -> Admitted:
     """Return the caller if they may call the method, or the refusal. Never blocks: an event loop waits for it."""
     try:
         caller = admission.admit(shown, path)
         agreements = agreements_of(caller, admission.agreed)
-        return Admitted(agreements, asker_name(caller), NativeCaller(caller, shown), caller.party)
+        return Admitted(agreements, asker_name(caller), NativeCaller(caller, shown), caller.party, allowance_of(caller))
     except Exception as error:
         log_failure(error)
-        return Admitted(None, "", None, "", refusal(error))
+        return Admitted(None, "", None, "", None, refusal(error))
 
 
 def authorizations(joined: bytes) -> tuple[str, ...]:

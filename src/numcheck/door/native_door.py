@@ -13,6 +13,7 @@ from numcheck import e164
 from numcheck.access import name_in
 from numcheck.api import callers
 from numcheck.api.access import Admission, CallersIndex, LoopbackAccess, Shown
+from numcheck.api.asking import AllowanceOf
 from numcheck.api.check import CheckService, operator_message
 from numcheck.config import Settings
 from numcheck.door.certificates import CertificateFiles
@@ -74,18 +75,20 @@ class NativeDoor:
         admission: Admission | None = None,
         served: Served | None = None,
         *,
+        allowance_of: AllowanceOf = lambda _caller: None,
         stalled_after_s: float = STALLED_AFTER_S,
     ) -> None:
         """Open the listener; BadListenAddress if that cannot be. Only where LACKING is None.
 
         `admission` decides who may call; without it, as in tests, everybody may, and sees everything. Without `served`
-        only CheckService is served, from the published index.
+        only CheckService is served, from the published index. `allowance_of` gives the numbers that a caller may ask
+        about.
         """
         host, port = host_and_port(settings.listen, anywhere=settings.tls)
         self._tls_files = settings.tls_files
         credentials = Credentials(*self._tls_files) if self._tls_files else None
         self.protection = protection_of(settings)
-        self._admission = admission or LoopbackAccess()
+        self._admission, self._allowance_of = admission or LoopbackAccess(), allowance_of
         seen = CallersIndex(published, self._admission.agreed)
         self._own: list[Watches | Feeds] = []
         if served is None:
@@ -154,7 +157,7 @@ class NativeDoor:
             shown = Shown("" if certificate is None else name_in(certificate), authorizations(authorization))
         else:
             shown = Shown("", authorizations(authorization), user_of_socket(descriptor))
-        return admitted(self._admission, shown, self._paths[method])
+        return admitted(self._admission, self._allowance_of, shown, self._paths[method])
 
     def _show_new_certificate(self) -> None:
         credentials = Credentials(*self._tls_files)

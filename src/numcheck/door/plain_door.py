@@ -9,6 +9,7 @@ import grpc
 
 from numcheck.api import callers
 from numcheck.api.access import Admission, LoopbackAccess, Shown
+from numcheck.api.asking import AllowanceOf
 from numcheck.config import Settings
 from numcheck.door.counting import CallCounter
 from numcheck.door.draining import Draining
@@ -59,10 +60,12 @@ class PlainDoor:
         admission: Admission | None = None,
         *,
         feeds: Feeds | None = None,
+        allowance_of: AllowanceOf = lambda _caller: None,
     ) -> None:
         """Open the listener; BadListenAddress if that cannot be. `watches` end with it; `feeds` are another's to end.
 
         `admission` says who may call. In plaintext, on loopback, it may be left out: then everybody may.
+        `allowance_of` says what callers may ask about: they are told when it nears its end.
         """
         if admission is None and settings.tls:
             raise ValueError("over TLS somebody has to find out who calls")
@@ -78,7 +81,8 @@ class PlainDoor:
             name: ThreadPoolExecutor(KEPT_THREADS, thread_name_prefix=f"api-{name}")
             for name in (callers.SERVICE_NAME, Health.name)
         }
-        guard = AccessInterceptor(admission or LoopbackAccess(), shown_over_tls if settings.tls else self._shown)
+        show = shown_over_tls if settings.tls else self._shown
+        guard = AccessInterceptor(admission or LoopbackAccess(), show, allowance_of)
         reader = RequestReader(self._patience, self._kept, threads=settings.api_threads, kept_threads=KEPT_THREADS)
         self._server = grpc.server(
             self._threads,

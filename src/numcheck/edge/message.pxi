@@ -64,6 +64,8 @@ cdef bint answer_by_kernel(Stream* stream) noexcept nogil:
     cursor.at, cursor.end = stream.body.data, stream.body.data + stream.body.size
     if admit(view, cursor, loop.numbers_per_call_max, &request) != ADMITTED:
         return False
+    if stream.connection.ledger != NULL and not take_request(stream.connection.ledger, cursor):
+        return False
     if not make_answer_room(stream, response_size_max(view, &request)):
         return True
     end = write_response(view, cursor, &request, request.request_id if streaming else 0, answer_start(stream))

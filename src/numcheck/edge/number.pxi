@@ -106,6 +106,8 @@ cdef bint answer_number(Stream* stream) noexcept nogil:
     cdef uint64_t number
     if facts == NULL or not read_request(loop, &stream.body, &number):
         return False
+    if stream.connection.ledger != NULL and not take_number(stream.connection.ledger, number):
+        return False
     if make_answer_room(stream, FIXED_FIELDS_SIZE_MAX + TEXT_FIELDS * (VARINT_FIELD_SIZE_MAX + facts.text_size_max)):
         end_answer(stream, write_facts(view, facts, number, answer_start(stream)))
         count_numbers(stream, 1)

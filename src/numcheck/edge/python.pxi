@@ -65,13 +65,14 @@ cdef void ask_admission(void* owner, Stream* stream) noexcept with gil:
     try:
         authorization = b"" if stream.authorization.size == 0 else PyBytes_FromStringAndSize(
             <char*>stream.authorization.data, stream.authorization.size)
-        agreements, name, caller, party, refusal = (<EdgeLoop>owner).admit(
+        agreements, name, caller, party, allowance, refusal = (<EdgeLoop>owner).admit(
             certificate_of(connection.tls), connection.fd, authorization, stream.method)
         if refusal is None:
             connection.view = (<EdgeLoop>owner).place_of(agreements)
             connection.asker = (<EdgeLoop>owner).asker_of(name)
             connection.caller = (<EdgeLoop>owner).kept_caller(caller)
             connection.lines = (<EdgeLoop>owner).queue.lines_of(party)
+            connection.ledger = (<EdgeLoop>owner).ledger_of(allowance)
             connection.admitted_at[<int>stream.method] = connection.loop.now
             forget_stranger(connection)
         else:

@@ -33,12 +33,23 @@ cdef size_t status_headers(Stream* stream, char* digits, nghttp2_nv* headers) no
     return count
 
 
+cdef size_t budget_header(Stream* stream, char* digits, nghttp2_nv* headers) noexcept nogil:
+    """How many new numbers the caller may ask about yet, where it nears the end of them; `digits` holds 24 bytes for
+    as long as the header is used."""
+    cdef int64_t few = -1 if stream.connection.ledger == NULL else few_left(stream.connection.ledger)
+    if few < 0:
+        return 0
+    headers[0] = header(b"numcheck-new-numbers-left", digits, snprintf(digits, 24, b"%lld", <long long>few))
+    return 1
+
+
 cdef void start_sending(Stream* stream) noexcept nogil:
     """Begin the response: its headers and then its bytes, or a status alone."""
     cdef nghttp2_session* session = stream.connection.session
     cdef nghttp2_data_provider source
-    cdef nghttp2_nv headers[6]
+    cdef nghttp2_nv headers[7]
     cdef char digits[12]
+    cdef char budget[24]
     cdef size_t count = 2
     if stream.responded:
         if stream.deferred:
@@ -48,8 +59,9 @@ cdef void start_sending(Stream* stream) noexcept nogil:
     stream.responded = True
     headers[0] = header(b":status", b"200", 3)
     headers[1] = header(b"content-type", b"application/grpc", 16)
+    count += budget_header(stream, budget, headers + 2)
     if stream.ended and stream.code != OK and left(&stream.out) == 0:
-        count += status_headers(stream, digits, headers + 2)
+        count += status_headers(stream, digits, headers + count)
         if stream.encoding == OTHER_ENCODING:
             headers[count] = header(b"grpc-accept-encoding", b"identity, gzip", 14)
             count += 1

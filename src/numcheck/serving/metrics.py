@@ -21,7 +21,9 @@ from prometheus_client.core import (
 from numcheck.door.native_door import NativeDoor
 from numcheck.door.plain_door import PlainDoor
 from numcheck.errors import NumcheckError
+from numcheck.serving.budgets import Account
 from numcheck.serving.dispatch import Tally
+from numcheck.serving.ledger import OutcomeTally
 from numcheck.serving.store_metrics import store_families
 from numcheck.serving.store_watch import StoreWatch
 
@@ -46,10 +48,16 @@ class Readings:
     """The SMSCs by name: True if the link is there over which codes leave."""
     asked: Callable[[], Mapping[str, int]]
     """How many numbers each caller asked about."""
+    budgets: Callable[[], Sequence[Account]]
+    """Callers that have a budget of new numbers."""
     codes: Callable[[], Mapping[Tally, int]]
     """Count of codes by courier, channel and outcome."""
-    receipts: Callable[[], Mapping[tuple[str, str], int]]
-    """Count of delivery receipts by courier and outcome."""
+    receipts: Callable[[], Mapping[OutcomeTally, int]]
+    """Count of delivery receipts by courier, operator and outcome."""
+    judged: Callable[[], Mapping[OutcomeTally, int]]
+    """Count of codes that came back or were lost, by courier and operator."""
+    couriers_rest: Callable[[], Mapping[tuple[str, str], bool]]
+    """The couriers by name and operator: True if one is passed over."""
     index_size: Callable[[], int | None]
     """Size of the index in bytes."""
 
@@ -83,12 +91,16 @@ class NodeCollector:
         yield from store_families(self._watch)
         asked = {(caller,): count for caller, count in readings.asked().items()}
         yield _labelled("numcheck_numbers_asked", "Numbers, by who asked", ("caller",), asked)
+        yield from _of_budgets(readings.budgets())
         yield _labelled("numcheck_codes", "Codes handed to couriers", Tally._fields, readings.codes())
-        yield _labelled("numcheck_receipts", "Delivery receipts", ("courier", "outcome"), readings.receipts())
-        linked = GaugeMetricFamily("numcheck_smsc_linked", "True if there is a link to the SMSC", labels=("courier",))
-        for courier, is_linked in readings.smscs_linked().items():
-            linked.add_metric((courier,), is_linked)
-        yield linked
+        yield _labelled("numcheck_receipts", "Delivery receipts", OutcomeTally._fields, readings.receipts())
+        yield _labelled(
+            "numcheck_codes_judged", "Codes that came back, or not", OutcomeTally._fields, readings.judged()
+        )
+        linked = {(courier,): is_linked for courier, is_linked in readings.smscs_linked().items()}
+        yield _flags("numcheck_smsc_linked", "True if there is a link to the SMSC", ("courier",), linked)
+        rests = readings.couriers_rest()
+        yield _flags("numcheck_courier_rests", "True if a courier is passed over", ("courier", "operator"), rests)
 
     def _calls(self, loops: Sequence["Counters"]) -> Metric:
         family = CounterMetricFamily("numcheck_calls", "Calls that ended", labels=("door", "method", "code"))
@@ -118,6 +130,20 @@ class NodeCollector:
         return family
 
 
+def _of_budgets(accounts: Sequence[Account]) -> Iterator[Metric]:
+    """Give what callers may ask about in a day, what is left of it, and how often it did not suffice."""
+    label = ("caller",)
+    budgets = GaugeMetricFamily("numcheck_new_numbers_budget", "New numbers of a caller in a day", labels=label)
+    left = GaugeMetricFamily("numcheck_new_numbers_left", "Of a caller's budget", labels=label)
+    for one in accounts:
+        budgets.add_metric((one.name,), one.budget)
+        left.add_metric((one.name,), one.left)
+    yield budgets
+    yield left
+    refused = {(one.name,): one.refused_count for one in accounts}
+    yield _labelled("numcheck_new_numbers_refused", "Requests that a budget did not suffice for", label, refused)
+
+
 def _counter(name: str, documentation: str, values: Sequence[int]) -> Metric:
     return CounterMetricFamily(name, documentation, value=sum(values))
 
@@ -127,6 +153,14 @@ def _labelled(name: str, documentation: str, labels: Sequence[str], values: Mapp
     family = CounterMetricFamily(name, documentation, labels=labels)
     for key, count in sorted(values.items()):
         family.add_metric(key, count)
+    return family
+
+
+def _flags(name: str, documentation: str, labels: Sequence[str], values: Mapping[Any, bool]) -> Metric:
+    """Return a gauge of values by tuples of their labels."""
+    family = GaugeMetricFamily(name, documentation, labels=labels)
+    for key, value in sorted(values.items()):
+        family.add_metric(key, value)
     return family
 
 

@@ -25,6 +25,7 @@ from numcheck.index import Index, PublishedIndex
 from numcheck.serving.access import Gate
 from numcheck.serving.asking import AskingLog
 from numcheck.serving.belongings import keep_private
+from numcheck.serving.budgets import Budgets
 from numcheck.serving.builder import Builder
 from numcheck.serving.checks import exposed_secrets
 from numcheck.serving.freshness import fresh_since
@@ -32,6 +33,7 @@ from numcheck.serving.logs import set_level
 from numcheck.serving.metrics import NodeCollector, Readings
 from numcheck.serving.metrics_listener import MetricsListener
 from numcheck.serving.publishing import open_or_rebuild
+from numcheck.serving.receipts_listener import ReceiptsListener
 from numcheck.serving.registrations import policy_warnings, registrations_of
 from numcheck.serving.reloading import ReadAgain, Reloading
 from numcheck.serving.services import callers_service, check_service, numbering_service
@@ -141,25 +143,29 @@ class Node:
             directory.agreed if settings.tls else directory.try_agreed,
             say,
         )
+        self._budgets = Budgets(store.budgets(), self._registrations.vault, settings)
         self._doors: list[Door] = []
         self._health = Health(self._doors)
         self._asking_log = AskingLog(_asked(self._numbers_asked, self._doors), settings.numbers_asked_told)
         self._listener: MetricsListener | None = None
+        self._receipts: ReceiptsListener | None = None
 
     @property
     def takers(self) -> list[Callable[[Settings], None]]:
         """Functions that take settings anew: together, all that are marked so."""
-        return [*self._registrations.takers, self._take]
+        return [*self._registrations.takers, self._budgets.take, self._take]
 
     def start(self) -> None:
         """Serve; who watches the node is answered from the beginning, while the index may be built yet."""
         settings, store = self._settings, self._store
         self._watch.start()
         self._listener = self._open_listener()
+        self._receipts = self._open_receipts()
         index = _index_to_serve(store, settings)
         self._doors.append(self._open_door())
         self._published.publish(index)
         self._builder.start()
+        self._budgets.start()
         self._registrations.start()
         self._health.begin(self._published)
         _begin(settings.data_dir, self._doors[0], _notices(index, store, settings))
@@ -172,6 +178,9 @@ class Node:
         for door in self._doors:
             door.stop(self._settings.drain_timeout_s)
         self._watches.close()
+        self._budgets.stop()
+        if self._receipts is not None:
+            self._receipts.stop()
         self._registrations.stop()
         self._builder.stop()
         self._gate.close()
@@ -189,7 +198,7 @@ class Node:
         changed = self._builder.follow, self._registrations.withdrawer.follow
         seen = CallersIndex(self._published, self._gate.access.agreed)
         return [
-            check_service(seen, self._settings, self._numbers_asked.add),
+            check_service(seen, self._settings, self._numbers_asked.add, self._budgets.spend),
             numbering_service(
                 self._store,
                 self._published,
@@ -209,9 +218,16 @@ class Node:
         settings, admission = self._settings, self._gate.admission(self._settings)
         served = Served(self._services(), self._watches, self._registrations.feeds)
         if LACKING is None:
-            return NativeDoor(settings, self._published, admission, served)
+            return NativeDoor(settings, self._published, admission, served, allowance_of=self._budgets.allowance_of)
         announce(f"grpcio carries the calls, at many times the cost: {LACKING}")
-        return PlainDoor(settings, served.services, served.watches, admission, feeds=served.feeds)
+        return PlainDoor(
+            settings,
+            served.services,
+            served.watches,
+            admission,
+            feeds=served.feeds,
+            allowance_of=self._budgets.allowance_of,
+        )
 
     def _open_listener(self) -> MetricsListener | None:
         """Return the listener of /metrics, /healthz and /readyz, if it is wanted."""
@@ -221,6 +237,14 @@ class Node:
             self._settings, NodeCollector(self._doors, self._readings(), self._watch), self._missing
         )
         announce(f"metrics ready on http://{listener.address}/metrics")
+        return listener
+
+    def _open_receipts(self) -> ReceiptsListener | None:
+        """Return the listener for the reports of HTTP gateways, if it is wanted."""
+        if self._settings.receipts_listen is None:
+            return None
+        listener = ReceiptsListener(self._settings, self._registrations.delivery.desks)
+        announce(f"receipts ready on http://{listener.address}/receipts/COURIER")
         return listener
 
     def _missing(self) -> list[str]:
@@ -239,8 +263,11 @@ class Node:
             callers_revision=lambda: directory.revision,
             smscs_linked=lambda: delivery.linked,
             asked=self._asking_log.counts,
+            budgets=self._budgets.accounts,
             codes=lambda: delivery.counts,
-            receipts=lambda: delivery.receipts,
+            receipts=lambda: delivery.ledger.receipts,
+            judged=lambda: delivery.ledger.judged,
+            couriers_rest=lambda: delivery.rests,
         )
 
     def _index_lag(self) -> int | None:

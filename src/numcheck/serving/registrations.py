@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from numcheck.api.registration import RegistrationService, Rules
 from numcheck.config import ServiceSettings, Settings
@@ -24,10 +25,12 @@ from numcheck.registrations.reverifier import Reverifier
 from numcheck.registrations.vault import Vault
 from numcheck.registrations.verifier import Environment, Verifier
 from numcheck.registrations.withdrawal import Withdrawals
+from numcheck.serving.code_judge import CodeJudge
 from numcheck.serving.couriers import Delivery, delivery_of
 from numcheck.serving.enquiries import Enquiries, enquiries_of
 from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys, use_keys
-from numcheck.serving.texts import Texts
+from numcheck.serving.ledger import UNKNOWN_OPERATOR
+from numcheck.serving.terms import Terms
 from numcheck.serving.timekeeper import NodeClock, Timekeeper, TrustedClock
 from numcheck.serving.webhooks import Source, WebhookSenders, senders_of
 from numcheck.serving.withdrawer import Withdrawer
@@ -134,18 +137,21 @@ class NodeRegistrations:
     withdrawer: Withdrawer
     feeds: Feeds
     delivery: Delivery
+    judge: CodeJudge
     enquiries: Enquiries
     takers: Sequence[Callable[[Settings], None]]
     """Functions that take settings anew."""
     webhooks: WebhookSenders
     importer: Importer
     identifications: Identifications
+    vault: Vault
 
     def start(self) -> None:
         """Begin to let time pass, and to follow withdrawals."""
         self.timekeeper.start()
         self.withdrawer.start()
         self.webhooks.start()
+        self.judge.start()
 
     def stop(self) -> None:
         """End it, once the listeners have stopped."""
@@ -153,6 +159,7 @@ class NodeRegistrations:
         self.timekeeper.stop()
         self.withdrawer.stop()
         self.webhooks.stop()
+        self.judge.stop()
         self.delivery.close()
         self.enquiries.close()
         self.importer.close()
@@ -166,8 +173,10 @@ def registrations_of(
     vault = Vault(keys.keyring, secrets.token_bytes)
     registrations = store.registrations(Chain(keys.keyring))
     use_keys(store, registrations, keys.keyring)
-    texts = Texts(settings)
-    enquiries, delivery = enquiries_of(settings), delivery_of(settings, show, texts, now=_now)
+    terms = Terms(settings)
+    operator_of = partial(_operator_of, published)
+    delivery = delivery_of(settings, show, terms, operator_of=operator_of, now=_now)
+    enquiries, judge = enquiries_of(settings), CodeJudge(delivery, registrations.came_back, settings.data_dir)
     policies = Policies(settings)
 
     def agrees(service: str, operator_id: int) -> bool:
@@ -208,11 +217,13 @@ def registrations_of(
         withdrawer,
         feeds,
         delivery,
+        judge,
         enquiries,
-        [policies.take, texts.take],
+        [policies.take, terms.take],
         webhooks,
         importer,
         identifications,
+        vault,
     )
 
 
@@ -227,6 +238,13 @@ def _taker(inbound: Inbound, default_region: str) -> Callable[[str, str], None]:
         inbound.take(number, text)
 
     return take
+
+
+def _operator_of(published: PublishedIndex, number: int) -> str:
+    """Return the operator that serves a number by the newest index, as the metrics name it."""
+    index = published.try_get()
+    operator = None if index is None else index.facts(number).serving_operator
+    return UNKNOWN_OPERATOR if operator is None else str(operator.operator_id)
 
 
 def _now() -> datetime:

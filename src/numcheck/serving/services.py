@@ -20,14 +20,19 @@ OUTSIDE = Outside(now=lambda: datetime.now(UTC), new_token=lambda: secrets.token
 
 
 def check_service(
-    published: PublishedIndex | CallersIndex, settings: Settings, asked: Callable[[int], None] = lambda _count: None
+    published: PublishedIndex | CallersIndex,
+    settings: Settings,
+    asked: Callable[[int], None] = lambda _count: None,
+    spend: Callable[[bytes], None] = lambda _numbers: None,
 ) -> CheckService:
-    """Return the service that answers from what is published; `asked` is told how many numbers each answer is about."""
+    """Return the service that answers from what is published; `asked` is told how many numbers each answer is about,
+    and `spend` gets the numbers first."""
     return CheckService(
         published,
         default_region=settings.default_region,
         numbers_per_call_max=settings.numbers_per_call_max,
         asked=asked,
+        spend=spend,
     )
 
 

@@ -379,6 +379,19 @@ identifications = Table(
     sqlite_autoincrement=True,  # a position is never given again
 )
 
+# Budgets of new numbers: what nodes took for a day, and numbers that were asked about: see budgets.py.
+asked_numbers = Table(
+    "asked_numbers",
+    metadata,
+    Column("entry_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("service", String, nullable=False),
+    Column("day", Integer, nullable=False),  # since 1970, in UTC
+    Column("taken", BigInteger, nullable=False),  # below 0: given back
+    Column("key_id", Integer, nullable=False),
+    Column("sealed", Bytes, nullable=False),  # the numbers
+    Index("asked_numbers_by_day", "service", "day", "entry_id"),
+)
+
 # Authorities' assertions that have verified somebody: each counts once in a service.
 assertions = Table(
     "assertions",

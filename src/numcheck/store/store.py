@@ -40,6 +40,7 @@ from numcheck.privacy import make_private_directory
 from numcheck.store import blocks, callers, plans, pushes, recorded, withdrawals
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.blocks import Kind, replace_places
+from numcheck.store.budgets import Budgets
 from numcheck.store.callers import Callers, Denial
 from numcheck.store.data_bindings import Changed, applied, check_data, held, pushes_from, told_of
 from numcheck.store.database import Database, take_turn
@@ -618,6 +619,10 @@ class Store:
             return pushed
 
     # --- callers
+
+    def budgets(self) -> Budgets:
+        """Return what was taken of callers' budgets of new numbers."""
+        return Budgets(self._database)
 
     def webhooks(self) -> Webhooks:
         """Return the positions of webhooks."""

@@ -28,8 +28,8 @@ if _version_not_supported:
 class CheckServiceStub(object):
     """Answers whether numbers are allotted, to whom, and whether they are in service.
 
-    Every method only reads, from the node's index: it may be repeated freely, changes nothing, and keeps nothing of
-    what was asked.
+    Every method only reads, from the node's index: it may be repeated freely, and changes nothing. Of what was asked
+    nothing is kept, but for the numbers of the day where a messenger has a budget of new ones, sealed.
 
     Errors carry google.rpc details: ErrorInfo with the domain "numcheck" and the reason named below, BadRequest with
     INVALID_ARGUMENT, RetryInfo with UNAVAILABLE and RESOURCE_EXHAUSTED. No error's text holds a number. To every method
@@ -41,6 +41,10 @@ class CheckServiceStub(object):
     another node; grpc.health.v1 says NOT_SERVING meanwhile.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
     RetryInfo.retry_delay, and then after growing delays.
+    - RESOURCE_EXHAUSTED, TOO_MANY_NEW_NUMBERS: the request asks about more numbers that the messenger has not asked about
+    today (UTC) than its budget has left; ErrorInfo's metadata has `budget`, `left` and `turns_at`. Nothing of it is
+    answered. Ask about fewer, or after RetryInfo.retry_delay, when the next day begins. Once less than a tenth is left,
+    the header `numcheck-new-numbers-left` of answers tells how many. ListOperators takes nothing.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
     repeating it does not help; or the native door holds as much as it can: repeat after a growing delay.
     """
@@ -81,8 +85,8 @@ class CheckServiceStub(object):
 class CheckServiceServicer(object):
     """Answers whether numbers are allotted, to whom, and whether they are in service.
 
-    Every method only reads, from the node's index: it may be repeated freely, changes nothing, and keeps nothing of
-    what was asked.
+    Every method only reads, from the node's index: it may be repeated freely, and changes nothing. Of what was asked
+    nothing is kept, but for the numbers of the day where a messenger has a budget of new ones, sealed.
 
     Errors carry google.rpc details: ErrorInfo with the domain "numcheck" and the reason named below, BadRequest with
     INVALID_ARGUMENT, RetryInfo with UNAVAILABLE and RESOURCE_EXHAUSTED. No error's text holds a number. To every method
@@ -94,6 +98,10 @@ class CheckServiceServicer(object):
     another node; grpc.health.v1 says NOT_SERVING meanwhile.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
     RetryInfo.retry_delay, and then after growing delays.
+    - RESOURCE_EXHAUSTED, TOO_MANY_NEW_NUMBERS: the request asks about more numbers that the messenger has not asked about
+    today (UTC) than its budget has left; ErrorInfo's metadata has `budget`, `left` and `turns_at`. Nothing of it is
+    answered. Ask about fewer, or after RetryInfo.retry_delay, when the next day begins. Once less than a tenth is left,
+    the header `numcheck-new-numbers-left` of answers tells how many. ListOperators takes nothing.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
     repeating it does not help; or the native door holds as much as it can: repeat after a growing delay.
     """
@@ -226,8 +234,8 @@ def add_CheckServiceServicer_to_server(servicer, server):
 class CheckService(object):
     """Answers whether numbers are allotted, to whom, and whether they are in service.
 
-    Every method only reads, from the node's index: it may be repeated freely, changes nothing, and keeps nothing of
-    what was asked.
+    Every method only reads, from the node's index: it may be repeated freely, and changes nothing. Of what was asked
+    nothing is kept, but for the numbers of the day where a messenger has a budget of new ones, sealed.
 
     Errors carry google.rpc details: ErrorInfo with the domain "numcheck" and the reason named below, BadRequest with
     INVALID_ARGUMENT, RetryInfo with UNAVAILABLE and RESOURCE_EXHAUSTED. No error's text holds a number. To every method
@@ -239,6 +247,10 @@ class CheckService(object):
     another node; grpc.health.v1 says NOT_SERVING meanwhile.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
     RetryInfo.retry_delay, and then after growing delays.
+    - RESOURCE_EXHAUSTED, TOO_MANY_NEW_NUMBERS: the request asks about more numbers that the messenger has not asked about
+    today (UTC) than its budget has left; ErrorInfo's metadata has `budget`, `left` and `turns_at`. Nothing of it is
+    answered. Ask about fewer, or after RetryInfo.retry_delay, when the next day begins. Once less than a tenth is left,
+    the header `numcheck-new-numbers-left` of answers tells how many. ListOperators takes nothing.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
     repeating it does not help; or the native door holds as much as it can: repeat after a growing delay.
     """

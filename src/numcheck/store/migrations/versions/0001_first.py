@@ -367,6 +367,18 @@ identifications = Table(
     sqlite_autoincrement=True,
 )
 
+asked_numbers = Table(
+    "asked_numbers",
+    metadata,
+    Column("entry_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("service", String, nullable=False),
+    Column("day", Integer, nullable=False),
+    Column("taken", BigInteger, nullable=False),
+    Column("key_id", Integer, nullable=False),
+    Column("sealed", Bytes, nullable=False),
+    Index("asked_numbers_by_day", "service", "day", "entry_id"),
+)
+
 assertions = Table(
     "assertions",
     metadata,
