@@ -3,8 +3,9 @@
 import os
 import ssl
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from numcheck.config import Settings, foreign_variables
 from numcheck.delivery.texts import parts_of
@@ -60,7 +61,8 @@ def _unreadable(settings: Settings) -> Iterator[str]:
 
 def _files_of(settings: Settings) -> dict[str, Path]:
     """Return the files that settings name, by the settings' names."""
-    tables = {"": settings} | {f"operators.{name}.": one for name, one in settings.operators.items()}
+    tables: dict[str, Iterable[tuple[str, Any]]] = {"": settings}
+    tables |= {f"operators.{name}.": one for name, one in settings.operators.items()}
     tables |= {f"couriers.{one.name}.": one for one in settings.couriers}
     tables |= {f"webhooks.{one.name}.": one for one in settings.webhooks}
     found = ((prefix + name, value) for prefix, one in tables.items() for name, value in one)

@@ -374,6 +374,17 @@ class Store:
         if foreign is not None:
             raise StoreDamaged(f"the database has a {foreign[0]}, {foreign[1]}, which numcheck did not make")
 
+    def check_indices(self) -> None:
+        """Raise StoreDamaged unless SQLite finds its file whole: what an index leaves out, nobody finds.
+
+        PostgreSQL has amcheck for it, which is its administrator's to run.
+        """
+        with self._database.reading() as connection:
+            if connection.dialect.name == "sqlite":
+                (found,) = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalars()
+                if found != "ok":
+                    raise StoreDamaged(f"the database is not whole: {found}")
+
     def check_sets(self) -> None:
         """Raise StoreDamaged unless every set has the blocks that its head speaks of, each as it was."""
         with self._database.reading() as connection:
