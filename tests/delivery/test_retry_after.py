@@ -1,4 +1,4 @@
-"""Retry-After as a gateway or a receiver of webhooks writes it (RFC 9110, 10.2.3): nothing that it says ends anything."""
+"""Retry-After as gateways and receivers of webhooks write it (RFC 9110, 10.2.3): nothing that it says ends anything."""
 
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime

@@ -64,6 +64,7 @@ def _files_of(settings: Settings) -> dict[str, Path]:
     tables: dict[str, Iterable[tuple[str, Any]]] = {"": settings}
     tables |= {f"operators.{name}.": one for name, one in settings.operators.items()}
     tables |= {f"couriers.{one.name}.": one for one in settings.couriers}
+    tables |= {f"couriers.{one.name}.callback.": one.callback for one in settings.couriers if one.callback}
     tables |= {f"webhooks.{one.name}.": one for one in settings.webhooks}
     found = ((prefix + name, value) for prefix, one in tables.items() for name, value in one)
     return {name: value for name, value in found if name.endswith("_file") and value is not None}
