@@ -55,6 +55,7 @@ class Node:
             callers_refused=lambda: False,
             callers_revision=lambda: 7,
             budgets=lambda: self.accounts,
+            witness_agrees=lambda: True,
             asked=lambda: self.native.asked() + self.asked.counts(),
             smscs_linked=lambda: self.linked,
             codes=lambda: {Tally("main", "sms", "handed_over"): 2, Tally("main", "sms", "failed"): 1},

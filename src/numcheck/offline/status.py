@@ -1,6 +1,7 @@
 """What a data directory holds and what its node says, read without disturbing the node."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from numcheck.store import SeriesInfo, Store
 from numcheck.v1 import check_pb2, check_pb2_grpc
 
 HEALTH_DEADLINE_S = 1.0
+PLAN_AGE_MAX = timedelta(days=60)
 SERVING, NOT_SERVING, NOT_RUNNING = "serving", "not serving", "not running"
 NOBODY_ANSWERS = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 # In gRPC's words; a peer that is there and ends the handshake gets others.
@@ -61,7 +63,10 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         "lost_history": losses,
         "engine": engine,
         "engine_warning": warning,
-        "warnings": [*filter(None, [warning_of(settings)]), *policy_warnings(settings)],
+        "warnings": [
+            *filter(None, [warning_of(settings), _age_warning(series, now)]),
+            *policy_warnings(settings),
+        ],
         "callers": callers,
         "index": index,
         "served_version": served_version,
@@ -90,9 +95,25 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
     }
 
 
+def _age_warning(plan: Sequence[SeriesInfo], now: datetime) -> str | None:
+    """Return a warning of series that are older than the regulator lets pass between two of its files."""
+    ages = {_series_name(one): now - (one.data_time or one.imported_at) for one in plan}
+    old = [f"{name} ({age.days} days)" for name, age in ages.items() if age > PLAN_AGE_MAX]
+    if not old:
+        return None
+    return (
+        f"WARNING: the plan is old: {', '.join(old)}; import the regulator's newest files, or have a timer do it "
+        "(docs/operations.md, The plan is old)"
+    )
+
+
+def _series_name(series: SeriesInfo) -> str:
+    return f"+{series.calling_code} {series.series}xx"
+
+
 def _series_status(series: SeriesInfo) -> dict[str, Any]:
     return {
-        "series": f"+{series.calling_code} {series.series}xx",
+        "series": _series_name(series),
         "source": series.source,
         "data_time": series.data_time and series.data_time.isoformat(),
         "imported_at": series.imported_at.isoformat(timespec="seconds"),

@@ -50,6 +50,8 @@ class Readings:
     """How many numbers each caller asked about."""
     budgets: Callable[[], Sequence[Account]]
     """Callers that have a budget of new numbers."""
+    witness_agrees: Callable[[], bool | None]
+    """Whether the chain of events has the newest head of the witness."""
     codes: Callable[[], Mapping[Tally, int]]
     """Count of codes by courier, channel and outcome."""
     receipts: Callable[[], Mapping[OutcomeTally, int]]
@@ -86,6 +88,7 @@ class NodeCollector:
         yield _gauge("numcheck_directory_age_seconds", "Since callers were read", _try(readings.directory_age_s))
         yield _gauge("numcheck_callers_refused", "Whether callers are refused", _try(readings.callers_refused))
         yield _gauge("numcheck_callers_revision", "Of the callers that count", _try(readings.callers_revision))
+        yield _gauge("numcheck_witness_agrees", "Whether the chain has its head", _try(readings.witness_agrees))
         yield _gauge("numcheck_index_size_bytes", "Of the index that answers", _try(readings.index_size))
         yield InfoMetricFamily("numcheck_build", "The program", {"version": version("numcheck")})
         yield from store_families(self._watch)

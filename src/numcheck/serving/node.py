@@ -211,6 +211,7 @@ class Node:
             ),
             callers_service(self._gate.callers, self._gate.key, changed=self._gate.directory.refresh),
             self._registrations.service,
+            self._registrations.audit,
         ]
 
     def _open_door(self) -> Door:
@@ -264,6 +265,7 @@ class Node:
             smscs_linked=lambda: delivery.linked,
             asked=self._asking_log.counts,
             budgets=self._budgets.accounts,
+            witness_agrees=lambda: self._registrations.witness.agrees,
             codes=lambda: delivery.counts,
             receipts=lambda: delivery.ledger.receipts,
             judged=lambda: delivery.ledger.judged,

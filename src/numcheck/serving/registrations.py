@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from numcheck.api.audit import AuditService
 from numcheck.api.registration import RegistrationService, Rules
 from numcheck.config import ServiceSettings, Settings
 from numcheck.door.feeds import Feeds
@@ -34,6 +35,7 @@ from numcheck.serving.terms import Terms
 from numcheck.serving.timekeeper import NodeClock, Timekeeper, TrustedClock
 from numcheck.serving.webhooks import Source, WebhookSenders, senders_of
 from numcheck.serving.withdrawer import Withdrawer
+from numcheck.serving.witness import Witness
 from numcheck.store import Store
 
 Announce = Callable[[str], None]
@@ -145,12 +147,15 @@ class NodeRegistrations:
     importer: Importer
     identifications: Identifications
     vault: Vault
+    audit: AuditService
+    witness: Witness
 
     def start(self) -> None:
         """Begin to let time pass, and to follow withdrawals."""
         self.timekeeper.start()
         self.withdrawer.start()
         self.webhooks.start()
+        self.witness.start()
         self.judge.start()
 
     def stop(self) -> None:
@@ -159,6 +164,7 @@ class NodeRegistrations:
         self.timekeeper.stop()
         self.withdrawer.stop()
         self.webhooks.stop()
+        self.witness.stop()
         self.judge.stop()
         self.delivery.close()
         self.enquiries.close()
@@ -224,6 +230,8 @@ def registrations_of(
         importer,
         identifications,
         vault,
+        AuditService(registrations, keys.signing_key, now=_now),
+        Witness(registrations.events, keys.signing_key, settings, now=_now),
     )
 
 
