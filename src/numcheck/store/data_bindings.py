@@ -93,7 +93,6 @@ TABLES_UNBOUND: Mapping[Table, str] = {
     code_tries: "bound how often codes are tried, for a day: without them nobody is verified who has no right code",
     requests: "keep a code from being sent twice, and no state rests on them",
     code_sends: "bound how many codes are sent, for a day: they protect from costs, and no state rests on them",
-    asked_numbers: "bound how many new numbers a service asks about, for a day: no answer's content rests on them",
     assertions: "tell that an assertion was used before: its event tells by what each registration was verified",
     imports: "say how far an import came: to change one has rows sent again, which are known, or shows in its counts",
     refused_rows: "say which rows of an import were refused: no registration rests on them",
