@@ -4,10 +4,16 @@ NUMCHECK_BENCH_REGISTERED users (10 million) hold numbers drawn from all active 
 NUMCHECK_BENCH_REMOVED (1 million) of its own in one delta, while a messenger watches. Counted from the acknowledgement
 of the push to the last announcement: once for numbers drawn from its whole set, as subscribers leave, and once for
 numbers that are all registered, the worst that such a push can do.
+
+And how long for the user of one number that an operator removes, while a plan has just moved every number of the
+country to another operator?
 """
 
+import csv
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,10 +27,13 @@ import pytest
 from benchmarks.population import Numbers, Population
 from benchmarks.processes import server
 from numcheck._bits import CHUNK_NUMBERS
+from numcheck.plan import bundled_source
 from numcheck.registrations.record import Record
 from numcheck.serving.keys import FILE_NAME, make_keys, read_keys
 from numcheck.v1 import numbering_pb2 as numbering
 from numcheck.v1 import registration_pb2 as pb
+from numcheck.v1.check_pb2 import CheckNumberRequest
+from numcheck.v1.check_pb2_grpc import CheckServiceStub
 from numcheck.v1.numbering_pb2_grpc import NumberingServiceStub
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.registrations.world import ADDRESS, DATA, SERVICE, World
@@ -34,6 +43,7 @@ REMOVED_COUNT = int(os.environ.get("NUMCHECK_BENCH_REMOVED", "1000000"))
 ROWS_A_TRANSACTION = 20_000
 NUMBERS_A_MESSAGE = 100_000
 PATIENCE_S = 600.0
+REMOVALS = 5  # one after the other, while the plan's change is followed
 MILLISECOND_US = 1_000  # what ids ascend by
 
 
@@ -124,3 +134,68 @@ def test_revocation_is_announced(benchmark, registered: Registered, whose: str) 
     took_s = benchmark.pedantic(_announced, args=args, rounds=1, iterations=1)
     benchmark.extra_info.update(registered=len(registered.users), removed=len(removed), revoked=revoked_count)
     print(f"{whose}: {len(removed):,} removed, {revoked_count:,} revoked, the last announced after {took_s:.2f} s")
+
+
+def _moved_plan(file: Path) -> None:
+    """Write the bundled plan with every range at the operator that comes next."""
+    _, content = bundled_source()
+    head, *rows = csv.reader(content.decode("utf-8-sig").splitlines(), delimiter=";")
+    name, tax_id = head.index("Оператор"), head.index("ИНН")
+    names = {row[tax_id]: row[name] for row in rows}
+    following = dict(zip(names, [*names][1:] + [*names][:1], strict=True))
+    for row in rows:
+        row[tax_id] = following[row[tax_id]]
+        row[name] = names[row[tax_id]]
+    with file.open("w", newline="") as written:
+        csv.writer(written, delimiter=";").writerows([head, *rows])
+
+
+def _remove_one(check: CheckServiceStub, stub: NumberingServiceStub, number: int) -> float:
+    """Take a number into its operator's data, and out of it again; the moment of the acknowledgement."""
+    asked = CheckNumberRequest(number=f"+{number}")
+    operator_id = check.CheckNumber(asked).serving_operator.operator_id
+    for content in ({"add": [number]}, {"remove": [number]}):
+        head = stub.GetOperatorState(numbering.GetOperatorStateRequest(operator_id=operator_id, without_digest=True))
+        header = numbering.PushHeader(
+            operator_id=operator_id, mode=numbering.PUSH_MODE_DELTA, base_version=head.version
+        )
+        header.data_time.GetCurrentTime()
+        stub.PushActiveNumbers(iter([numbering.PushActiveNumbersRequest(header=header, **content)]))
+    return time.monotonic()
+
+
+def _announced_behind_a_plan(data_dir: Path, plan: Path, numbers: Sequence[int]) -> float:
+    """Seconds from the acknowledgement of a removal to its announcement, the most of several."""
+    node = server("-m", "numcheck", "serve", "--data-dir", data_dir, "--listen", "127.0.0.1:0")
+    with node as (address, _), grpc.insecure_channel(address) as channel:
+        stub, check = NumberingServiceStub(channel), CheckServiceStub(channel)
+        watched = RegistrationServiceStub(channel).WatchRegistrations(
+            pb.WatchRegistrationsRequest(service=SERVICE), timeout=PATIENCE_S
+        )
+        index = stub.WatchIndex(numbering.WatchIndexRequest(), timeout=PATIENCE_S)
+        before = next(index).index_version
+        next(watched)
+        command = [sys.executable, "-m", "numcheck", "plan", "import", plan, "--force", "--server", address]
+        subprocess.run(command, check=True, capture_output=True)
+        next(one for one in index if one.index_version > before)
+        took_s, told_at = [], {}
+        for number in numbers:
+            acknowledged_at = _remove_one(check, stub, number)
+            while f"u{number}" not in told_at:  # of few users the plan's own change may be the first to tell of them
+                told_at[next(watched).event.user_id] = time.monotonic()
+            took_s.append(max(told_at[f"u{number}"] - acknowledged_at, 0.0))
+        return max(took_s)
+
+
+@pytest.mark.benchmark(group="revocation")
+def test_ordinary_removal_is_announced_behind_a_plan_that_moves_every_number(
+    benchmark, registered: Registered, tmp_path: Path
+) -> None:
+    """Of users whom the rounds before have left VERIFIED: of other operators."""
+    plan = tmp_path / "moved.csv"
+    _moved_plan(plan)
+    others = np.setdiff1d(registered.users, registered.active)
+    numbers = np.random.default_rng(3).choice(others, REMOVALS, replace=False)
+    args = (registered.data_dir, plan, numbers.tolist())
+    took_s = benchmark.pedantic(_announced_behind_a_plan, args=args, rounds=1, iterations=1)
+    print(f"behind a plan that moves every number: a removal announced after {took_s:.2f} s at worst")

@@ -95,7 +95,7 @@ cdef class ChunkWriter:
         if block == NULL:
             return
         with nogil:
-            for page in range(PAGES):
+            for page in range(<uint32_t>PAGES):
                 if has_page(block, page):
                     self.touched[page] = 1
                     self.overlay_page(page_of(block, page), layer.view.code_size, page * PAGE_NUMBERS, &translation[0])
@@ -122,7 +122,7 @@ cdef class ChunkWriter:
     def lay_out(self, uint32_t code_size):
         """Return the block of the chunk and how many numbers it has, and begin the next one; nothing if it has none."""
         cdef uint32_t page, page_count = 0, number_count = 0
-        for page in range(PAGES):
+        for page in range(<uint32_t>PAGES):
             page_count += self.touched[page]
         cdef bytes room = PyBytes_FromStringAndSize(
             NULL, BLOCK_HEADER_SIZE + 4 * page_count + <size_t>page_count * (PAGE_SIZE_MAX + 3))
@@ -137,18 +137,18 @@ cdef class ChunkWriter:
         cdef uint16_t rank
         cdef uint32_t[PAGES] kept
         memset(block, 0, BLOCK_HEADER_SIZE)
-        for page in range(PAGES):
+        for page in range(<uint32_t>PAGES):
             kept[page] = self.number_count(page) if self.touched[page] else 0
             self.touched[page] = 0
             if kept[page]:
                 word = load32(block + 4 * (page >> 5)) | <uint32_t>1 << (page & 31)
                 memcpy(block + 4 * (page >> 5), &word, 4)
                 page_count += 1
-        for i in range(BLOCK_WORDS):
+        for i in range(<uint32_t>BLOCK_WORDS):
             rank = 0 if i == 0 else load16(block + 4 * BLOCK_WORDS + 2 * (i - 1)) + popcount(load32(block + 4 * (i - 1)))
             memcpy(block + 4 * BLOCK_WORDS + 2 * i, &rank, 2)
         offset, i = BLOCK_HEADER_SIZE + 4 * page_count, 0
-        for page in range(PAGES):
+        for page in range(<uint32_t>PAGES):
             if kept[page]:
                 memcpy(block + BLOCK_HEADER_SIZE + 4 * i, &offset, 4)
                 offset += self.write_page(block + offset, page, kept[page], code_size)
@@ -159,7 +159,7 @@ cdef class ChunkWriter:
     cdef uint32_t number_count(self, uint32_t page) noexcept nogil:
         cdef const unsigned short* codes = self.codes.data.as_ushorts + page * PAGE_NUMBERS
         cdef uint32_t place, count = 0
-        for place in range(PAGE_NUMBERS):
+        for place in range(<uint32_t>PAGE_NUMBERS):
             count += codes[place] != 0
         return count
 
@@ -169,7 +169,7 @@ cdef class ChunkWriter:
         cdef uint16_t place, count16 = <uint16_t>count, code, first = 0
         cdef uint32_t rank = 0, size = PAGE_HEADER_SIZE
         cdef bint same = True
-        for place in range(PAGE_NUMBERS):
+        for place in range(<uint32_t>PAGE_NUMBERS):
             if codes[place]:
                 first = codes[place] if first == 0 else first
                 same = same and codes[place] == first
@@ -181,7 +181,7 @@ cdef class ChunkWriter:
         elif page[2] == DENSE:
             size += BITS_SIZE
             write_bits(page + PAGE_HEADER_SIZE, codes)
-        for place in range(PAGE_NUMBERS):
+        for place in range(<uint32_t>PAGE_NUMBERS):
             if codes[place]:
                 if page[2] == SPARSE:
                     memcpy(page + PAGE_HEADER_SIZE + 2 * rank, &place, 2)
@@ -199,7 +199,7 @@ cdef void write_bits(uint8_t* bits, const unsigned short* codes) noexcept nogil:
     """Write a bit for each place that has a code, and how many come before each line of eight words."""
     cdef uint32_t place, word = 0, i
     cdef uint16_t rank = 0
-    for i in range(PAGE_WORDS):
+    for i in range(<uint32_t>PAGE_WORDS):
         if i % 8 == 0:
             memcpy(bits + 4 * PAGE_WORDS + i // 4, &rank, 2)
         word = 0
@@ -207,7 +207,7 @@ cdef void write_bits(uint8_t* bits, const unsigned short* codes) noexcept nogil:
             word |= <uint32_t>(codes[place] != 0) << (place & 31)
         memcpy(bits + 4 * i, &word, 4)
         rank += popcount(word)
-    for i in range((PAGE_WORDS + 7) // 8, RANK_LINES):
+    for i in range((PAGE_WORDS + 7) // 8, <uint32_t>RANK_LINES):
         memcpy(bits + 4 * PAGE_WORDS + 2 * i, &rank, 2)
 
 
@@ -396,7 +396,7 @@ cdef class Layer:
         cdef uint32_t i, page_count = 0
         if room < BLOCK_HEADER_SIZE or load32(block + 4 * (BLOCK_WORDS - 1)) >> (PAGES - 32 * (BLOCK_WORDS - 1)):
             return False
-        for i in range(BLOCK_WORDS):
+        for i in range(<uint32_t>BLOCK_WORDS):
             if load16(block + 4 * BLOCK_WORDS + 2 * i) != page_count:
                 return False
             page_count += popcount(load32(block + 4 * i))
@@ -428,7 +428,7 @@ cdef class Layer:
         elif form_of(page) == DENSE:
             if load32(page + PAGE_HEADER_SIZE + 4 * (PAGE_WORDS - 1)) >> (PAGE_NUMBERS - 32 * (PAGE_WORDS - 1)):
                 return False
-            for i in range(PAGE_WORDS):
+            for i in range(<uint32_t>PAGE_WORDS):
                 if i % 8 == 0 and load16(page + PAGE_HEADER_SIZE + 4 * PAGE_WORDS + i // 4) != rank:
                     return False
                 rank += popcount(load32(page + PAGE_HEADER_SIZE + 4 * i))

@@ -143,3 +143,18 @@ def test_a_variable_that_is_nearly_a_settings_is_refused_by_check_and_named():
     assert checked.status == 1
     assert "NUMCHECK_METRIC_LISTEN is no setting; the nearest is metrics_listen" in checked.err
     assert "NUMCHECK_THRAEDS is no setting; the nearest is threads" in checked.err
+
+
+def test_a_secret_that_every_user_can_read_is_warned_of(tmp_path):
+    """By its setting's name, whichever table it is in; nothing of what is in the file."""
+    secret, file = tmp_path / "secret", tmp_path / "numcheck.toml"
+    secret.write_text("whsec-" + "s3cret" * 4)
+    webhook = f'[[webhooks]]\nname = "backend"\nservice = "chat"\nurl = "https://localhost"\nsecret_file = "{secret}"\n'
+    file.write_text(f'data_dir = "{tmp_path}"\nsmpp_password_file = "{secret}"\n{webhook}')
+    for mode, warned in ((0o644, ["smpp_password_file", "webhooks.backend.secret_file"]), (0o640, [])):
+        secret.chmod(mode)
+        checked = run("config", "check", "--json", "--config", file)
+        assert (checked.status, checked.err) == (0, "")
+        warnings = [one for one in json.loads(checked.out)["warnings"] if "can read" in one]
+        assert [one.split(": ")[1] for one in warnings] == warned
+        assert "s3cret" not in checked.out

@@ -444,6 +444,8 @@ def test_file_that_is_cut_changes_nothing(push, node, tmp_path):
     for file, options in ((cut, ()), (lines(tmp_path / "few.txt", FIRST), ("--count", "100"))):
         done = push("active", file, "--operator", ALPHA, "--confirm", *options)
         assert (done.status, "the file is cut or altered" in done.err) == (1, True)
+    done = push("active", whole, "--operator", ALPHA, "--count", "99")  # pushed before, when nobody counted it
+    assert (done.status, "the file is cut or altered" in done.err) == (1, True)
     done = push("active", whole, "--operator", ALPHA, "--sha256", "0" * 64)
     assert (done.status, "another one was given" in done.err) == (1, True)
     done = push("active", whole, "--operator", ALPHA, "--sha256", hashlib.sha256(whole.read_bytes()).hexdigest())

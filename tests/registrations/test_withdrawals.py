@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -175,6 +176,27 @@ def test_a_bulk_change_waits_for_what_is_withdrawn_after_it(
     held.registrations.follow(push_late)
     assert follow(held) == len(HELD)
     assert withdrawn_users(held) == ["u8", "u0", "u1", "u9", *USERS[2:8]]
+
+
+def test_what_is_withdrawn_while_registrations_are_read_for_a_bulk_change_is_revoked_first(
+    held: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To read them takes a minute for ten million: nobody's removal waits for the end of it."""
+    monkeypatch.setattr(withdrawals, "BULK_NUMBERS_MIN", 8)
+    monkeypatch.setattr("numcheck.registrations.census.PAGE_SIZE", 1)
+    port(held, HELD[:8], small.T2)
+    late, pages = [HELD[9]], itertools.count(1)
+
+    def every_number(*args: Any, read: Callable[..., Any] = held.registrations.every_number, **which: Any) -> Any:
+        if next(pages) == 3:
+            push(held, remove=[late.pop()])
+        return read(*args, **which)
+
+    monkeypatch.setattr(held.registrations, "every_number", every_number)
+    assert follow(held) == 9
+    first, *others = withdrawn_users(held)
+    assert first == "u9"
+    assert sorted(others) == USERS[:8]
 
 
 def test_a_bulk_change_revokes_every_user_of_a_number_and_nobody_twice(

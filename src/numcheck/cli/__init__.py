@@ -46,7 +46,7 @@ def main() -> None:
     try:
         load_commands()
         app()
-    except (NumcheckError, OSError, MemoryError, ImportError, RuntimeError) as error:
+    except (NumcheckError, OSError, MemoryError, ImportError, RuntimeError, SystemError) as error:
         line = _in_one_line(error)
         if line is None:
             raise
@@ -118,4 +118,10 @@ def _in_one_line(error: Exception) -> str | None:
 
 
 # In the words of the interpreter, the dynamic linker and the operating system.
-LACK_OF_MEMORY = ("can't start new thread", "failed to map segment", "Cannot allocate memory", "cannot allocate memory")
+LACK_OF_MEMORY = (
+    "can't start new thread",
+    "failed to map segment",
+    "Cannot allocate memory",
+    "cannot allocate memory",
+    "without setting an exception",  # SystemError: there was no memory for the MemoryError
+)

@@ -66,8 +66,10 @@ class NumberFile:
             self.told, self._layout = rows.told, rows.layout
 
     def digest(self) -> str:
-        """Return what the file says, in 16 hexadecimal digits: other columns or statuses say something else."""
-        said = self._layout, self._how.region, sorted(self._how.statuses.active), sorted(self._how.statuses.inactive)
+        """Return what the file says, in 16 hexadecimal digits: other columns or statuses say something else, and so
+        does another count, which has not been compared with the file yet."""
+        statuses = sorted(self._how.statuses.active), sorted(self._how.statuses.inactive)
+        said = self._layout, self._how.region, *statuses, self._expected.row_count
         return hashlib.sha256(f"{self._digest}{said}".encode()).hexdigest()[:16]
 
     def pieces(self, report: Callable[[float], None]) -> Iterator[Numbers]:

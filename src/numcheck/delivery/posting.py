@@ -88,6 +88,6 @@ def retry_after(reply: Reply, now: datetime) -> float:
         return float(text)
     try:
         moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # of a number with very many digits
         return 0.0
     return max((moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds(), 0.0)

@@ -20,6 +20,7 @@ from numcheck.door.loopback import knows_users, user_of_grpc_peer
 from numcheck.door.methods import Service, methods_of
 from numcheck.door.patience import Patience, give_back
 from numcheck.door.plain_methods import PlainMethods
+from numcheck.door.process import share_for_connections
 from numcheck.door.reflection import NAMES as REFLECTION
 from numcheck.door.reflection import Reflection
 from numcheck.door.requests import RequestReader
@@ -40,6 +41,9 @@ BY_TOKEN = "TLS, bearer tokens required"
 KEPT_THREADS = 2  # for CallerService, and for health, each: the threads of the others may all be busy
 NOTICE_S = 0.1  # for which new calls wait before the connections are told to go away
 LAST_WAIT_S = 5.0  # for threads that cannot be ended
+CONNECTIONS_MAX = 8_192
+HANDSHAKE_TIMEOUT_S = 10.0  # up to the peer's SETTINGS
+IDLE_TIMEOUT_S = 30.0  # a connection with no call under way; grpcio does not tell a stranger's from others
 KEEPALIVE_S = 20.0  # a peer that has been silent for so long is pinged, and has as long to answer
 
 
@@ -165,6 +169,9 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
         # It counts a call that has ended until Python has let go of it, and so refuses the next of a client that keeps
         # to the bound. What a rapid reset leaves behind is bounded all the same, by the calls that wait for a thread.
         ("grpc.http.overload_protection", 0),
+        ("grpc.max_allowed_incoming_connections", min(CONNECTIONS_MAX, share_for_connections(loops=1))),
+        ("grpc.server_handshake_timeout_ms", int(1_000 * HANDSHAKE_TIMEOUT_S)),
+        ("grpc.max_connection_idle_ms", int(1_000 * IDLE_TIMEOUT_S)),
         ("grpc.max_connection_age_ms", 1_000 * settings.connection_age_max_s),
         ("grpc.max_connection_age_grace_ms", 1_000 * settings.drain_timeout_s),
         # A client may ping every 30 s, with or without calls; the third ping that comes sooner ends its connection.

@@ -78,6 +78,8 @@ def verify_store(settings: Settings, handed_out: SignedHead | None, trusted_keys
     with Store(settings.data_dir, url=settings.database, read_only=True) as store:
         has_keys = keys_path(settings).exists() or store.key_checks() or store.events().try_head() is not None
         keys = read_keys(keys_path(settings)) if has_keys else None
+        store.check_schema()
+        store.check_indices()
         verified = verify_events(store, keys, handed_out)
         # The blocks are those of the heads, which the chain binds. Unbound records are held to their own checksums,
         # which show damage, and changes by somebody who does not know them.

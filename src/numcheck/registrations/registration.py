@@ -1,6 +1,7 @@
 """A registration as its service sees it, and the one way in which it moves: a transition, with its event."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -125,6 +126,19 @@ def tell(work: RegistrationWork, row: RegistrationRow | Standing, what: Act, now
     said = encoded({"due_at_us": row.due_at_us, **details}).decode()
     work.append_event(now_us, row.service, row.registration_id, what.value, row.state, said)
     work.note_identification(row, now_us, anew=what in IDENTIFIES)
+
+
+def tell_each(
+    work: RegistrationWork, told: Iterable[tuple[Standing, Mapping[str, Any]]], what: Act, now_us: int
+) -> None:
+    """Append an event about each of many registrations, as `tell`: with its details, by service."""
+    by_service: dict[str, list[tuple[Standing, str]]] = defaultdict(list)
+    for row, details in told:
+        by_service[row.service].append((row, encoded({"due_at_us": row.due_at_us, **details}).decode()))
+    for service, some in by_service.items():
+        work.append_events(now_us, service, what.value, some)
+        for row, _ in some if work.tells_operators_of(service) else ():
+            work.note_identification(row, now_us, anew=what in IDENTIFIES)
 
 
 def follow_withdrawal(work: RegistrationWork, row: RegistrationRow, number: int, now_us: int) -> RegistrationRow:

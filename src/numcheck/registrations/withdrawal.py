@@ -23,13 +23,15 @@ from typing import NamedTuple, TypeVar
 
 from numcheck.moments import microseconds
 from numcheck.registrations.census import TAKEN_FROM, Census
-from numcheck.registrations.registration import VerificationState, tell
+from numcheck.registrations.registration import VerificationState, tell_each
 from numcheck.registrations.states import Act, RegistrationState, after
 from numcheck.registrations.vault import Vault
 from numcheck.store import Registrations, RegistrationWork, Withdrawn, WithdrawnChunk
 
 READ_TOGETHER = {False: 2_000_000, True: 400_000}  # numbers, by whether they are of a bulk change
-LOOKED_FOR_TOGETHER = 200_000  # of those: the more, the less of the index of numbers is read twice
+LOOKED_FOR_FIRST, LOOKED_FOR_TOGETHER = 10_000, 200_000
+"""Numbers of those that are looked for at once: few at first, so that revoking begins, then twice as many each time, so
+that less of the index of numbers is read twice."""
 PIECE_NUMBERS = 10_000  # are done or not, together
 REVOKED_TOGETHER = 1_000  # registrations, and those of a piece more: others wait no longer than it takes
 
@@ -68,11 +70,15 @@ class Withdrawals:
             for some in waiting:
                 if self._stopped:
                     return count
-                count += self._registrations.write(partial(self._revoke, some))
+                if some:
+                    count += self._registrations.write(partial(self._revoke, some))
         return count
 
     def _waiting(self) -> Generator[list[Found]]:
-        """Yield what is to be done together: of bulk changes only as long as nothing else waits."""
+        """Yield what is to be done together, now and then nothing: of bulk changes only as long as nothing else waits.
+
+        So what an operator withdraws meanwhile waits for one step of a bulk change at most.
+        """
         while True:
             if pieces := self._next(bulk=False):
                 yield from self._looked_for(pieces)
@@ -94,19 +100,24 @@ class Withdrawals:
             yield from _together(found)
 
     def _in_bulk(self, chunk: WithdrawnChunk) -> Generator[list[Found]]:
-        """Yield what is registered on a chunk's numbers; of too many registrations, number by number."""
-        if self._census is None or self._census.revision < chunk.revision:
-            self._census = Census.try_take(self._registrations, self._vault, chunk.revision)
-        if self._census is None:
+        """Yield what is registered on a chunk's numbers, and nothing while that is being found out; of too many
+        registrations, number by number."""
+        if self._census is None or not self._census.is_for(chunk):
+            self._census = Census(chunk)
+        census = self._census
+        while not census.is_whole and not census.is_too_long:
+            census.read_on(self._registrations, self._vault)
+            yield []
+        if census.is_too_long:
             yield from self._looked_for(self._next(bulk=True))
         else:
-            yield from _in_pieces(chunk, self._census.on(chunk.chunk, chunk.places))
+            yield from _in_pieces(chunk, census.on(chunk.chunk, chunk.places))
 
     def _found(self, pieces: Sequence[Withdrawn]) -> Generator[Found]:
         """Each piece with what is registered on it: that of the next ones is looked for while these are revoked."""
         with ThreadPoolExecutor(1, thread_name_prefix="withdrawal-finder") as finder:
             ahead = None
-            for some in _groups(pieces, lambda piece: len(piece.numbers), LOOKED_FOR_TOGETHER):
+            for some in _groups(pieces, lambda piece: len(piece.numbers), LOOKED_FOR_FIRST, LOOKED_FOR_TOGETHER):
                 following = finder.submit(self._find, some)
                 if ahead is not None:
                     yield from ahead.result()
@@ -152,9 +163,8 @@ class Withdrawals:
         )
         verified = [one for one in standings if one.state == RegistrationState.VERIFIED]
         state = int(after(RegistrationState.VERIFIED, Act.WITHDRAW))
-        for one in work.move_many(verified, state=state):
-            taken = taken_of[one.registration_id]
-            tell(work, one, Act.WITHDRAW, now_us, cause=taken.cause.value, revision=taken.revision)
+        told = ((one, taken_of[one.registration_id].basis) for one in work.move_many(verified, state=state))
+        tell_each(work, told, Act.WITHDRAW, now_us)
         return len(verified)
 
 
@@ -182,8 +192,11 @@ def _together(found: Iterable[Found]) -> Iterator[list[Found]]:
         yield joined
 
 
-def _groups(items: Iterable[T], size_of: Callable[[T], int], size: int) -> Iterator[list[T]]:
-    """Yield the items in their order, in groups that each end with the one that makes it so large."""
+def _groups(
+    items: Iterable[T], size_of: Callable[[T], int], size: int, largest: int | None = None
+) -> Iterator[list[T]]:
+    """Yield the items in their order, in groups that each end with the one that makes it so large; with `largest` each
+    is twice as large as the one before, up to that."""
     group: list[T] = []
     so_far = 0
     for item in items:
@@ -192,5 +205,6 @@ def _groups(items: Iterable[T], size_of: Callable[[T], int], size: int) -> Itera
         if so_far >= size:
             yield group
             group, so_far = [], 0
+            size = min(2 * size, largest or size)
     if group:
         yield group

@@ -2,8 +2,10 @@
 
 import os
 import ssl
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from numcheck.config import Settings, foreign_variables
 from numcheck.delivery.texts import parts_of
@@ -14,6 +16,7 @@ from numcheck.serving.registrations import policy_warnings
 from numcheck.serving.webhooks import check_webhooks
 
 MADE_LATER = {"keys_file"}  # by the node itself, when it starts first
+SECRET = ("key_file", "secret_file", "password_file")  # ends of the names of settings
 
 
 def problems_of(settings: Settings) -> list[str]:
@@ -25,7 +28,16 @@ def problems_of(settings: Settings) -> list[str]:
 
 def warnings_of(settings: Settings) -> list[str]:
     """Return what a person should know of settings by which a node serves."""
-    return [*filter(None, [warning_of(settings)]), *policy_warnings(settings)]
+    return [*filter(None, [warning_of(settings)]), *policy_warnings(settings), *exposed_secrets(settings)]
+
+
+def exposed_secrets(settings: Settings) -> list[str]:
+    """Warn of each file with a secret that every user of this machine can read. Keys that seal are refused instead."""
+    return [
+        f"WARNING: {name}: every user of this machine can read {file}; chmod o= takes that away"
+        for name, file in _files_of(settings).items()
+        if name.endswith(SECRET) and file.exists() and file.stat().st_mode & stat.S_IROTH
+    ]
 
 
 def short_messages_of(settings: Settings) -> dict[str, int]:
@@ -42,12 +54,20 @@ def misspelt_variables() -> list[str]:
 
 
 def _unreadable(settings: Settings) -> Iterator[str]:
-    files = {name: getattr(settings, name) for name in Settings.model_fields if name.endswith("_file")}
-    for operator, one in settings.operators.items():
-        files |= {f"operators.{operator}.{name}": file for name, file in one if name.endswith("_file")}
-    for name, file in files.items():
-        if file is not None and name not in MADE_LATER and (reason := _reason(file)):
+    for name, file in _files_of(settings).items():
+        if name not in MADE_LATER and (reason := _reason(file)):
             yield f"{name}: {file}: {reason}"
+
+
+def _files_of(settings: Settings) -> dict[str, Path]:
+    """Return the files that settings name, by the settings' names."""
+    tables: dict[str, Iterable[tuple[str, Any]]] = {"": settings}
+    tables |= {f"operators.{name}.": one for name, one in settings.operators.items()}
+    tables |= {f"couriers.{one.name}.": one for one in settings.couriers}
+    tables |= {f"couriers.{one.name}.callback.": one.callback for one in settings.couriers if one.callback}
+    tables |= {f"webhooks.{one.name}.": one for one in settings.webhooks}
+    found = ((prefix + name, value) for prefix, one in tables.items() for name, value in one)
+    return {name: value for name, value in found if name.endswith("_file") and value is not None}
 
 
 def _reason(file: Path) -> str:

@@ -28,6 +28,7 @@ from numcheck.serving.asking import AskingLog
 from numcheck.serving.belongings import keep_private
 from numcheck.serving.budgets import Budgets
 from numcheck.serving.builder import Builder
+from numcheck.serving.checks import exposed_secrets
 from numcheck.serving.freshness import fresh_since
 from numcheck.serving.logs import set_level
 from numcheck.serving.metrics import NodeCollector, Readings
@@ -320,6 +321,7 @@ def _notices(index: Index, store: Store, settings: Settings) -> list[str | None]
         store.warning,
         warning_of(settings),
         *policy_warnings(settings),
+        *exposed_secrets(settings),
     ]
 
 

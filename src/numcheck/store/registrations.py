@@ -7,6 +7,7 @@ first, makes them take turns.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import repeat
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
@@ -400,6 +401,17 @@ class RegistrationWork:
         self.write_count += 1
         self.services.add(service)
         self._events.append(at_us, service, registration_id, kind, state, details)
+
+    def append_events(self, at_us: int, service: str, kind: str, told: Sequence[tuple[Standing, str]]) -> None:
+        """Append an event about each of many registrations of a service, as it stands, with its details."""
+        self.write_count += 1
+        self.services.add(service)
+        ids, states = [row.registration_id for row, _ in told], [row.state for row, _ in told]
+        self._events.append_each(at_us, service, ids, repeat(kind), states, [details for _, details in told])
+
+    def tells_operators_of(self, service: str) -> bool:
+        """Return True if any operator is told of a service's users."""
+        return self._outbox.concerns(service)
 
     def note_identification(self, row: RegistrationRow | Standing, at_us: int, *, anew: bool) -> None:
         """Note where a registration stands after an event, for the operators who are told of it (E.4); `anew` if the

@@ -67,6 +67,17 @@ from numcheck.store.survey import Survey, read_survey
 from numcheck.store.troubles import Troubles
 from numcheck.store.webhooks import Webhooks
 
+FOREIGN_OBJECTS = {
+    "sqlite": "SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view') ORDER BY name",
+    "postgresql": """
+        SELECT 'trigger', tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+        WHERE NOT tgisinternal AND relnamespace = current_schema()::regnamespace
+        UNION SELECT 'rule', rulename FROM pg_rules WHERE schemaname = current_schema()
+        UNION SELECT 'view', viewname FROM pg_views WHERE schemaname = current_schema() ORDER BY 2
+    """,
+}
+"""By engine: what acts or answers in the place of numcheck's tables, each by its kind and name."""
+
 FILE_NAME = "numcheck.db"
 DIGEST_TRIES = 3  # of a set that others push to while it is read
 
@@ -355,6 +366,24 @@ class Store:
         if head.digest is not None and active_set.digest() != head.digest:
             raise StoreDamaged(f"the active set of operator {operator_id} does not have its digest")
         return active_set
+
+    def check_schema(self) -> None:
+        """Raise StoreDamaged if the database does by itself what nobody asked it to: by a trigger, a rule or a view."""
+        with self._database.reading() as connection:
+            foreign = connection.exec_driver_sql(FOREIGN_OBJECTS[connection.dialect.name]).first()
+        if foreign is not None:
+            raise StoreDamaged(f"the database has a {foreign[0]}, {foreign[1]}, which numcheck did not make")
+
+    def check_indices(self) -> None:
+        """Raise StoreDamaged unless SQLite finds its file whole: what an index leaves out, nobody finds.
+
+        PostgreSQL has amcheck for it, which is its administrator's to run.
+        """
+        with self._database.reading() as connection:
+            if connection.dialect.name == "sqlite":
+                (found,) = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalars()
+                if found != "ok":
+                    raise StoreDamaged(f"the database is not whole: {found}")
 
     def check_sets(self) -> None:
         """Raise StoreDamaged unless every set has the blocks that its head speaks of, each as it was."""

@@ -55,6 +55,11 @@ class Withdrawn(NamedTuple):
     numbers: "array[int]"
     next_place: int | None
 
+    @property
+    def basis(self) -> dict[str, Any]:
+        """What an event says of the change: its cause and its revision."""
+        return {"cause": self.cause.value, "revision": self.revision}
+
     def goes_on_with(self, other: "Withdrawn") -> bool:
         """Return True if the other is what comes next in the same row."""
         return self[:4] == other[:4] and self.next_place == other.place

@@ -105,6 +105,8 @@ def test_a_row_that_cannot_be_read_is_named_and_takes_no_other_with_it(tmp_path:
         ("user_id,number,colour\n", "no such column: colour"),
         ("user_id,number,phone\n", "two columns"),
         ("user_id,number\nu1,+7\n" + '"u2,+7\n', ":3: its quotes do not match"),
+        ("user_id,number\nu1,+7\n" + "x" * 131_073, ":3: its quotes do not match, or it has more than"),
+        ("user_id,number\nu1,+7\n" + '"x\n",' * 30_000, ":3: its quotes do not match, or it has more than"),
         ("user_id,number\nu1,+7\n\xff".encode("latin-1"), "letters cannot be told"),
         (b"PK\x03\x04", "Excel"),
         ("{}\n" + '{"user_id":"' + "x" * 131_072 + '"}', ":2: a line of more than"),

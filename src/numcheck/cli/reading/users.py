@@ -10,7 +10,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -23,7 +23,7 @@ from numcheck.errors import BadUsersFile
 from numcheck.timestamps import timestamp
 from numcheck.v1 import registration_pb2 as pb
 
-LINE_SIZE_MAX = 131_072  # characters of a cell, or of a line of JSON
+LINE_SIZE_MAX = 131_072  # characters of a row
 
 PORT, ADDRESS = "network_address.port", "network_address.address"
 MOMENTS = ("registered_at", "refreshed_at", "possession_proved_at")
@@ -102,15 +102,19 @@ class UsersFile:
 
     def _csv_rows(self, text: io.TextIOWrapper) -> Iterator[tuple[int, Row]]:
         header = self._header(text)
-        rows = csv.reader(text, delimiter=header.delimiter, strict=True)
+        lines = _Lines(text)
+        rows = csv.reader(lines, delimiter=header.delimiter, strict=True)
         first = header.line_count + 1
         try:
             for cells in rows:
+                lines.size = 0
                 if any(cells):
                     yield first, _read(header.user, cells)
                 first = header.line_count + rows.line_num + 1
         except csv.Error:
-            raise self._bad(first, "its quotes do not match, or a cell is too long") from None
+            raise self._bad(
+                first, f"its quotes do not match, or it has more than {LINE_SIZE_MAX:,} characters"
+            ) from None
 
     def _header(self, text: Any) -> "_Header":
         try:
@@ -120,6 +124,27 @@ class UsersFile:
 
     def _bad(self, line_number: int, what: str) -> BadUsersFile:
         return BadUsersFile(f"{self._source.name}:{line_number}: {what}")
+
+
+class _Lines:
+    """The lines of a text, of which none is read beyond LINE_SIZE_MAX, nor several that are one row: csv.Error."""
+
+    def __init__(self, text: io.TextIOBase) -> None:
+        self._text = text
+        self.size = 0
+        """How much of the row was read; whoever takes the row puts it to 0."""
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(LINE_SIZE_MAX + 1 - self.size)
+        self.size += len(line)
+        if self.size > LINE_SIZE_MAX:
+            raise csv.Error("a row that is too long")
+        if not line:
+            raise StopIteration
+        return line
 
 
 def _encoding(sample: bytes) -> Encoding:
