@@ -1,4 +1,4 @@
-"""A messenger's side of a registration, from the first entry of a number to the user's leaving.
+"""A messenger's side of registrations: users whom it had before, and one from their first entry to their leaving.
 
 Against a node that shows its codes on its console:
 
@@ -16,6 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,11 +33,12 @@ T = TypeVar("T")
 
 
 def main() -> None:
-    """Watch, and meanwhile register a user, give their code back if one is asked for, refresh, and erase."""
+    """Watch, and meanwhile bring in a user, register another, give their codes back, refresh, and erase both."""
     options = read_options()
     watcher = Watcher(client_of(options))
     with client_of(options) as registrations:
         try:
+            bring_in(registrations, options.known_number)
             watcher.start()
             tell_the_story(registrations, options.number, watcher)
         except (RegistrationRefused, NodeNotReady, NodeUnreachable) as error:
@@ -62,6 +64,7 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server", default="127.0.0.1:50051", help="the node (default: 127.0.0.1:50051)")
     parser.add_argument("--number", default="+7 916 055-06-03", help="the user's number, as they type it")
+    parser.add_argument("--known-number", default="+7 916 055-06-04", help="of a user that there was before")
     parser.add_argument("--ca", type=Path, help="TLS: the certificate of the authority that the node's is from")
     parser.add_argument("--cert", type=Path, help="TLS: the messenger's own certificate")
     parser.add_argument("--key", type=Path, help="TLS: its key")
@@ -141,6 +144,34 @@ class Watcher:
         self._began.set()
 
 
+def bring_in(registrations: RegistrationClient, number: str) -> None:
+    """Import the users that there are, here one, with the moments that are known of them; erase them again."""
+    now = datetime.now(UTC)
+    user = pb.ImportedRegistration(
+        user_id=f"user-{uuid.uuid4()}",
+        number=number,
+        network_address=pb.NetworkAddress(address="203.0.113.9"),
+        registration_data={"name": "Петров"},
+        registered_at=now - timedelta(days=400),
+        refreshed_at=now - timedelta(days=30),
+        possession_proved_at=now - timedelta(days=30),  # the last code that came back
+    )
+    rows = [user]
+    # The name makes it safe to run again, from wherever it came to.
+    answers = list(registrations.import_registrations(f"users-{uuid.uuid4()}", lambda first: iter(rows[first:])))
+    tell("imported:", answers[-1].made_count, "refused:", answers[-1].refused_count)
+    imported = call(lambda: registrations.get(user.user_id))
+    tell("known before:", pb.RegistrationState.Name(imported.state), *evidence_of(imported))
+    call(lambda: registrations.delete(user.user_id))
+
+
+def evidence_of(registration: pb.Registration) -> list[str]:
+    """Return the steps that confirmed a number: what the user proved, and its operator's word."""
+    return [
+        pb.VerificationMethod.Name(one.method).removeprefix("VERIFICATION_METHOD_") for one in registration.evidence
+    ]
+
+
 def tell_the_story(registrations: RegistrationClient, number: str, watcher: Watcher) -> None:
     """Everything that a messenger does with one user."""
     user_id = f"user-{uuid.uuid4()}"
@@ -153,6 +184,7 @@ def tell_the_story(registrations: RegistrationClient, number: str, watcher: Watc
         number=number,
         network_address=address,
         registration_data={"name": "Иванов"},
+        language="ru",
     )
     answer = call(lambda: registrations.register(request))
     tell("registered:", pb.RegistrationState.Name(answer.registration.state))
@@ -187,7 +219,7 @@ def complete(registrations: RegistrationClient, verification: pb.Verification) -
             if refused.refusal != "PROOF_NOT_ACCEPTED":
                 return
         else:
-            tell("verified:", pb.RegistrationState.Name(done.state))
+            tell("verified:", pb.RegistrationState.Name(done.state), *evidence_of(done))
             return
 
 

@@ -17,7 +17,7 @@ import numcheck.v1
 
 # What operators, the clearing house and the administrator send and get, and what messengers ask and get. Any other
 # service is one of which somebody has to say first whose data it carries.
-SERVICES = {"CheckService", "NumberingService", "CallerService", "SubscriberService"}
+SERVICES = {"AuditService", "CheckService", "NumberingService", "CallerService", "SubscriberService"}
 # What a messenger says of its own users comes back to it alone, and no operator calls there (tests/access): what its
 # answers may carry of an operator's is held in tests/registrations.
 OF_THE_MESSENGERS_OWN_USERS = {"RegistrationService"}
@@ -47,6 +47,16 @@ TEXTS = {
     "Identification.user_code": "the registration_id: random, made by the node",
     "WatchIdentificationsRequest.resume_token": "as WatchIdentificationsResponse.resume_token",
     "WatchIdentificationsResponse.resume_token": "a place in the outbox, made by the node",
+    "ChainEvent.details": "JSON that numcheck makes: due times and evidence, what rows are bound by, who administered",
+    "ChainEvent.hash": "SHA-256 of an event",
+    "ChainEvent.kind": "a word of docs/messengers.md",
+    "ChainEvent.registration_id": "random, made by the node",
+    "ChainEvent.service": "the name of a messenger",
+    "ChainHead.hash": "as ChainEvent.hash",
+    "ChainHead.public_key": "of the installation",
+    "ChainHead.signature": "of the installation",
+    "RowDigest.mac": "a keyed digest, from which nothing can be read",
+    "RowDigest.row_id": "random, made by the node",
     "Caller.service": "the name of a messenger",
     "Caller.uri": "a program that may call: of a messenger, an operator, the clearing house or an administrator",
     "IssueTokenRequest.uri": "as Caller.uri",
@@ -81,7 +91,7 @@ ABOUT_NO_SUBSCRIBER = {
     "versions": {
         *("version", "base_version", "data_version", "head_version", "index_version", "min_index_version"),
         "request_id",
-        *("sequence", "previous_sequence", "sequences", "position"),
+        *("sequence", "previous_sequence", "sequences", "position", "after_sequence"),
     },
     "counts": {
         *("added_count", "already_added_count", "removed_count", "already_removed_count", "number_count"),
@@ -93,16 +103,17 @@ ABOUT_NO_SUBSCRIBER = {
         "allow_older",
     },
     "what a program may call, and is told": {"role", "has_token", "identifications"},
+    "what a row of the store is": {"kind", "whole"},
     "moments, in seconds": {"since_unix_s", "record_since_unix_s"},
     "messages, whose own fields are listed": {
         *("caller", "callers", "agreement", "agreements"),
         *("header", "add_ranges", "remove_ranges", "ported", "refused", "push", "rows", "lost", "held_pushes"),
-        *("renamed", "identification"),
+        *("renamed", "identification", "events", "head"),
     },
 }
-# At which a whole set was true, when a push came in or is over, when a program was let in and out, and when a messenger
-# identified a user of its own.
-MOMENTS = {"event_time", "data_time", "first_push_time", "expire_time", "added_at", "revoked_at"}
+# At which a whole set was true, an event happened or a head was signed, when a push came in or is over, when a program
+# was let in and out, and when a messenger identified a user of its own.
+MOMENTS = {"event_time", "data_time", "first_push_time", "expire_time", "added_at", "revoked_at", "signed_at"}
 FREE = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
 
 

@@ -17,7 +17,7 @@ cdef struct Ledger:
     pthread_rwlock_t lock        # of all that follows
     bint unbounded               # nothing is asked of it
     uint64_t* slots              # the set: open addressing; 0 is free
-    size_t capacity              # a power of two, at least twice `count`
+    size_t capacity              # a power of two, at least four times `count`
     size_t count
     uint64_t seed, secret        # as numbers that share a slot would make each other slow
     int64_t left                 # new numbers that may be taken

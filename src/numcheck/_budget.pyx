@@ -95,10 +95,10 @@ cdef bint make_room(Ledger* ledger, size_t more) noexcept nogil:
     """Have room for so many more; False, and nothing has changed, if there is no memory."""
     cdef Ledger larger
     cdef size_t slot
-    if 2 * (ledger.count + more) <= ledger.capacity:
+    if 4 * (ledger.count + more) <= ledger.capacity:
         return True
     larger.seed, larger.secret, larger.count, larger.capacity = ledger.seed, ledger.secret, 0, ledger.capacity
-    while larger.capacity < 2 * (ledger.count + more):
+    while larger.capacity < 4 * (ledger.count + more):
         larger.capacity *= 2
     larger.slots = <uint64_t*>calloc(larger.capacity, sizeof(uint64_t))
     if larger.slots == NULL:
@@ -115,15 +115,16 @@ cdef size_t count_missing(const Ledger* ledger, const uint8_t* numbers, size_t c
     """Return how many of the numbers are not in the set, each as often as it stands there."""
     cdef size_t slots[GROUP]
     cdef size_t i, size, missing = 0
-    cdef uint64_t number
+    cdef uint64_t number, seed = ledger.seed, secret = ledger.secret, mask = ledger.capacity - 1
+    cdef const uint64_t* table = ledger.slots
     while count:
         size = min(count, <size_t>GROUP)
         for i in range(size):
-            slots[i] = slot_of(ledger, load64(numbers + NUMBER_SIZE * i))
-            prefetch(&ledger.slots[slots[i]])
+            slots[i] = mix(load64(numbers + NUMBER_SIZE * i) ^ seed, secret) & mask
+            prefetch(&table[slots[i]])
         for i in range(size):
             number = load64(numbers + NUMBER_SIZE * i)
-            if ledger.slots[slots[i]] != number:    # nearly all known ones are where their search begins
+            if table[slots[i]] != number:    # nearly all known ones are where their search begins
                 missing += not is_free(number) and not has_behind(ledger, slots[i], number)
         numbers += NUMBER_SIZE * size
         count -= size

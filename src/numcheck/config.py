@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -141,6 +142,11 @@ class Settings(BaseSettings):
         None,
         description="host:port of /metrics, /healthz and /readyz, over plain HTTP; none: nowhere",
         examples=["0.0.0.0:9464"],
+    )
+    receipts_listen: str | None = Field(
+        None,
+        description="host:port on loopback where HTTP gateways report deliveries, /receipts/COURIER; none: nowhere",
+        examples=["127.0.0.1:9465"],
     )
     threads: Positive = Field(
         default_factory=lambda: os.cpu_count() or 1, description="event loops, a thread each; grpcio has its own"
@@ -292,6 +298,20 @@ class Settings(BaseSettings):
     codes_per_network_max: Positive = ReloadedField(
         100, description="codes of one service in a day for one network address"
     )
+    witness_file: Path | None = Field(
+        None,
+        description="where the signed head of the chain of events is appended: on a disk of somebody else's",
+        examples=["/mnt/witness/heads.jsonl"],
+    )
+    witness_url: str | None = Field(
+        None,
+        description="where the signed head is posted: https://..., or http:// on loopback",
+        examples=["https://witness.example/heads"],
+    )
+    witness_interval_s: Seconds = Field(3_600, description="seconds between two heads that are handed to the witness")
+    codes_returned_percent_min: Annotated[int, Field(ge=0, le=100)] = ReloadedField(
+        20, description="percent of a courier's last 50 codes to an operator that come back, or it rests; 0: any"
+    )
     drain_timeout_s: Seconds = Field(10, description="seconds that running calls have to end when the node stops")
     log_level: Literal["debug", "info", "warning", "error"] = ReloadedField(
         "info", description="the least that is logged: debug, info, warning or error"
@@ -345,6 +365,16 @@ class Settings(BaseSettings):
         if len(value) != 2 or not (value.isascii() and value.isalpha()):
             raise ValueError("must be a country's two letters, such as RU")
         return value.upper()
+
+    @field_validator("witness_url")
+    @classmethod
+    def _is_witness(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "https://none.example")
+        if not parts.hostname or parts.scheme not in ("https", "http"):
+            raise ValueError("must be the URL of an HTTPS server")
+        if parts.scheme == "http" and not is_loopback(parts.hostname):
+            raise ValueError("must begin with https:// beyond loopback")
+        return value
 
     @model_validator(mode="after")
     def _has_all_of_tls(self) -> Self:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 LISTENERS_NAME = "listeners.json"
+COURIERS_NAME = "couriers.json"
 TOKEN_NAME = "loopback.token"
 SIZE_MAX = 65_536
 
@@ -22,10 +23,10 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("NUMCHECK_DATA_DIR") or "var")
 
 
-def told_by(data_dir: Path) -> dict[str, Any]:
+def told_by(data_dir: Path, name: str = LISTENERS_NAME) -> dict[str, Any]:
     """Return what the node of a data directory says of itself; nothing if it says nothing that can be read."""
     with suppress(OSError, ValueError):
-        told = json.loads(_content(data_dir / LISTENERS_NAME))
+        told = json.loads(_content(data_dir / name))
         if isinstance(told, dict):
             return told
     return {}

@@ -16,7 +16,16 @@ from numcheck.access import Caller, Role
 from numcheck.registrations.events import Chain
 from numcheck.registrations.vault import Vault
 from numcheck.serving.keys import read_keys
-from numcheck.v1 import caller_pb2, caller_pb2_grpc, check_pb2, check_pb2_grpc, numbering_pb2, numbering_pb2_grpc
+from numcheck.v1 import (
+    audit_pb2,
+    audit_pb2_grpc,
+    caller_pb2,
+    caller_pb2_grpc,
+    check_pb2,
+    check_pb2_grpc,
+    numbering_pb2,
+    numbering_pb2_grpc,
+)
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.access.node import ALPHA, BETA, FIRST, NOW, SecureNode
@@ -61,6 +70,17 @@ def check(method: str) -> Call:
         if method == "StreamCheckNumbers":
             return list(stub.StreamCheckNumbers(iter([requests["CheckNumbers"]]), timeout=DEADLINE_S))
         return getattr(stub, method)(requests[method], timeout=DEADLINE_S)
+
+    return call
+
+
+def audit(method: str) -> Call:
+    """A call of AuditService."""
+    request = getattr(audit_pb2, f"{method}Request")()
+
+    def call(channel: grpc.Channel) -> Any:
+        answer = getattr(audit_pb2_grpc.AuditServiceStub(channel), method)(request, timeout=DEADLINE_S)
+        return answer if method == "GetHead" else list(answer)
 
     return call
 

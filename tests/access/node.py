@@ -151,6 +151,7 @@ def _served(
         ),
         callers_service(gate.callers, gate.key, changed=gate.directory.refresh),
         registrations.service,
+        registrations.audit,
     ]
     api = PlainDoor(
         settings, services, watches, gate.access, feeds=registrations.feeds, allowance_of=budgets.allowance_of

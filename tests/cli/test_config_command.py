@@ -52,7 +52,13 @@ def test_schema_has_every_setting_with_its_meaning_and_refuses_others():
     assert all(one["description"] for one in schema["properties"].values())
     assert schema["properties"]["api_threads"]["exclusiveMinimum"] == 0
     assert schema["properties"]["tls_clients"]["enum"] == ["certificate", "token"]
-    assert set(schema["$defs"]) == {"CourierSettings", "OperatorSettings", "ServiceSettings", "WebhookSettings"}
+    assert set(schema["$defs"]) == {
+        "CallbackSettings",
+        "CourierSettings",
+        "OperatorSettings",
+        "ServiceSettings",
+        "WebhookSettings",
+    }
 
 
 def test_show_says_what_holds_and_where_it_comes_from(tmp_path):

@@ -21,6 +21,7 @@ URI = "numcheck://operator/mts"
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "check": ("79161234567",),
     "backup": ("copy",),
+    "events evidence": ("u-1007", "--service", "chat"),
     "events export": (),
     "events head": (),
     "events verify": (),

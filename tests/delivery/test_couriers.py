@@ -11,11 +11,14 @@ import pytest
 
 from numcheck.config import Settings, load_settings
 from numcheck.delivery.requests import Message
+from numcheck.delivery.shares import PROBES, SAMPLES
+from numcheck.delivery.shares import REST_S as REST_OF_SHARE_S
 from numcheck.errors import BadConfiguration, DeliveryFailed
 from numcheck.registrations.registration import CodeToSend
 from numcheck.serving.couriers import Delivery, delivery_of
 from numcheck.serving.dispatch import Dispatcher, Route
-from numcheck.serving.texts import Texts
+from numcheck.serving.ledger import JUDGED_AFTER_S, Ledger
+from numcheck.serving.terms import Terms
 from tests.delivery.gateway import Gateway, gateway_running
 from tests.delivery.messages import CODE
 
@@ -107,6 +110,30 @@ def test_a_form_and_a_query_are_encoded(gateways: tuple[Gateway, Gateway], tmp_p
     }
 
 
+def test_a_vendors_own_name_of_a_message_is_taken_from_its_answer(
+    gateways: tuple[Gateway, Gateway], tmp_path: Path
+) -> None:
+    """A receipt may name it by that, or by the name that it was given."""
+    gateway, _ = gateways
+    text = f"""
+        [[couriers]]
+        name = "vendor"
+        url = "{gateway.url}"
+        form = {{ to = "{{number}}", text = "{{text}}" }}
+        success = '"id": *"(?P<message_id>[^"]+)"|"late"'
+    """
+    with delivering(tmp_path, text) as delivery:
+        gateway.body = b'{"id": "v-17"}'
+        send(delivery)
+        delivery.ledger.reports_of("vendor").came(iter(["v-17"]), "delivered")
+        gateway.body = b'"late"'
+        send(delivery)
+        delivery.ledger.reports_of("vendor").came(iter(["m1"]), "failed")
+        delivery.ledger.reports_of("vendor").came(iter(["v-18"]), "failed")
+        assert sum(delivery.ledger.receipts.values()) == 3
+        assert len(delivery.ledger.judged) == 1
+
+
 def test_the_next_courier_takes_what_one_refuses(gateways: tuple[Gateway, Gateway], tmp_path: Path) -> None:
     first, second = gateways
     text = "".join(
@@ -137,10 +164,11 @@ class Scripted:
         self.channels = frozenset(channels or ("sms", "call"))
         self.fails, self.sent = False, list[Message]()
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message) -> str:
         self.sent.append(message)
         if self.fails:
             raise DeliveryFailed("told to")
+        return ""
 
     def close(self) -> None:
         pass
@@ -161,8 +189,9 @@ class Clock:
 def dispatcher(
     *couriers: Scripted, clock: Callable[[], float], patience_s: Callable[[], float] = lambda: 10.0
 ) -> Dispatcher:
-    routes = [Route(str(place), one, one.channels, clock) for place, one in enumerate(couriers)]
-    return Dispatcher(routes, Texts(Settings()), patience_s=patience_s)
+    terms = Terms(Settings())
+    routes = [Route(str(place), one, one.channels, clock, terms.percent_min) for place, one in enumerate(couriers)]
+    return Dispatcher(routes, terms, Ledger(clock), operator_of=lambda number: str(number % 10), patience_s=patience_s)
 
 
 def code(one: Dispatcher, *channels: str) -> str:
@@ -198,6 +227,49 @@ def test_a_try_that_a_resting_courier_is_due_waits_for_a_code_that_needs_it() ->
     first.fails = True
     code(both)
     assert second.count == FIVE_IN_A_ROW + 1
+
+
+def test_a_courier_whose_codes_do_not_come_back_is_passed_over_for_that_operator() -> None:
+    """Its codes are taken, and lost on the way to one operator's numbers: those go by the next, all others as before.
+    After the rest ten try it; where no other can be tried it is."""
+    first, second, clock = Scripted(), Scripted(), Clock()
+    terms = Terms(Settings())
+    ledger = Ledger(clock)
+    routes = [Route(name, one, one.channels, clock, terms.percent_min) for name, one in (("a", first), ("b", second))]
+    both = Dispatcher(routes, terms, ledger, operator_of=lambda number: str(number % 10), patience_s=lambda: 10.0)
+
+    def send(number: int, place: int) -> None:
+        both.send(number, CodeToSend(CODE, ("sms",)), service="chat", message_id=f"{number}.{place}")
+
+    def judge(came_back: bool) -> None:
+        clock.now_s += JUDGED_AFTER_S
+        due = ledger.due()
+        ledger.judge(due, dict.fromkeys(due, came_back))
+
+    for place in range(SAMPLES):
+        send(NUMBER, place)
+        send(NUMBER + 1, place)
+    clock.now_s += JUDGED_AFTER_S
+    due = ledger.due()
+    ledger.judge(due, {one: not one.startswith(f"{NUMBER}.") for one in due})
+    assert both.rests == {("a", ""): False, ("b", ""): False, ("a", "1"): True, ("a", "2"): False}
+    taken = len(first.sent)
+    send(NUMBER, 100)
+    assert (len(first.sent), len(second.sent)) == (taken, 1)
+    send(NUMBER + 1, 100)
+    assert (len(first.sent), len(second.sent)) == (taken + 1, 1)
+    second.fails = True
+    with pytest.raises(DeliveryFailed):
+        send(NUMBER, 101)
+    second.fails = False
+    clock.now_s += REST_OF_SHARE_S
+    for place in range(PROBES + 5):
+        send(NUMBER, 200 + place)
+    assert (len(first.sent), len(second.sent)) == (taken + 1 + PROBES, 2 + 5)
+    judge(came_back=True)
+    assert not both.rests["a", "1"]
+    send(NUMBER, 300)
+    assert len(first.sent) == taken + 2 + PROBES
 
 
 def test_the_last_courier_left_is_tried_however_often_it_failed() -> None:

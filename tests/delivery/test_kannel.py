@@ -15,7 +15,7 @@ import pytest
 
 from numcheck.delivery.smpp import SmppCourier
 from numcheck.delivery.smpp_link import Account
-from tests.delivery.messages import message_of
+from tests.delivery.messages import Reported, message_of
 from tests.delivery.smsc import left_out
 
 DRIVE_SMPP = Path("/usr/lib/kannel/test/drive_smpp")
@@ -76,6 +76,7 @@ def test_kannel_takes_every_code(kannel: "subprocess.Popen[str]", port: int) -> 
         source="numcheck",
         lifetime=timedelta(seconds=300),
         sends_at_once_max=1,
+        reports=Reported(),
     )
     for code in CODES:
         courier.send(message_of(code=code, text="Code: {code}"))

@@ -45,6 +45,24 @@ def test_the_outcome_of_a_receipt_is_its_parameters_or_its_texts(pdu: bytes, out
     assert found.outcome(pdu) == outcome
 
 
+@pytest.mark.parametrize(
+    ("pdu", "ids"),
+    [
+        (receipt(b"id:7 sub:001"), ["7"]),
+        (receipt(b"id: 0A-b  stat:DELIVRD"), ["0A-b"]),
+        (receipt(b"id:7", b"\0\x1e\0\x03m8\0"), ["m8", "7"]),
+        (receipt(b"id:" + b"9" * 200), ["9" * 200]),
+        (receipt(b"id:\xff\xfe stat:DELIVRD"), ["ÿþ"]),
+        (receipt(b"id:"), []),
+        (receipt(b"rapid:7"), []),
+        (receipt(parameters=b"\0\x1e\xff\xffm8"), ["m8"]),
+        (receipt(), []),
+    ],
+)
+def test_a_receipt_names_its_message_in_its_parameters_or_its_text(pdu: bytes, ids: list[str]) -> None:
+    assert Delivered.of(pdu).smsc_ids(pdu) == ids
+
+
 @pytest.mark.parametrize(("esm_class", "special"), [(0, False), (8, True), (16, True), (0x20, True), (0x40, False)])
 def test_other_kinds_of_messages_are_no_receipts(esm_class: int, special: bool) -> None:
     found = Delivered.of(receipt(esm_class=esm_class))

@@ -20,7 +20,7 @@ from numcheck.errors import BadConfiguration, DeliveryFailed
 from numcheck.serving.couriers import delivery_of
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
-from tests.delivery.messages import CODE, message_of
+from tests.delivery.messages import CODE, Reported, message_of
 from tests.delivery.smsc import Smsc, install, smsc_running
 from tests.registrations.test_service import register_request
 from tests.serving import small
@@ -42,13 +42,16 @@ def smsc(package: Path) -> Iterator[Smsc]:
         yield one
 
 
-def courier_to(port: int, *, source: str = "numcheck", at_once: int = 2) -> SmppCourier:
+def courier_to(
+    port: int, *, source: str = "numcheck", at_once: int = 2, reports: Reported | None = None
+) -> SmppCourier:
     account = Account("127.0.0.1", port, "numcheck", "secret")
     return SmppCourier(
         account,
         source=source,
         lifetime=LIFETIME,
         sends_at_once_max=at_once,
+        reports=reports or Reported(),
     )
 
 
@@ -201,7 +204,7 @@ def test_a_bind_that_is_refused_fails_the_delivery_and_says_so(smsc: Smsc, monke
     monkeypatch.setattr(smpp, "ANSWER_TIMEOUT_S", 0.2)
     with structlog.testing.capture_logs() as lines:
         account = Account("127.0.0.1", smsc.port, "numcheck", "wrong")
-        courier = SmppCourier(account, source="1", lifetime=LIFETIME, sends_at_once_max=1)
+        courier = SmppCourier(account, source="1", lifetime=LIFETIME, sends_at_once_max=1, reports=Reported())
         # The second attempt comes after the first was refused.
         smsc.next("refused")
         smsc.next("refused")
@@ -219,8 +222,10 @@ def test_a_message_that_comes_is_handed_over_and_then_acknowledged(smsc: Smsc, c
     assert got.get_nowait() == (f"+{small.ACTIVE}", "ABC234")
 
 
-def test_receipts_and_parts_of_messages_are_acknowledged_and_nothing_else(smsc: Smsc, courier: SmppCourier) -> None:
+def test_receipts_and_parts_of_messages_are_acknowledged_and_nothing_else(smsc: Smsc) -> None:
     """Parts of different senders could have one number: none is taken for the whole."""
+    courier = courier_to(smsc.port, reports=(reports := Reported()))
+    smsc.next("bound")
     got: queue.Queue[tuple[str, str]] = queue.Queue()
     courier.receive(lambda sender, text: got.put((sender, text)))
     receipt = {**inbound(small.ACTIVE, "id:m1 stat:DELIVRD err:000 text:ABC234"), "esm_class": 4}
@@ -230,7 +235,8 @@ def test_receipts_and_parts_of_messages_are_acknowledged_and_nothing_else(smsc: 
         smsc.order(deliver=message)
         smsc.next("taken")
     assert got.empty()
-    assert courier.outcomes == {"delivered": 1}
+    courier.close()
+    assert [(names[0], outcome) for names, outcome in reports.receipts] == [("m1", "delivered")]
 
 
 def test_a_message_that_cannot_be_taken_leaves_the_link_alone(smsc: Smsc, courier: SmppCourier) -> None:

@@ -11,7 +11,7 @@ from numcheck.delivery.smpp import SmppCourier
 from numcheck.delivery.smpp_link import Account
 from numcheck.delivery.smpp_pdu import plain_coding
 from numcheck.errors import DeliveryFailed
-from tests.delivery.messages import message_of
+from tests.delivery.messages import Reported, message_of
 from tests.delivery.raw_smsc import (
     ANSWER,
     BIND_TRANSCEIVER,
@@ -28,9 +28,11 @@ from tests.serving import small
 GENERIC_NACK, ESME_RINVCMDID, ESME_RX_R_APPN = ANSWER, 3, 0x66
 
 
-def courier_to(smsc: RawSmsc) -> SmppCourier:
+def courier_to(smsc: RawSmsc, reports: Reported | None = None) -> SmppCourier:
     account = Account("127.0.0.1", smsc.port, "numcheck", "secret")
-    return SmppCourier(account, source="1", lifetime=timedelta(seconds=300), sends_at_once_max=4)
+    return SmppCourier(
+        account, source="1", lifetime=timedelta(seconds=300), sends_at_once_max=4, reports=reports or Reported()
+    )
 
 
 def send(courier: SmppCourier) -> None:
@@ -74,6 +76,36 @@ def test_a_message_is_taken_under_an_id_of_any_form(body: bytes) -> None:
         send(courier)
         courier.close()
         assert smsc.links == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (b"0001F4A\0", "1f4a"),
+        (b"8f3c-77\0", "8f3c-77"),
+        (b"no end", "no end"),
+        ("ид".encode("cp1251") + b"\0", "èä"),
+        (b"i" * 300 + b"\0", "i" * 256),
+        (b"\0", None),
+        (b"", None),
+    ],
+)
+def test_a_message_is_known_by_the_id_that_its_receipt_has(body: bytes, name: str | None) -> None:
+    """5.2.23: before the receipt can come, whatever its form; in its parameters (5.3.2.12), or in its text."""
+    with raw_smsc(taken=body) as smsc:
+        courier = courier_to(smsc, reports := Reported())
+        send(courier)
+        assert reports.names == ([] if name is None else [("m1", name)])
+        text = b"id:" + body.rstrip(b"\0")[:60] + b" sub:001 dlvrd:001 stat:DELIVRD"
+        parameter = b"\0\x1e\0\x05F00D\0"
+        smsc.send(pdu(DELIVER_SM, 0, 9, message(0, text, small.ACTIVE, esm_class=4) + parameter))
+        assert smsc.next(ANSWER | DELIVER_SM).status == 0
+        courier.close()
+    ((names, outcome),) = reports.receipts
+    assert outcome == "delivered"
+    assert names[:2] == ["f00d", "61453"]
+    if name in ("1f4a", "8f3c-77"):
+        assert name in names
 
 
 VENDORS_OWN = {

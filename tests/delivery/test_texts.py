@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numcheck.config import Settings, load_settings
 from numcheck.delivery.texts import fits, parts_of
 from numcheck.errors import BadConfiguration
-from numcheck.serving.texts import Texts
+from numcheck.serving.terms import Terms
 from tests.delivery.messages import CODE
 from tests.serving.command import run
 
@@ -33,7 +33,7 @@ SETTINGS = {
 
 
 def told(service: str, language: str = "", channel: str = "sms", **settings: Any) -> str:
-    return Texts(load_settings(**(settings or SETTINGS))).text(service, CODE, language=language, channel=channel)
+    return Terms(load_settings(**(settings or SETTINGS))).text(service, CODE, language=language, channel=channel)
 
 
 @pytest.mark.parametrize(

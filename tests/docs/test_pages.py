@@ -1,5 +1,6 @@
 """What the pages show runs as it stands, against a real node, and answers what they say."""
 
+import gzip
 import os
 import re
 import time
@@ -9,6 +10,8 @@ from zipfile import ZipFile
 
 import pytest
 
+from numcheck.config import load_settings
+from numcheck.serving.checks import problems_of
 from numcheck.store import Store
 from tests.docs.pages import blocks, commands, rows_of, run_shell, start_python, without_figures, words
 from tests.serving import small
@@ -66,7 +69,7 @@ def test_readmes_program_runs(node: Node) -> None:
 
 def test_messengers_first_session_asks_for_a_code_and_verifies(node: Node, tmp_path: Path) -> None:
     """Both programs of the page; then its commands know both users."""
-    first, second = blocks("docs/messengers.md", "python")
+    first, second, _verifies = blocks("docs/messengers.md", "python")  # the last: tests/registrations/test_evidence.py
     shown = next(one for one in blocks("docs/messengers.md", "text") if "REGISTRATION_STATE" in one)
     assert words(type_code(first, node)) == words(shown)
     assert "u-1008 REGISTRATION_STATE_VERIFIED" in type_code(second, node)
@@ -82,6 +85,39 @@ def test_messengers_first_session_asks_for_a_code_and_verifies(node: Node, tmp_p
         ["u-1008", "VERIFIED"],
     ]
     assert set(told) == {"list", "due", "reverify", "watch"}
+
+
+@pytest.mark.usefixtures("node")
+def test_messengers_commands_about_users_and_accounts_run_as_they_stand(demo: Path, tmp_path: Path) -> None:
+    """The page's own file of users is imported, in the form that it names; and a file of accounts is checked."""
+    page = (ROOT / "docs/messengers.md").read_text()
+    (users,) = blocks("docs/messengers.md", "csv")
+    (tmp_path / "users.csv.gz").write_bytes(gzip.compress(users.encode()))
+    (tmp_path / "accounts.csv").write_text("number,last_seen\n+79161234567,2025-12-01\n")
+    indented = re.findall(r"^    (numcheck .+)$", page, re.MULTILINE)
+    assert [command.split()[2] for command in indented] == ["import", "summary"]
+    (check,) = re.findall(r"`(numcheck check [^`]+)`", page)
+    others = re.findall(r"`(numcheck (?:registrations webhooks|config check|status))`", page)
+    assert len(set(others)) == 3
+    for command in (*indented, check, *sorted(set(others))):
+        done = run_shell(command, tmp_path, {"NUMCHECK_DATA_DIR": str(demo)})
+        assert done.status == 0, (command, done.err)
+    assert (tmp_path / "checked.csv").read_text().count("\n") == 2
+    export = "numcheck registrations export --service messenger out.jsonl"
+    assert run_shell(export, tmp_path, {"NUMCHECK_DATA_DIR": str(demo)}).status == 0
+    assert {"u-1", "u-2"} <= set(re.findall(r'"user_id": ?"([^"]+)"', (tmp_path / "out.jsonl").read_text()))
+
+
+@pytest.mark.parametrize("shown", blocks("docs/messengers.md", "toml"), ids=lambda shown: shown.split("\n")[0])
+def test_messengers_settings_are_those_of_a_node_that_serves(
+    shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file of settings of the page, beside the files with secrets that it names."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "numcheck.toml").write_text(shown)
+    for name in re.findall(r'_file = "([^"]+)"', shown):
+        (tmp_path / name).write_text("8 chars." if "password" in name else "a secret that is long enough")
+    assert problems_of(load_settings(tmp_path / "numcheck.toml")) == []
 
 
 # --- whoever pushes, over TLS as a caller that the node knows
@@ -205,7 +241,11 @@ def test_auditors_commands_run_as_they_stand(demo: Path, tmp_path: Path) -> None
     """Those of the page's table, in the order in which one gets what they need; each ends with the status it has."""
     page = (ROOT / "docs/messengers.md").read_text()
     shown = dict.fromkeys(re.findall(r"^\| `(numcheck events [^`]+)`", page, re.MULTILINE))
-    verify, verify_export, head, export = sorted(shown, key=lambda one: ("verify" not in one, len(one), one))
+    asked = [one for one in shown if "--server" in one]  # tests/offline/test_auditing.py asks a node
+    assert len(asked) == 1
+    verify, verify_export, head, export = sorted(
+        shown.keys() - asked, key=lambda one: ("verify" not in one, len(one), one)
+    )
     assert verify_export.endswith(" events.jsonl --head head.json")
     for command in (verify, f"{head} > head.json", export, verify_export):
         done = run_shell(command, tmp_path, {"NUMCHECK_DATA_DIR": str(demo)})

@@ -1,40 +1,128 @@
-"""Point 12: the guide's example runs as it stands, against a real node."""
+"""The guides' examples run as they stand, against a real node: a messenger's, its webhook's, an operator's."""
 
 import re
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+from numcheck.store import Store
 from tests.serving import small
-from tests.serving.command import environment, serving
+from tests.serving.command import PATIENCE_S, Node, environment, run, serving
 
-EXAMPLE = Path(__file__).parents[2] / "examples/messenger.py"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SECRET = "a webhook's key of enough bytes"
+KNOWN = 79160000000
 
 
-def test_the_example_registers_verifies_refreshes_and_erases(data_dir: Path) -> None:
-    """A number whose operator has no data: the code that the node shows is typed in."""
-    with serving(data_dir, env={"NUMCHECK_CODE_DELIVERY": "console"}) as node:
-        command = [sys.executable, str(EXAMPLE), "--server", node.address, "--number", f"+{small.UNKNOWN}"]
-        running = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment(),
-        )
+@contextmanager
+def example(name: str, *arguments: object) -> Iterator["subprocess.Popen[str]"]:
+    """Run an example until the block ends."""
+    with subprocess.Popen(
+        [sys.executable, EXAMPLES / name, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(),
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def lines_until(running: "subprocess.Popen[str]", end: str) -> list[str]:
+    """Return what an example prints, up to the line that has the end in it."""
+    lines: list[str] = []
+    assert running.stdout is not None
+    while not lines or end not in lines[-1]:
+        lines.append(running.stdout.readline().rstrip())
+        assert lines[-1], lines
+    return lines
+
+
+def messengers_story(node: Node) -> list[str]:
+    """Return what the messenger's example tells: a wrong code and the right one are typed in."""
+    numbers = ("--number", f"+{small.ACTIVE}", "--known-number", f"+{KNOWN}")
+    with example("messenger.py", "--server", node.address, *numbers) as running:
         code = re.search(r": (\d{6})$", node.process.line_with("code for the number"))
         assert code is not None
-        told, _ = running.communicate(f"{(int(code[1]) + 1) % 10**6:06}\n{code[1]}\n", timeout=60)
+        told, _ = running.communicate(f"{(int(code[1]) + 1) % 10**6:06}\n{code[1]}\n", timeout=PATIENCE_S)
         assert running.returncode == 0, told
-    assert "registered: REGISTRATION_STATE_PENDING" in told
-    assert "not accepted: PROOF_NOT_ACCEPTED" in told
-    assert "verified: REGISTRATION_STATE_VERIFIED" in told
-    assert "refreshed: REGISTRATION_STATE_VERIFIED TOO_MANY_CODES" in told
-    assert told.rstrip().endswith("erased")
-    watched = [line.split() for line in told.splitlines() if line.startswith("watch:")]
+    return told.splitlines()
+
+
+def test_the_examples_tell_the_whole_story(data_dir: Path, tmp_path: Path) -> None:
+    """A user who was there before; both proofs of another, a refresh and an erasure, watched and posted; and what the
+    operator of both is told, over two runs of its example."""
+    (tmp_path / "webhook.key").write_text(f"{SECRET}\n")
+    with Store(data_dir, read_only=True) as store:
+        (operator,) = [one.operator_id for one in store.operators() if one.tax_id == small.MTS]
+    with example("webhook.py", "--listen", "127.0.0.1:0", "--secret-file", tmp_path / "webhook.key") as receiver:
+        (listening,) = lines_until(receiver, "listening on ")
+        file = tmp_path / "numcheck.toml"
+        file.write_text(f"""
+            code_delivery = "console"
+            evidence_age_max_s = 0
+            [[webhooks]]
+            name = "backend"
+            service = "example"
+            url = "http://{listening.split()[-1]}/numcheck"
+            secret_file = "{tmp_path}/webhook.key"
+        """)
+        with serving(data_dir, "--config", file) as node:
+            agree = ("callers", "agree", "example", operator, "--identifications", "--data-dir", data_dir)
+            assert run(*agree).status == 0
+            told = messengers_story(node)
+            posted = [line.split() for _ in range(2) for line in lines_until(receiver, "DELETED")]
+            command = ("operator_identifications.py", "--server", node.address, "--operator", operator)
+            records = tmp_path / "identified.db"
+            runs = []
+            for count in (1, 3):
+                with example(*command, "--records", records, "--count", count) as running:
+                    runs += running.communicate(timeout=PATIENCE_S)[0].splitlines()
+                    assert running.returncode == 0, runs
+    check_messengers_story(told)
+    check_events(told, posted)
+    check_identifications(runs, records)
+
+
+def check_messengers_story(told: list[str]) -> None:
+    assert told[:2] == ["imported: 1 refused: 0", "known before: REGISTRATION_STATE_VERIFIED CODE OPERATOR"]
+    in_order = [line for line in told if not line.startswith(("watch:", "the code", "due:"))][2:]
+    assert in_order == [
+        "registered: REGISTRATION_STATE_PENDING",
+        "not accepted: PROOF_NOT_ACCEPTED",
+        "verified: REGISTRATION_STATE_VERIFIED CODE OPERATOR",
+        "refreshed: REGISTRATION_STATE_VERIFIED TOO_MANY_CODES",
+        "erased",
+    ]
+
+
+def check_events(told: list[str], posted: list[list[str]]) -> None:
+    """Both ways tell the same of the user; the webhook tells the one who was there before as well."""
+    watched = [line.split() for line in told if line.startswith("watch:")]
     words = [" ".join(words[1:3] + words[4:]) for words in watched]
     assert words[0] == "keeps out REGISTRATION_STATE_PENDING"
     assert "lets in" in words
     assert words[-1] == "keeps out REGISTRATION_STATE_DELETED"
-    assert len({line[3] for line in watched}) == 1
+    ((user),) = {line[3] for line in watched}
+    assert [(line[1:3], line[3]) for line in posted if line[3] == user] == [(line[1:3], user) for line in watched]
+    others = [line[-2:] for line in posted if line[3] != user]
+    assert others == [["confirmed", "VERIFIED"], ["deleted", "DELETED"]]
+
+
+def check_identifications(lines: list[str], records: Path) -> None:
+    """Each is told once that it began and once that it ended, and nobody is left."""
+    words = [line.split() for line in lines]
+    assert [(line[0], line[1], line[2]) for line in words] == [
+        ("identified:", str(KNOWN), "example"),
+        ("ended:", str(KNOWN), "example"),
+        ("identified:", str(small.ACTIVE), "example"),
+        ("ended:", str(small.ACTIVE), "example"),
+    ]
+    with closing(sqlite3.connect(records)) as database:
+        assert database.execute("SELECT count(*) FROM identified").fetchone() == (0,)

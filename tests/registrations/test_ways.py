@@ -65,6 +65,16 @@ def test_a_code_goes_by_what_is_asked_for_or_stands_behind_it(
     assert complete(world, outcome, last_code(world))
 
 
+def test_the_store_knows_which_codes_came_back(each_world: World) -> None:
+    """By verification, of those that it has; what couriers are judged by."""
+    each_world.methods = "code"
+    outcomes = [each_world.register(NUMBER + place, f"u{place}") for place in range(2)]
+    ids = [one.verification.verification_id for one in outcomes if one.verification is not None]
+    assert complete(each_world, outcomes[1], last_code(each_world))
+    assert each_world.registrations.came_back([*ids, bytes(16)]) == {ids[0]: False, ids[1]: True}
+    assert each_world.registrations.came_back([]) == {}
+
+
 def test_another_way_is_another_request(world: World) -> None:
     """A repetition is known by all that it says."""
     world.register(NUMBER)

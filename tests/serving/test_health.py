@@ -119,6 +119,7 @@ def test_watches_that_end_while_the_status_changes_hold_up_nobody():
 
 def test_reflection_lists_every_service(channel):
     assert set(ProtoReflectionDescriptorDatabase(channel).get_services()) == {
+        "numcheck.v1.AuditService",
         "numcheck.v1.CheckService",
         "numcheck.v1.CallerService",
         "numcheck.v1.NumberingService",

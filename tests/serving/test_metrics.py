@@ -21,6 +21,7 @@ from numcheck.door.watches import Watches
 from numcheck.errors import StoreUnavailable
 from numcheck.index import PublishedIndex, open_index
 from numcheck.serving.dispatch import Tally
+from numcheck.serving.ledger import OutcomeTally
 from numcheck.serving.metrics import NodeCollector, Readings
 from numcheck.serving.metrics_listener import MetricsListener
 from numcheck.serving.publishing import index_directory
@@ -54,10 +55,13 @@ class Node:
             callers_refused=lambda: False,
             callers_revision=lambda: 7,
             budgets=lambda: self.accounts,
+            witness_agrees=lambda: True,
             asked=lambda: self.native.asked() + self.asked.counts(),
             smscs_linked=lambda: self.linked,
             codes=lambda: {Tally("main", "sms", "handed_over"): 2, Tally("main", "sms", "failed"): 1},
-            receipts=lambda: {("main", "delivered"): 2},
+            receipts=lambda: {OutcomeTally("main", "3", "delivered"): 2},
+            judged=lambda: {OutcomeTally("main", "3", "returned"): 5},
+            couriers_rest=lambda: {("main", "3"): True, ("main", ""): False},
             index_size=lambda: self.published.get().size,
         )
         self.watch = StoreWatch(settings, Troubles())

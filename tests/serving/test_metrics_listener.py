@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry
 
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress
-from numcheck.serving.metrics_listener import REQUEST_TIMEOUT_S, REQUESTS_MAX, MetricsListener
+from numcheck.serving.metrics_listener import MetricsListener
+from numcheck.serving.plain_http import REQUEST_TIMEOUT_S, REQUESTS_MAX
 from tests.serving.command import FREE_PORT, running
 
 

@@ -96,6 +96,7 @@ _AUDITING = frozenset({Role.AUDITOR, Role.ADMINISTRATOR})
 _ADMINISTERING = frozenset({Role.ADMINISTRATOR})
 _CHECK, _NUMBERING = "/numcheck.v1.CheckService", "/numcheck.v1.NumberingService"
 _CALLER, _REGISTRATION = "/numcheck.v1.CallerService", "/numcheck.v1.RegistrationService"
+_AUDIT = "/numcheck.v1.AuditService"
 
 METHODS: dict[str, Method] = {
     f"{_CHECK}/CheckNumber": Method(_CHECKING, runs=Runs.QUICK),
@@ -128,6 +129,9 @@ METHODS: dict[str, Method] = {
     f"{_CALLER}/IssueToken": Method(_ADMINISTERING),
     f"{_CALLER}/AddAgreement": Method(_ADMINISTERING),
     f"{_CALLER}/EndAgreement": Method(_ADMINISTERING),
+    f"{_AUDIT}/GetHead": Method(_AUDITING, runs=Runs.QUICK),
+    f"{_AUDIT}/ExportEvents": Method(_AUDITING, runs=Runs.FEED),
+    f"{_AUDIT}/ListRowDigests": Method(_AUDITING, runs=Runs.FEED),
     "/grpc.health.v1.Health/Check": Method(ANYBODY, runs=Runs.QUICK),
     "/grpc.health.v1.Health/Watch": Method(ANYBODY, runs=Runs.WATCH),
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": Method(ANYBODY, runs=Runs.EACH),

@@ -35,6 +35,7 @@ TABLES: dict[str, tuple[str, dict[str, Any]]] = {
             "url": "https://gateway.example/calls",
             "channels": ["call", "flash_call"],
             "secret_file": "/etc/numcheck/voice.key",
+            "callback.secret_file": "/etc/numcheck/voice-callback.key",
         },
     ),
     "webhooks": (

@@ -2,17 +2,24 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from numcheck.cli.options import Config, DataDir, Json, settings_of
+from numcheck.cli.options import Config, DataDir, Json, security_of, settings_of
+
+if TYPE_CHECKING:
+    from numcheck.client import AuditClient
+    from numcheck.config import Settings
 
 app = typer.Typer(no_args_is_help=True, help="The events of registrations: a chain that an auditor can verify.")
 
 HeadFile = Annotated[
     Path | None,
     typer.Option("--head", help="A signed head that was handed out before.", exists=True, dir_okay=False),
+]
+Audited = Annotated[
+    str | None, typer.Option("--server", help="A node to ask, host:port, instead of reading the data directory.")
 ]
 PUBLIC_KEY_SIZE = 32  # bytes, Ed25519
 NOT_COMPARED = 3
@@ -29,6 +36,7 @@ def verify(
     key: Annotated[
         str | None, typer.Option("--key", help="The public key that the history has to be signed with: 64 hex digits.")
     ] = None,
+    server: Audited = None,
     data_dir: DataDir = None,
     config: Config = None,
     json: Json = False,
@@ -37,7 +45,9 @@ def verify(
 
     With --head, also that nothing was cut off or rewritten since that head was handed out. In a data directory every
     registration and verification has to be what the events left. A file is compared with --head, with --key, or with
-    the key of the data directory, if there is one.
+    the key of the data directory, if there is one. Without --head the newest one of witness_file counts, if the
+    settings name that. With --server a node is asked, as an auditor: its chain is followed as a file is, and every row
+    has to have the digest that the events bound; no key of the installation is needed.
 
     Exit status: 0 it is what was written, 1 it is not, 3 it is consistent and was compared with nothing: whoever wrote
     it may have made it up.
@@ -45,12 +55,25 @@ def verify(
     Example: numcheck events verify --head head.json
     """
     from numcheck.cli.console import out, print_json
-    from numcheck.offline.audit import Compared, lines_of, own_public_keys, read_head, verify_export, verify_store
+    from numcheck.offline.audit import (
+        Compared,
+        lines_of,
+        own_public_keys,
+        read_head,
+        verify_export,
+        verify_node,
+        verify_store,
+        witnessed,
+    )
 
-    handed_out = None if head is None else read_head(head)
-    trusted = [] if key is None else [_public_key(key)]
+    if file is not None and server is not None:
+        raise typer.BadParameter("a file is verified by itself: without --server")
     settings = settings_of(config, data_dir=data_dir)
-    if file is None:
+    handed_out = witnessed(settings) if head is None else read_head(head)
+    trusted = [] if key is None else [_public_key(key)]
+    if server is not None:
+        verified = verify_node(_auditor(settings, server), handed_out, trusted)
+    elif file is None:
         verified = verify_store(settings, handed_out, trusted)
     else:
         own = [] if trusted or handed_out else own_public_keys(settings)
@@ -65,7 +88,7 @@ def verify(
                 "compared_with": verified.compared_with.name,
             }
         )
-    elif not verified.event_count and file is None:
+    elif not verified.event_count and file is None and server is None:
         out.print("there are no events yet")
     elif compared:
         out.print(f"{verified.event_count:,} events are what was written; the last has hash {verified.hash.hex()}")
@@ -73,11 +96,17 @@ def verify(
     else:
         out.print(f"{verified.event_count:,} events are consistent; the last has hash {verified.hash.hex()}")
         out.print(
-            f"signed by key {verified.public_key.hex()}, compared with nothing: whoever wrote the file may have made "
-            "it up; give --head or --key"
+            f"signed by key {verified.public_key.hex()}, compared with nothing: whoever wrote them may have made them "
+            "up; give --head or --key"
         )
     if not compared:
         raise typer.Exit(NOT_COMPARED)
+
+
+def _auditor(settings: "Settings", server: str) -> "AuditClient":
+    from numcheck.client import AuditClient
+
+    return AuditClient(server, security_of(settings))
 
 
 def _public_key(text: str) -> bytes:
@@ -93,13 +122,14 @@ def _public_key(text: str) -> bytes:
 @app.command()
 def export(
     file: Annotated[Path | None, typer.Argument(help="Where it goes.  (default: standard output)")] = None,
+    server: Audited = None,
     data_dir: DataDir = None,
     config: Config = None,
     _json: Json = True,
 ) -> None:
     """Write every event as a line of JSON, and the signed head as the last line.
 
-    No event holds a number, an address or a user identifier.
+    No event holds a number, an address or a user identifier. With --server a node is asked, as an auditor.
 
     Example: numcheck events export events.jsonl
     """
@@ -108,7 +138,8 @@ def export(
     from numcheck.offline.audit import export as export_events
     from numcheck.output import replacing
 
-    lines = export_events(settings_of(config, data_dir=data_dir), datetime.now(UTC))
+    settings = settings_of(config, data_dir=data_dir)
+    lines = export_events(settings, datetime.now(UTC)) if server is None else _auditor(settings, server).lines()
     if file is None:
         sys.stdout.writelines(f"{line}\n" for line in lines)
     else:
@@ -117,12 +148,54 @@ def export(
 
 
 @app.command()
-def head(data_dir: DataDir = None, config: Config = None, _json: Json = True) -> None:
+def head(server: Audited = None, data_dir: DataDir = None, config: Config = None, _json: Json = True) -> None:
     """Print the signed head of the chain, as JSON: keep it where nobody can change it.
+
+    With --server a node is asked, as an auditor.
 
     Example: numcheck events head > head.json
     """
     from numcheck.cli.console import print_json
-    from numcheck.offline.audit import head_fields, signed_head
+    from numcheck.offline.audit import signed_head
+    from numcheck.registrations.events import head_fields
 
-    print_json(head_fields(signed_head(settings_of(config, data_dir=data_dir), datetime.now(UTC))))
+    settings = settings_of(config, data_dir=data_dir)
+    if server is None:
+        print_json(head_fields(signed_head(settings, datetime.now(UTC))))
+    else:
+        print_json(_auditor(settings, server).head())
+
+
+@app.command()
+def evidence(
+    user_id: Annotated[str, typer.Argument(metavar="USER_ID", help="The user, as the messenger names them.")],
+    service: Annotated[str, typer.Option("--service", help="The messenger, such as chat.")],
+    file: Annotated[Path | None, typer.Option("--out", help="Where the JSON goes.  (default: standard output)")] = None,
+    page: Annotated[Path | None, typer.Option("--page", help="Where a page to print goes: one file of HTML.")] = None,
+    number: Annotated[bool, typer.Option("--number", help="Have the telephone number in it.")] = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+    _json: Json = True,
+) -> None:
+    """Write the evidence for one user as JSON, and as a page to print: what each step confirmed, by whose data.
+
+    It has the registration's events, with the proof that they are in the chain, and the public key; whoever gets it
+    verifies it by itself. Of the user it says what was asked for: their identifier, and with --number their number.
+
+    Example: numcheck events evidence u-1007 --service chat --out u-1007.json --page u-1007.html
+    """
+    import json
+
+    from numcheck.cli.console import print_json
+    from numcheck.offline.evidence import evidence as evidence_of
+    from numcheck.offline.evidence_page import page_of
+    from numcheck.output import OWNER_ONLY, write_whole
+
+    settings = settings_of(config, data_dir=data_dir)
+    bundle = evidence_of(settings, service, user_id, datetime.now(UTC), with_number=number)
+    if page is not None:
+        write_whole(page, page_of(bundle).encode(), mode=OWNER_ONLY)
+    if file is None:
+        print_json(bundle)
+    else:
+        write_whole(file, json.dumps(bundle, ensure_ascii=False, indent=2).encode(), mode=OWNER_ONLY)

@@ -148,6 +148,7 @@ def _print(result: dict[str, Any]) -> None:
     ]
     print_table("numbering plan", ["series", "#ranges", "#numbers", "data of", "imported", "from"], plan)
     _print_operators(result)
+    _print_couriers(result)
     for held in result["held_pushes"]:
         out.print(
             f"held: a push of operator {held['operator_id']} of {held['received_at']}, which adds {held['added']:,} "
@@ -180,6 +181,32 @@ def _print_operators(result: dict[str, Any]) -> None:
         out.print(
             f"portings: {portings['numbers']:,} numbers, version {portings['version']}, of {portings['data_time']}"
         )
+
+
+def _print_couriers(result: dict[str, Any]) -> None:
+    """Print what became of codes, where the node has sent some; the share is of those that were judged."""
+    from numcheck.cli.console import print_table
+
+    rows = [
+        [
+            one["courier"],
+            one["operator"] or "any",
+            f"{one['returned']:,}",
+            f"{one['lost']:,}",
+            _percent(one["returned"], one["returned"] + one["lost"]),
+            f"{one['delivered']:,}",
+            f"{one['failed']:,}",
+            "passed over" if one["rests"] else "serves",
+        ]
+        for one in result["couriers"]
+    ]
+    if rows:
+        headings = ["courier", "#operator", "#came back", "#lost", "#share", "#delivered", "#not delivered", "state"]
+        print_table("couriers' codes", headings, rows)
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.0f}%" if whole else "-"
 
 
 def _count(count: int | None) -> str:

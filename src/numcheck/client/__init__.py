@@ -1,5 +1,6 @@
 """The Python client: asks a node, pushes to it, says who may call, and batches for its caller."""
 
+from numcheck.client.audit import AuditClient
 from numcheck.client.callers import CallerClient
 from numcheck.client.channel import Security
 from numcheck.client.check import CheckClient, Checked
@@ -7,6 +8,7 @@ from numcheck.client.push import Numbers, PushClient
 from numcheck.client.registrations import RegistrationClient
 
 __all__ = [
+    "AuditClient",
     "CallerClient",
     "CheckClient",
     "Checked",

@@ -17,7 +17,8 @@ class ConsoleCourier:
     def close(self) -> None:
         """Do nothing: there is no connection."""
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message) -> str:
         """Show the code, with the number's last digits only."""
         number, code, channel, service, *_ = message
         self._say(f"code for the number that ends in {number % 10_000:04}, by {channel}, from {service}: {code}")
+        return ""

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import structlog
 
 from numcheck.delivery.posting import SERVER_ERROR, SUCCESSES, TOO_MANY_REQUESTS, Poster, Reply, retry_after
+from numcheck.delivery.receipts import REFERENCE_LENGTH_MAX
 from numcheck.delivery.requests import Message, Request, RequestOf
 from numcheck.delivery.settings import ANY_CHANNEL
 from numcheck.errors import DeliveryFailed
@@ -30,11 +31,13 @@ PLACE_TIMEOUT_S = 1.0  # how long a code waits for others to be handed over befo
 
 
 class Answer(NamedTuple):
-    """The outcome of an attempt: its problem (empty: none), whether another may help, and the time before that one."""
+    """The outcome of an attempt: its problem (empty: none), whether another may help, the time before that one, and the
+    gateway's own name of a message that it took."""
 
     problem: str = ""
     may_pass: bool = False
     retry_after_s: float = 0.0
+    reference: str = ""
 
 
 class HttpCourier:
@@ -54,7 +57,8 @@ class HttpCourier:
     ) -> None:
         """At most `sends_at_once_max` threads wait for the gateway at once: it may be slow, the node must not be.
 
-        `success` is a regular expression that the body of an answer has to match somewhere; None: any body will do.
+        `success` is a regular expression that the body of an answer has to match somewhere; None: any body will do. Its
+        group `message_id`, if it has one, is the gateway's own name of the message.
         `patience_s` says how long the caller of a code still waits; `use_proxy`, whether the proxies of the environment
         count.
         """
@@ -67,26 +71,27 @@ class HttpCourier:
         """Close the connections to the gateway. Nobody may be sending."""
         self._poster.close()
 
-    def send(self, message: Message) -> None:
-        """Hand the code over; DeliveryFailed if the gateway does not take it."""
+    def send(self, message: Message) -> str:
+        """Hand the code over, and return the gateway's own name of it; DeliveryFailed if it does not take it."""
         if not self._places.acquire(timeout=PLACE_TIMEOUT_S):
             raise DeliveryFailed("the gateway is too slow")
         try:
-            self._hand_over(message)
+            return self._hand_over(message)
         finally:
             self._places.release()
 
-    def _hand_over(self, message: Message) -> None:
+    def _hand_over(self, message: Message) -> str:
         until = time.monotonic() + min(PATIENCE_S, self._patience_s())
         for turn in range(1, ATTEMPTS_MAX + 1):
             answer = self._answer(self._request_of(message))
             if not answer.problem:
-                return
+                return answer.reference
             pause_s = answer.retry_after_s or random.uniform(0.5, 1) * PAUSE_S
             if not answer.may_pass or turn == ATTEMPTS_MAX or time.monotonic() + pause_s >= until:
                 raise DeliveryFailed(answer.problem, answer.retry_after_s)
             log.warning("the HTTP gateway is asked again", problem=answer.problem, pause_s=round(pause_s, 3))
             time.sleep(pause_s)
+        raise AssertionError("the last attempt returns or raises")
 
     def _answer(self, request: Request) -> Answer:
         try:
@@ -102,6 +107,9 @@ class HttpCourier:
 
     def _judged(self, reply: Reply) -> Answer:
         """Return the outcome of an answer whose status is a success."""
-        if self._success is None or self._success.search(reply.body.decode(errors="replace")):
+        if self._success is None:
             return Answer()
-        return Answer("the gateway refused the code: its answer does not match `success`")
+        found = self._success.search(reply.body.decode(errors="replace"))
+        if found is None:
+            return Answer("the gateway refused the code: its answer does not match `success`")
+        return Answer(reference=(found.groupdict().get("message_id") or "")[:REFERENCE_LENGTH_MAX])

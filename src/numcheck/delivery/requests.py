@@ -19,6 +19,8 @@ from numcheck.delivery.settings import FIELD, CourierSettings
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
+STAMP_TOLERANCE_S = 300
+STAMP_DIGITS_MAX = 12
 
 
 class Message(NamedTuple):
@@ -77,6 +79,19 @@ def signed(url: str, key: bytes, message_id: str, body: bytes, now: datetime, co
         "webhook-signature": "v1," + base64.b64encode(signature).decode(),
     }
     return Request("POST", url, headers, body)
+
+
+def is_signed(key: bytes, headers: Mapping[str, str], body: bytes, now: datetime) -> bool:
+    """Return True if a request is signed as Standard Webhooks says, not long before or after now."""
+    message_id, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+    if not (stamp.isascii() and stamp.isdecimal() and len(stamp) <= STAMP_DIGITS_MAX):
+        return False
+    if abs(int(stamp) - now.timestamp()) > STAMP_TOLERANCE_S:
+        return False
+    digest = hmac.digest(key, f"{message_id}.{stamp}.".encode("latin-1") + body, "sha256")
+    right = b"v1," + base64.b64encode(digest)
+    given = headers.get("webhook-signature", "").encode("latin-1", "replace").split(b" ")
+    return any(hmac.compare_digest(one, right) for one in given)
 
 
 def templated_requests(settings: CourierSettings, secret: str) -> RequestOf:

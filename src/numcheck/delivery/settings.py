@@ -19,6 +19,31 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 FIELD = re.compile(r"\{(\w*)\}")
 
 
+def pattern(value: str) -> str:
+    """Return a regular expression; ValueError if it is none."""
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return value
+
+
+Pattern = Annotated[str, AfterValidator(pattern)]
+
+
+class CallbackSettings(BaseModel):
+    """How an HTTP gateway reports what became of its messages: where an answer names the message, and what it says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    secret_file: Path
+    message_id: str = "message_id"
+    """Names of fields, joined by dots."""
+    status: str = "status"
+    delivered: Pattern = "(?i)delivered"
+    failed: Pattern = "(?i)failed|undelivered|undeliverable|rejected|expired|deleted"
+
+
 def channel_name(value: str) -> str:
     """Return a channel's name; ValueError if it is none."""
     if not is_channel(value):
@@ -46,7 +71,8 @@ class CourierSettings(BaseModel):
     query: dict[str, str] = Field({}, repr=False)
     body: dict[str, Any] | None = Field(None, repr=False)
     form: dict[str, str] | None = Field(None, repr=False)
-    success: str | None = None
+    success: Pattern | None = None
+    callback: CallbackSettings | None = None
 
     # An SMSC.
     system_id: str = ""
@@ -78,10 +104,6 @@ class CourierSettings(BaseModel):
         unknown = {name for text in self.templates for name in FIELD.findall(text)} - FIELDS
         if unknown:
             raise ValueError(f"there is no field {{{min(unknown)}}}; there are {', '.join(sorted(FIELDS))}")
-        try:
-            re.compile(self.success or "")
-        except re.error as error:
-            raise ValueError(f"success is no regular expression: {error}") from None
         return self
 
 

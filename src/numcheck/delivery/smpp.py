@@ -6,8 +6,7 @@ submitted again, and counts as sent (R10). It is valid for no longer than the co
 
 import asyncio
 import threading
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import timedelta
 
@@ -15,6 +14,7 @@ import structlog
 from aiosmpplib import SubmitSm
 from aiosmpplib.state import NPI, TON, PhoneNumber
 
+from numcheck.delivery.receipts import Reports
 from numcheck.delivery.requests import Message
 from numcheck.delivery.smpp_link import SOCKET_TIMEOUT_S, Account, Outbox, keep_link, sender
 from numcheck.delivery.texts import PLAIN
@@ -42,13 +42,12 @@ class SmppCourier:
         source: str,
         lifetime: timedelta,
         sends_at_once_max: int,
+        reports: Reports,
         receipts: bool = True,
     ) -> None:
         """At most `sends_at_once_max` threads wait for the SMSC at once. With `receipts` the SMSC is asked for one of
-        every message."""
-        self._account, self._source, self._receipts = account, source, receipts
-        self._lock = threading.Lock()
-        self._outcomes = Counter[str]()
+        every message; `reports` is told what they say."""
+        self._account, self._source, self._reports, self._receipts = account, source, reports, receipts
         self._validity = lifetime - UNDERWAY_MAX
         self._places = threading.BoundedSemaphore(sends_at_once_max)
         self._receive: Receive = lambda _source, _text: None
@@ -62,12 +61,6 @@ class SmppCourier:
         """True if the link is there now; one that breaks unnoticed is found out within 40 s."""
         return self._outbox.linked
 
-    @property
-    def outcomes(self) -> Mapping[str, int]:
-        """Count of delivery receipts by outcome: "delivered", "failed", or "open" for a state that is not final."""
-        with self._lock:
-            return dict(self._outcomes)
-
     def receive(self, receive: Receive) -> None:
         """From now on, hand over each message that comes, with its sender, in a thread of its own."""
         self._receive = receive
@@ -77,7 +70,7 @@ class SmppCourier:
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(STOP_TIMEOUT_S)
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message) -> str:
         """Submit the code; DeliveryFailed if the SMSC does not say that it has taken it."""
         if not self._places.acquire(timeout=PLACE_TIMEOUT_S):
             raise DeliveryFailed("the SMSC is too slow")
@@ -89,6 +82,7 @@ class SmppCourier:
             raise DeliveryFailed("there is no link to the SMSC") from None
         finally:
             self._places.release()
+        return ""  # its id was told as it came: a receipt may come at once
 
     async def _submit(self, message: Message) -> None:
         submitted = SubmitSm(
@@ -99,7 +93,7 @@ class SmppCourier:
             registered_delivery=int(self._receipts),
             encoding=None if set(message.text) <= PLAIN else "ucs2",
         )
-        await self._outbox.submit(submitted, ANSWER_TIMEOUT_S)
+        await self._outbox.submit(submitted, message.message_id, ANSWER_TIMEOUT_S)
 
     async def _run(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
@@ -107,13 +101,9 @@ class SmppCourier:
         self._loop.set_exception_handler(
             lambda _loop, context: log.warning("SMPP", problem=type(context.get("exception")).__name__)
         )
-        self._outbox = Outbox(self._received, self._take_receipt)
+        self._outbox = Outbox(self._received, self._reports)
         self._ready.set()
         await keep_link(self._account, self._outbox, self._stopping)
-
-    def _take_receipt(self, outcome: str) -> None:
-        with self._lock:
-            self._outcomes[outcome] += 1
 
     async def _received(self, source: str, text: str) -> None:
         """Hand a message over; it is acknowledged to the SMSC afterwards."""

@@ -8,7 +8,7 @@ but for one whose size cannot be, as nobody knows where the next begins.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -24,6 +24,7 @@ from aiosmpplib.state import NPI, TON, BindMode, PhoneNumber, SmppCommand, SmppC
 from aiosmpplib.throttle import AbstractThrottleHandler
 
 from numcheck.delivery import smpp_pdu
+from numcheck.delivery.receipts import OPEN, Reports, ids_of, plain_id
 from numcheck.errors import DeliveryFailed
 
 log = structlog.get_logger()
@@ -111,20 +112,22 @@ class Unthrottled(AbstractThrottleHandler):
 class Outbox(AbstractBroker, AbstractHook):
     """The messages that wait to leave, and those that wait for an answer. Lives in one event loop."""
 
-    def __init__(self, receive: Receive, take_receipt: Callable[[str], None]) -> None:
-        """`take_receipt` gets the outcome that a delivery receipt tells."""
+    def __init__(self, receive: Receive, reports: Reports) -> None:
+        """Tell `reports` the ids under which messages were taken, and the receipts that come."""
         self.linked = False
         """True if there is a bound link, over which messages leave."""
-        self._receive, self.take_receipt = receive, take_receipt
+        self._receive, self._reports = receive, reports
         self._queue: asyncio.Queue[SubmitSm] = asyncio.Queue()
         self._names = map(str, count())
         self._answers: dict[str, asyncio.Future[None]] = {}
         self._sent: dict[int, str] = {}
+        self._message_ids: dict[str, str] = {}
 
-    async def submit(self, message: SubmitSm, timeout_s: float) -> None:
+    async def submit(self, message: SubmitSm, message_id: str, timeout_s: float) -> None:
         """Hand a message over, once; DeliveryFailed if the SMSC does not take it, or does not say so in time."""
         name = message.log_id = next(self._names)
         answer = self._answers[name] = asyncio.get_running_loop().create_future()
+        self._message_ids[name] = message_id
         self._queue.put_nowait(message)
         try:
             async with asyncio.timeout(timeout_s):
@@ -132,7 +135,17 @@ class Outbox(AbstractBroker, AbstractHook):
         except TimeoutError:
             raise DeliveryFailed("the SMSC does not answer") from None
         finally:
-            del self._answers[name]
+            del self._answers[name], self._message_ids[name]
+
+    def taken(self, sequence_num: int, smsc_id: str) -> None:
+        """Note the id under which an SMSC has taken a message: before any receipt for it can come."""
+        message_id = self._message_ids.get(self._sent.get(sequence_num, ""))
+        if message_id is not None and smsc_id:
+            self._reports.named(message_id, plain_id(smsc_id))
+
+    def take_receipt(self, smsc_ids: Iterable[str], outcome: str) -> None:
+        """Tell a receipt, for the message that has one of these ids."""
+        self._reports.came((name for one in smsc_ids for name in ids_of(one)), outcome)
 
     def lost(self) -> None:
         """Note that the link is gone, and with it the answers to what was sent."""
@@ -230,7 +243,9 @@ class Link(ESME):
                 return readable, _header(readable)
 
     def _readable(self, pdu: bytes) -> bytes | None:
-        _, command, _, sequence = smpp_pdu.HEADER.unpack_from(pdu)
+        _, command, status, sequence = smpp_pdu.HEADER.unpack_from(pdu)
+        if command == SmppCommand.SUBMIT_SM_RESP and status == SmppCommandStatus.ESME_ROK:
+            self._outbox.taken(sequence, smpp_pdu.id_of_taken(pdu))
         if command in BIND_ANSWERS or command == SmppCommand.SUBMIT_SM_RESP:
             return smpp_pdu.without_body(pdu)
         if command in READ_ANSWERS or command in READ_REQUESTS:
@@ -249,7 +264,7 @@ class Link(ESME):
             found = smpp_pdu.Delivered.of(pdu)
             message = smpp_pdu.with_coding(pdu, found.coding_at)
             if found.is_receipt:
-                self._outbox.take_receipt(found.outcome(pdu) or "open")
+                self._outbox.take_receipt(found.smsc_ids(pdu), found.outcome(pdu) or OPEN)
             elif not found.is_special:
                 DeliverSm.from_pdu(message, _header(message), self.default_encoding)
                 return message

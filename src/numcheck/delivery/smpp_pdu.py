@@ -18,10 +18,12 @@ ESME_RX_R_APPN = 0x0000_0066
 IS_SPECIAL = 0b0011_1100  # of an esm_class: a receipt or an acknowledgement (5.2.12)
 IS_RECEIPT = 0b0000_0100  # of those bits
 MESSAGE_STATE = 0x0427  # an optional parameter (5.3.2.35)
+RECEIPTED_MESSAGE_ID = 0x001E  # the same (5.3.2.12)
 TLV = struct.Struct("!HH")  # tag, length (3.2.4)
 OUTCOMES = {2: "delivered", 3: "failed", 4: "failed", 5: "failed", 8: "failed"}
 """Final states of a message (5.2.28): delivered; expired, deleted, undeliverable, rejected."""
 STATE_WORDS = {b"DELIVRD": 2, b"EXPIRED": 3, b"DELETED": 4, b"UNDELIV": 5, b"REJECTD": 8}
+ID_WORD = re.compile(rb"\bid:[ ]*([^\s\0]{1,255})")
 STATE_WORD = re.compile(rb"\bstat:([A-Z]{7})\b")  # in the text of a receipt (appendix B)
 
 CODING_DEFAULT, CODING_OCTETS, CODING_UCS2 = 0, 4, 8
@@ -55,12 +57,24 @@ class Delivered:
         """True if it is an SMSC's delivery receipt."""
         return self.esm_class & IS_SPECIAL == IS_RECEIPT
 
-    def outcome(self, pdu: bytes) -> str | None:
-        """Return what a receipt says became of its message: "delivered", "failed", or None if that is still open."""
+    def smsc_ids(self, pdu: bytes) -> list[str]:
+        """Return the ids that a receipt gives its message: in its parameters, and in its text."""
+        text, parameters = self._behind_coding(pdu)
+        given = [value for tag, value in parameters if tag == RECEIPTED_MESSAGE_ID]
+        word = ID_WORD.search(text)
+        return [_text(one) for one in [*given, *([word[1]] if word else [])]]
+
+    def _behind_coding(self, pdu: bytes) -> tuple[bytes, Iterator[tuple[int, bytes]]]:
+        """Return the text of a short message, and the optional parameters behind it."""
         text_at = self.coding_at + 3
         text_end = text_at + pdu[self.coding_at + 2]
-        states = [value[0] for tag, value in _parameters(pdu, text_end) if tag == MESSAGE_STATE and value]
-        word = STATE_WORD.search(pdu[text_at:text_end])
+        return pdu[text_at:text_end], _parameters(pdu, text_end)
+
+    def outcome(self, pdu: bytes) -> str | None:
+        """Return what a receipt says became of its message: "delivered", "failed", or None if that is still open."""
+        text, parameters = self._behind_coding(pdu)
+        states = [value[0] for tag, value in parameters if tag == MESSAGE_STATE and value]
+        word = STATE_WORD.search(text)
         if not states and word:
             states = [STATE_WORDS.get(word[1], 0)]
         return OUTCOMES.get(states[0]) if states else None
@@ -100,12 +114,23 @@ def with_coding(pdu: bytes, coding_at: int) -> bytes:
 
 
 def without_body(pdu: bytes) -> bytes:
-    """Return the answer with an empty text for its body: an SMSC's name, or the id of a message, are of no use here.
+    """Return the answer with an empty text for its body, for the library, which needs neither an SMSC's name nor the id
+    of a message.
 
     They may be missing, as in a refusal (4.1.2, 4.4.2), longer than they should be, or not ASCII.
     """
     _, command, status, sequence = HEADER.unpack_from(pdu)
     return answer(command, status, sequence, b"\0")
+
+
+def id_of_taken(pdu: bytes) -> str:
+    """Return the id of a message that a submit_sm_resp has, of any form; empty if there is none."""
+    return _text(pdu[HEADER.size :])
+
+
+def _text(octets: bytes) -> str:
+    """Return a C-octet string as text, each octet a letter (Latin 1): an id is only compared."""
+    return octets.partition(b"\0")[0].decode("latin-1").strip()
 
 
 def _parameters(pdu: bytes, place: int) -> Iterator[tuple[int, bytes]]:

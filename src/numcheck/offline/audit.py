@@ -4,13 +4,13 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import orjson
 
@@ -18,13 +18,24 @@ from numcheck.config import Settings
 from numcheck.errors import BadEventsFile, BadKeys, EventsAltered
 from numcheck.inflating import NotInflated, inflated
 from numcheck.moments import microseconds
-from numcheck.registrations.events import Chain, Event, SignedHead, check_chain, check_signature, sign_head
+from numcheck.registrations.events import (
+    Chain,
+    Event,
+    SignedHead,
+    check_chain,
+    check_signature,
+    head_fields,
+    head_of,
+    sign_head,
+)
 from numcheck.registrations.registration import next_at_us
 from numcheck.registrations.states import FALLS_DUE
 from numcheck.serving.access import KEY_NAME, callers_of, token_key
 from numcheck.serving.keys import Keys, kept_keys, keys_path, read_keys
+from numcheck.serving.witness import newest_head
 from numcheck.store import Bound, Entry, EventRow, LastTold, Registrations, Store
 from numcheck.store.acts import LastActs
+from numcheck.store.bindings import GONE, dropped_before_of, entries_of
 from numcheck.store.events import BOUND_KIND
 
 T = TypeVar("T")
@@ -114,16 +125,21 @@ def verify_events(store: Store, keys: Keys | None, handed_out: SignedHead | None
 
 
 def verify_export(
-    lines: Iterable[str], handed_out: SignedHead | None, trusted_keys: Collection[bytes] = ()
+    lines: Iterable[str],
+    handed_out: SignedHead | None,
+    trusted_keys: Collection[bytes] = (),
+    *,
+    told: LastTold | None = None,
 ) -> Verified:
     """Follow what `export` wrote, by itself: nothing of the installation is needed.
 
     It has to end in a signed head: of the same key as the one that was handed out, and of one of the trusted public
-    keys if there are any. Without both it is only consistent, whoever has written it.
+    keys if there are any. Without both it is only consistent, whoever has written it. `told` takes what each row is
+    bound by.
     """
     ending: list[SignedHead] = []
     history = _History(handed_out)
-    sequence, digest = check_chain(history.followed(_exported(lines, ending)))
+    sequence, digest = check_chain(history.followed(_noted(_exported(lines, ending), told)))
     if not ending:
         raise EventsAltered(sequence + 1, f"what follows event {sequence} is missing: there is no signed head")
     (head,) = ending
@@ -134,6 +150,106 @@ def verify_export(
     _check_trusted(sequence, head.public_key, trusted_keys)
     by_key = Compared.SIGNING_KEY if trusted_keys else Compared.NOTHING
     return Verified(sequence, digest, by_key if handed_out is None else Compared.HEAD, head.public_key)
+
+
+class Node(Protocol):
+    """What a node hands out to an auditor: `numcheck.client.AuditClient` is one."""
+
+    def lines(self, *, after: int = 0) -> Iterable[str]:
+        """Return the events behind a position, and the signed head, as `export` writes them."""
+
+    def row_digests(self) -> Iterable[Any]:
+        """Return what each row is now, by kind and id."""
+
+
+def verify_node(node: Node, handed_out: SignedHead | None, trusted_keys: Collection[bytes] = ()) -> Verified:
+    """Follow the chain that a node hands out, as an export, and compare each of its rows with the event that bound it.
+
+    That a row's content has its digest is the node's word; that no row is another than events say is not.
+    """
+    with closing(LastTold()) as told:
+        verified = verify_export(node.lines(), handed_out, trusted_keys, told=told)
+        if differing := [*_differing(node.row_digests(), told)]:
+            # They may have changed since the events were read: then later events say so.
+            later = _LaterBound()
+            events = later.noted(_exported(node.lines(after=verified.event_count), []))
+            check_chain(events, sequence=verified.event_count, previous_hash=verified.hash)
+            for one in differing:
+                later.check(one, verified.event_count)
+    return verified
+
+
+class _Differing(NamedTuple):
+    """A row that is not what the last event about it says: what it is, and what it should be; None: not there."""
+
+    table: Bound
+    row_id: bytes
+    mac: bytes | None
+    entry: Entry | None
+
+
+def _differing(digests: Iterable[Any], told: LastTold) -> Iterator[_Differing]:
+    """Yield the rows that are not as told. Both come by kind and id, and are read side by side."""
+    rows = _in_order((Bound(one.kind), one.row_id, one) for one in digests)
+    entries = ((table, entry.row_id, entry) for table in Bound for entry in told.entries(table))
+    row, entry = next(rows, None), next(entries, None)
+    while row is not None or entry is not None:
+        if entry is None or (row is not None and row[:2] < entry[:2]):
+            assert row is not None
+            yield _Differing(row[0], row[1], row[2].mac, None)
+            row = next(rows, None)
+        elif row is None or entry[:2] < row[:2]:
+            yield _Differing(entry[0], entry[1], None, entry[2])
+            entry = next(entries, None)
+        else:
+            if row[2].mac != entry[2].mac:
+                yield _Differing(row[0], row[1], row[2].mac, entry[2])
+            row, entry = next(rows, None), next(entries, None)
+
+
+def _in_order(rows: Iterable[tuple[Bound, bytes, Any]]) -> Iterator[tuple[Bound, bytes, Any]]:
+    """Yield the rows, each of which has to be whole and to come behind the one before."""
+    last: tuple[int, bytes] = (0, b"")
+    for table, row_id, one in rows:
+        name = f"{table.name.lower()[:-1]} {row_id.hex()}"
+        if not one.whole:
+            raise EventsAltered(0, f"{name} does not have the content that was written: the node says so")
+        if (table, row_id) <= last:
+            raise EventsAltered(0, f"{name} is given out of its order")
+        last = table, row_id
+        yield table, row_id, one
+
+
+class _LaterBound:
+    """Digests that events bind, as they are followed."""
+
+    def __init__(self) -> None:
+        self._macs: dict[tuple[Bound, bytes], set[bytes]] = defaultdict(set)
+        self._dropped_before = b""
+
+    def noted(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Yield the events, and note what they bind once the chain has taken them."""
+        for event in events:
+            yield event
+            if event.kind == BOUND_KIND:
+                with _readable(event):
+                    self._note(event.details)
+
+    def _note(self, details: str) -> None:
+        for table, row_id, mac in entries_of(details):
+            self._macs[table, row_id].add(mac)
+        self._dropped_before = max(self._dropped_before, dropped_before_of(details))
+
+    def check(self, one: _Differing, sequence: int) -> None:
+        """Raise EventsAltered unless one of these events left the row as it is."""
+        dropped = one.mac is None and one.table is Bound.VERIFICATIONS and one.row_id < self._dropped_before
+        if dropped or (GONE if one.mac is None else one.mac) in self._macs[one.table, one.row_id]:
+            return
+        name = f"{one.table.name.lower()[:-1]} {one.row_id.hex()}"
+        if one.entry is None:
+            raise EventsAltered(sequence, f"{name} is there, and no event has bound it")
+        what = "missing" if one.mac is None else "not what that event bound"
+        raise EventsAltered(one.entry.sequence, f"{name}, which event {one.entry.sequence} bound, is {what}")
 
 
 def own_public_keys(settings: Settings) -> list[bytes]:
@@ -154,6 +270,26 @@ def _taken(rows: Iterable[EventRow], told: LastTold, acts: LastActs, history: "_
             told.tell(row.registration_id, row.state, row.details)
         else:
             acts.take(row.kind, row.details)
+
+
+def _noted(events: Iterable[Event], told: LastTold | None) -> Iterator[Event]:
+    """Yield the events, of which `told` takes each once the chain has found it to be what was written."""
+    for event in events:
+        yield event
+        if told is not None and event.kind == BOUND_KIND:
+            with _readable(event):
+                told.bind(event.sequence, event.details)
+        elif told is not None and event.registration_id:
+            told.tell(event.registration_id, event.state, event.details)
+
+
+@contextmanager
+def _readable(event: Event) -> Iterator[None]:
+    """Raise EventsAltered where the details of an event cannot be read: a stranger's chain may hold anything."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise EventsAltered(event.sequence, f"event {event.sequence} binds nothing that can be read") from None
 
 
 def _exported(lines: Iterable[str], ending: list[SignedHead]) -> Iterator[Event]:
@@ -189,28 +325,15 @@ def export(settings: Settings, now: datetime) -> Iterator[str]:
     yield json.dumps(head_fields(sign_head(keys.signing_key, sequence, digest, microseconds(now))))
 
 
-def head_fields(head: SignedHead) -> dict[str, Any]:
-    """Return a signed head as JSON has it."""
-    return {name: value.hex() if isinstance(value, bytes) else value for name, value in head._asdict().items()}
-
-
-def head_of(fields: dict[str, Any]) -> SignedHead:
-    """Return the signed head that `head_fields` made; EventsAltered if it is none."""
-    try:
-        binary = {name: bytes.fromhex(fields[name]) for name in ("hash", "signature", "public_key")}
-        places = {name: fields[name] for name in ("sequence", "signed_at_us")}
-        service = fields["service"]
-        if not all(type(place) is int for place in places.values()) or not isinstance(service, str):
-            raise TypeError
-        return SignedHead(**{**places, **binary}, service=service)
-    except (KeyError, TypeError, ValueError):
-        raise EventsAltered(0, "the head is not one that was handed out") from None
-
-
 def read_head(path: Path) -> SignedHead:
     """Return the signed head in a file; BadEventsFile if it cannot be read, EventsAltered if it is none."""
     lines = [line for _, line in zip(range(HEAD_LINES_MAX), lines_of(path), strict=False)]
     return head_of(_read_line("".join(lines), 0))
+
+
+def witnessed(settings: Settings) -> SignedHead | None:
+    """Return the newest head that the witness' file of the settings has; None if there is no such file or head."""
+    return None if settings.witness_file is None else newest_head(settings.witness_file)
 
 
 def lines_of(path: Path) -> Iterator[str]:

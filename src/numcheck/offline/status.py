@@ -17,6 +17,7 @@ from numcheck.index import open_index
 from numcheck.moments import moment
 from numcheck.nearby import token_for
 from numcheck.serving.access import KEY_NAME, callers_of, token_key
+from numcheck.serving.courier_report import told_of_couriers
 from numcheck.serving.publishing import LOST, index_directory, point_of, told_losses
 from numcheck.serving.registrations import policy_warnings
 from numcheck.serving.whereabouts import node_address, whereabouts_of
@@ -72,6 +73,7 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         # A node may be ahead of what the store was read at.
         "lag": None if shown is None else max(revision - shown, 0),
         "listener": _listener_status(settings, address, is_own=is_own),
+        "couriers": told_of_couriers(settings.data_dir),
         "plan": [_series_status(one) for one in series],
         "portings": {
             "version": portings.version,

@@ -14,7 +14,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable
 from json.encoder import encode_basestring_ascii as quoted
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 from cryptography.exceptions import InvalidSignature
@@ -147,3 +147,21 @@ def check_signature(head: SignedHead) -> None:
 def _signed(head: SignedHead) -> bytes:
     prefix = _SERVICE_HEAD_PREFIX + head.service.encode() + b"\0" if head.service else _HEAD_PREFIX
     return prefix + head.sequence.to_bytes(8, "big") + head.signed_at_us.to_bytes(8, "big") + head.hash
+
+
+def head_fields(head: SignedHead) -> dict[str, Any]:
+    """Return a signed head as JSON has it."""
+    return {name: value.hex() if isinstance(value, bytes) else value for name, value in head._asdict().items()}
+
+
+def head_of(fields: dict[str, Any]) -> SignedHead:
+    """Return the signed head that `head_fields` made; EventsAltered if it is none."""
+    try:
+        binary = {name: bytes.fromhex(fields[name]) for name in ("hash", "signature", "public_key")}
+        places = {name: fields[name] for name in ("sequence", "signed_at_us")}
+        service = fields["service"]
+        if not all(type(place) is int for place in places.values()) or not isinstance(service, str):
+            raise TypeError
+        return SignedHead(**{**places, **binary}, service=service)
+    except (KeyError, TypeError, ValueError):
+        raise EventsAltered(0, "the head is not one that was handed out") from None

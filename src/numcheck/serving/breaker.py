@@ -26,6 +26,12 @@ class Breaker:
             self._next_try = self._clock() + OPEN_S
             return True
 
+    @property
+    def is_open(self) -> bool:
+        """True if what it guards is left alone."""
+        with self._lock:
+            return self._failures >= FAILURES_MAX
+
     def succeeded(self) -> None:
         """Note that it went well: closed."""
         with self._lock:

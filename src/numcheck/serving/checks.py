@@ -18,7 +18,7 @@ MADE_LATER = {"keys_file"}  # by the node itself, when it starts first
 
 def problems_of(settings: Settings) -> list[str]:
     """Return what is wrong with settings that are well-formed, a line each."""
-    checks = (_check_listen, _check_metrics_listen, _check_tls, check_delivery, check_webhooks)
+    checks = (_check_listen, _check_metrics_listen, _check_receipts_listen, _check_tls, check_delivery, check_webhooks)
     unreadable = list(_unreadable(settings))
     return unreadable or [problem for check in checks if (problem := _problem(check, settings)) is not None]
 
@@ -73,6 +73,11 @@ def _check_listen(settings: Settings) -> None:
 def _check_metrics_listen(settings: Settings) -> None:
     if settings.metrics_listen is not None:
         host_and_port(settings.metrics_listen, anywhere=True)
+
+
+def _check_receipts_listen(settings: Settings) -> None:
+    if settings.receipts_listen is not None:
+        host_and_port(settings.receipts_listen)
 
 
 def _check_tls(settings: Settings) -> None:

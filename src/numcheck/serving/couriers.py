@@ -10,16 +10,19 @@ from urllib.parse import urlsplit
 
 from numcheck.api.calls import patience_s
 from numcheck.config import Settings
+from numcheck.delivery.callbacks import Callback
 from numcheck.delivery.console import ConsoleCourier
 from numcheck.delivery.http import HttpCourier
 from numcheck.delivery.requests import RequestOf, signed_requests, templated_requests
-from numcheck.delivery.settings import ANY_CHANNEL, CourierSettings
+from numcheck.delivery.settings import ANY_CHANNEL, CallbackSettings, CourierSettings
 from numcheck.errors import BadConfiguration
 from numcheck.hosts import is_loopback
 from numcheck.registrations.codes import CODE_LIFETIME
 from numcheck.serving.dispatch import Courier, Dispatcher, Route, Tally
+from numcheck.serving.ledger import UNKNOWN_OPERATOR, Ledger
+from numcheck.serving.receipts_listener import Desk
 from numcheck.serving.secret_files import check_names, read_secret, read_signing_key
-from numcheck.serving.texts import Texts
+from numcheck.serving.terms import Terms
 
 if TYPE_CHECKING:
     from numcheck.delivery.smpp import SmppCourier
@@ -54,6 +57,9 @@ class Delivery:
     courier: Dispatcher | None = None
     couriers: Sequence[Courier] = ()
     smscs: "Mapping[str, SmppCourier]" = field(default_factory=dict)
+    desks: Mapping[str, Desk] = field(default_factory=dict)
+    """The couriers that report receipts over HTTP."""
+    ledger: Ledger = field(default_factory=lambda: Ledger(time.monotonic))
 
     def receive(self, take: Take) -> None:
         """From now on, hand over each message that an SMSC brings."""
@@ -71,15 +77,14 @@ class Delivery:
         return {} if self.courier is None else self.courier.counts
 
     @property
+    def rests(self) -> Mapping[tuple[str, str], bool]:
+        """The couriers by name and operator: True if one is passed over."""
+        return {} if self.courier is None else self.courier.rests
+
+    @property
     def linked(self) -> Mapping[str, bool]:
         """The SMSCs by name: True if there is a link, without which no code leaves."""
         return {name: smsc.linked for name, smsc in self.smscs.items()}
-
-    @property
-    def receipts(self) -> Mapping[tuple[str, str], int]:
-        """Count of delivery receipts by courier and outcome."""
-        smscs = self.smscs.items()
-        return {(name, outcome): count for name, smsc in smscs for outcome, count in smsc.outcomes.items()}
 
 
 def _utc_now() -> datetime:
@@ -87,32 +92,43 @@ def _utc_now() -> datetime:
 
 
 def delivery_of(
-    settings: Settings, announce: Announce, texts: Texts | None = None, *, now: Callable[[], datetime] = _utc_now
+    settings: Settings,
+    announce: Announce,
+    terms: Terms | None = None,
+    *,
+    operator_of: Callable[[int], str] = lambda _number: UNKNOWN_OPERATOR,
+    now: Callable[[], datetime] = _utc_now,
 ) -> Delivery:
-    """Return the couriers of a node, and begin to keep their links. Without `texts` those of the settings hold."""
-    maker = _Maker(settings, announce, now)
-    prepared = [(one, maker.prepare(one)) for one in _wanted(settings)]  # all of them, before one is made
+    """Return the couriers of a node, and begin to keep their links. Without `terms` those of the settings hold;
+    `operator_of` says which operator serves a number."""
+    terms, ledger = terms or Terms(settings), Ledger(time.monotonic)
+    maker = _Maker(settings, announce, now, ledger)
+    prepared = [(one, maker.prepare(one)) for one in wanted_couriers(settings)]  # all of them, before one is made
     made = [(one, make()) for one, make in prepared]
     if not made:
         return Delivery()
     routes = [
-        Route(one.name, courier, frozenset(one.channels or courier.channels), time.monotonic) for one, courier in made
+        Route(one.name, courier, frozenset(one.channels or courier.channels), time.monotonic, terms.percent_min)
+        for one, courier in made
     ]
     smscs = {one.name: courier for one, courier in made if one.scheme == "smpp"}
     couriers = [courier for _, courier in made]
-    dispatcher = Dispatcher(routes, texts or Texts(settings), patience_s=patience_s)
-    return Delivery(dispatcher, couriers, cast("dict[str, SmppCourier]", smscs))
+    dispatcher = Dispatcher(routes, terms, ledger, operator_of=operator_of, patience_s=patience_s)
+    desks = {one.name: maker.desk(one, one.callback) for one, _ in made if one.callback is not None}
+    return Delivery(dispatcher, couriers, cast("dict[str, SmppCourier]", smscs), desks, ledger)
 
 
 def check_delivery(settings: Settings) -> None:
     """Raise BadConfiguration if codes cannot be sent by these settings; nothing is connected to."""
-    maker = _Maker(settings, lambda _line: None, _utc_now)
-    for one in _wanted(settings):
+    maker = _Maker(settings, lambda _line: None, _utc_now, Ledger(time.monotonic))
+    for one in wanted_couriers(settings):
         maker.prepare(one)
 
 
-def _wanted(settings: Settings) -> list[CourierSettings]:
+def wanted_couriers(settings: Settings) -> list[CourierSettings]:
     """Return the settings of each courier, in order."""
+    if (settings.receipts_listen is None) == any(one.callback for one in settings.couriers):
+        raise BadConfiguration("receipts_listen: goes together with the callback of a courier")
     if not settings.couriers:
         fields = {name: getattr(settings, single) for name, single in SINGLE.items()}
         return [] if settings.code_delivery == "none" else [CourierSettings(name="default", **fields)]
@@ -125,8 +141,8 @@ def _wanted(settings: Settings) -> list[CourierSettings]:
 class _Maker:
     """Makes couriers: `prepare` looks whether one can be made, and what that gives makes it."""
 
-    def __init__(self, settings: Settings, announce: Announce, now: Callable[[], datetime]) -> None:
-        self._settings, self._announce, self._now = settings, announce, now
+    def __init__(self, settings: Settings, announce: Announce, now: Callable[[], datetime], ledger: Ledger) -> None:
+        self._settings, self._announce, self._now, self._ledger = settings, announce, now, ledger
         # A quarter of the threads at most waits for gateways and SMSCs.
         self._sends_at_once_max = max(settings.api_threads // 4, 1)
 
@@ -145,6 +161,10 @@ class _Maker:
                 raise self._bad(one, "url", "SMPP over TLS needs a proxy, such as stunnel; smpp:// goes there")
             case _:
                 raise self._bad(one, "url", "must be none, console, the URL of an HTTP gateway, or smpp://host:port")
+        if one.callback is not None:
+            if kind is not HttpCourier:
+                raise self._bad(one, "callback", "only an HTTP gateway reports so")
+            self.desk(one, one.callback)
         if kind.channels is not ANY_CHANNEL and not set(one.channels or ()) <= kind.channels:
             raise self._bad(one, "channels", f"this courier has only {', '.join(sorted(kind.channels))}")
         return make
@@ -161,6 +181,11 @@ class _Maker:
         return f"couriers.{one.name}.{name}" if self._settings.couriers else SINGLE.get(name, name)
 
     # --- HTTP
+
+    def desk(self, one: CourierSettings, callback: CallbackSettings) -> Desk:
+        """Return what takes a gateway's reports."""
+        key = read_signing_key(callback.secret_file, self._named(one, "callback.secret_file"))
+        return Desk(Callback(callback, key, self._now), self._ledger.reports_of(one.name))
 
     def _by_http(self, one: CourierSettings) -> Make:
         return partial(
@@ -196,6 +221,7 @@ class _Maker:
             SmppCourier,
             Account(host, port, self._system_id(one), self._password(one), receives=one.receive),
             source=self._sender(one),
+            reports=self._ledger.reports_of(one.name),
             lifetime=CODE_LIFETIME,
             sends_at_once_max=self._sends_at_once_max,
             receipts=one.receipts and one.receive,

@@ -23,6 +23,7 @@ from numcheck.door.plain_door import PlainDoor
 from numcheck.errors import NumcheckError
 from numcheck.serving.budgets import Account
 from numcheck.serving.dispatch import Tally
+from numcheck.serving.ledger import OutcomeTally
 from numcheck.serving.store_metrics import store_families
 from numcheck.serving.store_watch import StoreWatch
 
@@ -49,10 +50,16 @@ class Readings:
     """How many numbers each caller asked about."""
     budgets: Callable[[], Sequence[Account]]
     """Callers that have a budget of new numbers."""
+    witness_agrees: Callable[[], bool | None]
+    """Whether the chain of events has the newest head of the witness."""
     codes: Callable[[], Mapping[Tally, int]]
     """Count of codes by courier, channel and outcome."""
-    receipts: Callable[[], Mapping[tuple[str, str], int]]
-    """Count of delivery receipts by courier and outcome."""
+    receipts: Callable[[], Mapping[OutcomeTally, int]]
+    """Count of delivery receipts by courier, operator and outcome."""
+    judged: Callable[[], Mapping[OutcomeTally, int]]
+    """Count of codes that came back or were lost, by courier and operator."""
+    couriers_rest: Callable[[], Mapping[tuple[str, str], bool]]
+    """The couriers by name and operator: True if one is passed over."""
     index_size: Callable[[], int | None]
     """Size of the index in bytes."""
 
@@ -81,6 +88,7 @@ class NodeCollector:
         yield _gauge("numcheck_directory_age_seconds", "Since callers were read", _try(readings.directory_age_s))
         yield _gauge("numcheck_callers_refused", "Whether callers are refused", _try(readings.callers_refused))
         yield _gauge("numcheck_callers_revision", "Of the callers that count", _try(readings.callers_revision))
+        yield _gauge("numcheck_witness_agrees", "Whether the chain has its head", _try(readings.witness_agrees))
         yield _gauge("numcheck_index_size_bytes", "Of the index that answers", _try(readings.index_size))
         yield InfoMetricFamily("numcheck_build", "The program", {"version": version("numcheck")})
         yield from store_families(self._watch)
@@ -88,11 +96,14 @@ class NodeCollector:
         yield _labelled("numcheck_numbers_asked", "Numbers, by who asked", ("caller",), asked)
         yield from _of_budgets(readings.budgets())
         yield _labelled("numcheck_codes", "Codes handed to couriers", Tally._fields, readings.codes())
-        yield _labelled("numcheck_receipts", "Delivery receipts", ("courier", "outcome"), readings.receipts())
-        linked = GaugeMetricFamily("numcheck_smsc_linked", "True if there is a link to the SMSC", labels=("courier",))
-        for courier, is_linked in readings.smscs_linked().items():
-            linked.add_metric((courier,), is_linked)
-        yield linked
+        yield _labelled("numcheck_receipts", "Delivery receipts", OutcomeTally._fields, readings.receipts())
+        yield _labelled(
+            "numcheck_codes_judged", "Codes that came back, or not", OutcomeTally._fields, readings.judged()
+        )
+        linked = {(courier,): is_linked for courier, is_linked in readings.smscs_linked().items()}
+        yield _flags("numcheck_smsc_linked", "True if there is a link to the SMSC", ("courier",), linked)
+        rests = readings.couriers_rest()
+        yield _flags("numcheck_courier_rests", "True if a courier is passed over", ("courier", "operator"), rests)
 
     def _calls(self, loops: Sequence["Counters"]) -> Metric:
         family = CounterMetricFamily("numcheck_calls", "Calls that ended", labels=("door", "method", "code"))
@@ -145,6 +156,14 @@ def _labelled(name: str, documentation: str, labels: Sequence[str], values: Mapp
     family = CounterMetricFamily(name, documentation, labels=labels)
     for key, count in sorted(values.items()):
         family.add_metric(key, count)
+    return family
+
+
+def _flags(name: str, documentation: str, labels: Sequence[str], values: Mapping[Any, bool]) -> Metric:
+    """Return a gauge of values by tuples of their labels."""
+    family = GaugeMetricFamily(name, documentation, labels=labels)
+    for key, value in sorted(values.items()):
+        family.add_metric(key, value)
     return family
 
 

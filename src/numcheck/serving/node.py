@@ -32,6 +32,7 @@ from numcheck.serving.logs import set_level
 from numcheck.serving.metrics import NodeCollector, Readings
 from numcheck.serving.metrics_listener import MetricsListener
 from numcheck.serving.publishing import open_or_rebuild
+from numcheck.serving.receipts_listener import ReceiptsListener
 from numcheck.serving.registrations import policy_warnings, registrations_of
 from numcheck.serving.reloading import ReadAgain, Reloading
 from numcheck.serving.services import callers_service, check_service, numbering_service
@@ -146,6 +147,7 @@ class Node:
         self._health = Health(self._doors)
         self._asking_log = AskingLog(_asked(self._numbers_asked, self._doors), settings.numbers_asked_told)
         self._listener: MetricsListener | None = None
+        self._receipts: ReceiptsListener | None = None
 
     @property
     def takers(self) -> list[Callable[[Settings], None]]:
@@ -157,6 +159,7 @@ class Node:
         settings, store = self._settings, self._store
         self._watch.start()
         self._listener = self._open_listener()
+        self._receipts = self._open_receipts()
         index = _index_to_serve(store, settings)
         self._doors.append(self._open_door())
         self._published.publish(index)
@@ -175,6 +178,8 @@ class Node:
             door.stop(self._settings.drain_timeout_s)
         self._watches.close()
         self._budgets.stop()
+        if self._receipts is not None:
+            self._receipts.stop()
         self._registrations.stop()
         self._builder.stop()
         self._gate.close()
@@ -205,6 +210,7 @@ class Node:
             ),
             callers_service(self._gate.callers, self._gate.key, changed=self._gate.directory.refresh),
             self._registrations.service,
+            self._registrations.audit,
         ]
 
     def _open_door(self) -> Door:
@@ -233,6 +239,14 @@ class Node:
         announce(f"metrics ready on http://{listener.address}/metrics")
         return listener
 
+    def _open_receipts(self) -> ReceiptsListener | None:
+        """Return the listener for the reports of HTTP gateways, if it is wanted."""
+        if self._settings.receipts_listen is None:
+            return None
+        listener = ReceiptsListener(self._settings, self._registrations.delivery.desks)
+        announce(f"receipts ready on http://{listener.address}/receipts/COURIER")
+        return listener
+
     def _missing(self) -> list[str]:
         """Return why the node is not ready."""
         reasons = {"no index is served from": self._health.serving, "the store does not answer": self._watch.answers}
@@ -250,8 +264,11 @@ class Node:
             smscs_linked=lambda: delivery.linked,
             asked=self._asking_log.counts,
             budgets=self._budgets.accounts,
+            witness_agrees=lambda: self._registrations.witness.agrees,
             codes=lambda: delivery.counts,
-            receipts=lambda: delivery.receipts,
+            receipts=lambda: delivery.ledger.receipts,
+            judged=lambda: delivery.ledger.judged,
+            couriers_rest=lambda: delivery.rests,
         )
 
     def _index_lag(self) -> int | None:

@@ -4,7 +4,9 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
+from numcheck.api.audit import AuditService
 from numcheck.api.registration import RegistrationService, Rules
 from numcheck.config import ServiceSettings, Settings
 from numcheck.door.feeds import Feeds
@@ -24,13 +26,16 @@ from numcheck.registrations.reverifier import Reverifier
 from numcheck.registrations.vault import Vault
 from numcheck.registrations.verifier import Environment, Verifier
 from numcheck.registrations.withdrawal import Withdrawals
+from numcheck.serving.code_judge import CodeJudge
 from numcheck.serving.couriers import Delivery, delivery_of
 from numcheck.serving.enquiries import Enquiries, enquiries_of
 from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys, use_keys
-from numcheck.serving.texts import Texts
+from numcheck.serving.ledger import UNKNOWN_OPERATOR
+from numcheck.serving.terms import Terms
 from numcheck.serving.timekeeper import NodeClock, Timekeeper, TrustedClock
 from numcheck.serving.webhooks import Source, WebhookSenders, senders_of
 from numcheck.serving.withdrawer import Withdrawer
+from numcheck.serving.witness import Witness
 from numcheck.store import Store
 
 Announce = Callable[[str], None]
@@ -134,6 +139,7 @@ class NodeRegistrations:
     withdrawer: Withdrawer
     feeds: Feeds
     delivery: Delivery
+    judge: CodeJudge
     enquiries: Enquiries
     takers: Sequence[Callable[[Settings], None]]
     """Functions that take settings anew."""
@@ -141,12 +147,16 @@ class NodeRegistrations:
     importer: Importer
     identifications: Identifications
     vault: Vault
+    audit: AuditService
+    witness: Witness
 
     def start(self) -> None:
         """Begin to let time pass, and to follow withdrawals."""
         self.timekeeper.start()
         self.withdrawer.start()
         self.webhooks.start()
+        self.witness.start()
+        self.judge.start()
 
     def stop(self) -> None:
         """End it, once the listeners have stopped."""
@@ -154,6 +164,8 @@ class NodeRegistrations:
         self.timekeeper.stop()
         self.withdrawer.stop()
         self.webhooks.stop()
+        self.witness.stop()
+        self.judge.stop()
         self.delivery.close()
         self.enquiries.close()
         self.importer.close()
@@ -167,8 +179,10 @@ def registrations_of(
     vault = Vault(keys.keyring, secrets.token_bytes)
     registrations = store.registrations(Chain(keys.keyring))
     use_keys(store, registrations, keys.keyring)
-    texts = Texts(settings)
-    enquiries, delivery = enquiries_of(settings), delivery_of(settings, show, texts, now=_now)
+    terms = Terms(settings)
+    operator_of = partial(_operator_of, published)
+    delivery = delivery_of(settings, show, terms, operator_of=operator_of, now=_now)
+    enquiries, judge = enquiries_of(settings), CodeJudge(delivery, registrations.came_back, settings.data_dir)
     policies = Policies(settings)
 
     def agrees(service: str, operator_id: int) -> bool:
@@ -209,12 +223,15 @@ def registrations_of(
         withdrawer,
         feeds,
         delivery,
+        judge,
         enquiries,
-        [policies.take, texts.take],
+        [policies.take, terms.take],
         webhooks,
         importer,
         identifications,
         vault,
+        AuditService(registrations, keys.signing_key, now=_now),
+        Witness(registrations.events, keys.signing_key, settings, now=_now),
     )
 
 
@@ -229,6 +246,13 @@ def _taker(inbound: Inbound, default_region: str) -> Callable[[str, str], None]:
         inbound.take(number, text)
 
     return take
+
+
+def _operator_of(published: PublishedIndex, number: int) -> str:
+    """Return the operator that serves a number by the newest index, as the metrics name it."""
+    index = published.try_get()
+    operator = None if index is None else index.facts(number).serving_operator
+    return UNKNOWN_OPERATOR if operator is None else str(operator.operator_id)
 
 
 def _now() -> datetime:

@@ -6,12 +6,13 @@ copied with the directory, does not count.
 
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from numcheck.config import Settings
-from numcheck.nearby import LISTENERS_NAME, TOKEN_NAME, told_by
+from numcheck.nearby import COURIERS_NAME, LISTENERS_NAME, TOKEN_NAME, told_by
 from numcheck.output import OWNER_ONLY, write_whole
 
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # a node on every address is reached on these
@@ -32,8 +33,8 @@ def tell(data_dir: Path, here: Whereabouts) -> None:
 
 
 def forget(data_dir: Path) -> None:
-    """Say no more where this process listens, nor by which token it knows its owner."""
-    for name in (LISTENERS_NAME, TOKEN_NAME):
+    """Say no more where this process listens, by which token it knows its owner, nor how its couriers do."""
+    for name in (LISTENERS_NAME, TOKEN_NAME, COURIERS_NAME):
         with suppress(OSError):
             (data_dir / name).unlink(missing_ok=True)
 
@@ -52,10 +53,17 @@ def whereabouts_of(data_dir: Path) -> Whereabouts | None:
     told = told_by(data_dir)
     try:
         ((door, address),) = told["addresses"].items()
-        is_here = told["data_dir"] == str(data_dir.resolve()) and _is_running(told["pid"])
-        return Whereabouts(str(address), door) if is_here else None
-    except (AttributeError, OSError, ValueError, KeyError, TypeError):
+    except (AttributeError, ValueError, KeyError, TypeError):
         return None
+    return Whereabouts(str(address), door) if is_here(told, data_dir) else None
+
+
+def is_here(told: Mapping[str, Any], data_dir: Path) -> bool:
+    """Return True if what a node said of itself is of this directory, and it runs."""
+    try:
+        return bool(told["data_dir"] == str(data_dir.resolve()) and _is_running(told["pid"]))
+    except (OSError, OverflowError, KeyError, TypeError):
+        return False
 
 
 def _is_running(pid: int) -> bool:

@@ -186,7 +186,7 @@ class Written:
         """Yield the details of as many events as it takes, and forget what was noted."""
         told = [self._pieces(table) for table in Bound]
         if self._dropped_before:
-            told.append([("dropped_before", self._dropped_before.hex())])
+            told.append([(DROPPED_BEFORE, self._dropped_before.hex())])
         self._macs, self._dropped_before = {table: {} for table in Bound}, b""
         for some in zip_longest(*told):
             yield dict(one for one in some if one is not None)
@@ -196,6 +196,23 @@ class Written:
         macs = sorted(self._macs[table].items())
         pieces = (macs[first : first + ENTRIES_PER_EVENT_MAX] for first in range(0, len(macs), ENTRIES_PER_EVENT_MAX))
         return [(table.name.lower(), b64encode(b"".join(chain.from_iterable(some))).decode()) for some in pieces]
+
+
+DROPPED_BEFORE = "dropped_before"
+
+
+def entries_of(details: str) -> Iterator[tuple[Bound, bytes, bytes]]:
+    """Yield the table, id and mac of each row that a closing event tells of; ValueError if it cannot be one."""
+    for name, value in orjson.loads(details).items():
+        if name != DROPPED_BEFORE:
+            entries, table = b64decode(value, validate=True), Bound[name.upper()]
+            for at in range(0, len(entries), ENTRY_SIZE):
+                yield table, entries[at : at + 16], entries[at + 16 : at + ENTRY_SIZE]
+
+
+def dropped_before_of(details: str) -> bytes:
+    """Return the id below which all verifications were removed, as a closing event tells; empty if none were."""
+    return bytes.fromhex(orjson.loads(details).get(DROPPED_BEFORE, ""))
 
 
 class Entry(NamedTuple):
@@ -240,16 +257,9 @@ class LastTold:
 
     def bind(self, sequence: int, details: str) -> None:
         """Take a closing event; ValueError if it cannot be one."""
-        for name, value in orjson.loads(details).items():
-            if name == "dropped_before":
-                self.dropped_before = max(self.dropped_before, bytes.fromhex(value))
-                continue
-            entries, table = b64decode(value, validate=True), Bound[name.upper()]
-            rows = (
-                (table, entries[at : at + 16], sequence, entries[at + 16 : at + ENTRY_SIZE])
-                for at in range(0, len(entries), ENTRY_SIZE)
-            )
-            self._connection.executemany("INSERT OR REPLACE INTO bound VALUES (?, ?, ?, ?)", rows)
+        rows = ((table, row_id, sequence, mac) for table, row_id, mac in entries_of(details))
+        self._connection.executemany("INSERT OR REPLACE INTO bound VALUES (?, ?, ?, ?)", rows)
+        self.dropped_before = max(self.dropped_before, dropped_before_of(details))
 
     def _flush(self) -> None:
         self._connection.executemany("INSERT OR REPLACE INTO told VALUES (?, ?, ?)", self._waiting)

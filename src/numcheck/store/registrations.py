@@ -143,6 +143,7 @@ INSERT_TRY = (
 SENDS_TO_NUMBER = "SELECT at_us, user_tag, service FROM code_sends WHERE number_tag IN ? AND at_us > ? ORDER BY at_us"
 SENDS_SINCE = "SELECT at_us FROM code_sends WHERE at_us > ?"
 OUTCOMES = "SELECT completed FROM code_sends WHERE service = ? AND at_us <= ? ORDER BY at_us DESC LIMIT ?"
+COMPLETED_BY_ID = "SELECT verification_id, completed FROM code_sends WHERE verification_id IN"
 REVISION = "SELECT revision FROM installation"
 KNOWN_USERS = "SELECT user_tag FROM registrations WHERE user_tag IN"
 
@@ -685,6 +686,12 @@ class Registrations:
         `user_tags` are those that the operation will find: those of a whole transaction are looked for together.
         """
         return Together(self._groups.run_each, Operation(operation, user_tags))
+
+    def came_back(self, verification_ids: Sequence[bytes]) -> dict[bytes, bool]:
+        """Return for each of these verifications whose code is still known whether that came back."""
+        with self._database.reading() as connection:
+            found = rows_where(connection, COMPLETED_BY_ID, verification_ids)
+        return {bytes(verification_id): bool(completed) for verification_id, completed in found}
 
     def trusted_time(self) -> int | None:
         """Return the time that due times were last judged by, or None."""
