@@ -36,8 +36,9 @@ class NativeCaller(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """A caller as a loop keeps them: agreements, role, the name under which their numbers are counted, the caller, the party
-    whose line their calls wait in, and the numbers that they may ask about; or the refusal, if they may not call."""
+    """A caller as a loop keeps them: agreements, role, the name under which their numbers are counted, the caller, the
+    party whose line their calls wait in, and the numbers that they may ask about; or the refusal, if they may not call.
+    """
 
     agreements: Agreements
     role: str
