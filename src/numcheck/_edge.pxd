@@ -200,7 +200,7 @@ cdef struct FactsView:               # of a Facts, which keeps it alive
     const uint8_t* firsts            # the range table's columns
     const uint8_t* lasts
     const uint8_t* holders
-    const uint8_t* regions           # places in `texts`
+    const uint8_t* regions           # positions in `texts`
     size_t range_count
     const uint8_t* operator_ids      # sorted
     const Text* operators            # in the same order
@@ -273,8 +273,8 @@ cdef struct Connection:
     Connection* stranger_next
     Connection* stranger_previous
     int view                         # of the loop's `views`; NOT_ADMITTED
-    int role                         # theirs, a place among the names of roles
-    int asker                        # whose numbers are counted, a place in `asked`
+    int role                         # theirs: a position among the names of roles
+    int asker                        # whose numbers are counted: a position in `asked`
     void* caller                     # what Python is told of them,
     Line* lines                      # and theirs, by lane
     Ledger* ledger                   # of their Allowance; NULL: they may ask about any number
@@ -319,7 +319,7 @@ cdef struct Stream:
     Bytes body
     bint complete                    # a whole message is in `body`
     Bytes unread                     # what came behind it
-    uint64_t waiting                 # its place among those that wait for their turn; 0: it does not
+    uint64_t waiting                 # its rank among those that wait for their turn; 0: it does not
     # the answer
     Bytes out
     size_t owed                      # received bytes whose window is given back once `out` has left

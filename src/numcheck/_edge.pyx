@@ -117,8 +117,8 @@ cdef class EdgeLoop:
     cdef object tables, next_index      # Table by agreements; and with it the Facts
     cdef Facts facts
     cdef list agreements, used          # of each view: whose it is, and its Table
-    cdef dict roles                     # the place of each role's name
-    cdef dict askers                    # the place of each name that numbers are counted by
+    cdef dict roles                     # the position of each role's name
+    cdef dict askers                    # the position of each name that numbers are counted by
     cdef Credentials credentials, next_credentials
 
     def __cinit__(self):
@@ -260,23 +260,23 @@ cdef class EdgeLoop:
         self.used = [None] * len(self.agreements)
         return 0
 
-    cdef int make_view(self, int place) except -1:
-        cdef Table table = None if self.tables is None else self.tables(self.agreements[place])
-        self.loop.views[place] = NULL if table is None else &table.view
-        self.used[place] = table    # last, as it may free the one before
+    cdef int make_view(self, int view) except -1:
+        cdef Table table = None if self.tables is None else self.tables(self.agreements[view])
+        self.loop.views[view] = NULL if table is None else &table.view
+        self.used[view] = table    # last, as it may free the one before
         return 0
 
-    cdef int place_of(self, agreements) except -1:
+    cdef int view_of(self, agreements) except -1:
         """Return the view for these agreements, made before for others or new."""
-        cdef int place
+        cdef int view
         if agreements in self.agreements:
             return self.agreements.index(agreements)
-        place = self.free_place()
-        self.agreements[place] = agreements
-        self.loop.views[place], self.used[place] = NULL, None    # it is made when it is asked for
-        return place
+        view = self.free_view()
+        self.agreements[view] = agreements
+        self.loop.views[view], self.used[view] = NULL, None    # it is made when it is asked for
+        return view
 
-    cdef int free_place(self) except -1:
+    cdef int free_view(self) except -1:
         """Return a view that no connection uses; the first is never free."""
         cdef Connection* connection = self.loop.connections
         if len(self.agreements) < VIEWS_MAX:
@@ -290,7 +290,7 @@ cdef class EdgeLoop:
         return free.pop()
 
     cdef int role_of(self, str name) except -1:
-        """Return the place of a role's name; where there are too many, that of nobody's."""
+        """Return the position of a role's name; where there are too many, that of nobody's."""
         if name not in self.roles and len(self.roles) < ROLES_MAX:
             self.roles[name] = len(self.roles)
         return self.roles.get(name, 0)

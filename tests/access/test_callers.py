@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from numcheck.api.access import token_tag
-from numcheck.api.places import Places
+from numcheck.api.slots import Slots
 from numcheck.door import feeds
 from numcheck.door.watches import Watches, _Watch
 from numcheck.errors import NotAuthenticated, StoreUnavailable, TooManyStreams
@@ -432,7 +432,7 @@ def test_watch_that_fails_ends_and_the_others_are_told():
 
 
 def test_no_more_places_are_given_than_there_are_nor_to_one_service():
-    places = Places(3, 2)
+    places = Slots(3, 2)
     with places.one("a"), places.one("a"):
         with pytest.raises(TooManyStreams, match="one service"), places.one("a"):
             raise AssertionError

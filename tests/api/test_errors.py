@@ -26,7 +26,7 @@ ANSWERING = (
     *("_recycled.pyx", "api/identifications.py", "registrations/importing.py"),
     *("api/calls.py", "api/numbering.py", "api/pushing.py", "api/active_numbers.py", "api/portings.py", "api/plan.py"),
     *(
-        "api/places.py",
+        "api/slots.py",
         "serving/budgets.py",
         "door/native.py",
         "door/health.py",

@@ -139,6 +139,17 @@ def test_a_code_of_which_nothing_is_known_leaves_its_place_to_another(share: Sha
     assert share.try_admit() is None
 
 
+def test_codes_that_had_no_other_courier_are_no_places_for_more_tries(share: Share, clock: Clock) -> None:
+    """They go without being admitted, and say nothing if they are not taken."""
+    rest(share)
+    clock.now_s += REST_S
+    first = share.try_admit()
+    assert first is not None
+    for _ in range(100):
+        share.judge(share.stretch, None)
+    assert sum(share.try_admit() is not None for _ in range(100)) == PROBES
+
+
 def test_nobody_rests_where_any_share_will_do(share: Share, setting: Setting) -> None:
     """The setting is taken anew: who rests then is admitted at once."""
     rest(share)

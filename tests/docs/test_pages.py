@@ -67,6 +67,11 @@ def test_readmes_program_runs(node: Node) -> None:
     assert printed(program, node).startswith("[4, 2] [1, 0] ")
 
 
+def test_program_of_the_client_page_runs(node: Node) -> None:
+    (program,), (shown,) = blocks("docs/client.md", "python"), blocks("docs/client.md", "text")
+    assert words(printed(program, node)) == words(shown)
+
+
 def test_messengers_first_session_asks_for_a_code_and_verifies(node: Node, tmp_path: Path) -> None:
     """Both programs of the page; then its commands know both users."""
     first, second, _verifies = blocks("docs/messengers.md", "python")  # the last: tests/registrations/test_evidence.py

@@ -15,7 +15,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from numcheck.api.calls import Feed
-from numcheck.api.places import Places
+from numcheck.api.slots import Slots
 from numcheck.config import Settings
 from numcheck.door import native_door
 from numcheck.door.feeds import Feeds
@@ -406,7 +406,7 @@ def is_refused(stream: Any) -> bool:
 
 
 def test_feed_whose_caller_takes_nothing_is_ended_and_gives_its_place_back(tmp_path: Path) -> None:
-    places = Places(1, 1)
+    places = Slots(1, 1)
     with serving(
         tmp_path, {FEED: lambda _request, _call: Feed("chat", pieces(10_000, 50_000), (places,))}, stalled_after_s=0.3
     ) as door:
@@ -430,7 +430,7 @@ def test_feed_is_woken_by_what_is_told_and_ends_when_the_node_does(tmp_path: Pat
         stream = door.channel.unary_stream(FEED)(b"", timeout=TIMEOUT_S)
         for one in (b"first", b"second"):
             news.put(one)
-            door.feeds.tell(["chat"])
+            door.feeds.notify(["chat"])
             assert next(stream) == one
         stopping = threading.Thread(target=door.listener.stop, args=(10,))
         stopping.start()

@@ -126,7 +126,7 @@ def ported_page(active, ported: Mapping[int, int]) -> tuple[tuple[int, int, int,
 
 @st.composite
 def portings(draw) -> dict[int, int]:
-    """Places of a page that are ported to so many recipients, to each at least one."""
+    """Slots of a page that are ported to so many recipients, to each at least one."""
     recipient_count = draw(st.sampled_from([1, 2, 3, 4, 5, 16, 17, 256, 257, 4_000, PAGE]))
     chance = random.Random(draw(st.integers(0, 2**32)))
     places = chance.sample(range(PAGE), max(recipient_count, draw(st.integers(0, PAGE))))

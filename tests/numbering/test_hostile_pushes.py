@@ -12,7 +12,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from numcheck.access import Caller, Role
-from numcheck.api.places import OWN_PUSHES_MAX, PushPlaces
+from numcheck.api.slots import OWN_PUSHES_MAX, PushSlots
 from numcheck.config import Settings
 from numcheck.door import attended
 from numcheck.door.plain_door import PlainDoor
@@ -33,7 +33,7 @@ def operator(uri: str, operator_id: int) -> Caller:
 
 
 def test_operator_does_not_get_more_than_its_own_places_whatever_it_calls_itself():
-    every, stack = PushPlaces(2 * OWN_PUSHES_MAX), ExitStack()
+    every, stack = PushSlots(2 * OWN_PUSHES_MAX), ExitStack()
     with stack:
         for number in range(OWN_PUSHES_MAX):
             stack.enter_context(every.place(operator(f"urn:one:{number}", 1)))
@@ -46,7 +46,7 @@ def test_operator_does_not_get_more_than_its_own_places_whatever_it_calls_itself
 
 
 def test_nobody_gets_more_places_than_there_are():
-    every, stack = PushPlaces(3), ExitStack()
+    every, stack = PushSlots(3), ExitStack()
     with stack:
         for _ in range(3):
             stack.enter_context(every.place(ADMINISTRATOR))

@@ -80,7 +80,7 @@ def test_index_is_published_anew_when_data_comes_of_age(index):
     published, age_max = PublishedIndex(), datetime.now(UTC) - small.DATA_TIME - DAY
     publisher, again = Publisher(published, settings(age_max)), threading.Event()
     publisher.publish(index.with_freshness(small.OLD_DATA_TIME))
-    published.follow(lambda _index: again.set())
+    published.subscribe(lambda _index: again.set())
     publisher.start()
     try:
         assert again.wait(60)

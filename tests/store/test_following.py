@@ -64,7 +64,7 @@ class Following:
         self.published.publish(index)
         self.versions: list[int] = []
         self._news = threading.Condition()
-        self.published.follow(self._note)
+        self.published.subscribe(self._note)
         self.builder = Builder(self.published, settings, self.store)
 
     def stop(self) -> None:

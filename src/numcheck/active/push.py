@@ -69,7 +69,7 @@ NO_BASIS = Basis()  # before any plan or porting
 class Change(NamedTuple):
     """The change of a set in a chunk: places added, and places removed.
 
-    Places `recycled` went out of service and are back: the set has them, and their former subscribers do not.
+    Slots `recycled` went out of service and are back: the set has them, and their former subscribers do not.
     """
 
     added: BitMap

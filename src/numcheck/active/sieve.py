@@ -18,7 +18,7 @@ EXAMPLES_MAX = 100
 COUNT_MAX = 2**64 - 1  # what an answer has room for: a count that would be higher stays there
 
 Chunks = dict[int, BitMap]
-Places = Callable[[int], BitMap]
+Slots = Callable[[int], BitMap]
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ class Sieve:
     each.
     """
 
-    def __init__(self, mask: Mapping[int, BitMap], refused: Refused, also: Places | None = None) -> None:
+    def __init__(self, mask: Mapping[int, BitMap], refused: Refused, also: Slots | None = None) -> None:
         self._mask, self._chunks, self._splitter = mask, sorted(mask), ChunkSplitter(mask)
         self._refused, self._also = refused, also
         self._wide: Chunks = {}

@@ -7,7 +7,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from numcheck.api.calls import CallerWaits, Feed, Pieces, parsed
-from numcheck.api.places import Places
+from numcheck.api.slots import Slots
 from numcheck.moments import microseconds
 from numcheck.registrations.events import FIRST_HASH, SignedHead, sign_head
 from numcheck.store import EventRow, Registrations
@@ -30,7 +30,7 @@ class AuditService:
         self, registrations: Registrations, signing_key: Ed25519PrivateKey, *, now: Callable[[], datetime]
     ) -> None:
         self._registrations, self._signing_key, self._now = registrations, signing_key, now
-        self._places = (Places(EXPORTS_MAX, EXPORTS_MAX),)
+        self._slots = (Slots(EXPORTS_MAX, EXPORTS_MAX),)
 
     def _head(self) -> SignedHead:
         head = self._registrations.events.try_head()
@@ -45,7 +45,7 @@ class AuditService:
     def export_events(self, request: bytes, _call: CallerWaits) -> Feed:
         """Return the events behind a position, and the head that they lead to."""
         after = parsed(pb.ExportEventsRequest, request).after_sequence
-        return Feed(EXPORTING, self._exported(after, self._head()), self._places)
+        return Feed(EXPORTING, self._exported(after, self._head()), self._slots)
 
     def _exported(self, after: int, head: SignedHead) -> Pieces:
         while after < head.sequence:
@@ -60,7 +60,7 @@ class AuditService:
     def list_row_digests(self, request: bytes, _call: CallerWaits) -> Feed:
         """Return what each row is now."""
         parsed(pb.ListRowDigestsRequest, request)
-        return Feed(EXPORTING, self._digests(), self._places)
+        return Feed(EXPORTING, self._digests(), self._slots)
 
     def _digests(self) -> Pieces:
         some: list[pb.RowDigest] = []

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from google.protobuf.message import DecodeError
 
-from numcheck.api.places import Places
+from numcheck.api.slots import Slots
 from numcheck.errors import MalformedMessage
 
 
@@ -33,7 +33,7 @@ class Feed(NamedTuple):
 
     service: str
     pieces: Pieces
-    places: tuple[Places, ...]
+    slots: tuple[Slots, ...]
 
 
 def parsed(message_type: Any, request: bytes) -> Any:

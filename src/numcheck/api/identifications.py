@@ -5,7 +5,7 @@ from itertools import takewhile
 
 from numcheck.api.access import own_operator
 from numcheck.api.calls import CallerWaits, Feed, Pieces, parsed
-from numcheck.api.places import Places
+from numcheck.api.slots import Slots
 from numcheck.errors import BadResumeToken
 from numcheck.registrations.identifications import Identifications, Identified
 from numcheck.timestamps import timestamp_at
@@ -21,7 +21,7 @@ class WatchIdentifications:
 
     def __init__(self, identifications: Identifications, telling: Callable[[int], Collection[str]]) -> None:
         self._identifications, self._telling = identifications, telling
-        self._places = (Places(FEEDS_MAX, FEEDS_PER_OPERATOR_MAX),)
+        self._slots = (Slots(FEEDS_MAX, FEEDS_PER_OPERATOR_MAX),)
 
     def feed(self, request: bytes, _call: CallerWaits) -> Feed:
         """Return the feed from a position on; without one, from the beginning."""
@@ -30,7 +30,7 @@ class WatchIdentifications:
         own_operator(operator_id)
         position = self._position(message.resume_token)
         self._identifications.after(operator_id, position)  # UnknownOperator before anything is sent
-        return Feed(f"operator {operator_id}", self._told(operator_id, position), self._places)
+        return Feed(f"operator {operator_id}", self._told(operator_id, position), self._slots)
 
     def _position(self, token: str) -> int:
         if not token:

@@ -8,7 +8,7 @@ from typing import Any
 from numcheck import e164
 from numcheck.api.calls import CallerWaits, parsed
 from numcheck.api.fields import network_address_of
-from numcheck.api.places import Places
+from numcheck.api.slots import Slots
 from numcheck.errors import BadRegistration, NotANumber
 from numcheck.registrations import record as records
 from numcheck.registrations.importing import PIECE_SIZE, Import, ImportedUser, Importer, Refusal
@@ -30,7 +30,7 @@ class Imports:
     ) -> None:
         """`own_service` returns the service of a header, or raises if the caller may not touch it."""
         self._importer, self._own_service, self._default_region = importer, own_service, default_region
-        self._places = Places(IMPORTS_MAX, IMPORTS_PER_SERVICE_MAX)
+        self._slots = Slots(IMPORTS_MAX, IMPORTS_PER_SERVICE_MAX)
 
     def answers(self, requests: Iterator[bytes], context: CallerWaits) -> Iterator[bytes]:
         """Take an import: yield an answer to its header, and to each message of rows."""
@@ -40,7 +40,7 @@ class Imports:
         header = first.header
         service = self._own_service(header, context)
         import_id = _import_id(header)
-        with self._places.one(service):
+        with self._slots.take(service):
             one = self._importer.begin(service, import_id, sends_codes=header.send_codes)
             yield _answer(one)
             for page in self._importer.refused_before(one) if one.progress.refused_count else ():

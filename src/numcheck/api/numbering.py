@@ -7,10 +7,10 @@ from numcheck.api.access import own_operator, this_caller
 from numcheck.api.active_numbers import held_message, push_active_numbers, push_message
 from numcheck.api.calls import CallerWaits, Message, parsed
 from numcheck.api.identifications import WatchIdentifications
-from numcheck.api.places import PushPlaces
 from numcheck.api.plan import import_numbering_plan, plan_message
 from numcheck.api.portings import portings_message, push_portings
 from numcheck.api.pushing import Outside, is_storable
+from numcheck.api.slots import PushSlots
 from numcheck.errors import UnknownPush
 from numcheck.index import Index, PublishedIndex
 from numcheck.store import Store
@@ -43,9 +43,9 @@ class NumberingService:
         self._identifications = identifications
         self._store, self._published, self._outside = store, published, outside
         self._changed = changed
-        self._places = PushPlaces(push_count_max)
+        self._slots = PushSlots(push_count_max)
         self._versions: tuple[int, ...] = ()  # the last ones that were published, ascending; replaced, never changed
-        published.follow(self._note)
+        published.subscribe(self._note)
 
     def _note(self, index: Index | None) -> None:
         """Keep the version for watches that have not sent it yet."""
@@ -56,7 +56,7 @@ class NumberingService:
         """Return a method that takes a push and answers with its outcome."""
 
         def call(requests: Iterator[bytes], _call: CallerWaits) -> bytes:
-            with self._places.place(this_caller()):
+            with self._slots.take(this_caller()):
                 done = push(self._store, self._outside, requests)
             self._changed()
             response: bytes = answer(done).SerializeToString()

@@ -14,7 +14,7 @@ from numcheck.api.calls import CallerWaits, Feed, Pieces, parsed
 from numcheck.api.errors import log_failure
 from numcheck.api.fields import network_address_of
 from numcheck.api.importing import Imports
-from numcheck.api.places import Places
+from numcheck.api.slots import Slots
 from numcheck.errors import BadRegistration, NotANumber, ProofNotAccepted
 from numcheck.moments import microseconds
 from numcheck.registrations import record as records
@@ -84,8 +84,8 @@ class RegistrationService:
         self._registrar, self._completion, self._history, self._reverifier, importer = rules
         self._now, self._default_region = now, default_region
         feeds, reverifying = (
-            Places(FEEDS_MAX, FEEDS_PER_SERVICE_MAX),
-            Places(REVERIFYING_MAX, REVERIFYING_PER_SERVICE_MAX),
+            Slots(FEEDS_MAX, FEEDS_PER_SERVICE_MAX),
+            Slots(REVERIFYING_MAX, REVERIFYING_PER_SERVICE_MAX),
         )
         self._watching, self._reverifying = (feeds,), (feeds, reverifying)
         self._imports = Imports(importer, caller_service, default_region=default_region)

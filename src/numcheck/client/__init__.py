@@ -1,17 +1,21 @@
 """The Python client: asks a node, pushes to it, says who may call, and batches for its caller."""
 
+from numcheck.client.aio_check import AsyncCheckClient
 from numcheck.client.audit import AuditClient
+from numcheck.client.batching import Checked, CheckedNumber
 from numcheck.client.callers import CallerClient
 from numcheck.client.channel import Security
-from numcheck.client.check import CheckClient, Checked
+from numcheck.client.check import CheckClient
 from numcheck.client.push import Numbers, PushClient
 from numcheck.client.registrations import RegistrationClient
 
 __all__ = [
+    "AsyncCheckClient",
     "AuditClient",
     "CallerClient",
     "CheckClient",
     "Checked",
+    "CheckedNumber",
     "Numbers",
     "PushClient",
     "RegistrationClient",

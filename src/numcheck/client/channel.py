@@ -1,13 +1,16 @@
 """Channels to a node: in plaintext on loopback, or over TLS with a certificate or a token."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple, Self, cast
 
 import grpc
+import grpc.aio
 
 from numcheck.hosts import goes_to_loopback
-from numcheck.nearby import default_data_dir, token_for
+from numcheck.nearby import TOKEN_NAME, default_data_dir, token_for
 
 
 class Security(NamedTuple):
@@ -33,24 +36,60 @@ class Security(NamedTuple):
 
 
 PLAINTEXT = Security()
-# gRPC lets up to two minutes pass between attempts to connect, and meanwhile fails calls without trying.
 KINDS = frozenset({"unary_unary", "unary_stream", "stream_unary", "stream_stream"})  # of methods
-OPTIONS = [("grpc.max_reconnect_backoff_ms", 5_000)]
+CHECKS_AGAIN = {
+    "name": [
+        {"service": "numcheck.v1.CheckService", "method": method}
+        for method in ("CheckNumber", "CheckNumbers", "CheckRecycled", "ListOperators")
+    ],
+    "retryPolicy": {
+        "maxAttempts": 3,
+        "initialBackoff": "0.05s",
+        "maxBackoff": "1s",
+        "backoffMultiplier": 4,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    },
+}
+"""Has gRPC repeat a check that met a node which is away or not ready: by another node, if there are several."""
+
+OPTIONS = [
+    # gRPC lets up to two minutes pass between attempts to connect, and meanwhile fails calls without trying.
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    # A node that is gone without a word is noticed within 80 s; nodes bear a ping every 30 s.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    (
+        "grpc.service_config",
+        json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [CHECKS_AGAIN]}),
+    ),
+]
 
 
 def open_channel(target: str, security: Security = PLAINTEXT) -> grpc.Channel:
-    """Return a channel to the node at `target`, host:port; nothing is connected yet."""
+    """Return a channel to a node; nothing is connected yet.
+
+    `target` is host:port, or names several nodes, which are asked in turn: dns:///host:port if the name has several
+    addresses, or ipv4:address:port,address:port.
+    """
+    return cast(grpc.Channel, _open(grpc, target, security))
+
+
+def open_aio_channel(target: str, security: Security = PLAINTEXT) -> grpc.aio.Channel:
+    """Return the same for asyncio."""
+    return cast(grpc.aio.Channel, _open(grpc.aio, target, security))
+
+
+def _open(library: ModuleType, target: str, security: Security) -> Any:
     by_proxy = security.use_proxy and not goes_to_loopback(target)
     options = [*OPTIONS, ("grpc.enable_http_proxy", int(by_proxy))]
     if security.is_plaintext:
-        channel = grpc.insecure_channel(target, options)
-        showing: Any = _ShowingToken(channel, target, security.data_dir or default_data_dir())
-        return cast(grpc.Channel, showing)
+        channel = library.insecure_channel(target, options=options)
+        return _ShowingToken(channel, target, security.data_dir or default_data_dir())
     credentials = grpc.ssl_channel_credentials(security.authority, security.key, security.certificate)
     if security.token is not None:
         bearer = grpc.access_token_call_credentials(security.token)
         credentials = grpc.composite_channel_credentials(credentials, bearer)
-    return grpc.secure_channel(target, credentials, options)
+    return library.secure_channel(target, credentials, options=options)
 
 
 class _ShowingToken:
@@ -61,6 +100,7 @@ class _ShowingToken:
 
     def __init__(self, channel: grpc.Channel, target: str, data_dir: Path) -> None:
         self._channel, self._target, self._data_dir = channel, target, data_dir
+        self._token_file = data_dir / TOKEN_NAME
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +116,8 @@ class _ShowingToken:
         return lambda *arguments, **options: _Showing(make(*arguments, **options), self._metadata)
 
     def _metadata(self) -> list[tuple[str, str]] | None:
-        token = token_for(self._target, self._data_dir)
+        # Most nodes make no token, and this is looked for with each call.
+        token = token_for(self._target, self._data_dir) if self._token_file.exists() else None
         return None if token is None else [("authorization", f"Bearer {token}")]
 
 

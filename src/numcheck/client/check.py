@@ -4,10 +4,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from queue import SimpleQueue
 from types import TracebackType
-from typing import NamedTuple
 
 import grpc
 
+from numcheck import e164
+from numcheck.client.batching import Checked, CheckedNumber, ThreadBatches
 from numcheck.client.channel import PLAINTEXT, Security, open_channel
 from numcheck.client.failures import connection_ended, failure_of, let_go
 from numcheck.v1 import check_pb2, check_pb2_grpc, number_pb2
@@ -16,23 +17,22 @@ BATCHES_AHEAD = 2  # the next batch is made while the node answers
 DEADLINE_S = 10.0
 
 
-class Checked(NamedTuple):
-    """The answer to a batch: a NumberStatus and an operator id (0: none) for each number, in its order."""
-
-    statuses: Sequence[int]
-    operator_ids: Sequence[int]
-    index_version: int
-
-
 class CheckClient:
-    """Asks one node. Methods raise NodeUnreachable, with the node's own words where it has some, or NodeNotReady if it
-    is there and repeating the call can help."""
+    """Asks one node, or several in turn; any thread may call its methods.
 
-    def __init__(self, target: str, security: Security = PLAINTEXT) -> None:
-        """Make a client of the node at `target`, host:port; nothing is connected yet."""
-        self._target = target
+    They raise NodeUnreachable, with the node's own words where it has some, or NodeNotReady if it is there and
+    repeating the call can help. gRPC has repeated it already, twice.
+    """
+
+    def __init__(self, target: str, security: Security = PLAINTEXT, *, default_region: str = "RU") -> None:
+        """Make a client of the node at `target`, as `open_channel` has it; nothing is connected yet.
+
+        `default_region` is the country (ISO 3166) of texts without one.
+        """
+        self._target, self._default_region = target, default_region
         self._channel = open_channel(target, security)
         self._stub = check_pb2_grpc.CheckServiceStub(self._channel)
+        self._batches = ThreadBatches(self.check_numbers)
 
     def close(self) -> None:
         """Close the connection."""
@@ -55,6 +55,25 @@ class CheckClient:
         except grpc.RpcError as error:
             raise failure_of(error, self._target) from None
         return response
+
+    def check(self, number: int | str, *, min_index_version: int = 0) -> CheckedNumber:
+        """Return the status of one number; checks of other threads at the same time share a call.
+
+        A text is read here, as a person writes it: NotANumber if it cannot be, without a call. An index older than
+        `min_index_version` is not asked: NodeNotReady if the node has none that is newer.
+        """
+        if isinstance(number, str):
+            number = e164.parse(number, self._default_region)
+        return self._batches.check(number, min_index_version)
+
+    def check_numbers(self, numbers: Sequence[int], min_index_version: int = 0) -> Checked:
+        """Return the answer to one batch, of up to 65,536 numbers unless the node is set up otherwise."""
+        request = check_pb2.CheckNumbersRequest(numbers=numbers, min_index_version=min_index_version)
+        try:
+            response = self._stub.CheckNumbers(request, timeout=DEADLINE_S)
+        except grpc.RpcError as error:
+            raise failure_of(error, self._target) from None
+        return Checked(response.statuses, response.operator_ids, response.index_version)
 
     def check_batches(self, batches: Iterable[Sequence[int]]) -> Iterator[Checked]:
         """Ask for each batch over a stream, yielding the answers in their order as they come, one for each.

@@ -11,7 +11,12 @@ from numcheck.errors import NodeNotReady, NodeUnreachable, NumcheckError, PushRe
 Detail = TypeVar("Detail", error_details_pb2.ErrorInfo, error_details_pb2.RetryInfo)
 
 # The first words of gRPC's messages about a peer that it could not reach.
-NOBODY_THERE = ("failed to connect", "errors resolving", "DNS resolution failed")
+NOBODY_THERE = (
+    "failed to connect",
+    "connections to all backends failing",
+    "errors resolving",
+    "DNS resolution failed",
+)
 
 
 def reason_of(error: Any) -> str | None:

@@ -81,17 +81,15 @@ class HttpCourier:
             self._places.release()
 
     def _hand_over(self, message: Message) -> str:
-        until = time.monotonic() + min(PATIENCE_S, self._patience_s())
-        for turn in range(1, ATTEMPTS_MAX + 1):
-            answer = self._answer(self._request_of(message))
-            if not answer.problem:
-                return answer.reference
+        until, turn = time.monotonic() + min(PATIENCE_S, self._patience_s()), 1
+        while (answer := self._answer(self._request_of(message))).problem:
             pause_s = answer.retry_after_s or random.uniform(0.5, 1) * PAUSE_S
             if not answer.may_pass or turn == ATTEMPTS_MAX or time.monotonic() + pause_s >= until:
                 raise DeliveryFailed(answer.problem, answer.retry_after_s)
             log.warning("the HTTP gateway is asked again", problem=answer.problem, pause_s=round(pause_s, 3))
             time.sleep(pause_s)
-        raise AssertionError("the last attempt returns or raises")
+            turn += 1
+        return answer.reference
 
     def _answer(self, request: Request) -> Answer:
         try:

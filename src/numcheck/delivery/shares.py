@@ -74,7 +74,8 @@ class Share:
             if stretch != self._stretch or self._state is _State.RESTS:
                 return
             if came_back is None:
-                self._probes_left += self._state is _State.TRIED
+                # Codes that had no other courier were no probes: their places are none.
+                self._probes_left = min(self._probes_left + (self._state is _State.TRIED), PROBES)
                 return
             self._last.append(came_back)
             if len(self._last) < (PROBES if self._state is _State.TRIED else SAMPLES):

@@ -48,10 +48,10 @@ class _Run:
         self._call, self._pieces, self._check, self._feeding = call, feed.pieces, check, feeding
         self._unsent: deque[bytes] = deque()
         self._state, self._lock = _State.RESTING, threading.Lock()
-        with ExitStack() as places:
-            for one in feed.places:
-                places.enter_context(one.one(feed.service))
-            self._places = places.pop_all()
+        with ExitStack() as slots:
+            for one in feed.slots:
+                slots.enter_context(one.take(feed.service))
+            self._slots = slots.pop_all()
 
     def wake(self) -> None:
         """Run the feed, if it rests; if it runs, have it look once more before it rests."""
@@ -105,7 +105,7 @@ class _Run:
             self._state = _State.ENDED
         self._call.wake = None
         self._feeding.forget(self)
-        self._places.close()
+        self._slots.close()
         if error is None:
             self._call.end()
         else:
@@ -136,23 +136,23 @@ class Feeding:
         """Send the message now, and again whenever it differs from the one sent last."""
         self.feed(call, Feed(WATCHES, _changes(message), ()), check)
 
-    def tell(self, services: Collection[str]) -> None:
+    def notify(self, services: Collection[str]) -> None:
         """Wake the feeds of these services: there may be something to send."""
         with self._lock:
             found = [run for run in self._runs if run.service in services]
         for run in found:
             run.wake()
 
-    def tell_watches(self) -> None:
+    def notify_watches(self) -> None:
         """Wake the watches: their messages may have changed."""
-        self.tell((WATCHES,))
+        self.notify((WATCHES,))
 
     def end(self) -> None:
         """End every feed once it has nothing left to send: the node stops, and its drain should wait for no feed."""
         self.ended = True
         with self._lock:
             services = {run.service for run in self._runs}
-        self.tell(services)
+        self.notify(services)
 
     def close(self) -> None:
         """Give the threads back, once the loops have stopped."""
@@ -174,7 +174,7 @@ class Feeding:
         while not self._closed.wait(POLL_INTERVAL_S):
             with self._lock:
                 services = {run.service for run in self._runs} - {WATCHES}
-            self.tell(services)
+            self.notify(services)
 
 
 def _changes(message: Message) -> Pieces:

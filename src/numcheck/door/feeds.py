@@ -30,20 +30,20 @@ class Feeds:
     """Every feed of a listener."""
 
     def __init__(self) -> None:
-        self._followers: list[Callable[[Collection[str]], None]] = []
+        self._subscribers: list[Callable[[Collection[str]], None]] = []
         self._news = threading.Condition()
         self._news_counts: Counter[str] = Counter()  # by service
         self._ended = False
         self._patience = Patience()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="feed")
 
-    def tell(self, services: Collection[str]) -> None:
+    def notify(self, services: Collection[str]) -> None:
         """Wake the feeds of these services: there may be something to send."""
         with self._news:
             self._news_counts.update(services)
             self._news.notify_all()
-        for follow in self._followers:
-            follow(services)
+        for call in self._subscribers:
+            call(services)
 
     def end(self) -> None:
         """End every feed once it has nothing left to send: the node stops, and its drain should wait for no feed."""
@@ -56,9 +56,9 @@ class Feeds:
         give_back(self._threads)
         self._patience.close()
 
-    def follow(self, follow: Callable[[Collection[str]], None]) -> None:
-        """Call `follow` with the services whenever there may be something to send to them."""
-        self._followers.append(follow)
+    def subscribe(self, call: Callable[[Collection[str]], None]) -> None:
+        """Have `call` run with the services whenever there may be something to send to them."""
+        self._subscribers.append(call)
 
     def method(self, feed_for: Callable[[bytes, grpc.ServicerContext], Feed]) -> "grpc.RpcMethodHandler[bytes, bytes]":
         """Return a server-streaming method: `feed_for` makes the feed of a request, or raises."""
@@ -69,8 +69,8 @@ class Feeds:
             try:
                 one = feed_for(request, context)
                 with ExitStack() as held:
-                    for places in one.places:
-                        held.enter_context(places.one(one.service))
+                    for slots in one.slots:
+                        held.enter_context(slots.take(one.service))
                     self._run(one, context, send_response_callback)
             except Exception as error:
                 if context.is_active():
@@ -82,7 +82,7 @@ class Feeds:
         return grpc.unary_stream_rpc_method_handler(feed)
 
     def _run(self, feed: Feed, context: grpc.ServicerContext, send: Callable[[bytes | None], None]) -> None:
-        context.add_callback(lambda: self.tell([feed.service]))  # a client that goes away ends its wait
+        context.add_callback(lambda: self.notify([feed.service]))  # a client that goes away ends its wait
         check = this_call().check
         while context.is_active():
             # Read before the piece, so that what comes meanwhile is not slept through.

@@ -96,9 +96,9 @@ class NativeDoor:
             self._own += served.watches, served.feeds
         services, watches, feeds = served
         names = [service.name for service in services]
-        self._feeding, self._health = Feeding(), Health(("", *names), watches.tell)
-        watches.follow(self._feeding.tell_watches)
-        feeds.follow(self._feeding.tell)
+        self._feeding, self._health = Feeding(), Health(("", *names), watches.notify)
+        watches.subscribe(self._feeding.notify_watches)
+        feeds.subscribe(self._feeding.notify)
         described = Described((*names, Health.name))
         methods = methods_of([*services, self._health, *(ReflectionService(name, described) for name in REFLECTION)])
         self._paths = [*NATIVE_PATHS, *(path for path in methods if path not in NATIVE_PATHS)]
@@ -117,7 +117,7 @@ class NativeDoor:
         sockets = _listening_sockets(host, port, settings.threads)
         self.address = f"{host}:{sockets[0].getsockname()[1]}"
         self._loops = [self._loop(listening, credentials, settings) for listening in sockets]
-        published.follow(self._publish)
+        published.subscribe(self._publish)
         self._threads = [
             threading.Thread(target=loop.run, name=f"check-{i}", daemon=True) for i, loop in enumerate(self._loops)
         ]

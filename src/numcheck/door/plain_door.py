@@ -87,7 +87,7 @@ class PlainDoor:
             maximum_concurrent_rpcs=settings.concurrent_rpcs_max,
         )
         self._watches = watches
-        self._health = Health(("", *names), watches.tell)
+        self._health = Health(("", *names), watches.notify)
         methods = PlainMethods(
             [*methods_of([*services, self._health]).values()],
             watches,

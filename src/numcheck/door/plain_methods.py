@@ -24,7 +24,7 @@ class PlainMethods(grpc.GenericRpcHandler):
     ) -> None:
         """Register the methods; `stream_count_max` bounds the streams of single calls, each of which keeps a thread."""
         self._watches, self._feeds, self._patience = watches, feeds, patience
-        self._stream_places = threading.BoundedSemaphore(stream_count_max)
+        self._stream_slots = threading.BoundedSemaphore(stream_count_max)
         self._handlers = {method.path: self._handler(method) for method in methods}
         self._unknown: Any = grpc.stream_stream_rpc_method_handler(_refuse_unknown)
 
@@ -54,13 +54,13 @@ class PlainMethods(grpc.GenericRpcHandler):
 
     def _each(self, answer: Callable[..., bytes]) -> Callable[..., Iterator[bytes]]:
         def answer_all(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-            if not self._stream_places.acquire(blocking=False):
+            if not self._stream_slots.acquire(blocking=False):
                 raise TooManyStreams("as many streams as this node serves at once are open")
             try:
                 for request in requests:
                     yield answer(request, context)
             finally:
-                self._stream_places.release()
+                self._stream_slots.release()
 
         return answer_all
 

@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2 import DESCRIPTOR, ServerReflectionRequest
 
 from numcheck.api.calls import CallerWaits, parsed
-from numcheck.api.places import Places
+from numcheck.api.slots import Slots
 from numcheck.door.patience import Patience, give_back
 from numcheck.door.refusing import refusing_stream
 
@@ -58,7 +58,7 @@ class Reflection:
         """List these services, whose descriptors are loaded."""
         self._described = Described(services)
         self._patience = patience
-        self._places = Places(STREAMS_MAX, STREAMS_MAX)
+        self._slots = Slots(STREAMS_MAX, STREAMS_MAX)
         # More threads than slots, so that one stream too many is refused at once and does not wait.
         self._threads = ThreadPoolExecutor(2 * STREAMS_MAX, thread_name_prefix="reflection")
 
@@ -74,7 +74,7 @@ class Reflection:
         give_back(self._threads)
 
     def _answer_all(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        with self._places.one(""):
+        with self._slots.take(""):
             while (request := self._next(requests, context)) is not None:
                 yield self._described.answer(request, context)
 

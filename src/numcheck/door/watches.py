@@ -52,25 +52,25 @@ class Watches:
         self._patience = Patience()
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="watches")
         self._beginners = ThreadPoolExecutor(BEGINNING_MAX, thread_name_prefix="watches-begin")
-        self._followers: list[Callable[[], None]] = []
+        self._subscribers: list[Callable[[], None]] = []
         threading.Thread(target=self._ask_again, name="watches-access", daemon=True).start()
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Send its message to each watch whose message has changed."""
         if not self._ended:
-            self._sender.submit(self._tell_all)
-        for follow in self._followers:
-            follow()
+            self._sender.submit(self._send_all)
+        for call in self._subscribers:
+            call()
 
-    def follow(self, follow: Callable[[], None]) -> None:
-        """Call `follow` whenever something may have changed."""
-        self._followers.append(follow)
+    def subscribe(self, call: Callable[[], None]) -> None:
+        """Have `call` run whenever something may have changed."""
+        self._subscribers.append(call)
 
     def end(self) -> None:
         """Send what has changed, and end every watch, so that a drain waits for none."""
         if not self._ended:
             self._ended = True
-            self._sender.submit(self._tell_all)
+            self._sender.submit(self._send_all)
 
     def close(self) -> None:
         """Give the threads back, once the listener has stopped; later changes are sent to nobody."""
@@ -100,13 +100,13 @@ class Watches:
 
     def _ask_again(self) -> None:
         while not self._closed.wait(self._access_interval_s):
-            self.tell()
+            self.notify()
 
     def _add(self, watch: _Watch) -> None:
         with self._lock:
             self._watches.add(watch)
         if watch.context.add_callback(lambda: self._forget(watch)):
-            self._sender.submit(self._try_tell, watch)
+            self._sender.submit(self._try_send, watch)
         else:
             self._forget(watch)
 
@@ -114,25 +114,25 @@ class Watches:
         with self._lock:
             self._watches.discard(watch)
 
-    def _tell_all(self) -> None:
+    def _send_all(self) -> None:
         with self._lock:
             watches = list(self._watches)
         for watch in watches:
-            self._try_tell(watch)
+            self._try_send(watch)
 
-    def _try_tell(self, watch: _Watch) -> None:
+    def _try_send(self, watch: _Watch) -> None:
         """Send to one watch; an error ends this watch, and no other."""
         if watch not in self._watches:
             return  # it has ended
         try:
             watch.check()
-            self._tell(watch)
+            self._send(watch)
         except Exception as error:
             log_failure(error)
             self._forget(watch)
             finish(watch.context, watch.send, error)
 
-    def _tell(self, watch: _Watch) -> None:
+    def _send(self, watch: _Watch) -> None:
         ended = self._ended  # read before the message, so that no change before the end is left out
         while (message := watch.message()) != watch.sent:
             watch.sent = message

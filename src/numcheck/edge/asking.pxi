@@ -57,7 +57,7 @@ cdef void ask_python(Stream* stream) noexcept nogil:
     stream.lent += note.size + 1
     stream.since = loop.now
     drop_body(stream)
-    tell_python(loop, note)
+    notify_python(loop, note)
 
 
 cdef void lend(Loop* loop, Bytes* bytes, Note* note) noexcept nogil:
@@ -72,7 +72,7 @@ cdef void end_requests(Stream* stream) noexcept nogil:
     """Tell Python that the caller has sent everything; a call without a request begins with this."""
     cdef Note* note = note_of(stream, END)
     if note != NULL:
-        tell_python(stream.connection.loop, note)
+        notify_python(stream.connection.loop, note)
 
 
 cdef void let_go(Stream* stream) noexcept nogil:
@@ -83,11 +83,11 @@ cdef void let_go(Stream* stream) noexcept nogil:
     stream.ask, ask.stream = NULL, NULL
     store(&ask.gone, 1)
     if ask.farewell != NULL:
-        tell_python(ask.loop, ask.farewell)
+        notify_python(ask.loop, ask.farewell)
     release(ask)
 
 
-cdef void tell_of_room(Stream* stream, size_t given) noexcept nogil:
+cdef void notify_of_room(Stream* stream, size_t given) noexcept nogil:
     """Count `given` bytes of answers that the peer has taken, and tell a Python that waits for room."""
     cdef Ask* ask = stream.ask
     cdef Note* note
@@ -96,7 +96,7 @@ cdef void tell_of_room(Stream* stream, size_t given) noexcept nogil:
     if add(&ask.unsent, -<int64_t>given) < ANSWERS_SIZE_MAX // 2 and exchange(&ask.wants_room, 0):
         note = make_note(ask, ROOM)
         if note != NULL:
-            tell_python(ask.loop, note)
+            notify_python(ask.loop, note)
 
 
 cdef void take_replies(Loop* loop) noexcept nogil:

@@ -57,7 +57,7 @@ cdef void release(Ask* ask) noexcept nogil:
         free(ask)
 
 
-cdef void tell_python(Loop* loop, Note* note) noexcept nogil:
+cdef void notify_python(Loop* loop, Note* note) noexcept nogil:
     """Push a note for Python, which is woken at the end of the loop's turn for all of them."""
     push(&loop.pipe.notes, note)
     loop.handed_over = True

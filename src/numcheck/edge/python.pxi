@@ -16,12 +16,12 @@ cdef void adopt(Loop* loop) noexcept with gil:
     (<EdgeLoop>loop.owner).adopt()
 
 
-cdef void make_view(Loop* loop, int place) noexcept with gil:
+cdef void make_view(Loop* loop, int view) noexcept with gil:
     """Make one view of the index. If that fails there is none, and Python answers the call, with the error."""
     try:
-        (<EdgeLoop>loop.owner).make_view(place)
+        (<EdgeLoop>loop.owner).make_view(view)
     except BaseException:
-        loop.views[place] = NULL
+        loop.views[view] = NULL
 
 
 cdef void adopt_credentials(Loop* loop) noexcept with gil:
@@ -68,7 +68,7 @@ cdef void ask_admission(void* owner, Stream* stream) noexcept with gil:
         agreements, role, name, caller, party, allowance, refusal = (<EdgeLoop>owner).admit(
             certificate_of(connection.tls), connection.fd, authorization, stream.method)
         if refusal is None:
-            connection.view = (<EdgeLoop>owner).place_of(agreements)
+            connection.view = (<EdgeLoop>owner).view_of(agreements)
             connection.role = (<EdgeLoop>owner).role_of(role)
             connection.asker = (<EdgeLoop>owner).asker_of(name)
             connection.caller = (<EdgeLoop>owner).kept_caller(caller)

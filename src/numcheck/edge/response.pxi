@@ -91,7 +91,7 @@ cdef ssize_t give_bytes(nghttp2_session* session, int32_t id, uint8_t* room, siz
         stream.moved_size += given
         if stream.moved_size >= MOVED_SIZE_MIN:
             begin_moving(stream)
-        tell_of_room(stream, given)
+        notify_of_room(stream, given)
     if left(&stream.out):
         return given
     forget(stream.connection.loop, &stream.out)

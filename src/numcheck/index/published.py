@@ -16,13 +16,15 @@ class PublishedIndex:
     def __init__(self) -> None:
         self._index: Index | None = None
         self._version_min = 0
-        self._followers: list[Callable[[Index | None], None]] = []
+        self._subscribers: list[Callable[[Index | None], None]] = []
         self._turn = threading.Lock()
 
-    def follow(self, tell: Callable[[Index | None], None]) -> None:
-        """Call `tell` with every index that is published from now on, and with None when the newest is withdrawn; for
-        readers that cannot ask once a call."""
-        self._followers.append(tell)
+    def subscribe(self, call: Callable[[Index | None], None]) -> None:
+        """Have `call` run with every index from now on, and with None when the newest is withdrawn.
+
+        For readers that cannot take the index once a call.
+        """
+        self._subscribers.append(call)
 
     def publish(self, index: Index) -> None:
         """Answer from this index from the next call on, unless older. Calls under way end on the one they took."""
@@ -40,8 +42,8 @@ class PublishedIndex:
 
     def _replace(self, index: Index | None) -> None:
         self._index = index
-        for tell in self._followers:
-            tell(index)
+        for call in self._subscribers:
+            call(index)
 
     def get(self) -> Index:
         """Return the newest index; IndexNotReady if none was published yet, or the newest was withdrawn."""

@@ -91,7 +91,7 @@ class Health:
 
     def begin(self, published: PublishedIndex) -> None:
         """Follow what is published."""
-        published.follow(self._tell)
+        published.subscribe(self._tell)
         self._tell(published.try_get())
 
     def end(self) -> None:

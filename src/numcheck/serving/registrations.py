@@ -204,11 +204,11 @@ def registrations_of(
     steady = NodeClock().tell
     registrar = Registrar(registrations, vault, verifier, now=_now, steady=steady)
     feeds = Feeds()
-    registrations.follow(feeds.tell)
+    registrations.follow(feeds.notify)
     history = History(registrations, vault, keys.signing_key)
     importer = Importer(registrations, vault, registrar, environment, steady=steady)
     webhooks = senders_of(settings, Source(store.installation_id, store.webhooks(), history, _now))
-    registrations.follow(webhooks.tell)
+    registrations.follow(webhooks.notify)
     completion = Completion(registrations, vault, verifier)
     rules = Rules(registrar, completion, history, Reverifier(registrations, vault, verifier, environment), importer)
     service = RegistrationService(rules, now=_now, default_region=settings.default_region)

@@ -63,7 +63,7 @@ def numbering_service(
         push_count_max=max(settings.api_threads // 4, 1),
         identifications=identifications,
     )
-    published.follow(lambda _index: watches.tell())  # behind the service's own: what is told, it has noted
+    published.subscribe(lambda _index: watches.notify())  # behind the service's own: what is told, it has noted
     return service
 
 

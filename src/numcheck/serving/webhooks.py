@@ -200,7 +200,7 @@ class WebhookSenders:
         for sender in self._senders:
             sender.start()
 
-    def tell(self, services: Collection[str]) -> None:
+    def notify(self, services: Collection[str]) -> None:
         """Say that there may be events of these services; returns at once."""
         for sender in self._senders:
             if sender.service in services:

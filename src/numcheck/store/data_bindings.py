@@ -23,6 +23,7 @@ from numcheck.store.bulk import pieces
 from numcheck.store.events import Chain
 from numcheck.store.recorded import since_us
 from numcheck.store.schema import (
+    asked_numbers,
     assertions,
     blocks,
     callers_head,
@@ -96,6 +97,7 @@ TABLES_UNBOUND: Mapping[Table, str] = {
     imports: "say how far an import came: to change one has rows sent again, which are known, or shows in its counts",
     refused_rows: "say which rows of an import were refused: no registration rests on them",
     trusted_time: "changes every minute; the due times that it is compared with are bound",
+    asked_numbers: "say what callers asked about today: a row is sealed with what it took, and no answer rests on it",
     webhooks: "say how far each webhook has come: what it sends are events of the chain, which a watch has as well",
     dead_letters: "say which events a webhook passed over: the events are in the chain, and no answer rests on it",
     key_checks: "tell a wrong file of keys: who changes one makes nodes refuse to start",

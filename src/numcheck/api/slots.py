@@ -11,7 +11,7 @@ from numcheck.errors import TooManyStreams
 OWN_PUSHES_MAX = 2  # of one operator or clearing house; more than one, so that a connection that broke bars nobody
 
 
-class Places:
+class Slots:
     """A limit of calls at once, and of calls of one service."""
 
     def __init__(self, count_max: int, per_service_max: int) -> None:
@@ -20,8 +20,8 @@ class Places:
         self._lock = threading.Lock()
 
     @contextmanager
-    def one(self, service: str) -> Iterator[None]:
-        """Take a place during the block; TooManyStreams if there is none."""
+    def take(self, service: str) -> Iterator[None]:
+        """Take a slot during the block; TooManyStreams if there is none."""
         with self._lock:
             if self._taken.total() >= self._count_max:
                 raise TooManyStreams("as many such calls as this node serves at once are open")
@@ -35,7 +35,7 @@ class Places:
                 self._taken[service] -= 1
 
 
-class PushPlaces:
+class PushSlots:
     """A limit of `count` pushes at once."""
 
     def __init__(self, count: int) -> None:
@@ -43,8 +43,8 @@ class PushPlaces:
         self._lock = threading.Lock()
 
     @contextmanager
-    def place(self, caller: Caller) -> Iterator[None]:
-        """Take a place during the block; TooManyStreams if the caller, or all together, have used theirs up."""
+    def take(self, caller: Caller) -> Iterator[None]:
+        """Take a slot during the block; TooManyStreams if the caller, or all together, have used theirs up."""
         with self._lock:
             if self._taken.total() >= self._count:
                 raise TooManyStreams("as many pushes as this node takes at once are under way")
