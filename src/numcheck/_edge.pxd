@@ -72,6 +72,7 @@ cdef enum:
     MESSAGE_PREFIX_SIZE = 5
     TRACE_SIZE = 55                  # of a traceparent, W3C Trace Context 3.2
     AUTHORIZATION_SIZE_MAX = 512     # bytes read of a value; a token has 256
+    ROLES_MAX = 8                    # names of roles; the first is that of nobody who was let in
     BUCKET_COUNT = 16                # of the histogram of latencies, and one more for what is above them
     CODE_COUNT = 17                  # of google.rpc.Code
 
@@ -127,8 +128,8 @@ cdef struct Bytes:
 
 cdef struct Metrics:                 # written by the loop alone, read by others
     uint64_t calls[METHODS_MAX][CODE_COUNT]
-    uint64_t latencies[METHODS_MAX][BUCKET_COUNT + 1]
-    uint64_t latency_sums[METHODS_MAX]     # nanoseconds
+    uint64_t latencies[METHODS_MAX][ROLES_MAX][BUCKET_COUNT + 1]
+    uint64_t latency_sums[METHODS_MAX][ROLES_MAX]    # nanoseconds
     uint64_t messages, numbers, accepted, received, sent
     uint64_t asked[ASKERS_MAX]       # numbers, by who asks
 
@@ -150,6 +151,8 @@ cdef struct Pipe:                    # of a CallQueue: from all loops to Python
     uint64_t sleeping                # atomic: a thread waits for `fd`
     uint64_t closed                  # atomic
     Lane lanes[LANE_COUNT]
+    uint64_t waits[LANE_COUNT][BUCKET_COUNT + 1]     # atomic: of calls that have begun, how long they waited
+    uint64_t wait_sums[LANE_COUNT]   # atomic: nanoseconds
     uint64_t asks                    # atomic: those that are not freed yet
     int fd
 
@@ -270,6 +273,7 @@ cdef struct Connection:
     Connection* stranger_next
     Connection* stranger_previous
     int view                         # of the loop's `views`; NOT_ADMITTED
+    int role                         # theirs: a position among the names of roles
     int asker                        # whose numbers are counted: a position in `asked`
     void* caller                     # what Python is told of them,
     Line* lines                      # and theirs, by lane

@@ -19,7 +19,7 @@ class Counters(NamedTuple):
 
     calls: dict[tuple[str, int], int]
     bounds_s: tuple[float, ...]
-    durations: dict[str, tuple[list[int], float]]
+    durations: dict[tuple[str, str], tuple[list[int], float]]
     numbers: int
     connections: int
     accepted: int
@@ -43,6 +43,8 @@ class CallQueue:
     def __init__(self, *, calls_max: int) -> None: ...
     @property
     def call_count(self) -> int: ...
+    @property
+    def waits(self) -> dict[str, tuple[list[int], float]]: ...
     def take(self) -> list[Call] | None: ...
     def take_ready(self) -> list[Call] | None: ...
     def close(self) -> None: ...
@@ -84,7 +86,8 @@ class EdgeLoop:
         queue: CallQueue,
         methods: Sequence[tuple[str, str, str]],
         admit: Callable[
-            [bytes | None, int, bytes, int], tuple[Hashable, str, Hashable, Hashable, Allowance | None, _Status | None]
+            [bytes | None, int, bytes, int],
+            tuple[Hashable, str, str, Hashable, Hashable, Allowance | None, _Status | None],
         ],
         credentials: Credentials | None,
         *,

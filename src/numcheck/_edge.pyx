@@ -117,6 +117,7 @@ cdef class EdgeLoop:
     cdef object tables, next_index      # Table by agreements; and with it the Facts
     cdef Facts facts
     cdef list agreements, used          # of each view: whose it is, and its Table
+    cdef dict roles                     # the position of each role's name
     cdef dict askers                    # the position of each name that numbers are counted by
     cdef Credentials credentials, next_credentials
 
@@ -124,6 +125,7 @@ cdef class EdgeLoop:
         self.loop.epoll_fd = self.loop.listen_fd = self.loop.wake_fd = -1
         self.agreements, self.used = [None], [None]
         self.askers, self.texts, self.callers, self.allowances = {"": 0}, [], {}, set()
+        self.roles = {"": 0}
 
     def __init__(self, CallQueue queue not None, methods, admit, Credentials credentials, *, int listen_fd,
                  size_t message_size_max, size_t metadata_size_max, size_t numbers_per_call_max,
@@ -139,7 +141,7 @@ cdef class EdgeLoop:
 
         `admit` gets a client's certificate in DER or None, the descriptor of its socket, the authorization and the
         method's position, at the first call of each method and then every `admitted_for_s`; in plaintext at the first
-        call only. It returns the caller's agreements (None: all), the name that its numbers are counted by, the caller,
+        call only. It returns the caller's agreements (None: all), its role, the name that its numbers are counted by, the caller,
         the party whose calls wait in one line, the Allowance of its numbers (None: it may ask about any), and None; or
         a status as the last. Agreements, callers and parties are hashable. It runs on the loop's thread, and must be
         quick.
@@ -287,6 +289,12 @@ cdef class EdgeLoop:
             connection = connection.next
         return free.pop()
 
+    cdef int role_of(self, str name) except -1:
+        """Return the position of a role's name; where there are too many, that of nobody's."""
+        if name not in self.roles and len(self.roles) < ROLES_MAX:
+            self.roles[name] = len(self.roles)
+        return self.roles.get(name, 0)
+
     cdef int asker_of(self, str name) except -1:
         """Return the position of a name that numbers are counted by; beyond ASKERS_MAX names, the one of all others."""
         if name not in self.askers and len(self.askers) < ASKERS_MAX:
@@ -343,15 +351,16 @@ cdef class EdgeLoop:
     def counters(self):
         """Return the counters; each is exact, but they are not of one moment."""
         cdef Metrics* metrics = &self.loop.metrics
-        cdef int method, code, bucket
+        cdef int method, code, bucket, role
         calls, durations = {}, {}
         for method in range(self.loop.method_count):
             for code in range(CODE_COUNT):
                 if load(&metrics.calls[method][code]):
                     calls[self.paths[method], code] = load(&metrics.calls[method][code])
-            buckets = [load(&metrics.latencies[method][bucket]) for bucket in range(BUCKET_COUNT + 1)]
-            if any(buckets):
-                durations[self.paths[method]] = buckets, load(&metrics.latency_sums[method]) / 1e9
+            for name, role in list(self.roles.items()):
+                buckets = [load(&metrics.latencies[method][role][bucket]) for bucket in range(BUCKET_COUNT + 1)]
+                if any(buckets):
+                    durations[self.paths[method], name] = buckets, load(&metrics.latency_sums[method][role]) / 1e9
         return Counters(calls, BOUNDS_S, durations, load(&metrics.numbers), load(&self.loop.connection_count),
                         load(&metrics.accepted), load(&metrics.received), load(&metrics.sent), self.held_size,
                         {name: load(&metrics.asked[place]) for name, place in list(self.askers.items())})

@@ -337,7 +337,7 @@ def edge_loop(listening: socket.socket) -> "EdgeLoop":
     return EdgeLoop(
         CallQueue(calls_max=1),
         [(path, "each" if "Stream" in path else "unary", "quick") for path in NATIVE_PATHS],
-        lambda _certificate, _descriptor, _authorization, _method: (None, "", "a caller", "a party", None, None),
+        lambda _certificate, _descriptor, _authorization, _method: (None, "", "", "a caller", "a party", None, None),
         None,
         listen_fd=listening.detach(),
         message_size_max=2**20,

@@ -146,9 +146,29 @@ def test_numbers_bytes_connections_and_latency_are_counted(node: Node) -> None:
     assert found["numcheck_connections",] == found["numcheck_connections_accepted_total",] == 1
     assert found["numcheck_received_bytes_total",] > 5 * len(REQUEST)
     assert found["numcheck_sent_bytes_total",] > 5 * 10
-    assert found["numcheck_call_duration_seconds_count", METHOD] == 5
-    assert found["numcheck_call_duration_seconds_bucket", "+Inf", METHOD] == 5
-    assert 0 < found["numcheck_call_duration_seconds_sum", METHOD] < 50
+    assert found["numcheck_call_duration_seconds_count", METHOD, "administrator"] == 5
+    assert found["numcheck_call_duration_seconds_bucket", "+Inf", METHOD, "administrator"] == 5
+    assert 0 < found["numcheck_call_duration_seconds_sum", METHOD, "administrator"] < 50
+
+
+def test_waits_are_counted_by_lane(node: Node) -> None:
+    """Of calls that Python answers, and of no other."""
+    with grpc.insecure_channel(node.native.address) as channel:
+        channel.unary_unary(METHOD)(REQUEST, timeout=10)
+        before = node.samples()
+        for _ in range(3):
+            channel.unary_unary(METHOD.replace("CheckNumbers", "ListOperators"))(b"", timeout=10)
+        found = node.samples()
+    assert before["numcheck_call_wait_seconds_count", "quick"] == 0
+    assert found["numcheck_call_wait_seconds_count", "quick"] == 3
+    assert 0 <= found["numcheck_call_wait_seconds_sum", "quick"] < 50
+    assert found["numcheck_call_wait_seconds_count", "grouped"] == 0
+
+
+def test_transactions_of_the_store_are_counted_by_use(node: Node) -> None:
+    expected = {("numcheck_store_duration_seconds_count", "write"): 0}
+    assert node.awaited(expected) == expected
+    assert node.samples()["numcheck_store_duration_seconds_count", "read"] > 0
 
 
 def test_index_version_and_lag_are_told_and_left_out_where_they_are_not_known(node: Node) -> None:

@@ -36,10 +36,12 @@ class NativeCaller(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """A caller as a loop keeps them: agreements, the name under which their numbers are counted, the caller, the party
-    whose line their calls wait in, and the numbers that they may ask about; or the refusal, if they may not call."""
+    """A caller as a loop keeps them: agreements, role, the name under which their numbers are counted, the caller, the
+    party whose line their calls wait in, and the numbers that they may ask about; or the refusal, if they may not call.
+    """
 
     agreements: Agreements
+    role: str
     asker: str
     caller: NativeCaller | None
     party: str
@@ -52,10 +54,17 @@ def admitted(admission: Admission, allowance_of: AllowanceOf, shown: Shown, path
     try:
         caller = admission.admit(shown, path)
         agreements = agreements_of(caller, admission.agreed)
-        return Admitted(agreements, asker_name(caller), NativeCaller(caller, shown), caller.party, allowance_of(caller))
+        return Admitted(
+            agreements,
+            str(caller.role),
+            asker_name(caller),
+            NativeCaller(caller, shown),
+            caller.party,
+            allowance_of(caller),
+        )
     except Exception as error:
         log_failure(error)
-        return Admitted(None, "", None, "", None, refusal(error))
+        return Admitted(None, "", "", None, "", None, refusal(error))
 
 
 def authorizations(joined: bytes) -> tuple[str, ...]:

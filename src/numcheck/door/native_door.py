@@ -193,6 +193,11 @@ class NativeDoor:
         return total
 
     @property
+    def waits(self) -> dict[str, tuple[list[int], float]]:
+        """How long calls have waited until Python began them, by lane: counts by BOUNDS_S, and the sum of seconds."""
+        return self._queue.waits
+
+    @property
     def held_size(self) -> int:
         """Bytes of memory that requests and answers take."""
         return sum(loop.held_size for loop in self._loops)

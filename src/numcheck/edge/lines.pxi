@@ -58,6 +58,7 @@ cdef void join_line(Ask* ask, int64_t now) noexcept nogil:
 cdef void begin_ask(Ask* ask, int64_t now) noexcept nogil:
     """Take the call out of its line, as Python begins it. One thread at a time."""
     if exchange(&ask.waiting, 0):
+        count_wait(ask, max(now - ask.came, <int64_t>0))
         shorten(ask.line, now, now - ask.came, ask.before)
 
 

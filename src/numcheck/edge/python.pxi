@@ -65,10 +65,11 @@ cdef void ask_admission(void* owner, Stream* stream) noexcept with gil:
     try:
         authorization = b"" if stream.authorization.size == 0 else PyBytes_FromStringAndSize(
             <char*>stream.authorization.data, stream.authorization.size)
-        agreements, name, caller, party, allowance, refusal = (<EdgeLoop>owner).admit(
+        agreements, role, name, caller, party, allowance, refusal = (<EdgeLoop>owner).admit(
             certificate_of(connection.tls), connection.fd, authorization, stream.method)
         if refusal is None:
             connection.view = (<EdgeLoop>owner).view_of(agreements)
+            connection.role = (<EdgeLoop>owner).role_of(role)
             connection.asker = (<EdgeLoop>owner).asker_of(name)
             connection.caller = (<EdgeLoop>owner).kept_caller(caller)
             connection.lines = (<EdgeLoop>owner).queue.lines_of(party)

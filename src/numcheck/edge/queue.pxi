@@ -39,6 +39,13 @@ cdef class CallQueue:
         """Number of calls that a loop or Python still refers to."""
         return load(&self.pipe.asks)
 
+    @property
+    def waits(self):
+        """How long calls have waited until they began, by lane: counts by BOUNDS_S, and the sum of seconds."""
+        cdef int lane, bucket
+        return {name: ([load(&self.pipe.waits[lane][bucket]) for bucket in range(BUCKET_COUNT + 1)],
+                       load(&self.pipe.wait_sums[lane]) / 1e9) for lane, name in enumerate(LANES)}
+
     def take(self):
         """Wait for new calls, and return all of them; None once the queue is closed.
 

@@ -24,7 +24,7 @@ from numcheck.errors import NumcheckError
 from numcheck.serving.budgets import Account
 from numcheck.serving.dispatch import Tally
 from numcheck.serving.ledger import OutcomeTally
-from numcheck.serving.store_metrics import store_families
+from numcheck.serving.store_metrics import buckets_of, store_families
 from numcheck.serving.store_watch import StoreWatch
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class NodeCollector:
         loops = [counters for one in self._listeners if isinstance(one, NativeDoor) for counters in one.counters()]
         yield self._calls(loops)
         yield self._durations(loops)
+        yield self._waits(loops)
         yield _counter("numcheck_numbers", "Numbers in the batches that were answered", [one.numbers for one in loops])
         yield _gauge("numcheck_connections", "Connections that are open", sum(one.connections for one in loops))
         yield _counter("numcheck_connections_accepted", "Connections so far", [one.accepted for one in loops])
@@ -121,15 +122,22 @@ class NodeCollector:
 
     def _durations(self, loops: Sequence["Counters"]) -> Metric:
         family = HistogramMetricFamily(
-            "numcheck_call_duration_seconds", "From a call's headers to its status", labels=("method",)
+            "numcheck_call_duration_seconds", "From a call's headers to its status", labels=("method", "role")
         )
-        for method in sorted({method for one in loops for method in one.durations}):
-            found = [one.durations[method] for one in loops if method in one.durations]
-            total, buckets = 0, []
-            for bound, *counts in zip(loops[0].bounds_s, *(buckets for buckets, _ in found), strict=True):
-                total += sum(counts)
-                buckets.append(("+Inf" if bound == float("inf") else str(bound), float(total)))
-            family.add_metric((method,), buckets, sum(seconds for _, seconds in found))
+        for labels in sorted({key for one in loops for key in one.durations}):
+            found = [one.durations[labels] for one in loops if labels in one.durations]
+            counts = [sum(some) for some in zip(*(buckets for buckets, _ in found), strict=True)]
+            family.add_metric(labels, buckets_of(loops[0].bounds_s, counts), sum(seconds for _, seconds in found))
+        return family
+
+    def _waits(self, loops: Sequence["Counters"]) -> Metric:
+        family = HistogramMetricFamily(
+            "numcheck_call_wait_seconds", "Until a call that Python answers began", labels=("lane",)
+        )
+        for door in self._listeners:
+            if isinstance(door, NativeDoor):
+                for lane, (counts, seconds) in door.waits.items():
+                    family.add_metric((lane,), buckets_of(loops[0].bounds_s, counts), seconds)
         return family
 
 

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from numcheck.registrations.registration import VerificationState
 from numcheck.registrations.states import RegistrationState
@@ -30,8 +31,22 @@ def _of_the_store(watch: StoreWatch) -> Iterator[Metric]:
     revision, latency_s = watch.revision, watch.latency_s
     yield _gauge("numcheck_store_revision", "The newest that was seen", (), {} if revision is None else {(): revision})
     yield _gauge("numcheck_store_latency_seconds", "Of the last look", (), {} if latency_s is None else {(): latency_s})
+    yield _durations(watch)
     failures = 0 if watch.troubles is None else watch.troubles.failure_count
     yield CounterMetricFamily("numcheck_store_failures", "Uses of the store that failed", value=failures)
+
+
+def _durations(watch: StoreWatch) -> Metric:
+    family = HistogramMetricFamily("numcheck_store_duration_seconds", "Of its transactions", labels=("use",))
+    for use, one in ({} if watch.troubles is None else watch.troubles.durations).items():
+        family.add_metric((use,), buckets_of(one.bounds_s, one.counts), one.sum_s)
+    return family
+
+
+def buckets_of(bounds_s: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
+    """Return a histogram's buckets as Prometheus has them: each with what is in those below it."""
+    names = ("+Inf" if bound == float("inf") else str(bound) for bound in bounds_s)
+    return list(zip(names, map(float, accumulate(counts)), strict=True))
 
 
 def _of_operators(survey: Survey, now_s: float) -> Iterator[Metric]:

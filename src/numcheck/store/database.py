@@ -9,6 +9,7 @@ lack of descriptors undo the transaction and stop nothing; nor does whatever a r
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,6 +129,7 @@ class Database:
 
     @contextmanager
     def _in_our_words(self, *, writing: bool = False) -> Iterator[None]:
+        began = time.monotonic()
         try:
             yield
         except (DBAPIError, self._driver_error) as error:
@@ -140,6 +142,8 @@ class Database:
             raise StoreDamaged("the store cannot be read: there is text in it that is none") from None
         else:
             self._troubles.passed(writing=writing)
+        finally:
+            self._troubles.took(time.monotonic() - began, writing=writing)
 
     @contextmanager
     def one_moment(self) -> Iterator[None]:
