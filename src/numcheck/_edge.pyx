@@ -141,10 +141,10 @@ cdef class EdgeLoop:
 
         `admit` gets a client's certificate in DER or None, the descriptor of its socket, the authorization and the
         method's position, at the first call of each method and then every `admitted_for_s`; in plaintext at the first
-        call only. It returns the caller's agreements (None: all), its role, the name that its numbers are counted by, the caller,
-        the party whose calls wait in one line, the Allowance of its numbers (None: it may ask about any), and None; or
-        a status as the last. Agreements, callers and parties are hashable. It runs on the loop's thread, and must be
-        quick.
+        call only. It returns the caller's agreements (None: all), its role, the name that its numbers are counted by,
+        the caller, the party whose calls wait in one line, the Allowance of its numbers (None: it may ask about any),
+        and None; or a status as the last. Agreements, callers and parties are hashable. It runs on the loop's thread,
+        and must be quick.
         """
         cdef Loop* loop = &self.loop
         loop.listen_fd, loop.owner, self.admit = listen_fd, <void*>self, admit
