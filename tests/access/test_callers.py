@@ -431,14 +431,14 @@ def test_watch_that_fails_ends_and_the_others_are_told():
         one.context.set_code.assert_called_once_with(grpc.StatusCode.UNAVAILABLE)  # type: ignore[attr-defined]
 
 
-def test_no_more_places_are_given_than_there_are_nor_to_one_service():
-    places = Slots(3, 2)
-    with places.one("a"), places.one("a"):
-        with pytest.raises(TooManyStreams, match="one service"), places.one("a"):
+def test_no_more_slots_are_taken_than_there_are_nor_by_one_service():
+    slots = Slots(3, 2)
+    with slots.take("a"), slots.take("a"):
+        with pytest.raises(TooManyStreams, match="one service"), slots.take("a"):
             raise AssertionError
-        with places.one("b"), pytest.raises(TooManyStreams), places.one("c"):
+        with slots.take("b"), pytest.raises(TooManyStreams), slots.take("c"):
             raise AssertionError
-        with places.one("c"):
+        with slots.take("c"):
             pass
-    with places.one("a"), places.one("a"):
+    with slots.take("a"), slots.take("a"):
         pass
