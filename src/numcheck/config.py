@@ -3,6 +3,7 @@ order. docs/limits.md lists them with what a caller sees; a test holds that page
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -17,6 +18,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -30,10 +32,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from numcheck import e164
 from numcheck.delivery import texts
 from numcheck.delivery.settings import CourierSettings, WebhookSettings, service_name
 from numcheck.delivery.texts import Wording
-from numcheck.errors import BadConfiguration
+from numcheck.errors import BadConfiguration, NotANumber
 from numcheck.hosts import is_loopback
 from numcheck.names import SERVICE_LENGTH_MAX
 from numcheck.registrations.codes import CODE_DIGITS
@@ -47,6 +50,8 @@ EvidenceAge = Annotated[int, Field(ge=0, le=INT32_MAX)]
 RecordDays = Annotated[int, Field(gt=0, le=3_650)]
 Budget = Annotated[int, Field(ge=0, le=INT32_MAX)]
 RefreshDays = Annotated[int, Field(gt=0, le=365)]
+
+TEST_CODE = re.compile(f"[0-9]{{{CODE_DIGITS}}}")
 
 PREFIX = "NUMCHECK_"
 NEARLY = (
@@ -89,6 +94,7 @@ class ServiceSettings(BaseModel):
     refresh_after_days: RefreshDays | None = None
     attesting_authorities: str | None = None
     live_question: bool | None = None
+    users_per_number_max: Positive | None = None
     code_channels: Channels | None = None
     code_message: CodeMessage | None = None
     code_messages: CodeMessages | None = None
@@ -238,11 +244,17 @@ class Settings(BaseSettings):
     live_question: bool = ReloadedField(
         False, description="ask an operator itself, where it has an endpoint, when its data says nothing of a number"
     )
+    users_per_number_max: Positive = ReloadedField(
+        1, description="users of one service VERIFIED on a number at a time: a newer proof of it ends the oldest"
+    )
     live_question_timeout_s: Annotated[int, Field(gt=0, le=60)] = Field(
         5, description="seconds that an operator's live answer is waited for"
     )
     operators: Annotated[dict[str, OperatorSettings], NoDecode] = Field(
         {}, description="by operator, its id or tax id: where it answers live questions"
+    )
+    test_numbers: Annotated[dict[str, SecretStr], NoDecode] = Field(
+        {}, description="by number, one that the plan allots to nobody: the code that verifies it, with nothing sent"
     )
     # A table of tables: the TOML file has room for it, a variable has not.
     services: Annotated[dict[ServiceName, ServiceSettings], NoDecode] = ReloadedField(
@@ -390,6 +402,28 @@ class Settings(BaseSettings):
             raise ValueError("tls_certificate_file, tls_key_file and tls_client_authority_file go together")
         return self
 
+    @field_validator("test_numbers")
+    @classmethod
+    def _are_test_numbers(cls, value: dict[str, SecretStr], info: ValidationInfo) -> dict[str, SecretStr]:
+        """Check test numbers, each told by its place: neither it nor its code is."""
+        numbers = set()
+        for place, (text, code) in enumerate(value.items(), 1):
+            try:
+                numbers.add(e164.parse(text, info.data.get("default_region", "RU")))
+            except NotANumber:
+                raise ValueError(f"number {place} cannot be read as a telephone number") from None
+            if re.fullmatch(TEST_CODE, code.get_secret_value()) is None:
+                raise ValueError(f"the code of number {place} must have {CODE_DIGITS} digits, in quotes")
+        if len(numbers) < len(value):
+            raise ValueError("a number is there twice")
+        return value
+
+    @property
+    def test_codes(self) -> dict[int, str]:
+        """The code of each test number: to be handed on, never to be shown."""
+        codes = self.test_numbers.items()
+        return {e164.parse(text, self.default_region): code.get_secret_value() for text, code in codes}
+
     @model_validator(mode="after")
     def _has_texts_that_can_be_sent(self) -> Self:
         by_smpp = any(url.startswith("smpp:") for url in (self.code_delivery, *(one.url for one in self.couriers)))
@@ -491,7 +525,7 @@ def _given(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 def _describe(error: ErrorDetails) -> str:
     """Return what is wrong with which setting; never its value, which may be a secret."""
-    name = ".".join(map(str, error["loc"]))
+    name = ".".join(map(str, error["loc"][:1] if error["loc"][:1] == ("test_numbers",) else error["loc"]))
     if error["type"] == "extra_forbidden":
         *table, key = map(str, error["loc"])
         near = nearest(key, TABLES[table[0]].model_fields if table else Settings.model_fields)

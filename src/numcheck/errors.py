@@ -436,6 +436,12 @@ class MethodNotAllowed(NumcheckError):
     reason = "METHOD_NOT_ALLOWED"
 
 
+class BadTestNumber(NumcheckError):
+    """A test number is not one that the numbering plan allots to nobody."""
+
+    reason = "BAD_TEST_NUMBER"
+
+
 class TooManyCodes(NumcheckError):
     """One code more would be over a limit."""
 

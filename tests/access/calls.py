@@ -298,5 +298,9 @@ def _registration_request(node: SecureNode, method: str, service: str) -> Any:
         return pb.RefreshRegistrationRequest(
             service=service, user_id=new.user_id, registration_data=DATA, network_address=ADDRESS
         )
-    about = {"user_id": new.user_id} if method in ("GetRegistration", "DeleteRegistration") else {}
+    about: dict[str, Any] = {}
+    if method in ("GetRegistration", "DeleteRegistration", "ChangeNumber"):
+        about = {"user_id": new.user_id}
+    if method == "ChangeNumber":
+        about |= {"number": new.number, "network_address": ADDRESS}
     return getattr(pb, f"{method}Request")(service=service, **about)

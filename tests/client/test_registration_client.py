@@ -56,6 +56,10 @@ def test_user_is_registered_read_refreshed_and_erased(client: RegistrationClient
     refreshed = client.refresh(refresh).registration
     assert (dict(refreshed.registration_data), refreshed.network_address) == (data, moved)
     assert list(client.list()) == [refreshed]
+    change = pb.ChangeNumberRequest(user_id="u1", number="+79160000000", network_address=HOME)
+    changed = client.change_number(change).registration
+    assert (changed.number, changed.state, change.service) == (79160000000, pb.REGISTRATION_STATE_VERIFIED, "")
+    assert client.get("u1") == changed
     client.delete("u1")
     with pytest.raises(RegistrationRefused) as refused:
         client.get("u1")

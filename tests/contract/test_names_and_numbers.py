@@ -32,6 +32,7 @@ METHODS = {
     registration_pb2: {
         *((name, False, False) for name in ("Register", "GetRegistration", "ListRegistrations", "DeleteRegistration")),
         *((name, False, False) for name in ("RefreshRegistration", "StartVerification", "CompleteVerification")),
+        ("ChangeNumber", False, False),
         ("ImportRegistrations", True, True),
         ("SummarizeRegistrations", False, False),
         ("ReverifyRegistrations", False, True),

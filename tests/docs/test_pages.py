@@ -73,11 +73,12 @@ def test_program_of_the_client_page_runs(node: Node) -> None:
 
 
 def test_messengers_first_session_asks_for_a_code_and_verifies(node: Node, tmp_path: Path) -> None:
-    """Both programs of the page; then its commands know both users."""
-    first, second, _verifies = blocks("docs/messengers.md", "python")  # the last: tests/registrations/test_evidence.py
-    shown = next(one for one in blocks("docs/messengers.md", "text") if "REGISTRATION_STATE" in one)
+    """All programs of the page but the last; then its commands know both users."""
+    first, second, third, _verifies = blocks("docs/messengers.md", "python")  # see tests/registrations/test_evidence.py
+    shown, changed = [one for one in blocks("docs/messengers.md", "text") if "REGISTRATION_STATE" in one]
     assert words(type_code(first, node)) == words(shown)
     assert "u-1008 REGISTRATION_STATE_VERIFIED" in type_code(second, node)
+    assert words(type_code(third, node)) == words(changed)
     named = re.findall(r"`(numcheck registrations \w+ --service messenger)`", (ROOT / "docs/messengers.md").read_text())
     told = {}
     for command in named:

@@ -27,6 +27,7 @@ class Message:
     verification_id: str
     code: str
     sent_at_s: int
+    number: int
 
 
 class Gateway:
@@ -90,11 +91,12 @@ class Gateway:
         signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
         digest = base64.b64encode(hmac.new(KEY, signed, hashlib.sha256).digest()).decode()
         content: dict[str, Any] = json.loads(body)
-        message = Message(headers["webhook-id"], content["code"], int(headers["webhook-timestamp"]))
+        number = int(content["number"])
+        message = Message(headers["webhook-id"], content["code"], int(headers["webhook-timestamp"]), number)
         with self._turn:
             if headers["webhook-signature"] != f"v1,{digest}":
                 self._fault = "a code came without its signature"
-            self._file(self._of_number.setdefault(int(content["number"]), []), message)
+            self._file(self._of_number.setdefault(number, []), message)
 
     def _file(self, sent: list[Message], message: Message) -> None:
         if any(one.verification_id == message.verification_id for one in sent):

@@ -85,7 +85,7 @@ class Client:
     def _go_on(self, life: Life, user: User, chance: random.Random) -> None:
         challenge = user.newest
         if challenge is not None and not challenge.over:
-            shut_out = user.wrong_tries(life.now_s(), sure=True) >= WRONG_TRIES_MAX
+            shut_out = user.wrong_tries(challenge.number, life.now_s(), sure=True) >= WRONG_TRIES_MAX
             if challenge.wrong_to_make and not shut_out:
                 self._try(life, user, challenge, right=False)
             else:
@@ -94,9 +94,11 @@ class Client:
             self._start(life, user, chance)
         else:
             kind = chance.random()
-            if kind < 0.4:
+            if kind < 0.3:
                 self._refresh(life, user, chance)
-            elif kind < 0.7:
+            elif kind < 0.55:
+                self._change(life, user, chance)
+            elif kind < 0.75:
                 self._delete(life, user)
             elif user.challenges:
                 self._try(life, user, chance.choice(user.challenges), right=True)
@@ -148,6 +150,21 @@ class Client:
         self._started(user, answer, chance)
         self._workload.count("refreshed")
 
+    def _change(self, life: Life, user: User, chance: random.Random) -> None:
+        user.change = pb.ChangeNumberRequest(
+            service=SERVICE,
+            user_id=user.request.user_id,
+            number=f"+{next(self._numbers)}",
+            network_address=_address(chance),
+        )
+        answer = self._ask(life, user, Step("change"), life.registrations.ChangeNumber, user.change)
+        if isinstance(answer, Refused):
+            raise _unforeseen(answer)
+        if answer.registration != user.known:
+            raise Violation("a registration was changed by a change of number that has only begun")
+        self._started(user, answer, chance)
+        self._workload.count("change asked for")
+
     def _delete(self, life: Life, user: User) -> None:
         request = pb.DeleteRegistrationRequest(service=SERVICE, user_id=user.request.user_id)
         answer = self._ask(life, user, Step("delete"), life.registrations.DeleteRegistration, request)
@@ -175,7 +192,7 @@ class Client:
                 raise Violation("a verification is not answered again as what it was")
         elif accepted:
             user.take(step, answer.registration, self._workload.events)
-            self._workload.count("verified")
+            self._workload.count("verified" if challenge.change is None else "number changed")
         else:
             self._count_refused(user, challenge, lives=lives and user.lives(challenge, after_s), right=right)
 

@@ -28,6 +28,8 @@ class Challenge:
 
     verification_id: str
     code: str
+    number: int
+    change: pb.ChangeNumberRequest | None  # that it is for; None: it is for the number that the user has
     started_at_s: float
     wrong_to_make: int  # before the right code is given
     answered: int = 0
@@ -62,10 +64,16 @@ class Step:
     may: bool | None = None
     request: pb.RefreshRegistrationRequest | None = None
 
+    @property
+    def event(self) -> int:
+        """The kind of event that it is, once it is done."""
+        is_change = self.kind == "complete" and self.challenge is not None and self.challenge.change is not None
+        return EVENT_OF["change" if is_change else self.kind]
+
 
 @dataclass(eq=False, slots=True)
 class User:
-    """A user, of one client, with a number of its own."""
+    """A user, of one client, with a number of its own, and another that it asks for now and then."""
 
     request: pb.RegisterRequest
     number: int
@@ -74,6 +82,7 @@ class User:
     open: Step | None = None  # it has no answer
     repeat: bool = False  # its registration is to be asked for again
     challenges: list[Challenge] = field(default_factory=list)
+    change: pb.ChangeNumberRequest | None = None  # the newest that was asked for
 
     @property
     def newest(self) -> Challenge | None:
@@ -106,6 +115,10 @@ class User:
             del one.evidence[:]
             one.evidence.extend(found.evidence)
             one.evidence[0].method = pb.VERIFICATION_METHOD_CODE
+            assert step.challenge is not None
+            one.number = step.challenge.number
+            if step.challenge.change is not None:
+                one.network_address.CopyFrom(step.challenge.change.network_address)
         if step.kind in ("register", "complete") or (step.kind == "refresh" and one.state == PENDING):
             one.due_at.CopyFrom(one.refreshed_at)
             one.due_at.seconds += REFRESH_AFTER_S
@@ -118,8 +131,8 @@ class User:
         if step.kind == "complete":
             assert step.challenge is not None
             step.challenge.confirmed = True
-        self.known = found
-        events[found.registration_id, EVENT_OF[step.kind]] += 1
+        self.known, self.number = found, found.number
+        events[found.registration_id, step.event] += 1
 
     def erased(self, events: Events) -> None:
         """It was deleted."""
@@ -129,18 +142,19 @@ class User:
 
     # --- what a try may come to
 
-    def wrong_tries(self, now_s: float, *, sure: bool) -> int:
-        """How many tries count against the number today: those that surely do, or all that may."""
+    def wrong_tries(self, number: int, now_s: float, *, sure: bool) -> int:
+        """How many tries count against a number today: those that surely do, or all that may."""
         since_s = now_s - DAY_S + (MARGIN_S + CODE_LIFETIME_S if sure else -MARGIN_S)
-        recent = [one for one in self.challenges if one.started_at_s + (0 if sure else CODE_LIFETIME_S) > since_s]
+        of_number = [one for one in self.challenges if one.number == number]
+        recent = [one for one in of_number if one.started_at_s + (0 if sure else CODE_LIFETIME_S) > since_s]
         return sum(min(TRIES_MAX, one.answered + (0 if sure else one.open)) for one in recent)
 
     def lives(self, challenge: Challenge, now_s: float) -> bool | None:
         """Whether a try at the challenge counts, or finds three or ten counted; None: one cannot know."""
-        lives = challenge.lives(now_s)
-        if lives and self.wrong_tries(now_s, sure=True) >= WRONG_TRIES_MAX:
+        lives, number = challenge.lives(now_s), challenge.number
+        if lives and self.wrong_tries(number, now_s, sure=True) >= WRONG_TRIES_MAX:
             return False
-        return None if lives and self.wrong_tries(now_s, sure=False) >= WRONG_TRIES_MAX else lives
+        return None if lives and self.wrong_tries(number, now_s, sure=False) >= WRONG_TRIES_MAX else lives
 
     def accepts(self, challenge: Challenge, now_s: float) -> bool | None:
         """Whether the right code is accepted; None: it may be or not."""
@@ -158,7 +172,14 @@ class User:
         for one in self.challenges:
             one.superseded = True
         self.challenges.append(
-            Challenge(message.verification_id, message.code, float(message.sent_at_s), wrong_to_make)
+            Challenge(
+                message.verification_id,
+                message.code,
+                message.number,
+                None if message.number == self.number else self.change,
+                float(message.sent_at_s),
+                wrong_to_make,
+            )
         )
 
     def perhaps_challenged(self) -> None:
@@ -168,9 +189,10 @@ class User:
 
     def has_new_code(self, gateway: Gateway) -> Message | None:
         """A code that came and is not known yet: of a call that has no answer."""
-        message = gateway.newest(self.number)
         known = {one.verification_id for one in self.challenges}
-        return None if message is None or message.verification_id in known else message
+        numbers = [self.number] if self.change is None else [self.number, int(self.change.number)]
+        sent = [message for number in numbers if (message := gateway.newest(number)) is not None]
+        return next((message for message in sent if message.verification_id not in known), None)
 
     # --- after a kill
 
@@ -192,7 +214,7 @@ class User:
             raise Violation(f"an unanswered step to {step.kind} has left what nobody asked for")
         elif step.challenge is not None:
             step.challenge.open += 1
-        if step.kind == "start" or (done and step.kind in ("register", "refresh")):
+        if step.kind in ("start", "change") or (done and step.kind in ("register", "refresh")):
             self.perhaps_challenged()
         if found is None and step.kind == "register" and self.has_new_code(gateway):
             raise Violation("a code was sent that was not counted: what it was for is not there")
@@ -202,7 +224,7 @@ class User:
         """Whether the step has changed what can be read."""
         if step.kind == "delete":
             return found is None
-        if found is None or step.kind == "start" or (step.kind == "complete" and not step.right):
+        if found is None or step.kind in ("start", "change") or (step.kind == "complete" and not step.right):
             return False
         return found != self.known
 
@@ -217,6 +239,7 @@ EVENT_OF = {
     "register": pb.REGISTRATION_EVENT_KIND_REGISTERED,
     "complete": pb.REGISTRATION_EVENT_KIND_CONFIRMED,
     "refresh": pb.REGISTRATION_EVENT_KIND_REFRESHED,
+    "change": pb.REGISTRATION_EVENT_KIND_CHANGED,
     "delete": pb.REGISTRATION_EVENT_KIND_DELETED,
 }
 

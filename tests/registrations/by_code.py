@@ -2,7 +2,7 @@
 
 from numcheck.errors import ProofNotAccepted
 from numcheck.registrations.proofs import CodeProof
-from numcheck.registrations.record import Record
+from numcheck.registrations.record import NetworkAddress, Record
 from numcheck.registrations.registration import Outcome
 from tests.registrations.world import ADDRESS, SERVICE, World, small
 
@@ -10,8 +10,8 @@ BY_CODE = {"methods": "code"}
 NUMBER = small.UNKNOWN
 
 
-def record_of(user_id: str, number: int = NUMBER) -> Record:
-    return Record(user_id, number, {}, ADDRESS, {"a": "b"})
+def record_of(user_id: str, number: int = NUMBER, network_address: NetworkAddress = ADDRESS) -> Record:
+    return Record(user_id, number, {}, network_address, {"a": "b"})
 
 
 def start(world: World, user_id: str = "u1", service: str = SERVICE, **wanted: object) -> Outcome:

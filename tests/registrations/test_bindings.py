@@ -45,6 +45,7 @@ def fill(world: World) -> None:
     world.pass_time(minutes=2)
     world.registrar.verify(SERVICE, "u2", method=Method.CODE, network_address=None)
     world.register(small.INACTIVE, "u6")
+    world.registrar.change_number(SERVICE, "u6", small.UNKNOWN + 2, ADDRESS)
     for due_before in (START.replace(year=2028), START.replace(year=2029)):
         list(world.reverifier.run(SERVICE, due_before=due_before, place=b""))
         list(world.reverifier.run(SERVICE, due_before=None, place=last_id(world, "u0")))

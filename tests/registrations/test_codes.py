@@ -88,7 +88,7 @@ def guess_wrong(world: World, outcome: Outcome, times: int, service: str = SERVI
 
 
 def test_the_eleventh_wrong_try_of_a_day_is_not_made(code_world: World) -> None:
-    """R8: ten wrong tries of a number a day in a service, over every verification; a day later they are forgotten."""
+    """R8: ten wrong tries of a user at a number a day, over every verification; a day later they are forgotten."""
     outcome = code_world.register(NUMBER)
     for times in (3, 3, 3, 1):
         guess_wrong(code_world, outcome, times)
@@ -102,7 +102,8 @@ def test_the_eleventh_wrong_try_of_a_day_is_not_made(code_world: World) -> None:
 
 
 def test_a_strangers_wrong_tries_do_not_shut_the_holder_out(code_world: World) -> None:
-    """R8: the holder's own next code works, whatever others have tried at the number; it is theirs for three tries."""
+    """R8: the holder's own next code works, whatever others have tried at the number, even from the same network; it is
+    theirs for three tries."""
     for turn, times in enumerate((3, 3, 3, 1)):
         guess_wrong(code_world, code_world.register(NUMBER, f"stranger {turn}"), times)
         code_world.pass_time(seconds=700)
@@ -218,7 +219,8 @@ def verification_id_of(outcome: Outcome) -> bytes:
 
 def wrong_tries(world: World) -> int:
     tags, since_us = world.vault.number_tags(NUMBER), microseconds(world.now - timedelta(days=1))
-    return world.registrations.write(lambda work: work.wrong_tries(SERVICE, tags, [], since_us=since_us))[0]
+    networks = world.vault.network_tags(ADDRESS)
+    return world.registrations.write(lambda work: work.wrong_tries(SERVICE, tags, networks, [], since_us=since_us))[0]
 
 
 # --- tries at once
@@ -374,7 +376,8 @@ def test_a_number_gets_so_many_codes_of_all_services_and_no_service_learns_when_
 
 
 def test_a_strangers_codes_do_not_use_up_the_day_of_a_numbers_holder(code_world: World) -> None:
-    """R8: who has had none of the five gets one, at the same pace; who has had some, and who comes next, does not."""
+    """R8: who has had none of a network's five gets one, at the same pace; who has had some, and who comes next, does
+    not. A user who has proved the number has their own five, whatever the others had."""
     code_world.register(NUMBER, "stranger")
     for seconds in (60, 120, 300, 600):
         code_world.pass_time(seconds=seconds)
@@ -389,10 +392,53 @@ def test_a_strangers_codes_do_not_use_up_the_day_of_a_numbers_holder(code_world:
     code_world.pass_time(seconds=299)
     assert complete(code_world, outcome, last_code(code_world))
     code_world.pass_time(seconds=600)
-    for user_id in ("stranger", "holder"):
-        with pytest.raises(TooManyCodes) as refused:
-            start(code_world, user_id)
-        assert refused.value.limit == "number"
+    with pytest.raises(TooManyCodes) as refused:
+        start(code_world, "stranger")
+    assert refused.value.limit == "number"
+    for seconds in (120, 300, 600, 600):
+        start(code_world, "holder")
+        code_world.pass_time(seconds=seconds)
+    with pytest.raises(TooManyCodes) as refused:
+        start(code_world, "holder")
+    assert refused.value.limit == "number"
+
+
+def test_a_stranger_elsewhere_takes_neither_codes_nor_tries_from_a_numbers_holder(data_dir: Path) -> None:
+    """R8: whatever one network has asked for, by as many users as it likes, others have three codes
+    left in a service, and the tries at them."""
+    world = World(data_dir, bounds=bounds_of(number_max=20), **BY_CODE)
+    stranger, sent = NetworkAddress("198.51.100.1", 1), 0
+    for turn in range(12):
+        outcome = world.register(NUMBER, f"stranger {turn}", network_address=stranger)
+        if outcome.verification is not None:
+            guess_wrong(world, outcome, 3)
+            sent += 1
+        world.pass_time(seconds=600)
+    assert sent == 7
+    outcome = world.register(NUMBER, "holder")
+    for _ in range(2):
+        guess_wrong(world, outcome, 3)
+        world.pass_time(seconds=600)
+        outcome = start(world, "holder")
+    assert complete(world, outcome, last_code(world))
+    with pytest.raises(TooManyCodes) as refused:
+        start(world, "stranger 11", network_address=stranger)
+    assert refused.value.limit == "number"
+    world.close()
+
+
+def test_a_holder_gets_a_code_though_others_have_used_up_all_of_the_numbers(data_dir: Path) -> None:
+    """R8, R10: a user who has proved that the number is theirs is held to their own codes, not to the number's."""
+    world = World(data_dir, bounds=bounds_of(number_max=4), **BY_CODE)
+    assert complete(world, world.register(NUMBER, "holder"), last_code(world))
+    world.pass_time(days=1)
+    for turn in range(3):
+        network = NetworkAddress(f"198.51.100.{turn}", 1)
+        refused = world.register(NUMBER, f"stranger {turn}", network_address=network)
+        assert (refused.verification is None) is (turn == 2)
+    outcome = start(world, "holder")
+    assert complete(world, outcome, last_code(world))
+    world.close()
 
 
 def test_codes_without_an_end_to_one_number_end_at_a_services_half_of_the_bound(data_dir: Path) -> None:

@@ -21,10 +21,11 @@ from hypothesis.stateful import (
 )
 
 from numcheck.errors import TooManyCodes
+from numcheck.registrations.record import NetworkAddress
 from numcheck.registrations.registration import Outcome
 from numcheck.registrations.states import RegistrationState as State
 from tests.registrations.by_code import BY_CODE, NUMBER, complete, last_code, other_than, record_of, start
-from tests.registrations.world import World, bounds_of
+from tests.registrations.world import ADDRESS, World, bounds_of
 
 NUMBER_MAX = 6  # codes of all services to a number in a day, half of them of one: few enough to be reached here
 RATE_MAX = 2  # codes of a service in ten seconds
@@ -36,13 +37,16 @@ USERS = [
     ("s0", "u3", NUMBER + 1),
     ("s1", "u4", NUMBER + 1),
     ("s2", "u5", NUMBER),
+    ("s0", "u6", NUMBER),
 ]
+ELSEWHERE = NetworkAddress("198.51.100.9", 40_001)
+NETWORKS = {user_id: ELSEWHERE if user_id in ("u2", "u4") else ADDRESS for _, user_id, _ in USERS}
 PLACES = st.integers(0, len(USERS) - 1)
 
 
 class Codes(RuleBasedStateMachine):
-    """Three services, two numbers, six users: one number has two of one service. The oracle counts by itself, from the
-    limits' words alone."""
+    """Three services, two numbers, seven users: one number has three of one service, one of them from elsewhere. The
+    oracle counts by itself, from the limits' words alone."""
 
     data_dir: Path
     new_url: Callable[[], str | None]
@@ -60,7 +64,8 @@ class Codes(RuleBasedStateMachine):
 
     def opened(self, **fields: Any) -> World:
         bounds = bounds_of(number_max=NUMBER_MAX, rate_max=RATE_MAX)
-        return World(self.directory, bounds=bounds, seed=self.seed, url=self.url, **BY_CODE, **fields)
+        policy = {"data_age_max": None, "users_per_number_max": len(USERS)}
+        return World(self.directory, bounds=bounds, policy=policy, seed=self.seed, url=self.url, **BY_CODE, **fields)
 
     def teardown(self) -> None:
         self.world.close()
@@ -70,24 +75,27 @@ class Codes(RuleBasedStateMachine):
     def register(self) -> None:
         self.users = USERS
         for service, user_id, number in self.users:
-            outcome = self.world.registrar.register(service, "", record_of(user_id, number))
+            outcome = self.world.registrar.register(service, "", record_of(user_id, number, NETWORKS[user_id]))
             self.sent_or_refused(service, user_id, number, outcome if outcome.verification else None)
 
     def next_send(self, service: str, user_id: str, number: int) -> datetime:
         """When the limits' words let the next code be sent."""
         now = self.world.now
         to_number = [(by, user, at) for by, user, number_, at in self.sends if number_ == number and at > now - DAY]
-        own = [at for by, _user, at in to_number if by == service]
-        had_one = (service, user_id) in [(by, user) for by, user, _at in to_number]
+        is_holder = any(one["done"] for one in self.challenges if one["user"] == user_id)
+        of_service = [(user, at) for by, user, at in to_number if by == service]
+        alike = [user_id] if is_holder else [one for one, where in NETWORKS.items() if where == NETWORKS[user_id]]
+        own = [at for user, at in of_service if user in alike]
+        had_one = user_id in [user for user, _at in of_service]
         lately = [at for by, _user, _number, at in self.sends if by == service and at > now - timedelta(seconds=10)]
         waits = [now]
         if len(own) >= 5 and had_one:
             waits.append(own[-5] + DAY)
         elif own:
             waits.append(own[-1] + timedelta(seconds=[60, 120, 300, 600, 600, 600, 600][len(own) - 1]))
-        if len(own) >= NUMBER_MAX // 2:
-            waits.append(own[-(NUMBER_MAX // 2)] + DAY)
-        if len(to_number) >= NUMBER_MAX:
+        if len(of_service) >= NUMBER_MAX // 2 and not is_holder:
+            waits.append(of_service[-(NUMBER_MAX // 2)][1] + DAY)
+        if len(to_number) >= NUMBER_MAX and not is_holder:
             waits.append(to_number[-NUMBER_MAX][2] + DAY)
         if len(lately) >= RATE_MAX:
             waits.append(lately[-RATE_MAX] + timedelta(seconds=10))
@@ -163,7 +171,9 @@ class Codes(RuleBasedStateMachine):
             for *where, user, at in self.wrong
             if where == [one["service"], one["number"]] and at > self.world.now - DAY
         ]
-        may = len(recent) < 10 or recent.count(one["user"]) < 3
+        of_network = [user for user in recent if NETWORKS[user] == NETWORKS[one["user"]]]
+        own = recent.count(one["user"])
+        may = own < 3 or (own < 10 and len(of_network) < 10)
         return one["live"] and not one["done"] and self.world.now < one["until"] and one["tries"] < 3 and may
 
     def is_newest(self, one: dict[str, Any]) -> bool:

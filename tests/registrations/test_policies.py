@@ -290,7 +290,8 @@ class Words:
 
 
 class Policies(RuleBasedStateMachine):
-    """A user, a policy, and an operator that changes its mind. The oracle reads the policy's words by itself."""
+    """A user, a policy, an operator that changes its mind, and others who come to hold the user's numbers. The oracle
+    reads the policy's words by itself."""
 
     data_dir: Path
 
@@ -306,7 +307,7 @@ class Policies(RuleBasedStateMachine):
         )
         self.world.index = self.words = Words(self.world.index, says)  # type: ignore[assignment]
         self.state, self.evidence = State.PENDING, []
-        self.assertions = 0
+        self.number, self.others, self.assertions = small.UNKNOWN, 0, 0
         self.begin(None)
         self.hold(self.world.register(small.UNKNOWN))
 
@@ -324,14 +325,24 @@ class Policies(RuleBasedStateMachine):
             self.left = [steps for steps in self.policy if wanted in steps]
         self.proved: list[str] = []
         self.given: list[tuple[bytes, Proof, datetime]] = []
+        self.wanted_number: int | None = None
         if self.state is not State.VERIFIED:
             self.state = State.PENDING
         self.go_on()
 
+    def begin_change(self, number: int) -> None:
+        """As of a new user, but that nothing moves the registration before its end."""
+        self.left = [steps for steps in self.policy if "attested" not in steps]
+        self.proved, self.given, self.wanted_number = [], [], number
+        self.go_on()
+
     def go_on(self) -> None:
         """Read the alternatives in their order; what was proved is proved."""
-        self.waits_for, self.answered = "", False
+        self.waits_for, self.answered, self.denied = "", False, False
         for place, steps in enumerate(self.left):
+            if "operator" in steps and self.says == "no" and self.wanted_number is not None:
+                self.answered = self.denied = True
+                return
             if "operator" in steps and self.says == "no":
                 self.answer(State.REVOKED if self.state is State.VERIFIED else State.REJECTED, "operator")
                 return
@@ -345,10 +356,11 @@ class Policies(RuleBasedStateMachine):
 
     def answer(self, state: State, *by: str) -> None:
         self.state, self.evidence, self.answered = state, [*self.proved, *by], True
+        self.number = self.wanted_number or self.number
 
     def problem(self) -> str:
         if self.answered or self.waits_for:
-            return ""
+            return "NUMBER_DENIED" if self.denied else ""
         return "OPERATOR_SILENT" if self.left else "ATTESTATION_NEEDED"
 
     def hold(self, outcome: Outcome) -> None:
@@ -361,6 +373,7 @@ class Policies(RuleBasedStateMachine):
             assert (verification.method, verification.state) == (self.waits_for, VerificationState.WAITING)
             self.verification_id = verification.verification_id
             self.until = self.world.now + LIFETIMES[self.waits_for]
+            self.code = last_code(self.world) if self.waits_for == "code" else ""
 
     # --- what happens
 
@@ -389,11 +402,37 @@ class Policies(RuleBasedStateMachine):
         self.begin(None)
         self.hold(self.world.registrar.refresh(SERVICE, "u1", ADDRESS, {"a": "b"}))
 
+    @rule(number=st.integers(small.UNKNOWN, small.UNKNOWN + 2))
+    def change_number(self, number: int) -> None:
+        """The number that the user has is none to change to, and ends a change that waits."""
+        self.world.pass_time(days=2)
+        if number != self.number:
+            self.begin_change(number)
+            self.hold(self.world.registrar.change_number(SERVICE, "u1", number, ADDRESS))
+            return
+        assert self.world.registrar.change_number(SERVICE, "u1", number, ADDRESS).problem == "NUMBER_UNCHANGED"
+        if self.wanted_number is not None:
+            self.waits_for = ""
+
+    @rule()
+    def another_user_proves_the_number(self) -> None:
+        """Whoever was VERIFIED on it is REVOKED, and waits for no proof of it; a change to another number goes on."""
+        self.world.pass_time(days=2)
+        self.others += 1
+        methods, self.world.methods = self.world.methods, "code"
+        other = self.world.register(self.number, f"other {self.others}")
+        assert complete(self.world, other, last_code(self.world))
+        self.world.methods = methods
+        if self.state is State.VERIFIED:
+            self.state = State.REVOKED
+            if self.wanted_number is None:
+                self.waits_for, self.answered = "", True
+
     def right_proof(self) -> Proof:
         if self.waits_for == "code":
-            return CodeProof(last_code(self.world))
+            return CodeProof(self.code)
         if self.waits_for == "inbound":
-            return InboundProof(small.UNKNOWN, "", self.world.now)
+            return InboundProof(self.wanted_number or self.number, "", self.world.now)
         self.assertions += 1
         return AttestedProof("esia", f"a-{self.assertions}", self.world.now)
 
@@ -439,7 +478,7 @@ class Policies(RuleBasedStateMachine):
     @rule()
     def guess(self) -> None:
         """A wrong code proves nothing; three of them end the verification, here by a new one."""
-        wrong = f"{(int(last_code(self.world)) + 1) % 10**6:06}"
+        wrong = f"{(int(self.code) + 1) % 10**6:06}"
         with pytest.raises(ProofNotAccepted):
             self.world.completion.complete(SERVICE, self.verification_id, CodeProof(wrong))
         self.start(None)
@@ -449,7 +488,7 @@ class Policies(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         found = self.world.registrar.get(SERVICE, "u1")
-        assert found.state is self.state
+        assert (found.state, found.record.number) == (self.state, self.number)
         assert [one.method.value for one in found.evidence] == self.evidence
         if found.state is State.VERIFIED:
             assert any(set(steps) <= set(self.evidence) for steps in self.policy)

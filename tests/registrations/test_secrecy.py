@@ -111,6 +111,15 @@ def failing(stub: RegistrationServiceStub, channel: grpc.Channel, verification_i
     yield lambda: stub.RefreshRegistration(
         pb.RefreshRegistrationRequest(**nobody, network_address=address, registration_data={NAME: NAME})
     )
+    wanted: list[dict[str, Any]] = [
+        {**nobody, "number": f"+{NUMBER}"},
+        {**own, "number": INVALID_NUMBER},
+        {**own, "number": INVALID_NUMBER[:3] + NAME},
+        {**own, "number": f"+{NUMBER}", "request_id": REQUEST * 50},
+    ]
+    yield from (
+        lambda one=one: stub.ChangeNumber(pb.ChangeNumberRequest(**one, network_address=address)) for one in wanted
+    )
     yield lambda: stub.ListRegistrations(
         pb.ListRegistrationsRequest(service="messenger", number=INVALID_NUMBER[:3] + NAME)
     )
@@ -140,7 +149,7 @@ def failing(stub: RegistrationServiceStub, channel: grpc.Channel, verification_i
     ]
     for fields in imports:
         yield lambda fields=fields: list(stub.ImportRegistrations(iter([pb.ImportRegistrationsRequest(**fields)])))
-    for method in ("Register", "CompleteVerification", "RefreshRegistration"):
+    for method in ("Register", "CompleteVerification", "RefreshRegistration", "ChangeNumber"):
         body = request().SerializeToString()
         for cut in (body[:-3], b"\xff" + body):
             yield lambda method=method, cut=cut: call_raw(channel, method, cut, "/numcheck.v1.RegistrationService")

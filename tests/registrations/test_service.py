@@ -30,7 +30,7 @@ SETTINGS = {
     "NUMCHECK_VERIFICATION_METHODS": "operator,code",
 }
 METHODS = ("Register", "GetRegistration", "ListRegistrations", "DeleteRegistration", "RefreshRegistration")
-METHODS += ("StartVerification", "CompleteVerification")
+METHODS += ("StartVerification", "CompleteVerification", "ChangeNumber")
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,47 @@ def test_a_user_is_registered_confirmed_and_read_back_after_a_kill(data_dir: Pat
         stub = RegistrationServiceStub(channel)
         assert get(stub, service) == registration
         assert stub.Register(request).registration == registration
+
+
+def test_a_change_of_number_outlives_kills_and_is_done_once(data_dir: Path, service: str) -> None:
+    """While it waits the old number stands; repeated, it sends no second code; what is done is done, and told."""
+    old, new = small.ACTIVE, next(numbers)
+    asked = pb.ChangeNumberRequest(
+        service=service,
+        request_id="c1",
+        user_id="u1",
+        number=f"+{new}",
+        network_address=pb.NetworkAddress(address="198.51.100.9", port=1),
+    )
+    with serving(data_dir, env=SETTINGS) as node, grpc.insecure_channel(node.address) as channel:
+        stub = RegistrationServiceStub(channel)
+        made = stub.Register(register_request(service, old)).registration
+        begun = stub.ChangeNumber(asked)
+        assert begun.registration == made == get(stub, service)
+        code = code_of(node)
+        node.process.signal(signal.SIGKILL)
+    with serving(data_dir, env=SETTINGS) as node, grpc.insecure_channel(node.address) as channel:
+        stub = RegistrationServiceStub(channel)
+        assert stub.ChangeNumber(asked) == begun
+        assert get(stub, service) == made
+        proof = pb.CompleteVerificationRequest(
+            service=service, verification_id=begun.verification.verification_id, code=code
+        )
+        done = stub.CompleteVerification(proof).registration
+        node.process.signal(signal.SIGKILL)
+        assert not [line for line in node.process.lines if "code for" in line]
+    assert (done.number, done.state, done.registration_id) == (new, made.state, made.registration_id)
+    assert done.network_address == asked.network_address
+    with serving(data_dir, env=SETTINGS) as node, grpc.insecure_channel(node.address) as channel:
+        stub = RegistrationServiceStub(channel)
+        assert get(stub, service) == done == stub.CompleteVerification(proof).registration
+        again = stub.ChangeNumber(asked)
+        assert (again.registration, again.verification.state) == (done, pb.VERIFICATION_STATE_CONFIRMED)
+        told = stub.WatchRegistrations(pb.WatchRegistrationsRequest(service=service, resume_token="0"))
+        kinds = [pb.RegistrationEventKind.Name(one.event.kind)[24:] for one in itertools.islice(told, 1, 5)]
+        told.cancel()
+    assert kinds == ["REGISTERED", "CONFIRMED", "CHANGE_STARTED", "CHANGED"]
+    assert run("events", "verify", "--data-dir", data_dir).status == 0
 
 
 def test_a_code_that_comes_back_verifies(node: Node, stub: RegistrationServiceStub, service: str) -> None:
@@ -240,6 +281,7 @@ def test_what_is_not_there_is_not_found(stub: RegistrationServiceStub, service: 
         lambda: stub.RefreshRegistration(
             pb.RefreshRegistrationRequest(**asked, network_address=address, registration_data={"a": "b"})
         ),
+        lambda: stub.ChangeNumber(pb.ChangeNumberRequest(**asked, number="+79161234567", network_address=address)),
     ]
     found: list[Refusal] = [refusal(call) for call in calls]
     assert {(one.code.name, one.reason) for one in found} == {("NOT_FOUND", "UNKNOWN_REGISTRATION")}

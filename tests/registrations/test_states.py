@@ -13,7 +13,7 @@ GUIDE = Path(__file__).parents[2] / "docs/messengers.md"
 
 def guide_table() -> dict[tuple[str, str], str]:
     rows = [line.strip("|\n").split("|") for line in GUIDE.read_text().splitlines() if line.startswith("| ")]
-    heading, *table = [[cell.strip() for cell in row] for row in rows if len(row) == 12]
+    heading, *table = [[cell.strip() for cell in row] for row in rows if len(row) == 15]
     return {(row[0], act): to for row in table for act, to in zip(heading[1:], row[1:], strict=True) if to}
 
 
@@ -44,7 +44,7 @@ def test_nothing_leaves_deleted_and_everything_else_reaches_it() -> None:
 def test_only_a_confirmation_makes_a_registration_verified() -> None:
     """And only what is PENDING or VERIFIED already falls due, or is imported (None)."""
     to_verified = {(state, act) for (state, act), to in TRANSITIONS.items() if to is RegistrationState.VERIFIED}
-    assert {act for state, act in to_verified if state is not RegistrationState.VERIFIED} == {Act.CONFIRM}
+    assert {act for state, act in to_verified if state is not RegistrationState.VERIFIED} == {Act.CONFIRM, Act.CHANGE}
     assert {state for state, act in TRANSITIONS if act is Act.MISS} == {*FALLS_DUE, None}
 
 

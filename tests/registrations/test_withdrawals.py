@@ -139,7 +139,7 @@ def test_a_withdrawal_takes_nothing_from_what_began_after_it(held: World) -> Non
         assert started.registration.state is State.PENDING
         assert complete(held, started, last_code(held))
     held.registrar.refresh(SERVICE, "u2", ADDRESS, {"a": "b"})
-    assert follow(held) == 2  # u0 and u3: of u1 and u2 it was followed when they acted
+    assert follow(held) == 1  # u3: of u1 and u2 it was followed when they acted, and u0's number is proved by the next
     verified = {user_id for user_id, state in standing(held, ["next", *USERS]).items() if state is State.VERIFIED}
     assert verified == {"next", "u1", *USERS[4:]}
     assert sorted(withdrawn_users(held)) == USERS[:4]

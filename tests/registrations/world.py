@@ -96,6 +96,7 @@ class World:
     now: datetime = START
     courier: Courier | None = field(default_factory=Courier)
     enquirer: Enquirer | None = None
+    test_codes: Mapping[int, str] = field(default_factory=dict)
     seed: int = 7
     steady: Callable[[datetime], datetime] = lambda now: now
     url: str | None = None  # where the registrations are; the index is the data directory's
@@ -116,6 +117,7 @@ class World:
             now=lambda: self.now,
             random_below=chance.randrange,
             enquirer=self.enquirer,
+            test_codes=self.test_codes,
         )
         self.rules_of_verifications = verifier = Verifier(self.registrations, self.vault, around)
         self.rules_of_proofs = Completion(self.registrations, self.vault, verifier)

@@ -119,6 +119,7 @@ METHODS: dict[str, Method] = {
     f"{_REGISTRATION}/RefreshRegistration": Method(_CHECKING, About.SERVICE, runs=Runs.GROUPED),
     f"{_REGISTRATION}/StartVerification": Method(_CHECKING, About.SERVICE, runs=Runs.GROUPED),
     f"{_REGISTRATION}/CompleteVerification": Method(_CHECKING, About.SERVICE, runs=Runs.GROUPED),
+    f"{_REGISTRATION}/ChangeNumber": Method(_CHECKING, About.SERVICE, runs=Runs.GROUPED),
     f"{_REGISTRATION}/ImportRegistrations": Method(_CHECKING, About.SERVICE, runs=Runs.EXCHANGE),
     f"{_REGISTRATION}/SummarizeRegistrations": Method(_CHECKING, About.SERVICE),
     f"{_REGISTRATION}/ReverifyRegistrations": Method(_CHECKING, About.SERVICE, runs=Runs.FEED),

@@ -42,6 +42,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.UnknownRegistration: code_pb2.NOT_FOUND,
     errors.WrongState: code_pb2.FAILED_PRECONDITION,
     errors.MethodNotAllowed: code_pb2.FAILED_PRECONDITION,
+    errors.BadTestNumber: code_pb2.FAILED_PRECONDITION,
     errors.TooManyCodes: code_pb2.RESOURCE_EXHAUSTED,
     errors.DeliveryFailed: code_pb2.UNAVAILABLE,
     errors.ProofNotAccepted: code_pb2.FAILED_PRECONDITION,

@@ -181,6 +181,19 @@ class RegistrationService:
         outcome = yield from self._completion.complete(service, verification_id, proof)
         return _with_outcome(pb.CompleteVerificationResponse, outcome)
 
+    def change_number(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
+        """Start to give a user another number."""
+        message = parsed(pb.ChangeNumberRequest, request)
+        outcome = yield from self._registrar.change_number(
+            caller_service(message, context),
+            records.check_user_id(message.user_id),
+            e164.parse(message.number, self._default_region),
+            network_address_of(message),
+            way=_way(message),
+            request_id=records.check_request_id(message.request_id),
+        )
+        return _with_outcome(pb.ChangeNumberResponse, outcome)
+
     def _proof(self, message: pb.CompleteVerificationRequest) -> Proof:
         match message.WhichOneof("proof"):
             case "code":
@@ -261,6 +274,7 @@ class RegistrationService:
             "RefreshRegistration": self.refresh_registration,
             "StartVerification": self.start_verification,
             "CompleteVerification": self.complete_verification,
+            "ChangeNumber": self.change_number,
             "ImportRegistrations": self._imports.answers,
             "SummarizeRegistrations": self.summarize_registrations,
             "ReverifyRegistrations": self.reverify_registrations,

@@ -1,6 +1,7 @@
 """`numcheck config`: what the settings are, what they mean, where each comes from, and what is wrong with them."""
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="The settings: a sample file, what 
 BY_ENVIRONMENT = "ENVIRONMENT"
 HIDDEN = "(hidden)"
 SCHEMA = "https://json-schema.org/draft/2020-12/schema"
+BARE_KEY = re.compile("[A-Za-z0-9_-]+")
 TABLES: dict[str, tuple[str, dict[str, Any]]] = {
     "operators": (
         "operators.7740000076",
@@ -47,6 +49,7 @@ TABLES: dict[str, tuple[str, dict[str, Any]]] = {
             "secret_file": "/etc/numcheck/backend.key",
         },
     ),
+    "test_numbers": ("test_numbers", {"+7 999 999-00-01": "042917"}),
     "services": ("services.messenger", {"verification_methods": "inbound+operator", "refresh_after_days": 180}),
 }
 """Settings that are tables, which a TOML file has last: a table's name, and what it may have."""
@@ -183,7 +186,7 @@ def _table_of(name: str, field: "FieldInfo") -> list[str]:
     from numcheck.config import RELOADED
 
     heading, values = TABLES[name]
-    lines = [f"#{key} = {_toml(value)}" for key, value in values.items()]
+    lines = [f"#{_key(key)} = {_toml(value)}" for key, value in values.items()]
     return [_comment(field, name in RELOADED), f"#[{heading}]", *lines, ""]
 
 
@@ -193,6 +196,11 @@ def _comment(field: "FieldInfo", reloaded: bool) -> str:
 
 def _example(field: "FieldInfo") -> Any:
     return (field.examples or [field.get_default(call_default_factory=True)])[0]
+
+
+def _key(name: str) -> str:
+    """Return a name as TOML has it."""
+    return name if BARE_KEY.fullmatch(name) else _toml(name)
 
 
 def _toml(value: Any) -> str:

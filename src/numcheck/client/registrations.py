@@ -19,7 +19,13 @@ DEADLINE_S = 10.0
 SUMMARY_DEADLINE_S = 600.0  # of millions of registrations it takes a while
 PAGE_SIZE = 1_000  # registrations: the most that a node gives at once
 
-Request = TypeVar("Request", pb.RegisterRequest, pb.RefreshRegistrationRequest, pb.StartVerificationRequest)
+Request = TypeVar(
+    "Request",
+    pb.RegisterRequest,
+    pb.RefreshRegistrationRequest,
+    pb.StartVerificationRequest,
+    pb.ChangeNumberRequest,
+)
 
 
 class RegistrationClient:
@@ -69,6 +75,12 @@ class RegistrationClient:
         """Start a verification, by the service's policy unless the request has a method; the service is the client's.
         The one under way ends."""
         response: pb.StartVerificationResponse = self._call(self._stub.StartVerification, self._own(request))
+        return response
+
+    def change_number(self, request: pb.ChangeNumberRequest) -> pb.ChangeNumberResponse:
+        """Start to give a user another number, by the service's policy; the service is the client's. The verification
+        under way ends, and the number of before stands until the new one is verified."""
+        response: pb.ChangeNumberResponse = self._call(self._stub.ChangeNumber, self._own(request))
         return response
 
     def complete_verification(

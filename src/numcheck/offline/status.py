@@ -19,7 +19,7 @@ from numcheck.nearby import token_for
 from numcheck.serving.access import KEY_NAME, callers_of, token_key
 from numcheck.serving.courier_report import told_of_couriers
 from numcheck.serving.publishing import LOST, index_directory, point_of, told_losses
-from numcheck.serving.registrations import policy_warnings
+from numcheck.serving.registrations import registration_warnings
 from numcheck.serving.whereabouts import node_address, whereabouts_of
 from numcheck.store import SeriesInfo, Store
 from numcheck.v1 import check_pb2, check_pb2_grpc
@@ -65,7 +65,7 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         "engine_warning": warning,
         "warnings": [
             *filter(None, [warning_of(settings), _age_warning(series, now)]),
-            *policy_warnings(settings),
+            *registration_warnings(settings),
         ],
         "callers": callers,
         "index": index,

@@ -1,8 +1,9 @@
 """The numbering plan in memory: ranges and the operators that hold them."""
 
 import unicodedata
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -75,6 +76,12 @@ class NumberingPlan:
             raise ValueError("a range reaches over the end of its code")
         if not self.holders.keys() >= {one.holder_key for one in self.ranges}:
             raise ValueError("a range has a holder that is not listed")
+
+    def allots_any(self, numbers: Iterable[int]) -> bool:
+        """Return True if any of the numbers lies in a range."""
+        firsts = [one.first for one in self.ranges]
+        places = ((bisect_right(firsts, number) - 1, number) for number in numbers)
+        return any(place >= 0 and number <= self.ranges[place].last for place, number in places)
 
     @property
     def number_count(self) -> int:

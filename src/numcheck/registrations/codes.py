@@ -3,6 +3,10 @@
 Invariants: a try is counted, durably, before the code is compared, and never given back; a code that was sent counts as
 sent, whatever becomes of it. All counts are of one service, so that no service spends what another's users have, but
 for one: how many codes a number gets from all services together. They are over the 24 hours before, but for the rate.
+
+What is counted of a number is counted by who asks: the user, and the network that they ask from. So nobody spends what
+the holder of a number has, who asks from somewhere else; a user who has proved that the number is theirs is held to
+their own codes alone. All tries at a number together are bounded by the codes that it gets.
 """
 
 import hmac
@@ -18,8 +22,9 @@ CODE_DIGITS = 6
 FLASH_CALL_DIGITS = 4  # of the calling number, which a phone shows; three tries at them hit once in 3,333
 CODE_LIFETIME = timedelta(seconds=300)
 TRIES_MAX = 3  # of one challenge
-WRONG_TRIES_MAX = 10  # of one number in a day
-SENDS_MAX = 5  # to one number in a day, and then one more for each user who has had none
+WRONG_TRIES_MAX = 10  # of one user at one number in a day, or from one network
+SENDS_MAX = 5  # to one number in a day for one user, or from one network, and then one for each who has had none
+NETWORK_SENDS_MAX = 7  # to one number in a day from one network: others have what is left of a service's ten
 RATE_WINDOW = timedelta(seconds=10)  # a service's bursts are its users', who come as they like: not by the second
 RESEND_DELAYS = (timedelta(seconds=60), timedelta(seconds=120), timedelta(seconds=300), timedelta(seconds=600))
 DAY = timedelta(days=1)
@@ -49,22 +54,22 @@ def same_mac(stored: bytes, given: bytes) -> bool:
     return hmac.compare_digest(stored, given)
 
 
-def may_try(of_number: int, of_user: int) -> bool:
-    """Return True if a user may try, after so many wrong tries of the number and, among them, of their own.
+def may_try(of_network: int, of_user: int) -> bool:
+    """Return True if a user may try, after so many wrong tries at the number from their network, and of their own.
 
     Who has not had the tries of one challenge yet has them whatever others did: a stranger who guesses at a number does
-    not lock its holder out.
+    not lock its holder out, not even from the same network.
     """
-    return of_number < WRONG_TRIES_MAX or of_user < TRIES_MAX
+    return of_user < (WRONG_TRIES_MAX if of_network < WRONG_TRIES_MAX else TRIES_MAX)
 
 
 class Limit(StrEnum):
     """What a code more would be too many for. The words are the API's."""
 
     RESEND = "resend"
-    """The last code to the number was sent too short a time ago."""
+    """The last code to the number was sent too short a time ago for the user, or from their network."""
     NUMBER = "number"
-    """Codes of the service to the number."""
+    """Codes of the service to the number: for the user, from their network, or for anybody."""
     NUMBER_TOTAL = "number_total"
     """Codes of all services to the number."""
     BLOCK = "block"
@@ -101,13 +106,14 @@ class CodePolicy:
 class Sends:
     """What was sent in the last 24 hours, as far as one more code of a service is concerned; moments ascend.
 
-    `to_user` is whether any of those to the number was for the user who asks now.
+    `alike` is what was sent to the number for the user who asks now, or from their network, and `to_user` is whether
+    any of it was for that user.
 
     `full_...` is when the oldest was sent of as many codes as may be; None: there are fewer. `outcomes` are whether
     each of the service's last codes that are older than the grace was completed, newest first.
     """
 
-    to_number: Sequence[datetime]
+    alike: Sequence[datetime]
     to_user: bool
     full_number: datetime | None
     full_number_of_service: datetime | None
@@ -118,15 +124,15 @@ class Sends:
     newest_of_service: datetime | None
 
 
-def next_code_at(to_number: Sequence[datetime]) -> datetime | None:
+def next_code_at(alike: Sequence[datetime]) -> datetime | None:
     """Return the moment from which on a user who was sent a code may be sent another; None: now."""
-    return max((at for _limit, at in _waits_of_number(to_number, to_user=True)), default=None)
+    return max((at for _limit, at in _waits_of_number(alike, to_user=True)), default=None)
 
 
 def check_send(sends: Sends, now: datetime) -> None:
     """Refuse a code that would be one too many: TooManyCodes, with the limit and the time after which to try again."""
     waits = [
-        *_waits_of_number(sends.to_number, to_user=sends.to_user),
+        *_waits_of_number(sends.alike, to_user=sends.to_user),
         *((limit, oldest + DAY) for limit, oldest in _full(sends) if oldest is not None),
     ]
     if sends.full_rate is not None:
@@ -138,13 +144,14 @@ def check_send(sends: Sends, now: datetime) -> None:
         raise TooManyCodes(limit.value, _told_s(limit, until - now))
 
 
-def _waits_of_number(to_number: Sequence[datetime], *, to_user: bool) -> list[tuple[Limit, datetime]]:
+def _waits_of_number(alike: Sequence[datetime], *, to_user: bool) -> list[tuple[Limit, datetime]]:
     """Who has had no code yet gets one whatever others had: a stranger does not use up the day of a number's holder."""
-    if not to_number:
+    if not alike:
         return []
-    if len(to_number) >= SENDS_MAX and to_user:
-        return [(Limit.NUMBER, to_number[-SENDS_MAX] + DAY)]
-    return [(Limit.RESEND, to_number[-1] + RESEND_DELAYS[min(len(to_number), len(RESEND_DELAYS)) - 1])]
+    count_max = SENDS_MAX if to_user else NETWORK_SENDS_MAX
+    if len(alike) >= count_max:
+        return [(Limit.NUMBER, alike[-count_max] + DAY)]
+    return [(Limit.RESEND, alike[-1] + RESEND_DELAYS[min(len(alike), len(RESEND_DELAYS)) - 1])]
 
 
 def _full(sends: Sends) -> list[tuple[Limit, datetime | None]]:

@@ -14,9 +14,11 @@ from weakref import WeakValueDictionary
 from numcheck.errors import IndexBehind, ProofNotAccepted
 from numcheck.moments import microseconds, moment
 from numcheck.registrations import codes
-from numcheck.registrations.evidence import from_json, to_json
+from numcheck.registrations.deciding import Problem
+from numcheck.registrations.evidence import Evidence, from_json, to_json
 from numcheck.registrations.policy import Method, alternatives_of
 from numcheck.registrations.proofs import Proof
+from numcheck.registrations.record import NumberChange
 from numcheck.registrations.registration import (
     Outcome,
     Registration,
@@ -29,14 +31,54 @@ from numcheck.registrations.states import Act, allows
 from numcheck.registrations.vault import Vault
 from numcheck.registrations.verifier import Course, Finding, VerificationRequest, Verifier
 from numcheck.steps import Alone, Steps
-from numcheck.store import RegistrationRow, Registrations, RegistrationWork, VerificationRow
+from numcheck.store import RegistrationRow, Registrations, RegistrationWork, TryRow, VerificationRow
+
+
+class Found(NamedTuple):
+    """A verification that counts, its registration, and the change of number that it is for, if it is for one."""
+
+    verification: VerificationRow
+    registration: Registration
+    change: NumberChange | None
+
+    @property
+    def number(self) -> int:
+        """The number that it verifies."""
+        return self.registration.record.number if self.change is None else self.change.number
+
+    @property
+    def assertion_id(self) -> str:
+        """The assertion that was given last."""
+        return self.registration.record.assertion_id if self.change is None else self.change.assertion_id
+
+    @property
+    def is_synthetic(self) -> bool:
+        """True if it is a test number's, and so good for nothing once that is none any more."""
+        is_fixed = bool(Method(self.verification.method).code_digits) and not self.verification.next_code_at_us
+        return is_fixed or any(one.synthetic for one in from_json(self.verification.given))
+
+    @property
+    def can_be_completed(self) -> bool:
+        """True if the registration stands where a right proof can do what the verification is for."""
+        return allows(self.registration.state, Act.CONFIRM if self.change is None else Act.CHANGE)
+
+    def course(self, *, fresh: bool = False) -> Course:
+        """Return the course of the attempt that the verification belongs to."""
+        verification = self.verification
+        return Course(
+            alternatives_of(verification.alternatives),
+            from_json(verification.given),
+            verification.attempt_id,
+            verification.as_of_revision,
+            fresh,
+            self.change,
+        )
 
 
 class Taken(NamedTuple):
     """A try that was counted; its id is None if the verification was given the right proof before."""
 
-    verification: VerificationRow
-    registration: Registration
+    found: Found
     try_id: int | None
 
 
@@ -63,7 +105,7 @@ class Completion:
             done = yield from self._complete(service, verification_id, proof)
         finally:
             turn.release()
-        return (yield from self._verifier.delivered(service, done.registration.record.number, done))
+        return (yield from self._verifier.delivered(done))
 
     def _turn_of(self, verification_id: bytes) -> threading.Lock:
         with self._turns_lock:
@@ -77,18 +119,18 @@ class Completion:
             if taken.try_id is not None:
                 failing = partial(self._fail, service=service, verification_id=verification_id, now=now)
                 yield self._registrations.writing(failing)
-            raise _refusal(taken.verification, now)
+            raise _refusal(taken.found.verification, now)
         finding = yield from self._finding(taken, proof, now)
         going_on = partial(self._go_on, taken=taken, proof=proof, finding=finding, now=now)
         done: Outcome = yield self._registrations.writing(going_on)
         return done
 
     def _is_right(self, taken: Taken, proof: Proof, now: datetime) -> bool:
-        verification = taken.verification
+        verification = taken.found.verification
         key = self._vault.try_key(verification.key_id)
         accepted = proof.accepted(
             verification,
-            taken.registration.record.number,
+            taken.found.number,
             # A key that was dropped compares nothing any more.
             same_secret=lambda secret: (
                 key is not None
@@ -97,23 +139,20 @@ class Completion:
             policy=self._verifier.policy_for(verification.service),
             now=now,
         )
-        return accepted and (taken.try_id is not None or _was_given(proof, verification, taken.registration))
+        return accepted and (taken.try_id is not None or _was_given(proof, taken.found))
 
     def _finding(self, taken: Taken, proof: Proof, now: datetime) -> Steps[Finding]:
         """Return what is known of the number; outside of any transaction, as an operator may have to be asked."""
-        verification, registration = taken.verification, taken.registration
-        course = _course(verification)
+        found, verification = taken.found, taken.found.verification
+        course = found.course()
         if taken.try_id is not None:
             course = course.after(proof.evidence(Method(verification.method), microseconds(now)))
-        service, number = verification.service, registration.record.number
-        finding = self._verifier.find(service, number)
-        if taken.try_id is None and not _is_open(verification, registration, now):
+        finding = self._verifier.find(verification.service, found.number)
+        if taken.try_id is None and not _is_open(found, now):
             return finding
-        return (yield from self._verifier.with_live_answer(finding, service, number, course))
+        return (yield from self._verifier.with_live_answer(finding, verification.service, found.number, course))
 
-    def _found(
-        self, work: RegistrationWork, service: str, verification_id: bytes
-    ) -> tuple[VerificationRow, Registration] | None:
+    def _found(self, work: RegistrationWork, service: str, verification_id: bytes) -> Found | None:
         verification = work.verification(verification_id)
         if verification is None or verification.service != service:
             return None
@@ -122,7 +161,8 @@ class Completion:
             return None
         record = self._vault.open(row)
         row = follow_withdrawal(work, row, record.number, microseconds(self._verifier.now()))
-        return work.verification(verification_id) or verification, Registration(row, record)
+        verification = work.verification(verification_id) or verification
+        return Found(verification, Registration(row, record), self._vault.try_change(verification))
 
     def _take_try(
         self, work: RegistrationWork, service: str, verification_id: bytes, proof: Proof, now: datetime
@@ -132,28 +172,34 @@ class Completion:
         if found is None:
             row = work.verification(verification_id)
             return ProofNotAccepted() if row is None or row.service != service else _refusal(row, now, is_over=True)
-        verification, registration = found
+        verification = found.verification
         if not proof.fits(Method(verification.method)):
             return _refusal(verification, now)
         if verification.state in VerificationState.PROVED:
-            return Taken(verification, registration, None)
-        now_us, record = microseconds(now), registration.record
-        number_tags = self._vault.number_tags(record.number)
-        user_tags = self._vault.user_tags(service, record.user_id)
-        wrong = work.wrong_tries(service, number_tags, user_tags, since_us=microseconds(now - codes.DAY))
-        if not codes.may_try(*wrong) or not allows(registration.state, Act.CONFIRM):
+            return Taken(found, None)
+        now_us, number_tags = microseconds(now), self._vault.number_tags(found.number)
+        user_tags = self._vault.user_tags(service, found.registration.record.user_id)
+        network_tags = [verification.network_tag]
+        since_us = microseconds(now - codes.DAY)
+        wrong = work.wrong_tries(service, number_tags, network_tags, user_tags, since_us=since_us)
+        # Nobody is hurt by guesses at a test number, and whoever tests makes many.
+        is_bounded = not self._verifier.is_test_number(found.number)
+        if (is_bounded and not codes.may_try(*wrong)) or not found.can_be_completed:
             return _refusal(verification, now, is_over=True)
         if not work.take_try(verification_id, tries_max=codes.TRIES_MAX, now_us=now_us):
             return _refusal(verification, now)
-        counted = verification._replace(tries=verification.tries + 1)
-        return Taken(counted, registration, work.insert_try(service, number_tags[0], user_tags[0], now_us))
+        counted = found._replace(verification=verification._replace(tries=verification.tries + 1))
+        one = TryRow(service, number_tags[0], user_tags[0], verification.network_tag, now_us)
+        return Taken(counted, work.insert_try(one))
 
     def _fail(self, work: RegistrationWork, service: str, verification_id: bytes, now: datetime) -> None:
         """End the verification if that was its last try."""
         found = self._found(work, service, verification_id)
-        if found is None or found[0].state != VerificationState.WAITING or found[0].tries < codes.TRIES_MAX:
+        if found is None:
             return
-        verification, (row, _) = found
+        verification, row = found.verification, found.registration.row
+        if verification.state != VerificationState.WAITING or verification.tries < codes.TRIES_MAX:
+            return
         waits, ended = VerificationState.WAITING, VerificationState.ENDED
         work.set_verification(verification_id, from_state=waits, to_state=ended)
         details = {"verification_id": verification_id.hex(), "method": verification.method}
@@ -163,84 +209,85 @@ class Completion:
         self, work: RegistrationWork, taken: Taken, proof: Proof, finding: Finding, now: datetime
     ) -> Outcome | IndexBehind | ProofNotAccepted:
         """Write what a right proof comes to: an error for the caller does not undo it."""
-        found = self._found(work, taken.verification.service, taken.verification.verification_id)
-        if found is None:
-            return _refusal(taken.verification, now, is_over=True)
-        verification, registration = found
-        if verification.state in VerificationState.PROVED:
+        verification = taken.found.verification
+        found = self._found(work, verification.service, verification.verification_id)
+        if found is None or (found.is_synthetic and not finding.test_code):
+            return _refusal(verification, now, is_over=True)
+        if found.verification.state in VerificationState.PROVED:
             if taken.try_id is not None:
                 work.clear_try(taken.try_id)  # another node was given a proof meanwhile
-            if not _was_given(proof, verification, registration):
-                return _refusal(verification, now)
-            if not _is_open(verification, registration, now):
-                return Outcome(registration, self._verifier.current(work, registration.row, now))
-            return self._attempt(work, verification, registration, finding, now)
-        if taken.try_id is None or not self._may_prove(work, verification, registration, proof, now):
-            return _refusal(verification, now)
-        verification, proved = self._prove(work, verification, registration, taken.try_id, proof, now)
-        return self._attempt(work, verification, proved, finding, now, fresh=True)
+            if not _was_given(proof, found):
+                return _refusal(found.verification, now)
+            if not _is_open(found, now) or self._was_taken(work, found):
+                return self._told_again(work, found, now)
+            return self._attempt(work, found, finding, now)
+        if taken.try_id is None or not self._may_prove(work, found, proof, now):
+            return _refusal(found.verification, now)
+        evidence = proof.evidence(Method(found.verification.method), microseconds(now))
+        evidence = evidence._replace(synthetic=bool(finding.test_code))
+        proved = self._prove(work, found, taken.try_id, proof, evidence)
+        return self._attempt(work, proved, finding, now, fresh=True)
 
-    def _may_prove(
-        self,
-        work: RegistrationWork,
-        verification: VerificationRow,
-        registration: Registration,
-        proof: Proof,
-        now: datetime,
-    ) -> bool:
+    def _told_again(self, work: RegistrationWork, found: Found, now: datetime) -> Outcome:
+        """Return the answer to a proof that has done already what it can do."""
+        denied = found.change is not None and found.verification.state == VerificationState.DENIED
+        verification = self._verifier.current(work, found.registration.row, now)
+        return Outcome(found.registration, verification, Problem.NUMBER_DENIED if denied else "")
+
+    @staticmethod
+    def _was_taken(work: RegistrationWork, found: Found) -> bool:
+        """Return True if the number was taken from its operator since the verification began: whoever has it now is
+        not, for all that is known, who has proved it."""
+        return bool(work.withdrawn_since(found.number, found.verification.as_of_revision))
+
+    def _may_prove(self, work: RegistrationWork, found: Found, proof: Proof, now: datetime) -> bool:
+        verification = found.verification
         if verification.state != VerificationState.WAITING:
             return False
-        if allows(registration.state, Act.CONFIRM) and self._first_use(work, verification.service, proof, now):
+        if self._was_taken(work, found):
+            waits, ended = VerificationState.WAITING, VerificationState.ENDED
+            work.set_verification(verification.verification_id, from_state=waits, to_state=ended)
+            return False
+        if found.can_be_completed and self._first_use(work, verification.service, proof, now):
             return True
         self._fail(work, verification.service, verification.verification_id, now)
         return False
 
-    def _prove(
-        self,
-        work: RegistrationWork,
-        verification: VerificationRow,
-        registration: Registration,
-        try_id: int,
-        proof: Proof,
-        now: datetime,
-    ) -> tuple[VerificationRow, Registration]:
-        """Note that the verification was given what it waits for; return it and the registration."""
-        given = (*from_json(verification.given), proof.evidence(Method(verification.method), microseconds(now)))
+    def _prove(self, work: RegistrationWork, found: Found, try_id: int, proof: Proof, evidence: Evidence) -> Found:
+        """Note that the verification was given what it waits for, and return all as it is then."""
+        verification, (row, record), change = found
+        given = (*from_json(verification.given), evidence)
         proved = verification._replace(state=VerificationState.CONFIRMED, given=to_json(given))
+        if proof.assertion is not None and change is not None:
+            change = replace(change, assertion_id=proof.assertion[1])
+            sealed = self._vault.sealed_change(proved.key_id, proved.verification_id, change)
+            proved = proved._replace(sealed_change=sealed)
+        elif proof.assertion is not None:
+            record = replace(record, assertion_id=proof.assertion[1])
+            row = store_changes(work, row, row._replace(**self._vault.sealed(row.registration_id, row.service, record)))
         work.change_verification(proved)
         work.clear_try(try_id)
         work.complete_send(verification.verification_id)
-        row, record = registration
-        if proof.assertion is not None:
-            record = replace(record, assertion_id=proof.assertion[1])
-            row = store_changes(work, row, row._replace(**self._vault.sealed(row.registration_id, row.service, record)))
-        return proved, Registration(row, record)
+        return Found(proved, Registration(row, record), change)
 
     def _attempt(
-        self,
-        work: RegistrationWork,
-        verification: VerificationRow,
-        registration: Registration,
-        finding: Finding,
-        now: datetime,
-        *,
-        fresh: bool = False,
+        self, work: RegistrationWork, found: Found, finding: Finding, now: datetime, *, fresh: bool = False
     ) -> Outcome | IndexBehind:
         """Go on with the attempt that a proved verification belongs to, and store what becomes of the registration."""
-        course, behind = _course(verification, fresh=fresh), None
+        verification, registration, _ = found
+        course, behind = found.course(fresh=fresh), None
+        wanted = VerificationRequest(course.about(registration.record).network_address)
         try:
-            attempt = self._verifier.attempt(
-                work, registration, course, finding, VerificationRequest(registration.record.network_address), now
-            )
+            attempt = self._verifier.attempt(work, registration, course, finding, wanted, now)
         except IndexBehind as error:
-            attempt, behind = self._verifier.unanswered(work, registration.row, course, now), error
+            attempt, behind = self._verifier.unanswered(work, registration, course, now), error
         if attempt.denied:
             verification = verification._replace(state=VerificationState.DENIED)
             work.change_verification(verification)
-        stored = replace(attempt, row=store_changes(work, registration.row, attempt.row))
+        stored = attempt.stored(store_changes(work, registration.row, attempt.row))
         if stored.verification is None or not stored.verification.verification_id:
-            stored = replace(stored, verification=self._verifier.told(verification, now))
-        return behind or stored.outcome(registration.record)
+            stored = stored._replace(verification=self._verifier.told(verification, now))
+        return behind or stored
 
     def _first_use(self, work: RegistrationWork, service: str, proof: Proof, now: datetime) -> bool:
         """Return True if the proof is no assertion, or one that has verified nobody of the service yet; now it has."""
@@ -261,17 +308,6 @@ def _text(at_us: int) -> str:
     return moment(at_us).isoformat().replace("+00:00", "Z")
 
 
-def _course(verification: VerificationRow, *, fresh: bool = False) -> Course:
-    """Return the course of the attempt that a verification belongs to."""
-    return Course(
-        alternatives_of(verification.alternatives),
-        from_json(verification.given),
-        verification.attempt_id,
-        verification.as_of_revision,
-        fresh,
-    )
-
-
 def _is_newest(work: RegistrationWork, row: RegistrationRow, verification: VerificationRow) -> bool:
     """Return True if a verification is the registration's newest, or of the same attempt as that."""
     if row.verification_id in (None, verification.verification_id):
@@ -280,20 +316,21 @@ def _is_newest(work: RegistrationWork, row: RegistrationRow, verification: Verif
     return newest is not None and newest.attempt_id == verification.attempt_id
 
 
-def _is_open(verification: VerificationRow, registration: Registration, now: datetime) -> bool:
+def _is_open(found: Found, now: datetime) -> bool:
     """Return True if what was proved last has come to no answer, and still may."""
+    verification, registration, _ = found
     return (
         verification.state == VerificationState.CONFIRMED
         and registration.row.verification_id == verification.verification_id
         and registration.row.proofs != verification.given
         and verification.expires_at_us > microseconds(now)
-        and allows(registration.state, Act.CONFIRM)
+        and found.can_be_completed
     )
 
 
-def _was_given(proof: Proof, verification: VerificationRow, registration: Registration) -> bool:
+def _was_given(proof: Proof, found: Found) -> bool:
     """Return True if a proof that is right may be the one that was given: of an assertion, only the very one."""
     if proof.assertion is None:
         return True
-    authority = from_json(verification.given)[-1].authority
-    return proof.assertion == (authority, registration.record.assertion_id)
+    authority = from_json(found.verification.given)[-1].authority
+    return proof.assertion == (authority, found.assertion_id)

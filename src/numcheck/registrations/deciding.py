@@ -27,7 +27,7 @@ class Move(Enum):
 
 
 class Problem(StrEnum):
-    """Why nothing can be done, where no error says it. The words are the API's."""
+    """Why nothing waits for the user, where no error says it. The words are the API's."""
 
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
     """A code cannot be delivered by this node that way."""
@@ -35,6 +35,10 @@ class Problem(StrEnum):
     """The operator's data says nothing: there is none, it is too old, or the service has no agreement."""
     ATTESTATION_NEEDED = "ATTESTATION_NEEDED"
     """The policy has only assertions of authorities, which have to be asked for."""
+    NUMBER_DENIED = "NUMBER_DENIED"
+    """The operator says no of the number that the user wants to change to."""
+    NUMBER_UNCHANGED = "NUMBER_UNCHANGED"
+    """The user has the number already that they want to change to."""
 
 
 class Decision(NamedTuple):

@@ -36,8 +36,12 @@ class Evidence(NamedTuple):
     @property
     def confirmed_by(self) -> int | None:
         """The operator whose data says that the number is in service; None if it rests on something else."""
-        confirmed = self.method is Method.OPERATOR and self.answer == NumberStatus.ACTIVE
-        return self.operator_id if confirmed else None
+        return self.operator_id or None if self.says_active else None
+
+    @property
+    def says_active(self) -> bool:
+        """True if it is an operator's yes, or stands in for one."""
+        return self.method is Method.OPERATOR and self.answer == NumberStatus.ACTIVE
 
     def fields(self) -> dict[str, Any]:
         """Return what there is, by name: what the store keeps with the registration, and in an event for good."""

@@ -4,11 +4,13 @@ Invariants: a chunk is durable, with how far its import has come, before its pro
 in this import or another, makes nothing twice. No due time is later than a year after the user's information was taken.
 
 A row is judged by the operators' data as a registration is (I.3b), and by the service's word that the user has shown
-that the number is theirs: VERIFIED takes both. Cryptography takes most of the time: it is done for one piece of a chunk
-on a thread of its own while the piece before is written.
+that the number is theirs: VERIFIED takes both. Of several users of one number the latest proof wins, whether it comes
+in this import, came in another, or was given here. Cryptography takes most of the time: it is done for one piece of a
+chunk on a thread of its own while the piece before is written.
 """
 
 import struct
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -35,11 +37,19 @@ from numcheck.registrations.evidence import Evidence, to_json
 from numcheck.registrations.judging import check_each, check_registrable, judge_answer
 from numcheck.registrations.policy import Judgement, Method, Policy
 from numcheck.registrations.registrar import Registrar
+from numcheck.registrations.registration import TAKEN_OVER, ended_of, proved_at_us, take_over
 from numcheck.registrations.states import FALLS_DUE, Act, after
 from numcheck.registrations.vault import Imported, Vault
 from numcheck.registrations.verifier import Environment
 from numcheck.steps import alone
-from numcheck.store import ImportProgress, NewRegistrations, RefusedRow, Registrations, RegistrationWork
+from numcheck.store import (
+    ImportProgress,
+    NewRegistrations,
+    RefusedRow,
+    RegistrationRow,
+    Registrations,
+    RegistrationWork,
+)
 
 PIECE_SIZE = 1_000  # rows that are prepared, and written, at once
 REFUSED_PER_PAGE = 1_000
@@ -109,6 +119,8 @@ class _Prepared:
     users: list[ImportedUser]
     new: NewRegistrations
     older_tags: list[list[tuple[bytes, bytes]]]
+    older_number_tags: list[list[bytes]]
+    holders_max: int
 
 
 @dataclass(slots=True)
@@ -200,7 +212,10 @@ class Importer:
             told,
         )
         older_tags = self._vault.older_tags(service, people)
-        return _Prepared(len(read), index.index_version, refused, places, users, new, older_tags)
+        older_number_tags = self._vault.older_number_tags(people.numbers)
+        size, holders_max = len(read), policy.users_per_number_max
+        version = index.index_version
+        return _Prepared(size, version, refused, places, users, new, older_tags, older_number_tags, holders_max)
 
     # --- in the transaction
 
@@ -378,6 +393,8 @@ def _write_piece(work: RegistrationWork, piece: _Prepared, outcome: _Outcome, no
     new = piece.new if all(wanted) else piece.new.only(wanted)
     users = piece.users if all(wanted) else list(compress(piece.users, wanted))
     _check_not_withdrawn(work, users, new, piece.index_version)
+    older_number_tags = [list(compress(tags, wanted)) for tags in piece.older_number_tags]
+    new = _with_one_holder(work, users, new, older_number_tags, piece.holders_max, now_us)
     work.insert_each(new, now_us)
     outcome.undecided += (user.user_id for user, kind in zip(users, new.kinds, strict=True) if kind == Act.REGISTER)
     outcome.refused += (RefusedRow(before.row_count + place, *why) for place, *why in sorted(refused))
@@ -387,6 +404,48 @@ def _write_piece(work: RegistrationWork, piece: _Prepared, outcome: _Outcome, no
         before.already_count + already_count,
         before.refused_count + len(refused),
     )
+
+
+def _with_one_holder(
+    work: RegistrationWork,
+    users: Sequence[ImportedUser],
+    new: NewRegistrations,
+    older_number_tags: Sequence[Sequence[bytes]],
+    holders_max: int,
+    now_us: int,
+) -> NewRegistrations:
+    """Leave on each number the users whose proofs are the latest, as many as may hold it, of the new ones and of those
+    who are VERIFIED there: the others are revoked. Return the new ones as they stand then."""
+    holders: dict[bytes, list[int | RegistrationRow]] = defaultdict(list)  # by the number's tag under the newest key
+    newest: dict[bytes, bytes] = {}  # of a number's tag under any key
+    for at, (kind, *tags) in enumerate(zip(new.kinds, new.columns["number_tag"], *older_number_tags, strict=True)):
+        if kind == Act.CONFIRM:
+            holders[tags[0]].append(at)
+            newest |= dict.fromkeys(tags, tags[0])
+    for row in work.verified_on(new.service, list(newest)):
+        holders[newest[row.number_tag or b""]].append(row)
+
+    def proved_us(one: int | RegistrationRow) -> int:
+        return users[one].proved_at_us if isinstance(one, int) else proved_at_us(one)
+
+    shared = (some for some in holders.values() if len(some) > holders_max)
+    too_many = [one for some in shared for one in ended_of(some, holders_max, proved_us)]
+    for one in too_many:
+        if isinstance(one, RegistrationRow):
+            take_over(work, one, now_us)
+    return _taken_over(new, [one for one in too_many if isinstance(one, int)])
+
+
+def _taken_over(new: NewRegistrations, places: Sequence[int]) -> NewRegistrations:
+    """Return new registrations of which those at some places are revoked, as another has proved their number since."""
+    if not places:
+        return new
+    states, nexts = list(new.columns["state"]), list(new.columns["next_at_us"])
+    kinds, details = list(new.kinds), list(new.details)
+    for at in places:
+        states[at], nexts[at] = int(after(None, Act.WITHDRAW)), None
+        kinds[at], details[at] = Act.WITHDRAW.value, f'{{"cause":"{TAKEN_OVER}",{details[at][1:]}'
+    return new._replace(columns={**new.columns, "state": states, "next_at_us": nexts}, kinds=kinds, details=details)
 
 
 def _check_not_withdrawn(

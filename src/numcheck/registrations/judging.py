@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
-from numcheck.errors import NumberNotAllotted, NumberNotMobile
+from numcheck.errors import BadTestNumber, NumberNotAllotted, NumberNotMobile
 from numcheck.index import Index, NumberFacts
 from numcheck.moments import microseconds
 from numcheck.registrations.evidence import Evidence
@@ -18,6 +18,23 @@ def check_registrable(facts: NumberFacts) -> None:
         raise NumberNotMobile("the number is not in a mobile range of the numbering plan")
     if facts.status in (NumberStatus.INVALID, NumberStatus.UNALLOCATED):
         raise NumberNotAllotted("the numbering plan allots the number to nobody")
+
+
+def check_test_number(facts: NumberFacts) -> None:
+    """Raise BadTestNumber unless the plan allots the number to nobody: nobody's number is verified by a fixed code."""
+    if facts.status is not NumberStatus.UNALLOCATED:
+        raise BadTestNumber("a number of test_numbers is not one that the numbering plan allots to nobody")
+
+
+def synthetic_answer(index_version: int, now: datetime) -> Evidence:
+    """Return what stands in for an operator's yes about a test number, and says that it is made up."""
+    return Evidence(
+        Method.OPERATOR,
+        microseconds(now),
+        index_version=index_version,
+        answer=int(NumberStatus.ACTIVE),
+        synthetic=True,
+    )
 
 
 def check_each(index: Index, numbers: Sequence[int]) -> Iterator[tuple[int, int]]:

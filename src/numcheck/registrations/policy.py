@@ -114,6 +114,8 @@ class Policy:
     authorities: frozenset[str] = frozenset()
     live: bool = False
     """True if an operator is asked itself when its data says nothing."""
+    users_per_number_max: int = 1
+    """How many users who have proved that they hold a number are VERIFIED on it at a time."""
     code_channels: tuple[str, ...] = (SMS_CHANNEL,)
     """How codes are sent, in the order in which channels are tried."""
 

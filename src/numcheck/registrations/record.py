@@ -4,7 +4,7 @@ import ipaddress
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from numcheck.errors import BadRegistration
 from numcheck.names import SERVICE_RULE, is_service
@@ -53,6 +53,28 @@ class NetworkAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class NumberChange:
+    """A change of number that is under way: the number that a user wants to have, and from where they asked for it.
+
+    `assertion_id` is that of an assertion that its verification was given; empty if there was none.
+    """
+
+    number: int
+    network_address: NetworkAddress
+    assertion_id: str = ""
+
+    def to_bytes(self) -> bytes:
+        """Its form before it is sealed, the same for the same change."""
+        return encoded(self)
+
+    @staticmethod
+    def from_bytes(plain: bytes) -> "NumberChange":
+        """Return the change that `to_bytes` wrote."""
+        fields = decoded(plain)
+        return NumberChange(**{**fields, "network_address": NetworkAddress(**fields["network_address"])})
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """The personal part of a registration, all of it checked.
 
@@ -66,6 +88,11 @@ class Record:
     network_address: NetworkAddress
     registration_data: Mapping[str, str]
     assertion_id: str = ""
+
+    def after(self, change: NumberChange) -> "Record":
+        """Return the record once a change of number is done."""
+        assertion_id = change.assertion_id or self.assertion_id
+        return replace(self, number=change.number, network_address=change.network_address, assertion_id=assertion_id)
 
     def to_bytes(self) -> bytes:
         """Its form before it is sealed, the same for the same record."""

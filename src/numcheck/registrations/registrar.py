@@ -19,13 +19,21 @@ from numcheck.errors import (
     UnknownRegistration,
 )
 from numcheck.moments import EPOCH, microseconds, microseconds_of
+from numcheck.registrations.deciding import Problem
 from numcheck.registrations.due import REMIND_BEFORE, due_at, next_us
-from numcheck.registrations.judging import check_registrable
 from numcheck.registrations.policy import Method
-from numcheck.registrations.record import NetworkAddress, Record
-from numcheck.registrations.registration import Outcome, Registration, act, follow_withdrawal, store_changes, tell
+from numcheck.registrations.record import NetworkAddress, NumberChange, Record
+from numcheck.registrations.registration import (
+    Outcome,
+    Registration,
+    VerificationState,
+    act,
+    follow_withdrawal,
+    store_changes,
+    tell,
+)
 from numcheck.registrations.requests import Request, Requests
-from numcheck.registrations.states import FALLS_DUE, Act, RegistrationState, allows
+from numcheck.registrations.states import FALLS_DUE, Act, RegistrationState, after, allows
 from numcheck.registrations.vault import Vault, first_id
 from numcheck.registrations.verifier import VerificationRequest, Verifier
 from numcheck.registrations.ways import ANY_WAY, Way
@@ -89,7 +97,7 @@ class Registrar:
         """
         finding, tags = self._verifier.find(service, record.number), self._vault.user_tags(service, record.user_id)
         try:
-            check_registrable(finding.facts)
+            finding.check_registrable()
         except (NumberNotMobile, NumberNotAllotted):
             # A repetition gets what was made, whatever has become of the number since.
             repeated = partial(self._try_repeated, tags=tags, request_id=request_id, record=record)
@@ -112,10 +120,10 @@ class Registrar:
             made = row._replace(as_of_revision=work.revision)
             tell(work, made, Act.REGISTER, made.registered_at_us)
             attempt = self._verifier.attempt(work, Registration(made, record), course, finding, wanted, now)
-            return replace(attempt, row=work.insert(attempt.row)).outcome(record)
+            return attempt.stored(work.insert(attempt.row))
 
         started = yield self._registrations.writing(operation, tags)
-        return (yield from self._verifier.delivered(service, record.number, started))
+        return (yield from self._verifier.delivered(started))
 
     def _new_row(
         self, service: str, request_id: str, record: Record, now: datetime, refreshed_at: datetime
@@ -239,9 +247,11 @@ class Registrar:
         now = self._now()
         refreshed_at = self._steady(now)
 
-        def do(work: RegistrationWork) -> Outcome:
-            row = follow_withdrawal(work, _known(work.find(tags)), number, microseconds(now))
-            record = replace(self._opened(row).record, network_address=network_address, registration_data=data)
+        def do(work: RegistrationWork) -> Outcome | None:
+            if (found := self._try_on_number(work, tags, number, now)) is None:
+                return None
+            row, record = found
+            record = replace(record, network_address=network_address, registration_data=data)
             changes = {
                 "refreshed_at_us": microseconds(refreshed_at),
                 **self._vault.sealed(row.registration_id, service, record),
@@ -252,9 +262,12 @@ class Registrar:
                 changes |= {"due_at_us": microseconds(due)}
             moved = act(work, row, Act.REFRESH, microseconds(now), changes=changes)
             attempt = self._verifier.attempt(work, Registration(moved, record), course, finding, wanted, now)
-            return replace(attempt, row=store_changes(work, row, attempt.row)).outcome(record)
+            return attempt.stored(store_changes(work, row, attempt.row))
 
         started = yield self._registrations.writing(self._once(tags, request, now, do), tags)
+        if started is None:  # the number was changed meanwhile
+            again = self.refresh(service, user_id, network_address, data, way=way, request_id=request_id)
+            return (yield from again)
         return (yield from self._requests.delivered(started, request))
 
     def verify(
@@ -279,27 +292,94 @@ class Registrar:
             finding = yield from self._verifier.with_live_answer(finding, service, number, course, way)
         now = self._now()
 
-        def do(work: RegistrationWork) -> Outcome:
-            row = follow_withdrawal(work, _known(work.find(tags)), number, microseconds(now))
-            registration = self._opened(row)
+        def do(work: RegistrationWork) -> Outcome | None:
+            if (registration := self._try_on_number(work, tags, number, now)) is None:
+                return None
             attempt = self._verifier.attempt(work, registration, course, finding, wanted, now)
-            return replace(attempt, row=store_changes(work, row, attempt.row)).outcome(registration.record)
+            return attempt.stored(store_changes(work, registration.row, attempt.row))
+
+        started = yield self._registrations.writing(self._once(tags, request, now, do), tags)
+        if started is None:  # the number was changed meanwhile
+            again = self.verify(
+                service, user_id, method=method, network_address=network_address, way=way, request_id=request_id
+            )
+            return (yield from again)
+        return (yield from self._requests.delivered(started, request, strict=True))
+
+    def change_number(
+        self,
+        service: str,
+        user_id: str,
+        number: int,
+        network_address: NetworkAddress,
+        *,
+        way: Way = ANY_WAY,
+        request_id: str = "",
+    ) -> Steps[Outcome]:
+        """Start to verify another number of a user; once that is verified, the registration moves to it. A change that
+        waits already ends; if the user has the number, nothing else is done.
+
+        UnknownRegistration, NumberNotMobile, NumberNotAllotted, WrongState, MethodNotAllowed, TooManyCodes.
+        """
+        request = Request(request_id, ("change", number, network_address, way))
+        tags = self._vault.user_tags(service, user_id)
+        found = self._opened(_known((yield self._registrations.finding(tags))))
+        wanted = VerificationRequest(network_address, way, on_demand=True)
+        course = self._verifier.course(service, change=NumberChange(number, network_address))
+        finding = self._verifier.find(service, number)
+        if found.record.number != number and allows(found.state, Act.ASK_CHANGE):
+            finding = yield from self._verifier.with_live_answer(finding, service, number, course, way)
+        now = self._now()
+
+        def do(work: RegistrationWork) -> Outcome:
+            registration = self._current(work, tags, now)
+            if registration.record.number == number:
+                return _unchanged(work, registration)
+            finding.check_registrable()
+            after(registration.state, Act.ASK_CHANGE)  # WrongState if there can be none
+            attempt = self._verifier.attempt(work, registration, course, finding, wanted, now)
+            return attempt.stored(store_changes(work, registration.row, attempt.row))
 
         started = yield self._registrations.writing(self._once(tags, request, now, do), tags)
         return (yield from self._requests.delivered(started, request, strict=True))
 
+    def _current(self, work: RegistrationWork, tags: Sequence[bytes], now: datetime) -> Registration:
+        """Return a user's registration after whatever has taken its number. UnknownRegistration."""
+        return _after_withdrawal(work, self._opened(_known(work.find(tags))), now)
+
+    def _try_on_number(
+        self, work: RegistrationWork, tags: Sequence[bytes], number: int, now: datetime
+    ) -> Registration | None:
+        """Return the same; None if it has another number by now, about which nothing is known. UnknownRegistration."""
+        found = self._opened(_known(work.find(tags)))
+        return _after_withdrawal(work, found, now) if found.record.number == number else None
+
     def _once(
-        self, tags: Sequence[bytes], request: Request, now: datetime, do: Callable[[RegistrationWork], Outcome]
-    ) -> Callable[[RegistrationWork], Outcome]:
+        self, tags: Sequence[bytes], request: Request, now: datetime, do: Callable[[RegistrationWork], Outcome | None]
+    ) -> Callable[[RegistrationWork], Outcome | None]:
         """Return the operation that does what a request about a user asks, unless it was done before."""
 
-        def operation(work: RegistrationWork) -> Outcome:
+        def operation(work: RegistrationWork) -> Outcome | None:
             return self._requests.once(work, self._opened(_known(work.find(tags))), request, now, lambda: do(work))
 
         return operation
 
     def _opened(self, row: RegistrationRow) -> Registration:
         return Registration(row, self._vault.open(row))
+
+
+def _after_withdrawal(work: RegistrationWork, found: Registration, now: datetime) -> Registration:
+    row = follow_withdrawal(work, found.row, found.record.number, microseconds(now))
+    return found._replace(row=row)
+
+
+def _unchanged(work: RegistrationWork, registration: Registration) -> Outcome:
+    """Return the answer to who wants the number that they have; a change to another one that waits is over."""
+    row = registration.row
+    newest = None if row.verification_id is None else work.verification(row.verification_id)
+    if newest is not None and newest.sealed_change is not None:
+        work.end_verifications_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
+    return Outcome(registration, problem=Problem.NUMBER_UNCHANGED)
 
 
 def checked_moment(value: datetime, field: str) -> datetime:

@@ -1,9 +1,9 @@
 """A registration as its service sees it, and the one way in which it moves: a transition, with its event."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from numcheck.registrations.due import next_us
 from numcheck.registrations.encoding import encoded
@@ -12,6 +12,11 @@ from numcheck.registrations.policy import Method
 from numcheck.registrations.record import Record
 from numcheck.registrations.states import FALLS_DUE, IDENTIFIES, Act, RegistrationState, after
 from numcheck.store import RegistrationRow, RegistrationWork, Standing
+
+H = TypeVar("H")
+
+TAKEN_OVER = "taken_over"
+"""The cause of a withdrawal, besides those of the store: another user has proved that they hold the number."""
 
 
 class VerificationState:
@@ -73,13 +78,14 @@ class CodeToSend(NamedTuple):
 class Outcome(NamedTuple):
     """What became of a call: the registration now, its verification, and why a code is not under way.
 
-    `to_send` is told to no caller.
+    `to_send` is told to no caller, nor is `number`, to which it goes.
     """
 
     registration: Registration
     verification: Verification | None = None
     problem: str = ""
     to_send: CodeToSend | None = None
+    number: int = 0
 
 
 def act(
@@ -108,6 +114,11 @@ def act_on(
 def evidence_of(row: RegistrationRow) -> tuple[Evidence, ...]:
     """Return the entries that a row keeps: what the user proved, and the operator's answer, which comes last."""
     return (*from_json(row.proofs), *from_json(row.evidence))
+
+
+def proved_at_us(row: RegistrationRow) -> int:
+    """Return when the user last showed that they use the number, as far as the row's state rests on it; 0 if not."""
+    return max((one.verified_at_us for one in from_json(row.proofs) if one.method.shows_use), default=0)
 
 
 def next_at_us(row: RegistrationRow) -> int | None:
@@ -150,11 +161,22 @@ def follow_withdrawal(work: RegistrationWork, row: RegistrationRow, number: int,
     if taken is None:
         return row
     revision, cause = taken
-    work.end_verifications_of({row.registration_id: revision}, VerificationState.ENDED)
+    work.end_verifications_of({row.registration_id: revision}, VerificationState.ENDED, changes=False)
     if row.state != RegistrationState.VERIFIED:
         return row
     moved = act(work, row, Act.WITHDRAW, now_us, changes={}, cause=cause.value, revision=revision)
     return store_changes(work, row, moved)
+
+
+def ended_of(holders: Iterable[H], count_max: int, proved_at_us: Callable[[H], int]) -> list[H]:
+    """Return which of the holders of a number are too many: those whose proofs are the oldest."""
+    return sorted(holders, key=proved_at_us, reverse=True)[count_max:]
+
+
+def take_over(work: RegistrationWork, row: RegistrationRow, now_us: int) -> None:
+    """Revoke a registration whose number another user has proved to hold since."""
+    work.end_verifications_of({row.registration_id: work.revision + 1}, VerificationState.ENDED, changes=False)
+    store_changes(work, row, act(work, row, Act.WITHDRAW, now_us, changes={}, cause=TAKEN_OVER))
 
 
 def store_changes(work: RegistrationWork, before: RegistrationRow, moved: RegistrationRow) -> RegistrationRow:

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 
 from numcheck.errors import BadRegistration, DeliveryFailed
 from numcheck.moments import microseconds
+from numcheck.registrations.deciding import Problem
 from numcheck.registrations.encoding import encoded
-from numcheck.registrations.registration import Outcome, Registration
+from numcheck.registrations.policy import Method
+from numcheck.registrations.registration import Outcome, Registration, Verification, VerificationState
 from numcheck.registrations.vault import Vault
 from numcheck.registrations.verifier import Verifier
 from numcheck.steps import Steps
@@ -37,15 +39,17 @@ class Requests:
         found: Registration,
         request: Request,
         now: datetime,
-        do: Callable[[], Outcome],
-    ) -> Outcome:
-        """Do what a request asks, or return what it came to; BadRegistration if its name was another request's."""
+        do: Callable[[], Outcome | None],
+    ) -> Outcome | None:
+        """Do what a request asks, or return what it came to; None if it could not be done, so that it is not noted.
+        BadRegistration if its name was another request's."""
         if not request.request_id:
             return do()
         tags, said_tags = self._tags(found, request), self._vault.said_tags(encoded(request.said))
         known = work.request(tags)
         if known is None:
-            outcome = do()
+            if (outcome := do()) is None:
+                return None
             verification = outcome.verification
             verification_id = verification.verification_id if verification is not None else b""
             row = RequestRow(tags[0], said_tags[0], microseconds(now), verification_id, outcome.problem)
@@ -57,6 +61,11 @@ class Requests:
 
     def _again(self, work: RegistrationWork, found: Registration, known: RequestRow, now: datetime) -> Outcome:
         verification = work.verification(known.verification_id) if known.verification_id else None
+        if known.problem == Problem.NUMBER_DENIED:
+            denied = Verification(b"", Method.OPERATOR, VerificationState.DENIED)
+            return Outcome(found, denied, known.problem)
+        if known.problem == Problem.NUMBER_UNCHANGED:
+            return Outcome(found, None, known.problem)
         if verification is None:
             return Outcome(found, self._verifier.current(work, found.row, now), known.problem)
         return Outcome(found, self._verifier.told(verification, now), known.problem)
@@ -72,13 +81,12 @@ class Requests:
                 yield self._registrations.writing(lambda work: work.set_request_problem(tag, problem))
             if strict:
                 raise
-            return started._replace(to_send=None, problem=failure.reason)
+            return started._replace(to_send=None, number=0, problem=failure.reason)
 
     def _sent(self, started: Outcome, *, strict: bool) -> Steps[Outcome]:
-        row, record = started.registration
         if strict and started.problem == DeliveryFailed.reason:
             raise DeliveryFailed("the code could not be handed over")
-        return (yield from self._verifier.delivered(row.service, record.number, started, strict=True))
+        return (yield from self._verifier.delivered(started, strict=True))
 
     def _tags(self, found: Registration, request: Request) -> list[bytes]:
         return self._vault.repetition_tags(found.row.registration_id, request.request_id)

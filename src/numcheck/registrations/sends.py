@@ -15,12 +15,14 @@ from numcheck.store import RegistrationWork, SendRow
 
 
 class Code(NamedTuple):
-    """A code as its limits see it: of which service, to which user and number, asked for from where."""
+    """A code as its limits see it: of which service, to which user and number, asked for from where, and whether the
+    user has proved that the number is theirs: then what others were sent counts for nothing."""
 
     service: str
     user_id: str
     number: int
     network_address: NetworkAddress
+    is_holder: bool = False
 
 
 class CodeSends:
@@ -33,16 +35,19 @@ class CodeSends:
         """Raise TooManyCodes if the code would be one too many."""
         vault, service, bounds = self._vault, code.service, self._code_policy_for(code.service)
         since_us, number_tags = microseconds(now - codes.DAY), vault.number_tags(code.number)
-        sent = self._sent(work, code, now)
+        alike, to_user = self._alike(work, code, now)
 
         def full(nth: int, **wanted: str | list[bytes]) -> datetime | None:
             return _try_moment(work.nth_send(nth, since_us=since_us, **wanted))
 
+        def full_number(nth: int, **wanted: str | list[bytes]) -> datetime | None:
+            return None if code.is_holder else full(nth, number_tag=number_tags, **wanted)
+
         sends = codes.Sends(
-            to_number=[moment(at) for at, _ in sent],
-            to_user=any(own for _, own in sent),
-            full_number=full(bounds.number_max, number_tag=number_tags),
-            full_number_of_service=full(bounds.number_of_service_max, service=service, number_tag=number_tags),
+            alike=alike,
+            to_user=to_user,
+            full_number=full_number(bounds.number_max),
+            full_number_of_service=full_number(bounds.number_of_service_max, service=service),
             full_block=full(bounds.block_max, service=service, block_tag=vault.block_tags(code.number)),
             full_network=full(
                 bounds.network_max, service=service, network_tag=vault.network_tags(code.network_address)
@@ -71,12 +76,17 @@ class CodeSends:
                 network_tag=vault.network_tags(code.network_address)[0],
             )
         )
-        return microseconds(codes.next_code_at([moment(at) for at, _ in self._sent(work, code, now)]) or now)
+        return microseconds(codes.next_code_at(self._alike(work, code, now)[0]) or now)
 
-    def _sent(self, work: RegistrationWork, code: Code, now: datetime) -> list[tuple[int, bool]]:
-        """Return when codes of the service were sent to the number in the day before, and whether to this user."""
-        number_tags, user_tags = self._vault.number_tags(code.number), self._vault.user_tags(code.service, code.user_id)
-        return work.sends_to_number(code.service, number_tags, user_tags, since_us=microseconds(now - codes.DAY))
+    def _alike(self, work: RegistrationWork, code: Code, now: datetime) -> tuple[list[datetime], bool]:
+        """Return when codes of the service were sent to the number in the day before for this user, or from their
+        network unless they are its holder; and whether any was for the user."""
+        vault, since_us = self._vault, microseconds(now - codes.DAY)
+        sent = work.sends_to_number(code.service, vault.number_tags(code.number), since_us=since_us)
+        users = vault.user_tags(code.service, code.user_id)
+        networks = [] if code.is_holder else vault.network_tags(code.network_address)
+        alike = [moment(one.at_us) for one in sent if one.user_tag in users or one.network_tag in networks]
+        return alike, any(one.user_tag in users for one in sent)
 
 
 def _try_moment(at_us: int | None) -> datetime | None:

@@ -30,6 +30,9 @@ class Act(StrEnum):
     MISS = "overdue"
     WITHDRAW = "withdrawn"
     DELETE = "deleted"
+    ASK_CHANGE = "change_started"
+    DENY_CHANGE = "change_denied"
+    CHANGE = "changed"
 
 
 _S, _A = RegistrationState, Act
@@ -48,6 +51,8 @@ TRANSITIONS: dict[tuple[RegistrationState | None, Act], RegistrationState] = {
     # The user proves a step of it, and others are still to confirm.
     (_S.PENDING, _A.PROVE): _S.PENDING,
     (_S.VERIFIED, _A.PROVE): _S.VERIFIED,
+    (_S.REJECTED, _A.PROVE): _S.REJECTED,  # of a change of number, as is the next
+    (_S.REVOKED, _A.PROVE): _S.REVOKED,
     # It ends.
     (_S.PENDING, _A.CONFIRM): _S.VERIFIED,
     (_S.VERIFIED, _A.CONFIRM): _S.VERIFIED,
@@ -55,6 +60,21 @@ TRANSITIONS: dict[tuple[RegistrationState | None, Act], RegistrationState] = {
     (_S.VERIFIED, _A.DENY): _S.REVOKED,
     (_S.PENDING, _A.FAIL): _S.PENDING,
     (_S.VERIFIED, _A.FAIL): _S.VERIFIED,
+    (_S.REJECTED, _A.FAIL): _S.REJECTED,  # of a change of number, as is the next
+    (_S.REVOKED, _A.FAIL): _S.REVOKED,
+    # The user wants another number: until that is verified the old one stands.
+    (_S.PENDING, _A.ASK_CHANGE): _S.PENDING,
+    (_S.VERIFIED, _A.ASK_CHANGE): _S.VERIFIED,
+    (_S.REJECTED, _A.ASK_CHANGE): _S.REJECTED,
+    (_S.REVOKED, _A.ASK_CHANGE): _S.REVOKED,
+    (_S.PENDING, _A.DENY_CHANGE): _S.PENDING,
+    (_S.VERIFIED, _A.DENY_CHANGE): _S.VERIFIED,
+    (_S.REJECTED, _A.DENY_CHANGE): _S.REJECTED,
+    (_S.REVOKED, _A.DENY_CHANGE): _S.REVOKED,
+    (_S.PENDING, _A.CHANGE): _S.VERIFIED,
+    (_S.VERIFIED, _A.CHANGE): _S.VERIFIED,
+    (_S.REJECTED, _A.CHANGE): _S.VERIFIED,
+    (_S.REVOKED, _A.CHANGE): _S.VERIFIED,
     # The user's information is taken anew.
     (_S.PENDING, _A.REFRESH): _S.PENDING,
     (_S.VERIFIED, _A.REFRESH): _S.VERIFIED,
@@ -66,7 +86,8 @@ TRANSITIONS: dict[tuple[RegistrationState | None, Act], RegistrationState] = {
     (_S.VERIFIED, _A.REMIND): _S.VERIFIED,
     (_S.PENDING, _A.MISS): _S.OVERDUE,
     (_S.VERIFIED, _A.MISS): _S.OVERDUE,
-    # The operator takes the number away.
+    # The operator takes the number away, or another user has proved that they have it now.
+    (None, _A.WITHDRAW): _S.REVOKED,
     (_S.VERIFIED, _A.WITHDRAW): _S.REVOKED,
     # The user is erased.
     (_S.PENDING, _A.DELETE): _S.DELETED,
@@ -76,7 +97,7 @@ TRANSITIONS: dict[tuple[RegistrationState | None, Act], RegistrationState] = {
     (_S.REVOKED, _A.DELETE): _S.DELETED,
 }
 
-IDENTIFIES = (Act.CONFIRM,)
+IDENTIFIES = (Act.CONFIRM, Act.CHANGE)
 """Acts by which a user is identified anew, whether or not they were before."""
 
 # In these a registration falls due: in the others it may not use the messenger anyway.

@@ -7,9 +7,9 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from numcheck.errors import StoreDamaged
-from numcheck.registrations.record import NetworkAddress, Record, normal_assertion_id, user_id_of
+from numcheck.registrations.record import NetworkAddress, NumberChange, Record, normal_assertion_id, user_id_of
 from numcheck.registrations.sealing import NONCE_SIZE, Key, Keyring
-from numcheck.store import NumberRow, RegistrationRow, SealedRow, Sent
+from numcheck.store import NumberRow, RegistrationRow, SealedRow, Sent, VerificationRow
 
 BLOCK_NUMBERS = 10_000
 SEALED_RECORD = attrgetter("key_id", "sealed_record", "registration_id")
@@ -111,6 +111,20 @@ class Vault:
             "sealed_number": key.seal(content, b"number\0" + registration_id, self._random_bytes(NONCE_SIZE)),
         }
 
+    def sealed_change(self, key_id: int, verification_id: bytes, change: NumberChange) -> bytes:
+        """Return a change of number as it is kept with its verification, under the verification's key."""
+        owner = b"change\0" + verification_id
+        return self._keyring[key_id].seal(change.to_bytes(), owner, self._random_bytes(NONCE_SIZE))
+
+    def try_change(self, row: VerificationRow) -> NumberChange | None:
+        """Return the change of number that a verification is for; None: it is for the number that the user has.
+        StoreDamaged if it is not what was written."""
+        if row.sealed_change is None:
+            return None
+        return NumberChange.from_bytes(
+            self._plain(row.key_id, row.sealed_change, b"change", row.verification_id, row.registration_id)
+        )
+
     def new_ids(self, now_us: int, count: int) -> list[bytes]:
         """Return ids of one moment, ascending."""
         made = _cut(self._random_bytes(10 * count), 10)
@@ -137,6 +151,10 @@ class Vault:
         """Return the tags of user and content of each under every older key, where there is one."""
         return [list(zip(*_import_tags(key, service, people), strict=True)) for key in self._keyring.keys[:-1]]
 
+    def older_number_tags(self, numbers: Sequence[int]) -> list[list[bytes]]:
+        """Return the tags of many numbers under every older key, where there is one."""
+        return [key.tags("number", list(map(_number_bytes, numbers))) for key in self._keyring.keys[:-1]]
+
     def _sealed_each(self, key: Key, kind: bytes, ids: Sequence[bytes], plains: Sequence[bytes]) -> list[bytes]:
         nonces = _cut(self._random_bytes(NONCE_SIZE * len(plains)), NONCE_SIZE)
         return key.seal_each(plains, [kind + one for one in ids], nonces)
@@ -161,11 +179,14 @@ class Vault:
         except StoreDamaged as error:
             return error
 
-    def _plain(self, key_id: int, sealed: bytes, kind: bytes, registration_id: bytes) -> bytes:
+    def _plain(
+        self, key_id: int, sealed: bytes, kind: bytes, owner: bytes, registration_id: bytes | None = None
+    ) -> bytes:
+        """Return what was sealed for an owner, which is the registration itself unless another is given."""
         try:
-            return self._keyring[key_id].open(sealed, kind + b"\0" + registration_id)
+            return self._keyring[key_id].open(sealed, kind + b"\0" + owner)
         except StoreDamaged:
-            raise _damaged(registration_id) from None
+            raise _damaged(registration_id or owner) from None
 
     def user_ids(self, rows: Sequence[SealedRow]) -> dict[bytes, str]:
         """Whose each registration is, by its id; none for one that is not what was written."""

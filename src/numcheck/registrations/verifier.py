@@ -1,12 +1,15 @@
 """Verifications: by the operator's data, by a code, by an act of the user, by an authority (I.3b, I.5, II.1 to II.3).
 
 Invariants: one verification of a registration is live at a time (R8), and nobody ends another's: a number that a
-stranger typed does not shut its holder out. A code is sent after the transaction that counted it, never before.
+stranger typed does not shut its holder out. A change of number is a verification of the new one: until that has
+confirmed, the registration stands as it is, and then it moves in one transaction. Of the users who have proved that
+they hold a number only the last are VERIFIED, as many as the service's policy lets hold it. A code is sent after the
+transaction that counted it, never before.
 steps.py has what comes next, completion.py what ends a verification that waits, sends.py the limits of codes.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -15,13 +18,13 @@ from numcheck.errors import DeliveryFailed, IndexBehind, MethodNotAllowed, TooMa
 from numcheck.index import Index, NumberFacts
 from numcheck.moments import microseconds, moment
 from numcheck.registrations import codes
-from numcheck.registrations.deciding import Move, Problem, decide
+from numcheck.registrations.deciding import Decision, Move, Problem, decide
 from numcheck.registrations.due import due_at
 from numcheck.registrations.enquiry import Enquirer, LiveAnswer, judge_live
 from numcheck.registrations.evidence import Evidence, to_json
-from numcheck.registrations.judging import judge
+from numcheck.registrations.judging import check_registrable, check_test_number, judge, synthetic_answer
 from numcheck.registrations.policy import Alternative, Judgement, Method, Policy, text_of
-from numcheck.registrations.record import NetworkAddress, Record
+from numcheck.registrations.record import NetworkAddress, NumberChange, Record
 from numcheck.registrations.registration import (
     CodeToSend,
     Outcome,
@@ -30,10 +33,13 @@ from numcheck.registrations.registration import (
     VerificationState,
     act,
     act_on,
+    ended_of,
     evidence_of,
+    proved_at_us,
+    take_over,
 )
 from numcheck.registrations.sends import Code, CodeSends
-from numcheck.registrations.states import Act
+from numcheck.registrations.states import Act, RegistrationState
 from numcheck.registrations.vault import Vault
 from numcheck.registrations.ways import ANY_WAY, Way
 from numcheck.steps import Alone, Steps
@@ -57,6 +63,13 @@ class Finding(NamedTuple):
     index_version: int
     live: LiveAnswer | None = None
     """What the operator itself said, where it was asked."""
+    test_code: str = ""
+    """The code of a test number, which stands in for all that would be sent and asked; empty for any other number."""
+
+    def check_registrable(self) -> None:
+        """Refuse a number that nobody can have: NumberNotMobile, NumberNotAllotted."""
+        if not self.test_code:
+            check_registrable(self.facts)
 
 
 class VerificationRequest(NamedTuple):
@@ -80,6 +93,10 @@ class Course(NamedTuple):
     as_of_revision: int = 0
     fresh: bool = False
     """True if the last step was proved just now, so that no event tells it yet."""
+    change: NumberChange | None = None
+    """The change of number that it is for; None: it is about the number that the user has."""
+    test_code: str = ""
+    """The code of a test number, to which nothing is sent; empty for any other number."""
 
     @property
     def proved(self) -> frozenset[Method]:
@@ -94,24 +111,35 @@ class Course(NamedTuple):
         """Return the course with these alternatives left."""
         return self._replace(alternatives=alternatives)
 
+    def about(self, record: Record) -> Record:
+        """Return the record with the number that the course is about."""
+        return record if self.change is None else record.after(self.change)
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What an attempt to verify made of a registration's row; the code is still to be sent."""
+    """What an attempt to verify made of a registration; the code is still to be sent, to `number`."""
 
-    row: RegistrationRow
+    registration: Registration
     verification: Verification | None = None
     to_send: CodeToSend | None = None
     problem: str = ""
+    number: int = 0
 
     @property
     def denied(self) -> bool:
         """True if the operator has denied the number."""
         return self.verification is not None and self.verification.state == VerificationState.DENIED
 
-    def outcome(self, record: Record) -> Outcome:
-        """Return the attempt as its caller is told, with what is to be sent."""
-        return Outcome(Registration(self.row, record), self.verification, self.problem, self.to_send)
+    @property
+    def row(self) -> RegistrationRow:
+        """The registration's row, which is not stored yet."""
+        return self.registration.row
+
+    def stored(self, row: RegistrationRow) -> Outcome:
+        """Return the attempt as its caller is told, once the row is stored, with what is to be sent."""
+        registration = self.registration._replace(row=row)
+        return Outcome(registration, self.verification, self.problem, self.to_send, self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +147,8 @@ class Environment:
     """What verifications need from outside.
 
     `agreed(service, operator_id)` says whether there is an agreement (I.5); without a courier no code is sent, without
-    an enquirer no operator is asked itself; `random_below(n)` gives a random number from 0 to n - 1.
+    an enquirer no operator is asked itself; `random_below(n)` gives a random number from 0 to n - 1; `test_codes` are
+    the test numbers' own.
     """
 
     index: Callable[[], Index]
@@ -130,6 +159,7 @@ class Environment:
     now: Callable[[], datetime]
     random_below: Callable[[int], int]
     enquirer: Enquirer | None = None
+    test_codes: Mapping[int, str] = field(default_factory=dict)
 
 
 class Verifier:
@@ -146,12 +176,24 @@ class Verifier:
         self._environment.index()
 
     def find(self, service: str, number: int) -> Finding:
-        """Return what the newest index says of a number, as far as the service may know it; IndexNotReady."""
+        """Return what the newest index says of a number, as far as the service may know it; IndexNotReady,
+        BadTestNumber."""
         index = self._environment.index()
         facts = index.facts(number)
         operator = facts.serving_operator
         agreed = operator is not None and self._environment.agreed(service, operator.operator_id)
-        return Finding(facts, agreed, index.index_version)
+        return Finding(facts, agreed, index.index_version, test_code=self._test_code(facts))
+
+    def is_test_number(self, number: int) -> bool:
+        """Return True if the settings say that it is one, whatever the plan says."""
+        return number in self._environment.test_codes
+
+    def _test_code(self, facts: NumberFacts) -> str:
+        """Return the code of a test number, empty for any other; BadTestNumber if anybody may have it."""
+        code = self._environment.test_codes.get(facts.number, "")
+        if code:
+            check_test_number(facts)
+        return code
 
     def needs_operator(self, finding: Finding, service: str, course: Course, way: Way = ANY_WAY) -> bool:
         """Return True if the operator itself is to be asked: the policy has that, the operator's data says nothing, and
@@ -161,7 +203,7 @@ class Verifier:
             return False
         if self._judged(service, finding, self._environment.now())[0] is not Judgement.NO_ANSWER:
             return False
-        can_begin = self._can_begin(policy, way)
+        can_begin = self._can_begin(finding, policy, way)
         decision = decide(course.alternatives, course.proved, Judgement.CONFIRMED, can_begin=can_begin)
         return decision.by_operator
 
@@ -182,9 +224,9 @@ class Verifier:
 
     # --- starting and going on
 
-    def course(self, service: str, wanted: Method | None = None) -> Course:
+    def course(self, service: str, wanted: Method | None = None, change: NumberChange | None = None) -> Course:
         """Return the course of an attempt that begins: by the policy, or by a step of it. MethodNotAllowed."""
-        return Course(self.policy_for(service).alternatives_for(wanted))
+        return Course(self.policy_for(service).alternatives_for(wanted), change=change)
 
     def attempt(
         self,
@@ -200,49 +242,68 @@ class Verifier:
         WrongState, MethodNotAllowed, TooManyCodes, or IndexBehind if the number was taken from its operator after the
         finding, with nothing written; what hinders a code is only told if it was not asked for on demand.
         """
-        row = registration.row
-        judgement, answer = self._judged(row.service, finding, now)
-        can_begin = self._can_begin(self.policy_for(row.service), wanted.way)
+        service = registration.row.service
+        judgement, answer = self._judged(service, finding, now)
+        can_begin = self._can_begin(finding, self.policy_for(service), wanted.way)
         decision = decide(course.alternatives, course.proved, judgement, can_begin=can_begin)
         if decision.move is Move.WAIT and decision.step is not None:
-            registration = registration._replace(row=self._with_proof(work, row, course, now))
-            return self._try_wait(work, registration, course.at(decision.left), decision.step, wanted, now)
-        if decision.by_operator and (taken := work.withdrawn_since(registration.record.number, finding.index_version)):
+            registration = self._with_proof(work, registration, course, now)
+            course = course.at(decision.left)._replace(test_code=finding.test_code)
+            return self._try_wait(work, registration, course, decision.step, wanted, now)
+        number = course.about(registration.record).number
+        if decision.by_operator and (taken := work.withdrawn_since(number, finding.index_version)):
             # What revokes registrations has passed by already, or would not know that this one rests on older data.
             raise IndexBehind(taken, finding.index_version)
         if wanted.on_demand:
-            if decision.problem == Problem.METHOD_NOT_ALLOWED:
-                raise MethodNotAllowed("this node cannot deliver codes that way")
-            row = act(work, row, Act.START, microseconds(now), changes={}, method=Method.OPERATOR.value)
+            registration = self._on_demand(work, registration, course, decision, now)
         if decision.move is Move.STOP:
-            return self.unanswered(work, row, course, now, decision.problem)
+            return self.unanswered(work, registration, course, now, decision.problem)
         evidence = (*course.given, answer) if decision.by_operator else course.given
-        return self._decided(work, row, decision.move, evidence, course, now)
-
-    def unanswered(
-        self, work: RegistrationWork, row: RegistrationRow, course: Course, now: datetime, problem: str = ""
-    ) -> Attempt:
-        """Return what becomes of a row when there is no answer now: nothing but that a step was proved."""
-        return Attempt(self._with_proof(work, row, course, now), problem=problem)
+        decided = self._decided if course.change is None else self._change_decided
+        return decided(work, registration, decision.move, evidence, course, now)
 
     @staticmethod
-    def _with_proof(work: RegistrationWork, row: RegistrationRow, course: Course, now: datetime) -> RegistrationRow:
-        """Return the row, once the event of the step that was proved just now, if one was, is appended."""
+    def _on_demand(
+        work: RegistrationWork, registration: Registration, course: Course, decision: Decision, now: datetime
+    ) -> Registration:
+        """Return the registration once an attempt that waits for nobody has begun. MethodNotAllowed."""
+        if decision.problem == Problem.METHOD_NOT_ALLOWED:
+            raise MethodNotAllowed("this node cannot deliver codes that way")
+        if course.change is not None:
+            return registration
+        row = act(work, registration.row, Act.START, microseconds(now), changes={}, method=Method.OPERATOR.value)
+        return registration._replace(row=row)
+
+    def unanswered(
+        self, work: RegistrationWork, registration: Registration, course: Course, now: datetime, problem: str = ""
+    ) -> Attempt:
+        """Return what becomes of a registration when there is no answer now: nothing but that a step was proved."""
+        return Attempt(self._with_proof(work, registration, course, now), problem=problem)
+
+    @staticmethod
+    def _with_proof(work: RegistrationWork, registration: Registration, course: Course, now: datetime) -> Registration:
+        """Return the registration, once the event of the step that was proved just now, if one was, is appended."""
         if not course.fresh:
-            return row
+            return registration
         fields = [one.fields() for one in course.given]
-        return act(work, row, Act.PROVE, microseconds(now), changes={}, evidence=fields)
+        row = act(work, registration.row, Act.PROVE, microseconds(now), changes={}, evidence=fields)
+        return registration._replace(row=row)
 
     def _judged(self, service: str, finding: Finding, now: datetime) -> tuple[Judgement, Evidence]:
         policy = self.policy_for(service)
         version = finding.index_version
+        if finding.test_code:
+            return Judgement.CONFIRMED, synthetic_answer(version, now)
         judgement, evidence = judge(finding.facts, policy, agreed=finding.agreed, index_version=version, now=now)
         if judgement is Judgement.NO_ANSWER and finding.live is not None:
             return judge_live(finding.live, policy, evidence)
         return judgement, evidence
 
-    def _can_begin(self, policy: Policy, way: Way) -> Callable[[Method], bool]:
-        """Return what tells whether a user can be asked for a step: there is a courier for its code, if it has one."""
+    def _can_begin(self, finding: Finding, policy: Policy, way: Way) -> Callable[[Method], bool]:
+        """Return what tells whether a user can be asked for a step: there is a courier for its code, if it has one that
+        is sent."""
+        if finding.test_code:
+            return lambda _step: True
         deliverable = frozenset[str]() if self._courier is None else self._courier.channels
         usual = policy.code_channels
         return lambda step: not step.code_digits or not deliverable.isdisjoint(step.channels_for(way.channel, usual))
@@ -250,32 +311,79 @@ class Verifier:
     def _decided(
         self,
         work: RegistrationWork,
-        row: RegistrationRow,
+        registration: Registration,
         move: Move,
         evidence: Sequence[Evidence],
         course: Course,
         now: datetime,
     ) -> Attempt:
-        if not course.given and row.verification_id is not None:
-            # The operator alone has decided: what waits for the user is over.
-            work.end_verifications_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
-            row = row._replace(verification_id=None)
+        row = self._with_none_waiting(work, registration.row, course)
         as_of = course.as_of_revision if course.given else work.revision
         if move is Move.CONFIRM:
+            self._take_over(work, row, registration.record.number, course, now)
             row = self.confirmed(work, row, evidence, now, as_of_revision=as_of)
             state = VerificationState.CONFIRMED
         else:
             row = act_on(work, row, Act.DENY, microseconds(now), evidence)
             state = VerificationState.DENIED
-        return Attempt(row, Verification(b"", Method.OPERATOR, state))
+        return Attempt(registration._replace(row=row), Verification(b"", Method.OPERATOR, state))
+
+    @staticmethod
+    def _with_none_waiting(work: RegistrationWork, row: RegistrationRow, course: Course) -> RegistrationRow:
+        """Return the row, once whatever waits for its user is over if the operator alone has decided."""
+        if course.given or row.verification_id is None:
+            return row
+        work.end_verifications_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
+        return row._replace(verification_id=None)
+
+    def _change_decided(
+        self,
+        work: RegistrationWork,
+        registration: Registration,
+        move: Move,
+        evidence: Sequence[Evidence],
+        course: Course,
+        now: datetime,
+    ) -> Attempt:
+        """Return what becomes of a registration whose user wants another number: it moves there, or stays."""
+        row, record = registration
+        if move is Move.DENY:
+            fields = [one.fields() for one in evidence]
+            row = act(work, row, Act.DENY_CHANGE, microseconds(now), changes={}, evidence=fields)
+            denied = Verification(b"", Method.OPERATOR, VerificationState.DENIED)
+            return Attempt(registration._replace(row=row), denied, problem=Problem.NUMBER_DENIED)
+        row, record = self._with_none_waiting(work, row, course), course.about(record)
+        # What has taken the new number would have ended its verification: nothing did up to now.
+        columns = {**self._vault.sealed(row.registration_id, row.service, record), "as_of_revision": work.revision}
+        self._take_over(work, row, record.number, course, now)
+        row = self.confirmed(work, row, evidence, now, what=Act.CHANGE, **columns)
+        return Attempt(Registration(row, record), Verification(b"", Method.OPERATOR, VerificationState.CONFIRMED))
 
     def confirmed(
-        self, work: RegistrationWork, row: RegistrationRow, evidence: Sequence[Evidence], now: datetime, **changes: Any
+        self,
+        work: RegistrationWork,
+        row: RegistrationRow,
+        evidence: Sequence[Evidence],
+        now: datetime,
+        *,
+        what: Act = Act.CONFIRM,
+        **changes: Any,
     ) -> RegistrationRow:
         """Return the row of a registration whose number is confirmed: with the due time that its last refresh has
         earned."""
         due_us = microseconds(due_at(moment(row.refreshed_at_us), self.policy_for(row.service).refresh_after))
-        return act_on(work, row, Act.CONFIRM, microseconds(now), evidence, due_at_us=due_us, **changes)
+        return act_on(work, row, what, microseconds(now), evidence, due_at_us=due_us, **changes)
+
+    def _take_over(
+        self, work: RegistrationWork, row: RegistrationRow, number: int, course: Course, now: datetime
+    ) -> None:
+        """End who was VERIFIED on a number before, if the user of the row has proved just now that they hold it."""
+        if not any(step.shows_use for step in course.proved):
+            return
+        holders = work.verified_on(row.service, self._vault.number_tags(number))
+        others = [one for one in holders if one.registration_id != row.registration_id]
+        for one in ended_of(others, self.policy_for(row.service).users_per_number_max - 1, proved_at_us):
+            take_over(work, one, microseconds(now))
 
     def _try_wait(
         self,
@@ -288,12 +396,12 @@ class Verifier:
     ) -> Attempt:
         """Begin a verification that waits for the user, unless it takes a code that may not be sent."""
         try:
-            if method.code_digits:
-                self._sends.check(work, _code_of(registration, wanted), now)
+            if method.code_digits and not course.test_code:
+                self._sends.check(work, _code_of(registration, course, wanted), now)
         except TooManyCodes as refusal:
             if wanted.on_demand:
                 raise
-            return Attempt(registration.row, problem=refusal.reason)
+            return Attempt(registration, problem=refusal.reason)
         return self._wait(work, registration, course, method, wanted, now)
 
     def _wait(
@@ -310,25 +418,27 @@ class Verifier:
         now_us, verification_id = microseconds(now), self._vault.new_id(microseconds(now))
         key = self._vault.newest
         secret = ""
-        if method.code_digits:
+        if method.code_digits and course.test_code:
+            secret = course.test_code[-method.code_digits :]
+        elif method.code_digits:
             secret = codes.make_code(self._environment.random_below, method.code_digits)
         elif method is Method.INBOUND:
             secret = codes.word_of(key.word_digest(verification_id))
-        number_tags = self._vault.number_tags(record.number)
+        number = course.about(record).number
         next_code_at_us = 0
         row = act(
-            work, row, Act.START, now_us, changes={"verification_id": verification_id},
-            method=method.value, verification_id=verification_id.hex(),
+            work, row, Act.START if course.change is None else Act.ASK_CHANGE, now_us,
+            changes={"verification_id": verification_id}, method=method.value, verification_id=verification_id.hex(),
         )  # fmt: skip
         work.end_verifications_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
-        if method.code_digits:
-            next_code_at_us = self._sends.record(work, _code_of(registration, wanted), verification_id, now)
-        to_send = self._to_send(row.service, method, secret, wanted.way)
+        if method.code_digits and not course.test_code:
+            next_code_at_us = self._sends.record(work, _code_of(registration, course, wanted), verification_id, now)
+        to_send = self._to_send(course, row.service, method, secret, wanted.way)
         verification = VerificationRow(
             verification_id=verification_id,
             registration_id=row.registration_id,
             service=row.service,
-            number_tag=number_tags[0],
+            number_tag=self._vault.number_tags(number)[0],
             key_id=key.key_id,
             method=method.value,
             state=VerificationState.WAITING,
@@ -342,18 +452,22 @@ class Verifier:
             alternatives=text_of(course.alternatives),
             given=to_json(course.given),
             channel=self._first_channel(to_send),
+            network_tag=self._vault.network_tags(wanted.network_address)[0],
+            sealed_change=(
+                None if course.change is None else self._vault.sealed_change(key.key_id, verification_id, course.change)
+            ),
         )
         work.insert_verification(verification)
-        return Attempt(row, self.told(verification, now), to_send)
+        return Attempt(registration._replace(row=row), self.told(verification, now), to_send, number=number)
 
-    def _to_send(self, service: str, method: Method, secret: str, way: Way) -> CodeToSend | None:
-        if not method.code_digits:
+    def _to_send(self, course: Course, service: str, method: Method, secret: str, way: Way) -> CodeToSend | None:
+        if not method.code_digits or course.test_code:
             return None
         usual = self.policy_for(service).code_channels
         return CodeToSend(secret, method.channels_for(way.channel, usual), way.language)
 
     def _first_channel(self, to_send: CodeToSend | None) -> str:
-        """Return the first channel that a courier has; empty if there is no code."""
+        """Return the first channel that a courier has; empty if no code is sent."""
         if to_send is None or self._courier is None:
             return ""
         return next(one for one in to_send.channels if one in self._courier.channels)
@@ -372,7 +486,7 @@ class Verifier:
         evidence = evidence_of(row)
         if not evidence:
             return None
-        denied = evidence[-1].method is Method.OPERATOR and evidence[-1].confirmed_by is None
+        denied = evidence[-1].method is Method.OPERATOR and not evidence[-1].says_active
         state = VerificationState.DENIED if denied else VerificationState.CONFIRMED
         return Verification(b"", evidence[-1].method, state)
 
@@ -390,13 +504,13 @@ class Verifier:
 
     # --- sending
 
-    def delivered(self, service: str, number: int, started: Outcome, *, strict: bool = False) -> Steps[Outcome]:
+    def delivered(self, started: Outcome, *, strict: bool = False) -> Steps[Outcome]:
         """Send the code of what was started, now that it is counted; if that fails, say so, or raise when `strict`."""
-        outcome, verification = started._replace(to_send=None), started.verification
+        outcome, verification = started._replace(to_send=None, number=0), started.verification
         if started.to_send is None or verification is None or self._courier is None:
             return outcome
-        message_id = verification.verification_id.hex()
-        send = partial(self._courier.send, number, started.to_send, service=service, message_id=message_id)
+        message_id, service = verification.verification_id.hex(), started.registration.row.service
+        send = partial(self._courier.send, started.number, started.to_send, service=service, message_id=message_id)
         try:
             channel: str = yield Alone(send)
         except DeliveryFailed as failure:
@@ -416,6 +530,7 @@ def _note_channel(verification_id: bytes, channel: str, work: RegistrationWork) 
         work.change_verification(row._replace(channel=channel))
 
 
-def _code_of(registration: Registration, wanted: VerificationRequest) -> Code:
+def _code_of(registration: Registration, course: Course, wanted: VerificationRequest) -> Code:
     row, record = registration
-    return Code(row.service, record.user_id, record.number, wanted.network_address)
+    is_holder = course.change is None and registration.state is RegistrationState.VERIFIED and proved_at_us(row) > 0
+    return Code(row.service, record.user_id, course.about(record).number, wanted.network_address, is_holder)

@@ -3,7 +3,8 @@
 Invariants: every VERIFIED registration on a withdrawn number becomes REVOKED, with its event, in one transaction with
 the note that those numbers are done: once, whatever crashes. A verification that was under way on one ends, as the code
 may lie with whoever had the number before. A number that was withdrawn and is back counts as withdrawn: it may be
-another subscriber's now, so that its registrations have to be verified anew.
+another subscriber's now, so that its registrations have to be verified anew. A change to another number goes on: who
+has lost a number needs it most.
 
 What is registered on the numbers is looked for before, in no transaction that anybody waits for: a registration that is
 made after a withdrawal is the next subscriber's, or is refused as its index is too old. A withdrawal takes nothing from
@@ -159,7 +160,9 @@ class Withdrawals:
             if one.as_of_revision < taken_of[one.registration_id].revision
         ]
         work.end_verifications_of(
-            {one.registration_id: taken_of[one.registration_id].revision for one in standings}, VerificationState.ENDED
+            {one.registration_id: taken_of[one.registration_id].revision for one in standings},
+            VerificationState.ENDED,
+            changes=False,
         )
         verified = [one for one in standings if one.state == RegistrationState.VERIFIED]
         state = int(after(RegistrationState.VERIFIED, Act.WITHDRAW))

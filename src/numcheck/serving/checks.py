@@ -12,7 +12,7 @@ from numcheck.delivery.texts import parts_of
 from numcheck.door.plain_door import host_and_port, warning_of
 from numcheck.errors import BadConfiguration, NumcheckError
 from numcheck.serving.couriers import check_delivery
-from numcheck.serving.registrations import policy_warnings
+from numcheck.serving.registrations import registration_warnings
 from numcheck.serving.webhooks import check_webhooks
 
 MADE_LATER = {"keys_file"}  # by the node itself, when it starts first
@@ -28,7 +28,7 @@ def problems_of(settings: Settings) -> list[str]:
 
 def warnings_of(settings: Settings) -> list[str]:
     """Return what a person should know of settings by which a node serves."""
-    return [*filter(None, [warning_of(settings)]), *policy_warnings(settings), *exposed_secrets(settings)]
+    return [*filter(None, [warning_of(settings)]), *registration_warnings(settings), *exposed_secrets(settings)]
 
 
 def exposed_secrets(settings: Settings) -> list[str]:

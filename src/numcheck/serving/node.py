@@ -35,7 +35,7 @@ from numcheck.serving.metrics import NodeCollector, Readings
 from numcheck.serving.metrics_listener import MetricsListener
 from numcheck.serving.publishing import open_or_rebuild
 from numcheck.serving.receipts_listener import ReceiptsListener
-from numcheck.serving.registrations import policy_warnings, registrations_of
+from numcheck.serving.registrations import check_test_numbers, registration_warnings, registrations_of
 from numcheck.serving.reloading import ReadAgain, Reloading
 from numcheck.serving.services import callers_service, check_service, numbering_service
 from numcheck.serving.store_watch import StoreWatch
@@ -174,6 +174,7 @@ class Node:
         self._listener = self._open_listener()
         self._receipts = self._open_receipts()
         index = _index_to_serve(store, settings)
+        check_test_numbers(settings, index)
         self._doors.append(self._open_door())
         self._published.publish(index)
         self._builder.start()
@@ -320,7 +321,7 @@ def _notices(index: Index, store: Store, settings: Settings) -> list[str | None]
         SYNTHETIC_NOTICE if index.synthetic else None,
         store.warning,
         warning_of(settings),
-        *policy_warnings(settings),
+        *registration_warnings(settings),
         *exposed_secrets(settings),
     ]
 

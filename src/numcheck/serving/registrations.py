@@ -12,7 +12,7 @@ from numcheck.config import ServiceSettings, Settings
 from numcheck.door.feeds import Feeds
 from numcheck.e164 import parse
 from numcheck.errors import NotANumber
-from numcheck.index import PublishedIndex
+from numcheck.index import Index, PublishedIndex
 from numcheck.registrations.codes import CodePolicy
 from numcheck.registrations.completion import Completion
 from numcheck.registrations.events import Chain
@@ -20,6 +20,7 @@ from numcheck.registrations.history import History
 from numcheck.registrations.identifications import Identifications
 from numcheck.registrations.importing import Importer
 from numcheck.registrations.inbound import Inbound
+from numcheck.registrations.judging import check_test_number
 from numcheck.registrations.policy import Policy, alternatives_of, channels_of
 from numcheck.registrations.registrar import Registrar
 from numcheck.registrations.reverifier import Reverifier
@@ -77,6 +78,28 @@ def policy_warnings(settings: Settings) -> list[str]:
     ]
 
 
+def test_number_warnings(settings: Settings) -> list[str]:
+    """Warn of test numbers, if there are any."""
+    if not settings.test_numbers:
+        return []
+    count = len(settings.test_numbers)
+    return [
+        f"WARNING: {count} test number{'s are' if count > 1 else ' is'} verified by a fixed code, with nothing sent: "
+        "test_numbers; the evidence of who has one says synthetic"
+    ]
+
+
+def registration_warnings(settings: Settings) -> list[str]:
+    """Warn of what a person should know of the settings of registrations."""
+    return [*policy_warnings(settings), *test_number_warnings(settings)]
+
+
+def check_test_numbers(settings: Settings, index: Index) -> None:
+    """Raise BadTestNumber if the plan does not allot each test number to nobody."""
+    for number in settings.test_codes:
+        check_test_number(index.facts(number))
+
+
 def _policy_of(settings: Settings, changes: ServiceSettings) -> Policy:
     values = settings.values_of(changes)
     age_max_s = values["evidence_age_max_s"]
@@ -86,6 +109,7 @@ def _policy_of(settings: Settings, changes: ServiceSettings) -> Policy:
         refresh_after=timedelta(days=values["refresh_after_days"]),
         authorities=frozenset(filter(None, map(str.strip, values["attesting_authorities"].split(",")))),
         live=values["live_question"],
+        users_per_number_max=values["users_per_number_max"],
         code_channels=channels_of(values["code_channels"]),
     )
 
@@ -198,6 +222,7 @@ def registrations_of(
         now=_now,
         random_below=secrets.randbelow,
         enquirer=enquiries,
+        test_codes=settings.test_codes,
     )
     verifier = Verifier(registrations, vault, environment)
     # Users are refreshed by the time of this start: a node that was down for a month must not take it from them.

@@ -29,6 +29,7 @@ def stopped_store(settings: Settings, *, make: bool = False, troubles: Troubles 
             troubles=troubles,
         ) as store,
     ):
+        store.test_numbers = settings.test_codes
         yield store
 
 

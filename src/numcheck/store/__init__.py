@@ -19,6 +19,7 @@ from numcheck.store.registration_rows import (
     SealedRow,
     SendRow,
     Standing,
+    TryRow,
     VerificationRow,
 )
 from numcheck.store.registrations import PageBounds, Registrations, RegistrationWork, Selection
@@ -65,6 +66,7 @@ __all__ = [
     "Store",
     "Survey",
     "Troubles",
+    "TryRow",
     "VerificationRow",
     "Withdrawn",
     "WithdrawnChunk",

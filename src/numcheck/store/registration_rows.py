@@ -70,7 +70,27 @@ class VerificationRow(NamedTuple):
     alternatives: str
     given: str
     channel: str
+    network_tag: bytes
+    sealed_change: bytes | None = None
     mac: bytes = b""  # made when the row is written: see bindings.py
+
+
+class TryRow(NamedTuple):
+    """A row of the tries, but for its id and whether it was wrong."""
+
+    service: str
+    number_tag: bytes
+    user_tag: bytes
+    network_tag: bytes
+    at_us: int
+
+
+class Asked(NamedTuple):
+    """The moment of a code, and who asked for it."""
+
+    at_us: int
+    user_tag: bytes
+    network_tag: bytes
 
 
 class SendRow(NamedTuple):

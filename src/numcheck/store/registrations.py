@@ -46,12 +46,14 @@ from numcheck.store.heads import check_operator
 from numcheck.store.identifications import Sent
 from numcheck.store.imports import ImportProgress, NewRegistrations, RefusedRow
 from numcheck.store.registration_rows import (
+    Asked,
     NumberRow,
     RegistrationRow,
     RequestRow,
     SealedRow,
     SendRow,
     Standing,
+    TryRow,
     VerificationRow,
 )
 from numcheck.store.schema import (
@@ -129,21 +131,31 @@ SEALED_BY_ID = (
 )
 ROW_BY_USER = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE user_tag IN"
 ROW_BY_ID = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE registration_id = ?"
+# By the number alone: by the service SQLite would look through everything that it has.
+VERIFIED_ON_NUMBER = (
+    f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations "
+    f"WHERE state = {identifications.VERIFIED} AND number_tag IN"
+)
 REQUEST = f"SELECT {', '.join(RequestRow._fields)} FROM requests WHERE request_tag IN ?"
 VERIFICATION_BY_ID = f"SELECT {', '.join(VerificationRow._fields)} FROM verifications WHERE verification_id = ?"
 CHANGE_VERIFICATION = (
-    "UPDATE verifications SET state = ?, tries = ?, given = ?, channel = ?, mac = ? WHERE verification_id = ?"
+    "UPDATE verifications SET state = ?, tries = ?, given = ?, channel = ?, sealed_change = ?, mac = ? "
+    "WHERE verification_id = ?"
 )
 ASSERTION = "SELECT 1 FROM assertions WHERE assertion_tag IN ?"
 WRONG_TRIES = (
-    "SELECT count(*), coalesce(sum(CASE WHEN user_tag IN ? THEN 1 ELSE 0 END), 0) FROM code_tries "
+    "SELECT coalesce(sum(CASE WHEN network_tag IN ? THEN 1 ELSE 0 END), 0), "
+    "coalesce(sum(CASE WHEN user_tag IN ? THEN 1 ELSE 0 END), 0) FROM code_tries "
     "WHERE number_tag IN ? AND service = ? AND at_us > ? AND wrong"
 )
 INSERT_TRY = (
-    "INSERT INTO code_tries (service, number_tag, user_tag, at_us, wrong) VALUES (?, ?, ?, ?, ?) RETURNING try_id"
+    "INSERT INTO code_tries (service, number_tag, user_tag, network_tag, at_us, wrong) VALUES (?, ?, ?, ?, ?, ?) "
+    "RETURNING try_id"
 )
 # Of all services: by one of them SQLite would look through everything that it has sent.
-SENDS_TO_NUMBER = "SELECT at_us, user_tag, service FROM code_sends WHERE number_tag IN ? AND at_us > ? ORDER BY at_us"
+SENDS_TO_NUMBER = (
+    "SELECT at_us, user_tag, network_tag, service FROM code_sends WHERE number_tag IN ? AND at_us > ? ORDER BY at_us"
+)
 SENDS_SINCE = "SELECT at_us FROM code_sends WHERE at_us > ?"
 OUTCOMES = "SELECT completed FROM code_sends WHERE service = ? AND at_us <= ? ORDER BY at_us DESC LIMIT ?"
 COMPLETED_BY_ID = "SELECT verification_id, completed FROM code_sends WHERE verification_id IN"
@@ -216,6 +228,15 @@ class RegistrationWork:
         self._flush_new()
         found = fetch(self._connection, ROW_BY_ID, registration_id)
         return self._checked(RegistrationRow._make(found[0]) if found else None)
+
+    def verified_on(self, service: str, number_tags: Sequence[bytes]) -> list[RegistrationRow]:
+        """Return the VERIFIED registrations of a service on any of these numbers; a damaged one is left out."""
+        self._flush_new()
+        rows = map(RegistrationRow._make, rows_where(self._connection, VERIFIED_ON_NUMBER, number_tags))
+        own = [row for row in rows if row.service == service]
+        damaged = {row.registration_id for row in own if not WHOLE.is_whole(self._chain, row)}
+        self.damaged |= damaged
+        return [self._as_confirmed(row) for row in own if row.registration_id not in damaged]
 
     def _checked(self, row: RegistrationRow | None) -> RegistrationRow | None:
         """Return the row as it is confirmed by now; StoreDamaged if it is not what was written."""
@@ -520,16 +541,18 @@ class RegistrationWork:
         """Write a verification that this transaction has read, as it is now."""
         self.write_count += 1
         row = self._bound_verification(row)
-        changed = (row.state, row.tries, row.given, row.channel, row.mac)
+        changed = (row.state, row.tries, row.given, row.channel, row.sealed_change, row.mac)
         run(self._connection, CHANGE_VERIFICATION, *changed, row.verification_id)
 
-    def end_verifications_of(self, begun_before: Mapping[bytes, int], ended: int) -> None:
-        """End the verifications under way of these registrations that began before a revision each.
+    def end_verifications_of(self, begun_before: Mapping[bytes, int], ended: int, *, changes: bool = True) -> None:
+        """End the verifications under way of these registrations that began before a revision each; without `changes`,
+        only those of the numbers that they have.
 
         A damaged row is left alone, and proves nothing to anybody.
         """
         found = map(VerificationRow._make, rows_where(self._connection, WAITING_BY_REGISTRATION, list(begun_before)))
-        before = (row for row in found if row.as_of_revision < begun_before[row.registration_id])
+        wanted = (row for row in found if changes or row.sealed_change is None)
+        before = (row for row in wanted if row.as_of_revision < begun_before[row.registration_id])
         rows = [row for row in before if VERIFICATION_BINDING.is_whole(self._chain, row)]
         if rows:
             self.write_count += 1
@@ -578,20 +601,26 @@ class RegistrationWork:
     # --- tries and sends
 
     def wrong_tries(
-        self, service: str, number_tags: Sequence[bytes], user_tags: Sequence[bytes], *, since_us: int
+        self,
+        service: str,
+        number_tags: Sequence[bytes],
+        network_tags: Sequence[bytes],
+        user_tags: Sequence[bytes],
+        *,
+        since_us: int,
     ) -> tuple[int, int]:
-        """Return how many wrong tries of a number there were in a service, and how many of them were the user's.
+        """Return how many wrong tries at a number there were in a service: from a network, and of a user.
 
         Those that were not compared yet count.
         """
-        values = list(user_tags), list(number_tags), service, since_us
-        ((of_number, of_user),) = fetch(self._connection, WRONG_TRIES, *values)
-        return int(of_number), int(of_user)
+        values = list(network_tags), list(user_tags), list(number_tags), service, since_us
+        ((of_network, of_user),) = fetch(self._connection, WRONG_TRIES, *values)
+        return int(of_network), int(of_user)
 
-    def insert_try(self, service: str, number_tag: bytes, user_tag: bytes, at_us: int) -> int:
+    def insert_try(self, row: TryRow) -> int:
         """Count a try as wrong; its id."""
         self.write_count += 1
-        ((try_id,),) = fetch(self._connection, INSERT_TRY, service, number_tag, user_tag, at_us, True)
+        ((try_id,),) = fetch(self._connection, INSERT_TRY, *row, True)
         return int(try_id)
 
     def clear_try(self, try_id: int) -> None:
@@ -599,12 +628,10 @@ class RegistrationWork:
         self.write_count += 1
         run(self._connection, "UPDATE code_tries SET wrong = ? WHERE try_id = ?", False, try_id)
 
-    def sends_to_number(
-        self, service: str, number_tags: Sequence[bytes], user_tags: Sequence[bytes], *, since_us: int
-    ) -> list[tuple[int, bool]]:
-        """Return when a service sent codes to a number, ascending, each with whether the user had asked for it."""
+    def sends_to_number(self, service: str, number_tags: Sequence[bytes], *, since_us: int) -> list[Asked]:
+        """Return when a service sent codes to a number, ascending, and who had asked for each."""
         rows = fetch(self._connection, SENDS_TO_NUMBER, list(number_tags), since_us)
-        return [(at_us, user_tag in user_tags) for at_us, user_tag, of in rows if of == service]
+        return [Asked._make(row[:-1]) for row in rows if row[-1] == service]
 
     def nth_send(self, nth: int, *, since_us: int, **wanted: str | Sequence[bytes]) -> int | None:
         """Return when the n-th newest code after a moment was sent, of those with these values in their columns, or one

@@ -325,6 +325,8 @@ verifications = Table(
     Column("alternatives", String, nullable=False),  # of steps that confirm, as the policy was when the attempt began
     Column("given", String, nullable=False),  # JSON: the evidence of the steps that the user has proved in the attempt
     Column("channel", String, nullable=False),  # over which a code goes; empty if there is none
+    Column("network_tag", Bytes(16), nullable=False),  # of the network that it was asked for from
+    Column("sealed_change", Bytes),  # the number that the user wants to change to; null: it is about the one they have
     Column("mac", Bytes(32), nullable=False),  # of all other columns: see bindings.py
     Index("verifications_by_number", "number_tag", "service", "state"),
     Index("verifications_by_registration", "registration_id"),
@@ -337,6 +339,7 @@ code_tries = Table(
     Column("service", String, nullable=False),
     Column("number_tag", Bytes(16), nullable=False),
     Column("user_tag", Bytes(16), nullable=False),  # who tried
+    Column("network_tag", Bytes(16), nullable=False),  # of the network that the verification was asked for from
     Column("at_us", BigInteger, nullable=False),
     Column("wrong", Boolean, nullable=False),  # until it has been compared and was right
     Index("code_tries_by_number", "number_tag", "service", "at_us"),

@@ -33,7 +33,7 @@ from numcheck.active import (
     set_digest,
 )
 from numcheck.active.members import home
-from numcheck.errors import ConcurrentPush, HistoryLost, StoreDamaged, StoreMissing, StoreUnavailable
+from numcheck.errors import BadTestNumber, ConcurrentPush, HistoryLost, StoreDamaged, StoreMissing, StoreUnavailable
 from numcheck.moments import microseconds, moment
 from numcheck.plan import NumberingPlan
 from numcheck.privacy import make_private_directory
@@ -107,6 +107,8 @@ class Store:
         if make:
             make_private_directory(data_dir)
         self._acts, self._data_dir, self.push_policy, self.troubles = Acts(), data_dir, push_policy, troubles
+        self.test_numbers: Collection[int] = ()
+        """Numbers that no plan may allot to anybody."""
         self._database = Database(data_dir / FILE_NAME, url=url, read_only=read_only, make=make, troubles=troubles)
         self._seen: Point | None = None
         self._seeing = threading.Lock()
@@ -276,11 +278,13 @@ class Store:
 
         `data_time` is when the rows were true, None if nobody knows. PlanShrinks or MovesTooMuch, and nothing is
         changed, if that takes more than a tenth of a series from its operators and is not forced; OlderData if a series
-        is newer and `allow_older` is not set.
+        is newer and `allow_older` is not set; BadTestNumber if it allots a test number to anybody.
 
         Operators' data stays as well: about numbers that they no longer serve it does not count.
         """
         with self._changing() as connection:
+            if plan.allots_any(self.test_numbers):
+                raise BadTestNumber("the plan allots a number of test_numbers: take it out of the settings first")
             wanted = series or plan.series
             origin = Origin(source, data_time, now)
             imported = plans.replace_plan(connection, plan, wanted, origin, meant)

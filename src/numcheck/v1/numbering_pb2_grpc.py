@@ -213,6 +213,8 @@ class NumberingServiceServicer(object):
         - INVALID_ARGUMENT, BAD_PLAN: no header first, a second header, no row, a row that cannot be a range of the country,
         or that overlaps another, or that lies in a series that the header does not name, or whose name or region is no
         plain text: control, invisible or lost characters, a formula of a spreadsheet. BadRequest names the row.
+        - FAILED_PRECONDITION, BAD_TEST_NUMBER: the plan allots a number that is a test number by the node's settings;
+        `force` does not help. Take it out of them first.
         - FAILED_PRECONDITION, PLAN_SHRINKS: the import would end more than a tenth of the numbers of a series, and `force`
         is not set. ErrorInfo.metadata has `series`, `removed_count` and `number_count`.
         - FAILED_PRECONDITION, MOVES_TOO_MUCH: the import would end or move to another operator more than a tenth of the

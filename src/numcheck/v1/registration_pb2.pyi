@@ -58,6 +58,9 @@ class RegistrationEventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REGISTRATION_EVENT_KIND_WITHDRAWN: _ClassVar[RegistrationEventKind]
     REGISTRATION_EVENT_KIND_DELETED: _ClassVar[RegistrationEventKind]
     REGISTRATION_EVENT_KIND_PROVED: _ClassVar[RegistrationEventKind]
+    REGISTRATION_EVENT_KIND_CHANGE_STARTED: _ClassVar[RegistrationEventKind]
+    REGISTRATION_EVENT_KIND_CHANGE_DENIED: _ClassVar[RegistrationEventKind]
+    REGISTRATION_EVENT_KIND_CHANGED: _ClassVar[RegistrationEventKind]
 REGISTRATION_STATE_UNSPECIFIED: RegistrationState
 REGISTRATION_STATE_PENDING: RegistrationState
 REGISTRATION_STATE_VERIFIED: RegistrationState
@@ -91,6 +94,9 @@ REGISTRATION_EVENT_KIND_OVERDUE: RegistrationEventKind
 REGISTRATION_EVENT_KIND_WITHDRAWN: RegistrationEventKind
 REGISTRATION_EVENT_KIND_DELETED: RegistrationEventKind
 REGISTRATION_EVENT_KIND_PROVED: RegistrationEventKind
+REGISTRATION_EVENT_KIND_CHANGE_STARTED: RegistrationEventKind
+REGISTRATION_EVENT_KIND_CHANGE_DENIED: RegistrationEventKind
+REGISTRATION_EVENT_KIND_CHANGED: RegistrationEventKind
 
 class NetworkAddress(_message.Message):
     __slots__ = ("address", "port")
@@ -231,6 +237,36 @@ class RegisterRequest(_message.Message):
     def __init__(self, service: _Optional[str] = ..., request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., identifier: _Optional[_Mapping[str, str]] = ..., number: _Optional[str] = ..., network_address: _Optional[_Union[NetworkAddress, _Mapping]] = ..., registration_data: _Optional[_Mapping[str, str]] = ..., code_channel: _Optional[_Union[CodeChannel, str]] = ..., code_channel_name: _Optional[str] = ..., language: _Optional[str] = ...) -> None: ...
 
 class RegisterResponse(_message.Message):
+    __slots__ = ("registration", "verification", "verification_problem")
+    REGISTRATION_FIELD_NUMBER: _ClassVar[int]
+    VERIFICATION_FIELD_NUMBER: _ClassVar[int]
+    VERIFICATION_PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    registration: Registration
+    verification: Verification
+    verification_problem: str
+    def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ..., verification: _Optional[_Union[Verification, _Mapping]] = ..., verification_problem: _Optional[str] = ...) -> None: ...
+
+class ChangeNumberRequest(_message.Message):
+    __slots__ = ("service", "request_id", "user_id", "number", "network_address", "code_channel", "code_channel_name", "language")
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    CODE_CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    CODE_CHANNEL_NAME_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    service: str
+    request_id: str
+    user_id: str
+    number: str
+    network_address: NetworkAddress
+    code_channel: CodeChannel
+    code_channel_name: str
+    language: str
+    def __init__(self, service: _Optional[str] = ..., request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., number: _Optional[str] = ..., network_address: _Optional[_Union[NetworkAddress, _Mapping]] = ..., code_channel: _Optional[_Union[CodeChannel, str]] = ..., code_channel_name: _Optional[str] = ..., language: _Optional[str] = ...) -> None: ...
+
+class ChangeNumberResponse(_message.Message):
     __slots__ = ("registration", "verification", "verification_problem")
     REGISTRATION_FIELD_NUMBER: _ClassVar[int]
     VERIFICATION_FIELD_NUMBER: _ClassVar[int]

@@ -38,6 +38,8 @@ class RegistrationServiceStub(object):
 
     - INVALID_ARGUMENT, MALFORMED_MESSAGE: the request is not a well-formed protobuf message of its type.
     - INVALID_ARGUMENT, BAD_REGISTRATION: a field is missing or cannot be; BadRequest names it.
+    - FAILED_PRECONDITION, BAD_TEST_NUMBER: the number is a test number by the node's settings, and the numbering plan does
+    not allot it to nobody: an administrator has to take it out of them.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
     RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
@@ -85,6 +87,11 @@ class RegistrationServiceStub(object):
                 request_serializer=numcheck_dot_v1_dot_registration__pb2.CompleteVerificationRequest.SerializeToString,
                 response_deserializer=numcheck_dot_v1_dot_registration__pb2.CompleteVerificationResponse.FromString,
                 _registered_method=True)
+        self.ChangeNumber = channel.unary_unary(
+                '/numcheck.v1.RegistrationService/ChangeNumber',
+                request_serializer=numcheck_dot_v1_dot_registration__pb2.ChangeNumberRequest.SerializeToString,
+                response_deserializer=numcheck_dot_v1_dot_registration__pb2.ChangeNumberResponse.FromString,
+                _registered_method=True)
         self.ImportRegistrations = channel.stream_stream(
                 '/numcheck.v1.RegistrationService/ImportRegistrations',
                 request_serializer=numcheck_dot_v1_dot_registration__pb2.ImportRegistrationsRequest.SerializeToString,
@@ -120,6 +127,8 @@ class RegistrationServiceServicer(object):
 
     - INVALID_ARGUMENT, MALFORMED_MESSAGE: the request is not a well-formed protobuf message of its type.
     - INVALID_ARGUMENT, BAD_REGISTRATION: a field is missing or cannot be; BadRequest names it.
+    - FAILED_PRECONDITION, BAD_TEST_NUMBER: the number is a test number by the node's settings, and the numbering plan does
+    not allot it to nobody: an administrator has to take it out of them.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
     RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
@@ -247,9 +256,10 @@ class RegistrationServiceServicer(object):
 
     def CompleteVerification(self, request, context):
         """Gives a verification what it waits for: the code that the user typed, the message or call that came from the number,
-        or an authority's assertion. OK says that the proof was right. The registration says what follows from it: VERIFIED;
-        REJECTED, or REVOKED if it was VERIFIED, if the operator says no; or as before, with the verification of the next
-        step of the same alternative in `verification`, or with the reason why nothing waits in `verification_problem`.
+        or an authority's assertion. OK says that the proof was right. The registration says what follows from it: VERIFIED,
+        with the new number if that is what was verified; REJECTED, or REVOKED if it was VERIFIED, if the operator says no; or
+        as before, with the verification of the next step of the same alternative in `verification`, or with the reason why
+        nothing waits in `verification_problem`.
 
         It may be repeated, also at once: what is right is right each time, and gets the registration as it is now, while
         the verification is of the user's newest attempt. If an operator has said nothing, a repetition before `expires_at`
@@ -272,6 +282,44 @@ class RegistrationServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ChangeNumber(self, request, context):
+        """Gives a user another number, once that is verified: by the service's policy, as a new user's is. A code goes to the
+        new number, and the operator that serves it is asked. When all steps have confirmed, the registration has the new
+        number and network address and is VERIFIED, in one transaction; the number of before is nobody's of this
+        registration from then on, and each operator that is told of identifications is told so. The due time is that of the
+        last refresh.
+
+        While the verification waits, the registration stands as it is: its state, its number and its evidence. A withdrawal
+        of the old number revokes it meanwhile, and the change goes on; one of the new number ends the change. An operator's
+        no to the new number ends it as well, and leaves the registration as it is: the verification is DENIED, and
+        `verification_problem` says NUMBER_DENIED. One verification of a user is under way at a time: another ChangeNumber,
+        StartVerification or RefreshRegistration ends the change, unless it is refused, and DeleteRegistration erases it.
+        For the number that the user has already nothing is begun: `verification_problem` says NUMBER_UNCHANGED, and a change
+        to another one that waits is over.
+
+        It may be repeated with the same request_id: nothing is done twice, no other code is sent, and the registration and
+        the verification of this request are returned as they are now, or DELIVERY_FAILED again. Without a request_id each
+        time is another verification, with another code, within the limits.
+
+        Errors, besides the service's own:
+
+        - NOT_FOUND, UNKNOWN_REGISTRATION: the service has no registration of this user_id, or it was deleted.
+        - INVALID_ARGUMENT, NOT_A_NUMBER: the text of `number` cannot be read as a telephone number.
+        - INVALID_ARGUMENT, NUMBER_NOT_MOBILE: the number is not in a mobile range of the numbering plan.
+        - INVALID_ARGUMENT, NUMBER_NOT_ALLOTTED: the plan allots the number to nobody, or it cannot be a number at all.
+        - FAILED_PRECONDITION, WRONG_STATE: the registration is OVERDUE: RefreshRegistration takes the user's information
+        first.
+        - FAILED_PRECONDITION, METHOD_NOT_ALLOWED: this node cannot deliver codes.
+        - RESOURCE_EXHAUSTED, TOO_MANY_CODES: a limit of codes is reached, as in StartVerification.
+        - UNAVAILABLE, DELIVERY_FAILED: the code could not be handed over, as in StartVerification.
+        - UNAVAILABLE, INDEX_NOT_READY: the node has no index mapped yet.
+        - UNAVAILABLE, INDEX_BEHIND: the node's index does not show yet what has taken the number from its operator. Nothing
+        was begun.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ImportRegistrations(self, request_iterator, context):
         """Brings in users whom the service has already, with what it knows of them: rows are recorded as Register records a
         user, with the moments that the service gives.
@@ -282,6 +330,8 @@ class RegistrationServiceServicer(object):
 
         A row is OVERDUE if a year has passed since refreshed_at, REJECTED if the serving operator's data says that the
         number is out of service, VERIFIED if that data holds the number and possession_proved_at is set, and else PENDING.
+        Of several users of one number who would be VERIFIED, those with the latest proofs are, as many as the service lets
+        hold a number, and the others REVOKED: those who are registered already and those of the import alike.
         Due times are spread at random over what remains of each row's year, so that an import does not fall due on one day.
 
         It may be repeated, and resumed after it was cut: the answer to the header says row_count, and the rows that follow
@@ -377,6 +427,11 @@ def add_RegistrationServiceServicer_to_server(servicer, server):
                     request_deserializer=numcheck_dot_v1_dot_registration__pb2.CompleteVerificationRequest.FromString,
                     response_serializer=numcheck_dot_v1_dot_registration__pb2.CompleteVerificationResponse.SerializeToString,
             ),
+            'ChangeNumber': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeNumber,
+                    request_deserializer=numcheck_dot_v1_dot_registration__pb2.ChangeNumberRequest.FromString,
+                    response_serializer=numcheck_dot_v1_dot_registration__pb2.ChangeNumberResponse.SerializeToString,
+            ),
             'ImportRegistrations': grpc.stream_stream_rpc_method_handler(
                     servicer.ImportRegistrations,
                     request_deserializer=numcheck_dot_v1_dot_registration__pb2.ImportRegistrationsRequest.FromString,
@@ -418,6 +473,8 @@ class RegistrationService(object):
 
     - INVALID_ARGUMENT, MALFORMED_MESSAGE: the request is not a well-formed protobuf message of its type.
     - INVALID_ARGUMENT, BAD_REGISTRATION: a field is missing or cannot be; BadRequest names it.
+    - FAILED_PRECONDITION, BAD_TEST_NUMBER: the number is a test number by the node's settings, and the numbering plan does
+    not allot it to nobody: an administrator has to take it out of them.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
     RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
@@ -603,6 +660,33 @@ class RegistrationService(object):
             '/numcheck.v1.RegistrationService/CompleteVerification',
             numcheck_dot_v1_dot_registration__pb2.CompleteVerificationRequest.SerializeToString,
             numcheck_dot_v1_dot_registration__pb2.CompleteVerificationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeNumber(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/numcheck.v1.RegistrationService/ChangeNumber',
+            numcheck_dot_v1_dot_registration__pb2.ChangeNumberRequest.SerializeToString,
+            numcheck_dot_v1_dot_registration__pb2.ChangeNumberResponse.FromString,
             options,
             channel_credentials,
             insecure,
