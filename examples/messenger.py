@@ -33,14 +33,14 @@ T = TypeVar("T")
 
 
 def main() -> None:
-    """Watch, and meanwhile bring in a user, register another, give their codes back, refresh, and erase both."""
+    """Bring in a user; then watch, register another, give their codes back, change the number, refresh, and erase."""
     options = read_options()
     watcher = Watcher(client_of(options))
     with client_of(options) as registrations:
         try:
             bring_in(registrations, options.known_number)
             watcher.start()
-            tell_the_story(registrations, options.number, watcher)
+            tell_the_story(registrations, options.number, options.new_number, watcher)
         except (RegistrationRefused, NodeNotReady, NodeUnreachable) as error:
             sys.exit(f"refused: {error}")
         finally:
@@ -64,6 +64,7 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server", default="127.0.0.1:50051", help="the node (default: 127.0.0.1:50051)")
     parser.add_argument("--number", default="+7 916 055-06-03", help="the user's number, as they type it")
+    parser.add_argument("--new-number", default="+7 916 055-06-05", help="the number that the user changes to")
     parser.add_argument("--known-number", default="+7 916 055-06-04", help="of a user that there was before")
     parser.add_argument("--ca", type=Path, help="TLS: the certificate of the authority that the node's is from")
     parser.add_argument("--cert", type=Path, help="TLS: the messenger's own certificate")
@@ -172,7 +173,7 @@ def evidence_of(registration: pb.Registration) -> list[str]:
     ]
 
 
-def tell_the_story(registrations: RegistrationClient, number: str, watcher: Watcher) -> None:
+def tell_the_story(registrations: RegistrationClient, number: str, new_number: str, watcher: Watcher) -> None:
     """Everything that a messenger does with one user."""
     user_id = f"user-{uuid.uuid4()}"
     address = pb.NetworkAddress(address="203.0.113.7", port=50812)
@@ -192,6 +193,16 @@ def tell_the_story(registrations: RegistrationClient, number: str, watcher: Watc
     # As if the first answer had been lost: the same registration, and its verification as it is now.
     again = call(lambda: registrations.register(request))
     assert again.verification.verification_id == answer.verification.verification_id
+
+    # Another number: the one of before stands until the new one is verified as that was.
+    change = pb.ChangeNumberRequest(
+        request_id=str(uuid.uuid4()), user_id=user_id, number=new_number, network_address=address, language="ru"
+    )
+    changing = call(lambda: registrations.change_number(change))
+    tell("changes the number:", pb.RegistrationState.Name(changing.registration.state), changing.verification_problem)
+    complete(registrations, changing.verification)
+    moved = call(lambda: registrations.get(user_id)).number != answer.registration.number
+    tell("has the new number:", "yes" if moved else "no")
 
     # Once a year at least.
     refresh = pb.RefreshRegistrationRequest(

@@ -1,6 +1,5 @@
 """The guides' examples run as they stand, against a real node: a messenger's, its webhook's, an operator's."""
 
-import re
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from tests.serving.command import PATIENCE_S, Node, environment, run, serving
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SECRET = "a webhook's key of enough bytes"
-KNOWN = 79160000000
+KNOWN, NEW = 79160000000, 79160000001
 
 
 @contextmanager
@@ -45,14 +44,22 @@ def lines_until(running: "subprocess.Popen[str]", end: str) -> list[str]:
 
 
 def messengers_story(node: Node) -> list[str]:
-    """Return what the messenger's example tells: a wrong code and the right one are typed in."""
-    numbers = ("--number", f"+{small.ACTIVE}", "--known-number", f"+{KNOWN}")
+    """Return what the messenger's example tells: a wrong code and the right ones are typed in."""
+    numbers = ("--number", f"+{small.ACTIVE}", "--known-number", f"+{KNOWN}", "--new-number", f"+{NEW}")
     with example("messenger.py", "--server", node.address, *numbers) as running:
-        code = re.search(r": (\d{6})$", node.process.line_with("code for the number"))
-        assert code is not None
-        told, _ = running.communicate(f"{(int(code[1]) + 1) % 10**6:06}\n{code[1]}\n", timeout=PATIENCE_S)
+        assert running.stdin is not None
+        first = code_to(node, small.ACTIVE)
+        running.stdin.write(f"{(int(first) + 1) % 10**6:06}\n{first}\n")
+        running.stdin.flush()
+        told, _ = running.communicate(f"{code_to(node, NEW)}\n", timeout=PATIENCE_S)
         assert running.returncode == 0, told
-    return told.splitlines()
+    return [line.rstrip() for line in told.splitlines()]
+
+
+def code_to(node: Node, number: int) -> str:
+    """Return the code that the node shows for a number, once it does."""
+    line = node.process.line_with(f"code for the number that ends in {number % 10_000:04}")
+    return line[-6:]
 
 
 def test_the_examples_tell_the_whole_story(data_dir: Path, tmp_path: Path) -> None:
@@ -81,7 +88,7 @@ def test_the_examples_tell_the_whole_story(data_dir: Path, tmp_path: Path) -> No
             command = ("operator_identifications.py", "--server", node.address, "--operator", operator)
             records = tmp_path / "identified.db"
             runs = []
-            for count in (1, 3):
+            for count in (1, 5):
                 with example(*command, "--records", records, "--count", count) as running:
                     runs += running.communicate(timeout=PATIENCE_S)[0].splitlines()
                     assert running.returncode == 0, runs
@@ -97,6 +104,9 @@ def check_messengers_story(told: list[str]) -> None:
         "registered: REGISTRATION_STATE_PENDING",
         "not accepted: PROOF_NOT_ACCEPTED",
         "verified: REGISTRATION_STATE_VERIFIED CODE OPERATOR",
+        "changes the number: REGISTRATION_STATE_VERIFIED",
+        "verified: REGISTRATION_STATE_VERIFIED CODE OPERATOR",
+        "has the new number: yes",
         "refreshed: REGISTRATION_STATE_VERIFIED TOO_MANY_CODES",
         "erased",
     ]
@@ -123,6 +133,8 @@ def check_identifications(lines: list[str], records: Path) -> None:
         ("ended:", str(KNOWN), "example"),
         ("identified:", str(small.ACTIVE), "example"),
         ("ended:", str(small.ACTIVE), "example"),
+        ("identified:", str(NEW), "example"),
+        ("ended:", str(NEW), "example"),
     ]
     with closing(sqlite3.connect(records)) as database:
         assert database.execute("SELECT count(*) FROM identified").fetchone() == (0,)
