@@ -263,7 +263,7 @@ def test_what_happens_while_a_change_waits_is_defined(world: World) -> None:
     asked, code = change(world), last_code(world)
     world.registrar.delete(SERVICE, "u1")
     assert not complete(world, asked, code)
-    assert world.registrations.write(lambda work: work.verification(asked.verification.verification_id)) is None  # type: ignore[union-attr]
+    assert world.registrations.write(lambda work: work.verifications.get(asked.verification.verification_id)) is None  # type: ignore[union-attr]
     is_whole(world)
 
 

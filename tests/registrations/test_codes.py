@@ -220,7 +220,9 @@ def verification_id_of(outcome: Outcome) -> bytes:
 def wrong_tries(world: World) -> int:
     tags, since_us = world.vault.number_tags(NUMBER), microseconds(world.now - timedelta(days=1))
     networks = world.vault.network_tags(ADDRESS)
-    return world.registrations.write(lambda work: work.wrong_tries(SERVICE, tags, networks, [], since_us=since_us))[0]
+    return world.registrations.write(
+        lambda work: work.sends.wrong_tries(SERVICE, tags, networks, [], since_us=since_us)
+    )[0]
 
 
 # --- tries at once

@@ -115,7 +115,7 @@ def drop_old_keys(settings: Settings, now: datetime) -> int:
 
 
 def _drop_what_is_under_others(work: RegistrationWork, key_id: int, now_us: int) -> None:
-    work.forget_under_other_keys(key_id)  # they are a day old: what they waited for is over
+    work.verifications.forget_under_other_keys(key_id)  # they are a day old: what they waited for is over
     work.drop_key_checks(but=key_id)
     work.tell_act(Act.KEYS_DROPPED, LOCAL, now_us, but=key_id)
 

@@ -153,7 +153,7 @@ class Completion:
         return (yield from self._verifier.with_live_answer(finding, verification.service, found.number, course))
 
     def _found(self, work: RegistrationWork, service: str, verification_id: bytes) -> Found | None:
-        verification = work.verification(verification_id)
+        verification = work.verifications.get(verification_id)
         if verification is None or verification.service != service:
             return None
         row = work.get(verification.registration_id)
@@ -161,7 +161,7 @@ class Completion:
             return None
         record = self._vault.open(row)
         row = follow_withdrawal(work, row, record.number, microseconds(self._verifier.now()))
-        verification = work.verification(verification_id) or verification
+        verification = work.verifications.get(verification_id) or verification
         return Found(verification, Registration(row, record), self._vault.try_change(verification))
 
     def _take_try(
@@ -170,7 +170,7 @@ class Completion:
         """Count a try; ProofNotAccepted if there is none left, or nothing to try."""
         found = self._found(work, service, verification_id)
         if found is None:
-            row = work.verification(verification_id)
+            row = work.verifications.get(verification_id)
             return ProofNotAccepted() if row is None or row.service != service else _refusal(row, now, is_over=True)
         verification = found.verification
         if not proof.fits(Method(verification.method)):
@@ -181,16 +181,16 @@ class Completion:
         user_tags = self._vault.user_tags(service, found.registration.record.user_id)
         network_tags = [verification.network_tag]
         since_us = microseconds(now - codes.DAY)
-        wrong = work.wrong_tries(service, number_tags, network_tags, user_tags, since_us=since_us)
+        wrong = work.sends.wrong_tries(service, number_tags, network_tags, user_tags, since_us=since_us)
         # Nobody is hurt by guesses at a test number, and whoever tests makes many.
         is_bounded = not self._verifier.is_test_number(found.number)
         if (is_bounded and not codes.may_try(*wrong)) or not found.can_be_completed:
             return _refusal(verification, now, is_over=True)
-        if not work.take_try(verification_id, tries_max=codes.TRIES_MAX, now_us=now_us):
+        if not work.verifications.take_try(verification_id, tries_max=codes.TRIES_MAX, now_us=now_us):
             return _refusal(verification, now)
         counted = found._replace(verification=verification._replace(tries=verification.tries + 1))
         one = TryRow(service, number_tags[0], user_tags[0], verification.network_tag, now_us)
-        return Taken(counted, work.insert_try(one))
+        return Taken(counted, work.sends.insert_try(one))
 
     def _fail(self, work: RegistrationWork, service: str, verification_id: bytes, now: datetime) -> None:
         """End the verification if that was its last try."""
@@ -201,7 +201,7 @@ class Completion:
         if verification.state != VerificationState.WAITING or verification.tries < codes.TRIES_MAX:
             return
         waits, ended = VerificationState.WAITING, VerificationState.ENDED
-        work.set_verification(verification_id, from_state=waits, to_state=ended)
+        work.verifications.set_state(verification_id, from_state=waits, to_state=ended)
         details = {"verification_id": verification_id.hex(), "method": verification.method}
         store_changes(work, row, act(work, row, Act.FAIL, microseconds(now), changes={}, **details))
 
@@ -215,7 +215,7 @@ class Completion:
             return _refusal(verification, now, is_over=True)
         if found.verification.state in VerificationState.PROVED:
             if taken.try_id is not None:
-                work.clear_try(taken.try_id)  # another node was given a proof meanwhile
+                work.sends.clear_try(taken.try_id)  # another node was given a proof meanwhile
             if not _was_given(proof, found):
                 return _refusal(found.verification, now)
             if not _is_open(found, now) or self._was_taken(work, found):
@@ -246,7 +246,7 @@ class Completion:
             return False
         if self._was_taken(work, found):
             waits, ended = VerificationState.WAITING, VerificationState.ENDED
-            work.set_verification(verification.verification_id, from_state=waits, to_state=ended)
+            work.verifications.set_state(verification.verification_id, from_state=waits, to_state=ended)
             return False
         if found.can_be_completed and self._first_use(work, verification.service, proof, now):
             return True
@@ -265,9 +265,9 @@ class Completion:
         elif proof.assertion is not None:
             record = replace(record, assertion_id=proof.assertion[1])
             row = store_changes(work, row, row._replace(**self._vault.sealed(row.registration_id, row.service, record)))
-        work.change_verification(proved)
-        work.clear_try(try_id)
-        work.complete_send(verification.verification_id)
+        work.verifications.change(proved)
+        work.sends.clear_try(try_id)
+        work.sends.complete(verification.verification_id)
         return Found(proved, Registration(row, record), change)
 
     def _attempt(
@@ -283,7 +283,7 @@ class Completion:
             attempt, behind = self._verifier.unanswered(work, registration, course, now), error
         if attempt.denied:
             verification = verification._replace(state=VerificationState.DENIED)
-            work.change_verification(verification)
+            work.verifications.change(verification)
         stored = attempt.stored(store_changes(work, registration.row, attempt.row))
         if stored.verification is None or not stored.verification.verification_id:
             stored = stored._replace(verification=self._verifier.told(verification, now))
@@ -293,7 +293,9 @@ class Completion:
         """Return True if the proof is no assertion, or one that has verified nobody of the service yet; now it has."""
         if proof.assertion is None:
             return True
-        return work.take_assertion(self._vault.assertion_tags(service, *proof.assertion), microseconds(now))
+        return work.verifications.take_assertion(
+            self._vault.assertion_tags(service, *proof.assertion), microseconds(now)
+        )
 
 
 def _refusal(verification: VerificationRow, now: datetime, *, is_over: bool = False) -> ProofNotAccepted:
@@ -312,7 +314,7 @@ def _is_newest(work: RegistrationWork, row: RegistrationRow, verification: Verif
     """Return True if a verification is the registration's newest, or of the same attempt as that."""
     if row.verification_id in (None, verification.verification_id):
         return row.verification_id is not None
-    newest = work.verification(row.verification_id)
+    newest = work.verifications.get(row.verification_id)
     return newest is not None and newest.attempt_id == verification.attempt_id
 
 

@@ -223,7 +223,7 @@ class Registrar:
                 )
             )
             store_changes(work, row, act(work, row, Act.DELETE, now_us, changes=erased))
-            work.forget(row.registration_id)
+            work.verifications.forget(row.registration_id)
 
         yield self._registrations.writing(operation, tags)
 
@@ -376,9 +376,9 @@ def _after_withdrawal(work: RegistrationWork, found: Registration, now: datetime
 def _unchanged(work: RegistrationWork, registration: Registration) -> Outcome:
     """Return the answer to who wants the number that they have; a change to another one that waits is over."""
     row = registration.row
-    newest = None if row.verification_id is None else work.verification(row.verification_id)
+    newest = None if row.verification_id is None else work.verifications.get(row.verification_id)
     if newest is not None and newest.sealed_change is not None:
-        work.end_verifications_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
+        work.verifications.end_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
     return Outcome(registration, problem=Problem.NUMBER_UNCHANGED)
 
 

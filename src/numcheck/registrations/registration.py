@@ -161,7 +161,7 @@ def follow_withdrawal(work: RegistrationWork, row: RegistrationRow, number: int,
     if taken is None:
         return row
     revision, cause = taken
-    work.end_verifications_of({row.registration_id: revision}, VerificationState.ENDED, changes=False)
+    work.verifications.end_of({row.registration_id: revision}, VerificationState.ENDED, changes=False)
     if row.state != RegistrationState.VERIFIED:
         return row
     moved = act(work, row, Act.WITHDRAW, now_us, changes={}, cause=cause.value, revision=revision)
@@ -175,7 +175,7 @@ def ended_of(holders: Iterable[H], count_max: int, proved_at_us: Callable[[H], i
 
 def take_over(work: RegistrationWork, row: RegistrationRow, now_us: int) -> None:
     """Revoke a registration whose number another user has proved to hold since."""
-    work.end_verifications_of({row.registration_id: work.revision + 1}, VerificationState.ENDED, changes=False)
+    work.verifications.end_of({row.registration_id: work.revision + 1}, VerificationState.ENDED, changes=False)
     store_changes(work, row, act(work, row, Act.WITHDRAW, now_us, changes={}, cause=TAKEN_OVER))
 
 

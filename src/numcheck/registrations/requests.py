@@ -46,21 +46,21 @@ class Requests:
         if not request.request_id:
             return do()
         tags, said_tags = self._tags(found, request), self._vault.said_tags(encoded(request.said))
-        known = work.request(tags)
+        known = work.verifications.request(tags)
         if known is None:
             if (outcome := do()) is None:
                 return None
             verification = outcome.verification
             verification_id = verification.verification_id if verification is not None else b""
             row = RequestRow(tags[0], said_tags[0], microseconds(now), verification_id, outcome.problem)
-            work.insert_request(row)
+            work.verifications.insert_request(row)
             return outcome
         if known.said_tag not in said_tags:
             raise BadRegistration("request_id", "the request_id is that of another request about the user")
         return self._again(work, found, known, now)
 
     def _again(self, work: RegistrationWork, found: Registration, known: RequestRow, now: datetime) -> Outcome:
-        verification = work.verification(known.verification_id) if known.verification_id else None
+        verification = work.verifications.get(known.verification_id) if known.verification_id else None
         if known.problem == Problem.NUMBER_DENIED:
             denied = Verification(b"", Method.OPERATOR, VerificationState.DENIED)
             return Outcome(found, denied, known.problem)
@@ -78,7 +78,7 @@ class Requests:
         except DeliveryFailed as failure:
             if request.request_id and started.to_send:
                 tag, problem = self._tags(found, request)[0], failure.reason
-                yield self._registrations.writing(lambda work: work.set_request_problem(tag, problem))
+                yield self._registrations.writing(lambda work: work.verifications.set_request_problem(tag, problem))
             if strict:
                 raise
             return started._replace(to_send=None, number=0, problem=failure.reason)

@@ -38,7 +38,7 @@ class CodeSends:
         alike, to_user = self._alike(work, code, now)
 
         def full(nth: int, **wanted: str | list[bytes]) -> datetime | None:
-            return _try_moment(work.nth_send(nth, since_us=since_us, **wanted))
+            return _try_moment(work.sends.nth(nth, since_us=since_us, **wanted))
 
         def full_number(nth: int, **wanted: str | list[bytes]) -> datetime | None:
             return None if code.is_holder else full(nth, number_tag=number_tags, **wanted)
@@ -53,19 +53,19 @@ class CodeSends:
                 bounds.network_max, service=service, network_tag=vault.network_tags(code.network_address)
             ),
             full_rate=_try_moment(
-                work.nth_send(bounds.rate_max, since_us=microseconds(now - codes.RATE_WINDOW), service=service)
+                work.sends.nth(bounds.rate_max, since_us=microseconds(now - codes.RATE_WINDOW), service=service)
             ),
-            outcomes=work.outcomes(
+            outcomes=work.sends.outcomes(
                 service, before_us=microseconds(now - codes.BREAKER_GRACE), count_max=codes.BREAKER_CODES
             ),
-            newest_of_service=_try_moment(work.newest_send(service)),
+            newest_of_service=_try_moment(work.sends.newest(service)),
         )
         codes.check_send(sends, now)
 
     def record(self, work: RegistrationWork, code: Code, verification_id: bytes, now: datetime) -> int:
         """Count the code as sent, whatever becomes of it; return the moment from which on another may be."""
         vault = self._vault
-        work.insert_send(
+        work.sends.insert(
             SendRow(
                 verification_id=verification_id,
                 at_us=microseconds(now),
@@ -82,7 +82,7 @@ class CodeSends:
         """Return when codes of the service were sent to the number in the day before for this user, or from their
         network unless they are its holder; and whether any was for the user."""
         vault, since_us = self._vault, microseconds(now - codes.DAY)
-        sent = work.sends_to_number(code.service, vault.number_tags(code.number), since_us=since_us)
+        sent = work.sends.to_number(code.service, vault.number_tags(code.number), since_us=since_us)
         users = vault.user_tags(code.service, code.user_id)
         networks = [] if code.is_holder else vault.network_tags(code.network_address)
         alike = [moment(one.at_us) for one in sent if one.user_tag in users or one.network_tag in networks]

@@ -333,7 +333,7 @@ class Verifier:
         """Return the row, once whatever waits for its user is over if the operator alone has decided."""
         if course.given or row.verification_id is None:
             return row
-        work.end_verifications_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
+        work.verifications.end_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
         return row._replace(verification_id=None)
 
     def _change_decided(
@@ -430,7 +430,7 @@ class Verifier:
             work, row, Act.START if course.change is None else Act.ASK_CHANGE, now_us,
             changes={"verification_id": verification_id}, method=method.value, verification_id=verification_id.hex(),
         )  # fmt: skip
-        work.end_verifications_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
+        work.verifications.end_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
         if method.code_digits and not course.test_code:
             next_code_at_us = self._sends.record(work, _code_of(registration, course, wanted), verification_id, now)
         to_send = self._to_send(course, row.service, method, secret, wanted.way)
@@ -457,7 +457,7 @@ class Verifier:
                 None if course.change is None else self._vault.sealed_change(key.key_id, verification_id, course.change)
             ),
         )
-        work.insert_verification(verification)
+        work.verifications.insert(verification)
         return Attempt(registration._replace(row=row), self.told(verification, now), to_send, number=number)
 
     def _to_send(self, course: Course, service: str, method: Method, secret: str, way: Way) -> CodeToSend | None:
@@ -480,7 +480,7 @@ class Verifier:
         Of one that waits for an inbound act also the word, which is made from its id: an answer that was lost on its
         way takes nothing from the user.
         """
-        verification = None if row.verification_id is None else work.verification(row.verification_id)
+        verification = None if row.verification_id is None else work.verifications.get(row.verification_id)
         if verification is not None:
             return self.told(verification, now)
         evidence = evidence_of(row)
@@ -525,9 +525,9 @@ class Verifier:
 
 def _note_channel(verification_id: bytes, channel: str, work: RegistrationWork) -> None:
     """Write down that a code has gone over another channel than the first."""
-    row = work.verification(verification_id)
+    row = work.verifications.get(verification_id)
     if row is not None:
-        work.change_verification(row._replace(channel=channel))
+        work.verifications.change(row._replace(channel=channel))
 
 
 def _code_of(registration: Registration, course: Course, wanted: VerificationRequest) -> Code:

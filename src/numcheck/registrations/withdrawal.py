@@ -159,7 +159,7 @@ class Withdrawals:
             for one in work.standings(list(taken_of), states=TAKEN_FROM)
             if one.as_of_revision < taken_of[one.registration_id].revision
         ]
-        work.end_verifications_of(
+        work.verifications.end_of(
             {one.registration_id: taken_of[one.registration_id].revision for one in standings},
             VerificationState.ENDED,
             changes=False,

@@ -22,7 +22,8 @@ from numcheck.store.registration_rows import (
     TryRow,
     VerificationRow,
 )
-from numcheck.store.registrations import PageBounds, Registrations, RegistrationWork, Selection
+from numcheck.store.registration_work import RegistrationWork
+from numcheck.store.registrations import PageBounds, Registrations, Selection
 from numcheck.store.store import Store
 from numcheck.store.survey import Survey
 from numcheck.store.troubles import Troubles

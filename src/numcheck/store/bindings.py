@@ -175,9 +175,13 @@ class Bound(IntEnum):
 
 
 class Written:
-    """The rows that a transaction has written, until its closing event tells their macs."""
+    """The rows that a transaction has written, until its closing event tells their macs.
+
+    `count` rises with every write of the transaction.
+    """
 
     def __init__(self) -> None:
+        self.count = 0
         self._macs: dict[Bound, dict[bytes, bytes]] = {table: {} for table in Bound}
         self._dropped_before = b""
 

@@ -21,7 +21,9 @@ GROUP_SIZE_MAX = 256  # operations: bounds how long the first of a group waits f
 class Work(Protocol):
     """A connection for the writes of operations, which it counts."""
 
-    write_count: int
+    @property
+    def write_count(self) -> int:
+        """Number of writes so far."""
 
     def look_ahead(self, wanted: Sequence[bytes]) -> None:
         """Look for what operations will ask for."""

@@ -50,7 +50,8 @@ from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_dige
 from numcheck.store.history import Loss, Point, has_point, is_lost, raise_revision, read_losses, read_point, record_loss
 from numcheck.store.plans import Meant, Origin, PlanImport, SeriesInfo
 from numcheck.store.pushes import HeldPush, Pushed, Receipt, overtake_held
-from numcheck.store.registrations import Registrations, are_any, read_key_checks
+from numcheck.store.registration_work import are_any, read_key_checks
+from numcheck.store.registrations import Registrations
 from numcheck.store.schema import (
     heads,
     installation,
