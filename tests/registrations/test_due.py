@@ -11,8 +11,8 @@ from numcheck.registrations.calendar import Calendar
 from numcheck.registrations.due import SteadyClock
 from numcheck.registrations.policy import Policy
 from numcheck.registrations.registrar import Filters
-from numcheck.registrations.registration import act, store_changes
-from numcheck.registrations.states import Act
+from numcheck.registrations.registration import apply, store_changes
+from numcheck.registrations.states import EventKind
 from numcheck.registrations.states import RegistrationState as State
 from tests.registrations.by_code import complete, last_code
 from tests.registrations.world import ADDRESS, SERVICE, START, World, small
@@ -120,7 +120,7 @@ def test_no_due_time_is_reminded_of_twice_whatever_happens_in_between(world: Wor
     calendar.pass_time(world.now)
     row = world.registrar.get(SERVICE, "u1").row
     world.registrations.write(
-        lambda work: store_changes(work, row, act(work, row, Act.WITHDRAW, row.due_at_us, changes={}))
+        lambda work: store_changes(work, row, apply(work, row, EventKind.WITHDRAW, row.due_at_us, changes={}))
     )
     assert state(world) is State.REVOKED
     calendar.pass_time(world.now + timedelta(days=1))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from numcheck.errors import WrongState
-from numcheck.registrations.states import FALLS_DUE, TRANSITIONS, Act, RegistrationState, after, allows
+from numcheck.registrations.states import FALLS_DUE, TRANSITIONS, EventKind, RegistrationState, after, allows
 from numcheck.v1 import registration_pb2 as pb
 
 GUIDE = Path(__file__).parents[2] / "docs/messengers.md"
@@ -14,38 +14,41 @@ GUIDE = Path(__file__).parents[2] / "docs/messengers.md"
 def guide_table() -> dict[tuple[str, str], str]:
     rows = [line.strip("|\n").split("|") for line in GUIDE.read_text().splitlines() if line.startswith("| ")]
     heading, *table = [[cell.strip() for cell in row] for row in rows if len(row) == 15]
-    return {(row[0], act): to for row in table for act, to in zip(heading[1:], row[1:], strict=True) if to}
+    return {(row[0], kind): to for row in table for kind, to in zip(heading[1:], row[1:], strict=True) if to}
 
 
 def test_the_guide_draws_the_table_of_the_code() -> None:
     """Every transition and no other."""
-    code = {(state.name if state else "nowhere yet", act.value): to.name for (state, act), to in TRANSITIONS.items()}
+    code = {(state.name if state else "nowhere yet", kind.value): to.name for (state, kind), to in TRANSITIONS.items()}
     assert guide_table() == code
 
 
 @pytest.mark.parametrize("state", [None, *RegistrationState])
-@pytest.mark.parametrize("act", Act)
-def test_what_the_table_does_not_have_cannot_happen(state: RegistrationState | None, act: Act) -> None:
-    if (state, act) in TRANSITIONS:
-        assert after(state, act) is TRANSITIONS[state, act]
+@pytest.mark.parametrize("kind", EventKind)
+def test_what_the_table_does_not_have_cannot_happen(state: RegistrationState | None, kind: EventKind) -> None:
+    if (state, kind) in TRANSITIONS:
+        assert after(state, kind) is TRANSITIONS[state, kind]
     else:
         with pytest.raises(WrongState):
-            after(state, act)
-        assert state is None or not allows(state, act)
+            after(state, kind)
+        assert state is None or not allows(state, kind)
 
 
 def test_nothing_leaves_deleted_and_everything_else_reaches_it() -> None:
     """Erasure is for good, and always possible."""
     assert not [one for one in TRANSITIONS if one[0] is RegistrationState.DELETED]
     for state in set(RegistrationState) - {RegistrationState.DELETED}:
-        assert after(state, Act.DELETE) is RegistrationState.DELETED
+        assert after(state, EventKind.DELETE) is RegistrationState.DELETED
 
 
 def test_only_a_confirmation_makes_a_registration_verified() -> None:
     """And only what is PENDING or VERIFIED already falls due, or is imported (None)."""
-    to_verified = {(state, act) for (state, act), to in TRANSITIONS.items() if to is RegistrationState.VERIFIED}
-    assert {act for state, act in to_verified if state is not RegistrationState.VERIFIED} == {Act.CONFIRM, Act.CHANGE}
-    assert {state for state, act in TRANSITIONS if act is Act.MISS} == {*FALLS_DUE, None}
+    to_verified = {(state, kind) for (state, kind), to in TRANSITIONS.items() if to is RegistrationState.VERIFIED}
+    assert {kind for state, kind in to_verified if state is not RegistrationState.VERIFIED} == {
+        EventKind.CONFIRM,
+        EventKind.CHANGE,
+    }
+    assert {state for state, kind in TRANSITIONS if kind is EventKind.MISS} == {*FALLS_DUE, None}
 
 
 def test_the_values_are_the_apis() -> None:
@@ -54,4 +57,4 @@ def test_the_values_are_the_apis() -> None:
         name: number for name, number in pb.RegistrationState.items() if number
     }
     kinds = {name.removeprefix("REGISTRATION_EVENT_KIND_").lower() for name, _ in pb.RegistrationEventKind.items()}
-    assert kinds - {"unspecified"} == {act.value for act in Act}
+    assert kinds - {"unspecified"} == {kind.value for kind in EventKind}

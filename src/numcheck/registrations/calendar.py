@@ -7,8 +7,8 @@ steady clock; both are events, in the transaction that changes the registration.
 from datetime import datetime, timedelta
 
 from numcheck.moments import microseconds
-from numcheck.registrations.registration import act, store_changes
-from numcheck.registrations.states import FALLS_DUE, Act
+from numcheck.registrations.registration import apply, store_changes
+from numcheck.registrations.states import FALLS_DUE, EventKind
 from numcheck.store import Registrations, RegistrationWork
 
 PIECE_SIZE = 200  # registrations in a transaction: others wait no longer than it takes
@@ -61,8 +61,8 @@ def _piece(work: RegistrationWork, now_us: int) -> int:
     count = 0
     for row in work.awaited(now_us, count_max=PIECE_SIZE):
         if row.state in FALLS_DUE:
-            what = Act.MISS if row.due_at_us <= now_us else Act.REMIND
-            store_changes(work, row, act(work, row, what, now_us, changes={}))
+            what = EventKind.MISS if row.due_at_us <= now_us else EventKind.REMIND
+            store_changes(work, row, apply(work, row, what, now_us, changes={}))
             count += 1
         else:  # it was revoked with many others, which left that to us
             work.await_nothing(row.registration_id)

@@ -23,11 +23,11 @@ from numcheck.registrations.registration import (
     Outcome,
     Registration,
     VerificationState,
-    act,
+    apply,
     follow_withdrawal,
     store_changes,
 )
-from numcheck.registrations.states import Act, allows
+from numcheck.registrations.states import EventKind, allows
 from numcheck.registrations.vault import Vault
 from numcheck.registrations.verifier import Course, Finding, VerificationRequest, Verifier
 from numcheck.steps import Alone, Steps
@@ -60,7 +60,7 @@ class Found(NamedTuple):
     @property
     def can_be_completed(self) -> bool:
         """True if the registration stands where a right proof can do what the verification is for."""
-        return allows(self.registration.state, Act.CONFIRM if self.change is None else Act.CHANGE)
+        return allows(self.registration.state, EventKind.CONFIRM if self.change is None else EventKind.CHANGE)
 
     def course(self, *, fresh: bool = False) -> Course:
         """Return the course of the attempt that the verification belongs to."""
@@ -203,7 +203,7 @@ class Completion:
         waits, ended = VerificationState.WAITING, VerificationState.ENDED
         work.verifications.set_state(verification_id, from_state=waits, to_state=ended)
         details = {"verification_id": verification_id.hex(), "method": verification.method}
-        store_changes(work, row, act(work, row, Act.FAIL, microseconds(now), changes={}, **details))
+        store_changes(work, row, apply(work, row, EventKind.FAIL, microseconds(now), changes={}, **details))
 
     def _go_on(
         self, work: RegistrationWork, taken: Taken, proof: Proof, finding: Finding, now: datetime

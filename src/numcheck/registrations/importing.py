@@ -38,7 +38,7 @@ from numcheck.registrations.judging import check_each, check_registrable, judge_
 from numcheck.registrations.policy import Judgement, Method, Policy
 from numcheck.registrations.registrar import Registrar
 from numcheck.registrations.registration import TAKEN_OVER, ended_of, proved_at_us, take_over
-from numcheck.registrations.states import FALLS_DUE, Act, after
+from numcheck.registrations.states import FALLS_DUE, EventKind, after
 from numcheck.registrations.vault import Imported, Vault
 from numcheck.registrations.verifier import Environment
 from numcheck.steps import alone
@@ -254,11 +254,11 @@ class _Verdict:
     confirmed_by: int | None
     evidence: str
 
-    def act(self, proved: bool) -> Act:
+    def kind(self, proved: bool) -> EventKind:
         """Return what a user who is not overdue begins with, if they have proved that the number is theirs or not."""
         if self.judgement is Judgement.DENIED:
-            return Act.DENY
-        return Act.CONFIRM if self.judgement is Judgement.CONFIRMED and proved else Act.REGISTER
+            return EventKind.DENY
+        return EventKind.CONFIRM if self.judgement is Judgement.CONFIRMED and proved else EventKind.REGISTER
 
 
 def _verdict(facts: NumberFacts, judgement: Judgement, evidence: Evidence) -> _Verdict:
@@ -329,7 +329,7 @@ def _columns(
         due_us = spread_due_us(registration_id, refreshed_at_us + span_us)
         proved_at_us = user.proved_at_us
         what, state, falls_due, evidence, confirmed_by = begins(verdict, proved_at_us > 0, due_us <= steady_us)
-        proofs = proofs_of(proved_at_us) if what is Act.CONFIRM else None
+        proofs = proofs_of(proved_at_us) if what is EventKind.CONFIRM else None
         next_at_us = next_us(due_us, reminded=False) if falls_due else None
         rows.append((state, registered_at_us, refreshed_at_us, due_us, next_at_us, evidence, confirmed_by, proofs))
         entries = f"{proofs[:-1]},{evidence[1:]}" if proofs and evidence else evidence or ""
@@ -341,7 +341,7 @@ def _columns(
 class _Beginning(NamedTuple):
     """How a registration begins."""
 
-    what: Act
+    what: EventKind
     state: int
     falls_due: bool
     evidence: str | None
@@ -349,14 +349,14 @@ class _Beginning(NamedTuple):
 
 
 def _begins(verdict: _Verdict, proved: bool, overdue: bool) -> _Beginning:
-    what = Act.MISS if overdue else verdict.act(proved)
+    what = EventKind.MISS if overdue else verdict.kind(proved)
     state = after(None, what)
     return _Beginning(
         what,
         int(state),
         state in FALLS_DUE,
-        verdict.evidence if what in (Act.CONFIRM, Act.DENY) else None,
-        verdict.confirmed_by if what is Act.CONFIRM else None,
+        verdict.evidence if what in (EventKind.CONFIRM, EventKind.DENY) else None,
+        verdict.confirmed_by if what is EventKind.CONFIRM else None,
     )
 
 
@@ -368,7 +368,7 @@ def _in_the_future(user: ImportedUser, latest_us: int) -> str:
 
 
 def _details(due_us: int, entries: str) -> str:
-    """Return what the event of an imported registration says, as `tell` would write it."""
+    """Return what the event of an imported registration says, as `record_event` would write it."""
     middle = f'"evidence":{entries},' if entries else ""
     return f'{{"due_at_us":{due_us},{middle}"imported":true}}'
 
@@ -396,7 +396,9 @@ def _write_piece(work: RegistrationWork, piece: _Prepared, outcome: _Outcome, no
     older_number_tags = [list(compress(tags, wanted)) for tags in piece.older_number_tags]
     new = _with_one_holder(work, users, new, older_number_tags, piece.holders_max, now_us)
     work.insert_each(new, now_us)
-    outcome.undecided += (user.user_id for user, kind in zip(users, new.kinds, strict=True) if kind == Act.REGISTER)
+    outcome.undecided += (
+        user.user_id for user, kind in zip(users, new.kinds, strict=True) if kind == EventKind.REGISTER
+    )
     outcome.refused += (RefusedRow(before.row_count + place, *why) for place, *why in sorted(refused))
     outcome.progress = ImportProgress(
         before.row_count + piece.size,
@@ -419,7 +421,7 @@ def _with_one_holder(
     holders: dict[bytes, list[int | RegistrationRow]] = defaultdict(list)  # by the number's tag under the newest key
     newest: dict[bytes, bytes] = {}  # of a number's tag under any key
     for at, (kind, *tags) in enumerate(zip(new.kinds, new.columns["number_tag"], *older_number_tags, strict=True)):
-        if kind == Act.CONFIRM:
+        if kind == EventKind.CONFIRM:
             holders[tags[0]].append(at)
             newest |= dict.fromkeys(tags, tags[0])
     for row in work.verified_on(new.service, list(newest)):
@@ -443,8 +445,8 @@ def _taken_over(new: NewRegistrations, places: Sequence[int]) -> NewRegistration
     states, nexts = list(new.columns["state"]), list(new.columns["next_at_us"])
     kinds, details = list(new.kinds), list(new.details)
     for at in places:
-        states[at], nexts[at] = int(after(None, Act.WITHDRAW)), None
-        kinds[at], details[at] = Act.WITHDRAW.value, f'{{"cause":"{TAKEN_OVER}",{details[at][1:]}'
+        states[at], nexts[at] = int(after(None, EventKind.WITHDRAW)), None
+        kinds[at], details[at] = EventKind.WITHDRAW.value, f'{{"cause":"{TAKEN_OVER}",{details[at][1:]}'
     return new._replace(columns={**new.columns, "state": states, "next_at_us": nexts}, kinds=kinds, details=details)
 
 

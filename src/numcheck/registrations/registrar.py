@@ -27,13 +27,13 @@ from numcheck.registrations.registration import (
     Outcome,
     Registration,
     VerificationState,
-    act,
+    apply,
     follow_withdrawal,
+    record_event,
     store_changes,
-    tell,
 )
 from numcheck.registrations.requests import Request, Requests
-from numcheck.registrations.states import FALLS_DUE, Act, RegistrationState, after, allows
+from numcheck.registrations.states import FALLS_DUE, EventKind, RegistrationState, after, allows
 from numcheck.registrations.vault import Vault, first_id
 from numcheck.registrations.verifier import VerificationRequest, Verifier
 from numcheck.registrations.ways import ANY_WAY, Way
@@ -118,7 +118,7 @@ class Registrar:
             if (again := self._try_repeated(work, tags, request_id, record)) is not None:
                 return again
             made = row._replace(as_of_revision=work.revision)
-            tell(work, made, Act.REGISTER, made.registered_at_us)
+            record_event(work, made, EventKind.REGISTER, made.registered_at_us)
             attempt = self._verifier.attempt(work, Registration(made, record), course, finding, wanted, now)
             return attempt.stored(work.insert(attempt.row))
 
@@ -222,7 +222,7 @@ class Registrar:
                     "verification_id",
                 )
             )
-            store_changes(work, row, act(work, row, Act.DELETE, now_us, changes=erased))
+            store_changes(work, row, apply(work, row, EventKind.DELETE, now_us, changes=erased))
             work.verifications.forget(row.registration_id)
 
         yield self._registrations.writing(operation, tags)
@@ -260,7 +260,7 @@ class Registrar:
                 # Who may not use the messenger gains nothing by it, and must not fall due again at once.
                 due = due_at(refreshed_at, self._verifier.policy_for(service).refresh_after)
                 changes |= {"due_at_us": microseconds(due)}
-            moved = act(work, row, Act.REFRESH, microseconds(now), changes=changes)
+            moved = apply(work, row, EventKind.REFRESH, microseconds(now), changes=changes)
             attempt = self._verifier.attempt(work, Registration(moved, record), course, finding, wanted, now)
             return attempt.stored(store_changes(work, row, attempt.row))
 
@@ -288,7 +288,7 @@ class Registrar:
         wanted = VerificationRequest(network_address or found.record.network_address, way, on_demand=True)
         course = self._verifier.course(service, method)
         finding = self._verifier.find(service, number)
-        if allows(found.state, Act.START):
+        if allows(found.state, EventKind.START):
             finding = yield from self._verifier.with_live_answer(finding, service, number, course, way)
         now = self._now()
 
@@ -327,7 +327,7 @@ class Registrar:
         wanted = VerificationRequest(network_address, way, on_demand=True)
         course = self._verifier.course(service, change=NumberChange(number, network_address))
         finding = self._verifier.find(service, number)
-        if found.record.number != number and allows(found.state, Act.ASK_CHANGE):
+        if found.record.number != number and allows(found.state, EventKind.ASK_CHANGE):
             finding = yield from self._verifier.with_live_answer(finding, service, number, course, way)
         now = self._now()
 
@@ -336,7 +336,7 @@ class Registrar:
             if registration.record.number == number:
                 return _unchanged(work, registration)
             finding.check_registrable()
-            after(registration.state, Act.ASK_CHANGE)  # WrongState if there can be none
+            after(registration.state, EventKind.ASK_CHANGE)  # WrongState if there can be none
             attempt = self._verifier.attempt(work, registration, course, finding, wanted, now)
             return attempt.stored(store_changes(work, registration.row, attempt.row))
 

@@ -10,7 +10,7 @@ from numcheck.registrations.encoding import encoded
 from numcheck.registrations.evidence import Evidence, columns_of, from_json
 from numcheck.registrations.policy import Method
 from numcheck.registrations.record import Record
-from numcheck.registrations.states import FALLS_DUE, IDENTIFIES, Act, RegistrationState, after
+from numcheck.registrations.states import FALLS_DUE, IDENTIFIES, EventKind, RegistrationState, after
 from numcheck.store import RegistrationRow, RegistrationWork, Standing
 
 H = TypeVar("H")
@@ -88,27 +88,37 @@ class Outcome(NamedTuple):
     number: int = 0
 
 
-def act(
-    work: RegistrationWork, row: RegistrationRow, what: Act, now_us: int, *, changes: dict[str, Any], **details: Any
+def apply(
+    work: RegistrationWork,
+    row: RegistrationRow,
+    what: EventKind,
+    now_us: int,
+    *,
+    changes: dict[str, Any],
+    **details: Any,
 ) -> RegistrationRow:
-    """Return the row after an act, with its event appended; WrongState if the act cannot happen. The row is not stored
-    yet."""
+    """Return the row after an event, which is appended; WrongState if it cannot happen. The row is not stored yet."""
     state = after(RegistrationState(row.state), what)
-    if what is Act.REMIND:
+    if what is EventKind.REMIND:
         changes = {**changes, "reminded_of_us": row.due_at_us}
     due_at_us = changes.get("due_at_us", row.due_at_us)
     next_us = _next_at_us(state, due_at_us, changes.get("reminded_of_us", row.reminded_of_us))
     moved = row._replace(**{**changes, "state": int(state), "next_at_us": next_us})
-    tell(work, moved, what, now_us, **details)
+    record_event(work, moved, what, now_us, **details)
     return moved
 
 
-def act_on(
-    work: RegistrationWork, row: RegistrationRow, what: Act, now_us: int, evidence: Sequence[Evidence], **changes: Any
+def apply_on_evidence(
+    work: RegistrationWork,
+    row: RegistrationRow,
+    what: EventKind,
+    now_us: int,
+    evidence: Sequence[Evidence],
+    **changes: Any,
 ) -> RegistrationRow:
-    """Return the row after an act that rests on evidence, as `act`: the row keeps it, and so does the event."""
+    """Return the same for an event that rests on evidence, which the row keeps, and the event too."""
     fields = [one.fields() for one in evidence]
-    return act(work, row, what, now_us, changes=changes | columns_of(evidence), evidence=fields)
+    return apply(work, row, what, now_us, changes=changes | columns_of(evidence), evidence=fields)
 
 
 def evidence_of(row: RegistrationRow) -> tuple[Evidence, ...]:
@@ -132,17 +142,19 @@ def _next_at_us(state: int, due_at_us: int, reminded_of_us: int | None) -> int |
     return next_us(due_at_us, reminded=reminded_of_us == due_at_us)
 
 
-def tell(work: RegistrationWork, row: RegistrationRow | Standing, what: Act, now_us: int, **details: Any) -> None:
+def record_event(
+    work: RegistrationWork, row: RegistrationRow | Standing, what: EventKind, now_us: int, **details: Any
+) -> None:
     """Append an event about a registration. What it says is kept for good: nothing that leads to a person."""
     said = encoded({"due_at_us": row.due_at_us, **details}).decode()
     work.append_event(now_us, row.service, row.registration_id, what.value, row.state, said)
     work.note_identification(row, now_us, anew=what in IDENTIFIES)
 
 
-def tell_each(
-    work: RegistrationWork, told: Iterable[tuple[Standing, Mapping[str, Any]]], what: Act, now_us: int
+def record_each(
+    work: RegistrationWork, told: Iterable[tuple[Standing, Mapping[str, Any]]], what: EventKind, now_us: int
 ) -> None:
-    """Append an event about each of many registrations, as `tell`: with its details, by service."""
+    """Append an event about each of many registrations, as `record_event`: with its details, by service."""
     by_service: dict[str, list[tuple[Standing, str]]] = defaultdict(list)
     for row, details in told:
         by_service[row.service].append((row, encoded({"due_at_us": row.due_at_us, **details}).decode()))
@@ -164,7 +176,7 @@ def follow_withdrawal(work: RegistrationWork, row: RegistrationRow, number: int,
     work.verifications.end_of({row.registration_id: revision}, VerificationState.ENDED, changes=False)
     if row.state != RegistrationState.VERIFIED:
         return row
-    moved = act(work, row, Act.WITHDRAW, now_us, changes={}, cause=cause.value, revision=revision)
+    moved = apply(work, row, EventKind.WITHDRAW, now_us, changes={}, cause=cause.value, revision=revision)
     return store_changes(work, row, moved)
 
 
@@ -176,9 +188,9 @@ def ended_of(holders: Iterable[H], count_max: int, proved_at_us: Callable[[H], i
 def take_over(work: RegistrationWork, row: RegistrationRow, now_us: int) -> None:
     """Revoke a registration whose number another user has proved to hold since."""
     work.verifications.end_of({row.registration_id: work.revision + 1}, VerificationState.ENDED, changes=False)
-    store_changes(work, row, act(work, row, Act.WITHDRAW, now_us, changes={}, cause=TAKEN_OVER))
+    store_changes(work, row, apply(work, row, EventKind.WITHDRAW, now_us, changes={}, cause=TAKEN_OVER))
 
 
 def store_changes(work: RegistrationWork, before: RegistrationRow, moved: RegistrationRow) -> RegistrationRow:
-    """Write what an act, or several, changed of a row; the row as it is stored."""
+    """Write what an event, or several, changed of a row, and return the row as it is stored."""
     return work.replace(before, moved)

@@ -22,8 +22,8 @@ from numcheck.registrations.due import spread_due_us
 from numcheck.registrations.evidence import Evidence, columns_of, from_json, to_json
 from numcheck.registrations.judging import check_each, judge_answer
 from numcheck.registrations.policy import Judgement, Policy
-from numcheck.registrations.registration import act_on, store_changes
-from numcheck.registrations.states import Act, RegistrationState
+from numcheck.registrations.registration import apply_on_evidence, store_changes
+from numcheck.registrations.states import EventKind, RegistrationState
 from numcheck.registrations.vault import Vault
 from numcheck.registrations.verifier import Environment, Verifier
 from numcheck.store import Confirmation, NumberRow, Registrations, RegistrationWork, Standing
@@ -80,7 +80,7 @@ class Stretch:
 class Plan(NamedTuple):
     """What is to be written of a piece."""
 
-    one_by_one: list[tuple[Act, Evidence, list[NumberRow]]]
+    one_by_one: list[tuple[EventKind, Evidence, list[NumberRow]]]
     evidence: list[tuple[Evidence, list[NumberRow]]]
     """Each with what it is written to: what no confirmation covers."""
     kept: list[NumberRow]
@@ -181,7 +181,7 @@ class Reverifier:
             work.confirm(plan.confirmation, microseconds(now))
 
     def _one_by_one(
-        self, work: RegistrationWork, rows: Sequence[NumberRow], what: Act, evidence: Evidence, now: datetime
+        self, work: RegistrationWork, rows: Sequence[NumberRow], what: EventKind, evidence: Evidence, now: datetime
     ) -> None:
         for one in rows:
             row = work.try_get(one.registration_id)
@@ -189,8 +189,8 @@ class Reverifier:
             if row is None or row.sequence != one.sequence:
                 continue
             whole = (*from_json(row.proofs), evidence)
-            if what is not Act.CONFIRM:
-                moved = act_on(work, row, what, microseconds(now), whole)
+            if what is not EventKind.CONFIRM:
+                moved = apply_on_evidence(work, row, what, microseconds(now), whole)
             elif self._environment.policy_for(row.service).is_met_with_operator(one.method for one in whole):
                 moved = self._verifier.confirmed(work, row, whole, now)
             else:
@@ -223,7 +223,7 @@ def _planned(stretch: Stretch, judged: Sequence[Judged], last_id: bytes, policy:
         if evidence is None or judgement is Judgement.NO_ANSWER:
             unconfirmed += [row for row in rows if stretch.covers(row)]
         elif judgement is Judgement.DENIED:
-            plan.one_by_one.append((Act.DENY, evidence, rows))
+            plan.one_by_one.append((EventKind.DENY, evidence, rows))
         else:
             _plan_confirmed(plan, stretch, evidence, rows, policy)
     stretch.unconfirmed |= {row.confirmed_by for row in unconfirmed if row.confirmed_by} - stretch.evidence.keys()
@@ -238,7 +238,7 @@ def _plan_confirmed(plan: Plan, stretch: Stretch, evidence: Evidence, rows: list
     # A refresh that waited for a confirmation has it now: that is an event.
     span_us, operator_id = policy.refresh_after // RESOLUTION, evidence.operator_id
     if waiting := [row for row in rows if _waits(row, row.refreshed_at_us + span_us)]:
-        plan.one_by_one.append((Act.CONFIRM, evidence, waiting))
+        plan.one_by_one.append((EventKind.CONFIRM, evidence, waiting))
     done = {row.registration_id for row in waiting}
     others = [row for row in rows if row.registration_id not in done] if done else rows
     alone = [row for row in others if row.confirmed_by != operator_id or not stretch.covers(row)]

@@ -31,15 +31,15 @@ from numcheck.registrations.registration import (
     Registration,
     Verification,
     VerificationState,
-    act,
-    act_on,
+    apply,
+    apply_on_evidence,
     ended_of,
     evidence_of,
     proved_at_us,
     take_over,
 )
 from numcheck.registrations.sends import Code, CodeSends
-from numcheck.registrations.states import Act, RegistrationState
+from numcheck.registrations.states import EventKind, RegistrationState
 from numcheck.registrations.vault import Vault
 from numcheck.registrations.ways import ANY_WAY, Way
 from numcheck.steps import Alone, Steps
@@ -271,7 +271,9 @@ class Verifier:
             raise MethodNotAllowed("this node cannot deliver codes that way")
         if course.change is not None:
             return registration
-        row = act(work, registration.row, Act.START, microseconds(now), changes={}, method=Method.OPERATOR.value)
+        row = apply(
+            work, registration.row, EventKind.START, microseconds(now), changes={}, method=Method.OPERATOR.value
+        )
         return registration._replace(row=row)
 
     def unanswered(
@@ -286,7 +288,7 @@ class Verifier:
         if not course.fresh:
             return registration
         fields = [one.fields() for one in course.given]
-        row = act(work, registration.row, Act.PROVE, microseconds(now), changes={}, evidence=fields)
+        row = apply(work, registration.row, EventKind.PROVE, microseconds(now), changes={}, evidence=fields)
         return registration._replace(row=row)
 
     def _judged(self, service: str, finding: Finding, now: datetime) -> tuple[Judgement, Evidence]:
@@ -324,7 +326,7 @@ class Verifier:
             row = self.confirmed(work, row, evidence, now, as_of_revision=as_of)
             state = VerificationState.CONFIRMED
         else:
-            row = act_on(work, row, Act.DENY, microseconds(now), evidence)
+            row = apply_on_evidence(work, row, EventKind.DENY, microseconds(now), evidence)
             state = VerificationState.DENIED
         return Attempt(registration._replace(row=row), Verification(b"", Method.OPERATOR, state))
 
@@ -349,14 +351,14 @@ class Verifier:
         row, record = registration
         if move is Move.DENY:
             fields = [one.fields() for one in evidence]
-            row = act(work, row, Act.DENY_CHANGE, microseconds(now), changes={}, evidence=fields)
+            row = apply(work, row, EventKind.DENY_CHANGE, microseconds(now), changes={}, evidence=fields)
             denied = Verification(b"", Method.OPERATOR, VerificationState.DENIED)
             return Attempt(registration._replace(row=row), denied, problem=Problem.NUMBER_DENIED)
         row, record = self._with_none_waiting(work, row, course), course.about(record)
         # What has taken the new number would have ended its verification: nothing did up to now.
         columns = {**self._vault.sealed(row.registration_id, row.service, record), "as_of_revision": work.revision}
         self._take_over(work, row, record.number, course, now)
-        row = self.confirmed(work, row, evidence, now, what=Act.CHANGE, **columns)
+        row = self.confirmed(work, row, evidence, now, what=EventKind.CHANGE, **columns)
         return Attempt(Registration(row, record), Verification(b"", Method.OPERATOR, VerificationState.CONFIRMED))
 
     def confirmed(
@@ -366,13 +368,13 @@ class Verifier:
         evidence: Sequence[Evidence],
         now: datetime,
         *,
-        what: Act = Act.CONFIRM,
+        what: EventKind = EventKind.CONFIRM,
         **changes: Any,
     ) -> RegistrationRow:
         """Return the row of a registration whose number is confirmed: with the due time that its last refresh has
         earned."""
         due_us = microseconds(due_at(moment(row.refreshed_at_us), self.policy_for(row.service).refresh_after))
-        return act_on(work, row, what, microseconds(now), evidence, due_at_us=due_us, **changes)
+        return apply_on_evidence(work, row, what, microseconds(now), evidence, due_at_us=due_us, **changes)
 
     def _take_over(
         self, work: RegistrationWork, row: RegistrationRow, number: int, course: Course, now: datetime
@@ -426,8 +428,8 @@ class Verifier:
             secret = codes.word_of(key.word_digest(verification_id))
         number = course.about(record).number
         next_code_at_us = 0
-        row = act(
-            work, row, Act.START if course.change is None else Act.ASK_CHANGE, now_us,
+        row = apply(
+            work, row, EventKind.START if course.change is None else EventKind.ASK_CHANGE, now_us,
             changes={"verification_id": verification_id}, method=method.value, verification_id=verification_id.hex(),
         )  # fmt: skip
         work.verifications.end_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)

@@ -24,8 +24,8 @@ from typing import NamedTuple, TypeVar
 
 from numcheck.moments import microseconds
 from numcheck.registrations.census import TAKEN_FROM, Census
-from numcheck.registrations.registration import VerificationState, tell_each
-from numcheck.registrations.states import Act, RegistrationState, after
+from numcheck.registrations.registration import VerificationState, record_each
+from numcheck.registrations.states import EventKind, RegistrationState, after
 from numcheck.registrations.vault import Vault
 from numcheck.store import Registrations, RegistrationWork, Withdrawn, WithdrawnChunk
 
@@ -165,9 +165,9 @@ class Withdrawals:
             changes=False,
         )
         verified = [one for one in standings if one.state == RegistrationState.VERIFIED]
-        state = int(after(RegistrationState.VERIFIED, Act.WITHDRAW))
+        state = int(after(RegistrationState.VERIFIED, EventKind.WITHDRAW))
         told = ((one, taken_of[one.registration_id].basis) for one in work.move_many(verified, state=state))
-        tell_each(work, told, Act.WITHDRAW, now_us)
+        record_each(work, told, EventKind.WITHDRAW, now_us)
         return len(verified)
 
 
