@@ -163,8 +163,8 @@ def identifications(node: SecureNode, operator_id: int) -> Call:
     row: Any = SimpleNamespace(
         registration_id=registration_id, service="chat", state=2, confirmed_by=operator_id, **sealed
     )
-    node.gate.callers.agree("chat", operator_id, now=NOW, identifications=True)
-    node.gate.directory.refresh()
+    node.control.callers.agree("chat", operator_id, now=NOW, identifications=True)
+    node.control.directory.refresh()
     registrations = node.store.registrations(Chain(keys.keyring))
     registrations.write(lambda work: work.note_identification(row, 0, anew=True))
     request = numbering_pb2.WatchIdentificationsRequest(operator_id=operator_id)
@@ -220,9 +220,9 @@ def caller(node: SecureNode, method: str) -> Call:
     """A call about a caller, or an agreement, of the call's own."""
     uri, service = f"numcheck://auditor/{next(_numbers)}", f"s{next(_numbers)}"
     if method in ("RevokeCaller", "IssueToken"):
-        node.gate.callers.add(Caller(uri, Role.AUDITOR), now=NOW)
+        node.control.callers.add(Caller(uri, Role.AUDITOR), now=NOW)
     if method == "EndAgreement":
-        node.gate.callers.agree(service, ALPHA, now=NOW)
+        node.control.callers.agree(service, ALPHA, now=NOW)
     agreement = caller_pb2.Agreement(service=service, operator_id=ALPHA)
     requests = {
         "AddCaller": lambda: caller_pb2.AddCallerRequest(

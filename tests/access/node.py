@@ -21,7 +21,7 @@ from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
 from numcheck.index import PublishedIndex, open_index
 from numcheck.offline.authority import issue_client, issue_server, make_authority
-from numcheck.serving.access import Gate
+from numcheck.serving.access import AccessControl
 from numcheck.serving.budgets import Budgets
 from numcheck.serving.publishing import index_directory, rebuild_index
 from numcheck.serving.registrations import registrations_of
@@ -51,7 +51,7 @@ class SecureNode:
     directory: Path
     store: Store
     addresses: dict[str, str]
-    gate: Gate
+    control: AccessControl
     publish: Callable[[], None]
     asked: dict[str, Callable[[], Counter[str]]]
     """How many numbers each caller asked about, by listener."""
@@ -76,13 +76,13 @@ class SecureNode:
 
     def forget_denials(self) -> None:
         """Keep none of those so far: a caller's and an address' oldest go where they are too many."""
-        self.gate.denials.flush()
+        self.control.denials.flush()
         with self.store._database.writing() as connection:
             connection.execute(delete(denials))
 
     def denied(self) -> int:
         """How many calls were denied so far."""
-        self.gate.denials.flush()
+        self.control.denials.flush()
         return sum(one.count for one in self.store.last_denials(10_000))
 
 
@@ -117,18 +117,18 @@ def secure_node(
     with Store(settings.data_dir, url=url) as store:
         rows = row(916, 0, 19_999, "Альфа", "7740000076"), row(917, 0, 9_999, "Бета", "7701725181")
         store.import_plan(plan(*rows), source="rows.csv", now=NOW)
-        gate = Gate(store, settings.data_dir)
+        control = AccessControl(store, settings.data_dir)
         for caller in CALLERS.values():
-            gate.callers.add(caller, now=NOW)
-        gate.directory.refresh()
-        with _served(store, gate, settings, now) as (addresses, publish, asked, budgets):
-            yield SecureNode(certificates, store, addresses, gate, publish, asked, budgets)
-        gate.close()
+            control.callers.add(caller, now=NOW)
+        control.directory.refresh()
+        with _served(store, control, settings, now) as (addresses, publish, asked, budgets):
+            yield SecureNode(certificates, store, addresses, control, publish, asked, budgets)
+        control.close()
 
 
 @contextmanager
 def _served(
-    store: Store, gate: Gate, settings: Settings, now: Callable[[], datetime]
+    store: Store, control: AccessControl, settings: Settings, now: Callable[[], datetime]
 ) -> Iterator[tuple[dict[str, str], Callable[[], None], dict[str, Callable[[], Counter[str]]], Budgets]]:
     asked = NumbersAsked()
     published, watches = PublishedIndex(), Watches(access_interval_s=0.1)
@@ -137,29 +137,29 @@ def _served(
         rebuild_index(store, settings.data_dir)
         published.publish(open_index(index_directory(settings.data_dir)))
 
-    registrations = registrations_of(store, published, settings, print, gate.directory.agreed, print)
+    registrations = registrations_of(store, published, settings, print, control.directory.agreed, print)
     budgets = Budgets(store.budgets(), registrations.vault, settings, now=now)
     services = [
-        check_service(CallersIndex(published, gate.access.agreed), settings, asked.add, budgets.spend),
+        check_service(CallersIndex(published, control.access.agreed), settings, asked.add, budgets.spend),
         numbering_service(
             store,
             published,
             settings,
             watches,
             changed=(),
-            identifications=WatchIdentifications(registrations.identifications, gate.directory.identifying),
+            identifications=WatchIdentifications(registrations.identifications, control.directory.identifying),
         ),
-        callers_service(gate.callers, gate.key, changed=gate.directory.refresh),
+        callers_service(control.callers, control.key, changed=control.directory.refresh),
         registrations.service,
         registrations.audit,
     ]
     api = PlainDoor(
-        settings, services, watches, gate.access, feeds=registrations.feeds, allowance_of=budgets.allowance_of
+        settings, services, watches, control.access, feeds=registrations.feeds, allowance_of=budgets.allowance_of
     )
     served = Served(services, watches, registrations.feeds)
     native = None
     if LACKING is None:
-        native = NativeDoor(settings, published, gate.access, served, allowance_of=budgets.allowance_of)
+        native = NativeDoor(settings, published, control.access, served, allowance_of=budgets.allowance_of)
     publish()  # the native door takes what is published from its start on
     addresses, counts = {"api": api.address}, {"api": asked.counts}
     if native is not None:

@@ -123,7 +123,7 @@ def test_bearer_token_says_who_calls(node):
 
 def test_store_has_no_token(node, tmp_path):
     key = token_key(tmp_path / "data")
-    node.gate.callers.set_token(CALLERS["messenger"].uri, token_tag(key, "the-secret-token"), now=NOW)
+    node.control.callers.set_token(CALLERS["messenger"].uri, token_tag(key, "the-secret-token"), now=NOW)
     content = b"".join(path.read_bytes() for path in (tmp_path / "data").glob("numcheck.db*"))
     assert b"the-secret-token" not in content
     assert (tmp_path / "data" / "token.key").stat().st_mode & 0o777 == 0o400
@@ -178,8 +178,8 @@ def test_operators_data_verifies_nobody_without_an_agreement(node):
     node.publish()
     with node.channel("messenger") as channel:
         assert register(channel, "before") != registration_pb2.REGISTRATION_STATE_VERIFIED
-        node.gate.callers.agree("chat", ALPHA, now=NOW)
-        node.gate.directory.refresh()
+        node.control.callers.agree("chat", ALPHA, now=NOW)
+        node.control.directory.refresh()
         assert register(channel, "after") == registration_pb2.REGISTRATION_STATE_VERIFIED
 
 
@@ -242,8 +242,8 @@ def test_one_uri_beside_names_of_other_kinds_is_the_callers(node, listener):
 
 
 def give_token(node, name: str, token: str) -> None:
-    node.gate.callers.set_token(CALLERS[name].uri, token_tag(node.gate.key, token), now=NOW)
-    node.gate.directory.refresh()
+    node.control.callers.set_token(CALLERS[name].uri, token_tag(node.control.key, token), now=NOW)
+    node.control.directory.refresh()
 
 
 @pytest.mark.parametrize("listener", ["api", "native"])
@@ -282,7 +282,7 @@ def test_each_call_sees_its_own_tokens_operators_on_one_connection(node, listene
     """I.5: two services behind one gateway, by turns; one has the agreement, and the other never sees by it."""
     node.store.replace_active_set(ALPHA, active_set_of([FIRST]), data_time=NOW, now=NOW)
     node.publish()
-    node.gate.callers.agree("chat", ALPHA, now=NOW)
+    node.control.callers.agree("chat", ALPHA, now=NOW)
     issue_client(node.directory, "gateway", "https://gateway.example.org", now=NOW)
     for name in ("messenger", "other"):
         give_token(node, name, name)
@@ -325,7 +325,7 @@ def test_check_goes_on_while_the_database_is_away(tmp_path, server, listener):
             assert call(opened).statuses
             server.stop()
             try:
-                one.gate.directory.refresh()
+                one.control.directory.refresh()
                 assert call(opened).statuses
                 with one.channel("messenger", listener=listener) as new, one.channel("alpha") as operator:
                     assert call(new).statuses
@@ -336,8 +336,8 @@ def test_check_goes_on_while_the_database_is_away(tmp_path, server, listener):
                 assert watch.is_active()
             finally:
                 server.start()
-            one.gate.callers.revoke(CALLERS["messenger"].uri, now=NOW)
-            one.gate.directory.refresh()
+            one.control.callers.revoke(CALLERS["messenger"].uri, now=NOW)
+            one.control.directory.refresh()
             with one.channel("messenger", listener=listener) as late:
                 assert refusal(lambda: call(late)).code == grpc.StatusCode.UNAUTHENTICATED
         watch.cancel()
@@ -349,8 +349,8 @@ def test_watch_of_registrations_ends_when_its_caller_is_revoked(node):
         stub = registration_pb2_grpc.RegistrationServiceStub(channel)
         watch = stub.WatchRegistrations(registration_pb2.WatchRegistrationsRequest(service="chat"), timeout=DEADLINE_S)
         next(watch)
-        node.gate.callers.revoke(CALLERS["messenger"].uri, now=NOW)
-        node.gate.directory.refresh()
+        node.control.callers.revoke(CALLERS["messenger"].uri, now=NOW)
+        node.control.directory.refresh()
         with pytest.raises(grpc.RpcError) as ended:
             next(watch)
         assert ended.value.code() == grpc.StatusCode.UNAUTHENTICATED
@@ -359,7 +359,7 @@ def test_watch_of_registrations_ends_when_its_caller_is_revoked(node):
 def test_watch_of_registrations_ends_within_a_piece_when_its_caller_is_revoked(node, monkeypatch):
     """Who reads slowly is not sent the rest of what was read for it minutes ago."""
     monkeypatch.setattr(feeds, "ACCESS_INTERVAL_S", 0.0)
-    asked, admit = itertools.count(), node.gate.access.admit
+    asked, admit = itertools.count(), node.control.access.admit
 
     def told(*arguments):
         if next(asked) == 12:
@@ -370,7 +370,7 @@ def test_watch_of_registrations_ends_within_a_piece_when_its_caller_is_revoked(n
         stub = registration_pb2_grpc.RegistrationServiceStub(channel)
         for _ in range(20):
             stub.Register(register_request("chat"))
-        monkeypatch.setattr(node.gate.access, "admit", told)
+        monkeypatch.setattr(node.control.access, "admit", told)
         request = registration_pb2.WatchRegistrationsRequest(service="chat", resume_token="0")
         seen = []
         with pytest.raises(grpc.RpcError) as ended:
@@ -382,14 +382,14 @@ def test_watch_of_registrations_ends_within_a_piece_when_its_caller_is_revoked(n
 def test_push_whose_caller_is_revoked_behind_its_last_message_changes_nothing(node, monkeypatch):
     """It may have been idle for an hour: that its caller may push is asked once more before it counts."""
     asked, revoked = threading.Semaphore(0), threading.Event()
-    admit = node.gate.access.admit
+    admit = node.control.access.admit
 
     def told(*arguments):
         admitted = admit(*arguments)
         asked.release()
         return admitted
 
-    monkeypatch.setattr(node.gate.access, "admit", told)
+    monkeypatch.setattr(node.control.access, "admit", told)
     data_time = Timestamp(seconds=1_750_000_000)
     header = numbering_pb2.PushHeader(operator_id=ALPHA, mode=numbering_pb2.PUSH_MODE_DELTA, data_time=data_time)
 
@@ -402,8 +402,8 @@ def test_push_whose_caller_is_revoked_behind_its_last_message_changes_nothing(no
         push = stub.PushActiveNumbers.future(requests(), timeout=DEADLINE_S)
         for _ in range(2):  # the call, and its one message
             assert asked.acquire(timeout=DEADLINE_S)
-        node.gate.callers.revoke(CALLERS["alpha"].uri, now=NOW)
-        node.gate.directory.refresh()
+        node.control.callers.revoke(CALLERS["alpha"].uri, now=NOW)
+        node.control.directory.refresh()
         revoked.set()
         assert code_of(push.result) == grpc.StatusCode.UNAUTHENTICATED
     assert node.store.head(ALPHA).version == 0

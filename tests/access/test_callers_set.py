@@ -43,7 +43,7 @@ def test_revoked_caller_whose_rows_are_put_back_stays_out_until_an_administrator
     """One row, and all of the tables with their revision; everybody else is served meanwhile."""
     url = request.getfixturevalue("server").new_database() if engine == "postgresql" else None
     with secure_node(tmp_path, url=url) as node:
-        own, database, directory = node.gate.callers, node.store._database, node.gate.directory
+        own, database, directory = node.control.callers, node.store._database, node.control.directory
         with database.reading() as connection:
             copy = {table: [dict(one._mapping) for one in connection.execute(select(table))] for table in TABLES}
         own.revoke(CALLERS["messenger"].uri, now=NOW)

@@ -110,8 +110,8 @@ def test_name_that_a_certificate_tells_in_any_other_way_is_nobodys(node):
 
 
 def give_token(node: SecureNode, name: str, token: str) -> None:
-    node.gate.callers.set_token(CALLERS[name].uri, token_tag(node.gate.key, token), now=NOW)
-    node.gate.directory.refresh()
+    node.control.callers.set_token(CALLERS[name].uri, token_tag(node.control.key, token), now=NOW)
+    node.control.directory.refresh()
 
 
 def test_what_is_nearly_a_token_is_nobodys(node):
@@ -119,7 +119,7 @@ def test_what_is_nearly_a_token_is_nobodys(node):
     that the store keeps."""
     token = "aB3-" + "x" * 40
     give_token(node, "administrator", token)
-    tag = token_tag(node.gate.key, token).hex()
+    tag = token_tag(node.control.key, token).hex()
     wrong = [token.lower(), token.upper(), token[:-1], f"{token}x", f"x{token}", f"{token},{token}", f"{token} {token}"]
     shown = [[("authorization", f"Bearer {one}")] for one in (*wrong, tag, "*", ADMINISTRATOR, "x" * 249)]
     shown += [

@@ -9,7 +9,7 @@ from numcheck.access import Caller
 from numcheck.api.access import own_operator, own_service, this_caller
 from numcheck.errors import BadKeys, NotAuthenticated, StoreUnavailable
 from numcheck.serving import access
-from numcheck.serving.access import DenialLog, Directory, Gate, installation_key
+from numcheck.serving.access import AccessControl, DenialLog, Directory, installation_key
 from numcheck.store import CallerSet, Denial, KnownCaller, Store
 from tests.access.node import CALLERS, NOW
 
@@ -77,7 +77,7 @@ def test_crash_before_the_key_is_durable_leaves_none(store, tmp_path, monkeypatc
 
 
 def test_key_that_is_lost_is_not_made_anew_over_callers(store, tmp_path):
-    Gate(store, tmp_path).callers.add(CALLERS["messenger"], now=NOW)
+    AccessControl(store, tmp_path).callers.add(CALLERS["messenger"], now=NOW)
     (tmp_path / "token.key").unlink()
     with pytest.raises(BadKeys, match="missing"):
         installation_key(store, tmp_path)

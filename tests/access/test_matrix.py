@@ -101,9 +101,9 @@ def node(tmp_path_factory):
     with secure_node(tmp_path_factory.mktemp("secure")) as one:
         for name in STRANGERS:
             issue_client(one.directory, name, f"numcheck://{name}", now=NOW.now(NOW.tzinfo))
-        one.gate.callers.add(Caller("numcheck://revoked", Role.ADMINISTRATOR), now=NOW)
-        one.gate.callers.revoke("numcheck://revoked", now=NOW)
-        one.gate.directory.refresh()
+        one.control.callers.add(Caller("numcheck://revoked", Role.ADMINISTRATOR), now=NOW)
+        one.control.callers.revoke("numcheck://revoked", now=NOW)
+        one.control.directory.refresh()
         yield one
 
 

@@ -95,8 +95,8 @@ def test_stranger_is_refused_before_its_request_is_waited_for(tmp_path):
             yield b""
 
         with node.channel("messenger") as messenger, node.channel("administrator") as administrator:
-            node.gate.callers.revoke("numcheck://service/chat", now=NOW)
-            node.gate.directory.refresh()
+            node.control.callers.revoke("numcheck://service/chat", now=NOW)
+            node.control.directory.refresh()
             method = messenger.stream_unary("/numcheck.v1.CheckService/CheckNumbers")
             calls = [method.future(never(), timeout=DEADLINE_S) for _ in range(8 * THREADS)]
             for call in calls:

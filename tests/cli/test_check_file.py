@@ -13,7 +13,7 @@ import pytest
 
 from numcheck.cli.checkers import local_checker
 from numcheck.cli.files import check_file
-from numcheck.cli.reading.layout import Wanted
+from numcheck.cli.reading.layout import ColumnOptions
 from numcheck.config import Settings
 from numcheck.errors import BadNumbersFile
 from tests.docs.pages import run_shell
@@ -264,7 +264,7 @@ def answers_of(small_dir, tmp_path, content: bytes, column: str | None = None) -
     source, target, told = tmp_path / "in.csv", tmp_path / "out.csv", []
     source.write_bytes(content)
     with local_checker(Settings(data_dir=small_dir)) as checker:
-        check_file(checker, source, target, lambda *_: None, wanted=Wanted(column), tell=told.append)
+        check_file(checker, source, target, lambda *_: None, wanted=ColumnOptions(column), tell=told.append)
     lines = target.read_text(encoding="utf-8").splitlines()
     return [next(csv.reader([line], delimiter=";")) for line in lines][1:], told[0]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numcheck.cli.number_files import NOTHING_EXPECTED, Expected, NumberFile, Reading
 from numcheck.cli.reading import source as sources
 from numcheck.cli.reading import table
-from numcheck.cli.reading.layout import Wanted
+from numcheck.cli.reading.layout import ColumnOptions
 from numcheck.cli.reading.source import opened
 from numcheck.cli.reading.statuses import statuses_of
 from numcheck.errors import BadNumbersFile
@@ -210,17 +210,17 @@ def test_status_says_what_is_in_service(tmp_path, active, inactive):
 
 def test_status_is_in_the_column_and_the_words_that_were_said(tmp_path):
     path = written(tmp_path, f"{FIRST}|A\n{FIRST + 1}|D\n{FIRST + 2}|S\n")
-    how = {"wanted": Wanted("1", "2"), "statuses": statuses_of("a,s", "d")}
+    how = {"wanted": ColumnOptions("1", "2"), "statuses": statuses_of("a,s", "d")}
     assert said_by(path, delta=True, **how) == ({FIRST, FIRST + 2}, {FIRST + 1}, set(), set())
-    assert said_by(path, wanted=Wanted("1", every_row=True)) == added(0, 1, 2)
+    assert said_by(path, wanted=ColumnOptions("1", every_row=True)) == added(0, 1, 2)
 
 
 def test_second_column_is_read_or_refused_where_the_first_was_said(tmp_path):
     """Without a header `--column` says nothing of a column of ones and zeros; under its own name one means something
     else."""
     bare = written(tmp_path, f"{FIRST},1\n{FIRST + 1},0\n")
-    assert "what is in service may stand in 2; say which with" in refusal_of(bare, wanted=Wanted("1"))
-    assert said_by(bare, wanted=Wanted("1", "2")) == added(0)
+    assert "what is in service may stand in 2; say which with" in refusal_of(bare, wanted=ColumnOptions("1"))
+    assert said_by(bare, wanted=ColumnOptions("1", "2")) == added(0)
     assert said_by(written(tmp_path, f"phone,roaming\n{FIRST},1\n{FIRST + 1},no\n")) == added(0, 1)
 
 
@@ -229,7 +229,7 @@ def test_other_columns_make_it_another_push(tmp_path):
     path = written(tmp_path, f"phone;status;end\n{FIRST};1;0\n")
     with opened(path, again=True) as file:
         digests = {
-            NumberFile(file, Reading(False, "RU", Wanted(status_column=status, every_row=not status))).digest()
+            NumberFile(file, Reading(False, "RU", ColumnOptions(status_column=status, every_row=not status))).digest()
             for status in ("status", "end", None)
         }
     assert len(digests) == 3

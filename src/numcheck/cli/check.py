@@ -89,13 +89,13 @@ def _row(result: dict[str, Any]) -> list[str]:
 def _check_file(checker: Any, file: Path, out: Path | None, column: str | None, recycled_since: str | None) -> None:
     from numcheck.cli.console import progress, say
     from numcheck.cli.files import NOT_A_NUMBER, check_file
-    from numcheck.cli.reading.layout import Wanted
+    from numcheck.cli.reading.layout import ColumnOptions
     from numcheck.cli.reading.since import since_of
     from numcheck.errors import BadNumbersFile
 
     with progress() as report:
         since = None if recycled_since is None else since_of(recycled_since)
-        counts = check_file(checker, file, out, report, wanted=Wanted(column), since=since, tell=say)
+        counts = check_file(checker, file, out, report, wanted=ColumnOptions(column), since=since, tell=say)
     total = sum(counts.values())
     say(f"{total:,} lines: " + (", ".join(f"{count:,} {status}" for status, count in counts.most_common()) or "empty"))
     if checker.synthetic:

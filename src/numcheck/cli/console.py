@@ -23,7 +23,7 @@ PLAIN_LINE_INTERVAL_S = 5.0
 ROWS_MEASURED = 1_000  # by which a long table's columns are first aligned
 
 
-class Shown(Console):
+class EscapingConsole(Console):
     """A terminal on which text is shown and never acted on: what it would act on is escaped, in one place."""
 
     def render_str(self, text: str, **options: Any) -> Text:
@@ -32,7 +32,7 @@ class Shown(Console):
 
 
 # To the letter: rich would take "[x]" for markup, and the ":100:" of a file's line 100 for an emoji.
-to_the_letter = partial(Shown, markup=False, emoji=False, highlight=False, soft_wrap=True)
+to_the_letter = partial(EscapingConsole, markup=False, emoji=False, highlight=False, soft_wrap=True)
 out = to_the_letter(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 err = to_the_letter(stderr=True)
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from numcheck import _lines, e164
 from numcheck.cli.checkers import Checker
 from numcheck.cli.console import Report
-from numcheck.cli.reading.layout import NOTHING_SAID, Layout, Wanted
+from numcheck.cli.reading.layout import NO_OPTIONS, ColumnOptions, Layout
 from numcheck.cli.reading.since import Since, try_moment
 from numcheck.cli.reading.source import opened
 from numcheck.cli.reading.table import Options, Rows, reading
@@ -48,7 +48,7 @@ def check_file(
     target: Path | None,
     report: Report,
     *,
-    wanted: Wanted = NOTHING_SAID,
+    wanted: ColumnOptions = NO_OPTIONS,
     since: Since | None = None,
     tell: Callable[[str], None] = lambda _line: None,
 ) -> Counter[str]:

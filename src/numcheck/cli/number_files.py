@@ -14,7 +14,7 @@ from typing import NamedTuple
 from numcheck import _lines
 from numcheck.cli.reading import entries
 from numcheck.cli.reading.entries import BadEntry, Entry
-from numcheck.cli.reading.layout import Layout, Wanted
+from numcheck.cli.reading.layout import ColumnOptions, Layout
 from numcheck.cli.reading.source import Source
 from numcheck.cli.reading.statuses import Statuses, UnknownStatus
 from numcheck.cli.reading.table import Options, Piece, Rows, reading
@@ -44,7 +44,7 @@ class Reading:
 
     delta: bool
     region: str
-    wanted: Wanted = field(default_factory=Wanted)
+    wanted: ColumnOptions = field(default_factory=ColumnOptions)
     statuses: Statuses = field(default_factory=Statuses)
 
     @property

@@ -96,14 +96,14 @@ def active(
     """
     from numcheck.cli.console import progress, say
     from numcheck.cli.number_files import Expected, NumberFile, Reading
-    from numcheck.cli.reading.layout import Wanted
+    from numcheck.cli.reading.layout import ColumnOptions
     from numcheck.cli.reading.source import opened
     from numcheck.client.push import DELTA, SNAPSHOT
     from numcheck.timestamps import timestamp
     from numcheck.v1 import numbering_pb2
 
     settings = settings_of(config, data_dir=data_dir)
-    wanted = Wanted(column, status_column, every_row=every_row)
+    wanted = ColumnOptions(column, status_column, every_row=every_row)
     how = Reading(delta, settings.default_region, wanted, _statuses(active_values, inactive_values))
     with opened(file, again=True) as source, _client(settings, server) as client, progress() as report:
         operator_id = _operator_id(client, operator)

@@ -297,7 +297,7 @@ class DenialLog:
             self._closed.wait(self._interval_s)
 
 
-class Gate:
+class AccessControl:
     """All that a node knows of who may call, from construction to `close`."""
 
     def __init__(self, store: Store, data_dir: Path) -> None:

@@ -23,7 +23,7 @@ from numcheck.door.process import prepare_process
 from numcheck.door.watches import Watches
 from numcheck.errors import StoreMissing
 from numcheck.index import Index, PublishedIndex
-from numcheck.serving.access import Gate
+from numcheck.serving.access import AccessControl
 from numcheck.serving.asking import AskingLog
 from numcheck.serving.belongings import keep_private
 from numcheck.serving.budgets import Budgets
@@ -144,8 +144,8 @@ class Node:
         """Make the parts; BadKeys, BadConfiguration. Nothing is listened on, and no part is at work."""
         self._settings, self._store = settings, store
         self._published, self._numbers_asked = PublishedIndex(), NumbersAsked()
-        self._gate, self._watches = Gate(store, settings.data_dir), Watches()
-        directory = self._gate.directory
+        self._control, self._watches = AccessControl(store, settings.data_dir), Watches()
+        directory = self._control.directory
         self._builder, self._watch = Builder(self._published, settings, store), StoreWatch(settings, store.troubles)
         self._registrations = registrations_of(
             store,
@@ -196,7 +196,7 @@ class Node:
             self._receipts.stop()
         self._registrations.stop()
         self._builder.stop()
-        self._gate.close()
+        self._control.close()
         self._asking_log.close()
         self._watch.stop()
         if self._listener is not None:
@@ -209,7 +209,7 @@ class Node:
 
     def _services(self) -> list[Service]:
         changed = self._builder.follow, self._registrations.withdrawer.follow
-        seen = CallersIndex(self._published, self._gate.access.agreed)
+        seen = CallersIndex(self._published, self._control.access.agreed)
         return [
             check_service(seen, self._settings, self._numbers_asked.add, self._budgets.spend),
             numbering_service(
@@ -219,17 +219,17 @@ class Node:
                 self._watches,
                 changed=changed,
                 identifications=WatchIdentifications(
-                    self._registrations.identifications, self._gate.directory.identifying
+                    self._registrations.identifications, self._control.directory.identifying
                 ),
             ),
-            callers_service(self._gate.callers, self._gate.key, changed=self._gate.directory.refresh),
+            callers_service(self._control.callers, self._control.key, changed=self._control.directory.refresh),
             self._registrations.service,
             self._registrations.audit,
         ]
 
     def _open_door(self) -> Door:
         """Return the native door, or grpcio's where this build has none: then a line says why."""
-        settings, admission = self._settings, self._gate.admission(self._settings)
+        settings, admission = self._settings, self._control.admission(self._settings)
         served = Served(self._services(), self._watches, self._registrations.feeds)
         if LACKING is None:
             return NativeDoor(settings, self._published, admission, served, allowance_of=self._budgets.allowance_of)
@@ -267,7 +267,7 @@ class Node:
         return [reason for reason, is_there in reasons.items() if not is_there]
 
     def _readings(self) -> Readings:
-        directory, delivery = self._gate.directory, self._registrations.delivery
+        directory, delivery = self._control.directory, self._registrations.delivery
         return Readings(
             index_version=lambda: self._published.get().index_version,
             index_size=lambda: self._published.get().size,

@@ -118,7 +118,7 @@ class UncertainLayout(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ColumnOptions:
     """The options given for a file: the columns by name or position (the first is 1)."""
 
     column: str | None = None
@@ -126,7 +126,7 @@ class Wanted:
     every_row: bool = False
 
 
-NOTHING_SAID = Wanted()
+NO_OPTIONS = ColumnOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ class Layout:
         return _told(self.names, places, named=self.has_header)
 
 
-def layout_of(lines: Sequence[str], wanted: Wanted, *, ranges: bool = False, statuses: bool = False) -> Layout:
+def layout_of(lines: Sequence[str], wanted: ColumnOptions, *, ranges: bool = False, statuses: bool = False) -> Layout:
     """Return how a file is read that begins with these lines; UncertainLayout if that cannot be told.
 
     `ranges` and `statuses` say whether the file may hold them.
@@ -237,7 +237,7 @@ def _delimiter(line: str) -> str:
     return likely[0] if likely else NO_DELIMITER
 
 
-def _numbers(cells: Sequence[str], wanted: Wanted, *, ranges: bool) -> tuple[tuple[int, ...], bool]:
+def _numbers(cells: Sequence[str], wanted: ColumnOptions, *, ranges: bool) -> tuple[tuple[int, ...], bool]:
     """Return the column of the numbers, or the two of the ends of ranges, and whether the cells are a header."""
     if wanted.column is not None:
         place, is_name = place_of(cells, wanted.column, "--column")
@@ -265,7 +265,7 @@ def _numbers(cells: Sequence[str], wanted: Wanted, *, ranges: bool) -> tuple[tup
     raise UncertainLayout(f"no column has a name that is known for numbers: {told}; say which with --column")
 
 
-def _status(cells: Sequence[str], wanted: Wanted, taken: Collection[int], *, has_header: bool) -> int | None:
+def _status(cells: Sequence[str], wanted: ColumnOptions, taken: Collection[int], *, has_header: bool) -> int | None:
     """Return the column that says which rows are in service, or None if every row is."""
     if wanted.every_row:
         return None

@@ -7,7 +7,14 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from numcheck.cli.reading.encoding import Encoding, UnknownEncoding, encoding_of
-from numcheck.cli.reading.layout import FIRST_LINES, NOTHING_SAID, UncertainLayout, Wanted, has_russian_name, layout_of
+from numcheck.cli.reading.layout import (
+    FIRST_LINES,
+    NO_OPTIONS,
+    ColumnOptions,
+    UncertainLayout,
+    has_russian_name,
+    layout_of,
+)
 from numcheck.cli.reading.source import SAMPLE_SIZE, Source
 from numcheck.errors import BadNumbersFile
 
@@ -91,7 +98,7 @@ class Rows:
 class Options(NamedTuple):
     """The way to read a file: its options, and whether it may hold ranges and a column of statuses."""
 
-    wanted: Wanted = NOTHING_SAID
+    wanted: ColumnOptions = NO_OPTIONS
     ranges: bool = False
     statuses: bool = False
 
