@@ -36,12 +36,12 @@ def test_operator_does_not_get_more_than_its_own_places_whatever_it_calls_itself
     every, stack = PushSlots(2 * OWN_PUSHES_MAX), ExitStack()
     with stack:
         for number in range(OWN_PUSHES_MAX):
-            stack.enter_context(every.place(operator(f"urn:one:{number}", 1)))
-        with pytest.raises(TooManyStreams), every.place(operator("urn:one:more", 1)):
+            stack.enter_context(every.take(operator(f"urn:one:{number}", 1)))
+        with pytest.raises(TooManyStreams), every.take(operator("urn:one:more", 1)):
             pass
-        with every.place(operator("urn:two", 2)):
+        with every.take(operator("urn:two", 2)):
             pass
-    with every.place(operator("urn:one:more", 1)):  # places come back
+    with every.take(operator("urn:one:more", 1)):  # slots come back
         pass
 
 
@@ -49,8 +49,8 @@ def test_nobody_gets_more_places_than_there_are():
     every, stack = PushSlots(3), ExitStack()
     with stack:
         for _ in range(3):
-            stack.enter_context(every.place(ADMINISTRATOR))
-        with pytest.raises(TooManyStreams), every.place(operator("urn:two", 2)):
+            stack.enter_context(every.take(ADMINISTRATOR))
+        with pytest.raises(TooManyStreams), every.take(operator("urn:two", 2)):
             pass
 
 

@@ -1,5 +1,6 @@
 """Health and reflection: what other programs ask before they ask for numbers."""
 
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,8 +27,9 @@ SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.Health
 
 
 @pytest.fixture(scope="module")
-def channel(small_dir):
-    with serving(small_dir) as node, grpc.insecure_channel(node.address) as one:
+def channel(small_dir, tmp_path_factory):
+    data_dir = shutil.copytree(small_dir, tmp_path_factory.mktemp("health") / "var")
+    with serving(data_dir) as node, grpc.insecure_channel(node.address) as one:
         yield one
 
 

@@ -6,6 +6,7 @@ serves.
 
 import io
 import os
+import resource
 import sys
 from functools import cache
 from typing import Annotated
@@ -14,6 +15,8 @@ import typer
 
 from numcheck.errors import NumcheckError
 from numcheck.printable import printable
+
+ADDRESS_SPACE_MIN = 268_435_456  # bytes; every command needs about half of it to be imported
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,6 +47,7 @@ def main() -> None:
     # gRPC's core writes to standard error by itself, also when a command succeeds; it reads this when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
+        _check_address_space()
         load_commands()
         app()
     except (NumcheckError, OSError, MemoryError, ImportError, RuntimeError, SystemError) as error:
@@ -52,6 +56,13 @@ def main() -> None:
             raise
         sys.stderr.write(f"numcheck: {printable(line)}\n")
         raise SystemExit(1) from None
+
+
+def _check_address_space() -> None:
+    """Raise MemoryError below ADDRESS_SPACE_MIN: amid an import the lack of memory shows as any error whatsoever."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY and soft < ADDRESS_SPACE_MIN:
+        raise MemoryError
 
 
 def _fill_closed_streams() -> None:
