@@ -10,6 +10,7 @@ receiver fails or is silent is sent again, later and later, for as long as that 
 import random
 import secrets
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from numcheck.config import Settings
 from numcheck.delivery.posting import SERVER_ERROR, SUCCESSES, Poster, Reply, retry_after
 from numcheck.delivery.requests import as_json, signed
 from numcheck.delivery.settings import WebhookSettings
-from numcheck.errors import DeliveryFailed
+from numcheck.errors import DeliveryFailed, NumcheckError
 from numcheck.hosts import is_loopback
 from numcheck.moments import microseconds, moment
 from numcheck.registrations.events import basis_of
@@ -89,6 +90,9 @@ class Webhook:
         """End after the event under way, and let another node take over."""
         self._stopping = True
         self._worker.stop()
+        if self._sequence is not None:
+            with suppress(NumcheckError):  # without the store the hold ends by itself
+                self._webhooks.give_back(self._settings.name, self._holder)
         self._poster.close()
 
     def _work(self) -> float:
@@ -99,8 +103,6 @@ class Webhook:
             told = self._history.after(self.service, self._sequence)
             if not told or not self._save(self._send_all(told)):
                 break
-        if self._stopping:
-            self._webhooks.give_back(self._settings.name, self._holder)
         return POLL_INTERVAL_S
 
     def _send_all(self, told: list[Told]) -> str:
