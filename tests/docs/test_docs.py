@@ -3,15 +3,15 @@
 import inspect
 import re
 import runpy
-import subprocess
-import sys
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from numcheck import errors
+from numcheck.cli import load_commands
 from numcheck.config import RELOADED, Settings
 from numcheck.door.plain_door import server_options
 from tests.cli.commands import commands, groups
@@ -116,12 +116,17 @@ def test_every_test_that_is_named_is_there(page):
 # --- commands
 
 
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch):
+    """No option's name is cut for want of room."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 @cache
 def help_of(command: str) -> str:
     """What a command says of itself; empty if there is no such command."""
-    run = [sys.executable, "-m", "numcheck", *command.split(), "--help"]
-    shown = subprocess.run(run, capture_output=True, text=True, check=False, env={"COLUMNS": "200", "PATH": ""})
-    return shown.stdout if shown.returncode == 0 else ""
+    shown = CliRunner().invoke(load_commands(), [*command.split(), "--help"], prog_name="numcheck")
+    return shown.stdout if shown.exit_code == 0 else ""
 
 
 def commands_in(page: Path) -> set[tuple[str, tuple[str, ...]]]:
