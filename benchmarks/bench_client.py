@@ -78,7 +78,7 @@ async def both(address: str, count: int, numbers: list[int]) -> tuple[Waits, Wai
         stub: Any = check_pb2_grpc.CheckServiceStub(channel)
 
         def ask(number: int) -> Awaitable[Any]:
-            return stub.CheckNumbers(check_pb2.CheckNumbersRequest(numbers=[number]))  # type: ignore[no-any-return]
+            return stub.CheckNumbers(check_pb2.CheckNumbersRequest(numbers=[number]), timeout=10)  # type: ignore[no-any-return]
 
         await ask(numbers[0])
         return batched, await ask_by_tasks(ask, count, numbers)

@@ -179,7 +179,7 @@ def test_check_alone_is_sent_at_once_and_those_behind_it_together() -> None:
     async def ask() -> None:
         node = Node()
         batches = TaskBatches(node.ask)
-        first = batches.check(0, 0)
+        first = asyncio.ensure_future(batches.check(0, 0))
         await rest()
         assert node.calls == [([0], 0)]
         others = [batches.check(number, number) for number in range(1, 4)]
@@ -199,21 +199,21 @@ def test_no_more_calls_are_under_way_than_may_be_and_no_batch_is_larger() -> Non
         node = Node()
         batches = TaskBatches(node.ask)
         answers = []
-        for number in range(CALLS_MAX):
-            answers.append(batches.check(number, 0))
+        for number in range(CALLS_MAX + 1):  # the first is alone
+            answers.append(asyncio.ensure_future(batches.check(number, 0)))
             await rest()
         count = BATCH_SIZE_MAX + 10
-        answers += [batches.check(number, 0) for number in range(count)]
+        answers += [asyncio.ensure_future(batches.check(number, 0)) for number in range(count)]
         await rest()
-        assert [len(numbers) for numbers, _ in node.calls] == [1] * CALLS_MAX
-        node.let_go(0)
+        assert [len(numbers) for numbers, _ in node.calls] == [1] * (CALLS_MAX + 1)
         node.let_go(1)
+        node.let_go(2)
         await rest()
-        assert [len(numbers) for numbers, _ in node.calls[CALLS_MAX:]] == [BATCH_SIZE_MAX, 10]
-        for place in range(2, CALLS_MAX + 2):
+        assert [len(numbers) for numbers, _ in node.calls[CALLS_MAX + 1 :]] == [BATCH_SIZE_MAX, 10]
+        for place in (0, *range(3, CALLS_MAX + 3)):
             node.let_go(place)
         found = await asyncio.gather(*answers)
-        assert [answer.operator_id for answer in found] == [*range(CALLS_MAX), *range(count)]
+        assert [answer.operator_id for answer in found] == [*range(CALLS_MAX + 1), *range(count)]
 
     asyncio.run(ask())
 
@@ -222,10 +222,9 @@ def test_batch_that_fails_fails_its_own_checks_alone_and_a_check_that_is_given_u
     async def ask() -> None:
         node = Node()
         batches = TaskBatches(node.ask)
-        lone = batches.check(0, 0)
-        failing = [batches.check(number, 0) for number in (1, 2)]
+        lone, *failing = [asyncio.ensure_future(batches.check(number, 0)) for number in (0, 1, 2)]
         await rest()
-        later = [batches.check(number, 0) for number in (3, 4)]
+        later = [asyncio.ensure_future(batches.check(number, 0)) for number in (3, 4)]
         await rest()
         failing[0].cancel()
         later[1].cancel()
@@ -233,6 +232,7 @@ def test_batch_that_fails_fails_its_own_checks_alone_and_a_check_that_is_given_u
         node.let_go(0)
         node.let_go(2)
         await batches.drain()
+        await lone
         assert failing[0].cancelled()
         assert isinstance(failing[1].exception(), NodeUnreachable)
         assert (lone.result().operator_id, later[0].result().operator_id) == (0, 3)
@@ -246,12 +246,12 @@ def test_answer_about_another_count_of_numbers_is_nobodys() -> None:
     async def ask(_numbers: Sequence[int], _min_index_version: int) -> Checked:
         return Checked([4], [7], 5)
 
-    async def check_two() -> list[CheckedNumber | BaseException]:
+    async def check_three() -> list[CheckedNumber | BaseException]:
         batches = TaskBatches(ask)
-        batches.check(0, 0)
-        return await asyncio.gather(batches.check(1, 0), batches.check(2, 0), return_exceptions=True)
+        three = (batches.check(number, 0) for number in range(3))  # the first is alone, and answered
+        return await asyncio.gather(*three, return_exceptions=True)
 
-    assert [type(answer) for answer in asyncio.run(check_two())] == [ValueError] * 2
+    assert [type(answer) for answer in asyncio.run(check_three())] == [CheckedNumber, ValueError, ValueError]
     threads = ThreadBatches(lambda _numbers, _min_index_version: Checked([], [], 5))
     with pytest.raises(ValueError, match="another count"):
         threads.check(1, 0)

@@ -1,7 +1,6 @@
 """A client of CheckService for asyncio."""
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -33,7 +32,7 @@ class AsyncCheckClient:
         self._batches = TaskBatches(self.check_numbers)
 
     async def close(self) -> None:
-        """Wait for the answers to what was asked, and close the connection."""
+        """Wait for the answers to what was asked together, and close the connection."""
         await self._batches.drain()
         await self._channel.close()
 
@@ -45,8 +44,8 @@ class AsyncCheckClient:
     ) -> None:
         await self.close()
 
-    def check(self, number: int | str, *, min_index_version: int = 0) -> "asyncio.Future[CheckedNumber]":
-        """Return a future of the status of one number; checks of other tasks at the same time share a call.
+    def check(self, number: int | str, *, min_index_version: int = 0) -> Awaitable[CheckedNumber]:
+        """Return an awaitable of the status of one number; checks of other tasks at the same time share a call.
 
         A text is read here, as a person writes it: NotANumber if it cannot be, without a call. An index older than
         `min_index_version` is not asked: NodeNotReady if the node has none that is newer.

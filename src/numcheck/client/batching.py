@@ -102,29 +102,41 @@ class TaskBatches:
         self._ask = ask
         self._waiting: deque[_Asked] = deque()
         self._calls: set[asyncio.Task[None]] = set()
-        self._is_due = False
+        self._is_due = self._has_lone = False
 
-    def check(self, number: int, min_index_version: int) -> "asyncio.Future[CheckedNumber]":
-        """Return the answer's future, which has the exception of the batch's call if that fails."""
+    def check(self, number: int, min_index_version: int) -> Awaitable[CheckedNumber]:
+        """Return an awaitable of the answer, which raises the exception of its call if that fails."""
+        if not (self._calls or self._is_due or self._has_lone):
+            self._has_lone = True
+            return self._check_alone(number, min_index_version)
+        return self._check_with_others(number, min_index_version)
+
+    async def _check_alone(self, number: int, min_index_version: int) -> CheckedNumber:
+        """Ask from the caller's own task: without another task and a future the call costs what a bare one does."""
+        try:
+            checked = await self._ask([number], min_index_version)
+        finally:
+            self._has_lone = False
+        _check_length(checked, 1)
+        return CheckedNumber(STATUSES[checked.statuses[0]], checked.operator_ids[0], checked.index_version)
+
+    def _check_with_others(self, number: int, min_index_version: int) -> "asyncio.Future[CheckedNumber]":
         loop = asyncio.get_running_loop()
         asked = _Asked(number, min_index_version, loop.create_future())
-        if self._calls or self._is_due:
-            self._waiting.append(asked)
-            self._send_soon()
-        else:
-            self._send([asked])
+        self._waiting.append(asked)
+        self._send_soon(loop)
         return asked.answer
 
     async def drain(self) -> None:
-        """Wait until every check is answered."""
+        """Wait until every batch is answered."""
         while self._is_due or self._calls:
             await (asyncio.wait(self._calls) if self._calls else asyncio.sleep(0))
 
-    def _send_soon(self) -> None:
+    def _send_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         """Send what waits, once the tasks that run now have asked as well."""
         if not self._is_due and len(self._calls) < CALLS_MAX:
             self._is_due = True
-            asyncio.get_running_loop().call_soon(self._send_waiting)
+            loop.call_soon(self._send_waiting)
 
     def _send_waiting(self) -> None:
         """Make calls of what waits, as many as may be under way."""
@@ -133,12 +145,9 @@ class TaskBatches:
             size = min(len(self._waiting), BATCH_SIZE_MAX)
             batch = [asked for asked in (self._waiting.popleft() for _ in range(size)) if not asked.answer.done()]
             if batch:
-                self._send(batch)
-
-    def _send(self, batch: list[_Asked]) -> None:
-        call = asyncio.get_running_loop().create_task(self._make_call(batch))
-        self._calls.add(call)
-        call.add_done_callback(self._end_call)
+                call = asyncio.get_running_loop().create_task(self._make_call(batch))
+                self._calls.add(call)
+                call.add_done_callback(self._end_call)
 
     def _end_call(self, call: "asyncio.Task[None]") -> None:
         self._calls.discard(call)
