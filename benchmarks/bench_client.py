@@ -36,7 +36,7 @@ def node(reference: Population):
 
 
 class Waits:
-    """What each check waited for, in seconds."""
+    """The waits of each check, in seconds."""
 
     def __init__(self) -> None:
         self.found: list[float] = []

@@ -246,7 +246,7 @@ def numbers_of(bytes request not None):
 
 
 cdef class Allowance:
-    """What one caller has asked about since `begin`, and what it may ask about yet. Safe to ask from any thread.
+    """The numbers that one caller has asked about since `begin`, and how many more it may. Safe from any thread.
 
     Numbers come and go as bytes, eight each, the lowest first."""
 

@@ -23,3 +23,8 @@ def microseconds_of(span: timedelta) -> int:
 def moment(microseconds: int) -> datetime:
     """Return the moment of an integer."""
     return EPOCH + timedelta(microseconds=microseconds)
+
+
+def rfc3339(microseconds: int, *, timespec: str = "auto") -> str:
+    """Return the moment of an integer as RFC 3339 writes it, in UTC; `timespec` is that of `isoformat`."""
+    return moment(microseconds).isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -317,7 +317,7 @@ def test_couriers_of_another_channel_are_tried_before_those_that_rest() -> None:
 
 
 def test_a_courier_serves_any_channel_that_it_names(gateways: tuple[Gateway, Gateway], tmp_path: Path) -> None:
-    """What it names is all that it serves."""
+    """It serves all that it names, and nothing else."""
     gateway, _ = gateways
     text = f"""
         code_message = "{{code}} is yours"

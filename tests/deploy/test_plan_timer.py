@@ -60,7 +60,7 @@ class Machine:
         return ended.returncode
 
     def asked(self) -> list[list[str]]:
-        """What the command was asked since this was called last: which subcommand, about which files."""
+        """Return the subcommands, with their files, that were called since this was last."""
         lines = self.calls.read_text().splitlines() if self.calls.exists() else []
         self.calls.unlink(missing_ok=True)
         return [[line.split()[1], *(word for word in line.split() if word.endswith(".csv"))] for line in lines]

@@ -76,7 +76,7 @@ def test_every_registration_is_told_once_in_however_many_parts(
 
 
 def test_a_later_change_asks_for_another_census() -> None:
-    """What was registered since the older one may be on its numbers."""
+    """Users who registered since the older one may be on its numbers."""
     one = read(Kept([]), CHUNKS[0])
     assert one.is_for(taken(CHUNKS[1]))
     assert not one.is_for(taken(CHUNKS[0], revision=2))

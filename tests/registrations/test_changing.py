@@ -60,7 +60,7 @@ def world(data_dir: Path) -> Iterator[World]:
 
 
 def proved(world: World, outcome: Outcome) -> Outcome:
-    """What the right code comes to."""
+    """Return the outcome of the right code."""
     assert outcome.verification is not None
     done: Outcome = world.completion.complete(
         SERVICE, outcome.verification.verification_id, CodeProof(last_code(world))

@@ -53,7 +53,7 @@ def each_world(data_dir: Path, url: str | None) -> Iterator[World]:
 
 
 def proved(world: World, outcome: Outcome) -> Outcome:
-    """What the right code comes to."""
+    """Return the outcome of the right code."""
     assert outcome.verification is not None
     return world.completion.complete(SERVICE, outcome.verification.verification_id, CodeProof(last_code(world)))
 

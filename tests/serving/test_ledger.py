@@ -1,4 +1,4 @@
-"""What became of codes: by receipts and by whether they came back; bounded, by a clock of the test's."""
+"""The fate of codes, by receipts and by their coming back; bounded, by a clock of the test's."""
 
 import pytest
 

@@ -37,7 +37,7 @@ class Installation:
         world.close()
 
     def look(self) -> bool | None:
-        """What a node finds, that starts now."""
+        """Return what a node finds that starts now."""
         with Store(self.data_dir, read_only=True) as store:
             witness = Witness(store.events(), KEYS.signing_key, self.settings, now=lambda: START)
             try:

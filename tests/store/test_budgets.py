@@ -121,7 +121,7 @@ def test_nothing_is_left_where_somebody_has_changed_what_was_asked(store: Store,
 
 
 def test_nothing_new_is_answered_about_while_the_store_is_away(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was asked already is, and afterwards nothing is lost."""
+    """Numbers asked already are answered, and afterwards nothing is lost."""
     node = Node(store)
     assert node.answers(FIRST, 100)
     with monkeypatch.context() as away:

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numcheck.api.calls import CallerWaits, Feed, Pieces, parsed
 from numcheck.api.slots import Slots
 from numcheck.moments import microseconds
-from numcheck.registrations.events import FIRST_HASH, SignedHead, sign_head
+from numcheck.registrations.events import SignedHead, sign_newest
 from numcheck.store import EventRow, Registrations
 from numcheck.timestamps import timestamp_at
 from numcheck.v1 import audit_pb2 as pb
@@ -33,9 +33,7 @@ class AuditService:
         self._slots = (Slots(EXPORTS_MAX, EXPORTS_MAX),)
 
     def _head(self) -> SignedHead:
-        head = self._registrations.events.try_head()
-        sequence, digest = (head.sequence, head.hash) if head else (0, FIRST_HASH)
-        return sign_head(self._signing_key, sequence, digest, microseconds(self._now()))
+        return sign_newest(self._signing_key, self._registrations.events.try_head(), microseconds(self._now()))
 
     def get_head(self, request: bytes, _call: CallerWaits) -> bytes:
         """Return the signed head."""

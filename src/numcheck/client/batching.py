@@ -26,6 +26,10 @@ class Checked(NamedTuple):
     operator_ids: Sequence[int]
     index_version: int
 
+    def number(self, position: int) -> "CheckedNumber":
+        """Return the answer about one of the numbers."""
+        return CheckedNumber(STATUSES[self.statuses[position]], self.operator_ids[position], self.index_version)
+
 
 class CheckedNumber(NamedTuple):
     """The answer about one number: its status, its serving operator's id (0: none), and the index's version."""
@@ -68,10 +72,7 @@ class ThreadBatches:
             position = batch.add(number, min_index_version)
         if position == 0:
             self._make_call(batch)
-        checked = batch.checked.result()
-        return CheckedNumber(
-            STATUSES[checked.statuses[position]], checked.operator_ids[position], checked.index_version
-        )
+        return batch.checked.result().number(position)
 
     def _make_call(self, batch: _Batch) -> None:
         """Wait for a free call, close the batch, and ask."""
@@ -118,7 +119,7 @@ class TaskBatches:
         finally:
             self._has_lone = False
         _check_length(checked, 1)
-        return CheckedNumber(STATUSES[checked.statuses[0]], checked.operator_ids[0], checked.index_version)
+        return checked.number(0)
 
     def _check_with_others(self, number: int, min_index_version: int) -> "asyncio.Future[CheckedNumber]":
         loop = asyncio.get_running_loop()

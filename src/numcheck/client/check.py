@@ -1,9 +1,10 @@
-"""A client of CheckService over one connection."""
+"""A client of CheckService for threads."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from queue import SimpleQueue
 from types import TracebackType
+from typing import Any
 
 import grpc
 
@@ -48,12 +49,8 @@ class CheckClient:
 
     def check_number(self, text: str) -> check_pb2.CheckNumberResponse:
         """Ask for one number, as a person writes it."""
-        try:
-            response: check_pb2.CheckNumberResponse = self._stub.CheckNumber(
-                check_pb2.CheckNumberRequest(number=text), timeout=DEADLINE_S
-            )
-        except grpc.RpcError as error:
-            raise failure_of(error, self._target) from None
+        request = check_pb2.CheckNumberRequest(number=text)
+        response: check_pb2.CheckNumberResponse = self._call(self._stub.CheckNumber, request)
         return response
 
     def check(self, number: int | str, *, min_index_version: int = 0) -> CheckedNumber:
@@ -69,10 +66,7 @@ class CheckClient:
     def check_numbers(self, numbers: Sequence[int], min_index_version: int = 0) -> Checked:
         """Return the answer to one batch, of up to 65,536 numbers unless the node is set up otherwise."""
         request = check_pb2.CheckNumbersRequest(numbers=numbers, min_index_version=min_index_version)
-        try:
-            response = self._stub.CheckNumbers(request, timeout=DEADLINE_S)
-        except grpc.RpcError as error:
-            raise failure_of(error, self._target) from None
+        response = self._call(self._stub.CheckNumbers, request)
         return Checked(response.statuses, response.operator_ids, response.index_version)
 
     def check_batches(self, batches: Iterable[Sequence[int]]) -> Iterator[Checked]:
@@ -131,13 +125,10 @@ class CheckClient:
     def check_recycled(self, numbers: Sequence[int], since: Sequence[int]) -> Sequence[int]:
         """Return the RecycledStatus of each number since its moment, in seconds since 1970, or since one for all."""
         request = check_pb2.CheckRecycledRequest(numbers=numbers, since_unix_s=since)
-        try:
-            return list(self._stub.CheckRecycled(request, timeout=DEADLINE_S).statuses)
-        except grpc.RpcError as error:
-            raise failure_of(error, self._target) from None
+        return list(self._call(self._stub.CheckRecycled, request).statuses)
 
     def list_operators(self) -> list[number_pb2.Operator]:
-        """Every operator of the installation."""
+        """Return every operator of the installation."""
         return list(self._listed().operators)
 
     def installation_id(self) -> str:
@@ -145,10 +136,12 @@ class CheckClient:
         return self._listed().installation_id
 
     def _listed(self) -> check_pb2.ListOperatorsResponse:
+        request = check_pb2.ListOperatorsRequest()
+        response: check_pb2.ListOperatorsResponse = self._call(self._stub.ListOperators, request)
+        return response
+
+    def _call(self, method: Callable[..., Any], request: Any) -> Any:
         try:
-            response: check_pb2.ListOperatorsResponse = self._stub.ListOperators(
-                check_pb2.ListOperatorsRequest(), timeout=DEADLINE_S
-            )
+            return method(request, timeout=DEADLINE_S)
         except grpc.RpcError as error:
             raise failure_of(error, self._target) from None
-        return response

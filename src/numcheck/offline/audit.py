@@ -27,6 +27,7 @@ from numcheck.registrations.events import (
     head_fields,
     head_of,
     sign_head,
+    sign_newest,
 )
 from numcheck.registrations.registration import next_at_us
 from numcheck.registrations.states import FALLS_DUE
@@ -155,7 +156,7 @@ def verify_export(
 
 
 class Node(Protocol):
-    """What a node hands out to an auditor: `numcheck.client.AuditClient` is one."""
+    """A node as an auditor asks it: `numcheck.client.AuditClient` is one."""
 
     def lines(self, *, after: int = 0) -> Iterable[str]:
         """Return the events behind a position, and the signed head, as `export` writes them."""
@@ -213,7 +214,7 @@ def _in_order(rows: Iterable[tuple[Bound, bytes, Any]]) -> Iterator[tuple[Bound,
     """Yield the rows, each of which has to be whole and to come behind the one before."""
     last: tuple[int, bytes] = (0, b"")
     for table, row_id, one in rows:
-        name = f"{table.name.lower()[:-1]} {row_id.hex()}"
+        name = _name_of(table, row_id)
         if not one.whole:
             raise EventsAltered(0, f"{name} does not have the content that was written: the node says so")
         if (table, row_id) <= last:
@@ -247,11 +248,15 @@ class _LaterBound:
         dropped = one.mac is None and one.table is Bound.VERIFICATIONS and one.row_id < self._dropped_before
         if dropped or (GONE if one.mac is None else one.mac) in self._macs[one.table, one.row_id]:
             return
-        name = f"{one.table.name.lower()[:-1]} {one.row_id.hex()}"
+        name = _name_of(one.table, one.row_id)
         if one.entry is None:
             raise EventsAltered(sequence, f"{name} is there, and no event has bound it")
         what = "missing" if one.mac is None else "not what that event bound"
         raise EventsAltered(one.entry.sequence, f"{name}, which event {one.entry.sequence} bound, is {what}")
+
+
+def _name_of(table: Bound, row_id: bytes) -> str:
+    return f"{table.name.lower()[:-1]} {row_id.hex()}"
 
 
 def own_public_keys(settings: Settings) -> list[bytes]:
@@ -266,11 +271,7 @@ def _taken(rows: Iterable[EventRow], told: LastTold, acts: LastActs, history: "_
         yield Event._make(row[:-1])
         if row.service_sequence != (history.counts[row.service] if row.service else 0):
             raise EventsAltered(row.sequence, f"event {row.sequence} does not have its place among its service's own")
-        if row.kind == BOUND_KIND:
-            told.bind(row.sequence, row.details)
-        elif row.registration_id:
-            told.tell(row.registration_id, row.state, row.details)
-        else:
+        if not _note(row, told):
             acts.take(row.kind, row.details)
 
 
@@ -278,11 +279,18 @@ def _noted(events: Iterable[Event], told: LastTold | None) -> Iterator[Event]:
     """Yield the events, of which `told` takes each once the chain has found it to be what was written."""
     for event in events:
         yield event
-        if told is not None and event.kind == BOUND_KIND:
+        if told is not None:
             with _readable(event):
-                told.bind(event.sequence, event.details)
-        elif told is not None and event.registration_id:
-            told.tell(event.registration_id, event.state, event.details)
+                _note(event, told)
+
+
+def _note(event: Event | EventRow, told: LastTold) -> bool:
+    """Have `told` take what an event says of a registration, or binds; False if it is an act of administration."""
+    if event.kind == BOUND_KIND:
+        told.bind(event.sequence, event.details)
+    elif event.registration_id:
+        told.tell(event.registration_id, event.state, event.details)
+    return event.kind == BOUND_KIND or bool(event.registration_id)
 
 
 @contextmanager
@@ -310,9 +318,7 @@ def signed_head(settings: Settings, now: datetime) -> SignedHead:
     """Return the head of the chain now, signed."""
     with Store(settings.data_dir, url=settings.database, read_only=True) as store:
         keys = kept_keys(store, settings)
-        head = store.events().try_head()
-    sequence, digest = (head.sequence, head.hash) if head else NO_EVENT
-    return sign_head(keys.signing_key, sequence, digest, microseconds(now))
+        return sign_newest(keys.signing_key, store.events().try_head(), microseconds(now))
 
 
 def export(settings: Settings, now: datetime) -> Iterator[str]:

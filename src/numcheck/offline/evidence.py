@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from numcheck.active import Operator
 from numcheck.config import Settings
 from numcheck.errors import EventsAltered, UnknownRegistration
-from numcheck.moments import microseconds, moment
+from numcheck.moments import microseconds, rfc3339
 from numcheck.registrations.events import FIRST_HASH, Chain, Event, check_chain
 from numcheck.registrations.evidence import Evidence
 from numcheck.registrations.registration import evidence_of
@@ -106,7 +106,7 @@ def _registration(row: RegistrationRow) -> dict[str, Any]:
         "registration_id": row.registration_id.hex(),
         "service": row.service,
         "state": RegistrationState(row.state).name,
-        **{name: _moment(at_us) for name, at_us in moments.items()},
+        **{name: rfc3339(at_us) for name, at_us in moments.items()},
     }
 
 
@@ -115,11 +115,11 @@ def _confirmed(one: Evidence, told: Iterable[_Told], operators: Mapping[int, Ope
     renewed it since, which writes no event of a registration that stays as it is."""
     step = one.fields()
     saying = (event.sequence for event, _ in told if step in json.loads(event.details).get("evidence", ()))
-    found = {"step": step, "event": max(saying, default=None), "verified_at": _moment(one.verified_at_us)}
+    found = {"step": step, "event": max(saying, default=None), "verified_at": rfc3339(one.verified_at_us)}
     if one.answer:
         found["answer"] = NumberStatus(one.answer).name
     if one.data_time_us:
-        found["data_time"] = _moment(one.data_time_us)
+        found["data_time"] = rfc3339(one.data_time_us)
     if (operator := operators.get(one.operator_id)) is not None:
         found |= {"operator": operator.display_name, "operator_tax_id": operator.tax_id}
     return found
@@ -129,7 +129,3 @@ def _event(told: _Told, path: list[Sibling]) -> dict[str, Any]:
     fields = told.event._asdict() | {"previous_hash": told.previous_hash}
     texts = {name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items()}
     return texts | {"path": [["left" if step.is_left else "right", step.hash.hex()] for step in path]}
-
-
-def _moment(at_us: int) -> str:
-    return moment(at_us).isoformat().replace("+00:00", "Z")

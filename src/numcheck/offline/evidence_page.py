@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from numcheck.moments import moment
+from numcheck.moments import rfc3339
 
 STYLE = """
 body { font: 11pt/1.45 Georgia, serif; max-width: 46em; margin: 2em auto; padding: 0 1em; color: #111 }
@@ -82,4 +82,4 @@ def _text(value: object) -> str:
 
 
 def _moment(at_us: int) -> str:
-    return moment(at_us).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return rfc3339(at_us, timespec="seconds")

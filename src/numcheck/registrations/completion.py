@@ -12,7 +12,7 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from numcheck.errors import IndexBehind, ProofNotAccepted
-from numcheck.moments import microseconds, moment
+from numcheck.moments import microseconds, rfc3339
 from numcheck.registrations import codes
 from numcheck.registrations.deciding import Problem
 from numcheck.registrations.evidence import Evidence, from_json, to_json
@@ -302,12 +302,7 @@ def _refusal(verification: VerificationRow, now: datetime, *, is_over: bool = Fa
     """Return the refusal of a proof, with what is left of the verification for who knows its id."""
     waits = verification.state == VerificationState.WAITING and verification.expires_at_us > microseconds(now)
     tries_left = codes.TRIES_MAX - verification.tries if waits and not is_over else 0
-    return ProofNotAccepted(tries_left, _text(verification.expires_at_us))
-
-
-def _text(at_us: int) -> str:
-    """Return a moment as RFC 3339 writes it."""
-    return moment(at_us).isoformat().replace("+00:00", "Z")
+    return ProofNotAccepted(tries_left, rfc3339(verification.expires_at_us))
 
 
 def _is_newest(work: RegistrationWork, row: RegistrationRow, verification: VerificationRow) -> bool:

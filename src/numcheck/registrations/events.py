@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from numcheck.errors import EventsAltered
 from numcheck.registrations.sealing import Keyring
-from numcheck.store.events import ToldEvent
+from numcheck.store.events import EventHead, ToldEvent
 
 FIRST_HASH = bytes(32)
 _HEAD_PREFIX = b"numcheck event head 1\0"
@@ -140,6 +140,12 @@ def sign_head(
     """Return a head that can be handed out: of the whole chain, or of a service."""
     head = SignedHead(sequence, digest, signed_at_us, b"", key.public_key().public_bytes_raw(), service)
     return head._replace(signature=key.sign(_signed(head)))
+
+
+def sign_newest(key: Ed25519PrivateKey, newest: EventHead | None, signed_at_us: int) -> SignedHead:
+    """Return the head of the whole chain, to be handed out; None is that of a chain without events."""
+    sequence, digest = (0, FIRST_HASH) if newest is None else (newest.sequence, newest.hash)
+    return sign_head(key, sequence, digest, signed_at_us)
 
 
 def check_signature(head: SignedHead) -> None:

@@ -17,7 +17,7 @@ SEALED_NUMBER = attrgetter("key_id", "sealed_number", "registration_id")
 
 
 class Imported(NamedTuple):
-    """What an import says of people, as columns: each one's user identifier, number and record, and the moments as they
+    """People as an import has them, in columns: each one's user identifier, number and record, and the moments as they
     were given, which tell a row from another of the same record."""
 
     user_ids: Sequence[str]

@@ -118,7 +118,7 @@ class Course(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What an attempt to verify made of a registration; the code is still to be sent, to `number`."""
+    """The outcome of an attempt to verify a registration; the code is still to be sent, to `number`."""
 
     registration: Registration
     verification: Verification | None = None
@@ -355,7 +355,7 @@ class Verifier:
             denied = Verification(b"", Method.OPERATOR, VerificationState.DENIED)
             return Attempt(registration._replace(row=row), denied, problem=Problem.NUMBER_DENIED)
         row, record = self._with_none_waiting(work, row, course), course.about(record)
-        # What has taken the new number would have ended its verification: nothing did up to now.
+        # A withdrawal of the new number would have ended its verification: there was none up to now.
         columns = {**self._vault.sealed(row.registration_id, row.service, record), "as_of_revision": work.revision}
         self._take_over(work, row, record.number, course, now)
         row = self.confirmed(work, row, evidence, now, what=EventKind.CHANGE, **columns)

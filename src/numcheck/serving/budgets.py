@@ -26,6 +26,7 @@ from numcheck.api.asking import asker_name
 from numcheck.config import Settings
 from numcheck.errors import NumcheckError, StoreDamaged, TooManyNewNumbers
 from numcheck.hosts import is_loopback
+from numcheck.moments import EPOCH
 from numcheck.registrations.sealing import NONCE_SIZE
 from numcheck.registrations.states import RegistrationState
 from numcheck.registrations.vault import Vault
@@ -39,11 +40,10 @@ PART_MAX = 4_096  # and no more, as it then looks up as many
 TOLD_SHARE = 10  # callers are told when less than one in so many is left
 NUMBER_SIZE = 8
 PIECE_SIZE = 256 * NUMBER_SIZE  # bytes of numbers that are looked up at a time
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LOOK_INTERVAL_S = 1.0  # the next day begins that much later at most
 SAVE_INTERVAL_S = 60.0  # what was asked since is new again after a crash
 OWN = (RegistrationState.VERIFIED, RegistrationState.OVERDUE)
-"""Where registrations stand whose numbers are free: who merely began one may know nothing of its number."""
+"""States of registrations whose numbers are free: a user who merely began one may know nothing of its number."""
 
 log = structlog.get_logger()
 

@@ -1,4 +1,4 @@
-"""What became of the codes that couriers took: by their receipts, and by whether they came back.
+"""The fate of the codes that couriers took, by their receipts and by their coming back.
 
 Invariants: a code is judged once: by a receipt that it failed, or JUDGED_AFTER_S after it was handed over by whether it
 has come back. For KEPT_S, and of CODES_MAX codes, it is known what a receipt is about; the oldest of more are

@@ -41,7 +41,7 @@ class Readings:
     directory_age_s: Callable[[], float | None]
     """How long ago it was read who may call."""
     callers_refused: Callable[[], bool | None]
-    """Whether the set of callers in the store is refused."""
+    """True if the set of callers in the store is refused."""
     callers_revision: Callable[[], int | None]
     """The revision of the callers that count."""
     smscs_linked: Callable[[], Mapping[str, bool]]
@@ -51,7 +51,7 @@ class Readings:
     budgets: Callable[[], Sequence[Account]]
     """Callers that have a budget of new numbers."""
     witness_agrees: Callable[[], bool | None]
-    """Whether the chain of events has the newest head of the witness."""
+    """True if the chain of events has the newest head of the witness."""
     codes: Callable[[], Mapping[Tally, int]]
     """Count of codes by courier, channel and outcome."""
     receipts: Callable[[], Mapping[OutcomeTally, int]]

@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 class Desk(NamedTuple):
-    """What reads a courier's reports, and what takes the receipts in them."""
+    """The reader of a courier's reports, and the taker of the receipts in them."""
 
     callback: Callback
     reports: Reports

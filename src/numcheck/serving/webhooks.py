@@ -11,7 +11,7 @@ import random
 import secrets
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from numcheck.delivery.requests import as_json, signed
 from numcheck.delivery.settings import WebhookSettings
 from numcheck.errors import DeliveryFailed, NumcheckError
 from numcheck.hosts import is_loopback
-from numcheck.moments import microseconds, moment
+from numcheck.moments import microseconds, rfc3339
 from numcheck.registrations.events import basis_of
 from numcheck.registrations.history import History, Told
 from numcheck.registrations.states import RegistrationState
@@ -175,7 +175,7 @@ class Webhook:
             "source": f"urn:numcheck:{self._installation}",
             "type": f"numcheck.registration.{event.kind}",
             "subject": event.registration_id.hex(),
-            "time": moment(event.at_us).astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "time": rfc3339(event.at_us),
             "datacontenttype": "application/json",
             "data": {
                 "sequence": event.service_sequence,

@@ -19,7 +19,7 @@ from numcheck.delivery.posting import SUCCESSES, Poster
 from numcheck.delivery.requests import JSON, Request
 from numcheck.errors import DeliveryFailed, EventsAltered
 from numcheck.moments import microseconds
-from numcheck.registrations.events import FIRST_HASH, SignedHead, check_signature, head_fields, head_of, sign_head
+from numcheck.registrations.events import SignedHead, check_signature, head_fields, head_of, sign_newest
 from numcheck.store.events import EventLog
 from numcheck.worker import Worker
 
@@ -73,9 +73,7 @@ class Witness:
         self.agrees = agrees
 
     def _head(self) -> SignedHead:
-        head = self._events.try_head()
-        sequence, digest = (head.sequence, head.hash) if head else (0, FIRST_HASH)
-        return sign_head(self._signing_key, sequence, digest, microseconds(self._now()))
+        return sign_newest(self._signing_key, self._events.try_head(), microseconds(self._now()))
 
     def _told_to_file(self, head: SignedHead) -> bool:
         """Append the head to the file, if it is newer; False, and nothing is appended, if it does not follow."""
@@ -112,8 +110,8 @@ class Witness:
 
 
 def newest_head(file: Path) -> SignedHead | None:
-    """Return the newest head in a witness' file; None if there is none yet. What is no signed head, such as the half of
-    a line that a crash left, does not count."""
+    """Return the newest head in a witness' file; None if there is none yet. A line that is no signed head, such as
+    the half that a crash left, does not count."""
     try:
         with file.open("rb") as opened:
             size = opened.seek(0, os.SEEK_END)

@@ -22,7 +22,7 @@ OWNED_BY = f"{OWNED} AND service = ?"
 
 
 class AskedRow(NamedTuple):
-    """What a node took of a budget, below 0 what it gave back, and numbers asked, sealed."""
+    """An entry of a node: the part of a budget that it took, or below 0 gave back, and numbers asked, sealed."""
 
     entry_id: int
     taken: int

@@ -24,7 +24,7 @@ CHANGE = (
     "WHERE verification_id = ?"
 )
 WAITING_BY_REGISTRATION = (
-    f"SELECT {', '.join(VerificationRow._fields)} FROM verifications WHERE state = 1 AND registration_id IN"
+    f"SELECT {', '.join(VerificationRow._fields)} FROM verifications WHERE state = {WAITING} AND registration_id IN"
 )
 END_EACH = (
     "UPDATE verifications SET state = ?, mac = changed.column2 FROM ({values}) AS changed "

@@ -57,7 +57,7 @@ class Withdrawn(NamedTuple):
 
     @property
     def basis(self) -> dict[str, Any]:
-        """What an event says of the change: its cause and its revision."""
+        """The change as an event has it: its cause and its revision."""
         return {"cause": self.cause.value, "revision": self.revision}
 
     def goes_on_with(self, other: "Withdrawn") -> bool:
