@@ -651,22 +651,9 @@ class NodeNotReady(NumcheckError):
         self.node_reason = node_reason  # the node's own: INDEX_NOT_READY, INDEX_BEHIND
 
 
-class PushRefused(NumcheckError):
-    """A node refused a push, in its own words; `refusal` is the reason that it gave."""
-
-    reason = "PUSH_REFUSED"
-
-    def __init__(self, message: str, refusal: str = "", metadata: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.refusal = refusal
-        self.refusal_metadata = dict(metadata or {})
-
-
-class RegistrationRefused(NumcheckError):
-    """A node refused what it was asked about registrations, in its own words; `refusal` is the reason that it gave, and
-    `retry_delay_s` how long to wait before asking again, if it said so."""
-
-    reason = "REGISTRATION_REFUSED"
+class CallRefused(NumcheckError):
+    """A node refused a call, in its own words; `refusal` is the reason that it gave, and `retry_delay_s` how long to
+    wait before asking again, if it said so. One of the three below is raised."""
 
     def __init__(
         self,
@@ -679,6 +666,24 @@ class RegistrationRefused(NumcheckError):
         self.refusal = refusal
         self.refusal_metadata = dict(metadata or {})
         self.retry_delay_s = retry_delay_s
+
+
+class CheckRefused(CallRefused):
+    """A node refused what it was asked about numbers."""
+
+    reason = "CHECK_REFUSED"
+
+
+class PushRefused(CallRefused):
+    """A node refused a push, or another call of an operator, an administrator or an auditor."""
+
+    reason = "PUSH_REFUSED"
+
+
+class RegistrationRefused(CallRefused):
+    """A node refused what it was asked about registrations."""
+
+    reason = "REGISTRATION_REFUSED"
 
 
 class PushHeld(NumcheckError):
