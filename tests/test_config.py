@@ -101,8 +101,8 @@ def test_a_policy_by_which_the_operator_alone_verifies_is_warned_of(toml):
         ("api_threads = 0", "api_threads: input should be greater than 0"),
         ("data_age_max_s = -1", "data_age_max_s: input should be greater than or equal to 0"),
         ("listen = 1", "listen: input should be a valid string"),
-        ("default_region = 'RUS'", "default_region: value error, must be a country's two letters, such as RU"),
-        ("default_region = 'ЯЯ'", "default_region: value error, must be a country's two letters, such as RU"),
+        ("default_region = 'RUS'", "default_region: must be a country's two letters, such as RU"),
+        ("default_region = 'ЯЯ'", "default_region: must be a country's two letters, such as RU"),
         ("api_threads = 0\ndrain_timeout_s = 0", "api_threads: input should be greater than 0; drain_timeout_s: "),
         ("api_threads", "numcheck.toml is not TOML: "),
         (b"\xff", "numcheck.toml is not TOML: "),
@@ -189,12 +189,12 @@ def test_a_services_table_changes_what_it_names_and_nothing_else(toml):
         *(
             (
                 f"[services.m]\nverification_methods = '{text}'",
-                "services.m.verification_methods: value error, must be some",
+                "services.m.verification_methods: must be some",
             )
             for text in ("pigeon", "", "code,", "code+", "code+code", "code,code", "code+operator,operator+code")
         ),
-        ("[services.M]\nrefresh_after_days = 1", "services.M.[key]: value error, a service's name is"),
-        ("services = 1", "services: input should be a valid dictionary"),
+        ("[services.M]\nrefresh_after_days = 1", "services.M: a service's name is"),
+        ("services = 1", "services: must be a table"),
     ],
 )
 def test_a_services_table_is_refused_with_what_is_bad(toml, text, reason):

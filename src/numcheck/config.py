@@ -544,9 +544,11 @@ def _given(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 def _describe(error: ErrorDetails) -> str:
     """Return what is wrong with which setting; never its value, which may be a secret."""
-    name = ".".join(map(str, error["loc"][:1] if error["loc"][:1] == ("test_numbers",) else error["loc"]))
+    places = error["loc"][:1] if error["loc"][:1] == ("test_numbers",) else error["loc"]
+    name = ".".join(str(place) for place in places if place != "[key]")
     if error["type"] == "extra_forbidden":
         *table, key = map(str, error["loc"])
         near = nearest(key, TABLES[table[0]].model_fields if table else Settings.model_fields)
         return f"there is no setting {name}" + (f"; the nearest is {'.'.join([*table, near])}" if near else "")
-    return f"{name}: {error['msg'][:1].lower()}{error['msg'][1:]}" if name else str(error["msg"])
+    said = "must be a table" if error["type"] == "dict_type" else error["msg"].removeprefix("Value error, ")
+    return f"{name}: {said[:1].lower()}{said[1:]}" if name else said

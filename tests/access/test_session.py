@@ -43,6 +43,65 @@ def channel(directory: Path, address: str, name: str) -> grpc.Channel:
     return grpc.secure_channel(address, grpc.ssl_channel_credentials(*(file.read_bytes() for file in files)))
 
 
+def settings_file(directory: Path, address: str, **files: str) -> Path:
+    """Return a client's settings: the node, and files of the page's authority by the settings that name them."""
+    written = directory / "client.toml"
+    named = "".join(f'{setting} = "{directory / "callers" / file}"\n' for setting, file in files.items())
+    written.write_text(f'server = "{address}"\n{named}')
+    return written
+
+
+AUTHORITY = {"server_authority_file": "authority.pem"}
+ADMINISTRATOR = {"client_certificate_file": "administrator.pem", "client_key_file": "administrator.key"}
+UNREACHED = {
+    "no authority": ({}, "if it asks for TLS, name its authority (server_authority_file)"),
+    "another authority": ({"server_authority_file": "administrator.pem"}, "did not issue its certificate"),
+    "no certificate": (AUTHORITY, "or asks for one (client_certificate_file)"),
+    "another's key": (AUTHORITY | ADMINISTRATOR | {"client_key_file": "server.key"}, "do not belong together"),
+}
+
+
+@pytest.mark.parametrize(("files", "cause"), UNREACHED.values(), ids=UNREACHED)
+def test_command_tells_why_a_node_that_is_there_is_not_reached(session, tmp_path, files, cause):
+    """No node needs to be started for any of these."""
+    directory, address = session
+    done = run("check", str(ACTIVE), "--config", settings_file(directory, address, **files), cwd=tmp_path)
+    assert (done.status, done.out) == (1, "")
+    assert f"no connection to {address}: " in done.err
+    assert cause in done.err
+    assert "numcheck serve" not in done.err
+
+
+def test_auditor_asks_the_node_that_their_settings_name(session, tmp_path):
+    """Not a store that happens to lie where they are, unless they name that."""
+    directory, address = session
+    client = settings_file(directory, address, **AUTHORITY, **ADMINISTRATOR)
+    fill(tmp_path / "var")
+    head = run("events", "head", "--config", client, cwd=tmp_path)
+    assert (head.status, head.err) == (0, f"this is about the node at {address}\n")
+    (tmp_path / "head.json").write_text(head.out)
+    exported = run("events", "export", "events.jsonl", "--config", client, cwd=tmp_path)
+    assert exported.status == 0, exported.err
+    assert '"caller_added"' in (tmp_path / "events.jsonl").read_text()
+    verified = run("events", "verify", "--config", client, "--head", "head.json", cwd=tmp_path)
+    assert (verified.status, "compared with the head that was handed out" in verified.out) == (0, True)
+    of_store = run("events", "head", "--config", client, "--data-dir", "var", cwd=tmp_path)
+    assert json.loads(of_store.out or "{}").get("public_key") != json.loads(head.out)["public_key"]
+
+
+def test_tax_id_is_no_operators_id(session, tmp_path):
+    """It would not even fit into the message that goes to the node."""
+    directory, address = session
+    client = settings_file(directory, address, **AUTHORITY, **ADMINISTRATOR)
+    for command in (
+        ("callers", "agree", "chat", "7740000076"),
+        ("callers", "end-agreement", "chat", "mts"),
+        ("callers", "add", "numcheck://operator/x", "--role", "operator", "--operator-id", "0"),
+    ):
+        done = run(*command, "--config", client, cwd=tmp_path)
+        assert (done.status, "is no operator's id" in done.err) == (2, True), done.err
+
+
 def test_page_runs_as_it_stands(session):
     """Each command after the node has begun ends well; the API's address is the only thing that differs."""
     directory, address = session

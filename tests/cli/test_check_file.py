@@ -321,6 +321,7 @@ def test_column_is_the_one_that_was_said(small_dir, tmp_path, column):
     [
         (b"9160000111;+79161234567\n", "2 columns and no header: say in which column the numbers are"),
         (b"id;contact\n1;+79161234567\n", "no column has a name that is known for numbers: 1 (id), 2 (contact)"),
+        ("Счёт;Тариф\n1;9160000111\n".encode("cp1251"), "no column has a name that is known for numbers: 1, 2; say"),
         (b"number;phone\n1;+79161234567\n", "several columns may hold the numbers: 1 (number), 2 (phone)"),
         ("Телефон;Телефон\n1;2\n".encode(), "several columns may hold the numbers"),
         (b"1;2,3,4;5\n", '";" and "," both may be the delimiter'),

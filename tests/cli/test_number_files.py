@@ -251,9 +251,9 @@ def test_count_and_checksum_are_checked(tmp_path):
         f"#count 2\r\n#sha256 {digest}",
     ):
         assert said_by(written(tmp_path, content + trailer.encode())) == said
-    assert "2 rows, and not as many" in refusal_of(written(tmp_path, content), expected=Expected(3))
+    assert "2 rows, where 3 were said" in refusal_of(written(tmp_path, content), expected=Expected(3))
     assert "another one was given" in refusal_of(written(tmp_path, content), expected=Expected(sha256="0" * 64))
-    assert "2 rows, and not as many" in refusal_of(written(tmp_path, content + b"# count 3\n"))
+    assert "2 rows, where 3 were said" in refusal_of(written(tmp_path, content + b"# count 3\n"))
     assert "not the SHA-256" in refusal_of(written(tmp_path, content + b"# sha256 " + b"0" * 64))
     assert "5: neither a row nor a trailer" in refusal_of(written(tmp_path, content + b"# comment\n"))
     assert "6: a row behind the trailer" in refusal_of(written(tmp_path, content + f"# count 2\n{FIRST}\n".encode()))

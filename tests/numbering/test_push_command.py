@@ -172,12 +172,19 @@ def test_numbers_of_another_operator_are_refused_into_a_file(push, node, tmp_pat
     mixed = lines(tmp_path / "all.txt", FIRST, stranger)
     done = push("active", mixed, "--operator", ALPHA, "--refused", refused)
     assert (done.status, str(stranger) in done.err, "NOT_SERVED" in done.err) == (1, False, True)
+    assert "note: --refused FILE tells" in done.err
     assert refused.read_text() == f"number\n{stranger}\n"
     assert stat.S_IMODE(refused.stat().st_mode) == 0o600
     refused.unlink()
     done = push("active", mixed, "--operator", ALPHA, "--refused", refused, "--skip-not-served")
     assert (done.status, "1 refused" in done.err) == (0, True)
     assert refused.read_text() == f"number\n{stranger}\n"
+    wrong_file = lines(tmp_path / "wrong.txt", stranger)
+    done = push("active", wrong_file, "--operator", ALPHA, "--skip-not-served")
+    assert (done.status, "the operator serves none of the numbers" in done.err) == (1, True)
+    earlier = ("--data-time", "2020-01-01")
+    done = push("active", lines(tmp_path / "old.txt", FIRST), "--operator", ALPHA, *earlier)
+    assert (done.status, "note: --allow-older pushes it all the same" in done.err) == (1, True)
 
 
 @pytest.mark.parametrize(

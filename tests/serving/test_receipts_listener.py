@@ -174,7 +174,7 @@ def test_many_reports_at_once_are_each_counted(world: World) -> None:
         ({"couriers": []}, "receipts_listen: goes together"),
         ({"callback": {"secret_file": "short"}}, "couriers.vendor.callback.secret_file: has less than 24 bytes"),
         ({"callback": {"secret_file": "none"}}, "couriers.vendor.callback.secret_file: cannot be read"),
-        ({"callback": {"secret_file": "key", "failed": "("}}, "couriers.0.callback.failed: value error, is no regular"),
+        ({"callback": {"secret_file": "key", "failed": "("}}, "couriers.0.callback.failed: is no regular"),
         ({"callback": {"secret_file": "key", "colour": "red"}}, "couriers.0.callback.colour"),
         ({"callback": {}}, "couriers.0.callback.secret_file"),
         ({"url": "console", "callback": {"secret_file": "key"}}, "couriers.vendor.callback: only an HTTP gateway"),

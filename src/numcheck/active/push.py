@@ -131,6 +131,8 @@ class PushContent:
             raise NotServed(self.refused.count, self.refused.examples, self.refused.field_name)
         if header.snapshot and self.removes:
             raise BadPush("remove", "a SNAPSHOT holds what is in service and removes nothing")
+        if header.snapshot and not self.adds and self.refused.count:
+            raise BadPush("add", "the operator serves none of the numbers: a SNAPSHOT without them would empty the set")
         if header.snapshot and not self.adds:
             raise BadPush("add", "a SNAPSHOT with no number would empty the set; remove numbers with a DELTA instead")
         if not (header.snapshot or header.base_version or self.adds):

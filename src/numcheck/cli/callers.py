@@ -18,9 +18,19 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Who may call: callers, roles, tokens, agreements.")
 
 ADMINISTRATOR = "numcheck://administrator"
+OPERATOR_ID_MAX = 2**32 - 1
+
+
+def _operator_id(text: str | int) -> int:
+    """Return an operator's id; BadParameter for what is none, such as a tax id."""
+    if not str(text).isdecimal() or not 1 <= int(text) <= OPERATOR_ID_MAX:
+        raise typer.BadParameter(f"{text!r} is no operator's id, such as 1: `numcheck status` lists them, by name")
+    return int(text)
+
+
 Uri = Annotated[str, typer.Argument(metavar="URI", help="Such as numcheck://operator/mts.")]
 Service = Annotated[str, typer.Argument(metavar="SERVICE", help="The service, such as chat.")]
-OperatorId = Annotated[int, typer.Argument(metavar="OPERATOR_ID", min=1)]
+OperatorId = Annotated[int, typer.Argument(metavar="OPERATOR_ID", parser=_operator_id)]
 Authority = Annotated[
     Path | None, typer.Option("--authority", help="A directory of `callers init`: issue a certificate from it.")
 ]
@@ -96,7 +106,9 @@ def _write_private(path: Path, text: str) -> None:
 def add(
     uri: Uri,
     role: Annotated[str, typer.Option(help="messenger, operator, clearing-house, auditor or administrator.")],
-    operator_id: Annotated[int | None, typer.Option(help="The operator that it acts for.", min=1)] = None,
+    operator_id: Annotated[
+        int | None, typer.Option(help="The operator that it acts for, by its id.", metavar="INTEGER", parser=_operator_id)
+    ] = None,
     service: Annotated[str | None, typer.Option(help="The service that it acts for.")] = None,
     authority: Authority = None,
     server: Server = None,

@@ -19,7 +19,12 @@ HeadFile = Annotated[
     typer.Option("--head", help="A signed head that was handed out before.", exists=True, dir_okay=False),
 ]
 Audited = Annotated[
-    str | None, typer.Option("--server", help="A node to ask, host:port, instead of reading the data directory.")
+    str | None,
+    typer.Option(
+        "--server",
+        help="A node to ask, host:port, instead of reading the data directory.  (default: the setting server, unless a "
+        "data directory or database_url is named)",
+    ),
 ]
 PUBLIC_KEY_SIZE = 32  # bytes, Ed25519
 NOT_COMPARED = 3
@@ -69,10 +74,11 @@ def verify(
     if file is not None and server is not None:
         raise typer.BadParameter("a file is verified by itself: without --server")
     settings = settings_of(config, data_dir=data_dir)
+    node = _node(settings, server) if file is None else None
     handed_out = witnessed(settings) if head is None else read_head(head)
     trusted = [] if key is None else [_public_key(key)]
-    if server is not None:
-        verified = verify_node(_auditor(settings, server), handed_out, trusted)
+    if node is not None:
+        verified = verify_node(_auditor(settings, node), handed_out, trusted)
     elif file is None:
         verified = verify_store(settings, handed_out, trusted)
     else:
@@ -88,7 +94,7 @@ def verify(
                 "compared_with": verified.compared_with.name,
             }
         )
-    elif not verified.event_count and file is None and server is None:
+    elif not verified.event_count and file is None and node is None:
         out.print("there are no events yet")
     elif compared:
         out.print(f"{verified.event_count:,} events are what was written; the last has hash {verified.hash.hex()}")
@@ -101,6 +107,17 @@ def verify(
         )
     if not compared:
         raise typer.Exit(NOT_COMPARED)
+
+
+def _node(settings: "Settings", server: str | None) -> str | None:
+    """Return the node to ask, and tell which; None for the store, which a person names who has both."""
+    from numcheck.cli.console import say
+
+    has_store = settings.model_fields_set & {"data_dir", "database_url"}
+    node = server or (None if has_store else settings.server)
+    if node:
+        say(f"this is about the node at {node}")
+    return node
 
 
 def _auditor(settings: "Settings", server: str) -> "AuditClient":
@@ -139,7 +156,8 @@ def export(
     from numcheck.output import replacing
 
     settings = settings_of(config, data_dir=data_dir)
-    lines = export_events(settings, datetime.now(UTC)) if server is None else _auditor(settings, server).lines()
+    node = _node(settings, server)
+    lines = export_events(settings, datetime.now(UTC)) if node is None else _auditor(settings, node).lines()
     if file is None:
         sys.stdout.writelines(f"{line}\n" for line in lines)
     else:
@@ -160,10 +178,10 @@ def head(server: Audited = None, data_dir: DataDir = None, config: Config = None
     from numcheck.registrations.events import head_fields
 
     settings = settings_of(config, data_dir=data_dir)
-    if server is None:
-        print_json(head_fields(signed_head(settings, datetime.now(UTC))))
+    if node := _node(settings, server):
+        print_json(_auditor(settings, node).head())
     else:
-        print_json(_auditor(settings, server).head())
+        print_json(head_fields(signed_head(settings, datetime.now(UTC))))
 
 
 @app.command()

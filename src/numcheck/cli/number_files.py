@@ -103,11 +103,11 @@ class _Taken:
         nobody said so: what a pipe gives whose other end has failed."""
         if not self._row_count and expected == NOTHING_EXPECTED and not self._trailer:
             raise BadNumbersFile(f"{self._name}: {EMPTY}")
-        counts = {expected.row_count, int(self._trailer.get("count", self._row_count)), self._row_count} - {None}
-        if len(counts) > 1:
-            raise BadNumbersFile(
-                f"{self._name}: {self._row_count:,} rows, and not as many as was said: the file is cut or altered"
-            )
+        for count in (expected.row_count, int(self._trailer.get("count", self._row_count))):
+            if count not in (None, self._row_count):
+                raise BadNumbersFile(
+                    f"{self._name}: {self._row_count:,} rows, where {count:,} were said: the file is cut or altered"
+                )
         if self._trailer.get("sha256", self._hash.hexdigest()) != self._hash.hexdigest():
             raise BadNumbersFile(f"{self._name}: not the SHA-256 of its last line: the file is cut or altered")
 

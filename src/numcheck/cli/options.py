@@ -10,7 +10,7 @@ import typer
 from numcheck.config import Settings, load_settings
 
 if TYPE_CHECKING:
-    from numcheck.client import Security
+    from numcheck.client import PushClient, Security
 
 DataDir = Annotated[
     Path | None,
@@ -22,6 +22,7 @@ Server = Annotated[
     str | None,
     typer.Option("--server", help="The node to ask, host:port.  (default: the setting server, or the directory's)"),
 ]
+OperatorOption = Annotated[str, typer.Option("--operator", help="The operator: its id or its tax id (INN).")]
 
 Column = Annotated[
     str | None,
@@ -99,3 +100,14 @@ def security_of(settings: Settings) -> "Security":
     authority, certificate, key = (None if file is None else file.read_bytes() for file in files)
     token = None if settings.token is None else settings.token.get_secret_value()
     return Security(authority, certificate, key, token, settings.use_proxy, settings.data_dir)
+
+
+def operator_id_of(client: "PushClient", text: str) -> int:
+    """Return the id of the operator that a person names; UnknownOperator if the node knows none of that name."""
+    from numcheck.errors import UnknownOperator
+
+    operators = client.list_operators()
+    for operator in operators:
+        if text in (str(operator.operator_id), operator.tax_id):
+            return operator.operator_id
+    raise UnknownOperator(f"no operator of this installation has the id or the tax id {text}; `numcheck status` lists them")

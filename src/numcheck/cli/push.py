@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from numcheck.cli.options import Column, Config, DataDir, Json, Server, moment, security_of, settings_of, target_of
+from numcheck.cli.options import (
+    Column,
+    Config,
+    DataDir,
+    Json,
+    OperatorOption,
+    Server,
+    moment,
+    operator_id_of,
+    security_of,
+    settings_of,
+    target_of,
+)
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,9 +29,15 @@ if TYPE_CHECKING:
     from numcheck.config import Settings
     from numcheck.v1 import numbering_pb2
 
+VERSION_MAX = 2**64 - 1
+WAYS_OUT = {
+    "NOT_SERVED": "--refused FILE tells the first 100 of them; --skip-not-served pushes the others all the same",
+    "OLDER_DATA": "--allow-older pushes it all the same",
+}
+"""What a person may do about a push that was refused, by its reason."""
+
 app = typer.Typer(no_args_is_help=True, help="Push active numbers or portings to a node.")
 
-OperatorOption = Annotated[str, typer.Option("--operator", help="The operator: its id or its tax id (INN).")]
 NumbersFile = Annotated[
     Path,
     typer.Argument(dir_okay=False, help="A number or a range (first-last) a line, or a CSV file; - is standard input."),
@@ -59,7 +77,7 @@ def active(
         bool, typer.Option("--delta", help="Change the set instead of replacing it; a line with - in front removes.")
     ] = False,
     base_version: Annotated[
-        int | None, typer.Option(help="The version that a delta changes.  (default: the head)", min=0)
+        int | None, typer.Option(help="The version that a delta changes.  (default: the head)", min=0, max=VERSION_MAX)
     ] = None,
     data_time: Annotated[
         datetime | None,
@@ -106,7 +124,7 @@ def active(
     wanted = ColumnOptions(column, status_column, every_row=every_row)
     how = Reading(delta, settings.default_region, wanted, _statuses(active_values, inactive_values))
     with opened(file, again=True) as source, _client(settings, server) as client, progress() as report:
-        operator_id = _operator_id(client, operator)
+        operator_id = operator_id_of(client, operator)
         numbers = NumberFile(source, how, Expected(count, sha256))
         say(numbers.told)
         true_at = data_time or source.moment
@@ -128,6 +146,8 @@ def active(
             pushed = client.push_active(header, lambda: numbers.pieces(lambda share: report("pushing", share)))
         except Exception as error:
             _write_refused(refused, getattr(error, "refusal_metadata", {}).get("not_served", "").split(","))
+            if way_out := WAYS_OUT.get(getattr(error, "refusal", "")):
+                say(f"note: {way_out}")
             raise
         if confirm and pushed.confirmation_token:
             pushed = client.confirm_push(operator_id, pushed.confirmation_token)
@@ -150,7 +170,7 @@ def confirm(
     """
     settings = settings_of(config, data_dir=data_dir)
     with _client(settings, server) as client:
-        operator_id = _operator_id(client, operator)
+        operator_id = operator_id_of(client, operator)
         pushed = client.confirm_push(operator_id, token)
     _tell_active(operator_id, pushed, json=json)
 
@@ -173,7 +193,7 @@ def held(
 
     settings = settings_of(config, data_dir=data_dir)
     with _client(settings, server) as client:
-        found = client.list_held_pushes(_operator_id(client, operator) if operator else 0)
+        found = client.list_held_pushes(operator_id_of(client, operator) if operator else 0)
     if json:
         print_json([_held_push(one) for one in found])
     elif not found:
@@ -204,7 +224,7 @@ def renew(
 
     settings = settings_of(config, data_dir=data_dir)
     with _client(settings, server) as client:
-        operator_id, now = _operator_id(client, operator), datetime.now(UTC)
+        operator_id, now = operator_id_of(client, operator), datetime.now(UTC)
         head_version = _head_version(client, operator_id)
         if not head_version:
             raise BadPush("header.base_version", "the operator has pushed no active numbers: nothing can be renewed")
@@ -248,16 +268,6 @@ def _head_version(client: "PushClient", operator_id: int) -> int:
 def _push_id(client: "PushClient", operator_id: int, name: str, *, allow_older: bool) -> str:
     """Return the name of a push. One that may go back is meant anew whenever the head is another."""
     return f"{name}/over {_head_version(client, operator_id)}" if allow_older else name
-
-
-def _operator_id(client: "PushClient", text: str) -> int:
-    from numcheck.errors import UnknownOperator
-
-    operators = client.list_operators()
-    for operator in operators:
-        if text in (str(operator.operator_id), operator.tax_id):
-            return operator.operator_id
-    raise UnknownOperator(f"no operator of this installation has the id or the tax id {text}")
 
 
 def _write_refused(target: Path | None, numbers: list[str]) -> None:

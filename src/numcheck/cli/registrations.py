@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from numcheck.cli.options import Config, DataDir, Json, Server, moment, security_of, settings_of, target_of
+from numcheck.cli.options import (
+    Config,
+    DataDir,
+    Json,
+    OperatorOption,
+    Server,
+    moment,
+    operator_id_of,
+    security_of,
+    settings_of,
+    target_of,
+)
 
 if TYPE_CHECKING:
     from numcheck.client import RegistrationClient
@@ -291,7 +302,7 @@ def watch(
 
 @app.command()
 def identifications(
-    operator_id: Annotated[int, typer.Option("--operator", min=1, help="The operator, by its id.")],
+    operator: OperatorOption,
     resume: Resume = "",
     count: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
     server: Server = None,
@@ -313,7 +324,8 @@ def identifications(
 
     settings = settings_of(config, data_dir=data_dir)
     with PushClient(target_of(settings, server), security_of(settings)) as client:
-        for printed, message in enumerate(client.watch_identifications(operator_id, resume), start=1):
+        identified = client.watch_identifications(operator_id_of(client, operator), resume)
+        for printed, message in enumerate(identified, start=1):
             fields = _identification_fields(message)
             out.print(formats.dumps(fields, ensure_ascii=False) if json else "  ".join(map(str, fields.values())))
             if printed == count:

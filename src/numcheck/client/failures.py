@@ -18,6 +18,17 @@ NOBODY_THERE = (
     "DNS resolution failed",
 )
 
+# What gRPC says of a connection that failed before any call, and what is to be looked at: the first one found counts.
+CAUSES = {
+    "CERTIFICATE_VERIFY_FAILED": "the authority that was given (server_authority_file) did not issue its certificate",
+    "Hostname Verification": "its certificate is for another host name or address than this one",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS: give no authority (server_authority_file), or name another port",
+    "security handshaker": "the client's certificate and key do not belong together, or are not PEM",
+    "TSI_DATA_CORRUPTED": "it does not accept the client's certificate, or asks for one (client_certificate_file)",
+    "parsing HTTP/2": "it does not speak gRPC: name another port",
+    "Socket closed": "it closed the connection: if it asks for TLS, name its authority (server_authority_file)",
+}
+
 # gRPC's for asyncio, where it could not write into a call because that had ended: the status it ended with is lost.
 WRITE_FAILED = "Internal error from Core"
 
@@ -71,9 +82,17 @@ def _failure_of(error: grpc.RpcError, target: str) -> NumcheckError:
         return NodeNotReady(f"the node at {target} is there and cannot answer this yet: {_words(error)}", reason)
     if connection_ended(error):
         return NodeUnreachable(f"the connection to {target} has ended: the node stops, or the network broke")
+    if cause := _cause_of(error):
+        return NodeUnreachable(f"no connection to {target}: {cause}")
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
         return NodeUnreachable(f"no node answers at {target}; `numcheck serve` starts one")
     return NodeUnreachable(f"the node at {target} answered {code.name}: {_words(error)}")
+
+
+def _cause_of(error: grpc.RpcError) -> str | None:
+    """Return why no connection can be made as things stand, though something listens there; None if that is unknown."""
+    words = _words(error)
+    return next((cause for said, cause in CAUSES.items() if said in words), None)
 
 
 def _words(error: grpc.RpcError) -> str:

@@ -210,9 +210,14 @@ def _plain(name: str) -> str:
 
 def _told(names: Sequence[str], places: Iterable[int], *, named: bool = True) -> str:
     """Return columns as people count them, with their names; of very many the first ones."""
-    told = [f"{place + 1} ({names[place]})" if named and names[place] else str(place + 1) for place in places]
+    told = [f"{place + 1} ({names[place]})" if named and _is_read(names[place]) else str(place + 1) for place in places]
     more = f" and {len(told) - TOLD_MAX:,} more" if len(told) > TOLD_MAX else ""
     return ", ".join(told[:TOLD_MAX]) + more
+
+
+def _is_read(name: str) -> bool:
+    """Return True for a name that there is, whose encoding is known: other bytes would tell a person nothing."""
+    return bool(name) and not any("\udc80" <= letter <= "\udcff" for letter in name)
 
 
 def _first_line(lines: Sequence[str]) -> tuple[int, int, str | None]:
@@ -303,7 +308,7 @@ def _check_others(
 def _uncertain_status(names: Sequence[str], places: Iterable[int], *, named: bool) -> UncertainLayout:
     return UncertainLayout(
         f"what is in service may stand in {_told(names, places, named=named)}; say which with --status-column, or "
-        "--every-row if every row is"
+        "--every-row if every row is in service"
     )
 
 
