@@ -36,6 +36,8 @@ class Builder:
         self._base: Index | None = None
         self._follower = IndexFollower(settings.data_dir)
         self._store: Store | None = None
+        self.current_at = datetime.now(UTC)
+        """Moment at which what is published was found last to be of the store's newest revision."""
         self.worker = Worker("builder", self._work, "the index cannot follow the store", retry_s=RETRY_DELAY_S)
 
     def start(self) -> None:
@@ -58,8 +60,10 @@ class Builder:
         """Publish the store's revision. If that fails, what is published goes on answering: the disk, the database or a
         row may be mended meanwhile."""
         try:
+            began_at = datetime.now(UTC)
             self._check_files()
             self._publish(self._open_store())
+            self.current_at = began_at
         except Exception:
             self._close_store()
             raise
