@@ -31,7 +31,7 @@ UNDER_SANITIZERS = PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc ASAN_OPTIONS=dete
 # What asks the native door over sockets; other programs, such as node and nginx, do not run with the preload.
 EDGE_TESTS := tests/door tests/edge tests/conformance --ignore=tests/edge/test_strangers.py --ignore=tests/edge/test_without.py
 
-.PHONY: help run test check lint format bench bench-peers fuzz faults protos commands lock clean
+.PHONY: help run test check lint format bench bench-peers fuzz faults protos reference lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -86,8 +86,9 @@ faults: $(BUILT) ## Kill nodes KILLS times amid their work, on both engines, and
 protos: $(ENVIRONMENT) ## Generate src/numcheck/v1 from proto/
 	$(BIN)/python scripts/generate_protos.py
 
-commands: $(BUILT) ## Generate docs/commands.md from the commands' own help
+reference: $(BUILT) ## Generate docs/commands.md from the commands' own help, and docs/api.md from proto/
 	$(BIN)/python scripts/generate_commands_page.py
+	$(BIN)/python scripts/generate_api_page.py
 
 lock: ## Refresh requirements/dev.lock to the newest versions that pyproject.toml allows (needs uv)
 	@command -v uv >/dev/null 2>&1 || { echo "make lock needs uv on PATH"; exit 1; }
