@@ -18,7 +18,7 @@ from numcheck.serving.publishing import IndexFollower, index_directory, point_of
 from numcheck.store import Point, Store
 from numcheck.worker import Worker
 
-RETRY_DELAY_S = 1.0
+RETRY_DELAY_S = 0.1  # of a database that is away: it may come back as an older one
 POLL_INTERVAL_S = 0.25  # of a store that other nodes change, too
 FILE_POLL_INTERVAL_S = 1.0  # of a file, which nobody else may change: whether it is still the one that was opened
 
@@ -44,6 +44,7 @@ class Builder:
         """Begin to follow, from what is published."""
         self._base = self._published.try_get()
         self._publisher.start()
+        self._own_store.follow_connections(self.follow)
         self.worker.start()
 
     def follow(self) -> None:
