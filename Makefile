@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 DEMO_NUMBERS ?= 10000000
+# Three tests at a time on two cores: many wait for others.
+WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) * 3 // 2 or 1)' 2>/dev/null)
 # More arguments for pytest, as in: make test ARGS="-k codec -x"
 ARGS ?=
 # How many calls and how many conversations of frames `make fuzz` has with the native door.
@@ -45,7 +47,7 @@ run: $(BUILT) ## Serve on 127.0.0.1:50051, with codes on the console; first fill
 	@NUMCHECK_CODE_DELIVERY="$${NUMCHECK_CODE_DELIVERY:-console}" exec $(BIN)/numcheck serve
 
 test: $(BUILT) ## Run every test but those of `make faults`; ARGS="..." goes to pytest
-	$(BIN)/python -m pytest -n auto --ignore=tests/faults $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/faults $(ARGS)
 
 check: lint ## Everything of lint; the extensions against their .pyi; buf lint, if npm is installed
 	$(BIN)/python -m mypy.stubtest --ignore-disjoint-bases $(BUILT_MODULES)

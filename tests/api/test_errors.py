@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from numcheck import errors
 from numcheck.api.errors import CODES, FIELDS, RETRIABLE, log_failure, status_of
-from numcheck.errors import IndexBehind, NumcheckError
+from numcheck.errors import CallRefused, IndexBehind, NumcheckError
 from numcheck.index import PublishedIndex
 from numcheck.status import NumberStatus
 from numcheck.v1 import number_pb2
@@ -29,6 +29,7 @@ ANSWERING = (
         "api/slots.py",
         "serving/budgets.py",
         "door/native.py",
+        "door/rates.py",
         "door/health.py",
         "door/watches.py",
         "store/served.py",
@@ -37,7 +38,7 @@ ANSWERING = (
     *("plan/allotments.py", "active/push.py", "active/portings.py", "access/rules.py", "api/access.py"),
     *("store/heads.py", "store/pushes.py", "store/plans.py", "store/database.py", "store/engine.py"),
     *("store/failures.py", "store/history.py", "store/marks.py"),
-    *("store/callers.py", "api/callers.py", "api/registration.py", "delivery/http.py"),
+    *("store/callers.py", "api/callers.py", "api/editions.py", "api/registration.py", "delivery/http.py"),
     *(
         "registrations/record.py",
         "registrations/registrar.py",
@@ -47,12 +48,12 @@ ANSWERING = (
     ),
     *("registrations/judging.py", "registrations/states.py", "registrations/codes.py", "registrations/proofs.py"),
 )
-OUR_OWN_TROUBLE = {"IndexDamaged", "BadConfiguration"}
+OUR_OWN_TROUBLE = {"IndexDamaged", "BadConfiguration", "EditionRefused"}
 """What no caller can do anything about: INTERNAL to them."""
 SECRET = "+79161234567"
 
 ALL_ERRORS = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, NumcheckError)]
-NAMED_ERRORS = [one for one in ALL_ERRORS if one is not NumcheckError]
+NAMED_ERRORS = [one for one in ALL_ERRORS if one not in (NumcheckError, CallRefused)]
 
 
 def instance(error: type[NumcheckError]) -> NumcheckError:
@@ -68,6 +69,7 @@ def instance(error: type[NumcheckError]) -> NumcheckError:
         errors.RecordTooShort: (datetime(2026, 11, 20, tzinfo=UTC),),
         errors.StoreDamaged: ("words",),
         errors.BadCaller: ("words",),
+        errors.CallRateExceeded: (5, 0.2),
         errors.TooManyNewNumbers: (100, 3, datetime(2026, 11, 20, tzinfo=UTC), 7.0),
     }
     return error("words") if error.__init__ is NumcheckError.__init__ else error(*parts.get(error, (3, 2)))

@@ -18,6 +18,7 @@ from numcheck.door.methods import Service
 from numcheck.door.native_door import Served
 from numcheck.door.plain_door import check_address, warning_of
 from numcheck.door.process import prepare_process
+from numcheck.door.rates import RatedService, Rates
 from numcheck.door.watches import Watches
 from numcheck.errors import BadConfiguration
 from numcheck.index import Index, PublishedIndex
@@ -77,7 +78,7 @@ class Follower:
             settings,
             self._watches.notify,
         )
-        self._budgets = budgets_of(settings)
+        self._rates, self._budgets = Rates(settings.call_rates), budgets_of(settings)
         self._doors: list[Door] = []
         self._health = Health(self._doors)
         self._asking_log = AskingLog(asked_of(self._numbers_asked, self._doors), settings.numbers_asked_told)
@@ -93,6 +94,7 @@ class Follower:
     def _take(self, settings: Settings) -> None:
         set_level(settings.log_level)
         self._asking_log.told = settings.numbers_asked_told
+        self._rates.per_second = settings.call_rates
 
     def start(self) -> None:
         """Serve: from what the data directory has, until the sources tell of more."""
@@ -142,7 +144,8 @@ class Follower:
             EditionService(self._following),
         ]
         others = f"a follower answers checks alone; for anything else ask a node: it follows {', '.join(self._names)}"
-        served = Served(services, self._watches, self._feeds, others)
+        rated = [RatedService(service, self._rates) for service in services]
+        served = Served(rated, self._watches, self._feeds, others)
         return open_door(settings, self._published, admission, served, self._budgets.allowance_of)
 
     def _admission(self) -> Admission:

@@ -18,10 +18,10 @@ from numcheck.api.asking import AllowanceOf, NumbersAsked
 from numcheck.api.editions import EditionService
 from numcheck.api.identifications import WatchIdentifications
 from numcheck.config import Settings
-from numcheck.door.methods import Service
 from numcheck.door.native_door import LACKING, NativeDoor, Served
 from numcheck.door.plain_door import PlainDoor, check_address, warning_of
 from numcheck.door.process import prepare_process
+from numcheck.door.rates import RatedService, Rates
 from numcheck.door.watches import Watches
 from numcheck.errors import StoreMissing
 from numcheck.index import Index, PublishedIndex
@@ -176,6 +176,7 @@ class Node:
             directory.agreed if settings.tls else directory.try_agreed,
             say,
         )
+        self._rates = Rates(settings.call_rates)
         self._budgets = Budgets(store.budgets(), self._registrations.vault, settings)
         self._editions = self._make_editions()
         self._doors: list[Door] = []
@@ -229,11 +230,12 @@ class Node:
         set_level(settings.log_level)
         self._asking_log.told = settings.numbers_asked_told
         self._store.push_policy = push_policy_of(settings)
+        self._rates.per_second = settings.call_rates
 
-    def _services(self) -> list[Service]:
+    def _services(self) -> list[RatedService]:
         changed = self._builder.follow, self._registrations.withdrawer.follow
         seen = CallersIndex(self._published, self._control.access.agreed)
-        return [
+        services = (
             check_service(seen, self._settings, self._numbers_asked.add, self._budgets.spend),
             numbering_service(
                 self._store,
@@ -249,7 +251,8 @@ class Node:
             self._registrations.service,
             self._registrations.audit,
             EditionService(self._editions),
-        ]
+        )
+        return [RatedService(service, self._rates) for service in services]
 
     def _open_door(self) -> Door:
         admission = self._control.admission(self._settings)
