@@ -1,6 +1,10 @@
 """A follower is a node's half that looks up: the same answers, the same admission, and nothing else."""
 
+import re
+import shutil
 import signal
+import socket
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,6 +30,8 @@ from tests.api.calls import DEADLINE_S, refusal
 from tests.serving import command, small
 from tests.serving.editions import until
 
+HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+PAGE = Path(__file__).parents[2] / "docs/followers.md"
 DENIED, UNKNOWN_CALLER = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED
 
 
@@ -63,6 +69,7 @@ def following(node: SecureNode, data_dir: Path, source: str) -> Iterator[Followe
         tls_certificate_file=certificates / "server.pem",
         tls_key_file=certificates / "server.key",
         tls_client_authority_file=certificates / "authority.pem",
+        metrics_listen="127.0.0.1:0",
     )
     data_dir.mkdir()
     security = Security(authority, certificate, key)
@@ -152,6 +159,59 @@ def test_token_lets_in_at_a_follower_until_another_is_issued(chain):
         assert told.code is UNKNOWN_CALLER
 
 
+# --- balancing over them
+
+
+def asked_of(follower: Follower) -> int:
+    """How many numbers a follower was asked about."""
+    return sum(follower._asking_log.counts().values())
+
+
+def assert_both_answer(chain: Chain, target: str) -> None:
+    """Ask until each follower has answered something."""
+    before = {follower: asked_of(follower) for follower in (chain.first, chain.second)}
+
+    def have_answered() -> bool:
+        ask(chain, target)
+        return all(asked_of(follower) > count for follower, count in before.items())
+
+    until(have_answered)
+
+
+def ask(chain: Chain, target: str) -> None:
+    """Ask a few times over a channel of its own, as our client opens it."""
+    authority, key, certificate = (
+        (chain.node.directory / one).read_bytes() for one in ("authority.pem", "messenger.key", "messenger.pem")
+    )
+    with open_channel(target, Security(authority, certificate, key)) as channel:
+        check = check_pb2_grpc.CheckServiceStub(channel).CheckNumbers
+        for _ in range(4):
+            check(check_pb2.CheckNumbersRequest(numbers=[FIRST]), timeout=DEADLINE_S, wait_for_ready=True)
+
+
+@pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
+def test_recipe_for_haproxy_balances_over_followers(chain, tmp_path):
+    """The page's own configuration, with these followers in it; TLS and certificates go through it."""
+    (recipe,) = re.findall(r"^```\n(defaults\n.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{one.getsockname()[1]}"
+    lines = recipe.replace("bind :50051", f"bind {address}").splitlines()
+    kept = [line for line in lines if not line.strip().startswith("server ")]
+    for name, follower in (("f1", chain.first), ("f2", chain.second)):
+        (line,) = (line for line in lines if line.strip().startswith(f"server {name} "))
+        shown = re.sub(r"[\d.]+:50051", follower._doors[0].address, line)
+        kept.append(shown.replace("port 9464", f"port {follower._listener.address.rpartition(':')[2]}"))
+    (tmp_path / "haproxy.cfg").write_text("\n".join([*kept, ""]))
+    command_line = [HAPROXY, "-db", "-f", str(tmp_path / "haproxy.cfg")]
+    process = subprocess.Popen(command_line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        assert_both_answer(chain, address)
+    finally:
+        process.terminate()
+        process.wait(DEADLINE_S)
+
+
 # --- the command, in processes of its own
 
 
@@ -199,8 +259,12 @@ def test_follow_serves_checks_from_another_nodes_editions(tmp_path):
         assert awaited_check(channel, number, wanted=version) == list(check_of(to_node, number).statuses)
         _assert_only_checks(channel, node.address)
         _assert_told_of(tmp_path / "f", follower, node.address, version)
+        both = stack.enter_context(open_channel(f"ipv4:{node.address},{follower.address}"))
+        answered = [check_of(both, number) for _ in range(4)]
         node.process.signal(signal.SIGKILL)
         node.process.wait()
+        # A client of several goes on with those that are there.
+        assert [check_of(both, number) for _ in range(4)] == answered
         assert check_of(channel, number, small.ACTIVE).index_version == version
     with (
         command.serving(tmp_path / "f", node.address, command=FOLLOW) as again,
