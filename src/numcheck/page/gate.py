@@ -10,7 +10,6 @@ import secrets
 import time
 from collections import OrderedDict
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection, Request
 
@@ -18,7 +17,7 @@ from numcheck.access import METHODS, Caller
 from numcheck.api.access import Admission, Call, Shown, call_of
 from numcheck.door.loopback import user_of
 from numcheck.errors import NotAuthenticated, NotPermitted
-from numcheck.hosts import is_loopback
+from numcheck.hosts import is_own_name
 
 VIEW = "/numcheck.v1.AuditService/GetHead"
 """Who may call it may see the page: an administrator and an auditor."""
@@ -28,7 +27,7 @@ CONFIRM = "/numcheck.v1.NumberingService/ConfirmPush"
 
 CERTIFICATE = "numcheck.certificate"  # in a request's scope: the URI of the client's certificate
 TOKEN_HEADER = "x-numcheck-token"
-SESSION_S = 8 * 3_600.0
+SESSION_S = 28_800.0  # 8 hours
 SESSIONS_MAX = 64
 TOKEN_SIZE = 32
 
@@ -63,13 +62,18 @@ class Gate:
         return caller.role in METHODS[method].roles
 
     def check_site(self, request: HTTPConnection) -> None:
-        """Raise NotPermitted if another site's page sends the request, or it is for another host's name."""
+        """Raise NotPermitted if another site's page sends the request, or it is for another host's name.
+
+        A link to the page may stand anywhere: its markup is nobody's secret, and it is shown in no frame.
+        """
         site = request.headers.get("sec-fetch-site", "none")
         origin = request.headers.get("origin")
         host = request.headers.get("host", "")
-        if not self._tls and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        if not self._tls and not is_own_name(host):
             raise NotPermitted("this is not the host that was asked for")
-        if site not in ("none", "same-origin") or (origin is not None and urlsplit(origin).netloc != host):
+        if request.url.path == "/":
+            return
+        if site not in ("none", "same-origin") or (origin is not None and origin.partition("://")[2] != host):
             raise NotPermitted("another site's page asks")
 
     def check_token(self, request: Request, caller: Caller) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import socket
 import ssl
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ class PageListener:
         self.address = f"{host}:{listening.getsockname()[1]}"
         self.url = f"{'https' if tls else 'http'}://{self.address}/"
         self._server = _Server(_config(Page(parts, tls=tls), self._context))
-        self._thread = threading.Thread(target=self._server.run, args=([listening],), name="page", daemon=True)
+        serve = self._server.serve_until_end
+        self._thread = threading.Thread(target=serve, args=(listening,), name="page", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -93,6 +95,14 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._began, self._ended = threading.Event(), asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def serve_until_end(self, listening: socket.socket) -> None:
+        """Serve on this thread."""
+        try:
+            self.run([listening])
+        finally:
+            self._began.set()  # whoever ends it does not wait for what did not begin
 
     async def main_loop(self) -> None:
         """Wait for the end."""
@@ -103,7 +113,9 @@ class _Server(uvicorn.Server):
     def end(self) -> None:
         """End it, from another thread."""
         self._began.wait()
-        self._loop.call_soon_threadsafe(self._ended.set)
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it has ended by itself
+                self._loop.call_soon_threadsafe(self._ended.set)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close every connection: whoever looks at the figures would never leave."""

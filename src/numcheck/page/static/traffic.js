@@ -86,7 +86,7 @@ export class TrafficView {
     const [line, dim] = ["--line", "--dim"].map((name) => style.getPropertyValue(name).trim());
     const axis = { stroke: dim, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "12px system-ui" };
     const series = methods.map((method, at) => ({ label: methodOf(method), stroke: COLOURS[at], dash: DASHES[at], width: 2, points: { show: false }, spanGaps: true, value: (_, value) => (value === null ? "–" : rate(value)) }));
-    const options = { width: place.clientWidth, height: 220, padding: [8, 8, 0, 0], cursor: { points: { size: 6 } }, series: [{ label: "at", value: (_, value) => (value ? `${clock(value)} UTC` : "–") }, ...series], axes: [{ ...axis, space: 80, values: (_, values) => values.map(clock) }, { ...axis, size: 56, values: (_, values) => values.map((one) => rate(one)) }], scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.05] } } };
+    const options = { width: place.clientWidth, height: 220, padding: [8, 28, 0, 0], cursor: { points: { size: 6 } }, series: [{ label: "at", value: (_, value) => (value ? `${clock(value)} UTC` : "–") }, ...series], axes: [{ ...axis, space: 80, values: (_, values) => values.map(clock) }, { ...axis, size: 56, values: (_, values) => values.map((one) => rate(one)) }], scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.05] } } };
     const chart = new uPlot(options, data, place);
     place.querySelector("table").setAttribute("aria-label", `${place.parentElement.querySelector("figcaption").textContent}: lines`);
     this.charts.set(id, { key, chart });
