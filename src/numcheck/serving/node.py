@@ -33,6 +33,7 @@ from numcheck.serving.freshness import fresh_since
 from numcheck.serving.logs import set_level
 from numcheck.serving.metrics import NodeCollector, Readings
 from numcheck.serving.metrics_listener import MetricsListener
+from numcheck.serving.notify import READY, STOPPING, notify, watchdog
 from numcheck.serving.publishing import open_or_rebuild
 from numcheck.serving.receipts_listener import ReceiptsListener
 from numcheck.serving.registrations import check_test_numbers, registration_warnings, registrations_of
@@ -161,6 +162,7 @@ class Node:
         self._asking_log = AskingLog(_asked(self._numbers_asked, self._doors), settings.numbers_asked_told)
         self._listener: MetricsListener | None = None
         self._receipts: ReceiptsListener | None = None
+        self._watchdog = watchdog()
 
     @property
     def takers(self) -> list[Callable[[Settings], None]]:
@@ -171,6 +173,8 @@ class Node:
         """Serve; who watches the node is answered from the beginning, while the index may be built yet."""
         settings, store = self._settings, self._store
         self._watch.start()
+        if self._watchdog is not None:
+            self._watchdog.start()
         self._listener = self._open_listener()
         self._receipts = self._open_receipts()
         index = _index_to_serve(store, settings)
@@ -182,9 +186,11 @@ class Node:
         self._registrations.start()
         self._health.begin(self._published)
         _begin(settings.data_dir, self._doors[0], _notices(index, store, settings))
+        notify(READY)
 
     def stop(self) -> None:
         """Drain the door and end every part, the listener of whoever watches last."""
+        notify(STOPPING)
         forget(self._settings.data_dir)
         self._registrations.feeds.end()
         self._health.end()
@@ -201,6 +207,8 @@ class Node:
         self._watch.stop()
         if self._listener is not None:
             self._listener.stop()
+        if self._watchdog is not None:
+            self._watchdog.stop()
 
     def _take(self, settings: Settings) -> None:
         set_level(settings.log_level)
