@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 DEMO_NUMBERS ?= 10000000
+# Three tests at a time on two cores: many wait for others.
+WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) * 3 // 2 or 1)' 2>/dev/null)
 # More arguments for pytest, as in: make test ARGS="-k codec -x"
 ARGS ?=
 # How many calls and how many conversations of frames `make fuzz` has with the native door.
@@ -18,7 +20,7 @@ CYTHON_HEADERS := $(wildcard src/numcheck/*.pxd src/numcheck/*/*.px[di] src/numc
 CYTHON_MODULES := $(subst /,.,$(patsubst src/%.pyx,%,$(CYTHON_SOURCES)))
 
 # The native door is built only where libnghttp2 is.
-BUILT_MODULES = $(if $(wildcard src/numcheck/_edge.*.so),$(CYTHON_MODULES),$(filter-out numcheck._edge,$(CYTHON_MODULES)))
+BUILT_MODULES = $(if $(wildcard src/numcheck/_edge.*.so),$(CYTHON_MODULES),$(filter-out numcheck._edge numcheck._load,$(CYTHON_MODULES)))
 
 # Stamps: each is as old as the last time its step succeeded, so that a second run repeats nothing.
 ENVIRONMENT := $(VENV)/.environment
@@ -48,7 +50,7 @@ run: $(BUILT) ## Serve on 127.0.0.1:50051, with codes on the console; first fill
 	@NUMCHECK_CODE_DELIVERY="$${NUMCHECK_CODE_DELIVERY:-console}" exec $(BIN)/numcheck serve
 
 test: $(BUILT) ## Run every test but those of `make faults`; ARGS="..." goes to pytest
-	$(BIN)/python -m pytest -n auto --ignore=tests/faults $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/faults $(ARGS)
 
 check: lint ## Everything of lint; the extensions against their .pyi; buf lint, if npm is installed
 	$(BIN)/python -m mypy.stubtest --ignore-disjoint-bases $(BUILT_MODULES)

@@ -98,6 +98,21 @@ class TooManyCalls(NumcheckError):
     reason = "TOO_MANY_CALLS"
 
 
+class CallRateExceeded(NumcheckError):
+    """The caller calls a method more often than the node's settings allow. Nothing was done."""
+
+    reason = "CALL_RATE_EXCEEDED"
+
+    def __init__(self, per_second: float, retry_delay_s: float) -> None:
+        super().__init__(f"this node takes {per_second:g} calls of this method a second of a caller")
+        self.per_second, self.retry_delay_s = per_second, retry_delay_s
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """How many calls a second the node takes."""
+        return {"per_second": f"{self.per_second:g}"}
+
+
 class NodeStopping(NumcheckError):
     """The node stops: it takes no more calls, and ends those that would go on for ever."""
 

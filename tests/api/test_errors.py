@@ -29,6 +29,7 @@ ANSWERING = (
         "api/slots.py",
         "serving/budgets.py",
         "door/native.py",
+        "door/rates.py",
         "door/health.py",
         "door/watches.py",
         "store/served.py",
@@ -68,6 +69,7 @@ def instance(error: type[NumcheckError]) -> NumcheckError:
         errors.RecordTooShort: (datetime(2026, 11, 20, tzinfo=UTC),),
         errors.StoreDamaged: ("words",),
         errors.BadCaller: ("words",),
+        errors.CallRateExceeded: (5, 0.2),
         errors.TooManyNewNumbers: (100, 3, datetime(2026, 11, 20, tzinfo=UTC), 7.0),
     }
     return error("words") if error.__init__ is NumcheckError.__init__ else error(*parts.get(error, (3, 2)))
