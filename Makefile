@@ -26,6 +26,7 @@ BUILT_MODULES = $(if $(wildcard src/numcheck/_edge.*.so),$(CYTHON_MODULES),$(fil
 ENVIRONMENT := $(VENV)/.environment
 INSTALLED := $(VENV)/.installed
 TOOLS := build/tools/.installed
+TYPESCRIPT := build/typescript/.built
 BUILT := $(VENV)/.built
 
 SANITIZED := build/sanitized
@@ -36,7 +37,7 @@ EDGE_TESTS := tests/door tests/edge tests/conformance --ignore=tests/edge/test_s
 
 COMPILE := uv pip compile --quiet --upgrade --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help run test check lint format bench bench-peers fuzz faults protos reference lock clean wheels sbom tools
+.PHONY: help run test check lint format bench bench-peers fuzz faults protos reference lock clean wheels sbom tools typescript
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -98,6 +99,8 @@ sbom: $(TOOLS) ## List what a release is made of in dist/numcheck.cdx.json (Cycl
 
 tools: $(TOOLS) ## Install what looks at deploy/ and makes the list of `make sbom`, in build/tools
 
+typescript: $(TYPESCRIPT) ## Make the TypeScript client in build/typescript (needs npm)
+
 protos: $(ENVIRONMENT) ## Generate src/numcheck/v1 from proto/
 	$(BIN)/python scripts/generate_protos.py
 
@@ -127,6 +130,20 @@ $(ENVIRONMENT): requirements/dev.lock
 	@echo "Making $(VENV): a minute the first time"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.lock
+	@touch $@
+
+# The messages are generated from proto/, and those of errors' details from googleapis-common-protos. Numbers of telephones
+# have 15 digits at most, which a number of JavaScript holds exactly.
+$(TYPESCRIPT): $(ENVIRONMENT) $(wildcard proto/numcheck/v1/*.proto clients/typescript/*.json clients/typescript/*/*.ts)
+	@mkdir -p build/typescript/src/v1
+	@cp -R clients/typescript/. build/typescript
+	@cd build/typescript && npm ci --silent --no-audit --no-fund --ignore-scripts
+	@$(BIN)/python -m grpc_tools.protoc -Iproto -I$(wildcard $(VENV)/lib/python3*/site-packages) \
+		--plugin=build/typescript/node_modules/.bin/protoc-gen-ts_proto --ts_proto_out=build/typescript/src/v1 \
+		--ts_proto_opt=outputServices=grpc-js,esModuleInterop=true,env=node,importSuffix=.js \
+		--ts_proto_opt=forceLong=number,oneof=unions-value,removeEnumPrefix=true,useOptionals=messages \
+		google/rpc/error_details.proto google/rpc/status.proto $(patsubst proto/%,%,$(wildcard proto/numcheck/v1/*.proto))
+	@cd build/typescript && npm run --silent build
 	@touch $@
 
 $(TOOLS): requirements/tools.lock
