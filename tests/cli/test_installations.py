@@ -3,11 +3,12 @@ another installation."""
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.cli.test_stores import URI
-from tests.serving.command import run
+from tests.serving.command import run, serving
 from tests.serving.small import fill
 
 
@@ -71,3 +72,14 @@ def test_a_store_that_no_index_was_built_of_is_told_apart_too(other, there, tmp_
 
 def test_a_data_directory_that_is_not_there_says_nothing_of_whose_node_is_asked(there, tmp_path):
     assert run("check", "+79161234567", "--data-dir", tmp_path / "none", env=there).status == 0
+
+
+def test_a_node_that_starts_is_waited_for_though_another_installations_listens_where_it_would(other, there, tmp_path):
+    """It says where it listens when it serves."""
+    data_dir = shutil.copytree(other, tmp_path / "var")
+    refused = run("ready", "--data-dir", data_dir, env=there)
+    assert (refused.status, "is of another installation than" in refused.err) == (1, True)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(run, "ready", "--wait", "60", "--data-dir", data_dir, env=there)
+        with serving(data_dir) as own:
+            assert waiting.result().out == f"the node at {own.address} is ready\n"
