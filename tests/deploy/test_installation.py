@@ -1,10 +1,12 @@
 """The files by which a node is installed: each is what its own program takes, and sets what numcheck knows."""
 
+import itertools
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from tests.serving.command import ROOT
 DEPLOY = ROOT / "deploy"
 TOOLS = ROOT / "build/tools/bin"
 REQUIRED = os.environ.get("NUMCHECK_TEST_STRANGERS") == "required"
+EXTRAS = ("page", "postgresql", "smpp")  # of an installation
 CONTAINERFILE = (DEPLOY / "Containerfile").read_text()
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yml").read_text())
 CLUSTER = {one["kind"]: one for one in yaml.safe_load_all((DEPLOY / "kubernetes/numcheck.yaml").read_text())}
@@ -135,3 +138,15 @@ def test_a_disruption_leaves_a_node_and_rules_are_of_these_pods() -> None:
     assert CLUSTER["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
     assert CLUSTER["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == labels
     assert CLUSTER["Service"]["spec"]["selector"] == labels
+
+
+def test_an_installation_has_the_versions_that_are_tested() -> None:
+    """Each dependency of a release, at the version of the tests' lock, with its hashes."""
+    locks = [(ROOT / f"requirements/{name}.lock").read_text() for name in ("server", "dev")]
+    served, tested = (set(re.findall(r"^([\w.-]+==[^\s;]+)", lock, re.MULTILINE)) for lock in locks)
+    assert served - tested == set()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *itertools.chain(*map(project["optional-dependencies"].get, EXTRAS))]
+    names = {re.match(r"[\w.-]+", one)[0].lower() for one in asked}
+    assert names <= {one.partition("==")[0] for one in served}
+    assert len(re.findall("^[a-z]", locks[0], re.MULTILINE)) == len(served)
