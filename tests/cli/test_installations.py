@@ -3,12 +3,14 @@ another installation."""
 
 import json
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from typer.testing import CliRunner
 
+from numcheck.cli import load_commands, status
+from numcheck.errors import OtherInstallation
 from tests.cli.test_stores import URI
-from tests.serving.command import run, serving
+from tests.serving.command import run
 from tests.serving.small import fill
 
 
@@ -74,12 +76,18 @@ def test_a_data_directory_that_is_not_there_says_nothing_of_whose_node_is_asked(
     assert run("check", "+79161234567", "--data-dir", tmp_path / "none", env=there).status == 0
 
 
-def test_a_node_that_starts_is_waited_for_though_another_installations_listens_where_it_would(other, there, tmp_path):
-    """It says where it listens when it serves."""
-    data_dir = shutil.copytree(other, tmp_path / "var")
-    refused = run("ready", "--data-dir", data_dir, env=there)
-    assert (refused.status, "is of another installation than" in refused.err) == (1, True)
-    with ThreadPoolExecutor(1) as threads:
-        waiting = threads.submit(run, "ready", "--wait", "60", "--data-dir", data_dir, env=there)
-        with serving(data_dir) as own:
-            assert waiting.result().out == f"the node at {own.address} is ready\n"
+def test_a_node_that_starts_is_waited_for_though_another_installations_listens_where_it_would(node, monkeypatch):
+    """It says where it listens when it serves; until then the default address is asked."""
+    told = [OtherInstallation("the node there is of another installation"), node.address]
+
+    def target_of(*_: object) -> str:
+        found = told.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(status, "target_of", target_of)
+    ended = CliRunner().invoke(load_commands(), ["ready", "--wait", "60"])
+    assert (ended.exit_code, ended.stdout) == (0, f"the node at {node.address} is ready\n")
+    told.append(OtherInstallation("the node there is of another installation"))
+    assert isinstance(CliRunner().invoke(load_commands(), ["ready"]).exception, OtherInstallation)
