@@ -33,6 +33,7 @@ from numcheck.serving.logs import set_level
 from numcheck.serving.metrics import FollowerCollector
 from numcheck.serving.metrics_listener import MetricsListener
 from numcheck.serving.node import SYNTHETIC_NOTICE, Door, Health, Signals, announce, asked_of, open_door, run
+from numcheck.serving.notify import READY, STOPPING, notify
 from numcheck.serving.reloading import ReadAgain
 from numcheck.serving.services import check_service
 from numcheck.serving.sources import source_of
@@ -113,6 +114,7 @@ class Follower:
 
     def stop(self) -> None:
         """Drain the door and end every part."""
+        notify(STOPPING)
         forget(self._settings.data_dir)
         self._health.end()
         for door in self._doors:
@@ -133,6 +135,7 @@ class Follower:
             return
         self._is_ready = True
         announce(f"ready on {self._doors[0].address} ({self._doors[0].protection})")
+        notify(READY)
         if index.synthetic:
             announce(SYNTHETIC_NOTICE)
 

@@ -212,7 +212,8 @@ class Following:
         elif not edition.files:
             self._index = None
             self._published.skip(edition.index_version)
-            log.error("the installation has lost history: nothing is answered until the index is built anew")
+            if before is None or before.files:
+                log.error("the installation has lost history: nothing is answered until the index is built anew")
         self._signed, self._edition = signed, edition
         self._show()
         self._changed()
