@@ -171,7 +171,7 @@ class Newcomers:
             return _beginning(opening, due_us)
 
         return [
-            beginning(service, way if finding is None else None, index.table.check(record.number))
+            beginning(service, way if finding is None else None, index.answer(record.number))
             for service, _, record, way, finding in newcomers
         ]
 
