@@ -194,10 +194,7 @@ class Newcomers:
             taken := work.withdrawn_since(newcomer.record.number, opening.evidence.index_version)
         ):
             return IndexBehind(taken, opening.evidence.index_version)
-        work.insert(row)
-        for event in beginning.events:
-            work.append_event(row.registered_at_us, row.service, row.registration_id, *event)
-        work.note_identification(row, row.registered_at_us, anew=True)
+        work.begin(row, beginning.events)
         return Outcome(Registration(row, newcomer.record), beginning.verification, opening.decision.problem)
 
     def _attempted(self, work: RegistrationWork, newcomer: Newcomer, row: RegistrationRow, now: datetime) -> Outcome:

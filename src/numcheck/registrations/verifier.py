@@ -471,7 +471,8 @@ class Verifier:
             work, row, EventKind.START if course.change is None else EventKind.ASK_CHANGE, now_us,
             changes={"verification_id": verification_id}, method=method.value, verification_id=verification_id.hex(),
         )  # fmt: skip
-        work.verifications.end_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
+        if registration.row.verification_id is not None:  # else there is none
+            work.verifications.end_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
         if method.code_digits and not course.test_code:
             next_code_at_us = self._sends.record(work, _code_of(registration, course, wanted), verification_id, now)
         to_send = self._to_send(course, row.service, method, secret, wanted.way)

@@ -415,6 +415,13 @@ class RegistrationWork:
         self._flush_new()
         return imports.requests_of(self._connection, user_tags)
 
+    def begin(self, row: RegistrationRow, told: Sequence[tuple[str, int, str]]) -> None:
+        """Add a registration with its first events, at the moment of the row: the kind, state and details of each."""
+        self.insert(row)
+        self.services.add(row.service)
+        self._events.append_about(row.registered_at_us, row.service, row.registration_id, told)
+        self._outbox.note(row, row.registered_at_us, anew=True)
+
     def insert_each(self, new: NewRegistrations, at_us: int) -> None:
         """Add registrations of a service whose users have none, each with its event."""
         if not new.kinds:
