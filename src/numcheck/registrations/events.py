@@ -71,9 +71,7 @@ class SignedHead(NamedTuple):
     service: str = ""
 
 
-def links(
-    previous_hash: bytes, events: Iterable[ToldEvent], *, text: Callable[[str], str] = quoted
-) -> Iterator[bytes]:
+def links(previous_hash: bytes, events: Iterable[ToldEvent], *, text: Callable[[str], str] = quoted) -> Iterator[bytes]:
     """Yield the hash of each of some events that follow one another; `text` makes a text a JSON string."""
     digest = previous_hash
     for sequence, at_us, service, registration_id, kind, state, details in events:

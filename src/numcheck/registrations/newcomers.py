@@ -182,18 +182,13 @@ class Newcomers:
         if (found := work.find(tags)) is not None:
             return self._repeated(work, found, newcomer)
         opening = beginning.opening
-        if opening is None:
+        refusal = None if opening is None else _refusal(work, opening, newcomer.record.number)
+        if refusal is not None:
+            return refusal
+        if opening is None or (opening.decision.move is Move.WAIT and not opening.asks_operator):
             return self._attempted(work, newcomer, row, now)
-        if opening.refusal is not None:
-            return opening.refusal
         if opening.asks_operator:
             return None
-        if opening.decision.move is Move.WAIT:
-            return self._attempted(work, newcomer, row, now)
-        if opening.decision.by_operator and (
-            taken := work.withdrawn_since(newcomer.record.number, opening.evidence.index_version)
-        ):
-            return IndexBehind(taken, opening.evidence.index_version)
         work.begin(row, beginning.events)
         return Outcome(Registration(row, newcomer.record), beginning.verification, opening.decision.problem)
 
@@ -214,6 +209,15 @@ class Newcomers:
         if row.request_tag not in self._vault.request_tags(row.service, newcomer.request_id, newcomer.record):
             raise RegistrationExists("the service has a registration of this user_id")
         return Outcome(Registration(row, self._vault.open(row)), self._verifier.current(work, row, self._now()))
+
+
+def _refusal(work: RegistrationWork, opening: Opening, number: int) -> NumcheckError | None:
+    """Return why a user is not recorded; IndexBehind if the number was taken from its operator after the data that
+    decides: what revokes registrations has passed by already, or would not know that this one rests on older data."""
+    version = opening.evidence.index_version
+    if opening.decision.by_operator and (taken := work.withdrawn_since(number, version)):
+        return opening.refusal or IndexBehind(taken, version)
+    return opening.refusal
 
 
 def _beginning(opening: Opening | None, due_us: int) -> _Beginning:

@@ -391,9 +391,7 @@ class RegistrationWork:
         macs = WHOLE.macs(self._chain, rows, contents)
         bound = [(*row, content, mac) for row, content, mac in zip(rows, contents, macs, strict=True)]
         self._written.note_all(Bound.REGISTRATIONS, zip((row[0] for row in rows), macs, strict=True))
-        insert_values(
-            self._connection, registrations, RegistrationRow._fields, bound, at_once=rows_at_once(len(bound))
-        )
+        insert_values(self._connection, registrations, RegistrationRow._fields, bound, at_once=rows_at_once(len(bound)))
         self._new.clear()
 
     # --- imports
