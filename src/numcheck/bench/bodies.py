@@ -7,8 +7,6 @@ from numcheck.bench.workloads import CHECK_NUMBERS, WORKLOADS, World, checks, sh
 from numcheck.errors import BadConfiguration
 
 NOBODY = "user-1"
-
-
 EXAMPLES = (
     "CheckNumbers",
     "CheckNumber",

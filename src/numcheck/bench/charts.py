@@ -147,16 +147,13 @@ def bars(title: str, rows: Sequence[tuple[str, float]]) -> str:
     rows = [(name, value) for name, value in rows if value > 0]
     if not rows:
         return ""
-    top = log10(max(value for _, value in rows))
+    power = (BARS_WIDTH - BARS_LEFT - 70) / max(log10(max(value for _, value in rows)), 1)
     parts = [
         f'<svg viewBox="0 0 {BARS_WIDTH} {BAR_HEIGHT * len(rows) + 34}" role="img" aria-label="{escape(title)}">',
         f'<text class="title" x="8" y="18">{escape(title)}</text>',
     ]
     for place, (name, value) in enumerate(rows):
-        y, length = (
-            30 + BAR_HEIGHT * place,
-            (BARS_WIDTH - BARS_LEFT - 70) * max(log10(max(value, 1)), 0.05) / max(top, 0.05),
-        )
+        y, length = 30 + BAR_HEIGHT * place, power * max(log10(max(value, 1)), 0.05)
         parts.append(f'<text class="tick" text-anchor="end" x="{BARS_LEFT - 8}" y="{y + 13}">{escape(name)}</text>')
         parts.append(f'<rect class="bar" x="{BARS_LEFT}" y="{y + 2}" width="{length:.1f}" height="{BAR_HEIGHT - 5}"/>')
         parts.append(f'<text class="tick" x="{BARS_LEFT + length + 6:.1f}" y="{y + 13}">{written(value)}</text>')
