@@ -110,4 +110,6 @@ def operator_id_of(client: "PushClient", text: str) -> int:
     for operator in operators:
         if text in (str(operator.operator_id), operator.tax_id):
             return operator.operator_id
-    raise UnknownOperator(f"no operator of this installation has the id or the tax id {text}; `numcheck status` lists them")
+    raise UnknownOperator(
+        f"no operator of this installation has the id or the tax id {text}; `numcheck status` lists them"
+    )

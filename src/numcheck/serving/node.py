@@ -4,18 +4,23 @@ import gc
 import os
 import signal
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
-from numcheck.api.access import CallersIndex
-from numcheck.api.asking import NumbersAsked
+from numcheck.api.access import Admission, CallersIndex
+from numcheck.api.asking import AllowanceOf, NumbersAsked
+from numcheck.api.editions import EditionService
 from numcheck.api.identifications import WatchIdentifications
 from numcheck.config import Settings
+from numcheck.door.methods import Service, methods_of
 from numcheck.door.native_door import LACKING, NativeDoor, Served
 from numcheck.door.plain_door import PlainDoor, check_address, warning_of
 from numcheck.door.process import prepare_process
@@ -23,17 +28,22 @@ from numcheck.door.rates import RatedService, Rates
 from numcheck.door.watches import Watches
 from numcheck.errors import StoreMissing
 from numcheck.index import Index, PublishedIndex
-from numcheck.serving.access import AccessControl
+from numcheck.page.live import samples_of
+from numcheck.page.where import check_page, is_over_tls
+from numcheck.serving.access import AccessControl, loopback_access
 from numcheck.serving.asking import AskingLog
 from numcheck.serving.belongings import keep_private
 from numcheck.serving.budgets import Budgets
 from numcheck.serving.builder import Builder
 from numcheck.serving.checks import exposed_secrets
+from numcheck.serving.courier_report import rows_of
+from numcheck.serving.editions import Contents, NodeEditions
 from numcheck.serving.freshness import fresh_since
 from numcheck.serving.logs import set_level
 from numcheck.serving.metrics import NodeCollector, Readings
 from numcheck.serving.metrics_listener import MetricsListener
-from numcheck.serving.publishing import open_or_rebuild
+from numcheck.serving.notify import READY, STOPPING, notify, watchdog
+from numcheck.serving.publishing import index_directory, open_or_rebuild
 from numcheck.serving.receipts_listener import ReceiptsListener
 from numcheck.serving.registrations import check_test_numbers, registration_warnings, registrations_of
 from numcheck.serving.reloading import ReadAgain, Reloading
@@ -42,6 +52,9 @@ from numcheck.serving.store_watch import StoreWatch
 from numcheck.serving.stores import push_policy_of, stopped_store
 from numcheck.serving.whereabouts import Whereabouts, forget, tell
 from numcheck.store import Store, Troubles
+
+if TYPE_CHECKING:
+    from numcheck.page.listener import PageListener
 
 log = structlog.get_logger()
 
@@ -116,15 +129,33 @@ def serve(settings: Settings, say: Announce, read_again: ReadAgain) -> None:
     signals = Signals()
     prepare_process()
     with _opened(settings) as store:
-        node = Node(settings, say, store)
-        reloading = Reloading(settings, read_again, node.takers)
-        try:
-            node.start()
-            _collect_rarely()
-            signals.wait_for_stop(reloading.reload)
-            announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
-        finally:
-            node.stop()
+        run(Node(settings, say, store), signals, settings, read_again)
+
+
+class Serving(Protocol):
+    """What lives as long as a process that serves."""
+
+    @property
+    def takers(self) -> Sequence[Callable[[Settings], None]]:
+        """Functions that take settings anew."""
+
+    def start(self) -> None:
+        """Serve."""
+
+    def stop(self) -> None:
+        """Drain, and end every part."""
+
+
+def run(node: Serving, signals: Signals, settings: Settings, read_again: ReadAgain) -> None:
+    """Have the node serve until it is told to stop."""
+    reloading = Reloading(settings, read_again, node.takers)
+    try:
+        node.start()
+        _collect_rarely()
+        signals.wait_for_stop(reloading.reload)
+        announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
+    finally:
+        node.stop()
 
 
 COLLECTED_AFTER = 10_000, 20, 20  # new objects, and collections of the younger generations
@@ -157,11 +188,14 @@ class Node:
         )
         self._rates = Rates(settings.call_rates)
         self._budgets = Budgets(store.budgets(), self._registrations.vault, settings)
+        self._editions = self._make_editions()
         self._doors: list[Door] = []
         self._health = Health(self._doors)
-        self._asking_log = AskingLog(_asked(self._numbers_asked, self._doors), settings.numbers_asked_told)
+        self._asking_log = AskingLog(asked_of(self._numbers_asked, self._doors), settings.numbers_asked_told)
         self._listener: MetricsListener | None = None
         self._receipts: ReceiptsListener | None = None
+        self._page: PageListener | None = None
+        self._watchdog = watchdog()
 
     @property
     def takers(self) -> list[Callable[[Settings], None]]:
@@ -172,27 +206,36 @@ class Node:
         """Serve; who watches the node is answered from the beginning, while the index may be built yet."""
         settings, store = self._settings, self._store
         self._watch.start()
+        if self._watchdog is not None:
+            self._watchdog.start()
         self._listener = self._open_listener()
         self._receipts = self._open_receipts()
         index = _index_to_serve(store, settings)
         check_test_numbers(settings, index)
-        self._doors.append(self._open_door())
+        admission, services = self._control.admission(settings), self._services()
+        self._doors.append(self._open_door(admission, services))
         self._published.publish(index)
         self._builder.start()
         self._budgets.start()
         self._registrations.start()
         self._health.begin(self._published)
+        self._page = self._open_page(admission, services)
         _begin(settings.data_dir, self._doors[0], _notices(index, store, settings))
+        notify(READY)
 
     def stop(self) -> None:
         """Drain the door and end every part, the listener of whoever watches last."""
+        notify(STOPPING)
         forget(self._settings.data_dir)
+        if self._page is not None:
+            self._page.stop()
         self._registrations.feeds.end()
         self._health.end()
         for door in self._doors:
             door.stop(self._settings.drain_timeout_s)
         self._watches.close()
         self._budgets.stop()
+        self._editions.stop()
         if self._receipts is not None:
             self._receipts.stop()
         self._registrations.stop()
@@ -202,6 +245,8 @@ class Node:
         self._watch.stop()
         if self._listener is not None:
             self._listener.stop()
+        if self._watchdog is not None:
+            self._watchdog.stop()
 
     def _take(self, settings: Settings) -> None:
         set_level(settings.log_level)
@@ -227,32 +272,37 @@ class Node:
             callers_service(self._control.callers, self._control.key, changed=self._control.directory.refresh),
             self._registrations.service,
             self._registrations.audit,
+            EditionService(self._editions),
         )
         return [RatedService(service, self._rates) for service in services]
 
-    def _open_door(self) -> Door:
-        """Return the native door, or grpcio's where this build has none: then a line says why."""
-        settings, admission = self._settings, self._control.admission(self._settings)
-        served = Served(self._services(), self._watches, self._registrations.feeds)
-        if LACKING is None:
-            return NativeDoor(settings, self._published, admission, served, allowance_of=self._budgets.allowance_of)
-        announce(f"grpcio carries the calls, at many times the cost: {LACKING}")
-        return PlainDoor(
-            settings,
-            served.services,
-            served.watches,
-            admission,
-            feeds=served.feeds,
-            allowance_of=self._budgets.allowance_of,
+    def _open_door(self, admission: Admission, services: Sequence[Service]) -> Door:
+        served = Served(services, self._watches, self._registrations.feeds)
+        return open_door(self._settings, self._published, admission, served, self._budgets.allowance_of)
+
+    def _make_editions(self) -> NodeEditions:
+        """Return the editions for followers."""
+        directory, key = self._control.directory, self._control.key
+        contents = Contents(
+            index_directory(self._settings.data_dir),
+            lambda: directory.published(key),
+            lambda: min(self._builder.current_at, datetime.now(UTC) - timedelta(seconds=directory.age_s)),
         )
+        editions = NodeEditions(
+            self._published,
+            contents,
+            self._registrations.signing_key,
+            changed=self._watches.notify,
+            publish_dir=self._settings.publish_dir,
+        )
+        directory.subscribe(editions.wake)
+        return editions
 
     def _open_listener(self) -> MetricsListener | None:
         """Return the listener of /metrics, /healthz and /readyz, if it is wanted."""
         if self._settings.metrics_listen is None:
             return None
-        listener = MetricsListener(
-            self._settings, NodeCollector(self._doors, self._readings(), self._watch), self._missing
-        )
+        listener = MetricsListener(self._settings, self._collector(), self._missing)
         announce(f"metrics ready on http://{listener.address}/metrics")
         return listener
 
@@ -263,6 +313,44 @@ class Node:
         listener = ReceiptsListener(self._settings, self._registrations.delivery.desks)
         announce(f"receipts ready on http://{listener.address}/receipts/COURIER")
         return listener
+
+    def _open_page(self, admission: Admission, services: Sequence[Service]) -> "PageListener | None":
+        """Return the listener of the page for people, if it is wanted; BadConfiguration without the extra."""
+        settings = self._settings
+        if settings.page_listen is None:
+            return None
+        check_page(settings)
+        from numcheck.page.app import Parts  # noqa: PLC0415  # needs the extra
+        from numcheck.page.listener import PageListener  # noqa: PLC0415
+
+        if settings.tls and not is_over_tls(settings):
+            admission = loopback_access(settings, self._control.denials.add)
+        parts = Parts(admission, methods_of(services), self._published, self._store, self._page_sample())
+        listener = PageListener(settings, parts)
+        announce(f"page ready on {listener.url}")
+        return listener
+
+    def _page_sample(self) -> Callable[[], dict[str, Any]]:
+        """Return the function that gives the figures of now."""
+        collector, door = self._collector(), self._doors[0]
+        node = {
+            "address": door.address,
+            "door": door.name,
+            "protection": door.protection,
+            "store": self._store.engine_name,
+            "started_at": time.time(),
+            "version": version("numcheck"),
+        }
+        return lambda: {
+            "at": time.time(),
+            "node": node,
+            "missing": self._missing(),
+            "metrics": samples_of(collector),
+            "couriers": rows_of(self._registrations.delivery),
+        }
+
+    def _collector(self) -> NodeCollector:
+        return NodeCollector(self._doors, self._readings(), self._watch)
 
     def _missing(self) -> list[str]:
         """Return why the node is not ready."""
@@ -309,7 +397,20 @@ def _opened(settings: Settings) -> Iterator[Store]:
         yield store
 
 
-def _asked(numbers_asked: NumbersAsked, doors: Sequence[Door]) -> Callable[[], Counter[str]]:
+def open_door(
+    settings: Settings, published: PublishedIndex, admission: Admission, served: Served, allowance_of: AllowanceOf
+) -> Door:
+    """Return the native door, or grpcio's where this build has none: then a line says why."""
+    if LACKING is None:
+        return NativeDoor(settings, published, admission, served, allowance_of=allowance_of)
+    announce(f"grpcio carries the calls, at many times the cost: {LACKING}")
+    services, watches, feeds, unknown = served
+    door = PlainDoor(settings, services, watches, admission, feeds=feeds, allowance_of=allowance_of)
+    door.say_of_others(unknown)
+    return door
+
+
+def asked_of(numbers_asked: NumbersAsked, doors: Sequence[Door]) -> Callable[[], Counter[str]]:
     """Return what gives how many numbers each caller has asked about, natively or by Python."""
 
     def asked() -> Counter[str]:

@@ -5,6 +5,7 @@ from numcheck.store.callers import Callers, CallerSet, Denial, KnownCaller
 from numcheck.store.confirmations import Confirmation
 from numcheck.store.copying import copy_database
 from numcheck.store.events import EventRow
+from numcheck.store.groups import Operation
 from numcheck.store.heads import Head
 from numcheck.store.history import Loss, Point
 from numcheck.store.identifications import Sent
@@ -25,11 +26,12 @@ from numcheck.store.registration_rows import (
 from numcheck.store.registration_work import RegistrationWork
 from numcheck.store.registrations import PageBounds, Registrations, Selection
 from numcheck.store.store import Store
-from numcheck.store.survey import Survey
+from numcheck.store.survey import DUE_WITHIN_DAYS, Survey
 from numcheck.store.troubles import Troubles
 from numcheck.store.withdrawals import Cause, Withdrawn, WithdrawnChunk
 
 __all__ = [
+    "DUE_WITHIN_DAYS",
     "Bound",
     "CallerSet",
     "Callers",
@@ -48,6 +50,7 @@ __all__ = [
     "Meant",
     "NewRegistrations",
     "NumberRow",
+    "Operation",
     "PageBounds",
     "PlanImport",
     "Point",

@@ -117,7 +117,12 @@ class Registrations:
 
         `user_tags` are those that the operation will find: those of a whole transaction are looked for together.
         """
-        return Together(self._groups.run_each, Operation(operation, user_tags))
+        return Together(self.write_each, Operation(operation, user_tags))
+
+    def write_each(self, operations: Sequence[Operation[RegistrationWork]]) -> Sequence[Any]:
+        """Return what each operation comes to, its result or an exception, once that is durable: they share a
+        transaction."""
+        return self._groups.run_each(operations)
 
     def came_back(self, verification_ids: Sequence[bytes]) -> dict[bytes, bool]:
         """Return for each of these verifications, if its code is still known, True if the code came back."""
@@ -165,12 +170,6 @@ class Registrations:
         with self._database.reading() as connection:
             check_operator(connection, operator_id)
             return identifications.of_operator(connection, operator_id, position, count_max=count_max)
-
-    @property
-    def newest_identification(self) -> int:
-        """The newest position of what operators are told; 0 before the first."""
-        with self._database.reading() as connection:
-            return identifications.newest_position(connection)
 
     def identifications_under_other_keys(self, key_id: int, *, after: int, count_max: int) -> list[Sent]:
         """Return the next of what operators are told, behind a position, whose number lies under another key."""
