@@ -16,7 +16,7 @@ from numcheck.store import EventRow, Registrations
 
 log = structlog.get_logger()
 
-PIECE_SIZE = 250
+PIECE_SIZE = 500
 
 
 class Told(NamedTuple):

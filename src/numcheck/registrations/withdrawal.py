@@ -13,12 +13,13 @@ what began after it: registrations and verifications keep the revision that they
 
 from array import array
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime
 from functools import partial
-from itertools import chain, starmap
+from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
@@ -28,14 +29,14 @@ from numcheck.registrations.census import TAKEN_FROM, Census
 from numcheck.registrations.registration import VerificationState, record_each
 from numcheck.registrations.states import EventKind, RegistrationState, after
 from numcheck.registrations.vault import Vault
-from numcheck.store import Registrations, RegistrationWork, Standing, Withdrawn, WithdrawnChunk
+from numcheck.store import Registrations, RegistrationWork, Withdrawn, WithdrawnChunk
 
 READ_TOGETHER = {False: 2_000_000, True: 400_000}  # numbers, by whether they are of a bulk change
 LOOKED_FOR_FIRST, LOOKED_FOR_TOGETHER = 10_000, 200_000
 """Numbers of those that are looked for at once: few at first, so that revoking begins, then twice as many each time, so
 that less of the index of numbers is read twice."""
 PIECE_NUMBERS = 10_000  # are done or not, together
-REVOKED_TOGETHER = 1_000  # registrations, and those of a piece more: others wait no longer than it takes
+REVOKED_TOGETHER = 4_000  # registrations, and those of a piece more: others wait for it, a tenth of a second
 
 AT = itemgetter(0)
 
@@ -43,14 +44,15 @@ T = TypeVar("T")
 
 
 class Found(NamedTuple):
-    """A piece of withdrawn numbers, and where what was registered on them stood when it was looked for."""
+    """A piece of withdrawn numbers, and the ids of what was registered on them."""
 
     taken: Withdrawn
-    standing: list[Standing]
+    registration_ids: list[bytes]
 
     def joined_with(self, other: "Found") -> "Found":
         """Return this piece and the one that goes on with it, as one."""
-        return Found(self.taken.part(self.taken.place, other.taken.next_place), self.standing + other.standing)
+        taken = self.taken.part(self.taken.place, other.taken.next_place)
+        return Found(taken, self.registration_ids + other.registration_ids)
 
 
 class Withdrawals:
@@ -113,8 +115,7 @@ class Withdrawals:
         if census.is_too_long:
             yield from self._looked_for(self._next(bulk=True))
         else:
-            for taken, ids in _cut(chunk.whole, census.on(chunk.chunk, chunk.places)):
-                yield [Found(taken, self._registrations.standing_of(ids, states=TAKEN_FROM))]
+            yield from ([one] for one in _cut(chunk.whole, census.on(chunk.chunk, chunk.places)))
 
     def _found(self, pieces: Sequence[Withdrawn]) -> Generator[Found]:
         """Each piece with what is registered on it: that of the next ones is looked for while these are revoked."""
@@ -136,62 +137,69 @@ class Withdrawals:
         for piece in pieces:
             numbers += piece.numbers
         tags = self._vault.tags_of_numbers(numbers)
-        on = self._registrations.standing_on(chain.from_iterable(tags), states=TAKEN_FROM)
-        met = sorted({at for of_key in tags for at, tag in enumerate(of_key) if tag in on})
-        registered = [(at, one) for at in met for of_key in tags for one in on.get(of_key[at], ())]
+        on: dict[bytes, list[bytes]] = defaultdict(list)
+        for tag, registration_id in self._registrations.on_numbers(list(chain.from_iterable(tags))):
+            on[tag].append(registration_id)
+        registered = sorted(
+            (at, one) for of_key in tags for at, tag in enumerate(of_key) if tag in on for one in on[tag]
+        )
         found: list[Found] = []
         first = 0
         for piece in pieces:
             behind = first + len(piece.numbers)
             own = registered[bisect_left(registered, first, key=AT) : bisect_left(registered, behind, key=AT)]
-            found += starmap(Found, _cut(piece, [(numbers[at] % CHUNK_NUMBERS, one) for at, one in own]))
+            found += _cut(piece, [(numbers[at] % CHUNK_NUMBERS, one) for at, one in own])
             first = behind
         return found
 
     def _revoke(self, some: Sequence[Found], work: RegistrationWork) -> int:
         """Revoke what still is VERIFIED on numbers that no other node has done meanwhile; how many."""
         now_us = microseconds(self._now())
-        done = [one for one in some if work.set_withdrawn_done(one.taken, now_us)]
-        taken_of = {row.registration_id: one.taken for one in done for row in one.standing}
-
-        def is_older(row: Standing) -> bool:
-            return row.as_of_revision < taken_of[row.registration_id].revision
-
-        found = {row.registration_id: row for one in done for row in one.standing}
-        moved = _revoked(work, filter(is_older, found.values()))
-        # What has been written of the others since they were read may be a newer proof, or newer evidence.
-        others = list(found.keys() - {row.registration_id for row in moved})
-        standing = list(filter(is_older, work.standings(others, states=TAKEN_FROM)))
-        moved += _revoked(work, standing)
-        begun_before = {row.registration_id: taken_of[row.registration_id].revision for row in (*moved, *standing)}
-        work.verifications.end_of(begun_before, VerificationState.ENDED, changes=False)
-        told = ((row, taken_of[row.registration_id].basis) for row in moved)
+        taken_of = {
+            registration_id: one.taken
+            for one in some
+            if work.set_withdrawn_done(one.taken, now_us)
+            for registration_id in one.registration_ids
+        }
+        standings = [
+            one
+            for one in work.standings(sorted(taken_of), states=TAKEN_FROM)
+            if one.as_of_revision < taken_of[one.registration_id].revision
+        ]
+        work.verifications.end_of(
+            {one.registration_id: taken_of[one.registration_id].revision for one in standings},
+            VerificationState.ENDED,
+            changes=False,
+        )
+        verified = [one for one in standings if one.state == RegistrationState.VERIFIED]
+        state = int(after(RegistrationState.VERIFIED, EventKind.WITHDRAW))
+        moved = work.move_many(verified, state=state)
+        told = ((one, _details(one.due_at_us, taken_of[one.registration_id])) for one in moved)
         record_each(work, told, EventKind.WITHDRAW, now_us)
-        return len(moved)
+        return len(verified)
 
 
-def _revoked(work: RegistrationWork, rows: Iterable[Standing]) -> list[Standing]:
-    """Revoke those that are VERIFIED, and where they stand then; none that has been written since it was read."""
-    verified = [row for row in rows if row.state == RegistrationState.VERIFIED]
-    return work.move_many(verified, state=int(after(RegistrationState.VERIFIED, EventKind.WITHDRAW)))
+def _details(due_at_us: int, taken: Withdrawn) -> str:
+    """Return what the event of a revoked registration says, as `record_event` would write it."""
+    return f'{{"cause":"{taken.cause.value}","due_at_us":{due_at_us},"revision":{taken.revision}}}'
 
 
-def _cut(taken: Withdrawn, registered: Iterable[tuple[int, T]]) -> Iterator[tuple[Withdrawn, list[T]]]:
-    """Yield withdrawn numbers in pieces, each with what is registered on them, which is given with its places, by
-    ascending ones: on each REVOKED_TOGETHER, and those of a number more."""
-    first, last, some = taken.place, 0, list[T]()
-    for place, one in registered:
-        if len(some) >= REVOKED_TOGETHER and place > last:
-            yield taken.part(first, place), some
-            first, some = place, []
-        some.append(one)
+def _cut(taken: Withdrawn, registered: Iterable[tuple[int, bytes]]) -> Iterator[Found]:
+    """Yield withdrawn numbers in pieces that each have REVOKED_TOGETHER registrations, and those of a number more; the
+    registrations are given with their places, by ascending ones."""
+    first, last, ids = taken.place, 0, list[bytes]()
+    for place, registration_id in registered:
+        if len(ids) >= REVOKED_TOGETHER and place > last:
+            yield Found(taken.part(first, place), ids)
+            first, ids = place, []
+        ids.append(registration_id)
         last = place
-    yield taken.part(first, taken.next_place), some
+    yield Found(taken.part(first, taken.next_place), ids)
 
 
 def _together(found: Iterable[Found]) -> Iterator[list[Found]]:
     """Pieces in their order, as many as have REVOKED_TOGETHER registrations; those of one row are one."""
-    for group in _groups(found, lambda one: len(one.standing), REVOKED_TOGETHER):
+    for group in _groups(found, lambda one: len(one.registration_ids), REVOKED_TOGETHER):
         joined: list[Found] = []
         for one in group:
             before = joined[-1] if joined else None

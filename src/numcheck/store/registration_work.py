@@ -58,10 +58,9 @@ STANDING_BY_ID = f"SELECT {', '.join(Standing._fields)} FROM registrations WHERE
 STAND_EACH = (
     "UPDATE registrations SET sequence = ?, mac = changed.column2, state = CAST(changed.column3 AS INTEGER), "
     "evidence = CAST(changed.column4 AS VARCHAR), confirmed_by = CAST(changed.column5 AS INTEGER) "
-    "FROM ({values}) AS changed WHERE registration_id = changed.column1 AND mac = changed.column6"
+    "FROM ({values}) AS changed WHERE registration_id = changed.column1"
 )
-CHANGED = ("registration_id", "mac", "state", "evidence", "confirmed_by", "mac_before")  # the values of each
-MAC_BY_ID = "SELECT mac FROM registrations WHERE registration_id IN"
+STANDS = ("registration_id", "mac", "state", "evidence", "confirmed_by")  # the values of each
 ROW_BY_USER = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE user_tag IN"
 ROW_BY_ID = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE registration_id = ?"
 # By the number alone: by the service SQLite would look through everything that it has.
@@ -208,13 +207,12 @@ class RegistrationWork:
         return [self._as_confirmed(row) for row in map(Standing._make, whole)]
 
     def move_many(self, rows: Sequence[Standing], *, state: int) -> list[Standing]:
-        """Put registrations into another state in which time does nothing to them, as far as nothing has been written
-        of them since they were read; where they stand then.
+        """Put registrations into another state in which time does nothing to them; where they stand then.
 
         That time does nothing is found out when it comes: to take each out of the index of next times at once would be
         a third of the pages to write.
         """
-        return self._stand(list(map(self._as_confirmed, rows)), state=state)
+        return self._stand(rows, state=state)
 
     def set_evidence(self, rows: Sequence[Standing], evidence: str, confirmed_by: int) -> None:
         """Keep one evidence for many registrations."""
@@ -225,8 +223,7 @@ class RegistrationWork:
         self._stand(rows)
 
     def _stand(self, rows: Sequence[Standing], **changes: Any) -> list[Standing]:
-        """Write where registrations stand, with changes, as far as nothing has been written of them since they were
-        read; return that."""
+        """Write where registrations stand that this transaction has read, with changes; return that."""
         if not rows:
             return []
         self._written.count += 1
@@ -234,14 +231,9 @@ class RegistrationWork:
         read: dict[str, Iterable[Any]] = dict(zip(Standing._fields, zip(*rows, strict=True), strict=True))
         columns = read | {name: repeat(value) for name, value in changes.items()} | {"sequence": repeat(sequence)}
         columns["mac"] = STOOD.macs(self._chain, list(rows_of(columns, Standing._fields)), columns["content"])
-        values = list(rows_of({**columns, "mac_before": read["mac"]}, CHANGED))
-        changed_count = change_each(self._connection, STAND_EACH, [sequence], values)
-        moved = list(map(Standing._make, rows_of(columns, Standing._fields)))
-        if changed_count < len(moved):
-            there = {row[0] for row in rows_where(self._connection, MAC_BY_ID, [row.registration_id for row in moved])}
-            moved = [row for row in moved if row.mac in there]
-        self._written.note_all(Bound.REGISTRATIONS, ((row.registration_id, row.mac) for row in moved))
-        return moved
+        change_each(self._connection, STAND_EACH, [sequence], list(rows_of(columns, STANDS)))
+        self._written.note_all(Bound.REGISTRATIONS, rows_of(columns, ("registration_id", "mac")))
+        return list(map(Standing._make, rows_of(columns, Standing._fields)))
 
     # --- confirmations of many registrations
 

@@ -1,7 +1,6 @@
 """Registrations as they are found and read; what is written about one is `registration_work.py`'s."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -30,21 +29,9 @@ from numcheck.store.registration_rows import (
     NumberRow,
     RegistrationRow,
     SealedRow,
-    Standing,
     VerificationRow,
 )
-from numcheck.store.registration_work import (
-    ROW_BY_USER,
-    ROWS,
-    STANDING_BY_ID,
-    STATE,
-    STOOD,
-    WHOLE,
-    RegistrationWork,
-    are_any,
-    checked,
-    damage_of,
-)
+from numcheck.store.registration_work import ROW_BY_USER, ROWS, WHOLE, RegistrationWork, are_any, checked, damage_of
 from numcheck.store.schema import (
     recorded_withdrawals,
     registrations,
@@ -91,7 +78,7 @@ def _conditions(which: Selection) -> Iterator[ColumnElement[bool]]:
 
 # Made once: to make a statement takes as long as to run it.
 NUMBERS = select(*(registrations.c[name] for name in NumberRow._fields))
-STANDING_BY_NUMBER = f"SELECT {', '.join(Standing._fields)}, number_tag FROM registrations WHERE number_tag IN"
+ID_BY_NUMBER = "SELECT number_tag, registration_id FROM registrations WHERE number_tag IN"
 SEALED_BY_ID = (
     "SELECT registration_id, key_id, sealed_record FROM registrations "
     "WHERE sealed_record IS NOT NULL AND registration_id IN"
@@ -116,7 +103,8 @@ class Registrations:
         with self._database.writing() as connection:
             work = RegistrationWork(connection, self._chain)
             yield work
-        _tell_damaged(work.damaged)
+        for registration_id in work.damaged:
+            log.error("a registration is not what was written", registration_id=registration_id.hex())
         for tell in self._followers:
             tell(work.services)
 
@@ -229,33 +217,14 @@ class Registrations:
         with self._database.reading() as connection:
             return are_any(connection)
 
-    def standing_on(self, number_tags: Iterable[bytes], *, states: Sequence[int]) -> Mapping[bytes, list[Standing]]:
-        """Return, by the number's tag, where the registrations on these numbers stand that are in one of these states.
-
-        Read outside of a transaction: what has become of it since, `move_many` finds out; so it does of confirmations.
-        """
-        found: list[tuple[Any, ...]] = []
+    def on_numbers(self, number_tags: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+        """Return the number's tag and the id of every registration on any of these numbers."""
+        found: list[tuple[bytes, bytes]] = []
         ordered = sorted(number_tags)  # so that the index is read along, and not here and there
         for some in pieces(ordered, VALUES_PER_STATEMENT):
             with self._database.reading() as connection:  # others read in between
-                found += rows_where(connection, STANDING_BY_NUMBER, some)
-        by_tag: dict[bytes, list[Standing]] = defaultdict(list)
-        for row in self._standing(found, states):
-            by_tag[row[-1]].append(Standing._make(row[:-1]))
-        return by_tag
-
-    def standing_of(self, registration_ids: Sequence[bytes], *, states: Sequence[int]) -> list[Standing]:
-        """Return the same of those of the registrations that are in one of these states."""
-        with self._database.reading() as connection:
-            found = rows_where(connection, STANDING_BY_ID, registration_ids)
-        return list(map(Standing._make, self._standing(found, states)))
-
-    def _standing(self, rows: Iterable[Sequence[Any]], states: Sequence[int]) -> Sequence[Sequence[Any]]:
-        """Return the rows, which begin as a Standing, that are in one of these states and are what was written."""
-        found = [row for row in rows if row[STATE] in states]
-        whole, damaged = STOOD.told_apart(self._chain, found)
-        _tell_damaged(damaged)
-        return whole
+                found += ((tag, one) for tag, one in rows_where(connection, ID_BY_NUMBER, some))
+        return found
 
     def any_awaited(self, now_us: int) -> bool:
         """Return True if time has something to do to any registration by now."""
@@ -443,8 +412,3 @@ class Registrations:
             .limit(count_max)
         )
         return self._rows(statement)
-
-
-def _tell_damaged(registration_ids: Iterable[bytes]) -> None:
-    for registration_id in registration_ids:
-        log.error("a registration is not what was written", registration_id=registration_id.hex())

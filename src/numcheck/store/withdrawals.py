@@ -28,9 +28,7 @@ BULK_NUMBERS_MIN = 2_000_000  # a second's work at most is ordinary
 
 NEWEST = select(func.max(withdrawals.c.revision))  # made once: to make a statement takes as long as to run it
 
-SET_DONE = (
-    "UPDATE withdrawals SET next_place = ? WHERE revision = ? AND cause = ? AND chunk = ? AND next_place = ?"
-)
+SET_DONE = "UPDATE withdrawals SET next_place = ? WHERE revision = ? AND cause = ? AND chunk = ? AND next_place = ?"
 ANY_WAITING = select(literal(1)).where(withdrawals.c.next_place.is_not(None)).limit(1)
 ANY_URGENT = ANY_WAITING.where(withdrawals.c.bulk.is_(False))
 
@@ -58,11 +56,6 @@ class Withdrawn(NamedTuple):
     place: int
     numbers: "array[int]"
     next_place: int | None
-
-    @property
-    def basis(self) -> dict[str, Any]:
-        """The change as an event has it: its cause and its revision."""
-        return {"cause": self.cause.value, "revision": self.revision}
 
     def part(self, place: int, next_place: int | None) -> "Withdrawn":
         """Return the part from a place on to before another, or to the end, without its numbers."""
