@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 DEMO_NUMBERS ?= 10000000
+# Three tests at a time on two cores: many wait for others.
+WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) * 3 // 2 or 1)' 2>/dev/null)
 # More arguments for pytest, as in: make test ARGS="-k codec -x"
 ARGS ?=
 # How many calls and how many conversations of frames `make fuzz` has with the native door.
@@ -31,7 +33,7 @@ UNDER_SANITIZERS = PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc ASAN_OPTIONS=dete
 # What asks the native door over sockets; other programs, such as node and nginx, do not run with the preload.
 EDGE_TESTS := tests/door tests/edge tests/conformance --ignore=tests/edge/test_strangers.py --ignore=tests/edge/test_without.py
 
-.PHONY: help run test check lint format bench bench-peers fuzz faults protos commands lock clean
+.PHONY: help run test check lint format bench bench-peers fuzz faults protos reference lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -45,7 +47,7 @@ run: $(BUILT) ## Serve on 127.0.0.1:50051, with codes on the console; first fill
 	@NUMCHECK_CODE_DELIVERY="$${NUMCHECK_CODE_DELIVERY:-console}" exec $(BIN)/numcheck serve
 
 test: $(BUILT) ## Run every test but those of `make faults`; ARGS="..." goes to pytest
-	$(BIN)/python -m pytest -n auto --ignore=tests/faults $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/faults $(ARGS)
 
 check: lint ## Everything of lint; the extensions against their .pyi; buf lint, if npm is installed
 	$(BIN)/python -m mypy.stubtest --ignore-disjoint-bases $(BUILT_MODULES)
@@ -86,8 +88,9 @@ faults: $(BUILT) ## Kill nodes KILLS times amid their work, on both engines, and
 protos: $(ENVIRONMENT) ## Generate src/numcheck/v1 from proto/
 	$(BIN)/python scripts/generate_protos.py
 
-commands: $(BUILT) ## Generate docs/commands.md from the commands' own help
+reference: $(BUILT) ## Generate docs/commands.md from the commands' own help, and docs/api.md from proto/
 	$(BIN)/python scripts/generate_commands_page.py
+	$(BIN)/python scripts/generate_api_page.py
 
 lock: ## Refresh requirements/dev.lock to the newest versions that pyproject.toml allows (needs uv)
 	@command -v uv >/dev/null 2>&1 || { echo "make lock needs uv on PATH"; exit 1; }

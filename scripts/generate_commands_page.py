@@ -1,6 +1,6 @@
-"""Generates docs/commands.md from the commands' own help: `make commands`.
+"""Generates docs/commands.md from the commands' own help: `make reference`.
 
-Typer writes the page (`typer utils docs`); tests/docs/test_commands.py writes it again and compares.
+Typer writes the page (`typer utils docs`); tests/docs/test_docs.py writes it again and compares.
 """
 
 from pathlib import Path

@@ -1,21 +1,16 @@
 """Text to number and back: what people write is read whole, and everything else is refused."""
 
 import unicodedata
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from numcheck import _e164
-from numcheck.e164 import (
-    NUMBER_DIGITS_MAX,
-    NUMBER_DIGITS_MIN,
-    TEXT_SIZE_MAX,
-    format_number,
-    parse,
-    parse_lines,
-)
+from numcheck import _e164, pure_e164
+from numcheck.e164 import NATIONAL_FORMS, format_number, parse, parse_lines
 from numcheck.errors import NotANumber
+from numcheck.spelling import MARKS, NUMBER_DIGITS_MAX, NUMBER_DIGITS_MIN, TEXT_SIZE_MAX
 from tests.spellings import INVISIBLE, REFUSED, SPELLINGS, Spelling, spellings
 
 ALL_CHARACTERS = [chr(code) for code in range(0x110000)]
@@ -246,7 +241,69 @@ def test_every_character_of_a_kind_is_known_when_unicode_says_that_it_is_of_it(c
 
 
 def test_table_of_marks_is_sorted_and_has_each_character_once():
-    bounds = [bound for first, last, *_ in _e164.MARKS for bound in (first, last)]
+    bounds = [bound for first, last, *_ in MARKS for bound in (first, last)]
     assert bounds == sorted(bounds)
-    assert all(first <= last for first, last, *_ in _e164.MARKS)
-    assert all(last < first for (_, last, *_), (first, *_) in zip(_e164.MARKS, _e164.MARKS[1:], strict=False))
+    assert all(first <= last for first, last, *_ in MARKS)
+    assert all(last < first for (_, last, *_), (first, *_) in pairwise(MARKS))
+
+
+# --- the client's reader, which is not compiled --------------------------------------------------------------------
+
+
+def by_region(digits: str) -> int:
+    """Stands for the library of other regions' numbers: it refuses some."""
+    if digits[0] == "0":
+        raise NotANumber("the text is no number of the region")
+    return int(digits)
+
+
+READERS = {
+    region: [one.Reader(form, by_region) for one in (_e164, pure_e164)]
+    for region, form in {"RU": NATIONAL_FORMS["RU"], "other": None}.items()
+}
+
+
+def outcome(reader: _e164.Reader | pure_e164.Reader, text: str) -> int | str:
+    """The number, or the words of the refusal."""
+    try:
+        return reader.read(text)
+    except NotANumber as error:
+        return str(error)
+
+
+@given(st.one_of(TEXTS, almost_spellings(), spellings().map(lambda made: made.text)), st.sampled_from(list(READERS)))
+@example("\ud8007", "RU")
+@example("+7 8 916 123 45 67", "RU")
+@example("8 10 44 20 7946 0958", "RU")
+@example("+44 (0)20 7946 0958", "other")
+@example("1" * 17, "other")
+@example("7.9161234567", "RU")
+@example("tel:+7tel:", "RU")
+@example("+79161234567\n8", "RU")
+def test_every_text_is_read_or_refused_alike_by_both_readers(text, region):
+    compiled, pure = READERS[region]
+    assert outcome(pure, text) == outcome(compiled, text)
+
+
+@pytest.mark.parametrize("region", READERS)
+def test_texts_of_people_are_read_or_refused_alike_by_both_readers(region):
+    compiled, pure = READERS[region]
+    for text in (*SPELLINGS, *REFUSED):
+        assert outcome(pure, text) == outcome(compiled, text), text
+
+
+def test_every_character_has_the_same_place_for_both_readers():
+    """Digits, marks, their neighbours in Unicode, and all of the basic Latin and Cyrillic ones."""
+    codes = {*range(0x530), *(code for first, last, *_ in MARKS for code in range(first - 1, last + 2))}
+    codes |= {ord(one) for one in ALL_CHARACTERS if unicodedata.category(one) == "Nd"}
+    compiled, pure = READERS["RU"]
+    for code in codes:
+        for text in (f"+7916{chr(code)}1234567", f"{chr(code)}79161234567", f"79161234567{chr(code)}"):
+            assert outcome(pure, text) == outcome(compiled, text), f"U+{code:04X}"
+
+
+@given(st.lists(st.one_of(st.binary(max_size=20), spellings().map(lambda made: made.text.encode())), max_size=8))
+def test_lines_are_read_alike_by_both_readers(parts):
+    compiled, pure = READERS["RU"]
+    lines = b"\n".join(parts)
+    assert pure.read_lines(lines) == compiled.read_lines(lines)

@@ -49,7 +49,7 @@ TEXTS = {
     "WatchIdentificationsResponse.resume_token": "a place in the outbox, made by the node",
     "ChainEvent.details": "JSON that numcheck makes: due times and evidence, what rows are bound by, who administered",
     "ChainEvent.hash": "SHA-256 of an event",
-    "ChainEvent.kind": "a word of docs/messengers.md",
+    "ChainEvent.kind": "a word of docs/auditors.md",
     "ChainEvent.registration_id": "random, made by the node",
     "ChainEvent.service": "the name of a messenger",
     "ChainHead.hash": "as ChainEvent.hash",

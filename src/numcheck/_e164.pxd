@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-cpdef enum:                          # Python sees these
+cdef enum:                           # as spelling.py has them
     NUMBER_DIGITS_MAX = 15           # ITU-T E.164 clause 6.2.1
     NUMBER_DIGITS_MIN = 4            # a calling code alone has up to three
     TEXT_SIZE_MAX = 250              # characters
@@ -26,7 +26,7 @@ cdef enum Outcome:
     NOT_NATIONAL
     OUTCOME_COUNT
 
-cdef enum Kind:                      # of a character; marks without a digit between them stand in this order
+cdef enum Kind:                      # of a character, as spelling.Kind has them
     OTHER = 0
     SPACE
     LINE_END

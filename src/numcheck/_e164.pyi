@@ -4,11 +4,6 @@ from collections.abc import Callable
 # What _e164.pxd offers to other extensions.
 __pyx_capi__: dict[str, object]
 
-NUMBER_DIGITS_MAX: int
-NUMBER_DIGITS_MIN: int
-TEXT_SIZE_MAX: int
-MARKS: tuple[tuple[int, int, int, int], ...]
-
 class Reader:
     def __init__(
         self, form: tuple[str, str, str, int] | None, ask_region: Callable[[str], int] | None = None

@@ -32,7 +32,9 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memset
 
+from numcheck import spelling
 from numcheck.errors import NotANumber
+from numcheck.spelling import Refusal
 
 cdef extern from "Python.h":
     # A look into a static table, which needs no GIL: -1 if the character is no decimal digit of any script (Nd).
@@ -48,79 +50,18 @@ cdef enum:
     MARKS_MAX = 64
     NO_CHARACTER = 0xFFFFFFFF
 
-cdef enum Form:                      # of a mark, where there are several of a kind
+cdef enum Form:                      # of a mark, where there are several of a kind, as spelling.Form has them
     ROUND = 1
     SQUARE
     DASH
     DOT
-
-# Every character that may stand in a number beside digits, ascending: first, last, kind, form. Spaces are Unicode's Zs
-# and the tab; dashes are Unicode's Pd, the minus signs, the hyphen bullet and the soft hyphen.
-MARKS = (
-    (0x0009, 0x0009, SPACE, 0),
-    (0x000A, 0x000A, LINE_END, 0),
-    (0x000D, 0x000D, LINE_END, 0),
-    (0x0020, 0x0020, SPACE, 0),
-    (0x0027, 0x0027, APOSTROPHE, 0),
-    (0x0028, 0x0028, OPENING, ROUND),
-    (0x0029, 0x0029, CLOSING, ROUND),
-    (0x002B, 0x002B, PLUS, 0),
-    (0x002D, 0x002D, JOINING, DASH),
-    (0x002E, 0x002E, JOINING, DOT),
-    (0x005B, 0x005B, OPENING, SQUARE),
-    (0x005D, 0x005D, CLOSING, SQUARE),
-    (0x00A0, 0x00A0, SPACE, 0),
-    (0x00AD, 0x00AD, JOINING, DASH),        # soft hyphen: one program hides it, another shows it
-    (0x02D7, 0x02D7, JOINING, DASH),
-    (0x058A, 0x058A, JOINING, DASH),
-    (0x05BE, 0x05BE, JOINING, DASH),
-    (0x061C, 0x061C, INVISIBLE, 0),         # Arabic letter mark
-    (0x1400, 0x1400, JOINING, DASH),
-    (0x1680, 0x1680, SPACE, 0),
-    (0x1806, 0x1806, JOINING, DASH),
-    (0x180E, 0x180E, INVISIBLE, 0),
-    (0x2000, 0x200A, SPACE, 0),
-    (0x200B, 0x200F, INVISIBLE, 0),         # of no width, and directional marks
-    (0x2010, 0x2015, JOINING, DASH),
-    (0x2018, 0x2019, APOSTROPHE, 0),        # what word processors make of it
-    (0x202A, 0x202D, INVISIBLE, 0),         # embeddings, which address books add; U+202E shows digits in reverse
-    (0x202F, 0x202F, SPACE, 0),
-    (0x2043, 0x2043, JOINING, DASH),
-    (0x205F, 0x205F, SPACE, 0),
-    (0x2060, 0x2060, INVISIBLE, 0),
-    (0x2066, 0x2069, INVISIBLE, 0),         # isolates
-    (0x2212, 0x2212, JOINING, DASH),
-    (0x2E17, 0x2E17, JOINING, DASH),
-    (0x2E1A, 0x2E1A, JOINING, DASH),
-    (0x2E3A, 0x2E3B, JOINING, DASH),
-    (0x2E40, 0x2E40, JOINING, DASH),
-    (0x2E5D, 0x2E5D, JOINING, DASH),
-    (0x3000, 0x3000, SPACE, 0),
-    (0x301C, 0x301C, JOINING, DASH),
-    (0x3030, 0x3030, JOINING, DASH),
-    (0x30A0, 0x30A0, JOINING, DASH),
-    (0xFE31, 0xFE32, JOINING, DASH),
-    (0xFE58, 0xFE58, JOINING, DASH),
-    (0xFE63, 0xFE63, JOINING, DASH),
-    (0xFEFF, 0xFEFF, INVISIBLE, 0),         # byte order mark
-    (0xFF07, 0xFF07, APOSTROPHE, 0),        # and so on: as wide as an ideograph
-    (0xFF08, 0xFF08, OPENING, ROUND),
-    (0xFF09, 0xFF09, CLOSING, ROUND),
-    (0xFF0B, 0xFF0B, PLUS, 0),
-    (0xFF0D, 0xFF0D, JOINING, DASH),
-    (0xFF0E, 0xFF0E, JOINING, DOT),
-    (0xFF3B, 0xFF3B, OPENING, SQUARE),
-    (0xFF3D, 0xFF3D, CLOSING, SQUARE),
-    (0x10D6E, 0x10D6E, JOINING, DASH),
-    (0x10EAD, 0x10EAD, JOINING, DASH),
-)
 
 cdef struct Mark:
     uint32_t first, last
     Kind kind
     uint8_t form
 
-cdef size_t MARK_COUNT = len(MARKS)
+cdef size_t MARK_COUNT = len(spelling.MARKS)
 cdef Mark SORTED_MARKS[MARKS_MAX]
 cdef Mark ASCII_MARKS[ASCII_COUNT]   # by character
 
@@ -130,7 +71,7 @@ cdef int set_marks() except -1:
     if MARK_COUNT > MARKS_MAX:
         raise ValueError("there are more marks than room for them")
     for i in range(MARK_COUNT):
-        SORTED_MARKS[i].first, SORTED_MARKS[i].last, SORTED_MARKS[i].kind, SORTED_MARKS[i].form = MARKS[i]
+        SORTED_MARKS[i].first, SORTED_MARKS[i].last, SORTED_MARKS[i].kind, SORTED_MARKS[i].form = spelling.MARKS[i]
     for i in range(<size_t>ASCII_COUNT):
         ASCII_MARKS[i] = find_mark(<uint32_t>i)
     return 0
@@ -427,16 +368,16 @@ cdef uint64_t value_of(uint64_t value, const uint8_t* digits, size_t count) noex
 # --- for Python -------------------------------------------------------------------------------------------------
 
 cdef list REASONS = [None] * OUTCOME_COUNT
-REASONS[NO_DIGITS] = "the text has no digits"
-REASONS[STRAY] = "the text cannot be read as a telephone number: its character {place} has no place in one"
-REASONS[UNFINISHED] = "the text ends in what has no place behind a telephone number"
-REASONS[TOO_LONG] = f"the text has more characters than are read: a number has at most {TEXT_SIZE_MAX}"
-REASONS[TOO_MANY_DIGITS] = f"the text has more digits than a telephone number, which has at most {NUMBER_DIGITS_MAX}"
-REASONS[TOO_FEW_DIGITS] = f"the text has fewer digits than a telephone number, which has at least {NUMBER_DIGITS_MIN}"
-REASONS[DECIMAL] = "the text is a decimal number: write a telephone number without its point"
-REASONS[NETWORK_ADDRESS] = "the text is a network address"
-REASONS[TRUNK_PREFIX] = "the text has a prefix of calls within a country in an international number"
-REASONS[NOT_NATIONAL] = "the text has neither a plus nor the digits of a national number"
+REASONS[NO_DIGITS] = Refusal.NO_DIGITS.value
+REASONS[STRAY] = Refusal.STRAY.value
+REASONS[UNFINISHED] = Refusal.UNFINISHED.value
+REASONS[TOO_LONG] = Refusal.TOO_LONG.value
+REASONS[TOO_MANY_DIGITS] = Refusal.TOO_MANY_DIGITS.value
+REASONS[TOO_FEW_DIGITS] = Refusal.TOO_FEW_DIGITS.value
+REASONS[DECIMAL] = Refusal.DECIMAL.value
+REASONS[NETWORK_ADDRESS] = Refusal.NETWORK_ADDRESS.value
+REASONS[TRUNK_PREFIX] = Refusal.TRUNK_PREFIX.value
+REASONS[NOT_NATIONAL] = Refusal.NOT_NATIONAL.value
 
 
 cdef class Reader:

@@ -33,6 +33,7 @@ from pydantic_settings import (
 )
 
 from numcheck import e164
+from numcheck.access import RATED
 from numcheck.delivery import texts
 from numcheck.delivery.settings import CourierSettings, WebhookSettings, service_name
 from numcheck.delivery.texts import Wording
@@ -49,6 +50,7 @@ Seconds = Annotated[int, Field(gt=0, le=INT32_MAX // 1_000)]
 EvidenceAge = Annotated[int, Field(ge=0, le=INT32_MAX)]
 RecordDays = Annotated[int, Field(gt=0, le=3_650)]
 Budget = Annotated[int, Field(ge=0, le=INT32_MAX)]
+CallRate = Annotated[float, Field(gt=0, le=INT32_MAX)]
 RefreshDays = Annotated[int, Field(gt=0, le=365)]
 
 TEST_CODE = re.compile(f"[0-9]{{{CODE_DIGITS}}}")
@@ -63,6 +65,15 @@ ReloadedField = partial(Field, json_schema_extra={"x-reloaded": True})
 
 
 ServiceName = Annotated[str, AfterValidator(service_name)]
+
+
+def _rated(value: str) -> str:
+    if value not in RATED:
+        raise ValueError(f"must be one of {', '.join(sorted(RATED))}")
+    return value
+
+
+RatedMethod = Annotated[str, AfterValidator(_rated)]
 
 
 def _methods(value: str) -> str:
@@ -256,6 +267,9 @@ class Settings(BaseSettings):
     test_numbers: Annotated[dict[str, SecretStr], NoDecode] = Field(
         {}, description="by number, one that the plan allots to nobody: the code that verifies it, with nothing sent"
     )
+    calls_per_second_max: Annotated[dict[RatedMethod, CallRate], NoDecode] = ReloadedField(
+        {}, description="by method, one of Python's: calls a second that this node takes of each caller, however many"
+    )
     # A table of tables: the TOML file has room for it, a variable has not.
     services: Annotated[dict[ServiceName, ServiceSettings], NoDecode] = ReloadedField(
         {}, description="by service, what it has instead of the settings of the same names"
@@ -417,6 +431,11 @@ class Settings(BaseSettings):
         if len(numbers) < len(value):
             raise ValueError("a number is there twice")
         return value
+
+    @property
+    def call_rates(self) -> dict[str, float]:
+        """Calls a second that are taken of each caller, by the method's path."""
+        return {RATED[name]: rate for name, rate in self.calls_per_second_max.items()}
 
     @property
     def test_codes(self) -> dict[int, str]:

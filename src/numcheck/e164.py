@@ -9,12 +9,12 @@ from array import array
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-from numcheck import _e164
-from numcheck.errors import NotANumber
+from numcheck.errors import BadConfiguration, NotANumber
 
-NUMBER_DIGITS_MAX = _e164.NUMBER_DIGITS_MAX
-NUMBER_DIGITS_MIN = _e164.NUMBER_DIGITS_MIN
-TEXT_SIZE_MAX = _e164.TEXT_SIZE_MAX
+try:
+    from numcheck._e164 import Reader
+except ImportError:  # the client's own distribution has nothing compiled
+    from numcheck.pure_e164 import Reader  # type: ignore[assignment]
 
 
 class NationalForm(NamedTuple):
@@ -32,9 +32,9 @@ NATIONAL_FORMS = dict.fromkeys(("RU", "KZ"), NationalForm("7", "8", "810", 10))
 
 
 @lru_cache
-def reader(region: str) -> _e164.Reader:
+def reader(region: str) -> Reader:
     """Return what reads numbers as one writes them within the region (ISO 3166, such as RU)."""
-    return _e164.Reader(NATIONAL_FORMS.get(region), partial(_parse_by_library, region))
+    return Reader(NATIONAL_FORMS.get(region), partial(_parse_by_library, region))
 
 
 def parse(text: str, region: str) -> int:
@@ -63,7 +63,12 @@ def _parse_by_library(region: str, digits: str) -> int:
 
     The library may put the calling code in the place of the region's trunk prefix or of nothing, and change no more.
     """
-    import phonenumbers  # noqa: PLC0415 - its metadata takes 60 ms to load, and few installations need it
+    try:
+        import phonenumbers  # noqa: PLC0415 - its metadata takes 60 ms to load, and few installations need it
+    except ModuleNotFoundError:
+        raise BadConfiguration(
+            f"a library reads the national numbers of {region}: pip install 'numcheck-client[regions]'"
+        ) from None
 
     metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
     try:

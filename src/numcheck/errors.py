@@ -98,6 +98,21 @@ class TooManyCalls(NumcheckError):
     reason = "TOO_MANY_CALLS"
 
 
+class CallRateExceeded(NumcheckError):
+    """The caller calls a method more often than the node's settings allow. Nothing was done."""
+
+    reason = "CALL_RATE_EXCEEDED"
+
+    def __init__(self, per_second: float, retry_delay_s: float) -> None:
+        super().__init__(f"this node takes {per_second:g} calls of this method a second of a caller")
+        self.per_second, self.retry_delay_s = per_second, retry_delay_s
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """How many calls a second the node takes."""
+        return {"per_second": f"{self.per_second:g}"}
+
+
 class NodeStopping(NumcheckError):
     """The node stops: it takes no more calls, and ends those that would go on for ever."""
 
@@ -636,22 +651,9 @@ class NodeNotReady(NumcheckError):
         self.node_reason = node_reason  # the node's own: INDEX_NOT_READY, INDEX_BEHIND
 
 
-class PushRefused(NumcheckError):
-    """A node refused a push, in its own words; `refusal` is the reason that it gave."""
-
-    reason = "PUSH_REFUSED"
-
-    def __init__(self, message: str, refusal: str = "", metadata: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.refusal = refusal
-        self.refusal_metadata = dict(metadata or {})
-
-
-class RegistrationRefused(NumcheckError):
-    """A node refused what it was asked about registrations, in its own words; `refusal` is the reason that it gave, and
-    `retry_delay_s` how long to wait before asking again, if it said so."""
-
-    reason = "REGISTRATION_REFUSED"
+class CallRefused(NumcheckError):
+    """A node refused a call, in its own words; `refusal` is the reason that it gave, and `retry_delay_s` how long to
+    wait before asking again, if it said so. One of the three below is raised."""
 
     def __init__(
         self,
@@ -664,6 +666,24 @@ class RegistrationRefused(NumcheckError):
         self.refusal = refusal
         self.refusal_metadata = dict(metadata or {})
         self.retry_delay_s = retry_delay_s
+
+
+class CheckRefused(CallRefused):
+    """A node refused what it was asked about numbers."""
+
+    reason = "CHECK_REFUSED"
+
+
+class PushRefused(CallRefused):
+    """A node refused a push, or another call of an operator, an administrator or an auditor."""
+
+    reason = "PUSH_REFUSED"
+
+
+class RegistrationRefused(CallRefused):
+    """A node refused what it was asked about registrations."""
+
+    reason = "REGISTRATION_REFUSED"
 
 
 class PushHeld(NumcheckError):

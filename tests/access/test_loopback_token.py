@@ -11,7 +11,7 @@ from numcheck import nearby
 from numcheck.api.access import LoopbackAccess, Shown
 from numcheck.client import CheckClient, PushClient, Security
 from numcheck.config import Settings
-from numcheck.errors import NodeUnreachable
+from numcheck.errors import CheckRefused
 from numcheck.serving.access import loopback_access
 from numcheck.store.acts import Act
 from tests.api.calls import DEADLINE_S, refusal
@@ -87,7 +87,10 @@ def test_commands_and_the_python_client_find_the_token_by_themselves(node, monke
     with CheckClient(one.address, Security(data_dir=data_dir)) as client:
         assert client.check_number(f"+{ACTIVE}").number == ACTIVE
         assert [list(checked.statuses) for checked in client.check_batches([[ACTIVE]])] == [[4]]
-    with CheckClient(one.address) as stranger, pytest.raises(NodeUnreachable, match=r"loopback\.token"):
+    with (
+        CheckClient(one.address) as stranger,
+        pytest.raises(CheckRefused, match=r"^NOT_PERMITTED: .*loopback\.token"),
+    ):
         stranger.check_number(f"+{ACTIVE}")
     monkeypatch.setenv("NUMCHECK_DATA_DIR", str(data_dir))
     with PushClient(one.address) as client:

@@ -4,7 +4,7 @@ import grpc
 import phonenumbers
 import pytest
 
-from numcheck.e164 import TEXT_SIZE_MAX
+from numcheck.spelling import TEXT_SIZE_MAX
 from numcheck.v1 import check_pb2, number_pb2
 from tests.api.calls import refusal
 from tests.serving import small

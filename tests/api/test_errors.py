@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from numcheck import errors
 from numcheck.api.errors import CODES, FIELDS, RETRIABLE, log_failure, status_of
-from numcheck.errors import IndexBehind, NumcheckError
+from numcheck.errors import CallRefused, IndexBehind, NumcheckError
 from numcheck.index import PublishedIndex
 from numcheck.status import NumberStatus
 from numcheck.v1 import number_pb2
@@ -29,6 +29,7 @@ ANSWERING = (
         "api/slots.py",
         "serving/budgets.py",
         "door/native.py",
+        "door/rates.py",
         "door/health.py",
         "door/watches.py",
         "store/served.py",
@@ -52,7 +53,7 @@ OUR_OWN_TROUBLE = {"IndexDamaged", "BadConfiguration"}
 SECRET = "+79161234567"
 
 ALL_ERRORS = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, NumcheckError)]
-NAMED_ERRORS = [one for one in ALL_ERRORS if one is not NumcheckError]
+NAMED_ERRORS = [one for one in ALL_ERRORS if one not in (NumcheckError, CallRefused)]
 
 
 def instance(error: type[NumcheckError]) -> NumcheckError:
@@ -68,6 +69,7 @@ def instance(error: type[NumcheckError]) -> NumcheckError:
         errors.RecordTooShort: (datetime(2026, 11, 20, tzinfo=UTC),),
         errors.StoreDamaged: ("words",),
         errors.BadCaller: ("words",),
+        errors.CallRateExceeded: (5, 0.2),
         errors.TooManyNewNumbers: (100, 3, datetime(2026, 11, 20, tzinfo=UTC), 7.0),
     }
     return error("words") if error.__init__ is NumcheckError.__init__ else error(*parts.get(error, (3, 2)))

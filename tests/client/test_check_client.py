@@ -7,10 +7,10 @@ import grpc
 import pytest
 
 from numcheck.client import CheckClient
-from numcheck.client.failures import failure_of
+from numcheck.client.failures import refusal_of
 from numcheck.config import Settings
 from numcheck.door.native_door import LACKING, NativeDoor
-from numcheck.errors import NodeNotReady, NodeUnreachable
+from numcheck.errors import CheckRefused, NodeNotReady, NodeUnreachable
 from numcheck.index import PublishedIndex, open_index
 from numcheck.serving.publishing import index_directory
 from numcheck.v1 import check_pb2, number_pb2
@@ -113,9 +113,10 @@ def test_error_says_what_to_do_when_no_node_answers(ask):
 
 
 def test_error_has_the_nodes_own_words_when_it_refuses(client):
-    with pytest.raises(NodeUnreachable, match="answered INVALID_ARGUMENT: 65,537 numbers in one request"):
+    with pytest.raises(CheckRefused, match=r"^TOO_MANY_NUMBERS: 65,537 numbers in one request") as refused:
         list(client.check_batches([[small.ACTIVE], [0] * 65_537]))
-    with pytest.raises(NodeUnreachable, match="answered INVALID_ARGUMENT: the text cannot be read"):
+    assert (refused.value.refusal, refused.value.retry_delay_s) == ("TOO_MANY_NUMBERS", None)
+    with pytest.raises(CheckRefused, match=r"^NOT_A_NUMBER: the text cannot be read"):
         client.check_number("no number")
 
 
@@ -143,7 +144,7 @@ def test_a_node_that_is_behind_is_told_from_none(listener, index):
     request = check_pb2.CheckNumbersRequest(numbers=[small.ACTIVE], min_index_version=index.index_version + 1)
     with CheckClient(listener.address) as client, pytest.raises(grpc.RpcError) as raised:
         client._stub.CheckNumbers(request)
-    failure = failure_of(raised.value, listener.address)
+    failure = refusal_of(raised.value, listener.address, CheckRefused)
     assert isinstance(failure, NodeNotReady)
     assert failure.node_reason == "INDEX_BEHIND"
 

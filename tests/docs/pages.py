@@ -26,13 +26,17 @@ def blocks(page: str, language: str) -> list[str]:
 
 def commands(page: str) -> list[Shown]:
     """Return the commands of a page's console blocks, in their order."""
-    shown = []
-    for block in blocks(page, "console"):
-        for line in block.splitlines():
-            if line.startswith("$ "):
-                shown.append(Shown(line[2:], []))
-            else:
-                shown[-1].answer.append(line)
+    return [shown for block in blocks(page, "console") for shown in commands_of(block)]
+
+
+def commands_of(block: str) -> list[Shown]:
+    """Return the commands of a console block, in their order."""
+    shown: list[Shown] = []
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            shown.append(Shown(line[2:], []))
+        else:
+            shown[-1].answer.append(line)
     return shown
 
 
@@ -69,7 +73,8 @@ def words(text: str) -> list[list[str]]:
 
 
 def without_figures(text: str) -> str:
-    """Return a text in which every figure is the same: a page's counts, versions and moments are examples."""
+    """Return a text in which every figure is the same: a page's counts, versions, moments and ids are examples."""
+    text = re.sub(r"\b[0-9a-f]{32,}\b", "N", text)
     return re.sub(r"[0-9][0-9,.:T+-]*", "N", text).strip()
 
 

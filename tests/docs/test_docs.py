@@ -164,4 +164,10 @@ def test_every_command_has_help_with_an_example(command):
 def test_page_of_commands_is_what_the_commands_say():
     """docs/commands.md has every command with its arguments and options, to the letter."""
     page = runpy.run_path(str(ROOT / "scripts/generate_commands_page.py"))["page"]
-    assert text_of("docs/commands.md") == page(), "run: make commands"
+    assert text_of("docs/commands.md") == page(), "run: make reference"
+
+
+def test_page_of_the_api_is_what_the_protos_say():
+    """docs/api.md has every method, message, field and value of proto/, to the letter."""
+    page = runpy.run_path(str(ROOT / "scripts/generate_api_page.py"))["page"]
+    assert text_of("docs/api.md") == page(), "run: make reference"

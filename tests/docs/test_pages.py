@@ -13,7 +13,7 @@ import pytest
 from numcheck.config import load_settings
 from numcheck.serving.checks import problems_of
 from numcheck.store import Store
-from tests.docs.pages import blocks, commands, rows_of, run_shell, start_python, without_figures, words
+from tests.docs.pages import blocks, commands, commands_of, rows_of, run_shell, start_python, without_figures, words
 from tests.serving import small
 from tests.serving.command import PATIENCE_S, ROOT, Node, run, serving
 
@@ -73,8 +73,8 @@ def test_program_of_the_client_page_runs(node: Node) -> None:
 
 
 def test_messengers_first_session_asks_for_a_code_and_verifies(node: Node, tmp_path: Path) -> None:
-    """All programs of the page but the last; then its commands know both users."""
-    first, second, third, _verifies = blocks("docs/messengers.md", "python")  # see tests/registrations/test_evidence.py
+    """All programs of the page; then its commands know both users."""
+    first, second, third = blocks("docs/messengers.md", "python")
     shown, changed = [one for one in blocks("docs/messengers.md", "text") if "REGISTRATION_STATE" in one]
     assert words(type_code(first, node)) == words(shown)
     assert "u-1008 REGISTRATION_STATE_VERIFIED" in type_code(second, node)
@@ -242,17 +242,38 @@ def test_digest_program_agrees_with_the_node(pushing: Path) -> None:
 # --- auditors
 
 
-@pytest.mark.usefixtures("node")  # which has made the keys
-def test_auditors_commands_run_as_they_stand(demo: Path, tmp_path: Path) -> None:
-    """Those of the page's table, in the order in which one gets what they need; each ends with the status it has."""
-    page = (ROOT / "docs/messengers.md").read_text()
-    shown = dict.fromkeys(re.findall(r"^\| `(numcheck events [^`]+)`", page, re.MULTILINE))
-    asked = [one for one in shown if "--server" in one]  # tests/offline/test_auditing.py asks a node
-    assert len(asked) == 1
-    verify, verify_export, head, export = sorted(
-        shown.keys() - asked, key=lambda one: ("verify" not in one, len(one), one)
-    )
-    assert verify_export.endswith(" events.jsonl --head head.json")
-    for command in (verify, f"{head} > head.json", export, verify_export):
-        done = run_shell(command, tmp_path, {"NUMCHECK_DATA_DIR": str(demo)})
+def test_auditors_commands_run_as_they_stand(node: Node, demo: Path, tmp_path: Path) -> None:
+    """Those of both tables, in the page's order: by the node, and then in its data directory."""
+    rows = re.findall(r"^\| .*?`(numcheck events [^`]+)`", (ROOT / "docs/auditors.md").read_text(), re.MULTILINE)
+    assert {"head", "export", "verify"} == {command.split()[2] for command in rows}
+    assert sum("--server" in command for command in rows) == 4
+    for command in rows:
+        asked = command.replace("node.example:50051", node.address)
+        done = run_shell(asked, tmp_path, {"NUMCHECK_DATA_DIR": str(demo)})
         assert done.status == 0, (command, done.err)
+
+
+# --- all of them, in one story
+
+
+def steps(page: str) -> list[tuple[str, str]]:
+    """Return the fenced blocks of a page, each with its language, in their order."""
+    return re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_tutorial_runs_as_it_stands(node: Node, demo: Path, tmp_path: Path) -> None:
+    """Each command in its order, the programs saved before it, the code typed that the node shows; figures differ."""
+    saved: list[str] = []
+    for language, block in steps("docs/tutorial.md"):
+        if language == "python":
+            saved.append(block)
+        for command, answer in commands_of(block) if language == "console" else []:
+            if ".venv/bin/python" in command:
+                told = type_code(saved.pop(0), node)
+            else:
+                env = {"NUMCHECK_SERVER": node.address, "NUMCHECK_DATA_DIR": str(demo)}
+                done = run_shell(command, tmp_path, env)
+                assert done.status == 0, (command, done.err)
+                told = done.out or "\n".join(done.err.splitlines()[-1:])  # how a push ended
+            assert words(without_figures(told)) == words(without_figures("\n".join(answer))), command
+    assert not saved

@@ -164,7 +164,7 @@ def test_a_set_that_is_put_back_as_it_was_shows(edited: EditedData) -> None:
     tables = (blocks, heads, pushes)
     before = {table: edited.rows(table) for table in tables}
     with Store(edited.data_dir) as store:
-        store.tell_acts(CHAIN)
+        store.record_acts(CHAIN)
         push(store, delta(ALPHA, 3), add=[FIRST + 3_000])
     after = {table: edited.rows(table) for table in tables}
     for table in tables:
@@ -300,7 +300,7 @@ def test_records_that_made_room_for_newer_ones_are_not_missed_and_older_ones_are
     """After ninety days a push makes room; the record that is removed then is told to be."""
     late = NOW + timedelta(days=91)
     with Store(edited.data_dir) as store:
-        store.tell_acts(CHAIN)
+        store.record_acts(CHAIN)
         content = store.push_content(ALPHA)
         content.add_range(FIRST + 4_000, FIRST + 4_000)
         store.push(delta(ALPHA, 3, at=late), content, base_version=3, token="u", now=late)

@@ -25,7 +25,7 @@ from tests.serving.command import run
 
 ROOT = Path(__file__).parents[2]
 PUBLIC_KEY = KEYS.signing_key.public_key().public_bytes_raw().hex()
-PROGRAMS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/messengers.md").read_text(), re.DOTALL)
+PROGRAMS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/auditors.md").read_text(), re.DOTALL)
 (PROGRAM,) = [one for one in PROGRAMS if "numcheck evidence 1" in one]
 
 

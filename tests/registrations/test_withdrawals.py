@@ -173,7 +173,7 @@ def test_a_bulk_change_waits_for_what_is_withdrawn_after_it(
         if held.kinds()[-1] == "withdrawn" and late and len(withdrawn_users(held)) == 3:
             push(held, remove=[late.pop()])
 
-    held.registrations.follow(push_late)
+    held.registrations.subscribe(push_late)
     assert follow(held) == len(HELD)
     assert withdrawn_users(held) == ["u8", "u0", "u1", "u9", *USERS[2:8]]
 

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from threading import Barrier
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -167,11 +168,33 @@ def test_store_may_be_only_read_once_it_is_there(data_dir):
         store.import_plan(plan(row(916, 0, 9, "А", "7740000076")), source="rows.csv", now=NOW)
 
 
-@pytest.mark.parametrize("url", ["x", "mysql://user:secret@host/db", "postgresql://user:secret@host:port/db"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("x", "mysql://user:secret@host/db", "postgresql://user:secret@host:port/db"),
+        *("postgresql://user:secret@host:70000/db", "postgresql://user:secret@one:5432,two:0/db"),
+        "postgresql://user:secret@host/db?nonsense=secret",
+    ],
+)
 def test_url_that_is_none_is_refused_without_its_password(tmp_path, url):
     with pytest.raises(BadConfiguration) as refused:
         Store(tmp_path, url=url)
     assert "secret" not in str(refused.value)
+
+
+def test_of_several_hosts_the_one_that_answers_and_takes_changes_is_used(server, tmp_path):
+    """One of them is away. Where none takes changes it is said so, and whoever says `any` may read."""
+    url = server.new_database()
+    several = url.replace("?host=", "?host=/nowhere,")
+    with Store(tmp_path / "a", url=several) as store:
+        store.import_plan(plan(row(916, 0, 9, "А", "7740000076")), source="rows.csv", now=NOW)
+        assert len(store.ranges()) == 1
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {make_url(url).database} SET default_transaction_read_only = on")
+    with pytest.raises(StoreUnavailable):
+        Store(tmp_path / "b", url=several)
+    with Store(tmp_path / "c", url=f"{several}&target_session_attrs=any", read_only=True) as store:
+        assert len(store.ranges()) == 1
 
 
 def test_database_that_is_away_is_unavailable_and_then_used_again(server, tmp_path):

@@ -100,6 +100,16 @@ def test_database_that_is_only_read_is_unavailable(url, tmp_path):
         Store(tmp_path, url=url)
 
 
+def test_session_that_takes_no_changes_any_more_is_left_for_another(database):
+    """As those of a primary that has become a standby, once another host is the primary."""
+    with database.writing() as connection:
+        connection.execute(text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"))
+    change = "UPDATE installation SET withdrawals_dropped = 0"
+    assert "25006" in str(refused(database, change))
+    with database.writing() as connection:
+        connection.execute(text(change))
+
+
 def test_statement_and_lock_that_take_too_long_are_unavailable(database):
     assert "57014" in str(refused(database, "SET LOCAL statement_timeout = 1", "SELECT pg_sleep(60)"))
     with database.reading() as other:

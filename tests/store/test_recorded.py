@@ -37,7 +37,7 @@ def push(store, header, add=(), remove=()):
 def supplied(store):
     """A store whose operator has supplied numbers, under a key, so that acts are told."""
     use_keys(store, store.registrations(CHAIN), KEYRING)
-    store.tell_acts(CHAIN)
+    store.record_acts(CHAIN)
     store.import_plan(plan(*ROWS), source="a", now=NOW - 40 * DAY)
     push(store, snapshot(ALPHA, at=NOW - 30 * DAY), HELD)
     return store

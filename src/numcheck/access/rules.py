@@ -142,6 +142,11 @@ METHODS: dict[str, Method] = {
 holds it so."""
 
 
+RATED = {path.rpartition("/")[2]: path for path in METHODS if path.startswith((_NUMBERING, _REGISTRATION, _AUDIT))}
+"""The methods whose calls a setting may bound by the second, by name. Checks are answered without Python, and bounded
+by budgets of new numbers; who administers callers is not kept from it."""
+
+
 LOOPBACK_TOKEN = Caller("loopback token", Role.ADMINISTRATOR)
 """The caller of a plaintext listener who shows the token of the data directory."""
 

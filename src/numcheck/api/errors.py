@@ -48,6 +48,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.ProofNotAccepted: code_pb2.FAILED_PRECONDITION,
     errors.TooManyStreams: code_pb2.RESOURCE_EXHAUSTED,
     errors.TooManyCalls: code_pb2.RESOURCE_EXHAUSTED,
+    errors.CallRateExceeded: code_pb2.RESOURCE_EXHAUSTED,
     errors.NodeStopping: code_pb2.UNAVAILABLE,
     errors.BadCaller: code_pb2.INVALID_ARGUMENT,
     errors.UnknownCaller: code_pb2.NOT_FOUND,

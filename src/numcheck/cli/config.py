@@ -50,6 +50,7 @@ TABLES: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "test_numbers": ("test_numbers", {"+7 999 999-00-01": "042917"}),
+    "calls_per_second_max": ("calls_per_second_max", {"Register": 500, "StartVerification": 50}),
     "services": ("services.messenger", {"verification_methods": "inbound+operator", "refresh_after_days": 180}),
 }
 """Settings that are tables, which a TOML file has last: a table's name, and what it may have."""

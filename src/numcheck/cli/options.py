@@ -67,9 +67,9 @@ def _check_own(settings: Settings, target: str) -> None:
     """Raise OtherInstallation if a node of another store answers; where node or store says nothing, it is taken for
     good."""
     from numcheck.client import CheckClient
-    from numcheck.errors import NodeNotReady, NodeUnreachable, OtherInstallation
+    from numcheck.errors import CheckRefused, NodeNotReady, NodeUnreachable, OtherInstallation
 
-    with CheckClient(target, security_of(settings)) as client, suppress(NodeUnreachable, NodeNotReady):
+    with CheckClient(target, security_of(settings)) as client, suppress(CheckRefused, NodeUnreachable, NodeNotReady):
         found = client.installation_id()
         if _own_installation_id(settings) not in (None, found):
             raise OtherInstallation(

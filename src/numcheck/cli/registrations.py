@@ -97,7 +97,7 @@ def get(
     if json:
         print_json(fields)
     else:
-        print_rows(["field", "value"], ([name, _told(value)] for name, value in fields.items()))
+        print_rows(["field", "value"], _field_rows(fields))
 
 
 @app.command()
@@ -267,21 +267,23 @@ def watch(
 ) -> None:
     """Print what happens to a service's registrations, a line an event, until Ctrl-C.
 
-    Each line ends with the token to go on with; --resume 0 begins with the first event.
+    A withdrawal's line tells the cause. Each line ends with the token to go on with; --resume 0 begins with the first
+    event.
 
     Example: numcheck registrations watch --service messenger
     """
     import json as formats
 
     from numcheck.cli.console import out
+    from numcheck.cli.messages import message_fields
 
     printed = 0
     with _client(service, server, settings_of(config, data_dir=data_dir)) as client:
         for message in client.watch(resume):
             if not message.HasField("event"):
                 continue
-            fields = _event_fields(message)
-            out.print(formats.dumps(fields, ensure_ascii=False) if json else "  ".join(map(str, fields.values())))
+            fields = {**message_fields(message.event), "resume_token": message.resume_token}
+            out.print(formats.dumps(fields, ensure_ascii=False) if json else _event_line(fields))
             printed += 1
             if printed == count:
                 return
@@ -372,8 +374,16 @@ def _print_all(registrations: "Callable[..., Iterator[pb.Registration]]", *, jso
     _end_if_damaged(damaged)
 
 
-def _told(value: Any) -> str:
-    """Return a field's value in a line."""
+def _field_rows(fields: dict[str, Any]) -> Iterator[list[str]]:
+    """Yield each field's name and value; of a list each entry, with what is set in it."""
+    for name, value in fields.items():
+        if isinstance(value, list):
+            yield from ([name, ", ".join(f"{key} {entry[key]}" for key in entry if entry[key])] for entry in value)
+        else:
+            yield [name, _in_a_line(value)]
+
+
+def _in_a_line(value: Any) -> str:
     import json as formats
 
     return value if isinstance(value, str) else "" if value is None else formats.dumps(value, ensure_ascii=False)
@@ -406,17 +416,10 @@ def _to_the_second(moment: str) -> str:
     return f"{moment[:19]}Z"
 
 
-def _event_fields(message: "pb.WatchRegistrationsResponse") -> dict[str, str]:
-    from numcheck.v1 import registration_pb2 as pb
-
-    event = message.event
-    return {
-        "event_time": event.event_time.ToDatetime(tzinfo=UTC).isoformat(timespec="milliseconds"),
-        "kind": pb.RegistrationEventKind.Name(event.kind).removeprefix("REGISTRATION_EVENT_KIND_"),
-        "user_id": event.user_id,
-        "state": pb.RegistrationState.Name(event.state).removeprefix("REGISTRATION_STATE_"),
-        "resume_token": message.resume_token,
-    }
+def _event_line(fields: dict[str, Any]) -> str:
+    kind = f"{fields['kind']} ({fields['cause']})" if fields["cause"] else fields["kind"]
+    moment = datetime.fromisoformat(fields["event_time"]).isoformat(timespec="milliseconds")
+    return "  ".join((moment, kind, fields["user_id"], fields["state"], fields["resume_token"]))
 
 
 @app.command()

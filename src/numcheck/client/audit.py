@@ -9,6 +9,7 @@ import grpc
 from numcheck.client.channel import PLAINTEXT, Security, open_channel
 from numcheck.client.failures import refusal_of
 from numcheck.client.push import DEADLINE_S
+from numcheck.errors import PushRefused
 from numcheck.v1 import audit_pb2 as pb
 from numcheck.v1 import audit_pb2_grpc
 
@@ -28,7 +29,7 @@ class AuditClient:
         try:
             return _head_fields(self._stub.GetHead(pb.GetHeadRequest(), timeout=DEADLINE_S).head)
         except grpc.RpcError as error:
-            raise refusal_of(error, self._target) from None
+            raise refusal_of(error, self._target, PushRefused) from None
 
     def lines(self, *, after: int = 0) -> Iterator[str]:
         """Return the events behind a position and the signed head, each as a line of `numcheck events export`."""
@@ -38,7 +39,7 @@ class AuditClient:
                 if answer.HasField("head"):
                     yield json.dumps(_head_fields(answer.head))
         except grpc.RpcError as error:
-            raise refusal_of(error, self._target) from None
+            raise refusal_of(error, self._target, PushRefused) from None
 
     def row_digests(self) -> Iterator[pb.RowDigest]:
         """Return what each row is now, by kind and id."""
@@ -46,7 +47,7 @@ class AuditClient:
             for answer in self._stub.ListRowDigests(pb.ListRowDigestsRequest()):
                 yield from answer.rows
         except grpc.RpcError as error:
-            raise refusal_of(error, self._target) from None
+            raise refusal_of(error, self._target, PushRefused) from None
 
 
 def _head_fields(head: pb.ChainHead) -> dict[str, Any]:

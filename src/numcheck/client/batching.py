@@ -82,7 +82,7 @@ class ThreadBatches:
                     if self._open is batch:
                         self._open = _Batch()
                 checked = self._ask(batch.numbers, batch.min_index_version)
-            _check_length(checked, len(batch.numbers))
+            check_length(checked, len(batch.numbers))
         except BaseException as error:  # also where this thread is interrupted: the others wait for the same call
             batch.checked.set_exception(error)
         else:
@@ -118,7 +118,7 @@ class TaskBatches:
             checked = await self._ask([number], min_index_version)
         finally:
             self._has_lone = False
-        _check_length(checked, 1)
+        check_length(checked, 1)
         return checked.number(0)
 
     def _check_with_others(self, number: int, min_index_version: int) -> "asyncio.Future[CheckedNumber]":
@@ -158,7 +158,7 @@ class TaskBatches:
         numbers = [asked.number for asked in batch]
         try:
             checked = await self._ask(numbers, max(asked.min_index_version for asked in batch))
-            _check_length(checked, len(batch))
+            check_length(checked, len(batch))
         except asyncio.CancelledError:
             for asked in batch:
                 asked.answer.cancel()
@@ -174,6 +174,7 @@ class TaskBatches:
                     asked.answer.set_result(CheckedNumber(STATUSES[status], operator_id, version))
 
 
-def _check_length(checked: Checked, count: int) -> None:
+def check_length(checked: Checked, count: int) -> None:
+    """Raise ValueError unless the answer is about that many numbers."""
     if len(checked.statuses) != count or len(checked.operator_ids) != count:
         raise ValueError("the node answered about another count of numbers than it was asked")

@@ -8,6 +8,7 @@ import grpc
 from numcheck.client.channel import PLAINTEXT, Security, open_channel
 from numcheck.client.failures import refusal_of
 from numcheck.client.push import DEADLINE_S
+from numcheck.errors import PushRefused
 from numcheck.v1 import caller_pb2, caller_pb2_grpc
 
 
@@ -57,7 +58,7 @@ class CallerClient:
         try:
             return method(request, timeout=DEADLINE_S)
         except grpc.RpcError as error:
-            raise refusal_of(error, self._target) from None
+            raise refusal_of(error, self._target, PushRefused) from None
 
 
 class _Methods:

@@ -7,11 +7,15 @@ from types import TracebackType
 from typing import Any
 
 import grpc
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from numcheck import e164
 from numcheck.client.batching import Checked, CheckedNumber, ThreadBatches
+from numcheck.client.cache import AnswerCache, CachePolicy
 from numcheck.client.channel import PLAINTEXT, Security, open_channel
-from numcheck.client.failures import connection_ended, failure_of, let_go
+from numcheck.client.failures import connection_ended, let_go, refusal_of
+from numcheck.client.health import ABSENCES, HEALTH_DEADLINE_S, HEALTH_REQUEST, SERVING
+from numcheck.errors import CheckRefused
 from numcheck.v1 import check_pb2, check_pb2_grpc, number_pb2
 
 BATCHES_AHEAD = 2  # the next batch is made while the node answers
@@ -21,19 +25,28 @@ DEADLINE_S = 10.0
 class CheckClient:
     """Asks one node, or several in turn; any thread may call its methods.
 
-    They raise NodeUnreachable, with the node's own words where it has some, or NodeNotReady if it is there and
-    repeating the call can help. gRPC has repeated it already, twice.
+    They raise CheckRefused with the node's reason, NodeNotReady if repeating the call can help, or NodeUnreachable.
+    gRPC has repeated the call already, twice, where a node was away or not ready.
     """
 
-    def __init__(self, target: str, security: Security = PLAINTEXT, *, default_region: str = "RU") -> None:
+    def __init__(
+        self,
+        target: str,
+        security: Security = PLAINTEXT,
+        *,
+        default_region: str = "RU",
+        cache: CachePolicy | None = None,
+    ) -> None:
         """Make a client of the node at `target`, as `open_channel` has it; nothing is connected yet.
 
-        `default_region` is the country (ISO 3166) of texts without one.
+        `default_region` is the country (ISO 3166) of texts without one. `cache`: how long `check` keeps its answers.
         """
         self._target, self._default_region = target, default_region
         self._channel = open_channel(target, security)
         self._stub = check_pb2_grpc.CheckServiceStub(self._channel)
-        self._batches = ThreadBatches(self.check_numbers)
+        self._health: Any = HealthStub(self._channel)
+        self._cache = None if cache is None else AnswerCache(cache)
+        self._batches = ThreadBatches(self.check_numbers if cache is None else self._ask_and_keep)
 
     def close(self) -> None:
         """Close the connection."""
@@ -61,7 +74,8 @@ class CheckClient:
         """
         if isinstance(number, str):
             number = e164.parse(number, self._default_region)
-        return self._batches.check(number, min_index_version)
+        kept = None if self._cache is None else self._cache.try_get(number, min_index_version)
+        return kept or self._batches.check(number, min_index_version)
 
     def check_numbers(self, numbers: Sequence[int], min_index_version: int = 0) -> Checked:
         """Return the answer to one batch, of up to 65,536 numbers unless the node is set up otherwise."""
@@ -86,7 +100,7 @@ class CheckClient:
                 return
             except grpc.RpcError as error:
                 goes_on = answered_count and connection_ended(error)
-                failure = failure_of(error, self._target)
+                failure = refusal_of(error, self._target, CheckRefused)
                 let_go(error)
             if not goes_on:
                 raise failure
@@ -122,6 +136,18 @@ class CheckClient:
             requests.put(None)
             responses.cancel()
 
+    def healthy(self) -> bool:
+        """Return True if a node answers and serves checks; False if it has no index yet, stops, or is not there.
+
+        CheckRefused if it is there and lets this client in for nothing.
+        """
+        try:
+            return bool(self._health.Check(HEALTH_REQUEST, timeout=HEALTH_DEADLINE_S).status == SERVING)
+        except grpc.RpcError as error:
+            if error.code() not in ABSENCES:
+                raise refusal_of(error, self._target, CheckRefused) from None
+            return False
+
     def check_recycled(self, numbers: Sequence[int], since: Sequence[int]) -> Sequence[int]:
         """Return the RecycledStatus of each number since its moment, in seconds since 1970, or since one for all."""
         request = check_pb2.CheckRecycledRequest(numbers=numbers, since_unix_s=since)
@@ -140,8 +166,16 @@ class CheckClient:
         response: check_pb2.ListOperatorsResponse = self._call(self._stub.ListOperators, request)
         return response
 
+    def _ask_and_keep(self, numbers: Sequence[int], min_index_version: int) -> Checked:
+        """Make the call of a batch, and keep its answers."""
+        assert self._cache is not None
+        asked_at = self._cache.now()
+        checked = self.check_numbers(numbers, min_index_version)
+        self._cache.keep(numbers, checked, asked_at)
+        return checked
+
     def _call(self, method: Callable[..., Any], request: Any) -> Any:
         try:
             return method(request, timeout=DEADLINE_S)
         except grpc.RpcError as error:
-            raise failure_of(error, self._target) from None
+            raise refusal_of(error, self._target, CheckRefused) from None

@@ -6,7 +6,7 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from numcheck.errors import NodeNotReady, NodeUnreachable, NumcheckError, PushRefused, RegistrationRefused
+from numcheck.errors import CallRefused, NodeNotReady, NodeUnreachable, NumcheckError
 
 Detail = TypeVar("Detail", error_details_pb2.ErrorInfo, error_details_pb2.RetryInfo)
 
@@ -17,6 +17,9 @@ NOBODY_THERE = (
     "errors resolving",
     "DNS resolution failed",
 )
+
+# gRPC's for asyncio, where it could not write into a call because that had ended: the status it ended with is lost.
+WRITE_FAILED = "Internal error from Core"
 
 
 def reason_of(error: Any) -> str | None:
@@ -35,21 +38,13 @@ def _try_detail(error: Any, detail: Detail) -> Detail | None:
     return detail if any(one.Unpack(detail) for one in (status.details if status is not None else ())) else None
 
 
-def refusal_of(error: grpc.RpcError, target: str) -> NumcheckError:
-    """Return the error that a client raises for a call which the node refused for good, or which did not reach it."""
-    info = _error_info(error)
-    if info is None or error.code() is grpc.StatusCode.UNAVAILABLE:
-        return failure_of(error, target)
-    return PushRefused(f"{info.reason}: {_words(error)}", info.reason, info.metadata)
-
-
-def registration_refusal_of(error: grpc.RpcError, target: str) -> NumcheckError:
-    """Return the same, of a call about registrations."""
+def refusal_of(error: grpc.RpcError, target: str, kind: type[CallRefused]) -> NumcheckError:
+    """Return the error that a client raises for a call which failed: of that kind, if the node refused it for good."""
     info, retry = _error_info(error), _try_detail(error, error_details_pb2.RetryInfo())
     if info is None or error.code() is grpc.StatusCode.UNAVAILABLE:
-        return failure_of(error, target)
+        return _failure_of(error, target)
     delay_s = None if retry is None else retry.retry_delay.ToTimedelta().total_seconds()
-    return RegistrationRefused(f"{info.reason}: {_words(error)}", info.reason, info.metadata, delay_s)
+    return kind(f"{info.reason}: {_words(error)}", info.reason, info.metadata, delay_s)
 
 
 def let_go(error: grpc.RpcError) -> None:
@@ -63,12 +58,14 @@ def let_go(error: grpc.RpcError) -> None:
 
 def connection_ended(error: grpc.RpcError) -> bool:
     """Return True if the connection ended under the call: it was too old, the node stops, or the network broke."""
+    if error.code() is grpc.StatusCode.INTERNAL:
+        return _words(error).startswith(WRITE_FAILED)
     unavailable = error.code() is grpc.StatusCode.UNAVAILABLE and reason_of(error) is None
     return unavailable and not _words(error).startswith(NOBODY_THERE)
 
 
-def failure_of(error: grpc.RpcError, target: str) -> NumcheckError:
-    """Return the error that the client raises for a call's failure."""
+def _failure_of(error: grpc.RpcError, target: str) -> NumcheckError:
+    """Return the error of a call that did not reach a node, or one that cannot answer it now."""
     code, reason = error.code(), reason_of(error)
     if code is grpc.StatusCode.UNAVAILABLE and reason is not None:
         return NodeNotReady(f"the node at {target} is there and cannot answer this yet: {_words(error)}", reason)

@@ -7,9 +7,9 @@ from typing import Any
 
 import grpc
 
-from numcheck.client.failures import let_go, reason_of, registration_refusal_of
+from numcheck.client.failures import let_go, reason_of, refusal_of
 from numcheck.client.patience import FIRST_PAUSE_S, PATIENCE_S, Patience, Tell
-from numcheck.errors import ConcurrentImport
+from numcheck.errors import ConcurrentImport, RegistrationRefused
 from numcheck.v1 import registration_pb2 as pb
 
 ROWS_PER_MESSAGE = 4_000
@@ -25,7 +25,7 @@ class ImportCalls:
 
     def __init__(self, method: Any, target: str, header: pb.ImportHeader, rows_from: RowsFrom, tell: Tell) -> None:
         self._method, self._target, self._header, self._rows_from = method, target, header, rows_from
-        self._tell, self._patience = tell, Patience(target, PATIENCE_S, tell)
+        self._tell, self._patience = tell, Patience(target, RegistrationRefused, PATIENCE_S, tell)
 
     def answers(self) -> Answers:
         """Yield each answer; RegistrationRefused, NodeNotReady, NodeUnreachable, or what the rows raise."""
@@ -39,7 +39,7 @@ class ImportCalls:
                     yield answer
                 return
             except grpc.RpcError as error:
-                refusal = registration_refusal_of(error, self._target)
+                refusal = refusal_of(error, self._target, RegistrationRefused)
                 is_over = call.error or not _may_go_on(error) or time.monotonic() - moved_at > PATIENCE_S
                 let_go(error)
             finally:

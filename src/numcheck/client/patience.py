@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 
 from numcheck.client.failures import reason_of, refusal_of
+from numcheck.errors import CallRefused
 
 PATIENCE_S = 180.0  # a node that rebuilds a country's index is back within a minute
 FIRST_PAUSE_S = 0.5
@@ -22,9 +23,9 @@ class Patience:
     A node that never was reached is not waited for: its address may be wrong.
     """
 
-    def __init__(self, target: str, total_s: float = PATIENCE_S, tell: Tell = lambda _line: None) -> None:
-        """`tell` is told why and for how long there is a pause."""
-        self._target, self._total_s, self._tell = target, total_s, tell
+    def __init__(self, target: str, kind: type[CallRefused], total_s: float, tell: Tell) -> None:
+        """`kind` of error is raised where the node refuses; `tell` is told why and for how long there is a pause."""
+        self._target, self._kind, self._total_s, self._tell = target, kind, total_s, tell
         self._reached = False
 
     def call(self, attempt: Callable[[], Any], *, repeatable: bool = True) -> Any:
@@ -34,7 +35,7 @@ class Patience:
             try:
                 found = attempt()
             except grpc.RpcError as error:
-                failure = refusal_of(error, self._target)
+                failure = refusal_of(error, self._target, self._kind)
                 self._reached = self._reached or reason_of(error) is not None
                 failed_at = failed_at or time.monotonic()
                 jittered_s = pause_s * random.uniform(0.5, 1)

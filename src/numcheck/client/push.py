@@ -9,6 +9,7 @@ import grpc
 from numcheck.client.channel import PLAINTEXT, Security, open_channel
 from numcheck.client.failures import let_go, refusal_of
 from numcheck.client.patience import PATIENCE_S, Patience, Tell
+from numcheck.errors import PushRefused
 from numcheck.v1 import check_pb2, check_pb2_grpc, number_pb2, numbering_pb2, numbering_pb2_grpc
 
 NUMBERS_PER_MESSAGE = 100_000  # 800 kB: a message may have a MiB
@@ -45,7 +46,7 @@ class PushClient:
         A node that was reached once is waited for, up to `patience_s` for each call; `tell` is told of each pause.
         """
         self._target, self._security = target, security
-        self._patience = Patience(target, patience_s, tell)
+        self._patience = Patience(target, PushRefused, patience_s, tell)
         self._channel = open_channel(target, security)
         self._numbering = numbering_pb2_grpc.NumberingServiceStub(self._channel)
         self._check = check_pb2_grpc.CheckServiceStub(self._channel)
@@ -77,7 +78,7 @@ class PushClient:
             yield from call
             return
         except grpc.RpcError as error:
-            refusal = refusal_of(error, self._target)
+            refusal = refusal_of(error, self._target, PushRefused)
             let_go(error)
         finally:
             call.cancel()

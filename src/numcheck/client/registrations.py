@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import grpc
 
 from numcheck.client.channel import PLAINTEXT, Security, open_channel
-from numcheck.client.failures import let_go, registration_refusal_of
+from numcheck.client.failures import let_go, refusal_of
 from numcheck.client.importing import ImportCalls, RowsFrom
-from numcheck.errors import StoreDamaged
+from numcheck.errors import RegistrationRefused, StoreDamaged
 from numcheck.timestamps import timestamp
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
@@ -19,6 +19,7 @@ DEADLINE_S = 10.0
 SUMMARY_DEADLINE_S = 600.0  # of millions of registrations it takes a while
 PAGE_SIZE = 1_000  # registrations: the most that a node gives at once
 
+Proof = str | pb.InboundAct | pb.AttestedAct
 Request = TypeVar(
     "Request",
     pb.RegisterRequest,
@@ -57,7 +58,7 @@ class RegistrationClient:
     def register(self, request: pb.RegisterRequest) -> pb.RegisterResponse:
         """Record a user and start to verify the number; the service is the client's. It may be repeated as it is, if it
         has a request_id."""
-        response: pb.RegisterResponse = self._call(self._stub.Register, self._own(request))
+        response: pb.RegisterResponse = self._call(self._stub.Register, own(request, self._service))
         return response
 
     def get(self, user_id: str) -> pb.Registration:
@@ -68,33 +69,27 @@ class RegistrationClient:
 
     def refresh(self, request: pb.RefreshRegistrationRequest) -> pb.RefreshRegistrationResponse:
         """Take a user's information anew and verify the number again; the service is the client's."""
-        response: pb.RefreshRegistrationResponse = self._call(self._stub.RefreshRegistration, self._own(request))
+        response: pb.RefreshRegistrationResponse = self._call(
+            self._stub.RefreshRegistration, own(request, self._service)
+        )
         return response
 
     def start_verification(self, request: pb.StartVerificationRequest) -> pb.StartVerificationResponse:
         """Start a verification, by the service's policy unless the request has a method; the service is the client's.
         The one under way ends."""
-        response: pb.StartVerificationResponse = self._call(self._stub.StartVerification, self._own(request))
+        response: pb.StartVerificationResponse = self._call(self._stub.StartVerification, own(request, self._service))
         return response
 
     def change_number(self, request: pb.ChangeNumberRequest) -> pb.ChangeNumberResponse:
         """Start to give a user another number, by the service's policy; the service is the client's. The verification
         under way ends, and the number of before stands until the new one is verified."""
-        response: pb.ChangeNumberResponse = self._call(self._stub.ChangeNumber, self._own(request))
+        response: pb.ChangeNumberResponse = self._call(self._stub.ChangeNumber, own(request, self._service))
         return response
 
-    def complete_verification(
-        self, verification_id: str, proof: str | pb.InboundAct | pb.AttestedAct
-    ) -> pb.Registration:
+    def complete_verification(self, verification_id: str, proof: Proof) -> pb.Registration:
         """Give a verification its proof: the code that the user typed, an inbound act, or an attested one. The
         registration is VERIFIED then."""
-        request = pb.CompleteVerificationRequest(service=self._service, verification_id=verification_id)
-        if isinstance(proof, str):
-            request.code = proof
-        elif isinstance(proof, pb.InboundAct):
-            request.inbound_act.CopyFrom(proof)
-        else:
-            request.attested_act.CopyFrom(proof)
+        request = completion_request(self._service, verification_id, proof)
         registration: pb.Registration = self._call(self._stub.CompleteVerification, request).registration
         return registration
 
@@ -117,14 +112,7 @@ class RegistrationClient:
         `on_damaged` is told the id of each that the node leaves out, as what is stored of it is not what was written;
         without it the first is StoreDamaged.
         """
-        request = pb.ListRegistrationsRequest(
-            service=self._service,
-            page_size=PAGE_SIZE,
-            number=number,
-            due_before=timestamp(due_before),
-            registered_after=timestamp(registered_after),
-            states=[f"REGISTRATION_STATE_{state}" for state in states],
-        )
+        request = list_request(self._service, states, number, due_before, registered_after)
         ahead = [self._stub.ListRegistrations.future(request, timeout=DEADLINE_S)]
         try:
             while ahead:
@@ -134,7 +122,7 @@ class RegistrationClient:
                     ahead.append(self._stub.ListRegistrations.future(request, timeout=DEADLINE_S))
                 yield from page.registrations
                 for registration_id in page.damaged_registration_ids:
-                    (on_damaged or _refuse_damaged)(registration_id)
+                    (on_damaged or refuse_damaged)(registration_id)
         finally:
             for call in ahead:
                 call.cancel()
@@ -177,24 +165,17 @@ class RegistrationClient:
         request = pb.WatchRegistrationsRequest(service=self._service, resume_token=resume_token)
         yield from self._stream(self._stub.WatchRegistrations(request))
 
-    def _own(self, request: Request) -> Request:
-        """Return the request, about the client's service; the caller's own stays as it was."""
-        own = type(request)()
-        own.CopyFrom(request)
-        own.service = self._service
-        return own
-
     def _call(self, method: Any, request: Any, *, deadline_s: float = DEADLINE_S) -> Any:
         try:
             return method(request, timeout=deadline_s)
         except grpc.RpcError as error:
-            raise registration_refusal_of(error, self._target) from None
+            raise refusal_of(error, self._target, RegistrationRefused) from None
 
     def _answer(self, call: Any) -> Any:
         try:
             return call.result()
         except grpc.RpcError as error:
-            refusal = registration_refusal_of(error, self._target)
+            refusal = refusal_of(error, self._target, RegistrationRefused)
             let_go(error)
         del call  # see let_go
         raise refusal
@@ -204,7 +185,7 @@ class RegistrationClient:
             yield from call
             return
         except grpc.RpcError as error:
-            refusal = registration_refusal_of(error, self._target)
+            refusal = refusal_of(error, self._target, RegistrationRefused)
             let_go(error)
         finally:
             call.cancel()
@@ -212,5 +193,44 @@ class RegistrationClient:
         raise refusal
 
 
-def _refuse_damaged(registration_id: str) -> None:
+def own(request: Request, service: str) -> Request:
+    """Return the request, about the client's service; the caller's own stays as it was."""
+    one = type(request)()
+    one.CopyFrom(request)
+    one.service = service
+    return one
+
+
+def completion_request(service: str, verification_id: str, proof: Proof) -> pb.CompleteVerificationRequest:
+    """Return the request that gives a verification its proof."""
+    request = pb.CompleteVerificationRequest(service=service, verification_id=verification_id)
+    if isinstance(proof, str):
+        request.code = proof
+    elif isinstance(proof, pb.InboundAct):
+        request.inbound_act.CopyFrom(proof)
+    else:
+        request.attested_act.CopyFrom(proof)
+    return request
+
+
+def list_request(
+    service: str,
+    states: Sequence[str],
+    number: str,
+    due_before: datetime | None,
+    registered_after: datetime | None,
+) -> pb.ListRegistrationsRequest:
+    """Return the request for the first page of what the filters leave; states by their short names."""
+    return pb.ListRegistrationsRequest(
+        service=service,
+        page_size=PAGE_SIZE,
+        number=number,
+        due_before=timestamp(due_before),
+        registered_after=timestamp(registered_after),
+        states=[f"REGISTRATION_STATE_{state}" for state in states],
+    )
+
+
+def refuse_damaged(registration_id: str) -> None:
+    """Raise StoreDamaged, about a registration that a list leaves out."""
     raise StoreDamaged(f"registration {registration_id} is not what was written", registration_id=registration_id)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from numcheck.api.callers import CallerService
 from numcheck.config import Settings
 from numcheck.serving.access import callers_of, installation_key, stored_callers_of
-from numcheck.serving.registrations import Announce, tell_acts
+from numcheck.serving.registrations import Announce, record_acts
 from numcheck.serving.services import callers_service
 from numcheck.serving.stores import stopped_store
 from numcheck.store import Callers, Store
@@ -24,7 +24,7 @@ def local_callers(
     """
     with stopped_store(settings, make=make) as store:
         key = installation_key(store, settings.data_dir)
-        tell_acts(store, settings, announce)
+        record_acts(store, settings, announce)
         yield callers_service(callers_of(store, key), key, by=lambda: LOCAL)
 
 

@@ -35,7 +35,7 @@ PAGE = """<!doctype html>
 {events}
 <h2>How to check it</h2>
 <p>This file holds the bundle as JSON, in its element <code>evidence</code>: each event with the hash that it follows
-and its path in the tree of all events, whose root is signed. <code>docs/messengers.md</code> of numcheck has a program
+and its path in the tree of all events, whose root is signed. <code>docs/auditors.md</code> of numcheck has a program
 of forty lines that checks it, and says what each field is. Compare the public key with one that you got by another
 way.</p>
 {tree}

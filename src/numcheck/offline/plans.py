@@ -6,7 +6,7 @@ from typing import Unpack
 from numcheck.config import Settings
 from numcheck.plan import NumberingPlan
 from numcheck.serving.publishing import rebuild_index, record_loss_since
-from numcheck.serving.registrations import Announce, tell_acts
+from numcheck.serving.registrations import Announce, record_acts
 from numcheck.serving.stores import stopped_store
 from numcheck.store import Meant, PlanImport
 
@@ -26,7 +26,7 @@ def import_plan(
     `announce` is told if the installation's keys were made, under which the act is told in the chain.
     """
     with stopped_store(settings, make=True) as store:
-        tell_acts(store, settings, announce)
+        record_acts(store, settings, announce)
         record_loss_since(store, settings.data_dir)
         imported = store.import_plan(plan, source=source, now=now, data_time=data_time, **meant)
         with store.one_moment():  # other nodes may write to a shared store

@@ -77,7 +77,7 @@ def _seal_identifications(registrations: Registrations, vault: Vault, piece_size
 def _end(work: RegistrationWork, new: Key) -> None:
     """Tell that everything lies under the new key: the head of that event is the first under it."""
     work.remove_confirmations()  # each registration has been written, with the evidence that it has of them
-    work.tell_act(Act.KEYS_ROTATED, LOCAL, new.made_at_us, key_id=new.key_id)
+    work.record_act(Act.KEYS_ROTATED, LOCAL, new.made_at_us, key_id=new.key_id)
 
 
 def _sealing_anew(vault: Vault, rows: Sequence[RegistrationRow]) -> Callable[[RegistrationWork], None]:
@@ -117,7 +117,7 @@ def drop_old_keys(settings: Settings, now: datetime) -> int:
 def _drop_what_is_under_others(work: RegistrationWork, key_id: int, now_us: int) -> None:
     work.verifications.forget_under_other_keys(key_id)  # they are a day old: what they waited for is over
     work.drop_key_checks(but=key_id)
-    work.tell_act(Act.KEYS_DROPPED, LOCAL, now_us, but=key_id)
+    work.record_act(Act.KEYS_DROPPED, LOCAL, now_us, but=key_id)
 
 
 def _anything_under_old(store: Store, keyring: Keyring) -> bool:

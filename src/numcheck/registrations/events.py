@@ -6,7 +6,7 @@ that was handed out cannot be taken back. No event holds a number, an address or
 
 The bytes of event n: the JSON array [n, at, service, registration_id, kind, state, details] with no space, non-ASCII
 characters escaped; `at` in microseconds since 1970, `registration_id` in hexadecimal, `details` a string. Its hash is
-SHA-256 over the hash before it (32 zero bytes before the first) and those bytes. docs/messengers.md says so to
+SHA-256 over the hash before it (32 zero bytes before the first) and those bytes. docs/auditors.md says so to
 auditors.
 """
 

@@ -88,7 +88,7 @@ def use_keys(store: Store, registrations: Registrations, keyring: Keyring) -> No
     """
     known = store.key_checks()
     keyring.check(known)
-    store.tell_acts(Chain(keyring))
+    store.record_acts(Chain(keyring))
     if keyring.newest.key_id not in known:
         now_us = microseconds(datetime.now(UTC))
         registrations.write(lambda work: _use_newest(work, keyring, now_us))

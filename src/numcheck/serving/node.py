@@ -16,10 +16,10 @@ from numcheck.api.access import CallersIndex
 from numcheck.api.asking import NumbersAsked
 from numcheck.api.identifications import WatchIdentifications
 from numcheck.config import Settings
-from numcheck.door.methods import Service
 from numcheck.door.native_door import LACKING, NativeDoor, Served
 from numcheck.door.plain_door import PlainDoor, check_address, warning_of
 from numcheck.door.process import prepare_process
+from numcheck.door.rates import RatedService, Rates
 from numcheck.door.watches import Watches
 from numcheck.errors import StoreMissing
 from numcheck.index import Index, PublishedIndex
@@ -155,6 +155,7 @@ class Node:
             directory.agreed if settings.tls else directory.try_agreed,
             say,
         )
+        self._rates = Rates(settings.call_rates)
         self._budgets = Budgets(store.budgets(), self._registrations.vault, settings)
         self._doors: list[Door] = []
         self._health = Health(self._doors)
@@ -206,11 +207,12 @@ class Node:
         set_level(settings.log_level)
         self._asking_log.told = settings.numbers_asked_told
         self._store.push_policy = push_policy_of(settings)
+        self._rates.per_second = settings.call_rates
 
-    def _services(self) -> list[Service]:
+    def _services(self) -> list[RatedService]:
         changed = self._builder.follow, self._registrations.withdrawer.follow
         seen = CallersIndex(self._published, self._control.access.agreed)
-        return [
+        services = (
             check_service(seen, self._settings, self._numbers_asked.add, self._budgets.spend),
             numbering_service(
                 self._store,
@@ -225,7 +227,8 @@ class Node:
             callers_service(self._control.callers, self._control.key, changed=self._control.directory.refresh),
             self._registrations.service,
             self._registrations.audit,
-        ]
+        )
+        return [RatedService(service, self._rates) for service in services]
 
     def _open_door(self) -> Door:
         """Return the native door, or grpcio's where this build has none: then a line says why."""

@@ -52,7 +52,7 @@ def keys_of(store: Store, settings: Settings, announce: Announce) -> Keys:
     return keys
 
 
-def tell_acts(store: Store, settings: Settings, announce: Announce) -> None:
+def record_acts(store: Store, settings: Settings, announce: Announce) -> None:
     """From now on tell acts of administration in the chain, under the installation's keys. BadKeys."""
     keyring = keys_of(store, settings, announce).keyring
     use_keys(store, store.registrations(Chain(keyring)), keyring)
@@ -229,11 +229,11 @@ def registrations_of(
     steady = NodeClock().tell
     registrar = Registrar(registrations, vault, verifier, now=_now, steady=steady)
     feeds = Feeds()
-    registrations.follow(feeds.notify)
+    registrations.subscribe(feeds.notify)
     history = History(registrations, vault, keys.signing_key)
     importer = Importer(registrations, vault, registrar, environment, steady=steady)
     webhooks = senders_of(settings, Source(store.installation_id, store.webhooks(), history, _now))
-    registrations.follow(webhooks.notify)
+    registrations.subscribe(webhooks.notify)
     completion = Completion(registrations, vault, verifier)
     rules = Rules(registrar, completion, history, Reverifier(registrations, vault, verifier, environment), importer)
     service = RegistrationService(rules, now=_now, default_region=settings.default_region)

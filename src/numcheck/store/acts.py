@@ -1,4 +1,4 @@
-"""Acts of administration in the chain of events: who did what, told in the transaction that does it.
+"""Acts of administration in the chain of events: who did what, recorded in the transaction that does it.
 
 Invariant: whoever locks both locks the installation's row first and the head of the chain behind it.
 """
@@ -84,7 +84,7 @@ def _row_of(name: str) -> tuple[str, str]:
 
 
 class Acts:
-    """Tells acts in a chain. `chain` is None until the installation has keys: nothing can be told under none."""
+    """Records acts in a chain. `chain` is None until the installation has keys: nothing is recorded under none."""
 
     def __init__(self) -> None:
         self.chain: Chain | None = None
@@ -94,7 +94,7 @@ class Acts:
         """Return what an act's event says: who did it, and what there is to say of it."""
         return json.dumps({"by": by, **details}, sort_keys=True)
 
-    def tell(self, connection: Connection, act: Act, by: str, now: datetime, **details: Any) -> None:
+    def record(self, connection: Connection, act: Act, by: str, now: datetime, **details: Any) -> None:
         """Append an act: of no service and no registration, with who did it in its details."""
         if self.chain is None:
             return

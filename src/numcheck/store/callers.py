@@ -143,7 +143,7 @@ class Callers:
             mac = self._caller_mac(row)
             connection.execute(insert(callers).values(mac=mac, **row))
             said = {name: row[name] for name in ("uri", "role", "operator_id", "service")}
-            self._acts.tell(connection, Act.CALLER_ADDED, by, now, mac=mac.hex(), **said)
+            self._acts.record(connection, Act.CALLER_ADDED, by, now, mac=mac.hex(), **said)
 
     def set_token(self, uri: str, tag: bytes, *, now: datetime, by: str = LOCAL) -> None:
         """Make this the tag of the caller's token, whatever it was before; UnknownCaller if there is none."""
@@ -164,7 +164,7 @@ class Callers:
                 raise StoreDamaged("the caller is not as it was written; revoke it, and add another")
             mac = self._caller_mac({**row._mapping, **values})
             connection.execute(update(callers).where(callers.c.uri == uri).values(mac=mac, **values))
-            self._acts.tell(connection, act, by, now, mac=mac.hex(), uri=uri)
+            self._acts.record(connection, act, by, now, mac=mac.hex(), uri=uri)
 
     @again_if_undone
     def agree(
@@ -188,7 +188,7 @@ class Callers:
                 mac = self._agreement_mac(row)
                 connection.execute(insert(agreements).values(mac=mac, **row))
                 said = {"service": service, "operator_id": operator_id, "identifications": identifications}
-                self._acts.tell(connection, Act.AGREEMENT_ADDED, by, now, mac=mac.hex(), **said)
+                self._acts.record(connection, Act.AGREEMENT_ADDED, by, now, mac=mac.hex(), **said)
                 # Behind the event, which holds the head of the chain: positions rise as transactions are committed.
                 outbox.end(connection, service, operator_id)
                 if identifications:
@@ -201,7 +201,7 @@ class Callers:
         with self._changing() as connection:
             if connection.execute(delete(agreements).where(_agreement(service, operator_id))).rowcount:
                 said = {"service": service, "operator_id": operator_id}
-                self._acts.tell(connection, Act.AGREEMENT_ENDED, by, now, **said)
+                self._acts.record(connection, Act.AGREEMENT_ENDED, by, now, **said)
                 outbox.end(connection, service, operator_id)
 
     # --- the set
@@ -278,7 +278,7 @@ class Callers:
             return found
         revision = found.revision + 1
         self._write_head(connection, revision, found.digest)
-        self._acts.tell(connection, Act.CALLERS_CONFIRMED, LOCAL, now, revision=revision, macs=found.macs)
+        self._acts.record(connection, Act.CALLERS_CONFIRMED, LOCAL, now, revision=revision, macs=found.macs)
         return self._read(connection)
 
     @contextmanager

@@ -156,7 +156,7 @@ def _mac(bind: Callable[[bytes], bytes], table: Table, rows: Iterable[bytes]) ->
     return bind(b"\n".join([table.name.encode(), *sorted(rows)])).hex()
 
 
-def told_of(connection: Connection, chain: Chain, changed: Iterable[Changed]) -> dict[str, Any]:
+def binding_of(connection: Connection, chain: Chain, changed: Iterable[Changed]) -> dict[str, Any]:
     """Return what the event of an act tells of what was changed: the macs, and the key that they are made with."""
     key_id = chain.newest_key_id
     bind = chain.binder(key_id)
@@ -169,19 +169,19 @@ def told_of(connection: Connection, chain: Chain, changed: Iterable[Changed]) ->
     return {"mac_key_id": key_id, "macs": macs}
 
 
-def told_of_revisions(
+def binding_of_revisions(
     connection: Connection, chain: Chain, table: Table, revisions: Iterable[int]
 ) -> Iterator[dict[str, Any]]:
     """Yield what events tell of the rows of these revisions, each as much as it holds: null, if none is left."""
     for some in pieces(sorted(revisions), ENTRIES_PER_EVENT_MAX):
-        told = told_of(connection, chain, [Changed(table, table.c.revision.in_(some))])
+        told = binding_of(connection, chain, [Changed(table, table.c.revision.in_(some))])
         macs = told["macs"][table.name]
         yield {**told, "macs": {table.name: {str(one): macs.get(str(one)) for one in some}}}
 
 
-def told_of_all(connection: Connection, chain: Chain) -> Iterator[dict[str, Any]]:
+def binding_of_all(connection: Connection, chain: Chain) -> Iterator[dict[str, Any]]:
     """Yield what events tell of everything that there is, each as much as it holds; nothing if there is nothing."""
-    told = told_of(connection, chain, map(Changed, PARTS))
+    told = binding_of(connection, chain, map(Changed, PARTS))
     macs = [(table, name, mac) for table, some in told["macs"].items() for name, mac in some.items()]
     kept: dict[str, Any] = {}
     for kind, operator_id in connection.execute(select(pushes.c.kind, pushes.c.operator_id).distinct()).all():

@@ -48,7 +48,7 @@ class Database:
 
         Raises StoreTooNew, StoreDamaged, StoreUnavailable or BadConfiguration.
         """
-        self.shared, self._troubles = url is not None, troubles or Troubles(telling=False)
+        self.shared, self._troubles = url is not None, troubles or Troubles(logging=False)
         self._writer: Engine | None = None
         self._turn, self._read_turn = threading.RLock(), threading.RLock()
         self._pinned: Connection | None = None

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event, func, make_url, select
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event, func, select
+from sqlalchemy.exc import NoSuchModuleError
 
 from numcheck.errors import BadConfiguration
 from numcheck.store.marks import write_words
@@ -23,6 +23,7 @@ BUSY_TIMEOUT_MS = 10_000
 POOL_SIZE = 5
 CONNECT_TIMEOUT_S = 5
 SILENCE_MAX_S = 30  # of a server that is connected: then its network or its machine is gone
+TAKES_NO_CHANGES = "25006"  # read_only_sql_transaction: of a primary that has become a standby
 STATEMENT_TIMEOUT_S = 300  # long enough to wait for another node's largest push, and to read 100 million numbers
 MIGRATING = 7_146_353_220  # any number: the advisory lock of who changes the schema
 
@@ -78,25 +79,43 @@ def _changes(connection: Connection) -> int:
 def postgresql_engine(url: str) -> Engine:
     """Return a few connections to a PostgreSQL database; one that the server has closed meanwhile is replaced.
 
-    BadConfiguration, without the URL, which may hold a password, if it is none or the driver is not installed.
+    The URL is libpq's and may name several hosts. BadConfiguration, without the URL, which may hold a password, if it
+    is none or the driver is not installed.
     """
     try:
-        parsed = make_url(url)
-        if parsed.get_backend_name() != "postgresql":
-            raise BadConfiguration("database_url: only postgresql://... is known; without it the store is a file")
-        engine = create_engine(
-            parsed.set(drivername="postgresql+psycopg"),
-            pool_size=POOL_SIZE,
-            pool_pre_ping=True,
-            connect_args=_CONNECTION,
-        )
-    except (ArgumentError, ValueError):
-        raise BadConfiguration("database_url: not a URL such as postgresql://user@host/numcheck") from None
+        engine = create_engine("postgresql+psycopg://", pool_size=POOL_SIZE, pool_pre_ping=True)
     except (ImportError, NoSuchModuleError):
         raise BadConfiguration("database_url: the driver is missing: pip install 'numcheck[postgresql]'") from None
+
+    where = _where(url, engine.dialect.dbapi)
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> None:
+        options.update(where)
+
+    @event.listens_for(engine, "handle_error")
+    def leave_standby(context: Any) -> None:
+        if getattr(context.original_exception, "sqlstate", None) == TAKES_NO_CHANGES:
+            context.is_disconnect = True  # every connection is made anew: another host may be the primary now
+
     event.listen(engine, "connect", _configure_postgresql)
     event.listen(engine, "begin", _begin_postgresql)
     return engine
+
+
+def _where(url: str, psycopg: Any) -> dict[str, Any]:
+    """Return what libpq makes of a URL; of several hosts the one that takes changes is meant, unless it says other."""
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise BadConfiguration("database_url: only postgresql://... is known; without it the store is a file")
+    try:
+        parsed = psycopg.conninfo.conninfo_to_dict(url)
+        ports = [int(port) for port in str(parsed.get("port", "")).split(",") if port]
+    except (psycopg.ProgrammingError, ValueError):
+        ports = [0]
+    if not all(0 < port < 65_536 for port in ports):
+        raise BadConfiguration("database_url: not a URL such as postgresql://user@host/numcheck")
+    several = "," in str(parsed.get("host", parsed.get("hostaddr", "")))
+    return {**({"target_session_attrs": "read-write"} if several else {}), **_CONNECTION, **parsed}
 
 
 _CONNECTION = {

@@ -33,7 +33,7 @@ from numcheck.store.bulk import (
     run,
 )
 from numcheck.store.confirmations import Confirmation, as_confirmed
-from numcheck.store.data_bindings import check_data, told_of_all, told_of_revisions
+from numcheck.store.data_bindings import binding_of_all, binding_of_revisions, check_data
 from numcheck.store.events import Chain, EventAppender
 from numcheck.store.identifications import Sent
 from numcheck.store.imports import ImportProgress, NewRegistrations, RefusedRow
@@ -358,7 +358,7 @@ class RegistrationWork:
         self._written.count += 1
         identifications.seal_anew(self._connection, rows)
 
-    def tell_act(self, act: Act, by: str, at_us: int, **details: Any) -> None:
+    def record_act(self, act: Act, by: str, at_us: int, **details: Any) -> None:
         """Append an act of administration to the chain."""
         self._written.count += 1
         self._events.append(at_us, "", b"", act.value, 0, Acts.details(by, **details))
@@ -369,15 +369,15 @@ class RegistrationWork:
 
     def bind_data(self, by: str, at_us: int) -> None:
         """Tell the operators' data that there is, under the newest key."""
-        for told in told_of_all(self._connection, self._chain):
-            self.tell_act(Act.DATA_BOUND, by, at_us, **told)
+        for told in binding_of_all(self._connection, self._chain):
+            self.record_act(Act.DATA_BOUND, by, at_us, **told)
 
     def flush(self) -> None:
         """Write what was put off."""
         self._flush_new()
         self._outbox.flush()
-        for told in told_of_revisions(self._connection, self._chain, withdrawn_rows, self._followed):
-            self.tell_act(Act.WITHDRAWALS_FOLLOWED, LOCAL, self._events.at_us, **told)
+        for told in binding_of_revisions(self._connection, self._chain, withdrawn_rows, self._followed):
+            self.record_act(Act.WITHDRAWALS_FOLLOWED, LOCAL, self._events.at_us, **told)
         self._followed.clear()
         self._events.bind(self._written)
         self._events.flush()

@@ -18,7 +18,7 @@ from numcheck.store.bulk import (
     rows_where,
 )
 from numcheck.store.confirmations import Confirmation, as_confirmed
-from numcheck.store.data_bindings import told_of_revisions
+from numcheck.store.data_bindings import binding_of_revisions
 from numcheck.store.database import Database, take_turn
 from numcheck.store.events import Chain, EventAppender, EventLog
 from numcheck.store.groups import GroupCommit, Operation
@@ -92,11 +92,11 @@ class Registrations:
         self._database, self._chain = database, chain
         self.events = EventLog(database)
         self._groups: GroupCommit[RegistrationWork] = GroupCommit(self._begin)
-        self._followers: list[Callable[[set[str]], None]] = []
+        self._subscribers: list[Callable[[set[str]], None]] = []
 
-    def follow(self, tell: Callable[[set[str]], None]) -> None:
-        """Call `tell` after each commit from now on, with the services that have events; it must return at once."""
-        self._followers.append(tell)
+    def subscribe(self, notify: Callable[[set[str]], None]) -> None:
+        """Call `notify` after each commit from now on, with the services that have events; it must return at once."""
+        self._subscribers.append(notify)
 
     @contextmanager
     def _begin(self) -> Iterator[RegistrationWork]:
@@ -105,8 +105,8 @@ class Registrations:
             yield work
         for registration_id in work.damaged:
             log.error("a registration is not what was written", registration_id=registration_id.hex())
-        for tell in self._followers:
-            tell(work.services)
+        for notify in self._subscribers:
+            notify(work.services)
 
     def write(self, operation: Callable[[RegistrationWork], T]) -> T:
         """Run an operation in a transaction that it may share; durable when this returns, nothing left if it raises."""
@@ -155,7 +155,7 @@ class Registrations:
             if not revisions:
                 return
             events = EventAppender(connection, self._chain)
-            for told in told_of_revisions(connection, self._chain, withdrawn_rows, revisions):
+            for told in binding_of_revisions(connection, self._chain, withdrawn_rows, revisions):
                 details = Acts.details(LOCAL, withdrawals_dropped=dropped, **told)
                 events.append(at_us, "", b"", Act.WITHDRAWALS_DROPPED.value, 0, details)
             events.flush()
@@ -188,7 +188,7 @@ class Registrations:
                 if not done.anything:
                     return
                 more, events = done.more, EventAppender(connection, self._chain)
-                macs = list(told_of_revisions(connection, self._chain, recorded_withdrawals, done.revisions))
+                macs = list(binding_of_revisions(connection, self._chain, recorded_withdrawals, done.revisions))
                 for told in macs or [{}]:
                     details = Acts.details(LOCAL, recorded_since_us=done.since_us, **told)
                     events.append(at_us, "", b"", Act.RECORD_TIDIED.value, 0, details)

@@ -447,7 +447,7 @@ key_checks = Table(
     Column("check_value", Bytes(32), nullable=False),
 )
 
-# Events, in a chain of hashes: docs/messengers.md has its bytes.
+# Events, in a chain of hashes: docs/auditors.md has its bytes.
 events = Table(
     "events",
     metadata,

@@ -42,7 +42,7 @@ from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.blocks import Kind, replace_places
 from numcheck.store.budgets import Budgets
 from numcheck.store.callers import Callers, Denial
-from numcheck.store.data_bindings import Changed, applied, check_data, held, pushes_from, told_of
+from numcheck.store.data_bindings import Changed, applied, binding_of, check_data, held, pushes_from
 from numcheck.store.database import Database, take_turn
 from numcheck.store.events import Chain, EventLog
 from numcheck.store.failures import again_if_undone
@@ -243,8 +243,8 @@ class Store:
         with self._database.reading() as connection:
             return are_any(connection)
 
-    def tell_acts(self, chain: Chain) -> None:
-        """From now on tell acts of administration in the chain of events, linked as `chain` says."""
+    def record_acts(self, chain: Chain) -> None:
+        """From now on record acts of administration in the chain of events, linked as `chain` says."""
         self._acts.chain = chain
 
     def key_checks(self) -> dict[int, bytes]:
@@ -304,8 +304,8 @@ class Store:
             ]
             said["recorded_since_us"] = recorded.since_us(connection)
             if self._acts.chain is not None:
-                said |= told_of(connection, self._acts.chain, changed)
-            self._acts.tell(connection, Act.PLAN_IMPORTED, by, now, **said)
+                said |= binding_of(connection, self._acts.chain, changed)
+            self._acts.record(connection, Act.PLAN_IMPORTED, by, now, **said)
             return imported
 
     def series(self) -> list[SeriesInfo]:
@@ -346,7 +346,7 @@ class Store:
             write_head(connection, Kind.ACTIVE, operator_id, head, now_us=now_us)
             overtake_held(connection, operator_id)
             act = _DataAct(Act.SET_REPLACED, LOCAL, now, Kind.ACTIVE, operator_id)
-            self._tell_head(connection, act, version, revision)
+            self._record_act_on_set(connection, act, version, revision)
         return version
 
     def active_counts(self) -> dict[int, int]:
@@ -465,12 +465,12 @@ class Store:
 
     # --- pushes
 
-    def _tell_head(self, connection: Connection, told: "_DataAct", version: int, revision: int) -> None:
-        """Tell the head of a set, and the record of the push that made it; version 0: that of one that is held.
+    def _record_act_on_set(self, connection: Connection, done: "_DataAct", version: int, revision: int) -> None:
+        """Record an act that binds a set's head, and the record of the push that made it; version 0: one that is held.
 
-        The act tells each time what is held and which records are kept: a push makes room for its own.
+        It binds each time what is held and which records are kept: a push makes room for its own.
         """
-        chain, (act, by, now, kind, operator_id) = self._acts.chain, told
+        chain, (act, by, now, kind, operator_id) = self._acts.chain, done
         if chain is None:
             return
         said: dict[str, Any] = {"operator_id": operator_id, "version": version, "revision": revision}
@@ -485,9 +485,9 @@ class Store:
                 Changed(withdrawn_rows, withdrawn_rows.c.revision == revision),
                 Changed(recorded_withdrawals, recorded_withdrawals.c.revision == revision),
             ]
-        said |= told_of(connection, chain, changed)
+        said |= binding_of(connection, chain, changed)
         said |= pushes_from(connection, kind, operator_id)
-        self._acts.tell(connection, act, by, now, **said)
+        self._acts.record(connection, act, by, now, **said)
 
     def check_data(self, chain: Chain) -> None:
         """Raise EventsAltered unless the plan, the heads and the records of pushes are what the acts have left."""
@@ -570,8 +570,8 @@ class Store:
                 return again
             pushed = pushes.push_active(connection, header, content, receipt)
             act = Act.PUSH_FORCED if header.allow_older else Act.PUSH_HELD if pushed.held else Act.PUSH_APPLIED
-            told = _DataAct(act, by, now, Kind.ACTIVE, header.operator_id)
-            self._tell_head(connection, told, pushed.version, pushed.revision)
+            done = _DataAct(act, by, now, Kind.ACTIVE, header.operator_id)
+            self._record_act_on_set(connection, done, pushed.version, pushed.revision)
             return pushed
 
     def held_pushes(self, operator_id: int | None = None, *, now: datetime) -> list[HeldPush]:
@@ -588,8 +588,8 @@ class Store:
         another was applied since, or if the plan and the portings judge it otherwise by now."""
         with self._changing() as connection:
             pushed = pushes.confirm(connection, operator_id, token, microseconds(now))
-            told = _DataAct(Act.PUSH_CONFIRMED, by, now, Kind.ACTIVE, operator_id)
-            self._tell_head(connection, told, pushed.version, pushed.revision)
+            done = _DataAct(Act.PUSH_CONFIRMED, by, now, Kind.ACTIVE, operator_id)
+            self._record_act_on_set(connection, done, pushed.version, pushed.revision)
             return pushed
 
     def portings_content(self) -> PortingsContent:
@@ -630,8 +630,8 @@ class Store:
                 raise ConcurrentPush("the numbering plan has changed since the push began")
             pushed = pushes.push_portings(connection, header, content, receipt)
             act = Act.PUSH_FORCED if header.force or header.allow_older else Act.PUSH_APPLIED
-            told = _DataAct(act, by, now, Kind.PORTED, EVERY_OPERATOR)
-            self._tell_head(connection, told, pushed.version, pushed.revision)
+            done = _DataAct(act, by, now, Kind.PORTED, EVERY_OPERATOR)
+            self._record_act_on_set(connection, done, pushed.version, pushed.revision)
             return pushed
 
     # --- callers

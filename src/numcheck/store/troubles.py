@@ -32,9 +32,9 @@ class Durations:
 class Troubles:
     """A node's knowledge of its store being away. Writing is apart: a store on a full disk can still be read."""
 
-    def __init__(self, *, telling: bool = True, clock_s: Callable[[], float] = time.monotonic) -> None:
-        """`telling` is False for a command, which tells its one error itself."""
-        self._telling, self._clock_s, self._met_at = telling, clock_s, 0.0
+    def __init__(self, *, logging: bool = True, clock_s: Callable[[], float] = time.monotonic) -> None:
+        """Be silent in the log if not `logging`: a command prints its one error itself."""
+        self._logging, self._clock_s, self._met_at = logging, clock_s, 0.0
         self._lock = threading.Lock()
         self._met: set[bool] = set()
         self.failure_count = 0
@@ -46,13 +46,13 @@ class Troubles:
         """Note an error on its way to the caller; the first in a row by which the store cannot be used is told."""
         if not isinstance(error, StoreUnavailable) or error.passing:
             return error
-        error.told = self._telling
+        error.told = self._logging
         with self._lock:
             self.failure_count += 1
             self._met_at = self._clock_s()
             is_first = not self._met
             self._met.add(writing and not error.away)
-        if is_first and self._telling:
+        if is_first and self._logging:
             use = "reached" if error.away else "written" if writing else "read"
             log.error(f"the store cannot be {use}: calls that need it get STORE_UNAVAILABLE", reason=str(error))
         return error
@@ -69,5 +69,5 @@ class Troubles:
         with self._lock:
             was_last = writing in self._met and len(self._met) == 1
             self._met.discard(writing)
-        if was_last and self._telling:
+        if was_last and self._logging:
             log.warning("the store is used again")

@@ -37,6 +37,8 @@ class AuditServiceStub(object):
     - INVALID_ARGUMENT, MALFORMED_MESSAGE: the request is not a well-formed protobuf message of its type.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
     RetryInfo.retry_delay, and then after growing delays.
+    - RESOURCE_EXHAUSTED, CALL_RATE_EXCEEDED: the node takes fewer calls of this method a second of a caller, by its
+    settings. Repeat after RetryInfo.retry_delay.
     - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: as many exports as this node gives at once are under way.
     - UNAVAILABLE, STORE_UNAVAILABLE: the store does not answer. Repeat after RetryInfo.retry_delay.
     """
@@ -76,6 +78,8 @@ class AuditServiceServicer(object):
     - INVALID_ARGUMENT, MALFORMED_MESSAGE: the request is not a well-formed protobuf message of its type.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
     RetryInfo.retry_delay, and then after growing delays.
+    - RESOURCE_EXHAUSTED, CALL_RATE_EXCEEDED: the node takes fewer calls of this method a second of a caller, by its
+    settings. Repeat after RetryInfo.retry_delay.
     - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: as many exports as this node gives at once are under way.
     - UNAVAILABLE, STORE_UNAVAILABLE: the store does not answer. Repeat after RetryInfo.retry_delay.
     """
@@ -146,6 +150,8 @@ class AuditService(object):
     - INVALID_ARGUMENT, MALFORMED_MESSAGE: the request is not a well-formed protobuf message of its type.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
     RetryInfo.retry_delay, and then after growing delays.
+    - RESOURCE_EXHAUSTED, CALL_RATE_EXCEEDED: the node takes fewer calls of this method a second of a caller, by its
+    settings. Repeat after RetryInfo.retry_delay.
     - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: as many exports as this node gives at once are under way.
     - UNAVAILABLE, STORE_UNAVAILABLE: the store does not answer. Repeat after RetryInfo.retry_delay.
     """

@@ -36,6 +36,8 @@ class NumberingServiceStub(object):
     - NOT_FOUND, UNKNOWN_OPERATOR: this installation has no operator of that id.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
     RetryInfo.retry_delay, and then after growing delays.
+    - RESOURCE_EXHAUSTED, CALL_RATE_EXCEEDED: the node takes fewer calls of this method a second of a caller, by its
+    settings. Repeat after RetryInfo.retry_delay.
     - RESOURCE_EXHAUSTED, from the transport and so without details: a message is larger than 1 MiB (by default): send
     more, smaller ones. Of a push nothing was taken.
     """
@@ -99,6 +101,8 @@ class NumberingServiceServicer(object):
     - NOT_FOUND, UNKNOWN_OPERATOR: this installation has no operator of that id.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
     RetryInfo.retry_delay, and then after growing delays.
+    - RESOURCE_EXHAUSTED, CALL_RATE_EXCEEDED: the node takes fewer calls of this method a second of a caller, by its
+    settings. Repeat after RetryInfo.retry_delay.
     - RESOURCE_EXHAUSTED, from the transport and so without details: a message is larger than 1 MiB (by default): send
     more, smaller ones. Of a push nothing was taken.
     """
@@ -344,6 +348,8 @@ class NumberingService(object):
     - NOT_FOUND, UNKNOWN_OPERATOR: this installation has no operator of that id.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
     RetryInfo.retry_delay, and then after growing delays.
+    - RESOURCE_EXHAUSTED, CALL_RATE_EXCEEDED: the node takes fewer calls of this method a second of a caller, by its
+    settings. Repeat after RetryInfo.retry_delay.
     - RESOURCE_EXHAUSTED, from the transport and so without details: a message is larger than 1 MiB (by default): send
     more, smaller ones. Of a push nothing was taken.
     """

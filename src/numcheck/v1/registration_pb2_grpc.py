@@ -42,6 +42,8 @@ class RegistrationServiceStub(object):
     not allot it to nobody: an administrator has to take it out of them.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
     RetryInfo.retry_delay, and then after growing delays.
+    - RESOURCE_EXHAUSTED, CALL_RATE_EXCEEDED: the node takes fewer calls of this method a second of a caller, by its
+    settings. Repeat after RetryInfo.retry_delay.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
     repeating it does not help.
     """
@@ -131,6 +133,8 @@ class RegistrationServiceServicer(object):
     not allot it to nobody: an administrator has to take it out of them.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
     RetryInfo.retry_delay, and then after growing delays.
+    - RESOURCE_EXHAUSTED, CALL_RATE_EXCEEDED: the node takes fewer calls of this method a second of a caller, by its
+    settings. Repeat after RetryInfo.retry_delay.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
     repeating it does not help.
     """
@@ -477,6 +481,8 @@ class RegistrationService(object):
     not allot it to nobody: an administrator has to take it out of them.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the node has as many calls under way as it takes. Repeat after
     RetryInfo.retry_delay, and then after growing delays.
+    - RESOURCE_EXHAUSTED, CALL_RATE_EXCEEDED: the node takes fewer calls of this method a second of a caller, by its
+    settings. Repeat after RetryInfo.retry_delay.
     - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
     repeating it does not help.
     """
