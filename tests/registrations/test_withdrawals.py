@@ -199,11 +199,12 @@ def test_what_is_withdrawn_while_registrations_are_read_for_a_bulk_change_is_rev
     assert sorted(others) == USERS[:8]
 
 
-def test_a_bulk_change_revokes_every_user_of_a_number_and_nobody_twice(
-    held: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("bulk_numbers_min", [1, 100], ids=["bulk", "ordinary"])
+def test_a_change_revokes_every_user_of_a_number_and_nobody_twice(
+    held: World, monkeypatch: pytest.MonkeyPatch, bulk_numbers_min: int
 ) -> None:
     """However many are registered on one, at whatever piece it fails, and whoever registers after the change."""
-    monkeypatch.setattr(withdrawals, "BULK_NUMBERS_MIN", 1)
+    monkeypatch.setattr(withdrawals, "BULK_NUMBERS_MIN", bulk_numbers_min)
     monkeypatch.setattr(withdrawal, "REVOKED_TOGETHER", 1)
     for service in ("a", "b"):
         held.registrar.register(service, "", held.registrar.get(SERVICE, "u0").record)

@@ -49,7 +49,7 @@ METHODS_ASKED: dict[int, Method | None] = {
     pb.VERIFICATION_METHOD_UNSPECIFIED: None,
     **{method.wire_number: method for method in Method},
 }
-KINDS: dict[str, pb.RegistrationEventKind] = {
+KINDS: dict[str, Any] = {
     kind.value: pb.RegistrationEventKind.Value(f"REGISTRATION_EVENT_KIND_{kind.upper()}") for kind in EventKind
 }
 CHANNELS: dict[int, str] = {pb.CODE_CHANNEL_UNSPECIFIED: "", pb.CODE_CHANNEL_SMS: "sms", pb.CODE_CHANNEL_CALL: "call"}

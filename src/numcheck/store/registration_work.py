@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from numcheck.errors import StoreDamaged
 from numcheck.store import confirmations, identifications, imports, sends, withdrawals
@@ -60,6 +60,7 @@ STAND_EACH = (
     "evidence = CAST(changed.column4 AS VARCHAR), confirmed_by = CAST(changed.column5 AS INTEGER) "
     "FROM ({values}) AS changed WHERE registration_id = changed.column1"
 )
+AWAIT_NOTHING = "UPDATE registrations SET next_at_us = NULL WHERE registration_id IN ?"
 STANDS = ("registration_id", "mac", "state", "evidence", "confirmed_by")  # the values of each
 ROW_BY_USER = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE user_tag IN"
 ROW_BY_ID = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE registration_id = ?"
@@ -182,15 +183,15 @@ class RegistrationWork:
         statement = ROWS.where(due).order_by(registrations.c.next_at_us).limit(count_max)
         rows = list(map(RegistrationRow._make, self._connection.execute(statement)))
         damaged = [row.registration_id for row in rows if not WHOLE.is_whole(self._chain, row)]
-        for registration_id in damaged:
-            self.await_nothing(registration_id)
+        self.await_nothing(damaged)
         self.damaged.update(damaged)
         return [self._as_confirmed(row) for row in rows if row.registration_id not in damaged]
 
-    def await_nothing(self, registration_id: bytes) -> None:
-        """Take a registration out of the index of what time has something to do to."""
-        self._written.count += 1
-        self._connection.execute(update(registrations).where(_is(registration_id)).values(next_at_us=None))
+    def await_nothing(self, registration_ids: Sequence[bytes]) -> None:
+        """Take registrations out of the index of what time has something to do to."""
+        if registration_ids:
+            self._written.count += 1
+            run(self._connection, AWAIT_NOTHING, list(registration_ids))
 
     def trust_time(self, at_us: int) -> None:
         """Keep the time that due times are judged by."""
@@ -459,7 +460,3 @@ def try_find(connection: Connection, user_tags: Sequence[bytes]) -> Registration
     """Return the registration of a user, or None."""
     found = fetch(connection, f"{ROW_BY_USER} ?", list(user_tags))
     return RegistrationRow._make(found[0]) if found else None
-
-
-def _is(registration_id: bytes) -> ColumnElement[bool]:
-    return registrations.c.registration_id == registration_id
