@@ -164,7 +164,7 @@ def test_a_bulk_change_waits_for_what_is_withdrawn_after_it(
     if not census:
         monkeypatch.setattr("numcheck.registrations.census.REGISTRATIONS_MAX", 0)
     monkeypatch.setattr(withdrawal, "PIECE_NUMBERS", 1)
-    monkeypatch.setattr(withdrawal, "REVOKED_TOGETHER", 1)
+    monkeypatch.setattr(withdrawal, "REVOKED_TOGETHER", {False: 1, True: 1})
     port(held, HELD[:8], small.T2)
     push(held, remove=[HELD[8]])
     late = [HELD[9]]
@@ -205,7 +205,7 @@ def test_a_change_revokes_every_user_of_a_number_and_nobody_twice(
 ) -> None:
     """However many are registered on one, at whatever piece it fails, and whoever registers after the change."""
     monkeypatch.setattr(withdrawals, "BULK_NUMBERS_MIN", bulk_numbers_min)
-    monkeypatch.setattr(withdrawal, "REVOKED_TOGETHER", 1)
+    monkeypatch.setattr(withdrawal, "REVOKED_TOGETHER", {False: 1, True: 1})
     for service in ("a", "b"):
         held.registrar.register(service, "", held.registrar.get(SERVICE, "u0").record)
     failures = iter((False, True, False, True))
@@ -340,7 +340,7 @@ def test_nothing_is_done_twice_and_nothing_is_missed_when_pieces_fail(
 ) -> None:
     """Point 6: a crash anywhere in a piece leaves it undone, whole; whoever comes then does it once."""
     monkeypatch.setattr(withdrawal, "PIECE_NUMBERS", 3)
-    monkeypatch.setattr(withdrawal, "REVOKED_TOGETHER", 3)
+    monkeypatch.setattr(withdrawal, "REVOKED_TOGETHER", {False: 3, True: 3})
     push(held, remove=HELD)
     failures = iter((False, True, False, True, True))
 

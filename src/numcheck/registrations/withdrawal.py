@@ -35,8 +35,10 @@ READ_TOGETHER = {False: 2_000_000, True: 400_000}  # numbers, by whether they ar
 LOOKED_FOR_FIRST, LOOKED_FOR_TOGETHER = 10_000, 200_000
 """Numbers of those that are looked for at once: few at first, so that revoking begins, then twice as many each time, so
 that less of the index of numbers is read twice."""
-PIECE_NUMBERS = 10_000  # are done or not, together
-REVOKED_TOGETHER = 4_000  # registrations, and those of a piece more: others wait for it, a tenth of a second
+PIECE_NUMBERS = 10_000  # are done or not, together, unless too many users are registered on them
+REVOKED_TOGETHER = {False: 4_000, True: 1_000}
+"""Registrations of a transaction, by whether they are of a bulk change: of many each takes less time, and others wait
+for all, a tenth of a second. That is too long for the minutes that a bulk change takes."""
 
 AT = itemgetter(0)
 
@@ -101,7 +103,7 @@ class Withdrawals:
 
     def _looked_for(self, pieces: Sequence[Withdrawn]) -> Generator[list[Found]]:
         with closing(self._found(pieces)) as found:
-            yield from _together(found)
+            yield from _together(found, REVOKED_TOGETHER[pieces[0].bulk])
 
     def _in_bulk(self, chunk: WithdrawnChunk) -> Generator[list[Found]]:
         """Yield what is registered on a chunk's numbers, and nothing while that is being found out; of too many
@@ -187,9 +189,10 @@ def _details(due_at_us: int, taken: Withdrawn) -> str:
 def _cut(taken: Withdrawn, registered: Iterable[tuple[int, bytes]]) -> Iterator[Found]:
     """Yield withdrawn numbers in pieces that each have REVOKED_TOGETHER registrations, and those of a number more; the
     registrations are given with their places, by ascending ones."""
+    size = REVOKED_TOGETHER[taken.bulk]
     first, last, ids = taken.place, 0, list[bytes]()
     for place, registration_id in registered:
-        if len(ids) >= REVOKED_TOGETHER and place > last:
+        if len(ids) >= size and place > last:
             yield Found(taken.part(first, place), ids)
             first, ids = place, []
         ids.append(registration_id)
@@ -197,9 +200,9 @@ def _cut(taken: Withdrawn, registered: Iterable[tuple[int, bytes]]) -> Iterator[
     yield Found(taken.part(first, taken.next_place), ids)
 
 
-def _together(found: Iterable[Found]) -> Iterator[list[Found]]:
-    """Pieces in their order, as many as have REVOKED_TOGETHER registrations; those of one row are one."""
-    for group in _groups(found, lambda one: len(one.registration_ids), REVOKED_TOGETHER):
+def _together(found: Iterable[Found], size: int) -> Iterator[list[Found]]:
+    """Pieces in their order, as many as have so many registrations; those of one row are one."""
+    for group in _groups(found, lambda one: len(one.registration_ids), size):
         joined: list[Found] = []
         for one in group:
             before = joined[-1] if joined else None
