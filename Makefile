@@ -20,7 +20,7 @@ CYTHON_HEADERS := $(wildcard src/numcheck/*.pxd src/numcheck/*/*.px[di] src/numc
 CYTHON_MODULES := $(subst /,.,$(patsubst src/%.pyx,%,$(CYTHON_SOURCES)))
 
 # The native door is built only where libnghttp2 is.
-BUILT_MODULES = $(if $(wildcard src/numcheck/_edge.*.so),$(CYTHON_MODULES),$(filter-out numcheck._edge,$(CYTHON_MODULES)))
+BUILT_MODULES = $(if $(wildcard src/numcheck/_edge.*.so),$(CYTHON_MODULES),$(filter-out numcheck._edge numcheck._load,$(CYTHON_MODULES)))
 
 # Stamps: each is as old as the last time its step succeeded, so that a second run repeats nothing.
 ENVIRONMENT := $(VENV)/.environment

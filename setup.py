@@ -23,11 +23,12 @@ DEBUG = os.environ.get("NUMCHECK_DEBUG_BUILD") == "1"
 SANITIZE = os.environ.get("NUMCHECK_SANITIZE") == "1"
 SOURCES = [] if os.environ.get("NUMCHECK_SKIP_EXTENSIONS") == "1" else sorted(ROOT.glob("src/**/*.pyx"))
 
-NATIVE_DOOR = ROOT / "src/numcheck/_edge.pyx"
-NATIVE_DOOR_LIBRARIES = ["nghttp2", "ssl", "crypto", "z"]
+# What speaks HTTP/2 itself: the native door, and the load generator of `numcheck bench`.
+NATIVE_HTTP2 = (ROOT / "src/numcheck/_edge.pyx", ROOT / "src/numcheck/_load.pyx")
+NATIVE_HTTP2_LIBRARIES = ["nghttp2", "ssl", "crypto", "z"]
 if SOURCES and (lacking := native_door_lacks()):
-    print(f"numcheck is built without its native door: {lacking}", file=sys.stderr)
-    SOURCES.remove(NATIVE_DOOR)
+    print(f"numcheck is built without its native door and load generator: {lacking}", file=sys.stderr)
+    SOURCES = [source for source in SOURCES if source not in NATIVE_HTTP2]
 
 # No -march=native: a wheel runs on any machine of its kind.
 COMPILE_ARGS = ["-O0", "-g", "-UNDEBUG"] if DEBUG else ["-O3"]
@@ -63,7 +64,7 @@ def extension(source: Path) -> Extension:
     """Return the module that a .pyx file of src/ becomes."""
     path = source.relative_to(ROOT)
     name = ".".join(path.with_suffix("").parts[1:])
-    libraries = NATIVE_DOOR_LIBRARIES if source == NATIVE_DOOR else []
+    libraries = NATIVE_HTTP2_LIBRARIES if source in NATIVE_HTTP2 else []
     return Extension(name, [str(path)], libraries=libraries, extra_compile_args=COMPILE_ARGS, extra_link_args=LINK_ARGS)
 
 

@@ -1,4 +1,4 @@
-# The part of libnghttp2 that the native door uses; its own documentation says what each does.
+# The part of libnghttp2 that the native door and the load generator use; its own documentation says what each does.
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
@@ -49,6 +49,7 @@ cdef extern from "nghttp2/nghttp2.h" nogil:
         NGHTTP2_DATA
         NGHTTP2_HEADERS
         NGHTTP2_RST_STREAM
+        NGHTTP2_GOAWAY
         NGHTTP2_WINDOW_UPDATE
         NGHTTP2_FLAG_NONE
         NGHTTP2_FLAG_END_STREAM
@@ -64,6 +65,7 @@ cdef extern from "nghttp2/nghttp2.h" nogil:
         NGHTTP2_NO_ERROR
         NGHTTP2_CANCEL
         NGHTTP2_ENHANCE_YOUR_CALM
+        NGHTTP2_SETTINGS_ENABLE_PUSH
         NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS
         NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE
         NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE
@@ -86,6 +88,8 @@ cdef extern from "nghttp2/nghttp2.h" nogil:
 
     int nghttp2_session_server_new2(
         nghttp2_session**, const nghttp2_session_callbacks*, void*, const nghttp2_option*)
+    int nghttp2_session_client_new2(
+        nghttp2_session**, const nghttp2_session_callbacks*, void*, const nghttp2_option*)
     void nghttp2_session_del(nghttp2_session*)
     ssize_t nghttp2_session_mem_recv(nghttp2_session*, const uint8_t*, size_t)
     ssize_t nghttp2_session_mem_send(nghttp2_session*, const uint8_t**)
@@ -100,6 +104,8 @@ cdef extern from "nghttp2/nghttp2.h" nogil:
     int nghttp2_session_set_stream_user_data(nghttp2_session*, int32_t, void*)
     void* nghttp2_session_get_stream_user_data(nghttp2_session*, int32_t)
     int nghttp2_submit_settings(nghttp2_session*, uint8_t, const nghttp2_settings_entry*, size_t)
+    int32_t nghttp2_submit_request(
+        nghttp2_session*, const void* priority, const nghttp2_nv*, size_t, const nghttp2_data_provider*, void*)
     int nghttp2_submit_response(
         nghttp2_session*, int32_t, const nghttp2_nv*, size_t, const nghttp2_data_provider*)
     int nghttp2_submit_trailer(nghttp2_session*, int32_t, const nghttp2_nv*, size_t)
@@ -113,7 +119,7 @@ cdef extern from *:
     /* From 1.57 on, and in what distributions have mended since; without it there is no such limit to lift. */
     #pragma weak nghttp2_option_set_stream_reset_rate_limit
     extern void nghttp2_option_set_stream_reset_rate_limit(nghttp2_option*, uint64_t, uint64_t);
-    static void numcheck_lift_reset_limit(nghttp2_option* option) {
+    static inline void numcheck_lift_reset_limit(nghttp2_option* option) {
         void (*lift)(nghttp2_option*, uint64_t, uint64_t) = nghttp2_option_set_stream_reset_rate_limit;
         if (lift) lift(option, UINT64_MAX / 2, UINT64_MAX / 2);
     }

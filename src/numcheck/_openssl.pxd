@@ -1,4 +1,4 @@
-# The part of OpenSSL (1.1.1 and newer) that the native door uses; its own manual says what each does.
+# The part of OpenSSL (1.1.1 and newer) that the native door and the load generator use; its own manual says what each does.
 
 cdef extern from "openssl/ssl.h" nogil:
     ctypedef struct SSL_METHOD:
@@ -13,12 +13,17 @@ cdef extern from "openssl/ssl.h" nogil:
         pass
     ctypedef struct X509:
         pass
+    ctypedef struct X509_VERIFY_PARAM:
+        pass
 
     enum:
         BIO_CTRL_FLUSH
         BIO_TYPE_SOURCE_SINK
         SSL_ERROR_WANT_READ
+        SSL_ERROR_WANT_WRITE
         SSL_FILETYPE_PEM
+        SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
+        SSL_MODE_ENABLE_PARTIAL_WRITE
         SSL_MODE_RELEASE_BUFFERS
         SSL_OP_NO_RENEGOTIATION
         SSL_OP_NO_TICKET
@@ -42,6 +47,7 @@ cdef extern from "openssl/ssl.h" nogil:
     void BIO_clear_retry_flags(BIO*)
     void BIO_set_retry_read(BIO*)
 
+    const SSL_METHOD* TLS_client_method()
     const SSL_METHOD* TLS_server_method()
     SSL_CTX* SSL_CTX_new(const SSL_METHOD*)
     void SSL_CTX_free(SSL_CTX*)
@@ -56,6 +62,8 @@ cdef extern from "openssl/ssl.h" nogil:
     int SSL_CTX_use_PrivateKey_file(SSL_CTX*, const char*, int)
     int SSL_CTX_check_private_key(const SSL_CTX*)
     int SSL_CTX_load_verify_locations(SSL_CTX*, const char*, const char*)
+    int SSL_CTX_set_default_verify_paths(SSL_CTX*)
+    int SSL_CTX_set_alpn_protos(SSL_CTX*, const unsigned char*, unsigned int)
     void* SSL_load_client_CA_file(const char*)
     void SSL_CTX_set_client_CA_list(SSL_CTX*, void*)
     void SSL_CTX_set_verify(SSL_CTX*, int, void*)
@@ -69,6 +77,11 @@ cdef extern from "openssl/ssl.h" nogil:
     void SSL_free(SSL*)
     void SSL_set_bio(SSL*, BIO*, BIO*)
     void SSL_set_accept_state(SSL*)
+    void SSL_set_connect_state(SSL*)
+    int SSL_set_fd(SSL*, int)
+    int SSL_set1_host(SSL*, const char*)
+    long SSL_set_tlsext_host_name(SSL*, const char*)
+    X509_VERIFY_PARAM* SSL_get0_param(SSL*)
     void SSL_set_msg_callback_arg(SSL*, void*)
     int SSL_do_handshake(SSL*)
     int SSL_read(SSL*, void*, int)
@@ -86,6 +99,7 @@ cdef extern from "openssl/err.h" nogil:
 cdef extern from "openssl/x509.h" nogil:
     int i2d_X509(const X509*, unsigned char**)
     void X509_free(X509*)
+    int X509_VERIFY_PARAM_set1_ip_asc(X509_VERIFY_PARAM*, const char*)
 
 cdef extern from "openssl/crypto.h" nogil:
     void OPENSSL_free(void*)

@@ -16,7 +16,7 @@ def commands() -> tuple[str, ...]:
     def walk(command: Any, path: tuple[str, ...]) -> None:
         for name, one in getattr(command, "commands", {}).items():
             walk(one, (*path, name))
-        if not hasattr(command, "commands"):
+        if path and (not hasattr(command, "commands") or command.invoke_without_command):
             found.append(" ".join(path))
 
     walk(get_command(load_commands()), ())

@@ -135,7 +135,8 @@ def commands_in(page: Path) -> set[tuple[str, tuple[str, ...]]]:
     for line in re.findall(r"`([^`\n]+)`|^    (.+)$", page.read_text(), re.MULTILINE):
         for called in re.findall(r"(?:^|[ /])numcheck ([a-z].*)", "".join(line)):
             words = called.split()
-            command = " ".join(words[: 2 if words[0] in groups() else 1])
+            has_two = words[0] in groups() and len(words) > 1 and not words[1].startswith("--")
+            command = " ".join(words[: 2 if has_two else 1])
             found.add((command, tuple(re.findall(r"(?<!\S)(--[\w-]+)", called))))
     return found
 

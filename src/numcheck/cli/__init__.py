@@ -113,7 +113,7 @@ def load_commands() -> typer.Typer:
     app.add_typer(config.app, name="config")
     app.command()(backup.backup)
     app.command()(backup.restore)
-    app.command()(bench.bench)
+    app.add_typer(bench.app, name="bench")
     return app
 
 
