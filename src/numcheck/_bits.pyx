@@ -38,6 +38,7 @@ CHUNK_NUMBERS = NUMBERS
 BITSET_SIZE = SIZE
 CHUNK_PAGES = PAGES
 
+cdef array UINT16S = array("H")
 cdef array UINT32S = array("I")
 cdef array EVERY_PAGE = array("I", range(PAGES))
 
@@ -510,6 +511,42 @@ cdef class LaidOut:
             view = extent
             self.extent_views.append(view)
             self.extents[i], self.extent_sizes[i] = &view[0] if view.shape[0] else NULL, view.shape[0]
+
+    def active_counts(self):
+        """Return how many numbers of each page are active, as an array of 16-bit integers."""
+        cdef array counts = clone(UINT16S, self.entry_count, zero=True)
+        cdef uint16_t* out = counts.data.as_ushorts
+        cdef Py_ssize_t i
+        cdef bint sound = True
+        with nogil:
+            for i in range(self.entry_count):
+                sound &= self.count_active(&(<const Entry*>&self.entries_view[0])[i], &out[i])
+        if not sound:
+            raise ValueError("a page is outside of its extent")
+        return counts
+
+    cdef bint count_active(self, const Entry* entry, uint16_t* count) noexcept nogil:
+        """Count a page's active numbers; return False if it is outside of its extent."""
+        cdef const uint8_t* page
+        cdef size_t start = <size_t>entry.offset * PAGE_UNIT
+        cdef size_t size = 8 * PAGE_WORDS if entry.kind == MIXED else PLAIN_PAGE_SIZE
+        cdef uint32_t word
+        cdef int i
+        if entry.kind == RUNS:
+            return True
+        if entry.extent == 0:    # the kernel's own constant pages: none active, then all
+            count[0] = PAGE_NUMBERS if entry.offset else 0
+            return True
+        if start + size > self.extent_sizes[entry.extent]:
+            return False
+        page = self.extents[entry.extent] + start
+        if entry.kind == PLAIN:
+            count[0] = <uint16_t>active_count(page)
+            return True
+        for i in range(PAGE_WORDS):
+            memcpy(&word, page + 8 * i, 4)
+            count[0] += popcount64(word)
+        return True
 
     cdef void keep_if_same(self, Py_ssize_t i, PageWriter* writer, Entry* entry) noexcept nogil:
         """Take back the page that was written last if it is here already."""

@@ -24,7 +24,7 @@ class Run(NamedTuple):
     refused: dict[int, int]
     begun_late: dict[int, int]
 
-Path = str | PathLike[str] | None
+_Path = str | PathLike[str] | None
 
 class Generator:
     def __init__(
@@ -35,8 +35,9 @@ class Generator:
         *,
         connections: int,
         in_flight: int,
-        tls: tuple[Path, Path, Path] | None = None,
+        tls: tuple[_Path, _Path, _Path] | None = None,
     ) -> None: ...
+    def connect(self, patience_s: float = 10.0) -> int: ...
     def run(
-        self, bodies: list[bytes], *, seconds: float, rate: float = 0, once: bool = False, patience_s: float = 10
+        self, bodies: list[bytes], *, seconds: float, rate: float = 0.0, once: bool = False, patience_s: float = 10.0
     ) -> Run: ...

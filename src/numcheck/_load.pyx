@@ -137,7 +137,7 @@ cdef class Generator:
         self.load.epoll = self.load.timer = -1
 
     def __init__(self, str host not None, int port, headers, *, int connections, int in_flight, tls=None):
-        """Connect when the first run begins; NodeUnreachable if the host has no address.
+        """Connect by `connect`, or when a run begins; NodeUnreachable if the host has no address.
 
         `headers` are pairs of bytes, the pseudo-headers first. `in_flight` is of a connection. `tls` is None for
         plaintext, or the paths of the authority's certificates (None: the system's), of the client's certificate and of
@@ -265,6 +265,14 @@ cdef class Generator:
             reason = ERR_reason_error_string(ERR_peek_last_error())
             raise BadConfiguration(f"{setting}: {reason.decode() if reason != NULL else 'it cannot be read'}")
         return 0
+
+    def connect(self, double patience_s=10):
+        """Connect, and return how many connections are ready when all are, or when the patience is over."""
+        cdef int64_t patience = int(patience_s * SECOND)
+        cdef int count
+        with nogil:
+            count = connect_all(&self.load, patience)
+        return count
 
     def run(self, list bodies not None, *, double seconds, double rate=0, bint once=False, double patience_s=10):
         """Make calls for so long, and return what came of them, with no call left open.

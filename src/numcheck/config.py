@@ -165,6 +165,11 @@ class Settings(BaseSettings):
         description="host:port on loopback where HTTP gateways report deliveries, /receipts/COURIER; none: nowhere",
         examples=["127.0.0.1:9465"],
     )
+    page_listen: str | None = Field(
+        None,
+        description="host:port of the page for people: on loopback in plaintext, elsewhere over TLS; none: nowhere",
+        examples=["127.0.0.1:8080"],
+    )
     threads: Positive = Field(
         default_factory=lambda: os.cpu_count() or 1, description="event loops, a thread each; grpcio has its own"
     )

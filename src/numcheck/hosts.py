@@ -16,6 +16,12 @@ def is_loopback(host: str) -> bool:
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
+def is_own_name(host: str) -> bool:
+    """Return True if a request's Host, with or without a port, is `localhost` or an address of loopback."""
+    name, _, port = host.rpartition(":")
+    return is_loopback(name if name and port.isdecimal() else host)
+
+
 def goes_to_loopback(target: str) -> bool:
     """Return True if a gRPC target is on this machine: host:port, dns:///host:port, ipv4:..., or a socket's path."""
     scheme, colon, rest = target.partition(":")

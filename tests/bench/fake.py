@@ -73,7 +73,7 @@ class Server:
 
     def __init__(self, acts: list[Act]) -> None:
         self.acts, self.bodies, self.connection_count = acts, list[bytes](), 0
-        self._lock = threading.Lock()
+        self._lock, self.has_waited = threading.Lock(), False
 
     def take(self, connection: Connection, stream: int, body: bytes) -> None:
         with self._lock:
@@ -165,3 +165,20 @@ def talk_nonsense(connection: Connection, _stream: int) -> None:
 
 def keep_silent(_connection: Connection, _stream: int) -> None:
     pass
+
+
+def wait_for(count: int) -> Act:
+    """Answer nothing until so many calls are there; then all, and those that come later at once."""
+    waiting: list[tuple[Connection, int]] = []
+    lock = threading.Lock()
+
+    def act(connection: Connection, stream: int) -> None:
+        with lock:
+            waiting.append((connection, stream))
+            if connection.server.has_waited or len(waiting) >= count:
+                connection.server.has_waited = True
+                for one, of in waiting:
+                    answer(one, of)
+                waiting.clear()
+
+    return act

@@ -3,14 +3,14 @@
 import random
 from array import array
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numcheck._bits import BITSET_SIZE, CHUNK_NUMBERS, CHUNK_PAGES, PageLayout, set_members
+from numcheck._bits import BITSET_SIZE, CHUNK_NUMBERS, CHUNK_PAGES, LaidOut, PageLayout, set_members
 from numcheck._fast import Table
 from numcheck.v1.check_pb2 import CheckNumbersRequest, CheckNumbersResponse
 from tests.kernel.parts import CLASS, CLASSES, ENTRY, MIXED, MIXED_SIZE, PLAIN, PLAIN_SIZE, RUNS
@@ -204,3 +204,23 @@ def test_runs_are_refused_when_they_do_not_cover_the_chunk(firsts, classes):
 def test_bitset_is_refused_when_it_has_not_a_chunks_size():
     with pytest.raises(ValueError, match="a chunk's bitset has"):
         PageLayout(1).lay_out(bytes(BITSET_SIZE - 1), array("I", [0]), array("H", [2]))
+
+
+@given(st.sets(near_places, max_size=400), runs(), st.sets(st.sampled_from([0, 1, 2, 998, 999])))
+def test_active_numbers_are_counted_in_pages_of_every_kind(active, of_runs, whole) -> None:
+    """Pages of which all numbers are active, or none, and those of several classes, counted one number at a time."""
+    firsts, classes = of_runs
+    active = active.union(*(range(page * PAGE, (page + 1) * PAGE) for page in whole))
+    entries, pages = PageLayout(1).lay_out(bitset_of(active), array("I", firsts), array("H", classes))
+    counts = LaidOut(entries, [pages + bytes(PLAIN_SIZE)]).active_counts()
+    found = {page: count for page, count in enumerate(counts) if count}
+    assert found == Counter(place // PAGE for place in active)
+
+
+@pytest.mark.parametrize("kind", [PLAIN, MIXED])
+def test_active_numbers_of_a_page_outside_of_its_extent_are_refused(kind) -> None:
+    for offset, extent in ((0, bytes(PLAIN_SIZE - 1)), (2**32 - 1, bytes(MIXED_SIZE)), (1, b"")):
+        with pytest.raises(ValueError, match="outside"):
+            LaidOut(ENTRY.pack(offset, 2, 1, kind), [extent]).active_counts()
+    with pytest.raises(ValueError, match="outside"):
+        LaidOut(ENTRY.pack(0, 2, 2, kind), [bytes(MIXED_SIZE)]).active_counts()

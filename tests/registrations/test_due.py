@@ -45,6 +45,22 @@ def test_a_year_passes_with_one_reminder_and_one_overdue_each_at_its_microsecond
     assert state(world) is State.OVERDUE
 
 
+def test_registrations_that_are_due_soon_are_counted_and_those_overdue_are_not(world: World) -> None:
+    """For /metrics and the page: within 1, 7 and 30 days, each to the microsecond."""
+    world.register(small.ACTIVE)
+    calendar = Calendar(world.registrations)
+
+    def counted(now: datetime) -> list[int]:
+        calendar.pass_time(now)
+        return list(world.store.survey(now=now, events_after=None).due_counts.values())
+
+    assert counted(START) == [0, 0, 0]
+    for days, before, after in ((30, [0, 0, 0], [0, 0, 1]), (7, [0, 0, 1], [0, 1, 1]), (1, [0, 1, 1], [1, 1, 1])):
+        assert counted(START + YEAR - timedelta(days=days)) == before
+        assert counted(START + YEAR - timedelta(days=days) + TICK) == after
+    assert counted(START + YEAR) == [0, 0, 0]
+
+
 def test_a_refresh_that_is_confirmed_moves_the_due_time_and_ends_overdue(data_dir: Path) -> None:
     """I.6: a year from the refresh; everything then happens again, once."""
     world = World(data_dir, policy={"data_age_max": None})

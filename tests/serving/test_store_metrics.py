@@ -61,6 +61,7 @@ def test_registrations_verifications_and_events_are_told_by_their_words(watch: S
     """Every state of a registration is there, also where nobody stands in it."""
     watch.survey = Survey(
         registration_counts={RegistrationState.VERIFIED: 3},
+        due_counts={1: 0, 7: 2, 30: 3},
         verification_counts={("code", VerificationState.CONFIRMED): 2},
         oldest_withdrawal_us=int((time.time() - 60) * 1e6),
     )
@@ -68,6 +69,8 @@ def test_registrations_verifications_and_events_are_told_by_their_words(watch: S
     found = samples(watch)
     states = {name[1]: value for name, value in found.items() if name[0] == "numcheck_registrations"}
     assert states == {state.name.lower(): 3 * (state is RegistrationState.VERIFIED) for state in RegistrationState}
+    due = {name[1]: value for name, value in found.items() if name[0] == "numcheck_registrations_due"}
+    assert due == {"1": 0, "7": 2, "30": 3}
     assert found["numcheck_verifications", "code", "confirmed"] == 2
     assert found["numcheck_events_total", "confirmed"] == 2
     assert 60 <= found["numcheck_revocation_lag_seconds",] < 120

@@ -75,7 +75,7 @@ class NativeLoad:
     """Connections of the native generator, shared out over the client's cores."""
 
     def __init__(self, target: Target, path: str, *, connections: int, in_flight: int, cores: Sequence[int]) -> None:
-        """`in_flight` is of a connection. Nothing is connected until the first run."""
+        """`in_flight` is of a connection. Nothing is connected until `connect`, or the first run."""
         self._cores = list(cores[:connections]) or [-1]
         host, port = target.host_and_port
         self._generators = [
@@ -90,6 +90,11 @@ class NativeLoad:
             for place in range(len(self._cores))
         ]
 
+    def connect(self, patience_s: float = PATIENCE_S) -> int:
+        """Connect, and return how many connections are ready."""
+        with ThreadPoolExecutor(len(self._generators)) as threads:
+            return sum(threads.map(lambda one: one.connect(patience_s), self._generators))
+
     def run(
         self,
         bodies: Sequence[bytes],
@@ -100,12 +105,12 @@ class NativeLoad:
         patience_s: float = PATIENCE_S,
     ) -> Outcome:
         """Make calls for so long, as `Generator.run`; `rate` is of all cores together."""
-        count = len(self._generators)
+        count = min(len(self._generators), len(bodies)) if once else len(self._generators)
 
         def one(place: int) -> Any:
             if self._cores[place] >= 0:
                 pin([self._cores[place]])
-            own = list(bodies[place::count]) or list(bodies[:1])
+            own = list(bodies[place::count] or bodies)
             return self._generators[place].run(
                 own, seconds=seconds, rate=rate / count, once=once, patience_s=patience_s
             )
@@ -121,7 +126,11 @@ class PlainLoad:
         """As NativeLoad, with at most PLAIN_THREADS_MAX calls in flight."""
         self._channel = open_channel(target.address, target.security)
         self._call = calls_of(self._channel, path)
-        self._threads = min(connections * in_flight, PLAIN_THREADS_MAX)
+        self._connections, self._threads = connections, min(connections * in_flight, PLAIN_THREADS_MAX)
+
+    def connect(self, patience_s: float = PATIENCE_S) -> int:
+        """Leave it to the first call; grpcio makes one connection for all."""
+        return self._connections
 
     def run(
         self,
@@ -133,9 +142,9 @@ class PlainLoad:
         patience_s: float = PATIENCE_S,
     ) -> Outcome:
         """Make calls for so long; a rate is not kept, as this client could not keep it."""
-        count = min(self._threads, len(bodies))
+        count = min(self._threads, len(bodies)) if once else self._threads
         with ThreadPoolExecutor(count) as threads:
-            shares = [bodies[place::count] for place in range(count)]
+            shares = [bodies[place::count] or bodies for place in range(count)]
             return Outcome.of(list(threads.map(lambda own: self._ask(own, seconds, once, patience_s), shares)))
 
     def _ask(self, bodies: Sequence[bytes], seconds: float, once: bool, patience_s: float) -> Outcome:

@@ -1,7 +1,7 @@
 """One figure: a load on a node, what came of it, and what was full meanwhile."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -86,12 +86,14 @@ def measure(node: Node, curve: str, at: float, load: Load, bodies: Sequence[byte
     asking = load_on(
         node.target, load.method, connections=load.connections, in_flight=load.in_flight, cores=node.cores.client
     )
+    unconnected = load.connections - asking.connect()
     if not load.once:
         asking.run(bodies, WARM_SHARE * seconds, rate=load.rate)
     before = read_counters(node.pid)
     outcome = asking.run(bodies, seconds, rate=load.rate, once=load.once)
     used = Used.between(before, read_counters(node.pid), outcome.cpu_s)
-    return figure_of(node.cores, Question(curve, at, load, seconds), outcome, used)
+    figure = figure_of(node.cores, Question(curve, at, load, seconds), outcome, used)
+    return replace(figure, failures=figure.failures | {"connections": unconnected}) if unconnected else figure
 
 
 def figure_of(cores: Cores, question: Question, outcome: Outcome, used: Used) -> Figure:

@@ -161,7 +161,7 @@ class Measured:
             refreshing_s=_costs(figures, "methods", REFRESH).points[-1][1],
             index=Curve.of("population", facts.get("index_sizes", []), by_powers=False),
             memory=Curve.of("population", memory, by_powers=False),
-            registration_size=bytes_per_registration(_known("registrations", sizes)),
+            registration_size=bytes_per_registration(_known("registrations", [one for one in sizes if one[1] > 0])),
             registration_count=sum(count for count, _ in sizes),
             threads=max([one["at"] for one in figures if one["curve"] == "threads"], default=1),
             numbers=report["options"]["numbers"],

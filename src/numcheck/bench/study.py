@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Any
 
 from numcheck.bench import workloads
+from numcheck.bench.generator import LACKING
 from numcheck.bench.measure import Figure, Load, measure
 from numcheck.bench.node import Node, started
 from numcheck.bench.resources import Cores, cores_here, machine, resident_size, share_cores, sync_s
@@ -49,6 +50,8 @@ CURVES = {
 """By curve, its question."""
 OF_OTHERS = frozenset({"methods", "batch", "connections", "in-flight", "rate"})
 """Curves that a node can be asked for which the command has not started."""
+OF_PLAIN = frozenset(CURVES) - {"rate"}
+"""Curves that a plain client can measure: it keeps to no rate."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Options:
     @property
     def measured_methods(self) -> list[str]:
         """The methods of the curve "methods"."""
-        able = workloads.measured_methods(writes=self.writes)
+        able = workloads.measured_methods(writes=self.writes, streams=LACKING is None)
         return [path for path in able if self.methods is None or path in self.methods]
 
 
@@ -87,6 +90,7 @@ def study_own(directory: Path, options: Options, tell: Tell) -> Study:
     """Study this machine with a node on data that is made up in an empty directory."""
     available = cores_here()
     cores = share_cores(available, max(1, len(available) // 2))
+    options = _able(options)
     study = Study(machine(), options, cores, facts={"load_average": os.getloadavg()[0]})
     data_dir = directory / "var"
     _fill(data_dir, options.numbers, tell)
@@ -109,12 +113,18 @@ def study_own(directory: Path, options: Options, tell: Tell) -> Study:
 
 def study_other(node: Node, options: Options, tell: Tell) -> Study:
     """Study a node that was not started here; of methods that write, nothing unless the options say so."""
-    study = Study(machine(), replace(options, curves=options.curves & OF_OTHERS), node.cores)
+    options = _able(replace(options, curves=options.curves & OF_OTHERS))
+    study = Study(machine(), options, node.cores)
     world = workloads.world_of(node.target)
     if options.writes:
         workloads.add_users(world, USERS)
-    _collect(study, _asked(node, world, study.options), tell)
+    _collect(study, _asked(node, world, options), tell)
     return study
+
+
+def _able(options: Options) -> Options:
+    """Return the options as far as this build can follow them."""
+    return options if LACKING is None else replace(options, curves=options.curves & OF_PLAIN)
 
 
 def figure_count(options: Options, cores: Cores) -> int:

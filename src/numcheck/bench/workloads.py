@@ -329,6 +329,8 @@ class Workload(NamedTuple):
     """Measured by one call at a time alone: it goes through everything that there is, or an administrator makes it."""
     items: int = 1
     """Numbers, or rows, in a call."""
+    streams: bool = False
+    """A call has several requests or answers, which the plain client cannot take part in."""
 
     def bodies(self, world: World, seconds: float) -> list[bytes]:
         """Return bodies for a run."""
@@ -346,7 +348,7 @@ def body_of(request: Any) -> bytes:
 WORKLOADS: dict[str, Workload] = {
     CHECK_NUMBERS: Workload(checks),
     f"{CHECK}/CheckNumber": Workload(_check_number),
-    f"{CHECK}/StreamCheckNumbers": Workload(_stream, items=STREAM_LENGTH),
+    f"{CHECK}/StreamCheckNumbers": Workload(_stream, items=STREAM_LENGTH, streams=True),
     f"{CHECK}/CheckRecycled": Workload(_recycled, items=100),
     f"{CHECK}/ListOperators": Workload(_empty),
     f"{NUMBERING}/GetOperatorState": Workload(_operator_states),
@@ -363,10 +365,10 @@ WORKLOADS: dict[str, Workload] = {
     f"{REGISTRATION}/ChangeNumber": Workload(_of_users(_change), writes=True),
     f"{REGISTRATION}/DeleteRegistration": Workload(_delete, once=True, writes=True, per_second=4_000),
     f"{REGISTRATION}/ImportRegistrations": Workload(
-        _import, once=True, writes=True, per_second=60, alone=True, items=IMPORT_ROWS
+        _import, once=True, writes=True, per_second=60, alone=True, items=IMPORT_ROWS, streams=True
     ),
     f"{REGISTRATION}/ReverifyRegistrations": Workload(
-        lambda *_: [pb.ReverifyRegistrationsRequest(service=SERVICE)], writes=True, alone=True
+        lambda *_: [pb.ReverifyRegistrationsRequest(service=SERVICE)], writes=True, alone=True, streams=True
     ),
     f"{CALLER}/AddCaller": Workload(_add_callers, once=True, writes=True, per_second=200, alone=True),
     f"{CALLER}/ListCallers": Workload(lambda *_: [caller_pb2.ListCallersRequest()], alone=True),
@@ -375,8 +377,8 @@ WORKLOADS: dict[str, Workload] = {
     f"{CALLER}/AddAgreement": Workload(_add_agreements, once=True, writes=True, per_second=200, alone=True),
     f"{CALLER}/EndAgreement": Workload(_end_agreements, once=True, writes=True, per_second=75, alone=True),
     f"{AUDIT}/GetHead": Workload(lambda *_: [audit_pb2.GetHeadRequest()]),
-    f"{AUDIT}/ExportEvents": Workload(lambda *_: [audit_pb2.ExportEventsRequest()], alone=True),
-    f"{AUDIT}/ListRowDigests": Workload(lambda *_: [audit_pb2.ListRowDigestsRequest()], alone=True),
+    f"{AUDIT}/ExportEvents": Workload(lambda *_: [audit_pb2.ExportEventsRequest()], alone=True, streams=True),
+    f"{AUDIT}/ListRowDigests": Workload(lambda *_: [audit_pb2.ListRowDigestsRequest()], alone=True, streams=True),
     "/grpc.health.v1.Health/Check": Workload(_empty),
     # A ServerReflectionRequest with list_services, its field 7, empty.
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": Workload(lambda *_: [b"\x3a\x00"]),
@@ -411,6 +413,7 @@ def short(path: str) -> str:
     return method if service.startswith("numcheck.") else f"{package}/{method}"
 
 
-def measured_methods(*, writes: bool) -> list[str]:
-    """Return the methods that are measured on a node that may be written to, or may not."""
-    return [path for path, one in WORKLOADS.items() if writes or not one.writes]
+def measured_methods(*, writes: bool, streams: bool = True) -> list[str]:
+    """Return the methods that are measured on a node that may be written to, or may not, by a client of streams or of
+    none."""
+    return [path for path, one in WORKLOADS.items() if (writes or not one.writes) and (streams or not one.streams)]

@@ -27,7 +27,7 @@ def bench(
         "capacity.html"
     ),
     numbers: Annotated[int, typer.Option(min=200_000, help="Active numbers to make up and measure over.")] = NUMBERS,
-    registrations: Annotated[int, typer.Option(min=100, help="Users to register, at most.")] = 20_000,
+    registrations: Annotated[int, typer.Option(min=300, help="Users to register, at most.")] = 20_000,
     seconds: Annotated[float, typer.Option(min=0.05, help="For how long each figure is measured.")] = 1.0,
     curves: Annotated[str, typer.Option(help="Which curves, separated by commas.  (default: all)")] = "",
     server: Server = None,

@@ -19,6 +19,7 @@ def serve(
     metrics_listen: Annotated[
         str | None, typer.Option(help="host:port of /metrics, /healthz and /readyz.  (default: none)")
     ] = None,
+    page_listen: Annotated[str | None, typer.Option(help="host:port of the page for people.  (default: none)")] = None,
 ) -> None:
     """Run a node until SIGTERM or Ctrl-C, then let the calls under way end.
 
@@ -31,7 +32,8 @@ def serve(
     from numcheck.serving.node import announce
     from numcheck.serving.node import serve as serve_node
 
-    given = {"data_dir": data_dir, "listen": listen, "threads": threads, "metrics_listen": metrics_listen}
+    listening = {"listen": listen, "metrics_listen": metrics_listen, "page_listen": page_listen}
+    given = {"data_dir": data_dir, "threads": threads, **listening}
     settings = settings_of(config, **given)
     for warning in misspelt_variables():
         announce(f"WARNING: {warning}")

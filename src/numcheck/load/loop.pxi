@@ -5,9 +5,8 @@ cdef void run_loop(Load* load) noexcept nogil:
     load.start = load.now
     load.end = load.start + load.length
     while True:
-        if load.away_count:
-            open_links(load)
         if may_begin(load):
+            open_links(load)
             begin_calls(load)
         elif load.open_count == 0 or load.now >= load.end + load.patience:
             break
@@ -28,10 +27,31 @@ cdef bint may_begin(Load* load) noexcept nogil:
     return load.now < load.end
 
 
+cdef int connect_all(Load* load, int64_t patience) noexcept nogil:
+    """Connect, and wait until the server has said something on every connection; return on how many it has in time."""
+    cdef int64_t until
+    load.now = load_clock(CLOCK_MONOTONIC)
+    until, load.interval = load.now + patience, 0
+    while ready_count(load) < load.link_count and load.now < until:
+        open_links(load)
+        send_dirty(load)
+        await_events(load)
+    return ready_count(load)
+
+
+cdef int ready_count(const Load* load) noexcept nogil:
+    cdef int i, count = 0
+    for i in range(load.link_count):
+        count += load.links[i].fd >= 0 and load.links[i].heard
+    return count
+
+
 cdef void open_links(Load* load) noexcept nogil:
     cdef int i
+    if load.away_count == 0:
+        return
     for i in range(load.link_count):
-        if load.links[i].fd < 0 and load.links[i].again_at <= load.now and may_begin(load):
+        if load.links[i].fd < 0 and load.links[i].again_at <= load.now:
             open_link(&load.links[i])
 
 

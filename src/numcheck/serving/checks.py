@@ -11,6 +11,7 @@ from numcheck.config import Settings, foreign_variables
 from numcheck.delivery.texts import parts_of
 from numcheck.door.plain_door import host_and_port, warning_of
 from numcheck.errors import BadConfiguration, NumcheckError
+from numcheck.page.where import check_page
 from numcheck.serving.couriers import check_delivery
 from numcheck.serving.registrations import registration_warnings
 from numcheck.serving.webhooks import check_webhooks
@@ -21,7 +22,8 @@ SECRET = ("key_file", "secret_file", "password_file")  # ends of the names of se
 
 def problems_of(settings: Settings) -> list[str]:
     """Return what is wrong with settings that are well-formed, a line each."""
-    checks = (_check_listen, _check_metrics_listen, _check_receipts_listen, _check_tls, check_delivery, check_webhooks)
+    listeners = _check_listen, _check_metrics_listen, _check_receipts_listen, _check_page_listen
+    checks = (*listeners, _check_tls, check_delivery, check_webhooks)
     unreadable = list(_unreadable(settings))
     return unreadable or [problem for check in checks if (problem := _problem(check, settings)) is not None]
 
@@ -98,6 +100,11 @@ def _check_metrics_listen(settings: Settings) -> None:
 def _check_receipts_listen(settings: Settings) -> None:
     if settings.receipts_listen is not None:
         host_and_port(settings.receipts_listen)
+
+
+def _check_page_listen(settings: Settings) -> None:
+    if settings.page_listen is not None:
+        check_page(settings)
 
 
 def _check_tls(settings: Settings) -> None:

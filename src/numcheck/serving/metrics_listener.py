@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from numcheck.config import Settings
 from numcheck.door.plain_door import host_and_port
-from numcheck.hosts import is_loopback
+from numcheck.hosts import is_loopback, is_own_name
 from numcheck.serving.plain_http import REQUEST_TIMEOUT_S, Server
 
 Missing = Callable[[], list[str]]
@@ -87,9 +87,3 @@ class MetricsListener:
     def stop(self) -> None:
         """Close the listener. An answer under way is left to itself."""
         self._server.stop()
-
-
-def is_own_name(host: str) -> bool:
-    """Return True if a request's Host, with or without a port, is `localhost` or an address of loopback."""
-    name, _, port = host.rpartition(":")
-    return is_loopback(name if name and port.isdecimal() else host)

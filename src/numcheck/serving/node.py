@@ -4,18 +4,22 @@ import gc
 import os
 import signal
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from numcheck.api.access import CallersIndex
+from numcheck.api.access import Admission, CallersIndex
 from numcheck.api.asking import NumbersAsked
 from numcheck.api.identifications import WatchIdentifications
 from numcheck.config import Settings
+from numcheck.door.methods import Service, methods_of
 from numcheck.door.native_door import LACKING, NativeDoor, Served
 from numcheck.door.plain_door import PlainDoor, check_address, warning_of
 from numcheck.door.process import prepare_process
@@ -23,12 +27,15 @@ from numcheck.door.rates import RatedService, Rates
 from numcheck.door.watches import Watches
 from numcheck.errors import StoreMissing
 from numcheck.index import Index, PublishedIndex
-from numcheck.serving.access import AccessControl
+from numcheck.page.live import samples_of
+from numcheck.page.where import check_page, is_over_tls
+from numcheck.serving.access import AccessControl, loopback_access
 from numcheck.serving.asking import AskingLog
 from numcheck.serving.belongings import keep_private
 from numcheck.serving.budgets import Budgets
 from numcheck.serving.builder import Builder
 from numcheck.serving.checks import exposed_secrets
+from numcheck.serving.courier_report import rows_of
 from numcheck.serving.freshness import fresh_since
 from numcheck.serving.logs import set_level
 from numcheck.serving.metrics import NodeCollector, Readings
@@ -42,6 +49,9 @@ from numcheck.serving.store_watch import StoreWatch
 from numcheck.serving.stores import push_policy_of, stopped_store
 from numcheck.serving.whereabouts import Whereabouts, forget, tell
 from numcheck.store import Store, Troubles
+
+if TYPE_CHECKING:
+    from numcheck.page.listener import PageListener
 
 log = structlog.get_logger()
 
@@ -162,6 +172,7 @@ class Node:
         self._asking_log = AskingLog(_asked(self._numbers_asked, self._doors), settings.numbers_asked_told)
         self._listener: MetricsListener | None = None
         self._receipts: ReceiptsListener | None = None
+        self._page: PageListener | None = None
 
     @property
     def takers(self) -> list[Callable[[Settings], None]]:
@@ -176,17 +187,21 @@ class Node:
         self._receipts = self._open_receipts()
         index = _index_to_serve(store, settings)
         check_test_numbers(settings, index)
-        self._doors.append(self._open_door())
+        admission, services = self._control.admission(settings), self._services()
+        self._doors.append(self._open_door(admission, services))
         self._published.publish(index)
         self._builder.start()
         self._budgets.start()
         self._registrations.start()
         self._health.begin(self._published)
+        self._page = self._open_page(admission, services)
         _begin(settings.data_dir, self._doors[0], _notices(index, store, settings))
 
     def stop(self) -> None:
         """Drain the door and end every part, the listener of whoever watches last."""
         forget(self._settings.data_dir)
+        if self._page is not None:
+            self._page.stop()
         self._registrations.feeds.end()
         self._health.end()
         for door in self._doors:
@@ -230,10 +245,10 @@ class Node:
         )
         return [RatedService(service, self._rates) for service in services]
 
-    def _open_door(self) -> Door:
+    def _open_door(self, admission: Admission, services: Sequence[Service]) -> Door:
         """Return the native door, or grpcio's where this build has none: then a line says why."""
-        settings, admission = self._settings, self._control.admission(self._settings)
-        served = Served(self._services(), self._watches, self._registrations.feeds)
+        settings = self._settings
+        served = Served(services, self._watches, self._registrations.feeds)
         if LACKING is None:
             return NativeDoor(settings, self._published, admission, served, allowance_of=self._budgets.allowance_of)
         announce(f"grpcio carries the calls, at many times the cost: {LACKING}")
@@ -250,9 +265,7 @@ class Node:
         """Return the listener of /metrics, /healthz and /readyz, if it is wanted."""
         if self._settings.metrics_listen is None:
             return None
-        listener = MetricsListener(
-            self._settings, NodeCollector(self._doors, self._readings(), self._watch), self._missing
-        )
+        listener = MetricsListener(self._settings, self._collector(), self._missing)
         announce(f"metrics ready on http://{listener.address}/metrics")
         return listener
 
@@ -263,6 +276,44 @@ class Node:
         listener = ReceiptsListener(self._settings, self._registrations.delivery.desks)
         announce(f"receipts ready on http://{listener.address}/receipts/COURIER")
         return listener
+
+    def _open_page(self, admission: Admission, services: Sequence[Service]) -> "PageListener | None":
+        """Return the listener of the page for people, if it is wanted; BadConfiguration without the extra."""
+        settings = self._settings
+        if settings.page_listen is None:
+            return None
+        check_page(settings)
+        from numcheck.page.app import Parts  # noqa: PLC0415  # needs the extra
+        from numcheck.page.listener import PageListener  # noqa: PLC0415
+
+        if settings.tls and not is_over_tls(settings):
+            admission = loopback_access(settings, self._control.denials.add)
+        parts = Parts(admission, methods_of(services), self._published, self._store, self._page_sample())
+        listener = PageListener(settings, parts)
+        announce(f"page ready on {listener.url}")
+        return listener
+
+    def _page_sample(self) -> Callable[[], dict[str, Any]]:
+        """Return the function that gives the figures of now."""
+        collector, door = self._collector(), self._doors[0]
+        node = {
+            "address": door.address,
+            "door": door.name,
+            "protection": door.protection,
+            "store": self._store.engine_name,
+            "started_at": time.time(),
+            "version": version("numcheck"),
+        }
+        return lambda: {
+            "at": time.time(),
+            "node": node,
+            "missing": self._missing(),
+            "metrics": samples_of(collector),
+            "couriers": rows_of(self._registrations.delivery),
+        }
+
+    def _collector(self) -> NodeCollector:
+        return NodeCollector(self._doors, self._readings(), self._watch)
 
     def _missing(self) -> list[str]:
         """Return why the node is not ready."""

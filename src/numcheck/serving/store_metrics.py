@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from numcheck.registrations.registration import VerificationState
 from numcheck.registrations.states import RegistrationState
 from numcheck.serving.store_watch import StoreWatch
-from numcheck.store import Survey
+from numcheck.store import DUE_WITHIN_DAYS, Survey
 
 MICROSECOND = 1e-6
 VERIFICATION_STATES = {value: name.lower() for name, value in vars(VerificationState).items() if name.isupper()}
@@ -65,6 +65,8 @@ def _of_operators(survey: Survey, now_s: float) -> Iterator[Metric]:
 def _of_registrations(survey: Survey, now_s: float) -> Iterator[Metric]:
     states = {(state.name.lower(),): survey.registration_counts.get(state, 0) for state in RegistrationState}
     yield _gauge("numcheck_registrations", "By state", ("state",), states)
+    due = {(str(days),): survey.due_counts.get(days, 0) for days in DUE_WITHIN_DAYS}
+    yield _gauge("numcheck_registrations_due", "That are to be refreshed within so many days", ("days",), due)
     steps = {
         (method, VERIFICATION_STATES.get(state, "")): count
         for (method, state), count in survey.verification_counts.items()

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from datetime import UTC, datetime
 
 from numcheck.config import Settings
 from numcheck.store import Store, Survey, Troubles
@@ -18,6 +19,7 @@ class StoreWatch:
 
     def __init__(self, settings: Settings, troubles: Troubles | None) -> None:
         self._settings, self.troubles = settings, troubles
+        self._is_shown = settings.metrics_listen is not None or settings.page_listen is not None
         self._store: Store | None = None
         self._answered_at = -ANSWERS_WITHIN_S
         self._survey_due = 0.0
@@ -55,13 +57,15 @@ class StoreWatch:
         self.revision = store.revision
         self._answered_at = time.monotonic()
         self.latency_s = self._answered_at - began
-        if self._settings.metrics_listen is not None and self._answered_at >= self._survey_due:
+        if self._is_shown and self._answered_at >= self._survey_due:
             self._take_survey(store)
 
     def _take_survey(self, store: Store) -> None:
         began = time.monotonic()
         try:
-            survey = store.survey(events_after=None if self.survey is None else self.survey.event_sequence)
+            survey = store.survey(
+                now=datetime.now(UTC), events_after=None if self.survey is None else self.survey.event_sequence
+            )
             self.event_counts.update(survey.event_counts)
             self.survey = survey
         finally:

@@ -25,11 +25,12 @@ from numcheck.store.registration_rows import (
 from numcheck.store.registration_work import RegistrationWork
 from numcheck.store.registrations import PageBounds, Registrations, Selection
 from numcheck.store.store import Store
-from numcheck.store.survey import Survey
+from numcheck.store.survey import DUE_WITHIN_DAYS, Survey
 from numcheck.store.troubles import Troubles
 from numcheck.store.withdrawals import Cause, Withdrawn, WithdrawnChunk
 
 __all__ = [
+    "DUE_WITHIN_DAYS",
     "Bound",
     "CallerSet",
     "Callers",

@@ -252,10 +252,10 @@ class Store:
         with self._database.reading() as connection:
             return read_key_checks(connection)
 
-    def survey(self, *, events_after: int | None) -> Survey:
+    def survey(self, *, now: datetime, events_after: int | None) -> Survey:
         """Return what the store holds, in counts, and how many events of each kind came behind a sequence."""
         with self._database.reading() as connection:
-            return read_survey(connection, events_after=events_after)
+            return read_survey(connection, now_us=microseconds(now), events_after=events_after)
 
     def events(self) -> EventLog:
         """Return the events, to be read."""

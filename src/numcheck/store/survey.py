@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, ScalarSelect, Select, func, select
 
 from numcheck.store.blocks import Kind
 from numcheck.store.schema import (
@@ -17,6 +17,9 @@ from numcheck.store.schema import (
     verifications,
 )
 from numcheck.store.schema import withdrawals as taken
+
+DAY_US = 86_400 * 1_000_000
+DUE_WITHIN_DAYS = (1, 7, 30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Survey:
     """By series of the plan, of when its rows are: or, if nobody said that, when they were imported."""
     registration_counts: dict[int, int] = field(default_factory=dict)
     """By state."""
+    due_counts: dict[int, int] = field(default_factory=dict)
+    """Registrations that have to be refreshed within so many days."""
     verification_counts: dict[tuple[str, int], int] = field(default_factory=dict)
     """By method and state."""
     event_sequence: int = 0
@@ -43,7 +48,7 @@ class Survey:
     """When the oldest number was taken whose registration is still to be revoked; None: all are."""
 
 
-def read_survey(connection: Connection, *, events_after: int | None) -> Survey:
+def read_survey(connection: Connection, *, now_us: int, events_after: int | None) -> Survey:
     """Return the counts, with those of the events behind a sequence; none if it is None, at first."""
     sequence = connection.scalar(select(event_head.c.sequence)) or 0
     known = select(heads.c.operator_id, heads.c.number_count, heads.c.data_time_us).where(heads.c.version > 0)
@@ -56,6 +61,7 @@ def read_survey(connection: Connection, *, events_after: int | None) -> Survey:
         plan_series.c.calling_code, plan_series.c.series, plan_series.c.data_time_us, plan_series.c.imported_at_us
     )
     in_states = select(registrations.c.state, func.count()).group_by(registrations.c.state)
+    due = [_due_within(days, now_us) for days in DUE_WITHIN_DAYS]
     steps = select(verifications.c.method, verifications.c.state, func.count()).group_by(
         verifications.c.method, verifications.c.state
     )
@@ -68,11 +74,19 @@ def read_survey(connection: Connection, *, events_after: int | None) -> Survey:
             f"+{code} {name}xx": at_us or imported_us for code, name, at_us, imported_us in connection.execute(series)
         },
         registration_counts=_counted(connection, in_states),
+        due_counts=dict(zip(DUE_WITHIN_DAYS, connection.execute(select(*due)).one(), strict=True)),
         verification_counts={(method, state): count for method, state, count in connection.execute(steps)},
         event_sequence=sequence,
         event_counts={} if events_after is None else _count_events(connection, events_after, sequence),
         oldest_withdrawal_us=connection.scalar(waiting),
     )
+
+
+def _due_within(days: int, now_us: int) -> ScalarSelect[int]:
+    """Return how many registrations have to be refreshed within so many days, or had to."""
+    # Null where a state has no due time, and never behind the due time: an index leads to few rows.
+    due = (registrations.c.next_at_us < now_us + days * DAY_US) & (registrations.c.due_at_us < now_us + days * DAY_US)
+    return select(func.count()).where(due).scalar_subquery()
 
 
 def _count_events(connection: Connection, after: int, last: int) -> dict[str, int]:

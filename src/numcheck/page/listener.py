@@ -1,0 +1,204 @@
+"""The page's listener: uvicorn with an event loop on a thread of its own, which waits for nothing but requests.
+
+Invariants: beyond loopback it speaks TLS; a connection that sends no whole request within REQUEST_TIMEOUT_S is closed,
+and there are CONNECTIONS_MAX at once; the node's calls never run on its loop.
+"""
+
+import asyncio
+import socket
+import ssl
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from numcheck.access import name_in
+from numcheck.config import Settings
+from numcheck.door.certificates import CertificateFiles
+from numcheck.door.plain_door import probe_port
+from numcheck.errors import BadConfiguration, BadListenAddress
+from numcheck.page.app import Page, Parts
+from numcheck.page.gate import CERTIFICATE
+from numcheck.page.where import is_over_tls, page_address
+
+CONNECTIONS_MAX = 64
+REQUEST_TIMEOUT_S = 10.0
+IDLE_TIMEOUT_S = 60
+LAST_WAIT_S = 1  # for answers under way when the node stops
+BACKLOG = 128
+
+
+class PageListener:
+    """Serves from construction to `stop`."""
+
+    def __init__(self, settings: Settings, parts: Parts) -> None:
+        """Open the listener; BadListenAddress if that cannot be, BadConfiguration if a TLS file is bad."""
+        host, port = page_address(settings)
+        tls = is_over_tls(settings)
+        self._context = _NewestContext(settings) if tls else None
+        listening = _listening(host, port)
+        self.address = f"{host}:{listening.getsockname()[1]}"
+        self.url = f"{'https' if tls else 'http'}://{self.address}/"
+        self._server = _Server(_config(Page(parts, tls=tls), self._context))
+        serve = self._server.serve_until_end
+        self._thread = threading.Thread(target=serve, args=(listening,), name="page", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close the listener and every connection."""
+        self._server.end()
+        self._thread.join()
+        if self._context is not None:
+            self._context.stop()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    probe_port(host, port)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise BadListenAddress(f"{host}:{port} cannot be listened on: {(error.strerror or '').lower()}") from None
+
+
+def _config(page: Page, context: ssl.SSLContext | None) -> uvicorn.Config:
+    """Return a configuration that logs nothing: a request's line is a stranger's, and failures are logged where they
+    are answered."""
+    config = uvicorn.Config(
+        page.app(),
+        http=_Protocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        loop="asyncio",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        limit_concurrency=CONNECTIONS_MAX,
+        timeout_keep_alive=IDLE_TIMEOUT_S,
+        timeout_graceful_shutdown=LAST_WAIT_S,
+    )
+    config.load()
+    config.ssl = context
+    return config
+
+
+class _Server(uvicorn.Server):
+    """A server that sleeps until it is ended; uvicorn's own looks ten times a second whether it is."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._began, self._ended = threading.Event(), asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def serve_until_end(self, listening: socket.socket) -> None:
+        """Serve on this thread."""
+        try:
+            self.run([listening])
+        finally:
+            self._began.set()  # whoever ends it does not wait for what did not begin
+
+    async def main_loop(self) -> None:
+        """Wait for the end."""
+        self._loop = asyncio.get_running_loop()
+        self._began.set()
+        await self._ended.wait()
+
+    def end(self) -> None:
+        """End it, from another thread."""
+        self._began.wait()
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it has ended by itself
+                self._loop.call_soon_threadsafe(self._ended.set)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close every connection: whoever looks at the figures would never leave."""
+        for task in list(self.server_state.tasks):
+            task.cancel()
+        await super().shutdown(sockets)
+
+
+class _Protocol(H11Protocol):
+    """A connection with a bound of time for each request, which knows its client's certificate."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Read the certificate, and begin to wait for a request."""
+        super().connection_made(transport)
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None:
+            self.app = _with_certificate(self.app, tls.getpeercert(binary_form=True) or b"")
+        self._waiting: asyncio.TimerHandle | None = None
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come; what is not whole has a bound of time."""
+        super().data_received(data)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        cycle: Any = self.cycle  # None before the first request
+        is_whole = cycle is not None and not cycle.response_complete
+        if is_whole and self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+        elif not is_whole and self._waiting is None:
+            self._waiting = self.loop.call_later(REQUEST_TIMEOUT_S, self.transport.close)
+
+
+def _with_certificate(app: Any, certificate: bytes) -> Any:
+    uri = name_in(certificate) if certificate else ""
+
+    async def named(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, CERTIFICATE: uri}, receive, send)
+
+    return named
+
+
+class _NewestContext(ssl.SSLContext):
+    """TLS by the node's files as they are now: each connection begins with those that were read last."""
+
+    def __new__(cls, _settings: Settings) -> "_NewestContext":
+        """Return a context of a server."""
+        return super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._read()
+        self._files = CertificateFiles(settings.tls_files, self._read)
+        self.stop = self._files.stop
+
+    def wrap_bio(self, *arguments: Any, **named: Any) -> ssl.SSLObject:
+        """Begin a connection."""
+        return self._newest.wrap_bio(*arguments, **named)
+
+    def _read(self) -> None:
+        self._newest = _context_of(self._settings)
+
+
+def _context_of(settings: Settings) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate, key, authority = (
+        settings.tls_certificate_file,
+        settings.tls_key_file,
+        settings.tls_client_authority_file,
+    )
+    try:
+        context.load_cert_chain(certificate or Path(), key)
+        if authority is not None:
+            context.load_verify_locations(authority)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ValueError) as error:
+        raise BadConfiguration(f"a TLS file of the page cannot be used: {getattr(error, 'reason', error)}") from None
+    return context
