@@ -14,6 +14,7 @@ import grpc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from numcheck.active import PortingsHeader, PushHeader
 from numcheck.errors import IndexBehind
@@ -27,6 +28,7 @@ from numcheck.registrations.states import RegistrationState as State
 from numcheck.registrations.withdrawal import Withdrawals
 from numcheck.serving.publishing import index_directory, rebuild_index
 from numcheck.store import Pushed, RegistrationWork, withdrawals
+from numcheck.store.schema import registrations
 from numcheck.v1 import numbering_pb2
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.check_pb2 import CheckNumberRequest, ListOperatorsRequest
@@ -34,6 +36,7 @@ from numcheck.v1.check_pb2_grpc import CheckServiceStub
 from numcheck.v1.numbering_pb2_grpc import NumberingServiceStub
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.registrations.by_code import complete, last_code, start
+from tests.registrations.edited import Edited
 from tests.registrations.test_service import SETTINGS, register_request
 from tests.registrations.world import ADDRESS, SERVICE, START, Courier, World, small
 from tests.serving.command import serving
@@ -242,6 +245,22 @@ def test_time_does_nothing_to_who_was_revoked_and_goes_on_for_the_others(held: W
     assert calendar.pass_time(START + 2 * year) == 0
     assert held.kinds() == before
     assert revoked(held, [f"u{place}" for place in range(len(HELD))]) == {"u0", "u1", "u2"}
+
+
+def test_a_registration_that_somebody_changed_is_left_alone_and_the_others_are_revoked(held: World) -> None:
+    """R13: what nobody wrote does not become right by being revoked with others, and keeps none of them."""
+    changed = held.registrar.get(SERVICE, "u3").row
+    edited = Edited(held.data_dir, held.url)
+    edited.set(registrations, changed._asdict(), due_at_us=changed.due_at_us + 1)
+    edited.close()
+    push(held, remove=HELD[:5])
+    with capture_logs() as lines:
+        assert follow(held) == 4
+    named = [line["registration_id"] for line in lines if line["event"] == "a registration is not what was written"]
+    assert named == [changed.registration_id.hex()]
+    assert revoked(held, set(USERS) - {"u3"}) == {"u0", "u1", "u2", "u4"}
+    withdrawn = {event.registration_id for event in held.store.events().all() if event.kind == "withdrawn"}
+    assert changed.registration_id not in withdrawn
 
 
 def test_a_snapshot_revokes_what_it_does_not_hold(held: World) -> None:
