@@ -25,6 +25,8 @@ BUILT_MODULES = $(if $(wildcard src/numcheck/_edge.*.so),$(CYTHON_MODULES),$(fil
 # Stamps: each is as old as the last time its step succeeded, so that a second run repeats nothing.
 ENVIRONMENT := $(VENV)/.environment
 INSTALLED := $(VENV)/.installed
+TOOLS := build/tools/.installed
+TYPESCRIPT := build/typescript/.built
 BUILT := $(VENV)/.built
 
 SANITIZED := build/sanitized
@@ -33,7 +35,9 @@ UNDER_SANITIZERS = PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc ASAN_OPTIONS=dete
 # What asks the native door over sockets; other programs, such as node and nginx, do not run with the preload.
 EDGE_TESTS := tests/door tests/edge tests/conformance --ignore=tests/edge/test_strangers.py --ignore=tests/edge/test_without.py
 
-.PHONY: help run test check lint format bench bench-peers fuzz faults protos reference lock clean
+COMPILE := uv pip compile --quiet --upgrade --generate-hashes --custom-compile-command "make lock"
+
+.PHONY: help run test check lint format bench bench-peers fuzz faults protos reference lock clean wheels sbom tools typescript
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -86,6 +90,18 @@ faults: $(BUILT) ## Kill nodes KILLS times amid their work, on both engines, and
 	$(if $(ARGS),,$(BIN)/python -m pytest -n auto tests/faults)
 	$(BIN)/python -m tests.faults --kills $(KILLS) $(ARGS)
 
+wheels: ## Make the wheels of a release in dist/; PYTHONS="..." names the CPythons
+	scripts/build_wheels $(PYTHONS)
+
+sbom: $(TOOLS) ## List what a release is made of in dist/numcheck.cdx.json (CycloneDX)
+	@mkdir -p dist
+	build/tools/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+		--output-file dist/numcheck.cdx.json requirements/server.lock
+
+tools: $(TOOLS) ## Install what looks at deploy/ and makes the list of `make sbom`, in build/tools
+
+typescript: $(TYPESCRIPT) ## Make the TypeScript client in build/typescript (needs npm)
+
 protos: $(ENVIRONMENT) ## Generate src/numcheck/v1 from proto/
 	$(BIN)/python scripts/generate_protos.py
 
@@ -93,10 +109,13 @@ reference: $(BUILT) ## Generate docs/commands.md from the commands' own help, an
 	$(BIN)/python scripts/generate_commands_page.py
 	$(BIN)/python scripts/generate_api_page.py
 
-lock: ## Refresh requirements/dev.lock to the newest versions that pyproject.toml allows (needs uv)
+lock: ## Refresh the locks in requirements/ to the newest versions that pyproject.toml allows (needs uv)
 	@command -v uv >/dev/null 2>&1 || { echo "make lock needs uv on PATH"; exit 1; }
-	uv pip compile --quiet --upgrade --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
-		--extra dev --custom-compile-command "make lock" --output-file requirements/dev.lock pyproject.toml
+	$(COMPILE) --universal --fork-strategy fewest --python-version 3.11 --extra dev --output-file requirements/dev.lock pyproject.toml
+	$(COMPILE) --universal --fork-strategy fewest --python-version 3.11 --group build --output-file requirements/build.lock
+	$(COMPILE) --universal --fork-strategy fewest --python-version 3.11 --group tools --output-file requirements/tools.lock
+	$(COMPILE) --constraints requirements/dev.lock --python-version 3.13 --python-platform x86_64-manylinux_2_34 \
+		--extra page --extra postgresql --extra smpp --output-file requirements/server.lock pyproject.toml
 
 clean: ## Remove what was built, and the environment; ./var stays
 	rm -rf $(VENV) build dist src/numcheck.egg-info .benchmarks .coverage .hypothesis .import_linter_cache \
@@ -112,6 +131,25 @@ $(ENVIRONMENT): requirements/dev.lock
 	@echo "Making $(VENV): a minute the first time"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.lock
+	@touch $@
+
+# The messages are generated from proto/, and those of errors' details from googleapis-common-protos. Numbers of telephones
+# have 15 digits at most, which a number of JavaScript holds exactly.
+$(TYPESCRIPT): $(ENVIRONMENT) $(wildcard proto/numcheck/v1/*.proto clients/typescript/*.json clients/typescript/*/*.ts)
+	@mkdir -p build/typescript/src/v1
+	@cp -R clients/typescript/. build/typescript
+	@cd build/typescript && npm ci --silent --no-audit --no-fund --ignore-scripts
+	@$(BIN)/python -m grpc_tools.protoc -Iproto -I$(wildcard $(VENV)/lib/python3*/site-packages) \
+		--plugin=build/typescript/node_modules/.bin/protoc-gen-ts_proto --ts_proto_out=build/typescript/src/v1 \
+		--ts_proto_opt=outputServices=grpc-js,esModuleInterop=true,env=node,importSuffix=.js \
+		--ts_proto_opt=forceLong=number,oneof=unions-value,removeEnumPrefix=true,useOptionals=messages \
+		google/rpc/error_details.proto google/rpc/status.proto $(patsubst proto/%,%,$(wildcard proto/numcheck/v1/*.proto))
+	@cd build/typescript && npm run --silent build
+	@touch $@
+
+$(TOOLS): requirements/tools.lock
+	@$(PYTHON) -m venv build/tools
+	@build/tools/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/tools.lock
 	@touch $@
 
 $(INSTALLED): $(ENVIRONMENT) pyproject.toml setup.py

@@ -5,7 +5,10 @@ import json
 import shutil
 
 import pytest
+from typer.testing import CliRunner
 
+from numcheck.cli import load_commands, status
+from numcheck.errors import OtherInstallation
 from tests.cli.test_stores import URI
 from tests.serving.command import run
 from tests.serving.small import fill
@@ -71,3 +74,20 @@ def test_a_store_that_no_index_was_built_of_is_told_apart_too(other, there, tmp_
 
 def test_a_data_directory_that_is_not_there_says_nothing_of_whose_node_is_asked(there, tmp_path):
     assert run("check", "+79161234567", "--data-dir", tmp_path / "none", env=there).status == 0
+
+
+def test_a_node_that_starts_is_waited_for_though_another_installations_listens_where_it_would(node, monkeypatch):
+    """It says where it listens when it serves; until then the default address is asked."""
+    told = [OtherInstallation("the node there is of another installation"), node.address]
+
+    def target_of(*_: object) -> str:
+        found = told.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(status, "target_of", target_of)
+    ended = CliRunner().invoke(load_commands(), ["ready", "--wait", "60"])
+    assert (ended.exit_code, ended.stdout) == (0, f"the node at {node.address} is ready\n")
+    told.append(OtherInstallation("the node there is of another installation"))
+    assert isinstance(CliRunner().invoke(load_commands(), ["ready"]).exception, OtherInstallation)

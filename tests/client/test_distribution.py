@@ -1,5 +1,6 @@
 """The distribution numcheck-client: it has every module that the client needs and nothing of the server."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -43,3 +44,10 @@ def test_what_the_client_depends_on_is_what_the_server_does() -> None:
     assert {*PROJECT["project"]["dependencies"], *optional} <= set(WHOLE["project"]["dependencies"])
     assert PROJECT["project"]["requires-python"] == WHOLE["project"]["requires-python"]
     assert PROJECT["project"]["license"] == WHOLE["project"]["license"]
+
+
+def test_clients_of_every_language_have_the_version_of_the_server() -> None:
+    """That of Python takes it from the server's own file."""
+    package = json.loads((ROOT / "clients/typescript/package.json").read_text())
+    assert package["version"] == WHOLE["project"]["version"]
+    assert (CLIENT / PROJECT["tool"]["hatch"]["version"]["path"]).resolve() == ROOT / "pyproject.toml"

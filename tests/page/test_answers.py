@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -285,6 +287,12 @@ def test_beyond_loopback_the_page_needs_tls(tmp_path: Path) -> None:
     assert problems == [
         "page_listen: 0.0.0.0 is beyond loopback, where the page needs TLS: tls_certificate_file",
     ]
+
+
+def test_node_without_the_extra_loads_nothing_of_it() -> None:
+    """With no Starlette and no uvicorn to be found, as in an environment that has neither."""
+    hidden = "import sys; sys.modules['starlette'] = sys.modules['uvicorn'] = None; import numcheck.serving.node"
+    assert subprocess.run([sys.executable, "-c", hidden], check=False).returncode == 0
 
 
 def test_without_its_extra_the_page_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,15 +31,20 @@ def ready(
     Example: numcheck ready --server numcheck.example:50051 --config operator.toml
     """
     from numcheck.cli.console import out, print_json
-    from numcheck.errors import NodeUnreachable
+    from numcheck.errors import NodeUnreachable, OtherInstallation
     from numcheck.offline.status import SERVING, node_state
 
     settings = settings_of(config, data_dir=data_dir)
     until, state = time.monotonic() + wait, ""
     while True:
-        target = target_of(settings, server)  # a node that starts says where it listens
-        state = node_state(settings, target)
-        if state == SERVING or time.monotonic() >= until:
+        over = time.monotonic() >= until
+        try:
+            target = target_of(settings, server)  # a node that starts says where it listens
+            state = node_state(settings, target)
+        except OtherInstallation:  # it listens where this node would by default
+            if over:
+                raise
+        if state == SERVING or over:
             break
         time.sleep(POLL_INTERVAL_S)
     if json:

@@ -40,6 +40,7 @@ from numcheck.serving.freshness import fresh_since
 from numcheck.serving.logs import set_level
 from numcheck.serving.metrics import NodeCollector, Readings
 from numcheck.serving.metrics_listener import MetricsListener
+from numcheck.serving.notify import READY, STOPPING, notify, watchdog
 from numcheck.serving.publishing import open_or_rebuild
 from numcheck.serving.receipts_listener import ReceiptsListener
 from numcheck.serving.registrations import check_test_numbers, registration_warnings, registrations_of
@@ -173,6 +174,7 @@ class Node:
         self._listener: MetricsListener | None = None
         self._receipts: ReceiptsListener | None = None
         self._page: PageListener | None = None
+        self._watchdog = watchdog()
 
     @property
     def takers(self) -> list[Callable[[Settings], None]]:
@@ -183,6 +185,8 @@ class Node:
         """Serve; who watches the node is answered from the beginning, while the index may be built yet."""
         settings, store = self._settings, self._store
         self._watch.start()
+        if self._watchdog is not None:
+            self._watchdog.start()
         self._listener = self._open_listener()
         self._receipts = self._open_receipts()
         index = _index_to_serve(store, settings)
@@ -196,9 +200,11 @@ class Node:
         self._health.begin(self._published)
         self._page = self._open_page(admission, services)
         _begin(settings.data_dir, self._doors[0], _notices(index, store, settings))
+        notify(READY)
 
     def stop(self) -> None:
         """Drain the door and end every part, the listener of whoever watches last."""
+        notify(STOPPING)
         forget(self._settings.data_dir)
         if self._page is not None:
             self._page.stop()
@@ -217,6 +223,8 @@ class Node:
         self._watch.stop()
         if self._listener is not None:
             self._listener.stop()
+        if self._watchdog is not None:
+            self._watchdog.stop()
 
     def _take(self, settings: Settings) -> None:
         set_level(settings.log_level)

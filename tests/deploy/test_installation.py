@@ -1,0 +1,152 @@
+"""The files by which a node is installed: each is what its own program takes, and sets what numcheck knows."""
+
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from numcheck.config import Settings
+from tests.serving.command import ROOT
+
+DEPLOY = ROOT / "deploy"
+TOOLS = ROOT / "build/tools/bin"
+REQUIRED = os.environ.get("NUMCHECK_TEST_STRANGERS") == "required"
+EXTRAS = ("page", "postgresql", "smpp")  # of an installation
+CONTAINERFILE = (DEPLOY / "Containerfile").read_text()
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yml").read_text())
+CLUSTER = {one["kind"]: one for one in yaml.safe_load_all((DEPLOY / "kubernetes/numcheck.yaml").read_text())}
+POD = CLUSTER["StatefulSet"]["spec"]["template"]["spec"]
+
+
+def said_by(*command: object) -> tuple[int, str]:
+    """How a program ended, and all that it wrote."""
+    ended = subprocess.run([*map(str, command)], cwd=DEPLOY, capture_output=True, text=True, check=False)
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+@pytest.mark.skipif(not TOOLS.exists() and not REQUIRED, reason="the tools are not installed (make tools)")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("hadolint", "Containerfile"),
+        ("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yml"),
+        ("kubernetes-validate", "--strict", "-k", "1.32", "kubernetes/numcheck.yaml"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_tool_finds_nothing_wrong(command: tuple[str, ...]) -> None:
+    status, said = said_by(TOOLS / command[0], *command[1:])
+    assert status == 0, said
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None and not REQUIRED, reason="promtool is not installed")
+def test_promtool_takes_the_configuration_of_compose() -> None:
+    status, said = said_by("promtool", "check", "config", "prometheus.yml")
+    assert status == 0, said
+
+
+# --- the service manager
+
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+UNIT = DEPLOY / "systemd/numcheck.service"
+EXPOSURE_MAX = 2.0  # of 10; 9.6 is a unit that restricts nothing
+
+
+@needs_systemd
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    unit = tmp_path / "numcheck.service"
+    unit.write_text(UNIT.read_text().replace("/opt/numcheck/bin/numcheck", sys.executable))
+    status, said = said_by("systemd-analyze", "verify", unit)
+    assert (status, [line for line in said.splitlines() if "numcheck" in line]) == (0, [])
+
+
+@needs_systemd
+def test_the_unit_is_exposed_to_little() -> None:
+    status, said = said_by("systemd-analyze", "security", "--offline=true", UNIT)
+    score = re.search(r"Overall exposure level for \S+: ([\d.]+)", said)
+    assert score is not None, said
+    assert float(score[1]) <= EXPOSURE_MAX
+    assert status == 0
+
+
+# --- what is set
+
+
+def environments() -> Iterator[tuple[str, dict[str, str]]]:
+    """Each file that sets anything, with its settings; a password has a stand-in."""
+    (node,) = POD["containers"]
+    yield "kubernetes", {one["name"]: one.get("value", "postgresql://secret@host/numcheck") for one in node["env"]}
+    yield (
+        "compose",
+        {
+            name: re.sub(r"\$\{.*?\}", "secret", value)
+            for name, value in COMPOSE["services"]["node"]["environment"].items()
+        },
+    )
+    yield "container", dict(re.findall(r"(NUMCHECK_\w+)=(\S+)", CONTAINERFILE))
+
+
+@pytest.mark.parametrize(("file", "environment"), list(environments()))
+def test_settings_are_known_and_have_values_that_they_may_have(
+    file: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pem = tmp_path / "pem"
+    pem.write_text("PEM")
+    for name, value in environment.items():
+        assert name.removeprefix("NUMCHECK_").lower() in Settings.model_fields, name
+        monkeypatch.setenv(name, str(pem) if value.startswith("/tls/") else value)
+    settings = Settings()
+    assert settings.metrics_listen == "0.0.0.0:9464"
+    if file != "container":
+        assert (settings.listen, settings.tls_key_file is not None) == ("0.0.0.0:50051", True)
+
+
+def test_nothing_runs_as_root_or_writes_where_it_need_not() -> None:
+    (user,) = re.findall(r"^USER (\d+):\d+$", CONTAINERFILE, re.MULTILINE)
+    assert int(user) == POD["securityContext"]["runAsUser"] != 0
+    assert POD["securityContext"]["runAsNonRoot"]
+    for container in (*POD["initContainers"], *POD["containers"]):
+        security = container["securityContext"]
+        assert security["readOnlyRootFilesystem"]
+        assert not security["allowPrivilegeEscalation"]
+        assert security["capabilities"] == {"drop": ["ALL"]}
+    node = COMPOSE["services"]["node"]
+    assert (node["read_only"], node["cap_drop"]) == (True, ["ALL"])
+
+
+def test_probes_ask_what_a_node_answers() -> None:
+    (node,) = POD["containers"]
+    ports = {one["name"]: one["containerPort"] for one in node["ports"]}
+    assert ports == {"grpc": 50051, "metrics": 9464}
+    probed = {name: node[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert {one["port"] for one in probed.values()} == {"metrics"}
+    assert [one["path"] for one in probed.values()] == ["/healthz", "/healthz", "/readyz"]
+
+
+def test_a_disruption_leaves_a_node_and_rules_are_of_these_pods() -> None:
+    labels: dict[str, Any] = CLUSTER["StatefulSet"]["spec"]["template"]["metadata"]["labels"]
+    assert CLUSTER["PodDisruptionBudget"]["spec"]["minAvailable"] < CLUSTER["StatefulSet"]["spec"]["replicas"]
+    assert CLUSTER["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
+    assert CLUSTER["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == labels
+    assert CLUSTER["Service"]["spec"]["selector"] == labels
+
+
+def test_an_installation_has_the_versions_that_are_tested() -> None:
+    """Each dependency of a release, at the version of the tests' lock, with its hashes."""
+    locks = [(ROOT / f"requirements/{name}.lock").read_text() for name in ("server", "dev")]
+    served, tested = (set(re.findall(r"^([\w.-]+==[^\s;]+)", lock, re.MULTILINE)) for lock in locks)
+    assert served - tested == set()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *itertools.chain(*map(project["optional-dependencies"].get, EXTRAS))]
+    names = {re.match(r"[\w.-]+", one)[0].lower() for one in asked}
+    assert names <= {one.partition("==")[0] for one in served}
+    assert len(re.findall("^[a-z]", locks[0], re.MULTILINE)) == len(served)
