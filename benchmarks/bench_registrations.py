@@ -6,17 +6,20 @@ average, with the same journal and fsync settings, on the same disk, in the same
 over the engine's.
 """
 
+import gc
 import os
 import shutil
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter, process_time, thread_time
+from typing import Any
 
 import psycopg
 import pytest
@@ -24,14 +27,23 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from benchmarks.calling import call_each
 from benchmarks.processes import cpu_seconds, server
+from numcheck.access import LOOPBACK_TOKEN
+from numcheck.api.access import Call
 from numcheck.api.importing import Imports
+from numcheck.api.registration import RegistrationService, Rules
+from numcheck.door.grouping import Stepping, run_steps
+from numcheck.registrations.history import History
 from numcheck.registrations.importing import Importer
+from numcheck.registrations.newcomers import Newcomers
+from numcheck.serving.node import COLLECTED_AFTER
+from numcheck.store import events, registration_work
 from numcheck.store.groups import GroupCommit
 from numcheck.v1 import registration_pb2 as pb
 from tests.registrations.world import ADDRESS, DATA, SERVICE, World, small
 from tests.store.engines import Server
 
 CALLERS = 64
+GROUP = 256  # calls that the writer takes together
 COUNT = int(os.environ.get("NUMCHECK_BENCH_REGISTRATIONS", "20000"))
 METHOD = "/numcheck.v1.RegistrationService/"
 PART_ROWS = 4_000  # of a message of an import
@@ -74,6 +86,33 @@ class Ticking(World):
     """A world whose clock runs, so that registrations' ids ascend, as they do in a node."""
 
     now = property(lambda _world: datetime.now(UTC), lambda _world, _moment: None)
+
+
+class Parts:
+    """Processor time of functions, each under the name of the part of the work that it is."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self.seconds = Counter[str]()
+
+    def measure(self, part: str, owner: Any, name: str) -> None:
+        """Count what a function takes from now on."""
+        function = getattr(owner, name)
+
+        def measured(*args: Any, **kwargs: Any) -> Any:
+            began = thread_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.seconds[part] += thread_time() - began
+
+        self._monkeypatch.setattr(owner, name, measured)
+
+    def take(self, count: int) -> str:
+        """Return how many microseconds of each of so many calls were each part's, and count anew."""
+        told = ", ".join(f"{part} {1e6 * seconds / count:.1f}" for part, seconds in self.seconds.items())
+        self.seconds.clear()
+        return told
 
 
 class Groups:
@@ -173,6 +212,82 @@ def requests_of(count: int) -> tuple[list[bytes], list[bytes]]:
         making.append(common.SerializeToString())
         reading.append(pb.GetRegistrationRequest(service=SERVICE, user_id=common.user_id).SerializeToString())
     return making, reading
+
+
+class Asking:
+    """A call that wants its answer, and no door."""
+
+    answered = b""
+
+    def answer(self, answer: bytes, *, last: bool) -> None:
+        """Keep the answer."""
+        self.answered = answer
+
+    def send(self) -> None:
+        """Do nothing: the answer is here."""
+
+
+def in_groups(method: Callable[..., Any], requests: Sequence[bytes]) -> tuple[Sequence[Asking], float]:
+    """Answer requests as the writer does, and return the calls, and the microseconds of processor time of each."""
+    call = Call(LOOPBACK_TOKEN, lambda _reason: None, lambda: None)
+    calls = [Asking() for _ in requests]
+    began = process_time()
+    for at in range(0, len(requests), GROUP):
+        some = zip(calls[at : at + GROUP], requests[at : at + GROUP], strict=True)
+        going_on = [Stepping(one, call, method(request, one), raise_error) for one, request in some]
+        while going_on:
+            going_on = run_steps(going_on, raise_error)
+    return calls, 1e6 * (process_time() - began) / len(requests)
+
+
+@contextmanager
+def collected_rarely() -> Iterator[None]:
+    """Let the garbage collector come as it does in a node."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AFTER)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+def raise_error(_call: object, error: Any) -> None:
+    """Let no call be refused, and none wait for others."""
+    raise AssertionError(error)
+
+
+@pytest.mark.benchmark(group="caller")
+def test_register_and_read_in_groups(benchmark, data_dir, tmp_path, monkeypatch):
+    """From bytes to bytes by one thread, without a door: what each part of a call takes of the processor."""
+    world = Ticking(data_dir, methods="operator", policy={"data_age_max": None})
+    importer = Importer(world.registrations, world.vault, world.registrar, world.around, steady=world.steady)
+    history = History(world.registrations, world.vault, world.keys.signing_key)
+    rules = Rules(world.rules_of_registrations, world.rules_of_proofs, history, world.reverifier, importer)
+    service = RegistrationService(rules, now=lambda: world.now, default_region="RU")
+    making, reading = requests_of(COUNT)
+    parts = Parts(monkeypatch)
+    parts.measure("made before the transaction", Newcomers, "_drafts")
+    parts.measure("transaction", GroupCommit, "_commit")
+    parts.measure("of it look-up", registration_work.RegistrationWork, "look_ahead")
+    parts.measure("of it binding and writing", registration_work.RegistrationWork, "flush")
+    parts.measure("of that rows of registrations", registration_work, "insert_values")
+    parts.measure("of that rows of events", events, "insert_values")
+    with collected_rarely():
+        calls, register_us = benchmark.pedantic(lambda: in_groups(service.register, making), rounds=1)
+        print(f"Register: {register_us:.1f} microseconds of processor time; {parts.take(COUNT)}")
+        state = pb.RegisterResponse.FromString(calls[-1].answered).registration.state
+        assert state == pb.REGISTRATION_STATE_VERIFIED
+        calls, read_us = in_groups(service.get_registration, reading)
+        print(f"GetRegistration: {read_us:.1f} microseconds of processor time")
+    assert pb.GetRegistrationResponse.FromString(calls[-1].answered).registration.user_id == f"u{COUNT - 1}"
+    importer.close()
+    world.close()
+    began = process_time()
+    engine_rate(tmp_path, data_dir, GROUP)
+    print(f"bare sqlite3: {1e6 * (process_time() - began) / COUNT:.1f} microseconds, to read the rows among it")
 
 
 @pytest.mark.benchmark(group="caller")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numcheck.bench.charts import Axis, Series, line_chart, written
+from numcheck.bench.charts import Axis, Series, bars, line_chart, written
 from numcheck.bench.measure import Load, Question, figure_of
 from numcheck.bench.outcome import Outcome
 from numcheck.bench.report import CHARTS, FULL, as_page, rows_of
@@ -100,3 +100,17 @@ def test_chart_without_points_is_none():
 )
 def test_values_are_written_short(value, text):
     assert written(value) == text
+
+
+@given(st.lists(st.floats(0, 1e12), max_size=8))
+def test_bars_stay_within_their_picture_and_the_larger_is_not_the_shorter(values):
+    rows = [(f"method {place}", value) for place, value in enumerate(values)]
+    chart = bars("any", rows)
+    if not any(values):
+        assert chart == ""
+        return
+    root = ElementTree.fromstring(chart)
+    widths = [float(one.attrib["width"]) for one in root.iter("rect")]
+    shown = [value for value in values if value > 0]
+    assert [width for _, width in sorted(zip(shown, widths, strict=True))] == sorted(widths)
+    assert all(0 < width <= float(root.attrib["viewBox"].split()[2]) for width in widths)

@@ -692,7 +692,8 @@ def test_a_rejected_user_who_starts_again_waits_for_his_code(world: World) -> No
 
 def test_overdue_users_refresh_and_do_not_just_start(world: World) -> None:
     """I.6: an overdue registration's user has to give his information anew."""
-    row = world.register(small.ACTIVE).registration.row
+    world.register(small.ACTIVE)
+    row = world.registrar.get(SERVICE, "u1").row
     world.registrations.write(lambda work: work.replace(row, row._replace(state=int(State.OVERDUE))))
     with pytest.raises(WrongState):
         start(world)

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from numcheck.active import Operator
 from numcheck.config import Settings
 from numcheck.errors import MethodNotAllowed, ProofNotAccepted
 from numcheck.index import Index, NumberFacts
@@ -283,6 +284,13 @@ class Words:
 
     def facts(self, _number: int) -> NumberFacts:
         return self.index.facts(SAYS[self.says])
+
+    def answer(self, _number: int) -> tuple[int, int]:
+        return self.index.answer(SAYS[self.says])
+
+    @property
+    def operators(self) -> Mapping[int, Operator]:
+        return self.index.operators
 
     @property
     def index_version(self) -> int:

@@ -19,7 +19,7 @@ from numcheck.registrations.events import Chain
 from numcheck.registrations.policy import Policy, alternatives_of
 from numcheck.registrations.record import NetworkAddress, Record
 from numcheck.registrations.registrar import Registrar
-from numcheck.registrations.registration import CodeToSend, Outcome
+from numcheck.registrations.registration import CodeToSend, Outcome, Registration
 from numcheck.registrations.reverifier import Reverifier
 from numcheck.registrations.sealing import Key, Keyring
 from numcheck.registrations.vault import Vault
@@ -59,6 +59,11 @@ class Courier:
 def bounds_of(**bounds: int) -> CodePolicy:
     """Bounds that nothing comes near to, but for these."""
     return CodePolicy(**{"number_max": 10**6, "block_max": 10**6, "network_max": 10**6, "rate_max": 10**6, **bounds})
+
+
+def recorded(registration: Registration) -> tuple[Any, ...]:
+    """All that is recorded, but for what a row gets as it is written."""
+    return *registration.row[:-4], registration.record
 
 
 class Ran:
@@ -145,4 +150,4 @@ class World:
         self.now += timedelta(**span)
 
 
-__all__ = ["ADDRESS", "DATA", "KEYS", "SERVICE", "START", "Courier", "Ran", "World", "bounds_of", "small"]
+__all__ = ["ADDRESS", "DATA", "KEYS", "SERVICE", "START", "Courier", "Ran", "World", "bounds_of", "recorded", "small"]

@@ -209,20 +209,20 @@ def this_caller() -> Caller:
 def own_operator(operator_id: int) -> None:
     """Raise NotPermitted if the caller may not touch this operator's active numbers; 0 is the portings."""
     if operator_id:
-        _permit(lambda caller: check_operator(caller, operator_id))
+        _permit(check_operator, operator_id)
     else:
         _permit(check_clearing_house)
 
 
 def own_service(service: str) -> None:
     """Raise NotPermitted if the caller may not touch this service's registrations."""
-    _permit(lambda caller: check_own_service(caller, service))
+    _permit(check_own_service, service)
 
 
-def _permit(check: Callable[[Caller], None]) -> None:
+def _permit(check: Callable[..., None], *whose: int | str) -> None:
     call = this_call()
     try:
-        check(call.caller)
+        check(call.caller, *whose)
     except NotPermitted as error:
         call.deny(error.reason)
         raise

@@ -10,4 +10,5 @@ def network_address_of(message: Any) -> NetworkAddress:
     """Return a message's network_address; BadRegistration if it has none, or none that can be."""
     if not message.HasField("network_address"):
         raise BadRegistration("network_address", "there is no network address")
-    return NetworkAddress.checked(message.network_address.address, message.network_address.port)
+    given = message.network_address
+    return NetworkAddress.checked(given.address, given.port)

@@ -31,7 +31,7 @@ from numcheck.registrations.registrar import LISTED, Filters, Registrar, checked
 from numcheck.registrations.registration import Outcome, Registration, Verification
 from numcheck.registrations.reverifier import Reverifier
 from numcheck.registrations.states import EventKind, RegistrationState
-from numcheck.registrations.ways import Way
+from numcheck.registrations.ways import ANY_WAY, Way
 from numcheck.steps import Steps
 from numcheck.timestamps import set_timestamp, timestamp_at
 from numcheck.v1 import registration_pb2 as pb
@@ -289,6 +289,8 @@ class RegistrationService:
 
 
 def _way(message: Any) -> Way:
+    if not (message.code_channel or message.code_channel_name or message.language):
+        return ANY_WAY
     if message.code_channel not in CHANNELS:
         raise BadRegistration("code_channel", "there is no such channel")
     if message.code_channel and message.code_channel_name:

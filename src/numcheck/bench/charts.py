@@ -1,4 +1,4 @@
-"""Line charts as SVG, made by hand, in the colours of their page: print and dark mode have their own."""
+"""Line charts and bars as SVG, made by hand, in the colours of their page: print and dark mode have their own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ WIDTH, HEIGHT = 640, 340
 LEFT, RIGHT, TOP, BOTTOM = 74, 16, 34, 62
 COLOURS = 6  # --line-1 to --line-6 of the page
 LEGEND_WIDTH = 190
+BARS_WIDTH, BARS_LEFT, BAR_HEIGHT = 720, 250, 19
 
 
 @dataclass(frozen=True)
@@ -139,3 +140,21 @@ def _line(place: int, one: Series, across: _Scale, up: _Scale) -> list[str]:
         f'<text class="tick" x="{left + 24}" y="{HEIGHT - 6}">{escape(one.name)}</text>',
     ]
     return [f'<polyline class="{kind}" points="{path}"/>', *dots, *legend]
+
+
+def bars(title: str, rows: Sequence[tuple[str, float]]) -> str:
+    """Return horizontal bars by powers of ten: each power has the same width."""
+    rows = [(name, value) for name, value in rows if value > 0]
+    if not rows:
+        return ""
+    power = (BARS_WIDTH - BARS_LEFT - 70) / max(log10(max(value for _, value in rows)), 1)
+    parts = [
+        f'<svg viewBox="0 0 {BARS_WIDTH} {BAR_HEIGHT * len(rows) + 34}" role="img" aria-label="{escape(title)}">',
+        f'<text class="title" x="8" y="18">{escape(title)}</text>',
+    ]
+    for place, (name, value) in enumerate(rows):
+        y, length = 30 + BAR_HEIGHT * place, power * max(log10(max(value, 1)), 0.05)
+        parts.append(f'<text class="tick" text-anchor="end" x="{BARS_LEFT - 8}" y="{y + 13}">{escape(name)}</text>')
+        parts.append(f'<rect class="bar" x="{BARS_LEFT}" y="{y + 2}" width="{length:.1f}" height="{BAR_HEIGHT - 5}"/>')
+        parts.append(f'<text class="tick" x="{BARS_LEFT + length + 6:.1f}" y="{y + 13}">{written(value)}</text>')
+    return "\n".join([*parts, "</svg>"])

@@ -310,7 +310,7 @@ def _disk(wanted: Wanted, measured: Measured) -> Need:
 def _database(wanted: Wanted, measured: Measured, writers: int) -> Need:
     commits = ceil(wanted.registrations_per_s / GROUP)
     slow = commits * measured.sync_s > DISK_BUSY
-    is_shared = writers + SPARES > 1 and (writers > 1 or slow)
+    is_shared = writers > 1 or slow
     warning = "the cores of PostgreSQL, and its commits, are in no curve: measure its machine" if is_shared else ""
     disk = f"{commits:,} commits a second of up to {GROUP}; one takes {1e3 * measured.sync_s:.2g} ms of this disk"
     return Need(

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from html import escape
-from math import log10
 from typing import Any
 
-from numcheck.bench.charts import Axis, Series, line_chart, written
+from numcheck.bench.charts import Axis, Series, bars, line_chart
 from numcheck.bench.generator import LACKING
 from numcheck.bench.measure import Figure
 from numcheck.bench.study import CURVES, Study
@@ -227,25 +226,6 @@ def _method_charts(figures: Sequence[Figure]) -> list[str]:
         best[one.method] = max(best.get(one.method, 0.0), one.calls_per_core_s or one.calls_per_s)
     ordered = sorted(best.items(), key=lambda pair: -pair[1])
     return [bars("Calls a second of a core of the node, by method", [(short(path), rate) for path, rate in ordered])]
-
-
-def bars(title: str, rows: Sequence[tuple[str, float]]) -> str:
-    """Return horizontal bars by powers of ten: each power has the same width."""
-    rows = [(name, value) for name, value in rows if value > 0]
-    if not rows:
-        return ""
-    height, left, width = 19, 250, 720
-    top = log10(max(value for _, value in rows))
-    parts = [
-        f'<svg viewBox="0 0 {width} {height * len(rows) + 34}" role="img" aria-label="{escape(title)}">',
-        f'<text class="title" x="8" y="18">{escape(title)}</text>',
-    ]
-    for place, (name, value) in enumerate(rows):
-        y, length = 30 + height * place, (width - left - 70) * max(log10(max(value, 1)), 0.05) / max(top, 0.05)
-        parts.append(f'<text class="tick" text-anchor="end" x="{left - 8}" y="{y + 13}">{escape(name)}</text>')
-        parts.append(f'<rect class="bar" x="{left}" y="{y + 2}" width="{length:.1f}" height="{height - 5}"/>')
-        parts.append(f'<text class="tick" x="{left + length + 6:.1f}" y="{y + 13}">{written(value)}</text>')
-    return "\n".join([*parts, "</svg>"])
 
 
 CHARTS: dict[str, Any] = {

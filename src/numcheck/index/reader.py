@@ -147,11 +147,15 @@ class Index:
         """True if any operator's data is made up."""
         return any(operator.synthetic for operator in self.operators.values())
 
+    def answer(self, number: int) -> tuple[int, int]:
+        """Return the status of one E.164 number, and the id of the operator that serves it, 0 if none does."""
+        return self.table.check(number)
+
     def facts(self, number: int) -> NumberFacts:
         """All that is known of one E.164 number."""
         if not 0 <= number < 2**64:
             return NumberFacts(number, NumberStatus.INVALID, None, None, "")
-        status, operator_id = self.table.check(number)
+        status, operator_id = self.answer(number)
         held = self._ranges.find(number)
         holder_id, region = held or (0, "")
         serving_operator, range_holder = self.operators.get(operator_id), self.operators.get(holder_id)

@@ -208,7 +208,12 @@ class Importer:
                 "verification_id": None,
                 "reminded_of_us": None,
             },
-            {"registration_id": ids, **columns, **self._vault.sealed_columns(ids, service, people)},
+            {
+                "registration_id": ids,
+                **columns,
+                **self._vault.import_row_tags(service, people),
+                **self._vault.sealed_columns(ids, people.numbers, people.records),
+            },
             told,
         )
         older_tags = self._vault.older_tags(service, people)

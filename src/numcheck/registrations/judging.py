@@ -20,6 +20,15 @@ def check_registrable(facts: NumberFacts) -> None:
         raise NumberNotAllotted("the numbering plan allots the number to nobody")
 
 
+def refusal_of(facts: NumberFacts) -> NumberNotMobile | NumberNotAllotted | None:
+    """Return the refusal of a number that `check_registrable` refuses; None for any other."""
+    try:
+        check_registrable(facts)
+    except (NumberNotMobile, NumberNotAllotted) as refusal:
+        return refusal
+    return None
+
+
 def check_test_number(facts: NumberFacts) -> None:
     """Raise BadTestNumber unless the plan allots the number to nobody: nobody's number is verified by a fixed code."""
     if facts.status is not NumberStatus.UNALLOCATED:

@@ -7,20 +7,17 @@ transaction. Time and chance come in from outside. Work that a call has in commo
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import NamedTuple, TypeVar
 
 from numcheck.errors import (
     BadRegistration,
-    NumberNotAllotted,
-    NumberNotMobile,
-    RegistrationExists,
     StoreDamaged,
     UnknownRegistration,
 )
 from numcheck.moments import EPOCH, microseconds, microseconds_of
 from numcheck.registrations.deciding import Problem
-from numcheck.registrations.due import REMIND_BEFORE, due_at, next_us
+from numcheck.registrations.due import REMIND_BEFORE, due_at
+from numcheck.registrations.newcomers import Newcomer, Newcomers
 from numcheck.registrations.policy import Method
 from numcheck.registrations.record import NetworkAddress, NumberChange, Record
 from numcheck.registrations.registration import (
@@ -29,7 +26,6 @@ from numcheck.registrations.registration import (
     VerificationState,
     apply,
     follow_withdrawal,
-    record_event,
     store_changes,
 )
 from numcheck.registrations.requests import Request, Requests
@@ -89,73 +85,14 @@ class Registrar:
         self._registrations, self._vault, self._verifier = registrations, vault, verifier
         self._now, self._steady = now, steady
         self._requests = Requests(registrations, vault, verifier)
+        self._newcomers = Newcomers(registrations, vault, verifier, now=now, steady=steady)
 
     def register(self, service: str, request_id: str, record: Record, *, way: Way = ANY_WAY) -> Steps[Outcome]:
         """Record a user, once, and start their verification by the policy.
 
         NumberNotMobile, NumberNotAllotted, RegistrationExists; nothing was recorded then.
         """
-        finding, tags = self._verifier.find(service, record.number), self._vault.user_tags(service, record.user_id)
-        try:
-            finding.check_registrable()
-        except (NumberNotMobile, NumberNotAllotted):
-            # A repetition gets what was made, whatever has become of the number since.
-            repeated = partial(self._try_repeated, tags=tags, request_id=request_id, record=record)
-            again: Outcome | None = yield self._registrations.writing(repeated, tags)
-            if again is not None:
-                return again
-            raise
-        wanted, course = VerificationRequest(record.network_address, way), self._verifier.course(service)
-        # A repetition asks nobody.
-        needs_operator = self._verifier.needs_operator(finding, service, course, way)
-        if needs_operator and (yield self._registrations.finding(tags)) is None:
-            finding = yield from self._verifier.ask_operator(finding, record.number)
-        now = self._now()
-        # Made before the transaction, which others share: it has the less to wait for.
-        row = self._new_row(service, request_id, record, now, self._steady(now))
-
-        def operation(work: RegistrationWork) -> Outcome:
-            if (again := self._try_repeated(work, tags, request_id, record)) is not None:
-                return again
-            made = row._replace(as_of_revision=work.revision)
-            record_event(work, made, EventKind.REGISTER, made.registered_at_us)
-            attempt = self._verifier.attempt(work, Registration(made, record), course, finding, wanted, now)
-            return attempt.stored(work.insert(attempt.row))
-
-        started = yield self._registrations.writing(operation, tags)
-        return (yield from self._verifier.delivered(started))
-
-    def _new_row(
-        self, service: str, request_id: str, record: Record, now: datetime, refreshed_at: datetime
-    ) -> RegistrationRow:
-        now_us = microseconds(now)
-        registration_id = self._vault.new_id(now_us)
-        due_us = microseconds(due_at(refreshed_at, self._verifier.policy_for(service).refresh_after))
-        return RegistrationRow(
-            registration_id=registration_id,
-            service=service,
-            request_tag=next(iter(self._vault.request_tags(service, request_id, record)), None),
-            state=int(RegistrationState.PENDING),
-            registered_at_us=now_us,
-            refreshed_at_us=microseconds(refreshed_at),
-            due_at_us=due_us,
-            next_at_us=next_us(due_us, reminded=False),
-            **self._vault.sealed(registration_id, service, record),
-        )
-
-    def _try_repeated(
-        self, work: RegistrationWork, tags: Sequence[bytes], request_id: str, record: Record
-    ) -> Outcome | None:
-        """Return what a repetition of the request that made the registration gets; None if there is no registration
-        yet.
-
-        RegistrationExists if another request made it.
-        """
-        if (row := work.find(tags)) is None:
-            return None
-        if row.request_tag not in self._vault.request_tags(row.service, request_id, record):
-            raise RegistrationExists("the service has a registration of this user_id")
-        return Outcome(self._opened(row), self._verifier.current(work, row, self._now()))
+        return self._newcomers.register(Newcomer(service, request_id, record, way))
 
     def get(self, service: str, user_id: str) -> Steps[Registration]:
         """Return a user's registration; UnknownRegistration if there is none."""

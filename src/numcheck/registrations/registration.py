@@ -102,7 +102,7 @@ def apply(
     if what is EventKind.REMIND:
         changes = {**changes, "reminded_of_us": row.due_at_us}
     due_at_us = changes.get("due_at_us", row.due_at_us)
-    next_us = _next_at_us(state, due_at_us, changes.get("reminded_of_us", row.reminded_of_us))
+    next_us = next_of(state, due_at_us, changes.get("reminded_of_us", row.reminded_of_us))
     moved = row._replace(**{**changes, "state": int(state), "next_at_us": next_us})
     record_event(work, moved, what, now_us, **details)
     return moved
@@ -133,20 +133,26 @@ def proved_at_us(row: RegistrationRow) -> int:
 
 def next_at_us(row: RegistrationRow) -> int | None:
     """Return when time next does something to it: whatever has become of it since, no due time is reminded of twice."""
-    return _next_at_us(row.state, row.due_at_us, row.reminded_of_us)
+    return next_of(row.state, row.due_at_us, row.reminded_of_us)
 
 
-def _next_at_us(state: int, due_at_us: int, reminded_of_us: int | None) -> int | None:
+def next_of(state: int, due_at_us: int, reminded_of_us: int | None) -> int | None:
+    """Return the same for a registration of which this is known."""
     if state not in FALLS_DUE:
         return None
     return next_us(due_at_us, reminded=reminded_of_us == due_at_us)
+
+
+def details_of(due_at_us: int, **details: Any) -> str:
+    """Return the details of an event about a registration."""
+    return encoded({"due_at_us": due_at_us, **details}).decode()
 
 
 def record_event(
     work: RegistrationWork, row: RegistrationRow | Standing, what: EventKind, now_us: int, **details: Any
 ) -> None:
     """Append an event about a registration. What it says is kept for good: nothing that leads to a person."""
-    said = encoded({"due_at_us": row.due_at_us, **details}).decode()
+    said = details_of(row.due_at_us, **details)
     work.append_event(now_us, row.service, row.registration_id, what.value, row.state, said)
     work.note_identification(row, now_us, anew=what in IDENTIFIES)
 

@@ -77,7 +77,7 @@ class Vault:
         name."""
         if not request_id:
             return []
-        return self._keyring.tags("request", f"{service}\0{request_id}\0".encode() + record.to_bytes())
+        return self._keyring.tags("request", _request_bytes(service, request_id, record.to_bytes()))
 
     def repetition_tags(self, registration_id: bytes, request_id: str) -> list[bytes]:
         """Return the tags of a request about a registration, by its name."""
@@ -135,17 +135,31 @@ class Vault:
         """Return the tags of an import, the newest key's first."""
         return self._keyring.tags("import", f"{service}\0{import_id}".encode())
 
-    def sealed_columns(self, ids: Sequence[bytes], service: str, people: Imported) -> dict[str, Sequence[bytes]]:
-        """Return the columns that the records of people become, by name."""
-        key, numbers = self._keyring.newest, _each_number_bytes(people.numbers)
-        user_tags, request_tags = _import_tags(key, service, people)
+    def sealed_columns(
+        self, ids: Sequence[bytes], numbers: Sequence[int], records: Sequence[bytes]
+    ) -> dict[str, Sequence[bytes]]:
+        """Return the columns that the numbers and the records of registrations become, by name."""
+        key, content = self._keyring.newest, _each_number_bytes(numbers)
         return {
-            "user_tag": user_tags,
-            "number_tag": key.tags("number", numbers),
-            "request_tag": request_tags,
-            "sealed_record": self._sealed_each(key, b"record\0", ids, people.records),
-            "sealed_number": self._sealed_each(key, b"number\0", ids, numbers),
+            "number_tag": key.tags("number", content),
+            "sealed_record": self._sealed_each(key, b"record\0", ids, records),
+            "sealed_number": self._sealed_each(key, b"number\0", ids, content),
         }
+
+    def tags_of_requests(
+        self, services: Sequence[str], request_ids: Sequence[str], records: Sequence[bytes]
+    ) -> list[bytes | None]:
+        """Return the first of what `request_tags` returns of each of many requests, given their records' bytes; None
+        for one without a name."""
+        named = zip(services, request_ids, records, strict=True)
+        said = [_request_bytes(service, request_id, record) for service, request_id, record in named if request_id]
+        tags = iter(self._keyring.newest.tags("request", said))
+        return [next(tags) if one else None for one in request_ids]
+
+    def import_row_tags(self, service: str, people: Imported) -> dict[str, Sequence[bytes]]:
+        """Return the columns of the tags of imported users and of all that an import says of each, by name."""
+        user_tags, request_tags = _import_tags(self._keyring.newest, service, people)
+        return {"user_tag": user_tags, "request_tag": request_tags}
 
     def older_tags(self, service: str, people: Imported) -> list[list[tuple[bytes, bytes]]]:
         """Return the tags of user and content of each under every older key, where there is one."""
@@ -220,6 +234,10 @@ class Vault:
 def _damaged(registration_id: bytes) -> StoreDamaged:
     name = registration_id.hex()
     return StoreDamaged(f"what lies sealed of registration {name} is not what was written", registration_id=name)
+
+
+def _request_bytes(service: str, request_id: str, record: bytes) -> bytes:
+    return f"{service}\0{request_id}\0".encode() + record
 
 
 def _number_bytes(number: int) -> bytes:

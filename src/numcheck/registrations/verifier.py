@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-from numcheck.errors import DeliveryFailed, IndexBehind, MethodNotAllowed, TooManyCodes
+from numcheck.errors import DeliveryFailed, IndexBehind, MethodNotAllowed, NumcheckError, TooManyCodes
 from numcheck.index import Index, NumberFacts
 from numcheck.moments import microseconds, moment
 from numcheck.registrations import codes
@@ -22,7 +22,14 @@ from numcheck.registrations.deciding import Decision, Move, Problem, decide
 from numcheck.registrations.due import due_at
 from numcheck.registrations.enquiry import Enquirer, LiveAnswer, judge_live
 from numcheck.registrations.evidence import Evidence, to_json
-from numcheck.registrations.judging import check_registrable, check_test_number, judge, synthetic_answer
+from numcheck.registrations.judging import (
+    check_registrable,
+    check_test_number,
+    judge,
+    judge_answer,
+    refusal_of,
+    synthetic_answer,
+)
 from numcheck.registrations.policy import Alternative, Judgement, Method, Policy, text_of
 from numcheck.registrations.record import NetworkAddress, NumberChange, Record
 from numcheck.registrations.registration import (
@@ -70,6 +77,17 @@ class Finding(NamedTuple):
         """Refuse a number that nobody can have: NumberNotMobile, NumberNotAllotted."""
         if not self.test_code:
             check_registrable(self.facts)
+
+
+class Opening(NamedTuple):
+    """How the first verification begins of every user of a service about whose number the operators' data says the
+    same: with a refusal, or with a decision and the evidence of the answer."""
+
+    refusal: NumcheckError | None
+    decision: Decision
+    evidence: Evidence
+    asks_operator: bool
+    """True if the operator itself is to be asked first."""
 
 
 class VerificationRequest(NamedTuple):
@@ -171,6 +189,10 @@ class Verifier:
         self._sends = CodeSends(vault, environment.code_policy_for)
         self.now = environment.now
 
+    def index(self) -> Index:
+        """Return the newest index; IndexNotReady."""
+        return self._environment.index()
+
     def check_ready(self) -> None:
         """Raise IndexNotReady if there is no index yet."""
         self._environment.index()
@@ -183,6 +205,24 @@ class Verifier:
         operator = facts.serving_operator
         agreed = operator is not None and self._environment.agreed(service, operator.operator_id)
         return Finding(facts, agreed, index.index_version, test_code=self._test_code(facts))
+
+    def opening(self, service: str, answer: tuple[int, int], index: Index, way: Way, now: datetime) -> Opening:
+        """Return how the verification begins of each user of a number about which the index gives this answer, its
+        status and operator. Not for test numbers."""
+        policy, course = self.policy_for(service), self.course(service)
+        agreed = partial(self._environment.agreed, service)
+        facts, judgement, evidence = judge_answer(answer, index, policy, agreed=agreed, now=now)
+        can_begin = self._can_begin_untested(policy, way)
+        asks_operator = (
+            self._environment.enquirer is not None
+            and policy.live
+            and judgement is Judgement.NO_ANSWER
+            and evidence.operator_id > 0
+            and agreed(evidence.operator_id)
+            and _operator_decides(course, can_begin)
+        )
+        decision = decide(course.alternatives, course.proved, judgement, can_begin=can_begin)
+        return Opening(refusal_of(facts), decision, evidence, asks_operator)
 
     def is_test_number(self, number: int) -> bool:
         """Return True if the settings say that it is one, whatever the plan says."""
@@ -203,9 +243,7 @@ class Verifier:
             return False
         if self._judged(service, finding, self._environment.now())[0] is not Judgement.NO_ANSWER:
             return False
-        can_begin = self._can_begin(finding, policy, way)
-        decision = decide(course.alternatives, course.proved, Judgement.CONFIRMED, can_begin=can_begin)
-        return decision.by_operator
+        return _operator_decides(course, self._can_begin(finding, policy, way))
 
     def ask_operator(self, finding: Finding, number: int) -> Steps[Finding]:
         """Return the finding with what the operator itself says. It takes seconds."""
@@ -304,8 +342,9 @@ class Verifier:
     def _can_begin(self, finding: Finding, policy: Policy, way: Way) -> Callable[[Method], bool]:
         """Return what tells whether a user can be asked for a step: there is a courier for its code, if it has one that
         is sent."""
-        if finding.test_code:
-            return lambda _step: True
+        return (lambda _step: True) if finding.test_code else self._can_begin_untested(policy, way)
+
+    def _can_begin_untested(self, policy: Policy, way: Way) -> Callable[[Method], bool]:
         deliverable = frozenset[str]() if self._courier is None else self._courier.channels
         usual = policy.code_channels
         return lambda step: not step.code_digits or not deliverable.isdisjoint(step.channels_for(way.channel, usual))
@@ -432,7 +471,8 @@ class Verifier:
             work, row, EventKind.START if course.change is None else EventKind.ASK_CHANGE, now_us,
             changes={"verification_id": verification_id}, method=method.value, verification_id=verification_id.hex(),
         )  # fmt: skip
-        work.verifications.end_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
+        if registration.row.verification_id is not None:  # else there is none
+            work.verifications.end_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
         if method.code_digits and not course.test_code:
             next_code_at_us = self._sends.record(work, _code_of(registration, course, wanted), verification_id, now)
         to_send = self._to_send(course, row.service, method, secret, wanted.way)
@@ -460,7 +500,8 @@ class Verifier:
             ),
         )
         work.verifications.insert(verification)
-        return Attempt(registration._replace(row=row), self.told(verification, now), to_send, number=number)
+        told = self.told(verification, now)
+        return Attempt(registration._replace(row=row), told, to_send, number=0 if to_send is None else number)
 
     def _to_send(self, course: Course, service: str, method: Method, secret: str, way: Way) -> CodeToSend | None:
         if not method.code_digits or course.test_code:
@@ -508,8 +549,10 @@ class Verifier:
 
     def delivered(self, started: Outcome, *, strict: bool = False) -> Steps[Outcome]:
         """Send the code of what was started, now that it is counted; if that fails, say so, or raise when `strict`."""
+        if started.to_send is None:
+            return started
         outcome, verification = started._replace(to_send=None, number=0), started.verification
-        if started.to_send is None or verification is None or self._courier is None:
+        if verification is None or self._courier is None:
             return outcome
         message_id, service = verification.verification_id.hex(), started.registration.row.service
         send = partial(self._courier.send, started.number, started.to_send, service=service, message_id=message_id)
@@ -530,6 +573,11 @@ def _note_channel(verification_id: bytes, channel: str, work: RegistrationWork) 
     row = work.verifications.get(verification_id)
     if row is not None:
         work.verifications.change(row._replace(channel=channel))
+
+
+def _operator_decides(course: Course, can_begin: Callable[[Method], bool]) -> bool:
+    """Return True if an operator's yes would be all that is missing."""
+    return decide(course.alternatives, course.proved, Judgement.CONFIRMED, can_begin=can_begin).by_operator
 
 
 def _code_of(registration: Registration, course: Course, wanted: VerificationRequest) -> Code:

@@ -5,6 +5,7 @@ from numcheck.store.callers import Callers, CallerSet, Denial, KnownCaller
 from numcheck.store.confirmations import Confirmation
 from numcheck.store.copying import copy_database
 from numcheck.store.events import EventRow
+from numcheck.store.groups import Operation
 from numcheck.store.heads import Head
 from numcheck.store.history import Loss, Point
 from numcheck.store.identifications import Sent
@@ -49,6 +50,7 @@ __all__ = [
     "Meant",
     "NewRegistrations",
     "NumberRow",
+    "Operation",
     "PageBounds",
     "PlanImport",
     "Point",

@@ -134,7 +134,7 @@ class RegistrationBinding:
         """Tell whether the row is what was written, as far as it has the columns."""
         return self.are_whole(binder, [row])
 
-    def told_apart(self, binder: Binder, rows: Sequence[R]) -> tuple[Sequence[R], list[bytes]]:
+    def separate(self, binder: Binder, rows: Sequence[R]) -> tuple[Sequence[R], list[bytes]]:
         """Return those of these rows that are what was written, and the ids of the others."""
         if self.are_whole(binder, rows):
             return rows, []

@@ -97,6 +97,16 @@ class EventAppender:
         self._told.append((self._sequence, at_us, service, registration_id, kind, state, details))
         self._places.append(self._next_of(service) if service else 0)
 
+    def append_about(
+        self, at_us: int, service: str, registration_id: bytes, told: Sequence[tuple[str, int, str]]
+    ) -> None:
+        """Append events about a registration of a service: the kind, state and details of each."""
+        self.at_us = at_us
+        for kind, state, details in told:
+            self._sequence += 1
+            self._told.append((self._sequence, at_us, service, registration_id, kind, state, details))
+            self._places.append(self._next_of(service))
+
     def append_each(
         self,
         at_us: int,

@@ -22,11 +22,11 @@ class RegistrationRow(NamedTuple):
     evidence: str | None = None
     confirmed_by: int | None = None
     proofs: str | None = None
-    as_of_revision: int = 0
     verification_id: bytes | None = None
-    sequence: int = 0  # made when the row is written
     reminded_of_us: int | None = None
-    content: bytes = b""  # the digests, made when the row is written: see bindings.py
+    as_of_revision: int = 0  # of a new registration made when it is written, as is all that follows
+    sequence: int = 0
+    content: bytes = b""  # the digests: see bindings.py
     mac: bytes = b""
 
 

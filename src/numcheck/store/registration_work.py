@@ -26,7 +26,6 @@ from numcheck.store.bindings import (
 from numcheck.store.bulk import (
     change_each,
     fetch,
-    insert_rows,
     insert_values,
     rows_at_once,
     rows_where,
@@ -132,9 +131,8 @@ class RegistrationWork:
 
     def find(self, user_tags: Sequence[bytes]) -> RegistrationRow | None:
         """Return the registration of a user, under whichever of its tags."""
-        for tag in user_tags:
-            if tag in self._new:
-                return self._new[tag]
+        if not self._new.keys().isdisjoint(user_tags):
+            self._flush_new()
         if self._unknown.issuperset(user_tags):
             return None
         return self._checked(try_find(self._connection, user_tags))
@@ -203,7 +201,7 @@ class RegistrationWork:
         """Return where those of the registrations stand that are in one of these states, as they were written."""
         self._flush_new()
         rows = rows_where(self._connection, STANDING_BY_ID, registration_ids)
-        whole, damaged = STOOD.told_apart(self._chain, [row for row in rows if row[STATE] in states])
+        whole, damaged = STOOD.separate(self._chain, [row for row in rows if row[STATE] in states])
         self.damaged.update(damaged)
         return [self._as_confirmed(row) for row in map(Standing._make, whole)]
 
@@ -293,14 +291,13 @@ class RegistrationWork:
             self._any_withdrawals = withdrawals.are_waiting(self._connection, bulk=True)
         return withdrawals.try_waiting(self._connection, number, revision) if self._any_withdrawals else None
 
-    def insert(self, row: RegistrationRow) -> RegistrationRow:
-        """Add a registration; the row with its digests."""
+    def insert(self, row: RegistrationRow) -> None:
+        """Add a registration, which begins after all that was taken up to now."""
         self._written.count += 1
         if row.user_tag is None or row.user_tag in self._new:
             raise ValueError("a new registration has a user, who has no other")
         self._unknown.discard(row.user_tag)
-        self._new[row.user_tag] = bound = self._bound(row, WHOLE.content(self._chain, row))
-        return bound
+        self._new[row.user_tag] = row
 
     def replace(self, before: RegistrationRow, after: RegistrationRow) -> RegistrationRow:
         """Write what has changed of a registration that this transaction has read; the row with its digests."""
@@ -320,7 +317,7 @@ class RegistrationWork:
 
     def _bound(self, row: RegistrationRow, content: bytes) -> RegistrationRow:
         """Return the row with its digests, of which the closing event tells the mac."""
-        row = RegistrationRow._make((*row[:-4], self._events.first_sequence, row.reminded_of_us, content, b""))
+        row = RegistrationRow._make((*row[:-3], self._events.first_sequence, content, b""))
         row = RegistrationRow._make((*row[:-1], WHOLE.mac(self._chain, row)))
         self._written.note(Bound.REGISTRATIONS, row.registration_id, row.mac)
         return row
@@ -384,9 +381,15 @@ class RegistrationWork:
         self._events.flush()
 
     def _flush_new(self) -> None:
-        if self._new:
-            insert_rows(self._connection, registrations, list(self._new.values()))
-            self._new.clear()
+        if not self._new:
+            return
+        rows = [(*row[:-4], self.revision, self._events.first_sequence) for row in self._new.values()]
+        contents = WHOLE.contents(self._chain, rows)
+        macs = WHOLE.macs(self._chain, rows, contents)
+        bound = [(*row, content, mac) for row, content, mac in zip(rows, contents, macs, strict=True)]
+        self._written.note_all(Bound.REGISTRATIONS, zip((row[0] for row in rows), macs, strict=True))
+        insert_values(self._connection, registrations, RegistrationRow._fields, bound, at_once=rows_at_once(len(bound)))
+        self._new.clear()
 
     # --- imports
 
@@ -406,6 +409,13 @@ class RegistrationWork:
         """Return the tag of the request that made each registration of these users, by the user's tag."""
         self._flush_new()
         return imports.requests_of(self._connection, user_tags)
+
+    def begin(self, row: RegistrationRow, told: Sequence[tuple[str, int, str]]) -> None:
+        """Add a registration with its first events, at the moment of the row: the kind, state and details of each."""
+        self.insert(row)
+        self.services.add(row.service)
+        self._events.append_about(row.registered_at_us, row.service, row.registration_id, told)
+        self._outbox.note(row, row.registered_at_us, anew=True)
 
     def insert_each(self, new: NewRegistrations, at_us: int) -> None:
         """Add registrations of a service whose users have none, each with its event."""

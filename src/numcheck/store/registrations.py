@@ -117,7 +117,12 @@ class Registrations:
 
         `user_tags` are those that the operation will find: those of a whole transaction are looked for together.
         """
-        return Together(self._groups.run_each, Operation(operation, user_tags))
+        return Together(self.write_each, Operation(operation, user_tags))
+
+    def write_each(self, operations: Sequence[Operation[RegistrationWork]]) -> Sequence[Any]:
+        """Return what each operation comes to, its result or an exception, once that is durable: they share a
+        transaction."""
+        return self._groups.run_each(operations)
 
     def came_back(self, verification_ids: Sequence[bytes]) -> dict[bytes, bool]:
         """Return for each of these verifications, if its code is still known, True if the code came back."""
