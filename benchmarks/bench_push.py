@@ -155,6 +155,19 @@ class Pusher:
 
     def delta(self, size: int) -> tuple[float, float]:
         """Seconds until a delta of that many numbers at random is acknowledged, and until it is visible."""
+        messages = self._messages(size)
+        begun = time.monotonic()
+        pushed = self._numbering.PushActiveNumbers(iter(messages))
+        acknowledged = time.monotonic() - begun
+        wait(self._check, pushed.index_version)
+        return acknowledged, time.monotonic() - begun
+
+    def acknowledged(self, size: int) -> tuple[float, int]:
+        """When a delta of that many numbers at random was acknowledged, and the version that shows it."""
+        pushed = self._numbering.PushActiveNumbers(iter(self._messages(size)))
+        return time.monotonic(), pushed.index_version
+
+    def _messages(self, size: int) -> list[numbering_pb2.PushActiveNumbersRequest]:
         chosen = self._chance.choices(self._ranges, k=size)
         numbers = [first + self._chance.randrange(last - first + 1) for first, last in chosen]
         parts = [numbers[start : start + NUMBERS_PER_MESSAGE] for start in range(0, size, NUMBERS_PER_MESSAGE)]
@@ -170,12 +183,7 @@ class Pusher:
             data_time=data_time,
         )
         messages = [numbering_pb2.PushActiveNumbersRequest(header=header)]
-        messages += [numbering_pb2.PushActiveNumbersRequest(add=part) for part in parts]
-        begun = time.monotonic()
-        pushed = self._numbering.PushActiveNumbers(iter(messages))
-        acknowledged = time.monotonic() - begun
-        wait(self._check, pushed.index_version)
-        return acknowledged, time.monotonic() - begun
+        return [*messages, *(numbering_pb2.PushActiveNumbersRequest(add=part) for part in parts)]
 
 
 def wait(check: check_pb2_grpc.CheckServiceStub, index_version: int) -> None:

@@ -62,7 +62,7 @@ def recorded(reference, tmp_path_factory) -> tuple[Index, int]:
     directory, drawn = tmp_path_factory.mktemp("record"), Drawn(reference)
     since = LAST_DAY_S - DAYS * DAY_S
     (written,) = write_record(directory, "record.idx", RecordSource(since, drawn.counts, drawn.withdrawn))
-    payload = map_block_file(directory, written)
+    payload = map_block_file(directory.joinpath, written)
     files = reference.index.files
     manifest = {**files.manifest, "record_since": since}
     return Index(replace(files, manifest=manifest, record=(payload,), layers=(Layer(payload),))), drawn.count

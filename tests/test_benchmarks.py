@@ -36,6 +36,7 @@ def test_every_benchmark_runs_on_a_small_population(tmp_path):
         "NUMCHECK_BENCH_IDLE_S": "0.3",
         "NUMCHECK_BENCH_OVERLOAD_S": "0.2",
         "NUMCHECK_BENCH_CLIENT_S": "0.1",
+        "NUMCHECK_BENCH_FOLLOWERS": "1",
     }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", "--benchmark-disable"]
     run = subprocess.run(

@@ -14,10 +14,15 @@ from google.protobuf import descriptor_pb2, descriptor_pool, timestamp_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
 import numcheck.v1
+from numcheck.v1 import edition_pb2
 
 # What operators, the clearing house and the administrator send and get, and what messengers ask and get. Any other
 # service is one of which somebody has to say first whose data it carries.
-SERVICES = {"AuditService", "CheckService", "NumberingService", "CallerService", "SubscriberService"}
+SERVICES = {
+    *("AuditService", "CallerService", "CheckService", "EditionService", "NumberingService", "SubscriberService"),
+}
+# Messages that go as bytes in a field of another.
+CARRIED = (edition_pb2.Edition, edition_pb2.PublishedCallers)
 # What a messenger says of its own users comes back to it alone, and no operator calls there (tests/access): what its
 # answers may carry of an operator's is held in tests/registrations.
 OF_THE_MESSENGERS_OWN_USERS = {"RegistrationService"}
@@ -66,6 +71,16 @@ TEXTS = {
     "CheckNumberResponse.region": "where the numbering plan allots a whole range, from the regulator's file",
     "ConfirmNumberRequest.question_id": "random, made by the node",
     "ConfirmPushRequest.confirmation_token": "random, made by the node",
+    "Edition.installation_id": "random, made with the store",
+    "EditionFile.name": "the name of a file of the index",
+    "EditionFile.sha256": "SHA-256 of a file",
+    "FetchFileRequest.sha256": "SHA-256 of a file",
+    "FetchFileResponse.content": "a piece of the index: which numbers are in service, and who serves them; or callers",
+    "PublishedCaller.token_tag": "a keyed hash of a program's token",
+    "PublishedCallers.tag_key": "random, made by the node",
+    "WatchEditionsResponse.edition": "an Edition, whose own fields are listed",
+    "WatchEditionsResponse.public_key": "of the installation",
+    "WatchEditionsResponse.signature": "of the installation",
     "GetOperatorStateResponse.digest": "a hash of a whole active set, from which no number can be read",
     "HeldPush.push_id": "as PushHeader.push_id, to whom gave it",
     "Operator.display_name": "a company that holds ranges, from the regulator's file",
@@ -104,16 +119,19 @@ ABOUT_NO_SUBSCRIBER = {
     },
     "what a program may call, and is told": {"role", "has_token", "identifications"},
     "what a row of the store is": {"kind", "whole"},
+    "what a set of callers, or a file, is": {"revision", "size", "offset"},
     "moments, in seconds": {"since_unix_s", "record_since_unix_s"},
     "messages, whose own fields are listed": {
         *("caller", "callers", "agreement", "agreements"),
         *("header", "add_ranges", "remove_ranges", "ported", "refused", "push", "rows", "lost", "held_pushes"),
-        *("renamed", "identification", "events", "head"),
+        *("renamed", "identification", "events", "head", "files"),
     },
 }
 # At which a whole set was true, an event happened or a head was signed, when a push came in or is over, when a program
 # was let in and out, and when a messenger identified a user of its own.
-MOMENTS = {"event_time", "data_time", "first_push_time", "expire_time", "added_at", "revoked_at", "signed_at"}
+MOMENTS = {
+    *("event_time", "data_time", "first_push_time", "expire_time", "added_at", "revoked_at", "signed_at", "current_at"),
+}
 FREE = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
 
 
@@ -150,7 +168,7 @@ def every_field() -> list[FieldDescriptor]:
         for method in methods()
         for message in (method.input_type, method.output_type)
         for field in fields_of(message, seen)
-    ]
+    ] + [field for message in CARRIED for field in fields_of(message.DESCRIPTOR, seen)]
 
 
 def is_known(field: FieldDescriptor) -> bool:

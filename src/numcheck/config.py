@@ -343,6 +343,19 @@ class Settings(BaseSettings):
     codes_returned_percent_min: Annotated[int, Field(ge=0, le=100)] = ReloadedField(
         20, description="percent of a courier's last 50 codes to an operator that come back, or it rests; 0: any"
     )
+    publish_dir: Path | None = Field(
+        None,
+        description="where editions are kept for followers that read a directory, such as an object store's mount",
+        examples=["/mnt/editions"],
+    )
+    publisher_key: str | None = Field(
+        None,
+        description="the key that signs what a follower takes, 64 hexadecimal digits; none: the first that it meets",
+        examples=[64 * "0"],
+    )
+    follow_age_max_s: Annotated[int, Field(ge=0, le=INT32_MAX)] = Field(
+        86_400, description="seconds for which a follower answers without news of its node; 0: for ever"
+    )
     drain_timeout_s: Seconds = Field(10, description="seconds that running calls have to end when the node stops")
     log_level: Literal["debug", "info", "warning", "error"] = ReloadedField(
         "info", description="the least that is logged: debug, info, warning or error"
@@ -396,6 +409,13 @@ class Settings(BaseSettings):
         if len(value) != 2 or not (value.isascii() and value.isalpha()):
             raise ValueError("must be a country's two letters, such as RU")
         return value.upper()
+
+    @field_validator("publisher_key")
+    @classmethod
+    def _is_public_key(cls, value: str | None) -> str | None:
+        if value is not None and re.fullmatch("[0-9a-f]{64}", value) is None:
+            raise ValueError("must be 64 hexadecimal digits, as `numcheck events head` says it")
+        return value
 
     @field_validator("witness_url")
     @classmethod

@@ -162,6 +162,24 @@ class IndexDamaged(NumcheckError):
     reason = "INDEX_DAMAGED"
 
 
+class UnknownFile(NumcheckError):
+    """None of the last editions has a file of that hash, or it has ended."""
+
+    reason = "UNKNOWN_FILE"
+
+
+class EditionRefused(NumcheckError):
+    """An edition, or a file of it, is not what the installation's node signed: nothing of it is used."""
+
+    reason = "EDITION_REFUSED"
+
+
+class SourceFailed(NumcheckError):
+    """A follower's source does not answer, is cut off, or tells nothing new."""
+
+    reason = "SOURCE_FAILED"
+
+
 class BadRegistryFile(NumcheckError):
     """A registry file cannot be trusted; nothing of it was taken."""
 

@@ -14,6 +14,7 @@ from typing import Any
 
 LISTENERS_NAME = "listeners.json"
 COURIERS_NAME = "couriers.json"
+FOLLOWER_NAME = "follower.json"
 TOKEN_NAME = "loopback.token"
 SIZE_MAX = 65_536
 

@@ -23,6 +23,8 @@ from numcheck.v1 import (
     caller_pb2_grpc,
     check_pb2,
     check_pb2_grpc,
+    edition_pb2,
+    edition_pb2_grpc,
     numbering_pb2,
     numbering_pb2_grpc,
 )
@@ -38,6 +40,7 @@ SET_SIZE = 40
 _numbers = count()
 
 Request = numbering_pb2.PushActiveNumbersRequest
+WATCH_EDITIONS = edition_pb2.WatchEditionsRequest()
 
 
 def stamp() -> Timestamp:
@@ -83,6 +86,25 @@ def audit(method: str) -> Call:
         return answer if method == "GetHead" else list(answer)
 
     return call
+
+
+def watch_editions(channel: grpc.Channel) -> Any:
+    """The newest edition, asked for again as long as there is none: it is made once somebody asks."""
+    while True:
+        try:
+            watch = edition_pb2_grpc.EditionServiceStub(channel).WatchEditions(WATCH_EDITIONS, timeout=DEADLINE_S)
+            return first_of(watch)
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+
+
+def fetch_file(node: SecureNode) -> Call:
+    """The first file of the newest edition."""
+    with node.channel("administrator") as channel:
+        edition = edition_pb2.Edition.FromString(watch_editions(channel).edition)
+    request = edition_pb2.FetchFileRequest(sha256=edition.files[0].sha256)
+    return lambda channel: edition_pb2_grpc.EditionServiceStub(channel).FetchFile(request, timeout=DEADLINE_S)
 
 
 def health(method: str) -> Call:

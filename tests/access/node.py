@@ -14,6 +14,7 @@ from sqlalchemy import delete
 from numcheck.access import Caller, Role
 from numcheck.api.access import CallersIndex
 from numcheck.api.asking import NumbersAsked
+from numcheck.api.editions import EditionService
 from numcheck.api.identifications import WatchIdentifications
 from numcheck.config import Settings
 from numcheck.door.native_door import LACKING, NativeDoor, Served
@@ -23,6 +24,7 @@ from numcheck.index import PublishedIndex, open_index
 from numcheck.offline.authority import issue_client, issue_server, make_authority
 from numcheck.serving.access import AccessControl
 from numcheck.serving.budgets import Budgets
+from numcheck.serving.editions import Contents, NodeEditions
 from numcheck.serving.publishing import index_directory, rebuild_index
 from numcheck.serving.registrations import registrations_of
 from numcheck.serving.services import callers_service, check_service, numbering_service
@@ -41,6 +43,7 @@ CALLERS = {
     "house": Caller("numcheck://clearing-house", Role.CLEARING_HOUSE),
     "auditor": Caller("numcheck://auditor", Role.AUDITOR),
     "administrator": Caller("numcheck://administrator", Role.ADMINISTRATOR),
+    "follower": Caller("numcheck://follower", Role.FOLLOWER),
 }
 
 
@@ -139,6 +142,11 @@ def _served(
 
     registrations = registrations_of(store, published, settings, print, control.directory.agreed, print)
     budgets = Budgets(store.budgets(), registrations.vault, settings, now=now)
+    contents = Contents(
+        index_directory(settings.data_dir), lambda: control.directory.published(control.key), lambda: datetime.now(UTC)
+    )
+    editions = NodeEditions(published, contents, registrations.signing_key, changed=watches.notify, publish_dir=None)
+    control.directory.subscribe(editions.wake)
     services = [
         check_service(CallersIndex(published, control.access.agreed), settings, asked.add, budgets.spend),
         numbering_service(
@@ -152,6 +160,7 @@ def _served(
         callers_service(control.callers, control.key, changed=control.directory.refresh),
         registrations.service,
         registrations.audit,
+        EditionService(editions),
     ]
     api = PlainDoor(
         settings, services, watches, control.access, feeds=registrations.feeds, allowance_of=budgets.allowance_of
@@ -174,4 +183,5 @@ def _served(
         if native is not None:
             native.stop(0)
         budgets.stop()
+        editions.stop()
         registrations.feeds.close()

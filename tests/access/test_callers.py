@@ -19,7 +19,6 @@ from numcheck.door.watches import Watches, _Watch
 from numcheck.errors import NotAuthenticated, StoreUnavailable, TooManyStreams
 from numcheck.offline import authority
 from numcheck.offline.authority import issue_client, make_authority
-from numcheck.serving.access import token_key
 from numcheck.v1 import (
     caller_pb2,
     caller_pb2_grpc,
@@ -122,8 +121,7 @@ def test_bearer_token_says_who_calls(node):
 
 
 def test_store_has_no_token(node, tmp_path):
-    key = token_key(tmp_path / "data")
-    node.control.callers.set_token(CALLERS["messenger"].uri, token_tag(key, "the-secret-token"), now=NOW)
+    node.control.callers.set_token(CALLERS["messenger"].uri, token_tag(node.control.key, "the-secret-token"), now=NOW)
     content = b"".join(path.read_bytes() for path in (tmp_path / "data").glob("numcheck.db*"))
     assert b"the-secret-token" not in content
     assert (tmp_path / "data" / "token.key").stat().st_mode & 0o777 == 0o400

@@ -159,7 +159,7 @@ def test_denials_are_kept_together_with_their_counts_and_too_many_are_dropped(mo
     """While one transaction is under way the next ones collect: equal ones are one row, and the room has an end."""
     monkeypatch.setattr(access, "DENIALS_WAITING_MAX", 3)
     kept = Kept()
-    log = DenialLog(kept, interval_s=0)  # type: ignore[arg-type]
+    log = DenialLog(kept.record_denials, interval_s=0)
     log.add("first", "/m", "NOT_PERMITTED")
     assert kept.asked.wait(WAIT_S)
     for _ in range(500):

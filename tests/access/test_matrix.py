@@ -14,20 +14,23 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from numcheck.access import METHODS, About, Caller, Role
 from numcheck.offline.authority import issue_client
-from numcheck.v1 import audit_pb2, caller_pb2, check_pb2, numbering_pb2, registration_pb2
+from numcheck.v1 import audit_pb2, caller_pb2, check_pb2, edition_pb2, numbering_pb2, registration_pb2
 from tests.access import calls
 from tests.access.node import ALPHA, BETA, CALLERS, NOW, SecureNode, secure_node
 
 SERVED = {
     f"/{service.full_name}/{method.name}"
-    for file in (audit_pb2, check_pb2, numbering_pb2, caller_pb2, registration_pb2, health_pb2, reflection_pb2)
+    for file in (
+        *(audit_pb2, caller_pb2, check_pb2, edition_pb2, numbering_pb2, registration_pb2),
+        *(health_pb2, reflection_pb2),
+    )
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
 SERVED |= {method.replace(".v1alpha.", ".v1.") for method in SERVED}
 CHECK, NUMBERING = "/numcheck.v1.CheckService/", "/numcheck.v1.NumberingService/"
 REGISTRATION, CALLER = "/numcheck.v1.RegistrationService/", "/numcheck.v1.CallerService/"
-AUDIT = "/numcheck.v1.AuditService/"
+AUDIT, EDITION = "/numcheck.v1.AuditService/", "/numcheck.v1.EditionService/"
 HEALTH = "/grpc.health.v1.Health/"
 ABOUT_AN_OPERATOR = {
     f"{NUMBERING}PushActiveNumbers": calls.push,
@@ -56,6 +59,8 @@ def case(method: str, thing: Any) -> Make:
         return lambda _node: calls.health(name)
     others: dict[str, Make] = {
         **{one: lambda _node: calls.audit(name) for one in METHODS if one.startswith(AUDIT)},
+        f"{EDITION}WatchEditions": lambda _node: calls.watch_editions,
+        f"{EDITION}FetchFile": calls.fetch_file,
         f"{NUMBERING}PushPortings": calls.push_portings,
         f"{NUMBERING}ImportNumberingPlan": calls.import_plan,
         f"{NUMBERING}WatchIndex": lambda _node: calls.watch_index,

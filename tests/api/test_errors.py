@@ -38,7 +38,7 @@ ANSWERING = (
     *("plan/allotments.py", "active/push.py", "active/portings.py", "access/rules.py", "api/access.py"),
     *("store/heads.py", "store/pushes.py", "store/plans.py", "store/database.py", "store/engine.py"),
     *("store/failures.py", "store/history.py", "store/marks.py"),
-    *("store/callers.py", "api/callers.py", "api/registration.py", "delivery/http.py"),
+    *("store/callers.py", "api/callers.py", "api/editions.py", "api/registration.py", "delivery/http.py"),
     *(
         "registrations/record.py",
         "registrations/registrar.py",
@@ -48,7 +48,7 @@ ANSWERING = (
     ),
     *("registrations/judging.py", "registrations/states.py", "registrations/codes.py", "registrations/proofs.py"),
 )
-OUR_OWN_TROUBLE = {"IndexDamaged", "BadConfiguration"}
+OUR_OWN_TROUBLE = {"IndexDamaged", "BadConfiguration", "EditionRefused"}
 """What no caller can do anything about: INTERNAL to them."""
 SECRET = "+79161234567"
 

@@ -11,8 +11,8 @@ from tests.cli.commands import commands
 from tests.serving.command import run, serving
 from tests.serving.small import fill
 
-MAKERS = {"restore", "serve", "demo", "plan import", "callers init", "bench", "bench plan"}
-"""Commands that make a store, or what they measure."""
+MAKERS = {"restore", "serve", "follow", "demo", "plan import", "callers init", "bench", "bench plan"}
+"""Commands that make a store, a follower's copy of an index, or what they measure."""
 
 NO_STORE = {"bench body", "plan diff", "config check", "config sample", "config schema", "config show"}
 """Commands that read files alone, or nothing."""

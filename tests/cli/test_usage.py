@@ -12,7 +12,7 @@ from tests.serving.small import fill
 
 COMMANDS = [tuple(command.split()) for command in commands()]
 WITHOUT_SETTINGS = [("config", "sample"), ("config", "schema"), ("bench", "body")]
-WITHOUT_RESULT = [("serve",), ("registrations", "rotate-keys"), ("config", "sample"), ("config", "schema")]
+WITHOUT_RESULT = [("serve",), ("follow",), ("registrations", "rotate-keys"), ("config", "sample"), ("config", "schema")]
 WITHOUT_RESULT += [("callers", name) for name in ("init", "add", "agree", "end-agreement", "revoke", "confirm-restore")]
 WITHOUT_RESULT += [("registrations", name) for name in ("delete", "export")] + [("withdrawn", "export")]
 WITHOUT_RESULT += [("callers", "token")]  # prints the token, and nothing besides

@@ -176,7 +176,7 @@ def test_every_case_that_the_page_names_is_tested():
 
 def test_index_is_refused_when_its_format_is_another(directory):
     """Sound in every checksum, and of a format that is to come."""
-    body = json.dumps({**read_manifest(directory), "format": 6}).encode()
+    body = json.dumps({**read_manifest(directory.joinpath), "format": 6}).encode()
     (directory / "manifest.json").write_bytes(body + b"\n" + xxhash.xxh3_128_hexdigest(body).encode() + b"\n")
     with pytest.raises(IndexDamaged, match=r"^the index has format 6; this numcheck reads 5$"):
         open_index(directory)
@@ -201,7 +201,7 @@ def test_index_is_refused_when_its_format_is_another(directory):
 )
 def test_index_is_refused_when_its_manifest_lacks(directory, key, wrong):
     """Sound in every checksum, and not an index's: a key is missing, or holds something else."""
-    manifest = read_manifest(directory)
+    manifest = read_manifest(directory.joinpath)
     del manifest[key]
     write_manifest(directory, manifest)
     with pytest.raises(IndexDamaged):
@@ -214,13 +214,13 @@ def test_index_is_refused_when_its_manifest_lacks(directory, key, wrong):
 @pytest.mark.parametrize("change", [-24, -1, 1, 24])
 def test_index_is_refused_when_the_range_table_has_another_size(directory, change):
     """Sound in every checksum, and of other rows than the manifest counts."""
-    manifest = read_manifest(directory)
+    manifest = read_manifest(directory.joinpath)
     name = manifest["files"]["ranges"][0]
     payload = payload_of(directory / name)
     written = write_block_file(directory, name, [payload[:change] if change < 0 else payload + bytes(change)])
     manifest["files"]["ranges"] = [written.name, written.payload_size, written.checksum]
     write_manifest(directory, manifest)
-    assert len(map_block_file(directory, written)) == len(payload) + change
+    assert len(map_block_file(directory.joinpath, written)) == len(payload) + change
     with pytest.raises(IndexDamaged, match=r"^the range table does not have the size that the manifest says$"):
         open_index(directory)
 

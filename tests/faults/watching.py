@@ -44,7 +44,8 @@ class Watcher:
 
     def _call(self, stub: RegistrationServiceStub, sequence: int) -> Any:
         # A minute more than any life: only what is never told would wait so long.
-        request = pb.WatchRegistrationsRequest(service=self._service, resume_token=str(sequence))
+        token = f"{sequence}-{self._told[sequence - 1].hash[:8].hex()}" if sequence else "0"
+        request = pb.WatchRegistrationsRequest(service=self._service, resume_token=token)
         return stub.WatchRegistrations(request, timeout=2 * DEADLINE_S)
 
     def _take(self, message: pb.WatchRegistrationsResponse) -> None:

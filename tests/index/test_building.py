@@ -87,10 +87,10 @@ def test_next_version_is_opened_when_it_is_published_between_two_reads(tmp_path,
     """The reader has read the old manifest, and its files are gone when it comes to them."""
     build_index(tmp_path, world_of(1).source(1))
     read_manifest = files.read_manifest
-    manifests = iter([read_manifest(tmp_path)])
+    manifests = iter([read_manifest(tmp_path.joinpath)])
     build_index(tmp_path, world_of(2).source(2))
     monkeypatch.setattr(
-        "numcheck.index.format.read_manifest", lambda directory: next(manifests, None) or read_manifest(directory)
+        "numcheck.index.format.read_manifest", lambda path_of: next(manifests, None) or read_manifest(path_of)
     )
     assert open_index(tmp_path).table.check(FIRST) == (ACTIVE, 2)
 

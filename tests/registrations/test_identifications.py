@@ -1,7 +1,9 @@
 """E.4: operators are told whom services identified on their numbers, and when that ended; and nobody else is."""
 
+import shutil
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -203,7 +205,7 @@ def test_operator_follows_identifications_of_a_node_and_resumes(node: Node, data
         registrations.DeleteRegistration(pb.DeleteRegistrationRequest(service=SERVICE, user_id="u0"))
         (end,) = watched(channel, operator, 1, second.resume_token)
         assert (end.identification.user_code, end.identification.ended) == (told.user_code, True)
-        for token in ("x", "-1", str(int(end.resume_token) + 1), "9" * 30):
+        for token in ("x", "-1", "7", end.resume_token[:-1] + "x", flipped(end), "9" * 30):
             refused = refusal(lambda token=token: watched(channel, operator, 1, token))
             assert refused.violations == [("resume_token", "BAD_RESUME_TOKEN")]
         assert refusal(lambda: watched(channel, 10**6, 1)).reason == "UNKNOWN_OPERATOR"
@@ -215,6 +217,56 @@ def test_operator_follows_identifications_of_a_node_and_resumes(node: Node, data
         [str(HELD[0]), SERVICE, made[0].registration_id, "True"],
     ]
     assert "which is told whom it identifies" in run("callers", "list", "--data-dir", data_dir).out
+
+
+def flipped(message: numbering_pb2.WatchIdentificationsResponse) -> str:
+    """The token of a message under which another history stands."""
+    place, _, digest = message.resume_token.rpartition("-")
+    return f"{place}-{int(digest, 16) ^ 1:016x}"
+
+
+def test_token_of_a_history_that_was_lost_resumes_nothing(data_dir: Path, tmp_path: Path) -> None:
+    """A copy is restored that lacks what was told, and other messages come to the same places: the token of a lost one
+    is refused, and never leads behind another one. Tokens of what is left are as good as before."""
+
+    @contextmanager
+    def called() -> Iterator[tuple[grpc.Channel, RegistrationServiceStub]]:
+        with serving(data_dir, env=SETTINGS) as node, grpc.insecure_channel(node.address) as channel:
+            yield channel, RegistrationServiceStub(channel)
+
+    def register(stub: RegistrationServiceStub, place: int, user_id: str) -> str:
+        request = register_request(SERVICE, HELD[place], user_id=user_id)
+        return str(stub.Register(request, timeout=DEADLINE_S).registration.registration_id)
+
+    def events(stub: RegistrationServiceStub, token: str, count: int) -> list[pb.WatchRegistrationsResponse]:
+        asked = pb.WatchRegistrationsRequest(service=SERVICE, resume_token=token)
+        call = stub.WatchRegistrations(asked, timeout=DEADLINE_S)
+        found = [next(call) for _ in range(count + 1)][1:]
+        call.cancel()
+        return found
+
+    with called() as (channel, stub):
+        operator = mts(channel)
+        agreement = caller_pb2.Agreement(service=SERVICE, operator_id=operator, identifications=True)
+        CallerServiceStub(channel).AddAgreement(caller_pb2.AddAgreementRequest(agreement=agreement))
+        register(stub, 0, "kept")
+        kept_event, kept = events(stub, "0", 2)[-1], watched(channel, operator, 1)[0]
+    shutil.copy(data_dir / "numcheck.db", tmp_path / "copy.db")
+    with called() as (channel, stub):
+        register(stub, 1, "lost")
+        lost_event, lost = events(stub, kept_event.resume_token, 2)[-1], watched(channel, operator, 2)[-1]
+    shutil.copy(tmp_path / "copy.db", data_dir / "numcheck.db")
+    with called() as (channel, stub):
+        code = register(stub, 2, "after")
+        again = events(stub, kept_event.resume_token, 2)[-1]
+        assert (again.event.registration_id, again.event.sequence) == (code, lost_event.event.sequence)
+        told = refusal(lambda: events(stub, lost_event.resume_token, 1))
+        assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "BAD_RESUME_TOKEN")
+        (after,) = watched(channel, operator, 1, kept.resume_token)
+        assert after.identification.user_code == code
+        assert after.resume_token.split("-")[0] == lost.resume_token.split("-")[0]
+        told = refusal(lambda: watched(channel, operator, 1, lost.resume_token))
+        assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "BAD_RESUME_TOKEN")
 
 
 class Ledger:

@@ -123,6 +123,7 @@ def test_reflection_lists_every_service(channel):
     assert set(ProtoReflectionDescriptorDatabase(channel).get_services()) == {
         "numcheck.v1.AuditService",
         "numcheck.v1.CheckService",
+        "numcheck.v1.EditionService",
         "numcheck.v1.CallerService",
         "numcheck.v1.NumberingService",
         "numcheck.v1.RegistrationService",

@@ -18,7 +18,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from numcheck.access import METHODS
 from numcheck.door.native_door import LACKING
-from numcheck.v1 import audit_pb2, caller_pb2, check_pb2, numbering_pb2, registration_pb2
+from numcheck.v1 import audit_pb2, caller_pb2, check_pb2, edition_pb2, numbering_pb2, registration_pb2
 from tests.serving.command import NUMCHECK, PLAIN, serving
 from tests.serving.small import fill
 
@@ -29,7 +29,7 @@ TEXT = "canary-79167654321"
 ADDRESS = "203.0.113.79"
 CODE = "791676"
 CANARIES = (str(NUMBER)[1:], "canary", ADDRESS, CODE, NUMBER.to_bytes(8, "little").hex())
-FILES = (check_pb2, numbering_pb2, registration_pb2, caller_pb2, audit_pb2)
+FILES = (check_pb2, numbering_pb2, registration_pb2, caller_pb2, audit_pb2, edition_pb2)
 KINDS = {(False, False): "unary_unary", (False, True): "unary_stream", (True, False): "stream_unary"}
 
 

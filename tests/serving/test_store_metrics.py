@@ -63,6 +63,8 @@ def test_registrations_verifications_and_events_are_told_by_their_words(watch: S
         registration_counts={RegistrationState.VERIFIED: 3},
         due_counts={1: 0, 7: 2, 30: 3},
         verification_counts={("code", VerificationState.CONFIRMED): 2},
+        lost_versions={3: 2},
+        lost_revision_count=4,
         oldest_withdrawal_us=int((time.time() - 60) * 1e6),
     )
     watch.event_counts.update({"confirmed": 2})
@@ -74,3 +76,4 @@ def test_registrations_verifications_and_events_are_told_by_their_words(watch: S
     assert found["numcheck_verifications", "code", "confirmed"] == 2
     assert found["numcheck_events_total", "confirmed"] == 2
     assert 60 <= found["numcheck_revocation_lag_seconds",] < 120
+    assert (found["numcheck_lost_versions", "3"], found["numcheck_lost_revisions",]) == (2, 4)

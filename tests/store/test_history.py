@@ -165,6 +165,8 @@ def test_loss_is_recorded_once_whoever_notices_it(filled, data_dir):
     assert filled.revision == revision
     (loss,) = filled.losses()
     assert loss.operators == {1: (9, filled.head(1).version)}
+    found = filled.survey(events_after=None, now=NOW)
+    assert (found.lost_versions, found.lost_revision_count) == ({1: 9 - filled.head(1).version}, 2)
 
 
 def filled_mark(store: Store, revision: int) -> bytes:

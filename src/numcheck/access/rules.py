@@ -28,6 +28,8 @@ class Role(StrEnum):
     """It reads states and events, and changes nothing."""
     ADMINISTRATOR = "administrator"
     """It may do everything."""
+    FOLLOWER = "follower"
+    """A check-only node: it fetches the index and the callers, and so every operator's active numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,10 @@ _PORTING = frozenset({Role.CLEARING_HOUSE, Role.ADMINISTRATOR})
 _READING = frozenset({Role.OPERATOR, Role.CLEARING_HOUSE, Role.AUDITOR, Role.ADMINISTRATOR})
 _AUDITING = frozenset({Role.AUDITOR, Role.ADMINISTRATOR})
 _ADMINISTERING = frozenset({Role.ADMINISTRATOR})
+_FOLLOWING = frozenset({Role.FOLLOWER, Role.ADMINISTRATOR})
 _CHECK, _NUMBERING = "/numcheck.v1.CheckService", "/numcheck.v1.NumberingService"
 _CALLER, _REGISTRATION = "/numcheck.v1.CallerService", "/numcheck.v1.RegistrationService"
-_AUDIT = "/numcheck.v1.AuditService"
+_AUDIT, _EDITION = "/numcheck.v1.AuditService", "/numcheck.v1.EditionService"
 
 METHODS: dict[str, Method] = {
     f"{_CHECK}/CheckNumber": Method(_CHECKING, runs=Runs.QUICK),
@@ -133,6 +136,8 @@ METHODS: dict[str, Method] = {
     f"{_AUDIT}/GetHead": Method(_AUDITING, runs=Runs.QUICK),
     f"{_AUDIT}/ExportEvents": Method(_AUDITING, runs=Runs.FEED),
     f"{_AUDIT}/ListRowDigests": Method(_AUDITING, runs=Runs.FEED),
+    f"{_EDITION}/WatchEditions": Method(_FOLLOWING, runs=Runs.WATCH),
+    f"{_EDITION}/FetchFile": Method(_FOLLOWING, runs=Runs.QUICK),
     "/grpc.health.v1.Health/Check": Method(ANYBODY, runs=Runs.QUICK),
     "/grpc.health.v1.Health/Watch": Method(ANYBODY, runs=Runs.WATCH),
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": Method(ANYBODY, runs=Runs.EACH),

@@ -18,6 +18,7 @@ ROLES = {
     Role.CLEARING_HOUSE: caller_pb2.ROLE_CLEARING_HOUSE,
     Role.AUDITOR: caller_pb2.ROLE_AUDITOR,
     Role.ADMINISTRATOR: caller_pb2.ROLE_ADMINISTRATOR,
+    Role.FOLLOWER: caller_pb2.ROLE_FOLLOWER,
 }
 
 

@@ -56,6 +56,7 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.NotPermitted: code_pb2.PERMISSION_DENIED,
     errors.UnknownMethod: code_pb2.UNIMPLEMENTED,
     errors.UnknownService: code_pb2.NOT_FOUND,
+    errors.UnknownFile: code_pb2.NOT_FOUND,
     errors.IndexNotReady: code_pb2.UNAVAILABLE,
     errors.StoreUnavailable: code_pb2.UNAVAILABLE,
     errors.IndexBehind: code_pb2.UNAVAILABLE,

@@ -1,5 +1,6 @@
 """Translates WatchIdentifications of NumberingService."""
 
+import re
 from collections.abc import Callable, Collection, Iterable
 from itertools import takewhile
 
@@ -13,7 +14,7 @@ from numcheck.v1 import numbering_pb2
 
 FEEDS_MAX = 16
 FEEDS_PER_OPERATOR_MAX = 4
-DIGITS_MAX = 19
+POSITION = re.compile(r"[1-9][0-9]{0,17}")
 
 
 class WatchIdentifications:
@@ -28,17 +29,21 @@ class WatchIdentifications:
         message = parsed(numbering_pb2.WatchIdentificationsRequest, request)
         operator_id = message.operator_id
         own_operator(operator_id)
+        self._identifications.after(operator_id, 0)  # UnknownOperator before anything is sent
         position = self._position(message.resume_token)
-        self._identifications.after(operator_id, position)  # UnknownOperator before anything is sent
         return Feed(f"operator {operator_id}", self._told(operator_id, position), self._slots)
 
     def _position(self, token: str) -> int:
+        """Return the position of a token; BadResumeToken if it was not given out, or of a history that was lost."""
         if not token:
             return 0
-        known = token.isascii() and token.isdigit() and len(token) <= DIGITS_MAX
-        if not known or int(token) > self._identifications.newest:
-            raise BadResumeToken("the resume_token was not given out by WatchIdentifications")
-        return int(token)
+        position, _, mark = token.partition("-")
+        if POSITION.fullmatch(position) is None or not self._identifications.has_mark(mark):
+            raise BadResumeToken(
+                "the resume_token was not given out by WatchIdentifications, or the store does not have what it told, "
+                "as it was restored or failed over to an older state; resume from an older token, or from the beginning"
+            )
+        return int(position)
 
     def _told(self, operator_id: int, position: int) -> Pieces:
         while True:
@@ -46,14 +51,15 @@ class WatchIdentifications:
             services, found = self._telling(operator_id), self._identifications.after(operator_id, position)
             agreed = _up_to_first_unknown(found, services)
             position = agreed[-1].row.position if agreed else position
-            yield [_message(one) for one in agreed if one.number is not None]
+            mark = self._identifications.mark() if agreed else ""
+            yield [_message(one, mark) for one in agreed if one.number is not None]
 
 
 def _up_to_first_unknown(found: Iterable[Identified], services: Collection[str]) -> list[Identified]:
     return list(takewhile(lambda one: one.row.service in services, found))
 
 
-def _message(one: Identified) -> bytes:
+def _message(one: Identified, mark: str) -> bytes:
     row = one.row
     return numbering_pb2.WatchIdentificationsResponse(
         identification=numbering_pb2.Identification(
@@ -63,5 +69,5 @@ def _message(one: Identified) -> bytes:
             ended=row.ended,
             event_time=timestamp_at(row.at_us),
         ),
-        resume_token=str(row.position),
+        resume_token=f"{row.position}-{mark}",
     ).SerializeToString()

@@ -22,7 +22,7 @@ from numcheck.registrations import ways
 from numcheck.registrations.completion import Completion
 from numcheck.registrations.events import SignedHead, basis_of
 from numcheck.registrations.evidence import fields_from_json
-from numcheck.registrations.history import History, Told
+from numcheck.registrations.history import History, Told, token_of
 from numcheck.registrations.importing import Importer
 from numcheck.registrations.policy import Method
 from numcheck.registrations.proofs import AttestedProof, CodeProof, InboundProof, Proof
@@ -39,7 +39,6 @@ from numcheck.v1 import registration_pb2 as pb
 SERVICE_NAME = "numcheck.v1.RegistrationService"
 PAGE_ROWS_DEFAULT = 100
 MARK_SIZE = 3  # bytes; with them a page_token is 36 characters, without padding
-DIGITS_MAX = 19  # of a 63-bit integer
 FEEDS_MAX = 32
 FEEDS_PER_SERVICE_MAX = 8
 REVERIFYING_MAX = 2  # each keeps a core busy
@@ -253,11 +252,14 @@ class RegistrationService:
         message = parsed(pb.WatchRegistrationsRequest, request)
         service = caller_service(message, context)
         head = self._history.signed_head(service, microseconds(self._now()))
-        sequence = _sequence(message.resume_token, head.sequence)
-        return Feed(service, self._told(service, sequence, head), self._watching)
+        token = message.resume_token or token_of(head.sequence, head.hash)
+        sequence = self._history.position_of(service, token)
+        if sequence is None:
+            raise BadRegistration("resume_token", "the resume_token was not given out by WatchRegistrations")
+        first = pb.WatchRegistrationsResponse(resume_token=token, head=_head_message(head))
+        return Feed(service, self._told(service, sequence, first), self._watching)
 
-    def _told(self, service: str, sequence: int, head: SignedHead) -> Pieces:
-        first = pb.WatchRegistrationsResponse(resume_token=str(sequence), head=_head_message(head))
+    def _told(self, service: str, sequence: int, first: pb.WatchRegistrationsResponse) -> Pieces:
         yield [first.SerializeToString()]
         while True:
             told = self._history.after(service, sequence)
@@ -348,15 +350,6 @@ def _registration_id(token: str) -> bytes:
     return place
 
 
-def _sequence(token: str, newest: int) -> int:
-    """Return the position in a resume_token; without one, that of the newest event."""
-    if not token:
-        return newest
-    if not (token.isascii() and token.isdigit() and len(token) <= DIGITS_MAX and int(token) <= newest):
-        raise BadRegistration("resume_token", "the resume_token was not given out by WatchRegistrations")
-    return int(token)
-
-
 # --- what goes out
 
 
@@ -384,7 +377,7 @@ def _event_message(told: Told) -> pb.WatchRegistrationsResponse:
             cause=basis.cause,
             index_version=basis.index_version,
         ),
-        resume_token=str(event.service_sequence),
+        resume_token=token_of(event.service_sequence, event.hash),
     )
 
 

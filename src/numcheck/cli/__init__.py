@@ -88,6 +88,7 @@ def load_commands() -> typer.Typer:
         config,
         demo,
         events,
+        follow,
         plan,
         push,
         registrations,
@@ -100,6 +101,7 @@ def load_commands() -> typer.Typer:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show must not end a command
     app.command()(serve.serve)
+    app.command()(follow.follow)
     app.command()(demo.demo)
     app.add_typer(plan.app, name="plan")
     app.add_typer(push.app, name="push")

@@ -95,7 +95,7 @@ def _write_private(path: Path, text: str) -> None:
 @app.command("add")
 def add(
     uri: Uri,
-    role: Annotated[str, typer.Option(help="messenger, operator, clearing-house, auditor or administrator.")],
+    role: Annotated[str, typer.Option(help="messenger, operator, clearing-house, auditor, administrator or follower.")],
     operator_id: Annotated[int | None, typer.Option(help="The operator that it acts for.", min=1)] = None,
     service: Annotated[str | None, typer.Option(help="The service that it acts for.")] = None,
     authority: Authority = None,
@@ -126,7 +126,7 @@ def _role_name(role: str) -> str:
 
     name = f"ROLE_{role.upper().replace('-', '_')}"
     if name not in [one for one, number in caller_pb2.Role.items() if number]:
-        raise typer.BadParameter("a role is messenger, operator, clearing-house, auditor or administrator")
+        raise typer.BadParameter("a role is messenger, operator, clearing-house, auditor, administrator or follower")
     return name
 
 

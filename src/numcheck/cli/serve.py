@@ -7,18 +7,22 @@ import typer
 from numcheck.cli.options import Config, DataDir, settings_of
 from numcheck.config import load_settings
 
+Listen = Annotated[
+    str | None,
+    typer.Option(help="host:port of every service; port 0 takes a free one.  (default: 127.0.0.1:50051)"),
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="Event loops.  (default: one a core)")]
+MetricsListen = Annotated[
+    str | None, typer.Option(help="host:port of /metrics, /healthz and /readyz.  (default: none)")
+]
+
 
 def serve(
     data_dir: DataDir = None,
     config: Config = None,
-    listen: Annotated[
-        str | None,
-        typer.Option(help="host:port of every service; port 0 takes a free one.  (default: 127.0.0.1:50051)"),
-    ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Event loops.  (default: one a core)")] = None,
-    metrics_listen: Annotated[
-        str | None, typer.Option(help="host:port of /metrics, /healthz and /readyz.  (default: none)")
-    ] = None,
+    listen: Listen = None,
+    threads: Threads = None,
+    metrics_listen: MetricsListen = None,
     page_listen: Annotated[str | None, typer.Option(help="host:port of the page for people.  (default: none)")] = None,
 ) -> None:
     """Run a node until SIGTERM or Ctrl-C, then let the calls under way end.

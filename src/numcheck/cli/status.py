@@ -1,6 +1,7 @@
 """`numcheck status` and `ready`: what a data directory holds and what its node serves, and whether it serves."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,17 +76,46 @@ def status(
 
     settings, now = settings_of(config, data_dir=data_dir), datetime.now(UTC)
     if server or settings.server:
-        result, show = _ask(settings, target_of(settings, server), now, digests=digests), _print_answers
+        show: Callable[[dict[str, Any]], None] = _print_answers
+        result = _ask(settings, target_of(settings, server), now, digests=digests)
     else:
-        from numcheck.offline.status import node_status
-
-        result, show = node_status(settings, now=now, digests=digests), _print
+        result, show = _look(settings, now, digests=digests)
     if json:
         print_json(result)
     else:
         show(result)
     if "listener" in result and result["listener"]["state"] != "serving":
         raise typer.Exit(NOT_SERVED)
+
+
+def _look(
+    settings: "Settings", now: datetime, *, digests: bool
+) -> tuple[dict[str, Any], Callable[[dict[str, Any]], None]]:
+    """Return what a data directory holds, be it a node's or a follower's, and what prints it."""
+    from numcheck.offline.follower_status import follower_status, is_followers
+    from numcheck.offline.status import node_status
+
+    if is_followers(settings):
+        return follower_status(settings, now=now), _print_follower
+    return node_status(settings, now=now, digests=digests), _print
+
+
+def _print_follower(result: dict[str, Any]) -> None:
+    from numcheck.cli.console import out, print_table
+
+    edition, listener = result["edition"], result["listener"]
+    out.print(f"data directory   {result['data_dir']}, a follower's")
+    out.print(f"edition          {edition['error'] or _edition_line(result)}")
+    out.print(f"signed by        {edition['publisher_key'] or 'nobody yet'}")
+    out.print(f"listener         {listener['address']}: {listener['state']}")
+    rows = [[one["name"], "followed" if one["followed"] else one["problem"]] for one in result["sources"]]
+    print_table("sources", ["source", "state"], rows)
+
+
+def _edition_line(result: dict[str, Any]) -> str:
+    edition, lag = result["edition"], result["lag"]
+    behind = "" if lag is None else f", {lag} behind its source"
+    return f"version {edition['version']}{behind}, {edition['size'] / 1e6:,.1f} MB, {edition['age_s']:.0f} s old"
 
 
 def _ask(settings: "Settings", target: str, now: datetime, *, digests: bool) -> dict[str, Any]:

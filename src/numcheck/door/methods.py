@@ -19,6 +19,8 @@ from google.protobuf.descriptor_pool import Default
 
 from numcheck.access import METHODS, Runs
 
+NO_SUCH_METHOD = "this node has no such method"
+
 
 class Method(NamedTuple):
     """A method that a door serves."""

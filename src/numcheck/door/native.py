@@ -79,10 +79,10 @@ def refusal(error: Exception) -> Status:
     return Status(status.code, percent_encoded(status.message), details)
 
 
-def ready_refusals() -> dict[str, Status]:
-    """Return the refusals that a loop gives by itself: of an unknown method, and of a call too many."""
+def ready_refusals(unknown: str) -> dict[str, Status]:
+    """Return the refusals that a loop gives by itself: of an unknown method, in these words, and of a call too many."""
     return {
-        "unknown": refusal(UnknownMethod("this node has no such method")),
+        "unknown": refusal(UnknownMethod(unknown)),
         "crowded": refusal(TooManyCalls("as many calls wait as this node can begin soon")),
     }
 

@@ -21,7 +21,7 @@ from numcheck.door.feeding import Feeding
 from numcheck.door.feeds import Feeds
 from numcheck.door.health import Health
 from numcheck.door.loopback import user_of_socket
-from numcheck.door.methods import Method, Service, methods_of
+from numcheck.door.methods import NO_SUCH_METHOD, Method, Service, methods_of
 from numcheck.door.native import Admitted, admitted, authorizations, ready_refusals
 from numcheck.door.plain_door import host_and_port, probe_port, protection_of
 from numcheck.door.pool import Pool
@@ -56,11 +56,12 @@ ADMITTED_FOR_S = 30.0  # until a caller is judged anew: a revocation holds by th
 
 
 class Served(NamedTuple):
-    """The services of a listener, and what notifies their watches and feeds."""
+    """The services of a listener, what notifies their watches and feeds, and its words about any other method."""
 
     services: Sequence[Service]
     watches: Watches
     feeds: Feeds
+    unknown: str = NO_SUCH_METHOD
 
 
 class NativeDoor:
@@ -94,7 +95,7 @@ class NativeDoor:
         if served is None:
             served = Served([_check_service(seen, settings)], Watches(), Feeds())
             self._own += served.watches, served.feeds
-        services, watches, feeds = served
+        services, watches, feeds, self._unknown = served
         names = [service.name for service in services]
         self._feeding, self._health = Feeding(), Health(("", *names), watches.notify)
         watches.subscribe(self._feeding.notify_watches)
@@ -144,7 +145,7 @@ class NativeDoor:
             keepalive_s=KEEPALIVE_S,
             strangers_for_s=STRANGERS_FOR_S,
             waiting_max_s=WAITING_MAX_S,
-            **ready_refusals(),
+            **ready_refusals(self._unknown),
             health_requests=self._health_requests,
             reader=e164.reader(settings.default_region),
         )

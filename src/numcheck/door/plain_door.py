@@ -92,16 +92,20 @@ class PlainDoor:
         )
         self._watches = watches
         self._health = Health(("", *names), watches.notify)
-        methods = PlainMethods(
+        self._methods = PlainMethods(
             [*methods_of([*services, self._health]).values()],
             watches,
             feeds or Feeds(),
             self._patience,
             stream_count_max=max(settings.api_threads // 2, 1),
         )
-        self._server.add_generic_rpc_handlers([*self._reflection.handlers(), methods])
+        self._server.add_generic_rpc_handlers([*self._reflection.handlers(), self._methods])
         self.address = f"{host}:{self._open_port(host, port)}"
         self._server.start()
+
+    def say_of_others(self, words: str) -> None:
+        """Say this to whoever calls a method that is not served."""
+        self._methods.unknown = words
 
     def _shown(self, context: grpc.ServicerContext) -> Shown:
         """Return a call's credentials; the peer's owner is sought anew, as grpcio hides the ends of connections."""

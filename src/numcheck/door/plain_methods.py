@@ -8,7 +8,7 @@ import grpc
 
 from numcheck.access import Runs
 from numcheck.door.feeds import Feeds
-from numcheck.door.methods import Method
+from numcheck.door.methods import NO_SUCH_METHOD, Method
 from numcheck.door.patience import Patience
 from numcheck.door.refusing import refuse, refusing, refusing_exchange, refusing_push, refusing_stream
 from numcheck.door.watches import Watches
@@ -20,17 +20,27 @@ class PlainMethods(grpc.GenericRpcHandler):
     """Handlers of a table's methods for grpcio, which passes bytes where it has no (de)serialiser."""
 
     def __init__(
-        self, methods: Sequence[Method], watches: Watches, feeds: Feeds, patience: Patience, *, stream_count_max: int
+        self,
+        methods: Sequence[Method],
+        watches: Watches,
+        feeds: Feeds,
+        patience: Patience,
+        *,
+        stream_count_max: int,
     ) -> None:
         """Register the methods; `stream_count_max` bounds the streams of single calls, each of which keeps a thread."""
         self._watches, self._feeds, self._patience = watches, feeds, patience
         self._stream_slots = threading.BoundedSemaphore(stream_count_max)
         self._handlers = {method.path: self._handler(method) for method in methods}
-        self._unknown: Any = grpc.stream_stream_rpc_method_handler(_refuse_unknown)
+        self._unknown: Any = grpc.stream_stream_rpc_method_handler(self._refuse_unknown)
+        self.unknown = NO_SUCH_METHOD
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
         """Return the handler of a call's method; for an unknown method, one that refuses with details."""
         return self._handlers.get(details.method, self._unknown)
+
+    def _refuse_unknown(self, _requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        refuse(context, UnknownMethod(self.unknown))
 
     def _handler(self, method: Method) -> Any:
         match method.runs:
@@ -68,7 +78,3 @@ class PlainMethods(grpc.GenericRpcHandler):
 def _in_steps(answer: Callable[..., Steps[bytes]]) -> Callable[..., bytes]:
     """Take the steps of each call on the thread that runs it here; transactions are shared nevertheless."""
     return lambda request, context: alone(answer(request, context))
-
-
-def _refuse_unknown(_requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-    refuse(context, UnknownMethod("this node has no such method"))

@@ -2,7 +2,7 @@
 
 from numcheck.index.builder import IndexSource, build_index, update_index
 from numcheck.index.published import AgreedIndex, PublishedIndex
-from numcheck.index.reader import Index, NumberFacts, open_index
+from numcheck.index.reader import Index, NumberFacts, map_index, open_index
 from numcheck.index.record import RecordSource
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "PublishedIndex",
     "RecordSource",
     "build_index",
+    "map_index",
     "open_index",
     "update_index",
 ]

@@ -9,7 +9,7 @@ import json
 import mmap
 import os
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,9 @@ MAGIC = b"numcheck"
 BLOCK_SIZE = 65_536
 HEADER = struct.Struct("<8sIIQQ24xQ")  # magic, format version, block size, seed, payload size, checksum of the rest
 CHECKSUM = struct.Struct("<Q")
+
+PathOf = Callable[[str], Path]
+"""Returns where the file of a name lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +103,10 @@ def write_block_file(directory: Path, name: str, pieces: Iterable[bytes | bytear
     return FileRecord(name, size, xxhash.xxh3_128_hexdigest(checksums))
 
 
-def map_block_file(directory: Path, record: FileRecord) -> memoryview:
+def map_block_file(path_of: PathOf, record: FileRecord) -> memoryview:
     """Map a block file and return its payload, every block checked; IndexDamaged names the first that is not right."""
     try:
-        with (directory / record.name).open("rb") as file:
+        with path_of(record.name).open("rb") as file:
             mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except FileNotFoundError:
         raise IndexDamaged(f"{record.name} is missing") from None
@@ -141,12 +144,13 @@ def write_manifest(directory: Path, content: dict[str, Any]) -> None:
     sync_directory(directory)
 
 
-def read_manifest(directory: Path) -> dict[str, Any]:
+def read_manifest(path_of: PathOf) -> dict[str, Any]:
     """Return the manifest's content; IndexMissing if there is none, IndexDamaged if it is not what was written."""
+    path = path_of(MANIFEST_NAME)
     try:
-        written = (directory / MANIFEST_NAME).read_bytes()
+        written = path.read_bytes()
     except FileNotFoundError:
-        raise IndexMissing(f"there is no index in {directory}") from None
+        raise IndexMissing(f"there is no index in {path.parent}") from None
     body, _, checksum = written.partition(b"\n")
     if checksum != xxhash.xxh3_128_hexdigest(body).encode() + b"\n":
         raise IndexDamaged("the manifest is not what was written")
@@ -159,7 +163,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 def try_installation_id(data_dir: Path) -> str | None:
     """Return whose index a data directory has; None if it has none that can be read."""
     with suppress(IndexMissing, IndexDamaged, OSError):
-        return str(read_manifest(data_dir / DIRECTORY_NAME)["installation"])
+        return str(read_manifest((data_dir / DIRECTORY_NAME).joinpath)["installation"])
     return None
 
 
@@ -180,9 +184,9 @@ class IndexFiles:
         return sum(map(len, (self.directory, self.ranges, *self.extents, *self.record)))
 
 
-def open_files(directory: Path, previous: IndexFiles | None = None) -> IndexFiles:
+def open_files(path_of: PathOf, previous: IndexFiles | None = None) -> IndexFiles:
     """Map the published index; what `previous` has mapped already is shared with it. IndexMissing or IndexDamaged."""
-    manifest = read_manifest(directory)
+    manifest = read_manifest(path_of)
     mapped = {} if previous is None else dict(_mapped(previous))
     known = {} if previous is None else dict(zip(_records(previous.manifest, "record"), previous.layers, strict=True))
     try:
@@ -191,7 +195,7 @@ def open_files(directory: Path, previous: IndexFiles | None = None) -> IndexFile
         extents, record = _records(manifest, "extents"), _records(manifest, "record")
     except (KeyError, TypeError):
         raise IndexDamaged("the manifest does not name the index's files") from None
-    payloads = [mapped[one] if one in mapped else map_block_file(directory, one) for one in (*named, *extents, *record)]
+    payloads = [mapped[one] if one in mapped else map_block_file(path_of, one) for one in (*named, *extents, *record)]
     first_layer = len(named) + len(extents)
     layers = [
         known[one] if one in known else Layer(payload)

@@ -40,6 +40,19 @@ class PublishedIndex:
                 self._version_min += 1
                 self._replace(None)
 
+    def pause(self) -> None:
+        """Answer from no index until one is published again, be it the same."""
+        with self._turn:
+            if self._index is not None:
+                self._replace(None)
+
+    def skip(self, index_version: int) -> None:
+        """Answer from no index of this version or an older one."""
+        with self._turn:
+            self._version_min = max(self._version_min, index_version + 1)
+            if self._index is not None and self._index.index_version < self._version_min:
+                self._replace(None)
+
     def _replace(self, index: Index | None) -> None:
         self._index = index
         for call in self._subscribers:

@@ -16,7 +16,7 @@ from numcheck._recycled import Record
 from numcheck.active import Operator
 from numcheck.errors import IndexDamaged
 from numcheck.index.classes import number_classes, pack_classes, record_bounds, whole_since
-from numcheck.index.format import IndexFiles, open_files
+from numcheck.index.format import IndexFiles, PathOf, open_files
 from numcheck.status import NumberStatus
 
 PAGE_NUMBERS = CHUNK_NUMBERS // CHUNK_PAGES
@@ -174,15 +174,19 @@ def open_index(
     Files that `previous` has mapped, and so has checked, are shared with it. With `installation_id`, an index that was
     built from another installation's store is refused: its versions say nothing of this one's.
     """
-    known = None if previous is None else previous.files
     try:
-        index = Index(open_files(directory, known), fresh_since)
+        index = map_index(directory.joinpath, fresh_since=fresh_since, previous=previous)
     except IndexDamaged:
         # A newer version may have been published, and this one's files removed, between two reads.
-        index = Index(open_files(directory, known), fresh_since)
+        index = map_index(directory.joinpath, fresh_since=fresh_since, previous=previous)
     if installation_id not in (None, index.installation_id):
         raise IndexDamaged("the index is of another installation")
     return index
+
+
+def map_index(path_of: PathOf, *, fresh_since: datetime | None = None, previous: Index | None = None) -> Index:
+    """Map the index whose files lie where `path_of` says, as `open_index` does."""
+    return Index(open_files(path_of, None if previous is None else previous.files), fresh_since)
 
 
 def _sixteen_bytes(text: str) -> bytes:

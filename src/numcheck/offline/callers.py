@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from numcheck.api.callers import CallerService
 from numcheck.config import Settings
-from numcheck.serving.access import callers_of, installation_key, stored_callers_of
+from numcheck.serving.access import callers_of, installation_key, stored_callers_of, tag_key_of
 from numcheck.serving.registrations import Announce, record_acts
 from numcheck.serving.services import callers_service
 from numcheck.serving.stores import stopped_store
@@ -25,7 +25,7 @@ def local_callers(
     with stopped_store(settings, make=make) as store:
         key = installation_key(store, settings.data_dir)
         record_acts(store, settings, announce)
-        yield callers_service(callers_of(store, key), key, by=lambda: LOCAL)
+        yield callers_service(callers_of(store, key), tag_key_of(key), by=lambda: LOCAL)
 
 
 @contextmanager

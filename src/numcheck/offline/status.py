@@ -72,7 +72,7 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         "served_version": served_version,
         # A node may be ahead of what the store was read at.
         "lag": None if shown is None else max(revision - shown, 0),
-        "listener": _listener_status(settings, address, is_own=is_own),
+        "listener": listener_status(settings, address, is_own=is_own),
         "couriers": told_of_couriers(settings.data_dir),
         "plan": [_series_status(one) for one in series],
         "portings": {
@@ -156,7 +156,7 @@ def _operator_status(operator: Operator, active: int, digest: bytes | None, now:
     }
 
 
-def _listener_status(settings: Settings, address: str, *, is_own: bool) -> dict[str, str | None]:
+def listener_status(settings: Settings, address: str, *, is_own: bool) -> dict[str, str | None]:
     """Where the node listens, its state, and what carries its calls if it is this data directory's."""
     if not is_own:
         return {"address": address, "state": OTHERS, "door": None}

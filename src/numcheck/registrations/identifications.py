@@ -5,6 +5,7 @@ was told, so that an operator that gives it back goes on behind it. Nothing that
 a user is the id of their registration.
 """
 
+import re
 from typing import NamedTuple
 
 import structlog
@@ -15,6 +16,7 @@ from numcheck.store import Registrations, Sent
 log = structlog.get_logger()
 
 PIECE_SIZE = 250
+MARK = re.compile(r"([1-9][0-9]{0,17})-[0-9a-f]{16}")
 
 
 class Identified(NamedTuple):
@@ -24,16 +26,29 @@ class Identified(NamedTuple):
     number: int | None
 
 
+def _mark_of(sequence: int, digest: bytes) -> str:
+    return f"{sequence}-{digest[:8].hex()}"
+
+
 class Identifications:
     """The outbox of an installation, as operators may see it."""
 
     def __init__(self, registrations: Registrations, vault: Vault) -> None:
         self._registrations, self._vault = registrations, vault
 
-    @property
-    def newest(self) -> int:
-        """The newest position of all; 0 before the first."""
-        return self._registrations.newest_identification
+    def mark(self) -> str:
+        """Return what tells later if the store still has all rows that were read before this: the place and the hash of
+        the newest event, as rows are written with events."""
+        head = self._registrations.events.try_head()
+        return "" if head is None else _mark_of(head.sequence, head.hash)
+
+    def has_mark(self, mark: str) -> bool:
+        """Return True if the store has all rows that were read before a mark was given out."""
+        read = MARK.fullmatch(mark)
+        if read is None:
+            return False
+        found = self._registrations.events.after(int(read[1]) - 1, count_max=1)
+        return [_mark_of(one.sequence, one.hash) for one in found] == [mark]
 
     def after(self, operator_id: int, position: int) -> list[Identified]:
         """Return what an operator is told next behind a position. UnknownOperator if there is no such operator."""

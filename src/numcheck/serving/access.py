@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,8 @@ from typing import NamedTuple
 import structlog
 
 from numcheck.access import Caller
-from numcheck.api.access import Access, Admission, LoopbackAccess
+from numcheck.api.access import Access, Admission, LoopbackAccess, Shown
+from numcheck.api.editions import CallersFile, callers_file, read_callers_file
 from numcheck.config import Settings
 from numcheck.door.loopback import knows_users
 from numcheck.errors import BadKeys, NumcheckError
@@ -77,6 +78,11 @@ def _needs_no_key(store: Store, data_dir: Path) -> bool:
     return not ((data_dir / KEY_NAME).exists() or store.token_key_check or store.has_callers)
 
 
+def tag_key_of(key: bytes) -> bytes:
+    """Return the key of the tags by which tokens are known. Followers have it too: it opens nothing."""
+    return _derived(key, b"numcheck tags of tokens")
+
+
 def _derived(key: bytes, purpose: bytes) -> bytes:
     return hmac.new(key, purpose, hashlib.sha256).digest()
 
@@ -91,14 +97,24 @@ def callers_of(store: Store, key: bytes) -> Callers:
     return store.callers(_derived(key, b"numcheck rows of callers and agreements"))
 
 
-class _Known(NamedTuple):
+class Known(NamedTuple):
     """Callers by the URI or the token that they show, and each service's agreements."""
 
-    by_uri: dict[str, Caller]
-    by_token: dict[bytes, Caller]
-    agreed: dict[str, frozenset[int]]
-    identifying: dict[int, frozenset[str]]
+    by_uri: Mapping[str, Caller] = {}
+    by_token: Mapping[bytes, Caller] = {}
+    agreements: Mapping[str, frozenset[int]] = {}
+    identifying: Mapping[int, frozenset[str]] = {}
     """Services that tell each operator of the users whom they identified."""
+
+    def find(self, uri: str, token_tag: bytes | None) -> Caller | None:
+        """Return the caller of the URI if it is known, or else of the token; None if nobody's."""
+        if uri in self.by_uri:
+            return self.by_uri[uri]
+        return None if token_tag is None else self.by_token.get(token_tag)
+
+    def agreed(self, service: str) -> frozenset[int]:
+        """Return the operators that a service has agreements with."""
+        return self.agreements.get(service, frozenset())
 
 
 class Directory:
@@ -115,7 +131,8 @@ class Directory:
         """Why the set of the store lets in nobody new; empty if it does."""
         self.revision = 0
         """Of the newest set that was not refused; it is told outside of the installation, by metrics."""
-        self._known = _Known({}, {}, {}, {})
+        self._known = Known()
+        self._subscribers: list[Callable[[], None]] = []
         self._read_at = self._whole_at = 0.0
         self._read()
         self._worker = Worker("directory", self._follow, "callers are not followed", first_s=interval_s)
@@ -123,14 +140,11 @@ class Directory:
 
     def find(self, uri: str, token_tag: bytes | None) -> Caller | None:
         """Return the caller of the URI if it is known, or else of the token; None if nobody's."""
-        known = self._known
-        if uri in known.by_uri:
-            return known.by_uri[uri]
-        return None if token_tag is None else known.by_token.get(token_tag)
+        return self._known.find(uri, token_tag)
 
     def agreed(self, service: str) -> frozenset[int]:
         """Return the operators that a service has agreements with."""
-        return self._known.agreed.get(service, frozenset())
+        return self._known.agreed(service)
 
     def identifying(self, operator_id: int) -> frozenset[str]:
         """Return the services that tell an operator of the users whom they identified (E.4)."""
@@ -138,7 +152,18 @@ class Directory:
 
     def try_agreed(self, service: str) -> frozenset[int] | None:
         """Return the same; None, which is all of them, for a service of which no agreement is recorded."""
-        return self._known.agreed.get(service)
+        return self._known.agreements.get(service)
+
+    def published(self, tag_key: bytes) -> bytes:
+        """Return the callers as followers get them."""
+        known, tags = self._known, {caller.uri: tag for tag, caller in self._known.by_token.items()}
+        callers = [(one, tags.get(uri)) for uri, one in known.by_uri.items()]
+        agreements = [(service, one) for service, some in known.agreements.items() for one in some]
+        return callers_file(CallersFile(callers, agreements, tag_key, self.revision))
+
+    def subscribe(self, call: Callable[[], None]) -> None:
+        """Have `call` run whenever somebody may call who could not, or the other way round."""
+        self._subscribers.append(call)
 
     def refresh(self) -> None:
         """Take what the store has now; if it cannot be read, what was known goes on counting, and the log says so."""
@@ -184,8 +209,11 @@ class Directory:
             log.warning("the callers of the store count again", revision=found.revision)
         self._damaged, self.refused = found.damaged, found.refused
         self.revision = self.revision if found.refused else found.revision
-        self._known = _without_revoked(self._known, found) if found.refused else _known(found)
+        before, self._known = self._known, _without_revoked(self._known, found) if found.refused else _known(found)
         self._remember()
+        if self._known != before:
+            for call in self._subscribers:
+                call()
 
     def _remember(self) -> None:
         try:
@@ -194,39 +222,76 @@ class Directory:
             log.error("the newest set of callers cannot be noted outside of the store", error=type(error).__name__)
 
 
-def _without_revoked(known: _Known, found: CallerSet) -> _Known:
+def _without_revoked(known: Known, found: CallerSet) -> Known:
     """Return what was known, without whom the store has revoked since: that alone can be believed of a set that is
     refused."""
     revoked = {one.caller.uri for one in found.callers if one.revoked_at is not None}
-    return _Known(
-        {uri: one for uri, one in known.by_uri.items() if uri not in revoked},
-        {tag: one for tag, one in known.by_token.items() if one.uri not in revoked},
-        known.agreed,
-        known.identifying,
+    return known._replace(
+        by_uri={uri: one for uri, one in known.by_uri.items() if uri not in revoked},
+        by_token={tag: one for tag, one in known.by_token.items() if one.uri not in revoked},
     )
 
 
-def _known(found: CallerSet) -> _Known:
-    living = [one for one in found.callers if one.revoked_at is None]
-    agreed: dict[str, set[int]] = defaultdict(set)
-    for service, operator_id in found.agreements:
-        agreed[service].add(operator_id)
+def _known(found: CallerSet) -> Known:
+    living = [(one.caller, one.token_tag) for one in found.callers if one.revoked_at is None]
     identifying: dict[int, set[str]] = defaultdict(set)
     for service, operator_id in found.identifying:
         identifying[operator_id].add(service)
-    return _Known(
-        {one.caller.uri: one.caller for one in living},
-        {one.token_tag: one.caller for one in living if one.token_tag is not None},
-        {service: frozenset(operator_ids) for service, operator_ids in agreed.items()},
-        {operator_id: frozenset(services) for operator_id, services in identifying.items()},
+    return _known_of(living, found.agreements)._replace(
+        identifying={operator_id: frozenset(services) for operator_id, services in identifying.items()}
     )
 
 
-class DenialLog:
-    """Logs denials, and keeps them in the store, from a thread of its own; the same ones together, with their count."""
+def _known_of(callers: Iterable[tuple[Caller, bytes | None]], agreements: Iterable[tuple[str, int]]) -> Known:
+    living, agreed = list(callers), defaultdict[str, set[int]](set)
+    for service, operator_id in agreements:
+        agreed[service].add(operator_id)
+    return Known(
+        {one.uri: one for one, _ in living},
+        {tag: one for one, tag in living if tag is not None},
+        {service: frozenset(operator_ids) for service, operator_ids in agreed.items()},
+    )
 
-    def __init__(self, store: Store, *, interval_s: float = DENIALS_INTERVAL_S) -> None:
-        self._store, self._interval_s = store, interval_s
+
+class FollowedCallers:
+    """The callers of a follower: those of its newest edition. Methods may be called from any thread."""
+
+    def __init__(self, deny: Callable[[str, str, str, str], None]) -> None:
+        self._deny, self._known, self.revision = deny, Known(), 0
+        self._access = self._access_by(b"")
+
+    def take(self, content: bytes) -> None:
+        """Go by an edition's file of callers from now on; EditionRefused if it is none."""
+        file = read_callers_file(content)
+        self._known, self.revision = _known_of(file.callers, file.agreements), file.revision
+        self._access = self._access_by(file.tag_key)
+
+    def _access_by(self, tag_key: bytes) -> Access:
+        return Access(self._known.find, self._known.agreed, self._deny, token_key=tag_key)
+
+    # --- Admission
+
+    def agreed(self, service: str) -> frozenset[int]:
+        """Return the operators that a service has agreements with."""
+        return self._known.agreed(service)
+
+    def admit(self, shown: Shown, method: str) -> Caller:
+        """Return the caller; NotAuthenticated, NotPermitted or UnknownMethod, and a denial, if they may not call."""
+        return self._access.admit(shown, method)
+
+    def deny(self, uri: str, method: str, reason: str) -> None:
+        """Note that a call was denied."""
+        self._access.deny(uri, method, reason)
+
+
+class DenialLog:
+    """Logs denials, and has them kept, from a thread of its own; the same ones together, with their count."""
+
+    def __init__(
+        self, keep: Callable[[list[Denial]], None] = lambda _some: None, *, interval_s: float = DENIALS_INTERVAL_S
+    ) -> None:
+        """`keep` keeps some of them in the store; a follower has none."""
+        self._keep_some, self._interval_s = keep, interval_s
         self._lock, self._keeping = threading.Lock(), threading.Lock()
         self._some, self._closed = threading.Event(), threading.Event()
         self._waiting: dict[tuple[str, str, str, str], tuple[datetime, int]] = {}
@@ -278,7 +343,7 @@ class DenialLog:
             log.error("denials are not kept: too many different ones at once", times=dropped_count)
         try:
             if some:
-                self._store.record_denials(some)
+                self._keep_some(some)
         except NumcheckError as error:
             log.error("denials cannot be kept", error=type(error).__name__, times=sum(one.count for one in some))
 
@@ -302,9 +367,9 @@ class AccessControl:
 
     def __init__(self, store: Store, data_dir: Path) -> None:
         """Read who is known; BadKeys, or what reading the store raises."""
-        self.key = installation_key(store, data_dir)
-        self.callers = callers_of(store, self.key)
-        self.directory, self.denials = Directory(self.callers), DenialLog(store)
+        key = installation_key(store, data_dir)
+        self.key, self.callers = tag_key_of(key), callers_of(store, key)
+        self.directory, self.denials = Directory(self.callers), DenialLog(store.record_denials)
         self.access = Access(self.directory.find, self.directory.agreed, self.denials.add, token_key=self.key)
 
     def admission(self, settings: Settings) -> Admission:

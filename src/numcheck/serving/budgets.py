@@ -16,6 +16,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import structlog
 
@@ -30,8 +31,7 @@ from numcheck.moments import EPOCH
 from numcheck.registrations.sealing import NONCE_SIZE
 from numcheck.registrations.states import RegistrationState
 from numcheck.registrations.vault import Vault
-from numcheck.store.budgets import AskedRow, Taking
-from numcheck.store.budgets import Budgets as StoredBudgets
+from numcheck.store.budgets import AskedRow, Judge, Taking
 from numcheck.worker import Worker
 
 BUDGET_BEYOND_LOOPBACK = 10_000  # where the settings say nothing; on loopback there is none then
@@ -46,6 +46,19 @@ OWN = (RegistrationState.VERIFIED, RegistrationState.OVERDUE)
 """States of registrations whose numbers are free: a user who merely began one may know nothing of its number."""
 
 log = structlog.get_logger()
+
+
+class StoredBudgets(Protocol):
+    """The entries of budgets, of all nodes that share them, as `store/budgets.py` has them."""
+
+    def rows(self, service: str, day: int, *, after: int) -> list[AskedRow]:
+        """Return what was taken of a day's budget behind an entry."""
+
+    def take(self, service: str, day: int, *, after: int, judge: Judge) -> list[AskedRow]:
+        """Have `judge` see the rows behind an entry and give another to be made, or None. Return all of them."""
+
+    def owned(self, service: str, number_tags: Sequence[bytes], states: Sequence[int]) -> set[bytes]:
+        """Return those of the tags on whose numbers the service has a registration in one of these states."""
 
 
 class Account:

@@ -18,7 +18,7 @@ from numcheck.serving.publishing import IndexFollower, index_directory, point_of
 from numcheck.store import Point, Store
 from numcheck.worker import Worker
 
-RETRY_DELAY_S = 1.0
+RETRY_DELAY_S = 0.1  # of a database that is away: it may come back as an older one
 POLL_INTERVAL_S = 0.25  # of a store that other nodes change, too
 FILE_POLL_INTERVAL_S = 1.0  # of a file, which nobody else may change: whether it is still the one that was opened
 
@@ -36,12 +36,15 @@ class Builder:
         self._base: Index | None = None
         self._follower = IndexFollower(settings.data_dir)
         self._store: Store | None = None
+        self.current_at = datetime.now(UTC)
+        """Moment at which what is published was found last to be of the store's newest revision."""
         self.worker = Worker("builder", self._work, "the index cannot follow the store", retry_s=RETRY_DELAY_S)
 
     def start(self) -> None:
         """Begin to follow, from what is published."""
         self._base = self._published.try_get()
         self._publisher.start()
+        self._own_store.follow_connections(self.follow)
         self.worker.start()
 
     def follow(self) -> None:
@@ -58,8 +61,10 @@ class Builder:
         """Publish the store's revision. If that fails, what is published goes on answering: the disk, the database or a
         row may be mended meanwhile."""
         try:
+            began_at = datetime.now(UTC)
             self._check_files()
             self._publish(self._open_store())
+            self.current_at = began_at
         except Exception:
             self._close_store()
             raise

@@ -21,14 +21,18 @@ from prometheus_client.core import (
 from numcheck.door.native_door import NativeDoor
 from numcheck.door.plain_door import PlainDoor
 from numcheck.errors import NumcheckError
+from numcheck.index import PublishedIndex
 from numcheck.serving.budgets import Account
 from numcheck.serving.dispatch import Tally
+from numcheck.serving.following import Following
 from numcheck.serving.ledger import OutcomeTally
 from numcheck.serving.store_metrics import buckets_of, store_families
 from numcheck.serving.store_watch import StoreWatch
 
 if TYPE_CHECKING:
     from numcheck._edge import Counters
+
+Door = PlainDoor | NativeDoor
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +71,13 @@ class Readings:
 class NodeCollector:
     """Reads what the listeners have counted, when it is asked."""
 
-    def __init__(self, listeners: Sequence[PlainDoor | NativeDoor], readings: Readings, watch: StoreWatch) -> None:
+    def __init__(self, listeners: Sequence[Door], readings: Readings, watch: StoreWatch) -> None:
         """Read `listeners` whenever it is asked: they may come later."""
         self._listeners, self._readings, self._watch = listeners, readings, watch
 
     def collect(self) -> Iterator[Metric]:
         """Every family, each time of the same names."""
-        loops = [counters for one in self._listeners if isinstance(one, NativeDoor) for counters in one.counters()]
-        yield self._calls(loops)
-        yield self._durations(loops)
-        yield self._waits(loops)
-        yield _counter("numcheck_numbers", "Numbers in the batches that were answered", [one.numbers for one in loops])
-        yield _gauge("numcheck_connections", "Connections that are open", sum(one.connections for one in loops))
-        yield _counter("numcheck_connections_accepted", "Connections so far", [one.accepted for one in loops])
-        yield _counter("numcheck_received_bytes", "Bytes from the sockets", [one.received for one in loops])
-        yield _counter("numcheck_sent_bytes", "Bytes to the sockets", [one.sent for one in loops])
-        yield _gauge("numcheck_held_bytes", "Memory of requests and answers", sum(one.held_size for one in loops))
+        yield from _of_doors(self._listeners)
         readings = self._readings
         yield _gauge("numcheck_index_version", "The index that answers", _try(readings.index_version))
         yield _gauge("numcheck_index_lag", "Revisions that the index is behind the store", _try(readings.index_lag))
@@ -91,11 +86,8 @@ class NodeCollector:
         yield _gauge("numcheck_callers_revision", "Of the callers that count", _try(readings.callers_revision))
         yield _gauge("numcheck_witness_agrees", "Whether the chain has its head", _try(readings.witness_agrees))
         yield _gauge("numcheck_index_size_bytes", "Of the index that answers", _try(readings.index_size))
-        yield InfoMetricFamily("numcheck_build", "The program", {"version": version("numcheck")})
         yield from store_families(self._watch)
-        asked = {(caller,): count for caller, count in readings.asked().items()}
-        yield _labelled("numcheck_numbers_asked", "Numbers, by who asked", ("caller",), asked)
-        yield from _of_budgets(readings.budgets())
+        yield from _of_callers(readings.asked(), readings.budgets())
         yield _labelled("numcheck_codes", "Codes handed to couriers", Tally._fields, readings.codes())
         yield _labelled("numcheck_receipts", "Delivery receipts", OutcomeTally._fields, readings.receipts())
         yield _labelled(
@@ -106,39 +98,95 @@ class NodeCollector:
         rests = readings.couriers_rest()
         yield _flags("numcheck_courier_rests", "True if a courier is passed over", ("courier", "operator"), rests)
 
-    def _calls(self, loops: Sequence["Counters"]) -> Metric:
-        family = CounterMetricFamily("numcheck_calls", "Calls that ended", labels=("door", "method", "code"))
-        native: Counter[tuple[str, str]] = Counter()
-        for counters in loops:
-            native.update({(method, code_pb2.Code.Name(code)): n for (method, code), n in counters.calls.items()})
-        api: Counter[tuple[str, str]] = Counter()
-        for listener in self._listeners:
-            if isinstance(listener, PlainDoor):
-                api.update(listener.call_counts())
-        for name, counts in (("native", native), ("plain", api)):
-            for (method, code), value in sorted(counts.items()):
-                family.add_metric((name, method, code), value)
-        return family
 
-    def _durations(self, loops: Sequence["Counters"]) -> Metric:
-        family = HistogramMetricFamily(
-            "numcheck_call_duration_seconds", "From a call's headers to its status", labels=("method", "role")
-        )
-        for labels in sorted({key for one in loops for key in one.durations}):
-            found = [one.durations[labels] for one in loops if labels in one.durations]
-            counts = [sum(some) for some in zip(*(buckets for buckets, _ in found), strict=True)]
-            family.add_metric(labels, buckets_of(loops[0].bounds_s, counts), sum(seconds for _, seconds in found))
-        return family
+class FollowerCollector:
+    """Reads what a follower has counted, when it is asked."""
 
-    def _waits(self, loops: Sequence["Counters"]) -> Metric:
-        family = HistogramMetricFamily(
-            "numcheck_call_wait_seconds", "Until a call that Python answers began", labels=("lane",)
-        )
-        for door in self._listeners:
-            if isinstance(door, NativeDoor):
-                for lane, (counts, seconds) in door.waits.items():
-                    family.add_metric((lane,), buckets_of(loops[0].bounds_s, counts), seconds)
-        return family
+    def __init__(
+        self,
+        listeners: Sequence[Door],
+        published: PublishedIndex,
+        following: Following,
+        *,
+        callers_revision: Callable[[], int],
+        asked: Callable[[], Mapping[str, int]],
+        budgets: Callable[[], Sequence[Account]],
+    ) -> None:
+        """Read `listeners` whenever it is asked: they may come later."""
+        self._listeners, self._published, self._following = listeners, published, following
+        self._callers_revision, self._asked, self._budgets = callers_revision, asked, budgets
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, each time of the same names."""
+        yield from _of_doors(self._listeners)
+        published, following = self._published, self._following
+        yield _gauge("numcheck_index_version", "The index that answers", _try(lambda: published.get().index_version))
+        yield _gauge("numcheck_index_size_bytes", "Of the index that answers", _try(lambda: published.get().size))
+        yield _gauge("numcheck_index_lag", "Versions that the index is behind the newest told", following.lag)
+        yield _gauge("numcheck_edition_age_seconds", "Since nothing was newer", following.age_s)
+        yield _gauge("numcheck_callers_revision", "Of the callers that count", self._callers_revision())
+        sources = {(one.name,): one.followed for one in following.states}
+        yield _flags("numcheck_source_followed", "True if a source tells of editions", ("source",), sources)
+        yield from _of_callers(self._asked(), self._budgets())
+
+
+def _of_doors(listeners: Sequence[Door]) -> Iterator[Metric]:
+    """Give what the doors have counted, and the program."""
+    loops = [counters for one in listeners if isinstance(one, NativeDoor) for counters in one.counters()]
+    yield _calls(listeners, loops)
+    yield _durations(loops)
+    yield _waits(listeners, loops)
+    yield _counter("numcheck_numbers", "Numbers in the batches that were answered", [one.numbers for one in loops])
+    yield _gauge("numcheck_connections", "Connections that are open", sum(one.connections for one in loops))
+    yield _counter("numcheck_connections_accepted", "Connections so far", [one.accepted for one in loops])
+    yield _counter("numcheck_received_bytes", "Bytes from the sockets", [one.received for one in loops])
+    yield _counter("numcheck_sent_bytes", "Bytes to the sockets", [one.sent for one in loops])
+    yield _gauge("numcheck_held_bytes", "Memory of requests and answers", sum(one.held_size for one in loops))
+    yield InfoMetricFamily("numcheck_build", "The program", {"version": version("numcheck")})
+
+
+def _calls(listeners: Sequence[Door], loops: Sequence["Counters"]) -> Metric:
+    family = CounterMetricFamily("numcheck_calls", "Calls that ended", labels=("door", "method", "code"))
+    native: Counter[tuple[str, str]] = Counter()
+    for counters in loops:
+        native.update({(method, code_pb2.Code.Name(code)): n for (method, code), n in counters.calls.items()})
+    api: Counter[tuple[str, str]] = Counter()
+    for listener in listeners:
+        if isinstance(listener, PlainDoor):
+            api.update(listener.call_counts())
+    for name, counts in (("native", native), ("plain", api)):
+        for (method, code), value in sorted(counts.items()):
+            family.add_metric((name, method, code), value)
+    return family
+
+
+def _durations(loops: Sequence["Counters"]) -> Metric:
+    family = HistogramMetricFamily(
+        "numcheck_call_duration_seconds", "From a call's headers to its status", labels=("method", "role")
+    )
+    for labels in sorted({key for one in loops for key in one.durations}):
+        found = [one.durations[labels] for one in loops if labels in one.durations]
+        counts = [sum(some) for some in zip(*(buckets for buckets, _ in found), strict=True)]
+        family.add_metric(labels, buckets_of(loops[0].bounds_s, counts), sum(seconds for _, seconds in found))
+    return family
+
+
+def _waits(listeners: Sequence[Door], loops: Sequence["Counters"]) -> Metric:
+    family = HistogramMetricFamily(
+        "numcheck_call_wait_seconds", "Until a call that Python answers began", labels=("lane",)
+    )
+    for door in listeners:
+        if isinstance(door, NativeDoor):
+            for lane, (counts, seconds) in door.waits.items():
+                family.add_metric((lane,), buckets_of(loops[0].bounds_s, counts), seconds)
+    return family
+
+
+def _of_callers(asked: Mapping[str, int], budgets: Sequence[Account]) -> Iterator[Metric]:
+    """Give how many numbers callers asked about, and their budgets."""
+    counts = {(caller,): count for caller, count in asked.items()}
+    yield _labelled("numcheck_numbers_asked", "Numbers, by who asked", ("caller",), counts)
+    yield from _of_budgets(budgets)
 
 
 def _of_budgets(accounts: Sequence[Account]) -> Iterator[Metric]:

@@ -8,15 +8,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
 from numcheck.api.access import Admission, CallersIndex
-from numcheck.api.asking import NumbersAsked
+from numcheck.api.asking import AllowanceOf, NumbersAsked
+from numcheck.api.editions import EditionService
 from numcheck.api.identifications import WatchIdentifications
 from numcheck.config import Settings
 from numcheck.door.methods import Service, methods_of
@@ -36,12 +37,13 @@ from numcheck.serving.budgets import Budgets
 from numcheck.serving.builder import Builder
 from numcheck.serving.checks import exposed_secrets
 from numcheck.serving.courier_report import rows_of
+from numcheck.serving.editions import Contents, NodeEditions
 from numcheck.serving.freshness import fresh_since
 from numcheck.serving.logs import set_level
 from numcheck.serving.metrics import NodeCollector, Readings
 from numcheck.serving.metrics_listener import MetricsListener
 from numcheck.serving.notify import READY, STOPPING, notify, watchdog
-from numcheck.serving.publishing import open_or_rebuild
+from numcheck.serving.publishing import index_directory, open_or_rebuild
 from numcheck.serving.receipts_listener import ReceiptsListener
 from numcheck.serving.registrations import check_test_numbers, registration_warnings, registrations_of
 from numcheck.serving.reloading import ReadAgain, Reloading
@@ -127,15 +129,33 @@ def serve(settings: Settings, say: Announce, read_again: ReadAgain) -> None:
     signals = Signals()
     prepare_process()
     with _opened(settings) as store:
-        node = Node(settings, say, store)
-        reloading = Reloading(settings, read_again, node.takers)
-        try:
-            node.start()
-            _collect_rarely()
-            signals.wait_for_stop(reloading.reload)
-            announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
-        finally:
-            node.stop()
+        run(Node(settings, say, store), signals, settings, read_again)
+
+
+class Serving(Protocol):
+    """What lives as long as a process that serves."""
+
+    @property
+    def takers(self) -> Sequence[Callable[[Settings], None]]:
+        """Functions that take settings anew."""
+
+    def start(self) -> None:
+        """Serve."""
+
+    def stop(self) -> None:
+        """Drain, and end every part."""
+
+
+def run(node: Serving, signals: Signals, settings: Settings, read_again: ReadAgain) -> None:
+    """Have the node serve until it is told to stop."""
+    reloading = Reloading(settings, read_again, node.takers)
+    try:
+        node.start()
+        _collect_rarely()
+        signals.wait_for_stop(reloading.reload)
+        announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
+    finally:
+        node.stop()
 
 
 COLLECTED_AFTER = 10_000, 20, 20  # new objects, and collections of the younger generations
@@ -168,9 +188,10 @@ class Node:
         )
         self._rates = Rates(settings.call_rates)
         self._budgets = Budgets(store.budgets(), self._registrations.vault, settings)
+        self._editions = self._make_editions()
         self._doors: list[Door] = []
         self._health = Health(self._doors)
-        self._asking_log = AskingLog(_asked(self._numbers_asked, self._doors), settings.numbers_asked_told)
+        self._asking_log = AskingLog(asked_of(self._numbers_asked, self._doors), settings.numbers_asked_told)
         self._listener: MetricsListener | None = None
         self._receipts: ReceiptsListener | None = None
         self._page: PageListener | None = None
@@ -214,6 +235,7 @@ class Node:
             door.stop(self._settings.drain_timeout_s)
         self._watches.close()
         self._budgets.stop()
+        self._editions.stop()
         if self._receipts is not None:
             self._receipts.stop()
         self._registrations.stop()
@@ -250,24 +272,31 @@ class Node:
             callers_service(self._control.callers, self._control.key, changed=self._control.directory.refresh),
             self._registrations.service,
             self._registrations.audit,
+            EditionService(self._editions),
         )
         return [RatedService(service, self._rates) for service in services]
 
     def _open_door(self, admission: Admission, services: Sequence[Service]) -> Door:
-        """Return the native door, or grpcio's where this build has none: then a line says why."""
-        settings = self._settings
         served = Served(services, self._watches, self._registrations.feeds)
-        if LACKING is None:
-            return NativeDoor(settings, self._published, admission, served, allowance_of=self._budgets.allowance_of)
-        announce(f"grpcio carries the calls, at many times the cost: {LACKING}")
-        return PlainDoor(
-            settings,
-            served.services,
-            served.watches,
-            admission,
-            feeds=served.feeds,
-            allowance_of=self._budgets.allowance_of,
+        return open_door(self._settings, self._published, admission, served, self._budgets.allowance_of)
+
+    def _make_editions(self) -> NodeEditions:
+        """Return the editions for followers."""
+        directory, key = self._control.directory, self._control.key
+        contents = Contents(
+            index_directory(self._settings.data_dir),
+            lambda: directory.published(key),
+            lambda: min(self._builder.current_at, datetime.now(UTC) - timedelta(seconds=directory.age_s)),
         )
+        editions = NodeEditions(
+            self._published,
+            contents,
+            self._registrations.signing_key,
+            changed=self._watches.notify,
+            publish_dir=self._settings.publish_dir,
+        )
+        directory.subscribe(editions.wake)
+        return editions
 
     def _open_listener(self) -> MetricsListener | None:
         """Return the listener of /metrics, /healthz and /readyz, if it is wanted."""
@@ -368,7 +397,20 @@ def _opened(settings: Settings) -> Iterator[Store]:
         yield store
 
 
-def _asked(numbers_asked: NumbersAsked, doors: Sequence[Door]) -> Callable[[], Counter[str]]:
+def open_door(
+    settings: Settings, published: PublishedIndex, admission: Admission, served: Served, allowance_of: AllowanceOf
+) -> Door:
+    """Return the native door, or grpcio's where this build has none: then a line says why."""
+    if LACKING is None:
+        return NativeDoor(settings, published, admission, served, allowance_of=allowance_of)
+    announce(f"grpcio carries the calls, at many times the cost: {LACKING}")
+    services, watches, feeds, unknown = served
+    door = PlainDoor(settings, services, watches, admission, feeds=feeds, allowance_of=allowance_of)
+    door.say_of_others(unknown)
+    return door
+
+
+def asked_of(numbers_asked: NumbersAsked, doors: Sequence[Door]) -> Callable[[], Counter[str]]:
     """Return what gives how many numbers each caller has asked about, natively or by Python."""
 
     def asked() -> Counter[str]:

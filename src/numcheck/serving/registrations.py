@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from numcheck.api.audit import AuditService
 from numcheck.api.registration import RegistrationService, Rules
 from numcheck.config import ServiceSettings, Settings
@@ -173,6 +175,7 @@ class NodeRegistrations:
     vault: Vault
     audit: AuditService
     witness: Witness
+    signing_key: Ed25519PrivateKey
 
     def start(self) -> None:
         """Begin to let time pass, and to follow withdrawals."""
@@ -257,6 +260,7 @@ def registrations_of(
         vault,
         AuditService(registrations, keys.signing_key, now=_now),
         Witness(registrations.events, keys.signing_key, settings, now=_now),
+        keys.signing_key,
     )
 
 

@@ -57,6 +57,8 @@ def _of_operators(survey: Survey, now_s: float) -> Iterator[Metric]:
     label = ("operator",)
     yield _gauge("numcheck_active_numbers", "By operator", label, by_operator(survey.active_counts))
     yield _gauge("numcheck_data_age_seconds", "Of an operator's data", label, by_operator(ages_s))
+    yield _gauge("numcheck_lost_revisions", "Of the last losses of history", (), {(): survey.lost_revision_count})
+    yield _gauge("numcheck_lost_versions", "Of an operator's data", label, by_operator(survey.lost_versions))
     yield _gauge("numcheck_held_pushes", "Pushes that wait to be confirmed", label, by_operator(survey.held_counts))
     plan = {(series,): _age_s(at_us, now_s) for series, at_us in survey.plan_times_us.items()}
     yield _gauge("numcheck_plan_age_seconds", "Of a series of the plan", ("series",), plan)

@@ -152,7 +152,8 @@ class Webhook:
 
     def _send(self, one: Told) -> Outcome:
         event = one.event
-        message_id = f"{self.service}/{event.service_sequence}"
+        # With the hash: after a failover another event may come to the same place, and is another message.
+        message_id = f"{self.service}/{event.service_sequence}/{event.hash[:8].hex()}"
         body = as_json(self._cloud_event(one, message_id))
         request = signed(self._settings.url, self._key, message_id, body, self._now(), CONTENT_TYPE)
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from numcheck.config import Settings
-from numcheck.nearby import COURIERS_NAME, LISTENERS_NAME, TOKEN_NAME, told_by
+from numcheck.nearby import COURIERS_NAME, FOLLOWER_NAME, LISTENERS_NAME, TOKEN_NAME, told_by
 from numcheck.output import OWNER_ONLY, write_whole
 
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # a node on every address is reached on these
@@ -34,7 +34,7 @@ def tell(data_dir: Path, here: Whereabouts) -> None:
 
 def forget(data_dir: Path) -> None:
     """Say no more where this process listens, by which token it knows its owner, nor how its couriers do."""
-    for name in (LISTENERS_NAME, TOKEN_NAME, COURIERS_NAME):
+    for name in (LISTENERS_NAME, TOKEN_NAME, COURIERS_NAME, FOLLOWER_NAME):
         with suppress(OSError):
             (data_dir / name).unlink(missing_ok=True)
 

@@ -10,12 +10,12 @@ lack of descriptors undo the transaction and stop nothing; nor does whatever a r
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy import Connection, Engine, event, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -55,8 +55,10 @@ class Database:
         self._stopped = False
         self._opened: OpenedFile | None = None
         self._file: SharedFile | None = None
+        self.on_connect: Callable[[], None] = lambda: None
         if url is not None:
             self._reader = postgresql_engine(url)
+            event.listen(self._reader, "connect", lambda *_: self.on_connect())
             self._writer = None if read_only else self._reader
         else:
             check_together(file)

@@ -139,12 +139,6 @@ def of_operator(connection: Connection, operator_id: int, position: int, *, coun
     return [Sent._make(row) for row in connection.execute(BY_OPERATOR.where(own).limit(count_max))]
 
 
-def newest_position(connection: Connection) -> int:
-    """Return the newest position; 0 before the first."""
-    newest = select(identifications.c.position).order_by(identifications.c.position.desc()).limit(1)
-    return connection.scalar(newest) or 0
-
-
 def begin(connection: Connection, service: str, operator_id: int, at_us: int) -> None:
     """Tell an operator, under a new agreement, of every user of a service who is identified on its numbers."""
     source = select(

@@ -171,12 +171,6 @@ class Registrations:
             check_operator(connection, operator_id)
             return identifications.of_operator(connection, operator_id, position, count_max=count_max)
 
-    @property
-    def newest_identification(self) -> int:
-        """The newest position of what operators are told; 0 before the first."""
-        with self._database.reading() as connection:
-            return identifications.newest_position(connection)
-
     def identifications_under_other_keys(self, key_id: int, *, after: int, count_max: int) -> list[Sent]:
         """Return the next of what operators are told, behind a position, whose number lies under another key."""
         with self._database.reading() as connection:

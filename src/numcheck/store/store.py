@@ -7,7 +7,7 @@ crash at any step: the state before the transaction or the state after it.
 
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -123,6 +123,11 @@ class Store:
     def shared(self) -> bool:
         """True if other nodes may change it."""
         return self._database.shared
+
+    def follow_connections(self, call: Callable[[], None]) -> None:
+        """Have `call` run, which must be quick, with each connection that is made to a database from now on: it may be
+        another server's."""
+        self._database.on_connect = call
 
     def check_files(self) -> None:
         """Raise HistoryLost, now and ever after, if the files of the store are not those that were opened."""

@@ -1,11 +1,14 @@
 """Counts for whoever watches an installation: read at one moment, of everything that is in the store."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, ScalarSelect, Select, func, select
 
 from numcheck.store.blocks import Kind
+from numcheck.store.history import Loss, read_losses
 from numcheck.store.schema import (
     event_head,
     events,
@@ -44,6 +47,10 @@ class Survey:
     """Of the newest event."""
     event_counts: dict[str, int] = field(default_factory=dict)
     """By kind, those that came since the survey before."""
+    lost_versions: dict[int, int] = field(default_factory=dict)
+    """By operator, versions of its data that went with the last losses of history."""
+    lost_revision_count: int = 0
+    """Revisions that went with them."""
     oldest_withdrawal_us: int | None = None
     """When the oldest number was taken whose registration is still to be revoked; None: all are."""
 
@@ -65,6 +72,7 @@ def read_survey(connection: Connection, *, now_us: int, events_after: int | None
     steps = select(verifications.c.method, verifications.c.state, func.count()).group_by(
         verifications.c.method, verifications.c.state
     )
+    losses = read_losses(connection)
     waiting = select(func.min(taken.c.withdrawn_at_us)).where(taken.c.next_place.is_not(None))
     return Survey(
         active_counts={row.operator_id: row.number_count for row in found},
@@ -78,8 +86,17 @@ def read_survey(connection: Connection, *, now_us: int, events_after: int | None
         verification_counts={(method, state): count for method, state, count in connection.execute(steps)},
         event_sequence=sequence,
         event_counts={} if events_after is None else _count_events(connection, events_after, sequence),
+        lost_versions=_lost_versions(losses),
+        lost_revision_count=sum(one.last_revision - one.first_revision + 1 for one in losses),
         oldest_withdrawal_us=connection.scalar(waiting),
     )
+
+
+def _lost_versions(losses: Iterable[Loss]) -> dict[int, int]:
+    counts = Counter[int]()
+    for one in losses:
+        counts.update({operator_id: before - found for operator_id, (before, found) in one.operators.items()})
+    return dict(counts)
 
 
 def _due_within(days: int, now_us: int) -> ScalarSelect[int]:

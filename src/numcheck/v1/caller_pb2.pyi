@@ -18,12 +18,14 @@ class Role(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ROLE_CLEARING_HOUSE: _ClassVar[Role]
     ROLE_AUDITOR: _ClassVar[Role]
     ROLE_ADMINISTRATOR: _ClassVar[Role]
+    ROLE_FOLLOWER: _ClassVar[Role]
 ROLE_UNSPECIFIED: Role
 ROLE_MESSENGER: Role
 ROLE_OPERATOR: Role
 ROLE_CLEARING_HOUSE: Role
 ROLE_AUDITOR: Role
 ROLE_ADMINISTRATOR: Role
+ROLE_FOLLOWER: Role
 
 class Caller(_message.Message):
     __slots__ = ("uri", "role", "operator_id", "service", "has_token", "added_at", "revoked_at")

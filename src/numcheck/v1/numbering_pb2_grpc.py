@@ -264,8 +264,8 @@ class NumberingServiceServicer(object):
 
         Errors, besides the service's own:
 
-        - INVALID_ARGUMENT, BAD_RESUME_TOKEN: the resume_token was not given out by this method; BadRequest names the field
-        `resume_token`.
+        - INVALID_ARGUMENT, BAD_RESUME_TOKEN: the resume_token was not given out by this method, or the store has lost its
+        message, by a failover or a restored copy; BadRequest names the field `resume_token`.
         - NOT_FOUND, UNKNOWN_OPERATOR: there is no such operator.
         - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: as many such streams as this node serves at once are open, of all operators
         or of this one.

@@ -386,6 +386,8 @@ class RegistrationServiceServicer(object):
 
         Errors, besides the service's own:
 
+        - INVALID_ARGUMENT, BAD_RESUME_TOKEN: the store does not have the event of the resume_token: it has lost history, by
+        a failover or a restored copy. Resume from an older token, or from "0".
         - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: as many watches as this node takes at once are open.
         - CANCELLED, from the transport: the caller took nothing for too long. Resume.
         """

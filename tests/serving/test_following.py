@@ -1,0 +1,307 @@
+"""A follower takes what its node signed and nothing else, from whichever source has it, and keeps what it has."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from numcheck.access import Caller, Role
+from numcheck.api.access import Shown, token_tag
+from numcheck.api.editions import PIECE_SIZE
+from numcheck.errors import EditionRefused, NotAuthenticated, SourceFailed, UnknownFile
+from numcheck.index.edition import Edition, read_edition, sign_edition
+from numcheck.index.shelf import EDITIONS_KEPT, Shelf
+from numcheck.serving.sources import DirectorySource
+from tests.serving import small
+from tests.serving.editions import TAG_KEY, WAIT_S, Follows, Origin, Tells, follows, origin_in, until
+
+FIRST = 79160000000
+METHOD = "/numcheck.v1.CheckService/CheckNumbers"
+HOUR_US = 3_600_000_000
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small.fill(tmp_path_factory.mktemp("filled") / "node")
+
+
+@pytest.fixture
+def origin(filled: Path, tmp_path: Path) -> Iterator[Origin]:
+    with origin_in(shutil.copytree(filled, tmp_path / "node")) as one:
+        yield one
+
+
+def statuses(follower: Follows, *numbers: int) -> list[tuple[int, int]]:
+    table = follower.published.get().table
+    return [table.check(number) for number in numbers]
+
+
+ASKED = [*range(FIRST - 3, FIRST + 40), small.ACTIVE, small.UNALLOCATED, small.UNKNOWN, small.NOT_MOBILE, small.FOREIGN]
+
+
+def test_follower_answers_as_its_node_does_and_takes_each_version(origin, tmp_path):
+    with follows(tmp_path / "f", Tells(origin)) as follower:
+        for numbers in ([FIRST], [FIRST + 1, FIRST + 7], range(FIRST, FIRST + 30)):
+            version = origin.push(*numbers)
+            until(lambda version=version: follower.version == version)
+            assert statuses(follower, *ASKED) == [origin.index.table.check(number) for number in ASKED]
+
+
+def test_only_files_that_changed_are_fetched(origin, tmp_path):
+    """Of a change of one number the manifest, the directory and the changed pages come, each once; the rest stays."""
+    source = Tells(origin)
+    with follows(tmp_path / "f", source) as follower:
+        until(lambda: follower.version)
+        before = {file.sha256 for file in origin.edition().files}
+        source.asked.clear()
+        version = origin.push(FIRST + 5)
+        until(lambda: follower.version == version)
+        changed = [file for file in origin.edition().files if file.sha256 not in before]
+        assert {file.name.partition("-")[0] for file in changed} <= {"manifest.json", "directory", "pages", "record"}
+        pieces = {(file.sha256, offset) for file in changed for offset in range(0, file.size, PIECE_SIZE)}
+        assert sorted(source.asked) == sorted(pieces)
+
+
+def signed_by(key: Ed25519PrivateKey, **changes: Any) -> Callable[[bytes], bytes]:
+    """Signs an edition anew, with changes."""
+    return lambda signed: sign_edition(replace(read_edition(signed, None)[0], **changes), key)
+
+
+def flipped(signed: bytes) -> bytes:
+    return signed[:20] + bytes([signed[20] ^ 1]) + signed[21:]
+
+
+def of_later(signed: bytes, key: Ed25519PrivateKey) -> bytes:
+    edition = read_edition(signed, None)[0]
+    return sign_edition(replace(edition, signed_at_us=edition.signed_at_us + HOUR_US), key)
+
+
+def test_edition_that_is_not_as_its_node_signed_it_changes_nothing(origin, tmp_path):
+    """A source that lies is left, and the next one is asked: of another key, changed, of another installation, of a
+    later hour, or no edition at all."""
+    stranger = Ed25519PrivateKey.generate()
+    key = origin.key.public_key().public_bytes_raw().hex()
+    liars = {
+        "another key": Tells(origin, tamper=signed_by(stranger)),
+        "signature": Tells(origin, tamper=flipped),
+        "well-formed": Tells(origin, tamper=lambda _signed: b"\xff"),
+        "installation": Tells(origin, tamper=signed_by(origin.key, installation_id="0" * 32)),
+        "later than now": Tells(origin, tamper=lambda signed: of_later(signed, origin.key)),
+    }
+    with follows(tmp_path / "f", Tells(origin), publisher_key=key) as follower:
+        until(lambda: follower.version)
+    with follows(tmp_path / "f", *liars.values(), Tells(origin), publisher_key=key) as follower:
+        assert follower.version == origin.index.index_version  # from its own directory
+        version = origin.push(FIRST + 9)
+        until(lambda: follower.version == version)
+        for place, problem in enumerate(liars):
+            assert problem in follower.problem(place)
+        assert all(not liar.asked for liar in liars.values())
+
+
+def test_names_that_are_no_plain_names_are_refused_though_they_are_signed(origin):
+    edition = origin.edition()
+    for name in ("../edition", "/etc/passwd", "", "a/b", ".hidden", "pages\n", "Pages"):
+        files = [*edition.files, edition.files[1]._replace(name=name)]
+        with pytest.raises(EditionRefused):
+            read_edition(sign_edition(replace(edition, files=files), origin.key), None)
+
+
+def test_key_that_was_met_first_is_the_only_one_ever_after(origin, tmp_path):
+    """Also after a restart, and though the settings name none."""
+    with follows(tmp_path / "f", Tells(origin)) as follower:
+        until(lambda: follower.version)
+    liar = Tells(origin, tamper=signed_by(Ed25519PrivateKey.generate()))
+    with follows(tmp_path / "f", liar) as follower:
+        until(lambda: "another key" in follower.problem())
+        assert follower.version == origin.index.index_version
+    with pytest.raises(EditionRefused, match="another key"):
+        Follows(tmp_path / "f", liar, publisher_key="ab" * 32)
+
+
+def test_file_that_is_not_the_signed_one_is_not_used_and_fetched_from_another(origin, tmp_path):
+    """A byte changed, a file cut short or made longer, another file in its place."""
+    spoilt = next(file for file in origin.edition().files if file.name != "callers")
+
+    def spoiled(change: Callable[[bytes], bytes]) -> Tells:
+        def spoil(sha256: bytes, _offset: int, content: bytes) -> bytes:
+            return change(content) if sha256 == spoilt.sha256 else content
+
+        return Tells(origin, spoil=spoil)
+
+    changes: list[Callable[[bytes], bytes]] = [
+        lambda content: bytes([content[0] ^ 1]) + content[1:],
+        lambda content: b"",
+        lambda content: content + b"x",
+        lambda content: bytes(len(content)),
+    ]
+    liars = [spoiled(change) for change in changes]
+    with follows(tmp_path / "f", *liars, Tells(origin)) as follower:
+        until(lambda: follower.version)
+        for place in range(len(liars)):
+            assert "is not the file that the edition names" in follower.problem(place)
+
+
+def test_replayed_edition_changes_nothing(origin, tmp_path):
+    """Signed by the right key, and older than the one in use: of a source that holds back what its node revoked."""
+    old = origin.newest()
+    source = Tells(origin)
+    with follows(tmp_path / "f", source) as follower:
+        version = origin.push(FIRST + 3)
+        until(lambda: follower.version == version)
+        assert not follower.following._take(old, source)
+        assert not follower.following._take(follower.following.newest(), source)
+        assert follower.version == version
+
+
+def test_fetch_that_is_cut_goes_on_where_it_was(origin, tmp_path, monkeypatch):
+    """Each source breaks after one piece; no piece is asked for twice, by whichever source it comes."""
+    monkeypatch.setattr("tests.serving.editions.PIECE_SIZE", 200_000)
+
+    class Breaks(Tells):
+        def piece(self, sha256: bytes, offset: int) -> bytes:
+            if len(self.asked) % 2:
+                self.asked.append((b"", 0))
+                raise SourceFailed("cut")
+            return super().piece(sha256, offset)
+
+    sources = [Breaks(origin, f"{i}") for i in range(2)]
+    with follows(tmp_path / "f", *sources) as follower:
+        until(lambda: follower.version)
+    asked = [one for source in sources for one in source.asked if one[0]]
+    assert len(asked) == len(set(asked))
+    expected = {(file.sha256, offset) for file in origin.edition().files for offset in range(0, file.size, 200_000)}
+    assert set(asked) == expected
+
+
+def test_follower_starts_from_its_own_directory_while_every_source_is_away(origin, tmp_path):
+    with follows(tmp_path / "f", Tells(origin)) as follower:
+        until(lambda: follower.version)
+
+    class Away(Tells):
+        def editions(self) -> Iterator[bytes]:
+            raise SourceFailed("away")
+
+    with follows(tmp_path / "f", Away(origin)) as follower:
+        assert follower.version == origin.index.index_version
+        until(lambda: follower.problem() == "away")
+        assert statuses(follower, small.ACTIVE) == [origin.index.table.check(small.ACTIVE)]
+
+
+def test_damaged_file_of_a_follower_is_not_answered_from_and_is_fetched_anew(origin, tmp_path):
+    with follows(tmp_path / "f", Tells(origin)) as follower:
+        until(lambda: follower.version)
+    pages = next(file for file in origin.edition().files if file.name.startswith("pages"))
+    path = tmp_path / "f" / "files" / pages.sha256.hex()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    source = Tells(origin)
+    with follows(tmp_path / "f", source) as follower:
+        assert follower.following.edition is None or follower.version
+        until(lambda: follower.version)
+        assert (pages.sha256, 0) in source.asked
+        assert statuses(follower, *ASKED) == [origin.index.table.check(number) for number in ASKED]
+
+
+def test_withdrawn_index_is_answered_from_no_more_not_even_after_a_restart(origin, tmp_path):
+    """The store has lost history: until an index of a higher version comes nothing is answered."""
+    with follows(tmp_path / "f", Tells(origin)) as follower:
+        until(lambda: follower.version)
+        origin.published.withdraw()
+        until(lambda: not follower.version)
+        until(lambda: (tmp_path / "f" / "edition").read_bytes() == follower.following.newest())
+    before = origin.newest()
+    with follows(tmp_path / "f", Tells(origin)) as follower:
+        assert follower.following.newest() == before
+        assert not follower.version
+        version = origin.push(FIRST + 1)
+        until(lambda: follower.version == version)
+
+
+def test_edition_that_is_too_old_is_not_answered_from_until_there_is_news(origin, tmp_path):
+    """A setting says how old; the age is that of the node's last look at its store, not of the last message."""
+    origin.current_at = lambda: datetime.now(UTC) - timedelta(seconds=100)
+    with follows(tmp_path / "f", Tells(origin), follow_age_max_s=50) as follower:
+        until(lambda: follower.following.edition)
+        assert not follower.version
+        assert 100 <= follower.following.age_s < 100 + WAIT_S
+        origin.current_at = lambda: datetime.now(UTC)
+        origin.editions.wake()
+        until(lambda: follower.version)
+    with follows(tmp_path / "f", Tells(origin), follow_age_max_s=0) as follower:
+        origin.current_at = lambda: datetime.now(UTC) - timedelta(days=1_000)
+        origin.editions.wake()
+        until(lambda: follower.following.age_s > HOUR_US / 1_000_000)
+        assert follower.version
+
+
+def test_follower_admits_whom_its_node_does_and_forgets_who_is_revoked(origin, tmp_path):
+    """By certificate and by token; the directory changes without the index."""
+    one, two = (Caller(f"numcheck://service/{name}", Role.MESSENGER, service=name) for name in ("one", "two"))
+    origin.callers = [(one, None), (two, token_tag(TAG_KEY, "its token"))]
+    by_token = Shown(authorizations=("Bearer its token",))
+    with follows(tmp_path / "f", Tells(origin)) as follower:
+        until(lambda: follower.version)
+        assert follower.callers.admit(Shown(one.uri), METHOD) == one
+        assert follower.callers.admit(by_token, METHOD) == two
+        origin.callers = [(one, None)]
+        origin.editions.wake()
+        until(lambda: follower.callers.revision == 1)
+        with pytest.raises(NotAuthenticated):
+            follower.callers.admit(by_token, METHOD)
+        assert follower.callers.admit(Shown(one.uri), METHOD) == one
+        assert follower.denied == [("", METHOD, "NOT_AUTHENTICATED", "")]
+
+
+def test_node_publishes_to_a_directory_that_followers_read(filled, tmp_path):
+    """As from an object store's mount, by more than one of them; a file that an edition lacks is waited for."""
+    mount = tmp_path / "mount"
+    with origin_in(shutil.copytree(filled, tmp_path / "node"), publish_dir=mount) as origin:
+        sources = [DirectorySource(mount) for _ in range(2)]
+        with follows(tmp_path / "f1", sources[0]) as one, follows(tmp_path / "f2", sources[1]) as two:
+            version = origin.push(FIRST + 8)
+            until(lambda: one.version == two.version == version)
+            assert statuses(one, *ASKED) == statuses(two, *ASKED)
+    with follows(tmp_path / "f3", DirectorySource(mount)) as three:  # the node is gone, the directory is not
+        until(lambda: three.version == version)
+    with follows(tmp_path / "f4", DirectorySource(tmp_path / "nothing")) as four:
+        until(lambda: four.problem() == "there is no edition")
+
+
+def test_files_of_the_last_editions_are_kept_and_older_ones_are_gone(origin, tmp_path):
+    """For who is still fetching; on the shelf, and at the node, whose index directory has them no more."""
+    first = origin.edition()
+    directory = next(file for file in first.files if file.name.startswith("directory"))
+    shelf = Shelf(tmp_path / "f")
+    for i in range(EDITIONS_KEPT):
+        shelf.fetch(origin.edition(), lambda sha256, offset: origin.editions.read(sha256, offset, 1_000_000))
+        shelf.keep(origin.newest(), origin.edition())
+        for files in (shelf, origin.editions):
+            assert files.read(directory.sha256, 0, 4) == b"numc"
+        version = origin.push(FIRST + i)
+        until(lambda version=version: origin.edition().index_version == version)
+    shelf.fetch(origin.edition(), lambda sha256, offset: origin.editions.read(sha256, offset, 1_000_000))
+    shelf.keep(origin.newest(), origin.edition())
+    for files in (shelf, origin.editions):
+        with pytest.raises(UnknownFile):
+            files.read(directory.sha256, 0, 4)
+
+
+def test_edition_without_a_manifest_or_callers_is_none(origin):
+    edition = origin.edition()
+    for lacking in ("manifest.json", "callers"):
+        files = [file for file in edition.files if file.name != lacking]
+        with pytest.raises(EditionRefused):
+            read_edition(sign_edition(replace(edition, files=files), origin.key), None)
+
+
+def test_edition_is_read_as_it_was_signed(origin):
+    edition = Edition("0" * 32, 7, 1, 2, origin.edition().files)
+    key = origin.key.public_key().public_bytes_raw()
+    assert read_edition(sign_edition(edition, origin.key), None) == (edition, key)
