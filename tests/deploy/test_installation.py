@@ -132,6 +132,28 @@ def test_probes_ask_what_a_node_answers() -> None:
     assert [one["path"] for one in probed.values()] == ["/healthz", "/healthz", "/readyz"]
 
 
+def test_nodes_get_the_keys_of_the_first_and_nobody_else_reads_them(tmp_path: Path) -> None:
+    """Where the Secret is not there yet nothing is changed; a volume whose modes were widened is mended."""
+    assert POD["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
+    (keys,) = POD["initContainers"]
+    secret, data = tmp_path / "keys", tmp_path / "data"
+    script = keys["args"][0].replace("/keys/$name", f"{secret}/$name").replace("/var/lib/numcheck", str(data))
+    for one in (secret, data):
+        one.mkdir()
+
+    def start() -> dict[str, tuple[str, int]]:
+        subprocess.run([*keys["command"], script], check=True)
+        return {one.name: (one.read_text(), one.stat().st_mode & 0o777) for one in data.iterdir()}
+
+    assert start() == {}
+    (data / "keys.json").write_text("own")
+    (data / "keys.json").chmod(0o660)
+    assert start() == {"keys.json": ("own", 0o600)}
+    for name in ("keys.json", "token.key"):
+        (secret / name).write_text("the first's")
+    assert start() == dict.fromkeys(("keys.json", "token.key"), ("the first's", 0o600))
+
+
 def test_a_disruption_leaves_a_node_and_rules_are_of_these_pods() -> None:
     labels: dict[str, Any] = CLUSTER["StatefulSet"]["spec"]["template"]["metadata"]["labels"]
     assert CLUSTER["PodDisruptionBudget"]["spec"]["minAvailable"] < CLUSTER["StatefulSet"]["spec"]["replicas"]
