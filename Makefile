@@ -82,7 +82,8 @@ bench-peers: $(BUILT) ## Measure beside gRPC C++, nghttpd, Redis and PostgreSQL 
 fuzz: $(BUILT) ## Fuzz for long, with the address and undefined-behaviour sanitizers (gcc on Linux)
 	NUMCHECK_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-base build/sanitizing --build-lib $(SANITIZED)
 	$(UNDER_SANITIZERS) NUMCHECK_EDGE_CALLS=$(EDGE_CALLS) NUMCHECK_EDGE_CONVERSATIONS=$(EDGE_CONVERSATIONS) \
-	$(BIN)/python -m pytest tests/fuzz tests/test_e164.py $(EDGE_TESTS) --hypothesis-profile=long --timeout=0 $(ARGS)
+	$(BIN)/python -m pytest tests/fuzz tests/kernel tests/test_e164.py tests/test_lines.py tests/test_packing.py \
+	$(EDGE_TESTS) --hypothesis-profile=long --timeout=0 $(ARGS)
 
 # The tests of the campaign itself come first, unless ARGS ask for a certain campaign.
 faults: $(BUILT) ## Kill nodes KILLS times amid their work, on both engines, and lose their power

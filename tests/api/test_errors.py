@@ -40,6 +40,7 @@ ANSWERING = (
     *("store/failures.py", "store/history.py", "store/marks.py"),
     *("store/callers.py", "api/callers.py", "api/editions.py", "api/registration.py", "delivery/http.py"),
     *(
+        "registrations/newcomers.py",
         "registrations/record.py",
         "registrations/registrar.py",
         "registrations/verifier.py",

@@ -14,6 +14,7 @@ import grpc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from numcheck.active import PortingsHeader, PushHeader
 from numcheck.errors import IndexBehind
@@ -27,6 +28,7 @@ from numcheck.registrations.states import RegistrationState as State
 from numcheck.registrations.withdrawal import Withdrawals
 from numcheck.serving.publishing import index_directory, rebuild_index
 from numcheck.store import Pushed, RegistrationWork, withdrawals
+from numcheck.store.schema import registrations
 from numcheck.v1 import numbering_pb2
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.check_pb2 import CheckNumberRequest, ListOperatorsRequest
@@ -34,6 +36,7 @@ from numcheck.v1.check_pb2_grpc import CheckServiceStub
 from numcheck.v1.numbering_pb2_grpc import NumberingServiceStub
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.registrations.by_code import complete, last_code, start
+from tests.registrations.edited import Edited
 from tests.registrations.test_service import SETTINGS, register_request
 from tests.registrations.world import ADDRESS, SERVICE, START, Courier, World, small
 from tests.serving.command import serving
@@ -164,7 +167,7 @@ def test_a_bulk_change_waits_for_what_is_withdrawn_after_it(
     if not census:
         monkeypatch.setattr("numcheck.registrations.census.REGISTRATIONS_MAX", 0)
     monkeypatch.setattr(withdrawal, "PIECE_NUMBERS", 1)
-    monkeypatch.setattr(withdrawal, "REVOKED_TOGETHER", 1)
+    monkeypatch.setattr(withdrawal, "REVOKED_TOGETHER", {False: 1, True: 1})
     port(held, HELD[:8], small.T2)
     push(held, remove=[HELD[8]])
     late = [HELD[9]]
@@ -199,12 +202,13 @@ def test_what_is_withdrawn_while_registrations_are_read_for_a_bulk_change_is_rev
     assert sorted(others) == USERS[:8]
 
 
-def test_a_bulk_change_revokes_every_user_of_a_number_and_nobody_twice(
-    held: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("bulk_numbers_min", [1, 100], ids=["bulk", "ordinary"])
+def test_a_change_revokes_every_user_of_a_number_and_nobody_twice(
+    held: World, monkeypatch: pytest.MonkeyPatch, bulk_numbers_min: int
 ) -> None:
     """However many are registered on one, at whatever piece it fails, and whoever registers after the change."""
-    monkeypatch.setattr(withdrawals, "BULK_NUMBERS_MIN", 1)
-    monkeypatch.setattr(withdrawal, "REVOKED_TOGETHER", 1)
+    monkeypatch.setattr(withdrawals, "BULK_NUMBERS_MIN", bulk_numbers_min)
+    monkeypatch.setattr(withdrawal, "REVOKED_TOGETHER", {False: 1, True: 1})
     for service in ("a", "b"):
         held.registrar.register(service, "", held.registrar.get(SERVICE, "u0").record)
     failures = iter((False, True, False, True))
@@ -241,6 +245,22 @@ def test_time_does_nothing_to_who_was_revoked_and_goes_on_for_the_others(held: W
     assert calendar.pass_time(START + 2 * year) == 0
     assert held.kinds() == before
     assert revoked(held, [f"u{place}" for place in range(len(HELD))]) == {"u0", "u1", "u2"}
+
+
+def test_a_registration_that_somebody_changed_is_left_alone_and_the_others_are_revoked(held: World) -> None:
+    """R13: what nobody wrote does not become right by being revoked with others, and keeps none of them."""
+    changed = held.registrar.get(SERVICE, "u3").row
+    edited = Edited(held.data_dir, held.url)
+    edited.set(registrations, changed._asdict(), due_at_us=changed.due_at_us + 1)
+    edited.close()
+    push(held, remove=HELD[:5])
+    with capture_logs() as lines:
+        assert follow(held) == 4
+    named = [line["registration_id"] for line in lines if line["event"] == "a registration is not what was written"]
+    assert named == [changed.registration_id.hex()]
+    assert revoked(held, set(USERS) - {"u3"}) == {"u0", "u1", "u2", "u4"}
+    withdrawn = {event.registration_id for event in held.store.events().all() if event.kind == "withdrawn"}
+    assert changed.registration_id not in withdrawn
 
 
 def test_a_snapshot_revokes_what_it_does_not_hold(held: World) -> None:
@@ -339,7 +359,7 @@ def test_nothing_is_done_twice_and_nothing_is_missed_when_pieces_fail(
 ) -> None:
     """Point 6: a crash anywhere in a piece leaves it undone, whole; whoever comes then does it once."""
     monkeypatch.setattr(withdrawal, "PIECE_NUMBERS", 3)
-    monkeypatch.setattr(withdrawal, "REVOKED_TOGETHER", 3)
+    monkeypatch.setattr(withdrawal, "REVOKED_TOGETHER", {False: 3, True: 3})
     push(held, remove=HELD)
     failures = iter((False, True, False, True, True))
 

@@ -83,24 +83,34 @@ class Curve:
         return cls(name, tuple(zip(places, accumulate(values, max), strict=True)), by_powers)
 
     def at(self, place: float) -> float:
-        """Return the value there: between two points on their line, beyond the last on that from the first to the last,
-        before the first as there."""
+        """Return the value there: between two points on their line, before the first as there; beyond the last on that
+        from the first to the last, and of costs no steeper than the place itself grows."""
         if place <= self.points[0][0] or len(self.points) == 1:
             return self.points[0][1]
         if place >= self.points[-1][0]:
-            return self._on_line(self.points[0], self.points[-1], place)
+            return self._beyond(place)
         after = next(count for count, point in enumerate(self.points) if point[0] > place)
-        return self._on_line(self.points[after - 1], self.points[after], place)
+        (x, low), (to, high) = self.points[after - 1], self.points[after]
+        if not self.by_powers:
+            return low + (high - low) * (place - x) / (to - x)
+        return float(low * (high / low) ** _share(x, place, to))
+
+    def _beyond(self, place: float) -> float:
+        (first, start), (last, end) = self.points[0], self.points[-1]
+        if not self.by_powers:
+            return end + (end - start) * (place - last) / (last - first)
+        slope = log(end / start) / max(log(last / first), 1e-9)
+        return float(end * (place / last) ** min(slope, 1.0))
 
     def warning(self, place: float) -> str:
         """Return a warning if the curve ends before the place; empty if it does not."""
         return _warning(self.points[-1][0], place)
 
-    def _on_line(self, left: tuple[float, float], right: tuple[float, float], place: float) -> float:
-        (x, low), (to, high) = left, right
-        if self.by_powers:
-            return float(low * (place / x) ** (log(high / low) / log(to / x)))
-        return low + (high - low) * (place - x) / (to - x)
+
+def _share(low: float, place: float, high: float) -> float:
+    """Return where a place is between two others, by powers: 0 to 1."""
+    whole = log(high / low)
+    return log(place / low) / whole if whole > 0 else 1.0
 
 
 Points = TypeVar("Points", bound=Sequence[Any])

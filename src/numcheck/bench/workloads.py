@@ -23,7 +23,7 @@ SERVICE, AUTHORITY, DATA = "bench", "bench", {"name": "bench"}
 PLACE = pb.NetworkAddress(address="127.0.0.1", port=1)
 CHECK, NUMBERING = "/numcheck.v1.CheckService", "/numcheck.v1.NumberingService"
 REGISTRATION, CALLER = "/numcheck.v1.RegistrationService", "/numcheck.v1.CallerService"
-AUDIT = "/numcheck.v1.AuditService"
+AUDIT, EDITION = "/numcheck.v1.AuditService", "/numcheck.v1.EditionService"
 CHECK_NUMBERS = f"{CHECK}/CheckNumbers"
 REGISTER, GET_REGISTRATION = f"{REGISTRATION}/Register", f"{REGISTRATION}/GetRegistration"
 START, COMPLETE = f"{REGISTRATION}/StartVerification", f"{REGISTRATION}/CompleteVerification"
@@ -396,6 +396,8 @@ NOT_CALLED: dict[str, str] = {
     f"{NUMBERING}/WatchIdentifications": HELD_OPEN,
     f"{NUMBERING}/WatchIndex": HELD_OPEN,
     f"{REGISTRATION}/WatchRegistrations": HELD_OPEN,
+    f"{EDITION}/WatchEditions": HELD_OPEN,
+    f"{EDITION}/FetchFile": "a follower fetches a file once for each edition: it costs what its bytes cost to send",
     "/grpc.health.v1.Health/Watch": HELD_OPEN,
 }
 """Methods that are not measured as a rate of calls, and why."""

@@ -58,12 +58,11 @@ class Calendar:
 
 
 def _piece(work: RegistrationWork, now_us: int) -> int:
-    count = 0
-    for row in work.awaited(now_us, count_max=PIECE_SIZE):
-        if row.state in FALLS_DUE:
-            what = EventKind.MISS if row.due_at_us <= now_us else EventKind.REMIND
-            store_changes(work, row, apply(work, row, what, now_us, changes={}))
-            count += 1
-        else:  # it was revoked with many others, which left that to us
-            work.await_nothing(row.registration_id)
-    return count
+    awaited = work.awaited(now_us, count_max=PIECE_SIZE)
+    due = [row for row in awaited if row.state in FALLS_DUE]
+    for row in due:
+        what = EventKind.MISS if row.due_at_us <= now_us else EventKind.REMIND
+        store_changes(work, row, apply(work, row, what, now_us, changes={}))
+    # The others were revoked with many, which left that to us.
+    work.await_nothing([row.registration_id for row in awaited if row.state not in FALLS_DUE])
+    return len(due)

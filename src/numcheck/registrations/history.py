@@ -19,7 +19,7 @@ from numcheck.store import EventRow, Registrations
 
 log = structlog.get_logger()
 
-PIECE_SIZE = 250
+PIECE_SIZE = 500
 FIRST_TOKEN = "0"
 TOKEN = re.compile(r"([1-9][0-9]{0,17})-([0-9a-f]{16})")
 

@@ -1,7 +1,7 @@
 """A registration as its service sees it, and the one way in which it moves: a transition, with its event."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -157,13 +157,11 @@ def record_event(
     work.note_identification(row, now_us, anew=what in IDENTIFIES)
 
 
-def record_each(
-    work: RegistrationWork, told: Iterable[tuple[Standing, Mapping[str, Any]]], what: EventKind, now_us: int
-) -> None:
-    """Append an event about each of many registrations, as `record_event`: with its details, by service."""
+def record_each(work: RegistrationWork, told: Iterable[tuple[Standing, str]], what: EventKind, now_us: int) -> None:
+    """Append an event about each of many registrations, as `record_event`: with its details as text, by service."""
     by_service: dict[str, list[tuple[Standing, str]]] = defaultdict(list)
-    for row, details in told:
-        by_service[row.service].append((row, details_of(row.due_at_us, **details)))
+    for one in told:
+        by_service[one[0].service].append(one)
     for service, some in by_service.items():
         work.append_events(now_us, service, what.value, some)
         for row, _ in some if work.tells_operators_of(service) else ():

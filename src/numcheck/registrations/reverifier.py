@@ -251,4 +251,4 @@ def _plan_confirmed(plan: Plan, stretch: Stretch, evidence: Evidence, rows: list
 def _waits(row: NumberRow, latest_us: int) -> bool:
     """Tell whether a registration does not have the due time yet that its last refresh earns, which is the latest, or
     for an imported one somewhat sooner."""
-    return row.due_at_us not in (latest_us, spread_due_us(row.registration_id, latest_us))
+    return row.due_at_us != latest_us and row.due_at_us != spread_due_us(row.registration_id, latest_us)

@@ -12,16 +12,18 @@ what began after it: registrations and verifications keep the revision that they
 """
 
 from array import array
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime
 from functools import partial
-from itertools import groupby
+from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
+from numcheck._bits import CHUNK_NUMBERS
 from numcheck.moments import microseconds
 from numcheck.registrations.census import TAKEN_FROM, Census
 from numcheck.registrations.registration import VerificationState, record_each
@@ -33,8 +35,12 @@ READ_TOGETHER = {False: 2_000_000, True: 400_000}  # numbers, by whether they ar
 LOOKED_FOR_FIRST, LOOKED_FOR_TOGETHER = 10_000, 200_000
 """Numbers of those that are looked for at once: few at first, so that revoking begins, then twice as many each time, so
 that less of the index of numbers is read twice."""
-PIECE_NUMBERS = 10_000  # are done or not, together
-REVOKED_TOGETHER = 1_000  # registrations, and those of a piece more: others wait no longer than it takes
+PIECE_NUMBERS = 10_000  # are done or not, together, unless too many users are registered on them
+REVOKED_TOGETHER = {False: 4_000, True: 1_000}
+"""Registrations of a transaction, by whether they are of a bulk change: of many each takes less time, and others wait
+for all, a tenth of a second. That is too long for the minutes that a bulk change takes."""
+
+AT = itemgetter(0)
 
 T = TypeVar("T")
 
@@ -47,8 +53,7 @@ class Found(NamedTuple):
 
     def joined_with(self, other: "Found") -> "Found":
         """Return this piece and the one that goes on with it, as one."""
-        numbers = self.taken.numbers + other.taken.numbers
-        taken = self.taken._replace(numbers=numbers, next_place=other.taken.next_place)
+        taken = self.taken.part(self.taken.place, other.taken.next_place)
         return Found(taken, self.registration_ids + other.registration_ids)
 
 
@@ -98,7 +103,7 @@ class Withdrawals:
 
     def _looked_for(self, pieces: Sequence[Withdrawn]) -> Generator[list[Found]]:
         with closing(self._found(pieces)) as found:
-            yield from _together(found)
+            yield from _together(found, REVOKED_TOGETHER[pieces[0].bulk])
 
     def _in_bulk(self, chunk: WithdrawnChunk) -> Generator[list[Found]]:
         """Yield what is registered on a chunk's numbers, and nothing while that is being found out; of too many
@@ -112,7 +117,7 @@ class Withdrawals:
         if census.is_too_long:
             yield from self._looked_for(self._next(bulk=True))
         else:
-            yield from _in_pieces(chunk, census.on(chunk.chunk, chunk.places))
+            yield from ([one] for one in _cut(chunk.whole, census.on(chunk.chunk, chunk.places)))
 
     def _found(self, pieces: Sequence[Withdrawn]) -> Generator[Found]:
         """Each piece with what is registered on it: that of the next ones is looked for while these are revoked."""
@@ -134,15 +139,19 @@ class Withdrawals:
         for piece in pieces:
             numbers += piece.numbers
         tags = self._vault.tags_of_numbers(numbers)
-        by_tag: dict[bytes, list[bytes]] = defaultdict(list)
-        for tag, registration_id in self._registrations.on_numbers([tag for of_key in tags for tag in of_key]):
-            by_tag[tag].append(registration_id)
-        found, first = [], 0
+        on: dict[bytes, list[bytes]] = defaultdict(list)
+        for tag, registration_id in self._registrations.on_numbers(list(chain.from_iterable(tags))):
+            on[tag].append(registration_id)
+        registered = sorted(
+            (at, one) for of_key in tags for at, tag in enumerate(of_key) if tag in on for one in on[tag]
+        )
+        found: list[Found] = []
+        first = 0
         for piece in pieces:
-            last = first + len(piece.numbers)
-            its_tags = (tag for of_key in tags for tag in of_key[first:last]) if by_tag else ()
-            found.append(Found(piece, [one for tag in its_tags if tag in by_tag for one in by_tag[tag]]))
-            first = last
+            behind = first + len(piece.numbers)
+            own = registered[bisect_left(registered, first, key=AT) : bisect_left(registered, behind, key=AT)]
+            found += _cut(piece, [(numbers[at] % CHUNK_NUMBERS, one) for at, one in own])
+            first = behind
         return found
 
     def _revoke(self, some: Sequence[Found], work: RegistrationWork) -> int:
@@ -156,7 +165,7 @@ class Withdrawals:
         }
         standings = [
             one
-            for one in work.standings(list(taken_of), states=TAKEN_FROM)
+            for one in work.standings(sorted(taken_of), states=TAKEN_FROM)
             if one.as_of_revision < taken_of[one.registration_id].revision
         ]
         work.verifications.end_of(
@@ -166,25 +175,34 @@ class Withdrawals:
         )
         verified = [one for one in standings if one.state == RegistrationState.VERIFIED]
         state = int(after(RegistrationState.VERIFIED, EventKind.WITHDRAW))
-        told = ((one, taken_of[one.registration_id].basis) for one in work.move_many(verified, state=state))
+        moved = work.move_many(verified, state=state)
+        told = ((one, _details(one.due_at_us, taken_of[one.registration_id])) for one in moved)
         record_each(work, told, EventKind.WITHDRAW, now_us)
         return len(verified)
 
 
-def _in_pieces(chunk: WithdrawnChunk, registered: Sequence[tuple[int, bytes]]) -> Iterator[list[Found]]:
-    """Yield a chunk in pieces that each have REVOKED_TOGETHER registrations, and those of a number more."""
-    first = chunk.place
-    by_place = [(place, [one for _, one in some]) for place, some in groupby(registered, itemgetter(0))]
-    for group in _groups(by_place, lambda of_place: len(of_place[1]), REVOKED_TOGETHER):
-        behind = group[-1][0] + 1
-        yield [Found(chunk.piece(first, behind), [one for _, some in group for one in some])]
-        first = behind
-    yield [Found(chunk.piece(first, None), [])]
+def _details(due_at_us: int, taken: Withdrawn) -> str:
+    """Return what the event of a revoked registration says, as `record_event` would write it."""
+    return f'{{"cause":"{taken.cause.value}","due_at_us":{due_at_us},"revision":{taken.revision}}}'
 
 
-def _together(found: Iterable[Found]) -> Iterator[list[Found]]:
-    """Pieces in their order, as many as have REVOKED_TOGETHER registrations; those of one row are one."""
-    for group in _groups(found, lambda one: len(one.registration_ids), REVOKED_TOGETHER):
+def _cut(taken: Withdrawn, registered: Iterable[tuple[int, bytes]]) -> Iterator[Found]:
+    """Yield withdrawn numbers in pieces that each have REVOKED_TOGETHER registrations, and those of a number more; the
+    registrations are given with their places, by ascending ones."""
+    size = REVOKED_TOGETHER[taken.bulk]
+    first, last, ids = taken.place, 0, list[bytes]()
+    for place, registration_id in registered:
+        if len(ids) >= size and place > last:
+            yield Found(taken.part(first, place), ids)
+            first, ids = place, []
+        ids.append(registration_id)
+        last = place
+    yield Found(taken.part(first, taken.next_place), ids)
+
+
+def _together(found: Iterable[Found], size: int) -> Iterator[list[Found]]:
+    """Pieces in their order, as many as have so many registrations; those of one row are one."""
+    for group in _groups(found, lambda one: len(one.registration_ids), size):
         joined: list[Found] = []
         for one in group:
             before = joined[-1] if joined else None

@@ -17,9 +17,9 @@ import sqlite3
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
-from itertools import chain, zip_longest
+from itertools import chain, compress, zip_longest
 from operator import itemgetter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import orjson
 from sqlalchemy import Table
@@ -58,6 +58,9 @@ ENTRIES_PER_EVENT_MAX = 1_000
 PAGE_SIZE = 1_000
 
 
+R = TypeVar("R", bound=Sequence[Any])
+
+
 class Binder(Protocol):
     """Makes digests: the rules' affair."""
 
@@ -88,7 +91,9 @@ class RegistrationBinding:
     """Makes and checks the digests of rows that have these fields, `content` and `mac` among them."""
 
     def __init__(self, fields: Sequence[str]) -> None:
-        self._key_id, self._standing = itemgetter(fields.index("key_id")), _picked(fields, STANDING)
+        self._registration_id = itemgetter(fields.index("registration_id"))
+        self._key_id, self._kept = itemgetter(fields.index("key_id")), itemgetter(fields.index("content"))
+        self._mac, self._standing = itemgetter(fields.index("mac")), _picked(fields, STANDING)
         self._content = _picked(fields, CONTENT) if set(CONTENT) <= set(fields) else None
 
     def content(self, binder: Binder, row: Any) -> bytes:
@@ -115,24 +120,27 @@ class RegistrationBinding:
             return binder.bind_each(key_ids[0], plains)
         return [binder.binder(key_id)(plain) for key_id, plain in zip(key_ids, plains, strict=True)]
 
-    def are_whole(self, binder: Binder, rows: Sequence[Any]) -> bool:
-        """Tell whether all of these rows, which have every column, are what was written."""
-        written = [row.content for row in rows]
+    def are_whole(self, binder: Binder, rows: Sequence[Sequence[Any]]) -> bool:
+        """Tell whether all of these rows are what was written, as far as they have the columns."""
+        kept = list(map(self._kept, rows))
         try:
-            return self.contents(binder, rows) == written and self.macs(binder, rows, written) == [
-                row.mac for row in rows
-            ]
+            if self._content is not None and self.contents(binder, rows) != kept:
+                return False
+            return self.macs(binder, rows, kept) == list(map(self._mac, rows))
         except (StoreDamaged, TypeError):
             return False
 
-    def is_whole(self, binder: Binder, row: Any) -> bool:
+    def is_whole(self, binder: Binder, row: Sequence[Any]) -> bool:
         """Tell whether the row is what was written, as far as it has the columns."""
-        try:
-            if self._content is not None and self.content(binder, row) != row.content:
-                return False
-            return bool(self.mac(binder, row) == row.mac)
-        except (StoreDamaged, TypeError):
-            return False
+        return self.are_whole(binder, [row])
+
+    def separate(self, binder: Binder, rows: Sequence[R]) -> tuple[Sequence[R], list[bytes]]:
+        """Return those of these rows that are what was written, and the ids of the others."""
+        if self.are_whole(binder, rows):
+            return rows, []
+        whole = [self.is_whole(binder, row) for row in rows]
+        damaged = (self._registration_id(row) for row, one in zip(rows, whole, strict=True) if not one)
+        return list(compress(rows, whole)), list(damaged)
 
 
 def rows_of(columns: Columns, names: Iterable[str]) -> Iterator[tuple[Any, ...]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection
 
 from numcheck.store.bindings import Binder, Written
 from numcheck.store.bulk import fetch, insert_values, rows_at_once, run
@@ -52,9 +52,10 @@ TOUCH_HEAD = "UPDATE event_head SET sequence = sequence"
 READ_HEAD = f"SELECT {', '.join(EventHead._fields)} FROM event_head"
 WRITE_HEAD = "UPDATE event_head SET sequence = ?, hash = ?, key_id = ?, mac = ?"
 INSERT_HEAD = "INSERT INTO event_head (id, sequence, hash, key_id, mac) VALUES (1, ?, ?, ?, ?)"
-NEWEST_OF_SERVICE = (
-    f"SELECT {', '.join(EventRow._fields)} FROM events WHERE service = ? ORDER BY service_sequence DESC LIMIT 1"
-)
+ROWS = f"SELECT {', '.join(EventRow._fields)} FROM events"
+NEWEST_OF_SERVICE = f"{ROWS} WHERE service = ? ORDER BY service_sequence DESC LIMIT 1"
+OF_SERVICE = f"{ROWS} WHERE service = ? AND service_sequence > ? ORDER BY service_sequence LIMIT ?"
+OF_ALL = f"{ROWS} WHERE sequence > ? ORDER BY sequence LIMIT ?"
 
 
 class Chain(Binder, Protocol):
@@ -188,16 +189,15 @@ class EventLog:
 
     def after(self, sequence: int, *, count_max: int = PAGE_SIZE) -> list[EventRow]:
         """Return the next events after one, of all services and of none."""
-        return self._rows(select(events).where(events.c.sequence > sequence).order_by(events.c.sequence), count_max)
+        return self._rows(OF_ALL, sequence, count_max)
 
     def of_service(self, service: str, sequence: int, *, count_max: int = PAGE_SIZE) -> list[EventRow]:
         """Return the next events of a service, after one of its own."""
-        wanted = (events.c.service == service) & (events.c.service_sequence > sequence)
-        return self._rows(select(events).where(wanted).order_by(events.c.service_sequence), count_max)
+        return self._rows(OF_SERVICE, service, sequence, count_max)
 
-    def _rows(self, statement: Select[Any], count_max: int) -> list[EventRow]:
+    def _rows(self, selection: str, *values: Any) -> list[EventRow]:
         with self._database.reading() as connection:
-            return list(map(EventRow._make, connection.execute(statement.limit(count_max))))
+            return list(map(EventRow._make, fetch(connection, selection, *values)))
 
     def all(self) -> Iterator[EventRow]:
         """Every event, in its order, read by pages."""

@@ -5,11 +5,11 @@ of what they read. Every operation sees the others' writes: on an engine with ma
 first, makes them take turns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from numcheck.errors import StoreDamaged
 from numcheck.store import confirmations, identifications, imports, sends, withdrawals
@@ -59,6 +59,8 @@ STAND_EACH = (
     "evidence = CAST(changed.column4 AS VARCHAR), confirmed_by = CAST(changed.column5 AS INTEGER) "
     "FROM ({values}) AS changed WHERE registration_id = changed.column1"
 )
+AWAIT_NOTHING = "UPDATE registrations SET next_at_us = NULL WHERE registration_id IN ?"
+STANDS = ("registration_id", "mac", "state", "evidence", "confirmed_by")  # the values of each
 ROW_BY_USER = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE user_tag IN"
 ROW_BY_ID = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE registration_id = ?"
 # By the number alone: by the service SQLite would look through everything that it has.
@@ -71,6 +73,7 @@ KNOWN_USERS = "SELECT user_tag FROM registrations WHERE user_tag IN"
 
 WHOLE = RegistrationBinding(RegistrationRow._fields)
 STOOD = RegistrationBinding(Standing._fields)
+STATE = Standing._fields.index("state")
 
 
 class RegistrationWork:
@@ -178,15 +181,15 @@ class RegistrationWork:
         statement = ROWS.where(due).order_by(registrations.c.next_at_us).limit(count_max)
         rows = list(map(RegistrationRow._make, self._connection.execute(statement)))
         damaged = [row.registration_id for row in rows if not WHOLE.is_whole(self._chain, row)]
-        for registration_id in damaged:
-            self.await_nothing(registration_id)
+        self.await_nothing(damaged)
         self.damaged.update(damaged)
         return [self._as_confirmed(row) for row in rows if row.registration_id not in damaged]
 
-    def await_nothing(self, registration_id: bytes) -> None:
-        """Take a registration out of the index of what time has something to do to."""
-        self._written.count += 1
-        self._connection.execute(update(registrations).where(_is(registration_id)).values(next_at_us=None))
+    def await_nothing(self, registration_ids: Sequence[bytes]) -> None:
+        """Take registrations out of the index of what time has something to do to."""
+        if registration_ids:
+            self._written.count += 1
+            run(self._connection, AWAIT_NOTHING, list(registration_ids))
 
     def trust_time(self, at_us: int) -> None:
         """Keep the time that due times are judged by."""
@@ -197,14 +200,10 @@ class RegistrationWork:
     def standings(self, registration_ids: Sequence[bytes], *, states: Sequence[int]) -> list[Standing]:
         """Return where those of the registrations stand that are in one of these states, as they were written."""
         self._flush_new()
-        rows = map(Standing._make, rows_where(self._connection, STANDING_BY_ID, registration_ids))
-        return [self._as_confirmed(row) for row in rows if row.state in states and self._stood(row)]
-
-    def _stood(self, row: Standing) -> bool:
-        whole = STOOD.is_whole(self._chain, row)
-        if not whole:
-            self.damaged.add(row.registration_id)
-        return whole
+        rows = rows_where(self._connection, STANDING_BY_ID, registration_ids)
+        whole, damaged = STOOD.separate(self._chain, [row for row in rows if row[STATE] in states])
+        self.damaged.update(damaged)
+        return [self._as_confirmed(row) for row in map(Standing._make, whole)]
 
     def move_many(self, rows: Sequence[Standing], *, state: int) -> list[Standing]:
         """Put registrations into another state in which time does nothing to them; where they stand then.
@@ -227,15 +226,13 @@ class RegistrationWork:
         if not rows:
             return []
         self._written.count += 1
-        changes["sequence"] = self._events.first_sequence
-        moved = [row._replace(**changes) for row in rows]
-        values = [
-            (row.registration_id, mac, row.state, row.evidence, row.confirmed_by)
-            for row, mac in zip(moved, STOOD.macs(self._chain, moved, [row.content for row in moved]), strict=True)
-        ]
-        change_each(self._connection, STAND_EACH, [changes["sequence"]], values)
-        self._written.note_all(Bound.REGISTRATIONS, ((one[0], one[1]) for one in values))
-        return moved
+        sequence = self._events.first_sequence
+        read: dict[str, Iterable[Any]] = dict(zip(Standing._fields, zip(*rows, strict=True), strict=True))
+        columns = read | {name: repeat(value) for name, value in changes.items()} | {"sequence": repeat(sequence)}
+        columns["mac"] = STOOD.macs(self._chain, list(rows_of(columns, Standing._fields)), columns["content"])
+        change_each(self._connection, STAND_EACH, [sequence], list(rows_of(columns, STANDS)))
+        self._written.note_all(Bound.REGISTRATIONS, rows_of(columns, ("registration_id", "mac")))
+        return list(map(Standing._make, rows_of(columns, Standing._fields)))
 
     # --- confirmations of many registrations
 
@@ -473,7 +470,3 @@ def try_find(connection: Connection, user_tags: Sequence[bytes]) -> Registration
     """Return the registration of a user, or None."""
     found = fetch(connection, f"{ROW_BY_USER} ?", list(user_tags))
     return RegistrationRow._make(found[0]) if found else None
-
-
-def _is(registration_id: bytes) -> ColumnElement[bool]:
-    return registrations.c.registration_id == registration_id

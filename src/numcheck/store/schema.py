@@ -283,7 +283,7 @@ registrations = Table(
     Column("content", Bytes(32), nullable=False),  # keyed digest of what is recorded: see bindings.py
     Column("mac", Bytes(32), nullable=False),  # of `content` and of where the registration stands
     Index("registrations_by_service", "service", "registration_id"),
-    Index("registrations_by_number", "number_tag"),
+    Index("registrations_by_number", "number_tag", "registration_id"),  # so that ids are found in the index alone
     Index("registrations_by_due_time", "service", "due_at_us", "registration_id"),
     Index("registrations_by_next_time", "next_at_us"),
 )

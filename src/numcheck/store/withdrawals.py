@@ -21,12 +21,14 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, literal, s
 from numcheck._bits import CHUNK_NUMBERS
 from numcheck.errors import StoreDamaged
 from numcheck.store import recorded
+from numcheck.store.bulk import run
 from numcheck.store.schema import installation, withdrawals
 
 BULK_NUMBERS_MIN = 2_000_000  # a second's work at most is ordinary
 
 NEWEST = select(func.max(withdrawals.c.revision))  # made once: to make a statement takes as long as to run it
 
+SET_DONE = "UPDATE withdrawals SET next_place = ? WHERE revision = ? AND cause = ? AND chunk = ? AND next_place = ?"
 ANY_WAITING = select(literal(1)).where(withdrawals.c.next_place.is_not(None)).limit(1)
 ANY_URGENT = ANY_WAITING.where(withdrawals.c.bulk.is_(False))
 
@@ -55,10 +57,9 @@ class Withdrawn(NamedTuple):
     numbers: "array[int]"
     next_place: int | None
 
-    @property
-    def basis(self) -> dict[str, Any]:
-        """The change as an event has it: its cause and its revision."""
-        return {"cause": self.cause.value, "revision": self.revision}
+    def part(self, place: int, next_place: int | None) -> "Withdrawn":
+        """Return the part from a place on to before another, or to the end, without its numbers."""
+        return self._replace(place=place, numbers=array("Q"), next_place=next_place)
 
     def goes_on_with(self, other: "Withdrawn") -> bool:
         """Return True if the other is what comes next in the same row."""
@@ -75,9 +76,10 @@ class WithdrawnChunk(NamedTuple):
     """From here on it is not done."""
     places: BitMap
 
-    def piece(self, first: int, next_place: int | None) -> Withdrawn:
-        """Return the part from a place on to before another, or to the end."""
-        return Withdrawn(self.revision, self.cause, self.chunk, True, first, array("Q"), next_place)
+    @property
+    def whole(self) -> Withdrawn:
+        """All of it, without its numbers."""
+        return Withdrawn(self.revision, self.cause, self.chunk, True, self.place, array("Q"), None)
 
 
 def withdraw(
@@ -174,13 +176,8 @@ def _pieces(row: Row[Any], piece_size: int) -> Iterator[Withdrawn]:
 
 def set_done(connection: Connection, done: Withdrawn) -> bool:
     """Keep that these numbers are done; False if they were already, or are no longer the next of their row."""
-    own = (
-        (withdrawals.c.revision == done.revision)
-        & (withdrawals.c.cause == done.cause.value)
-        & (withdrawals.c.chunk == done.chunk)
-        & (withdrawals.c.next_place == done.place)
-    )
-    return bool(connection.execute(update(withdrawals).where(own).values(next_place=done.next_place)).rowcount)
+    own = done.revision, done.cause.value, done.chunk, done.place
+    return run(connection, SET_DONE, done.next_place, *own) > 0
 
 
 def newest(connection: Connection) -> int:

@@ -273,7 +273,7 @@ registrations = Table(
     Column("content", Bytes(32), nullable=False),
     Column("mac", Bytes(32), nullable=False),
     Index("registrations_by_service", "service", "registration_id"),
-    Index("registrations_by_number", "number_tag"),
+    Index("registrations_by_number", "number_tag", "registration_id"),
     Index("registrations_by_due_time", "service", "due_at_us", "registration_id"),
     Index("registrations_by_next_time", "next_at_us"),
 )
