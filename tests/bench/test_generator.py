@@ -199,7 +199,8 @@ def test_closed_loop_asks_a_server_that_stalls_no_more_than_it_has_room():
 
 def test_nothing_is_left_open_when_a_load_is_gone():
     with fake.serving(fake.answer, fake.close, fake.keep_silent) as (_, address):
-        before = len(open_files())
+        gc.collect()
+        before = open_files()
         for _ in range(5):
             load = load_of(address, connections=4, in_flight=2)
             load.run(bodies_of(20), 0.02, patience_s=0.02)
@@ -208,8 +209,9 @@ def test_nothing_is_left_open_when_a_load_is_gone():
         with fake.serving():
             pass  # the server's own ends of the connections go meanwhile
         mine = open_files()
-    assert sum("eventpoll" in one or "timerfd" in one for one in mine) == 0
-    assert len(mine) - before <= 4 * 5  # the server's ends, at most
+    for kind in ("eventpoll", "timerfd"):  # other tests of this process may have some
+        assert sum(kind in one for one in mine) <= sum(kind in one for one in before)
+    assert len(mine) - len(before) <= 4 * 5  # the server's ends, at most
 
 
 def open_files() -> list[str]:

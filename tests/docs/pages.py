@@ -74,7 +74,7 @@ def words(text: str) -> list[list[str]]:
 
 def without_figures(text: str) -> str:
     """Return a text in which every figure is the same: a page's counts, versions, moments and ids are examples."""
-    text = re.sub(r"\b[0-9a-f]{32,}\b", "N", text)
+    text = re.sub(r"\b[0-9a-f]{16,}\b", "N", text)
     return re.sub(r"[0-9][0-9,.:T+-]*", "N", text).strip()
 
 

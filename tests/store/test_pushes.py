@@ -112,7 +112,7 @@ class Pushing(RuleBasedStateMachine):
         self.active: dict[int, set[int]] = {ALPHA: set(), BETA: set()}
         self.versions = {ALPHA: 0, BETA: 0}
         self.ported: dict[int, int] = {}
-        self.held: dict[int, tuple[str, set[int]]] = {}
+        self.held: dict[int, tuple[str, set[int], set[int], set[int]]] = {}
         self.tokens = count()
 
     @staticmethod
@@ -136,8 +136,7 @@ class Pushing(RuleBasedStateMachine):
         remove -= add
         before = self.active[operator_id]
         header = snapshot(operator_id) if whole else delta(operator_id, self.versions[operator_id])
-        strangers = {one for one in add if not self.serves(operator_id, one)}
-        strangers |= {one for one in remove if not self.serves(operator_id, one) and one not in before}
+        strangers = self.strangers(operator_id, add, remove)
         token = f"token {next(self.tokens)}"
         supplies_nothing = not add and (whole or not self.versions[operator_id])
         if strangers or supplies_nothing:
@@ -151,9 +150,14 @@ class Pushing(RuleBasedStateMachine):
         assert (found.added, found.already_added, found.removed, found.number_count) == counts
         assert pushed.held == (10 * len(before - after) > len(before))
         if pushed.held:
-            self.held[operator_id] = token, after
+            self.held[operator_id] = token, after, add, remove
         else:
             self.apply(operator_id, after, pushed)
+
+    def strangers(self, operator_id: int, add: set[int], remove: set[int]) -> set[int]:
+        """Numbers of a push that are not the operator's; one that has gone from it may still be removed."""
+        removable = self.active[operator_id]
+        return {one for one in add | (remove - removable) if not self.serves(operator_id, one)}
 
     def apply(self, operator_id: int, after: set[int], pushed: Pushed) -> None:
         self.active[operator_id] = after
@@ -163,9 +167,13 @@ class Pushing(RuleBasedStateMachine):
 
     @rule(operator_id=st.sampled_from([ALPHA, BETA]))
     def confirm(self, operator_id):
-        """The last held push; one that was dropped cannot be confirmed any more."""
+        """The last held push; not one that was dropped, nor one whose numbers were ported away meanwhile."""
         if operator_id in self.held:
-            token, after = self.held[operator_id]
+            token, after, add, remove = self.held[operator_id]
+            if self.strangers(operator_id, add, remove):
+                with pytest.raises(ConcurrentPush):
+                    self.store.confirm_push(operator_id, token, now=NOW)
+                return
             self.apply(operator_id, after, self.store.confirm_push(operator_id, token, now=NOW))
         else:
             with pytest.raises(UnknownPush):

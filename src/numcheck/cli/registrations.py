@@ -285,13 +285,14 @@ def watch(
     """
     import json as formats
 
-    from numcheck.cli.console import out
+    from numcheck.cli.console import out, say
     from numcheck.cli.messages import message_fields
 
     printed = 0
     with _client(service, server, settings_of(config, data_dir=data_dir)) as client:
         for message in client.watch(resume):
             if not message.HasField("event"):
+                say(f"{service} has had {message.head.sequence:,} events; those that come are printed, until Ctrl-C")
                 continue
             fields = {**message_fields(message.event), "resume_token": message.resume_token}
             out.print(formats.dumps(fields, ensure_ascii=False) if json else _event_line(fields))
