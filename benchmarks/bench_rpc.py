@@ -46,7 +46,7 @@ def requests_of(reference: Population, size: int) -> list[bytes]:
 
 @contextmanager
 def peers(reference: Population, address: str, size: int):
-    """What a call is compared with, by name."""
+    """Peers that a call is compared with, by name."""
     table = reference.index.table
     with grpc.insecure_channel(address) as channel:
         yield {

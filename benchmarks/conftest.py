@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="session")
 def directory() -> Path:
-    """Where populations and the compiled peer are kept from one run to the next."""
+    """Return the directory that keeps populations and the compiled peer from one run to the next."""
     directory = Path(os.environ.get("NUMCHECK_BENCH_DIR", HERE.parent / "build" / "bench"))
     directory.mkdir(parents=True, exist_ok=True)
     return directory

@@ -39,14 +39,14 @@ STEP_S = 0.0005
 
 @dataclass
 class Outcomes:
-    """What came of the calls: how long each took from when it was due, in seconds."""
+    """The calls' outcomes: how long each took from when it was due, in seconds."""
 
     answered: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
     unanswered: int = 0
     took_s: float = 0.0
     cpu_s: float = 0.0
-    """What the node took of its processor meanwhile."""
+    """Processor time of the node meanwhile."""
 
     @property
     def rate(self) -> float:

@@ -41,7 +41,7 @@ PACED_CONNECTIONS = 64
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured, and for how long each."""
+    """The measurements of a run, and how long each takes."""
 
     sizes: tuple[int, ...]
     connections: tuple[int, ...]

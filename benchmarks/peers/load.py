@@ -43,7 +43,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a run with so many different requests. Rates are calls a second: of the clock, and of the server's
+    """The outcome of a run with so many different requests. Rates are calls a second: of the clock, and of the server's
     processor time."""
 
     server: str
@@ -149,7 +149,7 @@ def shares(whole: int, count: int) -> list[int]:
 
 
 def _h2load(target: Target, arguments: Sequence[Sequence[str]]) -> list[str]:
-    """What each of those that run at once says."""
+    """The words of each of those that run at once."""
     command = ("taskset", "-c", str(GENERATOR_CORE), "h2load", *HEADERS)
     environment = {**os.environ, **target.transport.h2load}
     running = [

@@ -92,7 +92,7 @@ def _tables(results: Sequence[Result]) -> list[str]:
 
 
 def _promises(results: Sequence[Result]) -> str:
-    """What was promised beside what came of it, in plaintext."""
+    """Promises beside what came of them, in plaintext."""
     steady = [result for result in results if result.offered_per_s is None and result.transport == "plaintext"]
 
     def best(server: str, numbers: int) -> float:

@@ -1,4 +1,4 @@
-"""What a user would take instead of numcheck: Redis and PostgreSQL, filled with the same active numbers.
+"""Stores that a user would take instead of numcheck: Redis and PostgreSQL, filled with the same active numbers.
 
 Each is asked by a client of ours over one connection, from the second core, with batches that differ. Neither knows of
 plans, ports, freshness or versions: Redis says whether a number is active, PostgreSQL also who serves it.
@@ -77,7 +77,7 @@ def measure(asked: Asked, population: Population, size: int, seconds: float) -> 
 
 
 def active_by_kernel(population: Population, numbers: Numbers) -> list[int]:
-    """What numcheck says of them: 1 for ACTIVE."""
+    """The answers of numcheck about them: 1 for ACTIVE."""
     request = check_pb2.CheckNumbersRequest(numbers=numbers.tolist()).SerializeToString()
     answer = population.index.table.check_numbers(request, numbers_per_call_max=len(numbers))
     statuses = check_pb2.CheckNumbersResponse.FromString(answer).statuses

@@ -1,4 +1,4 @@
-"""What the servers are asked over: plaintext, or TLS with a certificate on either side."""
+"""Transports of the servers: plaintext, or TLS with a certificate on either side."""
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ NAMES = ("plaintext", "TLS")
 
 
 class Missing(Exception):
-    """What a peer needs is not installed; the text says what."""
+    """Something that a peer needs is not installed; the text says what."""
 
 
 class Transport(NamedTuple):

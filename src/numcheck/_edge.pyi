@@ -15,7 +15,7 @@ LANES: tuple[str, ...]
 BOUNDS_S: tuple[float, ...]
 
 class Counters(NamedTuple):
-    """What a loop has counted."""
+    """The counts of a loop."""
 
     calls: dict[tuple[str, int], int]
     bounds_s: tuple[float, ...]

@@ -3,7 +3,7 @@ from os import PathLike
 from typing import NamedTuple
 
 class Run(NamedTuple):
-    """What came of a run: histograms have how often, by the largest duration of a bucket in nanoseconds."""
+    """The outcome of a run: histograms have how often, by the largest duration of a bucket in nanoseconds."""
 
     wall_s: float
     cpu_s: float

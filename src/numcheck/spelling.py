@@ -1,5 +1,5 @@
-"""What both readers of written numbers share: the bounds, the characters that have a place in a number, and the reasons
-for which a text is refused. `_e164` has the grammar, and is compiled; `pure_e164` reads the same in Python.
+"""The common part of both readers of written numbers: the bounds, the characters that have a place in a number, and the
+reasons for which a text is refused. `_e164` has the grammar, and is compiled; `pure_e164` reads the same in Python.
 """
 
 from enum import IntEnum, StrEnum

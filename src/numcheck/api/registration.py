@@ -65,7 +65,7 @@ def caller_service(message: Any, _context: CallerWaits) -> str:
 
 
 class Rules(NamedTuple):
-    """What knows the answers."""
+    """The parts that know the answers."""
 
     registrar: Registrar
     completion: Completion

@@ -42,7 +42,7 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What was measured, with what it is limited by."""
+    """A figure, with what it is limited by."""
 
     curve: str
     at: float
@@ -69,7 +69,7 @@ class Figure:
     calls_per_core_s: float | None
     """Calls a second of the node's processor time: what one core would do that is busy with nothing else."""
     full: str
-    """What was full: client, node, disk, others or nothing."""
+    """Return what was full: client, node, disk, others or nothing."""
     client: str
     """The generator: native, or plain."""
 

@@ -1,4 +1,4 @@
-"""What came of a load: how calls ended, how long they took, and what they cost who made them."""
+"""Outcomes of a load: how calls ended, how long they took, and what they cost who made them."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ OK = 0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a run. Of every call that was begun, one ending is counted: a status, or one of those without.
+    """The outcome of a run. Of every call that was begun, one ending is counted: a status, or one of those without.
 
     Durations are histograms: how often, by the largest duration of a bucket, in nanoseconds, from the moment when a
     call was due.

@@ -41,7 +41,7 @@ def quantity(text: str) -> float:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a messenger wants, at its busiest."""
+    """The wants of a messenger, at its busiest."""
 
     users: float
     registrations_per_s: float
@@ -64,7 +64,7 @@ class Need(NamedTuple):
     """The curve, and the figures of it that counted."""
     margin: str = ""
     warning: str = ""
-    """Where it goes beyond what was measured."""
+    """The respects in which it goes beyond what was measured."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _warning(last: float, place: float) -> str:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a report says of a machine, as costs in seconds of a core, and sizes in bytes."""
+    """A machine as a report has it: costs in seconds of a core, and sizes in bytes."""
 
     checks: Curve
     """A call of CheckNumbers, by its numbers."""
@@ -351,4 +351,4 @@ def _together(*warnings: str) -> str:
 
 NEEDED_METHODS = frozenset({CHECK_NUMBERS, REGISTER, COMPLETE, REFRESH, GET_REGISTRATION})
 NEEDED_CURVES = frozenset({"batch", "population", "registrations", "methods", "threads"})
-"""What a report has to have, to plan from."""
+"""The figures that a report has to have, to plan from."""

@@ -1,4 +1,4 @@
-"""What a run took of the machine: processor time of the node, of the generator and of others; waiting for the disk."""
+"""Resources that a run took: processor time of the node, the generator and others; waiting for the disk."""
 
 import os
 import platform
@@ -61,7 +61,7 @@ def _disk_wait_s() -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What a run took: cores that were busy on average, and the share of the time that the disk was waited for."""
+    """The use of a run: cores that were busy on average, and the share of the time that the disk was waited for."""
 
     node: float | None
     client: float

@@ -76,14 +76,14 @@ class Options:
 
 @dataclass
 class Study:
-    """What was measured of a machine, and by whom it was asked."""
+    """The figures of a machine, and who asked it."""
 
     machine: dict[str, str]
     options: Options
     cores: Cores
     figures: list[Figure] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
-    """What no load tells: sizes, memory, the time of a sync and of a push."""
+    """The figures that no load tells: sizes, memory, the time of a sync and of a push."""
 
 
 def study_own(directory: Path, options: Options, tell: Tell) -> Study:

@@ -47,7 +47,7 @@ NODE_SETTINGS = {
 
 @dataclass
 class World:
-    """What calls can be about, on the node that is measured."""
+    """Numbers and users that calls can be about, on the node that is measured."""
 
     target: Target
     active: list[int] = field(default_factory=list)
@@ -73,7 +73,7 @@ class World:
 
 
 class Asked(NamedTuple):
-    """What a node says of some numbers: those that are active, and those of an operator that are not, with it."""
+    """Some numbers as a node has them: those that are active, and those of an operator that are not, with it."""
 
     active: list[int]
     inactive: list[tuple[int, int]]

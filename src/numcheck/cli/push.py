@@ -34,7 +34,7 @@ WAYS_OUT = {
     "NOT_SERVED": "--refused FILE tells the first 100 of them; --skip-not-served pushes the others all the same",
     "OLDER_DATA": "--allow-older pushes it all the same",
 }
-"""What a person may do about a push that was refused, by its reason."""
+"""Ways on for a person whose push was refused, by its reason."""
 
 app = typer.Typer(no_args_is_help=True, help="Push active numbers or portings to a node.")
 

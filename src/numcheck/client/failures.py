@@ -18,7 +18,7 @@ NOBODY_THERE = (
     "DNS resolution failed",
 )
 
-# What gRPC says of a connection that failed before any call, and what is to be looked at: the first one found counts.
+# Words of gRPC about a connection that failed before any call, and what is to be looked at: the first found counts.
 CAUSES = {
     "CERTIFICATE_VERIFY_FAILED": "the authority that was given (server_authority_file) did not issue its certificate",
     "Hostname Verification": "its certificate is for another host name or address than this one",

@@ -1,4 +1,4 @@
-"""What a client asks of gRPC's own health protocol: whether a node serves checks."""
+"""Asks, by gRPC's own health protocol, whether a node serves checks."""
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse

@@ -1,1 +1,1 @@
-"""What carries calls: grpcio's listener, the native door, and what both need."""
+"""Carriers of calls: grpcio's listener, the native door, and what both need."""

@@ -1,4 +1,4 @@
-"""What a follower's data directory holds and what the follower says, read without disturbing it."""
+"""Reads what a follower's data directory holds and what the follower says, without disturbing it."""
 
 from datetime import datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a data directory holds and what its node says, read without disturbing the node."""
+"""Reads what a data directory holds and what its node says, without disturbing the node."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -157,7 +157,7 @@ def _operator_status(operator: Operator, active: int, digest: bytes | None, now:
 
 
 def listener_status(settings: Settings, address: str, *, is_own: bool) -> dict[str, str | None]:
-    """Where the node listens, its state, and what carries its calls if it is this data directory's."""
+    """Return where the node listens, its state, and what carries its calls if it is this data directory's."""
     if not is_own:
         return {"address": address, "state": OTHERS, "door": None}
     here = whereabouts_of(settings.data_dir)

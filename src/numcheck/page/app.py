@@ -78,7 +78,7 @@ HTTP_STATUSES = {
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the page asks of its node."""
+    """The parts of its node that the page asks."""
 
     admission: Admission
     methods: Mapping[str, Method]

@@ -20,7 +20,7 @@ from numcheck.errors import NotAuthenticated, NotPermitted
 from numcheck.hosts import is_own_name
 
 VIEW = "/numcheck.v1.AuditService/GetHead"
-"""Who may call it may see the page: an administrator and an auditor."""
+"""The method whose callers may see the page: an administrator and an auditor."""
 LOOK_UP = "/numcheck.v1.CheckService/CheckNumber"
 LIST_HELD = "/numcheck.v1.NumberingService/ListHeldPushes"
 CONFIRM = "/numcheck.v1.NumberingService/ConfirmPush"

@@ -28,7 +28,7 @@ FAMILIES = frozenset(
         *("codes", "receipts", "codes_judged", "smsc_linked", "courier_rests"),
     )
 )
-"""What the page shows of /metrics."""
+"""The families of /metrics that the page shows."""
 
 
 def samples_of(collector: Collector) -> dict[str, list[list[Any]]]:

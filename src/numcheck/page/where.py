@@ -1,4 +1,4 @@
-"""Where the page is served, and whether it can be. Imports nothing of the extra `page`."""
+"""The place where the page is served, and whether it can be. Imports nothing of the extra `page`."""
 
 from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""What time alone does to registrations (I.6, R15): the reminder, 30 days before the due time, and OVERDUE at it.
+"""Moves registrations by time alone (I.6, R15): the reminder, 30 days before the due time, and OVERDUE at it.
 
 Invariants: each due time is reminded of once at most and missed once at most, and neither before its moment by the
 steady clock; both are events, in the transaction that changes the registration.

@@ -22,7 +22,7 @@ REGISTRATIONS_MAX = 40_000_000  # are read for one census: of more, it is less t
 PAGE_SIZE = 5_000
 ID_SIZE = 16
 TAKEN_FROM = (RegistrationState.PENDING, RegistrationState.VERIFIED)
-"""Where registrations stand that a withdrawal does something to."""
+"""The states of registrations that a withdrawal does something to."""
 
 
 class Census:

@@ -64,7 +64,7 @@ def may_try(of_network: int, of_user: int) -> bool:
 
 
 class Limit(StrEnum):
-    """What a code more would be too many for. The words are the API's."""
+    """The limit that one more code would exceed. The words are the API's."""
 
     RESEND = "resend"
     """The last code to the number was sent too short a time ago for the user, or from their network."""
@@ -104,7 +104,7 @@ class CodePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Sends:
-    """What was sent in the last 24 hours, as far as one more code of a service is concerned; moments ascend.
+    """The codes that were sent in the last 24 hours, as far as one more code of a service is concerned; moments ascend.
 
     `alike` is what was sent to the number for the user who asks now, or from their network, and `to_user` is whether
     any of it was for that user.
@@ -145,7 +145,7 @@ def check_send(sends: Sends, now: datetime) -> None:
 
 
 def _waits_of_number(alike: Sequence[datetime], *, to_user: bool) -> list[tuple[Limit, datetime]]:
-    """Who has had no code yet gets one whatever others had: a stranger does not use up the day of a number's holder."""
+    """Give who has had no code yet one whatever others had: a stranger does not use up a holder's day."""
     if not alike:
         return []
     count_max = SENDS_MAX if to_user else NETWORK_SENDS_MAX

@@ -1,4 +1,4 @@
-"""What completes a verification: a try that is counted, a proof that is compared, and what it makes of a registration.
+"""Completes a verification: a try that is counted, a proof that is compared, and what it makes of a registration.
 
 Invariants: a try is counted, durably, before anything is compared (R8). What is right is right however often and at
 once it is given.

@@ -13,7 +13,7 @@ ANSWER_AGE_MAX = timedelta(minutes=20)  # an answer that takes longer is none: t
 
 
 class LiveAnswer(NamedTuple):
-    """What an operator said of a number: whether it is in service, at which moment, and when it was asked and said so.
+    """An operator's word about a number: whether it is in service, at which moment, and when it was asked and said so.
 
     `took` is how long it took by a clock that only runs forward.
     """
@@ -26,7 +26,7 @@ class LiveAnswer(NamedTuple):
 
 
 class Enquirer(Protocol):
-    """What asks operators. Nothing is asked within a transaction: it takes seconds."""
+    """A part that asks operators. Nothing is asked within a transaction: it takes seconds."""
 
     def ask(self, operator: Operator, number: int) -> LiveAnswer | None:
         """Return the operator's answer; None if it gives none, for whatever reason."""

@@ -44,7 +44,7 @@ class Event(NamedTuple):
 
 
 class Basis(NamedTuple):
-    """What an event about a registration rests on: why its number was withdrawn, and which data; empty if nothing."""
+    """The grounds of an event about a registration: why its number was withdrawn, and which data; empty if nothing."""
 
     cause: str
     index_version: int

@@ -1,4 +1,4 @@
-"""What happened to a service's registrations, in order, from any event on: what a watch is told.
+"""The history of a service's registrations, in order, from any event on: what a watch is told.
 
 Invariants: events are read in the order of their chain and none is left out; a position is that of the last event that
 was told among the service's own, so that whoever gives it back goes on behind it, whatever happened in between, and

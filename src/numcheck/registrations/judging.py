@@ -1,4 +1,4 @@
-"""What an operator's data says of a number, as evidence (I.3b)."""
+"""Judges a number by its operator's data, as evidence (I.3b)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime

@@ -44,7 +44,7 @@ class Newcomer(NamedTuple):
     record: Record
     way: Way
     finding: Finding | None = None
-    """What is known of the number, if the index alone does not say it."""
+    """The finding about the number, if the index alone does not say it."""
 
 
 class _Told(NamedTuple):
@@ -71,7 +71,7 @@ class _Beginning(NamedTuple):
 
     @property
     def state(self) -> int:
-        """Where they stand at first."""
+        """Their state at first."""
         return self.events[-1].state
 
 

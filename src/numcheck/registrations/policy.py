@@ -69,7 +69,7 @@ class Method(StrEnum):
 
 
 class Judgement(Enum):
-    """What an operator's data says of a number."""
+    """The word of an operator's data about a number."""
 
     CONFIRMED = "confirmed"
     DENIED = "denied"

@@ -1,4 +1,4 @@
-"""What a verification can be given, and when it is accepted: a code, an act of the user, an authority's assertion."""
+"""Proofs of a verification, and when they are accepted: a code, an act of the user, an authority's assertion."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ ASSERTION_AGE_MAX = timedelta(days=1)
 
 
 class Proof(Protocol):
-    """What a verification is given."""
+    """A proof that a verification is given."""
 
     def fits(self, method: Method) -> bool:
         """Return True if it is what the step asks for, right or wrong; anything else is no try."""

@@ -1,4 +1,4 @@
-"""What is recorded of a user (I.2b, I.3a, I.4): the checks that it has to pass, and its sealed form."""
+"""The record of a user (I.2b, I.3a, I.4): the checks that it has to pass, and its sealed form."""
 
 import ipaddress
 import re
@@ -24,7 +24,7 @@ PLAIN_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
 
 @dataclass(frozen=True, slots=True)
 class NetworkAddress:
-    """Where a user registered from (I.4b); canonical text. Port 0 is one that nobody has kept."""
+    """The address that a user registered from (I.4b); canonical text. Port 0 is one that nobody has kept."""
 
     address: str
     port: int
@@ -46,7 +46,7 @@ class NetworkAddress:
 
     @property
     def network(self) -> str:
-        """What bounds codes (R10): the address for IPv4, its /64 for IPv6, as who has one has all of it."""
+        """The network that codes are bounded by (R10): the address for IPv4, its /64 for IPv6: who has one has all."""
         if ":" not in self.address:
             return f"{self.address}/32"
         return str(ipaddress.IPv6Network(f"{self.address}/64", strict=False))

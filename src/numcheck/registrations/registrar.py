@@ -45,7 +45,7 @@ PAGE_SIZE_MAX = 2**20  # bytes of what lies sealed
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which registrations a page is of: in these states (none: any), of this number, due before this moment, registered
+    """The registrations of a page: in these states (none: any), of this number, due before this moment, registered
     after that one."""
 
     states: Sequence[RegistrationState] = ()

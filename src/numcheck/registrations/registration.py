@@ -20,7 +20,7 @@ TAKEN_OVER = "taken_over"
 
 
 class VerificationState:
-    """Where a verification stands; the values are the API's and the store's."""
+    """The state of a verification; the values are the API's and the store's."""
 
     WAITING = 1
     CONFIRMED = 2
@@ -38,7 +38,7 @@ class Registration(NamedTuple):
 
     @property
     def state(self) -> RegistrationState:
-        """Where it stands."""
+        """Its state."""
         return RegistrationState(self.row.state)
 
     @property
@@ -76,7 +76,7 @@ class CodeToSend(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a call: the registration now, its verification, and why a code is not under way.
+    """The outcome of a call: the registration now, its verification, and why a code is not under way.
 
     `to_send` is told to no caller, nor is `number`, to which it goes.
     """

@@ -56,7 +56,7 @@ class Read(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What an operator's data says of some registrations; nothing, if there is no evidence."""
+    """The word of an operator's data about some registrations; nothing, if there is no evidence."""
 
     judgement: Judgement
     evidence: Evidence | None
@@ -78,7 +78,7 @@ class Stretch:
 
 
 class Plan(NamedTuple):
-    """What is to be written of a piece."""
+    """The rows that are to be written of a piece."""
 
     one_by_one: list[tuple[EventKind, Evidence, list[NumberRow]]]
     evidence: list[tuple[Evidence, list[NumberRow]]]

@@ -77,7 +77,7 @@ class Key:
 
     @property
     def check_value(self) -> bytes:
-        """What tells the key again, and nothing of it: it is kept in the store."""
+        """Bytes that tell the key again, and nothing of it: they are kept in the store."""
         return self._derived("check")
 
     def word_digest(self, verification_id: bytes) -> bytes:

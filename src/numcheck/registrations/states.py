@@ -1,4 +1,4 @@
-"""Where a registration stands, and what may move it: one table, and nothing else moves a registration."""
+"""The states of a registration, and what may move it: one table, and nothing else moves a registration."""
 
 from enum import IntEnum, StrEnum
 
@@ -17,7 +17,7 @@ class RegistrationState(IntEnum):
 
 
 class EventKind(StrEnum):
-    """What happens to a registration. The words are the event log's."""
+    """The kinds of events of a registration. The words are the event log's."""
 
     REGISTER = "registered"
     START = "started"

@@ -54,7 +54,7 @@ from numcheck.store import RegistrationRow, Registrations, RegistrationWork, Ver
 
 
 class Courier(Protocol):
-    """What hands a code over to somebody who brings it to a number."""
+    """A part that hands a code over to somebody who brings it to a number."""
 
     channels: frozenset[str]
 
@@ -63,13 +63,13 @@ class Courier(Protocol):
 
 
 class Finding(NamedTuple):
-    """What the index says of a number, from one version of it."""
+    """The word of the index about a number, from one version of it."""
 
     facts: NumberFacts
     agreed: bool
     index_version: int
     live: LiveAnswer | None = None
-    """What the operator itself said, where it was asked."""
+    """The word of the operator itself, where it was asked."""
     test_code: str = ""
     """The code of a test number, which stands in for all that would be sent and asked; empty for any other number."""
 
@@ -162,7 +162,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What verifications need from outside.
+    """The parts that verifications need from outside.
 
     `agreed(service, operator_id)` says whether there is an agreement (I.5); without a courier no code is sent, without
     an enquirer no operator is asked itself; `random_below(n)` gives a random number from 0 to n - 1; `test_codes` are

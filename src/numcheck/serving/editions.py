@@ -76,7 +76,7 @@ def _opened(name: str, path: Path) -> Kept:
 
 
 class Contents(NamedTuple):
-    """Where what an edition says comes from."""
+    """The parts of a node that an edition is made of."""
 
     index_directory: Path
     callers: Callable[[], bytes]

@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class SourceState:
-    """What became of a source: `problem` says why it was left last, empty while it is followed."""
+    """The state of a source: `problem` says why it was left last, empty while it is followed."""
 
     name: str
     problem: str = "not asked yet"
@@ -42,7 +42,7 @@ class SourceState:
 
 
 class Following:
-    """What a follower has, from `start` to `stop`. Editions and files may be read from any thread."""
+    """The editions that a follower has, from `start` to `stop`. Editions and files may be read from any thread."""
 
     def __init__(
         self,

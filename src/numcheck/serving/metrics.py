@@ -37,7 +37,7 @@ Door = PlainDoor | NativeDoor
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What is read of a node beside its listeners. What gives None, or raises a NumcheckError, is left out."""
+    """Readings of a node beside its listeners. One that gives None, or raises a NumcheckError, is left out."""
 
     index_version: Callable[[], int | None]
     index_lag: Callable[[], int | None]

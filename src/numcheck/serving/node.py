@@ -133,7 +133,7 @@ def serve(settings: Settings, say: Announce, read_again: ReadAgain) -> None:
 
 
 class Serving(Protocol):
-    """What lives as long as a process that serves."""
+    """Parts that live as long as a process that serves."""
 
     @property
     def takers(self) -> Sequence[Callable[[Settings], None]]:

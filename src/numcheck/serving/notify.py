@@ -1,5 +1,5 @@
-"""What a node tells the service manager that started it, by the protocol of sd_notify(3): a datagram to the socket that
-the environment names. Without such a socket nothing is told.
+"""Tells the service manager that started a node about it, by the protocol of sd_notify(3): a datagram to the socket
+that the environment names. Without such a socket nothing is told.
 """
 
 import os

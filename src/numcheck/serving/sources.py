@@ -1,4 +1,4 @@
-"""Where a follower gets editions from: a node, another follower, or a directory that a node publishes to.
+"""Sources that a follower gets editions from: a node, another follower, or a directory that a node publishes to.
 
 What comes from a source is bytes and nothing more: `following.py` checks all of it.
 """
