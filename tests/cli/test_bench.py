@@ -16,7 +16,7 @@ SHORT = ("--numbers", "200000", "--seconds", "0.05", "--registrations", "300")
 WANTED = ("--users", "1M", "--registrations", "100/s", "--checks", "10k/s")
 
 
-OWN = sorted(CURVES.keys() - {"population", "threads"})  # those of one node
+OWN = sorted(CURVES.keys() - {"population", "threads", "connections", "in-flight"})  # of one node, each kind once
 
 
 @pytest.mark.skipif(LACKING is not None, reason=str(LACKING))
