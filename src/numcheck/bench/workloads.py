@@ -4,12 +4,16 @@ A method without a workload has a reason. A test holds both tables together to t
 """
 
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
+
+from google.rpc import code_pb2
 
 from numcheck.bench.generator import Target, calls_of, framed, try_call
 from numcheck.client import RegistrationClient
@@ -32,6 +36,8 @@ REFRESH = f"{REGISTRATION}/RefreshRegistration"
 BODIES_MAX = 4_096  # of a run that may repeat them
 NUMBERS_MAX = 1_000_000  # in all bodies of a run together: 8 MB of requests
 STREAM_LENGTH, IMPORT_ROWS, PREPARING_THREADS = 100, 200, 32
+PREPARING_WAITS_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # longer together than gRPC waits to connect again
+PASSING = (code_pb2.RESOURCE_EXHAUSTED, code_pb2.UNAVAILABLE)
 SAMPLE_SIZE, SAMPLES_MAX = 65_536, 40
 BLOCK, BLOCKS_ASKED, BLOCKS_MAX = 10_000, 6, 24  # numbers; blocks in a request, and in all
 
@@ -126,9 +132,19 @@ def _ask_each(world: World, path: str, requests: Sequence[Any]) -> list[bytes]:
         open_channel(world.target.address, world.target.security) as channel,
         ThreadPoolExecutor(PREPARING_THREADS) as threads,
     ):
-        call = calls_of(channel, path)
-        answers = threads.map(lambda request: try_call(call, request.SerializeToString()), requests)
+        answers = threads.map(partial(_patiently, calls_of(channel, path)), requests)
         return [answer for answer in answers if isinstance(answer, bytes)]
+
+
+def _patiently(call: Callable[..., bytes], request: Any) -> bytes | int:
+    """Return the answer of a call, or its status; one that the node cannot take now, as after a flood, is repeated."""
+    answer: bytes | int = code_pb2.UNKNOWN
+    for wait_s in PREPARING_WAITS_S:
+        answer = try_call(call, request.SerializeToString())
+        if answer not in PASSING:
+            break
+        time.sleep(wait_s)
+    return answer
 
 
 # --- bodies: so many requests of a method
