@@ -7,6 +7,9 @@ CLOCK_SKEW_MAX = timedelta(minutes=5)
 """Greatest difference between the clocks of two machines: a moment that comes in may be ahead of this node's clock by
 so much."""
 
+SECOND_US = 1_000_000
+DAY_US = 86_400 * SECOND_US
+
 _RESOLUTION = timedelta(microseconds=1)
 
 

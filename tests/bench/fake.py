@@ -20,6 +20,7 @@ from tests.edge.peer import (
     frame,
     literal,
     message,
+    receive_exactly,
 )
 
 ACK = 1
@@ -59,13 +60,7 @@ class Connection:
                 self.server.take(self, stream, bodies.pop(stream, b""))
 
     def _exactly(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            part = self.socket.recv(size - len(data))
-            if not part:
-                raise EOFError
-            data += part
-        return data
+        return receive_exactly(self.socket, size)
 
 
 class Server:

@@ -22,6 +22,7 @@ from numcheck.index import PublishedIndex
 from numcheck.v1 import check_pb2, check_pb2_grpc
 from numcheck.v1 import registration_pb2 as pb
 from tests.api.listeners import listening
+from tests.client.test_registration_client import HOME, request
 from tests.serving import small
 from tests.serving.command import Node, serving
 
@@ -98,8 +99,8 @@ class Ending(check_pb2_grpc.CheckServiceServicer):
     ) -> Iterator[check_pb2.CheckNumbersResponse]:
         self.stream_count += 1
         answered_count = 0
-        for request in islice(requests, self._answers_per_stream):
-            numbers = request.numbers
+        for asked in islice(requests, self._answers_per_stream):
+            numbers = asked.numbers
             yield check_pb2.CheckNumbersResponse(statuses=[4] * len(numbers), operator_ids=numbers, index_version=1)
             answered_count += 1
         if answered_count == self._answers_per_stream:
@@ -174,18 +175,6 @@ def test_health_that_is_refused_is_no_absence() -> None:
 
 
 # --- registrations
-
-HOME = pb.NetworkAddress(address="203.0.113.7", port=50812)
-
-
-def request(number: int = small.ACTIVE, user_id: str = "u1", request_id: str = "r1") -> pb.RegisterRequest:
-    return pb.RegisterRequest(
-        user_id=user_id,
-        request_id=request_id,
-        number=f"+{number}",
-        network_address=HOME,
-        registration_data={"name": "Иванов"},
-    )
 
 
 def code_from(node: Node) -> str:

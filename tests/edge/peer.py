@@ -26,6 +26,17 @@ class Doors:
     index: Index
 
 
+def receive_exactly(sock: socket.socket, size: int) -> bytes:
+    """The next bytes; EOFError if there are not so many."""
+    data = b""
+    while len(data) < size:
+        part = sock.recv(size - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return data
+
+
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
 
@@ -75,13 +86,7 @@ class Peer:
         return head[3], head[4], int.from_bytes(head[5:], "big"), body
 
     def _exactly(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            part = self.socket.recv(size - len(data))
-            if not part:
-                raise EOFError
-            data += part
-        return data
+        return receive_exactly(self.socket, size)
 
     def frames(self, seconds: float = 0.5) -> list[tuple[int, int, int, bytes]]:
         data, end = b"", time.monotonic() + seconds

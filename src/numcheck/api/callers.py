@@ -1,6 +1,7 @@
 """Translates CallerService. The rules of callers are in access/."""
 
 from collections.abc import Callable
+from typing import Any
 
 from numcheck.access import Caller, Role
 from numcheck.api.access import token_tag
@@ -113,13 +114,16 @@ def caller_of(message: caller_pb2.Caller) -> Caller:
     return Caller(message.uri, role, message.operator_id or None, message.service or None)
 
 
-def _message(known: KnownCaller) -> caller_pb2.Caller:
-    caller = known.caller
+def message_of(caller: Caller, **known: Any) -> caller_pb2.Caller:
+    """Return the message that describes a caller, with what else is known of them by field."""
     return caller_pb2.Caller(
-        uri=caller.uri,
-        role=ROLES[caller.role],
-        operator_id=caller.operator_id or 0,
-        service=caller.service or "",
+        uri=caller.uri, role=ROLES[caller.role], operator_id=caller.operator_id, service=caller.service, **known
+    )
+
+
+def _message(known: KnownCaller) -> caller_pb2.Caller:
+    return message_of(
+        known.caller,
         has_token=known.token_tag is not None,
         added_at=timestamp(known.added_at),
         revoked_at=timestamp(known.revoked_at),

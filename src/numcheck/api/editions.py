@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 from google.protobuf.message import DecodeError
 
 from numcheck.access import Caller
-from numcheck.api.callers import ROLES, caller_of
+from numcheck.api.callers import caller_of, message_of
 from numcheck.api.calls import CallerWaits, Message, parsed
 from numcheck.errors import BadCaller, EditionRefused, UnknownFile
 from numcheck.v1 import caller_pb2, edition_pb2
@@ -65,7 +65,7 @@ def callers_file(content: CallersFile) -> bytes:
     """Return the file; the same content gives the same bytes."""
     callers = sorted(content.callers, key=lambda one: one[0].uri)
     return edition_pb2.PublishedCallers(
-        callers=[edition_pb2.PublishedCaller(caller=_message(one), token_tag=tag or b"") for one, tag in callers],
+        callers=[edition_pb2.PublishedCaller(caller=message_of(one), token_tag=tag or b"") for one, tag in callers],
         agreements=[caller_pb2.Agreement(service=one[0], operator_id=one[1]) for one in sorted(content.agreements)],
         tag_key=content.tag_key,
         revision=content.revision,
@@ -81,9 +81,3 @@ def read_callers_file(content: bytes) -> CallersFile:
         raise EditionRefused("the file of callers is not a well-formed one") from None
     agreements = [(one.service, one.operator_id) for one in message.agreements]
     return CallersFile(callers, agreements, message.tag_key, message.revision)
-
-
-def _message(caller: Caller) -> caller_pb2.Caller:
-    return caller_pb2.Caller(
-        uri=caller.uri, role=ROLES[caller.role], operator_id=caller.operator_id, service=caller.service
-    )

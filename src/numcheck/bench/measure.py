@@ -69,7 +69,7 @@ class Figure:
     calls_per_core_s: float | None
     """Calls a second of the node's processor time: what one core would do that is busy with nothing else."""
     full: str
-    """Return what was full: client, node, disk, others or nothing."""
+    """The part that was full: client, node, disk, others or nothing."""
     client: str
     """The generator: native, or plain."""
 

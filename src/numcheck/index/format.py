@@ -27,6 +27,7 @@ MANIFEST_NAME = "manifest.json"
 FORMAT_VERSION = 5
 MAGIC = b"numcheck"
 BLOCK_SIZE = 65_536
+RANGE_SIZE = 24  # of a row of the range table, in four columns: 8, 8, 4 and 4 bytes
 HEADER = struct.Struct("<8sIIQQ24xQ")  # magic, format version, block size, seed, payload size, checksum of the rest
 CHECKSUM = struct.Struct("<Q")
 
@@ -229,3 +230,10 @@ def remove_unnamed(directory: Path, named: Iterable[str]) -> None:
     for path in directory.iterdir():
         if path.name not in keep and path.is_file():
             path.unlink()
+
+
+def range_columns(payload: memoryview) -> tuple[memoryview, memoryview, memoryview, memoryview]:
+    """Return the columns of the range table: first and last numbers, operators, places in the manifest's regions."""
+    count = len(payload) // RANGE_SIZE
+    firsts, lasts = payload[: 8 * count].cast("Q"), payload[8 * count : 16 * count].cast("Q")
+    return firsts, lasts, payload[16 * count : 20 * count].cast("I"), payload[20 * count :].cast("I")

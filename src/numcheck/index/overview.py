@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from numcheck._bits import CHUNK_NUMBERS, CHUNK_PAGES, LaidOut
+from numcheck.index.format import range_columns
 from numcheck.index.reader import Index
 
 ENTRY_WORDS = 4  # of 16 bits: an entry's third is its page's class
 CLASS_WORD = 2
-RANGE_SIZE = 24
 
 
 class Overview(NamedTuple):
@@ -36,7 +36,7 @@ def overview_of(index: Index) -> Overview:
     directory = index.files.directory
     counts = memoryview(LaidOut(directory, index.files.extents).active_counts()).cast("B")
     classes = memoryview(directory.cast("H")[CLASS_WORD::ENTRY_WORDS].tobytes())
-    allotted = {first // CHUNK_NUMBERS for first in _columns(index)[0]}
+    allotted = {first // CHUNK_NUMBERS for first in range_columns(index.ranges)[0]}
     size = 2 * CHUNK_PAGES
     places = {chunk: slice(place * size, (place + 1) * size) for place, chunk in enumerate(_chunks(index))}
     chunks = sorted(places.keys() & allotted)
@@ -49,7 +49,7 @@ def overview_of(index: Index) -> Overview:
 
 def allotted_counts(index: Index) -> Counter[int]:
     """Return how many numbers are allotted to each operator."""
-    firsts, lasts, operators, _ = _columns(index)
+    firsts, lasts, operators, _ = range_columns(index.ranges)
     totals: Counter[int] = Counter()
     for first, last, operator_id in zip(firsts, lasts, operators, strict=True):
         totals[operator_id] += last - first + 1
@@ -58,7 +58,7 @@ def allotted_counts(index: Index) -> Counter[int]:
 
 def ranges_between(index: Index, first: int, last: int) -> Iterator[IndexedRange]:
     """Yield the ranges that have a number between two, both inclusive, ascending."""
-    firsts, lasts, operators, regions = _columns(index)
+    firsts, lasts, operators, regions = range_columns(index.ranges)
     for i in range(bisect_left(lasts, first), bisect_right(firsts, last)):
         yield IndexedRange(firsts[i], lasts[i], operators[i], index.regions[regions[i]])
 
@@ -67,10 +67,3 @@ def _chunks(index: Index) -> Iterator[int]:
     """Yield the chunks of the directory, in its order."""
     for first, last in index.files.manifest["spans"]:
         yield from range(first, last + 1)
-
-
-def _columns(index: Index) -> tuple[memoryview, memoryview, memoryview, memoryview]:
-    payload = index.ranges
-    count = len(payload) // RANGE_SIZE
-    firsts, lasts = payload[: 8 * count].cast("Q"), payload[8 * count : 16 * count].cast("Q")
-    return firsts, lasts, payload[16 * count : 20 * count].cast("I"), payload[20 * count :].cast("I")

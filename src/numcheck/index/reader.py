@@ -16,7 +16,7 @@ from numcheck._recycled import Record
 from numcheck.active import Operator
 from numcheck.errors import IndexDamaged
 from numcheck.index.classes import number_classes, pack_classes, record_bounds, whole_since
-from numcheck.index.format import IndexFiles, PathOf, open_files
+from numcheck.index.format import RANGE_SIZE, IndexFiles, PathOf, open_files, range_columns
 from numcheck.status import NumberStatus
 
 PAGE_NUMBERS = CHUNK_NUMBERS // CHUNK_PAGES
@@ -43,10 +43,9 @@ class _RangeTable:
     """The plan's ranges as the builder wrote them, searched by number."""
 
     def __init__(self, payload: memoryview, count: int, regions: Sequence[str]) -> None:
-        if len(payload) != 24 * count:
+        if len(payload) != RANGE_SIZE * count:
             raise IndexDamaged("the range table does not have the size that the manifest says")
-        self._firsts, self._lasts = payload[: 8 * count].cast("Q"), payload[8 * count : 16 * count].cast("Q")
-        self._operators, self._regions = payload[16 * count : 20 * count].cast("I"), payload[20 * count :].cast("I")
+        self._firsts, self._lasts, self._operators, self._regions = range_columns(payload)
         self._region_names = [*regions]
         if max(self._regions, default=-1) >= len(self._region_names):
             raise IndexDamaged("the range table speaks of regions that the manifest does not have")

@@ -30,9 +30,9 @@ from numcheck.serving.follower_budgets import budgets_of
 from numcheck.serving.follower_report import Report
 from numcheck.serving.following import Following
 from numcheck.serving.logs import set_level
-from numcheck.serving.metrics import FollowerCollector
+from numcheck.serving.metrics import Door, FollowerCollector
 from numcheck.serving.metrics_listener import MetricsListener
-from numcheck.serving.node import SYNTHETIC_NOTICE, Door, Health, Signals, announce, asked_of, open_door, run
+from numcheck.serving.node import SYNTHETIC_NOTICE, Health, Signals, announce, asked_of, open_door, open_listener, run
 from numcheck.serving.notify import READY, STOPPING, notify
 from numcheck.serving.reloading import ReadAgain
 from numcheck.serving.services import check_service
@@ -100,7 +100,7 @@ class Follower:
     def start(self) -> None:
         """Serve: from what the data directory has, until the sources tell of more."""
         settings = self._settings
-        self._listener = self._open_listener()
+        self._listener = open_listener(settings, self._collector(), self._missing)
         self._doors.append(self._open_door())
         self._budgets.start()
         self._health.begin(self._published)
@@ -155,11 +155,8 @@ class Follower:
         """Return what says who may call, as a node's does: over TLS the callers of the newest edition."""
         return self._callers if self._settings.tls else loopback_access(self._settings, self._denials.add)
 
-    def _open_listener(self) -> MetricsListener | None:
-        """Return the listener of /metrics, /healthz and /readyz, if it is wanted."""
-        if self._settings.metrics_listen is None:
-            return None
-        collector = FollowerCollector(
+    def _collector(self) -> FollowerCollector:
+        return FollowerCollector(
             self._doors,
             self._published,
             self._following,
@@ -167,9 +164,6 @@ class Follower:
             asked=self._asking_log.counts,
             budgets=self._budgets.accounts,
         )
-        listener = MetricsListener(self._settings, collector, self._missing)
-        announce(f"metrics ready on http://{listener.address}/metrics")
-        return listener
 
     def _missing(self) -> list[str]:
         """Return why the follower is not ready."""

@@ -40,8 +40,8 @@ from numcheck.serving.courier_report import rows_of
 from numcheck.serving.editions import Contents, NodeEditions
 from numcheck.serving.freshness import fresh_since
 from numcheck.serving.logs import set_level
-from numcheck.serving.metrics import NodeCollector, Readings
-from numcheck.serving.metrics_listener import MetricsListener
+from numcheck.serving.metrics import Door, FollowerCollector, NodeCollector, Readings
+from numcheck.serving.metrics_listener import MetricsListener, Missing
 from numcheck.serving.notify import READY, STOPPING, notify, watchdog
 from numcheck.serving.publishing import index_directory, open_or_rebuild
 from numcheck.serving.receipts_listener import ReceiptsListener
@@ -64,7 +64,6 @@ WARNING = "WARNING: "
 STDIN = 0  # a node may have been started with it closed
 
 Announce = Callable[[str], None]
-Door = PlainDoor | NativeDoor
 
 
 def announce(line: str) -> None:
@@ -208,7 +207,7 @@ class Node:
         self._watch.start()
         if self._watchdog is not None:
             self._watchdog.start()
-        self._listener = self._open_listener()
+        self._listener = open_listener(settings, self._collector(), self._missing)
         self._receipts = self._open_receipts()
         index = _index_to_serve(store, settings)
         check_test_numbers(settings, index)
@@ -297,14 +296,6 @@ class Node:
         )
         directory.subscribe(editions.wake)
         return editions
-
-    def _open_listener(self) -> MetricsListener | None:
-        """Return the listener of /metrics, /healthz and /readyz, if it is wanted."""
-        if self._settings.metrics_listen is None:
-            return None
-        listener = MetricsListener(self._settings, self._collector(), self._missing)
-        announce(f"metrics ready on http://{listener.address}/metrics")
-        return listener
 
     def _open_receipts(self) -> ReceiptsListener | None:
         """Return the listener for the reports of HTTP gateways, if it is wanted."""
@@ -408,6 +399,17 @@ def open_door(
     door = PlainDoor(settings, services, watches, admission, feeds=feeds, allowance_of=allowance_of)
     door.say_of_others(unknown)
     return door
+
+
+def open_listener(
+    settings: Settings, collector: NodeCollector | FollowerCollector, missing: Missing
+) -> MetricsListener | None:
+    """Return the listener of /metrics, /healthz and /readyz, if it is wanted; `missing` says why it is not ready."""
+    if settings.metrics_listen is None:
+        return None
+    listener = MetricsListener(settings, collector, missing)
+    announce(f"metrics ready on http://{listener.address}/metrics")
+    return listener
 
 
 def asked_of(numbers_asked: NumbersAsked, doors: Sequence[Door]) -> Callable[[], Counter[str]]:

@@ -21,7 +21,7 @@ from numcheck.active.portings import moved_on, takes_too_much
 from numcheck.active.push import Change, PushPolicy, change_of
 from numcheck.active.sieve import Refused, merge
 from numcheck.errors import ConcurrentPush, MovesTooMuch, RemovesTooMuch, StoreDamaged, UnknownPush
-from numcheck.moments import moment
+from numcheck.moments import DAY_US, moment
 from numcheck.store.blocks import (
     PARTS,
     PARTS_ROOM,
@@ -47,7 +47,6 @@ from numcheck.store.schema import held_numbers, operators, pushes
 from numcheck.store.served import check_history, check_judgement
 from numcheck.store.withdrawals import Cause, withdraw
 
-DAY_US = 86_400 * 1_000_000
 HELD_FOR_US = 7 * DAY_US  # then a held push can be confirmed no more
 HELD_MAX = 10  # of an operator: one more, and the oldest is dropped
 REMEMBERED_FOR_US = 90 * DAY_US  # then a push_id gets its first answer no more

@@ -15,10 +15,9 @@ from pyroaring import AbstractBitMap, BitMap
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from numcheck.errors import StoreDamaged
+from numcheck.moments import DAY_US, SECOND_US
 from numcheck.store.schema import installation, recorded_withdrawals
 
-SECOND_US = 1_000_000
-DAY_US = 86_400 * SECOND_US
 JOINED_TOGETHER = 200  # groups of rows in a transaction: others wait no longer than it takes
 
 rows_of = recorded_withdrawals.c

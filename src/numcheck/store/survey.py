@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, ScalarSelect, Select, func, select
 
+from numcheck.moments import DAY_US
 from numcheck.store.blocks import Kind
 from numcheck.store.history import Loss, read_losses
 from numcheck.store.schema import (
@@ -21,7 +22,6 @@ from numcheck.store.schema import (
 )
 from numcheck.store.schema import withdrawals as taken
 
-DAY_US = 86_400 * 1_000_000
 DUE_WITHIN_DAYS = (1, 7, 30)
 
 
