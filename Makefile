@@ -115,7 +115,7 @@ lock: ## Refresh the locks in requirements/ to the newest versions that pyprojec
 	$(COMPILE) --universal --fork-strategy fewest --python-version 3.11 --group build --output-file requirements/build.lock
 	$(COMPILE) --universal --fork-strategy fewest --python-version 3.11 --group tools --output-file requirements/tools.lock
 	$(COMPILE) --constraints requirements/dev.lock --python-version 3.13 --python-platform x86_64-manylinux_2_34 \
-		--extra page --extra postgresql --extra smpp --output-file requirements/server.lock pyproject.toml
+		--extra page --extra postgresql --extra smpp --extra traces --output-file requirements/server.lock pyproject.toml
 
 clean: ## Remove what was built, and the environment; ./var stays
 	rm -rf $(VENV) build dist src/numcheck.egg-info .benchmarks .coverage .hypothesis .import_linter_cache \

@@ -231,6 +231,9 @@ cdef struct Loop:
     int64_t now, next_sweep, drain_until
     int64_t drain_timeout, age_max, admitted_for, stalled_after, keepalive, strangers_for, waiting_max
     size_t message_size_max, header_list_size_max, numbers_per_call_max
+    uint64_t traces_max              # calls a second that are not answered natively, so that Python traces them;
+    int64_t traces_since             # of the second that began then,
+    uint64_t traces                  # so many were
     uint64_t held_size               # the capacity of all Bytes
     uint32_t streams_max
     uint64_t connections_max
@@ -308,12 +311,13 @@ cdef struct Stream:
     # the request
     Method method
     Encoding encoding
-    bint is_post, is_grpc, takes_trailers, bad_timeout
+    bint is_post, is_head, is_grpc, takes_trailers, bad_timeout
     bint half_closed                 # the peer has sent all
     bint ended                       # we have: nothing more is read
     size_t header_list_size
     Bytes authorization              # as the connection has it
     uint8_t trace[TRACE_SIZE + 1]    # the traceparent, a text; empty if there is none
+    bint has_trace                   # a traceparent has come, whatever it was
     uint8_t prefix[MESSAGE_PREFIX_SIZE]
     size_t prefix_size, wanted
     Bytes body

@@ -131,13 +131,14 @@ cdef class EdgeLoop:
                  size_t message_size_max, size_t metadata_size_max, size_t numbers_per_call_max,
                  uint32_t streams_per_connection_max, connection_age_max_s, drain_timeout_s, admitted_for_s,
                  connections_max, stalled_after_s, keepalive_s, strangers_for_s, waiting_max_s, unknown, crowded,
-                 health_requests, Reader reader not None):
+                 health_requests, Reader reader not None, traces_per_second_max=0):
         """Take over a listening socket that does not block. Over TLS if there are credentials.
 
         `methods` are paths, kinds (KINDS) and lanes (LANES), first those of NATIVE_PATHS; calls that the loop does not
         answer go to `queue`. A status is a code, a percent-encoded message and base64 details: `unknown` refuses an
         unknown method, `crowded` a call that may not wait. `health_requests` are those that the loop answers itself.
-        `reader` reads the numbers of CheckNumber.
+        `reader` reads the numbers of CheckNumber. Up to `traces_per_second_max` calls whose callers sample their traces
+        go to `queue` as well, though the loop could answer them.
 
         `admit` gets a client's certificate in DER or None, the descriptor of its socket, the authorization and the
         method's position, at the first call of each method and then every `admitted_for_s`; in plaintext at the first
@@ -160,7 +161,7 @@ cdef class EdgeLoop:
         loop.age_max, loop.drain_timeout = int(connection_age_max_s * SECOND), int(drain_timeout_s * SECOND)
         loop.admitted_for, loop.stalled_after = int(admitted_for_s * SECOND), int(stalled_after_s * SECOND)
         loop.keepalive, loop.strangers_for = int(keepalive_s * SECOND), int(strangers_for_s * SECOND)
-        loop.waiting_max = int(waiting_max_s * SECOND)
+        loop.waiting_max, loop.traces_max = int(waiting_max_s * SECOND), traces_per_second_max
         loop.connections_max, loop.random = connections_max, numcheck_now() ^ <uint64_t>loop
         self.reader, loop.home = reader, &reader.home
         loop.epoll_fd, loop.wake_fd = epoll_create1(EPOLL_CLOEXEC), eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)

@@ -363,6 +363,17 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="how a line of the log looks: json, console for a person, or auto: console on a terminal"
     )
+    traces_url: str | None = Field(
+        None,
+        description="the OpenTelemetry collector that traces are posted to, https://... or http://...; none: no traces",
+        examples=["http://127.0.0.1:4318/v1/traces"],
+    )
+    traces_percent: Annotated[float, Field(ge=0, le=100)] = ReloadedField(
+        1.0, description="percent that is traced of calls whose callers do not say, and of a node's own work"
+    )
+    traces_per_second_max: Positive = Field(
+        100, description="traces that a node begins in a second, those that callers ask for among them"
+    )
 
     def values_of(self, changes: ServiceSettings) -> dict[str, Any]:
         """Return a service's settings: its own, and the installation's for those that it has none of."""
@@ -425,6 +436,14 @@ class Settings(BaseSettings):
             raise ValueError("must be the URL of an HTTPS server")
         if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise ValueError("must begin with https:// beyond loopback")
+        return value
+
+    @field_validator("traces_url")
+    @classmethod
+    def _is_collector(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "https://none.example")
+        if not parts.hostname or parts.scheme not in ("https", "http") or parts.username is not None:
+            raise ValueError("must be the URL of an HTTP server, such as http://127.0.0.1:4318/v1/traces")
         return value
 
     @model_validator(mode="after")

@@ -91,6 +91,7 @@ HTTP_REFUSALS: dict[str, tuple[Fields, str]] = {
     "content-type: application/grpc-web": ([*call_fields()[:-1], ("content-type", "application/grpc-web")], "415"),
     "no content-type": (call_fields()[:-1], "415"),
     "no te": ([field for field in call_fields() if field[0] != "te"], "400"),
+    "HEAD": ([(":method", "HEAD"), *call_fields()[1:]], "405"),
     "GET": ([(":method", "GET"), *call_fields()[1:]], "405"),
 }
 
@@ -101,6 +102,7 @@ def test_what_is_no_grpc_gets_an_http_status_and_no_grpc_status(peer: Peer, case
     answer = refused(peer, fields)
     assert answer.headers[":status"] == status
     assert "grpc-status" not in answer.headers | answer.trailers
+    assert answer.body.startswith(b"gRPC calls ") == (case != "HEAD")
     assert_answered(ask(peer, 3))
 
 

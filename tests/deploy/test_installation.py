@@ -20,7 +20,7 @@ from tests.serving.command import ROOT
 DEPLOY = ROOT / "deploy"
 TOOLS = ROOT / "build/tools/bin"
 REQUIRED = os.environ.get("NUMCHECK_TEST_STRANGERS") == "required"
-EXTRAS = ("page", "postgresql", "smpp")  # of an installation
+EXTRAS = ("page", "postgresql", "smpp", "traces")  # of an installation
 CONTAINERFILE = (DEPLOY / "Containerfile").read_text()
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yml").read_text())
 CLUSTER = {one["kind"]: one for one in yaml.safe_load_all((DEPLOY / "kubernetes/numcheck.yaml").read_text())}

@@ -102,13 +102,13 @@ def test_a_message_is_answered_however_its_bytes_are_split(doors: Doors, piece: 
     ("header", "value", "status"),
     [("content-type", b"text/plain", b"415"), ("content-type", b"application/grpcx", b"415"), ("te", b"", b"400")],
 )
-def test_what_is_not_grpc_gets_an_http_status(doors: Doors, header: str, value: bytes, status: bytes) -> None:
-    found = call(Peer(doors.native.address), call_headers(**{header: value}), message(REQUEST))
-    assert (found[0][0], found[0][1] & END_STREAM, status in found[0][3] or found[0][3][:1] in (b"\x48", b"\x8c")) == (
-        HEADERS,
-        1,
-        True,
-    )
+def test_what_is_not_grpc_gets_an_http_status_and_the_reason(
+    doors: Doors, header: str, value: bytes, status: bytes
+) -> None:
+    first, reason = call(Peer(doors.native.address), call_headers(**{header: value}), message(REQUEST))
+    assert (first[0], status in first[3] or first[3][:1] in (b"\x48", b"\x8c")) == (HEADERS, True)
+    assert (reason[0], reason[1] & END_STREAM) == (DATA, 1)
+    assert header.encode() in reason[3]
 
 
 @pytest.mark.parametrize(

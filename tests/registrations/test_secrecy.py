@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.api.calls import call_raw, refusal
 from tests.registrations.test_delivery import KEY, Gateway, gateway  # noqa: F401
 from tests.serving import small
+from tests.serving.collector import collecting
 from tests.serving.command import run, serving
 
 # The command with every logger of the process at its lowest level, the database's, the HTTP client's and our own, and
@@ -170,7 +172,11 @@ def test_no_line_error_or_event_tells_who_a_user_is_whatever_fails(
         "NUMCHECK_ATTESTING_AUTHORITIES": "esia",
     }
     told: list[str] = []
-    with serving(data_dir, env=env, command=DEBUGGING) as node, grpc.insecure_channel(node.address) as channel:
+    with (
+        collecting() as collector,
+        serving(data_dir, env=env | collector.env, command=DEBUGGING) as node,
+        grpc.insecure_channel(node.address) as channel,
+    ):
         stub = RegistrationServiceStub(channel)
         made = stub.Register(request())
         told += [repr(refusal(call)) for call in failing(stub, channel, made.verification.verification_id)]
@@ -192,6 +198,10 @@ def test_no_line_error_or_event_tells_who_a_user_is_whatever_fails(
         assert stub.CompleteVerification(complete).registration.evidence[0].assertion_id == ASSERTION
         stub.DeleteRegistration(pb.DeleteRegistrationRequest(service="messenger", user_id=USER))
         told += [run(*words, "--data-dir", data_dir).out for words in (("status",), ("events", "export"))]
+        assert {"rules", "store", "courier"} <= {span.name for span in collector.until("courier")}
+        node.process.signal(signal.SIGTERM)
+        assert node.process.wait() == 0
+        told.append(collector.text)
     lines = "\n".join(node.process.lines)
     assert len(re.findall("DEBUG:httpcore", lines)) > 20
     assert len(re.findall("sqlalchemy.engine", lines)) > 100

@@ -16,9 +16,10 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from numcheck.access import METHODS
+from numcheck.access import METHODS, Runs
 from numcheck.door.native_door import LACKING
 from numcheck.v1 import audit_pb2, caller_pb2, check_pb2, edition_pb2, numbering_pb2, registration_pb2
+from tests.serving.collector import collecting
 from tests.serving.command import NUMCHECK, PLAIN, serving
 from tests.serving.small import fill
 
@@ -89,7 +90,7 @@ def call(channel: grpc.Channel, path: str, request: bytes, method: Any) -> str:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_no_line_metric_or_error_repeats_what_was_asked(tmp_path: Path, door: str) -> None:
+def test_no_line_metric_error_or_trace_repeats_what_was_asked(tmp_path: Path, door: str) -> None:
     """Of every method, with canaries in every field, and in what cannot be read, at the level that tells most.
 
     A service's own name, an operator's, and a push's id are words that a caller chose, and are no subscriber's.
@@ -97,7 +98,10 @@ def test_no_line_metric_or_error_repeats_what_was_asked(tmp_path: Path, door: st
     env = {"NUMCHECK_LOG_LEVEL": "debug", "NUMCHECK_METRICS_LISTEN": "127.0.0.1:0", "NUMCHECK_THREADS": "1"}
     told: list[str] = []
     assert {path for path in METHODS if "numcheck" in path} == methods().keys()
-    with serving(fill(tmp_path / "var"), command=DOORS[door], env=env) as node:
+    with (
+        collecting() as collector,
+        serving(fill(tmp_path / "var"), command=DOORS[door], env=env | collector.env) as node,
+    ):
         metrics = node.process.line_with("metrics ready on ").split("http://")[1].split("/")[0]
         with grpc.insecure_channel(node.address) as channel:
             for path, method in methods().items():
@@ -113,6 +117,9 @@ def test_no_line_metric_or_error_repeats_what_was_asked(tmp_path: Path, door: st
         node.process.signal(signal.SIGTERM)
         assert node.process.wait() == 0
         lines = [json.loads(line) for line in node.process.lines]
+        told.append(collector.text)
+    lasting = {path for path, one in METHODS.items() if one.runs in (Runs.WATCH, Runs.FEED)}
+    assert {f"/{span.name}" for span in collector.spans} >= methods().keys() - lasting
     whole = "\n".join([*told, *node.process.lines])
     assert len(whole) > 5_000
     assert [one for one in whole.splitlines() if any(canary in one for canary in CANARIES)] == []

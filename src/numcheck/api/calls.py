@@ -45,12 +45,13 @@ def parsed(message_type: Any, request: bytes) -> Any:
 
 
 class Served:
-    """The call that a thread serves, for log lines; its ids are made and read on first use."""
+    """The call that a thread serves, for log lines and traces; its ids are made and read on first use."""
 
-    __slots__ = ("_read_trace_parent", "call", "request_id")
+    __slots__ = ("_read_trace_parent", "call", "request_id", "trace_id")
 
     def __init__(self, call: CallerWaits, read_trace_parent: Callable[[Any], str]) -> None:
-        self.call, self._read_trace_parent, self.request_id = call, read_trace_parent, ""
+        self.call, self._read_trace_parent = call, read_trace_parent
+        self.request_id, self.trace_id = "", ""  # the trace is the node's own, until then the caller's
 
     @property
     def trace_parent(self) -> str:

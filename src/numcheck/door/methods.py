@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 from google.protobuf.descriptor_pool import Default
 
 from numcheck.access import METHODS, Runs
+from numcheck.door.tracing import traced
 
 NO_SUCH_METHOD = "this node has no such method"
 
@@ -65,4 +66,4 @@ def _methods_of(service: Service) -> Iterable[Method]:
     for name, answer in service.methods().items():
         path, method = f"/{service.name}/{name}", declared[name]
         runs = METHODS[path].runs
-        yield Method(path, runs, method.client_streaming, method.server_streaming, answer)
+        yield Method(path, runs, method.client_streaming, method.server_streaming, traced(path, runs, answer))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 
-from numcheck import e164
+from numcheck import e164, spans
 from numcheck.access import name_in
 from numcheck.api import callers
 from numcheck.api.access import Admission, CallersIndex, LoopbackAccess, Shown
@@ -148,6 +148,7 @@ class NativeDoor:
             **ready_refusals(self._unknown),
             health_requests=self._health_requests,
             reader=e164.reader(settings.default_region),
+            traces_per_second_max=settings.traces_per_second_max if spans.is_traced() else 0,
         )
 
     def _row(self, method: Method) -> tuple[str, str, str]:

@@ -19,10 +19,9 @@ GRACE_S = 0.05  # for a cut to be heard of, where grpcio does not say what is du
 
 
 def trace_parent_of(context: Any) -> str:
-    """Return the `traceparent` of a call's metadata; empty if there is none."""
-    found = (value for name, value in context.invocation_metadata() or () if name == "traceparent")
-    value = next(found, "")
-    return value if isinstance(value, str) else ""
+    """Return the `traceparent` of a call's metadata; empty if there is none, or more than one."""
+    found = [value for name, value in context.invocation_metadata() or () if name == "traceparent"]
+    return found[0] if len(found) == 1 and isinstance(found[0], str) else ""
 
 
 def refuse(context: grpc.ServicerContext, error: Exception) -> NoReturn:
@@ -68,6 +67,7 @@ def refusing_stream(
     """Turn every exception of a streaming method into a status, unless its client has gone."""
 
     def call(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        serve(context, trace_parent_of)
         try:
             yield from answer(requests, context)
         except Exception as error:
@@ -120,6 +120,7 @@ def refusing_push(
     """Turn every exception of a client-streaming method into a status, unless its client has gone."""
 
     def call(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        serve(context, trace_parent_of)
         try:
             return answer(to_the_end(Attended(requests, context, patience), context), context)
         except Exception as error:

@@ -45,13 +45,30 @@ cdef int64_t read_timeout(const uint8_t* value, size_t size) noexcept nogil:
     return amount if value[size - 1] == c"n" else -1
 
 
+cdef void read_trace(Stream* stream, const uint8_t* value, size_t size) noexcept nogil:
+    """Keep a traceparent, or the start of one of a later version; of several none counts."""
+    cdef bint is_one = size == TRACE_SIZE or (size > TRACE_SIZE and value[TRACE_SIZE] == c"-"
+                                                 and memcmp(value, b"00", 2) != 0)
+    if stream.has_trace or not is_one:
+        memset(stream.trace, 0, TRACE_SIZE)
+    else:
+        memcpy(stream.trace, value, TRACE_SIZE)
+    stream.has_trace = True
+
+
+cdef bint is_sampled(const Stream* stream) noexcept nogil:
+    """Return True if the caller has sampled its trace: by the last bit of the last digit."""
+    cdef uint8_t digit = stream.trace[TRACE_SIZE - 1]
+    return (digit & 1) ^ (digit >= c"a")
+
+
 cdef void read_header(Stream* stream, const uint8_t* name, size_t name_size,
                       const uint8_t* value, size_t size) noexcept nogil:
     cdef int64_t timeout
     if equals(name, name_size, b":path"):
         stream.method = route(stream.connection.loop, value, size)
     elif equals(name, name_size, b":method"):
-        stream.is_post = equals(value, size, b"POST")
+        stream.is_post, stream.is_head = equals(value, size, b"POST"), equals(value, size, b"HEAD")
     elif equals(name, name_size, b"content-type"):
         stream.is_grpc = is_grpc(value, size)
     elif equals(name, name_size, b"te"):
@@ -64,8 +81,7 @@ cdef void read_header(Stream* stream, const uint8_t* name, size_t name_size,
         stream.bad_timeout = timeout < 0
         stream.deadline = stream.begun + timeout
     elif equals(name, name_size, b"traceparent"):
-        if size == TRACE_SIZE:
-            memcpy(stream.trace, value, size)
+        read_trace(stream, value, size)
     elif equals(name, name_size, b"authorization"):
         # A NUL separates values. A value too long for any token is cut, and then matches no token.
         append(stream.connection.loop, &stream.authorization, b"\0", 1)
@@ -77,11 +93,11 @@ cdef void begin_call(Stream* stream) noexcept nogil:
     if stream.header_list_size > stream.connection.loop.header_list_size_max:
         give_status(stream, RESOURCE_EXHAUSTED, b"received metadata size exceeds hard limit")
     elif not stream.is_post:
-        refuse_http(stream, b"405")
+        refuse_http(stream, b"405", b"gRPC calls are POST requests\n")
     elif not stream.is_grpc:
-        refuse_http(stream, b"415")
+        refuse_http(stream, b"415", b"gRPC calls have content-type: application/grpc\n")
     elif not stream.takes_trailers:
-        refuse_http(stream, b"400")
+        refuse_http(stream, b"400", b"gRPC calls have te: trailers, as their status comes in trailers\n")
     elif stream.bad_timeout:
         give_status(stream, INTERNAL, b"grpc-timeout cannot be read")
     elif stream.method == UNKNOWN:

@@ -32,11 +32,26 @@ cdef void end_message(Stream* stream) noexcept nogil:
 
 cdef bint answer_natively(Stream* stream) noexcept nogil:
     """Answer without Python; False, and do nothing, if Python has to answer."""
+    if is_to_trace(stream):
+        return False
     if stream.method == CHECK_NUMBERS or stream.method == STREAM_CHECK_NUMBERS:
         return find_view(stream.connection) and answer_by_kernel(stream)
     if stream.method == CHECK_NUMBER:
         return find_view(stream.connection) and answer_number(stream)
     return stream.method == HEALTH_CHECK and answer_health(stream)
+
+
+cdef bint is_to_trace(Stream* stream) noexcept nogil:
+    """Return True if Python has to answer, to trace it, a call whose trace its caller has sampled: so many a second."""
+    cdef Loop* loop = stream.connection.loop
+    if loop.traces_max == 0 or stream.trace[0] == 0 or stream.method == HEALTH_CHECK or takes_many(stream):
+        return False
+    if loop.now - loop.traces_since >= SECOND:
+        loop.traces_since, loop.traces = loop.now, 0
+    if not is_sampled(stream) or loop.traces >= loop.traces_max:
+        return False
+    loop.traces += 1
+    return True
 
 
 cdef bint answer_health(Stream* stream) noexcept nogil:

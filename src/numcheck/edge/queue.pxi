@@ -205,6 +205,11 @@ cdef class Call:
         """The call's `traceparent`; empty if it has none of the right length."""
         return (<bytes><char*>self.ask.trace).decode("ascii", "replace")
 
+    @property
+    def waited_s(self):
+        """How long ago, in seconds, the call was handed over to Python."""
+        return (numcheck_now() - self.ask.came) / 1e9
+
     def is_active(self):
         """Return False once nobody waits for an answer."""
         return not load(&self.ask.gone)

@@ -106,10 +106,28 @@ cdef ssize_t give_bytes(nghttp2_session* session, int32_t id, uint8_t* room, siz
     return given
 
 
-cdef void refuse_http(Stream* stream, const char* status) noexcept nogil:
-    """Answer a request that is not gRPC by an HTTP status and nothing else."""
-    cdef nghttp2_nv headers[1]
+cdef void refuse_http(Stream* stream, const char* status, const char* reason) noexcept nogil:
+    """Answer a request that is not gRPC by an HTTP status and the reason as text."""
+    cdef nghttp2_data_provider source
+    cdef nghttp2_nv headers[2]
     headers[0] = header(b":status", status, 3)
+    headers[1] = header(b"content-type", b"text/plain", 10)
     stream.ended = stream.responded = True
     count_call(stream, UNKNOWN_CODE)
-    must(stream.connection, nghttp2_submit_response(stream.connection.session, stream.id, headers, 1, NULL))
+    append(stream.connection.loop, &stream.message, reason, strlen(reason))
+    source.source.ptr, source.read_callback = stream, give_reason
+    must(stream.connection, nghttp2_submit_response(stream.connection.session, stream.id, headers, 2,
+                                                    NULL if stream.is_head else &source))
+
+
+cdef ssize_t give_reason(nghttp2_session* session, int32_t id, uint8_t* room, size_t size, uint32_t* flags,
+                         nghttp2_data_source* source, void* data) noexcept nogil:
+    """Give nghttp2 the next bytes of what `refuse_http` says."""
+    cdef Stream* stream = <Stream*>source.ptr
+    cdef size_t given = min(left(&stream.message), size)
+    if given:
+        memcpy(room, first(&stream.message), given)
+        stream.message.start += given
+    if left(&stream.message) == 0:
+        flags[0] |= NGHTTP2_DATA_FLAG_EOF
+    return given

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from numcheck import spans
 from numcheck.config import Settings
 from numcheck.errors import HistoryLost
 from numcheck.index import Index, PublishedIndex, open_index
@@ -63,7 +64,11 @@ class Builder:
         try:
             began_at = datetime.now(UTC)
             self._check_files()
-            self._publish(self._open_store())
+            store = self._open_store()
+            self._check_history(store)
+            if self._base is None or store.point != point_of(self._base):
+                with spans.work("builder") as tell:
+                    tell(index_version=self._publish(store))
             self.current_at = began_at
         except Exception:
             self._close_store()
@@ -83,14 +88,16 @@ class Builder:
             self._store.close()
             self._store = None
 
-    def _publish(self, store: Store) -> None:
-        began, seen = time.monotonic(), self._own_store.seen
+    def _check_history(self, store: Store) -> None:
+        seen = self._own_store.seen
         if seen is not None and store.is_lost(seen):
             self._lose(seen)
+
+    def _publish(self, store: Store) -> int:
+        """Publish the store's revision of now, and return its version."""
+        began = time.monotonic()
         with store.one_moment():
             point = store.point
-            if self._base is not None and point == point_of(self._base):
-                return
             self._follower.update(store, self._base)
         self._own_store.see(point)
         directory, freshness = index_directory(self._settings.data_dir), fresh_since(self._settings, datetime.now(UTC))
@@ -98,6 +105,7 @@ class Builder:
         self._base = index
         self._publisher.publish(index)
         log.info("index published", index_version=index.index_version, took_s=round(time.monotonic() - began, 3))
+        return index.index_version
 
     def _check_files(self) -> None:
         try:

@@ -14,6 +14,7 @@ from numcheck.errors import BadConfiguration, NumcheckError
 from numcheck.page.where import check_page
 from numcheck.serving.couriers import check_delivery
 from numcheck.serving.registrations import registration_warnings
+from numcheck.serving.tracing import check_tracing
 from numcheck.serving.webhooks import check_webhooks
 
 MADE_LATER = {"keys_file"}  # by the node itself, when it starts first
@@ -23,7 +24,7 @@ SECRET = ("key_file", "secret_file", "password_file")  # ends of the names of se
 def problems_of(settings: Settings) -> list[str]:
     """Return what is wrong with settings that are well-formed, a line each."""
     listeners = _check_listen, _check_metrics_listen, _check_receipts_listen, _check_page_listen
-    checks = (*listeners, _check_tls, check_delivery, check_webhooks)
+    checks = (*listeners, _check_tls, check_delivery, check_webhooks, check_tracing)
     unreadable = list(_unreadable(settings))
     return unreadable or [problem for check in checks if (problem := _problem(check, settings)) is not None]
 

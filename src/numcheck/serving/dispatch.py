@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
+from numcheck import spans
 from numcheck.delivery.requests import Message
 from numcheck.delivery.shares import Share
 from numcheck.errors import DeliveryFailed
@@ -151,7 +152,9 @@ class Dispatcher:
         for channel, route, admission in self._in_turn(to_send.channels, operator):
             self._ledger.expect(message_id, route.name, operator, *admission)
             try:
-                reference = route.send(self._message(number, to_send, channel, service, message_id))
+                with spans.part("courier") as tell:
+                    tell(courier=route.name, channel=channel)
+                    reference = route.send(self._message(number, to_send, channel, service, message_id))
             except DeliveryFailed as one:
                 failure = one
                 self._ledger.withdraw(message_id, route.name)

@@ -37,6 +37,7 @@ from numcheck.serving.notify import READY, STOPPING, notify
 from numcheck.serving.reloading import ReadAgain
 from numcheck.serving.services import check_service
 from numcheck.serving.sources import source_of
+from numcheck.serving.tracing import tracing
 from numcheck.serving.whereabouts import Whereabouts, forget, tell
 from numcheck.store import DataDirLock, Store
 
@@ -57,9 +58,9 @@ def follow(settings: Settings, names: Sequence[str], open_channel: OpenChannel, 
     prepare_process()
     if Store.exists(settings.data_dir):
         raise BadConfiguration(f"{settings.data_dir} is a node's: a follower needs a data directory of its own")
-    with DataDirLock(settings.data_dir):
+    with DataDirLock(settings.data_dir), tracing(settings) as take_tracing:
         check_address(settings)
-        run(Follower(settings, names, open_channel), signals, settings, read_again)
+        run(Follower(settings, names, open_channel), signals, settings, read_again, take_tracing)
 
 
 class Follower:

@@ -7,7 +7,6 @@ form; of an exception that is not ours, its kind and its place are told, never i
 
 import json
 import logging
-import re
 import secrets
 import sys
 import threading
@@ -18,12 +17,11 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor
 
+from numcheck import spans
 from numcheck.api.calls import served
 from numcheck.printable import printable
 
 FRAMES_MAX = 5
-TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, 3.2
-NO_TRACE = "0" * 32
 
 log = structlog.get_logger()
 
@@ -79,19 +77,19 @@ def _tell_death(kind: type[BaseException], trace: TracebackType | None) -> None:
 
 
 def _with_call(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Add whose call the line belongs to, if this thread serves one: an id of its own, and the caller's trace."""
+    """Add the call that the line belongs to, if this thread serves one, and the trace: the node's, or the caller's."""
     call = served()
     if call is not None:
         call.request_id = call.request_id or secrets.token_hex(8)
         event["request_id"] = call.request_id
-        if trace_id := _trace_id(call.trace_parent):
-            event["trace_id"] = trace_id
+    if trace_id := spans.trace_id() if call is None else call.trace_id or _trace_id(call.trace_parent):
+        event["trace_id"] = trace_id
     return event
 
 
 def _trace_id(trace_parent: str) -> str:
-    found = TRACE_PARENT.fullmatch(trace_parent)
-    return found[1] if found is not None and found[1] != NO_TRACE and not trace_parent.startswith("ff") else ""
+    parent = spans.parent_of(trace_parent)
+    return "" if parent is None else parent.trace_id
 
 
 def _with_kind_of_error(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -50,6 +50,7 @@ from numcheck.serving.reloading import ReadAgain, Reloading
 from numcheck.serving.services import callers_service, check_service, numbering_service
 from numcheck.serving.store_watch import StoreWatch
 from numcheck.serving.stores import push_policy_of, stopped_store
+from numcheck.serving.tracing import tracing
 from numcheck.serving.whereabouts import Whereabouts, forget, tell
 from numcheck.store import Store, Troubles
 
@@ -64,6 +65,7 @@ WARNING = "WARNING: "
 STDIN = 0  # a node may have been started with it closed
 
 Announce = Callable[[str], None]
+Take = Callable[[Settings], None]
 
 
 def announce(line: str) -> None:
@@ -127,8 +129,8 @@ def serve(settings: Settings, say: Announce, read_again: ReadAgain) -> None:
     """
     signals = Signals()
     prepare_process()
-    with _opened(settings) as store:
-        run(Node(settings, say, store), signals, settings, read_again)
+    with tracing(settings) as take_tracing, _opened(settings) as store:
+        run(Node(settings, say, store), signals, settings, read_again, take_tracing)
 
 
 class Serving(Protocol):
@@ -145,9 +147,9 @@ class Serving(Protocol):
         """Drain, and end every part."""
 
 
-def run(node: Serving, signals: Signals, settings: Settings, read_again: ReadAgain) -> None:
-    """Have the node serve until it is told to stop."""
-    reloading = Reloading(settings, read_again, node.takers)
+def run(node: Serving, signals: Signals, settings: Settings, read_again: ReadAgain, take: Take) -> None:
+    """Have the node serve until it is told to stop; `take` takes settings anew, as the node's parts do."""
+    reloading = Reloading(settings, read_again, [*node.takers, take])
     try:
         node.start()
         _collect_rarely()

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from numcheck import spans
 from numcheck.config import Settings
 from numcheck.delivery.posting import SERVER_ERROR, SUCCESSES, Poster, Reply, retry_after
 from numcheck.delivery.requests import as_json, signed
@@ -111,7 +112,9 @@ class Webhook:
         for one in told:
             if self._stopping or self._now() >= save_at:
                 break
-            outcome = self._send(one)
+            with spans.work("webhook") as tell:
+                outcome = self._send(one)
+                tell(webhook=self._settings.name, attempt=self._attempts + 1, problem=outcome.problem)
             sequence = one.event.service_sequence
             self._attempts += bool(outcome.problem)
             if outcome.refused and self._attempts >= REFUSALS_MAX:

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, event, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from numcheck import spans
 from numcheck.errors import StoreDamaged, StoreUnavailable
 from numcheck.privacy import make_private
 from numcheck.store.engine import (
@@ -133,7 +134,9 @@ class Database:
     def _in_our_words(self, *, writing: bool = False) -> Iterator[None]:
         began = time.monotonic()
         try:
-            yield
+            with spans.part("store") as tell:
+                tell(use="write" if writing else "read")
+                yield
         except (DBAPIError, self._driver_error) as error:
             self._stopped = self._stopped or (writing and is_write_failure(error))
             raise self._troubles.met(store_error(error), writing=writing) from None
