@@ -97,6 +97,7 @@ TEXTS = {
     "PushHeader.push_id": "the operator's own name for a push, about no number; at most 128 characters",
     "RenamedOperator.new_name": "as PlanRow.operator_name",
     "RenamedOperator.old_name": "as PlanRow.operator_name",
+    "RejectHeldPushRequest.confirmation_token": "random, made by the node",
     "RefusedNumber.reason": "a word of docs/errors.md",
 }
 

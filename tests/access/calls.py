@@ -153,14 +153,29 @@ def push(node: SecureNode, operator_id: int) -> Call:
 
 def confirm(node: SecureNode, operator_id: int) -> Call:
     """The confirmation of a snapshot that is held."""
+    request = numbering_pb2.ConfirmPushRequest(
+        operator_id=operator_id, confirmation_token=token_of_held(node, operator_id)
+    )
+    return lambda channel: numbering_pb2_grpc.NumberingServiceStub(channel).ConfirmPush(request, timeout=DEADLINE_S)
+
+
+def token_of_held(node: SecureNode, operator_id: int) -> str:
+    """Push a snapshot that is held, as the administrator; its token."""
     fill(node, operator_id)
     header = numbering_pb2.PushHeader(operator_id=operator_id, mode=numbering_pb2.PUSH_MODE_SNAPSHOT, data_time=stamp())
     with node.channel("administrator") as channel:
         held = numbering_pb2_grpc.NumberingServiceStub(channel).PushActiveNumbers(
             iter([Request(header=header, add=[FIRST_OF[operator_id]])]), timeout=DEADLINE_S
         )
-    request = numbering_pb2.ConfirmPushRequest(operator_id=operator_id, confirmation_token=held.confirmation_token)
-    return lambda channel: numbering_pb2_grpc.NumberingServiceStub(channel).ConfirmPush(request, timeout=DEADLINE_S)
+    return str(held.confirmation_token)
+
+
+def reject(node: SecureNode, operator_id: int) -> Call:
+    """The rejection of a snapshot that is held."""
+    request = numbering_pb2.RejectHeldPushRequest(
+        operator_id=operator_id, confirmation_token=token_of_held(node, operator_id)
+    )
+    return lambda channel: numbering_pb2_grpc.NumberingServiceStub(channel).RejectHeldPush(request, timeout=DEADLINE_S)
 
 
 def held(_node: SecureNode, operator_id: int) -> Call:

@@ -20,10 +20,12 @@ def node(tmp_path: Path) -> Iterator[SecureNode]:
         yield one
 
 
-def test_a_push_its_confirmation_a_forced_one_and_a_caller_are_told_with_the_callers_name(node: SecureNode) -> None:
+def test_a_push_its_confirmation_its_rejection_a_forced_one_and_a_caller_are_told_with_the_callers_name(
+    node: SecureNode,
+) -> None:
     older = Timestamp()
     older.FromDatetime(NOW - timedelta(days=9))
-    for prepare in (calls.push, calls.confirm):
+    for prepare in (calls.push, calls.confirm, calls.reject):
         call = prepare(node, ALPHA)
         with node.channel("alpha") as channel:
             call(channel)
@@ -50,6 +52,9 @@ def test_a_push_its_confirmation_a_forced_one_and_a_caller_are_told_with_the_cal
         ("set_replaced", "local"),
         ("push_held", administrator),
         ("push_confirmed", alpha),
+        ("set_replaced", "local"),
+        ("push_held", administrator),
+        ("push_rejected", alpha),
         ("push_forced", alpha),
         ("caller_added", administrator),
     ]

@@ -35,6 +35,7 @@ HEALTH = "/grpc.health.v1.Health/"
 ABOUT_AN_OPERATOR = {
     f"{NUMBERING}PushActiveNumbers": calls.push,
     f"{NUMBERING}ConfirmPush": calls.confirm,
+    f"{NUMBERING}RejectHeldPush": calls.reject,
     f"{NUMBERING}ListHeldPushes": calls.held,
     f"{NUMBERING}GetOperatorState": calls.state,
     f"{NUMBERING}WatchIdentifications": calls.identifications,

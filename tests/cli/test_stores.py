@@ -35,6 +35,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "plan show": (),
     "push active": ("--operator", "1", "numbers.txt"),
     "push confirm": ("--operator", "1", "token"),
+    "push reject": ("--operator", "1", "token"),
     "push held": ("--operator", "1"),
     "push portings": ("Port_Increment_202611281000_1.csv",),
     "push renew": ("--operator", "1"),

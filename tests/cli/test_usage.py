@@ -15,6 +15,7 @@ WITHOUT_SETTINGS = [("config", "sample"), ("config", "schema"), ("bench", "body"
 WITHOUT_RESULT = [("serve",), ("follow",), ("registrations", "rotate-keys"), ("config", "sample"), ("config", "schema")]
 WITHOUT_RESULT += [("callers", name) for name in ("init", "add", "agree", "end-agreement", "revoke", "confirm-restore")]
 WITHOUT_RESULT += [("registrations", name) for name in ("delete", "export")] + [("withdrawn", "export")]
+WITHOUT_RESULT += [("push", "reject")]
 WITHOUT_RESULT += [("callers", "token")]  # prints the token, and nothing besides
 
 

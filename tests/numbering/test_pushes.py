@@ -58,6 +58,11 @@ def state(node: Node) -> numbering_pb2.GetOperatorStateResponse:
     return node.numbering.GetOperatorState(numbering_pb2.GetOperatorStateRequest(operator_id=first_operator(node)))
 
 
+def reject(node: Node, token: str) -> None:
+    request = numbering_pb2.RejectHeldPushRequest(operator_id=first_operator(node), confirmation_token=token)
+    node.numbering.RejectHeldPush(request)
+
+
 def confirm(node: Node, token: str) -> numbering_pb2.PushActiveNumbersResponse:
     request = numbering_pb2.ConfirmPushRequest(operator_id=first_operator(node), confirmation_token=token)
     return node.numbering.ConfirmPush(request).push
@@ -229,6 +234,22 @@ def test_a_held_push_cannot_be_confirmed_once_another_is_applied(node: Node) -> 
     assert refused(lambda: confirm(node, held.confirmation_token))[:2] == ("ABORTED", "CONCURRENT_PUSH")
     assert refused(lambda: confirm(node, "another"))[:2] == ("NOT_FOUND", "UNKNOWN_PUSH")
     assert state(node).number_count == 101
+
+
+def test_a_held_push_that_is_rejected_is_gone_and_may_be_pushed_again(node: Node) -> None:
+    """Under the same push_id, as a new push; one that was confirmed cannot be rejected."""
+    push(node, SNAPSHOT, Request(add=numbers(100)))
+    held = push(node, SNAPSHOT, Request(add=numbers(50)), push_id="half")
+    reject(node, held.confirmation_token)
+    assert not node.numbering.ListHeldPushes(numbering_pb2.ListHeldPushesRequest()).held_pushes
+    assert (state(node).version, state(node).number_count) == (1, 100)
+    for decide in (reject, confirm):
+        assert refused(lambda decide=decide: decide(node, held.confirmation_token))[:2] == ("NOT_FOUND", "UNKNOWN_PUSH")  # type: ignore[misc]
+    again = push(node, SNAPSHOT, Request(add=numbers(60)), push_id="half")
+    assert (again.state, again.removed_count) == (numbering_pb2.PUSH_STATE_HELD, 40)
+    assert confirm(node, again.confirmation_token).version == 2
+    assert refused(lambda: reject(node, again.confirmation_token))[:2] == ("NOT_FOUND", "UNKNOWN_PUSH")
+    assert state(node).number_count == 60
 
 
 def test_a_push_that_is_cut_changes_nothing(node: Node) -> None:

@@ -1,6 +1,7 @@
 """What the page's answers say, beside what was put into the store; whom they are given to, and whom not."""
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -146,6 +147,19 @@ def test_held_pushes_are_shown_with_what_they_would_do(site: Site) -> None:
     assert held["operator_id"] == operator_ids(site.store)[ALPHA]
 
 
+def test_push_is_rejected_once_and_is_held_no_more(filled: Path, tmp_path: Path) -> None:
+    """The operator's set is what it was."""
+    with sites.site(shutil.copytree(filled, tmp_path / "var")) as own:
+        operator_id = operator_ids(own.store)[ALPHA]
+        before = own.store.head(operator_id).version
+        body = {"operator_id": operator_id, "confirmation_token": HELD_TOKEN}
+        assert own.ask("/api/reject", body, headers=own.token()).json == {}
+        assert own.ask("/api/held").json["held"] == []
+        again = own.ask("/api/reject", body, headers=own.token())
+        assert (again.status, again.json["reason"]) == (404, "UNKNOWN_PUSH")
+        assert own.store.head(operator_id).version == before
+
+
 def test_figures_come_at_once_and_no_more_viewers_than_there_is_room_for(site: Site) -> None:
     """The one too many is refused, and has its place when another leaves."""
     with ExitStack() as opened:
@@ -196,7 +210,7 @@ def test_request_of_another_site_is_refused(site: Site) -> None:
     assert site.ask("/api/me", headers=own).status == 200
 
 
-@pytest.mark.parametrize("path", ["/api/lookup", "/api/confirm"])
+@pytest.mark.parametrize("path", ["/api/lookup", "/api/confirm", "/api/reject"])
 def test_change_without_the_pages_own_token_is_refused(site: Site, path: str) -> None:
     ids = operator_ids(site.store)
     body = {"number": f"+{ONE_ACTIVE}", "operator_id": ids[ALPHA], "confirmation_token": HELD_TOKEN}

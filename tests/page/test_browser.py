@@ -176,9 +176,11 @@ def _held_push_is_confirmed(browser: Browser, url: str) -> None:
     assert browser.value("document.activeElement.id") == "confirm-no"
     browser.press("Enter")
     browser.wait("!document.getElementById('confirm').open")
-    assert "Confirm" in _text(browser, "#held")
+    assert "Decide" in _text(browser, "#held")
     browser.value("document.querySelector('#held button').focus()")
     browser.press("Enter", "Tab")
+    assert browser.value("document.activeElement.id") == "confirm-reject"
+    browser.press("Tab")
     assert browser.value("document.activeElement.id") == "confirm-yes"
     browser.press("Enter")
     browser.wait("document.getElementById('held-note').innerText.includes('is version 2.')")

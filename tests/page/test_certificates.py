@@ -79,6 +79,7 @@ def test_each_certificate_sees_what_its_role_may(tls: Tls) -> None:
         assert one.ask("/api/lookup", {"number": f"+{ONE_ACTIVE}"}, headers=token).status == 403
         body = {"operator_id": 1, "confirmation_token": HELD_TOKEN}
         assert one.ask("/api/confirm", body, headers=token).status == 403
+        assert one.ask("/api/reject", body, headers=token).status == 403
         one.context = tls.context("administrator")
         assert one.ask("/api/confirm", body, headers=token).status == 403  # another caller's token
         assert one.ask("/api/lookup", {"number": f"+{ONE_ACTIVE}"}, headers=one.token()).json["status"] == "ACTIVE"

@@ -179,6 +179,19 @@ class Pushing(RuleBasedStateMachine):
             with pytest.raises(UnknownPush):
                 self.store.confirm_push(operator_id, "never given", now=NOW)
 
+    @rule(operator_id=st.sampled_from([ALPHA, BETA]))
+    def reject(self, operator_id):
+        """The last held push, which then is held no more, and no other."""
+        token = self.held.pop(operator_id, ("never given",))[0]
+        before = self.store.held_pushes(operator_id, now=NOW)
+        if token == "never given":
+            with pytest.raises(UnknownPush):
+                self.store.reject_push(operator_id, token, now=NOW)
+        else:
+            self.store.reject_push(operator_id, token, now=NOW)
+        left = [one for one in before if one.pushed.token != token]
+        assert self.store.held_pushes(operator_id, now=NOW) == left
+
     @rule(data=st.data(), whole=st.booleans())
     def port(self, data, whole):
         """Any mobile number to either operator; to its own range's holder is a return."""

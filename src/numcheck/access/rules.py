@@ -109,6 +109,7 @@ METHODS: dict[str, Method] = {
     f"{_CHECK}/ListOperators": Method(ANYBODY, runs=Runs.QUICK),
     f"{_NUMBERING}/PushActiveNumbers": Method(_PUSHING, About.OPERATOR),
     f"{_NUMBERING}/ConfirmPush": Method(_PUSHING, About.OPERATOR),
+    f"{_NUMBERING}/RejectHeldPush": Method(_PUSHING, About.OPERATOR),
     f"{_NUMBERING}/ListHeldPushes": Method(_PUSHING, About.OPERATOR, runs=Runs.QUICK),
     f"{_NUMBERING}/WatchIdentifications": Method(_PUSHING, About.OPERATOR, runs=Runs.FEED),
     f"{_NUMBERING}/GetOperatorState": Method(_READING, About.OPERATOR),

@@ -66,14 +66,16 @@ class NumberingService:
 
     def confirm_push(self, request: bytes, _call: CallerWaits) -> bytes:
         """Apply a held push, which its operator confirms."""
-        message = parsed(numbering_pb2.ConfirmPushRequest, request)
-        own_operator(message.operator_id)
-        token = message.confirmation_token
-        if not is_storable(token):
-            raise UnknownPush("the operator has no held push with that token")
-        pushed = self._store.confirm_push(message.operator_id, token, now=self._outside.now(), by=this_caller().uri)
+        operator_id, token = _named(parsed(numbering_pb2.ConfirmPushRequest, request))
+        pushed = self._store.confirm_push(operator_id, token, now=self._outside.now(), by=this_caller().uri)
         self._changed()
         return numbering_pb2.ConfirmPushResponse(push=push_message(pushed)).SerializeToString()
+
+    def reject_held_push(self, request: bytes, _call: CallerWaits) -> bytes:
+        """Drop a held push, which its operator did not mean."""
+        operator_id, token = _named(parsed(numbering_pb2.RejectHeldPushRequest, request))
+        self._store.reject_push(operator_id, token, now=self._outside.now(), by=this_caller().uri)
+        return numbering_pb2.RejectHeldPushResponse().SerializeToString()
 
     def list_held_pushes(self, request: bytes, _call: CallerWaits) -> bytes:
         """List the pushes that wait to be confirmed: of one operator, or for operator 0 of all."""
@@ -124,8 +126,17 @@ class NumberingService:
             "PushPortings": self._taking(push_portings, portings_message),
             "ImportNumberingPlan": self._taking(import_numbering_plan, plan_message),
             "ConfirmPush": self.confirm_push,
+            "RejectHeldPush": self.reject_held_push,
             "ListHeldPushes": self.list_held_pushes,
             "GetOperatorState": self.get_operator_state,
             "WatchIndex": self.watch_index,
             **({} if self._identifications is None else {"WatchIdentifications": self._identifications.feed}),
         }
+
+
+def _named(message: numbering_pb2.ConfirmPushRequest | numbering_pb2.RejectHeldPushRequest) -> tuple[int, str]:
+    """Return whose held push a request is about, and its token; NotPermitted if it is not the caller's."""
+    own_operator(message.operator_id)
+    if not is_storable(message.confirmation_token):
+        raise UnknownPush("the operator has no held push with that token")
+    return message.operator_id, message.confirmation_token

@@ -408,6 +408,7 @@ NOT_CALLED: dict[str, str] = {
     f"{NUMBERING}/PushActiveNumbers": PUSHED,
     f"{NUMBERING}/PushPortings": PUSHED,
     f"{NUMBERING}/ConfirmPush": "a person confirms a push, now and then",
+    f"{NUMBERING}/RejectHeldPush": "a person rejects a push, now and then",
     f"{NUMBERING}/ImportNumberingPlan": "the regulator's files change a few times a month",
     f"{NUMBERING}/WatchIdentifications": HELD_OPEN,
     f"{NUMBERING}/WatchIndex": HELD_OPEN,

@@ -175,6 +175,26 @@ def confirm(
     _tell_active(operator_id, pushed, json=json)
 
 
+@app.command("reject")
+def reject(
+    token: Annotated[str, typer.Argument(help="What the held push was answered with.")],
+    operator: OperatorOption,
+    server: Server = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Drop a push that is held and was not meant: it changes nothing, and may be pushed again.
+
+    Example: numcheck push reject --operator 7740000076 kq3vB0
+    """
+    from numcheck.cli.console import say
+
+    settings = settings_of(config, data_dir=data_dir)
+    with _client(settings, server) as client:
+        client.reject_push(operator_id_of(client, operator), token)
+    say("the held push is dropped; nothing has changed")
+
+
 @app.command("held")
 def held(
     operator: Annotated[

@@ -121,6 +121,11 @@ class PushClient:
         push: numbering_pb2.PushActiveNumbersResponse = self._call(self._numbering.ConfirmPush, request).push
         return push
 
+    def reject_push(self, operator_id: int, token: str) -> None:
+        """Drop a held push."""
+        request = numbering_pb2.RejectHeldPushRequest(operator_id=operator_id, confirmation_token=token)
+        self._call(self._numbering.RejectHeldPush, request)
+
     def list_held_pushes(self, operator_id: int = 0) -> list[numbering_pb2.HeldPush]:
         """Return the pushes of an operator that wait to be confirmed, the oldest first; every operator's, for operator
         0."""

@@ -26,7 +26,7 @@ from numcheck.api.errors import log_failure, status_of
 from numcheck.door.methods import Method
 from numcheck.errors import MalformedMessage, NumcheckError
 from numcheck.index import PublishedIndex
-from numcheck.page.gate import CONFIRM, LIST_HELD, LOOK_UP, Gate
+from numcheck.page.gate import CONFIRM, LIST_HELD, LOOK_UP, REJECT, Gate
 from numcheck.page.live import Live
 from numcheck.page.plan import Map, code_facts
 from numcheck.page.story import story_of
@@ -122,6 +122,7 @@ class Page:
             Route("/api/held", self._held),
             Route("/api/lookup", self._look_up, methods=["POST"]),
             Route("/api/confirm", self._confirm, methods=["POST"]),
+            Route("/api/reject", self._reject, methods=["POST"]),
             Route("/api/session", self._session, methods=["POST", "DELETE"]),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
@@ -189,15 +190,24 @@ class Page:
         return _json(await self._in_thread(lambda: story_of(self._parts.published.get(), self._parts.store, answer)))
 
     async def _confirm(self, request: Request) -> Response:
-        call = self._gate.admit(request, CONFIRM)
+        told = await self._decide(request, CONFIRM, numbering_pb2.ConfirmPushRequest)
+        answer = numbering_pb2.ConfirmPushResponse.FromString(told)
+        return _json({"version": answer.push.version, "index_version": answer.push.index_version})
+
+    async def _reject(self, request: Request) -> Response:
+        await self._decide(request, REJECT, numbering_pb2.RejectHeldPushRequest)
+        return _json({})
+
+    async def _decide(self, request: Request, method: str, message: Callable[..., Any]) -> bytes:
+        """Return what a method answers about a held push that the request names."""
+        call = self._gate.admit(request, method)
         self._gate.check_token(request, call.caller)
         fields = await _fields(request, operator_id=int, confirmation_token=str)
         try:
-            asked = numbering_pb2.ConfirmPushRequest(**fields)
+            asked = message(**fields)
         except ValueError:
             raise MalformedMessage("the operator_id is none") from None
-        answer = numbering_pb2.ConfirmPushResponse.FromString(await self._ask(call, CONFIRM, asked))
-        return _json({"version": answer.push.version, "index_version": answer.push.index_version})
+        return await self._ask(call, method, asked)
 
     async def _session(self, request: Request) -> Response:
         response = Response(status_code=HTTPStatus.NO_CONTENT)

@@ -24,6 +24,7 @@ VIEW = "/numcheck.v1.AuditService/GetHead"
 LOOK_UP = "/numcheck.v1.CheckService/CheckNumber"
 LIST_HELD = "/numcheck.v1.NumberingService/ListHeldPushes"
 CONFIRM = "/numcheck.v1.NumberingService/ConfirmPush"
+REJECT = "/numcheck.v1.NumberingService/RejectHeldPush"
 
 CERTIFICATE = "numcheck.certificate"  # in a request's scope: the URI of the client's certificate
 TOKEN_HEADER = "x-numcheck-token"

@@ -33,6 +33,7 @@ class Act(StrEnum):
     PUSH_APPLIED = "push_applied"
     PUSH_HELD = "push_held"
     PUSH_CONFIRMED = "push_confirmed"
+    PUSH_REJECTED = "push_rejected"
     PUSH_FORCED = "push_forced"
     WITHDRAWALS_FOLLOWED = "withdrawals_followed"
     """Registrations on numbers that were taken from their operator have been revoked."""
@@ -50,6 +51,7 @@ DATA_ACTS = (
     Act.PUSH_APPLIED,
     Act.PUSH_HELD,
     Act.PUSH_CONFIRMED,
+    Act.PUSH_REJECTED,
     Act.PUSH_FORCED,
     Act.WITHDRAWALS_FOLLOWED,
     Act.WITHDRAWALS_DROPPED,

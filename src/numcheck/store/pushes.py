@@ -235,9 +235,7 @@ def confirm(connection: Connection, operator_id: int, token: str, now_us: int) -
     """Apply the held push of a token; give the first answer again if it was applied before.
 
     ConcurrentPush if another push was applied since, or if the plan and the portings of now judge it otherwise."""
-    row = _one(connection, _of(Kind.ACTIVE, operator_id) & (pushes.c.token == token))
-    if row is None or _is_over(row, now_us):
-        raise UnknownPush("the operator has no held push with that token")
+    row = _of_token(connection, operator_id, token, now_us)
     if row.version is not None:
         return _given_again(connection, row)
     content = _held_content(connection, row)
@@ -245,6 +243,22 @@ def confirm(connection: Connection, operator_id: int, token: str, now_us: int) -
     changes, _ = _find_changes(connection, header, content, read_head(connection, Kind.ACTIVE, operator_id))
     _drop_numbers(connection, pushes.c.push_key == row.push_key)
     return _apply(connection, row, changes, now_us)
+
+
+def reject(connection: Connection, operator_id: int, token: str, now_us: int) -> None:
+    """Forget the held push of a token."""
+    row = _of_token(connection, operator_id, token, now_us)
+    if row.version is not None:
+        raise UnknownPush("the push with that token was confirmed: it is not held any more")
+    _forget(connection, pushes.c.push_key == row.push_key)
+
+
+def _of_token(connection: Connection, operator_id: int, token: str, now_us: int) -> Row[Any]:
+    """Return the record of a push that is or was held."""
+    row = _one(connection, _of(Kind.ACTIVE, operator_id) & (pushes.c.token == token))
+    if row is None or _is_over(row, now_us):
+        raise UnknownPush("the operator has no held push with that token")
+    return row
 
 
 class HeldPush(NamedTuple):

@@ -597,6 +597,14 @@ class Store:
             self._record_act_on_set(connection, done, pushed.version, pushed.revision)
             return pushed
 
+    @again_if_undone
+    def reject_push(self, operator_id: int, token: str, *, now: datetime, by: str = LOCAL) -> None:
+        """Forget a held push, durably when this returns; UnknownPush if none of that token is held."""
+        with self._changing() as connection:
+            pushes.reject(connection, operator_id, token, microseconds(now))
+            done = _DataAct(Act.PUSH_REJECTED, by, now, Kind.ACTIVE, operator_id)
+            self._record_act_on_set(connection, done, version=0, revision=0)
+
     def portings_content(self) -> PortingsContent:
         """Return what takes the numbers of a push of portings, and knows the mobile ranges and whose they are."""
         held: dict[int, list[tuple[int, int]]] = defaultdict(list)

@@ -150,6 +150,18 @@ class ConfirmPushResponse(_message.Message):
     push: PushActiveNumbersResponse
     def __init__(self, push: _Optional[_Union[PushActiveNumbersResponse, _Mapping]] = ...) -> None: ...
 
+class RejectHeldPushRequest(_message.Message):
+    __slots__ = ("operator_id", "confirmation_token")
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    CONFIRMATION_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    operator_id: int
+    confirmation_token: str
+    def __init__(self, operator_id: _Optional[int] = ..., confirmation_token: _Optional[str] = ...) -> None: ...
+
+class RejectHeldPushResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class GetOperatorStateRequest(_message.Message):
     __slots__ = ("operator_id", "without_digest")
     OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]

@@ -58,6 +58,11 @@ class NumberingServiceStub(object):
                 request_serializer=numcheck_dot_v1_dot_numbering__pb2.ConfirmPushRequest.SerializeToString,
                 response_deserializer=numcheck_dot_v1_dot_numbering__pb2.ConfirmPushResponse.FromString,
                 _registered_method=True)
+        self.RejectHeldPush = channel.unary_unary(
+                '/numcheck.v1.NumberingService/RejectHeldPush',
+                request_serializer=numcheck_dot_v1_dot_numbering__pb2.RejectHeldPushRequest.SerializeToString,
+                response_deserializer=numcheck_dot_v1_dot_numbering__pb2.RejectHeldPushResponse.FromString,
+                _registered_method=True)
         self.ListHeldPushes = channel.unary_unary(
                 '/numcheck.v1.NumberingService/ListHeldPushes',
                 request_serializer=numcheck_dot_v1_dot_numbering__pb2.ListHeldPushesRequest.SerializeToString,
@@ -158,6 +163,20 @@ class NumberingServiceServicer(object):
         - ABORTED, CONCURRENT_PUSH: another push of the operator was applied since, or the plan or the portings have changed
         and the push would be judged otherwise now: the operator no longer serves some of its numbers, whether or not
         its set has them, or serves some that were skipped. Push again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RejectHeldPush(self, request, context):
+        """Drops a held push, which its operator did not mean.
+
+        What it holds is forgotten, durably, and so is its push_id: the same push sent again is judged as a new one. Nothing
+        else changes. Repeated, it ends with UNKNOWN_PUSH, as there is nothing held any more.
+
+        Errors, besides the service's own:
+
+        - NOT_FOUND, UNKNOWN_PUSH: the operator has no held push with that token, as with ConfirmPush; or it was confirmed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -299,6 +318,11 @@ def add_NumberingServiceServicer_to_server(servicer, server):
                     request_deserializer=numcheck_dot_v1_dot_numbering__pb2.ConfirmPushRequest.FromString,
                     response_serializer=numcheck_dot_v1_dot_numbering__pb2.ConfirmPushResponse.SerializeToString,
             ),
+            'RejectHeldPush': grpc.unary_unary_rpc_method_handler(
+                    servicer.RejectHeldPush,
+                    request_deserializer=numcheck_dot_v1_dot_numbering__pb2.RejectHeldPushRequest.FromString,
+                    response_serializer=numcheck_dot_v1_dot_numbering__pb2.RejectHeldPushResponse.SerializeToString,
+            ),
             'ListHeldPushes': grpc.unary_unary_rpc_method_handler(
                     servicer.ListHeldPushes,
                     request_deserializer=numcheck_dot_v1_dot_numbering__pb2.ListHeldPushesRequest.FromString,
@@ -398,6 +422,33 @@ class NumberingService(object):
             '/numcheck.v1.NumberingService/ConfirmPush',
             numcheck_dot_v1_dot_numbering__pb2.ConfirmPushRequest.SerializeToString,
             numcheck_dot_v1_dot_numbering__pb2.ConfirmPushResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RejectHeldPush(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/numcheck.v1.NumberingService/RejectHeldPush',
+            numcheck_dot_v1_dot_numbering__pb2.RejectHeldPushRequest.SerializeToString,
+            numcheck_dot_v1_dot_numbering__pb2.RejectHeldPushResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -14,7 +14,8 @@ export class OperatorsView {
     this.askedAt = -HELD_INTERVAL_MS;
     this.held = [];
     byId("confirm-no").addEventListener("click", () => byId("confirm").close());
-    byId("confirm-yes").addEventListener("click", () => this.confirm());
+    byId("confirm-yes").addEventListener("click", () => this.decide("confirm"));
+    byId("confirm-reject").addEventListener("click", () => this.decide("reject"));
   }
 
   show(caller) {
@@ -58,7 +59,7 @@ export class OperatorsView {
     }
     try {
       this.held = (await get("/api/held")).held;
-      byId("held-note").textContent = "A push that would remove much of an operator's set waits until somebody confirms it.";
+      byId("held-note").textContent = "A push that would remove much of an operator's set waits until somebody confirms or rejects it.";
       this.drawHeld();
     } catch (error) {
       byId("held-note").textContent = `Held pushes are not there: ${error.message}.`;
@@ -86,7 +87,7 @@ export class OperatorsView {
   }
 
   button(one) {
-    const made = element("button", { type: "button", className: "quiet", "aria-label": `Confirm the push of ${this.name(one.operator_id)}` }, "Confirm…");
+    const made = element("button", { type: "button", className: "quiet", "aria-label": `Decide about the push of ${this.name(one.operator_id)}` }, "Decide…");
     made.dataset.token = one.confirmation_token;
     made.addEventListener("click", () => this.offer(one));
     return made;
@@ -102,21 +103,25 @@ export class OperatorsView {
     byId("confirm-no").focus();
   }
 
-  async confirm() {
+  async decide(what) {
     const { operator_id, confirmation_token } = this.offered;
-    byId("confirm-yes").disabled = true;
+    const buttons = ["confirm-yes", "confirm-reject"].map(byId);
+    for (const one of buttons) one.disabled = true;
     try {
-      const { version } = await post("/api/confirm", { operator_id, confirmation_token });
+      const { version } = await post(`/api/${what}`, { operator_id, confirmation_token });
       byId("confirm").close();
       await this.load();
       await this.ask(0);
-      byId("held-note").textContent = `Applied: ${this.name(operator_id)}'s active set is version ${count(version)}.`;
+      byId("held-note").textContent =
+        version === undefined
+          ? `Dropped: ${this.name(operator_id)}'s active set is what it was.`
+          : `Applied: ${this.name(operator_id)}'s active set is version ${count(version)}.`;
       byId("held-title").tabIndex = -1;
       byId("held-title").focus();
     } catch (error) {
       byId("confirm-problem").textContent = `${error.message} (${error.reason})`;
     } finally {
-      byId("confirm-yes").disabled = false;
+      for (const one of buttons) one.disabled = false;
     }
   }
 }
