@@ -6,11 +6,17 @@ import re
 import shutil
 import subprocess
 import urllib.request
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from numcheck.index import PublishedIndex
+from numcheck.serving.metrics import FollowerCollector
 from tests.serving.command import run, serving
 from tests.serving.small import fill
 
@@ -46,11 +52,19 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
     return told
 
 
+def of_a_follower() -> Iterable[Any]:
+    """What a follower exports."""
+    following: Any = SimpleNamespace(lag=0, age_s=1.0, states=[SimpleNamespace(name="one", followed=True)])
+    return FollowerCollector(
+        [], PublishedIndex(), following, callers_revision=lambda: 1, asked=dict, budgets=list
+    ).collect()
+
+
 @pytest.fixture(scope="module")
 def exported(text: str) -> dict[str, set[str]]:
     """Every sample's name, with the labels that it may have."""
     found: dict[str, set[str]] = {}
-    for family in text_string_to_metric_families(text):
+    for family in chain(text_string_to_metric_families(text), of_a_follower()):
         found.setdefault(family.name, set())
         found.setdefault(f"{family.name}_total", set()) if family.type == "counter" else None
         for sample in family.samples:
