@@ -56,12 +56,14 @@ ADMITTED_FOR_S = 30.0  # until a caller is judged anew: a revocation holds by th
 
 
 class Served(NamedTuple):
-    """The services of a listener, what notifies their watches and feeds, and its words about any other method."""
+    """The services of a listener, what notifies their watches and feeds, its words about any other method, and its
+    socket, if that was handed to this process: else it is opened."""
 
     services: Sequence[Service]
     watches: Watches
     feeds: Feeds
     unknown: str = NO_SUCH_METHOD
+    listening: socket.socket | None = None
 
 
 class NativeDoor:
@@ -85,7 +87,6 @@ class NativeDoor:
         only CheckService is served, from the published index. `allowance_of` gives the numbers that a caller may ask
         about.
         """
-        host, port = host_and_port(settings.listen, anywhere=settings.tls)
         self._tls_files = settings.tls_files
         credentials = Credentials(*self._tls_files) if self._tls_files else None
         self.protection = protection_of(settings)
@@ -95,7 +96,7 @@ class NativeDoor:
         if served is None:
             served = Served([_check_service(seen, settings)], Watches(), Feeds())
             self._own += served.watches, served.feeds
-        services, watches, feeds, self._unknown = served
+        services, watches, feeds, self._unknown, handed = served
         names = [service.name for service in services]
         self._feeding, self._health = Feeding(), Health(("", *names), watches.notify)
         watches.subscribe(self._feeding.notify_watches)
@@ -115,8 +116,7 @@ class NativeDoor:
             kept=KEPT,
         )
         self._stalled_after_s = stalled_after_s
-        sockets = _listening_sockets(host, port, settings.threads)
-        self.address = f"{host}:{sockets[0].getsockname()[1]}"
+        self.address, sockets = _sockets_of(settings) if handed is None else _shared(handed, settings.threads)
         self._loops = [self._loop(listening, credentials, settings) for listening in sockets]
         published.subscribe(self._publish)
         self._threads = [
@@ -230,8 +230,27 @@ def _check_service(published: CallersIndex, settings: Settings) -> CheckService:
     )
 
 
+def address_of(listening: socket.socket) -> str:
+    """Return host:port of a socket."""
+    host, port, *_ = listening.getsockname()
+    return f"[{host}]:{port}" if listening.family is socket.AF_INET6 else f"{host}:{port}"
+
+
+def _shared(listening: socket.socket, count: int) -> tuple[str, list[socket.socket]]:
+    """Return the address of a socket, and the same socket for each loop: whichever is awake accepts."""
+    listening.setblocking(False)
+    return address_of(listening), [listening.dup() for _ in range(count)]
+
+
+def _sockets_of(settings: Settings) -> tuple[str, list[socket.socket]]:
+    """Return the address of `listen`, and a socket for each loop: the kernel spreads connections over them."""
+    host, port = host_and_port(settings.listen, anywhere=settings.tls)
+    sockets = _listening_sockets(host, port, settings.threads)
+    return f"{host}:{sockets[0].getsockname()[1]}", sockets
+
+
 def _listening_sockets(host: str, port: int, count: int) -> list[socket.socket]:
-    """Return `count` sockets that listen on one port: the kernel spreads connections over them."""
+    """Return `count` sockets that listen on one port."""
     probe_port(host, port)
     sockets: list[socket.socket] = []
     try:

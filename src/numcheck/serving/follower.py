@@ -4,6 +4,7 @@ It is a node's half that looks up: the same doors, the same CheckService, the sa
 that come from sources instead of a store.
 """
 
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from numcheck.config import Settings
 from numcheck.door.feeds import Feeds
 from numcheck.door.methods import Service
 from numcheck.door.native_door import Served
-from numcheck.door.plain_door import check_address, warning_of
+from numcheck.door.plain_door import warning_of
 from numcheck.door.process import prepare_process
 from numcheck.door.rates import RatedService, Rates
 from numcheck.door.watches import Watches
@@ -24,6 +25,7 @@ from numcheck.errors import BadConfiguration
 from numcheck.index import Index, PublishedIndex
 from numcheck.index.shelf import Shelf
 from numcheck.serving.access import DenialLog, FollowedCallers, loopback_access
+from numcheck.serving.activation import listening_for
 from numcheck.serving.asking import AskingLog
 from numcheck.serving.checks import exposed_secrets
 from numcheck.serving.follower_budgets import budgets_of
@@ -59,16 +61,25 @@ def follow(settings: Settings, names: Sequence[str], open_channel: OpenChannel, 
     if Store.exists(settings.data_dir):
         raise BadConfiguration(f"{settings.data_dir} is a node's: a follower needs a data directory of its own")
     with DataDirLock(settings.data_dir), tracing(settings) as take_tracing:
-        check_address(settings)
-        run(Follower(settings, names, open_channel), signals, settings, read_again, take_tracing)
+        run(
+            Follower(settings, names, open_channel, listening_for(settings)),
+            signals,
+            settings,
+            read_again,
+            take_tracing,
+        )
 
 
 class Follower:
     """The parts that live as long as the process: made, started once, and stopped."""
 
-    def __init__(self, settings: Settings, names: Sequence[str], open_channel: OpenChannel) -> None:
-        """Make the parts, and take what the data directory has; EditionRefused. Nothing is listened on."""
-        self._settings, self._names = settings, names
+    def __init__(
+        self, settings: Settings, names: Sequence[str], open_channel: OpenChannel, listening: socket.socket | None
+    ) -> None:
+        """Make the parts, and take what the data directory has; EditionRefused. Nothing is listened on.
+
+        `listening` is the socket that was handed to this process, if one was."""
+        self._settings, self._names, self._listening = settings, names, listening
         self._published, self._numbers_asked = PublishedIndex(), NumbersAsked()
         self._watches, self._feeds, self._denials = Watches(), Feeds(), DenialLog()
         self._callers = FollowedCallers(self._denials.add)
@@ -149,7 +160,7 @@ class Follower:
         ]
         others = f"a follower answers checks alone; for anything else ask a node: it follows {', '.join(self._names)}"
         rated = [RatedService(service, self._rates) for service in services]
-        served = Served(rated, self._watches, self._feeds, others)
+        served = Served(rated, self._watches, self._feeds, others, self._listening)
         return open_door(settings, self._published, admission, served, self._budgets.allowance_of)
 
     def _admission(self) -> Admission:

@@ -22,15 +22,16 @@ from numcheck.api.identifications import WatchIdentifications
 from numcheck.config import Settings
 from numcheck.door.methods import Service, methods_of
 from numcheck.door.native_door import LACKING, NativeDoor, Served
-from numcheck.door.plain_door import PlainDoor, check_address, warning_of
+from numcheck.door.plain_door import PlainDoor, warning_of
 from numcheck.door.process import prepare_process
 from numcheck.door.rates import RatedService, Rates
 from numcheck.door.watches import Watches
-from numcheck.errors import StoreMissing
+from numcheck.errors import BadListenAddress, StoreMissing
 from numcheck.index import Index, PublishedIndex
 from numcheck.page.live import samples_of
 from numcheck.page.where import check_page, is_over_tls
 from numcheck.serving.access import AccessControl, loopback_access
+from numcheck.serving.activation import listening_for
 from numcheck.serving.asking import AskingLog
 from numcheck.serving.belongings import keep_private
 from numcheck.serving.budgets import Budgets
@@ -129,8 +130,8 @@ def serve(settings: Settings, say: Announce, read_again: ReadAgain) -> None:
     """
     signals = Signals()
     prepare_process()
-    with tracing(settings) as take_tracing, _opened(settings) as store:
-        run(Node(settings, say, store), signals, settings, read_again, take_tracing)
+    with tracing(settings) as take_tracing, _opened(settings) as (store, listening):
+        run(Node(settings, say, store, listening), signals, settings, read_again, take_tracing)
 
 
 class Serving(Protocol):
@@ -172,9 +173,11 @@ def _collect_rarely() -> None:
 class Node:
     """The parts that live as long as the process: made over an open store, started once, and stopped."""
 
-    def __init__(self, settings: Settings, say: Announce, store: Store) -> None:
-        """Make the parts; BadKeys, BadConfiguration. Nothing is listened on, and no part is at work."""
-        self._settings, self._store = settings, store
+    def __init__(self, settings: Settings, say: Announce, store: Store, listening: socket.socket | None) -> None:
+        """Make the parts; BadKeys, BadConfiguration. Nothing is listened on, and no part is at work.
+
+        `listening` is the socket that was handed to this process, if one was."""
+        self._settings, self._store, self._listening = settings, store, listening
         self._published, self._numbers_asked = PublishedIndex(), NumbersAsked()
         self._control, self._watches = AccessControl(store, settings.data_dir), Watches()
         directory = self._control.directory
@@ -278,7 +281,7 @@ class Node:
         return [RatedService(service, self._rates) for service in services]
 
     def _open_door(self, admission: Admission, services: Sequence[Service]) -> Door:
-        served = Served(services, self._watches, self._registrations.feeds)
+        served = Served(services, self._watches, self._registrations.feeds, listening=self._listening)
         return open_door(self._settings, self._published, admission, served, self._budgets.allowance_of)
 
     def _make_editions(self) -> NodeEditions:
@@ -376,18 +379,18 @@ class Node:
 
 
 @contextmanager
-def _opened(settings: Settings) -> Iterator[Store]:
-    """Yield the store, for this process to write to; StoreMissing if there is none, BadListenAddress if none could ask
-    it."""
+def _opened(settings: Settings) -> Iterator[tuple[Store, socket.socket | None]]:
+    """Yield the store, for this process to write to, and the socket that was handed to it, if one was; StoreMissing if
+    there is no store, BadListenAddress if none could ask it."""
     if not Store.exists(settings.data_dir, settings.database):
         raise StoreMissing(_nothing_to_serve(settings))
     with stopped_store(settings, make=True, troubles=Troubles()) as store:
-        check_address(settings)
+        listening = listening_for(settings)
         if not store.series():
             raise StoreMissing(_nothing_to_serve(settings))
         for warning in keep_private(settings.data_dir):
             announce(warning)
-        yield store
+        yield store, listening
 
 
 def open_door(
@@ -397,7 +400,9 @@ def open_door(
     if LACKING is None:
         return NativeDoor(settings, published, admission, served, allowance_of=allowance_of)
     announce(f"grpcio carries the calls, at many times the cost: {LACKING}")
-    services, watches, feeds, unknown = served
+    services, watches, feeds, unknown, listening = served
+    if listening is not None:
+        raise BadListenAddress("a socket was handed over (LISTEN_FDS), which grpcio's server cannot take")
     door = PlainDoor(settings, services, watches, admission, feeds=feeds, allowance_of=allowance_of)
     door.say_of_others(unknown)
     return door
