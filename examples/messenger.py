@@ -43,6 +43,8 @@ def main() -> None:
             tell_the_story(registrations, options.number, options.new_number, watcher)
         except (RegistrationRefused, NodeNotReady, NodeUnreachable) as error:
             sys.exit(f"refused: {error}")
+        except (EOFError, KeyboardInterrupt):
+            sys.exit("ended before the story was")
         finally:
             watcher.stop()
 

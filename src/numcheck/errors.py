@@ -402,9 +402,18 @@ class NotAuthenticated(NumcheckError):
 
 
 class NotPermitted(NumcheckError):
-    """The caller is known and may not do that."""
+    """The caller is known and may not do that. `operator_id`: the one whose data they may touch, 0 for the portings."""
 
     reason = "NOT_PERMITTED"
+
+    def __init__(self, message: str, operator_id: int | None = None) -> None:
+        super().__init__(message)
+        self.operator_id = operator_id
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the caller may touch instead."""
+        return {} if self.operator_id is None else {"operator_id": str(self.operator_id)}
 
 
 class BadCaller(NumcheckError):

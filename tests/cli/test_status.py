@@ -7,6 +7,8 @@ import signal
 import pytest
 
 from numcheck.door.native_door import LACKING
+from tests.access import calls
+from tests.access.node import ALPHA, BETA, secure_node
 from tests.serving import small
 from tests.serving.command import run, serving
 
@@ -167,3 +169,25 @@ def test_a_refusal_by_access_is_said_as_that(tmp_path, small_dir):
 
 def test_status_ends_with_3_when_it_tells_of_a_node_that_does_not_serve(small_dir):
     assert run("status", "--data-dir", small_dir, env={"NUMCHECK_LISTEN": "127.0.0.1:1"}).status == 3
+
+
+@pytest.mark.parametrize(("name", "known"), [("alpha", [ALPHA]), ("messenger", []), ("house", [0]), ("auditor", None)])
+def test_status_of_a_node_makes_one_denial_at_most(tmp_path, name, known):
+    """However many operators there are: each caller is told of what is theirs, an auditor of everything."""
+    with secure_node(tmp_path) as node:
+        for operator_id in (ALPHA, BETA):
+            calls.fill(node, operator_id)
+        listener = "native" if LACKING is None else "api"
+        config = tmp_path / "numcheck.toml"
+        config.write_text(
+            f"server = '{node.addresses[listener]}'\n"
+            f"server_authority_file = '{node.directory}/authority.pem'\n"
+            f"client_certificate_file = '{node.directory}/{name}.pem'\n"
+            f"client_key_file = '{node.directory}/{name}.key'\n"
+        )
+        before = node.denied()
+        ended = run("status", "--json", "--config", config, cwd=tmp_path)
+        assert (ended.status, node.denied() - before) == (0, 0 if known is None else 1)
+        told = json.loads(ended.out)
+        found = [one["operator_id"] for one in told["operators"] if one["active"] is not None]
+        assert [*found, *([0] if told["portings"] else [])] == ([ALPHA, BETA, 0] if known is None else known)

@@ -13,7 +13,7 @@ from tests.serving.command import PATIENCE_S, Node, environment, run, serving
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SECRET = "a webhook's key of enough bytes"
-KNOWN, NEW = 79160000000, 79160000001
+KNOWN, NEW, OTHER = 79160000000, 79160000001, 79160000002
 
 
 @contextmanager
@@ -56,6 +56,16 @@ def messengers_story(node: Node) -> list[str]:
     return [line.rstrip() for line in told.splitlines()]
 
 
+def messengers_end(node: Node) -> str:
+    """Return the last line of the messenger's example when nobody types a code: no traceback."""
+    numbers = ("--number", f"+{OTHER}", "--known-number", f"+{KNOWN}", "--new-number", f"+{NEW}")
+    with example("messenger.py", "--server", node.address, *numbers) as running:
+        told, _ = running.communicate("", timeout=PATIENCE_S)
+        assert running.returncode == 1
+    assert "Traceback" not in told
+    return told.splitlines()[-1]
+
+
 def code_to(node: Node, number: int) -> str:
     """Return the code that the node shows for a number, once it does."""
     line = node.process.line_with(f"code for the number that ends in {number % 10_000:04}")
@@ -84,6 +94,7 @@ def test_the_examples_tell_the_whole_story(data_dir: Path, tmp_path: Path) -> No
             agree = ("callers", "agree", "example", operator, "--identifications", "--data-dir", data_dir)
             assert run(*agree).status == 0
             told = messengers_story(node)
+            assert messengers_end(node) == "ended before the story was"
             posted = [line.split() for _ in range(2) for line in lines_until(receiver, "DELETED")]
             command = ("operator_identifications.py", "--server", node.address, "--operator", operator)
             records = tmp_path / "identified.db"

@@ -173,15 +173,15 @@ def check_call(caller: Caller, method: str) -> None:
 def check_operator(caller: Caller, operator_id: int) -> None:
     """Raise NotPermitted if an operator speaks of another's numbers, or a clearing house of any operator's."""
     if caller.role is Role.OPERATOR and caller.operator_id != operator_id:
-        raise NotPermitted("an operator may touch its own active numbers only")
+        raise NotPermitted("an operator may touch its own active numbers only", caller.operator_id)
     if caller.role is Role.CLEARING_HOUSE:
-        raise NotPermitted("a clearing house may touch the portings only")
+        raise NotPermitted("a clearing house may touch the portings only", 0)
 
 
 def check_clearing_house(caller: Caller) -> None:
     """Raise NotPermitted if an operator speaks of the portings."""
     if caller.role is Role.OPERATOR:
-        raise NotPermitted("an operator may touch its own active numbers only")
+        raise NotPermitted("an operator may touch its own active numbers only", caller.operator_id)
 
 
 def check_own_service(caller: Caller, service: str) -> None:

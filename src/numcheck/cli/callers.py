@@ -234,8 +234,11 @@ def agree(
 
     with _callers(settings_of(config, data_dir=data_dir), server) as callers:
         callers.agree(service, operator_id, identifications=identifications)
+        services = {one.service for one in callers.list().callers if not one.HasField("revoked_at")}
     told = ", which is told whom it identifies" if identifications else ""
     say(f"{service} has an agreement with operator {operator_id}{told}")
+    if service not in services:
+        say(f"note: no caller acts for {service}; `numcheck callers list` has those that there are")
 
 
 @app.command("end-agreement")

@@ -152,6 +152,7 @@ def export(
     """
     import sys
 
+    from numcheck.cli.console import say
     from numcheck.offline.audit import export as export_events
     from numcheck.output import replacing
 
@@ -161,8 +162,11 @@ def export(
     if file is None:
         sys.stdout.writelines(f"{line}\n" for line in lines)
     else:
+        count = 0
         with replacing(file) as written:
-            written.writelines(f"{line}\n".encode() for line in lines)
+            for count, line in enumerate(lines):  # the last is the head
+                written.write(f"{line}\n".encode())
+        say(f"{count:,} events and the signed head are in {file}")
 
 
 @app.command()
@@ -199,6 +203,7 @@ def evidence(
 
     It has the registration's events, with the proof that they are in the chain, and the public key; whoever gets it
     verifies it by itself. Of the user it says what was asked for: their identifier, and with --number their number.
+    It reads the data directory, and no node: whom a registration is of is told to its messenger alone, over the API.
 
     Example: numcheck events evidence u-1007 --service chat --out u-1007.json --page u-1007.html
     """

@@ -126,11 +126,13 @@ def _ask(settings: "Settings", target: str, now: datetime, *, digests: bool) -> 
 
     with PushClient(target, security_of(settings)) as client:
         operators = [message_fields(one) for one in client.list_operators()]
-        for one in operators:
-            state = _try_state(client, one["operator_id"], digest=digests and one["data_version"] > 0)
-            one["active"], one["digest"] = (state["number_count"], state["digest"] or None) if state else (None, None)
-            one["age_s"] = one["data_time"] and (now - datetime.fromisoformat(one["data_time"])).total_seconds()
-        state = _try_state(client, 0, digest=False)
+        wanted = {one["operator_id"]: digests and one["data_version"] > 0 for one in operators}
+        states = _states(client, wanted | {0: False})
+    for one in operators:
+        state = states.get(one["operator_id"])
+        one["active"], one["digest"] = (state["number_count"], state["digest"] or None) if state else (None, None)
+        one["age_s"] = one["data_time"] and (now - datetime.fromisoformat(one["data_time"])).total_seconds()
+    state = states.get(0)
     portings = state and {key: state[name] for key, name in PORTINGS.items()}
     return {"server": target, "operators": operators, "portings": portings}
 
@@ -138,17 +140,26 @@ def _ask(settings: "Settings", target: str, now: datetime, *, digests: bool) -> 
 PORTINGS = {"version": "version", "numbers": "number_count", "data_time": "data_time"}
 
 
-def _try_state(client: "PushClient", operator_id: int, *, digest: bool) -> dict[str, Any] | None:
-    """Return the head of an operator's set, or of the portings (0); None if this caller may not know it."""
+def _states(client: "PushClient", wanted: dict[int, bool]) -> dict[int, dict[str, Any]]:
+    """Return the heads that this caller may know, by operator (0: the portings); `wanted` says of which also the digest.
+
+    The first refusal tells which those are, and so is the only one: each is a denial in the node's log.
+    """
     from numcheck.cli.messages import message_fields
     from numcheck.errors import NotPermitted, PushRefused
 
-    try:
-        return message_fields(client.state(operator_id, digest=digest))
-    except PushRefused as refused:
-        if refused.refusal != NotPermitted.reason:
-            raise
-        return None
+    found, left = {}, dict(wanted)
+    while left:
+        operator_id = next(iter(left))
+        digest = left.pop(operator_id)
+        try:
+            found[operator_id] = message_fields(client.state(operator_id, digest=digest))
+        except PushRefused as refused:
+            if refused.refusal != NotPermitted.reason:
+                raise
+            own = refused.refusal_metadata.get("operator_id")
+            left = {one: digest for one, digest in left.items() if str(one) == own}
+    return found
 
 
 def _print_answers(result: dict[str, Any]) -> None:
