@@ -89,6 +89,20 @@ def test_auditor_asks_the_node_that_their_settings_name(session, tmp_path):
     assert json.loads(of_store.out or "{}").get("public_key") != json.loads(head.out)["public_key"]
 
 
+def test_agreement_of_a_service_that_no_caller_acts_for_is_noted(session, tmp_path):
+    """It is recorded: whoever acts for the service may be added later."""
+    directory, address = session
+    client = settings_file(directory, address, **AUTHORITY, **ADMINISTRATOR)
+    note = "note: no caller acts for nobodys;"
+    agreed = run("callers", "agree", "nobodys", "1", "--config", client, cwd=tmp_path)
+    assert (agreed.status, note in agreed.err) == (0, True)
+    uri = "numcheck://service/nobodys"
+    added = run("callers", "add", uri, "--role", "messenger", "--service", "nobodys", "--config", client, cwd=tmp_path)
+    assert added.status == 0, added.err
+    again = run("callers", "agree", "nobodys", "1", "--config", client, cwd=tmp_path)
+    assert (again.status, note in again.err) == (0, False)
+
+
 def test_tax_id_is_no_operators_id(session, tmp_path):
     """It would not even fit into the message that goes to the node."""
     directory, address = session

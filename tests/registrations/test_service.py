@@ -389,7 +389,8 @@ def test_an_erased_user_is_gone_and_the_chain_verifies(data_dir: Path, service: 
         verified = run("events", "verify", "--data-dir", data_dir)
         assert (verified.status, verified.out.split(" are ")[0]) == (0, "9 events")
     exported, head = data_dir / "events.jsonl", data_dir / "head.json"
-    assert run("events", "export", exported, "--data-dir", data_dir).status == 0
+    written = run("events", "export", exported, "--data-dir", data_dir)
+    assert (written.status, written.err) == (0, f"9 events and the signed head are in {exported}\n")
     head.write_text(run("events", "head", "--data-dir", data_dir).out)
     assert json.loads(run("events", "verify", exported, "--head", head, "--json").out)["event_count"] == 9
     connection = sqlite3.connect(data_dir / FILE_NAME)

@@ -162,11 +162,9 @@ def export(
     if file is None:
         sys.stdout.writelines(f"{line}\n" for line in lines)
     else:
-        count = 0
         with replacing(file) as written:
-            for count, line in enumerate(lines):  # the last is the head
-                written.write(f"{line}\n".encode())
-        say(f"{count:,} events and the signed head are in {file}")
+            line_count = sum(written.write(f"{line}\n".encode()) > 0 for line in lines)
+        say(f"{line_count - 1:,} events and the signed head are in {file}")
 
 
 @app.command()
