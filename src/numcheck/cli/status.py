@@ -141,7 +141,7 @@ PORTINGS = {"version": "version", "numbers": "number_count", "data_time": "data_
 
 
 def _states(client: "PushClient", wanted: dict[int, bool]) -> dict[int, dict[str, Any]]:
-    """Return the heads that this caller may know, by operator (0: the portings), with the digest where `wanted` says so.
+    """Return the heads that this caller may know, by operator (0: the portings); `wanted` says where with the digest.
 
     The first refusal tells which those are, and so is the only one: each is a denial in the node's log.
     """
