@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from numcheck.v1 import check_pb2, check_pb2_grpc
+from tests.access.calls import watch_editions
 from tests.page import site
 from tests.page.browser import PROGRAM, Browser, browsing
 from tests.page.site import ACTIVE, ALPHA, HELD_REMOVED, HOSTILE, ONE_ACTIVE
@@ -73,6 +74,7 @@ def test_person_works_the_page_by_keyboard(tmp_path: Path) -> None:
         _call(node.address)
         _traffic_is_shown(browser)
         _held_push_is_confirmed(browser, url)
+        _follower_is_shown(browser, node.address)
         for width, dark in ((1_280, False), (1_280, True), (360, False), (3_840, False)):
             browser.look(width=width, dark=dark)
             for name in VIEWS:
@@ -151,6 +153,17 @@ def _call(address: str) -> None:
     with grpc.insecure_channel(address) as channel:
         for _ in range(CALLS):
             check_pb2_grpc.CheckServiceStub(channel).CheckNumbers(check_pb2.CheckNumbersRequest(numbers=[ONE_ACTIVE]))
+
+
+def _follower_is_shown(browser: Browser, address: str) -> None:
+    """By the caller that it is, once it watches the editions: here a user of this machine."""
+    _go(browser, "node")
+    browser.wait("document.querySelector('#followers tbody tr')")
+    assert _text(browser, "#followers tbody") == "No follower asks this node."
+    with grpc.insecure_channel(address) as channel:
+        watch_editions(channel)
+        browser.wait("document.querySelector('#followers tbody').innerText.includes('ago')")
+    assert "loopback uid" in _text(browser, "#followers tbody")
 
 
 def _traffic_is_shown(browser: Browser) -> None:

@@ -1,17 +1,20 @@
 """Translates EditionService, and the file of callers that an edition has."""
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
 from google.protobuf.message import DecodeError
 
 from numcheck.access import Caller
+from numcheck.api.access import this_caller
 from numcheck.api.callers import caller_of, message_of
 from numcheck.api.calls import CallerWaits, Message, parsed
 from numcheck.errors import BadCaller, EditionRefused, UnknownFile
 from numcheck.v1 import caller_pb2, edition_pb2
 
 SERVICE_NAME = "numcheck.v1.EditionService"
+WATCHES_S = 30.0  # since a caller was told: whoever watches is told every few seconds
 PIECE_SIZE = 262_144  # bytes of a file in one answer
 OFFSET_MAX = 2**63 - PIECE_SIZE  # of any file of any system
 
@@ -26,6 +29,22 @@ class Editions(Protocol):
         """Return a piece of a file of the last editions; UnknownFile if there is none of that hash."""
 
 
+class Followers:
+    """The callers that watch editions, each with the moment at which it was told last. Safe to use from any thread."""
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s, self._told_at_s = clock_s, dict[str, float]()  # as many as there are callers
+
+    def told(self, uri: str) -> None:
+        """Note that a caller is told of the newest edition."""
+        self._told_at_s[uri] = self._clock_s()
+
+    def ages_s(self) -> dict[str, float]:
+        """Return how long ago each was told last, in seconds, of those that watch still."""
+        now_s = self._clock_s()
+        return {uri: now_s - at_s for uri, at_s in sorted(self._told_at_s.copy().items()) if now_s - at_s < WATCHES_S}
+
+
 class EditionService:
     """Hands out editions and their files."""
 
@@ -33,11 +52,19 @@ class EditionService:
 
     def __init__(self, editions: Editions) -> None:
         self._editions = editions
+        self.followers = Followers()
 
     def watch_editions(self, request: bytes) -> Message:
         """Watch the editions: first the newest, then each newer one."""
         parsed(edition_pb2.WatchEditionsRequest, request)
-        return self._editions.newest
+        uri = this_caller().uri
+
+        def message() -> bytes:
+            newest = self._editions.newest()
+            self.followers.told(uri)
+            return newest
+
+        return message
 
     def fetch_file(self, request: bytes, _call: CallerWaits) -> bytes:
         """Return the next piece of a file."""

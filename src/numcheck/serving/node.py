@@ -193,6 +193,7 @@ class Node:
         self._rates = Rates(settings.call_rates)
         self._budgets = Budgets(store.budgets(), self._registrations.vault, settings)
         self._editions = self._make_editions()
+        self._edition_service = EditionService(self._editions)
         self._doors: list[Door] = []
         self._health = Health(self._doors)
         self._asking_log = AskingLog(asked_of(self._numbers_asked, self._doors), settings.numbers_asked_told)
@@ -276,7 +277,7 @@ class Node:
             callers_service(self._control.callers, self._control.key, changed=self._control.directory.refresh),
             self._registrations.service,
             self._registrations.audit,
-            EditionService(self._editions),
+            self._edition_service,
         )
         return [RatedService(service, self._rates) for service in services]
 
@@ -343,6 +344,7 @@ class Node:
             "missing": self._missing(),
             "metrics": samples_of(collector),
             "couriers": rows_of(self._registrations.delivery),
+            "followers": self._edition_service.followers.ages_s(),
         }
 
     def _collector(self) -> NodeCollector:

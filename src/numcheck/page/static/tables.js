@@ -73,6 +73,8 @@ export class NodeView {
       ["index behind by", known(now.value("numcheck_index_lag"), (value) => `${count(value)} revisions`)],
       ["index size", known(now.value("numcheck_index_size_bytes"), bytes)],
     ]);
+    const followers = Object.entries(now.followers).map(([caller, told]) => [caller, `${age(told)} ago`]);
+    fillRows("followers", followers, "No follower asks this node.", 2);
     fillList("plan-facts", [...now.by("numcheck_plan_age_seconds", "series")].map(([series, value]) => [series, `${age(value)} old`]));
   }
 }
