@@ -86,13 +86,9 @@ def environments() -> Iterator[tuple[str, dict[str, str]]]:
     """Each file that sets anything, with its settings; a password has a stand-in."""
     (node,) = POD["containers"]
     yield "kubernetes", {one["name"]: one.get("value", "postgresql://secret@host/numcheck") for one in node["env"]}
-    yield (
-        "compose",
-        {
-            name: re.sub(r"\$\{.*?\}", "secret", value)
-            for name, value in COMPOSE["services"]["node"]["environment"].items()
-        },
-    )
+    for service in ("node", "follower"):
+        environment = COMPOSE["services"][service]["environment"]
+        yield f"compose, {service}", {k: re.sub(r"\$\{.*?\}", "secret", value) for k, value in environment.items()}
     yield "container", dict(re.findall(r"(NUMCHECK_\w+)=(\S+)", CONTAINERFILE))
 
 
@@ -120,8 +116,9 @@ def test_nothing_runs_as_root_or_writes_where_it_need_not() -> None:
         assert security["readOnlyRootFilesystem"]
         assert not security["allowPrivilegeEscalation"]
         assert security["capabilities"] == {"drop": ["ALL"]}
-    node = COMPOSE["services"]["node"]
-    assert (node["read_only"], node["cap_drop"]) == (True, ["ALL"])
+    for name in ("node", "follower"):
+        service = COMPOSE["services"][name]
+        assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
 
 
 def test_probes_ask_what_a_node_answers() -> None:
