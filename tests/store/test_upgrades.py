@@ -5,18 +5,30 @@ adds a table and a column that may be empty.
 """
 
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import grpc
 import pytest
 from sqlalchemy import inspect, text
 
+from numcheck.active import Operator
+from numcheck.config import Settings
 from numcheck.errors import StoreMissing, StoreTooNew
+from numcheck.offline.evidence import evidence
 from numcheck.store import Store, migrations
 from numcheck.store.migrations import HEAD
+from numcheck.store.schema import metadata
+from numcheck.v1 import numbering_pb2, numbering_pb2_grpc
+from numcheck.v1 import registration_pb2 as pb
+from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.active.sets import active_set_of
+from tests.registrations.test_service import register_request
+from tests.serving import small
+from tests.serving.command import serving
 from tests.store.engines import open_store
 from tests.store.registry import plan, row
 
@@ -93,6 +105,66 @@ def test_store_that_a_newer_version_has_brought_up_to_date_is_refused_and_left_a
         open_store(data_dir, read_only=read_only)
     with newer(), open_store(data_dir) as store:
         assert contents(store) == held
+
+
+def of_a_messenger(data_dir: Path) -> int:
+    """Have a node fill a store with what a messenger, an operator and the clearing house leave there; a user's number.
+
+    Registrations verified, waiting, imported and erased, with their events; a push that is held; portings.
+    """
+    env = {"NUMCHECK_VERIFICATION_METHODS": "operator,code", "NUMCHECK_CODE_DELIVERY": "console"}
+    small.fill(data_dir)
+    with serving(data_dir, env=env | {"NUMCHECK_THREADS": "1"}) as node, grpc.insecure_channel(node.address) as channel:
+        stub = RegistrationServiceStub(channel)
+        for user_id, number in (("u1", small.ACTIVE), ("u2", small.UNKNOWN), ("u3", small.SHARED_FIRST_OF_MTS)):
+            stub.Register(register_request("chat", number, user_id=user_id))
+        stub.DeleteRegistration(pb.DeleteRegistrationRequest(service="chat", user_id="u3"))
+        imported = pb.ImportedRegistration(user_id="u4", number="+79160000000", registration_data={"name": "Петров"})
+        header = pb.ImportHeader(service="chat", import_id="all")
+        list(stub.ImportRegistrations(iter([pb.ImportRegistrationsRequest(header=header, rows=[imported])])))
+        numbering = numbering_pb2_grpc.NumberingServiceStub(channel)
+        mts = next(one.operator_id for one in operators_of(data_dir) if one.tax_id == small.MTS)
+        push = numbering_pb2.PushHeader(operator_id=mts, mode=numbering_pb2.PUSH_MODE_SNAPSHOT, push_id="held")
+        push.data_time.GetCurrentTime()
+        request = numbering_pb2.PushActiveNumbersRequest(header=push, add=[small.ACTIVE])
+        assert numbering.PushActiveNumbers(iter([request])).state == numbering_pb2.PUSH_STATE_HELD
+        to_mts = numbering_pb2.PortedNumbers(operator_id=mts, numbers=[79000000000])
+        ported = numbering_pb2.PortingsHeader(mode=numbering_pb2.PUSH_MODE_SNAPSHOT, push_id="p1")
+        ported.data_time.GetCurrentTime()
+        numbering.PushPortings(iter([numbering_pb2.PushPortingsRequest(header=ported, ported=[to_mts])]))
+    return small.ACTIVE
+
+
+def operators_of(data_dir: Path) -> list[Operator]:
+    with Store(data_dir, read_only=True) as store:
+        return store.operators()
+
+
+def rows_of(data_dir: Path) -> dict[str, list[tuple]]:
+    """Every row of every table of the first release, by the columns that it had then."""
+    with sqlite3.connect(data_dir / "numcheck.db") as database:
+        return {
+            table.name: sorted(
+                database.execute(f"SELECT {', '.join(f'{c.name}' for c in table.c)} FROM {table.name}"), key=repr
+            )
+            for table in metadata.sorted_tables
+        }
+
+
+def test_store_of_a_messenger_is_brought_up_to_date_whole_and_read(tmp_path: Path, newer: As) -> None:
+    """No row is another than before; with the keys that were there the evidence of a user opens, number and all."""
+    number = of_a_messenger(tmp_path / "var")
+    before = rows_of(tmp_path / "var")
+    settings = Settings(data_dir=tmp_path / "var")
+    told = evidence(settings, "chat", "u1", NOW, with_number=True)
+    with newer():
+        open_store(tmp_path / "var").close()
+        assert rows_of(tmp_path / "var") == before
+        again = evidence(settings, "chat", "u1", NOW, with_number=True)
+    assert again == told
+    assert again["asked_for"] == {"user_id": "u1", "number": f"+{number}"}
+    filled = {name for name, rows in before.items() if rows}
+    assert {"registrations", "verifications", "events", "pushes", "held_numbers", "heads"} <= filled
 
 
 def test_step_that_fails_leaves_the_store_as_it_was(data_dir: Path, newer: As) -> None:
