@@ -11,6 +11,8 @@ EDGE_CALLS ?= 1000000
 EDGE_CONVERSATIONS ?= 200000
 # How often `make faults` kills a node on SQLite; on PostgreSQL it does so three tenths as often, and stops the database.
 KILLS ?= 2000
+# How often `make failovers` kills the primary.
+ROUNDS ?= 200
 BUF_VERSION := 1.75.0
 
 VENV := .venv
@@ -27,6 +29,7 @@ ENVIRONMENT := $(VENV)/.environment
 INSTALLED := $(VENV)/.installed
 TOOLS := build/tools/.installed
 TYPESCRIPT := build/typescript/.built
+CLUSTER := build/cluster/.installed
 BUILT := $(VENV)/.built
 
 SANITIZED := build/sanitized
@@ -37,7 +40,7 @@ EDGE_TESTS := tests/door tests/edge tests/conformance --ignore=tests/edge/test_s
 
 COMPILE := uv pip compile --quiet --upgrade --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help run test check lint format bench bench-peers fuzz faults protos reference lock clean wheels sbom tools typescript
+.PHONY: help run test check lint format bench bench-peers fuzz faults protos reference lock clean wheels sbom tools typescript cluster failovers
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -90,6 +93,12 @@ faults: $(BUILT) ## Kill nodes KILLS times amid their work, on both engines, and
 	$(if $(ARGS),,$(BIN)/python -m pytest -n auto tests/faults)
 	$(BIN)/python -m tests.faults --kills $(KILLS) $(ARGS)
 
+cluster: $(BUILT) $(CLUSTER) ## Run a node over three PostgreSQL under Patroni, fail over, and end; ARGS="--stay" to look around
+	$(BIN)/python -m tests.cluster $(ARGS)
+
+failovers: $(BUILT) $(CLUSTER) ## Kill the cluster's primary ROUNDS times amid registrations and pushes, and cut its network
+	$(BIN)/python -m tests.cluster.failovers --rounds $(ROUNDS) $(ARGS)
+
 wheels: ## Make the wheels of a release in dist/; PYTHONS="..." names the CPythons
 	scripts/build_wheels $(PYTHONS)
 
@@ -114,6 +123,7 @@ lock: ## Refresh the locks in requirements/ to the newest versions that pyprojec
 	$(COMPILE) --universal --fork-strategy fewest --python-version 3.11 --extra dev --output-file requirements/dev.lock pyproject.toml
 	$(COMPILE) --universal --fork-strategy fewest --python-version 3.11 --group build --output-file requirements/build.lock
 	$(COMPILE) --universal --fork-strategy fewest --python-version 3.11 --group tools --output-file requirements/tools.lock
+	$(COMPILE) --universal --fork-strategy fewest --python-version 3.11 --group cluster --output-file requirements/cluster.lock
 	$(COMPILE) --constraints requirements/dev.lock --python-version 3.13 --python-platform x86_64-manylinux_2_34 \
 		--extra page --extra postgresql --extra smpp --output-file requirements/server.lock pyproject.toml
 
@@ -150,6 +160,19 @@ $(TYPESCRIPT): $(ENVIRONMENT) $(wildcard proto/numcheck/v1/*.proto clients/types
 $(TOOLS): requirements/tools.lock
 	@$(PYTHON) -m venv build/tools
 	@build/tools/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/tools.lock
+	@touch $@
+
+# What Patroni works with comes from the distribution, where that can be had without asking.
+$(CLUSTER): requirements/cluster.lock
+	@for program in etcd:etcd-server haproxy:haproxy pgbouncer:pgbouncer; do \
+		PATH="$$PATH:/usr/sbin" command -v $${program%:*} >/dev/null || missing="$$missing $${program#*:}"; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	elif [ -n "$$missing" ]; then \
+		echo "make cluster needs: apt install$$missing"; exit 1; fi
+	@$(PYTHON) -m venv build/cluster
+	@build/cluster/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/cluster.lock
 	@touch $@
 
 $(INSTALLED): $(ENVIRONMENT) pyproject.toml setup.py
