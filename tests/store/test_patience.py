@@ -41,6 +41,12 @@ def change(database: Database, statement: str = CHANGE) -> None:
         connection.execute(text(statement))
 
 
+def change_until_refused(database: Database, statement: str = CHANGE) -> None:
+    """A server takes a changed setting when each of its processes gets round to it."""
+    while True:
+        change(database, statement)
+
+
 def opened(url: str, directory) -> Database:
     """A database whose tables are there."""
     return Database(directory / "x", url=url, read_only=False)
@@ -53,8 +59,7 @@ def test_commit_that_no_standby_confirms_ends_unacknowledged(server, url, tmp_pa
     try:
         for statement in (CHANGE, "SELECT 1"):
             with pytest.raises(StoreUnavailable, match="have not confirmed it"):
-                while True:  # a session takes the setting when it gets round to it
-                    change(database, statement)
+                change_until_refused(database, statement)
         with database.reading() as connection:
             assert connection.scalar(text("SELECT 1")) == 1
     finally:
@@ -75,8 +80,7 @@ def test_callers_do_not_queue_behind_commits_that_nobody_confirms(server, url, t
     server.configure("synchronous_standby_names = 'nobody'")
     try:
         with pytest.raises(StoreUnavailable):
-            while True:
-                change(database)
+            change_until_refused(database)
         with ThreadPoolExecutor(8) as threads:
             told = [one.exception() for one in [threads.submit(change, database) for _ in range(8)]]
         assert all(isinstance(one, StoreUnavailable) for one in told)

@@ -83,8 +83,8 @@ def _changes(connection: Connection) -> int:
 def postgresql_engine(url: str, on_server: Callable[[Any, str | None], None]) -> Engine:
     """Return a few connections to a PostgreSQL database; one that the server has closed meanwhile is replaced.
 
-    `on_server` is called with each of the driver's connections, and its server's timeline, before anything else is asked
-    over it: its server may be another one. Behind a pooler that is so again as soon as the timeline is another.
+    `on_server` is called with each of the driver's connections, and its server's timeline, before anything else is
+    asked over it: its server may be another one. Behind a pooler it is called again when the timeline is another.
 
     The URL is libpq's and may name several hosts. BadConfiguration, without the URL, which may hold a password, if it
     is none or the driver is not installed.
