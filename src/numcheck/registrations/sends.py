@@ -25,14 +25,25 @@ class Code(NamedTuple):
     is_holder: bool = False
 
 
+class Permitted(NamedTuple):
+    """A code that may be sent: the columns of its row, and the moment from which on the user may be sent another."""
+
+    service: str
+    number_tag: bytes
+    user_tag: bytes
+    block_tag: bytes
+    network_tag: bytes
+    next_code_at_us: int
+
+
 class CodeSends:
     """The codes of an installation, held to the bounds of each service."""
 
     def __init__(self, vault: Vault, code_policy_for: Callable[[str], codes.CodePolicy]) -> None:
         self._vault, self._code_policy_for = vault, code_policy_for
 
-    def checked(self, work: RegistrationWork, code: Code, now: datetime) -> "Permitted":
-        """Return the permission to send the code; TooManyCodes if it would be one too many."""
+    def permitted(self, work: RegistrationWork, code: Code, now: datetime) -> Permitted:
+        """Return the code as one that may be sent; TooManyCodes if it would be one too many."""
         vault, service, bounds = self._vault, code.service, self._code_policy_for(code.service)
         since_us, sends = microseconds(now - codes.DAY), work.sends
         numbers, blocks = vault.number_tags(code.number), vault.block_tags(code.number)
@@ -70,21 +81,11 @@ class CodeSends:
         return Permitted(service, numbers[0], users[0], blocks[0], networks[0], next_us)
 
     @staticmethod
-    def record(work: RegistrationWork, permitted: "Permitted", verification_id: bytes, now: datetime) -> None:
+    def record(work: RegistrationWork, permitted: Permitted, verification_id: bytes, now: datetime) -> None:
         """Count the code as sent, whatever becomes of it."""
-        *row, _ = permitted
-        work.sends.insert(SendRow(verification_id, microseconds(now), *row))
-
-
-class Permitted(NamedTuple):
-    """A code that may be sent: the columns of its row, and the moment from which on the user may be sent another."""
-
-    service: str
-    number_tag: bytes
-    user_tag: bytes
-    block_tag: bytes
-    network_tag: bytes
-    next_code_at_us: int
+        service, number_tag, user_tag, block_tag, network_tag, _ = permitted
+        row = SendRow(verification_id, microseconds(now), service, number_tag, user_tag, block_tag, network_tag)
+        work.sends.insert(row)
 
 
 def _nth(sent: Sequence[Asked], nth: int) -> datetime | None:

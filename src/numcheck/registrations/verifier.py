@@ -115,6 +115,8 @@ class Course(NamedTuple):
     """The change of number that it is for; None: it is about the number that the user has."""
     test_code: str = ""
     """The code of a test number, to which nothing is sent; empty for any other number."""
+    permitted: Permitted | None = None
+    """The code that is sent for its next step; None: none is."""
 
     @property
     def proved(self) -> frozenset[Method]:
@@ -436,15 +438,15 @@ class Verifier:
         now: datetime,
     ) -> Attempt:
         """Begin a verification that waits for the user, unless it takes a code that may not be sent."""
-        permitted = None
         try:
             if method.code_digits and not course.test_code:
-                permitted = self._sends.checked(work, _code_of(registration, course, wanted), now)
+                code = _code_of(registration, course, wanted)
+                course = course._replace(permitted=self._sends.permitted(work, code, now))
         except TooManyCodes as refusal:
             if wanted.on_demand:
                 raise
             return Attempt(registration, problem=refusal.reason)
-        return self._wait(work, registration, course, method, wanted, permitted, now)
+        return self._wait(work, registration, course, method, wanted, now)
 
     def _wait(
         self,
@@ -453,11 +455,9 @@ class Verifier:
         course: Course,
         method: Method,
         wanted: VerificationRequest,
-        permitted: Permitted | None,
         now: datetime,
     ) -> Attempt:
-        """Begin a verification that waits for the user, and for the code that is permitted, if it takes one; every other
-        of the registration ends."""
+        """Begin a verification that waits for the user; every other of the registration ends."""
         row, record = registration
         now_us, verification_id = microseconds(now), self._vault.new_id(microseconds(now))
         key = self._vault.newest
@@ -475,8 +475,8 @@ class Verifier:
         )  # fmt: skip
         if registration.row.verification_id is not None:  # else there is none
             work.verifications.end_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
-        if permitted is not None:
-            self._sends.record(work, permitted, verification_id, now)
+        if course.permitted is not None:
+            self._sends.record(work, course.permitted, verification_id, now)
         to_send = self._to_send(course, row.service, method, secret, wanted.way)
         verification = VerificationRow(
             verification_id=verification_id,
@@ -489,7 +489,7 @@ class Verifier:
             started_at_us=now_us,
             as_of_revision=work.revision,
             expires_at_us=microseconds(now + method.lifetime),
-            next_code_at_us=0 if permitted is None else permitted.next_code_at_us,
+            next_code_at_us=0 if course.permitted is None else course.permitted.next_code_at_us,
             secret_mac=key.code_mac(verification_id, secret) if secret else b"",
             tries=0,
             attempt_id=course.attempt_id or verification_id,

@@ -6,7 +6,6 @@ not is absent, whole. PostgreSQL: any number of nodes share it, each with a few 
 """
 
 import os
-import sqlite3
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
