@@ -332,7 +332,7 @@ def test_what_others_put_into_a_published_directory_is_no_edition_and_no_file(or
     edition = mount / "edition"
     file = origin.edition().files[0]
     for put in (
-        lambda path: os.mkfifo(path),
+        os.mkfifo,
         lambda path: path.symlink_to("/dev/zero"),
         lambda path: path.symlink_to(secret),
         lambda path: path.mkdir(),

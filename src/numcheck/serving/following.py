@@ -2,7 +2,8 @@
 
 Invariants: nothing is used that the installation's key has not signed, or whose hash is not the one that was signed;
 versions only rise, and an edition that was signed before the one in use changes nothing; what is in use stays so
-whatever a source does, and none keeps the others from being asked: who is slow, silent or late is left. On disk after a crash: the edition in use before or after, with all of its files.
+whatever a source does, and none keeps the others from being asked: who is slow, silent or late is left. On disk after a
+crash: the edition in use before or after, with all of its files.
 """
 
 import time
