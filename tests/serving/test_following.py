@@ -8,18 +8,20 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from numcheck.access import Caller, Role
 from numcheck.api.access import Shown, token_tag
-from numcheck.api.editions import PIECE_SIZE
+from numcheck.api.editions import PIECE_SIZE, EditionService
 from numcheck.errors import EditionRefused, NotAuthenticated, SourceFailed, UnknownFile
 from numcheck.index.edition import Edition, read_edition, sign_edition
 from numcheck.index.shelf import EDITIONS_KEPT, Shelf
 from numcheck.moments import microseconds
 from numcheck.serving.sources import DirectorySource
+from numcheck.v1 import edition_pb2
 from tests.serving import small
 from tests.serving.editions import TAG_KEY, WAIT_S, Follows, Origin, Tells, follows, origin_in, until
 
@@ -356,6 +358,16 @@ def test_what_is_no_hash_is_of_no_file(origin, tmp_path, sha256):
     for files in (Shelf(tmp_path / "f"), origin.editions):
         with pytest.raises(UnknownFile):
             files.read(sha256, 0, 4)
+
+
+@pytest.mark.parametrize("offset", [2**62, 2**63 - 1, 2**63, 2**64 - 1])
+def test_no_offset_fails_anything_but_its_own_fetch(origin, tmp_path, offset):
+    edition, shelf = origin.edition(), Shelf(tmp_path / "f")
+    shelf.fetch(edition, lambda sha256, offset: origin.editions.read(sha256, offset, 1_000_000))
+    request = edition_pb2.FetchFileRequest(sha256=edition.files[0].sha256, offset=offset).SerializeToString()
+    for files in (shelf, origin.editions):
+        with pytest.raises(UnknownFile):
+            EditionService(files).fetch_file(request, Mock())
 
 
 def test_nothing_but_files_of_editions_is_removed_from_a_directory(origin, tmp_path):
