@@ -31,8 +31,10 @@ TOOLS := build/tools/.installed
 NPM := $(shell command -v npm 2>/dev/null)
 BUF := build/tools/buf-$(BUF_VERSION)/node_modules/.bin/buf
 TYPESCRIPT := build/typescript/.built
+CLUSTER := build/cluster/.installed
 GO := build/go/ask
 JAVA := build/java/classpath
+
 BUILT := $(VENV)/.built
 
 BENCH_TESTS := tests/test_benchmarks.py
@@ -46,7 +48,7 @@ EDGE_TESTS := tests/door tests/edge tests/conformance --ignore=tests/edge/test_s
 COMPILE := uv pip compile --quiet --upgrade --generate-hashes --custom-compile-command "make lock"
 
 .PHONY: help run test check lint format bench bench-check soak bench-peers fuzz faults protos reference lock clean wheels sbom tools typescript \
-	go java
+	go java cluster
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -101,6 +103,9 @@ faults: $(BUILT) ## Kill nodes KILLS times amid their work, on both engines, and
 	$(if $(ARGS),,$(BIN)/python -m pytest -n auto tests/faults)
 	$(BIN)/python -m tests.faults --kills $(KILLS) $(ARGS)
 
+cluster: $(BUILT) $(CLUSTER) ## Run a node over three PostgreSQL under Patroni, fail over, and end; ARGS="--stay" to look around
+	$(BIN)/python -m tests.cluster $(ARGS)
+
 wheels: ## Make the wheels of a release in dist/; PYTHONS="..." names the CPythons
 	scripts/build_wheels $(PYTHONS)
 
@@ -131,6 +136,7 @@ lock: ## Refresh the locks in requirements/ to the newest versions that pyprojec
 	$(COMPILE) --universal --fork-strategy fewest --python-version 3.11 --extra dev --output-file requirements/dev.lock pyproject.toml
 	$(COMPILE) --universal --fork-strategy fewest --python-version 3.11 --group build --output-file requirements/build.lock
 	$(COMPILE) --universal --fork-strategy fewest --python-version 3.11 --group tools --output-file requirements/tools.lock
+	$(COMPILE) --universal --fork-strategy fewest --python-version 3.11 --group cluster --output-file requirements/cluster.lock
 	$(COMPILE) --constraints requirements/dev.lock --python-version 3.13 --python-platform x86_64-manylinux_2_34 \
 		--extra page --extra postgresql --extra smpp --output-file requirements/server.lock pyproject.toml
 
@@ -197,8 +203,21 @@ $(TOOLS): requirements/tools.lock
 	@build/tools/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/tools.lock
 	@touch $@
 
+# What Patroni works with comes from the distribution, where that can be had without asking.
+$(CLUSTER): requirements/cluster.lock
+	@for program in etcd:etcd-server haproxy:haproxy pgbouncer:pgbouncer; do \
+		PATH="$$PATH:/usr/sbin" command -v $${program%:*} >/dev/null || missing="$$missing $${program#*:}"; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	elif [ -n "$$missing" ]; then \
+		echo "make cluster needs: apt install$$missing"; exit 1; fi
+	@$(PYTHON) -m venv build/cluster
+	@build/cluster/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/cluster.lock
+	@touch $@
 $(BUF):
 	@npm install --silent --no-audit --no-fund --prefix build/tools/buf-$(BUF_VERSION) @bufbuild/buf@$(BUF_VERSION)
+
 
 $(INSTALLED): $(ENVIRONMENT) pyproject.toml setup.py
 	@NUMCHECK_SKIP_EXTENSIONS=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
