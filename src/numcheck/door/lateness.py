@@ -1,0 +1,69 @@
+"""Refuses calls of grpcio's listener that have waited too long for a thread.
+
+grpcio bounds how many calls wait, not for how long, and takes the oldest first: beyond what the node can do, all would
+wait alike. The rule is CoDel's, as services use it: while in a whole WINDOW_S no call has waited less than TARGET_S, the
+queue is one that stands, and a call that has waited twice as long is refused. Otherwise it is one that a slow moment
+has left and that passes, and calls may wait for WAITING_MAX_S.
+"""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection
+from typing import Any
+
+import grpc
+
+from numcheck.door.handlers import behind
+from numcheck.door.refusing import refuse
+from numcheck.errors import TooManyCalls
+
+TARGET_S = 0.04
+WINDOW_S = 0.1
+WAITING_MAX_S = 5.0
+
+
+class StandingQueue:
+    """Judges the calls of one queue as each begins, by how long it has waited."""
+
+    def __init__(self) -> None:
+        self._window_ended, self._least_s, self._stands = 0.0, 0.0, False
+        self._turn = threading.Lock()
+
+    def is_too_late(self, came: float, now: float) -> bool:
+        """Return True if a call that came then and begins now is to be refused."""
+        waited_s = now - came
+        with self._turn:
+            if now > self._window_ended:
+                is_recent = now < self._window_ended + WINDOW_S
+                self._stands = is_recent and self._least_s > TARGET_S
+                self._window_ended, self._least_s = now + WINDOW_S, waited_s
+            self._least_s = min(self._least_s, waited_s)
+            return waited_s > (2 * TARGET_S if self._stands else WAITING_MAX_S)
+
+
+class Lateness(grpc.ServerInterceptor):
+    """Refuses late calls; it stands before whatever else costs a thread time."""
+
+    def __init__(self, kept: Collection[str]) -> None:
+        """Judge the services of `kept`, which have threads of their own, each by its own queue."""
+        self._kept = frozenset(kept)
+        self._queues: defaultdict[str, StandingQueue] = defaultdict(StandingQueue)
+
+    def intercept_service(self, continuation: Any, details: Any) -> Any:
+        """Return the handler of a method for a call that comes now."""
+        handler = continuation(details)
+        if handler is None:
+            return None
+        service = details.method[1:].partition("/")[0]
+        queue, came = self._queues[service if service in self._kept else ""], time.monotonic()
+        return behind(handler, lambda behaviour: _in_time(behaviour, queue, came))
+
+
+def _in_time(behaviour: Any, queue: StandingQueue, came: float) -> Callable[..., Any]:
+    def call(request: Any, context: grpc.ServicerContext, *rest: Any) -> Any:
+        if queue.is_too_late(came, time.monotonic()):
+            refuse(context, TooManyCalls("as many calls wait as this node can begin soon"))
+        return behaviour(request, context, *rest)
+
+    return call
