@@ -61,7 +61,7 @@ cdef enum:
     MOVED_SIZE_MIN = 65_536          # a peer that takes less of its answers for `stalled_after` takes nothing
     LANE_COUNT = 4                   # of calls that Python answers: each has threads and room of its own
     WAIT_TARGET_MS = 40              # a call that Python answers should be begun by then
-    LINE_MIN = 128                   # calls of a line, or pages of large requests, that may wait, however long it takes
+    LINE_MIN = 96                    # calls of a line, or pages of large requests, that may wait, however long it takes
     PACE_LENGTH_MIN = 16             # so many before one teach the pace
     LARGE_SIZE = 4_096               # a CheckNumbers request above it costs several times its refusal: large.pxi
     TIGHT_WINDOW_SIZE = 4_096        # of new streams, where large requests are refused

@@ -19,8 +19,7 @@ def answered(*, calls_a_second: float, times: float, seconds: float) -> tuple[li
     were refused; a refusal takes no time."""
     queue, waits, refused, now, came = StandingQueue(), [], 0, 100.0, 100.0
     while now < 100 + seconds:
-        if came > now:
-            now = came
+        now = max(now, came)
         if queue.is_too_late(came, now):
             refused += 1
         else:

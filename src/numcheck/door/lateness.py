@@ -1,9 +1,9 @@
 """Refuses calls of grpcio's listener that have waited too long for a thread.
 
 grpcio bounds how many calls wait, not for how long, and takes the oldest first: beyond what the node can do, all would
-wait alike. The rule is CoDel's, as services use it: while in a whole WINDOW_S no call has waited less than TARGET_S, the
-queue is one that stands, and a call that has waited twice as long is refused. Otherwise it is one that a slow moment
-has left and that passes, and calls may wait for WAITING_MAX_S.
+wait alike. The rule is CoDel's, as services use it: if in a whole WINDOW_S no call has waited less than TARGET_S, the
+queue stands, and a call that has waited twice as long is refused. Otherwise a slow moment has left the queue, which
+passes, and calls may wait for WAITING_MAX_S.
 """
 
 import threading
