@@ -87,7 +87,7 @@ class PlainDoor:
         reader = RequestReader(self._patience, self._kept, threads=settings.api_threads, kept_threads=KEPT_THREADS)
         self._server = grpc.server(
             self._threads,
-            interceptors=[self._counter, Lateness(self._kept), self._draining, guard, reader],
+            interceptors=[self._counter, Lateness(reader), self._draining, guard, reader],
             options=server_options(settings),
             maximum_concurrent_rpcs=settings.concurrent_rpcs_max,
         )
