@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event, select, text
+from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -27,14 +27,17 @@ from numcheck.store.engine import (
     has_warned,
     postgresql_engine,
     sqlite_engine,
+    wait_for_standbys,
 )
 from numcheck.store.failures import is_write_failure, store_error
 from numcheck.store.marks import OpenedFile, check_together
 from numcheck.store.migrations import bring_up_to_date
+from numcheck.store.patience import COMMIT_WAIT_S, LOOK_EVERY_S
 from numcheck.store.schema import installation
 from numcheck.store.shared_file import SharedFile
 from numcheck.store.troubles import Troubles
 
+UNCONFIRMED = "committed here, and the standbys have not confirmed it: it may be lost yet"
 STOPPED = "the store is not written any more: a write failed; start the node anew"
 
 
@@ -55,10 +58,12 @@ class Database:
         self._stopped = False
         self._opened: OpenedFile | None = None
         self._file: SharedFile | None = None
-        self.on_connect: Callable[[], None] = lambda: None
+        self._unconfirmed = False
+        self.on_server: Callable[[Any], None] = lambda _connection: None
+        self.timeline = ""
+        """The timeline of the PostgreSQL that was met last: a promotion begins another, whose name is greater."""
         if url is not None:
-            self._reader = postgresql_engine(url)
-            event.listen(self._reader, "connect", lambda *_: self.on_connect())
+            self._reader = postgresql_engine(url, self._meet)
             self._writer = None if read_only else self._reader
         else:
             check_together(file)
@@ -90,6 +95,11 @@ class Database:
             self._file.close()
             self._file = None
 
+    def _meet(self, connection: Any, timeline: str | None) -> None:
+        """Note which server answers now; a standby has no timeline of its own."""
+        self.timeline = timeline or self.timeline
+        self.on_server(connection)
+
     def check_files(self) -> None:
         """Raise HistoryLost, now and ever after, if the files of the store are not those that were opened."""
         if self._opened is not None:
@@ -117,13 +127,26 @@ class Database:
         if self._stopped or self._writer is None:
             raise StoreUnavailable(STOPPED)
         self._check_file()
-        with self._turn, self._in_our_words(writing=True), self._writer.connect() as connection:
+        with self._own_turn(), self._in_our_words(writing=True), self._writer.connect() as connection:
             with connection.begin():
                 yield connection
+                wait_for_standbys(connection)
                 forget_warnings(connection)
-            if has_warned(connection):
-                unconfirmed = "committed here, and the standbys have not confirmed it: it may be lost yet"
-                raise self._troubles.met(StoreUnavailable(unconfirmed), writing=True)
+            self._unconfirmed = has_warned(connection)
+            if self._unconfirmed:
+                raise self._troubles.met(StoreUnavailable(UNCONFIRMED), writing=True)
+
+    @contextmanager
+    def _own_turn(self) -> Iterator[None]:
+        """Take turns with other threads; no longer than for a COMMIT, while standbys confirm none."""
+        began = time.monotonic()
+        while not self._turn.acquire(timeout=LOOK_EVERY_S):
+            if self._unconfirmed and time.monotonic() - began > COMMIT_WAIT_S:
+                raise self._troubles.met(StoreUnavailable("the standbys confirm nothing"), writing=True)
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def _check_file(self) -> None:
         if self._opened is not None:
