@@ -72,7 +72,8 @@ class Failovers:
         self._fronts = [Wire(cluster.primary_port), Wire(cluster.pgbouncer_port)]
         self.wires = [*self._members, *self._fronts]
         hosts = ",".join(f"{LOOPBACK}:{one.port}" for one in self._members)
-        self._urls = [cluster.url_at(0).replace(f"{LOOPBACK}:0", hosts), *(cluster.url_at(one.port) for one in self._fronts)]
+        by_hosts = cluster.url_at(0).replace(f"{LOOPBACK}:0", hosts)
+        self._urls = [by_hosts, *(cluster.url_at(one.port) for one in self._fronts)]
         self._pusher, self._crowds = Pusher(self._ledger), []
         self.report = Report()
 
