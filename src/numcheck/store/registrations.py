@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
-from sqlalchemy import ColumnElement, Select, case, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select, tuple_
 
 from numcheck.errors import StoreDamaged
 from numcheck.steps import Step, Together
-from numcheck.store import confirmations, identifications, imports, recorded, sends, withdrawals
+from numcheck.store import confirmations, identifications, imports, leases, recorded, sends, withdrawals
 from numcheck.store import verifications as verification_rows
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.bulk import (
@@ -25,6 +26,7 @@ from numcheck.store.groups import GroupCommit, Operation
 from numcheck.store.heads import check_operator
 from numcheck.store.identifications import Sent
 from numcheck.store.imports import ImportProgress, NewRegistrations, RefusedRow
+from numcheck.store.leases import Lease
 from numcheck.store.registration_rows import (
     NumberRow,
     RegistrationRow,
@@ -93,6 +95,14 @@ class Registrations:
         self.events = EventLog(database)
         self._groups: GroupCommit[RegistrationWork] = GroupCommit(self._begin)
         self._subscribers: list[Callable[[set[str]], None]] = []
+        self._lease_of: Callable[[], Lease] | None = None
+
+    def under(self, lease_of: Callable[[], Lease]) -> "Registrations":
+        """Return these registrations, to be written under a lease by one operation at a time: LeaseLost, and nothing is
+        written, once another node has it."""
+        fenced = copy(self)
+        fenced._lease_of = lease_of
+        return fenced
 
     def subscribe(self, notify: Callable[[set[str]], None]) -> None:
         """Call `notify` after each commit from now on, with the services that have events; it must return at once."""
@@ -110,7 +120,23 @@ class Registrations:
 
     def write(self, operation: Callable[[RegistrationWork], T]) -> T:
         """Run an operation in a transaction that it may share; durable when this returns, nothing left if it raises."""
-        return self._groups.run(operation)
+        if self._lease_of is None:
+            return self._groups.run(operation)
+        lease = self._lease_of()
+
+        def under_lease(work: RegistrationWork) -> T:
+            work.check_lease(lease)
+            return operation(work)
+
+        return self._groups.run(under_lease)
+
+    @contextmanager
+    def _alone(self) -> Iterator[Connection]:
+        """Open a transaction that no other operation shares."""
+        with self._database.writing() as connection:
+            if self._lease_of is not None:
+                leases.check(connection, self._lease_of())
+            yield connection
 
     def writing(self, operation: Callable[[RegistrationWork], object], user_tags: Sequence[bytes] = ()) -> Step:
         """Return the step that is `write`, in one transaction with those of other calls.
@@ -155,7 +181,7 @@ class Registrations:
 
         In a transaction of its own, as it locks the installation's row, which comes before the chain's head.
         """
-        with self._database.writing() as connection:
+        with self._alone() as connection:
             dropped, revisions = withdrawals.drop(connection, before_us=before_us)
             if not revisions:
                 return
@@ -181,7 +207,7 @@ class Registrations:
         reason."""
         more = True
         while more:
-            with self._database.writing() as connection:
+            with self._alone() as connection:
                 take_turn(connection)
                 done = recorded.tidy(connection, kept_since_us=kept_since_us, joined_before_us=joined_before_us)
                 if not done.anything:

@@ -48,6 +48,7 @@ from numcheck.store.events import Chain, EventLog
 from numcheck.store.failures import again_if_undone
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_digest, read_head, read_heads, write_head
 from numcheck.store.history import Loss, Point, has_point, is_lost, raise_revision, read_losses, read_point, record_loss
+from numcheck.store.leases import Leases
 from numcheck.store.plans import Meant, Origin, PlanImport, SeriesInfo
 from numcheck.store.pushes import HeldPush, Pushed, Receipt, overtake_held
 from numcheck.store.registration_work import are_any, read_key_checks
@@ -644,6 +645,10 @@ class Store:
     def budgets(self) -> Budgets:
         """Return what was taken of callers' budgets of new numbers."""
         return Budgets(self._database)
+
+    def leases(self) -> Leases:
+        """Return the leases of background work."""
+        return Leases(self._database)
 
     def webhooks(self) -> Webhooks:
         """Return the positions of webhooks."""
