@@ -1,4 +1,4 @@
-"""Shares the background work of an installation among its nodes: each piece is one node's, and another's once that dies.
+"""Shares the background work of an installation among its nodes: each piece is one node's, until that dies.
 
 A node beats every second. A piece of work goes to the first node that asks for it; others watch whether that node
 beats, each by its own clock. A node that is not seen to beat for DEAD_AFTER_S loses all its leases to whoever sees it

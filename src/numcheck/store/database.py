@@ -1,6 +1,7 @@
 """The database: its transactions, and what is true of them whatever the engine.
 
-Invariants: a writing transaction is committed whole, and durable, before its block ends, or has left nothing; one
+Invariants: a writing transaction is committed whole, and durable unless it is to be settled, before its block ends, or
+has left nothing; one
 changes the installation at a time; a reading one sees one revision; the schema is the one that this numcheck knows.
 After an I/O error of a writing transaction (R2: a failed fsync is never retried) nothing more is written until the node
 is started anew, which replays what the log holds: what was refused then may be there all the same. A full disk and a
@@ -37,6 +38,11 @@ from numcheck.store.troubles import Troubles
 
 STOPPED = "the store is not written any more: a write failed; start the node anew"
 
+# PostgreSQL: let go of what the transaction has locked before its commit is on a disk.
+LEAVE_AT_ONCE = "SET LOCAL synchronous_commit = off"
+# A commit that writes something, so that it is waited for; and the newest event that was committed before it.
+SETTLE = "SELECT (SELECT sequence FROM event_head) FROM pg_logical_emit_message(true, 'numcheck', '')"
+
 
 class Database:
     """Transactions may be asked for by any thread."""
@@ -52,7 +58,7 @@ class Database:
         self._writer: Engine | None = None
         self._turn, self._read_turn = threading.RLock(), threading.RLock()
         self._pinned: Connection | None = None
-        self._stopped = False
+        self._stopped, self._settled = False, 0
         self._opened: OpenedFile | None = None
         self._file: SharedFile | None = None
         self.on_connect: Callable[[], None] = lambda: None
@@ -112,18 +118,45 @@ class Database:
                     yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """Yield a transaction: committed, durable, when the block ends; rolled back if it raises."""
+    def writing(self, *, durable: bool = True) -> Iterator[Connection]:
+        """Yield a transaction: committed, durable, when the block ends; rolled back if it raises.
+
+        Of a shared database that is not `durable`, others see it at once, and `settle` waits until it is.
+        """
         if self._stopped or self._writer is None:
             raise StoreUnavailable(STOPPED)
         self._check_file()
-        with self._turn, self._in_our_words(writing=True), self._writer.connect() as connection:
+        with self._turn, self._in_our_words(writing=True), self._committing(self._writer) as connection:
+            if self.shared and not durable:
+                connection.exec_driver_sql(LEAVE_AT_ONCE)
+            yield connection
+
+    @contextmanager
+    def _committing(self, writer: Engine) -> Iterator[Connection]:
+        with writer.connect() as connection:
             with connection.begin():
                 yield connection
                 forget_warnings(connection)
             if has_warned(connection):
                 unconfirmed = "committed here, and the standbys have not confirmed it: it may be lost yet"
                 raise self._troubles.met(StoreUnavailable(unconfirmed), writing=True)
+
+    def settle(self) -> None:
+        """Wait until all is durable that is committed by now, by whomever.
+
+        The commit that is waited for comes behind all of it in the log, which a disk and a standby have without gaps:
+        once they have the commit, they have what is before it. For the same reason nothing that is durable rests on
+        anything that is not.
+        """
+        if self.shared and self._writer is not None:
+            with self._in_our_words(writing=True), self._committing(self._writer) as connection:
+                sequence = connection.exec_driver_sql(SETTLE).scalar_one()
+            self._settled = max(self._settled, sequence or 0)
+
+    def settle_up_to(self, sequence: int) -> None:
+        """Wait until the events up to this one are durable; whoever only reads cannot, and does not."""
+        if sequence > self._settled:
+            self.settle()
 
     def _check_file(self) -> None:
         if self._opened is not None:

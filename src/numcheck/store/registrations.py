@@ -110,9 +110,11 @@ class Registrations:
 
     @contextmanager
     def _begin(self) -> Iterator[RegistrationWork]:
-        with self._database.writing() as connection:
+        # The chain's head is free for other nodes while this one waits for the disk.
+        with self._database.writing(durable=False) as connection:
             work = RegistrationWork(connection, self._chain)
             yield work
+        self._database.settle()
         for registration_id in work.damaged:
             log.error("a registration is not what was written", registration_id=registration_id.hex())
         for notify in self._subscribers:
@@ -195,7 +197,10 @@ class Registrations:
         """Return what an operator is told next behind a position; UnknownOperator if there is no such operator."""
         with self._database.reading() as connection:
             check_operator(connection, operator_id)
-            return identifications.of_operator(connection, operator_id, position, count_max=count_max)
+            found = identifications.of_operator(connection, operator_id, position, count_max=count_max)
+        if found:
+            self._database.settle()
+        return found
 
     def identifications_under_other_keys(self, key_id: int, *, after: int, count_max: int) -> list[Sent]:
         """Return the next of what operators are told, behind a position, whose number lies under another key."""
@@ -230,7 +235,9 @@ class Registrations:
     def import_progress(self, import_tags: Sequence[bytes]) -> tuple[bytes, ImportProgress]:
         """Return how far an import has come, and the tag that it is under."""
         with self._database.reading() as connection:
-            return imports.read_progress(connection, import_tags)
+            found = imports.read_progress(connection, import_tags)
+        self._database.settle()
+        return found
 
     def refused_rows(self, import_tag: bytes, *, after: int, count_max: int) -> list[RefusedRow]:
         """Return the next rows of an import behind a place that were refused."""
@@ -270,6 +277,7 @@ class Registrations:
             rows = [RegistrationRow._make(row) for row in rows_where(connection, ROW_BY_USER, tags)]
             confirming = {row.service for row in rows if row.confirmed_by is not None}
             found = {service: confirmations.read(connection, self._chain, service) for service in confirming}
+        self._settle(rows)
         checked = self._checked_each(rows, [found.get(row.service, ()) for row in rows])
         by_tag = {row.user_tag: one for row, one in zip(rows, checked, strict=True)}
         return [next((by_tag[tag] for tag in user_tags if tag in by_tag), None) for user_tags in wanted]
@@ -303,6 +311,11 @@ class Registrations:
             as_confirmed(row, of_row) if whole or WHOLE.is_whole(self._chain, row) else damage_of(row)
             for row, of_row in zip(rows, found, strict=True)
         ]
+
+    def _settle(self, rows: Sequence[RegistrationRow]) -> None:
+        """Wait until these rows are durable, before anybody is told of them: the next event after the one that stands
+        in a row is of the transaction that wrote it."""
+        self._database.settle_up_to(max((row.sequence + 1 for row in rows), default=0))
 
     def verifications_of(
         self, number_tags: Sequence[bytes], method: str, *, states: Sequence[int], now_us: int
@@ -399,11 +412,14 @@ class Registrations:
                     size_max -= len(row.sealed_record or b"")
                     if size_max < 0:
                         break
+        self._settle(found)
         return found
 
     def _rows(self, statement: Select[Any]) -> list[RegistrationRow]:
         with self._database.reading() as connection:
-            return list(map(RegistrationRow._make, connection.execute(statement)))
+            rows = list(map(RegistrationRow._make, connection.execute(statement)))
+        self._settle(rows)
+        return rows
 
     def every_registration(self) -> Iterator[tuple[RegistrationRow, bool]]:
         """Yield each registration and whether it is what was written, by ascending ids."""
