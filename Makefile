@@ -29,6 +29,8 @@ TOOLS := build/tools/.installed
 TYPESCRIPT := build/typescript/.built
 BUILT := $(VENV)/.built
 
+BENCH_TESTS := tests/test_benchmarks.py
+
 SANITIZED := build/sanitized
 UNDER_SANITIZERS = PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
 	LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so)"
@@ -37,7 +39,7 @@ EDGE_TESTS := tests/door tests/edge tests/conformance --ignore=tests/edge/test_s
 
 COMPILE := uv pip compile --quiet --upgrade --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help run test check lint format bench bench-peers fuzz faults protos reference lock clean wheels sbom tools typescript
+.PHONY: help run test check lint format bench bench-check bench-peers fuzz faults protos reference lock clean wheels sbom tools typescript
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -50,8 +52,8 @@ run: $(BUILT) ## Serve on 127.0.0.1:50051, with codes on the console; first fill
 	@echo "  $(BIN)/numcheck plan show"
 	@NUMCHECK_CODE_DELIVERY="$${NUMCHECK_CODE_DELIVERY:-console}" exec $(BIN)/numcheck serve
 
-test: $(BUILT) ## Run every test but those of `make faults`; ARGS="..." goes to pytest
-	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/faults $(ARGS)
+test: $(BUILT) ## Run every test but those of `make faults` and `make bench-check`; ARGS="..." goes to pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/faults --ignore=$(BENCH_TESTS) $(ARGS)
 
 check: lint ## Everything of lint; the extensions against their .pyi; buf lint, if npm is installed
 	$(BIN)/python -m mypy.stubtest --ignore-disjoint-bases $(BUILT_MODULES)
@@ -73,6 +75,9 @@ format: $(ENVIRONMENT) ## Format the code and repair what ruff can
 
 bench: $(BUILT) ## Run the benchmarks; ARGS="..." goes to pytest
 	$(BIN)/python -m pytest benchmarks $(ARGS)
+
+bench-check: $(BUILT) ## Run each benchmark once on little data, and each peer, so that none rots
+	$(BIN)/python -m pytest -n $(WORKERS) $(BENCH_TESTS) $(ARGS)
 
 bench-peers: $(BUILT) ## Measure beside gRPC C++, nghttpd, Redis and PostgreSQL into docs/peers.md; ARGS="--small" to try
 	@NUMCHECK_SKIP_EXTENSIONS=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \

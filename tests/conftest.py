@@ -41,8 +41,3 @@ def server() -> Iterator[Server]:
         one = Server(Path(directory) / "data")
         yield one
         one.close()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest test, so that no worker is left with it at the end."""
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/test_benchmarks.py"))

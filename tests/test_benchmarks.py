@@ -12,14 +12,24 @@ import pytest
 from numcheck.door.native_door import LACKING
 
 ROOT = Path(__file__).parents[1]
+BENCHMARKS = sorted(path.name for path in (ROOT / "benchmarks").glob("bench_*.py"))
+SMALL_S = 1800.0  # for one that takes a minute on two quiet cores
 
 
-def test_every_benchmark_runs_on_a_small_population(tmp_path):
-    """Each benchmark prepares its peers, finds their answers alike, and makes one round."""
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory) -> Path:
+    """Return the directory in which the benchmarks of a worker keep their population."""
+    return tmp_path_factory.mktemp("benchmarks")
+
+
+@pytest.mark.timeout(SMALL_S)
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_benchmark_runs_on_a_small_population(kept, name):
+    """It prepares its peers, finds their answers alike, and makes one round."""
     environment = {
         **os.environ,
         "NUMCHECK_BENCH_NUMBERS": "300000",
-        "NUMCHECK_BENCH_DIR": str(tmp_path),
+        "NUMCHECK_BENCH_DIR": str(kept),
         "NUMCHECK_BENCH_BATCHES": "2",
         "NUMCHECK_BENCH_SHARES": "0.3",
         "NUMCHECK_BENCH_ROUNDS": "3",
@@ -38,10 +48,9 @@ def test_every_benchmark_runs_on_a_small_population(tmp_path):
         "NUMCHECK_BENCH_CLIENT_S": "0.1",
         "NUMCHECK_BENCH_FOLLOWERS": "1",
     }
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", "--benchmark-disable"]
-    run = subprocess.run(
-        [*command, "benchmarks"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    options = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider", "--benchmark-disable", "--timeout=0"]
+    command = [sys.executable, "-m", "pytest", *options, f"benchmarks/{name}"]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-5000:]
 
 
@@ -56,6 +65,7 @@ def installed() -> dict[str, bool]:
     }
 
 
+@pytest.mark.timeout(SMALL_S)
 @pytest.mark.skipif(shutil.which("taskset") is None, reason="the comparison pins its servers to a core by taskset")
 def test_comparison_has_every_peer_that_is_installed(tmp_path):
     """It answers as the kernel does, or the run ends; every peer has its row, and one that is missing has a line."""

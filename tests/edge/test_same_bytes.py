@@ -9,7 +9,8 @@ import os
 import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from itertools import islice
 from random import Random
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ import pytest
 from numcheck.access import Caller, Role
 from numcheck.api.access import Access, CallersIndex
 from numcheck.config import Settings
+from numcheck.door import requests
 from numcheck.door.native_door import LACKING, NativeDoor
 from numcheck.door.plain_door import PlainDoor
 from numcheck.door.watches import Watches
@@ -27,7 +29,7 @@ from numcheck.serving.services import check_service
 from tests.conformance.calls import call_fields, message
 from tests.conformance.http2 import block
 from tests.edge.authority import Authority
-from tests.edge.pipeline import ROUND_SIZE_MAX, Call, Outcome, Pipeline
+from tests.edge.pipeline import PATIENCE_S, ROUND_SIZE_MAX, Call, Outcome, Pipeline
 from tests.edge.random_calls import CHECK, UNSOUND, any_call, sound_stream, sound_unary
 from tests.edge.world import index_of_the_world
 
@@ -55,6 +57,15 @@ class Addresses(NamedTuple):
     api: str
     native: str
     tls: ssl.SSLContext | None = None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patient() -> Iterator[None]:
+    """However slow the machine is: the plain door waits for every request, also where one caller has sent many."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("REQUEST_TIMEOUT_S", "CROWDED_TIMEOUT_S", "LATE_TIMEOUT_S"):
+            patch.setattr(requests, name, PATIENCE_S)
+        yield
 
 
 @contextmanager
@@ -131,20 +142,18 @@ def ask_both(
 ) -> Counter[int | None]:
     """Send each round to both and compare call by call; how often which status came."""
     statuses: Counter[int | None] = Counter()
-    pipelines: list[Pipeline] = []
-    for place, together in enumerate(calls):
-        if place % ROUNDS_A_CONNECTION == 0:
-            for old in pipelines:
-                old.close()
-            pipelines = [Pipeline(address, addresses.tls) for address in addresses[:2]]
-        order = chance.random()
-        for pipeline in pipelines:
-            pipeline.send(together, Random(order))
-        for call, api, native in zip(together, *(pipeline.outcomes(together) for pipeline in pipelines), strict=True):
-            assert is_alike(call, api, native), f"{call}\nAPI    {api}\nnative {native}"
-            statuses[native.status] += 1
-    for pipeline in pipelines:
-        pipeline.close()
+    waiting = iter(calls)
+    while some := list(islice(waiting, ROUNDS_A_CONNECTION)):
+        with ExitStack() as stack:
+            pipelines = [stack.enter_context(closing(Pipeline(one, addresses.tls))) for one in addresses[:2]]
+            for together in some:
+                order = chance.random()
+                for pipeline in pipelines:
+                    pipeline.send(together, Random(order))
+                outcomes = [pipeline.outcomes(together) for pipeline in pipelines]
+                for call, api, native in zip(together, *outcomes, strict=True):
+                    assert is_alike(call, api, native), f"{call}\nAPI    {api}\nnative {native}"
+                    statuses[native.status] += 1
     return statuses
 
 
