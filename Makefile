@@ -11,6 +11,8 @@ EDGE_CALLS ?= 1000000
 EDGE_CONVERSATIONS ?= 200000
 # How often `make faults` kills a node on SQLite; on PostgreSQL it does so three tenths as often, and stops the database.
 KILLS ?= 2000
+# For how long `make shared` kills nodes.
+MINUTES ?= 10
 BUF_VERSION := 1.75.0
 
 VENV := .venv
@@ -39,7 +41,7 @@ EDGE_TESTS := tests/door tests/edge tests/conformance --ignore=tests/edge/test_s
 
 COMPILE := uv pip compile --quiet --upgrade --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help run test check lint format bench bench-check bench-peers fuzz faults protos reference lock clean wheels sbom tools typescript
+.PHONY: help run test check lint format bench bench-check bench-peers scale fuzz faults shared protos reference lock clean wheels sbom tools typescript
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -84,6 +86,9 @@ bench-peers: $(BUILT) ## Measure beside gRPC C++, nghttpd, Redis and PostgreSQL 
 		--editable '.[peers]' || echo "left out: what of the extra \"peers\" cannot be installed here"
 	$(BIN)/python -m benchmarks.peers $(ARGS)
 
+scale: $(BUILT) ## Simulate 100 million users by measured costs: the tables and plots of docs/scale.md
+	$(BIN)/python -m benchmarks.scale $(ARGS)
+
 fuzz: $(BUILT) ## Fuzz for long, with the address and undefined-behaviour sanitizers (gcc on Linux)
 	NUMCHECK_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-base build/sanitizing --build-lib $(SANITIZED)
 	$(UNDER_SANITIZERS) NUMCHECK_EDGE_CALLS=$(EDGE_CALLS) NUMCHECK_EDGE_CONVERSATIONS=$(EDGE_CONVERSATIONS) \
@@ -94,6 +99,9 @@ fuzz: $(BUILT) ## Fuzz for long, with the address and undefined-behaviour saniti
 faults: $(BUILT) ## Kill nodes KILLS times amid their work, on both engines, and lose their power
 	$(if $(ARGS),,$(BIN)/python -m pytest -n auto tests/faults)
 	$(BIN)/python -m tests.faults --kills $(KILLS) $(ARGS)
+
+shared: $(BUILT) ## Kill nodes of one PostgreSQL for MINUTES amid the background work that they share
+	$(BIN)/python -m tests.faults.shared_work --minutes $(MINUTES) $(ARGS)
 
 wheels: ## Make the wheels of a release in dist/; PYTHONS="..." names the CPythons
 	scripts/build_wheels $(PYTHONS)
