@@ -13,6 +13,8 @@ EDGE_CONVERSATIONS ?= 200000
 KILLS ?= 2000
 # For how long `make shared` kills nodes.
 MINUTES ?= 10
+# For how long `make soak` asks a node.
+SECONDS ?= 3600
 BUF_VERSION := 1.75.0
 
 VENV := .venv
@@ -41,7 +43,7 @@ EDGE_TESTS := tests/door tests/edge tests/conformance --ignore=tests/edge/test_s
 
 COMPILE := uv pip compile --quiet --upgrade --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help run test check lint format bench bench-check bench-peers scale fuzz faults shared protos reference lock clean wheels sbom tools typescript
+.PHONY: help run test check lint format bench bench-check soak bench-peers scale fuzz faults shared protos reference lock clean wheels sbom tools typescript
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -80,6 +82,9 @@ bench: $(BUILT) ## Run the benchmarks; ARGS="..." goes to pytest
 
 bench-check: $(BUILT) ## Run each benchmark once on little data, and each peer, so that none rots
 	$(BIN)/python -m pytest -n $(WORKERS) $(BENCH_TESTS) $(ARGS)
+
+soak: $(BUILT) ## Keep a node busy for SECONDS, and see that it takes no more with time (Linux)
+	$(BIN)/python -m benchmarks.soak --seconds $(SECONDS) $(ARGS)
 
 bench-peers: $(BUILT) ## Measure beside gRPC C++, nghttpd, Redis and PostgreSQL into docs/peers.md; ARGS="--small" to try
 	@NUMCHECK_SKIP_EXTENSIONS=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \

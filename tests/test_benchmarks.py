@@ -1,6 +1,7 @@
 """Every benchmark runs small, so that none rots between two measurements."""
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.soak import MIX
+from numcheck.bench.workloads import short
 from numcheck.door.native_door import LACKING
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +56,21 @@ def test_benchmark_runs_on_a_small_population(kept, name):
     command = [sys.executable, "-m", "pytest", *options, f"benchmarks/{name}"]
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-5000:]
+
+
+@pytest.mark.timeout(SMALL_S)
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the soak counts what /proc tells")
+@pytest.mark.skipif(LACKING is not None, reason=str(LACKING))
+def test_soak_asks_every_method_of_its_mix_in_every_round(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.soak", "--out", str(tmp_path), "--numbers", "300000"]
+    command += ["--seconds", "2", "--round", "0.5", "--share", "0.1"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    rounds = json.loads((tmp_path / "soak.json").read_text())["rounds"]
+    assert rounds, run.stderr
+    for one in rounds[1:]:  # nobody is to be erased in the first
+        assert one["answered"].keys() >= set(map(short, MIX)) | {"DeleteRegistration"}, run.stdout
+        assert all(one["answered"].values()), run.stdout
+    assert (tmp_path / "soak-memory.svg").read_text().startswith("<svg xmlns=")
 
 
 def installed() -> dict[str, bool]:
