@@ -30,7 +30,13 @@ BUILT_MODULES = $(if $(wildcard src/numcheck/_edge.*.so),$(CYTHON_MODULES),$(fil
 ENVIRONMENT := $(VENV)/.environment
 INSTALLED := $(VENV)/.installed
 TOOLS := build/tools/.installed
+NPM := $(shell command -v npm 2>/dev/null)
+BUF := build/tools/buf-$(BUF_VERSION)/node_modules/.bin/buf
 TYPESCRIPT := build/typescript/.built
+CLUSTER := build/cluster/.installed
+GO := build/go/ask
+JAVA := build/java/classpath
+
 BUILT := $(VENV)/.built
 
 BENCH_TESTS := tests/test_benchmarks.py
@@ -43,7 +49,8 @@ EDGE_TESTS := tests/door tests/edge tests/conformance --ignore=tests/edge/test_s
 
 COMPILE := uv pip compile --quiet --upgrade --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help run test check lint format bench bench-check soak bench-peers scale fuzz faults shared protos reference lock clean wheels sbom tools typescript
+.PHONY: help run test check lint format bench bench-check soak bench-peers scale fuzz faults shared protos reference lock clean wheels sbom tools typescript \
+	go java cluster
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -59,13 +66,9 @@ run: $(BUILT) ## Serve on 127.0.0.1:50051, with codes on the console; first fill
 test: $(BUILT) ## Run every test but those of `make faults` and `make bench-check`; ARGS="..." goes to pytest
 	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/faults --ignore=$(BENCH_TESTS) $(ARGS)
 
-check: lint ## Everything of lint; the extensions against their .pyi; buf lint, if npm is installed
+check: lint $(if $(NPM),$(BUF)) ## Everything of lint; the extensions against their .pyi; buf lint, if npm is installed
 	$(BIN)/python -m mypy.stubtest --ignore-disjoint-bases $(BUILT_MODULES)
-	@if command -v npx >/dev/null 2>&1; then \
-		echo "buf lint"; npx --yes @bufbuild/buf@$(BUF_VERSION) lint; \
-	else \
-		echo "buf lint left out: npm is not installed"; \
-	fi
+	$(if $(NPM),$(BUF) lint,@echo "buf lint left out: npm is not installed")
 
 lint: $(BUILT) ## Rules, format, types and the direction of imports: what pre-commit runs
 	$(BIN)/ruff check
@@ -86,7 +89,7 @@ bench-check: $(BUILT) ## Run each benchmark once on little data, and each peer, 
 soak: $(BUILT) ## Keep a node busy for SECONDS, and see that it takes no more with time (Linux)
 	$(BIN)/python -m benchmarks.soak --seconds $(SECONDS) $(ARGS)
 
-bench-peers: $(BUILT) ## Measure beside gRPC C++, nghttpd, Redis and PostgreSQL into docs/peers.md; ARGS="--small" to try
+bench-peers: $(BUILT) ## Measure beside Redis, PostgreSQL, gRPC C++ and others into docs/peers.md; ARGS="--small" to try
 	@NUMCHECK_SKIP_EXTENSIONS=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
 		--editable '.[peers]' || echo "left out: what of the extra \"peers\" cannot be installed here"
 	$(BIN)/python -m benchmarks.peers $(ARGS)
@@ -108,6 +111,9 @@ faults: $(BUILT) ## Kill nodes KILLS times amid their work, on both engines, and
 shared: $(BUILT) ## Kill nodes of one PostgreSQL for MINUTES amid the background work that they share
 	$(BIN)/python -m tests.faults.shared_work --minutes $(MINUTES) $(ARGS)
 
+cluster: $(BUILT) $(CLUSTER) ## Run a node over three PostgreSQL under Patroni, fail over, and end; ARGS="--stay" to look around
+	$(BIN)/python -m tests.cluster $(ARGS)
+
 wheels: ## Make the wheels of a release in dist/; PYTHONS="..." names the CPythons
 	scripts/build_wheels $(PYTHONS)
 
@@ -116,9 +122,15 @@ sbom: $(TOOLS) ## List what a release is made of in dist/numcheck.cdx.json (Cycl
 	build/tools/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
 		--output-file dist/numcheck.cdx.json requirements/server.lock
 
-tools: $(TOOLS) ## Install what looks at deploy/ and makes the list of `make sbom`, in build/tools
+tools: $(TOOLS) $(if $(NPM),$(BUF)) ## Install what looks at deploy/ and proto/ and makes the list of `make sbom`, in build/tools
 
 typescript: $(TYPESCRIPT) ## Make the TypeScript client in build/typescript (needs npm)
+
+go: $(GO) ## Make the Go client of clients/go in build/go and try it (Debian; docs/other-languages.md has the packages)
+	$(BIN)/python -m pytest -q tests/client/test_other_languages.py -k go
+
+java: $(JAVA) ## Make the Java client of clients/java in build/java and try it (Debian, as above)
+	$(BIN)/python -m pytest -q tests/client/test_other_languages.py -k java
 
 protos: $(ENVIRONMENT) ## Generate src/numcheck/v1 from proto/
 	$(BIN)/python scripts/generate_protos.py
@@ -132,6 +144,7 @@ lock: ## Refresh the locks in requirements/ to the newest versions that pyprojec
 	$(COMPILE) --universal --fork-strategy fewest --python-version 3.11 --extra dev --output-file requirements/dev.lock pyproject.toml
 	$(COMPILE) --universal --fork-strategy fewest --python-version 3.11 --group build --output-file requirements/build.lock
 	$(COMPILE) --universal --fork-strategy fewest --python-version 3.11 --group tools --output-file requirements/tools.lock
+	$(COMPILE) --universal --fork-strategy fewest --python-version 3.11 --group cluster --output-file requirements/cluster.lock
 	$(COMPILE) --constraints requirements/dev.lock --python-version 3.13 --python-platform x86_64-manylinux_2_34 \
 		--extra page --extra postgresql --extra smpp --output-file requirements/server.lock pyproject.toml
 
@@ -165,10 +178,54 @@ $(TYPESCRIPT): $(ENVIRONMENT) $(wildcard proto/numcheck/v1/*.proto clients/types
 	@cd build/typescript && npm run --silent build
 	@touch $@
 
+# Debian's gRPC for Go depends on a runtime of protobuf that is older than its generator; the newer one cannot be
+# installed beside it, and so is only unpacked.
+CHECK_PROTOS := numcheck/v1/check.proto numcheck/v1/number.proto
+GO_PACKAGE := numcheck.example/client/numcheckv1
+GO_RUNTIME := golang-github-golang-protobuf-1-5-dev
+
+$(GO): $(BUILT) $(wildcard clients/go/*.go) $(addprefix proto/,$(CHECK_PROTOS))
+	@mkdir -p build/go/src
+	@cd build/go && apt-get download -qq $(GO_RUNTIME) && dpkg -x $(GO_RUNTIME)_*.deb .
+	@protoc -Iproto --go_out=build/go/src --go-grpc_out=build/go/src $(CHECK_PROTOS) \
+		$(foreach proto,$(CHECK_PROTOS),--go_opt=M$(proto)=$(GO_PACKAGE) --go-grpc_opt=M$(proto)=$(GO_PACKAGE))
+	@GO111MODULE=off GOPATH=$(CURDIR)/build/go:$(CURDIR)/build/go/usr/share/gocode:/usr/share/gocode \
+		go build -o $@ ./clients/go
+
+# Of the errors' details Debian has an old version.
+JAVA_JARS = $(wildcard $(addprefix /usr/share/java/,grpc-*.jar netty-*.jar protobuf.jar guava.jar perfmark-api.jar \
+	proto-google-common-protos.jar geronimo-annotation-1.3-spec.jar))
+EMPTY :=
+JAVA_CLASSPATH = build/java/classes:$(subst $(EMPTY) $(EMPTY),:,$(JAVA_JARS))
+
+$(JAVA): $(BUILT) $(wildcard clients/java/*.java) $(addprefix proto/,$(CHECK_PROTOS))
+	@mkdir -p build/java/src
+	@protoc -Iproto -I$(wildcard $(VENV)/lib/python3*/site-packages) --java_out=build/java/src \
+		--grpc-java_out=build/java/src --plugin=protoc-gen-grpc-java="$$(command -v grpc_java_plugin)" \
+		$(CHECK_PROTOS) google/rpc/error_details.proto
+	@javac -proc:none -cp $(JAVA_CLASSPATH) -d build/java/classes $$(find build/java/src -name '*.java') clients/java/*.java
+	@printf '%s' $(JAVA_CLASSPATH) >$@
+
 $(TOOLS): requirements/tools.lock
 	@$(PYTHON) -m venv build/tools
 	@build/tools/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/tools.lock
 	@touch $@
+
+# What Patroni works with comes from the distribution, where that can be had without asking.
+$(CLUSTER): requirements/cluster.lock
+	@for program in etcd:etcd-server haproxy:haproxy pgbouncer:pgbouncer; do \
+		PATH="$$PATH:/usr/sbin" command -v $${program%:*} >/dev/null || missing="$$missing $${program#*:}"; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	elif [ -n "$$missing" ]; then \
+		echo "make cluster needs: apt install$$missing"; exit 1; fi
+	@$(PYTHON) -m venv build/cluster
+	@build/cluster/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/cluster.lock
+	@touch $@
+$(BUF):
+	@npm install --silent --no-audit --no-fund --prefix build/tools/buf-$(BUF_VERSION) @bufbuild/buf@$(BUF_VERSION)
+
 
 $(INSTALLED): $(ENVIRONMENT) pyproject.toml setup.py
 	@NUMCHECK_SKIP_EXTENSIONS=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .

@@ -1,11 +1,11 @@
-"""Question: what do numcheck's door answer beside gRPC C++, nghttpd, Redis and PostgreSQL, in one run?
+"""Question: what does numcheck answer, and what memory does it take, beside what one would take instead of it?
 
-    python -m benchmarks.peers [--small] [--seconds 2] [--out docs]
+    python -m benchmarks.peers [--only NAME ...] [--small] [--seconds 0.7] [--rounds 3] [--out docs]
 
-Every server is a process of its own on the first core; h2load, or a client of ours, is on the last. All servers run the
-whole time and are asked in turn, case by case, so that all see the same minutes of the machine: in plaintext, then over
-TLS. What is not installed is left out, and a line says so. Writes peers.md and, for each transport, figures/peers-*.svg
-and .json into the directory. Linux alone.
+All peers run the whole time, servers and libraries on the first core; numcheck's own load generator, or a client of
+ours for what speaks no gRPC, is on the last. They are asked in turn, case by case, so that all see the same minutes of
+the machine, and the median of the rounds counts. What is not installed is left out, and the page says so. Writes
+peers.md, figures/peers.svg and figures/peers.json. Linux alone.
 """
 
 import argparse
@@ -13,207 +13,151 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from itertools import cycle
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from benchmarks.peers import servers, stores
-from benchmarks.peers.load import (
-    BODIES_MAX,
-    PERCENTILES,
-    Refused,
-    Result,
-    Target,
-    bodies_at_once,
-    measure,
-    measure_paced,
-)
-from benchmarks.peers.report import KERNEL, write_report
-from benchmarks.peers.transports import NAMES, Missing, Transport, transport
-from benchmarks.population import REFERENCE_COUNT, Population, pin, population, to_request
+from benchmarks.peers import libraries, servers, stores
+from benchmarks.peers.peer import Missing, Opening, Peer, Shape
+from benchmarks.peers.report import Measured, Report, rate_of, write_report
+from benchmarks.peers.servers import Server
+from benchmarks.peers.transports import Transport, transport
+from benchmarks.population import REFERENCE_COUNT, Population, pin, population
+from numcheck.bench.measure import Figure
 
+ALONE, ONES = Shape(1, 1, 1), Shape(1, 8, 16)
+THOUSANDS, TENS = Shape(1_000, 8, 2), Shape(10_000, 4, 2)
+COMPARED = (ALONE, ONES, THOUSANDS, TENS)
+"""The cases of every peer."""
+SIZES = tuple(dict.fromkeys(shape.numbers for shape in COMPARED))
+MANY, VERY_MANY = Shape(1, 64, 1), Shape(1, 1_000, 1)
+OVER_TLS = (ONES, TENS)
+CONNECTED = (MANY, VERY_MANY)
+"""More cases of the servers that speak gRPC, in plaintext and over TLS."""
+PACED_LONGER = 5  # times as long, as the slowest of a thousand calls are looked at
 SMALL_COUNT = 300_000
-PACED_CONNECTIONS = 64
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The measurements of a run, and how long each takes."""
+class Way(NamedTuple):
+    """How long a figure is measured, how often, and over how many connections beside those of the table."""
 
-    sizes: tuple[int, ...]
-    connections: tuple[int, ...]
     seconds: float
-    paced_seconds: float
-
-
-FULL = {
-    "plaintext": Plan((1, 100, 1_000, 10_000, 65_536), (1, 4, 64, 1_000), 2.0, 5.0),
-    "TLS": Plan((1, 1_000, 10_000), (1, 4, 64, 1_000), 2.0, 5.0),
-}
-SMALL = {"plaintext": Plan((1, 1_000), (1, 4), 0.1, 0.2), "TLS": Plan((1, 1_000), (4,), 0.1, 0.2)}
-KERNEL_S = 1.0
-LARGEST = 65_536
+    rounds: int
+    connected: tuple[Shape, ...] = CONNECTED
 
 
 def say(line: str) -> None:
+    """Tell how far it is."""
     print(line, file=sys.stderr, flush=True)
 
 
-@contextmanager
-def targets(data: Population, requests: dict[int, bytes], spoken: Transport) -> Iterator[list[Target]]:
-    """Every server that can be had here, each asked once whether it answers as it should."""
-    answers = servers.answers_of(data.index, requests)
-    sizes = {numbers: servers.PREFIX_SIZE + len(answer) for numbers, answer in answers.items()}
-    index = servers.index_of(data)
-    empty = dict.fromkeys(sizes, servers.PREFIX_SIZE)
-    found: list[Target] = []
-    with ExitStack() as stack:
-        for same, starting in (
-            (True, servers.numcheck(data.data_dir, spoken, sizes)),
-            (True, servers.grpc_cpp(index, spoken, sizes)),
-            (False, servers.grpc_cpp(None, spoken, empty)),
-            (False, servers.nghttpd(answers, spoken)),
-        ):
-            try:
-                started = stack.enter_context(starting)
-            except Missing as missing:
-                say(f"left out: {missing}")
-                continue
-            found += started
-            for target in started if same else []:
-                for numbers, request in requests.items():
-                    servers.assert_same_answers(target, framed(request), answers[numbers])
-        yield found
+def speaking(data: Population, spoken: Transport) -> dict[str, Opening]:
+    """Return the servers that speak gRPC, by the names of --only."""
+    return {
+        "numcheck": partial(servers.numcheck, data, spoken, SIZES),
+        "grpc-c++": partial(servers.grpc_cpp, data, spoken, SIZES),
+        "grpcio": partial(servers.grpcio, data, spoken, SIZES),
+        "nghttpd": partial(servers.nghttpd, data, spoken, SIZES),
+    }
 
 
-def framed(request: bytes) -> bytes:
-    """As a message of gRPC."""
-    return b"\0" + len(request).to_bytes(4, "big") + request
+def others(data: Population, directory: Path) -> dict[str, Opening]:
+    """Return the stores and the libraries, by the names of --only."""
+    return {
+        "redis": partial(stores.redis, data),
+        "valkey": partial(stores.valkey, data),
+        "postgresql": partial(stores.postgresql, data),
+        **{name: partial(libraries.library, name, data, directory) for name in libraries.ABOUT},
+    }
 
 
-def compare(plan: Plan, data: Population, name: str) -> Iterator[Result]:
-    """Every case for every server, then each at half of what it reached."""
-    if shutil.which("h2load") is None:
-        say("left out: h2load is missing: apt install nghttp2-client")
-        return
-    requests = {size: to_request(data.random_numbers(size, seed=size)) for size in plan.sizes}
-    with (
-        transport(name, data.data_dir) as spoken,
-        targets(data, requests, spoken) as found,
-        tempfile.TemporaryDirectory() as directory,
-    ):
-        bodies = {size: written(data, size, Path(directory)) for size in plan.sizes}
-        capacity: dict[str, float] = {}
-        for size in plan.sizes:
-            for connections in plan.connections:
-                for target in found:
-                    if size not in target.answer_sizes:
-                        continue
-                    try:
-                        result = measure(target, bodies[size], size, connections, plan.seconds)
-                    except Refused as refused:
-                        say(f"left out: {target.name}, {size} numbers, {connections} connections: {refused}")
-                        continue
-                    if size == 1:
-                        capacity[target.name] = max(capacity.get(target.name, 0), result.wall_rate)
-                    yield result
-        for target in found:
-            if 1 in target.answer_sizes:
-                rate = capacity[target.name] / 2
-                yield measure_paced(target, bodies[1], 1, PACED_CONNECTIONS, rate, plan.paced_seconds)
-
-
-def written(data: Population, size: int, directory: Path) -> list[Path]:
-    """Files of requests that differ, as many as are ever sent at once; the answers to all of them are equally long."""
-    files = []
-    for place in range(bodies_at_once(size, BODIES_MAX)):
-        files.append(directory / f"{size}-{place}")
-        files[-1].write_bytes(framed(request_of(data, size, place)))
-    return files
-
-
-def request_of(data: Population, size: int, place: int) -> bytes:
-    return to_request(data.random_numbers(size, seed=size + 100_003 * place))
-
-
-def compare_kernel(plan: Plan, data: Population) -> Iterator[Result]:
-    """The same requests answered by the kernel alone, in this process: what a listener cannot be faster than."""
-    pin(0)
-    check = data.index.table.check_numbers
-    for size in plan.sizes:
-        for connections in plan.connections:
-            count = bodies_at_once(size, connections)
-            following = cycle([request_of(data, size, place) for place in range(count)])
-            calls, start = 0, time.process_time()
-            while time.process_time() - start < min(plan.seconds, KERNEL_S):
-                for _ in range(max(1, LARGEST // size)):
-                    check(next(following), numbers_per_call_max=size)
-                    calls += 1
-            rate = calls / (time.process_time() - start)
-            yield Result(
-                server=KERNEL, transport="plaintext", numbers=size, different=count, connections=connections,
-                in_flight=1, calls=calls, offered_per_s=None, answered=1.0, wall_rate=rate, cpu_rate=rate,
-                cpu_share=1.0,
-                percentiles_us=(None,) * len(PERCENTILES),
-            )  # fmt: skip
-    pin(1)
-
-
-def compare_stores(plan: Plan, data: Population) -> Iterator[Result]:
-    """The same numbers from what a user would take instead."""
-    for opening in (stores.redis, stores.postgresql):
+def opened(openings: dict[str, Opening], only: Sequence[str], stack: ExitStack, lacking: list[str]) -> list[Peer]:
+    """Return the peers that can be had here and are wanted; *lacking* gets a line for each that cannot."""
+    found: list[Peer] = []
+    for name, opening in openings.items():
+        if only and name not in only:
+            continue
         try:
-            with opening(data) as store:
-                if store.over_connections is not None:
-                    for connections in plan.connections:
-                        yield store.over_connections(connections, plan.seconds)
-                for way in store.ways:
-                    for size in plan.sizes:
-                        yield stores.measure(way, data, size, plan.seconds)
+            found += stack.enter_context(opening())
         except Missing as missing:
             say(f"left out: {missing}")
+            lacking.append(str(missing))
+    return found
+
+
+def compare(peers: Sequence[Peer], shapes: Sequence[Shape], way: Way, spoken: str) -> Iterator[Measured]:
+    """Measure every case in turn, round by round, and yield each peer's median."""
+    for shape in shapes:
+        found: dict[str, list[Figure]] = {}
+        for _ in range(way.rounds):
+            for peer in peers:
+                figure = peer.measure(shape, way.seconds)
+                if figure is not None:
+                    found.setdefault(peer.about.name, []).append(figure)
+        for name, figures in found.items():
+            yield told(Measured(name, spoken, sorted(figures, key=rate_of)[(len(figures) - 1) // 2]))
+
+
+def paced(peers: Sequence[Server], measured: Sequence[Measured], way: Way, spoken: str) -> Iterator[Measured]:
+    """Measure the times of calls that are due at half of the rate that each had over as many connections."""
+    for peer in peers:
+        most = next(one.figure for one in measured if (one.peer, one.figure.connections) == (peer.about.name, 64))
+        yield told(
+            Measured(peer.about.name, spoken, peer.measure(MANY, PACED_LONGER * way.seconds, most.calls_per_s / 2))
+        )
+
+
+def told(one: Measured) -> Measured:
+    """Tell a figure as soon as it is there."""
+    figure = one.figure
+    say(
+        f"{one.peer:26} {one.transport:9} {figure.items:6} numbers {figure.connections:5} connections: "
+        f"{rate_of(figure):11,.0f} calls/s of CPU, {figure.calls_per_s:11,.0f}/s, others {figure.others_cores or 0:.2f}"
+    )
+    return one
+
+
+def everything(data: Population, way: Way, only: Sequence[str]) -> Report:
+    """Measure all that is wanted and can be had."""
+    report = Report(data.number_count, way.rounds, way.seconds)
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        plaintext = stack.enter_context(transport("plaintext", data.data_dir))
+        spoken = opened(speaking(data, plaintext), only, stack, report.lacking)
+        peers = [*spoken, *opened(others(data, directory), only, stack, report.lacking)]
+        report.abouts += [peer.about for peer in peers]
+        report.measured += compare(peers, COMPARED, way, plaintext.name)
+        report.memory |= {peer.about.name: peer.memory() for peer in peers}
+        report.measured += compare(spoken, way.connected, way, plaintext.name)
+        report.measured += paced([one for one in spoken if isinstance(one, Server)], report.measured, way, "plaintext")
+    with ExitStack() as stack:
+        tls = stack.enter_context(transport("TLS", data.data_dir))
+        spoken = opened(speaking(data, tls), only, stack, [])
+        report.measured += compare(spoken, (*OVER_TLS, *way.connected), way, tls.name)
+    return report
 
 
 def main() -> None:
+    """Measure, and write the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers")
-    parser.add_argument("--small", action="store_true", help="a minute's try, whose figures mean nothing")
-    parser.add_argument(
-        "--seconds", type=float, help="how long each case is measured: 2 unless told, some 15 minutes in all"
-    )
-    parser.add_argument("--out", type=Path, default=Path("docs"), help="where the report goes")
-    parser.add_argument("--transport", choices=NAMES, action="append", help="both unless told; may be repeated")
+    parser.add_argument("--small", action="store_true", help="half a minute's try, whose figures mean nothing")
+    parser.add_argument("--seconds", type=float, default=0.7, help="how long each figure is measured: 0.7 unless told")
+    parser.add_argument("--rounds", type=int, default=3, help="how often, of which the median counts: 3 unless told")
+    parser.add_argument("--only", metavar="NAME,NAME", default="", help="peers, such as numcheck,redis,numpy")
+    parser.add_argument("--out", type=Path, default=Path("docs"), help="where the page goes")
     options = parser.parse_args()
+    if shutil.which("taskset") is None:
+        sys.exit("peers are kept on a core by taskset: apt install util-linux")
     directory = Path(os.environ.get("NUMCHECK_BENCH_DIR", "build/bench"))
     directory.mkdir(parents=True, exist_ok=True)
-    active_count = int(os.environ.get("NUMCHECK_BENCH_NUMBERS", SMALL_COUNT if options.small else REFERENCE_COUNT))
-    data = population(directory, active_count)
+    count = int(os.environ.get("NUMCHECK_BENCH_NUMBERS", SMALL_COUNT if options.small else REFERENCE_COUNT))
+    way = Way(0.05, 1, (MANY,)) if options.small else Way(options.seconds, options.rounds)
     pin(1)
-    results = []
-    for result in everything(options.transport or NAMES, data, small=options.small, seconds=options.seconds):
-        say(
-            f"{result.server:26} {result.transport:9} {result.numbers:6} numbers {result.connections:5} connections: "
-            f"{result.cpu_rate:11,.0f} calls/s of CPU, {result.wall_rate:11,.0f}/s, "
-            f"{result.cpu_share:4.0%} CPU, p99 {result.percentiles_us[1] or 0:,.0f} us"
-        )
-        results.append(result)
-    write_report(options.out, results, active_count=active_count)
-
-
-def everything(names: Sequence[str], data: Population, *, small: bool, seconds: float | None) -> Iterator[Result]:
-    """All that is compared; a transport that cannot be had here is left out with a line."""
-    plans = SMALL if small else FULL
-    if seconds is not None:
-        plans = {name: replace(plan, seconds=seconds, paced_seconds=2 * seconds) for name, plan in plans.items()}
-    yield from compare_kernel(plans["plaintext"], data)
-    for name in names:
-        try:
-            yield from compare(plans[name], data, name)
-        except Missing as missing:
-            say(f"left out: {missing}")
-    yield from compare_stores(plans["plaintext"], data)
+    write_report(
+        options.out, everything(population(directory, count), way, options.only.split(",") if options.only else ())
+    )
 
 
 if __name__ == "__main__":

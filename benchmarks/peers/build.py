@@ -1,4 +1,4 @@
-"""Builds the gRPC C++ peer, and what gives h2load a certificate, from their sources, once for each state of them."""
+"""Builds the gRPC C++ peer from its sources, once for each state of them."""
 
 import importlib.util
 import subprocess
@@ -30,19 +30,6 @@ def grpc_server() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def client_certificate() -> Path:
-    """The library of client_certificate.c; CannotBuild if it cannot be made here."""
-    source, built = HERE / "client_certificate.c", BUILT / "client_certificate.so"
-    if not built.exists() or built.stat().st_mtime < source.stat().st_mtime:
-        BUILT.mkdir(parents=True, exist_ok=True)
-        command = ["cc", "-O2", "-shared", "-fPIC", "-o", str(built), str(source), "-ldl"]
-        try:
-            subprocess.run(command, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError):
-            raise CannotBuild("TLS is left out: apt install libssl-dev gcc") from None
-    return built
 
 
 def _built() -> Path | None:

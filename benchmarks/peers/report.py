@@ -1,17 +1,19 @@
-"""The report of a run: tables in Markdown and, where matplotlib is installed, a plot."""
+"""The page of a run: one table and, where matplotlib is installed, one plot; and what follows from them."""
 
 import json
-import platform
-import shutil
+import os
 import statistics
-import subprocess
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
-from benchmarks.peers.load import Result
+from benchmarks.peers.libraries import KERNEL
+from benchmarks.peers.peer import About
+from benchmarks.peers.servers import GRPC_CPP, NATIVE
+from numcheck.bench.measure import Figure
+from numcheck.bench.resources import machine
 
 try:
     import matplotlib as mpl
@@ -21,208 +23,283 @@ try:
 except ImportError:
     mpl = None
 
-CONNECTIONS_OF_BATCHES = 4
+NOWHERE = "KeyDB and DragonflyDB are in neither Debian nor PyPI"
 BATCH = 10_000
-KERNEL, NATIVE, GRPC = "the kernel alone", "native door", "gRPC C++, the same kernel"
+BATCHES = (1, 1_000, BATCH)
+COLOURS = ("#9ecae1", "#4292c6", "#08519c")
 
-PREAMBLE = """\
+PAGE = """\
 # Beside the others
 
-`make bench-peers` writes this page: do not edit it. [performance.md](performance.md) says what follows from it.
+`make bench-peers` writes this page, in some six minutes: do not edit it. [performance.md](performance.md) says what
+follows from it, and `numcheck bench` measures numcheck alone ([benchmarking.md](benchmarking.md)).
 
 {facts}
 
-- **Rates are a second of the server's processor time** (`/proc/PID/stat`, 10 ms ticks), as the generator's core is full
-  first for the fastest; *in italics by the clock*. A server whose core is idle at times finds fewer calls at once when
-  it wakes, and each costs it more.
-- Servers are on the first core, h2load on the last, and asked in turn, case by case. Calls in flight: up to 64 together
-  and 16 a connection; of 10,000 numbers and more 16 and 8. From 1,000 numbers a call on each connection, up to 64, asks
-  for numbers of its own, drawn at random from all that are allotted, so that 64 connections ask for 640,000 different
-  numbers at 10,000 a call; with fewer connections more of the index stays in the cache. Smaller calls are all the same.
-- *The kernel alone* answers those same requests in a loop, on the same core, with no listener: nobody can be faster.
-- *gRPC C++, the same kernel* is numcheck's own kernel and index behind gRPC's generic callback service: another
-  transport and nothing else. *Empty answers* is that service with no work. *nghttpd* reads the request and sends a file
-  of the answer's size: no lookup, no gRPC.
-- Redis and PostgreSQL are asked by a client of ours over one connection, one batch at a time, and the batches differ;
-  one number over connections by redis-benchmark, always the same. Redis knows whether a number is active, from one
-  string of a bit a number. PostgreSQL joins the numbers with a table of blocks of 10,000, each with its operator and a
-  bit a number. Neither tells what is invalid, unallotted, no mobile number, ported, or out of date.
-- Every answer that could be compared was, with numcheck's kernel, before anything was measured. An asterisk: less than
-  99% of the calls were answered, the others refused.
-- Over TLS both sides show certificates, and the node asks whether the caller may call; nghttpd shows its own alone.
-"""
+![Numbers a second of processor time, and memory, by peer](figures/peers.svg)
+
+Million numbers a second of the answering process's processor time; *by the clock*. “Alone” is the median time of a call
+of one number when no other is under way.
+
+{table}
+{lacking}
+## How each is asked
+
+- **The same numbers**, drawn at random from all that are allotted, in requests that differ, up to a million numbers in
+  all. What answers is on the first core, what asks on the last. Peers are asked in turn, case by case; each figure is
+  the median of {rounds} rounds of {seconds} s.
+- **A call of 1 number**: 8 connections with 16 calls in flight each; 1,000: 8 with 2; 10,000: 4 with 2. A library has
+  one caller and no network; *numcheck's kernel* is ours as a library.
+- **Servers that speak gRPC** are asked by the generator of `numcheck bench`. *gRPC C++* and *grpcio* have numcheck's
+  kernel and index behind them: another transport, and nothing else. *Empty answers* is that without work. *nghttpd*
+  reads the request and sends a file of the answer's size: no lookup, no gRPC.
+- **Redis and Valkey** hold a string of a bit a number, as a set of so many takes more memory than the machine has; a
+  client of ours sends as many calls at once as the others have in flight, made before. *GETBIT* is a command a number,
+  *BITFIELD* one a call.
+- **PostgreSQL and SQLite** hold a table of blocks of 10,000 numbers, each with its operator and a bit a number: a row a
+  number takes too long to load. PostgreSQL is asked over one connection, with 128 calls of one number in its pipeline.
+  SQLite maps its file.
+- **phonenumbers** reads text and says whether such a number may exist, from a table that it was made with.
+- **Memory** is what the processes keep, mapped files as well, and shared pages once; an interpreter alone has 10 MB.
+- **Every answer that can be compared is**, with numcheck's kernel, before anything is measured.
+
+## What was promised
+
+{promises}
+## By connections, and over TLS
+
+Thousand calls of one number a second of the server's processor time; *by the clock*. Over TLS both sides show
+certificates, and the node asks whether the caller may call; nghttpd shows its own alone. In the last columns numbers
+are million a second, 10,000 a call.
+
+{transports}
+Times of calls of one number that are due at half of the rate above, over 64 connections in plaintext:
+
+{times}"""
 
 
-def write_report(directory: Path, results: Sequence[Result], *, active_count: int) -> None:
-    """Write peers.md and, for each transport, figures/peers-*.svg and .json."""
+class Measured(NamedTuple):
+    """A figure of a peer."""
+
+    peer: str
+    transport: str
+    figure: Figure
+
+
+@dataclass
+class Report:
+    """All that came of a run."""
+
+    active_count: int
+    rounds: int
+    seconds: float
+    load_average: float = field(default_factory=lambda: os.getloadavg()[0])
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    abouts: list[About] = field(default_factory=list)
+    measured: list[Measured] = field(default_factory=list)
+    memory: dict[str, int] = field(default_factory=dict)
+    """Bytes, by peer."""
+    lacking: list[str] = field(default_factory=list)
+
+    def figures(self, peer: str, transport: str = "plaintext") -> list[Figure]:
+        """Return those of closed loops."""
+        own = (one.figure for one in self.measured if (one.peer, one.transport) == (peer, transport))
+        return [one for one in own if not one.offered_per_s]
+
+    def busiest(self, peer: str, numbers: int, transport: str = "plaintext") -> Figure | None:
+        """Return the figure of so many numbers a call with the most calls in flight on a connection."""
+        found = [one for one in self.figures(peer, transport) if one.items == numbers]
+        return max(found, key=lambda one: (one.in_flight, one.connections), default=None)
+
+    def connected(self, peer: str, connections: int, transport: str = "plaintext") -> Figure | None:
+        """Return the figure of one call of one number under way on each of so many connections."""
+        wanted = (1, connections, 1)
+        found = (one for one in self.figures(peer, transport) if (one.items, one.connections, one.in_flight) == wanted)
+        return next(found, None)
+
+    def paced(self) -> list[Measured]:
+        """Return the figures of open loops."""
+        return [one for one in self.measured if one.figure.offered_per_s]
+
+
+def rate_of(figure: Figure) -> float:
+    """Return the calls by a second of the processor time of what answered."""
+    return figure.calls_per_core_s or 0.0
+
+
+def write_report(directory: Path, report: Report) -> None:
+    """Write peers.md, figures/peers.svg and figures/peers.json."""
     figures = directory / "figures"
     figures.mkdir(parents=True, exist_ok=True)
-    parts = [PREAMBLE.format(facts=_facts(active_count)), _promises(results)]
-    for transport in dict.fromkeys(result.transport for result in results):
-        own = [result for result in results if result.transport == transport]
-        name = f"peers-{transport.lower()}"
-        (figures / f"{name}.json").write_text(json.dumps([asdict(result) for result in own], indent=1) + "\n")
-        parts.append("## In plaintext\n" if transport == "plaintext" else f"## Over {transport}\n")
-        if _plot(figures / f"{name}.svg", own):
-            parts.append(f"![Rates and times by server](figures/{name}.svg)\n")
-        parts += _tables(own)
-    (directory / "peers.md").write_text("\n".join(parts).rstrip() + "\n")
+    (figures / "peers.json").write_text(json.dumps(_as_json(report), indent=1) + "\n")
+    _plot(figures / "peers.svg", report)
+    page = PAGE.format(
+        facts=_facts(report),
+        table=_table(report),
+        lacking=_lacking(report),
+        rounds=report.rounds,
+        seconds=report.seconds,
+        promises=_promises(report),
+        transports=_transports(report),
+        times=_times(report),
+    )
+    (directory / "peers.md").write_text(page)
 
 
-def _tables(results: Sequence[Result]) -> list[str]:
-    """Of one transport."""
-    steady = [result for result in results if result.offered_per_s is None]
-    single = [result for result in steady if result.numbers == 1 and result.server != KERNEL]
-    parts = [
-        "### One number a call\n\nThousand calls a second of processor time; *by the clock*.\n",
-        _table(single, lambda one: one.connections, "connections", _thousands),
-        "### Times of one-number calls, as fast as the server can\n\np50 / p99 / p99.9 in milliseconds.\n",
-        _table(single, lambda one: one.connections, "connections", _times),
-        "### Times of one-number calls at half of that\n\nHalf of the highest rate by the clock; 64 connections.\n",
-        _paced_table([result for result in results if result.offered_per_s is not None]),
-    ]  # fmt: skip
-    for connections in sorted({result.connections for result in steady}):
-        own = [result for result in steady if result.connections == connections]
-        parts += [
-            f"### Numbers a call, {connections:,} connection{'s' if connections > 1 else ''}\n\n"
-            "Million numbers a second of processor time; *by the clock*; p50 / p99 / p99.9 of a call in ms.\n",
-            _table(own, lambda one: one.numbers, "numbers a call", lambda one: f"{_millions(one)}<br>{_times(one)}"),
-        ]
-    return parts
+def _as_json(report: Report) -> dict[str, object]:
+    return {
+        "at": report.at.isoformat(),
+        "machine": machine(),
+        "active_count": report.active_count,
+        "load_average": report.load_average,
+        "peers": [{**about._asdict(), "memory": report.memory[about.name]} for about in report.abouts],
+        "figures": [{"peer": one.peer, "transport": one.transport, **one.figure.as_dict()} for one in report.measured],
+        "left_out": report.lacking,
+    }
 
 
-def _promises(results: Sequence[Result]) -> str:
-    """Promises beside what came of them, in plaintext."""
-    steady = [result for result in results if result.offered_per_s is None and result.transport == "plaintext"]
-
-    def best(server: str, numbers: int) -> float:
-        return max((one.cpu_rate for one in steady if (one.server, one.numbers) == (server, numbers)), default=0.0)
-
-    def beside(server: str, other: str, numbers: int) -> float:
-        """The median of the ratios at each number of connections: both were asked in the same minute."""
-        rates = {(one.server, one.connections): one.cpu_rate for one in steady if one.numbers == numbers}
-        ratios = [
-            rate / rates[other, at] for (who, at), rate in rates.items() if who == server and (other, at) in rates
-        ]
-        return statistics.median(ratios) if ratios else 0.0
-
-    paced = [one for one in results if one.offered_per_s is not None and one.transport == "plaintext"]
-    late = next((one.percentiles_us[1] for one in paced if one.server == NATIVE), None)
-    batch = max((one.numbers for one in steady if one.numbers <= BATCH), default=BATCH)
-    held = batch * best(NATIVE, batch) / 1e6
-    lines = [
-        "| the native door | promised | here |",
-        "|---|---|---|",
-        f"| calls of 1 number a second of CPU | 250,000 | {best(NATIVE, 1):,.0f} |",
-        f"| beside gRPC C++ with the same kernel | 5 times | {beside(NATIVE, GRPC, 1):.1f} times |",
-        f"| p99 of such calls at half of capacity | 2 ms | {'–' if late is None else f'{late / 1e3:.2g} ms'} |",
-        f"| numbers a second of CPU, {batch:,} a call | 50 million | {held:,.0f} million |",
-        f"| beside the kernel alone, the same requests | 70% | {beside(NATIVE, KERNEL, batch):.0%} |",
-        f"| beside gRPC C++ with the same kernel | 1.3 times | {beside(NATIVE, GRPC, batch):.2f} times |",
-    ]
-    return "## What was promised\n\n" + "\n".join(lines) + "\n"
-
-
-def _facts(active_count: int) -> str:
-    used = [f"numcheck {version('numcheck')}", f"Python {platform.python_version()}", _version("h2load", "--version")]
-    used += [_version("nghttpd", "--version"), _version("redis-server", "--version"), _grpc_version()]
-    known = ", ".join(one for one in used if one)
+def _facts(report: Report) -> str:
+    known = machine()
+    others = statistics.fmean(one.figure.others_cores or 0 for one in report.measured) if report.measured else 0.0
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {_processor()}, {platform.system()} {platform.release()}; {known}. "
-        f"{active_count:,} active numbers."
+        f"{report.at:%Y-%m-%d}, {known['cores']} cores of {known['processor']}, {known['memory']}, {known['system']}, "
+        f"Python {known['python']}. {report.active_count:,} active numbers. The load of the machine was "
+        f"{report.load_average:.1f} when it began; others kept {others:.2f} cores busy meanwhile."
     )
 
 
-def _version(program: str, argument: str) -> str:
-    if shutil.which(program) is None:
+def _lacking(report: Report) -> str:
+    return "".join(f"Left out: {one}.\n" for one in (*report.lacking, NOWHERE))
+
+
+# --- tables
+
+
+def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _table(report: Report) -> str:
+    head = ["", "asked", "tells", "memory, MB", "alone, ms", *(f"{numbers:,} a call" for numbers in BATCHES)]
+    return _rows(head, [_row(report, about) for about in report.abouts])
+
+
+def _row(report: Report, about: About) -> list[str]:
+    alone = report.connected(about.name, 1)
+    return [
+        f"{about.name} {about.version}".strip(),
+        about.asked,
+        about.knows,
+        f"{report.memory[about.name] / 1e6:,.0f}",
+        _ms(alone.p50_s) if alone else "",
+        *(_rates(report.busiest(about.name, numbers), numbers / 1e6) for numbers in BATCHES),
+    ]
+
+
+def _rates(figure: Figure | None, unit: float) -> str:
+    """Return how many a second of processor time and by the clock; with an asterisk if calls failed."""
+    if figure is None:
         return ""
-    said = subprocess.run([program, argument], capture_output=True, text=True, check=False).stdout.strip()
-    return " ".join(said.split()[:3]).replace(" server ", " ").rstrip(",")
+    mark = "\\*" if figure.failures else ""
+    return f"**{_short(unit * rate_of(figure))}**, *{_short(unit * figure.calls_per_s)}*{mark}"
 
 
-def _grpc_version() -> str:
-    said = subprocess.run(
-        ["pkg-config", "--modversion", "grpc++"], capture_output=True, text=True, check=False
-    ).stdout.strip() if shutil.which("pkg-config") else ""  # fmt: skip
-    return f"gRPC C++ {said}" if said else ""
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} cores of {names[0]}" if names else platform.machine()
+def _ms(seconds: float | None) -> str:
+    return "never" if seconds is None else _short(1e3 * seconds)
 
 
-# --- tables -----------------------------------------------------------------------------------------------------
+def _transports(report: Report) -> str:
+    """One row for each server and transport."""
+    head = ["", "over", "8, 16 in flight", "64", "1,000", "10,000 a call"]
+    rows = []
+    for about in report.abouts:
+        for transport in ("plaintext", "TLS"):
+            figures = [
+                report.busiest(about.name, 1, transport),
+                *(report.connected(about.name, count, transport) for count in (64, 1_000)),
+            ]
+            if figures[1] is not None:
+                cells = [_rates(one, 1e-3) for one in figures]
+                rows.append(
+                    [about.name, transport, *cells, _rates(report.busiest(about.name, BATCH, transport), BATCH / 1e6)]
+                )
+    return _rows(head, rows)
 
 
-def _table(chosen: Sequence[Result], column: Callable[[Result], int], what: str, cell: Callable[[Result], str]) -> str:
-    columns = sorted({column(result) for result in chosen})
-    cells = {(result.server, column(result)): cell(result) for result in chosen}
-    lines = [f"| {what} | " + " | ".join(f"{one:,}" for one in columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for server in dict.fromkeys(result.server for result in chosen):
-        lines.append(f"| {server} | " + " | ".join(cells.get((server, one), "") for one in columns) + " |")
-    return "\n".join(lines) + "\n"
+def _times(report: Report) -> str:
+    head = ["", "calls a second", "p50, ms", "p99", "p99.9"]
+    return _rows(
+        head,
+        [
+            [
+                one.peer,
+                f"{one.figure.calls_per_s:,.0f}",
+                *map(_ms, (one.figure.p50_s, one.figure.p99_s, one.figure.p999_s)),
+            ]
+            for one in report.paced()
+        ],
+    )
 
 
-def _paced_table(results: Sequence[Result]) -> str:
-    lines = ["| server | calls a second | processor | p50 / p99 / p99.9, ms |", "|---|---|---|---|"]
-    for one in results:
-        lines.append(f"| {one.server} | {one.wall_rate:,.0f} | {one.cpu_share:.0%} | {_times(one)} |")
-    return "\n".join(lines) + "\n"
+def _promises(report: Report) -> str:
+    """Promises beside what came of them, in plaintext."""
+
+    def rate(peer: str, numbers: int) -> float:
+        figure = report.busiest(peer, numbers)
+        return rate_of(figure) if figure else 0.0
+
+    def beside(other: str, numbers: int) -> float | None:
+        return rate(NATIVE, numbers) / rate(other, numbers) if rate(other, numbers) else None
+
+    late = next((one.figure.p99_s for one in report.paced() if one.peer == NATIVE), None)
+    rows: list[tuple[str, str, float | None, str]] = [
+        ("calls of 1 number a second of CPU", "250,000", rate(NATIVE, 1), "{:,.0f}"),
+        ("beside gRPC C++ with the same kernel", "5 times", beside(GRPC_CPP, 1), "{:.1f} times"),
+        ("p99 of such calls at half of capacity, 64 connections", "2 ms", late and 1e3 * late, "{:.2g} ms"),
+        ("numbers a second of CPU, 10,000 a call", "50 million", BATCH * rate(NATIVE, BATCH) / 1e6, "{:.0f} million"),
+        ("beside the kernel alone", "70%", beside(KERNEL, BATCH), "{:.0%}"),
+        ("beside gRPC C++ with the same kernel", "1.3 times", beside(GRPC_CPP, BATCH), "{:.2f} times"),
+    ]
+    told = [[what, promised, "" if found is None else form.format(found)] for what, promised, found, form in rows]
+    return _rows(["numcheck", "promised", "here"], told)
 
 
-def _times(result: Result) -> str:
-    return " / ".join("–" if time is None else f"{time / 1e3:.3g}" for time in result.percentiles_us)
+# --- the plot
 
 
-def _thousands(result: Result) -> str:
-    return f"**{result.cpu_rate / 1e3:,.3g}**, *{result.wall_rate / 1e3:,.3g}*{_mark(result)}"
-
-
-def _millions(result: Result) -> str:
-    numbers = result.numbers * result.answered / 1e6
-    return f"**{numbers * result.cpu_rate:,.3g}**, *{numbers * result.wall_rate:,.3g}*{_mark(result)}"
-
-
-def _mark(result: Result) -> str:
-    return "" if result.answered > 0.99 else "\\*"
-
-
-# --- the plot ---------------------------------------------------------------------------------------------------
-
-
-def _plot(path: Path, results: Sequence[Result]) -> bool:
+def _plot(path: Path, report: Report) -> None:
+    """Draw a row for each peer: its numbers a second by numbers a call, and its memory."""
     if mpl is None:
-        return False
+        return
     mpl.rcParams |= {"svg.hashsalt": "numcheck", "svg.fonttype": "none"}
-    figure, (calls, numbers, times) = pyplot.subplots(1, 3, figsize=(15, 5))
-    servers = list(dict.fromkeys(result.server for result in results))
-    colours = dict(zip(servers, pyplot.get_cmap("tab10").colors, strict=False))
-    steady = [result for result in results if result.offered_per_s is None]
-    for server in servers:
-        own = [result for result in steady if result.server == server]
-        by_connections = sorted((one.connections, one.cpu_rate) for one in own if one.numbers == 1)
-        most = CONNECTIONS_OF_BATCHES if any(one.connections == CONNECTIONS_OF_BATCHES for one in own) else 1
-        by_numbers = sorted(
-            (one.numbers, one.numbers * one.answered * one.cpu_rate) for one in own if one.connections == most
-        )
-        if len(by_connections) > 1:
-            calls.plot(*zip(*by_connections, strict=True), marker="o", color=colours[server])
-        numbers.plot(*zip(*by_numbers, strict=True), marker="o", color=colours[server], label=server)
-    paced = [result for result in results if result.offered_per_s is not None]
-    for place, result in enumerate(paced):
-        half_to_most = [time / 1e3 for time in result.percentiles_us if time is not None]
-        times.plot(half_to_most, [place] * len(half_to_most), marker="o", color=colours[result.server])
-    times.set_yticks(range(len(paced)), [result.server for result in paced])
-    times.set(xscale="log", xlabel="p50, p99, p99.9 in ms", title="One-number calls at half of capacity")
-    calls.set(xscale="log", yscale="log", xlabel="connections", title="One-number calls a second of server CPU")
-    numbers.set(xscale="log", yscale="log", xlabel="numbers a call", title="Numbers a second of server CPU")
-    for panel in (calls, numbers, times):
+    names = [about.name for about in report.abouts]
+    figure, (rates, sizes) = pyplot.subplots(
+        1, 2, figsize=(12, 1.2 + 0.36 * len(names)), sharey=True, width_ratios=(3, 1)
+    )
+    for numbers, colour in zip(BATCHES, COLOURS, strict=True):
+        points = [
+            (numbers * rate_of(found), place)
+            for place, name in enumerate(names)
+            if (found := report.busiest(name, numbers)) is not None and rate_of(found)
+        ]
+        if points:
+            rates.plot(*zip(*points, strict=True), "o", color=colour, markersize=9, label=f"{numbers:,} a call")
+    sizes.barh(range(len(names)), [report.memory[name] / 1e6 for name in names], color=COLOURS[1], height=0.5)
+    for place, name in enumerate(names):
+        sizes.text(report.memory[name] / 1e6, place, f" {report.memory[name] / 1e6:,.0f}", va="center", fontsize=9)
+    rates.set_yticks(range(len(names)), names)
+    rates.invert_yaxis()
+    rates.set(xscale="log", xlabel="numbers a second of processor time")
+    sizes.set(xlabel="memory, MB", xmargin=0.2)
+    rates.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=3, frameon=False)
+    for panel in (rates, sizes):
         panel.grid(visible=True, alpha=0.3)
-    figure.legend(loc="lower center", ncols=4)
-    figure.tight_layout(rect=(0, 0.12, 1, 1))
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
-    return True

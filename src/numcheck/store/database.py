@@ -1,7 +1,6 @@
 """The database: its transactions, and what is true of them whatever the engine.
 
-Invariants: a writing transaction is committed whole, and durable unless it is to be settled, before its block ends, or
-has left nothing; one
+Invariants: a writing transaction is committed whole, and durable, before its block ends, or has left nothing; one
 changes the installation at a time; a reading one sees one revision; the schema is the one that this numcheck knows.
 After an I/O error of a writing transaction (R2: a failed fsync is never retried) nothing more is written until the node
 is started anew, which replays what the log holds: what was refused then may be there all the same. A full disk and a
@@ -15,32 +14,39 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, event, select, text
+from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from numcheck.errors import StoreDamaged, StoreUnavailable
 from numcheck.privacy import make_private
+from numcheck.store.bulk import fetch, run
 from numcheck.store.engine import (
     SQLITE_SAFE_VERSION,
     forget_warnings,
     has_warned,
     postgresql_engine,
     sqlite_engine,
+    wait_for_standbys,
 )
 from numcheck.store.failures import is_write_failure, store_error
 from numcheck.store.marks import OpenedFile, check_together
 from numcheck.store.migrations import bring_up_to_date
+from numcheck.store.patience import COMMIT_WAIT_S, LOOK_EVERY_S
 from numcheck.store.schema import installation
 from numcheck.store.shared_file import SharedFile
 from numcheck.store.troubles import Troubles
 
+UNCONFIRMED = "committed here, and the standbys have not confirmed it: it may be lost yet"
 STOPPED = "the store is not written any more: a write failed; start the node anew"
 
 # PostgreSQL: let go of what the transaction has locked before its commit is on a disk.
 LEAVE_AT_ONCE = "SET LOCAL synchronous_commit = off"
-# A commit that writes something, so that it is waited for; and the newest event that was committed before it.
+MARK = "INSERT INTO commit_marks (mark) VALUES (?)"
+# Writes, so that their commits are waited for; and the newest event that was committed before them.
+SETTLE_MARK = "DELETE FROM commit_marks WHERE mark = ? RETURNING (SELECT sequence FROM event_head)"
 SETTLE = "SELECT (SELECT sequence FROM event_head) FROM pg_logical_emit_message(true, 'numcheck', '')"
 
 
@@ -61,10 +67,12 @@ class Database:
         self._stopped, self._settled = False, 0
         self._opened: OpenedFile | None = None
         self._file: SharedFile | None = None
-        self.on_connect: Callable[[], None] = lambda: None
+        self._unconfirmed = False
+        self.on_server: Callable[[Any], None] = lambda _connection: None
+        self.timeline = ""
+        """The timeline of the PostgreSQL that was met last: a promotion begins another, whose name is greater."""
         if url is not None:
-            self._reader = postgresql_engine(url)
-            event.listen(self._reader, "connect", lambda *_: self.on_connect())
+            self._reader = postgresql_engine(url, self._meet)
             self._writer = None if read_only else self._reader
         else:
             check_together(file)
@@ -96,6 +104,12 @@ class Database:
             self._file.close()
             self._file = None
 
+    def _meet(self, connection: Any, timeline: str | None) -> None:
+        """Note which server answers now; a standby has no timeline of its own."""
+        if timeline is not None and timeline != self.timeline:
+            self.timeline, self._settled = timeline, 0
+        self.on_server(connection)
+
     def check_files(self) -> None:
         """Raise HistoryLost, now and ever after, if the files of the store are not those that were opened."""
         if self._opened is not None:
@@ -118,45 +132,77 @@ class Database:
                     yield connection
 
     @contextmanager
-    def writing(self, *, durable: bool = True) -> Iterator[Connection]:
-        """Yield a transaction: committed, durable, when the block ends; rolled back if it raises.
-
-        Of a shared database that is not `durable`, others see it at once, and `settle` waits until it is.
-        """
-        if self._stopped or self._writer is None:
-            raise StoreUnavailable(STOPPED)
-        self._check_file()
-        with self._turn, self._in_our_words(writing=True), self._committing(self._writer) as connection:
-            if self.shared and not durable:
-                connection.exec_driver_sql(LEAVE_AT_ONCE)
+    def writing(self) -> Iterator[Connection]:
+        """Yield a transaction: committed, durable, when the block ends; rolled back if it raises."""
+        with self._own_turn(), self._in_our_words(writing=True), self._committing() as connection:
             yield connection
 
     @contextmanager
-    def _committing(self, writer: Engine) -> Iterator[Connection]:
-        with writer.connect() as connection:
-            with connection.begin():
-                yield connection
-                forget_warnings(connection)
-            if has_warned(connection):
-                unconfirmed = "committed here, and the standbys have not confirmed it: it may be lost yet"
-                raise self._troubles.met(StoreUnavailable(unconfirmed), writing=True)
+    def settling(self) -> Iterator[Connection]:
+        """Yield a transaction as `writing` does; of a shared database it holds up no other while it becomes durable.
 
-    def settle(self) -> None:
-        """Wait until all is durable that is committed by now, by whomever.
-
-        The commit that is waited for comes behind all of it in the log, which a disk and a standby have without gaps:
-        once they have the commit, they have what is before it. For the same reason nothing that is durable rests on
-        anything that is not.
+        Others see it, and go on behind it, before it is. The log has no gaps, neither on a disk nor on a standby: what
+        is durable rests on nothing that is not. By its mark it is found again, so that nobody takes another server, or
+        one that has crashed meanwhile, for the one that had it.
         """
-        if self.shared and self._writer is not None:
-            with self._in_our_words(writing=True), self._committing(self._writer) as connection:
-                sequence = connection.exec_driver_sql(SETTLE).scalar_one()
-            self._settled = max(self._settled, sequence or 0)
+        if not self.shared:
+            with self.writing() as connection:
+                yield connection
+            return
+        mark = uuid4().bytes
+        with self._own_turn(), self._in_our_words(writing=True), self._committing(waits=False) as connection:
+            run(connection, MARK, mark)
+            yield connection
+        self.settle(mark)
+
+    def settle(self, mark: bytes | None = None) -> None:
+        """Wait until all that is committed by now, by whomever, is durable; StoreUnavailable if the transaction of a
+        mark is not among it."""
+        if not self.shared or self._writer is None:
+            return
+        with self._in_our_words(writing=True), self._committing() as connection:
+            found = fetch(connection, SETTLE) if mark is None else fetch(connection, SETTLE_MARK, mark)
+            if not found:
+                raise StoreUnavailable("the database went away before a change was durable, and does not have it")
+        self._settled = max(self._settled, found[0][0] or 0)
 
     def settle_up_to(self, sequence: int) -> None:
         """Wait until the events up to this one are durable; whoever only reads cannot, and does not."""
-        if sequence > self._settled:
+        if sequence > self._settled and self.shared and self._writer is not None:
             self.settle()
+            if sequence > self._settled:
+                raise StoreUnavailable("the database went away before what it told of was durable")
+
+    @contextmanager
+    def _committing(self, *, waits: bool = True) -> Iterator[Connection]:
+        """Yield a transaction, whose commit waits for the disk and the standbys, or does not."""
+        if self._stopped or self._writer is None:
+            raise StoreUnavailable(STOPPED)
+        self._check_file()
+        with self._writer.connect() as connection:
+            with connection.begin():
+                if not waits:
+                    connection.exec_driver_sql(LEAVE_AT_ONCE)
+                yield connection
+                if waits:
+                    wait_for_standbys(connection)
+                forget_warnings(connection)
+            if waits:
+                self._unconfirmed = has_warned(connection)
+                if self._unconfirmed:
+                    raise self._troubles.met(StoreUnavailable(UNCONFIRMED), writing=True)
+
+    @contextmanager
+    def _own_turn(self) -> Iterator[None]:
+        """Take turns with other threads; no longer than for a COMMIT, while standbys confirm none."""
+        began = time.monotonic()
+        while not self._turn.acquire(timeout=LOOK_EVERY_S):
+            if self._unconfirmed and time.monotonic() - began > COMMIT_WAIT_S:
+                raise self._troubles.met(StoreUnavailable("the standbys confirm nothing"), writing=True)
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def _check_file(self) -> None:
         if self._opened is not None:

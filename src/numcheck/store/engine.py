@@ -7,6 +7,9 @@ not is absent, whole. PostgreSQL: any number of nodes share it, each with a few 
 
 import os
 import sqlite3
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +19,7 @@ from sqlalchemy.exc import NoSuchModuleError
 
 from numcheck.errors import BadConfiguration
 from numcheck.store.marks import write_words
+from numcheck.store.patience import ANSWER_WAIT_S, Patience, break_off
 
 SQLITE_SAFE_VERSION = (3, 51, 3)  # before it two writing connections can corrupt a WAL database; here there is one
 WRITER_CACHE_KIB = 65_536  # of the pages that rows with random tags go to: SQLite's own 2 MiB hold those of 100,000
@@ -76,8 +80,11 @@ def _changes(connection: Connection) -> int:
     return driver.total_changes
 
 
-def postgresql_engine(url: str) -> Engine:
+def postgresql_engine(url: str, on_server: Callable[[Any, str | None], None]) -> Engine:
     """Return a few connections to a PostgreSQL database; one that the server has closed meanwhile is replaced.
+
+    `on_server` is called with each of the driver's connections, and its server's timeline, before anything else is
+    asked over it: its server may be another one. Behind a pooler it is called again when the timeline is another.
 
     The URL is libpq's and may name several hosts. BadConfiguration, without the URL, which may hold a password, if it
     is none or the driver is not installed.
@@ -87,19 +94,33 @@ def postgresql_engine(url: str) -> Engine:
     except (ImportError, NoSuchModuleError):
         raise BadConfiguration("database_url: the driver is missing: pip install 'numcheck[postgresql]'") from None
 
-    where = _where(url, engine.dialect.dbapi)
+    psycopg: Any = engine.dialect.dbapi
+    where = _where(url, psycopg)
+    kind = _patient_connection(psycopg, Patience(lambda: _answers(psycopg, where)))
 
     @event.listens_for(engine, "do_connect")
-    def connect(_dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> None:
-        options.update(where)
+    def connect(_dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> Any:
+        return kind.connect(**{**options, **where})
 
     @event.listens_for(engine, "handle_error")
     def leave_standby(context: Any) -> None:
         if getattr(context.original_exception, "sqlstate", None) == TAKES_NO_CHANGES:
             context.is_disconnect = True  # every connection is made anew: another host may be the primary now
 
-    event.listen(engine, "connect", _configure_postgresql)
-    event.listen(engine, "begin", _begin_postgresql)
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, record: Any) -> None:
+        _configure_postgresql(connection, record)
+        on_server(connection, record.info[TIMELINE])
+        connection.commit()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if connection.info.get(POOLED):
+            timeline = connection.exec_driver_sql(SETTINGS, (True, True, True)).scalar()
+            if connection.info.get(TIMELINE) != timeline:
+                connection.info[TIMELINE] = timeline
+                on_server(connection.connection.driver_connection, timeline)
+
     return engine
 
 
@@ -127,14 +148,59 @@ _CONNECTION = {
 }
 
 
+def _patient_connection(psycopg: Any, patience: Patience) -> Any:
+    """Return the driver's kind of connection, whose waits `patience` looks after."""
+
+    class PatientConnection(psycopg.Connection):  # type: ignore[misc]  # the driver is an extra
+        _commits = False
+
+        def wait(self, *args: Any, **kwargs: Any) -> Any:
+            with patience.waiting(self, commits=self._commits):
+                return super().wait(*args, **kwargs)
+
+        def commit(self) -> None:
+            self._commits = True
+            try:
+                super().commit()
+            finally:
+                self._commits = False
+
+    return PatientConnection
+
+
+def _answers(psycopg: Any, where: dict[str, Any]) -> bool:
+    """Return True if a server answers, asked over a connection of its own: each host has ANSWER_WAIT_S to do so."""
+    began = time.monotonic()
+    try:
+        with psycopg.connect(**{**where, "connect_timeout": int(ANSWER_WAIT_S)}, autocommit=True) as connection:
+            timer = threading.Timer(max(began + ANSWER_WAIT_S - time.monotonic(), 0), break_off, [connection])
+            timer.start()
+            try:
+                connection.execute("SELECT 1")
+            finally:
+                timer.cancel()
+    except psycopg.Error:
+        return False
+    return True
+
+
 # Acknowledged means durable, whatever the server's default: `synchronous_commit` is only raised, as an installation may
 # ask its standbys for more. And who waits, or makes others wait, does not for ever. %s: for this transaction alone.
+# The first column is the server's timeline, which every promotion renews; a standby has none of its own.
 SETTINGS = f"""
-SELECT set_config('statement_timeout', '{STATEMENT_TIMEOUT_S}s', %s),
+SELECT CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END,
+       set_config('statement_timeout', '{STATEMENT_TIMEOUT_S}s', %s),
        set_config('idle_in_transaction_session_timeout', '{STATEMENT_TIMEOUT_S}s', %s),
        set_config('synchronous_commit', COALESCE(NULLIF(current_setting('synchronous_commit'), 'off'), 'on'), %s)
 """
-POOLED, WARNINGS = "pooled", "warnings"  # what is known of a connection, in its `info`
+POOLED, WARNINGS, TIMELINE = "pooled", "warnings", "timeline"  # what is known of a connection, in its `info`
+
+# Standbys are waited for by who has written: so who has not, as it was all done before, writes something, in case what
+# it has read is on no standby yet. By the log's order the standbys that have this have what was read.
+WAIT_FOR_STANDBYS = """
+SELECT pg_logical_emit_message(true, 'numcheck', '')
+WHERE pg_current_xact_id_if_assigned() IS NULL AND current_setting('synchronous_standby_names') <> ''
+"""
 
 
 def _configure_postgresql(connection: Any, record: Any) -> None:
@@ -149,19 +215,18 @@ def _configure_postgresql(connection: Any, record: Any) -> None:
     record.info[POOLED] = process != connection.info.backend_pid
     if record.info[POOLED]:
         connection.prepare_threshold = None
-    else:
-        connection.execute(SETTINGS, (False, False, False))
-    connection.commit()
-
-
-def _begin_postgresql(connection: Connection) -> None:
-    if connection.info.get(POOLED):
-        connection.exec_driver_sql(SETTINGS, (True, True, True))
+    record.info[TIMELINE] = connection.execute(SETTINGS, (record.info[POOLED],) * 3).fetchone()[0]
 
 
 def forget_warnings(connection: Connection) -> None:
     """Let `has_warned` speak of what comes from now on."""
     connection.info.get(WARNINGS, set()).clear()
+
+
+def wait_for_standbys(connection: Connection) -> None:
+    """Have the COMMIT wait for PostgreSQL's standbys, if there are any to wait for, whatever was written."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(WAIT_FOR_STANDBYS)
 
 
 def has_warned(connection: Connection) -> bool:

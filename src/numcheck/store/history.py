@@ -11,7 +11,7 @@ be lost is never used again, as the one that records the loss is higher.
 import json
 import secrets
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
@@ -65,6 +65,19 @@ def is_lost(connection: Connection, point: Point) -> bool:
     """Return True if the store is known to lack a point; of one that is older than all it keeps, nothing is known."""
     oldest = connection.scalar(select(func.min(revisions.c.revision)))
     return not has_point(connection, point) and (oldest is None or point.revision >= oldest)
+
+
+# The same of PostgreSQL over its driver's connection; a standby may get yet what it lacks.
+LACKS = """
+SELECT NOT pg_is_in_recovery() AND NOT EXISTS (SELECT FROM revisions WHERE revision = %(revision)s AND mark = %(mark)s)
+       AND %(revision)s >= COALESCE((SELECT min(revision) FROM revisions), 0)
+"""
+
+
+def lacks(connection: Any, point: Point) -> bool:
+    """Return `is_lost` of the server that a driver's connection leads to."""
+    (found,) = connection.execute(LACKS, point._asdict()).fetchone()
+    return bool(found)
 
 
 def raise_revision(connection: Connection, *, above: int = 0) -> int:

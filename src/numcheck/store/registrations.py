@@ -111,10 +111,9 @@ class Registrations:
     @contextmanager
     def _begin(self) -> Iterator[RegistrationWork]:
         # The chain's head is free for other nodes while this one waits for the disk.
-        with self._database.writing(durable=False) as connection:
+        with self._database.settling() as connection:
             work = RegistrationWork(connection, self._chain)
             yield work
-        self._database.settle()
         for registration_id in work.damaged:
             log.error("a registration is not what was written", registration_id=registration_id.hex())
         for notify in self._subscribers:

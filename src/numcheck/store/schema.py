@@ -481,6 +481,9 @@ trusted_time = Table(
     Column("at_us", BigInteger, nullable=False),
 )
 
+# Marks of transactions of PostgreSQL that are committed and not known to be durable: of a node that died a few stay.
+commit_marks = Table("commit_marks", metadata, Column("mark", Bytes(16), primary_key=True))
+
 # Nodes that work on this store: each beats for as long as it lives.
 nodes = Table(
     "nodes",

@@ -47,7 +47,17 @@ from numcheck.store.database import Database, take_turn
 from numcheck.store.events import Chain, EventLog
 from numcheck.store.failures import again_if_undone
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_digest, read_head, read_heads, write_head
-from numcheck.store.history import Loss, Point, has_point, is_lost, raise_revision, read_losses, read_point, record_loss
+from numcheck.store.history import (
+    Loss,
+    Point,
+    has_point,
+    is_lost,
+    lacks,
+    raise_revision,
+    read_losses,
+    read_point,
+    record_loss,
+)
 from numcheck.store.leases import Leases
 from numcheck.store.plans import Meant, Origin, PlanImport, SeriesInfo
 from numcheck.store.pushes import HeldPush, Pushed, Receipt, overtake_held
@@ -125,10 +135,22 @@ class Store:
         """True if other nodes may change it."""
         return self._database.shared
 
-    def follow_connections(self, call: Callable[[], None]) -> None:
-        """Have `call` run, which must be quick, with each connection that is made to a database from now on: it may be
-        another server's."""
-        self._database.on_connect = call
+    def follow_servers(self, met: Callable[[], None], lost: Callable[[Point], None]) -> None:
+        """Have `met` run, which must be quick, as soon as another server may answer; and `lost` before it, and before
+        anything else is asked of that server, if it lacks what this object has seen."""
+
+        def look(connection: Any) -> None:
+            seen = self._seen
+            if seen is not None and lacks(connection, seen):
+                lost(seen)
+            met()
+
+        self._database.on_server = look
+
+    @property
+    def timeline(self) -> str:
+        """The timeline of the PostgreSQL that this object has met last, which every promotion renews; or nothing."""
+        return self._database.timeline
 
     def check_files(self) -> None:
         """Raise HistoryLost, now and ever after, if the files of the store are not those that were opened."""

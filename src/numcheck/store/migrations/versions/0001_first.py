@@ -461,6 +461,8 @@ trusted_time = Table(
     Column("at_us", BigInteger, nullable=False),
 )
 
+commit_marks = Table("commit_marks", metadata, Column("mark", Bytes(16), primary_key=True))
+
 nodes = Table(
     "nodes",
     metadata,
