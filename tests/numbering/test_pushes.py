@@ -252,12 +252,13 @@ def test_of_two_pushes_at_once_one_is_aborted(node: Node) -> None:
 
     def slow() -> Iterator[Request]:
         yield Request(header=header(node, SNAPSHOT), add=numbers(10))
+        for _ in range(16):  # more than HTTP/2 lets through before the node reads
+            yield Request(add=numbers(40_000))
         begun.set()
-        go_on.wait(10)
+        go_on.wait(60)
 
     call = node.numbering.PushActiveNumbers.future(slow())
-    assert begun.wait(5)
-    time.sleep(0.3)
+    assert begun.wait(60)
     assert push(node, SNAPSHOT, Request(add=numbers(3))).version == 1
     go_on.set()
     assert refused(call.result)[:2] == ("ABORTED", "CONCURRENT_PUSH")
