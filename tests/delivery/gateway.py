@@ -50,6 +50,7 @@ def gateway_running() -> Iterator[Gateway]:
                 one.came.notify_all()
             self.send_response(status)
             self.send_header("location", one.url)
+            self.send_header("set-cookie", f"kept-{len(one.got)}=it; Path=/")
             if one.retry_after:
                 self.send_header("retry-after", one.retry_after)
             self.send_header("content-length", str(len(one.body)))

@@ -110,6 +110,43 @@ def test_a_form_and_a_query_are_encoded(gateways: tuple[Gateway, Gateway], tmp_p
     }
 
 
+def test_a_header_has_any_letters_and_no_text_breaks_out_of_it(
+    gateways: tuple[Gateway, Gateway], tmp_path: Path
+) -> None:
+    gateway, _ = gateways
+    text = f"""
+        code_message = 'Код {{code}}'
+        [services.shop]
+        code_message = "{{code}}\\r\\nx-more: 1"
+        [[couriers]]
+        name = "vendor"
+        url = "{gateway.url}"
+        headers = {{ x-text = "{{text}}" }}
+        form = {{ to = "{{number}}" }}
+    """
+    with delivering(tmp_path, text) as delivery:
+        send(delivery)
+        with pytest.raises(DeliveryFailed):
+            send(delivery, service="shop")
+    (asked,) = gateway.got
+    assert asked.headers["x-text"].encode("latin-1").decode() == "Код 042917"
+
+
+def test_nothing_that_a_gateway_says_is_sent_to_it_again(gateways: tuple[Gateway, Gateway], tmp_path: Path) -> None:
+    """A cookie with each answer would make requests longer and longer."""
+    gateway, _ = gateways
+    text = f"""
+        [[couriers]]
+        name = "vendor"
+        url = "{gateway.url}"
+        form = {{ to = "{{number}}" }}
+    """
+    with delivering(tmp_path, text) as delivery:
+        for _ in range(3):
+            send(delivery)
+    assert ["cookie" in asked.headers for asked in gateway.got] == [False] * 3
+
+
 def test_a_vendors_own_name_of_a_message_is_taken_from_its_answer(
     gateways: tuple[Gateway, Gateway], tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import typer
 
 from numcheck.cli.options import moment
 from numcheck.v1 import numbering_pb2
@@ -473,6 +474,15 @@ def test_file_that_is_cut_changes_nothing(push, node, tmp_path):
 def test_offset_of_a_moment_is_converted(said, meant):
     assert moment(said) == meant
     assert moment(said).utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    "said", ["yesterday", "1712051212345", "1764345600", "0001-01-01T00:00:00+03:00", "9999-12-31T23:00:00-03:00", ""]
+)
+def test_what_is_no_moment_is_refused(said):
+    """Milliseconds are not a day of 1712."""
+    with pytest.raises(typer.BadParameter, match="no moment such as"):
+        moment(said)
 
 
 def test_data_time_is_the_moment_that_was_said(push, node, tmp_path):

@@ -276,6 +276,25 @@ def test_half_a_request_is_cut_off(filled: Path, monkeypatch: pytest.MonkeyPatch
         assert one.ask("/api/me").status == 200
 
 
+def test_connections_without_a_request_make_way_for_others(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest first, however many there are, so that a node keeps its files; who looks at the figures stays."""
+    monkeypatch.setattr(listening, "CONNECTIONS_MAX", 4)
+    with sites.site(filled) as one, ExitStack() as opened:
+        viewer = one.connected()
+        opened.callback(viewer.close)
+        viewer.request("GET", "/api/live")
+        figures = viewer.getresponse()
+        assert figures.readline().startswith(b"data: ")
+        idle = [socket.create_connection(("127.0.0.1", one.port), timeout=30) for _ in range(40)]
+        for connection in idle:
+            opened.callback(connection.close)
+        assert one.ask("/api/me").status == 200
+        for connection in idle[:30]:
+            assert connection.recv(100) == b""
+        assert figures.readline() == b"\n"
+        assert figures.readline().startswith(b"data: ")
+
+
 def test_port_that_is_taken_is_refused(site: Site, filled: Path) -> None:
     taken = f"127.0.0.1:{site.port}"
     with pytest.raises(BadListenAddress), sites.site(filled, store=site.store, page_listen=taken):

@@ -1,9 +1,10 @@
 """Beyond loopback the page is given over TLS alone: to an administrator's or an auditor's certificate, or token."""
 
 import shutil
+import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import pytest
 
 from numcheck.api.access import token_tag
 from numcheck.offline.authority import issue_client, issue_server, make_authority
+from numcheck.page import listener
 from numcheck.serving.access import AccessControl
 from numcheck.store import Store
 from tests.access.node import CALLERS
@@ -85,6 +87,19 @@ def test_each_certificate_sees_what_its_role_may(tls: Tls) -> None:
         one.context = tls.context(None)
         with pytest.raises((ssl.SSLError, ConnectionError)):
             one.ask("/")
+
+
+def test_handshakes_that_do_not_begin_make_way_for_others(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "CONNECTIONS_MAX", 4)
+    authority = tls.certificates / "authority.pem"
+    with tls.served(tls_client_authority_file=authority) as (one, _), ExitStack() as opened:
+        silent = [socket.create_connection(("127.0.0.1", one.port), timeout=30) for _ in range(20)]
+        for connection in silent:
+            opened.callback(connection.close)
+        one.context = tls.context("administrator")
+        assert one.ask("/api/me").status == 200
+        for connection in silent[:10]:
+            assert connection.recv(100) == b""
 
 
 def test_token_of_an_administrator_opens_a_session_for_its_browser_alone(tls: Tls) -> None:

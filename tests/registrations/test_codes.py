@@ -30,6 +30,7 @@ from numcheck.registrations.record import NetworkAddress
 from numcheck.registrations.registration import Outcome, Registration
 from numcheck.registrations.states import RegistrationState as State
 from numcheck.registrations.ways import Way
+from numcheck.steps import advanced, outcomes_of
 from numcheck.store.store import FILE_NAME
 from tests.registrations.by_code import BY_CODE, NUMBER, complete, last_code, other_than, record_of, start
 from tests.registrations.world import ADDRESS, SERVICE, Ran, World, bounds_of, small
@@ -361,6 +362,32 @@ def test_a_refusal_says_which_limit_and_when_others_were_sent_codes_only_coarsel
     with pytest.raises(TooManyCodes) as refused:
         start(world, "u2")
     assert (refused.value.metadata, refused.value.retry_delay_s) == ({"limit": limit}, told_s)
+    world.close()
+
+
+@pytest.mark.parametrize(
+    ("bounds", "step"),
+    [
+        (bounds_of(number_max=6), 0),
+        (bounds_of(block_max=3), 1),
+        (bounds_of(network_max=3), 1),
+        (bounds_of(rate_max=3), 1),
+    ],
+)
+def test_users_who_are_recorded_in_one_transaction_share_their_bounds(
+    data_dir: Path, bounds: CodePolicy, step: int
+) -> None:
+    """R8, R10: each code counts for the next of the same transaction, as it does for those of others."""
+    world = World(data_dir, bounds=bounds, **BY_CODE)
+    addresses = [NetworkAddress(f"198.51.100.{place}", 50_000) for place in range(5)]
+    if bounds.network_max == 3:
+        addresses = [ADDRESS] * 5
+    records = [record_of(f"u{place}", NUMBER + place * step, one) for place, one in enumerate(addresses)]
+    asked = [world.rules_of_registrations.register(SERVICE, "", one) for one in records]
+    steps = [advanced(one, None) for one in asked]
+    outcomes = outcomes_of(steps[0].run, [one.argument for one in steps])
+    assert [one.problem for one in outcomes] == ["", "", "", "TOO_MANY_CODES", "TOO_MANY_CODES"]
+    assert len({one.verification.verification_id for one in outcomes[:3]}) == 3
     world.close()
 
 

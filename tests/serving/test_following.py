@@ -1,5 +1,6 @@
 """A follower takes what its node signed and nothing else, from whichever source has it, and keeps what it has."""
 
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -7,17 +8,20 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from numcheck.access import Caller, Role
 from numcheck.api.access import Shown, token_tag
-from numcheck.api.editions import PIECE_SIZE
+from numcheck.api.editions import PIECE_SIZE, EditionService
 from numcheck.errors import EditionRefused, NotAuthenticated, SourceFailed, UnknownFile
 from numcheck.index.edition import Edition, read_edition, sign_edition
 from numcheck.index.shelf import EDITIONS_KEPT, Shelf
+from numcheck.moments import microseconds
 from numcheck.serving.sources import DirectorySource
+from numcheck.v1 import edition_pb2
 from tests.serving import small
 from tests.serving.editions import TAG_KEY, WAIT_S, Follows, Origin, Tells, follows, origin_in, until
 
@@ -210,6 +214,53 @@ def test_fetch_that_is_cut_goes_on_where_it_was(origin, tmp_path, monkeypatch):
     assert set(asked) == expected
 
 
+def test_beginning_of_a_file_by_a_source_that_lies_spoils_nothing_of_the_next_ones(origin, tmp_path):
+    """It sends the beginning of each file, changed, and breaks off: the next source would go on with that."""
+
+    class Begins(Tells):
+        def piece(self, sha256: bytes, offset: int) -> bytes:
+            if offset:
+                raise SourceFailed("cut")
+            return bytes([super().piece(sha256, offset)[0] ^ 1])
+
+    with follows(tmp_path / "f", Begins(origin), Tells(origin)) as follower:
+        until(lambda: follower.version == origin.index.index_version)
+        until(lambda: follower.problem(1) == "")  # it was never left
+
+
+def test_source_that_sends_too_slowly_is_left_for_the_next_one(origin, tmp_path, monkeypatch):
+    monkeypatch.setattr("numcheck.serving.following.PACE_AFTER_S", 0.1)
+    never = threading.Event()
+
+    class Drips(Tells):
+        def piece(self, sha256: bytes, offset: int) -> bytes:
+            never.wait(0.01)
+            return super().piece(sha256, offset)[:1]
+
+    with follows(tmp_path / "f", Drips(origin), Tells(origin)) as follower:
+        until(lambda: follower.version == origin.index.index_version)
+        assert follower.problem() == "it sends too slowly"
+
+
+def test_source_that_tells_old_editions_one_by_one_does_not_hold_back_what_others_have(origin, tmp_path):
+    """Each is signed, and newer than the one before: a source that passes on what its node says, an hour late."""
+    first = origin.edition()
+
+    class Late(Tells):
+        def editions(self) -> Iterator[bytes]:
+            while not self.closed:
+                an_hour_ago = microseconds(datetime.now(UTC) - timedelta(hours=1))
+                yield sign_edition(replace(first, signed_at_us=an_hour_ago), origin.key)
+                with origin.made:
+                    origin.made.wait(0.01)
+            raise SourceFailed("closed")
+
+    version = origin.push(FIRST + 4)
+    with follows(tmp_path / "f", Late(origin), Tells(origin)) as follower:
+        until(lambda: follower.version == version)
+        assert follower.problem() == "its newest edition was signed long ago"
+
+
 def test_follower_starts_from_its_own_directory_while_every_source_is_away(origin, tmp_path):
     with follows(tmp_path / "f", Tells(origin)) as follower:
         until(lambda: follower.version)
@@ -303,6 +354,63 @@ def test_node_publishes_to_a_directory_that_followers_read(filled, tmp_path):
         until(lambda: three.version == version)
     with follows(tmp_path / "f4", DirectorySource(tmp_path / "nothing")) as four:
         until(lambda: four.problem() == "there is no edition")
+
+
+def test_what_others_put_into_a_published_directory_is_no_edition_and_no_file(origin, tmp_path):
+    """A pipe, which would never be read to its end, a device, a link out of it, and more bytes than an edition has."""
+    mount, secret = tmp_path / "mount", tmp_path / "secret"
+    secret.write_bytes(b"somebody else's")
+    shelf, source = Shelf(mount), DirectorySource(mount)
+    edition = mount / "edition"
+    file = origin.edition().files[0]
+    for put in (
+        os.mkfifo,
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.symlink_to(secret),
+        lambda path: path.mkdir(),
+    ):
+        for path in (edition, shelf.path(file.sha256)):
+            put(path)
+        with pytest.raises(SourceFailed, match="there is no edition"):
+            next(source.editions())
+        with pytest.raises(UnknownFile):
+            source.piece(file.sha256, 0)
+        for path in (edition, shelf.path(file.sha256)):
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    with edition.open("wb") as sparse:
+        sparse.truncate(2**40)
+    with pytest.raises(EditionRefused):
+        next(source.editions())
+
+
+@pytest.mark.parametrize("sha256", [b"", b"x", b"\0" * 31, b"\0" * 33, b"\xff" * 5_000])
+def test_what_is_no_hash_is_of_no_file(origin, tmp_path, sha256):
+    for files in (Shelf(tmp_path / "f"), origin.editions):
+        with pytest.raises(UnknownFile):
+            files.read(sha256, 0, 4)
+
+
+@pytest.mark.parametrize("offset", [2**62, 2**63 - 1, 2**63, 2**64 - 1])
+def test_no_offset_fails_anything_but_its_own_fetch(origin, tmp_path, offset):
+    edition, shelf = origin.edition(), Shelf(tmp_path / "f")
+    shelf.fetch(edition, lambda sha256, offset: origin.editions.read(sha256, offset, 1_000_000))
+    request = edition_pb2.FetchFileRequest(sha256=edition.files[0].sha256, offset=offset).SerializeToString()
+    for files in (shelf, origin.editions):
+        with pytest.raises(UnknownFile):
+            EditionService(files).fetch_file(request, Mock())
+
+
+def test_nothing_but_files_of_editions_is_removed_from_a_directory(origin, tmp_path):
+    """Whoever writes to it could make its parts lead to a directory of the node's own."""
+    shelf, own = Shelf(tmp_path / "mount"), tmp_path / "own"
+    own.mkdir()
+    for name in ("numcheck.db", "keys.json"):
+        (own / name).write_text("x")
+    (tmp_path / "mount" / "parts").rmdir()
+    (tmp_path / "mount" / "parts").symlink_to(own)
+    shelf.fetch(origin.edition(), lambda sha256, offset: origin.editions.read(sha256, offset, 1_000_000))
+    shelf.keep(origin.newest(), origin.edition())
+    assert sorted(path.name for path in own.iterdir()) == ["keys.json", "numcheck.db"]
 
 
 def test_files_of_the_last_editions_are_kept_and_older_ones_are_gone(origin, tmp_path):

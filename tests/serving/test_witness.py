@@ -1,6 +1,7 @@
 """The witness: a restored old copy and a rewritten history show by themselves, and nothing is handed out then."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -119,6 +120,17 @@ def test_what_is_no_head_does_not_count_and_keeps_no_other_from_it(one: Installa
     assert one.look()
 
 
+def test_what_is_no_plain_file_is_no_witness(one: Installation, file: Path, tmp_path: Path) -> None:
+    """The disk is somebody else's, who may put there what is never read to its end, or leads elsewhere."""
+    for put in (os.mkfifo, lambda path: path.symlink_to(tmp_path / "elsewhere"), lambda path: path.mkdir()):
+        put(file)
+        for look in (one.look, lambda: witnessed(one.settings)):
+            with pytest.raises((BadConfiguration, OSError)):
+                look()
+        file.rmdir() if file.is_dir() else file.unlink()
+    assert not (tmp_path / "elsewhere").exists()
+
+
 class Receiver(BaseHTTPRequestHandler):
     """Keeps heads, and answers as it is told to."""
 
@@ -161,6 +173,15 @@ def test_heads_are_posted_and_a_conflict_is_a_disagreement(
     kept.status = 500
     with pytest.raises(DeliveryFailed):
         posting.look()
+
+
+def test_a_witness_on_this_machine_is_never_reached_by_a_proxy(
+    one: Installation, receiver: tuple[type[Receiver], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    one.happen("a")
+    assert Installation(one.data_dir, witness_url=receiver[1], use_proxy=True).look()
 
 
 @pytest.mark.parametrize("url", ["http://witness.example/heads", "ftp://127.0.0.1/heads", "heads", "https://"])

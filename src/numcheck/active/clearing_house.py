@@ -22,6 +22,7 @@ from typing import IO, NamedTuple
 from pyroaring import BitMap
 
 from numcheck.errors import BadPortingsFile
+from numcheck.moments import read_moment
 from numcheck.plan import text_fault
 
 NAME = re.compile(
@@ -184,12 +185,11 @@ def _read_repeated(file: FileName, repeated: BitMap) -> Portings:
 
 def _port_date(file: FileName, line_number: int, row: _Move) -> datetime:
     try:
-        moment = datetime.fromisoformat(row.port_date.strip())
+        return read_moment(row.port_date, MOSCOW)
     except ValueError:
         raise BadPortingsFile(
             f"{file.path.name}:{line_number}: the number has several rows, and this one's PortDate is no moment"
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=MOSCOW)
 
 
 def _moves(file: FileName) -> Iterator[tuple[int, _Move]]:

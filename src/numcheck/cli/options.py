@@ -1,13 +1,14 @@
 """The options that commands share, and the settings that they make."""
 
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from numcheck.config import Settings, load_settings
+from numcheck.moments import read_moment
 
 if TYPE_CHECKING:
     from numcheck.client import PushClient, Security
@@ -33,10 +34,9 @@ Column = Annotated[
 def moment(text: str) -> datetime:
     """Return a moment of ISO 8601 in UTC, converted by its offset; one that has none is in UTC already."""
     try:
-        found = datetime.fromisoformat(text.strip())
+        return read_moment(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no moment such as 2026-11-21T03:00:00+03:00") from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def settings_of(config: Path | None, **overrides: Any) -> Settings:

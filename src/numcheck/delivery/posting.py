@@ -1,6 +1,7 @@
 """HTTP requests that are given up whole: sockets' timeouts are for each read, and a peer may send a byte at a time.
 
-Invariant: a request takes TIMEOUT_S at most, whatever its peer does; no redirect is followed, and nothing is unpacked.
+Invariant: a request takes TIMEOUT_S at most, whatever its peer does; no redirect is followed, nothing is unpacked, and
+nothing that a peer says is kept for the next one.
 """
 
 import asyncio
@@ -8,6 +9,7 @@ import email.utils
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import NamedTuple
 
 import httpx
@@ -41,6 +43,7 @@ class Poster:
             follow_redirects=False,
             trust_env=use_proxy,
             headers={"accept-encoding": "identity"},  # a bomb in a few bytes is not unpacked
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # of nobody
         )
         # A loop of its own, as only there a request can be given up whole.
         self._loop = asyncio.new_event_loop()
@@ -64,7 +67,8 @@ class Poster:
             raise DeliveryFailed(f"cannot be reached ({type(error).__name__})") from None
 
     async def _asked(self, request: Request, reads_body: bool) -> Reply:
-        method, url, headers, content = request
+        method, url, texts, content = request
+        headers = [(name.encode(), text.encode()) for name, text in texts.items()]  # of any letters
         async with asyncio.timeout(TIMEOUT_S):
             async with self._client.stream(method, url, content=content, headers=headers) as response:
                 body = await _start_of(response) if reads_body else b""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numcheck._edge import Call as NativeCall
     from numcheck._edge import CallQueue
 
-QUICK_THREADS = 4
+QUICK_THREADS = 2
 SHARE_MAX = 64  # waiting calls that one thread takes at once
 SEND_AFTER_S = 0.001
 KEPT_THREADS = 2  # of each service in `kept`

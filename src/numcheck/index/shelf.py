@@ -3,21 +3,29 @@
 Invariants: a file on the shelf has the hash that is its name, as it was when it came; the edition names only files that
 are there, durably. On disk after a crash: the edition before or the one after, and parts of files, which are gone on
 with. Files that none of the last editions names are removed; who has one mapped keeps the mapping.
+
+Others may write to the directory, such as the bucket that it is a mount of: no link is followed, nothing but a file is
+read, no more of it than it may hold, and nothing is removed whose name is no hash.
 """
 
 import os
+import re
+import stat
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 from numcheck.errors import EditionRefused, UnknownFile
-from numcheck.index.edition import Edition, EditionFile, hash_file
+from numcheck.index.edition import HASH_SIZE, Edition, EditionFile, hash_file
 from numcheck.index.format import PathOf
 from numcheck.output import OWNER_ONLY, sync_directory, write_whole
 from numcheck.privacy import make_private_directory, private_opener
 
 EDITION_NAME = "edition"
+EDITION_SIZE_MAX = 1_048_576
 EDITIONS_KEPT = 8  # with other files each: for who is still fetching those of one
+
+HASH_NAME = re.compile(f"[0-9a-f]{{{2 * HASH_SIZE}}}")
 
 Piece = Callable[[bytes, int], bytes]
 """Returns the next bytes of the file of a hash, from an offset on."""
@@ -34,11 +42,11 @@ class Shelf:
         self._kept: deque[frozenset[bytes]] = deque(maxlen=EDITIONS_KEPT)
 
     def try_edition(self) -> bytes | None:
-        """Return the newest edition, signed; None if there is none yet."""
-        try:
-            return (self._directory / EDITION_NAME).read_bytes()
-        except FileNotFoundError:
-            return None
+        """Return the newest edition, signed; None if there is none yet. EditionRefused if what is there is none."""
+        content = _try_read(self._directory / EDITION_NAME, 0, EDITION_SIZE_MAX + 1)
+        if content is not None and len(content) > EDITION_SIZE_MAX:
+            raise EditionRefused("the edition is not a well-formed one")
+        return content
 
     def path(self, sha256: bytes) -> Path:
         """Return where the file of a hash is."""
@@ -50,23 +58,27 @@ class Shelf:
 
     def read(self, sha256: bytes, offset: int, size: int) -> bytes:
         """Return a piece of a file; UnknownFile if there is none of that hash."""
-        try:
-            with self.path(sha256).open("rb", buffering=0) as file:
-                return os.pread(file.fileno(), size, offset)
-        except FileNotFoundError:
-            raise UnknownFile("none of the last editions has a file of that hash") from None
+        content = _try_read(self.path(sha256), offset, size) if len(sha256) == HASH_SIZE else None
+        if content is None:
+            raise UnknownFile("none of the last editions has a file of that hash")
+        return content
 
     def fetch(self, edition: Edition, piece: Piece) -> None:
         """Have every file of an edition, and fetch by `piece` those that are not there.
 
-        What came before a cut is kept, and gone on with. EditionRefused if a file turns out to be another.
+        What came before a cut is kept, and gone on with; if that makes another file, all of it is fetched again, as
+        the beginning may be somebody else's. EditionRefused if a file turns out to be another.
         """
         for file in edition.files:
-            if not self.path(file.sha256).exists():
-                self._fetch(file, piece)
+            part = self._parts / file.sha256.hex()
+            if self.path(file.sha256).exists():
+                continue
+            is_begun = part.exists()
+            if not (self._fetch(file, part, piece) or (is_begun and self._fetch(file, part, piece))):
+                raise EditionRefused(f"{file.name} is not the file that the edition names")
 
-    def _fetch(self, file: EditionFile, piece: Piece) -> None:
-        part = self._parts / file.sha256.hex()
+    def _fetch(self, file: EditionFile, part: Path, piece: Piece) -> bool:
+        """Go on with a part of a file; False, and the part is gone, if it becomes another."""
         with open(part, "ab", opener=private_opener) as written:
             while (offset := written.tell()) < file.size:
                 content = piece(file.sha256, offset)
@@ -77,10 +89,11 @@ class Shelf:
             os.fsync(written.fileno())
         with part.open("rb") as read:
             is_whole = offset == file.size and hash_file(read) == file.sha256
-        if not is_whole:
+        if is_whole:
+            part.replace(self.path(file.sha256))
+        else:
             part.unlink()
-            raise EditionRefused(f"{file.name} is not the file that the edition names")
-        part.replace(self.path(file.sha256))
+        return is_whole
 
     def discard(self, edition: Edition) -> None:
         """Remove the files of an edition: they are not what they were."""
@@ -97,5 +110,17 @@ class Shelf:
         kept = {sha256.hex() for some in self._kept for sha256 in some}
         for directory in (self._files, self._parts):
             for path in directory.iterdir():
-                if path.name not in kept:
+                if HASH_NAME.fullmatch(path.name) and path.name not in kept:
                     path.unlink(missing_ok=True)
+
+
+def _try_read(path: Path, offset: int, size: int) -> bytes | None:
+    """Return a piece of a file; None if there is none, or anything else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.pread(descriptor, size, offset) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    finally:
+        os.close(descriptor)

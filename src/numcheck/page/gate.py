@@ -71,7 +71,7 @@ class Gate:
         host = request.headers.get("host", "")
         if not self._tls and not is_own_name(host):
             raise NotPermitted("this is not the host that was asked for")
-        if request.url.path == "/":
+        if request.scope["path"] == "/":
             return
         if site not in ("none", "same-origin") or (origin is not None and origin.partition("://")[2] != host):
             raise NotPermitted("another site's page asks")

@@ -1,7 +1,8 @@
 """The page's listener: uvicorn with an event loop on a thread of its own, which waits for nothing but requests.
 
 Invariants: beyond loopback it speaks TLS; a connection that sends no whole request within REQUEST_TIMEOUT_S is closed,
-and there are CONNECTIONS_MAX at once; the node's calls never run on its loop.
+and there are CONNECTIONS_MAX at once, those included whose handshake has not ended; the node's calls never run on its
+loop.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import socket
 import ssl
 import threading
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +41,10 @@ class PageListener:
         host, port = page_address(settings)
         tls = is_over_tls(settings)
         self._context = _NewestContext(settings) if tls else None
-        listening = _listening(host, port)
+        listening = _Listening(_opened(host, port))
         self.address = f"{host}:{listening.getsockname()[1]}"
         self.url = f"{'https' if tls else 'http'}://{self.address}/"
-        self._server = _Server(_config(Page(parts, tls=tls), self._context))
+        self._server = _Server(_config(Page(parts, tls=tls), self._context, listening))
         serve = self._server.serve_until_end
         self._thread = threading.Thread(target=serve, args=(listening,), name="page", daemon=True)
         self._thread.start()
@@ -55,7 +57,38 @@ class PageListener:
             self._context.stop()
 
 
-def _listening(host: str, port: int) -> socket.socket:
+class _Listening(socket.socket):
+    """A listening socket that keeps CONNECTIONS_MAX connections, from their first moment on.
+
+    For one more the oldest without a request under way makes way; if all have one, the new one is closed.
+    """
+
+    def __init__(self, opened: socket.socket) -> None:
+        super().__init__(fileno=opened.detach())
+        self._connections: dict[Any, socket.socket] = {}
+        self.busy: set[Any] = set()
+        """The addresses of peers with a request under way."""
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Return a new connection and its peer's address."""
+        connection, peer = super().accept()
+        self._connections = {one: other for one, other in self._connections.items() if other.fileno() >= 0}
+        if len(self._connections) >= CONNECTIONS_MAX and not self._made_way():
+            connection.close()
+            raise ConnectionAbortedError
+        self._connections[peer] = connection
+        return connection, peer
+
+    def _made_way(self) -> bool:
+        oldest = next((peer for peer in self._connections if peer not in self.busy), None)
+        if oldest is None:
+            return False
+        with suppress(OSError):  # it has gone
+            self._connections.pop(oldest).shutdown(socket.SHUT_RDWR)
+        return True
+
+
+def _opened(host: str, port: int) -> socket.socket:
     probe_port(host, port)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -64,12 +97,12 @@ def _listening(host: str, port: int) -> socket.socket:
         raise BadListenAddress(f"{host}:{port} cannot be listened on: {(error.strerror or '').lower()}") from None
 
 
-def _config(page: Page, context: ssl.SSLContext | None) -> uvicorn.Config:
+def _config(page: Page, context: ssl.SSLContext | None, listening: _Listening) -> uvicorn.Config:
     """Return a configuration that logs nothing: a request's line is a stranger's, and failures are logged where they
     are answered."""
     config = uvicorn.Config(
         page.app(),
-        http=_Protocol,
+        http=partial(_Protocol, listening.busy),  # type: ignore[arg-type]  # it is called as a class is
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -80,7 +113,6 @@ def _config(page: Page, context: ssl.SSLContext | None) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         date_header=False,
-        limit_concurrency=CONNECTIONS_MAX,
         timeout_keep_alive=IDLE_TIMEOUT_S,
         timeout_graceful_shutdown=LAST_WAIT_S,
     )
@@ -127,9 +159,14 @@ class _Server(uvicorn.Server):
 class _Protocol(H11Protocol):
     """A connection with a bound of time for each request, which knows its client's certificate."""
 
+    def __init__(self, busy: set[Any], *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._busy = busy
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Read the certificate, and begin to wait for a request."""
         super().connection_made(transport)
+        self._peer = transport.get_extra_info("peername")
         tls = transport.get_extra_info("ssl_object")
         if tls is not None:
             self.app = _with_certificate(self.app, tls.getpeercert(binary_form=True) or b"")
@@ -145,11 +182,23 @@ class _Protocol(H11Protocol):
         """Wait no more."""
         if self._waiting is not None:
             self._waiting.cancel()
+        self._busy.discard(self._peer)
         super().connection_lost(exc)
 
-    def _wait(self) -> None:
+    def on_response_complete(self) -> None:
+        """Let others take the place, unless another request has come."""
+        super().on_response_complete()
+        self._mark()
+
+    def _mark(self) -> bool:
+        """Note whether a whole request is under way, and return it."""
         cycle: Any = self.cycle  # None before the first request
         is_whole = cycle is not None and not cycle.response_complete
+        (self._busy.add if is_whole else self._busy.discard)(self._peer)
+        return is_whole
+
+    def _wait(self) -> None:
+        is_whole = self._mark()
         if is_whole and self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None

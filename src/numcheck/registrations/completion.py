@@ -160,8 +160,9 @@ class Completion:
         if row is None or not _is_newest(work, row, verification):
             return None
         record = self._vault.open(row)
-        row = follow_withdrawal(work, row, record.number, microseconds(self._verifier.now()))
-        verification = work.verifications.get(verification_id) or verification
+        if work.try_waiting_withdrawal(record.number, row.as_of_revision) is not None:
+            row = follow_withdrawal(work, row, record.number, microseconds(self._verifier.now()))
+            verification = work.verifications.get(verification_id) or verification
         return Found(verification, Registration(row, record), self._vault.try_change(verification))
 
     def _take_try(
@@ -186,7 +187,7 @@ class Completion:
         is_bounded = not self._verifier.is_test_number(found.number)
         if (is_bounded and not codes.may_try(*wrong)) or not found.can_be_completed:
             return _refusal(verification, now, is_over=True)
-        if not work.verifications.take_try(verification_id, tries_max=codes.TRIES_MAX, now_us=now_us):
+        if not work.verifications.take_try(verification, tries_max=codes.TRIES_MAX, now_us=now_us):
             return _refusal(verification, now)
         counted = found._replace(verification=verification._replace(tries=verification.tries + 1))
         one = TryRow(service, number_tags[0], user_tags[0], verification.network_tag, now_us)

@@ -3,7 +3,7 @@
 Invariant: a code is counted in the transaction that makes it, before it is sent.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from numcheck.moments import microseconds, moment
 from numcheck.registrations import codes
 from numcheck.registrations.record import NetworkAddress
 from numcheck.registrations.vault import Vault
-from numcheck.store import RegistrationWork, SendRow
+from numcheck.store import Asked, RegistrationWork, SendRow
 
 
 class Code(NamedTuple):
@@ -25,68 +25,72 @@ class Code(NamedTuple):
     is_holder: bool = False
 
 
+class Permitted(NamedTuple):
+    """A code that may be sent: the columns of its row, and the moment from which on the user may be sent another."""
+
+    service: str
+    number_tag: bytes
+    user_tag: bytes
+    block_tag: bytes
+    network_tag: bytes
+    next_code_at_us: int
+
+
 class CodeSends:
     """The codes of an installation, held to the bounds of each service."""
 
     def __init__(self, vault: Vault, code_policy_for: Callable[[str], codes.CodePolicy]) -> None:
         self._vault, self._code_policy_for = vault, code_policy_for
 
-    def check(self, work: RegistrationWork, code: Code, now: datetime) -> None:
-        """Raise TooManyCodes if the code would be one too many."""
+    def permitted(self, work: RegistrationWork, code: Code, now: datetime) -> Permitted:
+        """Return the code as one that may be sent; TooManyCodes if it would be one too many."""
         vault, service, bounds = self._vault, code.service, self._code_policy_for(code.service)
-        since_us, number_tags = microseconds(now - codes.DAY), vault.number_tags(code.number)
-        alike, to_user = self._alike(work, code, now)
-
-        def full(nth: int, **wanted: str | list[bytes]) -> datetime | None:
-            return _try_moment(work.sends.nth(nth, since_us=since_us, **wanted))
-
-        def full_number(nth: int, **wanted: str | list[bytes]) -> datetime | None:
-            return None if code.is_holder else full(nth, number_tag=number_tags, **wanted)
-
-        sends = codes.Sends(
-            alike=alike,
-            to_user=to_user,
-            full_number=full_number(bounds.number_max),
-            full_number_of_service=full_number(bounds.number_of_service_max, service=service),
-            full_block=full(bounds.block_max, service=service, block_tag=vault.block_tags(code.number)),
-            full_network=full(
-                bounds.network_max, service=service, network_tag=vault.network_tags(code.network_address)
-            ),
-            full_rate=_try_moment(
-                work.sends.nth(bounds.rate_max, since_us=microseconds(now - codes.RATE_WINDOW), service=service)
-            ),
-            outcomes=work.sends.outcomes(
-                service, before_us=microseconds(now - codes.BREAKER_GRACE), count_max=codes.BREAKER_CODES
-            ),
-            newest_of_service=_try_moment(work.sends.newest(service)),
+        since_us, sends = microseconds(now - codes.DAY), work.sends
+        numbers, blocks = vault.number_tags(code.number), vault.block_tags(code.number)
+        users, networks = vault.user_tags(service, code.user_id), vault.network_tags(code.network_address)
+        sent = sends.to_number(numbers, since_us=since_us)
+        own = [one for one in sent if one.service == service]
+        alike = [
+            moment(one.at_us)
+            for one in own
+            if one.user_tag in users or (one.network_tag in networks and not code.is_holder)
+        ]
+        outcomes = sends.outcomes(
+            service, before_us=microseconds(now - codes.BREAKER_GRACE), count_max=codes.BREAKER_CODES
         )
-        codes.check_send(sends, now)
-
-    def record(self, work: RegistrationWork, code: Code, verification_id: bytes, now: datetime) -> int:
-        """Count the code as sent, whatever becomes of it; return the moment from which on another may be."""
-        vault = self._vault
-        work.sends.insert(
-            SendRow(
-                verification_id=verification_id,
-                at_us=microseconds(now),
-                service=code.service,
-                number_tag=vault.number_tags(code.number)[0],
-                user_tag=vault.user_tags(code.service, code.user_id)[0],
-                block_tag=vault.block_tags(code.number)[0],
-                network_tag=vault.network_tags(code.network_address)[0],
-            )
+        rate_since_us = microseconds(now - codes.RATE_WINDOW)
+        codes.check_send(
+            codes.Sends(
+                alike=alike,
+                to_user=any(one.user_tag in users for one in own),
+                full_number=None if code.is_holder else _nth(sent, bounds.number_max),
+                full_number_of_service=None if code.is_holder else _nth(own, bounds.number_of_service_max),
+                full_block=_try_moment(
+                    sends.nth(bounds.block_max, since_us=since_us, service=service, block_tag=blocks)
+                ),
+                full_network=_try_moment(
+                    sends.nth(bounds.network_max, since_us=since_us, service=service, network_tag=networks)
+                ),
+                full_rate=_try_moment(sends.nth_of_service(service, bounds.rate_max, since_us=rate_since_us)),
+                outcomes=outcomes,
+                newest_of_service=_try_moment(sends.newest(service)) if codes.breaker_open(outcomes) else None,
+            ),
+            now,
         )
-        return microseconds(codes.next_code_at(self._alike(work, code, now)[0]) or now)
+        next_us = microseconds(codes.next_code_at([*alike, now]) or now)
+        return Permitted(service, numbers[0], users[0], blocks[0], networks[0], next_us)
 
-    def _alike(self, work: RegistrationWork, code: Code, now: datetime) -> tuple[list[datetime], bool]:
-        """Return when codes of the service were sent to the number in the day before for this user, or from their
-        network unless they are its holder; and whether any was for the user."""
-        vault, since_us = self._vault, microseconds(now - codes.DAY)
-        sent = work.sends.to_number(code.service, vault.number_tags(code.number), since_us=since_us)
-        users = vault.user_tags(code.service, code.user_id)
-        networks = [] if code.is_holder else vault.network_tags(code.network_address)
-        alike = [moment(one.at_us) for one in sent if one.user_tag in users or one.network_tag in networks]
-        return alike, any(one.user_tag in users for one in sent)
+    @staticmethod
+    def record(work: RegistrationWork, permitted: Permitted, verification_id: bytes, now: datetime) -> None:
+        """Count the code as sent, whatever becomes of it."""
+        service, number_tag, user_tag, block_tag, network_tag, _ = permitted
+        row = SendRow(verification_id, microseconds(now), service, number_tag, user_tag, block_tag, network_tag)
+        work.sends.insert(row)
+
+
+def _nth(sent: Sequence[Asked], nth: int) -> datetime | None:
+    """Return when the n-th newest of some codes, which ascend, was sent; None: there are fewer."""
+    return moment(sent[-nth].at_us) if len(sent) >= nth else None
 
 
 def _try_moment(at_us: int | None) -> datetime | None:

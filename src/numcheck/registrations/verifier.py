@@ -45,7 +45,7 @@ from numcheck.registrations.registration import (
     proved_at_us,
     take_over,
 )
-from numcheck.registrations.sends import Code, CodeSends
+from numcheck.registrations.sends import Code, CodeSends, Permitted
 from numcheck.registrations.states import EventKind, RegistrationState
 from numcheck.registrations.vault import Vault
 from numcheck.registrations.ways import ANY_WAY, Way
@@ -115,6 +115,8 @@ class Course(NamedTuple):
     """The change of number that it is for; None: it is about the number that the user has."""
     test_code: str = ""
     """The code of a test number, to which nothing is sent; empty for any other number."""
+    permitted: Permitted | None = None
+    """The code that is sent for its next step; None: none is."""
 
     @property
     def proved(self) -> frozenset[Method]:
@@ -438,7 +440,8 @@ class Verifier:
         """Begin a verification that waits for the user, unless it takes a code that may not be sent."""
         try:
             if method.code_digits and not course.test_code:
-                self._sends.check(work, _code_of(registration, course, wanted), now)
+                code = _code_of(registration, course, wanted)
+                course = course._replace(permitted=self._sends.permitted(work, code, now))
         except TooManyCodes as refusal:
             if wanted.on_demand:
                 raise
@@ -466,15 +469,14 @@ class Verifier:
         elif method is Method.INBOUND:
             secret = codes.word_of(key.word_digest(verification_id))
         number = course.about(record).number
-        next_code_at_us = 0
         row = apply(
             work, row, EventKind.START if course.change is None else EventKind.ASK_CHANGE, now_us,
             changes={"verification_id": verification_id}, method=method.value, verification_id=verification_id.hex(),
         )  # fmt: skip
         if registration.row.verification_id is not None:  # else there is none
             work.verifications.end_of({row.registration_id: work.revision + 1}, VerificationState.ENDED)
-        if method.code_digits and not course.test_code:
-            next_code_at_us = self._sends.record(work, _code_of(registration, course, wanted), verification_id, now)
+        if course.permitted is not None:
+            self._sends.record(work, course.permitted, verification_id, now)
         to_send = self._to_send(course, row.service, method, secret, wanted.way)
         verification = VerificationRow(
             verification_id=verification_id,
@@ -487,7 +489,7 @@ class Verifier:
             started_at_us=now_us,
             as_of_revision=work.revision,
             expires_at_us=microseconds(now + method.lifetime),
-            next_code_at_us=next_code_at_us,
+            next_code_at_us=0 if course.permitted is None else course.permitted.next_code_at_us,
             secret_mac=key.code_mac(verification_id, secret) if secret else b"",
             tries=0,
             attempt_id=course.attempt_id or verification_id,

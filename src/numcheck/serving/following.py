@@ -2,7 +2,8 @@
 
 Invariants: nothing is used that the installation's key has not signed, or whose hash is not the one that was signed;
 versions only rise, and an edition that was signed before the one in use changes nothing; what is in use stays so
-whatever a source does. On disk after a crash: the edition in use before or after, with all of its files.
+whatever a source does, and none keeps the others from being asked: who is slow, silent or late is left. On disk after a
+crash: the edition in use before or after, with all of its files.
 """
 
 import time
@@ -27,6 +28,8 @@ from numcheck.worker import Worker
 PAUSE_S = 0.1  # before the first source is asked again, twice as long each time that none was of use, up to
 PAUSE_MAX_S = 2.0
 AGE_INTERVAL_S = 0.5
+PACE_AFTER_S = 20.0  # of fetching an edition's files: then a source
+PACE_MIN = 65_536  # that has sent fewer bytes a second is left
 KEPT_EVERY_S = 60.0  # an edition of the same files is kept on disk so often
 
 log = structlog.get_logger()
@@ -152,6 +155,8 @@ class Following:
         news_at = time.monotonic()
         for signed in source.editions():
             if self._take(signed, source):
+                if self._is_late():
+                    raise SourceFailed("its newest edition was signed long ago")
                 news_at, state.followed, state.problem = time.monotonic(), True, ""
                 self._pause_s = PAUSE_S / 2
             elif time.monotonic() > news_at + SILENCE_MAX_S:
@@ -164,7 +169,8 @@ class Following:
         if not self._is_newer(edition):
             return False
         self._told_version = max(self._told_version, edition.index_version)
-        self._shelf.fetch(edition, lambda sha256, offset: self._piece(source, sha256, offset))
+        pace = _Pace()
+        self._shelf.fetch(edition, lambda sha256, offset: self._piece(source, sha256, offset, pace))
         is_other = self._edition is None or edition.files != self._edition.files
         self._use(signed, edition)
         if is_other or time.monotonic() > self._kept_at + KEPT_EVERY_S:
@@ -172,8 +178,14 @@ class Following:
             self._kept_at = time.monotonic()
         return True
 
-    def _piece(self, source: Source, sha256: bytes, offset: int) -> bytes:
+    def _is_late(self) -> bool:
+        """Return True if the edition in use was signed before what clocks can differ by: others may have newer ones."""
+        assert self._edition is not None
+        return _seconds_since(self._edition.signed_at_us) > SILENCE_MAX_S + CLOCK_SKEW_MAX.total_seconds()
+
+    def _piece(self, source: Source, sha256: bytes, offset: int, pace: "_Pace") -> bytes:
         piece = source.piece(sha256, offset)
+        pace.check(len(piece))
         self._pause_s = PAUSE_S / 2  # a source that cuts each fetch is asked again soon
         return piece
 
@@ -246,6 +258,20 @@ class Following:
             log.error("there was no news for too long: nothing is answered any more", age_s=round(self.age_s or 0))
             self._published.pause()
         return AGE_INTERVAL_S
+
+
+class _Pace:
+    """The pace at which a source sends an edition's files."""
+
+    def __init__(self) -> None:
+        self._begun_at, self._size = time.monotonic(), 0
+
+    def check(self, size: int) -> None:
+        """Count what has come; SourceFailed if it comes too slowly. What is there is gone on with by the next one."""
+        self._size += size
+        age_s = time.monotonic() - self._begun_at
+        if age_s > PACE_AFTER_S and self._size < PACE_MIN * age_s:
+            raise SourceFailed("it sends too slowly")
 
 
 def _manifest_of(edition: Edition) -> bytes:

@@ -6,9 +6,12 @@ stays as it is once the chain is another. A witness that cannot be reached keeps
 
 import json
 import os
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import orjson
 import structlog
@@ -17,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numcheck.config import Settings
 from numcheck.delivery.posting import SUCCESSES, Poster
 from numcheck.delivery.requests import JSON, Request
-from numcheck.errors import DeliveryFailed, EventsAltered
+from numcheck.errors import BadConfiguration, DeliveryFailed, EventsAltered
+from numcheck.hosts import is_loopback
 from numcheck.moments import microseconds
 from numcheck.registrations.events import SignedHead, check_signature, head_fields, head_of, sign_newest
 from numcheck.store.events import EventLog
@@ -38,7 +42,8 @@ class Witness:
         self._events, self._signing_key, self._now = events, signing_key, now
         self._file, self._url = settings.witness_file, settings.witness_url
         self._interval_s = float(settings.witness_interval_s)
-        self._poster = Poster(use_proxy=settings.use_proxy) if self._url else None
+        by_proxy = settings.use_proxy and not is_loopback(urlsplit(self._url or "").hostname or "")
+        self._poster = Poster(use_proxy=by_proxy) if self._url else None
         self._posted: int | None = None
         self.agrees: bool | None = None
         """False once the witness has a head that the chain does not; None before it was asked."""
@@ -111,12 +116,11 @@ class Witness:
 
 def newest_head(file: Path) -> SignedHead | None:
     """Return the newest head in a witness' file; None if there is none yet. A line that is no signed head, such as
-    the half that a crash left, does not count."""
+    the half that a crash left, does not count. BadConfiguration if it is no plain file."""
     try:
-        with file.open("rb") as opened:
-            size = opened.seek(0, os.SEEK_END)
-            opened.seek(max(size - TAIL_SIZE, 0))
-            lines = opened.read(TAIL_SIZE).split(b"\n")
+        with _opened(file, os.O_RDONLY) as descriptor:
+            size = os.fstat(descriptor).st_size
+            lines = os.pread(descriptor, TAIL_SIZE, max(size - TAIL_SIZE, 0)).split(b"\n")
     except FileNotFoundError:
         return None
     heads = filter(None, map(_try_read, lines))
@@ -134,11 +138,20 @@ def _try_read(line: bytes) -> SignedHead | None:
 
 def _append(file: Path, line: bytes) -> None:
     """Append a line, durably; behind a line without an end, on one of its own."""
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-    try:
+    with _opened(file, os.O_RDWR | os.O_CREAT | os.O_APPEND) as descriptor:
         size = os.fstat(descriptor).st_size
         unended = size and os.pread(descriptor, 1, size - 1) != b"\n"
         os.write(descriptor, (b"\n" if unended else b"") + line)
         os.fsync(descriptor)
+
+
+@contextmanager
+def _opened(file: Path, flags: int) -> Iterator[int]:
+    """Open the witness' file, whose disk is somebody else's: of a pipe nobody would ever see the end."""
+    descriptor = os.open(file, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise BadConfiguration(f"witness_file: {file} is no plain file")
+        yield descriptor
     finally:
         os.close(descriptor)

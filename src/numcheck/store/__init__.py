@@ -14,6 +14,7 @@ from numcheck.store.lock import DataDirLock
 from numcheck.store.plans import Meant, PlanImport, Renaming, SeriesInfo
 from numcheck.store.pushes import HeldPush, Pushed
 from numcheck.store.registration_rows import (
+    Asked,
     NumberRow,
     RegistrationRow,
     RequestRow,
@@ -32,6 +33,7 @@ from numcheck.store.withdrawals import Cause, Withdrawn, WithdrawnChunk
 
 __all__ = [
     "DUE_WITHIN_DAYS",
+    "Asked",
     "Bound",
     "CallerSet",
     "Callers",

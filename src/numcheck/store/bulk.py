@@ -36,8 +36,8 @@ def run(connection: Connection, change: str, *values: Any) -> int:
 
 
 def _executed(connection: Connection, statement: str, values: Sequence[Any]) -> Any:
-    counts = tuple(len(value) if isinstance(value, list) else None for value in values)
-    flat = chain.from_iterable(value if isinstance(value, list) else (value,) for value in values)
+    counts = tuple([len(value) if type(value) is list else None for value in values])
+    flat = chain.from_iterable([value if type(value) is list else (value,) for value in values])
     return driver_of(connection).execute(_with_places(statement, placeholder(connection), counts), tuple(flat))
 
 

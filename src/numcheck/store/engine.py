@@ -6,7 +6,6 @@ not is absent, whole. PostgreSQL: any number of nodes share it, each with a few 
 """
 
 import os
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
 from sqlalchemy.exc import NoSuchModuleError
 
 from numcheck.errors import BadConfiguration
+from numcheck.store.bulk import driver_of
 from numcheck.store.marks import write_words
 from numcheck.store.patience import ANSWER_WAIT_S, Patience, break_off
 
@@ -39,7 +39,11 @@ def sqlite_engine(path: Path, *, read_only: bool) -> Engine:
     """
     mode = "rwc" if not read_only else "ro&immutable=1" if _cannot_change(path) else "ro"
     url = URL.create("sqlite", database=f"file:{quote(str(path))}?mode={mode}", query={"uri": "true"})
-    engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+    # One that reads has nothing to reset when it is given back; a COMMIT that failed may have left a transaction open.
+    reset = None if read_only else "rollback"
+    engine = create_engine(
+        url, poolclass=StaticPool, pool_reset_on_return=reset, connect_args={"check_same_thread": False}
+    )
     begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
 
     @event.listens_for(engine, "connect")
@@ -54,12 +58,13 @@ def sqlite_engine(path: Path, *, read_only: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin_transaction(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
-        connection.info[CHANGES] = _changes(connection)
+        driver = driver_of(connection)
+        driver.execute(begin)
+        connection.info[CHANGES] = driver.total_changes
 
     @event.listens_for(engine, "commit")
     def commit_transaction(connection: Connection) -> None:
-        if connection.info[CHANGES] != _changes(connection):
+        if connection.info[CHANGES] != driver_of(connection).total_changes:
             write_words(connection)
 
     return engine
@@ -72,12 +77,6 @@ def _cannot_change(path: Path) -> bool:
 
 
 CHANGES = "changes"
-
-
-def _changes(connection: Connection) -> int:
-    """Return how many rows SQLite's connection has changed so far."""
-    driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
-    return driver.total_changes
 
 
 def postgresql_engine(url: str, on_server: Callable[[Any, str | None], None]) -> Engine:

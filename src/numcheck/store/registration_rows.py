@@ -86,11 +86,12 @@ class TryRow(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """The moment of a code, and who asked for it."""
+    """The moment of a code, who asked for it, and of which service."""
 
     at_us: int
     user_tag: bytes
     network_tag: bytes
+    service: str
 
 
 class SendRow(NamedTuple):

@@ -378,6 +378,7 @@ class RegistrationWork:
     def flush(self) -> None:
         """Write what was put off."""
         self._flush_new()
+        self.verifications.flush()
         self._outbox.flush()
         for told in binding_of_revisions(self._connection, self._chain, withdrawn_rows, self._followed):
             self.record_act(Act.WITHDRAWALS_FOLLOWED, LOCAL, self._events.at_us, **told)

@@ -28,6 +28,7 @@ TO_NUMBER = (
     "SELECT at_us, user_tag, network_tag, service FROM code_sends WHERE number_tag IN ? AND at_us > ? ORDER BY at_us"
 )
 SINCE = "SELECT at_us FROM code_sends WHERE at_us > ?"
+COUNT_SINCE = "SELECT count(*) FROM code_sends WHERE service = ? AND at_us > ?"
 OUTCOMES = "SELECT completed FROM code_sends WHERE service = ? AND at_us <= ? ORDER BY at_us DESC LIMIT ?"
 COMPLETED_BY_ID = "SELECT verification_id, completed FROM code_sends WHERE verification_id IN"
 
@@ -38,6 +39,8 @@ class Sends:
     def __init__(self, connection: Connection, written: Written) -> None:
         """Read and write by this connection, and count in `written`."""
         self._connection, self._written = connection, written
+        self._counts: dict[str, tuple[int, int]] = {}  # by service: a moment, and how many codes were sent since
+        self._outcomes: dict[str, list[bool]] = {}  # of a service's last codes, as they were before this transaction
 
     def wrong_tries(
         self,
@@ -67,10 +70,9 @@ class Sends:
         self._written.count += 1
         run(self._connection, "UPDATE code_tries SET wrong = ? WHERE try_id = ?", False, try_id)
 
-    def to_number(self, service: str, number_tags: Sequence[bytes], *, since_us: int) -> list[Asked]:
-        """Return when a service sent codes to a number, ascending, and who had asked for each."""
-        rows = fetch(self._connection, TO_NUMBER, list(number_tags), since_us)
-        return [Asked._make(row[:-1]) for row in rows if row[-1] == service]
+    def to_number(self, number_tags: Sequence[bytes], *, since_us: int) -> list[Asked]:
+        """Return when codes were sent to a number, ascending, and who had asked for each."""
+        return list(map(Asked._make, fetch(self._connection, TO_NUMBER, list(number_tags), since_us)))
 
     def nth(self, nth: int, *, since_us: int, **wanted: str | Sequence[bytes]) -> int | None:
         """Return when the n-th newest code after a moment was sent, of those with these values in their columns, or one
@@ -81,9 +83,21 @@ class Sends:
         found = fetch(self._connection, selection, since_us, *values, nth - 1)
         return int(found[0][0]) if found else None
 
+    def nth_of_service(self, service: str, nth: int, *, since_us: int) -> int | None:
+        """Return the same of all codes of a service. They are counted once a transaction, and looked through only if
+        there are as many."""
+        if service not in self._counts or self._counts[service][0] > since_us:
+            ((count,),) = fetch(self._connection, COUNT_SINCE, service, since_us)
+            self._counts[service] = since_us, int(count)
+        return None if self._counts[service][1] < nth else self.nth(nth, since_us=since_us, service=service)
+
     def outcomes(self, service: str, *, before_us: int, count_max: int) -> list[bool]:
-        """Return True for each of a service's last codes before a moment that was completed, the newest first."""
-        return [bool(one) for (one,) in fetch(self._connection, OUTCOMES, service, before_us, count_max)]
+        """Return True for each of a service's last codes before a moment that was completed, the newest first: read
+        once a transaction."""
+        if service not in self._outcomes:
+            found = fetch(self._connection, OUTCOMES, service, before_us, count_max)
+            self._outcomes[service] = [bool(one) for (one,) in found]
+        return self._outcomes[service]
 
     def newest(self, service: str) -> int | None:
         """Return when a service's last code was sent."""
@@ -93,6 +107,9 @@ class Sends:
     def insert(self, row: SendRow) -> None:
         """Record that a code is sent."""
         self._written.count += 1
+        if row.service in self._counts:
+            since_us, count = self._counts[row.service]
+            self._counts[row.service] = since_us, count + 1
         insert_rows(self._connection, code_sends, [row])
 
     def complete(self, verification_id: bytes) -> None:

@@ -45,9 +45,11 @@ class Verifications:
     def __init__(self, connection: Connection, chain: Chain, written: Written) -> None:
         """Read and write by this connection, and note in `written` what was."""
         self._connection, self._chain, self._written = connection, chain, written
+        self._new: list[VerificationRow] = []  # to be inserted with the transaction's others
 
     def get(self, verification_id: bytes) -> VerificationRow | None:
         """Return the verification of that id."""
+        self.flush()
         found = fetch(self._connection, BY_ID, verification_id)
         return self._checked(VerificationRow._make(found[0])) if found else None
 
@@ -59,7 +61,13 @@ class Verifications:
     def insert(self, row: VerificationRow) -> None:
         """Add a verification."""
         self._written.count += 1
-        insert_rows(self._connection, verifications, [self._bound(row)])
+        self._new.append(row)
+
+    def flush(self) -> None:
+        """Write what was put off."""
+        if self._new:
+            insert_rows(self._connection, verifications, list(map(self._bound, self._new)))
+            self._new.clear()
 
     def _bound(self, row: VerificationRow) -> VerificationRow:
         row = row._replace(mac=BINDING.mac(self._chain, row))
@@ -68,6 +76,7 @@ class Verifications:
 
     def change(self, row: VerificationRow) -> None:
         """Write a verification that this transaction has read, as it is now."""
+        self.flush()
         self._written.count += 1
         row = self._bound(row)
         changed = (row.state, row.tries, row.given, row.channel, row.sealed_change, row.mac)
@@ -79,6 +88,7 @@ class Verifications:
 
         A damaged row is left alone, and proves nothing to anybody.
         """
+        self.flush()
         found = map(VerificationRow._make, rows_where(self._connection, WAITING_BY_REGISTRATION, list(begun_before)))
         wanted = (row for row in found if changes or row.sealed_change is None)
         before = (row for row in wanted if row.as_of_revision < begun_before[row.registration_id])
@@ -96,10 +106,10 @@ class Verifications:
         self.change(row._replace(state=to_state))
         return True
 
-    def take_try(self, verification_id: bytes, *, tries_max: int, now_us: int) -> bool:
-        """Count a try if the verification waits and has one left. Transactions that write take turns."""
-        row = self.get(verification_id)
-        if row is None or row.state != WAITING or row.tries >= tries_max or row.expires_at_us <= now_us:
+    def take_try(self, row: VerificationRow, *, tries_max: int, now_us: int) -> bool:
+        """Count a try if a verification that this transaction has read waits and has one left. Transactions that write
+        take turns."""
+        if row.state != WAITING or row.tries >= tries_max or row.expires_at_us <= now_us:
             return False
         self.change(row._replace(tries=row.tries + 1))
         return True
@@ -129,6 +139,7 @@ class Verifications:
 
     def prune(self, *, before_us: int) -> None:
         """Remove verifications, assertions and requests of before a moment: ids begin with their times."""
+        self.flush()
         self._written.count += 1
         for table in (assertions, requests):
             self._connection.execute(delete(table).where(table.c.at_us < before_us))
@@ -145,6 +156,7 @@ class Verifications:
         self._forget(verifications.c.key_id != key_id)
 
     def _forget(self, unwanted: ColumnElement[bool]) -> None:
+        self.flush()
         self._written.count += 1
         for verification_id in self._connection.scalars(select(verifications.c.verification_id).where(unwanted)).all():
             self._written.note(Bound.VERIFICATIONS, verification_id, GONE)

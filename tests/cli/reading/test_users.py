@@ -78,6 +78,9 @@ def test_json_lines_say_the_same(tmp_path: Path) -> None:
         ("u1,+7,10.0.0.1,x,,,", "network_address.port"),
         ("u1,+7,10.0.0.1,123456,,,", "network_address.port"),
         ("u1,+7,10.0.0.1,,,,yesterday", "registered_at"),
+        ("u1,+7,10.0.0.1,,,,1712051212345", "registered_at"),  # milliseconds, and not May 1712
+        ("u1,+7,10.0.0.1,,,,0001-01-01T00:00:00+03:00", "registered_at"),
+        ('{"user_id": "u1", "registered_at": 1712051212345}', "registered_at"),
         ("u1,+7,10.0.0.1,,,{,", "identifier"),
         ('u1,+7,10.0.0.1,,,"{""a"":1}",', "identifier"),
         ("u1,+7,10.0.0.1,,,,,more", ""),

@@ -6,8 +6,9 @@
     what   = number | number dash number
 
 A number is what `e164` reads, every character of it. A text that is one number is one number, whatever dashes it
-holds; a range is read at the one dash that has a number on either side. Everything else is refused: what is not
-understood is never left out, for it may be somebody's way to write a removal.
+holds; a range is read at the one dash that has a number on either side, with spaces on both sides of it or none: in
+`-79160000001 -79160000005` it is the sign of a second number. Everything else is refused: what is not understood is
+never left out, for it may be somebody's way to write a removal.
 
 `read_lines` reads a million lines at once and `read` a single one; a test holds them to each other.
 """
@@ -23,6 +24,7 @@ DASHES = "-\u02d7\u058a\u05be\u2010-\u2015\u2043\u2212\u2e3a\u2e3b\ufe58\ufe63\u
 _MARKS = "\\s'\u2018\u2019\uff07\u061c\u200b-\u200f\u202a-\u202d\u2060\u2066-\u2069\ufeff"
 _SIGNED = re.compile(f"(?P<marks>[{_MARKS}]*)(?P<sign>[{DASHES}]?)(?P<what>.*)", re.DOTALL)
 _DASH = re.compile(f"[{DASHES}]")
+_SECOND_SIGN = re.compile(f"\\s[{_MARKS}]*[{DASHES}]\\S")
 
 NEITHER = "neither a number nor a range"
 BACKWARDS = "the range ends before it starts"
@@ -73,7 +75,7 @@ def _range(text: str, region: str) -> tuple[int, int]:
         for one in _DASH.finditer(text)
     ]
     found = [(first, last) for first, last in ends if first is not None and last is not None]
-    if len(found) != 1:
+    if len(found) != 1 or _SECOND_SIGN.search(text):
         raise BadEntry(NEITHER)
     if found[0][0] > found[0][1]:
         raise BadEntry(BACKWARDS)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from numcheck.cli.reading.statuses import ACTIVE, INACTIVE, YES_OR_NO, normal
 
 DELIMITERS = ";,\t|"
-FIRST_LINES = 20  # that are looked at for a header
+FIRST_LINES = 1_000  # that are looked at for a header, and for what other columns say
 _EMPTY = re.compile(r'[\s;,|"]*')  # a line, as spreadsheets write an empty row
 DELIMITER_NAMES = {"\t": "tab"}
 NO_DELIMITER = "\x1f"  # of a file of one column; no line holds it
@@ -93,17 +93,23 @@ STATUS_NAMES = frozenset(
 # Words in the name of a column that may tell, in an unknown way, whether a row is in service.
 _STATUS_WORDS = re.compile(
     "status|state|activ|block|suspend|terminat|disconnect|clos|delet|remov|expir|end(ed)?\\b|"
-    "action|operation|\\bop\\b|change|\\bsign\\b|\\bflag|"
+    "action|operation|\\bop\\b|change|\\bsign\\b|\\bflag|event|reason|"
     "статус|состоян|актив|блокир|приостан|расторж|отключ|закры|удал|оконч|обслуж|"
-    "действи|операци|изменен|признак|\\bзнак\\b|\\bфлаг"
+    "действи|операци|изменен|признак|\\bзнак\\b|\\bфлаг|событ|причин"
 )
 # Cells of such a column, whatever its name.
 CHANGES = frozenset(
     {
         *("+", "-", "\u2013", "\u2212", "+1", "-1", "add", "added", "new", "insert", "create", "connect", "update"),
         *("del", "delete", "drop", "remove", "disconnect", "a", "d", "i", "u", "r", "доб", "добавить", "добавлен"),
-        *("новый", "подключить", "удал", "удалить", "исключить", "отключить", "снять"),
+        *("новый", "подключить", "удал", "удалить", "исключить", "отключить", "снять", "in", "out"),
     }
+)
+# The same in words of any form: what happens to a number, or to its contract.
+_CHANGED = re.compile(
+    "\\b(de|re)?activat|terminat|disconnect|suspend|cancel|churn|\\bport(ed|ing)?[ -]?(in|out)\\b|remov|delet|withdraw|"
+    "\\b(под|от|вы|пере)ключ|удал|исключ|расторг|расторж|закры|приостан|возобнов|деактив|активац|активир|"
+    "\\bпере(ход|нос|нес)|\\bушел|\\bуход|\\bснят"
 )
 # Words in the name of one number among several: `old phone`, `msisdn 2`.
 _WHICH = re.compile(
@@ -300,7 +306,11 @@ def _check_others(
     words = ACTIVE | INACTIVE | CHANGES
     if has_header:
         words -= YES_OR_NO
-    found = [place for place, cells in enumerate(columns) if place not in taken and cells and words.issuperset(cells)]
+    found = [
+        place
+        for place, cells in enumerate(columns)
+        if place not in taken and cells and all(cell in words or _CHANGED.search(cell) for cell in cells)
+    ]
     if found:
         raise _uncertain_status(names, found, named=has_header)
 

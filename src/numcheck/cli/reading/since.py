@@ -5,6 +5,7 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 from numcheck.cli.reading.layout import place_of
+from numcheck.moments import read_moment
 
 FORMS = ("%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S")  # as Russian programs write them
 MOMENTS_KEPT = 100_000  # a file has many lines of one day
@@ -38,13 +39,13 @@ def try_moment(text: str) -> int | None:
         return None
     for found in map(partial(_try_read, text), (None, *FORMS)):
         if found is not None:
-            return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+            return int(found.timestamp())
     return None
 
 
 def _try_read(text: str, form: str | None) -> datetime | None:
     """Read a text in a form; None: in ISO 8601."""
     try:
-        return datetime.fromisoformat(text) if form is None else datetime.strptime(text, form)  # noqa: DTZ007
+        return read_moment(text) if form is None else datetime.strptime(text, form).replace(tzinfo=UTC)
     except ValueError:
         return None

@@ -9,7 +9,6 @@ import io
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 
 import orjson
@@ -20,6 +19,7 @@ from numcheck.cli.reading.layout import DELIMITER_NAMES, DELIMITERS, EXCEL_DELIM
 from numcheck.cli.reading.source import SAMPLE_SIZE, Source
 from numcheck.cli.spreadsheets import unguarded
 from numcheck.errors import BadUsersFile
+from numcheck.moments import read_moment
 from numcheck.timestamps import timestamp
 from numcheck.v1 import registration_pb2 as pb
 
@@ -299,7 +299,6 @@ def _moment_of(values: Mapping[str, str], field: str) -> Timestamp | None:
     if not text:
         return None
     try:
-        found = datetime.fromisoformat(text)
+        return timestamp(read_moment(text))
     except ValueError:
         raise _Unreadable(field) from None
-    return timestamp(found.replace(tzinfo=UTC) if found.tzinfo is None else found)
