@@ -42,8 +42,10 @@ BUILT := $(VENV)/.built
 BENCH_TESTS := tests/test_benchmarks.py
 
 SANITIZED := build/sanitized
-UNDER_SANITIZERS = PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
-	LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so)"
+LEAKS := build/leaks
+# What a process has lost is in reports: Python itself loses some, so that a script picks out what is ours.
+UNDER_SANITIZERS = PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=1:log_path=$(CURDIR)/$(LEAKS)/report \
+	LSAN_OPTIONS=exitcode=0 UBSAN_OPTIONS=halt_on_error=1 LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so)"
 # What asks the native door over sockets; other programs, such as node and nginx, do not run with the preload.
 EDGE_TESTS := tests/door tests/edge tests/conformance --ignore=tests/edge/test_strangers.py --ignore=tests/edge/test_without.py
 
@@ -97,11 +99,13 @@ bench-peers: $(BUILT) ## Measure beside Redis, PostgreSQL, gRPC C++ and others i
 scale: $(BUILT) ## Simulate 100 million users by measured costs: the tables and plots of docs/scale.md
 	$(BIN)/python -m benchmarks.scale $(ARGS)
 
-fuzz: $(BUILT) ## Fuzz for long, with the address and undefined-behaviour sanitizers (gcc on Linux)
+fuzz: $(BUILT) ## Fuzz for long, with the address, undefined-behaviour and leak sanitizers (gcc on Linux)
+	rm -rf $(LEAKS) && mkdir -p $(LEAKS)
 	NUMCHECK_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-base build/sanitizing --build-lib $(SANITIZED)
 	$(UNDER_SANITIZERS) NUMCHECK_EDGE_CALLS=$(EDGE_CALLS) NUMCHECK_EDGE_CONVERSATIONS=$(EDGE_CONVERSATIONS) \
 	$(BIN)/python -m pytest tests/fuzz tests/kernel tests/test_e164.py tests/test_lines.py tests/test_packing.py \
 	$(EDGE_TESTS) --hypothesis-profile=long --timeout=0 $(ARGS)
+	$(BIN)/python scripts/judge_leaks.py $(LEAKS) $(SANITIZED)
 
 # The tests of the campaign itself come first, unless ARGS ask for a certain campaign.
 faults: $(BUILT) ## Kill nodes KILLS times amid their work, on both engines, and lose their power

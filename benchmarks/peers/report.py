@@ -13,7 +13,7 @@ from benchmarks.peers.libraries import KERNEL
 from benchmarks.peers.peer import About
 from benchmarks.peers.servers import GRPC_CPP, NATIVE
 from numcheck.bench.measure import Figure
-from numcheck.bench.resources import machine
+from numcheck.bench.resources import OTHERS_MUCH, machine
 
 try:
     import matplotlib as mpl
@@ -161,10 +161,11 @@ def _as_json(report: Report) -> dict[str, object]:
 def _facts(report: Report) -> str:
     known = machine()
     others = statistics.fmean(one.figure.others_cores or 0 for one in report.measured) if report.measured else 0.0
+    busy = " It was busy: compare processor time alone." if others >= OTHERS_MUCH else ""
     return (
         f"{report.at:%Y-%m-%d}, {known['cores']} cores of {known['processor']}, {known['memory']}, {known['system']}, "
         f"Python {known['python']}. {report.active_count:,} active numbers. The load of the machine was "
-        f"{report.load_average:.1f} when it began; others kept {others:.2f} cores busy meanwhile."
+        f"{report.load_average:.1f} when it began; others kept {others:.2f} cores busy meanwhile.{busy}"
     )
 
 
@@ -260,7 +261,7 @@ def _promises(report: Report) -> str:
     rows: list[tuple[str, str, float | None, str]] = [
         ("calls of 1 number a second of CPU", "250,000", rate(NATIVE, 1), "{:,.0f}"),
         ("beside gRPC C++ with the same kernel", "5 times", beside(GRPC_CPP, 1), "{:.1f} times"),
-        ("p99 of such calls at half of capacity, 64 connections", "2 ms", late and 1e3 * late, "{:.2g} ms"),
+        ("p99 of such calls at half of capacity, 64 connections", "2 ms", late and 1e3 * late, "{:,.1f} ms"),
         ("numbers a second of CPU, 10,000 a call", "50 million", BATCH * rate(NATIVE, BATCH) / 1e6, "{:.0f} million"),
         ("beside the kernel alone", "70%", beside(KERNEL, BATCH), "{:.0%}"),
         ("beside gRPC C++ with the same kernel", "1.3 times", beside(GRPC_CPP, BATCH), "{:.2f} times"),

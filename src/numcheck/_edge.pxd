@@ -61,8 +61,11 @@ cdef enum:
     MOVED_SIZE_MIN = 65_536          # a peer that takes less of its answers for `stalled_after` takes nothing
     LANE_COUNT = 4                   # of calls that Python answers: each has threads and room of its own
     WAIT_TARGET_MS = 40              # a call that Python answers should be begun by then
-    LINE_MIN = 128                   # calls of a line that may wait, however long that takes
-    PACE_LENGTH_MIN = 16             # calls before one that teaches the pace
+    LINE_MIN = 96                    # calls of a line, or pages of large requests, that may wait, however long it takes
+    PACE_LENGTH_MIN = 16             # so many before one teach the pace
+    LARGE_SIZE = 4_096               # a CheckNumbers request above it costs several times its refusal: large.pxi
+    TIGHT_WINDOW_SIZE = 4_096        # of new streams, where large requests are refused
+    TURN_TIME_US = 1_000             # of a turn that large requests take
     SWEEP_MS = 100                   # between two looks at deadlines
     CONTROL_FRAMES_MAX = 1_000       # frames that bring nothing, and RST_STREAM of ours, in a burst
     UNRETURNED_MAX = 16_777_216      # bytes of sent DATA whose window a peer may give back in pieces, so late
@@ -156,14 +159,25 @@ cdef struct Pipe:                    # of a CallQueue: from all loops to Python
     uint64_t asks                    # atomic: those that are not freed yet
     int fd
 
+cdef struct Pace:                    # of a line: how many may wait in it
+    uint64_t allowed                 # atomic: so many, at the recent pace,
+    uint64_t learned_at              # atomic: and when it was learned
+    uint64_t best, last_best         # `allowed` by the best of this window and of the last; touched by one thread at a
+    int64_t window_at                # time, as when this one began
+
 cdef struct Line:                    # the calls of one party that wait in one lane
     Lane* lane
     uint64_t held                    # atomic: its part of the lane's
-    uint64_t length                  # atomic: calls that Python has not begun,
-    uint64_t allowed                 # atomic: how many there may be, at the recent pace,
-    uint64_t learned_at              # atomic: and when it was learned
-    uint64_t best, last_best         # `allowed` by the best of this window and of the last; touched with the GIL alone,
-    int64_t window_at                # as when this one began
+    uint64_t length                  # atomic: calls that Python has not begun
+    Pace pace                        # touched with the GIL alone, but for what is atomic
+
+cdef struct LargeLine:               # the large requests of one party in one loop, which alone touches it
+    uint64_t announced               # pages of those whose answer has not begun,
+    uint64_t queued                  # and of them, of those that are whole and wait
+    Pace pace
+    Stream* first                    # those that wait, the oldest first
+    Stream* last
+    LargeLine* next                  # among the loop's lines in which some wait
 
 cdef struct Note:
     Note* next
@@ -220,7 +234,9 @@ cdef struct Loop:
     uint64_t woken                   # atomic: the loop is about to look at them
     bint handed_over                 # something in this turn, of which Python has not been told
     uint64_t lent_size               # atomic: of requests that Python has
-    Connection* dirty                # those that replies were for, in this turn
+    Connection* dirty                # those that replies were for, or answers to large requests, in this turn
+    LargeLine* large                 # lines in which large requests wait: whose turn is next,
+    LargeLine* large_last            # and whose is last
     int method_count
     const char* paths[METHODS_MAX]
     size_t path_sizes[METHODS_MAX]
@@ -277,6 +293,8 @@ cdef struct Connection:
     int asker                        # whose numbers are counted: a position in `asked`
     void* caller                     # what Python is told of them,
     Line* lines                      # and theirs, by lane
+    LargeLine* large                 # the line of theirs for large requests
+    int64_t tight_until              # new streams have TIGHT_WINDOW_SIZE; 0: STREAM_WINDOW_SIZE
     Ledger* ledger                   # of their Allowance; NULL: they may ask about any number
     bint dirty                       # among the loop's `dirty`
     Connection* dirty_next
@@ -320,6 +338,12 @@ cdef struct Stream:
     bint complete                    # a whole message is in `body`
     Bytes unread                     # what came behind it
     uint64_t waiting                 # its rank among those that wait for their turn; 0: it does not
+    LargeLine* line                  # of a large request's party; NULL: it is in none
+    uint64_t pages                   # of it
+    int64_t came                     # when it was whole and began to wait; 0: it does not,
+    uint64_t before                  # and behind how many pages
+    Stream* queue_next
+    Stream* queue_previous
     # the answer
     Bytes out
     size_t owed                      # received bytes whose window is given back once `out` has left

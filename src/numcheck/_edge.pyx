@@ -55,6 +55,8 @@ cdef int64_t WAIT_TARGET = WAIT_TARGET_MS * 1_000_000
 cdef int64_t PACE_WINDOW = 100_000_000
 cdef int64_t PACE_LIFETIME = 1 * SECOND     # of the pace of an empty line
 cdef uint64_t LINE_UNBOUNDED = 2**62
+cdef int64_t TURN_TIME = TURN_TIME_US * 1_000
+cdef int64_t TIGHT_FOR = 1 * SECOND
 
 cdef const char* HTTP1_ANSWER = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 138\r\nconnection: close\r\n\r\n"
@@ -91,6 +93,7 @@ include "edge/response.pxi"
 include "edge/number.pxi"
 include "edge/message.pxi"
 include "edge/waiting.pxi"
+include "edge/large.pxi"
 include "edge/python.pxi"
 include "edge/headers.pxi"
 include "edge/body.pxi"
@@ -113,6 +116,7 @@ cdef class EdgeLoop:
     cdef list paths, texts              # of each method; and what `loop` points to
     cdef dict callers                   # each that was admitted, itself: calls point to them
     cdef set allowances                 # those of connections, for good
+    cdef dict large_lines               # LargeLines by party, for good
     cdef Reader reader
     cdef object tables, next_index      # Table by agreements; and with it the Facts
     cdef Facts facts
@@ -125,6 +129,7 @@ cdef class EdgeLoop:
         self.loop.epoll_fd = self.loop.listen_fd = self.loop.wake_fd = -1
         self.agreements, self.used = [None], [None]
         self.askers, self.texts, self.callers, self.allowances = {"": 0}, [], {}, set()
+        self.large_lines = {}
         self.roles = {"": 0}
 
     def __init__(self, CallQueue queue not None, methods, admit, Credentials credentials, *, int listen_fd,
@@ -305,6 +310,13 @@ cdef class EdgeLoop:
         """Return the caller as all their calls point to it. As many are kept as an installation has callers."""
         kept = self.callers.setdefault(caller, caller)
         return <void*>kept
+
+    cdef LargeLine* large_line_of(self, party) except NULL:
+        """Return the party's line of large requests, which stays the same for good."""
+        cdef LargeLines lines = self.large_lines.get(party)
+        if lines is None:
+            lines = self.large_lines[party] = LargeLines()
+        return &lines.line
 
     cdef Ledger* ledger_of(self, Allowance allowance) except? NULL:
         """Return the allowance as the loop knows it; NULL: there is none. As many are kept as an installation has callers."""

@@ -184,7 +184,7 @@ class Settings(BaseSettings):
         2**20 + 1_024, description="bytes of one request: 65,536 numbers of CheckRecycled with a moment each fit"
     )
     metadata_size_max: Positive = Field(8_192, description="bytes of a call's metadata")
-    streams_per_connection_max: Positive = Field(32, description="calls under way on one connection")
+    streams_per_connection_max: Positive = Field(128, description="calls under way on one connection")
     connection_age_max_s: Seconds = Field(3_600, description="seconds until a connection is asked to reconnect")
     tls_certificate_file: Path | None = Field(
         None, description="PEM: this node's certificate, and its chain", examples=["/etc/numcheck/node.pem"]

@@ -214,6 +214,18 @@ def test_clearing_houses_session_runs_as_it_stands(pushing: Path) -> None:
     assert "Return_Increment_202608190300_1.zip: version 3: 0 added, 0 there already, 1 removed; 20 numbers" in told[1]
 
 
+def test_clearing_houses_first_push_runs_as_it_stands(tmp_path: Path) -> None:
+    """On a node of one's own: the page says to leave `--config` out there."""
+    operators, portings = blocks("docs/clearing-house.md", "csv")
+    (tmp_path / "Operators_202611280000_1.csv").write_text(operators)
+    (tmp_path / "Port_All_202611280000_1.csv").write_text(portings)
+    ((command, answer),) = commands("docs/clearing-house.md")
+    with serving(small.fill(tmp_path / "var")) as node:
+        done = run_shell(command.replace(" --config crdb.toml", f" --server {node.address}"), tmp_path)
+    assert done.status == 0, done.err
+    assert "\n".join(answer) in done.out + done.err
+
+
 def test_administrators_session_runs_as_it_stands(pushing: Path) -> None:
     session = [one for one in commands("docs/operators.md") if "numcheck plan" in one.command]
     for day in ("12", "19"):

@@ -10,7 +10,7 @@ if LACKING is None:
 pytestmark = pytest.mark.skipif(LACKING is not None, reason=str(LACKING))
 
 PLACES = 512
-PACE_LENGTH_MIN, LINE_MIN = 16, 128  # of _edge.pxd, as docs/limits.md has it
+PACE_LENGTH_MIN, LINE_MIN = 16, 96  # of _edge.pxd, as docs/limits.md has it
 TARGET_MS = 40
 MS = 1_000_000
 QUICK, OTHER = 0, 1

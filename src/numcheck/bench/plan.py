@@ -119,7 +119,8 @@ Points = TypeVar("Points", bound=Sequence[Any])
 def _known(name: str, points: Points) -> Points:
     if not points:
         raise BadConfiguration(
-            f"the report has no curve {name!r}: measure the machine anew with `numcheck bench`, with all its curves"
+            f"the report has no curve {name!r}: measure the machine anew, with `numcheck bench` or, for a plan alone, "
+            f"`numcheck bench --curves {','.join(sorted(NEEDED_CURVES))}`"
         )
     return points
 

@@ -16,6 +16,7 @@ from numcheck.door.draining import Draining
 from numcheck.door.feeds import Feeds
 from numcheck.door.guard import AccessInterceptor, authorizations_of, shown_over_tls
 from numcheck.door.health import Health
+from numcheck.door.lateness import Lateness
 from numcheck.door.loopback import knows_users, user_of_grpc_peer
 from numcheck.door.methods import Service, methods_of
 from numcheck.door.patience import Patience, give_back
@@ -86,7 +87,7 @@ class PlainDoor:
         reader = RequestReader(self._patience, self._kept, threads=settings.api_threads, kept_threads=KEPT_THREADS)
         self._server = grpc.server(
             self._threads,
-            interceptors=[self._counter, self._draining, guard, reader],
+            interceptors=[self._counter, Lateness(reader), self._draining, guard, reader],
             options=server_options(settings),
             maximum_concurrent_rpcs=settings.concurrent_rpcs_max,
         )

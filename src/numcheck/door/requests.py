@@ -24,6 +24,7 @@ from numcheck.door.patience import Patience
 REQUEST_TIMEOUT_S = 10.0
 CROWDED_TIMEOUT_S = 0.5
 LATE_TIMEOUT_S, LATE_FOR_S = 0.1, 10.0
+SILENT_S, SILENT_FOR_S = 0.04, 1.0
 
 
 class RequestReader(grpc.ServerInterceptor):
@@ -39,6 +40,7 @@ class RequestReader(grpc.ServerInterceptor):
         self._patience, self._kept = patience, kept
         self._threads, self._kept_threads = threads, kept_threads
         self._waiting: Counter[tuple[str, str]] = Counter()  # by whose threads, and by caller
+        self._silent_until: dict[str, float] = {}  # by whose threads, after a request was long in coming
         self._late_until: dict[str, float] = {}  # by caller, after a request of theirs did not come in time
         self._lock = threading.Lock()
 
@@ -60,10 +62,24 @@ class RequestReader(grpc.ServerInterceptor):
             return grpc.stream_stream_rpc_method_handler(call)
         return grpc.stream_unary_rpc_method_handler(call)
 
+    def threads_of(self, method: str) -> str:
+        """Return whose threads run a method's calls: its service's, if that has its own, or those of all others, ""."""
+        service = _service(method)
+        return service if service in self._kept else ""
+
+    def waits_for_silent(self, whose: str) -> bool:
+        """Return True if half of these threads wait for requests, or one has lately waited for long."""
+        with self._lock:
+            waiting = sum(count for (threads, _), count in self._waiting.items() if threads == whose)
+        return waiting >= max(self._count(whose) // 2, 1) or time.monotonic() < self._silent_until.get(whose, 0)
+
+    def _count(self, whose: str) -> int:
+        return self._kept_threads if whose else self._threads
+
     def _only(self, requests: Iterator[bytes], context: grpc.ServicerContext, method: str) -> bytes:
         """Return the request; if it does not come in time, grpcio raises and the call ends."""
-        service, uri = _service(method), this_caller().uri
-        with self._waited_for(service, uri) as is_crowded:
+        uri = this_caller().uri
+        with self._waited_for(self.threads_of(method), uri) as is_crowded:
             began = time.monotonic()
             is_late = began < self._late_until.get(uri, 0)
             timeout_s = REQUEST_TIMEOUT_S if not is_crowded else LATE_TIMEOUT_S if is_late else CROWDED_TIMEOUT_S
@@ -80,17 +96,18 @@ class RequestReader(grpc.ServerInterceptor):
         raise AssertionError("abort always raises")
 
     @contextmanager
-    def _waited_for(self, service: str, uri: str) -> Iterator[bool]:
+    def _waited_for(self, whose: str, uri: str) -> Iterator[bool]:
         """Count a request of a caller during the block; yield True if their requests keep over half of the threads."""
-        whose, count = (service, self._kept_threads) if service in self._kept else ("", self._threads)
-        key = whose, uri
+        key, began = (whose, uri), time.monotonic()
         with self._lock:
             self._waiting[key] += 1
-            is_crowded = self._waiting[key] > max(count // 2, 1)
+            is_crowded = self._waiting[key] > max(self._count(whose) // 2, 1)
         try:
             yield is_crowded
         finally:
             with self._lock:
+                if (ended := time.monotonic()) - began > SILENT_S:
+                    self._silent_until[whose] = ended + SILENT_FOR_S
                 self._waiting[key] -= 1
                 if not self._waiting[key]:
                     del self._waiting[key]

@@ -100,10 +100,9 @@ cdef void notify_of_room(Stream* stream, size_t given) noexcept nogil:
 
 
 cdef void take_replies(Loop* loop) noexcept nogil:
-    """Take Python's notes, and then serve the connections that they are for."""
+    """Take Python's notes."""
     cdef Note* note = NULL
     cdef Note* following
-    cdef Connection* connection
     exchange(&loop.woken, 0)    # before they are taken: a later push wakes the loop again
     if load_note(&loop.replies) != NULL:
         note = take_all(&loop.replies)
@@ -113,6 +112,11 @@ cdef void take_replies(Loop* loop) noexcept nogil:
             take_reply(note.ask.stream, note)
         free_note(note)
         note = following
+
+
+cdef void serve_dirty(Loop* loop) noexcept nogil:
+    """Serve the connections for which there are answers beside the turn's events."""
+    cdef Connection* connection
     while loop.dirty != NULL:
         connection = loop.dirty
         loop.dirty, connection.dirty = connection.dirty_next, False

@@ -44,6 +44,10 @@ cdef void take_prefix(Stream* stream, const uint8_t* data, size_t* size) noexcep
         give_status(stream, INTERNAL, b"a message's first byte says neither plain nor compressed")
     elif stream.wanted > stream.connection.loop.message_size_max:
         give_status(stream, RESOURCE_EXHAUSTED, b"the message is larger than this node takes")
+    elif is_large(stream):
+        announce(stream)
+    if not stream.ended:
+        widen(stream)
 
 
 cdef void take_body(Stream* stream, const uint8_t* data, size_t* size) noexcept nogil:

@@ -13,22 +13,33 @@
 cdef bint may_wait(Line* line, int64_t now) noexcept nogil:
     """Return True if one more call may wait in the line."""
     cdef uint64_t length = load(&line.length), held = load(&line.lane.held)
-    if length == 0 and now - <int64_t>load(&line.learned_at) > PACE_LIFETIME:
-        store(&line.allowed, LINE_UNBOUNDED)
+    if length == 0:
+        forget_pace(&line.pace, now)
     return (held < line.lane.held_max and load(&line.held) < 2 * (line.lane.held_max - held)
-            and length < max(load(&line.allowed), <uint64_t>LINE_MIN))
+            and length < may_be(&line.pace))
 
 
-cdef void learn_pace(Line* line, int64_t now, int64_t waited, uint64_t before) noexcept nogil:
+cdef uint64_t may_be(Pace* pace) noexcept nogil:
+    """Return how long a line of this pace may be."""
+    return max(load(&pace.allowed), <uint64_t>LINE_MIN)
+
+
+cdef void forget_pace(Pace* pace, int64_t now) noexcept nogil:
+    """Forget an old pace, as nothing waits: at first a line is unbounded."""
+    if now - <int64_t>load(&pace.learned_at) > PACE_LIFETIME:
+        store(&pace.allowed, LINE_UNBOUNDED)
+
+
+cdef void learn_pace(Pace* pace, int64_t now, int64_t waited, uint64_t before) noexcept nogil:
     """Learn the pace from a call that begins: how long it waited behind how many. One thread at a time."""
     cdef uint64_t allowed = (before + 1) * <uint64_t>WAIT_TARGET // <uint64_t>max(waited, <int64_t>1)
     if before < PACE_LENGTH_MIN:
         return    # a short line tells little, and an empty one nothing
-    if now - line.window_at > PACE_WINDOW:
-        line.last_best, line.best, line.window_at = line.best, 0, now
-    line.best = max(line.best, allowed)
-    store(&line.allowed, max(line.best, line.last_best))
-    store(&line.learned_at, now)
+    if now - pace.window_at > PACE_WINDOW:
+        pace.last_best, pace.best, pace.window_at = pace.best, 0, now
+    pace.best = max(pace.best, allowed)
+    store(&pace.allowed, max(pace.best, pace.last_best))
+    store(&pace.learned_at, now)
 
 
 cdef void hold(Line* line, int64_t count) noexcept nogil:
@@ -45,7 +56,7 @@ cdef uint64_t lengthen(Line* line) noexcept nogil:
 cdef void shorten(Line* line, int64_t now, int64_t waited, uint64_t before) noexcept nogil:
     """Begin a call that waited so long behind so many. One thread at a time."""
     add(&line.length, -1)
-    learn_pace(line, now, waited, before)
+    learn_pace(&line.pace, now, waited, before)
 
 
 cdef void join_line(Ask* ask, int64_t now) noexcept nogil:

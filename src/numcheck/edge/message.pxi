@@ -6,6 +6,8 @@ cdef void answer_message(Stream* stream) noexcept nogil:
     if stream.deadline and loop.now >= stream.deadline:
         give_status(stream, DEADLINE_EXCEEDED, b"Deadline Exceeded")
         return
+    if stream.line != NULL and not begins_at_once(stream):
+        return
     if not may_work(stream):
         wait(stream)
         return

@@ -73,6 +73,7 @@ cdef void ask_admission(void* owner, Stream* stream) noexcept with gil:
             connection.asker = (<EdgeLoop>owner).asker_of(name)
             connection.caller = (<EdgeLoop>owner).kept_caller(caller)
             connection.lines = (<EdgeLoop>owner).queue.lines_of(party)
+            connection.large = (<EdgeLoop>owner).large_line_of(party)
             connection.ledger = (<EdgeLoop>owner).ledger_of(allowance)
             connection.admitted_at[<int>stream.method] = connection.loop.now
             forget_stranger(connection)

@@ -84,7 +84,7 @@ cdef class Lines:
         """Make lines in the lanes of a queue, which has to outlive them."""
         cdef int lane
         for lane in range(LANE_COUNT):
-            self.lines[lane].lane, self.lines[lane].allowed = &queue.pipe.lanes[lane], LINE_UNBOUNDED
+            self.lines[lane].lane, self.lines[lane].pace.allowed = &queue.pipe.lanes[lane], LINE_UNBOUNDED
 
     def allows(self, int lane, int64_t now):
         """Return True if one more call may wait in the lane's line. `now` is in nanoseconds."""

@@ -53,6 +53,7 @@ cdef void free_stream(Loop* loop, Stream* stream) noexcept nogil:
 
 cdef void drop_request(Stream* stream) noexcept nogil:
     """Drop the rest of the request: it will not be answered."""
+    leave_large_line(stream)
     drop_body(stream)
     discard(stream.connection.loop, &stream.unread)
     wait_no_more(stream)

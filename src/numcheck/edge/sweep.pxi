@@ -83,6 +83,7 @@ cdef void sweep_connection(Connection* connection) noexcept nogil:
     while stream != NULL:
         sweep_stream(stream)
         stream = stream.next
+    loosen(connection)
     if connection.session != NULL and (loop.drain_until or loop.now - connection.born > connection.age_max):
         ask_to_leave(connection)
     if not write_some(connection):

@@ -7,7 +7,7 @@ cdef bint may_work(const Stream* stream) noexcept nogil:
 
 
 cdef bint is_ready(const Stream* stream) noexcept nogil:
-    return left(&stream.out) < ANSWERS_SIZE_MAX and may_lend(stream)
+    return stream.came == 0 and left(&stream.out) < ANSWERS_SIZE_MAX and may_lend(stream)
 
 
 cdef bint may_lend(const Stream* stream) noexcept nogil:

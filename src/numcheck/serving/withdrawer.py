@@ -1,6 +1,6 @@
 """A thread that revokes what is registered on numbers that were taken from their operator, as soon as they are.
 
-Of the nodes of a database one does. It asks every half a second as well: another node, or a command while no node ran,
+Of the nodes of a database one does. It asks every second as well: another node, or a command while no node ran,
 may have taken numbers, and what a crash left undone waits in the store.
 """
 
@@ -14,14 +14,14 @@ from numcheck.registrations.withdrawal import Withdrawals
 from numcheck.serving.sharing import Duty
 from numcheck.worker import Worker
 
-INTERVAL_S = 0.5
+INTERVAL_S = 1.0
 
 log = structlog.get_logger()
 
 
 class Withdrawer:
-    """Follows withdrawals until it is stopped, while `duty` is this node's. A write that fails is tried again half a
-    second later."""
+    """Follows withdrawals until it is stopped, while `duty` is this node's. A write that fails is tried again a second
+    later."""
 
     def __init__(self, withdrawals: Withdrawals, duty: Duty) -> None:
         """`withdrawals` are written under the lease of `duty`."""
