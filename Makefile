@@ -13,6 +13,8 @@ EDGE_CONVERSATIONS ?= 200000
 KILLS ?= 2000
 # For how long `make shared` kills nodes.
 MINUTES ?= 10
+# How often `make failovers` kills the primary.
+ROUNDS ?= 200
 # For how long `make soak` asks a node.
 SECONDS ?= 3600
 BUF_VERSION := 1.75.0
@@ -52,7 +54,7 @@ EDGE_TESTS := tests/door tests/edge tests/conformance --ignore=tests/edge/test_s
 COMPILE := uv pip compile --quiet --upgrade --generate-hashes --custom-compile-command "make lock"
 
 .PHONY: help run test check lint format bench bench-check soak bench-peers scale fuzz faults shared protos reference lock clean wheels sbom tools typescript \
-	go java cluster
+	go java cluster failovers
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -117,6 +119,9 @@ shared: $(BUILT) ## Kill nodes of one PostgreSQL for MINUTES amid the background
 
 cluster: $(BUILT) $(CLUSTER) ## Run a node over three PostgreSQL under Patroni, fail over, and end; ARGS="--stay" to look around
 	$(BIN)/python -m tests.cluster $(ARGS)
+
+failovers: $(BUILT) $(CLUSTER) ## Kill the cluster's primary ROUNDS times amid registrations and pushes, cut its network
+	$(BIN)/python -m tests.cluster.failovers --rounds $(ROUNDS) $(ARGS)
 
 wheels: ## Make the wheels of a release in dist/; PYTHONS="..." names the CPythons
 	scripts/build_wheels $(PYTHONS)
@@ -227,6 +232,7 @@ $(CLUSTER): requirements/cluster.lock
 	@$(PYTHON) -m venv build/cluster
 	@build/cluster/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/cluster.lock
 	@touch $@
+
 $(BUF):
 	@npm install --silent --no-audit --no-fund --prefix build/tools/buf-$(BUF_VERSION) @bufbuild/buf@$(BUF_VERSION)
 

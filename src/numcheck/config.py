@@ -153,6 +153,11 @@ class Settings(BaseSettings):
         description="a PostgreSQL database that nodes share, postgresql://...; none: SQLite in data_dir",
         examples=["postgresql://numcheck@db.example/numcheck"],
     )
+    database_replica_url: SecretStr | None = Field(
+        None,
+        description="a standby of database_url, which may be behind, that exports and audits read; none: database_url",
+        examples=["postgresql://numcheck@standby.example/numcheck"],
+    )
     listen: str = Field("127.0.0.1:50051", description="host:port of every service; port 0 takes a free one")
     default_region: str = Field("RU", description="the country (ISO 3166) of numbers that are written without one")
     metrics_listen: str | None = Field(
@@ -402,6 +407,17 @@ class Settings(BaseSettings):
     def database(self) -> str | None:
         """The database's URL, which may hold a password: to be handed on, never to be shown."""
         return None if self.database_url is None else self.database_url.get_secret_value()
+
+    @property
+    def database_to_read(self) -> str | None:
+        """The URL of what is read where it may be behind: never by what decides, and never to be shown."""
+        return self.database if self.database_replica_url is None else self.database_replica_url.get_secret_value()
+
+    @model_validator(mode="after")
+    def _has_what_the_replica_is_of(self) -> Self:
+        if self.database_replica_url is not None and self.database_url is None:
+            raise ValueError("database_replica_url is a standby of database_url, which is not set")
+        return self
 
     @field_validator("default_region")
     @classmethod

@@ -90,12 +90,11 @@ def test_callers_do_not_queue_behind_commits_that_nobody_confirms(server, url, t
         database.close()
 
 
-@pytest.mark.parametrize("back_only", [False, True])
-def test_statement_that_is_never_answered_ends(server, url, tmp_path, back_only):
+def test_statement_that_is_never_answered_ends(server, url, tmp_path):
     """The network takes everything and gives nothing; healed, the same object goes on."""
     with Wire(server.socket) as wire:
         database = opened(f"postgresql://postgres@127.0.0.1:{wire.port}/{make_url(url).database}", tmp_path)
-        wire.cut(there=not back_only)
+        wire.cut()
         with pytest.raises(StoreUnavailable):
             change(database)
         wire.heal()

@@ -59,7 +59,7 @@ def verify(
 
     Example: numcheck events verify --head head.json
     """
-    from numcheck.cli.console import out, print_json
+    from numcheck.cli.console import out, print_json, say
     from numcheck.offline.audit import (
         Compared,
         lines_of,
@@ -80,7 +80,7 @@ def verify(
     if node is not None:
         verified = verify_node(_auditor(settings, node), handed_out, trusted)
     elif file is None:
-        verified = verify_store(settings, handed_out, trusted)
+        verified = verify_store(settings, handed_out, trusted, say)
     else:
         own = [] if trusted or handed_out else own_public_keys(settings)
         verified = verify_export(lines_of(file), handed_out, trusted or own)
@@ -152,12 +152,13 @@ def export(
     """
     import sys
 
+    from numcheck.cli.console import say
     from numcheck.offline.audit import export as export_events
     from numcheck.output import replacing
 
     settings = settings_of(config, data_dir=data_dir)
     node = _node(settings, server)
-    lines = export_events(settings, datetime.now(UTC)) if node is None else _auditor(settings, node).lines()
+    lines = export_events(settings, datetime.now(UTC), say) if node is None else _auditor(settings, node).lines()
     if file is None:
         sys.stdout.writelines(f"{line}\n" for line in lines)
     else:

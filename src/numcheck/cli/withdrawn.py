@@ -39,5 +39,5 @@ def export(
 
     settings = settings_of(config, data_dir=data_dir)
     first = date.replace(tzinfo=UTC)
-    count = write_withdrawn(settings, first, first + DAY, out)
+    count = write_withdrawn(settings, first, first + DAY, out, say)
     say(f"{count:,} numbers")

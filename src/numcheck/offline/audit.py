@@ -3,7 +3,7 @@
 import io
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +18,7 @@ from numcheck.config import Settings
 from numcheck.errors import BadEventsFile, BadKeys, EventsAltered
 from numcheck.inflating import NotInflated, inflated
 from numcheck.moments import microseconds
+from numcheck.offline.replica import silent, store_to_read
 from numcheck.registrations.events import (
     Chain,
     Event,
@@ -70,27 +71,50 @@ class Verified:
     public_key: bytes = b""
 
 
-def verify_store(settings: Settings, handed_out: SignedHead | None, trusted_keys: Collection[bytes] = ()) -> Verified:
+def verify_store(
+    settings: Settings,
+    handed_out: SignedHead | None,
+    trusted_keys: Collection[bytes] = (),
+    say: Callable[[str], None] = silent,
+) -> Verified:
     """Follow the whole chain of a data directory; EventsAltered names the first entry that is not what was written.
 
     Besides the chain: its head, the head that was handed out if one is given, and that every registration and every
-    verification is what the events left. BadKeys without the keys: an export needs none.
+    verification is what the events left. BadKeys without the keys: an export needs none. A standby is read, and that
+    said, unless it lacks the head that was handed out.
     """
-    with Store(settings.data_dir, url=settings.database, read_only=True) as store:
-        has_keys = keys_path(settings).exists() or store.key_checks() or store.events().try_head() is not None
-        keys = read_keys(keys_path(settings)) if has_keys else None
-        store.check_schema()
-        store.check_indices()
-        verified = verify_events(store, keys, handed_out)
-        # The blocks are those of the heads, which the chain binds. Unbound records are held to their own checksums,
-        # which show damage, and changes by somebody who does not know them.
-        store.check_sets()
-        store.check_blocks()
-        store.check_pushes()
-        store.check_withdrawals()
-        if (settings.data_dir / KEY_NAME).exists():
-            callers_of(store, token_key(settings.data_dir)).whole()
+    with store_to_read(settings, say) as store:
+        verified = None if _is_behind(store, handed_out) else _verify(store, settings, handed_out)
+    if verified is None:
+        say("the standby is behind the head that was handed out: database_url is read")
+        with Store(settings.data_dir, url=settings.database, read_only=True) as store:
+            verified = _verify(store, settings, handed_out)
     _check_trusted(verified.event_count, verified.public_key, trusted_keys)
+    return verified
+
+
+def _is_behind(store: Store, handed_out: SignedHead | None) -> bool:
+    """Return True if a standby lacks what a head is of: it may get it yet."""
+    if handed_out is None or store.as_of is None:
+        return False
+    newest = store.events().try_head()
+    return newest is None or newest.sequence < handed_out.sequence
+
+
+def _verify(store: Store, settings: Settings, handed_out: SignedHead | None) -> Verified:
+    has_keys = keys_path(settings).exists() or store.key_checks() or store.events().try_head() is not None
+    keys = read_keys(keys_path(settings)) if has_keys else None
+    store.check_schema()
+    store.check_indices()
+    verified = verify_events(store, keys, handed_out)
+    # The blocks are those of the heads, which the chain binds. Unbound records are held to their own checksums,
+    # which show damage, and changes by somebody who does not know them.
+    store.check_sets()
+    store.check_blocks()
+    store.check_pushes()
+    store.check_withdrawals()
+    if (settings.data_dir / KEY_NAME).exists():
+        callers_of(store, token_key(settings.data_dir)).whole()
     return verified
 
 
@@ -321,9 +345,9 @@ def signed_head(settings: Settings, now: datetime) -> SignedHead:
         return sign_newest(keys.signing_key, store.events().try_head(), microseconds(now))
 
 
-def export(settings: Settings, now: datetime) -> Iterator[str]:
-    """Every event as a line of JSON, and the signed head as the last line."""
-    with Store(settings.data_dir, url=settings.database, read_only=True) as store, store.one_moment():
+def export(settings: Settings, now: datetime, say: Callable[[str], None] = silent) -> Iterator[str]:
+    """Every event as a line of JSON, and the signed head as the last line; of a standby, it says so."""
+    with store_to_read(settings, say) as store, store.one_moment():
         keys = kept_keys(store, settings)
         sequence, digest = NO_EVENT
         for row in store.events().all():

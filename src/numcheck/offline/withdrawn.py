@@ -1,6 +1,7 @@
 """The record of withdrawals, day by day, out of a data directory or a database that a node may have open."""
 
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
@@ -8,16 +9,18 @@ from typing import BinaryIO
 
 from numcheck.config import Settings
 from numcheck.errors import RecordTooShort
+from numcheck.offline.replica import silent, store_to_read
 from numcheck.output import OWNER_ONLY, replacing
-from numcheck.store import Store
 
 HEADER = b"number,cause\n"
 
 
-def write_withdrawn(settings: Settings, first: datetime, end: datetime, target: Path | None) -> int:
+def write_withdrawn(
+    settings: Settings, first: datetime, end: datetime, target: Path | None, say: Callable[[str], None] = silent
+) -> int:
     """Write what was withdrawn at or after one moment and before another, to a file or to standard output; how many
-    numbers. RecordTooShort if the record begins later."""
-    with Store(settings.data_dir, url=settings.database, read_only=True) as store, store.one_moment():
+    numbers. RecordTooShort if the record begins later. Of a standby, it says so."""
+    with store_to_read(settings, say) as store, store.one_moment():
         since = store.recorded_since
         if since is None or since >= end:
             raise RecordTooShort(since)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -246,6 +247,16 @@ class Database:
             return False
         with self.reading() as connection:
             return bool(connection.scalar(text("SELECT pg_is_in_recovery()")))
+
+    @property
+    def replayed_at(self) -> datetime | None:
+        """Moment at which the last transaction that a standby has was committed, or it was started; None of others."""
+        if not self.is_standby:
+            return None
+        with self.reading() as connection:
+            statement = "SELECT COALESCE(pg_last_xact_replay_timestamp(), pg_postmaster_start_time())"
+            at: datetime = connection.scalar(text(statement))
+        return at
 
     @property
     def engine_name(self) -> str:

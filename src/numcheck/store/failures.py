@@ -44,6 +44,7 @@ POSTGRESQL: dict[str, tuple[type[NumcheckError], str]] = {
     "0A000": (StoreUnavailable, "the database does not take changes as it is now: it may be a standby"),
     "25006": (StoreUnavailable, "the database takes no changes now: it is a standby, or is set to be only read"),
     "25P03": (StoreUnavailable, "the database ended a transaction that waited too long"),
+    "25P04": (StoreUnavailable, "the database ended a transaction that took too long"),
     "26000": (StoreUnavailable, POOLED),
     "28": (StoreUnavailable, "the database does not let this node in"),
     "3D": (StoreUnavailable, "the server has no such database"),

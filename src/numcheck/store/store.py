@@ -178,6 +178,11 @@ class Store:
         return self._database.engine_name
 
     @property
+    def as_of(self) -> datetime | None:
+        """The moment of the last change that a standby has; None of what is no standby."""
+        return self._database.replayed_at
+
+    @property
     def warning(self) -> str | None:
         """A warning about this engine for the person who runs it, or None."""
         return self._database.warning

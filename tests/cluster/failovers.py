@@ -1,0 +1,238 @@
+"""Kills the primary of a cluster amid registrations and pushes, cuts its standbys off and its nodes' network, and holds
+what is left to a ledger of what was acknowledged: `python -m tests.cluster.failovers --rounds 200`.
+
+Three nodes share the database: one reaches it by several hosts, one by haproxy and one by PgBouncer, each over a
+network of the campaign's own. Exit status 1, and why, if anything acknowledged is lost or anything was invented.
+"""
+
+import argparse
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+
+from numcheck.v1 import check_pb2, check_pb2_grpc
+from tests.cluster import parts
+from tests.cluster.__main__ import import_plan
+from tests.cluster.cluster import LOOPBACK, Cluster
+from tests.cluster.crowd import Crowd
+from tests.cluster.pusher import Pusher
+from tests.cluster.wire import Wire
+from tests.faults.ledger import Ledger, Violation
+from tests.faults.registrations import ENVIRONMENT
+from tests.serving.command import run as run_command
+from tests.serving.command import serving
+
+WORK_MIN, WORK_MAX = 50, 400  # registrations before something happens
+AFTERWARDS = 50  # that have to be acknowledged before what happened is judged
+CUT_S = 15.0  # longer than a COMMIT waits
+BOUND_S = 29.0  # of a call, at most: less than the deadline of the campaign's clients
+SHARED = ("keys.json", "token.key")
+# Of ten rounds so many: a server ends, its whole machine does, the standbys are cut off, the network fails.
+KINDS = ("server", "server", "network", "server", "server", "standbys", "server", "server", "network", "machine")
+
+
+@dataclass(slots=True)
+class Report:
+    """What a campaign saw."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    recoveries_s: dict[str, list[float]] = field(default_factory=dict)
+    registered: int = 0
+    pushed: int = 0
+    unanswered: int = 0
+    longest_s: float = 0.0
+
+    def __str__(self) -> str:
+        lines = [f"{sum(self.kinds.values())} rounds: {self.registered} registrations and {self.pushed} pushes were"]
+        lines[0] += " acknowledged, 0 are lost, 0 were invented"
+        for kind, times in sorted(self.recoveries_s.items()):
+            told = f"{min(times):.1f} to {max(times):.1f} s, median {statistics.median(times):.1f} s"
+            lines.append(f"  {kind}, {self.kinds[kind]} times: acknowledged again after {told}")
+        lines.append(f"  {self.unanswered} calls ended unknown, the longest after {self.longest_s:.1f} s")
+        return "\n".join(lines)
+
+
+class Failovers:
+    """Rounds over one cluster, each judged before the next begins."""
+
+    def __init__(self, cluster: Cluster, directory: Path, seed: int) -> None:
+        self._cluster, self._directory, self._chance = cluster, directory, random.Random(seed)
+        self._ledger = Ledger(directory / "ledger.jsonl")
+        self._members = [Wire(one.port) for one in cluster.members]
+        self._fronts = [Wire(cluster.primary_port), Wire(cluster.pgbouncer_port)]
+        self.wires = [*self._members, *self._fronts]
+        hosts = ",".join(f"{LOOPBACK}:{one.port}" for one in self._members)
+        by_hosts = cluster.url_at(0).replace(f"{LOOPBACK}:0", hosts)
+        self._urls = [by_hosts, *(cluster.url_at(one.port) for one in self._fronts)]
+        self._pusher, self._crowds = Pusher(self._ledger), []
+        self.report = Report()
+
+    def run(self, rounds: int, told: Callable[[str], None]) -> Report:
+        """Let so many things happen; Violation says what was broken."""
+        with ExitStack() as stack:
+            for wire in self.wires:
+                stack.callback(wire.close)
+            addresses = self._start_nodes(stack)
+            self._pusher.check(addresses[0])
+            for number in range(rounds):
+                self._round(number, addresses)
+                told(f"round {number + 1}: {self.report}")
+            for crowd in self._crowds:
+                crowd.check(addresses[0])
+            self._verify()
+        return self.report
+
+    def _env(self, url: str) -> dict[str, str]:
+        return {**ENVIRONMENT, "NUMCHECK_DATABASE_URL": url, "NUMCHECK_CODE_DELIVERY": "console"}
+
+    def _start_nodes(self, stack: ExitStack) -> list[str]:
+        """Start a node for each way to the database; the first one's keys are all nodes' keys."""
+        addresses: list[str] = []
+        import_plan(self._directory, self._directory / "node0", self._env(self._cluster.url))
+        for place, url in enumerate(self._urls):
+            data_dir = self._directory / f"node{place}"
+            data_dir.mkdir(exist_ok=True)
+            if place:
+                for name in SHARED:
+                    shutil.copy(self._directory / "node0" / name, data_dir / name)
+            addresses.append(stack.enter_context(serving(data_dir, env=self._env(url))).address)
+        return addresses
+
+    def _round(self, number: int, addresses: list[str]) -> None:
+        kind = KINDS[number % len(KINDS)]
+        crowds = [Crowd(address, f"round{number}-{place}", self._ledger, 2) for place, address in enumerate(addresses)]
+        self._ledger.note(round=number, kind=kind)
+        self._pusher.start(addresses[number % len(addresses)])
+        for crowd in crowds:
+            crowd.start()
+        try:
+            work = self._chance.randrange(WORK_MIN, WORK_MAX) // len(crowds)
+            for crowd in crowds:
+                self._wait(crowd, work, 0.0)
+            began_s = {
+                "server": self._kill_server,
+                "machine": self._kill_machine,
+                "standbys": lambda: self._cut_standbys(crowds, addresses),
+                "network": self._break_network,
+            }[kind]()
+            again_s = max(self._wait(crowd, 1, began_s) for crowd in crowds) - began_s
+            for crowd in crowds:
+                self._wait(crowd, AFTERWARDS // len(crowds), began_s)
+        finally:
+            for one in (*crowds, self._pusher):
+                one.stop()
+        self._judge(crowds, addresses)
+        self.report.kinds[kind] += 1
+        self.report.recoveries_s.setdefault(kind, []).append(again_s)
+        for one in self._cluster.members:
+            if one.patroni is None:
+                self._cluster.start_member(one)
+        self._cluster.wait_until_whole()
+
+    def _wait(self, crowd: Crowd, count: int, after_s: float) -> float:
+        """Wait for registrations that were begun after a moment; return when the last of them was answered."""
+        found = crowd.wait_for(count, begun_after_s=after_s, patience_s=parts.PATIENCE_S)
+        if found is None:
+            raise crowd.failures[0] if crowd.failures else Violation("nothing is acknowledged any more")
+        return found.ended_s
+
+    def _judge(self, crowds: list[Crowd], addresses: list[str]) -> None:
+        for crowd, address in zip(crowds, reversed(addresses), strict=True):  # by another node than it asked
+            crowd.check(address)
+            self.report.registered += len(crowd.acknowledged)
+            self.report.unanswered += crowd.unknown_count
+            self.report.longest_s = max(self.report.longest_s, crowd.longest_s)
+        if self.report.longest_s > BOUND_S:
+            raise Violation(f"a call waited for {self.report.longest_s:.0f} s")
+        for address in addresses:
+            self._pusher.check(address)
+        self.report.pushed = self._pusher.count
+        self._crowds += crowds
+
+    # --- what happens; each returns when it was over
+
+    def _kill_server(self) -> float:
+        began_s = time.monotonic()
+        self._cluster.kill_server(self._cluster.primary())
+        return began_s
+
+    def _kill_machine(self) -> float:
+        began_s = time.monotonic()
+        self._cluster.kill(self._cluster.primary())
+        return began_s
+
+    def _cut_standbys(self, crowds: list[Crowd], addresses: list[str]) -> float:
+        """Nothing is acknowledged meanwhile, and checks are answered."""
+        self._cluster.cut_standbys_off()
+        cut_s = time.monotonic()
+        while time.monotonic() < cut_s + CUT_S:
+            for address in addresses:
+                with grpc.insecure_channel(address) as channel:
+                    checks = check_pb2_grpc.CheckServiceStub(channel)
+                    checks.CheckNumbers(check_pb2.CheckNumbersRequest(numbers=[79_160_000_000]), timeout=BOUND_S)
+            time.sleep(0.2)
+        early = [one for crowd in crowds for one in crowd.acknowledged if one.began_s > cut_s]
+        if early:
+            raise Violation(f"{len(early)} registrations were acknowledged that no standby has")
+        began_s = time.monotonic()
+        self._cluster.heal()
+        return began_s
+
+    def _break_network(self) -> float:
+        """Between the nodes and the database: cut, slowed down, out of order, or broken."""
+        faults: list[Callable[[Wire], None]] = [
+            Wire.cut,
+            lambda wire: wire.cut(there=False),
+            lambda wire: wire.slow_down(0.2),
+            lambda wire: wire.mix_up(0.3, self._chance),
+            Wire.reset,
+        ]
+        fault = self._chance.choice(faults)
+        for wire in self.wires:
+            fault(wire)
+        time.sleep(CUT_S / 3)
+        began_s = time.monotonic()
+        for wire in self.wires:
+            wire.heal()
+        return began_s
+
+    def _verify(self) -> None:
+        """Have the whole chain of events verified."""
+        env = self._env(self._cluster.url)
+        told = run_command("events", "verify", "--data-dir", self._directory / "node0", env=env)
+        if told.status:
+            raise Violation(f"the chain of events does not hold: {told.err}")
+
+
+def main() -> None:
+    """Run as many rounds as asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster.failovers", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    asked, began_s = parser.parse_args(), time.monotonic()
+    if lacking := parts.lacking():
+        sys.exit(f"there can be no cluster here: {lacking}")
+    with tempfile.TemporaryDirectory(prefix="numcheck-failovers-", ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        (directory / "servers").mkdir()
+        with Cluster(directory / "servers") as cluster:
+            campaign = Failovers(cluster, directory, asked.seed)
+            try:
+                report = campaign.run(asked.rounds, lambda text: print(text, flush=True))
+            except Violation as violation:
+                sys.exit(f"seed {asked.seed}: {violation}; so far {campaign.report}")
+    print(f"{report}\n  in {time.monotonic() - began_s:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
