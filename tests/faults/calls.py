@@ -7,6 +7,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 DEADLINE_S = 30.0
+PASSING_REASON = "TOO_MANY_CALLS"  # nothing was done, and the call may be repeated: the machine is slow
 OPEN_REASONS = ("STORE_UNAVAILABLE",)  # the database went away, perhaps after it had committed
 
 
@@ -20,6 +21,11 @@ class Refused:
 
     reason: str
     metadata: dict[str, str]
+
+    @property
+    def passes(self) -> bool:
+        """Whether the same call is to be made again."""
+        return self.reason == PASSING_REASON
 
 
 def refused_by(error: grpc.RpcError) -> Refused | None:

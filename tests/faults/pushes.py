@@ -393,7 +393,7 @@ class Client:
             refused = refused_by(error)
             if refused is not None:
                 self._ledger.answer(number, refused=refused.reason)
-                return refused
+                return self._ask(life, call, **intent) if refused.passes else refused
             if not life.ending.is_set():
                 raise Violation(f"a push ended with {error.code()} and no reason, and the node lives") from None
             self._workload.count("unknown")

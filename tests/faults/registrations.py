@@ -234,6 +234,8 @@ class Client:
                 self._workload.count("unknown")
                 raise NodeEnded from None
             ledger.answer(number, refused=refused.reason)
+            if refused.passes:
+                return self._ask(life, user, step, call, request)
             answer = refused
         else:
             ledger.answer(number, ok=True)
