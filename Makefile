@@ -11,6 +11,8 @@ EDGE_CALLS ?= 1000000
 EDGE_CONVERSATIONS ?= 200000
 # How often `make faults` kills a node on SQLite; on PostgreSQL it does so three tenths as often, and stops the database.
 KILLS ?= 2000
+# For how long `make shared` kills nodes.
+MINUTES ?= 10
 # How often `make failovers` kills the primary.
 ROUNDS ?= 200
 # For how long `make soak` asks a node.
@@ -51,7 +53,7 @@ EDGE_TESTS := tests/door tests/edge tests/conformance --ignore=tests/edge/test_s
 
 COMPILE := uv pip compile --quiet --upgrade --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help run test check lint format bench bench-check soak bench-peers fuzz faults protos reference lock clean wheels sbom tools typescript \
+.PHONY: help run test check lint format bench bench-check soak bench-peers scale fuzz faults shared protos reference lock clean wheels sbom tools typescript \
 	go java cluster failovers
 
 help: ## List the targets
@@ -96,6 +98,9 @@ bench-peers: $(BUILT) ## Measure beside Redis, PostgreSQL, gRPC C++ and others i
 		--editable '.[peers]' || echo "left out: what of the extra \"peers\" cannot be installed here"
 	$(BIN)/python -m benchmarks.peers $(ARGS)
 
+scale: $(BUILT) ## Simulate 100 million users by measured costs: the tables and plots of docs/scale.md
+	$(BIN)/python -m benchmarks.scale $(ARGS)
+
 fuzz: $(BUILT) ## Fuzz for long, with the address, undefined-behaviour and leak sanitizers (gcc on Linux)
 	rm -rf $(LEAKS) && mkdir -p $(LEAKS)
 	NUMCHECK_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-base build/sanitizing --build-lib $(SANITIZED)
@@ -108,6 +113,9 @@ fuzz: $(BUILT) ## Fuzz for long, with the address, undefined-behaviour and leak 
 faults: $(BUILT) ## Kill nodes KILLS times amid their work, on both engines, and lose their power
 	$(if $(ARGS),,$(BIN)/python -m pytest -n auto tests/faults)
 	$(BIN)/python -m tests.faults --kills $(KILLS) $(ARGS)
+
+shared: $(BUILT) ## Kill nodes of one PostgreSQL for MINUTES amid the background work that they share
+	$(BIN)/python -m tests.faults.shared_work --minutes $(MINUTES) $(ARGS)
 
 cluster: $(BUILT) $(CLUSTER) ## Run a node over three PostgreSQL under Patroni, fail over, and end; ARGS="--stay" to look around
 	$(BIN)/python -m tests.cluster $(ARGS)

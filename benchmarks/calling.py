@@ -98,10 +98,12 @@ class _Connection:
             self.durations_s.append(perf_counter() - sent_at)
 
 
-def call_each(address: str, path: str, requests: Sequence[bytes], *, connections: int, in_flight: int) -> Calls:
-    """Make every call until it is answered, so many at once on each connection."""
+def call_each(
+    addresses: Sequence[str], path: str, requests: Sequence[bytes], *, connections: int, in_flight: int
+) -> Calls:
+    """Make every call until it is answered, at whichever node: so many connections to each, so many calls on each."""
     left = deque(requests)
-    opened = [_Connection(address, path, left) for _ in range(connections)]
+    opened = [_Connection(address, path, left) for address in addresses for _ in range(connections)]
     began = perf_counter()
     with selectors.DefaultSelector() as selector:
         for one in opened:

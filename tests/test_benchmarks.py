@@ -50,6 +50,7 @@ def test_benchmark_runs_on_a_small_population(kept, name):
         "NUMCHECK_BENCH_OVERLOAD_S": "0.2",
         "NUMCHECK_BENCH_CLIENT_S": "0.1",
         "NUMCHECK_BENCH_FOLLOWERS": "1",
+        "NUMCHECK_BENCH_IN_FLIGHT": "8",
     }
     options = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider", "--benchmark-disable", "--timeout=0"]
     command = [sys.executable, "-m", "pytest", *options, f"benchmarks/{name}"]

@@ -608,6 +608,12 @@ class HistoryLost(NumcheckError):
     reason = "HISTORY_LOST"
 
 
+class LeaseLost(NumcheckError):
+    """Another node has the background work by now that this one was about to do. Nothing was done."""
+
+    reason = "LEASE_LOST"
+
+
 class StoreTooNew(NumcheckError):
     """The store was written by a newer numcheck than this one."""
 

@@ -110,6 +110,36 @@ def test_edition_that_is_not_as_its_node_signed_it_changes_nothing(origin, tmp_p
         assert all(not liar.asked for liar in liars.values())
 
 
+def test_slow_source_keeps_nobody_from_answering_and_is_left_for_the_next_one(origin, tmp_path):
+    """While it keeps a piece back, its follower answers from what it has, and others go on; once it has been waited for
+    in vain, the next source is asked."""
+    slow, asked, given_up = threading.Event(), threading.Event(), threading.Event()
+
+    def held_back(_sha256: bytes, _offset: int, content: bytes) -> bytes:
+        if slow.is_set():
+            asked.set()
+            assert given_up.wait(WAIT_S)
+            raise SourceFailed("it was silent")
+        return content
+
+    with (
+        follows(tmp_path / "slow", Tells(origin, "slow", spoil=held_back), Tells(origin)) as follower,
+        follows(tmp_path / "other", Tells(origin)) as other,
+    ):
+        until(lambda: follower.version and other.version)
+        before = follower.version
+        slow.set()
+        version = origin.push(FIRST + 11)
+        assert asked.wait(WAIT_S)
+        until(lambda: other.version == version)
+        assert follower.version == before
+        assert statuses(follower, FIRST + 11) != statuses(other, FIRST + 11)
+        given_up.set()
+        until(lambda: follower.version == version)
+        assert statuses(follower, FIRST + 11) == statuses(other, FIRST + 11)
+        assert follower.problem() == "it was silent"
+
+
 def test_names_that_are_no_plain_names_are_refused_though_they_are_signed(origin):
     edition = origin.edition()
     for name in ("../edition", "/etc/passwd", "", "a/b", ".hidden", "pages\n", "Pages"):

@@ -63,6 +63,8 @@ class Node:
             judged=lambda: {OutcomeTally("main", "3", "returned"): 5},
             couriers_rest=lambda: {("main", "3"): True, ("main", ""): False},
             index_size=lambda: self.published.get().size,
+            node_count=lambda: 2,
+            leases_held=lambda: {"due times": True, "withdrawals": False},
         )
         self.watch = StoreWatch(settings, Troubles())
         self.watch.start()

@@ -6,7 +6,7 @@ import hmac
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,11 +16,10 @@ import pytest
 from numcheck.config import Settings, load_settings
 from numcheck.delivery.posting import Poster
 from numcheck.errors import BadConfiguration
-from numcheck.moments import microseconds
 from numcheck.registrations.history import Told
+from numcheck.serving.sharing import Sharing
 from numcheck.serving.webhooks import Source, Webhook, check_webhooks
 from numcheck.store import EventRow, Store
-from numcheck.store.webhooks import Hold
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.delivery.gateway import Gateway, gateway_running
@@ -157,37 +156,19 @@ def test_an_event_that_is_refused_is_passed_over_and_one_that_fails_is_not(
     with Store(directory) as store:
         history = cast("History", Events(3))
         source = Source("an installation", store.webhooks(), history, lambda: datetime.now(UTC))
-        webhook = Webhook(settings, KEY, source, Poster())
+        sharing = Sharing(store.leases(), "one")
+        webhook = Webhook(settings, KEY, source, Poster(), sharing.duty("webhook backend"))
         webhook.start()
+        sharing.start()
         until(receiver, 9)
         webhook.stop()
+        sharing.stop()
     assert [json.loads(one.body)["data"]["sequence"] for one in receiver.got] == [1] * 5 + [2, 2, 2, 3]
     (shown,) = json.loads(run("registrations", "webhooks", "--data-dir", directory, "--json").out)
     assert (shown["name"], shown["service"], shown["sequence"], shown["problem"]) == ("backend", "messenger", 3, "")
     assert [one["sequence"] for one in shown["passed_over"]] == [1]
     assert "400" in shown["passed_over"][0]["problem"]
     assert "event 1 was passed over" in run("registrations", "webhooks", "--data-dir", directory).out
-
-
-def test_one_node_holds_a_webhook_and_another_takes_over_in_time(data_dir: Path) -> None:
-    now = datetime(2026, 9, 1, tzinfo=UTC)
-
-    def hold(holder: str, after_s: float) -> Hold:
-        at = now + timedelta(seconds=after_s)
-        return Hold(holder, microseconds(at), microseconds(at + timedelta(seconds=30)))
-
-    with Store(data_dir) as store:
-        webhooks = store.webhooks()
-        assert webhooks.take("w", "chat", hold("one", 0), from_start=True) == 0
-        assert webhooks.take("w", "chat", hold("two", 1), from_start=True) is None
-        assert webhooks.advance("w", hold("one", 20), 7, "")
-        assert webhooks.take("w", "chat", hold("two", 40), from_start=True) is None
-        assert webhooks.take("w", "chat", hold("two", 51), from_start=True) == 7
-        assert not webhooks.advance("w", hold("one", 52), 9, "")
-        assert webhooks.take("w", "chat", hold("two", 53), from_start=True) == 7
-        webhooks.give_back("w", "two")
-        assert webhooks.take("w", "chat", hold("one", 54), from_start=True) == 7
-        assert webhooks.take("w", "other", hold("one", 55), from_start=True) == 0
 
 
 @pytest.mark.parametrize(

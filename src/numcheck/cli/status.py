@@ -195,6 +195,7 @@ def _print(result: dict[str, Any]) -> None:
     print_table("numbering plan", ["series", "#ranges", "#numbers", "data of", "imported", "from"], plan)
     _print_operators(result)
     _print_couriers(result)
+    _print_nodes(result)
     for held in result["held_pushes"]:
         out.print(
             f"held: a push of operator {held['operator_id']} of {held['received_at']}, which adds {held['added']:,} "
@@ -249,6 +250,18 @@ def _print_couriers(result: dict[str, Any]) -> None:
     if rows:
         headings = ["courier", "#operator", "#came back", "#lost", "#share", "#delivered", "#not delivered", "state"]
         print_table("couriers' codes", headings, rows)
+
+
+def _print_nodes(result: dict[str, Any]) -> None:
+    """Print the nodes that have said that they live, and the background work that each does."""
+    from numcheck.cli.console import print_table
+
+    rows = [
+        [one["name"], one["started_at"], one["beat_at"], ", ".join(lease["name"] for lease in one["leases"]) or "-"]
+        for one in result["nodes"]
+    ]
+    if rows:
+        print_table("nodes", ["node", "since", "last beat", "background work"], rows)
 
 
 def _percent(part: int, whole: int) -> str:

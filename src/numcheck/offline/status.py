@@ -44,7 +44,7 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         revision, series, operators, counts = store.revision, store.series(), store.operators(), store.active_counts()
         callers = _callers_status(store, settings.data_dir)
         installation_id, held = store.installation_id, store.held_pushes(now=now)
-        losses = told_losses(store.losses())
+        losses, nodes = told_losses(store.losses()), _nodes_status(store)
         engine, warning, portings = store.engine_name, store.warning, store.portings_head()
         found = {
             one.operator_id: store.active_set(one.operator_id).digest()
@@ -61,6 +61,7 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         "synthetic": any(operator.synthetic for operator in operators),
         "revision": revision,
         "lost_history": losses,
+        "nodes": nodes,
         "engine": engine,
         "engine_warning": warning,
         "warnings": [
@@ -130,6 +131,24 @@ def _index_status(data_dir: Path, installation_id: str, store: Store) -> dict[st
     except (IndexMissing, IndexDamaged) as error:
         return {"version": None, "size": None, "error": f"{error}; `numcheck serve` builds it anew"}
     return {"version": index.index_version, "size": index.size, "error": None}
+
+
+def _nodes_status(store: Store) -> list[dict[str, Any]]:
+    """Return the nodes of the store, and the background work that each does, the oldest first."""
+    seen = store.leases().look()
+    return [
+        {
+            "name": node.name,
+            "started_at": moment(node.started_at_us).isoformat(),
+            "beat_at": moment(node.beat_at_us).isoformat(),
+            "leases": [
+                {"name": one.name, "term": one.term, "taken_at": moment(one.taken_at_us).isoformat()}
+                for one in seen.leases.values()
+                if one.node_id == node.node_id
+            ],
+        }
+        for node in seen.nodes.values()
+    ]
 
 
 def _callers_status(store: Store, data_dir: Path) -> dict[str, Any] | None:

@@ -66,6 +66,10 @@ class Readings:
     """The couriers by name and operator: True if one is passed over."""
     index_size: Callable[[], int | None]
     """Size of the index in bytes."""
+    node_count: Callable[[], int | None]
+    """Number of nodes of the store that beat."""
+    leases_held: Callable[[], Mapping[str, bool]]
+    """Background work by name: True where it is this node's."""
 
 
 class NodeCollector:
@@ -87,6 +91,9 @@ class NodeCollector:
         yield _gauge("numcheck_witness_agrees", "Whether the chain has its head", _try(readings.witness_agrees))
         yield _gauge("numcheck_index_size_bytes", "Of the index that answers", _try(readings.index_size))
         yield from store_families(self._watch)
+        yield _gauge("numcheck_nodes", "Nodes of the store that beat", readings.node_count())
+        held = {(name,): is_held for name, is_held in readings.leases_held().items()}
+        yield _flags("numcheck_lease_held", "True where background work is this node's", ("lease",), held)
         yield from _of_callers(readings.asked(), readings.budgets())
         yield _labelled("numcheck_codes", "Codes handed to couriers", Tally._fields, readings.codes())
         yield _labelled("numcheck_receipts", "Delivery receipts", OutcomeTally._fields, readings.receipts())

@@ -372,6 +372,8 @@ class Node:
             receipts=lambda: delivery.ledger.receipts,
             judged=lambda: delivery.ledger.judged,
             couriers_rest=lambda: delivery.rests,
+            node_count=lambda: self._registrations.sharing.node_count,
+            leases_held=lambda: self._registrations.sharing.held,
         )
 
     def _index_lag(self) -> int | None:

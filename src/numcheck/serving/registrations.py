@@ -1,6 +1,8 @@
 """Makes what a node needs for registrations: keys, policy, courier, and the rules over the store and the index."""
 
+import os
 import secrets
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -34,6 +36,7 @@ from numcheck.serving.couriers import Delivery, delivery_of
 from numcheck.serving.enquiries import Enquiries, enquiries_of
 from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys, use_keys
 from numcheck.serving.ledger import UNKNOWN_OPERATOR
+from numcheck.serving.sharing import Sharing
 from numcheck.serving.terms import Terms
 from numcheck.serving.timekeeper import NodeClock, Timekeeper, TrustedClock
 from numcheck.serving.webhooks import Source, WebhookSenders, senders_of
@@ -176,9 +179,11 @@ class NodeRegistrations:
     audit: AuditService
     witness: Witness
     signing_key: Ed25519PrivateKey
+    sharing: Sharing
 
     def start(self) -> None:
         """Begin to let time pass, and to follow withdrawals."""
+        self.sharing.start()
         self.timekeeper.start()
         self.withdrawer.start()
         self.webhooks.start()
@@ -191,6 +196,7 @@ class NodeRegistrations:
         self.timekeeper.stop()
         self.withdrawer.stop()
         self.webhooks.stop()
+        self.sharing.stop()
         self.witness.stop()
         self.judge.stop()
         self.delivery.close()
@@ -235,15 +241,18 @@ def registrations_of(
     registrations.subscribe(feeds.notify)
     history = History(registrations, vault, keys.signing_key)
     importer = Importer(registrations, vault, registrar, environment, steady=steady)
-    webhooks = senders_of(settings, Source(store.installation_id, store.webhooks(), history, _now))
+    sharing = Sharing(store.leases(), f"{socket.gethostname()}:{os.getpid()}")
+    webhooks = senders_of(settings, Source(store.installation_id, store.webhooks(), history, _now), sharing)
     registrations.subscribe(webhooks.notify)
     completion = Completion(registrations, vault, verifier)
     rules = Rules(registrar, completion, history, Reverifier(registrations, vault, verifier, environment), importer)
     service = RegistrationService(rules, now=_now, default_region=settings.default_region)
-    withdrawer = Withdrawer(Withdrawals(registrations, vault, now=_now))
+    revoking = sharing.duty("withdrawals")
+    withdrawer = Withdrawer(Withdrawals(registrations.under(revoking.lease), vault, now=_now), revoking)
     delivery.receive(_taker(Inbound(registrations, vault, completion, now=_now), settings.default_region))
     record_kept = timedelta(days=settings.recycled_record_days)
-    timekeeper = Timekeeper(registrations, TrustedClock(registrations), record_kept=record_kept)
+    passing_time = sharing.duty("due times")
+    timekeeper = Timekeeper(registrations, TrustedClock(registrations), passing_time, record_kept=record_kept)
     identifications = Identifications(registrations, vault)
     return NodeRegistrations(
         service,
@@ -261,6 +270,7 @@ def registrations_of(
         AuditService(registrations, keys.signing_key, now=_now),
         Witness(registrations.events, keys.signing_key, settings, now=_now),
         keys.signing_key,
+        sharing,
     )
 
 

@@ -2,11 +2,14 @@
 
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+from numcheck.errors import LeaseLost
 from numcheck.moments import moment
 from numcheck.registrations.calendar import Calendar
 from numcheck.registrations.due import SteadyClock
+from numcheck.serving.sharing import Duty
 from numcheck.store import Registrations
 from numcheck.worker import Worker
 
@@ -44,13 +47,20 @@ class TrustedClock(NodeClock):
 
 
 class Timekeeper:
-    """Passes time every second until it is stopped. A write that fails is tried again a second later."""
+    """Passes time every second until it is stopped, while `duty` is this node's. A write that fails is tried again a
+    second later."""
 
-    def __init__(self, registrations: Registrations, clock: TrustedClock, *, record_kept: timedelta) -> None:
-        self._calendar, self._clock = Calendar(registrations, record_kept=record_kept), clock
+    def __init__(
+        self, registrations: Registrations, clock: TrustedClock, duty: Duty, *, record_kept: timedelta
+    ) -> None:
+        self._calendar = Calendar(registrations.under(duty.lease), record_kept=record_kept)
+        self._clock, self._duty = clock, duty
         self._worker = Worker("timekeeper", self._pass_time, "time cannot be passed", retry_s=INTERVAL_S)
+        duty.on_taken = self._worker.wake
         self.start, self.stop = self._worker.start, self._worker.stop
 
     def _pass_time(self) -> float:
-        self._calendar.pass_time(self._clock.tell(datetime.now(UTC)))
+        if self._duty.held:
+            with suppress(LeaseLost):
+                self._calendar.pass_time(self._clock.tell(datetime.now(UTC)))
         return INTERVAL_S

@@ -2,13 +2,13 @@
 
 A body is a CloudEvent (https://cloudevents.io, version 1.0, structured mode), its signature that of Standard Webhooks.
 
-Invariants: each webhook has a thread and a position of its own, so that a slow receiver harms nobody; an event is done
-when its receiver has answered 2xx, or has refused it REFUSALS_MAX times: then it is a dead letter. An event whose
-receiver fails or is silent is sent again, later and later, for as long as that lasts, and those behind it wait.
+Invariants: each webhook has a thread, a lease and a position of its own, so that a slow receiver harms nobody and one
+node sends it at a time; an event is done when its receiver has answered 2xx, or has refused it REFUSALS_MAX times: then
+it is a dead letter. An event whose receiver fails or is silent is sent again, later and later, for as long as that
+lasts, and those behind it wait.
 """
 
 import random
-import secrets
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -22,21 +22,22 @@ from numcheck.config import Settings
 from numcheck.delivery.posting import SERVER_ERROR, SUCCESSES, Poster, Reply, retry_after
 from numcheck.delivery.requests import as_json, signed
 from numcheck.delivery.settings import WebhookSettings
-from numcheck.errors import DeliveryFailed, NumcheckError
+from numcheck.errors import DeliveryFailed, LeaseLost
 from numcheck.hosts import is_loopback
 from numcheck.moments import microseconds, rfc3339
 from numcheck.registrations.events import basis_of
 from numcheck.registrations.history import History, Told
 from numcheck.registrations.states import RegistrationState
 from numcheck.serving.secret_files import check_names, read_signing_key
-from numcheck.store.webhooks import Hold, Webhooks
+from numcheck.serving.sharing import Duty, Sharing
+from numcheck.store.leases import Lease
+from numcheck.store.webhooks import Webhooks
 from numcheck.worker import Worker
 
 log = structlog.get_logger()
 
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
-HOLD_FOR = timedelta(seconds=30)  # then another node takes over
-POLL_INTERVAL_S = 1.0  # at which events of other nodes are seen, and a hold is renewed
+POLL_INTERVAL_S = 1.0  # at which events of other nodes are seen
 SAVE_INTERVAL = timedelta(seconds=5)  # at which a position is kept while there is much to send
 PAUSE_S = 1.0  # before an event is sent again, up to; then twice as long each time,
 PAUSE_MAX_S = 300.0  # up to this
@@ -65,19 +66,19 @@ class Source(NamedTuple):
 class Webhook:
     """A webhook, sent until it is stopped."""
 
-    def __init__(self, settings: WebhookSettings, key: bytes, source: Source, poster: Poster) -> None:
-        """`key` signs what the webhook gets."""
+    def __init__(self, settings: WebhookSettings, key: bytes, source: Source, poster: Poster, duty: Duty) -> None:
+        """`key` signs what the webhook gets; it is sent while `duty` is this node's."""
         self.service = settings.service
-        self._settings, self._key, self._poster = settings, key, poster
+        self._settings, self._key, self._poster, self._duty = settings, key, poster, duty
         self._installation, self._webhooks, self._history, self._now = source
-        self._holder = secrets.token_hex(8)
-        self._sequence: int | None = None  # the position, while this node holds the webhook
-        self._renew_at = self._now()  # the hold
+        self._lease: Lease | None = None  # under which the position was read or kept
+        self._sequence = 0  # the position
         self._attempts = 0  # of the event that is next
         self._not_before = self._now()  # of the next attempt
         self._refused: list[tuple[int, str]] = []
         self._stopping = False
         self._worker = Worker(f"webhook {settings.name}", self._work, "a webhook's position cannot be kept")
+        duty.on_taken = self.wake
 
     def start(self) -> None:
         """Begin."""
@@ -88,29 +89,34 @@ class Webhook:
         self._worker.wake()
 
     def stop(self) -> None:
-        """End after the event under way, and let another node take over."""
+        """End after the event under way."""
         self._stopping = True
         self._worker.stop()
-        if self._sequence is not None:
-            with suppress(NumcheckError):  # without the store the hold ends by itself
-                self._webhooks.give_back(self._settings.name, self._holder)
         self._poster.close()
 
     def _work(self) -> float:
-        """Send the events that there are; return after how many seconds to look again."""
-        if self._sequence is None or self._now() >= self._renew_at:
-            self._renew()
-        while self._sequence is not None and self._now() >= self._not_before and not self._stopping:
-            told = self._history.after(self.service, self._sequence)
-            if not told or not self._save(self._send_all(told)):
-                break
+        """Send the events that there are, if that is this node's to do; return after how many seconds to look again."""
+        if self._duty.held:
+            with suppress(LeaseLost):
+                self._send_waiting(self._duty.lease())
         return POLL_INTERVAL_S
+
+    def _send_waiting(self, lease: Lease) -> None:
+        if lease != self._lease:
+            name, from_start, now_us = self._settings.name, self._settings.from_start, microseconds(self._now())
+            self._sequence = self._webhooks.open(name, self.service, lease, now_us, from_start=from_start)
+            self._lease, self._attempts, self._refused = lease, 0, []
+        while self._now() >= self._not_before and not self._stopping:
+            told = self._history.after(self.service, self._sequence)
+            if not told:
+                return
+            self._save(lease, self._send_all(told))
 
     def _send_all(self, told: list[Told]) -> str:
         """Send events in order until one is not taken, and return its problem."""
         save_at = self._now() + SAVE_INTERVAL
         for one in told:
-            if self._stopping or self._now() >= save_at:
+            if self._stopping or self._now() >= save_at or not self._duty.held:
                 break
             with spans.work("webhook") as tell:
                 outcome = self._send(one)
@@ -128,26 +134,13 @@ class Webhook:
             self._sequence, self._attempts = sequence, 0
         return ""
 
-    def _renew(self) -> None:
-        """Take hold of the webhook, or renew that, and learn the position; none while another node holds it."""
-        name, from_start = self._settings.name, self._settings.from_start
-        self._sequence = self._webhooks.take(name, self.service, self._hold(), from_start=from_start)
-
-    def _save(self, problem: str) -> bool:
-        """Keep the position, and renew the hold; return False if another node has taken over."""
-        assert self._sequence is not None
-        sequence, self._sequence = self._sequence, None  # read from the store again, unless it is kept
+    def _save(self, lease: Lease, problem: str) -> None:
+        """Keep the position; LeaseLost if another node has taken over."""
         refused, self._refused = self._refused, []
-        if not self._webhooks.advance(self._settings.name, self._hold(), sequence, problem, refused):
-            return False
-        self._sequence = sequence
-        return True
-
-    def _hold(self) -> Hold:
-        """Return a hold from now on, to be renewed when a third of it is over."""
-        now = self._now()
-        self._renew_at = now + HOLD_FOR / 3
-        return Hold(self._holder, microseconds(now), microseconds(now + HOLD_FOR))
+        kept, self._lease = self._lease, None  # read from the store again, unless it is kept
+        now_us = microseconds(self._now())
+        self._webhooks.advance(self._settings.name, lease, self._sequence, problem, now_us, refused)
+        self._lease = kept
 
     def _pause(self, outcome: Outcome) -> timedelta:
         longest_s = min(PAUSE_S * 2 ** min(self._attempts - 1, 10), PAUSE_MAX_S)
@@ -218,12 +211,18 @@ class WebhookSenders:
             sender.stop()
 
 
-def senders_of(settings: Settings, source: Source) -> WebhookSenders:
+def senders_of(settings: Settings, source: Source, sharing: Sharing) -> WebhookSenders:
     """Return the webhooks that the settings name; BadConfiguration if one cannot be."""
     keys = _keys(settings)
     return WebhookSenders(
         [
-            Webhook(one, key, source, Poster(use_proxy=settings.use_proxy and not is_loopback(one.host)))
+            Webhook(
+                one,
+                key,
+                source,
+                Poster(use_proxy=settings.use_proxy and not is_loopback(one.host)),
+                sharing.duty(f"webhook {one.name}"),
+            )
             for one, key in zip(settings.webhooks, keys, strict=True)
         ]
     )

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.exc import DBAPIError
@@ -23,6 +24,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from numcheck import spans
 from numcheck.errors import StoreDamaged, StoreUnavailable
 from numcheck.privacy import make_private
+from numcheck.store.bulk import fetch, run
 from numcheck.store.engine import (
     SQLITE_SAFE_VERSION,
     forget_warnings,
@@ -42,6 +44,13 @@ from numcheck.store.troubles import Troubles
 UNCONFIRMED = "committed here, and the standbys have not confirmed it: it may be lost yet"
 STOPPED = "the store is not written any more: a write failed; start the node anew"
 
+# PostgreSQL: let go of what the transaction has locked before its commit is on a disk.
+LEAVE_AT_ONCE = "SET LOCAL synchronous_commit = off"
+MARK = "INSERT INTO commit_marks (mark) VALUES (?)"
+# Writes, so that their commits are waited for; and the newest event that was committed before them.
+SETTLE_MARK = "DELETE FROM commit_marks WHERE mark = ? RETURNING (SELECT sequence FROM event_head)"
+SETTLE = "SELECT (SELECT sequence FROM event_head) FROM pg_logical_emit_message(true, 'numcheck', '')"
+
 
 class Database:
     """Transactions may be asked for by any thread."""
@@ -57,7 +66,7 @@ class Database:
         self._writer: Engine | None = None
         self._turn, self._read_turn = threading.RLock(), threading.RLock()
         self._pinned: Connection | None = None
-        self._stopped = False
+        self._stopped, self._settled = False, 0
         self._opened: OpenedFile | None = None
         self._file: SharedFile | None = None
         self._unconfirmed = False
@@ -99,7 +108,8 @@ class Database:
 
     def _meet(self, connection: Any, timeline: str | None) -> None:
         """Note which server answers now; a standby has no timeline of its own."""
-        self.timeline = timeline or self.timeline
+        if timeline is not None and timeline != self.timeline:
+            self.timeline, self._settled = timeline, 0
         self.on_server(connection)
 
     def check_files(self) -> None:
@@ -126,17 +136,63 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Yield a transaction: committed, durable, when the block ends; rolled back if it raises."""
+        with self._own_turn(), self._in_our_words(writing=True), self._committing() as connection:
+            yield connection
+
+    @contextmanager
+    def settling(self) -> Iterator[Connection]:
+        """Yield a transaction as `writing` does; of a shared database it holds up no other while it becomes durable.
+
+        Others see it, and go on behind it, before it is. The log has no gaps, neither on a disk nor on a standby: what
+        is durable rests on nothing that is not. By its mark it is found again, so that nobody takes another server, or
+        one that has crashed meanwhile, for the one that had it.
+        """
+        if not self.shared:
+            with self.writing() as connection:
+                yield connection
+            return
+        mark = uuid4().bytes
+        with self._own_turn(), self._in_our_words(writing=True), self._committing(waits=False) as connection:
+            run(connection, MARK, mark)
+            yield connection
+        self.settle(mark)
+
+    def settle(self, mark: bytes | None = None) -> None:
+        """Wait until all that is committed by now, by whomever, is durable; StoreUnavailable if the transaction of a
+        mark is not among it."""
+        if not self.shared or self._writer is None:
+            return
+        with self._in_our_words(writing=True), self._committing() as connection:
+            found = fetch(connection, SETTLE) if mark is None else fetch(connection, SETTLE_MARK, mark)
+            if not found:
+                raise StoreUnavailable("the database went away before a change was durable, and does not have it")
+        self._settled = max(self._settled, found[0][0] or 0)
+
+    def settle_up_to(self, sequence: int) -> None:
+        """Wait until the events up to this one are durable; whoever only reads cannot, and does not."""
+        if sequence > self._settled and self.shared and self._writer is not None:
+            self.settle()
+            if sequence > self._settled:
+                raise StoreUnavailable("the database went away before what it told of was durable")
+
+    @contextmanager
+    def _committing(self, *, waits: bool = True) -> Iterator[Connection]:
+        """Yield a transaction, whose commit waits for the disk and the standbys, or does not."""
         if self._stopped or self._writer is None:
             raise StoreUnavailable(STOPPED)
         self._check_file()
-        with self._own_turn(), self._in_our_words(writing=True), self._writer.connect() as connection:
+        with self._writer.connect() as connection:
             with connection.begin():
+                if not waits:
+                    connection.exec_driver_sql(LEAVE_AT_ONCE)
                 yield connection
-                wait_for_standbys(connection)
+                if waits:
+                    wait_for_standbys(connection)
                 forget_warnings(connection)
-            self._unconfirmed = has_warned(connection)
-            if self._unconfirmed:
-                raise self._troubles.met(StoreUnavailable(UNCONFIRMED), writing=True)
+            if waits:
+                self._unconfirmed = has_warned(connection)
+                if self._unconfirmed:
+                    raise self._troubles.met(StoreUnavailable(UNCONFIRMED), writing=True)
 
     @contextmanager
     def _own_turn(self) -> Iterator[None]:

@@ -172,7 +172,7 @@ def read_newest(connection: Connection, service: str) -> EventRow | None:
 
 
 class EventLog:
-    """The events, to be read."""
+    """The events, to be read: those that are durable, as far as whoever reads can see to that."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -180,12 +180,16 @@ class EventLog:
     def try_head(self) -> EventHead | None:
         """Return the head, or None before the first event."""
         with self._database.reading() as connection:
-            return try_head(connection)
+            head = try_head(connection)
+        self._settle(head)
+        return head
 
     def try_newest(self, service: str) -> EventRow | None:
         """Return the newest event of a service, or None before its first."""
         with self._database.reading() as connection:
-            return read_newest(connection, service)
+            newest = read_newest(connection, service)
+        self._settle(newest)
+        return newest
 
     def after(self, sequence: int, *, count_max: int = PAGE_SIZE) -> list[EventRow]:
         """Return the next events after one, of all services and of none."""
@@ -197,7 +201,13 @@ class EventLog:
 
     def _rows(self, selection: str, *values: Any) -> list[EventRow]:
         with self._database.reading() as connection:
-            return list(map(EventRow._make, fetch(connection, selection, *values)))
+            rows = list(map(EventRow._make, fetch(connection, selection, *values)))
+        self._settle(rows[-1] if rows else None)
+        return rows
+
+    def _settle(self, last: EventRow | EventHead | None) -> None:
+        if last is not None:
+            self._database.settle_up_to(last.sequence)
 
     def all(self) -> Iterator[EventRow]:
         """Every event, in its order, read by pages."""

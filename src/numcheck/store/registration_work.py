@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, delete, insert, select, update
 
 from numcheck.errors import StoreDamaged
-from numcheck.store import confirmations, identifications, imports, sends, withdrawals
+from numcheck.store import confirmations, identifications, imports, leases, sends, withdrawals
 from numcheck.store import verifications as verification_rows
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.bindings import (
@@ -36,6 +36,7 @@ from numcheck.store.data_bindings import binding_of_all, binding_of_revisions, c
 from numcheck.store.events import Chain, EventAppender
 from numcheck.store.identifications import Sent
 from numcheck.store.imports import ImportProgress, NewRegistrations, RefusedRow
+from numcheck.store.leases import Lease
 from numcheck.store.registration_rows import (
     RegistrationRow,
     Standing,
@@ -105,6 +106,10 @@ class RegistrationWork:
     def write_count(self) -> int:
         """Number of writes so far."""
         return self._written.count
+
+    def check_lease(self, lease: Lease) -> None:
+        """Raise LeaseLost unless a lease still is in that term; it stays so until the transaction ends."""
+        leases.check(self._connection, lease)
 
     # --- keys
 

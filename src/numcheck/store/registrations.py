@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
-from sqlalchemy import ColumnElement, Select, case, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select, tuple_
 
 from numcheck.errors import StoreDamaged
 from numcheck.steps import Step, Together
-from numcheck.store import confirmations, identifications, imports, recorded, sends, withdrawals
+from numcheck.store import confirmations, identifications, imports, leases, recorded, sends, withdrawals
 from numcheck.store import verifications as verification_rows
 from numcheck.store.acts import LOCAL, Act, Acts
 from numcheck.store.bulk import (
@@ -25,6 +26,7 @@ from numcheck.store.groups import GroupCommit, Operation
 from numcheck.store.heads import check_operator
 from numcheck.store.identifications import Sent
 from numcheck.store.imports import ImportProgress, NewRegistrations, RefusedRow
+from numcheck.store.leases import Lease
 from numcheck.store.registration_rows import (
     NumberRow,
     RegistrationRow,
@@ -93,6 +95,14 @@ class Registrations:
         self.events = EventLog(database)
         self._groups: GroupCommit[RegistrationWork] = GroupCommit(self._begin)
         self._subscribers: list[Callable[[set[str]], None]] = []
+        self._lease_of: Callable[[], Lease] | None = None
+
+    def under(self, lease_of: Callable[[], Lease]) -> "Registrations":
+        """Return these registrations, to be written under a lease by one operation at a time: LeaseLost, and nothing is
+        written, once another node has it."""
+        fenced = copy(self)
+        fenced._lease_of = lease_of
+        return fenced
 
     def subscribe(self, notify: Callable[[set[str]], None]) -> None:
         """Call `notify` after each commit from now on, with the services that have events; it must return at once."""
@@ -100,7 +110,8 @@ class Registrations:
 
     @contextmanager
     def _begin(self) -> Iterator[RegistrationWork]:
-        with self._database.writing() as connection:
+        # The chain's head is free for other nodes while this one waits for the disk.
+        with self._database.settling() as connection:
             work = RegistrationWork(connection, self._chain)
             yield work
         for registration_id in work.damaged:
@@ -110,7 +121,23 @@ class Registrations:
 
     def write(self, operation: Callable[[RegistrationWork], T]) -> T:
         """Run an operation in a transaction that it may share; durable when this returns, nothing left if it raises."""
-        return self._groups.run(operation)
+        if self._lease_of is None:
+            return self._groups.run(operation)
+        lease = self._lease_of()
+
+        def under_lease(work: RegistrationWork) -> T:
+            work.check_lease(lease)
+            return operation(work)
+
+        return self._groups.run(under_lease)
+
+    @contextmanager
+    def _alone(self) -> Iterator[Connection]:
+        """Open a transaction that no other operation shares."""
+        with self._database.writing() as connection:
+            if self._lease_of is not None:
+                leases.check(connection, self._lease_of())
+            yield connection
 
     def writing(self, operation: Callable[[RegistrationWork], object], user_tags: Sequence[bytes] = ()) -> Step:
         """Return the step that is `write`, in one transaction with those of other calls.
@@ -155,7 +182,7 @@ class Registrations:
 
         In a transaction of its own, as it locks the installation's row, which comes before the chain's head.
         """
-        with self._database.writing() as connection:
+        with self._alone() as connection:
             dropped, revisions = withdrawals.drop(connection, before_us=before_us)
             if not revisions:
                 return
@@ -169,7 +196,10 @@ class Registrations:
         """Return what an operator is told next behind a position; UnknownOperator if there is no such operator."""
         with self._database.reading() as connection:
             check_operator(connection, operator_id)
-            return identifications.of_operator(connection, operator_id, position, count_max=count_max)
+            found = identifications.of_operator(connection, operator_id, position, count_max=count_max)
+        if found:
+            self._database.settle()
+        return found
 
     def identifications_under_other_keys(self, key_id: int, *, after: int, count_max: int) -> list[Sent]:
         """Return the next of what operators are told, behind a position, whose number lies under another key."""
@@ -181,7 +211,7 @@ class Registrations:
         reason."""
         more = True
         while more:
-            with self._database.writing() as connection:
+            with self._alone() as connection:
                 take_turn(connection)
                 done = recorded.tidy(connection, kept_since_us=kept_since_us, joined_before_us=joined_before_us)
                 if not done.anything:
@@ -204,7 +234,9 @@ class Registrations:
     def import_progress(self, import_tags: Sequence[bytes]) -> tuple[bytes, ImportProgress]:
         """Return how far an import has come, and the tag that it is under."""
         with self._database.reading() as connection:
-            return imports.read_progress(connection, import_tags)
+            found = imports.read_progress(connection, import_tags)
+        self._database.settle()
+        return found
 
     def refused_rows(self, import_tag: bytes, *, after: int, count_max: int) -> list[RefusedRow]:
         """Return the next rows of an import behind a place that were refused."""
@@ -244,6 +276,7 @@ class Registrations:
             rows = [RegistrationRow._make(row) for row in rows_where(connection, ROW_BY_USER, tags)]
             confirming = {row.service for row in rows if row.confirmed_by is not None}
             found = {service: confirmations.read(connection, self._chain, service) for service in confirming}
+        self._settle(rows)
         checked = self._checked_each(rows, [found.get(row.service, ()) for row in rows])
         by_tag = {row.user_tag: one for row, one in zip(rows, checked, strict=True)}
         return [next((by_tag[tag] for tag in user_tags if tag in by_tag), None) for user_tags in wanted]
@@ -277,6 +310,11 @@ class Registrations:
             as_confirmed(row, of_row) if whole or WHOLE.is_whole(self._chain, row) else damage_of(row)
             for row, of_row in zip(rows, found, strict=True)
         ]
+
+    def _settle(self, rows: Sequence[RegistrationRow]) -> None:
+        """Wait until these rows are durable, before anybody is told of them: the next event after the one that stands
+        in a row is of the transaction that wrote it."""
+        self._database.settle_up_to(max((row.sequence + 1 for row in rows), default=0))
 
     def verifications_of(
         self, number_tags: Sequence[bytes], method: str, *, states: Sequence[int], now_us: int
@@ -373,11 +411,14 @@ class Registrations:
                     size_max -= len(row.sealed_record or b"")
                     if size_max < 0:
                         break
+        self._settle(found)
         return found
 
     def _rows(self, statement: Select[Any]) -> list[RegistrationRow]:
         with self._database.reading() as connection:
-            return list(map(RegistrationRow._make, connection.execute(statement)))
+            rows = list(map(RegistrationRow._make, connection.execute(statement)))
+        self._settle(rows)
+        return rows
 
     def every_registration(self) -> Iterator[tuple[RegistrationRow, bool]]:
         """Yield each registration and whether it is what was written, by ascending ids."""

@@ -481,15 +481,37 @@ trusted_time = Table(
     Column("at_us", BigInteger, nullable=False),
 )
 
-# Webhooks: how far each has come, which node sends it, and until when no other does.
+# Marks of transactions of PostgreSQL that are committed and not known to be durable: of a node that died a few stay.
+commit_marks = Table("commit_marks", metadata, Column("mark", Bytes(16), primary_key=True))
+
+# Nodes that work on this store: each beats for as long as it lives.
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("node_id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("started_at_us", BigInteger, nullable=False),
+    Column("beat", BigInteger, nullable=False),
+    Column("beat_at_us", BigInteger, nullable=False),
+)
+
+# Leases: which node has each piece of background work, and how many had it so far.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("node_id", String, nullable=False),  # of no node that beats: nobody has it
+    Column("term", BigInteger, nullable=False),
+    Column("taken_at_us", BigInteger, nullable=False),
+)
+
+# Webhooks: how far each has come.
 webhooks = Table(
     "webhooks",
     metadata,
     Column("name", String, primary_key=True),
     Column("service", String, nullable=False),
     Column("sequence", BigInteger, nullable=False),  # of the last event that is done, among its service's own
-    Column("holder", String, nullable=False),
-    Column("held_until_us", BigInteger, nullable=False),
     Column("problem", String, nullable=False),  # of the last attempt; empty: it went well
     Column("changed_at_us", BigInteger, nullable=False),
 )

@@ -58,6 +58,7 @@ from numcheck.store.history import (
     read_point,
     record_loss,
 )
+from numcheck.store.leases import Leases
 from numcheck.store.plans import Meant, Origin, PlanImport, SeriesInfo
 from numcheck.store.pushes import HeldPush, Pushed, Receipt, overtake_held
 from numcheck.store.registration_work import are_any, read_key_checks
@@ -679,6 +680,10 @@ class Store:
     def budgets(self) -> Budgets:
         """Return what was taken of callers' budgets of new numbers."""
         return Budgets(self._database)
+
+    def leases(self) -> Leases:
+        """Return the leases of background work."""
+        return Leases(self._database)
 
     def webhooks(self) -> Webhooks:
         """Return the positions of webhooks."""

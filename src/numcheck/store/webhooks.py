@@ -1,7 +1,6 @@
-"""Positions of webhooks: how far each has come, and which node of an installation sends it now.
+"""Positions of webhooks: how far each has come.
 
-Invariants: a position only rises; a webhook is sent by one node at a time, as far as the clocks of two nodes agree, and
-by another one once its holder has not renewed its hold in time.
+Invariants: a position only rises, and only under the lease of its webhook, which one node has at a time.
 """
 
 from collections.abc import Sequence
@@ -9,21 +8,21 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from numcheck.store import leases
 from numcheck.store.database import Database
 from numcheck.store.events import read_newest
+from numcheck.store.leases import Lease
 from numcheck.store.schema import dead_letters, webhooks
 
 DEAD_LETTERS_MAX = 1_000  # of a webhook: the newest are kept
 
 
 class WebhookRow(NamedTuple):
-    """A webhook: the service's event up to which all is done, its holder, and the problem of its last attempt."""
+    """A webhook: the service's event up to which all is done, and the problem of its last attempt."""
 
     name: str
     service: str
     sequence: int
-    holder: str
-    held_until_us: int
     problem: str
     changed_at_us: int
 
@@ -37,67 +36,46 @@ class DeadLetter(NamedTuple):
     problem: str
 
 
-class Hold(NamedTuple):
-    """A node's hold on a webhook, from now to a moment."""
-
-    holder: str
-    now_us: int
-    until_us: int
-
-
 class Webhooks:
-    """The webhooks of an installation. Methods may be called from any thread."""
+    """The webhooks of an installation. Methods may be called from any thread; LeaseLost if another node has the
+    webhook's lease by now, and nothing was changed."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def take(self, name: str, service: str, hold: Hold, *, from_start: bool) -> int | None:
-        """Take hold of a webhook, or renew that; return its position. None if another node holds it.
+    def open(self, name: str, service: str, lease: Lease, now_us: int, *, from_start: bool) -> int:
+        """Return the position of a webhook.
 
         A new one, or one that is another service's now, begins behind the service's newest event, or with its first.
         """
         with self._database.writing() as connection:
+            leases.check(connection, lease)
             row = _try_row(connection, name)
             if row is None or row.service != service:
                 newest = None if from_start else read_newest(connection, service)
                 sequence = newest.service_sequence if newest else 0
                 connection.execute(delete(webhooks).where(webhooks.c.name == name))
-                row = WebhookRow(name, service, sequence, hold.holder, hold.until_us, "", hold.now_us)
+                row = WebhookRow(name, service, sequence, "", now_us)
                 connection.execute(insert(webhooks).values(row._asdict()))
-            elif row.holder != hold.holder and row.held_until_us > hold.now_us:
-                return None
-            else:
-                held = {"holder": hold.holder, "held_until_us": hold.until_us}
-                connection.execute(update(webhooks).where(webhooks.c.name == name).values(held))
             return row.sequence
 
     def advance(
-        self, name: str, hold: Hold, sequence: int, problem: str, refused: Sequence[tuple[int, str]] = ()
-    ) -> bool:
-        """Note how far a webhook has come, and the events that were passed over; renew the hold.
-
-        Return False, and change nothing, if another node holds the webhook by now.
-        """
+        self,
+        name: str,
+        lease: Lease,
+        sequence: int,
+        problem: str,
+        now_us: int,
+        refused: Sequence[tuple[int, str]] = (),
+    ) -> None:
+        """Note how far a webhook has come, and the events that were passed over."""
+        changes = {"sequence": sequence, "problem": problem, "changed_at_us": now_us}
         with self._database.writing() as connection:
-            row = _try_row(connection, name)
-            if row is None or row.holder != hold.holder:
-                return False
-            changes = {
-                "sequence": max(sequence, row.sequence),
-                "held_until_us": hold.until_us,
-                "problem": problem,
-                "changed_at_us": hold.now_us,
-            }
-            connection.execute(update(webhooks).where(webhooks.c.name == name).values(changes))
+            leases.check(connection, lease)
+            behind = (webhooks.c.name == name) & (webhooks.c.sequence <= sequence)
+            connection.execute(update(webhooks).where(behind).values(changes))
             for place, why in refused:
-                _add_dead_letter(connection, DeadLetter(name, place, hold.now_us, why))
-            return True
-
-    def give_back(self, name: str, holder: str) -> None:
-        """End a node's hold, so that another takes over at once."""
-        with self._database.writing() as connection:
-            own = (webhooks.c.name == name) & (webhooks.c.holder == holder)
-            connection.execute(update(webhooks).where(own).values(held_until_us=0))
+                _add_dead_letter(connection, DeadLetter(name, place, now_us, why))
 
     def all(self) -> list[tuple[WebhookRow, int]]:
         """Return every webhook, by name, with the position of its service's newest event."""
@@ -114,7 +92,7 @@ class Webhooks:
 
 
 def _try_row(connection: Connection, name: str) -> WebhookRow | None:
-    row = connection.execute(select(webhooks).where(webhooks.c.name == name).with_for_update()).first()
+    row = connection.execute(select(webhooks).where(webhooks.c.name == name)).first()
     return None if row is None else WebhookRow._make(row)
 
 

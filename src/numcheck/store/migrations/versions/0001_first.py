@@ -461,14 +461,33 @@ trusted_time = Table(
     Column("at_us", BigInteger, nullable=False),
 )
 
+commit_marks = Table("commit_marks", metadata, Column("mark", Bytes(16), primary_key=True))
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("node_id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("started_at_us", BigInteger, nullable=False),
+    Column("beat", BigInteger, nullable=False),
+    Column("beat_at_us", BigInteger, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("node_id", String, nullable=False),
+    Column("term", BigInteger, nullable=False),
+    Column("taken_at_us", BigInteger, nullable=False),
+)
+
 webhooks = Table(
     "webhooks",
     metadata,
     Column("name", String, primary_key=True),
     Column("service", String, nullable=False),
     Column("sequence", BigInteger, nullable=False),
-    Column("holder", String, nullable=False),
-    Column("held_until_us", BigInteger, nullable=False),
     Column("problem", String, nullable=False),
     Column("changed_at_us", BigInteger, nullable=False),
 )
