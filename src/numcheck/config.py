@@ -581,6 +581,12 @@ def sources_of(config_file: Path | None, **overrides: Any) -> dict[str, str]:
     return sources | {name: source for source, settings in found.items() for name in settings}
 
 
+def secrets_in(config_file: Path) -> list[str]:
+    """Return the settings of a file whose values, or parts of them, are never shown."""
+    of_file = TomlConfigSettingsSource(Settings, config_file)()
+    return [name for name in of_file if "SecretStr" in str(Settings.model_fields[name].annotation)]
+
+
 def foreign_variables(environment: Mapping[str, str]) -> dict[str, str | None]:
     """Return the variables that begin as settings' do and are of none, each with the setting that it is nearly of."""
     names = [name for name in environment if name.upper().startswith(PREFIX)]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from numcheck.config import Settings, foreign_variables
+from numcheck.config import Settings, foreign_variables, secrets_in
 from numcheck.delivery.texts import parts_of
 from numcheck.door.plain_door import host_and_port, warning_of
 from numcheck.errors import BadConfiguration, NumcheckError
@@ -36,10 +36,13 @@ def warnings_of(settings: Settings) -> list[str]:
 
 def exposed_secrets(settings: Settings) -> list[str]:
     """Warn of each file with a secret that every user of this machine can read. Keys that seal are refused instead."""
+    files = {name: file for name, file in _files_of(settings).items() if name.endswith(SECRET)}
+    if settings.config_file is not None:
+        files |= dict.fromkeys(secrets_in(settings.config_file), settings.config_file)
     return [
         f"WARNING: {name}: every user of this machine can read {file}; chmod o= takes that away"
-        for name, file in _files_of(settings).items()
-        if name.endswith(SECRET) and file.exists() and file.stat().st_mode & stat.S_IROTH
+        for name, file in files.items()
+        if file.exists() and file.stat().st_mode & stat.S_IROTH
     ]
 
 
