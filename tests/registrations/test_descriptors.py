@@ -17,6 +17,7 @@ TEXTS_OF_OPERATORS = {
     "PushHeader.push_id",
     "WatchIdentificationsRequest.resume_token",  # made by the node
     "ConfirmPushRequest.confirmation_token",
+    "RejectHeldPushRequest.confirmation_token",
     "PortingsHeader.push_id",
     "PlanHeader.series",
     "PlanHeader.source",
@@ -31,7 +32,8 @@ SCALARS_OF_OPERATORS = {
     "PushHeader.allow_older", "PortingsHeader.allow_older",
     "NumberRange.first", "NumberRange.last",
     "PushActiveNumbersRequest.add", "PushActiveNumbersRequest.remove",
-    "ConfirmPushRequest.operator_id", "ListHeldPushesRequest.operator_id", "GetOperatorStateRequest.operator_id",
+    "ConfirmPushRequest.operator_id",
+    "RejectHeldPushRequest.operator_id", "ListHeldPushesRequest.operator_id", "GetOperatorStateRequest.operator_id",
     "WatchIdentificationsRequest.operator_id",
     "GetOperatorStateRequest.without_digest",
     "PortingsSequence.position",
