@@ -74,11 +74,16 @@ class Follower:
     """The parts that live as long as the process: made, started once, and stopped."""
 
     def __init__(
-        self, settings: Settings, names: Sequence[str], open_channel: OpenChannel, listening: socket.socket | None
+        self,
+        settings: Settings,
+        names: Sequence[str],
+        open_channel: OpenChannel,
+        listening: socket.socket | None = None,
     ) -> None:
         """Make the parts, and take what the data directory has; EditionRefused. Nothing is listened on.
 
-        `listening` is the socket that was handed to this process, if one was."""
+        `listening` is the socket that was handed to this process, if one was.
+        """
         self._settings, self._names, self._listening = settings, names, listening
         self._published, self._numbers_asked = PublishedIndex(), NumbersAsked()
         self._watches, self._feeds, self._denials = Watches(), Feeds(), DenialLog()
