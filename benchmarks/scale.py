@@ -143,7 +143,7 @@ class Simulation:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is wanted."""
+    """The load that is wanted."""
 
     users: float = 100e6
     registrations_per_s: float = 50_000

@@ -42,7 +42,7 @@ DELETE = f"{workloads.REGISTRATION}/DeleteRegistration"
 RECYCLED = f"{workloads.CHECK}/CheckRecycled"
 STREAM = f"{workloads.CHECK}/StreamCheckNumbers"
 MIX = (CHECK_NUMBERS, STREAM, RECYCLED, GET_REGISTRATION, REFRESH, COMPLETE, REGISTER)
-"""What is asked besides erasures, of which there are as many as new users."""
+"""The methods that are asked for, besides erasures: of these there are as many as new users."""
 
 ONCE = {path for path in (*MIX, DELETE) if WORKLOADS[path].once}
 SHOWN = (CHECK_NUMBERS, GET_REGISTRATION, REGISTER)
@@ -62,7 +62,7 @@ SVG = "http://www.w3.org/2000/svg"
 
 @dataclass
 class Round:
-    """What a round came to."""
+    """The outcome of a round, and what the node takes after it."""
 
     at_s: float
     memory: int
@@ -252,7 +252,7 @@ def write(directory: Path, rounds: Sequence[Round], share: float) -> None:
 
 
 def options() -> argparse.Namespace:
-    """What is asked for."""
+    """Return what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=3_600)
     parser.add_argument("--numbers", type=int, default=10_000_000, help="active numbers of the node")

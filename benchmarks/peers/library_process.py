@@ -159,7 +159,7 @@ class SQLite(Library):
 
 
 class PhoneNumbers(Library):
-    """What many ask today: if a number may exist at all, and whose its range was when the library was made."""
+    """The question that many ask today: may a number exist, and whose was its range when the library was made?"""
 
     def __init__(self, directory: Path) -> None:
         """Load its tables."""

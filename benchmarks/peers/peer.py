@@ -39,7 +39,7 @@ class About(NamedTuple):
     asked: str
     """How it is asked."""
     knows: str
-    """What it tells about a number."""
+    """The facts that it tells about a number."""
     version: str = ""
 
 

@@ -412,7 +412,7 @@ class NotPermitted(NumcheckError):
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What the caller may touch instead."""
+        """The operator that the caller may touch instead."""
         return {} if self.operator_id is None else {"operator_id": str(self.operator_id)}
 
 

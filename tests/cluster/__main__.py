@@ -31,7 +31,7 @@ CUT_S = 25.0
 
 
 def options() -> argparse.Namespace:
-    """What is asked for."""
+    """Return what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
     parser.add_argument("--stay", action="store_true", help="once all is up, wait for Ctrl-C instead")
     parser.add_argument("--by", choices=ROUTES, default="hosts", help="how the node reaches the database")

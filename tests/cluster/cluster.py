@@ -78,7 +78,7 @@ class Member:
 
     @property
     def data(self) -> Path:
-        """Where PostgreSQL's files are."""
+        """The directory of PostgreSQL's files."""
         return self.directory / "data"
 
     def ask(self, path: str) -> int:

@@ -43,7 +43,7 @@ KINDS = ("server", "server", "network", "server", "server", "standbys", "server"
 
 @dataclass(slots=True)
 class Report:
-    """What a campaign saw."""
+    """The counts and times of a campaign."""
 
     kinds: Counter[str] = field(default_factory=Counter)
     recoveries_s: dict[str, list[float]] = field(default_factory=dict)

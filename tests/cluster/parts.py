@@ -32,7 +32,7 @@ def _found(program: str) -> str | None:
 
 
 def lacking() -> str:
-    """What has to be installed before there can be a cluster, in a line; empty if nothing."""
+    """Return what has to be installed before there can be a cluster, in a line; empty if nothing."""
     if not sys.platform.startswith("linux"):
         return "a cluster of the tests' own needs Linux"
     packages = sorted(package for program, package in PACKAGES.items() if _found(program) is None)

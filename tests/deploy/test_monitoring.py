@@ -53,7 +53,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def of_a_follower() -> Iterable[Any]:
-    """What a follower exports."""
+    """The metrics that a follower exports."""
     following: Any = SimpleNamespace(lag=0, age_s=1.0, states=[SimpleNamespace(name="one", followed=True)])
     return FollowerCollector(
         [], PublishedIndex(), following, callers_revision=lambda: 1, asked=dict, budgets=list

@@ -24,7 +24,7 @@ class Refused:
 
     @property
     def passes(self) -> bool:
-        """Whether the same call is to be made again."""
+        """True if the same call is to be made again."""
         return self.reason == PASSING_REASON
 
 

@@ -12,7 +12,7 @@ PATIENCE_S = 60.0
 
 
 class Collector:
-    """What a node has handed over so far."""
+    """The spans that a node has handed over so far."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway

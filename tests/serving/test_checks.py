@@ -1,4 +1,4 @@
-"""What is told of settings before a node serves by them."""
+"""Warnings about settings, before a node serves by them."""
 
 import pytest
 
