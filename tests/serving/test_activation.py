@@ -5,9 +5,10 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import grpc
@@ -60,10 +61,17 @@ def line_with(node: "subprocess.Popen[str]", text: str) -> str:
 
 
 def ask(address: str) -> int:
-    """Ask over a connection of its own, once; the version of the index that answered."""
+    """Ask over a connection of its own, made once, until there is an index; the version of the one that answered."""
+    request, end = CheckNumbersRequest(numbers=[small.ACTIVE]), time.monotonic() + PATIENCE_S
     with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
         stub = CheckServiceStub(channel)
-        return int(stub.CheckNumbers(CheckNumbersRequest(numbers=[small.ACTIVE]), timeout=PATIENCE_S).index_version)
+        while True:
+            try:
+                return int(stub.CheckNumbers(request, timeout=PATIENCE_S).index_version)
+            except grpc.RpcError as error:
+                if "this node has no index" not in str(error.details()) or time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
 
 
 @needs_native
@@ -77,15 +85,16 @@ def test_a_restart_refuses_no_connection(handed: socket.socket, tmp_path: Path) 
         node.send_signal(signal.SIGTERM)
         node.communicate(timeout=PATIENCE_S)
         assert node.returncode == 0
-    waiting = [socket.create_connection(handed.getsockname(), timeout=PATIENCE_S) for _ in range(20)]
-    with ThreadPoolExecutor(8) as clients:
+    with ExitStack() as stack, ThreadPoolExecutor(8) as clients:
+        waiting = [
+            stack.enter_context(socket.create_connection(handed.getsockname(), timeout=PATIENCE_S)) for _ in range(20)
+        ]
         answers = [clients.submit(ask, address) for _ in range(8)]
-        with started(handed, data_dir, *NUMCHECK):
-            assert [one.result() for one in answers] == [version] * 8
-            for one in waiting:
-                one.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
-                assert one.recv(9)[3] == 4  # SETTINGS
-                one.close()
+        stack.enter_context(started(handed, data_dir, *NUMCHECK))
+        assert [one.result() for one in answers] == [version] * 8
+        for one in waiting:
+            one.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+            assert one.recv(9)[3] == 4  # SETTINGS
 
 
 def test_a_socket_that_grpcios_server_cannot_take_is_refused(handed: socket.socket, tmp_path: Path) -> None:

@@ -131,6 +131,27 @@ def test_a_new_webhook_begins_with_what_comes_then(
         assert until(receiver, 1)[0]["data"]["sequence"] == newest + 1
 
 
+def test_a_new_webhook_misses_nothing_that_comes_before_it_is_sent_first(data_dir: Path) -> None:
+    """It has its position from when its node begins, and not from when a node has its lease."""
+    own = {"name": "backend", "service": "messenger", "from_start": False}
+    with serving(data_dir) as one, grpc.insecure_channel(one.address) as channel:
+        RegistrationServiceStub(channel).Register(register_request("messenger", small.UNKNOWN))
+    with Store(data_dir) as store:
+        store.webhooks().begin(**own, now_us=1)
+        ((_, before),) = store.webhooks().all()
+    with serving(data_dir) as one, grpc.insecure_channel(one.address) as channel:
+        RegistrationServiceStub(channel).DeleteRegistration(
+            pb.DeleteRegistrationRequest(service="messenger", user_id="u1")
+        )
+    with Store(data_dir) as store:
+        store.webhooks().begin(**own, now_us=2)  # a second node begins
+        lease = store.leases().try_take("webhook backend", None, "node", 3)
+        assert lease is not None
+        assert store.webhooks().open(**own, lease=lease, now_us=3) == before
+        ((_, newest),) = store.webhooks().all()
+    assert newest > before
+
+
 class Events:
     """A history of so many events of a service."""
 

@@ -22,7 +22,7 @@ from numcheck.config import Settings
 from numcheck.delivery.posting import SERVER_ERROR, SUCCESSES, Poster, Reply, retry_after
 from numcheck.delivery.requests import as_json, signed
 from numcheck.delivery.settings import WebhookSettings
-from numcheck.errors import DeliveryFailed, LeaseLost
+from numcheck.errors import DeliveryFailed, LeaseLost, StoreUnavailable
 from numcheck.hosts import is_loopback
 from numcheck.moments import microseconds, rfc3339
 from numcheck.registrations.events import basis_of
@@ -81,7 +81,10 @@ class Webhook:
         duty.on_taken = self.wake
 
     def start(self) -> None:
-        """Begin."""
+        """Begin; a new webhook gets what comes from now on, whenever it is sent."""
+        name, from_start = self._settings.name, self._settings.from_start
+        with suppress(StoreUnavailable):  # then it begins when it is sent first
+            self._webhooks.begin(name, self.service, microseconds(self._now()), from_start=from_start)
         self._worker.start()
 
     def wake(self) -> None:

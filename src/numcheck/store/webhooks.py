@@ -1,6 +1,7 @@
 """Positions of webhooks: how far each has come.
 
-Invariants: a position only rises, and only under the lease of its webhook, which one node has at a time.
+Invariants: a position only rises, and only under the lease of its webhook, which one node has at a time. A new webhook
+has a position from when the first node with it begins, so that nothing that comes then is missed.
 """
 
 from collections.abc import Sequence
@@ -9,11 +10,15 @@ from typing import NamedTuple
 from sqlalchemy import Connection, delete, insert, select, update
 
 from numcheck.store import leases
+from numcheck.store.bulk import run
 from numcheck.store.database import Database
 from numcheck.store.events import read_newest
 from numcheck.store.leases import Lease
 from numcheck.store.schema import dead_letters, webhooks
 
+FIRST_ROW = """
+    INSERT INTO webhooks (name, service, sequence, problem, changed_at_us) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
 DEAD_LETTERS_MAX = 1_000  # of a webhook: the newest are kept
 
 
@@ -43,6 +48,12 @@ class Webhooks:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def begin(self, name: str, service: str, now_us: int, *, from_start: bool) -> None:
+        """Give a new webhook its position; one that is there keeps its own. It needs no lease."""
+        with self._database.writing() as connection:
+            row = _first_row(connection, name, service, now_us, from_start=from_start)
+            run(connection, FIRST_ROW, *row)
+
     def open(self, name: str, service: str, lease: Lease, now_us: int, *, from_start: bool) -> int:
         """Return the position of a webhook.
 
@@ -52,10 +63,8 @@ class Webhooks:
             leases.check(connection, lease)
             row = _try_row(connection, name)
             if row is None or row.service != service:
-                newest = None if from_start else read_newest(connection, service)
-                sequence = newest.service_sequence if newest else 0
                 connection.execute(delete(webhooks).where(webhooks.c.name == name))
-                row = WebhookRow(name, service, sequence, "", now_us)
+                row = _first_row(connection, name, service, now_us, from_start=from_start)
                 connection.execute(insert(webhooks).values(row._asdict()))
             return row.sequence
 
@@ -89,6 +98,12 @@ class Webhooks:
         statement = select(dead_letters).order_by(dead_letters.c.name, dead_letters.c.sequence)
         with self._database.reading() as connection:
             return [DeadLetter._make(row) for row in connection.execute(statement)]
+
+
+def _first_row(connection: Connection, name: str, service: str, now_us: int, *, from_start: bool) -> WebhookRow:
+    """Return the row of a webhook that begins now: behind the service's newest event, or with its first."""
+    newest = None if from_start else read_newest(connection, service)
+    return WebhookRow(name, service, newest.service_sequence if newest else 0, "", now_us)
 
 
 def _try_row(connection: Connection, name: str) -> WebhookRow | None:
