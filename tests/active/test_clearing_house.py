@@ -9,13 +9,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numcheck.active import clearing_house
-from numcheck.active.clearing_house import HEADERS, file_name, in_order, read_operators, read_portings, sequence_warning
+from numcheck.active.clearing_house import (
+    HEADERS,
+    FileName,
+    Portings,
+    file_name,
+    in_order,
+    of_one_moment,
+    read_operators,
+    sequence_warning,
+)
 from numcheck.errors import BadPortingsFile
 
 TIME = "202608190300"
 CODES = ("mMTS", "mMEGAFON", "mBEELINE", "mTELE2")
 DATE = "2026-08-18T10:00:00+03:00"
 LIMIT_OF_A_LINE = 4_096
+
+
+def read_portings(file: FileName) -> Portings:
+    """Return the portings of a file that is alone at its moment."""
+    (found,) = clearing_house.read_portings([file])
+    return found
 
 
 def row(kind: str, number: str, code: str, holder: str, count: str) -> str:
@@ -102,7 +117,7 @@ def test_last_row_of_a_number_by_its_port_date_counts(tmp_path_factory, kind, mo
             last[number], line_of[number] = (moment, said), place + 2
     path = written(tmp_path_factory.mktemp("files"), kind, rows + rest(kind, moves, len(rows)))
     if clash:
-        with pytest.raises(BadPortingsFile, match=rf":{clash[0]}: the number of line {clash[1]} with its PortDate"):
+        with pytest.raises(BadPortingsFile, match=rf":{clash[0]}: the number of {path.name}:{clash[1]} with its"):
             read_portings(file_name(path))
         return
     found = read_portings(file_name(path))
@@ -110,6 +125,51 @@ def test_last_row_of_a_number_by_its_port_date_counts(tmp_path_factory, kind, mo
     told |= dict.fromkeys(found.returned)
     assert told == {79_000_000_000 + number: said for number, (_, said) in last.items()}
     assert len(found.returned) + sum(map(len, found.ported.values())) == len(last)
+
+
+@given(
+    moves=st.lists(
+        st.tuples(
+            st.integers(0, 3), st.sampled_from(["Port_Increment", "Return_Increment"]), st.sampled_from(CODES[1:])
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    chance=st.randoms(),
+)
+def test_last_row_of_a_number_counts_whichever_increment_of_a_moment_has_it(tmp_path_factory, moves, chance):
+    """Each move comes a minute after the one before it; the rows of each file stand in any order."""
+    directory, rows, last = tmp_path_factory.mktemp("files"), {}, {}
+    for minute, (number, kind, code) in enumerate(moves):
+        moment = f"2026-08-18T10:{minute:02}:00+03:00"
+        rows.setdefault(kind, []).append(row(kind, f"9{number:09}", code, "mMTS", "").replace(DATE, moment))
+        last[79_000_000_000 + number] = code if kind == "Port_Increment" else None
+    files = []
+    for kind, some in rows.items():
+        chance.shuffle(some)
+        whole = [f"{one}{len(some)}" if place == 0 else one for place, one in enumerate(some)]
+        files.append(file_name(written(directory, kind, whole)))
+    (together,) = of_one_moment(files)
+    told = {}
+    for found in clearing_house.read_portings(together):
+        told |= {number: code for code, numbers in found.ported.items() for number in numbers}
+        told |= dict.fromkeys(found.returned)
+    assert told == last
+
+
+def test_all_portings_are_read_alone_and_increments_of_another_minute_too(tmp_path):
+    names = [
+        "Port_Increment_202608190300_17",
+        "Port_All_202608190300_18",
+        "Return_Increment_202608190300_9",
+        "Return_Increment_202608190301_10",
+    ]
+    files = [file_name(tmp_path / f"{name}.csv") for name in names]
+    assert [[file.stem for file in some] for some in of_one_moment(files)] == [
+        ["Return_Increment_202608190300_9", "Port_Increment_202608190300_17"],
+        ["Port_All_202608190300_18"],
+        ["Return_Increment_202608190301_10"],
+    ]
 
 
 def rest(kind, moves, done):

@@ -12,10 +12,11 @@ import struct
 import zipfile
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import groupby
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -146,41 +147,58 @@ def sequence_warning(file: FileName, previous: int) -> str | None:
     )
 
 
-def read_portings(file: FileName) -> Portings:
-    """Return the portings of a file; BadPortingsFile if it cannot be trusted.
+def of_one_moment(files: Iterable[FileName]) -> Iterator[list[FileName]]:
+    """Yield files in the order in which they are to be pushed, and increments of one moment together: which of them
+    has a number's last row, only PortDate tells."""
+    for (_, is_snapshot), grouped in groupby(in_order(files), key=lambda file: (file.time, file.is_snapshot)):
+        some = list(grouped)
+        yield from ([one] for one in some) if is_snapshot else [some]
 
-    Of a number that has several rows the last by PortDate counts. Such are few: only they are looked at twice.
+
+def read_portings(files: Sequence[FileName]) -> list[Portings]:
+    """Return the portings of each file of one moment; BadPortingsFile if one cannot be trusted.
+
+    Of a number that has several rows, of one file or of several, the last by PortDate counts. Such are few: only they
+    are looked at twice.
     """
-    portings, seen, repeated = Portings(), BitMap(), BitMap()
-    for _, row in _moves(file):
-        place = row.number - FIRST_NUMBER
-        (repeated if place in seen else seen).add(place)
-        portings.take(row)
-    if not repeated:
-        return portings
-    if len(repeated) > REPEATED_MAX:
-        raise BadPortingsFile(f"{file.path.name}: more than {REPEATED_MAX:,} numbers have several rows")
-    return _read_repeated(file, repeated)
-
-
-def _read_repeated(file: FileName, repeated: BitMap) -> Portings:
-    portings = Portings()
-    last: dict[int, tuple[datetime, int, _Move]] = {}
-    for line_number, row in _moves(file):
-        if row.number - FIRST_NUMBER not in repeated:
+    found, seen, repeated = [Portings() for _ in files], BitMap(), BitMap()
+    for file, portings in zip(files, found, strict=True):
+        for _, row in _moves(file):
+            place = row.number - FIRST_NUMBER
+            (repeated if place in seen else seen).add(place)
             portings.take(row)
-            continue
-        moment = _port_date(file, line_number, row)
-        before = last.get(row.number)
-        if before is not None and before[0] == moment and before[2].recipient != row.recipient:
-            raise BadPortingsFile(
-                f"{file.path.name}:{line_number}: the number of line {before[1]} with its PortDate and another operator"
-            )
-        if before is None or moment > before[0]:
-            last[row.number] = moment, line_number, row
-    for _, _, row in last.values():
-        portings.take(row)
-    return portings
+    if not repeated:
+        return found
+    if len(repeated) > REPEATED_MAX:
+        raise BadPortingsFile(f"{files[0].path.name}: more than {REPEATED_MAX:,} numbers have several rows")
+    return _read_repeated(files, repeated)
+
+
+class _Dated(NamedTuple):
+    """A row of a number that has several: when it was ported, the line, and whose portings the row belongs to."""
+
+    moment: datetime
+    line: str
+    row: _Move
+    portings: Portings
+
+
+def _read_repeated(files: Sequence[FileName], repeated: BitMap) -> list[Portings]:
+    found, last = [Portings() for _ in files], dict[int, _Dated]()
+    for file, portings in zip(files, found, strict=True):
+        for line_number, row in _moves(file):
+            if row.number - FIRST_NUMBER not in repeated:
+                portings.take(row)
+                continue
+            one = _Dated(_port_date(file, line_number, row), f"{file.path.name}:{line_number}", row, portings)
+            before = last.get(row.number)
+            if before is None or one.moment > before.moment:
+                last[row.number] = one
+            elif one.moment == before.moment and one.row.recipient != before.row.recipient:
+                raise BadPortingsFile(f"{one.line}: the number of {before.line} with its PortDate and another operator")
+    for one in last.values():
+        one.portings.take(one.row)
+    return found
 
 
 def _port_date(file: FileName, line_number: int, row: _Move) -> datetime:

@@ -23,7 +23,7 @@ from numcheck.cli.options import (
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from numcheck.active.clearing_house import FileName, Member
+    from numcheck.active.clearing_house import FileName, Member, Portings
     from numcheck.cli.reading.statuses import Statuses
     from numcheck.client import PushClient
     from numcheck.config import Settings
@@ -412,7 +412,7 @@ def portings(
 
     Example: numcheck push portings Operators_202608190000_1.zip Port_Increment_202608190200_17.zip
     """
-    from numcheck.active.clearing_house import file_name, in_order, read_operators
+    from numcheck.active.clearing_house import file_name, in_order, of_one_moment, read_operators, read_portings
     from numcheck.cli.console import print_json
     from numcheck.errors import BadPortingsFile
 
@@ -426,8 +426,9 @@ def portings(
     settings = settings_of(config, data_dir=data_dir)
     with _client(settings, server) as client:
         by_tax_id = {one.tax_id: one.operator_id for one in client.list_operators() if one.tax_id}
-        for name in in_order(name for name in names if name.kind != "Operators"):
-            results.append(_push_portings(client, name, members, by_tax_id, options, quiet=json))
+        for together in of_one_moment(name for name in names if name.kind != "Operators"):
+            for name, found in zip(together, read_portings(together), strict=True):
+                results.append(_push_portings(client, name, found, members, by_tax_id, options, quiet=json))
     if json:
         print_json(results)
 
@@ -435,19 +436,19 @@ def portings(
 def _push_portings(
     client: "PushClient",
     name: "FileName",
+    found: "Portings",
     members: "dict[str, Member]",
     by_tax_id: dict[str, int],
     options: dict[str, bool],
     *,
     quiet: bool,
 ) -> dict[str, Any]:
-    from numcheck.active.clearing_house import read_portings, sequence_warning
+    from numcheck.active.clearing_house import sequence_warning
     from numcheck.cli.console import say
     from numcheck.client.push import DELTA, SNAPSHOT
     from numcheck.timestamps import timestamp
     from numcheck.v1 import numbering_pb2
 
-    found = read_portings(name)
     if not (found.ported or found.returned):
         _check_empty(name)
     ported: dict[int, Any] = {}
