@@ -30,12 +30,10 @@ from numcheck.bench.node import Node, started
 from numcheck.bench.outcome import Outcome
 from numcheck.bench.report import STYLE
 from numcheck.bench.resources import cores_here, machine, resident_size, share_cores
+from numcheck.bench.study import header_of_delta, largest_operator
 from numcheck.bench.workloads import CHECK_NUMBERS, COMPLETE, GET_REGISTRATION, REFRESH, REGISTER, WORKLOADS, World
 from numcheck.client import Numbers, PushClient, RegistrationClient
-from numcheck.client.push import DELTA
 from numcheck.offline.demo import SEED, fill_demo
-from numcheck.timestamps import timestamp
-from numcheck.v1 import numbering_pb2
 from numcheck.v1 import registration_pb2 as pb
 
 DELETE = f"{workloads.REGISTRATION}/DeleteRegistration"
@@ -48,7 +46,7 @@ ONCE = {path for path in (*MIX, DELETE) if WORKLOADS[path].once}
 SHOWN = (CHECK_NUMBERS, GET_REGISTRATION, REGISTER)
 
 CONNECTIONS, IN_FLIGHT = 4, 16
-USERS, PUSHED, BODIES_MAX = 20_000, 1_000, 4_096
+USERS, BODIES_MAX = 20_000, 4_096
 CAPACITY_S, ROUND_S, PATIENCE_S = 2.0, 10.0, 60.0
 PASSING = frozenset({f"status {code_pb2.RESOURCE_EXHAUSTED}", "never_begun"})
 MOST: Mapping[str, Callable[[float], float]] = {
@@ -112,22 +110,14 @@ class Pusher:
     """Puts some numbers of one operator into service, and out of it again with the next push."""
 
     def __init__(self, node: Node, world: World) -> None:
-        asked = workloads.ask_about(node.target, sorted(set(world.random_numbers(workloads.SAMPLE_SIZE))))
-        self._operator_id = asked.inactive[0][1]
-        self._numbers = [number for number, operator_id in asked.inactive if operator_id == self._operator_id][:PUSHED]
+        self._operator_id, self._numbers = largest_operator(node, world)
         self._target, self._active = node.target, False
 
     def push(self) -> None:
         """Push once."""
         with PushClient(self._target.address, self._target.security) as client:
-            header = numbering_pb2.PushHeader(
-                operator_id=self._operator_id,
-                mode=DELTA,
-                base_version=client.state(self._operator_id, digest=False).version,
-                data_time=timestamp(datetime.now(UTC)),
-            )
             change = Numbers(remove=self._numbers) if self._active else Numbers(add=self._numbers)
-            client.push_active(header, lambda: [change])
+            client.push_active(header_of_delta(client, self._operator_id), lambda: [change])
         self._active = not self._active
 
 

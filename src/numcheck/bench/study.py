@@ -284,14 +284,9 @@ def _by_threads(data_dir: Path, available: Sequence[int], options: Options) -> I
 
 def _push_s(node: Node, world: World) -> float:
     """Return how long a push of new numbers takes, from its beginning until it is answered from."""
-    operator_id, inactive = _largest_operator(node, world)
+    operator_id, inactive = largest_operator(node, world)
     with _clients(node) as (push, check):
-        header = numbering_pb2.PushHeader(
-            operator_id=operator_id,
-            mode=DELTA,
-            base_version=push.state(operator_id, digest=False).version,
-            data_time=timestamp(datetime.now(UTC)),
-        )
+        header = header_of_delta(push, operator_id)
         began = perf_counter()
         pushed = push.push_active(header, lambda: [Numbers(add=inactive)])
         while check.check_number(f"+{world.active[0]}").index_version < pushed.index_version:
@@ -306,7 +301,17 @@ def _clients(node: Node) -> Iterator[tuple[PushClient, CheckClient]]:
         yield push, check
 
 
-def _largest_operator(node: Node, world: World) -> tuple[int, list[int]]:
+def header_of_delta(push: PushClient, operator_id: int) -> numbering_pb2.PushHeader:
+    """Return the header of a push of what changes now of an operator's numbers."""
+    return numbering_pb2.PushHeader(
+        operator_id=operator_id,
+        mode=DELTA,
+        base_version=push.state(operator_id, digest=False).version,
+        data_time=timestamp(datetime.now(UTC)),
+    )
+
+
+def largest_operator(node: Node, world: World) -> tuple[int, list[int]]:
     """Return the operator of the most numbers among some at random, and those of them that are not in service."""
     asked = workloads.ask_about(node.target, sorted(set(world.random_numbers(workloads.SAMPLE_SIZE))))
     inactive: dict[int, list[int]] = {}

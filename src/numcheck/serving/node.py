@@ -176,7 +176,8 @@ class Node:
     def __init__(self, settings: Settings, say: Announce, store: Store, listening: socket.socket | None) -> None:
         """Make the parts; BadKeys, BadConfiguration. Nothing is listened on, and no part is at work.
 
-        `listening` is the socket that was handed to this process, if one was."""
+        `listening` is the socket that was handed to this process, if one was.
+        """
         self._settings, self._store, self._listening = settings, store, listening
         self._published, self._numbers_asked = PublishedIndex(), NumbersAsked()
         self._control, self._watches = AccessControl(store, settings.data_dir), Watches()

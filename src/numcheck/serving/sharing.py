@@ -12,6 +12,7 @@ again.
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -63,6 +64,12 @@ class Duty:
         if lease is None:
             raise LeaseLost(f"this node does not have the lease of {self.name}")
         return lease
+
+    def attempt(self, work: Callable[[], object]) -> None:
+        """Do some of the work if it is this node's; what another node has taken meanwhile is left to that."""
+        if self.held:
+            with suppress(LeaseLost):
+                work()
 
     def hold(self, lease: Lease | None, until_s: float) -> None:
         """Note that the node has the lease until then, or has none."""

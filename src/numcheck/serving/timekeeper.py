@@ -2,10 +2,8 @@
 
 import threading
 import time
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from numcheck.errors import LeaseLost
 from numcheck.moments import moment
 from numcheck.registrations.calendar import Calendar
 from numcheck.registrations.due import SteadyClock
@@ -60,7 +58,5 @@ class Timekeeper:
         self.start, self.stop = self._worker.start, self._worker.stop
 
     def _pass_time(self) -> float:
-        if self._duty.held:
-            with suppress(LeaseLost):
-                self._calendar.pass_time(self._clock.tell(datetime.now(UTC)))
+        self._duty.attempt(lambda: self._calendar.pass_time(self._clock.tell(datetime.now(UTC))))
         return INTERVAL_S

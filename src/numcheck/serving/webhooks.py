@@ -22,7 +22,7 @@ from numcheck.config import Settings
 from numcheck.delivery.posting import SERVER_ERROR, SUCCESSES, Poster, Reply, retry_after
 from numcheck.delivery.requests import as_json, signed
 from numcheck.delivery.settings import WebhookSettings
-from numcheck.errors import DeliveryFailed, LeaseLost, StoreUnavailable
+from numcheck.errors import DeliveryFailed, StoreUnavailable
 from numcheck.hosts import is_loopback
 from numcheck.moments import microseconds, rfc3339
 from numcheck.registrations.events import basis_of
@@ -99,9 +99,7 @@ class Webhook:
 
     def _work(self) -> float:
         """Send the events that there are, if that is this node's to do; return after how many seconds to look again."""
-        if self._duty.held:
-            with suppress(LeaseLost):
-                self._send_waiting(self._duty.lease())
+        self._duty.attempt(lambda: self._send_waiting(self._duty.lease()))
         return POLL_INTERVAL_S
 
     def _send_waiting(self, lease: Lease) -> None:

@@ -5,11 +5,9 @@ may have taken numbers, and what a crash left undone waits in the store.
 """
 
 import time
-from contextlib import suppress
 
 import structlog
 
-from numcheck.errors import LeaseLost
 from numcheck.registrations.withdrawal import Withdrawals
 from numcheck.serving.sharing import Duty
 from numcheck.worker import Worker
@@ -44,9 +42,7 @@ class Withdrawer:
         self._worker.stop()
 
     def _follow(self) -> float:
-        if self._duty.held:
-            with suppress(LeaseLost):
-                self._follow_withdrawals()
+        self._duty.attempt(self._follow_withdrawals)
         return INTERVAL_S
 
     def _follow_withdrawals(self) -> None:
