@@ -39,7 +39,7 @@ def push(world: World, numbers: list[int]) -> None:
     """The operator's set is these numbers now, and the index knows it."""
     with Store(world.data_dir) as store:
         (operator,) = [one for one in store.operators() if one.tax_id == small.MTS]
-        store.replace_active_set(operator.operator_id, active_set_of(numbers), data_time=START, now=START)
+        store.sets.replace_active_set(operator.operator_id, active_set_of(numbers), data_time=START, now=START)
         rebuild_index(store, world.data_dir)
     world.index = open_index(index_directory(world.data_dir))
 
@@ -228,7 +228,7 @@ class Held:
         for operator, operator_id in enumerate(self.ids):
             has = [one for one, served in zip(NUMBERS, self.serving, strict=True) if served == operator]
             numbers = active_set_of([one for one in has if one in self.active])
-            store.replace_active_set(operator_id, numbers, data_time=START, now=START)
+            store.sets.replace_active_set(operator_id, numbers, data_time=START, now=START)
         rebuild_index(store, self.world.data_dir)
         self.world.index = open_index(index_directory(self.world.data_dir))
 

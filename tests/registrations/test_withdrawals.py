@@ -61,22 +61,22 @@ def push(
 ) -> Pushed:
     """Push and, if it is held, confirm."""
     operator = operator_id(world, tax_id)
-    content = world.store.push_content(operator)
+    content = world.store.sets.push_content(operator)
     content.add(array("Q", add))
     if remove:
         content.remove(array("Q", remove))
-    head = world.store.head(operator).version
+    head = world.store.sets.head(operator).version
     header = PushHeader(operator, snapshot, head, None, world.now)
-    pushed = world.store.push(header, content, base_version=head, token=f"token-{head}", now=world.now)
-    return world.store.confirm_push(operator, pushed.token, now=world.now) if pushed.held else pushed
+    pushed = world.store.sets.push(header, content, base_version=head, token=f"token-{head}", now=world.now)
+    return world.store.sets.confirm_push(operator, pushed.token, now=world.now) if pushed.held else pushed
 
 
 def port(world: World, numbers: Iterable[int], tax_id: str) -> Pushed:
-    content = world.store.portings_content()
+    content = world.store.sets.portings_content()
     content.port(operator_id(world, tax_id), array("Q", numbers))
-    head = world.store.portings_head().version
+    head = world.store.sets.portings_head().version
     header = PortingsHeader(False, head, None, world.now, force=True)
-    return world.store.push_portings(header, content, base_version=head, now=world.now)
+    return world.store.sets.push_portings(header, content, base_version=head, now=world.now)
 
 
 def follow(world: World) -> int:
@@ -279,10 +279,10 @@ def test_a_number_that_is_back_counts_as_taken(held: World) -> None:
 
 def test_a_recycled_number_stays_in_the_set_and_revokes(held: World) -> None:
     """Point 6: a delta that both removes and adds a number says that it was recycled between two pushes."""
-    before = held.store.active_set(operator_id(held))
+    before = held.store.sets.active_set(operator_id(held))
     counts = push(held, add=[HELD[2], HELD[4]], remove=[HELD[2]]).counts
     assert (counts.recycled, counts.removed, counts.added, counts.already_added) == (1, 0, 0, 1)
-    assert held.store.active_set(operator_id(held)).digest() == before.digest()
+    assert held.store.sets.active_set(operator_id(held)).digest() == before.digest()
     follow(held)
     assert revoked(held, USERS) == {"u2"}
     publish(held)
@@ -292,15 +292,15 @@ def test_a_recycled_number_stays_in_the_set_and_revokes(held: World) -> None:
 def test_recycling_much_waits_for_a_confirmation_and_revokes_nothing_before(held: World) -> None:
     """R14: what is held counts for nothing; confirmed, it revokes what it named when it was held."""
     operator = operator_id(held)
-    content = held.store.push_content(operator)
+    content = held.store.sets.push_content(operator)
     content.add(array("Q", HELD[:5]))
     content.remove(array("Q", HELD[:5]))
-    head = held.store.head(operator).version
+    head = held.store.sets.head(operator).version
     header = PushHeader(operator, False, head, None, START)
-    pushed = held.store.push(header, content, base_version=head, token="token", now=START)
+    pushed = held.store.sets.push(header, content, base_version=head, token="token", now=START)
     assert (pushed.held, pushed.counts.recycled) == (True, 5)
     assert (follow(held), revoked(held, USERS)) == (0, set())
-    held.store.confirm_push(operator, "token", now=START)
+    held.store.sets.confirm_push(operator, "token", now=START)
     follow(held)
     assert revoked(held, USERS) == set(USERS[:5])
 
