@@ -46,7 +46,9 @@ def test_anything_else_and_what_is_past_is_no_time_to_wait(text: str) -> None:
     assert read(text) == 0.0
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("1.5", 1.5), ("0.25", 0.25), ("007", 7), ("9" * 40, 1e9), ("9" * 400, 1e9)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("1.5", 1.5), ("0.25", 0.25), ("007", 7), ("9" * 40, 1e9), ("9" * 400, 1e9)]
+)
 def test_fractions_and_very_long_times_are_read_as_they_stand(text: str, seconds: float) -> None:
     assert read(text) == seconds
 
