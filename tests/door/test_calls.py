@@ -530,7 +530,9 @@ def test_stream_of_requests_ends_when_its_farewell_comes_as_the_door_closes(
         (queue,) = Untaken.queues
         peer = Peer(door.listener.address)
         peer.send(frame(HEADERS, END_HEADERS, 1, call_headers(PUSH.encode())) + frame(DATA, 0, 1, message(b"first")))
-        (begun,) = queue.take()
+        taken = queue.take()
+        assert taken is not None
+        (begun,) = taken
         peer.close()
         door.listener.stop(2)
         Untaken.queues.append(queue)  # it is closed once more
