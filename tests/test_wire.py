@@ -1,10 +1,11 @@
 """Messages read as plain values are what the official runtime makes of the same bytes, and it reads what is written."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
@@ -17,8 +18,6 @@ from numcheck.v1 import registration_pb2 as pb
 
 # Between them they have a field of every kind.
 TYPES = [pb.RegisterRequest, pb.ImportRegistrationsRequest, pb.ListRegistrationsResponse, pb.WatchRegistrationsResponse]
-LAYOUTS = {one: Layout(one.DESCRIPTOR) for one in TYPES}
-READERS = {one: reader_of(one) for one in TYPES}
 SECONDS_MIN, SECONDS_MAX = -62_135_596_800, 253_402_300_799  # of a Timestamp, by its definition
 INTEGERS = {
     FieldDescriptor.TYPE_BOOL: st.booleans(),
@@ -59,7 +58,7 @@ def messages(draw: Callable[..., Any], message_type: type[Message], moments: st.
 
 
 def values_of(made: Message, kind: type[list[Any] | tuple[Any, ...]] = list) -> Any:
-    """The values of a message, by reflection."""
+    """The values of a message, by reflection, and those of the messages within."""
 
     def value_of(field: FieldDescriptor) -> Any:
         value = getattr(made, field.name)
@@ -73,12 +72,57 @@ def values_of(made: Message, kind: type[list[Any] | tuple[Any, ...]] = list) -> 
             return None
         return moment_us(value) if isinstance(value, Timestamp) else values_of(value, kind)
 
-    return kind(map(value_of, sorted(made.DESCRIPTOR.fields, key=lambda field: field.number)))
+    return kind(map(value_of, fields_of(made.DESCRIPTOR)))
+
+
+def fields_of(descriptor: Descriptor) -> list[FieldDescriptor]:
+    return sorted(descriptor.fields, key=lambda field: field.number)
 
 
 def moment_us(stamp: Timestamp) -> int:
     is_one = SECONDS_MIN <= stamp.seconds <= SECONDS_MAX and 0 <= stamp.nanos < 10**9
     return stamp.seconds * 10**6 + stamp.nanos // 1_000 if is_one else NO_MOMENT
+
+
+def read_whole(descriptor: Descriptor, values: list[Any] | None, read: Callable[[Descriptor], Any]) -> Any:
+    """Read the repeated messages within as well, of which the bytes are given; None if one of them is not read."""
+    if values is None:
+        return None
+    whole = list(values)
+    for place, field in enumerate(fields_of(descriptor)):
+        if field.message_type is None or is_map(field) or values[place] is None or isinstance(values[place], int):
+            continue
+        within = (
+            [read_whole(field.message_type, one, read) for one in map(read(field.message_type), values[place])]
+            if (field.is_repeated)
+            else read_whole(field.message_type, values[place], read)
+        )
+        if within is None or None in (within if field.is_repeated else ()):
+            return None
+        whole[place] = within
+    return whole
+
+
+def read_at_once(message_type: type[Message], content: bytes) -> Any:
+    """What the layouts make of a message, without protobuf."""
+    return read_whole(
+        message_type.DESCRIPTOR, layout_of(message_type.DESCRIPTOR).read(content), lambda one: layout_of(one).read
+    )
+
+
+def read_anyhow(message_type: type[Message], content: bytes) -> Any:
+    """What the readers make of it, which ask protobuf where it is unusual; MalformedMessage."""
+    return read_whole(message_type.DESCRIPTOR, reader(message_type.DESCRIPTOR)(content), reader)
+
+
+@cache
+def layout_of(descriptor: Descriptor) -> Layout:
+    return Layout(descriptor)
+
+
+@cache
+def reader(descriptor: Descriptor) -> Callable[[bytes], list[Any]]:
+    return reader_of(getattr(pb, descriptor.name))
 
 
 ANY_STAMPS = st.builds(Timestamp, seconds=st.integers(-(2**63), 2**63 - 1), nanos=st.integers(-(2**31), 2**31 - 1))
@@ -91,13 +135,13 @@ WRITTEN_STAMPS = st.builds(
 @given(st.sampled_from(TYPES), st.data())
 def test_what_the_runtime_writes_is_read_at_once(message_type, data):
     made = data.draw(messages(message_type, ANY_STAMPS | STAMPS))
-    assert LAYOUTS[message_type].read(made.SerializeToString()) == values_of(made)
+    assert read_at_once(message_type, made.SerializeToString()) == values_of(made)
 
 
 @given(st.sampled_from(TYPES), st.data())
 def test_the_runtime_reads_what_is_written(message_type, data):
     made = data.draw(messages(message_type, WRITTEN_STAMPS))
-    assert message_type.FromString(LAYOUTS[message_type].write(values_of(made, tuple))) == made
+    assert message_type.FromString(layout_of(message_type.DESCRIPTOR).write(values_of(made, tuple))) == made
 
 
 @st.composite
@@ -122,19 +166,22 @@ def test_any_bytes_are_read_as_the_runtime_reads_them(message_type, data):
     try:
         expected = values_of(message_type.FromString(content))
     except DecodeError:
-        assert LAYOUTS[message_type].read(content) is None
+        assert read_at_once(message_type, content) is None
         with pytest.raises(MalformedMessage):
-            READERS[message_type](content)
+            read_anyhow(message_type, content)
     else:
-        assert READERS[message_type](content) == expected
-        assert LAYOUTS[message_type].read(content) in (None, expected)
+        assert read_anyhow(message_type, content) == expected
+        assert read_at_once(message_type, content) in (None, expected)
+
+
+TEXT_TWICE = b"\x0a\x01a\x0a\x01b"  # the last counts
 
 
 # Written as protobuf's specification says, and read by each implementation of it; never written so by one.
 @pytest.mark.parametrize(
     "content",
     [
-        b"\x0a\x01a\x0a\x01b",  # a text twice: the last counts, and it is usual
+        TEXT_TWICE,
         b"\x0a\x81\x00a",  # a size in more bytes than it needs
         b"\x72\x01?\x0a\x01a",  # an unknown field
         b"\x40\xff\xff\xff\xff\xff\x01",  # an enum of more bits than it has
@@ -145,15 +192,22 @@ def test_any_bytes_are_read_as_the_runtime_reads_them(message_type, data):
     ],
 )
 def test_unusual_message_is_read_as_the_runtime_reads_it(content):
-    assert READERS[pb.RegisterRequest](content) == values_of(pb.RegisterRequest.FromString(content))
+    assert layout_of(pb.RegisterRequest.DESCRIPTOR).read(content) is None or content == TEXT_TWICE
+    assert read_anyhow(pb.RegisterRequest, content) == values_of(pb.RegisterRequest.FromString(content))
+
+
+@pytest.mark.parametrize("nanos", [b"\x85\x80\x80\x80\x10", b"\xff\xff\xff\xff\x0f"])  # more than 32 bits; all 32
+def test_nanoseconds_of_more_bits_are_read_as_the_runtime_reads_them(nanos):
+    row = b"\x32" + bytes([1 + len(nanos)]) + b"\x10" + nanos
+    assert read_anyhow(pb.ImportedRegistration, row) == values_of(pb.ImportedRegistration.FromString(row))
 
 
 def test_message_within_may_be_given_as_its_bytes():
     registration = pb.Registration(service="messenger", user_id="u1", evidence=[pb.Evidence(live=True), pb.Evidence()])
-    written = LAYOUTS[pb.ListRegistrationsResponse].write(([registration.SerializeToString()], "next", []))
+    written = layout_of(pb.ListRegistrationsResponse.DESCRIPTOR).write(([registration.SerializeToString()], "next", []))
     assert pb.ListRegistrationsResponse.FromString(written).registrations == [registration]
     values = (*values_of(registration, tuple)[:-1], [one.SerializeToString() for one in registration.evidence])
-    written = LAYOUTS[pb.ListRegistrationsResponse].write(([values], "", []))
+    written = layout_of(pb.ListRegistrationsResponse.DESCRIPTOR).write(([values], "", []))
     assert pb.ListRegistrationsResponse.FromString(written).registrations == [registration]
 
 
@@ -172,7 +226,7 @@ def test_message_within_may_be_given_as_its_bytes():
 )
 def test_values_of_other_types_or_another_count_are_refused(values):
     with pytest.raises(TypeError):
-        LAYOUTS[pb.ListRegistrationsResponse].write(values)
+        layout_of(pb.ListRegistrationsResponse.DESCRIPTOR).write(values)
 
 
 @pytest.mark.parametrize("number", [-1, 2**64])

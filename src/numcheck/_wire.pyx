@@ -5,7 +5,8 @@ way; the runtime reads what a layout writes as the values that it was given. Tes
 
 A message is a sequence of its fields' values, in the order of the fields' numbers, which have no gap. A value is text,
 bytes, an integer (of an enum as well), a dictionary of texts, a message, or a list of these where the field is
-repeated. A Timestamp is an integer: microseconds since 1970. A message or Timestamp that is not there is None.
+repeated. A Timestamp is an integer: microseconds since 1970. A message or Timestamp that is not there is None. Of a
+repeated message the bytes are read, so that as many as there may be take little memory; each has a layout of its own.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -72,6 +73,8 @@ cdef Kind kind_of(field) except *:
     if kind == MESSAGE and field.message_type.full_name == "google.protobuf.Timestamp":
         return MOMENT
     if kind == MESSAGE and field.message_type.GetOptions().map_entry:
+        if any(one.type != FieldDescriptor.TYPE_STRING for one in field.message_type.fields):
+            raise ValueError(f"the field {field.full_name} is a map of other than texts")
         return ENTRIES
     if field.is_repeated and kind < TEXT:
         raise ValueError(f"the field {field.full_name} is packed")
@@ -190,7 +193,7 @@ cdef object sized_value(Layout layout, int number, const uint8_t* at, Py_ssize_t
     cdef Kind kind = layout.kinds[number]
     if kind == TEXT:
         return PyUnicode_DecodeUTF8(<const char*>at, size, NULL)
-    if kind == CONTENT:
+    if kind == CONTENT or kind == MESSAGE and layout.repeated[number]:
         return PyBytes_FromStringAndSize(<const char*>at, size)
     if kind == ENTRIES:
         return read_entry(at, at + size)
@@ -252,17 +255,17 @@ cdef object read_text(const uint8_t** at, const uint8_t* end, int number):
 cdef object read_moment(const uint8_t* at, const uint8_t* end):
     """Return a Timestamp in microseconds; NO_MOMENT if it is none, None if it is written in an unusual way."""
     cdef uint64_t seconds = 0, nanos = 0
-    cdef int64_t second
+    cdef int64_t second, nano
     if at < end and at[0] == (SECONDS << 3 | VARINT):
         at = read_varint(at + 1, end, &seconds)
     if at != NULL and at < end and at[0] == (NANOS << 3 | VARINT):
         at = read_varint(at + 1, end, &nanos)
-    if at != end:
+    second, nano = <int64_t>seconds, <int64_t>nanos
+    if at != end or not INT32_MIN <= nano <= INT32_MAX:
         return None
-    second = <int64_t>seconds
-    if not SECONDS_MIN <= second <= SECONDS_MAX or nanos > <uint64_t>NANOS_MAX:
+    if not SECONDS_MIN <= second <= SECONDS_MAX or not 0 <= nano <= NANOS_MAX:
         return NO_MOMENT
-    return second * SECOND + <int64_t>nanos // 1_000
+    return second * SECOND + nano // 1_000
 
 
 # --- writing: how many bytes, then the bytes

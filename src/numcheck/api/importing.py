@@ -8,7 +8,7 @@ from typing import Any
 from numcheck import e164
 from numcheck.api.calls import CallerWaits
 from numcheck.api.fields import network_address_of
-from numcheck.api.registration_messages import read_import
+from numcheck.api.registration_messages import read_import, read_imported
 from numcheck.api.slots import Slots
 from numcheck.errors import BadRegistration, NotANumber
 from numcheck.registrations import record as records
@@ -52,14 +52,14 @@ class Imports:
                 one, refused = self._importer.take(one, list(self._pieces(some)))
                 yield _answer(one, refused)
 
-    def _pieces(self, rows: Sequence[Row]) -> Iterator[Callable[[], list[ImportedUser | Refusal]]]:
+    def _pieces(self, rows: Sequence[bytes]) -> Iterator[Callable[[], list[ImportedUser | Refusal]]]:
         if len(rows) > ROWS_PER_MESSAGE_MAX:
             raise BadRegistration("rows", f"the message has more than {ROWS_PER_MESSAGE_MAX:,} rows")
         for first in range(0, len(rows), PIECE_SIZE):
             yield partial(_users_of, rows[first : first + PIECE_SIZE], self._default_region)
 
 
-def _messages(first: Sequence[Row], requests: Iterator[bytes]) -> Iterator[Sequence[Row]]:
+def _messages(first: Sequence[bytes], requests: Iterator[bytes]) -> Iterator[Sequence[bytes]]:
     """Yield the rows of each message that has some."""
     if first:
         yield first
@@ -83,7 +83,8 @@ def _answer(one: Import, refused: Sequence[RefusedRow] = ()) -> bytes:
     ).SerializeToString()
 
 
-def _users_of(rows: Sequence[Row], default_region: str) -> list[ImportedUser | Refusal]:
+def _users_of(messages: Sequence[bytes], default_region: str) -> list[ImportedUser | Refusal]:
+    rows = list(map(read_imported, messages))
     numbers = _numbers([row[NUMBER] for row in rows], default_region)
     return list(map(_user, rows, numbers))
 

@@ -24,6 +24,7 @@ read_refresh = reader_of(pb.RefreshRegistrationRequest)
 read_start_verification = reader_of(pb.StartVerificationRequest)
 read_change_number = reader_of(pb.ChangeNumberRequest)
 read_import = reader_of(pb.ImportRegistrationsRequest)
+read_imported = reader_of(pb.ImportedRegistration)
 
 KINDS: dict[str, int] = {
     kind.value: pb.RegistrationEventKind.Value(f"REGISTRATION_EVENT_KIND_{kind.upper()}") for kind in EventKind
