@@ -265,7 +265,7 @@ def test_register_and_read_in_groups(benchmark, data_dir, tmp_path, monkeypatch)
     importer = Importer(world.registrations, world.vault, world.registrar, world.around, steady=world.steady)
     history = History(world.registrations, world.vault, world.keys.signing_key)
     rules = Rules(world.rules_of_registrations, world.rules_of_proofs, history, world.reverifier, importer)
-    service = RegistrationService(rules, now=lambda: world.now, default_region="RU")
+    service = RegistrationService(rules, lambda _count: None, now=lambda: world.now, default_region="RU")
     making, reading = requests_of(COUNT)
     parts = Parts(monkeypatch)
     parts.measure("made before the transaction", Newcomers, "_drafts")
@@ -320,7 +320,7 @@ def test_import(benchmark, data_dir, tmp_path):
     """Messages of 4,000 rows each, from bytes to answers, without gRPC."""
     world = Ticking(data_dir)
     importer = Importer(world.registrations, world.vault, world.registrar, world.around, steady=world.steady)
-    imports = Imports(importer, lambda service: service, default_region="RU")
+    imports = Imports(importer, lambda service: service, lambda _count: None, default_region="RU")
     rows = [imported_row(place) for place in range(COUNT)]
     parts = [pb.ImportRegistrationsRequest(rows=rows[at : at + PART_ROWS]) for at in range(0, COUNT, PART_ROWS)]
     header = pb.ImportHeader(service=SERVICE, import_id="bench")

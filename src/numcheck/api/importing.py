@@ -30,9 +30,18 @@ Row = Sequence[Any]
 class Imports:
     """Answers the calls of ImportRegistrations."""
 
-    def __init__(self, importer: Importer, own_service: Callable[[str], str], *, default_region: str) -> None:
-        """`own_service` returns a service by its name, or raises if the caller may not touch it."""
-        self._importer, self._own_service, self._default_region = importer, own_service, default_region
+    def __init__(
+        self,
+        importer: Importer,
+        own_service: Callable[[str], str],
+        asked: Callable[[int], None],
+        *,
+        default_region: str,
+    ) -> None:
+        """`own_service` returns a service by its name, or raises if the caller may not touch it; `asked` counts the
+        rows, each of which becomes what the operator's data says of its number."""
+        self._importer, self._own_service, self._asked = importer, own_service, asked
+        self._default_region = default_region
         self._slots = Slots(IMPORTS_MAX, IMPORTS_PER_SERVICE_MAX)
 
     def answers(self, requests: Iterator[bytes], _context: CallerWaits) -> Iterator[bytes]:
@@ -49,6 +58,7 @@ class Imports:
             for page in self._importer.refused_before(one) if one.progress.refused_count else ():
                 yield _answer(one, page)
             for some in _messages(rows, requests):
+                self._asked(len(some))
                 one, refused = self._importer.take(one, list(self._pieces(some)))
                 yield _answer(one, refused)
 
