@@ -18,11 +18,11 @@ def leases(store) -> Leases:
 
 
 def test_one_of_two_nodes_that_see_the_same_gets_a_lease(leases):
-    assert leases.try_take("work", None, "one", 1) == Lease("work", 1)
+    assert leases.try_take("work", None, "one", 1) == Lease("work", "one", 1)
     assert leases.try_take("work", None, "two", 2) is None
     first = leases.look().leases["work"]
     assert (first.node_id, first.term, first.taken_at_us) == ("one", 1, 1)
-    assert leases.try_take("work", first, "two", 3) == Lease("work", 2)
+    assert leases.try_take("work", first, "two", 3) == Lease("work", "two", 2)
     assert leases.try_take("work", first, "three", 4) is None
     assert leases.look().leases["work"].node_id == "two"
 
@@ -71,7 +71,7 @@ def test_a_lease_is_not_taken_while_its_holder_commits(store, data_dir, leases):
 
     def take_over() -> None:
         with open_store(data_dir) as other:
-            assert other.leases().try_take("work", before, "two", 2) == Lease("work", 2)
+            assert other.leases().try_take("work", before, "two", 2) == Lease("work", "two", 2)
         order.append("taken over")
 
     other = threading.Thread(target=take_over)

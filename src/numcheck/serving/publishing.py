@@ -23,6 +23,11 @@ def point_of(index: Index) -> Point:
     return Point(index.index_version, index.mark)
 
 
+def versions_of(index: Index) -> dict[int, int]:
+    """Return the versions of operators' data that an index was built of."""
+    return {one.operator_id: one.data_version for one in index.operators.values()}
+
+
 def index_directory(data_dir: Path) -> Path:
     """Return where a data directory's index is."""
     return data_dir / DIRECTORY_NAME
@@ -39,7 +44,7 @@ def _index_source(store: Store, ranges: Sequence[AllottedRange]) -> IndexSource:
         members=store.members,
         installation_id=store.installation_id,
         mark=store.point.mark,
-        lost=[(one.first_revision, one.last_revision) for one in store.losses()],
+        lost=store.unused_revisions(),
         record=_record_source(store),
     )
 
@@ -86,6 +91,7 @@ def open_or_rebuild(store: Store, data_dir: Path, *, fresh_since: datetime | Non
     For a store that no other thread reads from yet; what others commit to it meanwhile is the follower's.
     """
     lost = record_loss_since(store, data_dir)
+    store.begin_epoch()
     directory = index_directory(data_dir)
     with store.one_moment():
         try:
@@ -96,7 +102,7 @@ def open_or_rebuild(store: Store, data_dir: Path, *, fresh_since: datetime | Non
         if reason is not None:
             rebuild_index(store, data_dir)
             index = open_index(directory, fresh_since=fresh_since)
-        store.see(store.point)
+        store.see(store.point, versions_of(index))
     return index, reason
 
 
@@ -109,7 +115,10 @@ def record_loss_since(store: Store, data_dir: Path) -> str | None:
         index = open_index(index_directory(data_dir), installation_id=store.installation_id)
     except (IndexMissing, IndexDamaged):
         return None
-    return record_loss(store, point_of(index), index) if store.is_lost(point_of(index)) else None
+    if not store.is_lost(point_of(index)):
+        return None
+    store.see(point_of(index), versions_of(index))
+    return record_loss(store, point_of(index))
 
 
 def check_history(settings: Settings, index: Index) -> None:
@@ -123,11 +132,10 @@ def check_history(settings: Settings, index: Index) -> None:
             raise IndexDamaged(LOST)
 
 
-def record_loss(store: Store, lost: Point, index: Index | None) -> str:
-    """Record that a point is lost, as far as it shows in the index that was built of the store last, and say so."""
+def record_loss(store: Store, lost: Point) -> str:
+    """Record that a point is lost, and say so."""
     found = store.point
-    versions = {one.operator_id: one.data_version for one in index.operators.values()} if index else {}
-    store.record_loss(lost, versions, now=datetime.now(UTC))
+    store.record_loss(lost, now=datetime.now(UTC))
     return f"the store has lost revisions up to {lost.revision}; it was at revision {found.revision}"
 
 

@@ -140,7 +140,7 @@ class Sharing:
         return INTERVAL_S if shared else ALONE_INTERVAL_S
 
     def _own(self, row: LeaseRow) -> Lease | None:
-        return Lease(row.name, row.term) if row.node_id == self.node_id else None
+        return Lease(row.name, row.node_id, row.term) if row.node_id == self.node_id else None
 
     def _try_take(self, name: str, before: LeaseRow | None) -> Lease | None:
         lease = self._leases.try_take(name, before, self.node_id, microseconds(self._now()))

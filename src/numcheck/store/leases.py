@@ -21,9 +21,11 @@ FIRST_TERM = "INSERT INTO leases (name, node_id, term, taken_at_us) VALUES (?, ?
 
 
 class Lease(NamedTuple):
-    """A lease that a node has: its name, and which term of it."""
+    """A lease that a node has: its name, and which term of it. The number of a term that a failover has lost comes
+    again, for whichever node."""
 
     name: str
+    node_id: str
     term: int
 
 
@@ -91,7 +93,7 @@ class Leases:
             else:
                 as_seen = (leases.c.name == name) & (leases.c.term == before.term)
                 is_first = connection.execute(update(leases).where(as_seen).values(row._asdict())).rowcount > 0
-        return Lease(name, row.term) if is_first else None
+        return Lease(name, node_id, row.term) if is_first else None
 
     def leave(self, node_id: str) -> None:
         """Take a node out, so that others have its leases at once."""
@@ -100,7 +102,8 @@ class Leases:
 
 
 def check(connection: Connection, lease: Lease) -> None:
-    """Raise LeaseLost unless the lease still is in that term; until the transaction ends, it stays so."""
-    found = select(leases.c.term).where(leases.c.name == lease.name).with_for_update(read=True)
-    if connection.scalar(found) != lease.term:
+    """Raise LeaseLost unless the lease still is that node's, in that term; until the transaction ends, it stays so."""
+    found = select(leases.c.node_id, leases.c.term).where(leases.c.name == lease.name).with_for_update(read=True)
+    row = connection.execute(found).one_or_none()
+    if row is None or (row.node_id, row.term) != (lease.node_id, lease.term):
         raise LeaseLost(f"another node has the lease of {lease.name} by now")

@@ -39,6 +39,9 @@ installation = Table(
     Column("recorded_since_us", BigInteger),
     # Made with the store, 32 hexadecimal digits: an index says whose revisions its versions are.
     Column("installation_id", String, nullable=False),
+    # Raised whenever revisions may have been lost; and the database server of the last change, empty for a file.
+    Column("epoch", BigInteger, nullable=False, server_default="0"),
+    Column("server", String, nullable=False, server_default=""),
     # Tells the key of tokens and callers that the store is used with; null before the first use.
     Column("token_key_check", LargeBinary),
 )
@@ -51,14 +54,15 @@ revisions = Table(
     Column("mark", LargeBinary, nullable=False),
 )
 
-# Revisions that were acknowledged and then lost, as by a failover to a standby without them. They are not used again.
+# Revisions that are nobody's: they were acknowledged and then lost, as by a failover to a standby without them, or may
+# have been, unseen, before another epoch began.
 lost_revisions = Table(
     "lost_revisions",
     metadata,
     Column("first_revision", BigInteger, nullable=False),
     Column("last_revision", BigInteger, primary_key=True, autoincrement=False),
-    Column("noticed_at_us", BigInteger, nullable=False),
-    Column("operators", String, nullable=False),  # JSON: operator id -> [version before, version found]
+    Column("noticed_at_us", BigInteger),  # null: nobody knows of any that was acknowledged
+    Column("operators", String, nullable=False),  # JSON: operator id -> [version before, version found]; else what was left
 )
 
 operators = Table(
@@ -110,6 +114,7 @@ heads = Table(
     Column("kind", Integer, primary_key=True, autoincrement=False),
     Column("operator_id", Integer, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),  # in which the version was stored
     Column("data_time_us", BigInteger, nullable=False),
     Column("since_us", BigInteger, nullable=False),  # when the first of the versions that it follows was stored
     Column("stored_at_us", BigInteger, nullable=False),

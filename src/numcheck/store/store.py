@@ -46,17 +46,22 @@ from numcheck.store.data_bindings import Changed, applied, binding_of, check_dat
 from numcheck.store.database import Database, take_turn
 from numcheck.store.events import Chain, EventLog
 from numcheck.store.failures import again_if_undone
-from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_digest, read_head, read_heads, write_head
+from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_digest, read_head, read_heads, read_versions, write_head
 from numcheck.store.history import (
     Loss,
     Point,
+    begin_epoch,
     has_point,
+    is_elsewhere,
     is_lost,
     lacks,
     raise_revision,
+    read_epoch,
     read_losses,
     read_point,
+    read_unused,
     record_loss,
+    try_versions_left,
 )
 from numcheck.store.leases import Leases
 from numcheck.store.plans import Meant, Origin, PlanImport, SeriesInfo
@@ -123,6 +128,7 @@ class Store:
         """Numbers that no plan may allot to anybody."""
         self._database = Database(data_dir / FILE_NAME, url=url, read_only=read_only, make=make, troubles=troubles)
         self._seen: Point | None = None
+        self._seen_versions: dict[int, int] = {}  # of operators' data
         self._seeing = threading.Lock()
 
     @staticmethod
@@ -212,10 +218,13 @@ class Store:
         """The newest point that this object has committed or was told of; None before the first."""
         return self._seen
 
-    def see(self, point: Point) -> None:
-        """Note a point that was read of this store: from now on nothing is changed in a store that lacks it."""
+    def see(self, point: Point, versions: Mapping[int, int]) -> None:
+        """Note a point that was read of this store, and the versions of operators' data at it: from now on nothing is
+        changed in a store that lacks it."""
         with self._seeing:
             self._seen = point if self._seen is None else max(self._seen, point)
+            known = self._seen_versions
+            self._seen_versions = known | {one: max(version, known.get(one, 0)) for one, version in versions.items()}
 
     def has(self, point: Point) -> bool:
         """Return True if every change up to a point is known to be here."""
@@ -233,37 +242,62 @@ class Store:
                 raise StoreUnavailable("the database is a standby, and behind what this node has seen")
         return lost
 
-    def record_loss(self, lost: Point, versions: Mapping[int, int], *, now: datetime) -> None:
-        """Record that a point is lost; the next revision is higher than its. `versions` are those of the operators'
-        data as they were seen last."""
+    def record_loss(self, lost: Point, *, now: datetime) -> None:
+        """Record that a point is lost, and which versions of operators' data that were seen went with it; the next
+        revision is higher than its."""
+        seen = self._seen_versions
         with self._database.writing() as connection:
             take_turn(connection)
-            heads = read_heads(connection, Kind.ACTIVE)
-            found = {one: heads[one].version if one in heads else 0 for one in versions}
-            behind = {one: (before, found[one]) for one, before in versions.items() if before > found[one]}
+            found = read_versions(connection)
+            then = try_versions_left(connection, lost)
+            left = found if then is None else then
+            behind = {one: (version, left.get(one, 0)) for one, version in seen.items() if version > left.get(one, 0)}
             record_loss(connection, lost, behind, microseconds(now))
             point = read_point(connection)
         with self._seeing:
-            self._seen = point
+            self._seen, self._seen_versions = point, found
+
+    def begin_epoch(self) -> bool:
+        """Begin another epoch if the store has come to another server; True if one began. HistoryLost if it lacks what
+        this object has seen: then the loss is to be recorded."""
+        with self._database.reading() as connection:
+            begins = is_elsewhere(connection)
+        if begins:
+            with self._changing():
+                pass
+        return begins
+
+    def restored(self) -> None:
+        """Begin another epoch: the store is a copy, of which nobody knows what followed it."""
+        with self._database.writing() as connection:
+            begin_epoch(connection, read_versions(connection))
 
     def losses(self) -> list[Loss]:
         """Return the last losses of history that were noticed, the newest first."""
         with self._database.reading() as connection:
             return read_losses(connection)
 
+    def unused_revisions(self) -> list[tuple[int, int]]:
+        """Return the last revisions, first and last, that are no change's: they were lost, or may have been."""
+        with self._database.reading() as connection:
+            return read_unused(connection)
+
     @contextmanager
     def _changing(self) -> Iterator[Connection]:
         """Open a transaction that may raise the revision: what it reads stays the head until it ends.
 
-        HistoryLost if the store lacks what this object has seen: what a caller based its change on may be lost.
+        It is of the server's own epoch. HistoryLost if the store lacks what this object has seen: what a caller based
+        its change on may be lost.
         """
         with self._database.writing() as connection:
             take_turn(connection)
             if self._seen is not None and is_lost(connection, self._seen):
                 raise HistoryLost("the store has lost revisions that were acknowledged; the node is looking into it")
+            if is_elsewhere(connection):
+                begin_epoch(connection, read_versions(connection))
             yield connection
-            point = read_point(connection)
-        self.see(point)
+            point, versions = read_point(connection), read_versions(connection)
+        self.see(point, versions)
 
     def registrations(self, chain: Chain) -> Registrations:
         """Return the registrations, whose events are linked as `chain` says; to be made once: writers share
@@ -370,12 +404,21 @@ class Store:
         """
         with self._changing() as connection:
             check_operator(connection, operator_id)
-            version = read_head(connection, Kind.ACTIVE, operator_id).version + 1
+            epoch = read_epoch(connection)
+            version = read_head(connection, Kind.ACTIVE, operator_id).version_after(epoch)
             revision = raise_revision(connection)
             checksum = replace_places(connection, operator_id, revision, dict(active_set.chunks()))
             time_us, now_us = microseconds(data_time), microseconds(now)
             # Numbers taken from the set before are not recorded: the record of the operator begins anew.
-            head = Head(version, len(active_set), time_us, checksum=checksum, synthetic=synthetic, since_us=now_us)
+            head = Head(
+                version,
+                len(active_set),
+                time_us,
+                checksum=checksum,
+                synthetic=synthetic,
+                since_us=now_us,
+                epoch=epoch,
+            )
             write_head(connection, Kind.ACTIVE, operator_id, head, now_us=now_us)
             overtake_held(connection, operator_id)
             act = _DataAct(Act.SET_REPLACED, LOCAL, now, Kind.ACTIVE, operator_id)

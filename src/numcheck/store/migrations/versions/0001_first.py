@@ -44,6 +44,8 @@ installation = Table(
     Column("withdrawals_dropped", BigInteger, nullable=False, server_default="0"),
     Column("recorded_since_us", BigInteger),
     Column("installation_id", String, nullable=False),
+    Column("epoch", BigInteger, nullable=False, server_default="0"),
+    Column("server", String, nullable=False, server_default=""),
     Column("token_key_check", LargeBinary),
 )
 
@@ -59,7 +61,7 @@ lost_revisions = Table(
     metadata,
     Column("first_revision", BigInteger, nullable=False),
     Column("last_revision", BigInteger, primary_key=True, autoincrement=False),
-    Column("noticed_at_us", BigInteger, nullable=False),
+    Column("noticed_at_us", BigInteger),
     Column("operators", String, nullable=False),
 )
 
@@ -110,6 +112,7 @@ heads = Table(
     Column("kind", Integer, primary_key=True, autoincrement=False),
     Column("operator_id", Integer, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
     Column("data_time_us", BigInteger, nullable=False),
     Column("since_us", BigInteger, nullable=False),
     Column("stored_at_us", BigInteger, nullable=False),
