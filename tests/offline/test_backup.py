@@ -70,7 +70,8 @@ def test_what_was_backed_up_is_restored_and_serves(made: Installation, tmp_path:
         grpc.insecure_channel(node.address) as channel,
     ):
         answer = check_pb2_grpc.CheckServiceStub(channel).CheckNumbers(check_pb2.CheckNumbersRequest(numbers=[ACTIVE]))
-        assert answer.index_version > told["revision"] + GAP  # of what was given out behind the copy nothing comes again
+        # Nothing that was given out behind the copy comes again.
+        assert answer.index_version > told["revision"] + GAP
 
 
 def test_a_back_up_holds_no_key_and_is_its_owners_alone(made: Installation) -> None:

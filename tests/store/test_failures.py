@@ -299,11 +299,7 @@ def test_server_that_was_promoted_is_noticed_before_anything_is_asked_of_it(tmp_
             kept = store.point
             store.see(kept, {})
             store.follow_servers(lambda: met.append(("met", None)), lambda point: met.append(("lost", point)))
-            with psycopg.connect(standby._uri, autocommit=True) as connection:
-                connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
-                connection.execute("SELECT pg_reload_conf()")
-                while connection.execute("SELECT count(*) FROM pg_stat_wal_receiver").fetchone() != (0,):
-                    pass
+            _cut_off(standby)
             store.replace_active_set(1, active_set_of([79160000000]), data_time=NOW, now=NOW)
             lost = store.seen
             primary.stop()
@@ -317,20 +313,9 @@ def test_server_that_was_promoted_is_noticed_before_anything_is_asked_of_it(tmp_
             assert store.is_lost(lost)
             assert store.has(kept)
             _check_new_epoch(both, tmp_path / "other", lost)
-            store.record_loss(lost, now=NOW)
-            (loss,) = store.losses()
-            assert (loss.first_revision, loss.last_revision) == (lost.revision, lost.revision)
-            assert loss.operators == {1: (1, 0)}
-            assert [lost.revision, lost.revision] in map(list, store.unused_revisions())
+            _check_loss_is_told(store, lost)
             versions = store.head(1).version, store.revision
-        restored = standby.new_database()
-        dump, restore = ("pg_dump", "-Fc", "-f", f"{name}/dump", both), ("pg_restore", "-d", restored, f"{name}/dump")
-        for tool, *arguments in (dump, restore):
-            subprocess.run([POSTGRESQL / tool, *arguments], check=True)
-        with Store(tmp_path / "third", url=restored) as store:
-            assert _pushed(store, 79160000007) > versions[1] + GAP
-            assert store.head(1).version > versions[0] + GAP
-            assert not store.begin_epoch()
+        _check_dump(both, standby.new_database(), Path(name), versions)
         standby.close()
         primary.start()
         primary.close()
@@ -360,3 +345,34 @@ def _pushed(store: Store, number: int, base: int | None = None) -> int:
     content.add(array("Q", [number]))
     header = PushHeader(1, snapshot=False, base_version=head if base is None else base, push_id=None, data_time=NOW)
     return store.push(header, content, base_version=head, token="", now=NOW).revision
+
+
+def _cut_off(standby: Server) -> None:
+    with psycopg.connect(standby._uri, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
+        connection.execute("SELECT pg_reload_conf()")
+        while connection.execute("SELECT count(*) FROM pg_stat_wal_receiver").fetchone() != (0,):
+            pass
+
+
+def _check_loss_is_told(store: Store, lost: Point) -> None:
+    """By operator and version, though others have pushed to that version since, in another epoch."""
+    store.record_loss(lost, now=NOW)
+    (loss,) = store.losses()
+    assert (loss.first_revision, loss.last_revision) == (lost.revision, lost.revision)
+    assert loss.operators == {1: (1, 0)}
+    assert [lost.revision, lost.revision] in map(list, store.unused_revisions())
+
+
+def _check_dump(url: str, restored: str, directory: Path, versions: tuple[int, int]) -> None:
+    """A database that is restored from a dump goes on behind whatever followed the dump."""
+    dump, restore = (
+        ("pg_dump", "-Fc", "-f", f"{directory}/dump", url),
+        ("pg_restore", "-d", restored, f"{directory}/dump"),
+    )
+    for tool, *arguments in (dump, restore):
+        subprocess.run([POSTGRESQL / tool, *arguments], check=True)
+    with Store(directory / "third", url=restored) as store:
+        assert _pushed(store, 79160000007) > versions[1] + GAP
+        assert store.head(1).version > versions[0] + GAP
+        assert not store.begin_epoch()

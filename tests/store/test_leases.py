@@ -7,7 +7,7 @@ import pytest
 
 from numcheck.errors import LeaseLost
 from numcheck.store import leases as lease_rows
-from numcheck.store.leases import Lease, Leases
+from numcheck.store.leases import Lease, Leases, NodeReport
 from numcheck.store.webhooks import Webhooks
 from tests.store.engines import PATIENCE_S, open_store
 
@@ -28,16 +28,16 @@ def test_one_of_two_nodes_that_see_the_same_gets_a_lease(leases):
 
 
 def test_a_node_that_has_beaten_since_it_was_seen_is_not_buried(leases):
-    leases.beat("one", "host:1", 5)
+    leases.beat("one", "host:1", 5, NodeReport("1.0", None))
     seen = leases.look().nodes["one"]
-    assert seen[1:] == ("host:1", 5, 1, 5)
-    leases.beat("one", "host:1", 6)
+    assert seen[1:] == ("host:1", 5, 1, 5, "1.0", None)
+    leases.beat("one", "host:1", 6, NodeReport("1.0", 7))
     assert not leases.bury(seen)
     seen = leases.look().nodes["one"]
-    assert seen[1:] == ("host:1", 5, 2, 6)
+    assert seen[1:] == ("host:1", 5, 2, 6, "1.0", 7)
     assert leases.bury(seen)
     assert leases.look().nodes == {}
-    leases.beat("one", "host:1", 7)
+    leases.beat("one", "host:1", 7, NodeReport("1.0", 8))
     leases.leave("one")
     assert leases.look().nodes == {}
 

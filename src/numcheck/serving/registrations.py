@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib.metadata import version
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -43,6 +44,7 @@ from numcheck.serving.webhooks import Source, WebhookSenders, senders_of
 from numcheck.serving.withdrawer import Withdrawer
 from numcheck.serving.witness import Witness
 from numcheck.store import Store
+from numcheck.store.leases import NodeReport
 
 Announce = Callable[[str], None]
 
@@ -241,7 +243,7 @@ def registrations_of(
     registrations.subscribe(feeds.notify)
     history = History(registrations, vault, keys.signing_key)
     importer = Importer(registrations, vault, registrar, environment, steady=steady)
-    sharing = Sharing(store.leases(), f"{socket.gethostname()}:{os.getpid()}")
+    sharing = Sharing(store.leases(), f"{socket.gethostname()}:{os.getpid()}", partial(_told, published))
     webhooks = senders_of(settings, Source(store.installation_id, store.webhooks(), history, _now), sharing)
     registrations.subscribe(webhooks.notify)
     completion = Completion(registrations, vault, verifier)
@@ -285,6 +287,12 @@ def _taker(inbound: Inbound, default_region: str) -> Callable[[str, str], None]:
         inbound.take(number, text)
 
     return take
+
+
+def _told(published: PublishedIndex) -> NodeReport:
+    """Return what this node tells the others of its store."""
+    index = published.try_get()
+    return NodeReport(version("numcheck"), None if index is None else index.index_version)
 
 
 def _operator_of(published: PublishedIndex, number: int) -> str:

@@ -38,14 +38,23 @@ class LeaseRow(NamedTuple):
     taken_at_us: int
 
 
+class NodeReport(NamedTuple):
+    """What a node tells of itself: the version of its numcheck, and of the index that it answers from, if from any."""
+
+    version: str
+    index_version: int | None
+
+
 class NodeRow(NamedTuple):
-    """A node: how often it has beaten, and when it did so last."""
+    """A node: how often it has beaten, when it did so last, and what it told then."""
 
     node_id: str
     name: str
     started_at_us: int
     beat: int
     beat_at_us: int
+    version: str
+    index_version: int | None
 
 
 class Seen(NamedTuple):
@@ -63,13 +72,13 @@ class Leases:
         self.shared = database.shared
         """True if other nodes may have leases."""
 
-    def beat(self, node_id: str, name: str, now_us: int) -> None:
-        """Note that a node lives."""
+    def beat(self, node_id: str, name: str, now_us: int, told: NodeReport) -> None:
+        """Note that a node lives, and what it tells."""
         own = nodes.c.node_id == node_id
         with self._database.writing() as connection:
-            beaten = update(nodes).where(own).values(beat=nodes.c.beat + 1, beat_at_us=now_us)
+            beaten = update(nodes).where(own).values(beat=nodes.c.beat + 1, beat_at_us=now_us, **told._asdict())
             if not connection.execute(beaten).rowcount:
-                connection.execute(insert(nodes).values(NodeRow(node_id, name, now_us, 1, now_us)._asdict()))
+                connection.execute(insert(nodes).values(NodeRow(node_id, name, now_us, 1, now_us, *told)._asdict()))
 
     def look(self) -> Seen:
         """Return what there is."""

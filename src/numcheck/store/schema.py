@@ -62,7 +62,8 @@ lost_revisions = Table(
     Column("first_revision", BigInteger, nullable=False),
     Column("last_revision", BigInteger, primary_key=True, autoincrement=False),
     Column("noticed_at_us", BigInteger),  # null: nobody knows of any that was acknowledged
-    Column("operators", String, nullable=False),  # JSON: operator id -> [version before, version found]; else what was left
+    # JSON: operator id -> [version before, version found]; of what nobody knows, both are what was left.
+    Column("operators", String, nullable=False),
 )
 
 operators = Table(
@@ -498,6 +499,8 @@ nodes = Table(
     Column("started_at_us", BigInteger, nullable=False),
     Column("beat", BigInteger, nullable=False),
     Column("beat_at_us", BigInteger, nullable=False),
+    Column("version", String, nullable=False),  # of its numcheck
+    Column("index_version", BigInteger),  # that it answers from; null while it answers from none
 )
 
 # Leases: which node has each piece of background work, and how many had it so far.

@@ -46,7 +46,16 @@ from numcheck.store.data_bindings import Changed, applied, binding_of, check_dat
 from numcheck.store.database import Database, take_turn
 from numcheck.store.events import Chain, EventLog
 from numcheck.store.failures import again_if_undone
-from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_digest, read_head, read_heads, read_versions, write_head
+from numcheck.store.heads import (
+    EVERY_OPERATOR,
+    Head,
+    check_operator,
+    keep_digest,
+    read_head,
+    read_heads,
+    read_versions,
+    write_head,
+)
 from numcheck.store.history import (
     Loss,
     Point,

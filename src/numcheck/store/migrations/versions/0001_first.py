@@ -474,6 +474,8 @@ nodes = Table(
     Column("started_at_us", BigInteger, nullable=False),
     Column("beat", BigInteger, nullable=False),
     Column("beat_at_us", BigInteger, nullable=False),
+    Column("version", String, nullable=False),
+    Column("index_version", BigInteger),
 )
 
 leases = Table(
