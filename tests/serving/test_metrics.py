@@ -66,6 +66,7 @@ class Node:
             couriers_rest=lambda: {("main", "3"): True, ("main", ""): False},
             index_size=lambda: self.published.get().size,
             node_count=lambda: 2,
+            replica_used=lambda: True,
             peers=lambda: [Peer(NodeRow("1", "host:1", 0, 3, 0, "1.0", 2), False, 0.5, ["due times"])],
             leases_held=lambda: {"due times": True, "withdrawals": False},
         )

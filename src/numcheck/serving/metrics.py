@@ -69,6 +69,8 @@ class Readings:
     """Size of the index in bytes."""
     peers: Callable[[], Sequence[Peer]]
     """The nodes of a store that may have several."""
+    replica_used: Callable[[], bool | None]
+    """True while the standby for reads that may be behind is read; None without one."""
     node_count: Callable[[], int | None]
     """Number of nodes of the store that beat."""
     leases_held: Callable[[], Mapping[str, bool]]
@@ -94,6 +96,7 @@ class NodeCollector:
         yield _gauge("numcheck_witness_agrees", "Whether the chain has its head", _try(readings.witness_agrees))
         yield _gauge("numcheck_index_size_bytes", "Of the index that answers", _try(readings.index_size))
         yield from store_families(self._watch)
+        yield _gauge("numcheck_replica_used", "Whether the standby for reads is read", readings.replica_used())
         yield _gauge("numcheck_nodes", "Nodes of the store that beat", readings.node_count())
         yield from _of_peers(readings.peers())
         held = {(name,): is_held for name, is_held in readings.leases_held().items()}

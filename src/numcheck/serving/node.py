@@ -376,6 +376,7 @@ class Node:
             judged=lambda: delivery.ledger.judged,
             couriers_rest=lambda: delivery.rests,
             peers=lambda: self._registrations.sharing.peers,
+            replica_used=lambda: self._registrations.replica.used,
             node_count=lambda: self._registrations.sharing.node_count,
             leases_held=lambda: self._registrations.sharing.held,
         )
@@ -469,7 +470,12 @@ def _begin(data_dir: Path, door: Door, notices: Sequence[str | None]) -> None:
 
 
 def _index_to_serve(store: Store, settings: Settings) -> Index:
-    index, reason = open_or_rebuild(store, settings.data_dir, fresh_since=fresh_since(settings, datetime.now(UTC)))
+    index, reason = open_or_rebuild(
+        store,
+        settings.data_dir,
+        fresh_since=fresh_since(settings, datetime.now(UTC)),
+        replica_url=None if settings.database_replica_url is None else settings.database_to_read,
+    )
     if reason is not None:
         announce(f"the index was built anew: {reason}")
     return index

@@ -1,10 +1,13 @@
 """Brings the index to what the store holds: the one place that knows both."""
 
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from numcheck.active import AllottedRange
 from numcheck.config import Settings
@@ -15,7 +18,11 @@ from numcheck.moments import moment
 from numcheck.plan import country_of
 from numcheck.store import Loss, Point, Store
 
+CATCH_UP_S = 2.0  # that a standby has to get what the store has
+CATCH_UP_LOOK_S = 0.02
 LOST = "the index is of a history that the store has lost"
+
+log = structlog.get_logger()
 
 
 def point_of(index: Index) -> Point:
@@ -84,9 +91,11 @@ class IndexFollower:
         update_index(index_directory(self._data_dir), _index_source(store, self._ranges), base.files, changed)
 
 
-def open_or_rebuild(store: Store, data_dir: Path, *, fresh_since: datetime | None = None) -> tuple[Index, str | None]:
+def open_or_rebuild(
+    store: Store, data_dir: Path, *, fresh_since: datetime | None = None, replica_url: str | None = None
+) -> tuple[Index, str | None]:
     """Return the store's index, rebuilt if it is missing, damaged, of another revision or history; and why it was, or
-    None.
+    None. It is built of a standby that is at `replica_url`, if that has all that the store has.
 
     For a store that no other thread reads from yet; what others commit to it meanwhile is the follower's.
     """
@@ -99,11 +108,33 @@ def open_or_rebuild(store: Store, data_dir: Path, *, fresh_since: datetime | Non
             reason = None if point_of(index) == store.point else lost or "it is not the store's revision"
         except (IndexMissing, IndexDamaged) as error:
             reason = str(error)
-        if reason is not None:
-            rebuild_index(store, data_dir)
-            index = open_index(directory, fresh_since=fresh_since)
-        store.see(store.point, versions_of(index))
+    if reason is not None:
+        if replica_url is None or not _try_rebuild_of_standby(store, data_dir, replica_url):
+            with store.one_moment():
+                rebuild_index(store, data_dir)
+        index = open_index(directory, fresh_since=fresh_since)
+    store.see(point_of(index), versions_of(index))
     return index, reason
+
+
+def _try_rebuild_of_standby(store: Store, data_dir: Path, url: str) -> bool:
+    """Rebuild the index of a standby's moment; False if it has not, soon, all that the store has now, is of another
+    history, or goes away."""
+    wanted, problem = store.point, "it lacks what the store has"
+    try:
+        with Store(data_dir, url=url, read_only=True) as standby:
+            ends = time.monotonic() + CATCH_UP_S
+            while not (has_all := standby.has(wanted)) and time.monotonic() < ends:
+                time.sleep(CATCH_UP_LOOK_S)
+            with standby.one_moment():
+                if has_all and store.has(standby.point):
+                    rebuild_index(standby, data_dir)
+                    log.info("the index was built of the standby", index_version=standby.revision)
+                    return True
+    except StoreUnavailable as error:
+        problem = str(error)
+    log.warning("the index is not built of the standby, but of the store", problem=problem)
+    return False
 
 
 def record_loss_since(store: Store, data_dir: Path) -> str | None:

@@ -37,6 +37,7 @@ from numcheck.serving.couriers import Delivery, delivery_of
 from numcheck.serving.enquiries import Enquiries, enquiries_of
 from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys, use_keys
 from numcheck.serving.ledger import UNKNOWN_OPERATOR
+from numcheck.serving.replica import Replica
 from numcheck.serving.sharing import Sharing
 from numcheck.serving.terms import Terms
 from numcheck.serving.timekeeper import NodeClock, Timekeeper, TrustedClock
@@ -182,10 +183,12 @@ class NodeRegistrations:
     witness: Witness
     signing_key: Ed25519PrivateKey
     sharing: Sharing
+    replica: Replica
 
     def start(self) -> None:
         """Begin to let time pass, and to follow withdrawals."""
         self.sharing.start()
+        self.replica.start()
         self.timekeeper.start()
         self.withdrawer.start()
         self.webhooks.start()
@@ -199,6 +202,7 @@ class NodeRegistrations:
         self.withdrawer.stop()
         self.webhooks.stop()
         self.sharing.stop()
+        self.replica.stop()
         self.witness.stop()
         self.judge.stop()
         self.delivery.close()
@@ -212,7 +216,9 @@ def registrations_of(
     """Put the parts together. `show` gets the codes that are sent to nobody. BadKeys, BadConfiguration."""
     keys = keys_of(store, settings, announce)
     vault = Vault(keys.keyring, secrets.token_bytes)
-    registrations = store.registrations(Chain(keys.keyring))
+    chain = Chain(keys.keyring)
+    registrations = store.registrations(chain)
+    replica = Replica(settings, store, registrations, chain)
     use_keys(store, registrations, keys.keyring)
     terms = Terms(settings)
     operator_of = partial(_operator_of, published)
@@ -238,7 +244,7 @@ def registrations_of(
     verifier = Verifier(registrations, vault, environment)
     # Users are refreshed by the time of this start: a node that was down for a month must not take it from them.
     steady = NodeClock().tell
-    registrar = Registrar(registrations, vault, verifier, now=_now, steady=steady)
+    registrar = Registrar(registrations, vault, verifier, now=_now, steady=steady, lists=replica.behind)
     feeds = Feeds()
     registrations.subscribe(feeds.notify)
     history = History(registrations, vault, keys.signing_key)
@@ -269,10 +275,11 @@ def registrations_of(
         importer,
         identifications,
         vault,
-        AuditService(registrations, keys.signing_key, now=_now),
+        AuditService(registrations, keys.signing_key, now=_now, exported=replica.caught_up),
         Witness(registrations.events, keys.signing_key, settings, now=_now),
         keys.signing_key,
         sharing,
+        replica,
     )
 
 
