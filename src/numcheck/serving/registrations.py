@@ -37,6 +37,7 @@ from numcheck.serving.couriers import Delivery, delivery_of
 from numcheck.serving.enquiries import Enquiries, enquiries_of
 from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys, use_keys
 from numcheck.serving.ledger import UNKNOWN_OPERATOR
+from numcheck.serving.receipt_exchange import ReceiptExchange
 from numcheck.serving.replica import Replica
 from numcheck.serving.sharing import Sharing
 from numcheck.serving.terms import Terms
@@ -215,15 +216,15 @@ def registrations_of(
 ) -> NodeRegistrations:
     """Put the parts together. `show` gets the codes that are sent to nobody. BadKeys, BadConfiguration."""
     keys = keys_of(store, settings, announce)
-    vault = Vault(keys.keyring, secrets.token_bytes)
-    chain = Chain(keys.keyring)
+    vault, chain = Vault(keys.keyring, secrets.token_bytes), Chain(keys.keyring)
     registrations = store.registrations(chain)
     replica = Replica(settings, store, registrations, chain)
     use_keys(store, registrations, keys.keyring)
     terms = Terms(settings)
     operator_of = partial(_operator_of, published)
     delivery = delivery_of(settings, show, terms, operator_of=operator_of, now=_now)
-    enquiries, judge = enquiries_of(settings), CodeJudge(delivery, registrations.came_back, settings.data_dir)
+    exchange = ReceiptExchange(delivery.ledger, store.stray_receipts()) if store.shared else None
+    enquiries, judge = enquiries_of(settings), CodeJudge(delivery, registrations.came_back, settings.data_dir, exchange)
     policies = Policies(settings)
 
     def agrees(service: str, operator_id: int) -> bool:
@@ -276,7 +277,7 @@ def registrations_of(
         identifications,
         vault,
         AuditService(registrations, keys.signing_key, now=_now, exported=replica.caught_up),
-        Witness(registrations.events, keys.signing_key, settings, now=_now),
+        Witness(registrations.events, keys.signing_key, settings, sharing, now=_now),
         keys.signing_key,
         sharing,
         replica,

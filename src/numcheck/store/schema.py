@@ -513,6 +513,16 @@ leases = Table(
     Column("taken_at_us", BigInteger, nullable=False),
 )
 
+# Receipts of couriers that came to another node than the one that sent the code, until that has taken them.
+stray_receipts = Table(
+    "stray_receipts",
+    metadata,
+    Column("receipt_id", LargeBinary, primary_key=True),
+    Column("courier", String, nullable=False),
+    Column("names", String, nullable=False),  # JSON: those that the message may have
+    Column("outcome", String, nullable=False),
+)
+
 # Webhooks: how far each has come.
 webhooks = Table(
     "webhooks",

@@ -89,6 +89,7 @@ from numcheck.store.schema import (
 from numcheck.store.schema import pushes as push_records
 from numcheck.store.schema import withdrawals as withdrawn_rows
 from numcheck.store.served import read_basis, served_numbers
+from numcheck.store.stray_receipts import StrayReceipts
 from numcheck.store.survey import Survey, read_survey
 from numcheck.store.troubles import Troubles
 from numcheck.store.webhooks import Webhooks
@@ -728,6 +729,10 @@ class Store:
             return pushed
 
     # --- callers
+
+    def stray_receipts(self) -> StrayReceipts:
+        """Return the receipts that wait for the node that they are for."""
+        return StrayReceipts(self._database)
 
     def budgets(self) -> Budgets:
         """Return what was taken of callers' budgets of new numbers."""

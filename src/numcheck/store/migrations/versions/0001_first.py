@@ -487,6 +487,15 @@ leases = Table(
     Column("taken_at_us", BigInteger, nullable=False),
 )
 
+stray_receipts = Table(
+    "stray_receipts",
+    metadata,
+    Column("receipt_id", LargeBinary, primary_key=True),
+    Column("courier", String, nullable=False),
+    Column("names", String, nullable=False),
+    Column("outcome", String, nullable=False),
+)
+
 webhooks = Table(
     "webhooks",
     metadata,
