@@ -112,7 +112,7 @@ def test_a_file_that_no_running_node_wrote_says_nothing(tmp_path: Path, told: st
 
 
 def test_receipt_counts_at_the_node_that_sent_the_code_wherever_it_comes(world: World) -> None:
-    """Once, though both nodes got it, under whichever of its names; one that no node knows is counted by one of them."""
+    """Once, though both nodes got it, under whichever of its names; what no node knows is counted by one of them."""
     clock = Clock()
     sender, other = delivery_to(clock), delivery_to(clock)
     strays = world.store.stray_receipts()
