@@ -275,10 +275,10 @@ def test_store_behind_a_pooler_of_transactions_works(pooled, url, tmp_path):
             thread.start()
         for count in range(1, 9):
             numbers = active_set_of(range(79160000000, 79160000000 + count))
-            store.replace_active_set(1, numbers, data_time=NOW, now=NOW)
+            store.sets.replace_active_set(1, numbers, data_time=NOW, now=NOW)
         for thread in threads:
             thread.join()
-        assert len(store.active_set(1)) == 8
+        assert len(store.sets.active_set(1)) == 8
 
 
 def test_server_that_was_promoted_is_noticed_before_anything_is_asked_of_it(tmp_path):
@@ -300,7 +300,7 @@ def test_server_that_was_promoted_is_noticed_before_anything_is_asked_of_it(tmp_
             store.see(kept, {})
             store.follow_servers(lambda: met.append(("met", None)), lambda point: met.append(("lost", point)))
             _cut_off(standby)
-            store.replace_active_set(1, active_set_of([79160000000]), data_time=NOW, now=NOW)
+            store.sets.replace_active_set(1, active_set_of([79160000000]), data_time=NOW, now=NOW)
             lost = store.seen
             primary.stop()
             met.clear()
@@ -314,7 +314,7 @@ def test_server_that_was_promoted_is_noticed_before_anything_is_asked_of_it(tmp_
             assert store.has(kept)
             _check_new_epoch(both, tmp_path / "other", lost)
             _check_loss_is_told(store, lost)
-            versions = store.head(1).version, store.revision
+            versions = store.sets.head(1).version, store.revision
         _check_dump(both, standby.new_database(), Path(name), versions)
         standby.close()
         primary.start()
@@ -340,11 +340,11 @@ def _check_new_epoch(url: str, data_dir: Path, lost: Point) -> None:
 
 def _pushed(store: Store, number: int, base: int | None = None) -> int:
     """Push a number as operator 1 does, to the head or another version; the revision."""
-    head = store.head(1).version
-    content = store.push_content(1)
+    head = store.sets.head(1).version
+    content = store.sets.push_content(1)
     content.add(array("Q", [number]))
     header = PushHeader(1, snapshot=False, base_version=head if base is None else base, push_id=None, data_time=NOW)
-    return store.push(header, content, base_version=head, token="", now=NOW).revision
+    return store.sets.push(header, content, base_version=head, token="", now=NOW).revision
 
 
 def _cut_off(standby: Server) -> None:
@@ -374,5 +374,5 @@ def _check_dump(url: str, restored: str, directory: Path, versions: tuple[int, i
         subprocess.run([POSTGRESQL / tool, *arguments], check=True)
     with Store(directory / "third", url=restored) as store:
         assert _pushed(store, 79160000007) > versions[1] + GAP
-        assert store.head(1).version > versions[0] + GAP
+        assert store.sets.head(1).version > versions[0] + GAP
         assert not store.begin_epoch()
