@@ -1,12 +1,9 @@
 """Lists and audits read a standby while it is of use, and an index is built of it; what it lacks is never believed."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
-import psycopg
 import pytest
 from structlog.testing import capture_logs
 
@@ -19,57 +16,37 @@ from numcheck.store import Registrations
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.offline.test_backup import SERVICE, register
-from tests.offline.test_replica import standby, wait_for_replay
 from tests.registrations.world import World, small
 from tests.serving.command import serving
-from tests.store.engines import Server
-
-__all__ = ["standby"]
-
-
-@contextmanager
-def paused(standby: Server) -> Iterator[None]:
-    """The standby gets nothing more."""
-    with psycopg.connect(standby._uri, autocommit=True) as connection:
-        connection.execute("SELECT pg_wal_replay_pause()")
-        while connection.execute("SELECT pg_get_wal_replay_pause_state()").fetchone() != ("paused",):
-            pass
-        yield
-        connection.execute("SELECT pg_wal_replay_resume()")
+from tests.store.engines import Pair
 
 
 def count(registrations: Registrations) -> int:
     return sum(1 for _ in registrations.every_registration())
 
 
-def on_standby(url: str, server: Server, standby: Server) -> str:
-    return url.replace(str(server.socket.parent), str(standby.socket.parent))
-
-
-def test_standby_is_read_while_it_is_of_use(
-    server: Server, standby: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_standby_is_read_while_it_is_of_use(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not for what has to be of now while it is behind; not once it is far behind, another installation's, or away."""
     monkeypatch.setattr(replicas, "CATCH_UP_S", 0.1)
-    url, other = server.new_database(), server.new_database()
+    url, other = pair.primary.new_database(), pair.primary.new_database()
     for one in (url, other):
         small.fill(tmp_path / "var", one)
     world = World(tmp_path / "var", url=url)
 
     def replica_at(standby_url: str) -> Replica:
         settings = load_settings(
-            data_dir=tmp_path / "var", database_url=url, database_replica_url=on_standby(standby_url, server, standby)
+            data_dir=tmp_path / "var", database_url=url, database_replica_url=pair.on_standby(standby_url)
         )
         return Replica(settings, world.store, world.registrations, world.chain)
 
     replica = replica_at(url)
     world.register(small.ACTIVE, "first")
-    wait_for_replay(server, standby)
+    pair.wait_for_replay()
     assert replica.behind() is replica.caught_up() is world.registrations
     replica._look()
     assert replica.used
     assert replica.caught_up() is replica.behind() is not world.registrations
-    with paused(standby):
+    with pair.paused():
         world.register(small.ACTIVE, "second")
         replica._look()
         assert (count(replica.behind()), count(replica.caught_up())) == (1, 2)
@@ -80,7 +57,7 @@ def test_standby_is_read_while_it_is_of_use(
         assert [line["problem"] for line in logs] == ["it is more than 0 s behind"]
         replica._look()
         assert replica.used
-    wait_for_replay(server, standby)
+    pair.wait_for_replay()
     assert count(replica.caught_up()) == 2
     assert replica.caught_up() is replica.behind() is not world.registrations
     for stranger in (replica_at(other), replica_at(other.replace("numcheck_", "nobodys_"))):
@@ -92,14 +69,12 @@ def test_standby_is_read_while_it_is_of_use(
     world.close()
 
 
-def test_index_is_built_of_a_standby_that_has_all(
-    server: Server, standby: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_index_is_built_of_a_standby_that_has_all(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publishing, "CATCH_UP_S", 0.1)
-    url = server.new_database()
+    url = pair.primary.new_database()
     small.fill(tmp_path / "var", url)
-    world, replica_url = World(tmp_path / "var", url=url), on_standby(url, server, standby)
-    wait_for_replay(server, standby)
+    world, replica_url = World(tmp_path / "var", url=url), pair.on_standby(url)
+    pair.wait_for_replay()
 
     def built_anew() -> tuple[str, int]:
         shutil.rmtree(index_directory(tmp_path / "var"))
@@ -109,25 +84,25 @@ def test_index_is_built_of_a_standby_that_has_all(
 
     before = world.store.revision
     assert built_anew() == ("the index was built of the standby", before)
-    with paused(standby):
+    with pair.paused():
         small.fill_store(world.store)
         assert built_anew() == ("it lacks what the store has", world.store.revision)
         assert world.store.revision > before
-    standby.stop()
+    pair.standby.stop()
     assert built_anew()[1] == world.store.revision
-    standby.start()
+    pair.standby.start()
     world.close()
 
 
-def test_a_nodes_lists_are_of_the_standby(server: Server, standby: Server, tmp_path: Path) -> None:
-    url = server.new_database()
+def test_a_nodes_lists_are_of_the_standby(pair: Pair, tmp_path: Path) -> None:
+    url = pair.primary.new_database()
     env = {
         "NUMCHECK_DATABASE_URL": url,
-        "NUMCHECK_DATABASE_REPLICA_URL": on_standby(url, server, standby),
+        "NUMCHECK_DATABASE_REPLICA_URL": pair.on_standby(url),
         "NUMCHECK_VERIFICATION_METHODS": "operator",
     }
     small.fill(tmp_path / "var", url)
-    wait_for_replay(server, standby)
+    pair.wait_for_replay()
 
     def listed(channel: grpc.Channel) -> list[str]:
         request = pb.ListRegistrationsRequest(service=SERVICE)
@@ -137,10 +112,10 @@ def test_a_nodes_lists_are_of_the_standby(server: Server, standby: Server, tmp_p
     with serving(tmp_path / "var", env=env) as node, grpc.insecure_channel(node.address) as channel:
         node.process.line_with("the standby of database_replica_url is read by lists and audits")
         register(node.address, "before")
-        wait_for_replay(server, standby)
+        pair.wait_for_replay()
         assert listed(channel) == ["before"]
-        with paused(standby):
+        with pair.paused():
             register(node.address, "after")
             assert listed(channel) == ["before"]
-        wait_for_replay(server, standby)
+        pair.wait_for_replay()
         assert listed(channel) == ["before", "after"]
