@@ -20,7 +20,6 @@ import yaml
 
 from tests.cluster import parts
 from tests.cluster.wire import Wire
-from tests.faults.storage import Switch, build_faulty
 from tests.store.engines import POSTGRESQL
 
 MEMBERS = ("one", "two", "three")
@@ -29,7 +28,6 @@ LOOPBACK = "127.0.0.1"
 # Patroni takes nothing shorter for a leader's lease; a server that has crashed is left for a standby at once.
 LEASE_S, LOOK_EVERY_S, RETRY_S = 20, 1, 5
 ASK_S = 2.0
-CONTROL_NAME = "faulty"  # the file by which a member's storage calls are made to fail
 
 HAPROXY = """
 defaults
@@ -76,7 +74,6 @@ class Member:
     port: int
     api_port: int
     wire: Wire
-    switch: Switch
     patroni: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -108,7 +105,6 @@ class Cluster:
         )
         self._etcd_port = etcd
         self._processes = [self._start_etcd(etcd, peer)]
-        self._faulty = build_faulty(directory)
         self.members = [
             self._member(name, *pair)
             for name, pair in zip(members, zip(ports[::2], ports[1::2], strict=True), strict=True)
@@ -160,12 +156,9 @@ class Cluster:
         )
 
     def _member(self, name: str, port: int, api_port: int) -> Member:
-        directory = self.directory / name
-        directory.mkdir(mode=0o755)
-        parts.give_away(directory)
-        control = directory / CONTROL_NAME
-        one = Member(name, directory, port, api_port, Wire(port), Switch(control))
-        parts.give_away(control)
+        one = Member(name, self.directory / name, port, api_port, Wire(port))
+        one.directory.mkdir(mode=0o755)
+        parts.give_away(one.directory)
         (one.directory / "patroni.yml").write_text(yaml.safe_dump(self._settings(one)))
         return one
 
@@ -231,12 +224,7 @@ class Cluster:
 
     def start_member(self, one: Member) -> None:
         """Begin a member, or begin it again."""
-        env = {
-            "LD_PRELOAD": str(self._faulty),
-            "FAULTY_ROOT": str(one.data),
-            "FAULTY_CONTROL": str(one.directory / CONTROL_NAME),
-        }
-        one.patroni = parts.start("patroni", [parts.PATRONI, one.directory / "patroni.yml"], one.directory, env=env)
+        one.patroni = parts.start("patroni", [parts.PATRONI, one.directory / "patroni.yml"], one.directory)
 
     def close(self) -> None:
         """End all of it at once."""

@@ -6,7 +6,6 @@ network of the campaign's own. Exit status 1, and why, if anything acknowledged 
 """
 
 import argparse
-import errno
 import random
 import shutil
 import statistics
@@ -14,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +29,6 @@ from tests.cluster.pusher import Pusher
 from tests.cluster.wire import Wire
 from tests.faults.ledger import Ledger, Violation
 from tests.faults.registrations import ENVIRONMENT
-from tests.faults.storage import SYNC, WRITE, Fault
 from tests.serving.command import run as run_command
 from tests.serving.command import serving
 
@@ -40,10 +38,6 @@ CUT_S = 15.0  # longer than a COMMIT waits
 BOUND_S = 29.0  # of a call, at most: less than the deadline of the campaign's clients
 SHARED = ("keys.json", "token.key")
 # Of ten rounds so many: a server ends, its whole machine does, the standbys are cut off, the network fails.
-DISK_FAULTS = (
-    Fault("no space", WRITE, errno.ENOSPC, half=False, recovers=True),
-    Fault("fsync fails", SYNC, errno.EIO, half=False, recovers=True),
-)
 KINDS = ("server", "server", "network", "server", "server", "standbys", "server", "server", "network", "machine")
 
 
@@ -71,9 +65,7 @@ class Report:
 class Failovers:
     """Rounds over one cluster, each judged before the next begins."""
 
-    def __init__(self, cluster: Cluster, directory: Path, seed: int, kinds: Sequence[str] = KINDS) -> None:
-        """`kinds` of what happens come by turns."""
-        self._kinds = kinds
+    def __init__(self, cluster: Cluster, directory: Path, seed: int) -> None:
         self._cluster, self._directory, self._chance = cluster, directory, random.Random(seed)
         self._ledger = Ledger(directory / "ledger.jsonl")
         self._members = [Wire(one.port) for one in cluster.members]
@@ -117,7 +109,7 @@ class Failovers:
         return addresses
 
     def _round(self, number: int, addresses: list[str]) -> None:
-        kind = self._kinds[number % len(self._kinds)]
+        kind = KINDS[number % len(KINDS)]
         crowds = [Crowd(address, f"round{number}-{place}", self._ledger, 2) for place, address in enumerate(addresses)]
         self._ledger.note(round=number, kind=kind)
         self._pusher.start(addresses[number % len(addresses)])
@@ -132,7 +124,6 @@ class Failovers:
                 "machine": self._kill_machine,
                 "standbys": lambda: self._cut_standbys(crowds, addresses),
                 "network": self._break_network,
-                "disk": self._break_disk,
             }[kind]()
             again_s = max(self._wait(crowd, 1, began_s) for crowd in crowds) - began_s
             for crowd in crowds:
@@ -178,22 +169,6 @@ class Failovers:
     def _kill_machine(self) -> float:
         began_s = time.monotonic()
         self._cluster.kill(self._cluster.primary())
-        return began_s
-
-    def _break_disk(self) -> float:
-        """Of the primary: it is full, or writes or synchronises nothing any more, until another one has taken over."""
-        failed, fault = self._cluster.primary(), self._chance.choice(DISK_FAULTS)
-        began_s = time.monotonic()
-        failed.switch.arm(fault, at=1, for_good=True)
-        try:
-            while self._cluster.try_primary() in (None, failed):
-                if time.monotonic() > began_s + parts.PATIENCE_S:
-                    raise Violation(f"no standby takes over from a primary with {fault.name}")
-                time.sleep(0.05)
-        finally:
-            struck = failed.switch.lift()
-        if not struck:
-            raise Violation(f"the primary never met {fault.name}")
         return began_s
 
     def _cut_standbys(self, crowds: list[Crowd], addresses: list[str]) -> float:
@@ -244,7 +219,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster.failovers", description=__doc__)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--kind", choices=(*sorted(set(KINDS)), "disk"), help="of every round, instead of all by turns")
     asked, began_s = parser.parse_args(), time.monotonic()
     if lacking := parts.lacking():
         sys.exit(f"there can be no cluster here: {lacking}")
@@ -252,7 +226,7 @@ def main() -> None:
         directory = Path(name)
         (directory / "servers").mkdir()
         with Cluster(directory / "servers") as cluster:
-            campaign = Failovers(cluster, directory, asked.seed, KINDS if asked.kind is None else (asked.kind,))
+            campaign = Failovers(cluster, directory, asked.seed)
             try:
                 report = campaign.run(asked.rounds, lambda text: print(text, flush=True))
             except Violation as violation:
