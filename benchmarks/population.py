@@ -49,7 +49,7 @@ class Population:
     def active_sets(self) -> dict[int, ActiveSet]:
         """Each operator's active set."""
         with Store(self.data_dir, read_only=True) as store:
-            return {one.operator_id: store.active_set(one.operator_id) for one in store.operators()}
+            return {one.operator_id: store.sets.active_set(one.operator_id) for one in store.operators()}
 
     @cached_property
     def dense(self) -> npt.NDArray[np.uint8]:

@@ -40,7 +40,7 @@ def oracle(data_dir):
     """Bisection over the plan's rows and Python sets of the active numbers: says status and operator of a number."""
     with Store(data_dir, read_only=True) as store:
         ranges = store.ranges()
-        active = {one.operator_id: set(store.active_set(one.operator_id)) for one in store.operators()}
+        active = {one.operator_id: set(store.sets.active_set(one.operator_id)) for one in store.operators()}
     firsts = [held.first for held in ranges]
 
     def answer(number: int) -> tuple[int, int]:

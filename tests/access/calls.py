@@ -133,7 +133,7 @@ def reflect(method: str) -> Call:
 def fill(node: SecureNode, operator_id: int) -> None:
     """Give the operator a set, and drop what is held."""
     numbers = [FIRST_OF[operator_id] + i for i in range(SET_SIZE)]
-    node.store.replace_active_set(operator_id, active_set_of(numbers), data_time=NOW, now=NOW)
+    node.store.sets.replace_active_set(operator_id, active_set_of(numbers), data_time=NOW, now=NOW)
 
 
 def push(node: SecureNode, operator_id: int) -> Call:
@@ -142,7 +142,7 @@ def push(node: SecureNode, operator_id: int) -> Call:
     header = numbering_pb2.PushHeader(
         operator_id=operator_id,
         mode=numbering_pb2.PUSH_MODE_DELTA,
-        base_version=node.store.head(operator_id).version,
+        base_version=node.store.sets.head(operator_id).version,
         data_time=stamp(),
     )
     requests = [Request(header=header), Request(add=[FIRST_OF[operator_id] + SET_SIZE + 1])]
@@ -213,7 +213,7 @@ def identifications(node: SecureNode, operator_id: int) -> Call:
 def push_portings(node: SecureNode) -> Call:
     """A delta that ports a number of the first operator to the second."""
     header = numbering_pb2.PortingsHeader(
-        mode=numbering_pb2.PUSH_MODE_DELTA, base_version=node.store.portings_head().version, data_time=stamp()
+        mode=numbering_pb2.PUSH_MODE_DELTA, base_version=node.store.sets.portings_head().version, data_time=stamp()
     )
     number = FIRST + 10_000 + next(_numbers)
     request = numbering_pb2.PushPortingsRequest(

@@ -32,7 +32,7 @@ def test_a_push_its_confirmation_its_rejection_a_forced_one_and_a_caller_are_tol
     header = numbering_pb2.PushHeader(
         operator_id=ALPHA,
         mode=numbering_pb2.PUSH_MODE_DELTA,
-        base_version=node.store.head(ALPHA).version,
+        base_version=node.store.sets.head(ALPHA).version,
         data_time=older,
         allow_older=True,
     )

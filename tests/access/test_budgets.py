@@ -187,7 +187,7 @@ def register(node: SecureNode, phone: int, service: str) -> None:
 def test_numbers_of_its_own_users_are_free(node: SecureNode) -> None:
     """Those that it only says are its own, as nothing verified them, and those of other services are not."""
     active, inactive, of_other = range(FIRST, FIRST + 20), range(FIRST + 20, FIRST + 30), range(FIRST + 30, FIRST + 40)
-    node.store.replace_active_set(ALPHA, active_set_of([*active, *of_other]), data_time=NOW, now=NOW)
+    node.store.sets.replace_active_set(ALPHA, active_set_of([*active, *of_other]), data_time=NOW, now=NOW)
     node.control.callers.agree("chat", ALPHA, now=NOW)
     node.control.callers.agree("other", ALPHA, now=NOW)
     node.control.directory.refresh()
@@ -210,7 +210,7 @@ def test_numbers_of_its_own_users_are_free(node: SecureNode) -> None:
 
 
 def test_a_user_who_is_verified_later_is_free_from_then_on(node: SecureNode) -> None:
-    node.store.replace_active_set(ALPHA, active_set_of([FIRST]), data_time=NOW, now=NOW)
+    node.store.sets.replace_active_set(ALPHA, active_set_of([FIRST]), data_time=NOW, now=NOW)
     node.control.callers.agree("chat", ALPHA, now=NOW)
     node.control.directory.refresh()
     node.publish()

@@ -129,7 +129,7 @@ def test_store_has_no_token(node, tmp_path):
 
 def test_service_sees_operators_that_it_has_an_agreement_with(node, tmp_path):
     """I.5: without one their numbers are UNKNOWN, whatever was pushed; whose they are is told all the same."""
-    node.store.replace_active_set(ALPHA, active_set_of([FIRST]), data_time=NOW, now=NOW)
+    node.store.sets.replace_active_set(ALPHA, active_set_of([FIRST]), data_time=NOW, now=NOW)
     with node.channel("messenger") as channel, node.channel("administrator") as administrator:
         facts = check_pb2_grpc.CheckServiceStub(channel).CheckNumber
         request = check_pb2.CheckNumberRequest(number=f"+{FIRST}")
@@ -172,7 +172,7 @@ def register(channel, user_id: str) -> int:
 
 def test_operators_data_verifies_nobody_without_an_agreement(node):
     """I.3b with I.5: the same number, the same set; with the agreement the next user is verified by it."""
-    node.store.replace_active_set(ALPHA, active_set_of([FIRST]), data_time=datetime.now(UTC), now=NOW)
+    node.store.sets.replace_active_set(ALPHA, active_set_of([FIRST]), data_time=datetime.now(UTC), now=NOW)
     node.publish()
     with node.channel("messenger") as channel:
         assert register(channel, "before") != registration_pb2.REGISTRATION_STATE_VERIFIED
@@ -278,7 +278,7 @@ def test_each_call_is_its_own_tokens_on_one_connection(node, listener):
 @pytest.mark.parametrize("listener", ["api", "native"])
 def test_each_call_sees_its_own_tokens_operators_on_one_connection(node, listener):
     """I.5: two services behind one gateway, by turns; one has the agreement, and the other never sees by it."""
-    node.store.replace_active_set(ALPHA, active_set_of([FIRST]), data_time=NOW, now=NOW)
+    node.store.sets.replace_active_set(ALPHA, active_set_of([FIRST]), data_time=NOW, now=NOW)
     node.publish()
     node.control.callers.agree("chat", ALPHA, now=NOW)
     issue_client(node.directory, "gateway", "https://gateway.example.org", now=NOW)
@@ -404,7 +404,7 @@ def test_push_whose_caller_is_revoked_behind_its_last_message_changes_nothing(no
         node.control.directory.refresh()
         revoked.set()
         assert code_of(push.result) == grpc.StatusCode.UNAUTHENTICATED
-    assert node.store.head(ALPHA).version == 0
+    assert node.store.sets.head(ALPHA).version == 0
 
 
 def test_watch_that_fails_ends_and_the_others_are_told():

@@ -271,7 +271,7 @@ def held_token(node: SecureNode, operator_id: int) -> str:
 def test_push_of_another_operator_is_reached_by_neither_its_token_nor_its_id(node):
     """Beta's held push under Alpha's own name, and a second header in Alpha's stream that names Beta."""
     token = held_token(node, BETA)
-    before = node.store.head(BETA)
+    before = node.store.sets.head(BETA)
     with node.channel("alpha") as channel:
         stub = NumberingServiceStub(channel)
         confirming = numbering_pb2.ConfirmPushRequest(operator_id=ALPHA, confirmation_token=token)
@@ -279,7 +279,7 @@ def test_push_of_another_operator_is_reached_by_neither_its_token_nor_its_id(nod
         own = numbering_pb2.PushHeader(
             operator_id=ALPHA,
             mode=numbering_pb2.PUSH_MODE_DELTA,
-            base_version=node.store.head(ALPHA).version,
+            base_version=node.store.sets.head(ALPHA).version,
             data_time=calls.stamp(),
         )
         others = numbering_pb2.PushHeader()
@@ -289,7 +289,7 @@ def test_push_of_another_operator_is_reached_by_neither_its_token_nor_its_id(nod
         assert refusal(lambda: stub.PushActiveNumbers(iter(requests), timeout=DEADLINE_S)).reason == "BAD_PUSH"
         stolen = numbering_pb2.PushActiveNumbersRequest(header=own, add=[calls.FIRST_OF[BETA] + 1])
         assert refusal(lambda: stub.PushActiveNumbers(iter([stolen]), timeout=DEADLINE_S)).reason == "NOT_SERVED"
-    assert node.store.head(BETA) == before
+    assert node.store.sets.head(BETA) == before
 
 
 # --- names that would reach a terminal, a log or a file

@@ -231,6 +231,12 @@ def test_second_column_is_read_or_refused_where_the_first_was_said(tmp_path):
     assert said_by(written(tmp_path, f"phone,roaming\n{FIRST},1\n{FIRST + 1},no\n")) == added(0, 1)
 
 
+@pytest.mark.parametrize("name", ["valid_to", "In use", "enabled", "live", "sts", "действует до", "Выключен"])
+def test_column_whose_name_hints_at_a_status_is_not_passed_over(tmp_path, name):
+    told = refusal_of(written(tmp_path, f"phone;{name}\n{FIRST};1\n{FIRST + 1};0\n"))
+    assert f"what is in service may stand in 2 ({name}); say which with" in told
+
+
 def test_other_columns_make_it_another_push(tmp_path):
     """A push is known by what it says: the same file read otherwise is not the one that was pushed before."""
     path = written(tmp_path, f"phone;status;end\n{FIRST};1;0\n")

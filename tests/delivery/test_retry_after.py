@@ -33,7 +33,8 @@ def test_seconds_and_a_date_are_read(seconds: int) -> None:
         "1e9",
         "nan",
         "\u0665",
-        "9" * 40,
+        ".5",
+        "1.5.2",
         "Mon, 01 Jan 99999 00:00:00 GMT",
         "Mon, 01 Jan 2026 99:00:00 GMT",
         f"Mon, {'9' * 30} Jan 2026 00:00:00 GMT",
@@ -43,6 +44,13 @@ def test_seconds_and_a_date_are_read(seconds: int) -> None:
 )
 def test_anything_else_and_what_is_past_is_no_time_to_wait(text: str) -> None:
     assert read(text) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("1.5", 1.5), ("0.25", 0.25), ("007", 7), ("9" * 40, 1e9), ("9" * 400, 1e9)]
+)
+def test_fractions_and_very_long_times_are_read_as_they_stand(text: str, seconds: float) -> None:
+    assert read(text) == seconds
 
 
 @given(text=st.text(st.characters(codec="latin-1"), max_size=60))

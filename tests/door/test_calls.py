@@ -533,3 +533,22 @@ def test_farewell_of_a_call_that_python_has_dropped_finds_nobody(
                 threading.Event().wait(0.0005)
             del call
             assert not queue.take_ready()
+
+
+def test_stream_of_requests_ends_when_its_farewell_comes_as_the_door_closes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the thread that waits for its next request would wait for ever, and the process with it."""
+    monkeypatch.setattr(native_door, "Pool", Untaken)
+    with serving(tmp_path, {PUSH: lambda *_: b""}) as door:
+        (queue,) = Untaken.queues
+        peer = Peer(door.listener.address)
+        peer.send(frame(HEADERS, END_HEADERS, 1, call_headers(PUSH.encode())) + frame(DATA, 0, 1, message(b"first")))
+        taken = queue.take()
+        assert taken is not None
+        (begun,) = taken
+        peer.close()
+        door.listener.stop(2)
+        Untaken.queues.append(queue)  # it is closed once more
+        assert queue.take() is None
+        assert [begun.requests.get_nowait() for _ in range(2)] == [b"first", ...]

@@ -66,7 +66,7 @@ def test_the_power_may_fail_after_every_step_of_a_push(tmp_path):
         told = max((version for version, step in acknowledged.items() if step <= count), default=0)
         with Store(data_dir) as store:
             operator_id = next(one.operator_id for one in store.operators() if one.tax_id == "7713076301")
-            head, digest = store.digest(operator_id)
+            head, digest = store.sets.digest(operator_id)
             assert told <= head.version <= told + 1, f"step {count}"
             assert digest == digests[head.version], f"step {count}"
             index, reason = open_or_rebuild(store, data_dir)

@@ -32,7 +32,7 @@ def data_dir(tmp_path) -> Path:
 def store(data_dir):
     with Store(data_dir) as store:
         store.import_plan(plan(row(916, 0, 9_999, "А", "7740000076")), source="rows.csv", now=NOW)
-        store.replace_active_set(1, active_set_of([FIRST, FIRST + 5]), data_time=NOW, now=NOW)
+        store.sets.replace_active_set(1, active_set_of([FIRST, FIRST + 5]), data_time=NOW, now=NOW)
         yield store
 
 
@@ -109,7 +109,7 @@ def test_index_is_opened_as_it_is_when_it_is_the_stores(store, data_dir):
 
 def test_index_is_rebuilt_when_the_store_has_changed(store, data_dir):
     rebuild_index(store, data_dir)
-    store.replace_active_set(1, active_set_of([FIRST + 1]), data_time=NOW, now=NOW)
+    store.sets.replace_active_set(1, active_set_of([FIRST + 1]), data_time=NOW, now=NOW)
     index, reason = open_or_rebuild(store, data_dir)
     assert reason == "it is not the store's revision"
     assert [index.table.check(FIRST + step)[0] for step in (0, 1)] == [INACTIVE, ACTIVE]

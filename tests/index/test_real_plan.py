@@ -101,7 +101,7 @@ def populate(store: Store, holders: Mapping[int, str]) -> tuple[dict[str, Active
         if place % 10 == 9:
             continue
         moment = YESTERDAY - timedelta(days=30) if place % 7 == 6 else NOW
-        store.replace_active_set(operator_id, active_set, data_time=moment, now=NOW, synthetic=True)
+        store.sets.replace_active_set(operator_id, active_set, data_time=moment, now=NOW, synthetic=True)
         active[holders[operator_id]] = active_set
         if moment < YESTERDAY:
             stale.add(holders[operator_id])

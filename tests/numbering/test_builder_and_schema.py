@@ -14,8 +14,8 @@ def test_a_reader_of_one_moment_does_not_see_what_is_committed_meanwhile(data_di
     with Store(data_dir) as writer, Store(data_dir, read_only=True) as reader:
         with reader.one_moment():
             before = reader.revision
-            writer.replace_active_set(1, active_set_of([FIRST]), data_time=NOW, now=NOW)
+            writer.sets.replace_active_set(1, active_set_of([FIRST]), data_time=NOW, now=NOW)
             assert reader.revision == before
-            assert len(reader.active_set(1)) == 0
+            assert len(reader.sets.active_set(1)) == 0
         assert reader.revision == before + 1
-        assert len(reader.active_set(1)) == 1
+        assert len(reader.sets.active_set(1)) == 1

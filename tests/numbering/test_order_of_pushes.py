@@ -25,6 +25,7 @@ from numcheck.door.watches import Watches
 from numcheck.index import PublishedIndex
 from numcheck.serving.services import numbering_service
 from numcheck.store import Store
+from numcheck.store.sets import NumberSets
 from numcheck.v1 import numbering_pb2, numbering_pb2_grpc
 from tests.api.calls import DEADLINE_S, refusal_of
 from tests.numbering.test_pushes import digest_of
@@ -44,8 +45,8 @@ TIMES = st.integers(1_750_000_000, 1_750_000_003)
 NAMES = st.sampled_from(["", "", "", "a", "b"])
 
 
-class EagerStore(Store):
-    """Reads all that a push is judged by when it begins, so that whatever comes after is known to have come after."""
+class EagerSets(NumberSets):
+    """Read all that a push is judged by when it begins, so that whatever comes after is known to have come after."""
 
     begun: Event
 
@@ -55,6 +56,14 @@ class EagerStore(Store):
         content = PushContent(dict(lazy.served), held.__getitem__, lazy.basis)
         self.begun.set()
         return content
+
+
+class EagerStore(Store):
+    """A store of such sets."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.sets = EagerSets(self._database, self._acts, self.sets.policy, self._changing)
 
 
 @dataclass(frozen=True)
@@ -229,10 +238,10 @@ class Ordering(RuleBasedStateMachine):
             yield request
             go_on.get()
 
-        self.store.begun = Event()
+        self.store.sets.begun = Event()
         call = self.numbering.PushActiveNumbers.future(requests(), timeout=DEADLINE_S)
-        call.add_done_callback(lambda _call, begun=self.store.begun: begun.set())
-        assert self.store.begun.wait(DEADLINE_S)
+        call.add_done_callback(lambda _call, begun=self.store.sets.begun: begun.set())
+        assert self.store.sets.begun.wait(DEADLINE_S)
         if push.snapshot:
             push = Push(**{**vars(push), "remove": frozenset()})
         if known is None and not stale and not self.model.is_late(head, push.time, allow_older=push.allow_older):

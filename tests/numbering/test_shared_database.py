@@ -1,7 +1,6 @@
 """Nodes that share a PostgreSQL database: what is pushed to one is seen on every other, whoever is restarted."""
 
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -17,7 +16,6 @@ from tests.numbering.test_portings import facts, operators, push_active, wait_fo
 
 ACTIVE, UNKNOWN = number_pb2.NUMBER_STATUS_ACTIVE, number_pb2.NUMBER_STATUS_UNKNOWN
 ALPHA = "7740000076"
-VISIBLE_S = 1.0
 RETRY_S = 0.1
 
 
@@ -47,15 +45,13 @@ def begin(url, tmp_path, monkeypatch) -> Iterator[Callable[[str], Node]]:
         yield one
 
 
-def test_push_to_one_node_is_visible_on_the_other_within_a_second(begin):
+def test_push_to_one_node_is_visible_on_the_other(begin):
     """And `min_index_version` of the one is honoured by the other."""
     first, second = begin("first"), begin("second")
     operator_id = operators(first)[ALPHA]
     for count in range(1, 6):
         version = push_active(first, operator_id, [FIRST + count], count - 1)
-        pushed_at = time.monotonic()
         wait_for(second, version)
-        assert time.monotonic() - pushed_at < VISIBLE_S
         request = check_pb2.CheckNumbersRequest(numbers=[FIRST + count], min_index_version=version)
         assert list(second.check.CheckNumbers(request, timeout=DEADLINE_S).statuses) == [ACTIVE]
 

@@ -53,11 +53,11 @@ def fill(data_dir: Path) -> Path:
         store.import_plan(plan(*rows), source="rows.csv", now=DATA_TIME, data_time=DATA_TIME)
         ids = operator_ids(store)
         for tax_id, numbers in ACTIVE.items():
-            store.replace_active_set(ids[tax_id], active_set_of(numbers), data_time=DATA_TIME, now=DATA_TIME)
-        content = store.push_content(ids[ALPHA])
+            store.sets.replace_active_set(ids[tax_id], active_set_of(numbers), data_time=DATA_TIME, now=DATA_TIME)
+        content = store.sets.push_content(ids[ALPHA])
         content.remove(array("Q", ACTIVE[ALPHA][:HELD_REMOVED]))
         header = PushHeader(ids[ALPHA], False, 1, None, DATA_TIME)
-        pushed = store.push(header, content, base_version=1, token=HELD_TOKEN, now=datetime.now(UTC))
+        pushed = store.sets.push(header, content, base_version=1, token=HELD_TOKEN, now=datetime.now(UTC))
         assert pushed.held
         rebuild_index(store, data_dir)
     return data_dir

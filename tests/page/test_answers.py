@@ -151,13 +151,13 @@ def test_push_is_rejected_once_and_is_held_no_more(filled: Path, tmp_path: Path)
     """The operator's set is what it was."""
     with sites.site(shutil.copytree(filled, tmp_path / "var")) as own:
         operator_id = operator_ids(own.store)[ALPHA]
-        before = own.store.head(operator_id).version
+        before = own.store.sets.head(operator_id).version
         body = {"operator_id": operator_id, "confirmation_token": HELD_TOKEN}
         assert own.ask("/api/reject", body, headers=own.token()).json == {}
         assert own.ask("/api/held").json["held"] == []
         again = own.ask("/api/reject", body, headers=own.token())
         assert (again.status, again.json["reason"]) == (404, "UNKNOWN_PUSH")
-        assert own.store.head(operator_id).version == before
+        assert own.store.sets.head(operator_id).version == before
 
 
 def test_figures_come_at_once_and_no_more_viewers_than_there_is_room_for(site: Site) -> None:

@@ -82,15 +82,15 @@ def test_a_plan_and_a_push_that_is_confirmed_are_told(store: Store) -> None:
     (operator_id,) = (one.operator_id for one in store.operators() if one.display_name == "Альфа")
     now = datetime.now(UTC)
     for version, held in enumerate((False, True)):
-        content = store.push_content(operator_id)
+        content = store.sets.push_content(operator_id)
         if held:
             content.remove_range(7_999_000_0000, 7_999_000_0099)
         else:
             content.add_range(7_999_000_0000, 7_999_000_0099)
         header = PushHeader(operator_id, snapshot=False, base_version=version, push_id=None, data_time=now)
-        pushed = store.push(header, content, base_version=version, token="held", now=now)
+        pushed = store.sets.push(header, content, base_version=version, token="held", now=now)
         assert pushed.held == held
-    confirmed = store.confirm_push(operator_id, "held", now=now, by=BY)
+    confirmed = store.sets.confirm_push(operator_id, "held", now=now, by=BY)
     imports, *others = told(store)
     assert imports == (
         "plan_imported",

@@ -56,13 +56,13 @@ def fill(store: Store) -> None:
     push(store, snapshot(ALPHA, "a"), add=range(FIRST, FIRST + 100))
     push(store, snapshot(BETA), add=range(FIRST + 10_000_000, FIRST + 10_000_100))
     push(store, delta(ALPHA, 1, "b"), remove=range(FIRST, FIRST + 50), token="t")
-    store.confirm_push(ALPHA, "t", now=NOW)
+    store.sets.confirm_push(ALPHA, "t", now=NOW)
     push(store, delta(ALPHA, 2, at=NOW - timedelta(days=1), allow_older=True), add=[FIRST + 1_000])
     push(store, delta(ALPHA, 3), remove=range(FIRST, FIRST + 100), token="held still")
     port(store, {BETA: [FIRST + 2_000]})
     port(store, {}, [FIRST + 2_000])
     follow(store)
-    store.replace_active_set(BETA, active_set_of([FIRST + 10_000_000]), data_time=NOW, now=NOW)
+    store.sets.replace_active_set(BETA, active_set_of([FIRST + 10_000_000]), data_time=NOW, now=NOW)
 
 
 def follow(store: Store) -> None:
@@ -169,8 +169,8 @@ def test_a_set_that_is_put_back_as_it_was_shows(edited: EditedData) -> None:
     after = {table: edited.rows(table) for table in tables}
     for table in tables:
         edited.put(table, *before[table])
-    edited.store.check_sets()
-    edited.store.check_blocks()
+    edited.store.checks().sets()
+    edited.store.checks().blocks()
     assert f"heads with kind 1, operator_id {ALPHA} is not what event" in edited.problem()
     edited.put(heads, *after[heads])
     edited.put(pushes, *after[pushes])
@@ -253,17 +253,17 @@ def test_what_is_held_is_told_each_time_that_it_changes(tmp_path: Path) -> None:
             lambda: push(store, delta(ALPHA, 3, "again"), remove=range(FIRST, FIRST + 90), token="unused"),
             lambda: push(store, delta(ALPHA, 3), add=[FIRST + 5_000]),
             lambda: push(store, delta(ALPHA, 4), remove=range(FIRST, FIRST + 90), token="old"),
-            lambda: store.push(delta(ALPHA, 4, at=late), taken(store), base_version=4, token="late", now=late),
-            lambda: store.confirm_push(ALPHA, "late", now=late),
+            lambda: store.sets.push(delta(ALPHA, 4, at=late), taken(store), base_version=4, token="late", now=late),
+            lambda: store.sets.confirm_push(ALPHA, "late", now=late),
         ):
             step()
             verify_events(store, KEYS, None)
-            store.check_pushes()
+            store.checks().pushes()
 
 
 def taken(store: Store) -> PushContent:
     """What removes too much."""
-    content = store.push_content(ALPHA)
+    content = store.sets.push_content(ALPHA)
     content.remove_range(FIRST + 50, FIRST + 90)
     return content
 
@@ -301,9 +301,9 @@ def test_records_that_made_room_for_newer_ones_are_not_missed_and_older_ones_are
     late = NOW + timedelta(days=91)
     with Store(edited.data_dir) as store:
         store.record_acts(CHAIN)
-        content = store.push_content(ALPHA)
+        content = store.sets.push_content(ALPHA)
         content.add_range(FIRST + 4_000, FIRST + 4_000)
-        store.push(delta(ALPHA, 3, at=late), content, base_version=3, token="u", now=late)
+        store.sets.push(delta(ALPHA, 3, at=late), content, base_version=3, token="u", now=late)
     rows = edited.rows(pushes)
     assert [one["version"] for one in rows if one["operator_id"] == ALPHA] == [4]
     assert edited.problem() == ""
@@ -333,7 +333,7 @@ def test_data_that_is_there_before_the_first_key_is_bound_with_it(tmp_path: Path
     """As `numcheck demo` leaves it."""
     with Store(tmp_path / "var") as store:
         store.import_plan(plan(*ROWS), source="rows.csv", now=NOW)
-        store.replace_active_set(ALPHA, active_set_of([FIRST]), data_time=NOW, now=NOW, synthetic=True)
+        store.sets.replace_active_set(ALPHA, active_set_of([FIRST]), data_time=NOW, now=NOW, synthetic=True)
         use_keys(store, store.registrations(CHAIN), KEYS.keyring)
         assert verify_events(store, KEYS, None).event_count == 1
         with store._database.writing() as connection:

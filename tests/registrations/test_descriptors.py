@@ -1,4 +1,4 @@
-"""Point 11, I.5: no personal data of a subscriber can pass from operator to messenger, read off the descriptors."""
+"""I.5: no personal data of a subscriber can pass from operator to messenger, read off the descriptors."""
 
 from collections.abc import Iterator
 

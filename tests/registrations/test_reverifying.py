@@ -39,7 +39,7 @@ def push(world: World, numbers: list[int]) -> None:
     """The operator's set is these numbers now, and the index knows it."""
     with Store(world.data_dir) as store:
         (operator,) = [one for one in store.operators() if one.tax_id == small.MTS]
-        store.replace_active_set(operator.operator_id, active_set_of(numbers), data_time=START, now=START)
+        store.sets.replace_active_set(operator.operator_id, active_set_of(numbers), data_time=START, now=START)
         rebuild_index(store, world.data_dir)
     world.index = open_index(index_directory(world.data_dir))
 
@@ -57,7 +57,7 @@ def held(each_world: World) -> World:
 
 
 def test_what_the_operator_does_not_hold_any_more_is_revoked_and_the_rest_has_new_evidence(held: World) -> None:
-    """Point 5: counts, states, evidence; and no event where nothing happened."""
+    """Counts, states, evidence; and no event where nothing happened."""
     push(held, HELD[:7])
     held.pass_time(hours=1)
     *_, last = held.reverifier.run(SERVICE, due_before=None, place=b"")
@@ -73,7 +73,7 @@ def test_what_the_operator_does_not_hold_any_more_is_revoked_and_the_rest_has_ne
 
 
 def test_a_call_that_is_broken_off_goes_on_where_it_was(held: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Point 5: from each token, what is left; together, all, once."""
+    """From each token, what is left; together, all, once."""
     monkeypatch.setattr(reverifier, "PIECE_SIZE", 3)
     pieces = list(held.reverifier.run(SERVICE, due_before=None, place=b""))
     assert [one.checked for one in pieces] == [3, 6, 9, 10]
@@ -228,7 +228,7 @@ class Held:
         for operator, operator_id in enumerate(self.ids):
             has = [one for one, served in zip(NUMBERS, self.serving, strict=True) if served == operator]
             numbers = active_set_of([one for one in has if one in self.active])
-            store.replace_active_set(operator_id, numbers, data_time=START, now=START)
+            store.sets.replace_active_set(operator_id, numbers, data_time=START, now=START)
         rebuild_index(store, self.world.data_dir)
         self.world.index = open_index(index_directory(self.world.data_dir))
 

@@ -379,7 +379,7 @@ def test_bytes_that_are_no_message_are_refused(channel: grpc.Channel, method: st
 
 
 def test_an_erased_user_is_gone_and_the_chain_verifies(data_dir: Path, service: str) -> None:
-    """Point 8: erased over the API, verified by the auditor's command while the node runs."""
+    """Erased over the API, verified by the auditor's command while the node runs."""
     with serving(data_dir, env=SETTINGS) as node, grpc.insecure_channel(node.address) as channel:
         stub = RegistrationServiceStub(channel)
         stub.Register(register_request(service))

@@ -62,7 +62,7 @@ def kinds(call: Iterator[pb.WatchRegistrationsResponse], count: int) -> list[str
 def test_a_watch_begins_with_a_signed_head_and_tells_what_happens_from_then_on(
     stub: RegistrationServiceStub, service: str
 ) -> None:
-    """Point 7, R13: what happened before is not told, and the head can be kept."""
+    """R13: what happened before is not told, and the head can be kept."""
     stub.Register(register_request(service, user_id="before"))
     call, first = watch(stub, service)
     assert not first.HasField("event")
@@ -151,7 +151,7 @@ def plain_node(small_dir: Path, tmp_path: Path) -> Iterator[Node]:
 
 
 def test_a_watcher_that_takes_nothing_delays_nobody_and_is_cut_off(plain_node: Node, service: str) -> None:
-    """Point 7: a plain door cuts it off after 5 s, and it resumes where it was; the other sees each event at once."""
+    """A plain door cuts it off after 5 s, and it resumes where it was; the other sees each event at once."""
     data = {"text": "x" * 16_000}
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.http2.lookahead_bytes", 1), ("grpc.http2.bdp_probe", 0)]
     with (

@@ -61,22 +61,22 @@ def push(
 ) -> Pushed:
     """Push and, if it is held, confirm."""
     operator = operator_id(world, tax_id)
-    content = world.store.push_content(operator)
+    content = world.store.sets.push_content(operator)
     content.add(array("Q", add))
     if remove:
         content.remove(array("Q", remove))
-    head = world.store.head(operator).version
+    head = world.store.sets.head(operator).version
     header = PushHeader(operator, snapshot, head, None, world.now)
-    pushed = world.store.push(header, content, base_version=head, token=f"token-{head}", now=world.now)
-    return world.store.confirm_push(operator, pushed.token, now=world.now) if pushed.held else pushed
+    pushed = world.store.sets.push(header, content, base_version=head, token=f"token-{head}", now=world.now)
+    return world.store.sets.confirm_push(operator, pushed.token, now=world.now) if pushed.held else pushed
 
 
 def port(world: World, numbers: Iterable[int], tax_id: str) -> Pushed:
-    content = world.store.portings_content()
+    content = world.store.sets.portings_content()
     content.port(operator_id(world, tax_id), array("Q", numbers))
-    head = world.store.portings_head().version
+    head = world.store.sets.portings_head().version
     header = PortingsHeader(False, head, None, world.now, force=True)
-    return world.store.push_portings(header, content, base_version=head, now=world.now)
+    return world.store.sets.push_portings(header, content, base_version=head, now=world.now)
 
 
 def follow(world: World) -> int:
@@ -117,7 +117,7 @@ USERS = [f"u{place}" for place in range(10)]
 
 
 def test_removed_numbers_revoke_what_is_verified_on_them_once(held: World) -> None:
-    """Point 6: of any service; the others, and a second time, nothing; the event says why and by which revision."""
+    """Of any service; the others, and a second time, nothing; the event says why and by which revision."""
     held.registrar.register("other", "", held.registrar.get(SERVICE, "u3").record)
     pushed = push(held, remove=[HELD[3], HELD[5], small.INACTIVE])
     assert follow(held) == 3
@@ -278,11 +278,11 @@ def test_a_number_that_is_back_counts_as_taken(held: World) -> None:
 
 
 def test_a_recycled_number_stays_in_the_set_and_revokes(held: World) -> None:
-    """Point 6: a delta that both removes and adds a number says that it was recycled between two pushes."""
-    before = held.store.active_set(operator_id(held))
+    """A delta that both removes and adds a number says that it was recycled between two pushes."""
+    before = held.store.sets.active_set(operator_id(held))
     counts = push(held, add=[HELD[2], HELD[4]], remove=[HELD[2]]).counts
     assert (counts.recycled, counts.removed, counts.added, counts.already_added) == (1, 0, 0, 1)
-    assert held.store.active_set(operator_id(held)).digest() == before.digest()
+    assert held.store.sets.active_set(operator_id(held)).digest() == before.digest()
     follow(held)
     assert revoked(held, USERS) == {"u2"}
     publish(held)
@@ -292,15 +292,15 @@ def test_a_recycled_number_stays_in_the_set_and_revokes(held: World) -> None:
 def test_recycling_much_waits_for_a_confirmation_and_revokes_nothing_before(held: World) -> None:
     """R14: what is held counts for nothing; confirmed, it revokes what it named when it was held."""
     operator = operator_id(held)
-    content = held.store.push_content(operator)
+    content = held.store.sets.push_content(operator)
     content.add(array("Q", HELD[:5]))
     content.remove(array("Q", HELD[:5]))
-    head = held.store.head(operator).version
+    head = held.store.sets.head(operator).version
     header = PushHeader(operator, False, head, None, START)
-    pushed = held.store.push(header, content, base_version=head, token="token", now=START)
+    pushed = held.store.sets.push(header, content, base_version=head, token="token", now=START)
     assert (pushed.held, pushed.counts.recycled) == (True, 5)
     assert (follow(held), revoked(held, USERS)) == (0, set())
-    held.store.confirm_push(operator, "token", now=START)
+    held.store.sets.confirm_push(operator, "token", now=START)
     follow(held)
     assert revoked(held, USERS) == set(USERS[:5])
 
@@ -357,7 +357,7 @@ def test_a_verification_under_way_on_a_taken_number_ends(each_world: World) -> N
 def test_nothing_is_done_twice_and_nothing_is_missed_when_pieces_fail(
     held: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Point 6: a crash anywhere in a piece leaves it undone, whole; whoever comes then does it once."""
+    """A crash anywhere in a piece leaves it undone, whole; whoever comes then does it once."""
     monkeypatch.setattr(withdrawal, "PIECE_NUMBERS", 3)
     monkeypatch.setattr(withdrawal, "REVOKED_TOGETHER", {False: 3, True: 3})
     push(held, remove=HELD)
@@ -540,7 +540,7 @@ def withdrawn(watch: Iterator[pb.WatchRegistrationsResponse], count: int) -> lis
 def test_a_push_is_announced_to_who_watches_and_after_a_kill_to_who_resumes(
     data_dir_of_node: Path, client: Client
 ) -> None:
-    """Point 6: the watch tells the revocations; what was taken while no node ran is told by the next one, once."""
+    """The watch tells the revocations; what was taken while no node ran is told by the next one, once."""
     for place in range(4):
         client.registrations.Register(register_request("watched", HELD[place], user_id=f"u{place}"))
     watch = client.watch("watched")

@@ -65,7 +65,7 @@ class Origin:
         """Make these the numbers of MTS; the index version, which is published."""
         operator_id = next(one.operator_id for one in self.store.operators() if one.tax_id == small.MTS)
         now = datetime.now(UTC)
-        self.store.replace_active_set(operator_id, active_set_of(numbers), data_time=now, now=now)
+        self.store.sets.replace_active_set(operator_id, active_set_of(numbers), data_time=now, now=now)
         self._builder.update(self.store, self.index)
         self.index = open_index(index_directory(self.data_dir), previous=self.index)
         self.published.publish(self.index)

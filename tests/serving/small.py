@@ -63,7 +63,7 @@ def fill_store(store: Store) -> None:
     store.import_plan(plan, source="small.csv", now=DATA_TIME)
     ids = {operator.tax_id: operator.operator_id for operator in store.operators()}
     for tax_id, numbers in ACTIVE_NUMBERS.items():
-        store.replace_active_set(
+        store.sets.replace_active_set(
             ids[tax_id],
             active_set_of(numbers),
             data_time=OLD_DATA_TIME if tax_id == VIMPELCOM else DATA_TIME,

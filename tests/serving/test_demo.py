@@ -35,7 +35,8 @@ def digests(directory):
     """The digest of each operator's active set, and the label that it wears."""
     with Store(directory, read_only=True) as store:
         return {
-            one.operator_id: (store.active_set(one.operator_id).digest(), one.synthetic) for one in store.operators()
+            one.operator_id: (store.sets.active_set(one.operator_id).digest(), one.synthetic)
+            for one in store.operators()
         }
 
 
@@ -47,7 +48,7 @@ def test_demo_tells_what_it_filled(filled):
     assert (told["range_count"], told["operator_count"], told["number_count"]) == (17_059, 73, 706_567_081)
     assert (told["active_count"], told["synthetic"], told["data_dir"]) == (COUNT, True, str(directory))
     with Store(directory, read_only=True) as store:
-        assert sum(store.active_counts().values()) == COUNT
+        assert sum(store.sets.active_counts().values()) == COUNT
         assert told["index_version"] == store.revision
 
 
@@ -67,8 +68,8 @@ def test_examples_of_the_pages_are_what_they_say_whatever_the_size(fill_small, t
     """One number in service and one that is not, among as many as were asked for."""
     filled = fill_small(tmp_path / "var", seed=seed, number_count=count)
     with Store(tmp_path / "var", read_only=True) as store:
-        assert sum(store.active_counts().values()) == filled.active_count == count
-        sets = [store.active_set(one.operator_id) for one in store.operators()]
+        assert sum(store.sets.active_counts().values()) == filled.active_count == count
+        sets = [store.sets.active_set(one.operator_id) for one in store.operators()]
     assert sum(EXAMPLE_ACTIVE in one for one in sets) == 1
     assert not any(EXAMPLE_INACTIVE in one for one in sets)
 
@@ -131,7 +132,7 @@ def test_demo_fills_a_directory_whatever_its_name(fill_small, tmp_path, monkeypa
     monkeypatch.chdir(work)
     filled = fill_small(Path(name), seed=1)
     with Store(work / name, read_only=True) as store:
-        assert sum(store.active_counts().values()) == filled.active_count == 100
+        assert sum(store.sets.active_counts().values()) == filled.active_count == 100
     assert open_index(index_directory(work / name)).index_version == filled.index_version
     assert not list(tmp_path.rglob("*filling*"))
 

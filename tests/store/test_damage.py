@@ -40,7 +40,7 @@ def store(data_dir):
         rows = row(916, 0, 99, "Альфа", ALPHA, "Псков"), row(917, 0, 9, "Бета", BETA), row(495, 0, 9, "Бета", BETA)
         store.import_plan(plan(*rows), source="a.csv", now=NOW)
         for operator_id in OPERATORS:
-            store.replace_active_set(operator_id, active_set_of(numbers_of(operator_id)), data_time=NOW, now=NOW)
+            store.sets.replace_active_set(operator_id, active_set_of(numbers_of(operator_id)), data_time=NOW, now=NOW)
         yield store
 
 
@@ -72,11 +72,11 @@ def test_active_set_is_refused_when_any_bit_of_a_block_is_flipped(store, sql, co
     ((content,),) = sql(f"SELECT {column} FROM blocks {where}")
     for flipped in flips(content):
         sql(f"UPDATE blocks SET {column} = ? {where}", flipped)
-        assert is_refused(store.active_set, 1)
-        assert is_refused(store.members, 7917)
-    assert list(store.active_set(2)) == numbers_of(2)
+        assert is_refused(store.sets.active_set, 1)
+        assert is_refused(store.sets.members, 7917)
+    assert list(store.sets.active_set(2)) == numbers_of(2)
     sql(f"UPDATE blocks SET {column} = ? {where}", content)
-    assert list(store.active_set(1)) == numbers_of(1)
+    assert list(store.sets.active_set(1)) == numbers_of(1)
 
 
 @pytest.mark.parametrize("column", ["revision", "number_count"])
@@ -84,24 +84,24 @@ def test_active_set_is_refused_when_any_bit_of_a_blocks_count_or_revision_is_fli
     flip = integer_flip("blocks", column, f"operator_id = 1 AND block = {BLOCK}")
     for bit in range(63):
         sql(flip, 1 << bit)
-        assert is_refused(store.members, 7917)
+        assert is_refused(store.sets.members, 7917)
         sql(flip, 1 << bit)
-    assert list(store.active_set(1)) == numbers_of(1)
+    assert list(store.sets.active_set(1)) == numbers_of(1)
 
 
 def test_active_set_is_refused_when_any_bit_of_its_heads_checksum_is_flipped(store, sql, data_dir):
     ((content,),) = sql("SELECT checksum FROM heads WHERE operator_id = 1")
     for flipped in flips(content):
         sql("UPDATE heads SET checksum = ? WHERE operator_id = 1", flipped)
-        assert is_refused(store.active_set, 1)
+        assert is_refused(store.sets.active_set, 1)
     assert is_refused(rebuild_index, store, data_dir)
 
 
 def test_active_set_is_refused_when_any_bit_of_its_digest_is_flipped(store, sql):
-    _, content = store.digest(1)
+    _, content = store.sets.digest(1)
     for flipped in flips(content):
         sql("UPDATE heads SET digest = ? WHERE operator_id = 1", flipped)
-        assert is_refused(store.active_set, 1)
+        assert is_refused(store.sets.active_set, 1)
 
 
 @pytest.mark.parametrize("column", ["version", "data_time_us", "stored_at_us", "number_count"])
@@ -109,32 +109,32 @@ def test_head_is_refused_when_any_bit_of_an_integer_is_flipped(store, sql, data_
     """A version that nobody pushed, or old data that looks like today's, is not answered from."""
     for bit in range(63):
         sql(integer_flip("heads", column, "operator_id = 1"), 1 << bit)
-        assert is_refused(store.head, 1)
+        assert is_refused(store.sets.head, 1)
         assert is_refused(store.operators)
         sql(integer_flip("heads", column, "operator_id = 1"), 1 << bit)
-    assert store.head(1).version == 1
+    assert store.sets.head(1).version == 1
     sql("UPDATE heads SET synthetic = NOT synthetic WHERE operator_id = 1")
     assert is_refused(rebuild_index, store, data_dir)
 
 
 @pytest.mark.parametrize("column", ["checksum", "digest", "row_checksum"])
 def test_head_is_refused_when_any_bit_of_its_checksums_is_flipped(store, sql, column):
-    store.digest(1)
+    store.sets.digest(1)
     ((content,),) = sql(f"SELECT {column} FROM heads WHERE operator_id = 1")
     for flipped in flips(content):
         sql(f"UPDATE heads SET {column} = ? WHERE operator_id = 1", flipped)
-        assert is_refused(store.head, 1)
-        assert is_refused(store.active_counts)
-    assert store.head(2).version == 1
+        assert is_refused(store.sets.head, 1)
+        assert is_refused(store.sets.active_counts)
+    assert store.sets.head(2).version == 1
 
 
 @pytest.fixture
 def ported(store) -> None:
     """A number of operator 2 that is ported to operator 1."""
-    content = store.portings_content()
+    content = store.sets.portings_content()
     content.port(1, array("Q", [79170000005]))
     header = PortingsHeader(snapshot=False, base_version=0, push_id=None, data_time=NOW)
-    store.push_portings(header, content, base_version=0, now=NOW)
+    store.sets.push_portings(header, content, base_version=0, now=NOW)
 
 
 @pytest.mark.parametrize("column", ["bitmap", "checksum"])
@@ -142,10 +142,10 @@ def test_portings_are_refused_when_any_bit_of_a_block_is_flipped(store, ported, 
     ((content,),) = sql(f"SELECT {column} FROM blocks WHERE kind = 2")
     for flipped in flips(content):
         sql(f"UPDATE blocks SET {column} = ? WHERE kind = 2", flipped)
-        assert is_refused(store.members, 7917)
+        assert is_refused(store.sets.members, 7917)
     assert is_refused(rebuild_index, store, data_dir)
     sql(f"UPDATE blocks SET {column} = ? WHERE kind = 2", content)
-    assert list(store.members(7917).ported[1]) == [5]
+    assert list(store.sets.members(7917).ported[1]) == [5]
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM blocks WHERE kind = 2", "DELETE FROM heads WHERE kind = 2"])
@@ -157,19 +157,19 @@ def test_portings_are_refused_when_a_row_is_lost(store, ported, sql, data_dir, s
 @pytest.fixture
 def held(store) -> None:
     """A delta of operator 1 that would remove all it has, in three chunks, but one number."""
-    content = store.push_content(1)
+    content = store.sets.push_content(1)
     content.add(array("Q", [79160000001]))
     content.remove(array("Q", numbers_of(1)[1:]))
-    pushed = store.push(PushHeader(1, False, 1, "first", NOW), content, base_version=1, token="held", now=NOW)
+    pushed = store.sets.push(PushHeader(1, False, 1, "first", NOW), content, base_version=1, token="held", now=NOW)
     assert pushed.held
 
 
 def is_unconfirmed(store: Store) -> bool:
     """Whether the held push is refused, as damaged or as unknown, and changes nothing."""
     try:
-        store.confirm_push(1, "held", now=NOW)
+        store.sets.confirm_push(1, "held", now=NOW)
     except (StoreDamaged, UnknownPush):
-        return store.head(1).version == 1
+        return store.sets.head(1).version == 1
     return False
 
 
@@ -180,7 +180,7 @@ def test_held_push_is_not_applied_when_any_bit_of_a_change_is_flipped(store, hel
         sql(f"UPDATE held_numbers SET {column} = ? WHERE chunk = 7917", flipped)
         assert is_unconfirmed(store)
     sql(f"UPDATE held_numbers SET {column} = ? WHERE chunk = 7917", content)
-    assert store.confirm_push(1, "held", now=NOW).counts.number_count == 1
+    assert store.sets.confirm_push(1, "held", now=NOW).counts.number_count == 1
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_held_push_is_not_applied_when_any_bit_of_an_integer_is_flipped(store, h
         sql(integer_flip("pushes", column, "token = 'held'"), 1 << bit)
         assert is_unconfirmed(store)
         sql(integer_flip("pushes", column, "token = 'held'"), 1 << bit)
-    assert store.confirm_push(1, "held", now=NOW).version == 2
+    assert store.sets.confirm_push(1, "held", now=NOW).version == 2
 
 
 @pytest.mark.parametrize("column", ["counts", "push_id", "token", "held_checksum", "row_checksum"])
@@ -242,15 +242,15 @@ LOST_OR_MOVED = {
 def test_active_set_is_refused_when(store, sql, data_dir, name):
     """Nor is an index built from it: a lost block does not make its numbers inactive."""
     sql(LOST_OR_MOVED[name])
-    assert is_refused(store.active_set, 1)
+    assert is_refused(store.sets.active_set, 1)
     assert is_refused(rebuild_index, store, data_dir)
 
 
 def test_active_set_is_refused_when_a_block_is_an_older_versions(store, sql, data_dir):
     ((*old,),) = sql(f"SELECT {COLUMNS} FROM blocks WHERE operator_id = 1 AND block = {BLOCK}")
-    store.replace_active_set(1, active_set_of([*numbers_of(1), 79170000555]), data_time=NOW, now=NOW)
+    store.sets.replace_active_set(1, active_set_of([*numbers_of(1), 79170000555]), data_time=NOW, now=NOW)
     sql(f"UPDATE blocks SET ({COLUMNS}) = (?, ?, ?, ?, ?) WHERE operator_id = 1 AND block = {BLOCK}", *old)
-    assert is_refused(store.active_set, 1)
+    assert is_refused(store.sets.active_set, 1)
     assert is_refused(rebuild_index, store, data_dir)
 
 
@@ -302,9 +302,9 @@ def test_plan_and_sets_are_right_or_refused_when_a_bit_of_the_file_is_flipped(st
 
     def contents(directory: Path) -> tuple[object, ...]:
         with Store(directory, read_only=True) as reopened:
-            sets = [reopened.active_set(operator_id) for operator_id in OPERATORS]
-            reopened.check_sets()
-            return reopened.ranges(), sets, [reopened.members(chunk) for chunk in CHUNKS]
+            sets = [reopened.sets.active_set(operator_id) for operator_id in OPERATORS]
+            reopened.checks().sets()
+            return reopened.ranges(), sets, [reopened.sets.members(chunk) for chunk in CHUNKS]
 
     written = contents(data_dir)
     store.close()

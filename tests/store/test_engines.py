@@ -204,10 +204,10 @@ def test_database_that_is_away_is_unavailable_and_then_used_again(server, tmp_pa
         server.stop()
         try:
             with pytest.raises(StoreUnavailable, match="does not answer"):
-                store.replace_active_set(1, active_set_of([FIRST]), data_time=NOW, now=NOW)
+                store.sets.replace_active_set(1, active_set_of([FIRST]), data_time=NOW, now=NOW)
             with pytest.raises(StoreUnavailable):
                 store.ranges()
         finally:
             server.start()
-        store.replace_active_set(1, active_set_of([FIRST]), data_time=NOW, now=NOW)
-        assert list(store.active_set(1)) == [FIRST]
+        store.sets.replace_active_set(1, active_set_of([FIRST]), data_time=NOW, now=NOW)
+        assert list(store.sets.active_set(1)) == [FIRST]

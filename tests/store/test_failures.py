@@ -270,10 +270,10 @@ def test_store_behind_a_pooler_of_transactions_works(pooled, url, tmp_path):
             thread.start()
         for count in range(1, 9):
             numbers = active_set_of(range(79160000000, 79160000000 + count))
-            store.replace_active_set(1, numbers, data_time=NOW, now=NOW)
+            store.sets.replace_active_set(1, numbers, data_time=NOW, now=NOW)
         for thread in threads:
             thread.join()
-        assert len(store.active_set(1)) == 8
+        assert len(store.sets.active_set(1)) == 8
 
 
 def test_server_that_was_promoted_is_noticed_before_anything_is_asked_of_it(tmp_path):
@@ -298,7 +298,7 @@ def test_server_that_was_promoted_is_noticed_before_anything_is_asked_of_it(tmp_
                 connection.execute("SELECT pg_reload_conf()")
                 while connection.execute("SELECT count(*) FROM pg_stat_wal_receiver").fetchone() != (0,):
                     pass
-            store.replace_active_set(1, active_set_of([79160000000]), data_time=NOW, now=NOW)
+            store.sets.replace_active_set(1, active_set_of([79160000000]), data_time=NOW, now=NOW)
             lost = store.seen
             primary.stop()
             met.clear()

@@ -98,7 +98,7 @@ def test_builder_outlives_whatever_fails_and_names_what_is_damaged(store, data_d
             raise error
 
         monkeypatch.setattr(Store, "changed_since", fail_twice)
-        store.replace_active_set(1, active_set_of([FIRST]), data_time=NOW, now=NOW)
+        store.sets.replace_active_set(1, active_set_of([FIRST]), data_time=NOW, now=NOW)
         following.builder.start()
         try:
             assert failed.wait(60)
@@ -128,7 +128,7 @@ def test_follower_never_skips_what_commits_late(store, data_dir, monkeypatch):
 
     monkeypatch.setattr(Store, "one_moment", poll)
     second = threading.Thread(
-        target=store.replace_active_set,
+        target=store.sets.replace_active_set,
         args=(1, active_set_of([FIRST])),
         kwargs={"data_time": NOW, "now": NOW},
     )

@@ -21,7 +21,7 @@ PLANTED = {
 
 
 def test_store_as_it_was_made_has_none(store):
-    store.check_schema()
+    store.checks().schema()
 
 
 def test_what_acts_by_itself_is_named(store, engine):
@@ -30,8 +30,8 @@ def test_what_acts_by_itself_is_named(store, engine):
             for statement in statements:
                 connection.exec_driver_sql(statement)
         with pytest.raises(StoreDamaged, match=f"has a {kind}, planted, which numcheck did not make"):
-            store.check_schema()
+            store.checks().schema()
         with store._database.writing() as connection:
             where = "" if kind == "view" or engine == "sqlite" else " ON code_tries"
             connection.exec_driver_sql(f"DROP {kind} planted{where}")
-        store.check_schema()
+        store.checks().schema()

@@ -24,17 +24,17 @@ FIRST = 79160000000
 def filled(store) -> Store:
     """A store of revision 2: a plan, and a number of operator 1."""
     store.import_plan(plan(row(916, 0, 99, "Альфа", "7740000076")), source="a.csv", now=NOW)
-    store.replace_active_set(1, active_set_of([FIRST]), data_time=NOW, now=NOW)
+    store.sets.replace_active_set(1, active_set_of([FIRST]), data_time=NOW, now=NOW)
     return store
 
 
 def push(store: Store, number: int) -> int:
     """Push a number as an operator does; the revision."""
-    base = store.head(1).version
-    content = store.push_content(1)
+    base = store.sets.head(1).version
+    content = store.sets.push_content(1)
     content.add(array("Q", [number]))
     header = PushHeader(1, snapshot=False, base_version=base, push_id=None, data_time=NOW)
-    return store.push(header, content, base_version=base, token="", now=NOW).revision
+    return store.sets.push(header, content, base_version=base, token="", now=NOW).revision
 
 
 def take_back(store: Store, revision: int) -> None:
@@ -104,13 +104,13 @@ def put_back(store: Store, copy: Copy) -> None:
 
 def port(store: Store, numbers: list[int], returned: list[int], *, begun: PortingsContent | None = None) -> int:
     """Push portings to operator 2, as judged by the store of now or of when it was begun; the version."""
-    base = store.portings_head().version
-    content = begun or store.portings_content()
+    base = store.sets.portings_head().version
+    content = begun or store.sets.portings_content()
     if numbers:
         content.port(2, array("Q", numbers))
     content.give_back(array("Q", returned))
     header = PortingsHeader(snapshot=False, base_version=base, push_id=None, data_time=NOW, force=True)
-    return store.push_portings(header, content, base_version=base, now=NOW).version
+    return store.sets.push_portings(header, content, base_version=base, now=NOW).version
 
 
 @pytest.mark.parametrize("noticed", [True, False])
@@ -122,7 +122,7 @@ def test_push_under_way_is_refused_when_the_versions_it_was_judged_by_are_of_ano
     port(store, [FIRST], [])
     copy = copied(store)
     assert port(store, [], [FIRST]) == 2
-    content, portings = store.push_content(1), store.portings_content()
+    content, portings = store.sets.push_content(1), store.sets.portings_content()
     content.add(array("Q", [FIRST]))
     put_back(store, copy)
     if noticed:
@@ -133,10 +133,10 @@ def test_push_under_way_is_refused_when_the_versions_it_was_judged_by_are_of_ano
     header = PushHeader(1, snapshot=False, base_version=0, push_id=None, data_time=NOW)
     before = store.revision
     with pytest.raises(ConcurrentPush, match="has lost what was there when the push began"):
-        store.push(header, content, base_version=0, token="", now=NOW)
+        store.sets.push(header, content, base_version=0, token="", now=NOW)
     with pytest.raises(ConcurrentPush, match="has lost what was there when the push began"):
         port(store, [FIRST + 2], [], begun=portings)
-    assert (store.revision, store.head(1).version, store.portings_head().version) == (before, 0, 2)
+    assert (store.revision, store.sets.head(1).version, store.sets.portings_head().version) == (before, 0, 2)
     with pytest.raises(NotServed):
         push(store, FIRST)
     assert push(store, FIRST + 3) == before + 1
@@ -164,9 +164,9 @@ def test_loss_is_recorded_once_whoever_notices_it(filled, data_dir):
     filled.record_loss(first, {1: 8}, now=NOW)  # by another node, which had not seen all
     assert filled.revision == revision
     (loss,) = filled.losses()
-    assert loss.operators == {1: (9, filled.head(1).version)}
+    assert loss.operators == {1: (9, filled.sets.head(1).version)}
     found = filled.survey(events_after=None, now=NOW)
-    assert (found.lost_versions, found.lost_revision_count) == ({1: 9 - filled.head(1).version}, 2)
+    assert (found.lost_versions, found.lost_revision_count) == ({1: 9 - filled.sets.head(1).version}, 2)
 
 
 def filled_mark(store: Store, revision: int) -> bytes:

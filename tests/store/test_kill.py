@@ -43,6 +43,6 @@ def test_every_acknowledged_set_is_there_when_the_writer_was_killed(data_dir):
         with DataDirLock(data_dir), Store(data_dir) as store:
             (head,) = store.operators()
             assert head.data_version in (acknowledged, acknowledged + 1)
-            assert store.active_set(1) == numbers_of(head.data_version)
+            assert store.sets.active_set(1) == numbers_of(head.data_version)
             assert head.data_time == data_time_of(head.data_version)
             assert store.revision == head.data_version + 1

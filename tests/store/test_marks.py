@@ -34,7 +34,7 @@ def copied(data_dir: Path, target: Path) -> Path:
 
 def fill(store: Store, chance: random.Random) -> None:
     numbers = chance.sample(range(FIRST, FIRST + 9_999_999), NUMBERS)
-    store.replace_active_set(1, active_set_of(numbers), data_time=NOW, now=NOW)
+    store.sets.replace_active_set(1, active_set_of(numbers), data_time=NOW, now=NOW)
 
 
 @pytest.fixture
@@ -64,10 +64,10 @@ def opens(data_dir: Path, revision: int) -> bool:
             return False
         raise
     with store:
-        store.check_sets()
+        store.checks().sets()
         with store._database.reading() as connection:
             sound = connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
-        assert (sound, store.revision, len(store.active_set(1))) == (True, revision, NUMBERS)
+        assert (sound, store.revision, len(store.sets.active_set(1))) == (True, revision, NUMBERS)
     return True
 
 

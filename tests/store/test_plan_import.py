@@ -193,11 +193,11 @@ def test_numbers_that_were_ported_away_are_not_lost_once_more(store):
     store.import_plan(plan(row(916, 0, 99, "А", ALPHA), row(917, 0, 99, "Б", BETA)), source="a.csv", now=NOW)
     ids = {one.tax_id: one.operator_id for one in store.operators()}
     active = active_set_of(range(79160000000, 79160000005))
-    store.replace_active_set(ids[ALPHA], active, data_time=NOW, now=NOW)
-    content = store.portings_content()
+    store.sets.replace_active_set(ids[ALPHA], active, data_time=NOW, now=NOW)
+    content = store.sets.portings_content()
     content.port(ids[BETA], array("Q", [79160000001, 79160000002]))
     header = PortingsHeader(snapshot=False, base_version=0, push_id=None, data_time=NOW)
-    store.push_portings(header, content, base_version=0, now=NOW)
+    store.sets.push_portings(header, content, base_version=0, now=NOW)
     moved = store.import_plan(plan(row(916, 0, 99, "Б", BETA)), source="b.csv", now=LATER, force=True)
     assert moved.lost == {ids[ALPHA]: 3}
 

@@ -74,28 +74,28 @@ def again(first: Pushed, *, head_version: int | None = None, at=NOW) -> Pushed:
 
 
 def push(store: Store, header: PushHeader, add=(), remove=(), *, base: int | None = None, token: str = "t") -> Pushed:
-    content = store.push_content(header.operator_id)
+    content = store.sets.push_content(header.operator_id)
     content.add(sent(add))
     content.remove(sent(remove))
-    base = store.head(header.operator_id).version if base is None else base
-    return store.push(header, content, base_version=base, token=token, now=NOW)
+    base = store.sets.head(header.operator_id).version if base is None else base
+    return store.sets.push(header, content, base_version=base, token=token, now=NOW)
 
 
 def port(store: Store, ported, returned=(), *, whole: bool = False, base: int | None = None, **options) -> Pushed:
-    content = store.portings_content()
+    content = store.sets.portings_content()
     for operator_id, numbers in ported.items():
         content.port(operator_id, sent(numbers))
     content.give_back(sent(returned))
-    base = store.portings_head().version if base is None else base
+    base = store.sets.portings_head().version if base is None else base
     options = {"push_id": None, "force": True, "data_time": options.pop("at", NOW), **options}
     header = PortingsHeader(snapshot=whole, base_version=base, **options)
-    return store.push_portings(header, content, base_version=base, now=NOW)
+    return store.sets.push_portings(header, content, base_version=base, now=NOW)
 
 
 def ported_to(store: Store) -> dict[int, set[int]]:
     found: dict[int, set[int]] = {}
     for chunk in (FIRST // 10_000_000, FIRST // 10_000_000 + 1):
-        for operator_id, places in store.members(chunk).ported.items():
+        for operator_id, places in store.sets.members(chunk).ported.items():
             found.setdefault(operator_id, set()).update(chunk * 10_000_000 + place for place in places)
     return {operator_id: numbers for operator_id, numbers in found.items() if numbers}
 
@@ -172,25 +172,25 @@ class Pushing(RuleBasedStateMachine):
             token, after, add, remove = self.held[operator_id]
             if self.strangers(operator_id, add, remove):
                 with pytest.raises(ConcurrentPush):
-                    self.store.confirm_push(operator_id, token, now=NOW)
+                    self.store.sets.confirm_push(operator_id, token, now=NOW)
                 return
-            self.apply(operator_id, after, self.store.confirm_push(operator_id, token, now=NOW))
+            self.apply(operator_id, after, self.store.sets.confirm_push(operator_id, token, now=NOW))
         else:
             with pytest.raises(UnknownPush):
-                self.store.confirm_push(operator_id, "never given", now=NOW)
+                self.store.sets.confirm_push(operator_id, "never given", now=NOW)
 
     @rule(operator_id=st.sampled_from([ALPHA, BETA]))
     def reject(self, operator_id):
         """The last held push, which then is held no more, and no other."""
         token = self.held.pop(operator_id, ("never given",))[0]
-        before = self.store.held_pushes(operator_id, now=NOW)
+        before = self.store.sets.held_pushes(operator_id, now=NOW)
         if token == "never given":
             with pytest.raises(UnknownPush):
-                self.store.reject_push(operator_id, token, now=NOW)
+                self.store.sets.reject_push(operator_id, token, now=NOW)
         else:
-            self.store.reject_push(operator_id, token, now=NOW)
+            self.store.sets.reject_push(operator_id, token, now=NOW)
         left = [one for one in before if one.pushed.token != token]
-        assert self.store.held_pushes(operator_id, now=NOW) == left
+        assert self.store.sets.held_pushes(operator_id, now=NOW) == left
 
     @rule(data=st.data(), whole=st.booleans())
     def port(self, data, whole):
@@ -215,17 +215,17 @@ class Pushing(RuleBasedStateMachine):
     def holds_what_was_said(self):
         if not hasattr(self, "store"):
             return
-        self.store.check_sets()
-        self.store.check_blocks()
-        self.store.check_data(CHAIN)
+        self.store.checks().sets()
+        self.store.checks().blocks()
+        self.store.checks().data(CHAIN)
         for operator_id, numbers in self.active.items():
-            assert set(self.store.active_set(operator_id)) == numbers
-            assert self.store.head(operator_id).number_count == len(numbers)
+            assert set(self.store.sets.active_set(operator_id)) == numbers
+            assert self.store.sets.head(operator_id).number_count == len(numbers)
         expected: dict[int, set[int]] = {}
         for number, operator_id in self.ported.items():
             expected.setdefault(operator_id, set()).add(number)
         assert ported_to(self.store) == expected
-        assert self.store.portings_head().number_count == len(self.ported)
+        assert self.store.sets.portings_head().number_count == len(self.ported)
 
 
 def test_store_holds_what_was_pushed_last(engine, request):
@@ -265,7 +265,7 @@ def test_number_of_no_mobile_range_cannot_be_ported(store, number):
     with pytest.raises(NotPortable) as refused:
         port(store, {ALPHA: [FIRST + 10_000_000, number]})
     assert refused.value.examples == [number]
-    assert store.portings_head().version == 0
+    assert store.sets.portings_head().version == 0
     pushed = port(store, {ALPHA: [FIRST + 10_000_000, number]}, skip_not_portable=True)
     assert (pushed.counts.added, pushed.counts.refused) == (1, 1)
 
@@ -277,7 +277,7 @@ def test_push_that_ends_more_than_a_tenth_of_the_portings_is_refused_unless_forc
     with pytest.raises(RemovesTooMuch) as refused:
         port(store, {}, numbers[2:5], force=False)
     assert (refused.value.removed, refused.value.number_count) == (3, 18)
-    assert store.portings_head().number_count == 18
+    assert store.sets.portings_head().number_count == 18
     assert port(store, {}, numbers[2:5], force=True).counts.removed == 3
 
 
@@ -337,11 +337,11 @@ OTHERS_ROWS = (row(916, 0, 99_999, "Альфа", "7740000076"), row(916, 100_000
 
 def committing_meanwhile(store: Store, header: PushHeader, add, meanwhile, remove=()) -> Pushed:
     """A push whose stream began before something else was committed."""
-    content, base = store.push_content(header.operator_id), store.head(header.operator_id).version
+    content, base = store.sets.push_content(header.operator_id), store.sets.head(header.operator_id).version
     content.add(sent(add))
     content.remove(sent(remove))
     meanwhile()
-    return store.push(header, content, base_version=base, token="t", now=NOW)
+    return store.sets.push(header, content, base_version=base, token="t", now=NOW)
 
 
 def give_to_beta(store: Store, what: str, number: int) -> None:
@@ -362,7 +362,7 @@ def test_numbers_that_went_to_another_while_they_were_pushed_do_not_come_in(stor
         committing_meanwhile(store, snapshot(ALPHA), [FIRST, gone], lambda: give_to_beta(store, what, gone))
     with pytest.raises(NotServed):
         push(store, snapshot(ALPHA), [FIRST, gone])
-    assert store.head(ALPHA).version == 1
+    assert store.sets.head(ALPHA).version == 1
 
 
 @pytest.mark.parametrize("what", ["portings", "plan"])
@@ -401,7 +401,7 @@ def test_number_that_came_while_it_was_pushed_is_not_skipped_as_anothers(store, 
     with pytest.raises(ConcurrentPush):
         committing_meanwhile(store, header, [FIRST, coming], meanwhile)
     assert push(store, header, [FIRST, coming]).counts.refused == 0
-    assert set(store.active_set(ALPHA)) == {FIRST, coming}
+    assert set(store.sets.active_set(ALPHA)) == {FIRST, coming}
 
 
 @pytest.mark.parametrize(("skipped", "taken"), [(100, True), (101, False)])
@@ -442,24 +442,24 @@ def test_held_push_is_judged_by_what_holds_when_it_is_confirmed(store, what, hea
     push(store, snapshot(ALPHA), [*range(FIRST, FIRST + 10), FIRST + 199_999])
     gone = next(one for one in (*add, *remove) if one >= FIRST + 150_000)
     assert push(store, header, add, remove, token="held").held
-    assert len(store.held_pushes(ALPHA, now=NOW)) == 1
+    assert len(store.sets.held_pushes(ALPHA, now=NOW)) == 1
     give_to_beta(store, what, gone)
-    before = store.revision, set(store.active_set(ALPHA))
+    before = store.revision, set(store.sets.active_set(ALPHA))
     with pytest.raises(ConcurrentPush):
-        store.confirm_push(ALPHA, "held", now=NOW)
-    assert (store.revision, set(store.active_set(ALPHA))) == before
-    assert store.try_pushed(ALPHA, "held", now=NOW) is None  # so that the same push is judged, and not answered
+        store.sets.confirm_push(ALPHA, "held", now=NOW)
+    assert (store.revision, set(store.sets.active_set(ALPHA))) == before
+    assert store.sets.try_pushed(ALPHA, "held", now=NOW) is None  # so that the same push is judged, and not answered
     with pytest.raises(NotServed):
         push(store, header, add, remove)
     if what == "portings":
         port(store, {}, [gone])
     else:
         store.import_plan(plan(*ROWS), source="rows.csv", now=NOW, force=True)
-    confirmed = store.confirm_push(ALPHA, "held", now=NOW)
+    confirmed = store.sets.confirm_push(ALPHA, "held", now=NOW)
     after = set(add) if header.snapshot else (before[1] - set(remove)) | set(add)
-    assert (confirmed.version, set(store.active_set(ALPHA))) == (2, after)
+    assert (confirmed.version, set(store.sets.active_set(ALPHA))) == (2, after)
     assert confirmed.counts.number_count == len(after)
-    assert store.confirm_push(ALPHA, "held", now=NOW) == again(confirmed)
+    assert store.sets.confirm_push(ALPHA, "held", now=NOW) == again(confirmed)
 
 
 def test_held_push_that_skipped_what_is_its_operators_now_is_to_be_made_again(store):
@@ -467,16 +467,16 @@ def test_held_push_that_skipped_what_is_its_operators_now_is_to_be_made_again(st
     header, coming = snapshot(ALPHA, "held", skip_not_served=True), FIRST + 10_000_000
     assert push(store, header, [FIRST, coming], token="held").held
     port(store, {BETA: [FIRST + 1]})
-    assert store.try_pushed(ALPHA, "held", now=NOW).held
+    assert store.sets.try_pushed(ALPHA, "held", now=NOW).held
     port(store, {ALPHA: [coming]})
     with pytest.raises(ConcurrentPush):
-        store.confirm_push(ALPHA, "held", now=NOW)
+        store.sets.confirm_push(ALPHA, "held", now=NOW)
     anew = push(store, header, [FIRST, coming], token="anew")
     assert (anew.held, anew.received_at_us, anew.counts.refused) == (True, None, 0)
     with pytest.raises(UnknownPush):
-        store.confirm_push(ALPHA, "held", now=NOW)
-    store.confirm_push(ALPHA, "anew", now=NOW)
-    assert set(store.active_set(ALPHA)) == {FIRST, coming}
+        store.sets.confirm_push(ALPHA, "held", now=NOW)
+    store.sets.confirm_push(ALPHA, "anew", now=NOW)
+    assert set(store.sets.active_set(ALPHA)) == {FIRST, coming}
 
 
 def test_held_push_whose_head_has_moved_cannot_be_confirmed_and_its_push_id_is_free(store):
@@ -484,10 +484,10 @@ def test_held_push_whose_head_has_moved_cannot_be_confirmed_and_its_push_id_is_f
     assert push(store, snapshot(ALPHA, "a"), [FIRST], token="held").held
     push(store, delta(ALPHA, 1), [FIRST + 10])
     with pytest.raises(ConcurrentPush):
-        store.confirm_push(ALPHA, "held", now=NOW)
-    assert store.held_pushes(now=NOW) == []
+        store.sets.confirm_push(ALPHA, "held", now=NOW)
+    assert store.sets.held_pushes(now=NOW) == []
     assert push(store, snapshot(ALPHA, "a"), [FIRST + 1], token="anew").received_at_us is None
-    assert [one.pushed.token for one in store.held_pushes(now=NOW)] == ["anew"]
+    assert [one.pushed.token for one in store.sets.held_pushes(now=NOW)] == ["anew"]
 
 
 # --- the order of what is pushed (R17)
@@ -501,7 +501,7 @@ def send(store: Store, kind: str, at: datetime, *, first: bool, allow_older: boo
     if kind.startswith("portings"):
         options = {"at": at, "allow_older": allow_older}
         return port(store, {BETA: [number]}, whole=kind == "portings, whole", **options)
-    base = store.head(ALPHA).version
+    base = store.sets.head(ALPHA).version
     make = snapshot(ALPHA, at=at, allow_older=allow_older)
     if kind == "delta":
         make = delta(ALPHA, base, at=at, allow_older=allow_older)
@@ -517,7 +517,7 @@ PAIRS = [
 @pytest.mark.parametrize(("newer", "older"), PAIRS)
 def test_what_is_older_undoes_nothing_unless_it_is_meant(store, newer, older):
     """Of each pair of pushes in the wrong order: refused with the head; of the same moment, or meant, it is applied."""
-    head = store.portings_head if newer.startswith("portings") else lambda: store.head(ALPHA)
+    head = store.sets.portings_head if newer.startswith("portings") else lambda: store.sets.head(ALPHA)
     send(store, newer, AFTER, first=True)
     before = head()
     with pytest.raises(OlderData) as refused:
@@ -525,9 +525,9 @@ def test_what_is_older_undoes_nothing_unless_it_is_meant(store, newer, older):
     assert refused.value.metadata == {"head_version": "1", "head_data_time": AFTER.isoformat()}
     assert head() == before
     done = send(store, older, AFTER, first=True)
-    assert (done.version or store.confirm_push(ALPHA, "t", now=NOW).version) == 2
+    assert (done.version or store.sets.confirm_push(ALPHA, "t", now=NOW).version) == 2
     done = send(store, older, BEFORE, first=False, allow_older=True)
-    assert (done.version or store.confirm_push(ALPHA, "t", now=NOW).version) == 3
+    assert (done.version or store.sets.confirm_push(ALPHA, "t", now=NOW).version) == 3
     assert head().data_time_us == microseconds(BEFORE)  # so that freshness is not made up
 
 
@@ -539,7 +539,7 @@ def test_pushes_of_others_and_portings_have_an_order_of_their_own(store):
 
 def test_demo_data_is_older_than_whatever_is_pushed_over_it(store):
     """It is made up; from the first push on there is an order, though numbers that were made up are left."""
-    store.replace_active_set(ALPHA, active_set_of([FIRST]), data_time=NOW, now=NOW, synthetic=True)
+    store.sets.replace_active_set(ALPHA, active_set_of([FIRST]), data_time=NOW, now=NOW, synthetic=True)
     long_ago = NOW - timedelta(days=30)
     assert push(store, delta(ALPHA, 1, at=long_ago), [FIRST + 1]).version == 2
     with pytest.raises(OlderData):
@@ -554,13 +554,13 @@ def test_answer_is_given_again_whatever_is_newer_by_now(store):
 
 
 def test_portings_judged_by_another_plan_are_refused(store):
-    content = store.portings_content()
+    content = store.sets.portings_content()
     content.port(BETA, sent([FIRST]))
     store.import_plan(plan(*OTHERS_ROWS), source="rows.csv", now=NOW, force=True)
     header = PortingsHeader(snapshot=False, base_version=0, push_id=None, data_time=NOW)
     with pytest.raises(ConcurrentPush):
-        store.push_portings(header, content, base_version=0, now=NOW)
-    assert store.portings_head().version == 0
+        store.sets.push_portings(header, content, base_version=0, now=NOW)
+    assert store.sets.portings_head().version == 0
 
 
 # --- what is kept of pushes, and for how long
@@ -568,21 +568,21 @@ def test_portings_judged_by_another_plan_are_refused(store):
 
 def held_push(store: Store, token: str, now: datetime = NOW, push_id: str | None = None) -> Pushed:
     """A snapshot of one of ten numbers."""
-    content = store.push_content(ALPHA)
+    content = store.sets.push_content(ALPHA)
     content.add(sent([FIRST]))
-    return store.push(snapshot(ALPHA, push_id), content, base_version=1, token=token, now=now)
+    return store.sets.push(snapshot(ALPHA, push_id), content, base_version=1, token=token, now=now)
 
 
 def test_held_push_is_over_after_a_week(store):
     push(store, snapshot(ALPHA), range(FIRST, FIRST + 10))
     held_push(store, "old", push_id="a")
     late = NOW + timedelta(days=7)
-    assert store.try_pushed(ALPHA, "a", now=late - timedelta(seconds=1)).token == "old"
-    assert store.try_pushed(ALPHA, "a", now=late) is None
+    assert store.sets.try_pushed(ALPHA, "a", now=late - timedelta(seconds=1)).token == "old"
+    assert store.sets.try_pushed(ALPHA, "a", now=late) is None
     with pytest.raises(UnknownPush):
-        store.confirm_push(ALPHA, "old", now=late)
+        store.sets.confirm_push(ALPHA, "old", now=late)
     assert held_push(store, "new", late, push_id="a").token == "new"
-    assert store.confirm_push(ALPHA, "new", now=late).version == 2
+    assert store.sets.confirm_push(ALPHA, "new", now=late).version == 2
 
 
 @pytest.mark.parametrize(("percent", "held"), [(49, True), (50, False)])
@@ -599,28 +599,28 @@ def test_oldest_held_push_makes_room_for_one_too_many(store):
     for number in range(HELD_MAX + 1):
         held_push(store, f"token {number}")
     with pytest.raises(UnknownPush):
-        store.confirm_push(ALPHA, "token 0", now=NOW)
-    assert store.confirm_push(ALPHA, "token 1", now=NOW).version == 2
+        store.sets.confirm_push(ALPHA, "token 0", now=NOW)
+    assert store.sets.confirm_push(ALPHA, "token 1", now=NOW).version == 2
 
 
 def test_answer_to_a_push_id_is_kept_for_ninety_days(store):
     first = push(store, snapshot(ALPHA, "a"), [FIRST])
     port(store, {BETA: [FIRST + 1]}, push_id="a")
     late = NOW + timedelta(days=90)
-    content = store.push_content(ALPHA)
+    content = store.sets.push_content(ALPHA)
     content.add(sent([FIRST]))
     arguments = {"base_version": 1, "token": "t"}
     header = snapshot(ALPHA, "a")
-    assert store.push(header, content, now=late - timedelta(seconds=1), **arguments) == again(first)
-    assert store.push(header, content, now=late, **arguments).version == 2
-    assert store.try_pushed_portings("a", now=late) is not None  # each set's pushes by themselves
+    assert store.sets.push(header, content, now=late - timedelta(seconds=1), **arguments) == again(first)
+    assert store.sets.push(header, content, now=late, **arguments).version == 2
+    assert store.sets.try_pushed_portings("a", now=late) is not None  # each set's pushes by themselves
 
 
 def test_answers_beyond_the_newest_are_not_kept(store, monkeypatch):
     monkeypatch.setattr(pushes, "REMEMBERED_MAX", 3)
     for number in range(4):
         push(store, snapshot(ALPHA, f"push {number}"), [FIRST])
-    kept = [number for number in range(4) if store.try_pushed(ALPHA, f"push {number}", now=NOW)]
+    kept = [number for number in range(4) if store.sets.try_pushed(ALPHA, f"push {number}", now=NOW)]
     assert kept == [1, 2, 3]
 
 
@@ -630,21 +630,21 @@ def test_answers_beyond_the_newest_are_not_kept(store, monkeypatch):
 def test_digest_is_told_when_nothing_can_be_written_any_more(store, monkeypatch):
     push(store, snapshot(ALPHA), [FIRST])
     monkeypatch.setattr(store._database, "_stopped", True)
-    head, digest = store.digest(ALPHA)
-    assert (head.version, digest) == (1, store.active_set(ALPHA).digest())
+    head, digest = store.sets.digest(ALPHA)
+    assert (head.version, digest) == (1, store.sets.active_set(ALPHA).digest())
 
 
 def test_digest_of_a_set_that_is_pushed_to_all_the_time_is_left_out(store, monkeypatch):
     push(store, snapshot(ALPHA), [FIRST])
-    read = store._active_chunk
+    read = store.sets._active_chunk
 
     def read_while_pushed_to(operator_id: int, chunk: int):
         places = read(operator_id, chunk)
         push(store, snapshot(ALPHA), [FIRST])
         return places
 
-    monkeypatch.setattr(store, "_active_chunk", read_while_pushed_to)
-    head, digest = store.digest(ALPHA)
+    monkeypatch.setattr(store.sets, "_active_chunk", read_while_pushed_to)
+    head, digest = store.sets.digest(ALPHA)
     assert (head.version, digest) == (4, b"")
     monkeypatch.undo()
-    assert store.digest(ALPHA)[1] == store.active_set(ALPHA).digest()
+    assert store.sets.digest(ALPHA)[1] == store.sets.active_set(ALPHA).digest()

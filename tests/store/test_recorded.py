@@ -26,11 +26,11 @@ def seconds(moment):
 
 def push(store, header, add=(), remove=()):
     """Push at the moment of the data."""
-    content = store.push_content(header.operator_id)
+    content = store.sets.push_content(header.operator_id)
     content.add(sent(add))
     content.remove(sent(remove))
-    head = store.head(header.operator_id).version
-    return store.push(header, content, base_version=head, token="t", now=header.data_time)
+    head = store.sets.head(header.operator_id).version
+    return store.sets.push(header, content, base_version=head, token="t", now=header.data_time)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def supplied(store):
 def recorded(store, revision=0):
     """The newest moment of each number, in seconds."""
     found = {}
-    for chunk, some in store.recorded(revision):
+    for chunk, some in store.withdrawal_record().chunks(revision):
         for moment, places in some:
             for place in places:
                 found[chunk * 10_000_000 + place] = max(moment, found.get(chunk * 10_000_000 + place, 0))
@@ -60,17 +60,17 @@ def test_record_has_what_was_withdrawn_or_recycled_when_it_came_in(supplied):
     push(supplied, delta(ALPHA, 2, at=recycled), add=[FIRST + 1, FIRST + 2], remove=[FIRST + 2])
     assert recorded(supplied) == {FIRST: seconds(removed), FIRST + 1: seconds(removed), FIRST + 2: seconds(recycled)}
     assert recorded(supplied, first.revision) == {FIRST + 2: seconds(recycled)}
-    assert supplied.recorded_counts(0) == {seconds(removed): 2, seconds(recycled): 1}
-    assert supplied.recorded_since == NOW - 40 * DAY
+    assert supplied.withdrawal_record().counts(0) == {seconds(removed): 2, seconds(recycled): 1}
+    assert supplied.withdrawal_record().since == NOW - 40 * DAY
     assert [one.supplied_since for one in supplied.operators()] == [NOW - 30 * DAY, None]
-    assert list(supplied.recorded_between(removed, recycled)) == [("removed", FIRST), ("removed", FIRST + 1)]
+    assert list(supplied.withdrawal_record().between(removed, recycled)) == [("removed", FIRST), ("removed", FIRST + 1)]
 
 
 def test_data_that_comes_late_is_recorded_when_it_comes(supplied):
     """Whoever asked in between, and asks since then, is told of it."""
-    late = supplied.push_content(ALPHA)
+    late = supplied.sets.push_content(ALPHA)
     late.remove(sent([FIRST]))
-    supplied.push(delta(ALPHA, 1, at=NOW - 20 * DAY), late, base_version=1, token="t", now=NOW)
+    supplied.sets.push(delta(ALPHA, 1, at=NOW - 20 * DAY), late, base_version=1, token="t", now=NOW)
     assert recorded(supplied) == {FIRST: seconds(NOW)}
 
 
@@ -78,7 +78,7 @@ def test_held_push_is_recorded_when_it_is_confirmed_and_not_before(supplied):
     held = push(supplied, delta(ALPHA, 1, at=NOW - DAY), remove=HELD[:100])
     assert held.held
     assert recorded(supplied) == {}
-    supplied.confirm_push(ALPHA, held.token, now=NOW)
+    supplied.sets.confirm_push(ALPHA, held.token, now=NOW)
     assert recorded(supplied) == dict.fromkeys(HELD[:100], seconds(NOW))
 
 
@@ -88,12 +88,14 @@ def test_porting_is_not_in_the_record_and_a_plan_that_moves_numbers_is(supplied)
     moved = row(916, 0, 199_899, "Альфа", "7740000076"), row(916, 199_900, 199_999, "Бета", "7701725181")
     supplied.import_plan(plan(*moved, *ROWS[1:]), source="b", now=NOW - DAY)
     assert recorded(supplied) == dict.fromkeys(range(FIRST + 199_900, FIRST + 200_000), seconds(NOW - DAY))
-    assert {cause for cause, _ in supplied.recorded_between(NOW - DAY, NOW)} == {"plan"}
+    assert {cause for cause, _ in supplied.withdrawal_record().between(NOW - DAY, NOW)} == {"plan"}
 
 
 def test_replaced_set_begins_the_record_of_its_operator_anew(supplied):
     """What is brought along says nothing of what happened before it."""
-    supplied.replace_active_set(ALPHA, active_set_of(HELD[5:]), data_time=NOW - 9 * DAY, now=NOW - DAY, synthetic=True)
+    supplied.sets.replace_active_set(
+        ALPHA, active_set_of(HELD[5:]), data_time=NOW - 9 * DAY, now=NOW - DAY, synthetic=True
+    )
     assert recorded(supplied) == {}
     assert supplied.operators()[0].supplied_since == NOW - DAY
     push(supplied, snapshot(ALPHA, at=NOW), HELD)
@@ -121,21 +123,21 @@ def test_tidying_joins_days_and_keeps_every_number_at_its_day_or_later(supplied)
     assert all(after[number] >= moment for number, moment in before.items())
     # Whoever follows from the revision before the last of the day reads the whole of it.
     assert set(recorded(supplied, revision - 2)) == set(before)
-    assert len(supplied.recorded_counts(0)) == 2
-    supplied.check_data(CHAIN)
-    supplied.check_withdrawals()
+    assert len(supplied.withdrawal_record().counts(0)) == 2
+    supplied.checks().data(CHAIN)
+    supplied.checks().withdrawals()
 
 
 def test_tidying_forgets_what_is_too_old_and_says_since_when_the_record_is(supplied):
     push(supplied, delta(ALPHA, 1, at=NOW - 20 * DAY), remove=[FIRST])
     push(supplied, delta(ALPHA, 2, at=NOW - 10 * DAY), remove=[FIRST + 1])
     tidy(supplied, NOW - 41 * DAY, NOW - 100 * DAY)
-    assert (set(recorded(supplied)), supplied.recorded_since) == ({FIRST, FIRST + 1}, NOW - 40 * DAY)
+    assert (set(recorded(supplied)), supplied.withdrawal_record().since) == ({FIRST, FIRST + 1}, NOW - 40 * DAY)
     tidy(supplied, NOW - 15 * DAY, NOW - 100 * DAY)
-    assert (set(recorded(supplied)), supplied.recorded_since) == ({FIRST + 1}, NOW - 15 * DAY)
-    supplied.check_data(CHAIN)
+    assert (set(recorded(supplied)), supplied.withdrawal_record().since) == ({FIRST + 1}, NOW - 15 * DAY)
+    supplied.checks().data(CHAIN)
     supplied.import_plan(plan(*ROWS, row(918, 0, 9, "Бета", "7701725181")), source="b", now=NOW)
-    assert supplied.recorded_since == NOW - 15 * DAY
+    assert supplied.withdrawal_record().since == NOW - 15 * DAY
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -144,14 +146,14 @@ def test_edited_record_shows(supplied, sql):
     push(supplied, delta(ALPHA, 1, at=NOW - 20 * DAY), remove=[FIRST])
     sql("UPDATE installation SET recorded_since_us = recorded_since_us - 1")
     with pytest.raises(EventsAltered, match="does not go back to the moment"):
-        supplied.check_data(CHAIN)
+        supplied.checks().data(CHAIN)
     sql("UPDATE installation SET recorded_since_us = recorded_since_us + 1")
-    supplied.check_data(CHAIN)
+    supplied.checks().data(CHAIN)
     sql("UPDATE recorded_withdrawals SET at_us = at_us - 86400000000")
     with pytest.raises(StoreDamaged, match="the numbers that the record has of revision"):
         recorded(supplied)
     with pytest.raises(EventsAltered, match="recorded_withdrawals"):
-        supplied.check_data(CHAIN)
+        supplied.checks().data(CHAIN)
     sql("DELETE FROM recorded_withdrawals")
     with pytest.raises(EventsAltered, match="is missing"):
-        supplied.check_data(CHAIN)
+        supplied.checks().data(CHAIN)

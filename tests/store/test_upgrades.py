@@ -70,14 +70,14 @@ def newer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> As:
 
 def contents(store: Store) -> tuple:
     """What a store holds that this module writes, and which installation it is of."""
-    numbers = [list(store.active_set(one.operator_id)) for one in store.operators()]
+    numbers = [list(store.sets.active_set(one.operator_id)) for one in store.operators()]
     return store.installation_id, store.revision, store.ranges(), store.operators(), numbers
 
 
 def fill(data_dir: Path) -> tuple:
     with open_store(data_dir) as store:
         store.import_plan(plan(BEFORE), source="a.csv", now=NOW)
-        store.replace_active_set(1, active_set_of([FIRST, FIRST + 7]), data_time=NOW, synthetic=False, now=NOW)
+        store.sets.replace_active_set(1, active_set_of([FIRST, FIRST + 7]), data_time=NOW, synthetic=False, now=NOW)
         return contents(store)
 
 
@@ -194,7 +194,7 @@ def test_nodes_of_two_versions_work_on_one_database_meanwhile(data_dir: Path, ne
             older.import_plan(plan(BEFORE, AFTER), source="b.csv", now=NOW)
             assert contents(later) == contents(older)
             later.import_plan(plan(BEFORE), source="c.csv", now=NOW, force=True)
-            older.replace_active_set(1, active_set_of([FIRST]), data_time=NOW, synthetic=False, now=NOW)
+            older.sets.replace_active_set(1, active_set_of([FIRST]), data_time=NOW, synthetic=False, now=NOW)
             assert contents(later) == contents(older)
             with later._database.reading() as connection:
                 assert set(connection.scalars(text("SELECT novelty FROM operators"))) == {"new"}

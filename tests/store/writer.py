@@ -30,7 +30,7 @@ def write(data_dir: Path) -> None:
         version = store.operators()[0].data_version
         while True:
             version += 1
-            done = store.replace_active_set(1, numbers_of(version), data_time=data_time_of(version), now=EPOCH)
+            done = store.sets.replace_active_set(1, numbers_of(version), data_time=data_time_of(version), now=EPOCH)
             print(done, flush=True)
 
 

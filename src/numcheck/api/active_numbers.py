@@ -25,17 +25,17 @@ def push_active_numbers(store: Store, outside: Outside, requests: Iterator[bytes
     first = next(messages)
     header = _header(first.header, outside)
     own_operator(header.operator_id)
-    head = store.head(header.operator_id)
+    head = store.sets.head(header.operator_id)
     if header.push_id is not None:
-        pushed = store.try_pushed(header.operator_id, header.push_id, now=outside.now())
+        pushed = store.sets.try_pushed(header.operator_id, header.push_id, now=outside.now())
         if pushed is not None:
             return pushed
     head.check_follower(header)
-    content = store.push_content(header.operator_id)
+    content = store.sets.push_content(header.operator_id)
     _take(content, first)
     for message in messages:
         _take(content, message)
-    return store.push(
+    return store.sets.push(
         header, content, base_version=head.version, token=outside.new_token(), now=outside.now(), by=this_caller().uri
     )
 

@@ -67,21 +67,21 @@ class NumberingService:
     def confirm_push(self, request: bytes, _call: CallerWaits) -> bytes:
         """Apply a held push, which its operator confirms."""
         operator_id, token = _named(parsed(numbering_pb2.ConfirmPushRequest, request))
-        pushed = self._store.confirm_push(operator_id, token, now=self._outside.now(), by=this_caller().uri)
+        pushed = self._store.sets.confirm_push(operator_id, token, now=self._outside.now(), by=this_caller().uri)
         self._changed()
         return numbering_pb2.ConfirmPushResponse(push=push_message(pushed)).SerializeToString()
 
     def reject_held_push(self, request: bytes, _call: CallerWaits) -> bytes:
         """Drop a held push, which its operator did not mean."""
         operator_id, token = _named(parsed(numbering_pb2.RejectHeldPushRequest, request))
-        self._store.reject_push(operator_id, token, now=self._outside.now(), by=this_caller().uri)
+        self._store.sets.reject_push(operator_id, token, now=self._outside.now(), by=this_caller().uri)
         return numbering_pb2.RejectHeldPushResponse().SerializeToString()
 
     def list_held_pushes(self, request: bytes, _call: CallerWaits) -> bytes:
         """List the pushes that wait to be confirmed: of one operator, or for operator 0 of all."""
         message = parsed(numbering_pb2.ListHeldPushesRequest, request)
         own_operator(message.operator_id)
-        held = self._store.held_pushes(message.operator_id or None, now=self._outside.now())
+        held = self._store.sets.held_pushes(message.operator_id or None, now=self._outside.now())
         return numbering_pb2.ListHeldPushesResponse(held_pushes=map(held_message, held)).SerializeToString()
 
     def get_operator_state(self, request: bytes, _call: CallerWaits) -> bytes:
@@ -104,8 +104,8 @@ class NumberingService:
 
     def _head(self, operator_id: int, *, digest: bool) -> tuple[Head, bytes]:
         if not operator_id:
-            return self._store.portings_head(), b""
-        return self._store.digest(operator_id) if digest else (self._store.head(operator_id), b"")
+            return self._store.sets.portings_head(), b""
+        return self._store.sets.digest(operator_id) if digest else (self._store.sets.head(operator_id), b"")
 
     def watch_index(self, request: bytes) -> Message:
         """Watch the published versions: first the newest, then each one that follows."""

@@ -25,17 +25,17 @@ def push_portings(store: Store, outside: Outside, requests: Iterator[bytes]) -> 
     messages = messages_of(numbering_pb2.PushPortingsRequest, requests)
     first = next(messages)
     header = _header(first.header, outside)
-    head = store.portings_head()
+    head = store.sets.portings_head()
     if header.push_id is not None:
-        pushed = store.try_pushed_portings(header.push_id, now=outside.now())
+        pushed = store.sets.try_pushed_portings(header.push_id, now=outside.now())
         if pushed is not None:
             return pushed
     head.check_follower(header)
-    content = store.portings_content()
+    content = store.sets.portings_content()
     _take(content, first)
     for message in messages:
         _take(content, message)
-    return store.push_portings(header, content, base_version=head.version, now=outside.now(), by=this_caller().uri)
+    return store.sets.push_portings(header, content, base_version=head.version, now=outside.now(), by=this_caller().uri)
 
 
 def _header(header: numbering_pb2.PortingsHeader, outside: Outside) -> PortingsHeader:

@@ -6,6 +6,7 @@ nothing that a peer says is kept for the next one.
 
 import asyncio
 import email.utils
+import re
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -22,7 +23,8 @@ ANSWER_SIZE_MAX = 65_536
 SUCCESSES = range(200, 300)
 SERVER_ERROR = 500
 TOO_MANY_REQUESTS = 429
-SECONDS_DIGITS_MAX = 9  # of a Retry-After in seconds: 30 years
+SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
+SECONDS_MAX = 1e9  # of a Retry-After: 30 years are longer than anybody waits
 
 
 class Reply(NamedTuple):
@@ -86,10 +88,13 @@ async def _start_of(response: httpx.Response) -> bytes:
 
 
 def retry_after(reply: Reply, now: datetime) -> float:
-    """Return a Retry-After, in seconds or as a date (RFC 9110, 10.2.3), as seconds from now; 0 if there is none."""
+    """Return a Retry-After, in seconds or as a date (RFC 9110, 10.2.3), as seconds from now; 0 if there is none.
+
+    Some gateways write a fraction of a second as well.
+    """
     text = reply.headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdecimal() and len(text) <= SECONDS_DIGITS_MAX:
-        return float(text)
+    if SECONDS.fullmatch(text):
+        return min(float(text), SECONDS_MAX)
     try:
         moment = email.utils.parsedate_to_datetime(text)
     except (ValueError, OverflowError):  # of a number with very many digits

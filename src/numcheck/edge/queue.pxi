@@ -61,14 +61,12 @@ cdef class CallQueue:
 
     cdef list handed_out(self, Note* note):
         cdef list calls = []
-        if load(&self.pipe.closed):
-            drop_notes(note)
-            return None
         hand_out(note, calls)
-        return calls
+        return None if load(&self.pipe.closed) else calls    # the farewells of calls come last of all
 
     def close(self):
-        """Wake the thread in `take`, for good. Later notes are dropped: their loops may be gone."""
+        """Wake the thread in `take`, for good: it hands out what there is to the calls that were taken before, and
+        begins no more. To be called once the loops have ended, and while they are there."""
         store(&self.pipe.closed, 1)
         store(&self.pipe.sleeping, 1)
         wake_python(&self.pipe)

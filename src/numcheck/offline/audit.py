@@ -104,15 +104,15 @@ def _is_behind(store: Store, handed_out: SignedHead | None) -> bool:
 def _verify(store: Store, settings: Settings, handed_out: SignedHead | None) -> Verified:
     has_keys = keys_path(settings).exists() or store.key_checks() or store.events().try_head() is not None
     keys = read_keys(keys_path(settings)) if has_keys else None
-    store.check_schema()
-    store.check_indices()
+    store.checks().schema()
+    store.checks().indices()
     verified = verify_events(store, keys, handed_out)
     # The blocks are those of the heads, which the chain binds. Unbound records are held to their own checksums,
     # which show damage, and changes by somebody who does not know them.
-    store.check_sets()
-    store.check_blocks()
-    store.check_pushes()
-    store.check_withdrawals()
+    store.checks().sets()
+    store.checks().blocks()
+    store.checks().pushes()
+    store.checks().withdrawals()
     if (settings.data_dir / KEY_NAME).exists():
         callers_of(store, token_key(settings.data_dir)).whole()
     return verified
@@ -145,7 +145,7 @@ def verify_events(store: Store, keys: Keys | None, handed_out: SignedHead | None
             _check_confirmations(registrations, told, sequence)
             _check_callers(store.caller_macs(), acts.macs, sequence)
             if store.key_checks():  # with the first of them the data that there was is bound
-                store.check_data(Chain(keys.keyring))
+                store.checks().data(Chain(keys.keyring))
         elif store.has_registrations:
             raise EventsAltered(0, "there are registrations, and no event tells of them")
     return Verified(sequence, digest, Compared.KEYS, own_key or b"")

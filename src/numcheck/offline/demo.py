@@ -125,7 +125,7 @@ def _populate(store: Store, number_count: int, seed: int, now: datetime, progres
     active_count = 0
     for done, (operator_id, active_set) in enumerate(synthetic_sets(held, number_count=number_count, seed=seed), 1):
         shown = _with_examples(active_set, held[operator_id])
-        store.replace_active_set(operator_id, shown, data_time=now, now=now, synthetic=True)
+        store.sets.replace_active_set(operator_id, shown, data_time=now, now=now, synthetic=True)
         active_count += len(shown)
         progress("synthetic population", done / len(held))
     return active_count

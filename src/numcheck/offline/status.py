@@ -41,13 +41,18 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
     With `digests`, those of the active sets as well: a second for 100 million numbers.
     """
     with Store(settings.data_dir, url=settings.database, read_only=True) as store:
-        revision, series, operators, counts = store.revision, store.series(), store.operators(), store.active_counts()
+        revision, series, operators, counts = (
+            store.revision,
+            store.series(),
+            store.operators(),
+            store.sets.active_counts(),
+        )
         callers = _callers_status(store, settings.data_dir)
-        installation_id, held = store.installation_id, store.held_pushes(now=now)
+        installation_id, held = store.installation_id, store.sets.held_pushes(now=now)
         losses, nodes = told_losses(store.losses()), _nodes_status(store)
-        engine, warning, portings = store.engine_name, store.warning, store.portings_head()
+        engine, warning, portings = store.engine_name, store.warning, store.sets.portings_head()
         found = {
-            one.operator_id: store.active_set(one.operator_id).digest()
+            one.operator_id: store.sets.active_set(one.operator_id).digest()
             for one in operators
             if digests and one.data_version
         }
@@ -253,7 +258,7 @@ def plan_status(settings: Settings) -> dict[str, Any]:
 
 def _holdings(store: Store) -> list[dict[str, Any]]:
     """Return how much of the numbering plan each operator holds, the largest first; who holds nothing is left out."""
-    ranges, operators, counts = store.ranges(), store.operators(), store.active_counts()
+    ranges, operators, counts = store.ranges(), store.operators(), store.sets.active_counts()
     holdings: dict[int, dict[str, Any]] = {
         operator.operator_id: {
             "operator_id": operator.operator_id,

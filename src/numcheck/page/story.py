@@ -50,5 +50,5 @@ def _series(store: Store, number: int) -> dict[str, Any] | None:
 
 
 def _portings(store: Store) -> dict[str, Any] | None:
-    head = store.portings_head()
+    head = store.sets.portings_head()
     return {"version": head.version, "data_time": head.data_time_us / 1e6} if head.version else None

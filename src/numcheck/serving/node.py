@@ -257,7 +257,7 @@ class Node:
     def _take(self, settings: Settings) -> None:
         set_level(settings.log_level)
         self._asking_log.told = settings.numbers_asked_told
-        self._store.push_policy = push_policy_of(settings)
+        self._store.sets.policy = push_policy_of(settings)
         self._rates.per_second = settings.call_rates
 
     def _services(self) -> list[RatedService]:

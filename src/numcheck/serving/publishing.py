@@ -36,7 +36,7 @@ def _index_source(store: Store, ranges: Sequence[AllottedRange]) -> IndexSource:
         spaces=[(country.first_number, country.last_number) for country in countries],
         ranges=ranges,
         operators=store.operators(),
-        members=store.members,
+        members=store.sets.members,
         installation_id=store.installation_id,
         mark=store.point.mark,
         lost=[(one.first_revision, one.last_revision) for one in store.losses()],
@@ -45,8 +45,10 @@ def _index_source(store: Store, ranges: Sequence[AllottedRange]) -> IndexSource:
 
 
 def _record_source(store: Store) -> RecordSource:
-    since = store.recorded_since
-    return RecordSource(int(since.timestamp()) if since else 0, store.recorded_counts, store.recorded)
+    since = store.withdrawal_record().since
+    return RecordSource(
+        int(since.timestamp()) if since else 0, store.withdrawal_record().counts, store.withdrawal_record().chunks
+    )
 
 
 def rebuild_index(store: Store, data_dir: Path) -> None:
@@ -54,7 +56,7 @@ def rebuild_index(store: Store, data_dir: Path) -> None:
 
     The store is to be held at one moment, unless nobody can write to it meanwhile.
     """
-    store.check_sets()
+    store.checks().sets()
     build_index(index_directory(data_dir), _index_source(store, store.ranges()))
 
 

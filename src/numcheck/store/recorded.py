@@ -9,13 +9,16 @@ moment on that the record goes back to.
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from pyroaring import AbstractBitMap, BitMap
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
+from numcheck._bits import CHUNK_NUMBERS
 from numcheck.errors import StoreDamaged
-from numcheck.moments import DAY_US, SECOND_US
+from numcheck.moments import DAY_US, SECOND_US, microseconds, moment
+from numcheck.store.database import Database
 from numcheck.store.schema import installation, recorded_withdrawals
 
 JOINED_TOGETHER = 200  # groups of rows in a transaction: others wait no longer than it takes
@@ -141,3 +144,37 @@ def check(connection: Connection) -> None:
     with connection.execute(select(recorded_withdrawals), execution_options={"yield_per": 1}) as rows:
         for row in rows:
             _places(row)
+
+
+class WithdrawalRecord:
+    """The record of withdrawals of a store, to be read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def since(self) -> datetime | None:
+        """The moment that the record goes back to; None before the first plan."""
+        with self._database.reading() as connection:
+            at_us = since_us(connection)
+        return None if at_us is None else moment(at_us)
+
+    def counts(self, revision: int) -> dict[int, int]:
+        """Return how many numbers the changes after a revision took, by the second since 1970."""
+        with self._database.reading() as connection:
+            return counts(connection, revision)
+
+    def chunks(self, revision: int) -> Iterator[tuple[int, list[tuple[int, BitMap]]]]:
+        """Yield the seconds and places of what changes after a revision took, by chunk, which ascend."""
+        with self._database.reading() as connection:
+            found = chunks(connection, revision)
+        for chunk in found:
+            with self._database.reading() as connection:
+                places = of_chunk(connection, chunk, revision)
+            yield chunk, places
+
+    def between(self, first: datetime, end: datetime) -> Iterator[tuple[str, int]]:
+        """Yield the cause and the number of each withdrawal at or after one moment and before another."""
+        with self._database.reading() as connection:
+            for cause, chunk, places in between(connection, microseconds(first), microseconds(end)):
+                yield from ((cause, chunk * CHUNK_NUMBERS + place) for place in places)

@@ -1,4 +1,4 @@
-"""The store: the numbering plan, the operators and their active sets, each change in one transaction.
+"""The store: the numbering plan, the operators and all else that is kept, each change in one transaction.
 
 Invariants: ranges never overlap; every change raises the revision in the transaction that makes it, so that whoever
 has applied revision N has seen every change up to it; an operator's id is never given to another. On disk after a
@@ -6,92 +6,45 @@ crash at any step: the state before the transaction or the state after it.
 """
 
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Unpack
+from typing import Any, Unpack
 
-from pyroaring import BitMap
 from sqlalchemy import Connection, Row, func, select, update
 
-from numcheck._bits import CHUNK_NUMBERS
-from numcheck.active import (
-    ActiveSet,
-    AllottedRange,
-    ChunkMembers,
-    Operator,
-    PortingsContent,
-    PortingsHeader,
-    PushContent,
-    PushHeader,
-    PushPolicy,
-    ServedNumbers,
-    chunk_digest,
-    set_digest,
-)
-from numcheck.active.members import home
-from numcheck.errors import BadTestNumber, ConcurrentPush, HistoryLost, StoreDamaged, StoreMissing, StoreUnavailable
+from numcheck.active import AllottedRange, Operator, PushPolicy
+from numcheck.errors import BadTestNumber, HistoryLost, StoreMissing, StoreUnavailable
 from numcheck.moments import microseconds, moment
 from numcheck.plan import NumberingPlan
 from numcheck.privacy import make_private_directory
-from numcheck.store import blocks, callers, plans, pushes, recorded, withdrawals
+from numcheck.store import blocks, callers, plans, recorded
 from numcheck.store.acts import LOCAL, Act, Acts
-from numcheck.store.blocks import Kind, replace_places
+from numcheck.store.blocks import Kind
 from numcheck.store.budgets import Budgets
 from numcheck.store.callers import Callers, Denial
-from numcheck.store.data_bindings import Changed, applied, binding_of, check_data, held, pushes_from
+from numcheck.store.checks import Checks
+from numcheck.store.data_bindings import Changed, binding_of
 from numcheck.store.database import Database, take_turn
 from numcheck.store.events import Chain, EventLog
 from numcheck.store.failures import again_if_undone
-from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_digest, read_head, read_heads, write_head
-from numcheck.store.history import (
-    Loss,
-    Point,
-    has_point,
-    is_lost,
-    lacks,
-    raise_revision,
-    read_losses,
-    read_point,
-    record_loss,
-)
+from numcheck.store.heads import Head, read_heads
+from numcheck.store.history import Loss, Point, has_point, is_lost, lacks, read_losses, read_point, record_loss
 from numcheck.store.leases import Leases
 from numcheck.store.plans import Meant, Origin, PlanImport, SeriesInfo
-from numcheck.store.pushes import HeldPush, Pushed, Receipt, overtake_held
+from numcheck.store.recorded import WithdrawalRecord
 from numcheck.store.registration_work import are_any, read_key_checks
 from numcheck.store.registrations import Registrations
-from numcheck.store.schema import (
-    heads,
-    installation,
-    operator_names,
-    operators,
-    plan_series,
-    ranges,
-    recorded_withdrawals,
-)
-from numcheck.store.schema import pushes as push_records
+from numcheck.store.schema import installation, operator_names, operators, plan_series, ranges, recorded_withdrawals
 from numcheck.store.schema import withdrawals as withdrawn_rows
-from numcheck.store.served import read_basis, served_numbers
+from numcheck.store.sets import NumberSets
 from numcheck.store.survey import Survey, read_survey
 from numcheck.store.troubles import Troubles
 from numcheck.store.webhooks import Webhooks
 
-FOREIGN_OBJECTS = {
-    "sqlite": "SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view') ORDER BY name",
-    "postgresql": """
-        SELECT 'trigger', tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
-        WHERE NOT tgisinternal AND relnamespace = current_schema()::regnamespace
-        UNION SELECT 'rule', rulename FROM pg_rules WHERE schemaname = current_schema()
-        UNION SELECT 'view', viewname FROM pg_views WHERE schemaname = current_schema() ORDER BY 2
-    """,
-}
-"""By engine: what acts or answers in the place of numcheck's tables, each by its kind and name."""
-
 FILE_NAME = "numcheck.db"
-DIGEST_TRIES = 3  # of a set that others push to while it is read
 
 
 class Store:
@@ -118,10 +71,11 @@ class Store:
             raise StoreMissing(f"there is no store in {data_dir}; `numcheck demo` or `numcheck plan import` makes one")
         if make:
             make_private_directory(data_dir)
-        self._acts, self._data_dir, self.push_policy, self.troubles = Acts(), data_dir, push_policy, troubles
+        self._acts, self._data_dir, self.troubles = Acts(), data_dir, troubles
         self.test_numbers: Collection[int] = ()
         """Numbers that no plan may allot to anybody."""
         self._database = Database(data_dir / FILE_NAME, url=url, read_only=read_only, make=make, troubles=troubles)
+        self.sets = NumberSets(self._database, self._acts, push_policy, self._changing)
         self._seen: Point | None = None
         self._seeing = threading.Lock()
 
@@ -351,114 +305,12 @@ class Store:
         with self._database.reading() as connection:
             return plans.read_ranges(connection)
 
-    # --- operators and their active sets
-
     def operators(self) -> list[Operator]:
         """Every operator with the head of its active set, by id."""
         with self._database.reading() as connection:
             rows = connection.execute(select(operators).order_by(operators.c.operator_id)).all()
             heads = read_heads(connection, Kind.ACTIVE)
         return [_operator(row, heads.get(row.operator_id)) for row in rows]
-
-    @again_if_undone
-    def replace_active_set(
-        self, operator_id: int, active_set: ActiveSet, *, data_time: datetime, now: datetime, synthetic: bool = False
-    ) -> int:
-        """Make this the operator's active set; return its new version. UnknownOperator if there is no such operator.
-
-        For data that is made up or brought along: what an operator pushes goes by `push`, with its rules.
-        """
-        with self._changing() as connection:
-            check_operator(connection, operator_id)
-            version = read_head(connection, Kind.ACTIVE, operator_id).version + 1
-            revision = raise_revision(connection)
-            checksum = replace_places(connection, operator_id, revision, dict(active_set.chunks()))
-            time_us, now_us = microseconds(data_time), microseconds(now)
-            # Numbers taken from the set before are not recorded: the record of the operator begins anew.
-            head = Head(version, len(active_set), time_us, checksum=checksum, synthetic=synthetic, since_us=now_us)
-            write_head(connection, Kind.ACTIVE, operator_id, head, now_us=now_us)
-            overtake_held(connection, operator_id)
-            act = _DataAct(Act.SET_REPLACED, LOCAL, now, Kind.ACTIVE, operator_id)
-            self._record_act_on_set(connection, act, version, revision)
-        return version
-
-    def active_counts(self) -> dict[int, int]:
-        """Return how many active numbers each operator that supplied data has."""
-        with self._database.reading() as connection:
-            heads = read_heads(connection, Kind.ACTIVE)
-        return {operator_id: head.number_count for operator_id, head in heads.items()}
-
-    def active_set(self, operator_id: int) -> ActiveSet:
-        """Return an operator's active set, whole; empty if it supplied none. StoreDamaged if it is not what was
-        stored."""
-        with self._database.reading() as connection:
-            head = read_head(connection, Kind.ACTIVE, operator_id)
-            if blocks.set_checksum(connection, Kind.ACTIVE, operator_id) != head.checksum:
-                raise StoreDamaged(f"the blocks of the active set of operator {operator_id} are not those it has")
-            chunks = blocks.chunks_of(connection, Kind.ACTIVE, operator_id)
-            active_set = ActiveSet(
-                {chunk: blocks.read_chunk(connection, Kind.ACTIVE, operator_id, chunk) for chunk in chunks}
-            )
-        if len(active_set) != head.number_count:
-            raise StoreDamaged(f"the active set of operator {operator_id} does not have its count")
-        if head.digest is not None and active_set.digest() != head.digest:
-            raise StoreDamaged(f"the active set of operator {operator_id} does not have its digest")
-        return active_set
-
-    def check_schema(self) -> None:
-        """Raise StoreDamaged if the database does by itself what nobody asked it to: by a trigger, a rule or a view."""
-        with self._database.reading() as connection:
-            foreign = connection.exec_driver_sql(FOREIGN_OBJECTS[connection.dialect.name]).first()
-        if foreign is not None:
-            raise StoreDamaged(f"the database has a {foreign[0]}, {foreign[1]}, which numcheck did not make")
-
-    def check_indices(self) -> None:
-        """Raise StoreDamaged unless SQLite finds its file whole: what an index leaves out, nobody finds.
-
-        PostgreSQL has amcheck for it, which is its administrator's to run.
-        """
-        with self._database.reading() as connection:
-            if connection.dialect.name == "sqlite":
-                (found,) = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalars()
-                if found != "ok":
-                    raise StoreDamaged(f"the database is not whole: {found}")
-
-    def check_sets(self) -> None:
-        """Raise StoreDamaged unless every set has the blocks that its head speaks of, each as it was."""
-        with self._database.reading() as connection:
-            found = blocks.checksums(connection)
-            blocks.check_places(connection)
-            sets: dict[tuple[int, int], bytes] = {
-                (kind, operator_id): head.checksum
-                for kind in Kind
-                for operator_id, head in read_heads(connection, kind).items()
-            }
-        ported = [found.pop(key) for key in list(found) if key[0] == Kind.PORTED]
-        if ported:
-            found[Kind.PORTED, EVERY_OPERATOR] = blocks.combined(ported)
-        for key in {*found, *sets}:
-            if found.get(key, blocks.NO_BLOCKS) != sets.get(key):
-                raise StoreDamaged(f"the blocks of the numbers of operator {key[1]} are not those that were stored")
-
-    def check_blocks(self) -> None:
-        """Raise StoreDamaged unless every block has the numbers that it says, and every set as many as its head says,
-        with its digest if that is kept."""
-        with self._database.reading() as connection:
-            counts = blocks.number_counts(connection)
-            active, portings = read_heads(connection, Kind.ACTIVE), read_head(connection, Kind.PORTED, EVERY_OPERATOR)
-        ported = sum(count for (kind, _), count in counts.items() if kind == Kind.PORTED)
-        if portings.number_count != ported:
-            raise StoreDamaged("the portings do not have their count")
-        for operator_id, head in active.items():
-            if head.number_count != counts[Kind.ACTIVE, operator_id]:
-                raise StoreDamaged(f"the active set of operator {operator_id} does not have its count")
-            if head.digest is not None and self._computed_digest(operator_id) != head.digest:
-                raise StoreDamaged(f"the active set of operator {operator_id} does not have its digest")
-
-    def members(self, chunk: int, parts: Collection[int] | None = None) -> ChunkMembers:
-        """All that was pushed of a chunk, or at least of the parts of it, each 65,536 places."""
-        with self._database.reading() as connection:
-            return blocks.read_members(connection, chunk, parts)
 
     def changed_since(self, revision: int) -> dict[int, set[int]] | None:
         """Return the parts of each chunk that pushes have changed after a revision; None if the plan has changed as
@@ -467,215 +319,15 @@ class Store:
             planned = connection.scalar(select(func.max(plan_series.c.revision))) or 0
             return None if planned > revision else blocks.changed_since(connection, revision)
 
-    # --- the record of withdrawals
+    # --- what else is kept, each in a room of its own
 
-    @property
-    def recorded_since(self) -> datetime | None:
-        """The moment that the record goes back to; None before the first plan."""
-        with self._database.reading() as connection:
-            since_us = recorded.since_us(connection)
-        return None if since_us is None else moment(since_us)
+    def withdrawal_record(self) -> WithdrawalRecord:
+        """Return the record of withdrawals, to be read."""
+        return WithdrawalRecord(self._database)
 
-    def recorded_counts(self, revision: int) -> dict[int, int]:
-        """Return how many numbers the changes after a revision took, by the second since 1970."""
-        with self._database.reading() as connection:
-            return recorded.counts(connection, revision)
-
-    def recorded(self, revision: int) -> Iterator[tuple[int, list[tuple[int, BitMap]]]]:
-        """Yield the seconds and places of what changes after a revision took, by chunk, which ascend."""
-        with self._database.reading() as connection:
-            chunks = recorded.chunks(connection, revision)
-        for chunk in chunks:
-            with self._database.reading() as connection:
-                found = recorded.of_chunk(connection, chunk, revision)
-            yield chunk, found
-
-    def recorded_between(self, first: datetime, end: datetime) -> Iterator[tuple[str, int]]:
-        """Yield the cause and the number of each withdrawal at or after one moment and before another."""
-        with self._database.reading() as connection:
-            for cause, chunk, places in recorded.between(connection, microseconds(first), microseconds(end)):
-                yield from ((cause, chunk * CHUNK_NUMBERS + place) for place in places)
-
-    # --- pushes
-
-    def _record_act_on_set(self, connection: Connection, done: "_DataAct", version: int, revision: int) -> None:
-        """Record an act that binds a set's head, and the record of the push that made it; version 0: one that is held.
-
-        It binds each time what is held and which records are kept: a push makes room for its own.
-        """
-        chain, (act, by, now, kind, operator_id) = self._acts.chain, done
-        if chain is None:
-            return
-        said: dict[str, Any] = {"operator_id": operator_id, "version": version, "revision": revision}
-        changed = [held(kind, operator_id)] if kind is Kind.ACTIVE else []
-        if version:
-            head = read_head(connection, kind, operator_id)
-            said |= {"data_time_us": head.data_time_us, "number_count": head.number_count}
-            own = (heads.c.kind == kind) & (heads.c.operator_id == operator_id)
-            changed += [
-                Changed(heads, own),
-                Changed(push_records, applied(kind, operator_id, version)),
-                Changed(withdrawn_rows, withdrawn_rows.c.revision == revision),
-                Changed(recorded_withdrawals, recorded_withdrawals.c.revision == revision),
-            ]
-        said |= binding_of(connection, chain, changed)
-        said |= pushes_from(connection, kind, operator_id)
-        self._acts.record(connection, act, by, now, **said)
-
-    def check_data(self, chain: Chain) -> None:
-        """Raise EventsAltered unless the plan, the heads and the records of pushes are what the acts have left."""
-        with self._database.reading() as connection:
-            check_data(connection, chain)
-
-    def head(self, operator_id: int) -> Head:
-        """Return the head of an operator's active set; version 0 if it supplied none. UnknownOperator if there is
-        none."""
-        with self._database.reading() as connection:
-            check_operator(connection, operator_id)
-            return read_head(connection, Kind.ACTIVE, operator_id)
-
-    def portings_head(self) -> Head:
-        """Return the head of the portings; version 0 if none were pushed."""
-        with self._database.reading() as connection:
-            return read_head(connection, Kind.PORTED, EVERY_OPERATOR)
-
-    def digest(self, operator_id: int) -> tuple[Head, bytes]:
-        """Return the head of an active set and its digest, empty for version 0; computed when first asked for.
-
-        Under pushes without a pause the digest may be that of no head in the end: it is empty then, to be asked for
-        again.
-        """
-        for _ in range(DIGEST_TRIES):
-            head = self.head(operator_id)
-            if head.digest is not None or not head.version:
-                return head, head.digest or b""
-            digest = self._computed_digest(operator_id)
-            if self.head(operator_id).version == head.version:
-                # A digest that could not be kept is computed again: reads go on in a store that takes no writes.
-                with suppress(StoreUnavailable), self._database.writing() as connection:
-                    keep_digest(connection, operator_id, head.version, digest)
-                return head, digest
-        return self.head(operator_id), b""
-
-    def _computed_digest(self, operator_id: int) -> bytes:
-        with self._database.reading() as connection:
-            chunks = blocks.chunks_of(connection, Kind.ACTIVE, operator_id)
-        # A chunk a turn, so that pushes go on meanwhile.
-        found = ((chunk, self._active_chunk(operator_id, chunk)) for chunk in chunks)
-        return set_digest((chunk, chunk_digest(places)) for chunk, places in found if places)
-
-    def _active_chunk(self, operator_id: int, chunk: int) -> BitMap:
-        with self._database.reading() as connection:
-            return blocks.read_chunk(connection, Kind.ACTIVE, operator_id, chunk)
-
-    def push_content(self, operator_id: int) -> PushContent:
-        """Return what takes the numbers of a push of an operator, and knows which it serves and has."""
-        with self._database.reading() as connection:
-            basis = read_basis(connection)
-            ported = self._ported if basis.portings_version else lambda _chunk: {}
-            served = served_numbers(connection, operator_id, ported)
-        return PushContent(served, lambda chunk: self._active_chunk(operator_id, chunk), basis)
-
-    def _ported(self, chunk: int) -> dict[int, BitMap]:
-        with self._database.reading() as connection:
-            return blocks.read_ported(connection, chunk)
-
-    def try_pushed(self, operator_id: int, push_id: str, *, now: datetime) -> Pushed | None:
-        """Return what became of the push of that push_id, or None if none is remembered."""
-        with self._database.reading() as connection:
-            return pushes.try_pushed(connection, Kind.ACTIVE, operator_id, push_id, microseconds(now))
-
-    @again_if_undone
-    def push(
-        self, header: PushHeader, content: PushContent, *, base_version: int, token: str, now: datetime, by: str = LOCAL
-    ) -> Pushed:
-        """Apply a push to the version that was the head when it began, or hold it: durable when this returns.
-
-        `token` is what confirms it if it is held. Raises NotServed, BadPush, StaleBase, OlderData, or ConcurrentPush if
-        the head has moved, or if the plan and the portings judge it otherwise by now.
-        """
-        content.check(header)
-        data_time_us, now_us = microseconds(header.data_time), microseconds(now)
-        receipt = Receipt(base_version, content.basis, token, data_time_us, now_us, self.push_policy)
-        with self._changing() as connection:
-            again = pushes.begin(connection, Kind.ACTIVE, header, now_us)
-            if again is not None:
-                return again
-            pushed = pushes.push_active(connection, header, content, receipt)
-            act = Act.PUSH_FORCED if header.allow_older else Act.PUSH_HELD if pushed.held else Act.PUSH_APPLIED
-            done = _DataAct(act, by, now, Kind.ACTIVE, header.operator_id)
-            self._record_act_on_set(connection, done, pushed.version, pushed.revision)
-            return pushed
-
-    def held_pushes(self, operator_id: int | None = None, *, now: datetime) -> list[HeldPush]:
-        """Return the pushes that wait to be confirmed, the oldest first: every operator's, or one's. UnknownOperator if
-        there is no such operator."""
-        with self._database.reading() as connection:
-            if operator_id is not None:
-                check_operator(connection, operator_id)
-            return pushes.held_pushes(connection, microseconds(now), operator_id)
-
-    @again_if_undone
-    def confirm_push(self, operator_id: int, token: str, *, now: datetime, by: str = LOCAL) -> Pushed:
-        """Apply a held push, durable when this returns; UnknownPush if there is none of that token, ConcurrentPush if
-        another was applied since, or if the plan and the portings judge it otherwise by now."""
-        with self._changing() as connection:
-            pushed = pushes.confirm(connection, operator_id, token, microseconds(now))
-            done = _DataAct(Act.PUSH_CONFIRMED, by, now, Kind.ACTIVE, operator_id)
-            self._record_act_on_set(connection, done, pushed.version, pushed.revision)
-            return pushed
-
-    @again_if_undone
-    def reject_push(self, operator_id: int, token: str, *, now: datetime, by: str = LOCAL) -> None:
-        """Forget a held push, durably when this returns; UnknownPush if none of that token is held."""
-        with self._changing() as connection:
-            pushes.reject(connection, operator_id, token, microseconds(now))
-            done = _DataAct(Act.PUSH_REJECTED, by, now, Kind.ACTIVE, operator_id)
-            self._record_act_on_set(connection, done, version=0, revision=0)
-
-    def portings_content(self) -> PortingsContent:
-        """Return what takes the numbers of a push of portings, and knows the mobile ranges and whose they are."""
-        held: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        with self._database.reading() as connection:
-            basis = read_basis(connection)
-            operator_ids = frozenset(connection.scalars(select(operators.c.operator_id)))
-            for one in plans.read_ranges(connection):
-                if one.mobile:
-                    held[one.operator_id].append((one.first, one.last))
-        every = sorted(bounds for some in held.values() for bounds in some)
-        mobile = ServedNumbers(EVERY_OPERATOR, every, lambda _chunk: {})
-        return PortingsContent(mobile, lambda operator_id, chunk: home(held[operator_id], chunk), operator_ids, basis)
-
-    def try_pushed_portings(self, push_id: str, *, now: datetime) -> Pushed | None:
-        """Return what became of the push of portings of that push_id, or None if none is remembered."""
-        with self._database.reading() as connection:
-            return pushes.try_pushed(connection, Kind.PORTED, EVERY_OPERATOR, push_id, microseconds(now))
-
-    @again_if_undone
-    def push_portings(
-        self, header: PortingsHeader, content: PortingsContent, *, base_version: int, now: datetime, by: str = LOCAL
-    ) -> Pushed:
-        """Apply a push to the version of the portings that was the head when it began: durable when this returns.
-
-        Raises NotPortable, BadPush, RemovesTooMuch, UnknownOperator, StaleBase, OlderData, or ConcurrentPush if the
-        head or the plan moved.
-        """
-        content.check(header)
-        data_time_us, now_us = microseconds(header.data_time), microseconds(now)
-        receipt = Receipt(base_version, content.basis, "", data_time_us, now_us)
-        with self._changing() as connection:
-            again = pushes.begin(connection, Kind.PORTED, header, now_us)
-            if again is not None:
-                return again
-            if read_basis(connection).plan_revision != content.basis.plan_revision:
-                raise ConcurrentPush("the numbering plan has changed since the push began")
-            pushed = pushes.push_portings(connection, header, content, receipt)
-            act = Act.PUSH_FORCED if header.force or header.allow_older else Act.PUSH_APPLIED
-            done = _DataAct(act, by, now, Kind.PORTED, EVERY_OPERATOR)
-            self._record_act_on_set(connection, done, pushed.version, pushed.revision)
-            return pushed
-
-    # --- callers
+    def checks(self) -> Checks:
+        """Return what finds damage and changes by strangers."""
+        return Checks(self._database, self.sets)
 
     def budgets(self) -> Budgets:
         """Return what was taken of callers' budgets of new numbers."""
@@ -719,18 +371,6 @@ class Store:
         with self._database.reading() as connection:
             return callers.read_macs(connection)
 
-    def check_withdrawals(self) -> None:
-        """Raise StoreDamaged unless the numbers that wait to be revoked, and those in the record, are what was
-        stored."""
-        with self._database.reading() as connection:
-            withdrawals.check(connection)
-            recorded.check(connection)
-
-    def check_pushes(self) -> None:
-        """Raise StoreDamaged unless the record of every push is what was stored."""
-        with self._database.reading() as connection:
-            pushes.check_records(connection)
-
     def record_denials(self, some: list[Denial]) -> None:
         """Keep that calls were denied, in one transaction; the last 10,000 are kept."""
         with self._database.writing() as connection:
@@ -740,16 +380,6 @@ class Store:
         """Return the last denials, the newest first."""
         with self._database.reading() as connection:
             return callers.last_denials(connection, count)
-
-
-class _DataAct(NamedTuple):
-    """An act on a set of numbers: who does what, when, to which."""
-
-    act: Act
-    by: str
-    now: datetime
-    kind: Kind
-    operator_id: int
 
 
 def _operator(row: Row[Any], head: Head | None) -> Operator:

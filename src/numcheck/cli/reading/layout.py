@@ -94,8 +94,9 @@ STATUS_NAMES = frozenset(
 _STATUS_WORDS = re.compile(
     "status|state|activ|block|suspend|terminat|disconnect|clos|delet|remov|expir|end(ed)?\\b|"
     "action|operation|\\bop\\b|change|\\bsign\\b|\\bflag|event|reason|"
+    "\\bvalid|until|enabl|disabl|\\b(in ?)?used?\\b|\\ba?live\\b|\\bdead\\b|cancel|churn|ceas|retir|\\bsts?\\b|"
     "статус|состоян|актив|блокир|приостан|расторж|отключ|закры|удал|оконч|обслуж|"
-    "действи|операци|изменен|признак|\\bзнак\\b|\\bфлаг|событ|причин"
+    "действ|операци|изменен|признак|\\bзнак\\b|\\bфлаг|событ|причин|\\bвы?ключ|использ|аннулир|прекращ|годен"
 )
 # Cells of such a column, whatever its name.
 CHANGES = frozenset(
