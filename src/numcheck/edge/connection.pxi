@@ -113,6 +113,7 @@ cdef void close_connection(Connection* connection) noexcept nogil:
     rest_no_more(connection)
     unwatch_and_close(loop, connection.fd)
     discard(loop, &connection.unsent)
+    count_no_more(&connection.counted)
     discard(loop, &connection.authorization)
     if connection.previous == NULL:
         loop.connections = connection.next
