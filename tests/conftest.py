@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.store.engines import Server
+from tests.store.engines import Pair, Server
 
 MEMORY, MEMORY_FREE_MIN = Path("/dev/shm"), 8 * 2**30
 
@@ -27,6 +27,18 @@ settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True
 settings.register_profile("long", deadline=None, max_examples=20_000, print_blob=True)
 # Hypothesis chooses between these two by the environment, and took them as they were before.
 settings.load_profile("ci" if settings.get_current_profile_name() == "ci" else "default")
+
+
+@pytest.fixture(scope="session")
+def pair() -> Iterator[Pair]:
+    """Servers of their own: a standby copies every database that there is."""
+    with tempfile.TemporaryDirectory(prefix="numcheck-pair-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)
+        primary = Server(Path(name) / "primary")
+        both = Pair(primary, primary.standby(Path(name) / "standby"))
+        yield both
+        for one in both[::-1]:
+            one.close()
 
 
 @pytest.fixture(scope="session")

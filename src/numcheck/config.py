@@ -155,7 +155,7 @@ class Settings(BaseSettings):
     )
     database_replica_url: SecretStr | None = Field(
         None,
-        description="a standby of database_url, which may be behind, that exports and audits read; none: database_url",
+        description="a standby of database_url, which may be behind, for lists, exports, audits and first indexes",
         examples=["postgresql://numcheck@standby.example/numcheck"],
     )
     listen: str = Field("127.0.0.1:50051", description="host:port of every service; port 0 takes a free one")

@@ -23,8 +23,13 @@ REQUIRED = os.environ.get("NUMCHECK_TEST_STRANGERS") == "required"
 EXTRAS = ("page", "postgresql", "smpp", "traces")  # of an installation
 CONTAINERFILE = (DEPLOY / "Containerfile").read_text()
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yml").read_text())
-CLUSTER = {one["kind"]: one for one in yaml.safe_load_all((DEPLOY / "kubernetes/numcheck.yaml").read_text())}
-POD = CLUSTER["StatefulSet"]["spec"]["template"]["spec"]
+CLUSTERS = {
+    name: {one["kind"]: one for one in yaml.safe_load_all((DEPLOY / f"kubernetes/{name}.yaml").read_text())}
+    for name in ("numcheck", "followers")
+}
+WORKLOADS = {"numcheck": CLUSTERS["numcheck"]["StatefulSet"], "followers": CLUSTERS["followers"]["Deployment"]}
+PODS = {name: workload["spec"]["template"]["spec"] for name, workload in WORKLOADS.items()}
+OF_SECRETS = {"NUMCHECK_DATABASE_URL": "postgresql://secret@host/numcheck", "NUMCHECK_PUBLISHER_KEY": "ab" * 32}
 
 
 def said_by(*command: object) -> tuple[int, str]:
@@ -39,7 +44,7 @@ def said_by(*command: object) -> tuple[int, str]:
     [
         ("hadolint", "Containerfile"),
         ("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yml"),
-        ("kubernetes-validate", "--strict", "-k", "1.32", "kubernetes/numcheck.yaml"),
+        ("kubernetes-validate", "--strict", "-k", "1.32", "kubernetes/numcheck.yaml", "kubernetes/followers.yaml"),
     ],
     ids=lambda command: command[0],
 )
@@ -84,8 +89,12 @@ def test_the_unit_is_exposed_to_little() -> None:
 
 def environments() -> Iterator[tuple[str, dict[str, str]]]:
     """Each file that sets anything, with its settings; a password has a stand-in."""
-    (node,) = POD["containers"]
-    yield "kubernetes", {one["name"]: one.get("value", "postgresql://secret@host/numcheck") for one in node["env"]}
+    for name, pod in PODS.items():
+        (container,) = pod["containers"]
+        yield (
+            f"kubernetes, {name}",
+            {one["name"]: one["value"] if "value" in one else OF_SECRETS[one["name"]] for one in container["env"]},
+        )
     for service in ("node", "follower"):
         environment = COMPOSE["services"][service]["environment"]
         yield f"compose, {service}", {k: re.sub(r"\$\{.*?\}", "secret", value) for k, value in environment.items()}
@@ -109,31 +118,36 @@ def test_settings_are_known_and_have_values_that_they_may_have(
 
 def test_nothing_runs_as_root_or_writes_where_it_need_not() -> None:
     (user,) = re.findall(r"^USER (\d+):\d+$", CONTAINERFILE, re.MULTILINE)
-    assert int(user) == POD["securityContext"]["runAsUser"] != 0
-    assert POD["securityContext"]["runAsNonRoot"]
-    for container in (*POD["initContainers"], *POD["containers"]):
-        security = container["securityContext"]
-        assert security["readOnlyRootFilesystem"]
-        assert not security["allowPrivilegeEscalation"]
-        assert security["capabilities"] == {"drop": ["ALL"]}
+    for pod in PODS.values():
+        assert int(user) == pod["securityContext"]["runAsUser"] != 0
+        assert pod["securityContext"]["runAsNonRoot"]
+        for container in (*pod.get("initContainers", ()), *pod["containers"]):
+            security = container["securityContext"]
+            assert security["readOnlyRootFilesystem"]
+            assert not security["allowPrivilegeEscalation"]
+            assert security["capabilities"] == {"drop": ["ALL"]}
     for name in ("node", "follower"):
         service = COMPOSE["services"][name]
         assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
 
 
 def test_probes_ask_what_a_node_answers() -> None:
-    (node,) = POD["containers"]
-    ports = {one["name"]: one["containerPort"] for one in node["ports"]}
+    for (one_of_it,) in (pod["containers"] for pod in PODS.values()):
+        _check_probes(one_of_it)
+
+
+def _check_probes(container: dict[str, Any]) -> None:
+    ports = {one["name"]: one["containerPort"] for one in container["ports"]}
     assert ports == {"grpc": 50051, "metrics": 9464}
-    probed = {name: node[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
+    probed = {name: container[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
     assert {one["port"] for one in probed.values()} == {"metrics"}
     assert [one["path"] for one in probed.values()] == ["/healthz", "/healthz", "/readyz"]
 
 
 def test_nodes_get_the_keys_of_the_first_and_nobody_else_reads_them(tmp_path: Path) -> None:
     """Where the Secret is not there yet nothing is changed; a volume whose modes were widened is mended."""
-    assert POD["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
-    (keys,) = POD["initContainers"]
+    assert PODS["numcheck"]["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
+    (keys,) = PODS["numcheck"]["initContainers"]
     secret, data = tmp_path / "keys", tmp_path / "data"
     script = keys["args"][0].replace("/keys/$name", f"{secret}/$name").replace("/var/lib/numcheck", str(data))
     for one in (secret, data):
@@ -152,12 +166,29 @@ def test_nodes_get_the_keys_of_the_first_and_nobody_else_reads_them(tmp_path: Pa
     assert start() == dict.fromkeys(("keys.json", "token.key"), ("the first's", 0o600))
 
 
-def test_a_disruption_leaves_a_node_and_rules_are_of_these_pods() -> None:
-    labels: dict[str, Any] = CLUSTER["StatefulSet"]["spec"]["template"]["metadata"]["labels"]
-    assert CLUSTER["PodDisruptionBudget"]["spec"]["minAvailable"] < CLUSTER["StatefulSet"]["spec"]["replicas"]
-    assert CLUSTER["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
-    assert CLUSTER["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == labels
-    assert CLUSTER["Service"]["spec"]["selector"] == labels
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_a_disruption_leaves_a_node_and_rules_are_of_these_pods(name: str) -> None:
+    cluster, workload = CLUSTERS[name], WORKLOADS[name]["spec"]
+    labels: dict[str, Any] = workload["template"]["metadata"]["labels"]
+    assert 0 < cluster["PodDisruptionBudget"]["spec"]["minAvailable"] < workload["replicas"]
+    assert cluster["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
+    assert cluster["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == labels
+    assert workload["selector"]["matchLabels"] == labels
+    assert cluster["Service"]["spec"]["selector"] == labels
+
+
+def test_followers_ask_the_nodes_that_there_are_and_are_let_through() -> None:
+    """By the names that a headless Service gives to the pods of a StatefulSet, and no other's rules than these."""
+    nodes, service = CLUSTERS["numcheck"]["StatefulSet"], CLUSTERS["numcheck"]["Service"]
+    (follower,) = PODS["followers"]["containers"]
+    name, count = nodes["metadata"]["name"], nodes["spec"]["replicas"]
+    assert (nodes["spec"]["serviceName"], service["spec"]["clusterIP"]) == (service["metadata"]["name"], "None")
+    assert follower["args"] == ["follow", *(f"{name}-{at}.{service['metadata']['name']}:50051" for at in range(count))]
+    let_in = CLUSTERS["numcheck"]["NetworkPolicy"]["spec"]["ingress"][0]["from"]
+    labels = WORKLOADS["followers"]["spec"]["template"]["metadata"]["labels"]
+    assert {"podSelector": {"matchLabels": labels}} in let_in
+    (asked,) = (one for one in CLUSTERS["followers"]["NetworkPolicy"]["spec"]["egress"] if "to" in one)
+    assert asked["to"] == [{"podSelector": {"matchLabels": nodes["spec"]["template"]["metadata"]["labels"]}}]
 
 
 def test_an_installation_has_the_versions_that_are_tested() -> None:

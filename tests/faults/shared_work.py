@@ -1,10 +1,10 @@
 """Kills nodes of one PostgreSQL at random amid the background work that they share: `make shared MINUTES=10`.
 
-Users are registered on numbers that their operator takes away again, some registrations fall due, and a webhook gets
-every event. Nodes are killed, or stopped for a while and let go on, as often as chance will have it. In the end, of
-each registration that was acknowledged what was to happen has happened once; the webhook has had every event, in order;
-and no work was nobody's for longer than is promised. `tests/serving/test_sharing.py` is the small version, by a clock
-of its own.
+Users are registered on numbers that their operator takes away again, some registrations fall due, a webhook gets every
+event, and a witness the heads of their chain. Nodes are killed, or stopped for a while and let go on, as often as
+chance will have it. In the end, of each registration that was acknowledged what was to happen has happened once; the
+webhook has had every event, in order; the witness has heads of the chain alone; and no work was nobody's for longer
+than is promised. `tests/serving/test_sharing.py` is the small version, by a clock of its own.
 """
 
 import argparse
@@ -45,6 +45,7 @@ LOOK_EVERY_S = 0.1
 SETTLED_WITHIN_S = 120.0
 DEADLINE_S = 10.0
 PASSING = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED
+WITNESS_EVERY_S = 2
 REMIND_SHARE = 0.3  # of the registrations
 
 
@@ -116,6 +117,9 @@ class Campaign:
             f"service = '{SERVICE}'\nurl = '{gateway.url}'\nfrom_start = true\n"
             f"secret_file = '{directory / 'webhook.key'}'\n"
         )
+        self._heads = directory / "heads.jsonl"
+        own = f"witness_file = '{self._heads}'\nwitness_interval_s = {WITNESS_EVERY_S}\n"
+        self._config.write_text(own + self._config.read_text())
         self.nodes: dict[int, Node] = {}
         self._lock = threading.Lock()
         self._ending = threading.Event()
@@ -271,6 +275,7 @@ class Campaign:
         self.takeovers.end()
         self._check_events()
         self._check_webhook()
+        self._check_witness()
         for node in self.nodes.values():
             node.kill()
         verified = run(
@@ -332,6 +337,18 @@ class Campaign:
             raise Violation("the webhook did not get every event, in order")
         self.counts["posts"] = len(got)
         self.counts["posts again"] = len(got) - len(wanted)
+
+    def _check_witness(self) -> None:
+        """Each head that was handed out is one of the chain's; half a line is of a node that was killed over it."""
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            chain = dict(connection.execute("SELECT sequence, encode(hash, 'hex') FROM events").fetchall())
+        lines = [line for line in self._heads.read_text().splitlines() if line.endswith("}")]
+        heads = [(int(one["sequence"]), one["hash"]) for one in map(json.loads, lines)]
+        if any(chain[sequence] != digest for sequence, digest in heads):
+            raise Violation("the witness has a head that the chain does not have")
+        self.counts["heads to a witness"] = len(heads)
+        if len(heads) < 2:
+            raise Violation("the witness was told no more once a node had died")
 
     def report(self) -> str:
         """Return what was done."""

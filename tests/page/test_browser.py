@@ -159,6 +159,7 @@ def _follower_is_shown(browser: Browser, address: str) -> None:
     """By the caller that it is, once it watches the editions: here a user of this machine."""
     _go(browser, "node")
     browser.wait("document.querySelector('#followers tbody tr')")
+    assert _text(browser, "#nodes tbody") == "This node has its store alone."
     assert _text(browser, "#followers tbody") == "No follower asks this node."
     with grpc.insecure_channel(address) as channel:
         watch_editions(channel)

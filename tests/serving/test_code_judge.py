@@ -5,10 +5,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from numcheck.config import Settings
+from numcheck.errors import StoreUnavailable
 from numcheck.nearby import COURIERS_NAME
 from numcheck.registrations.registration import CodeToSend
 from numcheck.serving import whereabouts
@@ -17,6 +19,7 @@ from numcheck.serving.courier_report import told_of_couriers
 from numcheck.serving.couriers import Delivery
 from numcheck.serving.dispatch import Dispatcher, Route
 from numcheck.serving.ledger import JUDGED_AFTER_S, Ledger
+from numcheck.serving.receipt_exchange import LOST_AFTER_S, ReceiptExchange
 from numcheck.serving.terms import Terms
 from tests.delivery.test_couriers import Clock, Scripted
 from tests.registrations.by_code import complete, last_code
@@ -106,3 +109,49 @@ def test_a_file_that_no_running_node_wrote_says_nothing(tmp_path: Path, told: st
     mine = {"pid": os.getpid(), "data_dir": str(tmp_path.resolve()), "couriers": "all well"}
     (tmp_path / COURIERS_NAME).write_text(json.dumps(mine))
     assert told_of_couriers(tmp_path) == []
+
+
+def test_receipt_counts_at_the_node_that_sent_the_code_wherever_it_comes(world: World) -> None:
+    """Once, though both nodes got it, under whichever of its names; what no node knows is counted by one of them."""
+    clock = Clock()
+    sender, other = delivery_to(clock), delivery_to(clock)
+    strays = world.store.stray_receipts()
+    exchanges = [ReceiptExchange(one.ledger, strays, clock=clock) for one in (sender, other)]
+    judges = [
+        CodeJudge(one, world.registrations.came_back, world.data_dir, exchange)
+        for one, exchange in zip((sender, other), exchanges, strict=True)
+    ]
+    assert sender.courier is not None
+    for place in range(2):
+        sender.courier.send(small.UNKNOWN, CodeToSend("1", ("sms",)), service="chat", message_id=f"0{place}" * 16)
+    sender.ledger.name("main", "01" * 16, "carriers")
+    reports = other.ledger.reports_of("main")
+    reports.came(iter(["00" * 16]), "delivered")
+    reports.came(iter(["another", "carriers"]), "failed")
+    reports.came(iter(["nobodys"]), "delivered")
+    sender.ledger.reports_of("main").came(iter(["00" * 16]), "delivered")
+    assert (dict(other.ledger.receipts), len(other.ledger.strays())) == ({}, 3)
+    for judge in (*judges[::-1], *judges):
+        judge.judge()
+    assert sender.ledger.receipts == {("main", "3", "delivered"): 1, ("main", "3", "failed"): 1}
+    assert sender.ledger.judged == {("main", "3", "lost"): 1}
+    assert (len(strays.waiting(count_max=9)), dict(other.ledger.receipts)) == (1, {})
+    clock.now_s += LOST_AFTER_S + 1
+    for judge in judges[::-1]:
+        judge.judge()
+    assert (strays.waiting(count_max=9), other.ledger.strays()) == ({}, [])
+    assert other.ledger.receipts == {("main", "", "delivered"): 1}
+    assert ("main", "", "delivered") not in sender.ledger.receipts
+
+
+def test_receipts_wait_while_the_store_is_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery, strays = delivery_to(Clock()), world.store.stray_receipts()
+    exchange = ReceiptExchange(delivery.ledger, strays)
+    delivery.ledger.reports_of("main").came(iter(["nobodys"]), "delivered")
+    with monkeypatch.context() as patch:
+        patch.setattr(strays, "put", Mock(side_effect=StoreUnavailable("away")))
+        with pytest.raises(StoreUnavailable):
+            exchange.exchange()
+    assert len(delivery.ledger.strays()) == 1
+    exchange.exchange()
+    assert (delivery.ledger.strays(), len(strays.waiting(count_max=9))) == ([], 1)

@@ -26,8 +26,10 @@ from numcheck.serving.metrics import NodeCollector, Readings
 from numcheck.serving.metrics_listener import MetricsListener
 from numcheck.serving.publishing import index_directory
 from numcheck.serving.services import check_service
+from numcheck.serving.sharing import Peer
 from numcheck.serving.store_watch import StoreWatch
 from numcheck.store import Troubles
+from numcheck.store.leases import NodeRow
 from numcheck.v1 import check_pb2
 from tests.serving.small import ACTIVE, fill
 
@@ -64,6 +66,8 @@ class Node:
             couriers_rest=lambda: {("main", "3"): True, ("main", ""): False},
             index_size=lambda: self.published.get().size,
             node_count=lambda: 2,
+            replica_used=lambda: True,
+            peers=lambda: [Peer(NodeRow("1", "host:1", 0, 3, 0, "1.0", 2), False, 0.5, ["due times"])],
             leases_held=lambda: {"due times": True, "withdrawals": False},
         )
         self.watch = StoreWatch(settings, Troubles())

@@ -15,7 +15,7 @@ from numcheck.registrations.calendar import Calendar
 from numcheck.registrations.withdrawal import Withdrawals
 from numcheck.serving.publishing import index_directory, rebuild_index
 from numcheck.serving.sharing import DEAD_AFTER_S, INTERVAL_S, TAKEN_OVER_WITHIN_S, TRUSTED_FOR_S, Duty, Sharing
-from numcheck.store.leases import Leases
+from numcheck.store.leases import Leases, NodeReport
 from tests.registrations.test_withdrawals import push
 from tests.registrations.world import START, World, small
 
@@ -39,7 +39,14 @@ class Node:
 
     def __init__(self, world: World, leases: Leases, clock: Clock, name: str) -> None:
         self.clock, self.next_look_s, self.world = clock, clock.s, world
-        self.sharing = Sharing(leases, name, clock=clock, now=lambda: START + timedelta(seconds=clock.s))
+        self.index_version: int | None = None
+        self.sharing = Sharing(
+            leases,
+            name,
+            lambda: NodeReport("1.0", self.index_version),
+            clock=clock,
+            now=lambda: START + timedelta(seconds=clock.s),
+        )
         self.duties = {one: self.sharing.duty(one) for one in WORK}
         under = {name: world.registrations.under(duty.lease) for name, duty in self.duties.items()}
         self.withdrawals = Withdrawals(under["withdrawals"], world.vault, now=lambda: world.now)
@@ -93,10 +100,14 @@ def test_a_dead_nodes_work_goes_on_elsewhere_within_ten_seconds(world: World, le
         second = Node(world, leases, clock, "second")
         first.turn()
         clock.s += 0.4
+        second.index_version = 3
         second.turn()
         assert [one for name in WORK for one in holders([first, second], name)] == [first, first]
+        told = [(one.node.name, one.is_this, one.node.index_version, one.work) for one in second.sharing.peers]
+        assert told == [("first", False, None, sorted(WORK)), ("second", True, 3, [])]
         clock.s += died_after_s
         took_s = taken_over_after_s([second], clock, "due times")
+        assert [(one.node.name, one.silent_s) for one in second.sharing.peers] == [("second", 0.0)]
         assert DEAD_AFTER_S - 1 <= took_s <= TAKEN_OVER_WITHIN_S
         assert holders([first, second], "due times") == [second]
         second.sharing.stop()

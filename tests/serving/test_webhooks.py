@@ -20,6 +20,7 @@ from numcheck.registrations.history import Told
 from numcheck.serving.sharing import Sharing
 from numcheck.serving.webhooks import Source, Webhook, check_webhooks
 from numcheck.store import EventRow, Store
+from numcheck.store.leases import NodeReport
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.delivery.gateway import Gateway, gateway_running
@@ -177,7 +178,7 @@ def test_an_event_that_is_refused_is_passed_over_and_one_that_fails_is_not(
     with Store(directory) as store:
         history = cast("History", Events(3))
         source = Source("an installation", store.webhooks(), history, lambda: datetime.now(UTC))
-        sharing = Sharing(store.leases(), "one")
+        sharing = Sharing(store.leases(), "one", lambda: NodeReport("1.0", None))
         webhook = Webhook(settings, KEY, source, Poster(), sharing.duty("webhook backend"))
         webhook.start()
         sharing.start()

@@ -18,8 +18,10 @@ from numcheck.errors import BadConfiguration, DeliveryFailed, EventsAltered
 from numcheck.offline.audit import verify_store, witnessed
 from numcheck.registrations.events import head_fields, sign_head
 from numcheck.serving.keys import write_keys
+from numcheck.serving.sharing import Sharing
 from numcheck.serving.witness import Witness, newest_head
 from numcheck.store import Store
+from numcheck.store.leases import NodeReport
 from tests.registrations.world import KEYS, START, World, small
 
 
@@ -40,7 +42,8 @@ class Installation:
     def look(self) -> bool | None:
         """Return what a node finds that starts now."""
         with Store(self.data_dir, read_only=True) as store:
-            witness = Witness(store.events(), KEYS.signing_key, self.settings, now=lambda: START)
+            sharing = Sharing(store.leases(), "one", lambda: NodeReport("1.0", None))
+            witness = Witness(store.events(), KEYS.signing_key, self.settings, sharing, now=lambda: START)
             try:
                 witness.look()
             finally:
@@ -188,3 +191,27 @@ def test_a_witness_on_this_machine_is_never_reached_by_a_proxy(
 def test_a_witness_is_reached_over_https(url: str) -> None:
     with pytest.raises(BadConfiguration, match="witness_url"):
         load_settings(witness_url=url)
+
+
+def test_of_two_nodes_one_hands_heads_out_and_the_other_once_that_has_left(one: Installation, file: Path) -> None:
+    one.happen("first")
+    with Store(one.data_dir) as store:
+        leases = store.leases()
+        leases.shared = True
+        handed: dict[str, Witness] = {}
+        nodes = {name: Sharing(leases, name, lambda: NodeReport("1.0", None)) for name in ("a", "b")}
+        for name, sharing in nodes.items():
+            handed[name] = Witness(store.events(), KEYS.signing_key, one.settings, sharing, now=lambda: START)
+        nodes["a"].look()
+        nodes["b"].look()
+        handed["b"]._work()
+        assert (file.exists(), handed["b"].agrees) == (False, None)
+        handed["a"]._work()
+        assert (newest_head(file) is not None, handed["a"].agrees) == (True, True)
+        nodes["a"].stop()
+        handed["a"]._work()
+        nodes["b"].look()
+        handed["b"]._work()
+        assert [handed[name].agrees for name in "ab"] == [None, True]
+        for witness in handed.values():
+            witness.stop()

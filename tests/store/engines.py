@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import psutil
 import psycopg
@@ -114,6 +114,37 @@ class Server:
         """End for good: at once, as nobody will read what is in it."""
         self.crash()
         self._server.cleanup()
+
+
+class Pair(NamedTuple):
+    """A server, and a hot standby of it."""
+
+    primary: Server
+    standby: Server
+
+    def on_standby(self, url: str) -> str:
+        """The URL of a database of the server, as the standby has it."""
+        return url.replace(str(self.primary.socket.parent), str(self.standby.socket.parent))
+
+    def wait_for_replay(self) -> None:
+        """Return once the standby has all that there is now."""
+        with psycopg.connect(self.primary._uri, autocommit=True) as connection:
+            (end,) = connection.execute("SELECT pg_current_wal_flush_lsn()").fetchone() or (None,)
+        with psycopg.connect(self.standby._uri, autocommit=True) as connection:
+            while connection.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", [end]).fetchone() != (True,):
+                pass
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The standby gets nothing new."""
+        with psycopg.connect(self.standby._uri, autocommit=True) as connection:
+            connection.execute("SELECT pg_wal_replay_pause()")
+            while connection.execute("SELECT pg_get_wal_replay_pause_state()").fetchone() != ("paused",):
+                pass
+            try:
+                yield
+            finally:
+                connection.execute("SELECT pg_wal_replay_resume()")
 
 
 @contextmanager

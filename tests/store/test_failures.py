@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from array import array
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -16,13 +17,17 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
+from numcheck.active import PushHeader
 from numcheck.api.errors import status_of
-from numcheck.errors import NumcheckError, StoreDamaged, StoreFailed, StoreUnavailable
-from numcheck.store import Store
+from numcheck.errors import IndexBehind, NumcheckError, StaleBase, StoreDamaged, StoreFailed, StoreUnavailable
+from numcheck.serving.publishing import open_or_rebuild
+from numcheck.store import Point, Store
 from numcheck.store.database import Database
 from numcheck.store.failures import store_error
+from numcheck.store.history import GAP
+from numcheck.v1 import check_pb2
 from tests.active.sets import active_set_of
-from tests.store.engines import Server
+from tests.store.engines import POSTGRESQL, Server
 from tests.store.registry import plan, row
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -278,7 +283,8 @@ def test_store_behind_a_pooler_of_transactions_works(pooled, url, tmp_path):
 
 def test_server_that_was_promoted_is_noticed_before_anything_is_asked_of_it(tmp_path):
     """Two hosts: the primary ends with a change that its standby lacks. The first connection to the standby, promoted,
-    tells of its timeline and of what is lost, whoever it is made for."""
+    tells of its timeline and of what is lost, whoever it is made for. Who has seen nothing of it begins another epoch,
+    as on every server that a dump is restored to: what was acknowledged names nothing that comes after it."""
     met: list[tuple[str, object]] = []
     with tempfile.TemporaryDirectory(prefix="numcheck-two-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
@@ -291,13 +297,9 @@ def test_server_that_was_promoted_is_noticed_before_anything_is_asked_of_it(tmp_
         with Store(tmp_path, url=both) as store:
             assert store.timeline == "00000001"
             kept = store.point
-            store.see(kept)
+            store.see(kept, {})
             store.follow_servers(lambda: met.append(("met", None)), lambda point: met.append(("lost", point)))
-            with psycopg.connect(standby._uri, autocommit=True) as connection:
-                connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
-                connection.execute("SELECT pg_reload_conf()")
-                while connection.execute("SELECT count(*) FROM pg_stat_wal_receiver").fetchone() != (0,):
-                    pass
+            _cut_off(standby)
             store.sets.replace_active_set(1, active_set_of([79160000000]), data_time=NOW, now=NOW)
             lost = store.seen
             primary.stop()
@@ -310,6 +312,67 @@ def test_server_that_was_promoted_is_noticed_before_anything_is_asked_of_it(tmp_
             assert store.timeline == "00000002"
             assert store.is_lost(lost)
             assert store.has(kept)
+            _check_new_epoch(both, tmp_path / "other", lost)
+            _check_loss_is_told(store, lost)
+            versions = store.sets.head(1).version, store.revision
+        _check_dump(both, standby.new_database(), Path(name), versions)
         standby.close()
         primary.start()
         primary.close()
+
+
+def _check_new_epoch(url: str, data_dir: Path, lost: Point) -> None:
+    """A node that was started anew, without an index, gives out nothing again that was given out before."""
+    with Store(data_dir, url=url) as store:
+        before = store.revision
+        assert before < lost.revision
+        assert store.begin_epoch()
+        assert (store.unused_revisions(), store.losses()) == ([(before + 1, before + GAP)], [])
+        assert _pushed(store, 79160000001) > lost.revision + 1
+        index, _ = open_or_rebuild(store, data_dir)
+        request = check_pb2.CheckNumbersRequest(numbers=[79160000001], min_index_version=lost.revision)
+        with pytest.raises(IndexBehind, match="lost"):
+            index.table.check_numbers(request.SerializeToString(), numbers_per_call_max=1)
+        with pytest.raises(StaleBase):
+            _pushed(store, 79160000002, base=1)  # the version of the lost set
+        assert not store.begin_epoch()
+
+
+def _pushed(store: Store, number: int, base: int | None = None) -> int:
+    """Push a number as operator 1 does, to the head or another version; the revision."""
+    head = store.sets.head(1).version
+    content = store.sets.push_content(1)
+    content.add(array("Q", [number]))
+    header = PushHeader(1, snapshot=False, base_version=head if base is None else base, push_id=None, data_time=NOW)
+    return store.sets.push(header, content, base_version=head, token="", now=NOW).revision
+
+
+def _cut_off(standby: Server) -> None:
+    with psycopg.connect(standby._uri, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
+        connection.execute("SELECT pg_reload_conf()")
+        while connection.execute("SELECT count(*) FROM pg_stat_wal_receiver").fetchone() != (0,):
+            pass
+
+
+def _check_loss_is_told(store: Store, lost: Point) -> None:
+    """By operator and version, though others have pushed to that version since, in another epoch."""
+    store.record_loss(lost, now=NOW)
+    (loss,) = store.losses()
+    assert (loss.first_revision, loss.last_revision) == (lost.revision, lost.revision)
+    assert loss.operators == {1: (1, 0)}
+    assert [lost.revision, lost.revision] in map(list, store.unused_revisions())
+
+
+def _check_dump(url: str, restored: str, directory: Path, versions: tuple[int, int]) -> None:
+    """A database that is restored from a dump goes on behind whatever followed the dump."""
+    dump, restore = (
+        ("pg_dump", "-Fc", "-f", f"{directory}/dump", url),
+        ("pg_restore", "-d", restored, f"{directory}/dump"),
+    )
+    for tool, *arguments in (dump, restore):
+        subprocess.run([POSTGRESQL / tool, *arguments], check=True)
+    with Store(directory / "third", url=restored) as store:
+        assert _pushed(store, 79160000007) > versions[1] + GAP
+        assert store.sets.head(1).version > versions[0] + GAP
+        assert not store.begin_epoch()

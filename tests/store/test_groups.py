@@ -28,21 +28,29 @@ class Work:
 
 
 class Book:
-    """A store that commits lists; it can be held up, and made to fail."""
+    """A store that commits lists; its commits, or its transactions before they begin, can be held up, and fail."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, held_up_before: bool = False) -> None:
+        self.held_up_before = held_up_before
         self.commits: list[list[str]] = []
-        self.free = threading.Event()
+        self.held_up, self.free = threading.Event(), threading.Event()
         self.free.set()
         self.failing = False
         self.lost: Exception | None = None
         self.groups: GroupCommit[Work] = GroupCommit(self.begin)
 
+    def hold_up(self) -> None:
+        self.held_up.set()
+        self.free.wait(10)
+
     @contextmanager
     def begin(self) -> Iterator[Work]:
         work = Work()
-        self.free.wait(10)
+        if self.held_up_before:
+            self.hold_up()
         yield work
+        if not self.held_up_before:
+            self.hold_up()
         if self.failing:
             raise StoreUnavailable("the disk is full")
         self.commits.append(work.written)
@@ -60,12 +68,13 @@ class Book:
                 results[place] = type(error)
 
         self.free.clear()
+        self.held_up.clear()
         threads = [threading.Thread(target=one, args=(place,)) for place in range(len(operations))]
         for count, thread in enumerate(threads):
             thread.start()
-            while count and len(self.groups._waiting) < count:
-                threading.Event().wait(0.001)
-            while not count and self.groups._waiting:
+            assert self.held_up.wait(10)
+            # The first is taken by now, unless it is held up before.
+            while len(self.groups._waiting) < count + self.held_up_before:
                 threading.Event().wait(0.001)
         self.free.set()
         for thread in threads:
@@ -95,6 +104,13 @@ def test_calls_that_wait_for_a_commit_share_the_next() -> None:
     names = [f"{place}" for place in range(20)]
     assert book.together(*map(writing, names)) == names
     assert book.commits == [["0"], names[1:]]
+
+
+def test_calls_that_come_while_a_transaction_waits_for_others_are_of_its_group() -> None:
+    book = Book(held_up_before=True)
+    names = [f"{place}" for place in range(20)]
+    assert book.together(*map(writing, names)) == names
+    assert book.commits == [names]
 
 
 def test_a_refusal_is_its_own_callers_alone() -> None:
@@ -158,19 +174,19 @@ def test_what_the_database_has_undone_runs_again_a_few_times(undone: int, comes_
 
 
 def test_a_transaction_that_cannot_begin_is_not_tried_for_each() -> None:
-    book = Book()
+    book = Book(held_up_before=True)
     begun: list[None] = []
 
     @contextmanager
     def refusing() -> Iterator[Work]:
         begun.append(None)
-        book.free.wait(10)
+        book.hold_up()
         raise StoreUnavailable("the database does not answer")
         yield Work()
 
     book.groups = GroupCommit(refusing)
     assert book.together(writing("a"), writing("b"), writing("c")) == [StoreUnavailable] * 3
-    assert len(begun) == 2
+    assert len(begun) == 1
 
 
 @pytest.mark.parametrize("where", ["operation", "commit"])

@@ -10,6 +10,7 @@ from numcheck.active import PortingsContent, PortingsHeader, PushHeader
 from numcheck.errors import ConcurrentPush, HistoryLost, IndexBehind, NotServed, StoreDamaged
 from numcheck.serving.publishing import open_or_rebuild
 from numcheck.store import Point, Store, history
+from numcheck.store.history import GAP
 from numcheck.store.schema import installation, metadata, revisions
 from numcheck.v1 import check_pb2
 from tests.active.sets import active_set_of
@@ -79,7 +80,7 @@ def test_nothing_is_pushed_to_a_store_that_lacks_what_was_seen(filled):
     with pytest.raises(HistoryLost):
         push(filled, FIRST + 2)
     assert filled.revision == 2
-    filled.record_loss(filled.seen, {}, now=NOW)
+    filled.record_loss(filled.seen, now=NOW)
     assert push(filled, FIRST + 2) == 5
 
 
@@ -126,17 +127,18 @@ def test_push_under_way_is_refused_when_the_versions_it_was_judged_by_are_of_ano
     content.add(array("Q", [FIRST]))
     put_back(store, copy)
     if noticed:
-        store.record_loss(store.seen, {}, now=NOW)
+        store.record_loss(store.seen, now=NOW)
     else:
         store._seen = None
-    assert port(store, [FIRST + 1], []) == 2
+    after = 2 + GAP * noticed
+    assert port(store, [FIRST + 1], []) == after
     header = PushHeader(1, snapshot=False, base_version=0, push_id=None, data_time=NOW)
     before = store.revision
     with pytest.raises(ConcurrentPush, match="has lost what was there when the push began"):
         store.sets.push(header, content, base_version=0, token="", now=NOW)
     with pytest.raises(ConcurrentPush, match="has lost what was there when the push began"):
         port(store, [FIRST + 2], [], begun=portings)
-    assert (store.revision, store.sets.head(1).version, store.sets.portings_head().version) == (before, 0, 2)
+    assert (store.revision, store.sets.head(1).version, store.sets.portings_head().version) == (before, 0, after)
     with pytest.raises(NotServed):
         push(store, FIRST)
     assert push(store, FIRST + 3) == before + 1
@@ -146,10 +148,11 @@ def test_lost_revision_is_never_used_again(filled):
     push(filled, FIRST + 1)
     lost = filled.point
     take_back(filled, 2)
-    filled.record_loss(lost, {1: 2, 7: 0}, now=NOW)
+    filled.see(lost, {1: 7, 2: 0})
+    filled.record_loss(lost, now=NOW)
     assert filled.revision == lost.revision + 1
     (loss,) = filled.losses()
-    assert (loss.first_revision, loss.last_revision, loss.operators) == (3, 3, {})
+    assert (loss.first_revision, loss.last_revision, loss.operators) == (3, 3, {1: (7, 2)})
     assert loss.noticed_at_us == NOW.timestamp() * 1_000_000
 
 
@@ -158,10 +161,11 @@ def test_loss_is_recorded_once_whoever_notices_it(filled, data_dir):
     push(filled, FIRST + 2)
     first, last = Point(3, filled_mark(filled, 3)), filled.point
     take_back(filled, 2)
-    filled.record_loss(last, {1: 9}, now=NOW)
+    filled.see(last, {1: 9})
+    filled.record_loss(last, now=NOW)
     revision = filled.revision
-    filled.record_loss(last, {1: 9}, now=NOW)
-    filled.record_loss(first, {1: 8}, now=NOW)  # by another node, which had not seen all
+    filled.record_loss(last, now=NOW)
+    filled.record_loss(first, now=NOW)  # by another node, which had not seen all
     assert filled.revision == revision
     (loss,) = filled.losses()
     assert loss.operators == {1: (9, filled.sets.head(1).version)}

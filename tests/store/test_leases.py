@@ -7,7 +7,7 @@ import pytest
 
 from numcheck.errors import LeaseLost
 from numcheck.store import leases as lease_rows
-from numcheck.store.leases import Lease, Leases
+from numcheck.store.leases import Lease, Leases, NodeReport
 from numcheck.store.webhooks import Webhooks
 from tests.store.engines import PATIENCE_S, open_store
 
@@ -18,26 +18,26 @@ def leases(store) -> Leases:
 
 
 def test_one_of_two_nodes_that_see_the_same_gets_a_lease(leases):
-    assert leases.try_take("work", None, "one", 1) == Lease("work", 1)
+    assert leases.try_take("work", None, "one", 1) == Lease("work", "one", 1)
     assert leases.try_take("work", None, "two", 2) is None
     first = leases.look().leases["work"]
     assert (first.node_id, first.term, first.taken_at_us) == ("one", 1, 1)
-    assert leases.try_take("work", first, "two", 3) == Lease("work", 2)
+    assert leases.try_take("work", first, "two", 3) == Lease("work", "two", 2)
     assert leases.try_take("work", first, "three", 4) is None
     assert leases.look().leases["work"].node_id == "two"
 
 
 def test_a_node_that_has_beaten_since_it_was_seen_is_not_buried(leases):
-    leases.beat("one", "host:1", 5)
+    leases.beat("one", "host:1", 5, NodeReport("1.0", None))
     seen = leases.look().nodes["one"]
-    assert seen[1:] == ("host:1", 5, 1, 5)
-    leases.beat("one", "host:1", 6)
+    assert seen[1:] == ("host:1", 5, 1, 5, "1.0", None)
+    leases.beat("one", "host:1", 6, NodeReport("1.0", 7))
     assert not leases.bury(seen)
     seen = leases.look().nodes["one"]
-    assert seen[1:] == ("host:1", 5, 2, 6)
+    assert seen[1:] == ("host:1", 5, 2, 6, "1.0", 7)
     assert leases.bury(seen)
     assert leases.look().nodes == {}
-    leases.beat("one", "host:1", 7)
+    leases.beat("one", "host:1", 7, NodeReport("1.0", 8))
     leases.leave("one")
     assert leases.look().nodes == {}
 
@@ -71,7 +71,7 @@ def test_a_lease_is_not_taken_while_its_holder_commits(store, data_dir, leases):
 
     def take_over() -> None:
         with open_store(data_dir) as other:
-            assert other.leases().try_take("work", before, "two", 2) == Lease("work", 2)
+            assert other.leases().try_take("work", before, "two", 2) == Lease("work", "two", 2)
         order.append("taken over")
 
     other = threading.Thread(target=take_over)

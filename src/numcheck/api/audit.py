@@ -27,27 +27,36 @@ class AuditService:
     name = SERVICE_NAME
 
     def __init__(
-        self, registrations: Registrations, signing_key: Ed25519PrivateKey, *, now: Callable[[], datetime]
+        self,
+        registrations: Registrations,
+        signing_key: Ed25519PrivateKey,
+        *,
+        now: Callable[[], datetime],
+        exported: Callable[[], Registrations],
     ) -> None:
+        """Read exports from what `exported` gives, which has all events that there are by then."""
         self._registrations, self._signing_key, self._now = registrations, signing_key, now
+        self._source = exported
         self._slots = (Slots(EXPORTS_MAX, EXPORTS_MAX),)
 
-    def _head(self) -> SignedHead:
-        return sign_newest(self._signing_key, self._registrations.events.try_head(), microseconds(self._now()))
+    def _head(self, source: Registrations) -> SignedHead:
+        return sign_newest(self._signing_key, source.events.try_head(), microseconds(self._now()))
 
     def get_head(self, request: bytes, _call: CallerWaits) -> bytes:
         """Return the signed head."""
         parsed(pb.GetHeadRequest, request)
-        return pb.GetHeadResponse(head=_head_message(self._head())).SerializeToString()
+        return pb.GetHeadResponse(head=_head_message(self._head(self._registrations))).SerializeToString()
 
     def export_events(self, request: bytes, _call: CallerWaits) -> Feed:
         """Return the events behind a position, and the head that they lead to."""
         after = parsed(pb.ExportEventsRequest, request).after_sequence
-        return Feed(EXPORTING, self._exported(after, self._head()), self._slots)
+        return Feed(EXPORTING, self._exported(after), self._slots)
 
-    def _exported(self, after: int, head: SignedHead) -> Pieces:
+    def _exported(self, after: int) -> Pieces:
+        source = self._source()
+        head = self._head(source)
         while after < head.sequence:
-            page = [row for row in self._registrations.events.after(after) if row.sequence <= head.sequence]
+            page = [row for row in source.events.after(after) if row.sequence <= head.sequence]
             if not page:
                 break  # the chain is cut: whoever follows it sees that
             for some in _pieces(page):
@@ -70,10 +79,11 @@ class AuditService:
         yield [pb.ListRowDigestsResponse(rows=some).SerializeToString()]
 
     def _rows(self) -> Iterator[pb.RowDigest]:
+        source = self._source()
         kinds: dict[Any, tuple[Callable[[], Iterator[Any]], str]] = {
-            pb.ROW_KIND_REGISTRATION: (self._registrations.every_registration, "registration_id"),
-            pb.ROW_KIND_VERIFICATION: (self._registrations.every_verification, "verification_id"),
-            pb.ROW_KIND_CONFIRMATION: (self._registrations.every_confirmation, "confirmation_id"),
+            pb.ROW_KIND_REGISTRATION: (source.every_registration, "registration_id"),
+            pb.ROW_KIND_VERIFICATION: (source.every_verification, "verification_id"),
+            pb.ROW_KIND_CONFIRMATION: (source.every_confirmation, "confirmation_id"),
         }
         for kind, (every, name) in kinds.items():
             for row, whole in every():

@@ -257,11 +257,18 @@ def _print_nodes(result: dict[str, Any]) -> None:
     from numcheck.cli.console import print_table
 
     rows = [
-        [one["name"], one["started_at"], one["beat_at"], ", ".join(lease["name"] for lease in one["leases"]) or "-"]
+        [
+            one["name"],
+            one["version"],
+            one["started_at"],
+            one["beat_at"],
+            "-" if one["lag"] is None else str(one["lag"]),
+            ", ".join(lease["name"] for lease in one["leases"]) or "-",
+        ]
         for one in result["nodes"]
     ]
     if rows:
-        print_table("nodes", ["node", "since", "last beat", "background work"], rows)
+        print_table("nodes", ["node", "numcheck", "since", "last beat", "#behind by", "background work"], rows)
 
 
 def _percent(part: int, whole: int) -> str:

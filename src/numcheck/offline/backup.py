@@ -131,6 +131,8 @@ def _stage(settings: Settings, source: Path, keys: Path | None, staging: Path, d
         if file.exists():
             write_whole(staging / name, file.read_bytes(), mode=OWNER_READS)
     verified = verify_store(settings.model_copy(update={"data_dir": staging, "keys_file": None}), None)
+    with Store(staging, make=False) as store:
+        store.restored()
     _drop_log(staging)
     return verified
 

@@ -49,7 +49,7 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         )
         callers = _callers_status(store, settings.data_dir)
         installation_id, held = store.installation_id, store.sets.held_pushes(now=now)
-        losses, nodes = told_losses(store.losses()), _nodes_status(store)
+        losses, nodes = told_losses(store.losses()), _nodes_status(store, revision)
         engine, warning, portings = store.engine_name, store.warning, store.sets.portings_head()
         found = {
             one.operator_id: store.sets.active_set(one.operator_id).digest()
@@ -76,8 +76,7 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
         "callers": callers,
         "index": index,
         "served_version": served_version,
-        # A node may be ahead of what the store was read at.
-        "lag": None if shown is None else max(revision - shown, 0),
+        "lag": _lag(revision, shown),
         "listener": listener_status(settings, address, is_own=is_own),
         "couriers": told_of_couriers(settings.data_dir),
         "plan": [_series_status(one) for one in series],
@@ -99,6 +98,11 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
             _operator_status(one, counts.get(one.operator_id, 0), found.get(one.operator_id), now) for one in operators
         ],
     }
+
+
+def _lag(revision: int, index_version: int | None) -> int | None:
+    """Return how far an index is behind; a node may be ahead of what the store was read at."""
+    return None if index_version is None else max(revision - index_version, 0)
 
 
 def _age_warning(plan: Sequence[SeriesInfo], now: datetime) -> str | None:
@@ -138,14 +142,20 @@ def _index_status(data_dir: Path, installation_id: str, store: Store) -> dict[st
     return {"version": index.index_version, "size": index.size, "error": None}
 
 
-def _nodes_status(store: Store) -> list[dict[str, Any]]:
-    """Return the nodes of the store, and the background work that each does, the oldest first."""
+def _nodes_status(store: Store, revision: int) -> list[dict[str, Any]]:
+    """Return the nodes of the store, and the background work that each does, the oldest first.
+
+    A node that has its store alone does not tell again and again which index it answers from.
+    """
     seen = store.leases().look()
     return [
         {
             "name": node.name,
             "started_at": moment(node.started_at_us).isoformat(),
             "beat_at": moment(node.beat_at_us).isoformat(),
+            "version": node.version,
+            "index_version": node.index_version if store.shared else None,
+            "lag": _lag(revision, node.index_version if store.shared else None),
             "leases": [
                 {"name": one.name, "term": one.term, "taken_at": moment(one.taken_at_us).isoformat()}
                 for one in seen.leases.values()

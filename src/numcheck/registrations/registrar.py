@@ -80,10 +80,13 @@ class Registrar:
         *,
         now: Callable[[], datetime],
         steady: Callable[[datetime], datetime],
+        lists: Callable[[], Registrations] | None = None,
     ) -> None:
-        """`steady` tells the time that due times are judged by when the machine's clock says what it is given."""
+        """`steady` tells the time that due times are judged by when the machine's clock says what it is given; `lists`
+        gives what pages are read from, which may be behind."""
         self._registrations, self._vault, self._verifier = registrations, vault, verifier
         self._now, self._steady = now, steady
+        self._lists = lists or (lambda: registrations)
         self._requests = Requests(registrations, vault, verifier)
         self._newcomers = Newcomers(registrations, vault, verifier, now=now, steady=steady)
 
@@ -111,13 +114,14 @@ class Registrar:
         within = PageBounds(count_max + 1, PAGE_SIZE_MAX)  # one more row says that there is another page
         states = [int(state) for state in filters.states] or LISTED
         number_tags = None if filters.number is None else self._vault.number_tags(filters.number)
-        confirmations = self._registrations.confirmations(service)
+        source = self._lists()
+        confirmations = source.confirmations(service)
         which = Selection(states, number_tags, _try_us(filters.due_before), _try_us(filters.registered_after))
-        rows = self._registrations.page(service, which, after=place or self._beginning(filters), within=within)
+        rows = source.page(service, which, after=place or self._beginning(filters), within=within)
         kept = _fitting(rows[:count_max])
         last = rows[kept - 1] if kept < len(rows) else None
         place = None if last is None else (last.due_at_us, last.registration_id)
-        checked = self._registrations.checked_each(rows[:kept], confirmations)
+        checked = source.checked_each(rows[:kept], confirmations)
         whole = [row for row in checked if isinstance(row, RegistrationRow)]
         found = [row for row in checked if isinstance(row, StoreDamaged)]
         records = self._vault.open_each(whole)

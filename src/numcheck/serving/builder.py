@@ -15,7 +15,7 @@ from numcheck.config import Settings
 from numcheck.errors import HistoryLost, StoreUnavailable
 from numcheck.index import Index, PublishedIndex, open_index
 from numcheck.serving.freshness import Publisher, fresh_since
-from numcheck.serving.publishing import IndexFollower, index_directory, point_of, record_loss, told_losses
+from numcheck.serving.publishing import IndexFollower, index_directory, point_of, record_loss, told_losses, versions_of
 from numcheck.store import Point, Store
 from numcheck.worker import Worker
 
@@ -37,7 +37,7 @@ class Builder:
         self._base: Index | None = None
         self._follower = IndexFollower(settings.data_dir)
         self._store: Store | None = None
-        self._timeline = ""
+        self._timeline, self._server_is_new = "", True
         self.current_at = datetime.now(UTC)
         """Moment at which what is published was found last to be of the store's newest revision."""
         self.worker = Worker("builder", self._work, "the index cannot follow the store", retry_s=RETRY_DELAY_S)
@@ -46,12 +46,16 @@ class Builder:
         """Begin to follow, from what is published."""
         self._base = self._published.try_get()
         self._publisher.start()
-        self._own_store.follow_servers(self.follow, self._fall_silent)
+        self._own_store.follow_servers(self._met_server, self._fall_silent)
         self.worker.start()
 
     def follow(self) -> None:
         """Say that the store's revision has risen; returns at once."""
         self.worker.wake()
+
+    def _met_server(self) -> None:
+        self._server_is_new = True
+        self.follow()
 
     def stop(self) -> None:
         """End after the build under way, if there is one."""
@@ -102,6 +106,7 @@ class Builder:
         began, seen = time.monotonic(), self._own_store.seen
         if seen is not None and store.is_lost(seen):
             self._lose(seen)
+        self._begin_epoch()
         with store.one_moment():
             point = store.point
             if self._base is not None and point == point_of(self._base):
@@ -110,12 +115,24 @@ class Builder:
             with spans.work("builder") as tell:
                 tell(index_version=point.revision)
                 self._follower.update(store, self._base)
-        self._own_store.see(point)
         directory, freshness = index_directory(self._settings.data_dir), fresh_since(self._settings, datetime.now(UTC))
         index = open_index(directory, fresh_since=freshness, previous=self._base, installation_id=store.installation_id)
+        self._own_store.see(point, versions_of(index))
         self._base = index
         self._publisher.publish(index)
         log.info("index published", index_version=index.index_version, took_s=round(time.monotonic() - began, 3))
+
+    def _begin_epoch(self) -> None:
+        """Have another epoch begin on another server, though nobody may change anything: followers that have what it
+        lacks then get a newer version."""
+        if self._server_is_new:
+            self._server_is_new = False
+            try:
+                if self._own_store.begin_epoch():
+                    log.warning("the store is on another server: a new epoch begins", timeline=self._own_store.timeline)
+            except BaseException:
+                self._server_is_new = True
+                raise
 
     def _check_files(self) -> None:
         try:
@@ -141,7 +158,7 @@ class Builder:
         """Answer nothing from what is published, and record what is lost: the index is built anew of what is left."""
         self._fall_silent(seen)
         self._published.skip(seen.revision)
-        record_loss(self._own_store, seen, self._base)
+        record_loss(self._own_store, seen)
         self._base = None
         for told in told_losses(self._own_store.losses()[:1]):
             log.error("history was lost", **told)

@@ -14,11 +14,13 @@ from typing import NamedTuple
 from numcheck.delivery.receipts import FAILED, OPEN, Reports
 from numcheck.delivery.shares import Share
 from numcheck.registrations.codes import CODE_LIFETIME
+from numcheck.store.stray_receipts import Stray
 
 CODES_MAX = 50_000
 KEPT_S = 3_600.0
 JUDGED_AFTER_S = CODE_LIFETIME.total_seconds()
 JUDGED_AT_ONCE = 1_000
+STRAYS_MAX = 10_000  # receipts that wait to be handed over: of more, those that come last are counted as unknown
 UNKNOWN_OPERATOR = ""
 RETURNED, LOST = "returned", "lost"
 
@@ -54,6 +56,7 @@ class Ledger:
         self._clock, self._lock = clock, threading.Lock()
         self._sent: dict[tuple[str, str], _Sent] = {}  # by courier and message, the oldest first
         self._named: dict[tuple[str, str], _Sent] = {}
+        self._strays: list[Stray] | None = None
         self._receipts, self._judged = Counter[OutcomeTally](), Counter[OutcomeTally]()
 
     # --- what is told
@@ -97,10 +100,17 @@ class Ledger:
             if one is not None:
                 self._name(one, reference)
 
-    def take_receipt(self, courier: str, references: Iterable[str], outcome: str) -> None:
-        """Count a receipt. Of one message the first that is final counts; a failure judges it."""
+    def take_receipt(self, courier: str, references: Iterable[str], outcome: str, *, is_stray: bool = True) -> None:
+        """Count a receipt. Of one message the first that is final counts; a failure judges it.
+
+        That of a message that is not known may be another node's, unless it is not `is_stray`.
+        """
+        stray = Stray(courier, list(references), outcome)
         with self._lock:
-            one = next(filter(None, (self._named.get((courier, name)) for name in references)), None)
+            one = self._try_known(stray)
+            if one is None and is_stray and self._strays is not None and len(self._strays) < STRAYS_MAX:
+                self._strays.append(stray)
+                return
             if one is None:
                 self._receipts[OutcomeTally(courier, UNKNOWN_OPERATOR, outcome)] += 1
                 return
@@ -110,6 +120,30 @@ class Ledger:
             self._receipts[OutcomeTally(courier, one.operator, outcome)] += 1
             if outcome == FAILED:
                 self._judge(one, came_back=False)
+
+    # --- receipts that may be another node's
+
+    def keep_strays(self) -> None:
+        """From now on keep receipts for messages that are not known, for who asks for them."""
+        self._strays = []
+
+    def strays(self) -> list[Stray]:
+        """Return those that are kept."""
+        with self._lock:
+            return list(self._strays or ())
+
+    def drop_strays(self, count: int) -> None:
+        """Keep the first of them no more."""
+        with self._lock:
+            del (self._strays or [])[:count]
+
+    def knows(self, stray: Stray) -> bool:
+        """Return True if a receipt is for a message of this ledger's."""
+        with self._lock:
+            return self._try_known(stray) is not None
+
+    def _try_known(self, stray: Stray) -> _Sent | None:
+        return next(filter(None, (self._named.get((stray.courier, name)) for name in stray.names)), None)
 
     # --- judging
 

@@ -26,6 +26,7 @@ from numcheck.serving.budgets import Account
 from numcheck.serving.dispatch import Tally
 from numcheck.serving.following import Following
 from numcheck.serving.ledger import OutcomeTally
+from numcheck.serving.sharing import Peer
 from numcheck.serving.store_metrics import buckets_of, store_families
 from numcheck.serving.store_watch import StoreWatch
 
@@ -66,6 +67,10 @@ class Readings:
     """The couriers by name and operator: True if one is passed over."""
     index_size: Callable[[], int | None]
     """Size of the index in bytes."""
+    peers: Callable[[], Sequence[Peer]]
+    """The nodes of a store that may have several."""
+    replica_used: Callable[[], bool | None]
+    """True while the standby for reads that may be behind is read; None without one."""
     node_count: Callable[[], int | None]
     """Number of nodes of the store that beat."""
     leases_held: Callable[[], Mapping[str, bool]]
@@ -91,9 +96,11 @@ class NodeCollector:
         yield _gauge("numcheck_witness_agrees", "Whether the chain has its head", _try(readings.witness_agrees))
         yield _gauge("numcheck_index_size_bytes", "Of the index that answers", _try(readings.index_size))
         yield from store_families(self._watch)
+        yield _gauge("numcheck_replica_used", "Whether the standby for reads is read", readings.replica_used())
         yield _gauge("numcheck_nodes", "Nodes of the store that beat", readings.node_count())
+        yield from _of_peers(readings.peers())
         held = {(name,): is_held for name, is_held in readings.leases_held().items()}
-        yield _flags("numcheck_lease_held", "True where background work is this node's", ("lease",), held)
+        yield _gauges("numcheck_lease_held", "True where background work is this node's", ("lease",), held)
         yield from _of_callers(readings.asked(), readings.budgets())
         yield _labelled("numcheck_codes", "Codes handed to couriers", Tally._fields, readings.codes())
         yield _labelled("numcheck_receipts", "Delivery receipts", OutcomeTally._fields, readings.receipts())
@@ -101,9 +108,9 @@ class NodeCollector:
             "numcheck_codes_judged", "Codes that came back, or not", OutcomeTally._fields, readings.judged()
         )
         linked = {(courier,): is_linked for courier, is_linked in readings.smscs_linked().items()}
-        yield _flags("numcheck_smsc_linked", "True if there is a link to the SMSC", ("courier",), linked)
+        yield _gauges("numcheck_smsc_linked", "True if there is a link to the SMSC", ("courier",), linked)
         rests = readings.couriers_rest()
-        yield _flags("numcheck_courier_rests", "True if a courier is passed over", ("courier", "operator"), rests)
+        yield _gauges("numcheck_courier_rests", "True if a courier is passed over", ("courier", "operator"), rests)
 
 
 class FollowerCollector:
@@ -133,8 +140,16 @@ class FollowerCollector:
         yield _gauge("numcheck_edition_age_seconds", "Since nothing was newer", following.age_s)
         yield _gauge("numcheck_callers_revision", "Of the callers that count", self._callers_revision())
         sources = {(one.name,): one.followed for one in following.states}
-        yield _flags("numcheck_source_followed", "True if a source tells of editions", ("source",), sources)
+        yield _gauges("numcheck_source_followed", "True if a source tells of editions", ("source",), sources)
         yield from _of_callers(self._asked(), self._budgets())
+
+
+def _of_peers(peers: Sequence[Peer]) -> Iterator[Metric]:
+    """Give which index each node of the store answers from, and for how long nothing was heard of it."""
+    versions = {(one.node.name,): one.node.index_version for one in peers if one.node.index_version is not None}
+    silent = {(one.node.name,): one.silent_s for one in peers}
+    yield _gauges("numcheck_node_index_version", "That a node of the store answers from", ("node",), versions)
+    yield _gauges("numcheck_node_silent_seconds", "Since a beat of a node was seen", ("node",), silent)
 
 
 def _of_doors(listeners: Sequence[Door]) -> Iterator[Metric]:
@@ -222,7 +237,7 @@ def _labelled(name: str, documentation: str, labels: Sequence[str], values: Mapp
     return family
 
 
-def _flags(name: str, documentation: str, labels: Sequence[str], values: Mapping[Any, bool]) -> Metric:
+def _gauges(name: str, documentation: str, labels: Sequence[str], values: Mapping[Any, float]) -> Metric:
     """Return a gauge of values by tuples of their labels."""
     family = GaugeMetricFamily(name, documentation, labels=labels)
     for key, value in sorted(values.items()):

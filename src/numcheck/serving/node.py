@@ -49,6 +49,7 @@ from numcheck.serving.receipts_listener import ReceiptsListener
 from numcheck.serving.registrations import OfCallers, check_test_numbers, registration_warnings, registrations_of
 from numcheck.serving.reloading import ReadAgain, Reloading
 from numcheck.serving.services import callers_service, check_service, numbering_service
+from numcheck.serving.sharing import Peer
 from numcheck.serving.store_watch import StoreWatch
 from numcheck.serving.stores import push_policy_of, stopped_store
 from numcheck.serving.tracing import tracing
@@ -346,6 +347,7 @@ class Node:
             "metrics": samples_of(collector),
             "couriers": rows_of(self._registrations.delivery),
             "followers": self._edition_service.followers.ages_s(),
+            "nodes": [_node_row(one) for one in self._registrations.sharing.peers],
         }
 
     def _collector(self) -> NodeCollector:
@@ -373,6 +375,8 @@ class Node:
             receipts=lambda: delivery.ledger.receipts,
             judged=lambda: delivery.ledger.judged,
             couriers_rest=lambda: delivery.rests,
+            peers=lambda: self._registrations.sharing.peers,
+            replica_used=lambda: self._registrations.replica.used,
             node_count=lambda: self._registrations.sharing.node_count,
             leases_held=lambda: self._registrations.sharing.held,
         )
@@ -381,6 +385,19 @@ class Node:
         """Return how far the index is behind what the store was at when it answered last."""
         revision = self._watch.revision
         return None if revision is None else max(revision - self._published.get().index_version, 0)
+
+
+def _node_row(peer: Peer) -> dict[str, Any]:
+    """Return a node of the store as the page has it."""
+    return {
+        "name": peer.node.name,
+        "is_this": peer.is_this,
+        "version": peer.node.version,
+        "index_version": peer.node.index_version,
+        "started_at": peer.node.started_at_us / 1_000_000,
+        "silent_s": peer.silent_s,
+        "work": peer.work,
+    }
 
 
 @contextmanager
@@ -453,7 +470,12 @@ def _begin(data_dir: Path, door: Door, notices: Sequence[str | None]) -> None:
 
 
 def _index_to_serve(store: Store, settings: Settings) -> Index:
-    index, reason = open_or_rebuild(store, settings.data_dir, fresh_since=fresh_since(settings, datetime.now(UTC)))
+    index, reason = open_or_rebuild(
+        store,
+        settings.data_dir,
+        fresh_since=fresh_since(settings, datetime.now(UTC)),
+        replica_url=None if settings.database_replica_url is None else settings.database_to_read,
+    )
     if reason is not None:
         announce(f"the index was built anew: {reason}")
     return index

@@ -1,10 +1,13 @@
 """Brings the index to what the store holds: the one place that knows both."""
 
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from numcheck.active import AllottedRange
 from numcheck.config import Settings
@@ -15,12 +18,21 @@ from numcheck.moments import moment
 from numcheck.plan import country_of
 from numcheck.store import Loss, Point, Store
 
+CATCH_UP_S = 2.0  # that a standby has to get what the store has
+CATCH_UP_LOOK_S = 0.02
 LOST = "the index is of a history that the store has lost"
+
+log = structlog.get_logger()
 
 
 def point_of(index: Index) -> Point:
     """Return the point of the store's history that an index was built at."""
     return Point(index.index_version, index.mark)
+
+
+def versions_of(index: Index) -> dict[int, int]:
+    """Return the versions of operators' data that an index was built of."""
+    return {one.operator_id: one.data_version for one in index.operators.values()}
 
 
 def index_directory(data_dir: Path) -> Path:
@@ -39,7 +51,7 @@ def _index_source(store: Store, ranges: Sequence[AllottedRange]) -> IndexSource:
         members=store.sets.members,
         installation_id=store.installation_id,
         mark=store.point.mark,
-        lost=[(one.first_revision, one.last_revision) for one in store.losses()],
+        lost=store.unused_revisions(),
         record=_record_source(store),
     )
 
@@ -81,13 +93,16 @@ class IndexFollower:
         update_index(index_directory(self._data_dir), _index_source(store, self._ranges), base.files, changed)
 
 
-def open_or_rebuild(store: Store, data_dir: Path, *, fresh_since: datetime | None = None) -> tuple[Index, str | None]:
+def open_or_rebuild(
+    store: Store, data_dir: Path, *, fresh_since: datetime | None = None, replica_url: str | None = None
+) -> tuple[Index, str | None]:
     """Return the store's index, rebuilt if it is missing, damaged, of another revision or history; and why it was, or
-    None.
+    None. It is built of a standby that is at `replica_url`, if that has all that the store has.
 
     For a store that no other thread reads from yet; what others commit to it meanwhile is the follower's.
     """
     lost = record_loss_since(store, data_dir)
+    store.begin_epoch()
     directory = index_directory(data_dir)
     with store.one_moment():
         try:
@@ -95,11 +110,33 @@ def open_or_rebuild(store: Store, data_dir: Path, *, fresh_since: datetime | Non
             reason = None if point_of(index) == store.point else lost or "it is not the store's revision"
         except (IndexMissing, IndexDamaged) as error:
             reason = str(error)
-        if reason is not None:
-            rebuild_index(store, data_dir)
-            index = open_index(directory, fresh_since=fresh_since)
-        store.see(store.point)
+    if reason is not None:
+        if replica_url is None or not _try_rebuild_of_standby(store, data_dir, replica_url):
+            with store.one_moment():
+                rebuild_index(store, data_dir)
+        index = open_index(directory, fresh_since=fresh_since)
+    store.see(point_of(index), versions_of(index))
     return index, reason
+
+
+def _try_rebuild_of_standby(store: Store, data_dir: Path, url: str) -> bool:
+    """Rebuild the index of a standby's moment; False if it has not, soon, all that the store has now, is of another
+    history, or goes away."""
+    wanted, problem = store.point, "it lacks what the store has"
+    try:
+        with Store(data_dir, url=url, read_only=True) as standby:
+            ends = time.monotonic() + CATCH_UP_S
+            while not (has_all := standby.has(wanted)) and time.monotonic() < ends:
+                time.sleep(CATCH_UP_LOOK_S)
+            with standby.one_moment():
+                if has_all and store.has(standby.point):
+                    rebuild_index(standby, data_dir)
+                    log.info("the index was built of the standby", index_version=standby.revision)
+                    return True
+    except StoreUnavailable as error:
+        problem = str(error)
+    log.warning("the index is not built of the standby, but of the store", problem=problem)
+    return False
 
 
 def record_loss_since(store: Store, data_dir: Path) -> str | None:
@@ -111,7 +148,10 @@ def record_loss_since(store: Store, data_dir: Path) -> str | None:
         index = open_index(index_directory(data_dir), installation_id=store.installation_id)
     except (IndexMissing, IndexDamaged):
         return None
-    return record_loss(store, point_of(index), index) if store.is_lost(point_of(index)) else None
+    if not store.is_lost(point_of(index)):
+        return None
+    store.see(point_of(index), versions_of(index))
+    return record_loss(store, point_of(index))
 
 
 def check_history(settings: Settings, index: Index) -> None:
@@ -125,11 +165,10 @@ def check_history(settings: Settings, index: Index) -> None:
             raise IndexDamaged(LOST)
 
 
-def record_loss(store: Store, lost: Point, index: Index | None) -> str:
-    """Record that a point is lost, as far as it shows in the index that was built of the store last, and say so."""
+def record_loss(store: Store, lost: Point) -> str:
+    """Record that a point is lost, and say so."""
     found = store.point
-    versions = {one.operator_id: one.data_version for one in index.operators.values()} if index else {}
-    store.record_loss(lost, versions, now=datetime.now(UTC))
+    store.record_loss(lost, now=datetime.now(UTC))
     return f"the store has lost revisions up to {lost.revision}; it was at revision {found.revision}"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib.metadata import version
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -37,6 +38,8 @@ from numcheck.serving.couriers import Delivery, delivery_of
 from numcheck.serving.enquiries import Enquiries, enquiries_of
 from numcheck.serving.keys import Keys, keys_path, make_keys, read_keys, use_keys
 from numcheck.serving.ledger import UNKNOWN_OPERATOR
+from numcheck.serving.receipt_exchange import ReceiptExchange
+from numcheck.serving.replica import Replica
 from numcheck.serving.sharing import Sharing
 from numcheck.serving.terms import Terms
 from numcheck.serving.timekeeper import NodeClock, Timekeeper, TrustedClock
@@ -44,6 +47,7 @@ from numcheck.serving.webhooks import Source, WebhookSenders, senders_of
 from numcheck.serving.withdrawer import Withdrawer
 from numcheck.serving.witness import Witness
 from numcheck.store import Store
+from numcheck.store.leases import NodeReport
 
 Announce = Callable[[str], None]
 
@@ -186,10 +190,12 @@ class NodeRegistrations:
     witness: Witness
     signing_key: Ed25519PrivateKey
     sharing: Sharing
+    replica: Replica
 
     def start(self) -> None:
         """Begin to let time pass, and to follow withdrawals."""
         self.sharing.start()
+        self.replica.start()
         self.timekeeper.start()
         self.withdrawer.start()
         self.webhooks.start()
@@ -203,6 +209,7 @@ class NodeRegistrations:
         self.withdrawer.stop()
         self.webhooks.stop()
         self.sharing.stop()
+        self.replica.stop()
         self.witness.stop()
         self.judge.stop()
         self.delivery.close()
@@ -220,13 +227,15 @@ def registrations_of(
 ) -> NodeRegistrations:
     """Put the parts together. `show` gets the codes that are sent to nobody. BadKeys, BadConfiguration."""
     keys = keys_of(store, settings, announce)
-    vault = Vault(keys.keyring, secrets.token_bytes)
-    registrations = store.registrations(Chain(keys.keyring))
+    vault, chain = Vault(keys.keyring, secrets.token_bytes), Chain(keys.keyring)
+    registrations = store.registrations(chain)
+    replica = Replica(settings, store, registrations, chain)
     use_keys(store, registrations, keys.keyring)
     terms = Terms(settings)
     operator_of = partial(_operator_of, published)
     delivery = delivery_of(settings, show, terms, operator_of=operator_of, now=_now)
-    enquiries, judge = enquiries_of(settings), CodeJudge(delivery, registrations.came_back, settings.data_dir)
+    exchange = ReceiptExchange(delivery.ledger, store.stray_receipts()) if store.shared else None
+    enquiries, judge = enquiries_of(settings), CodeJudge(delivery, registrations.came_back, settings.data_dir, exchange)
     policies = Policies(settings)
 
     def agrees(service: str, operator_id: int) -> bool:
@@ -247,12 +256,12 @@ def registrations_of(
     verifier = Verifier(registrations, vault, environment)
     # Users are refreshed by the time of this start: a node that was down for a month must not take it from them.
     steady = NodeClock().tell
-    registrar = Registrar(registrations, vault, verifier, now=_now, steady=steady)
+    registrar = Registrar(registrations, vault, verifier, now=_now, steady=steady, lists=replica.behind)
     feeds = Feeds()
     registrations.subscribe(feeds.notify)
     history = History(registrations, vault, keys.signing_key)
     importer = Importer(registrations, vault, registrar, environment, steady=steady)
-    sharing = Sharing(store.leases(), f"{socket.gethostname()}:{os.getpid()}")
+    sharing = Sharing(store.leases(), f"{socket.gethostname()}:{os.getpid()}", partial(_told, published))
     webhooks = senders_of(settings, Source(store.installation_id, store.webhooks(), history, _now), sharing)
     registrations.subscribe(webhooks.notify)
     completion = Completion(registrations, vault, verifier)
@@ -278,10 +287,11 @@ def registrations_of(
         importer,
         identifications,
         vault,
-        AuditService(registrations, keys.signing_key, now=_now),
-        Witness(registrations.events, keys.signing_key, settings, now=_now),
+        AuditService(registrations, keys.signing_key, now=_now, exported=replica.caught_up),
+        Witness(registrations.events, keys.signing_key, settings, sharing, now=_now),
         keys.signing_key,
         sharing,
+        replica,
     )
 
 
@@ -296,6 +306,12 @@ def _taker(inbound: Inbound, default_region: str) -> Callable[[str, str], None]:
         inbound.take(number, text)
 
     return take
+
+
+def _told(published: PublishedIndex) -> NodeReport:
+    """Return what this node tells the others of its store."""
+    index = published.try_get()
+    return NodeReport(version("numcheck"), None if index is None else index.index_version)
 
 
 def _operator_of(published: PublishedIndex, number: int) -> str:

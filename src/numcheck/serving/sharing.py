@@ -20,7 +20,7 @@ import structlog
 
 from numcheck.errors import LeaseLost, NumcheckError
 from numcheck.moments import microseconds
-from numcheck.store.leases import Lease, LeaseRow, Leases, NodeRow, Seen
+from numcheck.store.leases import Lease, LeaseRow, Leases, NodeReport, NodeRow, Seen
 from numcheck.worker import Worker
 
 log = structlog.get_logger()
@@ -38,6 +38,15 @@ class _Heard(NamedTuple):
 
     beat: int
     at_s: float
+
+
+class Peer(NamedTuple):
+    """A node that beats: for how long no beat of it has been seen, and the background work that it does."""
+
+    node: NodeRow
+    is_this: bool
+    silent_s: float
+    work: list[str]
 
 
 class Duty:
@@ -86,18 +95,22 @@ class Sharing:
         self,
         leases: Leases,
         name: str,
+        told: Callable[[], NodeReport],
         *,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`name` is what people know the node by; `clock` gives seconds, and only runs forward."""
-        self._leases, self._name, self._clock, self._now = leases, name, clock, now
+        """`name` is what people know the node by, and `told` what it tells of itself; `clock` gives seconds, and only
+        runs forward."""
+        self._leases, self._name, self._told, self._clock, self._now = leases, name, told, clock, now
         self.node_id = secrets.token_hex(8)
         self._duties: list[Duty] = []
         self._heard: dict[str, _Heard] = {}
         self._looked_at_s = clock()
         self.node_count: int | None = None
         """Number of nodes that beat, this one among them; None before they were seen."""
+        self.peers: list[Peer] = []
+        """The nodes of a store that may have several, as they were seen last, the oldest first."""
         self._worker = Worker("leases", self.look, "the leases of background work cannot be kept", retry_s=INTERVAL_S)
 
     def duty(self, name: str) -> Duty:
@@ -128,7 +141,7 @@ class Sharing:
     def look(self) -> float:
         """Beat, and take what nobody has; return after how many seconds to look again."""
         began_s = self._clock()
-        self._leases.beat(self.node_id, self._name, microseconds(self._now()))
+        self._leases.beat(self.node_id, self._name, microseconds(self._now()), self._told())
         seen = self._leases.look()
         living = self._living(seen)
         shared = self._leases.shared
@@ -137,10 +150,15 @@ class Sharing:
             lease = self._own(row) if row is not None and row.node_id in living else self._try_take(duty.name, row)
             duty.hold(lease, began_s + TRUSTED_FOR_S if shared else float("inf"))
         self.node_count = len(living)
+        self.peers = [self._peer(one, seen) for one in seen.nodes.values() if shared and one.node_id in living]
         return INTERVAL_S if shared else ALONE_INTERVAL_S
 
+    def _peer(self, node: NodeRow, seen: Seen) -> Peer:
+        held = sorted(one.name for one in seen.leases.values() if one.node_id == node.node_id)
+        return Peer(node, node.node_id == self.node_id, self._clock() - self._heard[node.node_id].at_s, held)
+
     def _own(self, row: LeaseRow) -> Lease | None:
-        return Lease(row.name, row.term) if row.node_id == self.node_id else None
+        return Lease(row.name, row.node_id, row.term) if row.node_id == self.node_id else None
 
     def _try_take(self, name: str, before: LeaseRow | None) -> Lease | None:
         lease = self._leases.try_take(name, before, self.node_id, microseconds(self._now()))

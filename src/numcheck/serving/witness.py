@@ -1,4 +1,5 @@
 """Hands the signed head of the chain to a witness again and again, so that a restored old copy shows by itself (R13).
+Of the nodes of a database one does.
 
 Invariants: a head is handed out only if the chain has the newest one that the witness has; so what the witness holds
 stays as it is once the chain is another. A witness that cannot be reached keeps nobody from being served.
@@ -24,6 +25,7 @@ from numcheck.errors import BadConfiguration, DeliveryFailed, EventsAltered
 from numcheck.hosts import is_loopback
 from numcheck.moments import microseconds
 from numcheck.registrations.events import SignedHead, check_signature, head_fields, head_of, sign_newest
+from numcheck.serving.sharing import Sharing
 from numcheck.store.events import EventLog
 from numcheck.worker import Worker
 
@@ -37,7 +39,13 @@ class Witness:
     """Hands out heads from `start` to `stop`: to a file, a URL, or both; to nobody where the settings name neither."""
 
     def __init__(
-        self, events: EventLog, signing_key: Ed25519PrivateKey, settings: Settings, *, now: Callable[[], datetime]
+        self,
+        events: EventLog,
+        signing_key: Ed25519PrivateKey,
+        settings: Settings,
+        sharing: Sharing,
+        *,
+        now: Callable[[], datetime],
     ) -> None:
         self._events, self._signing_key, self._now = events, signing_key, now
         self._file, self._url = settings.witness_file, settings.witness_url
@@ -46,12 +54,16 @@ class Witness:
         self._poster = Poster(use_proxy=by_proxy) if self._url else None
         self._posted: int | None = None
         self.agrees: bool | None = None
-        """False once the witness has a head that the chain does not; None before it was asked."""
+        """False once the witness has a head that the chain does not; None before it was asked, and where another node
+        asks it."""
+        self._duty = sharing.duty("witness") if self._file or self._url else None
         self._worker = Worker("witness", self._work, "the head is not handed to the witness", retry_s=60.0)
+        if self._duty is not None:
+            self._duty.on_taken = self._worker.wake
 
     def start(self) -> None:
         """Begin, if there is a witness."""
-        if self._file or self._url:
+        if self._duty is not None:
             self._worker.start()
 
     def stop(self) -> None:
@@ -61,7 +73,10 @@ class Witness:
             self._poster.close()
 
     def _work(self) -> float:
-        self.look()
+        if self._duty is not None and self._duty.held:
+            self.look()
+        else:
+            self.agrees = None
         return self._interval_s
 
     def look(self) -> None:

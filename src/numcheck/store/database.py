@@ -107,9 +107,12 @@ class Database:
             self._file = None
 
     def _meet(self, connection: Any, timeline: str | None) -> None:
-        """Note which server answers now; a standby has no timeline of its own."""
-        if timeline is not None and timeline != self.timeline:
-            self.timeline, self._settled = timeline, 0
+        """Note which server answers now; a standby has no timeline of its own.
+
+        Of two standbys that were promoted one after the other, each may have called its timeline the same.
+        """
+        self._settled = 0
+        self.timeline = self.timeline if timeline is None else timeline
         self.on_server(connection)
 
     def check_files(self) -> None:

@@ -1,5 +1,8 @@
 """Group commit: calls that want to write at the same time share one transaction, and one wait for the disk.
 
+A group is all that wait once its transaction has begun: the longer that takes, as other threads or other nodes are
+writing, the more share it.
+
 Invariants: `run_each` returns after the transaction of its operations is committed and durable; an operation that is
 refused leaves nothing, and takes nobody else's with it. Operations of a group run one after the other, in the order in
 which they were asked for, and each sees what those before it did. An operation runs again only if its transaction was
@@ -104,13 +107,19 @@ class GroupCommit(Generic[W]):
                     self._waiting[0].wake.release()
 
     def _commit_waiting(self, own: _Batch[W]) -> None:
-        group = self._take_group()
+        group: list[_Batch[W]] = []
+
+        def taken() -> list[Operation[W]]:
+            group.extend(() if group else self._take_group())
+            return [operation for batch in group for operation in batch.operations]
+
         try:
-            outcomes = self._commit([operation for batch in group for operation in batch.operations])
+            outcomes = self._commit(taken)
             for batch in group:
                 count = len(batch.operations)
                 batch.outcomes, outcomes = outcomes[:count], outcomes[count:]
         finally:
+            taken()  # whoever was interrupted before is not to be left among those that wait
             for batch in group:
                 batch.done = True
                 if batch is not own:
@@ -128,8 +137,9 @@ class GroupCommit(Generic[W]):
             group, self._waiting = self._waiting[:count], self._waiting[count:]
         return group
 
-    def _commit(self, operations: Sequence[Operation[W]], tries: int = UNDONE_TRIES) -> list[object]:
-        """Run all operations in one transaction; if one fails after it has written, each half in one of its own.
+    def _commit(self, take: Callable[[], Sequence[Operation[W]]], tries: int = UNDONE_TRIES) -> list[object]:
+        """Run the operations that `take` gives in one transaction; if one fails after it has written, each half in one
+        of its own.
 
         If the database has undone it, all of them once more.
         """
@@ -137,6 +147,7 @@ class GroupCommit(Generic[W]):
         left_early = False
         try:
             with self._begin() as work:
+                operations = take()
                 try:
                     if wanted := [one for operation in operations for one in operation.wanted]:
                         work.look_ahead(wanted)
@@ -146,12 +157,13 @@ class GroupCommit(Generic[W]):
                     left_early = True
                     raise
         except Exception as error:
+            operations = take()
             away = isinstance(error, StoreUnavailable)
             if isinstance(error, StoreUnavailable) and error.undone and tries > 1:
-                return self._commit(operations, tries - 1)
+                return self._commit(lambda: operations, tries - 1)
             if left_early and not away and len(operations) > 1:
                 half = len(operations) // 2
-                return self._commit(operations[:half]) + self._commit(operations[half:])
+                return self._commit(lambda: operations[:half]) + self._commit(lambda: operations[half:])
             return [error] * len(operations)
         return outcomes
 

@@ -11,6 +11,7 @@ from numcheck.active import PortingsHeader, PushHeader
 from numcheck.errors import OlderData, StaleBase, UnknownOperator
 from numcheck.moments import microseconds, moment
 from numcheck.store.blocks import NO_BLOCKS, Kind
+from numcheck.store.history import GAP
 from numcheck.store.rows import changes_of, checked, new_row
 from numcheck.store.schema import heads, operators
 
@@ -30,6 +31,12 @@ class Head:
     synthetic: bool = False
     since_us: int = 0  # when the first of the versions that this one follows was stored
     sequences: Mapping[str, int] = field(default_factory=dict)  # of the portings: the highest number of each series
+    epoch: int = 0  # in which it was stored
+
+    def version_after(self, epoch: int) -> int:
+        """Return the version that is stored next, in an epoch: one that may have followed this in an epoch before, and
+        be lost, is nobody's again."""
+        return self.version + 1 + GAP * (epoch - self.epoch)
 
     def since_us_after(self, now_us: int, *, snapshot: bool) -> int:
         """Return the same for the version that is stored next. A snapshot in the place of what was made up follows
@@ -85,6 +92,12 @@ def read_heads(connection: Connection, kind: Kind) -> dict[int, Head]:
     return {row.operator_id: _head(row) for row in rows}
 
 
+def read_versions(connection: Connection) -> dict[int, int]:
+    """Return the version of each operator's active set."""
+    own = select(heads.c.operator_id, heads.c.version).where(heads.c.kind == Kind.ACTIVE)
+    return {row.operator_id: row.version for row in connection.execute(own)}
+
+
 def _head(row: Row[Any]) -> Head:
     row = _checked(row)
     return Head(
@@ -96,6 +109,7 @@ def _head(row: Row[Any]) -> Head:
         row.synthetic,
         row.since_us,
         json.loads(row.sequences),
+        row.epoch,
     )
 
 
@@ -116,6 +130,7 @@ def write_head(connection: Connection, kind: Kind, operator_id: int, head: Head,
         "kind": int(kind),
         "operator_id": operator_id,
         "version": head.version,
+        "epoch": head.epoch,
         "data_time_us": head.data_time_us,
         "since_us": head.since_us,
         "stored_at_us": now_us,

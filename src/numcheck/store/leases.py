@@ -21,9 +21,11 @@ FIRST_TERM = "INSERT INTO leases (name, node_id, term, taken_at_us) VALUES (?, ?
 
 
 class Lease(NamedTuple):
-    """A lease that a node has: its name, and which term of it."""
+    """A lease that a node has: its name, and which term of it. The number of a term that a failover has lost comes
+    again, for whichever node."""
 
     name: str
+    node_id: str
     term: int
 
 
@@ -36,14 +38,23 @@ class LeaseRow(NamedTuple):
     taken_at_us: int
 
 
+class NodeReport(NamedTuple):
+    """What a node tells of itself: the version of its numcheck, and of the index that it answers from, if from any."""
+
+    version: str
+    index_version: int | None
+
+
 class NodeRow(NamedTuple):
-    """A node: how often it has beaten, and when it did so last."""
+    """A node: how often it has beaten, when it did so last, and what it told then."""
 
     node_id: str
     name: str
     started_at_us: int
     beat: int
     beat_at_us: int
+    version: str
+    index_version: int | None
 
 
 class Seen(NamedTuple):
@@ -61,13 +72,13 @@ class Leases:
         self.shared = database.shared
         """True if other nodes may have leases."""
 
-    def beat(self, node_id: str, name: str, now_us: int) -> None:
-        """Note that a node lives."""
+    def beat(self, node_id: str, name: str, now_us: int, told: NodeReport) -> None:
+        """Note that a node lives, and what it tells."""
         own = nodes.c.node_id == node_id
         with self._database.writing() as connection:
-            beaten = update(nodes).where(own).values(beat=nodes.c.beat + 1, beat_at_us=now_us)
+            beaten = update(nodes).where(own).values(beat=nodes.c.beat + 1, beat_at_us=now_us, **told._asdict())
             if not connection.execute(beaten).rowcount:
-                connection.execute(insert(nodes).values(NodeRow(node_id, name, now_us, 1, now_us)._asdict()))
+                connection.execute(insert(nodes).values(NodeRow(node_id, name, now_us, 1, now_us, *told)._asdict()))
 
     def look(self) -> Seen:
         """Return what there is."""
@@ -91,7 +102,7 @@ class Leases:
             else:
                 as_seen = (leases.c.name == name) & (leases.c.term == before.term)
                 is_first = connection.execute(update(leases).where(as_seen).values(row._asdict())).rowcount > 0
-        return Lease(name, row.term) if is_first else None
+        return Lease(name, node_id, row.term) if is_first else None
 
     def leave(self, node_id: str) -> None:
         """Take a node out, so that others have its leases at once."""
@@ -100,7 +111,8 @@ class Leases:
 
 
 def check(connection: Connection, lease: Lease) -> None:
-    """Raise LeaseLost unless the lease still is in that term; until the transaction ends, it stays so."""
-    found = select(leases.c.term).where(leases.c.name == lease.name).with_for_update(read=True)
-    if connection.scalar(found) != lease.term:
+    """Raise LeaseLost unless the lease still is that node's, in that term; until the transaction ends, it stays so."""
+    found = select(leases.c.node_id, leases.c.term).where(leases.c.name == lease.name).with_for_update(read=True)
+    row = connection.execute(found).one_or_none()
+    if row is None or (row.node_id, row.term) != (lease.node_id, lease.term):
         raise LeaseLost(f"another node has the lease of {lease.name} by now")

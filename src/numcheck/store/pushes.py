@@ -39,7 +39,7 @@ from numcheck.store.blocks import (
     write_places,
 )
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, read_head, read_heads, write_head
-from numcheck.store.history import raise_revision
+from numcheck.store.history import raise_revision, read_epoch
 from numcheck.store.operators import largest_moves
 from numcheck.store.plans import own_ranges
 from numcheck.store.rows import changes_of, checked, new_row
@@ -182,10 +182,11 @@ def _groups(parts_of_chunks: Iterable[tuple[int, list[int]]]) -> Iterator[dict[i
 def _apply(connection: Connection, row: Row[Any], changes: Changes, now_us: int) -> Pushed:
     """Make a push of active numbers, whose base is the head, the head."""
     before, counts = read_head(connection, Kind.ACTIVE, row.operator_id), _counts(row)
-    revision = raise_revision(connection)
+    revision, epoch = raise_revision(connection), read_epoch(connection)
     checksum = _write_changes(connection, Kind.ACTIVE, row.operator_id, revision, changes)
     head = Head(
-        version=before.version + 1,
+        version=before.version_after(epoch),
+        epoch=epoch,
         number_count=counts.number_count,
         data_time_us=row.data_time_us,
         checksum=combined([before.checksum, checksum]),
@@ -403,12 +404,13 @@ def push_portings(connection: Connection, header: PortingsHeader, content: Porti
     changes, counts = _find_portings(connection, header, content, head)
     if not header.force:
         _check_taken(connection, changes, counts.removed, head.number_count)
-    revision = raise_revision(connection)
+    revision, epoch = raise_revision(connection), read_epoch(connection)
     written = [
         _write_changes(connection, Kind.PORTED, operator_id, revision, one) for operator_id, one in changes.items()
     ]
     after = Head(
-        version=head.version + 1,
+        version=head.version_after(epoch),
+        epoch=epoch,
         number_count=counts.number_count,
         data_time_us=receipt.data_time_us,
         checksum=combined([head.checksum, *written]),

@@ -39,6 +39,9 @@ installation = Table(
     Column("recorded_since_us", BigInteger),
     # Made with the store, 32 hexadecimal digits: an index says whose revisions its versions are.
     Column("installation_id", String, nullable=False),
+    # Raised whenever revisions may have been lost; and the database server of the last change, empty for a file.
+    Column("epoch", BigInteger, nullable=False, server_default="0"),
+    Column("server", String, nullable=False, server_default=""),
     # Tells the key of tokens and callers that the store is used with; null before the first use.
     Column("token_key_check", LargeBinary),
 )
@@ -51,14 +54,16 @@ revisions = Table(
     Column("mark", LargeBinary, nullable=False),
 )
 
-# Revisions that were acknowledged and then lost, as by a failover to a standby without them. They are not used again.
+# Revisions that are nobody's: they were acknowledged and then lost, as by a failover to a standby without them, or may
+# have been, unseen, before another epoch began.
 lost_revisions = Table(
     "lost_revisions",
     metadata,
     Column("first_revision", BigInteger, nullable=False),
     Column("last_revision", BigInteger, primary_key=True, autoincrement=False),
-    Column("noticed_at_us", BigInteger, nullable=False),
-    Column("operators", String, nullable=False),  # JSON: operator id -> [version before, version found]
+    Column("noticed_at_us", BigInteger),  # null: nobody knows of any that was acknowledged
+    # JSON: operator id -> [version before, version found]; of what nobody knows, both are what was left.
+    Column("operators", String, nullable=False),
 )
 
 operators = Table(
@@ -110,6 +115,7 @@ heads = Table(
     Column("kind", Integer, primary_key=True, autoincrement=False),
     Column("operator_id", Integer, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),  # in which the version was stored
     Column("data_time_us", BigInteger, nullable=False),
     Column("since_us", BigInteger, nullable=False),  # when the first of the versions that it follows was stored
     Column("stored_at_us", BigInteger, nullable=False),
@@ -493,6 +499,8 @@ nodes = Table(
     Column("started_at_us", BigInteger, nullable=False),
     Column("beat", BigInteger, nullable=False),
     Column("beat_at_us", BigInteger, nullable=False),
+    Column("version", String, nullable=False),  # of its numcheck
+    Column("index_version", BigInteger),  # that it answers from; null while it answers from none
 )
 
 # Leases: which node has each piece of background work, and how many had it so far.
@@ -503,6 +511,16 @@ leases = Table(
     Column("node_id", String, nullable=False),  # of no node that beats: nobody has it
     Column("term", BigInteger, nullable=False),
     Column("taken_at_us", BigInteger, nullable=False),
+)
+
+# Receipts of couriers that came to another node than the one that sent the code, until that has taken them.
+stray_receipts = Table(
+    "stray_receipts",
+    metadata,
+    Column("receipt_id", LargeBinary, primary_key=True),
+    Column("courier", String, nullable=False),
+    Column("names", String, nullable=False),  # JSON: those that the message may have
+    Column("outcome", String, nullable=False),
 )
 
 # Webhooks: how far each has come.

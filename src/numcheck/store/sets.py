@@ -31,7 +31,7 @@ from numcheck.store.data_bindings import Changed, applied, binding_of, held, pus
 from numcheck.store.database import Database
 from numcheck.store.failures import again_if_undone
 from numcheck.store.heads import EVERY_OPERATOR, Head, check_operator, keep_digest, read_head, read_heads, write_head
-from numcheck.store.history import raise_revision
+from numcheck.store.history import raise_revision, read_epoch
 from numcheck.store.pushes import HeldPush, Pushed, Receipt, overtake_held
 from numcheck.store.schema import heads, operators, recorded_withdrawals
 from numcheck.store.schema import pushes as push_records
@@ -105,12 +105,21 @@ class NumberSets:
         """
         with self._changing() as connection:
             check_operator(connection, operator_id)
-            version = read_head(connection, Kind.ACTIVE, operator_id).version + 1
+            epoch = read_epoch(connection)
+            version = read_head(connection, Kind.ACTIVE, operator_id).version_after(epoch)
             revision = raise_revision(connection)
             checksum = replace_places(connection, operator_id, revision, dict(active_set.chunks()))
             time_us, now_us = microseconds(data_time), microseconds(now)
             # Numbers taken from the set before are not recorded: the record of the operator begins anew.
-            head = Head(version, len(active_set), time_us, checksum=checksum, synthetic=synthetic, since_us=now_us)
+            head = Head(
+                version,
+                len(active_set),
+                time_us,
+                checksum=checksum,
+                synthetic=synthetic,
+                since_us=now_us,
+                epoch=epoch,
+            )
             write_head(connection, Kind.ACTIVE, operator_id, head, now_us=now_us)
             overtake_held(connection, operator_id)
             act = _DataAct(Act.SET_REPLACED, LOCAL, now, Kind.ACTIVE, operator_id)

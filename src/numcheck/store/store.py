@@ -30,8 +30,21 @@ from numcheck.store.data_bindings import Changed, binding_of
 from numcheck.store.database import Database, take_turn
 from numcheck.store.events import Chain, EventLog
 from numcheck.store.failures import again_if_undone
-from numcheck.store.heads import Head, read_heads
-from numcheck.store.history import Loss, Point, has_point, is_lost, lacks, read_losses, read_point, record_loss
+from numcheck.store.heads import Head, read_heads, read_versions
+from numcheck.store.history import (
+    Loss,
+    Point,
+    begin_epoch,
+    has_point,
+    is_elsewhere,
+    is_lost,
+    lacks,
+    read_losses,
+    read_point,
+    read_unused,
+    record_loss,
+    try_versions_left,
+)
 from numcheck.store.leases import Leases
 from numcheck.store.plans import Meant, Origin, PlanImport, SeriesInfo
 from numcheck.store.recorded import WithdrawalRecord
@@ -40,6 +53,7 @@ from numcheck.store.registrations import Registrations
 from numcheck.store.schema import installation, operator_names, operators, plan_series, ranges, recorded_withdrawals
 from numcheck.store.schema import withdrawals as withdrawn_rows
 from numcheck.store.sets import NumberSets
+from numcheck.store.stray_receipts import StrayReceipts
 from numcheck.store.survey import Survey, read_survey
 from numcheck.store.troubles import Troubles
 from numcheck.store.webhooks import Webhooks
@@ -77,6 +91,7 @@ class Store:
         self._database = Database(data_dir / FILE_NAME, url=url, read_only=read_only, make=make, troubles=troubles)
         self.sets = NumberSets(self._database, self._acts, push_policy, self._changing)
         self._seen: Point | None = None
+        self._seen_versions: dict[int, int] = {}  # of operators' data
         self._seeing = threading.Lock()
 
     @staticmethod
@@ -166,10 +181,13 @@ class Store:
         """The newest point that this object has committed or was told of; None before the first."""
         return self._seen
 
-    def see(self, point: Point) -> None:
-        """Note a point that was read of this store: from now on nothing is changed in a store that lacks it."""
+    def see(self, point: Point, versions: Mapping[int, int]) -> None:
+        """Note a point that was read of this store, and the versions of operators' data at it: from now on nothing is
+        changed in a store that lacks it."""
         with self._seeing:
             self._seen = point if self._seen is None else max(self._seen, point)
+            known = self._seen_versions
+            self._seen_versions = known | {one: max(version, known.get(one, 0)) for one, version in versions.items()}
 
     def has(self, point: Point) -> bool:
         """Return True if every change up to a point is known to be here."""
@@ -187,37 +205,62 @@ class Store:
                 raise StoreUnavailable("the database is a standby, and behind what this node has seen")
         return lost
 
-    def record_loss(self, lost: Point, versions: Mapping[int, int], *, now: datetime) -> None:
-        """Record that a point is lost; the next revision is higher than its. `versions` are those of the operators'
-        data as they were seen last."""
+    def record_loss(self, lost: Point, *, now: datetime) -> None:
+        """Record that a point is lost, and which versions of operators' data that were seen went with it; the next
+        revision is higher than its."""
+        seen = self._seen_versions
         with self._database.writing() as connection:
             take_turn(connection)
-            heads = read_heads(connection, Kind.ACTIVE)
-            found = {one: heads[one].version if one in heads else 0 for one in versions}
-            behind = {one: (before, found[one]) for one, before in versions.items() if before > found[one]}
+            found = read_versions(connection)
+            then = try_versions_left(connection, lost)
+            left = found if then is None else then
+            behind = {one: (version, left.get(one, 0)) for one, version in seen.items() if version > left.get(one, 0)}
             record_loss(connection, lost, behind, microseconds(now))
             point = read_point(connection)
         with self._seeing:
-            self._seen = point
+            self._seen, self._seen_versions = point, found
+
+    def begin_epoch(self) -> bool:
+        """Begin another epoch if the store has come to another server; True if one began. HistoryLost if it lacks what
+        this object has seen: then the loss is to be recorded."""
+        with self._database.reading() as connection:
+            begins = is_elsewhere(connection)
+        if begins:
+            with self._changing():
+                pass
+        return begins
+
+    def restored(self) -> None:
+        """Begin another epoch: the store is a copy, of which nobody knows what followed it."""
+        with self._database.writing() as connection:
+            begin_epoch(connection, read_versions(connection))
 
     def losses(self) -> list[Loss]:
         """Return the last losses of history that were noticed, the newest first."""
         with self._database.reading() as connection:
             return read_losses(connection)
 
+    def unused_revisions(self) -> list[tuple[int, int]]:
+        """Return the last revisions, first and last, that are no change's: they were lost, or may have been."""
+        with self._database.reading() as connection:
+            return read_unused(connection)
+
     @contextmanager
     def _changing(self) -> Iterator[Connection]:
         """Open a transaction that may raise the revision: what it reads stays the head until it ends.
 
-        HistoryLost if the store lacks what this object has seen: what a caller based its change on may be lost.
+        It is of the server's own epoch. HistoryLost if the store lacks what this object has seen: what a caller based
+        its change on may be lost.
         """
         with self._database.writing() as connection:
             take_turn(connection)
             if self._seen is not None and is_lost(connection, self._seen):
                 raise HistoryLost("the store has lost revisions that were acknowledged; the node is looking into it")
+            if is_elsewhere(connection):
+                begin_epoch(connection, read_versions(connection))
             yield connection
-            point = read_point(connection)
-        self.see(point)
+            point, versions = read_point(connection), read_versions(connection)
+        self.see(point, versions)
 
     def registrations(self, chain: Chain) -> Registrations:
         """Return the registrations, whose events are linked as `chain` says; to be made once: writers share
@@ -328,6 +371,10 @@ class Store:
     def checks(self) -> Checks:
         """Return what finds damage and changes by strangers."""
         return Checks(self._database, self.sets)
+
+    def stray_receipts(self) -> StrayReceipts:
+        """Return the receipts that wait for the node that they are for."""
+        return StrayReceipts(self._database)
 
     def budgets(self) -> Budgets:
         """Return what was taken of callers' budgets of new numbers."""

@@ -183,7 +183,8 @@ class RegistrationServiceServicer(object):
         """Lists the registrations of a service by pages, in the order in which they were made; with `due_before`, in the order
         in which they are due.
 
-        It only reads. A page has what there was when it was read; what is made meanwhile comes on a later page. Deleted
+        It only reads. A page has what there was when it was read; what is made meanwhile comes on a later page. Where the
+        node has a standby for lists (its setting `database_replica_url`), a page may be up to a minute behind. Deleted
         registrations are never listed, and cannot be asked for: `states` has BAD_REGISTRATION then.
 
         Errors, besides the service's own:

@@ -73,10 +73,21 @@ export class NodeView {
       ["index behind by", known(now.value("numcheck_index_lag"), (value) => `${count(value)} revisions`)],
       ["index size", known(now.value("numcheck_index_size_bytes"), bytes)],
     ]);
+    const revision = now.value("numcheck_store_revision");
+    fillRows("nodes", now.nodes.map((one) => peer(one, revision)), "This node has its store alone.", 6);
     const followers = Object.entries(now.followers).map(([caller, told]) => [caller, `${age(told)} ago`]);
     fillRows("followers", followers, "No follower asks this node.", 2);
     fillList("plan-facts", [...now.by("numcheck_plan_age_seconds", "series")].map(([series, value]) => [series, `${age(value)} old`]));
   }
 }
+
+const peer = (one, revision) => [
+  one.is_this ? `${one.name} (this node)` : one.name,
+  one.version,
+  moment(one.started_at),
+  `${age(one.silent_s)} ago`,
+  { n: one.index_version === null ? "no index" : known(revision, (value) => count(Math.max(value - one.index_version, 0))) },
+  one.work.join(", ") || "none",
+];
 
 const witness = (agrees) => (agrees === undefined ? "none is set" : agrees ? "agrees" : "DISAGREES: see the log");

@@ -44,6 +44,8 @@ installation = Table(
     Column("withdrawals_dropped", BigInteger, nullable=False, server_default="0"),
     Column("recorded_since_us", BigInteger),
     Column("installation_id", String, nullable=False),
+    Column("epoch", BigInteger, nullable=False, server_default="0"),
+    Column("server", String, nullable=False, server_default=""),
     Column("token_key_check", LargeBinary),
 )
 
@@ -59,7 +61,7 @@ lost_revisions = Table(
     metadata,
     Column("first_revision", BigInteger, nullable=False),
     Column("last_revision", BigInteger, primary_key=True, autoincrement=False),
-    Column("noticed_at_us", BigInteger, nullable=False),
+    Column("noticed_at_us", BigInteger),
     Column("operators", String, nullable=False),
 )
 
@@ -110,6 +112,7 @@ heads = Table(
     Column("kind", Integer, primary_key=True, autoincrement=False),
     Column("operator_id", Integer, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
     Column("data_time_us", BigInteger, nullable=False),
     Column("since_us", BigInteger, nullable=False),
     Column("stored_at_us", BigInteger, nullable=False),
@@ -471,6 +474,8 @@ nodes = Table(
     Column("started_at_us", BigInteger, nullable=False),
     Column("beat", BigInteger, nullable=False),
     Column("beat_at_us", BigInteger, nullable=False),
+    Column("version", String, nullable=False),
+    Column("index_version", BigInteger),
 )
 
 leases = Table(
@@ -480,6 +485,15 @@ leases = Table(
     Column("node_id", String, nullable=False),
     Column("term", BigInteger, nullable=False),
     Column("taken_at_us", BigInteger, nullable=False),
+)
+
+stray_receipts = Table(
+    "stray_receipts",
+    metadata,
+    Column("receipt_id", LargeBinary, primary_key=True),
+    Column("courier", String, nullable=False),
+    Column("names", String, nullable=False),
+    Column("outcome", String, nullable=False),
 )
 
 webhooks = Table(
