@@ -20,7 +20,8 @@
 # Bounds of memory. A stream holds a message, unread bytes up to its receive window, and answers: at ANSWERS_SIZE_MAX of
 # them it begins no other message, and the window is given back only when they have left. Buffers grow as bytes come.
 # `held_size` counts the capacity of all Bytes of a loop, and `lent_size` those that Python has; when both together
-# reach HELD_SIZE_MAX, requests and answers are refused, and a connection keeps no more than a frame or two unsent. A
+# reach HELD_SIZE_MAX, requests and answers are refused, and a connection keeps no more than a frame or two unsent.
+# Before that a party's are, at as much as is left free (shares.pxi). A
 # loop has at most `connections_max` connections, and STRANGERS_MAX of which no call was admitted yet: the oldest makes
 # way.
 #
@@ -171,13 +172,15 @@ cdef struct Line:                    # the calls of one party that wait in one l
     uint64_t length                  # atomic: calls that Python has not begun
     Pace pace                        # touched with the GIL alone, but for what is atomic
 
-cdef struct LargeLine:               # the large requests of one party in one loop, which alone touches it
+cdef struct LargeLine:               # a party in one loop, which alone touches all but `lent_size`: its large requests,
     uint64_t announced               # pages of those whose answer has not begun,
     uint64_t queued                  # and of them, of those that are whole and wait
     Pace pace
     Stream* first                    # those that wait, the oldest first
     Stream* last
     LargeLine* next                  # among the loop's lines in which some wait
+    uint64_t held_size               # and what all of its calls have of the loop's `held_size`
+    uint64_t lent_size               # atomic: and of its `lent_size`
 
 cdef struct Note:
     Note* next
@@ -187,7 +190,8 @@ cdef struct Note:
     bint last                        # no other message follows
     uint8_t* data                    # a message; of a status its text and its details, each with a NUL behind it
     size_t size
-    size_t lent                      # of the loop's `lent_size`
+    size_t lent                      # of the loop's `lent_size`,
+    LargeLine* party                 # and of its party's; NULL: nobody's
 
 cdef struct Ask:
     uint64_t pointers                # atomic
@@ -279,6 +283,10 @@ cdef struct Loop:
     uint8_t* opened                  # RECORD_SIZE
     Metrics metrics
 
+cdef struct Counted:                 # bytes that are counted as a party's; NULL: nobody was let in yet
+    LargeLine* party
+    size_t size
+
 cdef struct Connection:
     int fd
     uint32_t interest
@@ -309,6 +317,7 @@ cdef struct Connection:
     Connection* previous
     Stream* streams
     Bytes unsent
+    Counted counted                  # of it
     int64_t born, heard, age_max     # when it was made, last read from, how old it may get
     int64_t moved                    # when the peer last took something worth speaking of,
     size_t moved_size                # and what since
@@ -352,6 +361,7 @@ cdef struct Stream:
     Stream* queue_previous
     # the answer
     Bytes out
+    Counted counted                  # of `body`, `unread` and `out`
     size_t owed                      # received bytes whose window is given back once `out` has left
     int64_t moved                    # as the Connection's
     size_t moved_size

@@ -84,6 +84,7 @@ Counters = namedtuple("Counters", "calls bounds_s durations numbers connections 
 
 include "edge/system.pxi"
 include "edge/buffer.pxi"
+include "edge/shares.pxi"
 include "edge/metrics.pxi"
 include "edge/lines.pxi"
 include "edge/notes.pxi"

@@ -7,10 +7,11 @@ addresses, and to no others: a program that listens elsewhere, perhaps for anoth
 
 import json
 import os
-import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from numcheck.plain_files import open_plain
 
 LISTENERS_NAME = "listeners.json"
 COURIERS_NAME = "couriers.json"
@@ -44,8 +45,6 @@ def token_for(target: str, data_dir: Path) -> str | None:
 
 
 def _content(path: Path) -> bytes:
-    """Return what a small file holds; OSError if it is none: a link is not followed, and a pipe not waited for."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(f"{path.name} is no file")
+    """Return what a small file holds; OSError if it is none."""
+    with open_plain(path) as file:
         return file.read(SIZE_MAX)

@@ -26,7 +26,7 @@ from numcheck.serving.access import AccessControl
 from numcheck.serving.budgets import Budgets
 from numcheck.serving.editions import Contents, NodeEditions
 from numcheck.serving.publishing import index_directory, rebuild_index
-from numcheck.serving.registrations import registrations_of
+from numcheck.serving.registrations import OfCallers, registrations_of
 from numcheck.serving.services import callers_service, check_service, numbering_service
 from numcheck.store import Store
 from numcheck.store.schema import denials
@@ -140,7 +140,9 @@ def _served(
         rebuild_index(store, settings.data_dir)
         published.publish(open_index(index_directory(settings.data_dir)))
 
-    registrations = registrations_of(store, published, settings, print, control.directory.agreed, print)
+    registrations = registrations_of(
+        store, published, settings, print, OfCallers(control.directory.agreed, asked.add), print
+    )
     budgets = Budgets(store.budgets(), registrations.vault, settings, now=now)
     contents = Contents(
         index_directory(settings.data_dir), lambda: control.directory.published(control.key), lambda: datetime.now(UTC)

@@ -4,9 +4,11 @@ One node for all. Each attempt is refused for who makes it: its rightful caller'
 """
 
 import json
+import shutil
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import grpc
@@ -25,8 +27,18 @@ from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
 from tests.access import calls
 from tests.access.node import ALPHA, BETA, CALLERS, FIRST, NOW, SecureNode, secure_node
 from tests.api.calls import DEADLINE_S, refusal
-from tests.conformance.calls import call_fields, question
-from tests.conformance.http2 import EMPTY_SETTINGS, PREFACE, RST_STREAM, Peer, block
+from tests.conformance.calls import CHECK_NUMBERS, call_fields, headers, message, numbers, question
+from tests.conformance.http2 import (
+    DATA,
+    EMPTY_SETTINGS,
+    FRAME_SIZE_MAX_DEFAULT,
+    PREFACE,
+    RST_STREAM,
+    WINDOW_UPDATE,
+    Peer,
+    block,
+    frame,
+)
 
 LISTENERS = ("api", "native")
 LIST = "/numcheck.v1.CheckService/ListOperators"
@@ -37,7 +49,7 @@ SUBJECT_ALTERNATIVE_NAME = ObjectIdentifier("2.5.29.17")
 @pytest.fixture(scope="module")
 def node(tmp_path_factory) -> Iterator[SecureNode]:
     """With a certificate that names nobody known."""
-    with secure_node(tmp_path_factory.mktemp("hostile")) as one:
+    with secure_node(tmp_path_factory.mktemp("hostile"), threads=1) as one:
         issue_client(one.directory, "gateway", "https://gateway.example.org", now=datetime.now(UTC))
         yield one
 
@@ -50,9 +62,11 @@ def ask(channel: grpc.Channel, path: str = LIST, **options: object) -> bytes:
 # --- names that are not read from where names belong
 
 
-def issue(node: SecureNode, name: str, common_name: str, extensions: list[x509.ExtensionType]) -> None:
-    """Issue a certificate of the clients' authority as a careless one might."""
-    files = {ending: (node.directory / f"authority.{ending}").read_bytes() for ending in ("pem", "key")}
+def issue(
+    node: SecureNode, name: str, common_name: str, extensions: list[x509.ExtensionType], authority: str = "authority"
+) -> None:
+    """Issue a certificate of the clients' authority, or of another, as a careless one might."""
+    files = {ending: (node.directory / f"{authority}.{ending}").read_bytes() for ending in ("pem", "key")}
     issuer = x509.load_pem_x509_certificate(files["pem"])
     signing = serialization.load_pem_private_key(files["key"], password=None)
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
@@ -87,6 +101,13 @@ MISNAMED = {
     "with something behind the names": [in_der(0x30, uri_in_der(ADMINISTRATOR.encode())) + b"\x05\x00"],
     "in no sequence": [uri_in_der(ADMINISTRATOR.encode())],
     "by a name of a kind that is unknown": [in_der(0x30, in_der(0x8F, b"x"), uri_in_der(ADMINISTRATOR.encode()))],
+    "behind a mark of byte order": [in_der(0x30, uri_in_der(b"\xef\xbb\xbf" + ADMINISTRATOR.encode()))],
+    "behind a NUL": [in_der(0x30, uri_in_der(b"\0" + ADMINISTRATOR.encode()))],
+    "in parts": [in_der(0x30, in_der(0xA6, in_der(0x16, ADMINISTRATOR.encode())))],
+    "in BER, of no length": [b"\x30\x80" + uri_in_der(ADMINISTRATOR.encode()) + b"\0\0"],
+    "in BER, its length in a byte too many": [
+        b"\x30\x81" + in_der(0x30, uri_in_der(ADMINISTRATOR.encode()))[1:],
+    ],
     "with an empty second name": [in_der(0x30, uri_in_der(ADMINISTRATOR.encode()), uri_in_der(b""))],
 }
 
@@ -104,6 +125,23 @@ def test_name_that_a_certificate_tells_in_any_other_way_is_nobodys(node):
                 ask(channel)
             found = refused.value.code()
             assert found in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNAVAILABLE), (kind, listener)
+
+
+def test_certificates_behind_a_clients_own_say_nothing_of_who_it_is(node):
+    """An administrator's that is sent along, and one that a messenger has signed with its own key."""
+    files = {name: (node.directory / f"{name}.pem").read_bytes() for name in ("messenger", "administrator")}
+    (node.directory / "chain.pem").write_bytes(files["messenger"] + files["administrator"])
+    shutil.copy(node.directory / "messenger.key", node.directory / "chain.key")
+    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(ADMINISTRATOR)])
+    issue(node, "signed", "client", [names], authority="messenger")
+    with (node.directory / "signed.pem").open("ab") as signed:
+        signed.write(files["messenger"])
+    expected = {"chain": grpc.StatusCode.PERMISSION_DENIED, "signed": grpc.StatusCode.UNAVAILABLE}
+    for listener in LISTENERS:
+        for name, code in expected.items():
+            with node.channel(name, listener=listener) as channel, pytest.raises(grpc.RpcError) as refused:
+                ask(channel, "/numcheck.v1.CallerService/ListCallers")
+            assert (name, refused.value.code()) == (name, code)
 
 
 # --- tokens
@@ -340,3 +378,38 @@ def test_of_many_guesses_at_a_token_at_once_none_is_let_in_and_others_go_on(node
     assert set(codes) == {grpc.StatusCode.UNAUTHENTICATED}
     assert (len(codes), node.denied()) == (200, 200)
     assert len(node.store.last_denials(10)) == 2  # with the address, as a plain door has it, and without
+
+
+# --- what all callers share
+
+
+def send_half(peer: Peer, stream: int, size: int) -> bool:
+    """Send a request of a size but for its last byte; False if it is refused before."""
+    peer.send(headers(stream, block(call_fields("/numcheck.v1.RegistrationService/Register"))))
+    left = message(bytes(size))[:-1]
+    while left:
+        room = min(FRAME_SIZE_MAX_DEFAULT, peer.window(0), peer.window(stream))
+        if room <= 0:
+            came = peer.until(lambda one: one.kind == WINDOW_UPDATE or one.ends_stream or one.kind == RST_STREAM)[-1]
+            if came.kind != WINDOW_UPDATE:
+                return False
+            continue
+        part, left = left[:room], left[room:]
+        for which in (0, stream):
+            peer.windows[which] = peer.window(which) - len(part)
+        peer.send(frame(DATA, 0, stream, part))
+    return not any(one.ends_stream for one in peer.settle())
+
+
+@pytest.mark.parametrize(("listener", "connections"), [("api", 8), ("native", 70)])
+def test_caller_whose_requests_do_not_come_whole_leaves_memory_to_others(node, listener, connections):
+    """As many as the listener takes; whoever else asks for as much as they may is answered."""
+    with ExitStack() as held, node.channel("other", listener=listener) as other:
+        for size in (1_040_000, 130_000, 16_000):
+            for _ in range(connections):
+                peer = held.enter_context(SecurePeer(node, "messenger", listener))
+                peer.settle()
+                if not all(send_half(peer, stream, size) for stream in range(1, 9, 2)):
+                    break
+        asked = numbers(*[FIRST] * 65_536)[5:]
+        assert other.unary_unary(CHECK_NUMBERS)(asked, timeout=DEADLINE_S)

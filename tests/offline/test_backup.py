@@ -1,6 +1,7 @@
 """A back-up of a running node is restored whole, or refused before anything is in place."""
 
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -108,6 +109,12 @@ def other_keys(keys: Path) -> None:
     (keys / "keys.json").write_text(json.dumps(content))
 
 
+def replace(file: Path, make: Callable[[Path], object]) -> None:
+    """Put something else in a file's place."""
+    file.unlink()
+    make(file)
+
+
 BROKEN: dict[str, tuple[Callable[[Path, Path], object], str]] = {
     "a flipped bit": (lambda backup, _: flip(backup / "numcheck.db"), "its checksum is another"),
     "no description": (lambda backup, _: (backup / "backup.json").unlink(), "which is written last"),
@@ -115,6 +122,25 @@ BROKEN: dict[str, tuple[Callable[[Path, Path], object], str]] = {
         lambda backup, _: (backup / "backup.json").write_text("{}"),
         "not as it was written",
     ),
+    "a description that has no end": (
+        lambda backup, _: replace(backup / "backup.json", lambda path: path.symlink_to("/dev/zero")),
+        "",
+    ),
+    "a description that nests": (
+        lambda backup, _: (backup / "backup.json").write_text("[" * 60_000),
+        "not as it was written",
+    ),
+    "a pipe in the description's place": (
+        lambda backup, _: replace(backup / "backup.json", os.mkfifo),
+        "no plain file",
+    ),
+    "a pipe in the database's place": (lambda backup, _: replace(backup / "numcheck.db", os.mkfifo), "no plain file"),
+    "a database that has no end": (
+        lambda backup, _: replace(backup / "numcheck.db", lambda path: path.symlink_to("/dev/zero")),
+        "",
+    ),
+    "a database of a hole": (lambda backup, _: os.truncate(backup / "numcheck.db", 2**42), "its size is another"),
+    "no database": (lambda backup, _: (backup / "numcheck.db").unlink(), "is missing"),
     "an event that is gone": (
         lambda backup, _: rewrite(backup, "DELETE FROM events WHERE sequence = (SELECT max(sequence) FROM events)"),
         "event",

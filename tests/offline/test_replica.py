@@ -64,6 +64,10 @@ def test_standby_is_read_where_it_may_be_behind_and_that_is_said(server, standby
     told = numcheck("events", "verify", "--head", tmp_path / "head.json", env=both)
     assert "the standby is behind the head that was handed out" in told.err
     assert "2 events are what was written" in told.out
+    numcheck("callers", "add", "numcheck://auditor", "--role", "auditor", env=primary_only)
+    told = numcheck("events", "verify", env=both)
+    assert "the standby is behind the callers that this node has seen" in told.err
+    assert "3 events are what was written" in told.out
 
 
 def test_replica_of_nothing_is_refused(tmp_path):

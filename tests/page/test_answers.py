@@ -18,7 +18,7 @@ from numcheck.config import Settings
 from numcheck.errors import BadConfiguration, BadListenAddress
 from numcheck.page import listener as listening
 from numcheck.page import where
-from numcheck.page.live import VIEWERS_MAX
+from numcheck.page.live import VIEWERS_PER_CALLER_MAX
 from numcheck.serving.checks import problems_of
 from tests.page import site as sites
 from tests.page.site import (
@@ -163,7 +163,7 @@ def test_push_is_rejected_once_and_is_held_no_more(filled: Path, tmp_path: Path)
 def test_figures_come_at_once_and_no_more_viewers_than_there_is_room_for(site: Site) -> None:
     """The one too many is refused, and has its place when another leaves."""
     with ExitStack() as opened:
-        viewers = [site.connected() for _ in range(VIEWERS_MAX)]
+        viewers = [site.connected() for _ in range(VIEWERS_PER_CALLER_MAX)]
         for one in viewers:
             opened.callback(one.close)
             one.request("GET", "/api/live")
@@ -307,6 +307,46 @@ def test_connections_without_a_request_make_way_for_others(filled: Path, monkeyp
             assert connection.recv(100) == b""
         assert figures.readline() == b"\n"
         assert figures.readline().startswith(b"data: ")
+
+
+def is_closed(peer: socket.socket) -> bool:
+    """Return True once the other end, of which nothing is read, has closed the connection."""
+    try:
+        peer.sendall(b"x")
+    except ConnectionError:
+        return True
+    return False
+
+
+def test_who_takes_no_answer_makes_way_and_is_cut_off(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strangers may have the page's files: they ask for them again and again, and read nothing."""
+    monkeypatch.setattr(listening, "CONNECTIONS_MAX", 4)
+    asked = b"GET /static/uplot/uPlot.esm.js HTTP/1.1\r\nhost: localhost\r\n\r\n" * 100
+
+    def hold(opened: ExitStack) -> socket.socket:
+        peer = opened.enter_context(socket.socket())
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        peer.settimeout(30)
+        peer.connect(("127.0.0.1", one.port))
+        peer.sendall(asked)
+        assert peer.recv(1, socket.MSG_PEEK)
+        return peer
+
+    with sites.site(filled) as one, ExitStack() as opened:
+        for _ in range(8):
+            hold(opened)
+        kept = one.connected()
+        opened.callback(kept.close)
+        kept.request("GET", "/api/live")
+        figures = kept.getresponse()
+        assert figures.readline().startswith(b"data: ")
+        assert one.ask("/api/me").status == 200
+        monkeypatch.setattr(listening, "ANSWER_TIMEOUT_S", 0.1)
+        last, until = hold(opened), time.monotonic() + 30
+        while not is_closed(last):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        assert one.ask("/api/me").status == 200
 
 
 def test_port_that_is_taken_is_refused(site: Site, filled: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from numcheck.api.access import token_tag
 from numcheck.offline.authority import issue_client, issue_server, make_authority
-from numcheck.page import listener
+from numcheck.page import gate, listener, live
 from numcheck.serving.access import AccessControl
 from numcheck.store import Store
 from tests.access.node import CALLERS
@@ -101,6 +101,36 @@ def test_handshakes_that_do_not_begin_make_way_for_others(tls: Tls, monkeypatch:
         assert one.ask("/api/me").status == 200
         for connection in silent[:10]:
             assert connection.recv(100) == b""
+
+
+def test_auditor_ends_no_session_of_others_and_leaves_them_the_figures(
+    tls: Tls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "SESSIONS_MAX", 4)
+    monkeypatch.setattr(live, "VIEWERS_PER_CALLER_MAX", 1)
+    monkeypatch.setattr(live, "VIEWERS_MAX", 2)
+    with tls.served(tls_clients="token") as (one, control), ExitStack() as opened:
+        one.context = tls.context(None)
+        for name in SEEING:
+            control.callers.set_token(CALLERS[name].uri, token_tag(control.key, name), now=datetime.now(UTC))
+        control.directory.refresh()
+
+        def session(name: str) -> dict[str, str]:
+            return {"Cookie": one.ask("/api/session", {"token": name}).headers["Set-Cookie"].split(";")[0]}
+
+        def look(cookie: dict[str, str]) -> int:
+            viewer = one.connected()
+            opened.callback(viewer.close)
+            viewer.request("GET", "/api/live", headers=cookie)
+            answer = viewer.getresponse()
+            opened.callback(answer.close)
+            return answer.status
+
+        first = session("administrator")
+        others = [session("auditor") for _ in range(20)]
+        found = [one.ask("/api/me", headers=cookie).status for cookie in (first, *others)]
+        assert found == [200, *[401] * 17, *[200] * 3]
+        assert [look(cookie) for cookie in (others[-1], others[-2], first, first)] == [200, 429, 200, 429]
 
 
 def test_token_of_an_administrator_opens_a_session_for_its_browser_alone(tls: Tls) -> None:

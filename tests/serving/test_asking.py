@@ -12,7 +12,8 @@ from numcheck.access import Caller, Role
 from numcheck.access.rules import local_user
 from numcheck.api.asking import answered_count, asker_name
 from numcheck.serving.asking import INTERVALS, AskingLog
-from numcheck.v1 import check_pb2, check_pb2_grpc
+from numcheck.v1 import check_pb2, check_pb2_grpc, registration_pb2, registration_pb2_grpc
+from tests.access import calls
 from tests.access.node import FIRST, secure_node
 from tests.api.calls import DEADLINE_S
 
@@ -50,6 +51,21 @@ def test_each_listener_counts_by_service(tmp_path):
                     with pytest.raises(grpc.RpcError):
                         stub.CheckNumbers(check_pb2.CheckNumbersRequest(numbers=[1] * 70_000), timeout=DEADLINE_S)
             assert node.asked[listener]() == Counter({"chat": 10, "other": 16})
+
+
+def test_numbers_that_users_bring_count_as_asked_about(tmp_path):
+    """What becomes of a user, and of an imported row, tells something of their number."""
+    with secure_node(tmp_path) as node:
+        for listener in node.asked:
+            with node.channel("messenger", listener=listener) as channel:
+                stub = registration_pb2_grpc.RegistrationServiceStub(channel)
+                stub.Register(calls.register_request("chat"), timeout=DEADLINE_S)
+                request = registration_pb2.ImportRegistrationsRequest()
+                request.header.service, request.header.import_id = "chat", listener
+                for user in range(7):
+                    request.rows.add(user_id=f"{listener}-{user}", number=f"+{FIRST + user}")
+                assert len(list(stub.ImportRegistrations(iter([request]), timeout=DEADLINE_S))) == 2
+        assert node.asked["api"]() == Counter({"chat": 8 * len(node.asked)})
 
 
 def test_caller_that_asks_about_too_many_numbers_in_an_hour_is_told_of_once_a_minute():

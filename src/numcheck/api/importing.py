@@ -25,10 +25,17 @@ class Imports:
     """Answers the calls of ImportRegistrations."""
 
     def __init__(
-        self, importer: Importer, own_service: Callable[[Any, CallerWaits], str], *, default_region: str
+        self,
+        importer: Importer,
+        own_service: Callable[[Any, CallerWaits], str],
+        asked: Callable[[int], None],
+        *,
+        default_region: str,
     ) -> None:
-        """`own_service` returns the service of a header, or raises if the caller may not touch it."""
-        self._importer, self._own_service, self._default_region = importer, own_service, default_region
+        """`own_service` returns the service of a header, or raises if the caller may not touch it; `asked` counts the
+        rows, each of which becomes what the operator's data says of its number."""
+        self._importer, self._own_service, self._asked = importer, own_service, asked
+        self._default_region = default_region
         self._slots = Slots(IMPORTS_MAX, IMPORTS_PER_SERVICE_MAX)
 
     def answers(self, requests: Iterator[bytes], context: CallerWaits) -> Iterator[bytes]:
@@ -45,6 +52,7 @@ class Imports:
             for page in self._importer.refused_before(one) if one.progress.refused_count else ():
                 yield _answer(one, page)
             for message in _messages(first, requests):
+                self._asked(len(message.rows))
                 one, refused = self._importer.take(one, list(self._pieces(message.rows)))
                 yield _answer(one, refused)
 

@@ -79,7 +79,11 @@ class RegistrationService:
 
     name = SERVICE_NAME
 
-    def __init__(self, rules: Rules, *, now: Callable[[], datetime], default_region: str) -> None:
+    def __init__(
+        self, rules: Rules, asked: Callable[[int], None], *, now: Callable[[], datetime], default_region: str
+    ) -> None:
+        """`asked` counts numbers about which an answer tells something: what becomes of a user depends on theirs."""
+        self._asked = asked
         self._registrar, self._completion, self._history, self._reverifier, importer = rules
         self._now, self._default_region = now, default_region
         feeds, reverifying = (
@@ -87,7 +91,7 @@ class RegistrationService:
             Slots(REVERIFYING_MAX, REVERIFYING_PER_SERVICE_MAX),
         )
         self._watching, self._reverifying = (feeds,), (feeds, reverifying)
-        self._imports = Imports(importer, caller_service, default_region=default_region)
+        self._imports = Imports(importer, caller_service, asked, default_region=default_region)
 
     def register(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
         """Record a user."""
@@ -101,6 +105,7 @@ class RegistrationService:
             registration_data=records.check_registration_data(message.registration_data),
         )
         request_id = records.check_request_id(message.request_id)
+        self._asked(1)
         outcome = yield from self._registrar.register(service, request_id, record, way=_way(message))
         return _with_outcome(pb.RegisterResponse, outcome)
 
@@ -186,6 +191,7 @@ class RegistrationService:
     def change_number(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
         """Start to give a user another number."""
         message = parsed(pb.ChangeNumberRequest, request)
+        self._asked(1)
         outcome = yield from self._registrar.change_number(
             caller_service(message, context),
             records.check_user_id(message.user_id),

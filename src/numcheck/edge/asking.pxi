@@ -53,16 +53,21 @@ cdef void ask_python(Stream* stream) noexcept nogil:
     cdef Note* note = note_of(stream, MESSAGE)
     if note == NULL:
         return
-    lend(loop, &stream.body, note)
+    lend(stream, note)
     stream.lent += note.size + 1
     stream.since = loop.now
     drop_body(stream)
     notify_python(loop, note)
 
 
-cdef void lend(Loop* loop, Bytes* bytes, Note* note) noexcept nogil:
-    """Move the bytes into the note, without a copy."""
+cdef void lend(Stream* stream, Note* note) noexcept nogil:
+    """Move the body into the note, without a copy."""
+    cdef Loop* loop = stream.connection.loop
+    cdef Bytes* bytes = &stream.body
     note.data, note.size, note.lent = bytes.data, left(bytes), bytes.capacity
+    note.party = stream.counted.party
+    if note.party != NULL:
+        add(&note.party.lent_size, bytes.capacity)
     add(&loop.lent_size, bytes.capacity)
     loop.held_size -= bytes.capacity
     memset(bytes, 0, sizeof(Bytes))

@@ -7,7 +7,7 @@ cdef void take_data(Stream* stream, const uint8_t* data, size_t size) noexcept n
     if not stream.waiting:
         taken = take_bytes(stream, data, size)
     if not stream.ended and taken < size:
-        if not has_room(stream.connection.loop, size) or not append(
+        if not may_hold(stream, size) or not append(
                 stream.connection.loop, &stream.unread, data + taken, size - taken):
             refuse_with(stream, &stream.connection.loop.full)
     give_window(stream, taken)
@@ -54,7 +54,7 @@ cdef void take_body(Stream* stream, const uint8_t* data, size_t* size) noexcept 
     """Take bytes of a message. Memory grows as bytes come: a message that is announced and not sent costs none."""
     cdef Loop* loop = stream.connection.loop
     size[0] = min(size[0], stream.wanted - stream.body.size)
-    if not has_room(loop, size[0]) or not append(loop, &stream.body, data, size[0]):
+    if not may_hold(stream, size[0]) or not append(loop, &stream.body, data, size[0]):
         refuse_with(stream, &loop.full)
 
 

@@ -112,6 +112,7 @@ cdef void close_connection(Connection* connection) noexcept nogil:
     forget_stranger(connection)
     unwatch_and_close(loop, connection.fd)
     discard(loop, &connection.unsent)
+    count_no_more(&connection.counted)
     discard(loop, &connection.authorization)
     if connection.previous == NULL:
         loop.connections = connection.next

@@ -96,7 +96,7 @@ cdef bint make_answer_room(Stream* stream, size_t size) noexcept nogil:
     cdef Loop* loop = stream.connection.loop
     if left(&stream.out) == 0:
         begin_moving(stream)
-    if has_room(loop, MESSAGE_PREFIX_SIZE + size) and make_room(loop, &stream.out, MESSAGE_PREFIX_SIZE + size):
+    if may_hold(stream, MESSAGE_PREFIX_SIZE + size) and make_room(loop, &stream.out, MESSAGE_PREFIX_SIZE + size):
         return True
     refuse_with(stream, &loop.full)
     return False
@@ -138,7 +138,7 @@ cdef bint inflate_body(Stream* stream) noexcept nogil:
         give_status(stream, INTERNAL, b"a message is compressed and grpc-encoding does not say how")
         return False
     z.next_in, z.avail_in = stream.body.data, <unsigned int>stream.body.size
-    while (result == Z_OK and plain.size <= size_max and has_room(loop, KEPT_SIZE)
+    while (result == Z_OK and plain.size <= size_max and may_hold(stream, plain.capacity + KEPT_SIZE)
            and make_room(loop, &plain, KEPT_SIZE)):
         z.next_out, z.avail_out = plain.data + plain.size, KEPT_SIZE
         result = inflate(&z, 0)
@@ -149,8 +149,10 @@ cdef bint inflate_body(Stream* stream) noexcept nogil:
         discard(loop, &stream.body)
         stream.body, stream.prefix[0] = plain, 0
         return True
-    if plain.size > size_max or result == Z_OK:
+    if plain.size > size_max:
         refuse_with(stream, &loop.large_message)
+    elif result == Z_OK:
+        refuse_with(stream, &loop.full)
     else:
         give_status(stream, INTERNAL, b"the message cannot be decompressed")
     discard(loop, &plain)

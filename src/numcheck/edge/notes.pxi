@@ -31,6 +31,8 @@ cdef void free_note(Note* note) noexcept nogil:
     """Free a note that was taken; the loop no longer counts its bytes as lent."""
     if note.lent:
         add(&note.ask.loop.lent_size, -<int64_t>note.lent)
+    if note.party != NULL:
+        add(&note.party.lent_size, -<int64_t>note.lent)
     release(note.ask)
     free(note.data)
     free(note)

@@ -35,6 +35,7 @@ cdef void drop_stream(Stream* stream) noexcept nogil:
         stream.next.previous = stream.previous
     drop_request(stream)
     forget(loop, &stream.out)
+    count_no_more(&stream.counted)
     discard(loop, &stream.message)
     discard(loop, &stream.details)
     discard(loop, &stream.authorization)

@@ -51,7 +51,7 @@ cdef ssize_t gather(Connection* connection) noexcept nogil:
         memcpy(room, HTTP1_ANSWER, strlen(HTTP1_ANSWER))
         return strlen(HTTP1_ANSWER)
     # While much memory is in use already, one frame, so that peers that take nothing add little.
-    cdef ssize_t size_max = SCRATCH_SIZE - FRAME_ROOM if has_room(connection.loop, SCRATCH_SIZE) else 0
+    cdef ssize_t size_max = SCRATCH_SIZE - FRAME_ROOM if may_gather(connection) else 0
     cdef const uint8_t* chunk
     cdef ssize_t size = connection.session != NULL and may_speak(connection), gathered = 0
     while size > 0 and gathered <= size_max:

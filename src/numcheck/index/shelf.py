@@ -10,7 +10,6 @@ read, no more of it than it may hold, and nothing is removed whose name is no ha
 
 import os
 import re
-import stat
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from numcheck.errors import EditionRefused, UnknownFile
 from numcheck.index.edition import HASH_SIZE, Edition, EditionFile, hash_file
 from numcheck.index.format import PathOf
 from numcheck.output import OWNER_ONLY, sync_directory, write_whole
+from numcheck.plain_files import open_plain
 from numcheck.privacy import make_private_directory, private_opener
 
 EDITION_NAME = "edition"
@@ -117,10 +117,7 @@ class Shelf:
 def _try_read(path: Path, offset: int, size: int) -> bytes | None:
     """Return a piece of a file; None if there is none, or anything else."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open_plain(path) as file:
+            return os.pread(file.fileno(), size, offset)
     except OSError:
         return None
-    try:
-        return os.pread(descriptor, size, offset) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
-    finally:
-        os.close(descriptor)

@@ -35,7 +35,7 @@ from numcheck.registrations.states import FALLS_DUE
 from numcheck.serving.access import KEY_NAME, callers_of, token_key
 from numcheck.serving.keys import Keys, kept_keys, keys_path, read_keys
 from numcheck.serving.witness import newest_head
-from numcheck.store import Bound, Entry, EventRow, LastTold, Registrations, Store
+from numcheck.store import Bound, Callers, Entry, EventRow, LastTold, Registrations, Store
 from numcheck.store.acts import LastActs
 from numcheck.store.bindings import GONE, dropped_before_of, entries_of
 from numcheck.store.events import BOUND_KIND
@@ -81,24 +81,35 @@ def verify_store(
 
     Besides the chain: its head, the head that was handed out if one is given, and that every registration and every
     verification is what the events left. BadKeys without the keys: an export needs none. A standby is read, and that
-    said, unless it lacks the head that was handed out.
+    said, unless it lacks the head that was handed out, or callers that this node has seen.
     """
     with store_to_read(settings, say) as store:
-        verified = None if _is_behind(store, handed_out) else _verify(store, settings, handed_out)
+        behind = _behind(store, settings, handed_out)
+        verified = None if behind else _verify(store, settings, handed_out)
     if verified is None:
-        say("the standby is behind the head that was handed out: database_url is read")
+        say(f"the standby is behind {behind}: database_url is read")
         with Store(settings.data_dir, url=settings.database, read_only=True) as store:
             verified = _verify(store, settings, handed_out)
     _check_trusted(verified.event_count, verified.public_key, trusted_keys)
     return verified
 
 
-def _is_behind(store: Store, handed_out: SignedHead | None) -> bool:
-    """Return True if a standby lacks what a head is of: it may get it yet."""
-    if handed_out is None or store.as_of is None:
-        return False
+def _behind(store: Store, settings: Settings, handed_out: SignedHead | None) -> str:
+    """Return what a standby lacks, and may get yet; empty if nothing that is known of."""
+    if store.as_of is None:
+        return ""
     newest = store.events().try_head()
-    return newest is None or newest.sequence < handed_out.sequence
+    if handed_out is not None and (newest is None or newest.sequence < handed_out.sequence):
+        return "the head that was handed out"
+    callers = _callers(store, settings)
+    return "the callers that this node has seen" if callers is not None and callers.are_older else ""
+
+
+def _callers(store: Store, settings: Settings) -> Callers | None:
+    """Return the callers of a store; None where there is no key of theirs."""
+    if not (settings.data_dir / KEY_NAME).exists():
+        return None
+    return callers_of(store, token_key(settings.data_dir))
 
 
 def _verify(store: Store, settings: Settings, handed_out: SignedHead | None) -> Verified:
@@ -113,8 +124,8 @@ def _verify(store: Store, settings: Settings, handed_out: SignedHead | None) -> 
     store.checks().blocks()
     store.checks().pushes()
     store.checks().withdrawals()
-    if (settings.data_dir / KEY_NAME).exists():
-        callers_of(store, token_key(settings.data_dir)).whole()
+    if (callers := _callers(store, settings)) is not None:
+        callers.whole()
     return verified
 
 

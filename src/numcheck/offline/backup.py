@@ -1,12 +1,13 @@
 """Back-ups: a copy of the store at one moment, made while a node runs, and its restoration.
 
 Invariants: a back-up holds no key, so that who finds one reads no number of a user; its description is written last, so
-that one without it is none. A restoration puts nothing in place before the copy is verified: its checksum, the chain of
-events, the checksum of every set and block, and that the keys are the ones that it was written under. No index is kept:
-it is built of the store that it belongs to.
+that one without it is none, and no more of its files is read than that says. A restoration puts nothing in place before
+the copy is verified: its checksum, the chain of events, the checksum of every set and block, and that the keys are the
+ones that it was written under. No index is kept: it is built of the store that it belongs to.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ from numcheck.config import Settings
 from numcheck.errors import BadBackup, StoreMissing
 from numcheck.offline.audit import Verified, verify_store
 from numcheck.output import OWNER_ONLY, OWNER_READS, replacing, write_whole
+from numcheck.plain_files import open_plain
 from numcheck.privacy import make_private_directory
 from numcheck.serving.access import KEY_NAME
 from numcheck.serving.keys import FILE_NAME as KEYS_NAME
@@ -29,6 +31,7 @@ from numcheck.store import DataDirLock, Store, copy_database
 from numcheck.store.store import FILE_NAME as STORE_NAME
 
 DESCRIPTION_NAME = "backup.json"
+DESCRIPTION_SIZE_MAX = 65_536
 FORMAT = 1
 POSTGRESQL = (
     "the store is a PostgreSQL database, which has tools of its own: pg_basebackup, or pg_dump --format=custom; "
@@ -120,8 +123,7 @@ def restore(settings: Settings, source: Path, keys: Path | None = None) -> tuple
 
 def _stage(settings: Settings, source: Path, keys: Path | None, staging: Path, description: Description) -> Verified:
     """Copy the back-up and its keys beside the data directory's files, and verify them there."""
-    shutil.copyfile(source / STORE_NAME, staging / STORE_NAME)
-    (staging / STORE_NAME).chmod(OWNER_ONLY)
+    _copy_store(source / STORE_NAME, staging / STORE_NAME, description.size)
     if _sha256(staging / STORE_NAME) != description.sha256:
         raise BadBackup(f"{source / STORE_NAME} is not what was written: its checksum is another")
     for name, own in ((KEYS_NAME, keys_path(settings)), (KEY_NAME, settings.data_dir / KEY_NAME)):
@@ -145,6 +147,17 @@ def _put_in_place(settings: Settings, staging: Path) -> None:
         _write_store(data_dir / STORE_NAME, file)
 
 
+def _copy_store(source: Path, target: Path, size: int) -> None:
+    """Copy the database of a back-up; BadBackup unless it is a file of that size, so that it fills no disk."""
+    try:
+        with open_plain(source) as file:
+            if os.fstat(file.fileno()).st_size != size:
+                raise BadBackup(f"{source} is not what was written: its size is another")
+            _write_store(target, file)
+    except FileNotFoundError:
+        raise BadBackup(f"{source} is missing") from None
+
+
 def _write_store(target: Path, file: BinaryIO) -> None:
     with replacing(target, mode=OWNER_ONLY) as written:
         shutil.copyfileobj(file, written)
@@ -163,10 +176,11 @@ def _make_empty(target: Path) -> None:
 
 def _description(source: Path) -> Description:
     try:
-        found = Description(**json.loads((source / DESCRIPTION_NAME).read_bytes()))
+        with open_plain(source / DESCRIPTION_NAME) as file:
+            found = Description(**json.loads(file.read(DESCRIPTION_SIZE_MAX)))
     except FileNotFoundError:
         raise BadBackup(f"{source} is no back-up: it has no {DESCRIPTION_NAME}, which is written last") from None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise BadBackup(f"{source / DESCRIPTION_NAME} is not as it was written") from None
     if found.format != FORMAT:
         raise BadBackup(f"{source} was written by a newer numcheck ({found.numcheck_version})")

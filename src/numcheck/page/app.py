@@ -162,7 +162,7 @@ class Page:
 
     async def _watch(self, request: Request) -> Response:
         call = self._gate.admit(request)
-        samples = self._live.watch()
+        samples = self._live.watch(call.caller.uri)
         first = await anext(samples)
 
         async def events() -> AsyncIterator[bytes]:

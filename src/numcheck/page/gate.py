@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections import OrderedDict
+from collections import Counter
 from typing import NamedTuple
 
 from starlette.requests import HTTPConnection, Request
@@ -27,6 +27,7 @@ CONFIRM = "/numcheck.v1.NumberingService/ConfirmPush"
 REJECT = "/numcheck.v1.NumberingService/RejectHeldPush"
 
 CERTIFICATE = "numcheck.certificate"  # in a request's scope: the URI of the client's certificate
+LET_IN = "numcheck.let_in"  # and what is to be called once its caller is admitted
 TOKEN_HEADER = "x-numcheck-token"
 SESSION_S = 28_800.0  # 8 hours
 SESSIONS_MAX = 64
@@ -34,8 +35,9 @@ TOKEN_SIZE = 32
 
 
 class _Session(NamedTuple):
-    """A browser that has shown a bearer token."""
+    """A browser that has shown the bearer token of a caller."""
 
+    uri: str
     authorization: str
     ends_at_s: float
 
@@ -46,7 +48,7 @@ class Gate:
     def __init__(self, admission: Admission, *, tls: bool) -> None:
         """Admit by `admission`: over TLS by certificates and tokens, else on loopback by users of this machine."""
         self._admission, self._tls = admission, tls
-        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._sessions: dict[str, _Session] = {}  # the oldest first
         self._key = secrets.token_bytes(TOKEN_SIZE)
         # Browsers take a name that begins so only over TLS, for this host and all of its paths.
         self.cookie = "__Host-numcheck" if tls else "numcheck"
@@ -56,7 +58,9 @@ class Gate:
         not see the page at all."""
         shown = self._shown(request)
         self._admission.admit(shown, VIEW)
-        return call_of(self._admission, self._admission.admit(shown, method), shown, method)
+        call = call_of(self._admission, self._admission.admit(shown, method), shown, method)
+        request.scope[LET_IN]()
+        return call
 
     def may(self, caller: Caller, method: str) -> bool:
         """Return True if the caller's role may call a method."""
@@ -87,14 +91,18 @@ class Gate:
         return hmac.new(self._key, caller.uri.encode(), hashlib.sha256).hexdigest()
 
     def begin_session(self, request: HTTPConnection, token: str) -> str:
-        """Return the name of a new session for the bearer of a token, if they may see the page."""
+        """Return the name of a new session for the bearer of a token, if they may see the page.
+
+        Of too many sessions, the oldest of whoever has most ends.
+        """
         authorization = f"Bearer {token}"
         shown = self._shown(request)._replace(authorizations=(authorization,))
-        self._admission.admit(shown, VIEW)
+        uri = self._admission.admit(shown, VIEW).uri
+        if len(self._sessions) >= SESSIONS_MAX:
+            ((most, _),) = Counter(one.uri for one in self._sessions.values()).most_common(1)
+            del self._sessions[next(name for name, one in self._sessions.items() if one.uri == most)]
         name = secrets.token_urlsafe(TOKEN_SIZE)
-        while len(self._sessions) >= SESSIONS_MAX:
-            self._sessions.popitem(last=False)
-        self._sessions[name] = _Session(authorization, time.monotonic() + SESSION_S)
+        self._sessions[name] = _Session(uri, authorization, time.monotonic() + SESSION_S)
         return name
 
     def end_session(self, request: HTTPConnection) -> None:

@@ -1,14 +1,15 @@
 """The page's listener: uvicorn with an event loop on a thread of its own, which waits for nothing but requests.
 
 Invariants: beyond loopback it speaks TLS; a connection that sends no whole request within REQUEST_TIMEOUT_S is closed,
-and there are CONNECTIONS_MAX at once, those included whose handshake has not ended; the node's calls never run on its
-loop.
+and so is one that takes nothing of an answer for ANSWER_TIMEOUT_S; there are CONNECTIONS_MAX at once, those included
+whose handshake has not ended, and strangers' make way for others; the node's calls never run on its loop.
 """
 
 import asyncio
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -23,11 +24,12 @@ from numcheck.door.certificates import CertificateFiles
 from numcheck.door.plain_door import probe_port
 from numcheck.errors import BadConfiguration, BadListenAddress
 from numcheck.page.app import Page, Parts
-from numcheck.page.gate import CERTIFICATE
+from numcheck.page.gate import CERTIFICATE, LET_IN
 from numcheck.page.where import is_over_tls, page_address
 
 CONNECTIONS_MAX = 64
 REQUEST_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 10.0
 IDLE_TIMEOUT_S = 60
 LAST_WAIT_S = 1  # for answers under way when the node stops
 BACKLOG = 128
@@ -60,14 +62,15 @@ class PageListener:
 class _Listening(socket.socket):
     """A listening socket that keeps CONNECTIONS_MAX connections, from their first moment on.
 
-    For one more the oldest without a request under way makes way; if all have one, the new one is closed.
+    For one more the oldest makes way that has no request under way of somebody who was let in; if all have one, the new
+    one is closed.
     """
 
     def __init__(self, opened: socket.socket) -> None:
         super().__init__(fileno=opened.detach())
         self._connections: dict[Any, socket.socket] = {}
         self.busy: set[Any] = set()
-        """The addresses of peers with a request under way."""
+        """The addresses of peers who were let in and have a request under way."""
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Return a new connection and its peer's address."""
@@ -168,37 +171,47 @@ class _Protocol(H11Protocol):
         super().connection_made(transport)
         self._peer = transport.get_extra_info("peername")
         tls = transport.get_extra_info("ssl_object")
-        if tls is not None:
-            self.app = _with_certificate(self.app, tls.getpeercert(binary_form=True) or b"")
+        certificate = None if tls is None else tls.getpeercert(binary_form=True)
+        self.app = _knowing(self.app, certificate or b"", self._let_in)
         self._waiting: asyncio.TimerHandle | None = None
+        self._taking: asyncio.TimerHandle | None = None
         self._wait()
+
+    def _let_in(self) -> None:
+        self._busy.add(self._peer)
 
     def data_received(self, data: bytes) -> None:
         """Take what has come; what is not whole has a bound of time."""
         super().data_received(data)
         self._wait()
 
+    def pause_writing(self) -> None:
+        """Wait for the peer to take some of what was sent; whoever takes nothing is cut off."""
+        super().pause_writing()
+        self._taking = self.loop.call_later(ANSWER_TIMEOUT_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on: the peer takes what is sent."""
+        super().resume_writing()
+        if self._taking is not None:
+            self._taking.cancel()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
-        if self._waiting is not None:
-            self._waiting.cancel()
+        for one in (self._waiting, self._taking):
+            if one is not None:
+                one.cancel()
         self._busy.discard(self._peer)
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
-        """Let others take the place, unless another request has come."""
+        """Let others take the place."""
+        self._busy.discard(self._peer)
         super().on_response_complete()
-        self._mark()
-
-    def _mark(self) -> bool:
-        """Note whether a whole request is under way, and return it."""
-        cycle: Any = self.cycle  # None before the first request
-        is_whole = cycle is not None and not cycle.response_complete
-        (self._busy.add if is_whole else self._busy.discard)(self._peer)
-        return is_whole
 
     def _wait(self) -> None:
-        is_whole = self._mark()
+        cycle: Any = self.cycle  # None before the first request
+        is_whole = cycle is not None and not cycle.response_complete
         if is_whole and self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
@@ -206,11 +219,11 @@ class _Protocol(H11Protocol):
             self._waiting = self.loop.call_later(REQUEST_TIMEOUT_S, self.transport.close)
 
 
-def _with_certificate(app: Any, certificate: bytes) -> Any:
-    uri = name_in(certificate) if certificate else ""
+def _knowing(app: Any, certificate: bytes, let_in: Callable[[], None]) -> Any:
+    known = {CERTIFICATE: name_in(certificate) if certificate else "", LET_IN: let_in}
 
     async def named(scope: Any, receive: Any, send: Any) -> None:
-        await app({**scope, CERTIFICATE: uri}, receive, send)
+        await app({**scope, **known}, receive, send)
 
     return named
 

@@ -5,6 +5,7 @@ samples, and holds nobody up.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from numcheck.errors import TooManyStreams
 
 INTERVAL_S = 1.0
 VIEWERS_MAX = 16
+VIEWERS_PER_CALLER_MAX = 12
 
 FAMILIES = frozenset(
     f"numcheck_{name}"
@@ -46,15 +48,17 @@ class Live:
 
     def __init__(self, sample: Callable[[], bytes]) -> None:
         self._sample = sample
-        self._viewers, self._turn = 0, asyncio.Condition()
+        self._viewers: Counter[str] = Counter()  # by who they are
+        self._turn = asyncio.Condition()
         self._latest, self._count = b"", 0
         self._sampling: asyncio.Task[None] | None = None
 
-    async def watch(self) -> AsyncIterator[bytes]:
-        """Yield the newest sample at once, and each later one; TooManyStreams if VIEWERS_MAX look already."""
-        if self._viewers >= VIEWERS_MAX:
-            raise TooManyStreams(f"{VIEWERS_MAX} viewers look at this node's figures already")
-        self._viewers += 1
+    async def watch(self, caller: str) -> AsyncIterator[bytes]:
+        """Yield the newest sample at once, and each later one; TooManyStreams if VIEWERS_MAX look already, or
+        VIEWERS_PER_CALLER_MAX of the caller."""
+        if self._viewers.total() >= VIEWERS_MAX or self._viewers[caller] >= VIEWERS_PER_CALLER_MAX:
+            raise TooManyStreams("as many viewers as there is room for look at this node's figures already")
+        self._viewers[caller] += 1
         if self._sampling is None:
             self._latest = b""
             self._sampling = asyncio.create_task(self._go_on())
@@ -64,8 +68,8 @@ class Live:
                 seen, sample = await self._after(seen)
                 yield sample
         finally:
-            self._viewers -= 1
-            if not self._viewers and self._sampling is not None:
+            self._viewers[caller] -= 1
+            if not self._viewers.total() and self._sampling is not None:
                 self._sampling.cancel()
                 self._sampling = None
 

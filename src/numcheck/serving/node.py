@@ -46,7 +46,7 @@ from numcheck.serving.metrics_listener import MetricsListener, Missing
 from numcheck.serving.notify import READY, STOPPING, notify, watchdog
 from numcheck.serving.publishing import index_directory, open_or_rebuild
 from numcheck.serving.receipts_listener import ReceiptsListener
-from numcheck.serving.registrations import check_test_numbers, registration_warnings, registrations_of
+from numcheck.serving.registrations import OfCallers, check_test_numbers, registration_warnings, registrations_of
 from numcheck.serving.reloading import ReadAgain, Reloading
 from numcheck.serving.services import callers_service, check_service, numbering_service
 from numcheck.serving.store_watch import StoreWatch
@@ -188,7 +188,7 @@ class Node:
             self._published,
             settings,
             announce,
-            directory.agreed if settings.tls else directory.try_agreed,
+            OfCallers(directory.agreed if settings.tls else directory.try_agreed, self._numbers_asked.add),
             say,
         )
         self._rates = Rates(settings.call_rates)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -155,8 +156,13 @@ class Policies:
         return self._code_policy_for(service)
 
 
-Agreed = Callable[[str], frozenset[int] | None]
-"""The operators that a service has agreements with; None: all of them."""
+class OfCallers(NamedTuple):
+    """What registrations ask of the node's callers, and tell of them."""
+
+    agreed: Callable[[str], frozenset[int] | None]
+    """Gives the operators that a service has agreements with; None: all of them."""
+    asked: Callable[[int], None]
+    """Counts numbers of users that the caller of this thread's call brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +211,12 @@ class NodeRegistrations:
 
 
 def registrations_of(
-    store: Store, published: PublishedIndex, settings: Settings, announce: Announce, agreed: Agreed, show: Announce
+    store: Store,
+    published: PublishedIndex,
+    settings: Settings,
+    announce: Announce,
+    callers: OfCallers,
+    show: Announce,
 ) -> NodeRegistrations:
     """Put the parts together. `show` gets the codes that are sent to nobody. BadKeys, BadConfiguration."""
     keys = keys_of(store, settings, announce)
@@ -219,7 +230,7 @@ def registrations_of(
     policies = Policies(settings)
 
     def agrees(service: str, operator_id: int) -> bool:
-        operator_ids = agreed(service)
+        operator_ids = callers.agreed(service)
         return operator_ids is None or operator_id in operator_ids
 
     environment = Environment(
@@ -246,7 +257,7 @@ def registrations_of(
     registrations.subscribe(webhooks.notify)
     completion = Completion(registrations, vault, verifier)
     rules = Rules(registrar, completion, history, Reverifier(registrations, vault, verifier, environment), importer)
-    service = RegistrationService(rules, now=_now, default_region=settings.default_region)
+    service = RegistrationService(rules, callers.asked, now=_now, default_region=settings.default_region)
     revoking = sharing.duty("withdrawals")
     withdrawer = Withdrawer(Withdrawals(registrations.under(revoking.lease), vault, now=_now), revoking)
     delivery.receive(_taker(Inbound(registrations, vault, completion, now=_now), settings.default_region))

@@ -237,6 +237,13 @@ class Callers:
             raise StoreDamaged(f"not as they were written, and let in nobody: {', '.join(found.damaged)}")
         return found
 
+    @property
+    def are_older(self) -> bool:
+        """True if the database has an older set than the newest that this node has seen, or says nothing of its own."""
+        with self._database.reading() as connection:
+            found = self._read(connection)
+        return found.floor is not None and (found.head is None or found.head.revision < found.floor.revision)
+
     def marks(self) -> object:
         """Return what changes with each change of the set and each confirmation: cheap to read, and to be compared."""
         with self._database.reading() as connection:
