@@ -173,8 +173,11 @@ def test_what_is_not_as_it_was_written_is_refused_and_nothing_is_in_place(
 
 
 def test_a_store_that_is_there_is_not_replaced(made: Installation) -> None:
-    """Nor is a back-up written over anything, nor its keys beside it."""
+    """Nor is a back-up written over anything, through a link, nor its keys beside it."""
+    link = made.backup.with_name("link")
+    link.symlink_to(made.backup.with_name("elsewhere"))
     for command, reason in (
+        (("backup", link, "--data-dir", made.data_dir), "a symbolic link"),
         (("restore", made.backup, "--data-dir", made.data_dir), "has a store"),
         (("backup", made.backup, "--data-dir", made.data_dir), "is there already"),
         (("backup", made.backup, "--keys", made.backup, "--data-dir", made.data_dir), "keys lie apart"),

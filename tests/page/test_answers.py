@@ -102,7 +102,10 @@ def test_code_has_its_ranges(site: Site) -> None:
     ]  # fmt: skip
     assert site.ask("/api/codes/7917").json["ranges"] == expected
     assert site.ask("/api/codes/7918").json["ranges"] == []
-    assert site.ask("/api/codes/999999999").status == 400
+    for code in ("999999999", "9" * 5_000, "-1", "x", "%D9%A1"):
+        answer = site.ask(f"/api/codes/{code}")
+        assert (answer.status, answer.json["reason"]) == (400, "MALFORMED_MESSAGE")
+    assert site.ask("/api/me/").status == 404
 
 
 @pytest.mark.parametrize(

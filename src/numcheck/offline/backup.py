@@ -169,6 +169,8 @@ def _drop_log(directory: Path) -> None:
 
 
 def _make_empty(target: Path) -> None:
+    if target.is_symlink():
+        raise BadBackup(f"{target} is a symbolic link, which is never followed; name what it leads to")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise BadBackup(f"{target} is there already: a back-up goes into a directory of its own")
     make_private_directory(target)

@@ -117,7 +117,7 @@ class Page:
             Route("/", self._index),
             Route("/api/me", self._me),
             Route("/api/map", self._answer_map),
-            Route("/api/codes/{chunk:int}", self._code),
+            Route("/api/codes/{chunk}", self._code),
             Route("/api/live", self._watch),
             Route("/api/held", self._held),
             Route("/api/lookup", self._look_up, methods=["POST"]),
@@ -127,7 +127,9 @@ class Page:
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
         refused = {NumcheckError: _refuse, Exception: _refuse}
-        return _Guarded(Starlette(routes=routes, exception_handlers=refused), self._gate)
+        app = Starlette(routes=routes, exception_handlers=refused)
+        app.router.redirect_slashes = False  # an answer of its own, before anybody is let in
+        return _Guarded(app, self._gate)
 
     async def _index(self, _request: Request) -> Response:
         return FileResponse(STATIC / "index.html")
@@ -156,9 +158,9 @@ class Page:
     async def _code(self, request: Request) -> Response:
         self._gate.admit(request)
         chunk = request.path_params["chunk"]
-        if len(str(chunk)) > CODE_DIGITS_MAX:
+        if not (chunk.isascii() and chunk.isdecimal() and len(chunk) <= CODE_DIGITS_MAX):
             raise MalformedMessage("there is no such code")
-        return _json(await self._in_thread(lambda: code_facts(self._parts.published.get(), chunk)))
+        return _json(await self._in_thread(lambda: code_facts(self._parts.published.get(), int(chunk))))
 
     async def _watch(self, request: Request) -> Response:
         call = self._gate.admit(request)
