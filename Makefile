@@ -105,7 +105,7 @@ fuzz: $(BUILT) ## Fuzz for long, with the address, undefined-behaviour and leak 
 	rm -rf $(LEAKS) && mkdir -p $(LEAKS)
 	NUMCHECK_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-base build/sanitizing --build-lib $(SANITIZED)
 	$(UNDER_SANITIZERS) NUMCHECK_EDGE_CALLS=$(EDGE_CALLS) NUMCHECK_EDGE_CONVERSATIONS=$(EDGE_CONVERSATIONS) \
-	$(BIN)/python -m pytest tests/fuzz tests/kernel tests/test_e164.py tests/test_lines.py tests/test_packing.py \
+	$(BIN)/python -m pytest tests/fuzz tests/kernel tests/test_e164.py tests/test_lines.py tests/test_packing.py tests/test_wire.py \
 	$(EDGE_TESTS) --hypothesis-profile=long --timeout=0 $(ARGS)
 	$(BIN)/python scripts/judge_leaks.py $(LEAKS) $(SANITIZED)
 

@@ -3,9 +3,10 @@
 A node on the first core, and on the last the generator of `numcheck bench`, which does not wait: calls are due at 2, 3
 and 5 times the rate that the node has reached just before, with one call in flight on each of 64 connections. Printed
 are goodput (answers beside that rate, and the same of the node's processor time), percentiles of what was answered and
-refused, in milliseconds from when a call was due, how late the generator was itself, and the same at half of the rate,
-2 seconds later. Beside each flood another client asks for one thing after the other: its own 99th percentile shows whom
-the flood harms. Target: goodput 0.9, answers within 150 ms, refusals within 10.
+refused, in milliseconds from when a call was due, how late and how busy the generator was itself (where its core is
+full, times are its own as well), and the same at half of the rate, 2 seconds later. Beside each flood another client
+asks for one thing after the other: its own 99th percentile shows whom the flood harms. Target: goodput 0.9, answers
+within 150 ms, refusals within 10.
 """
 
 import itertools
@@ -168,7 +169,8 @@ def told(factor: float, found: Outcome, spent: float, rate: float, rate_of_cpu: 
         f"p99 {percentile_ms(found.answered, 0.99):.0f} ms, refused {sum(found.refused.values())} "
         f"p50 {percentile_ms(found.refused, 0.5):.1f} p99 {percentile_ms(found.refused, 0.99):.1f} ms, "
         f"without an answer {found.unanswered + found.never_begun}, "
-        f"sent late p99 {percentile_ms(found.begun_late, 0.99):.1f} ms"
+        f"sent late p99 {percentile_ms(found.begun_late, 0.99):.1f} ms, "
+        f"generator {found.cpu_s / found.wall_s:.0%} of its core"
     )
 
 

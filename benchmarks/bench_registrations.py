@@ -15,7 +15,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter, process_time, thread_time
@@ -266,7 +265,7 @@ def test_register_and_read_in_groups(benchmark, data_dir, tmp_path, monkeypatch)
     importer = Importer(world.registrations, world.vault, world.registrar, world.around, steady=world.steady)
     history = History(world.registrations, world.vault, world.keys.signing_key)
     rules = Rules(world.rules_of_registrations, world.rules_of_proofs, history, world.reverifier, importer)
-    service = RegistrationService(rules, now=lambda: world.now, default_region="RU")
+    service = RegistrationService(rules, lambda _count: None, now=lambda: world.now, default_region="RU")
     making, reading = requests_of(COUNT)
     parts = Parts(monkeypatch)
     parts.measure("made before the transaction", Newcomers, "_drafts")
@@ -321,7 +320,7 @@ def test_import(benchmark, data_dir, tmp_path):
     """Messages of 4,000 rows each, from bytes to answers, without gRPC."""
     world = Ticking(data_dir)
     importer = Importer(world.registrations, world.vault, world.registrar, world.around, steady=world.steady)
-    imports = Imports(importer, lambda header, _call: header.service, default_region="RU")
+    imports = Imports(importer, lambda service: service, lambda _count: None, default_region="RU")
     rows = [imported_row(place) for place in range(COUNT)]
     parts = [pb.ImportRegistrationsRequest(rows=rows[at : at + PART_ROWS]) for at in range(0, COUNT, PART_ROWS)]
     header = pb.ImportHeader(service=SERVICE, import_id="bench")
@@ -360,7 +359,7 @@ def test_reverify(benchmark, data_dir):
         def operation(work) -> None:
             for place in range(1_000):
                 registration_id = world.vault.new_id((piece * 1_000 + place) * 1_000)
-                record = replace(made.record, user_id=f"x{piece}-{place}")
+                record = made.record._replace(user_id=f"x{piece}-{place}")
                 sealed = world.vault.sealed(registration_id, SERVICE, record)
                 work.insert(made.row._replace(registration_id=registration_id, **sealed))
 

@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -97,16 +97,26 @@ def compare(peers: Sequence[Peer], shapes: Sequence[Shape], way: Way, spoken: st
                 if figure is not None:
                     found.setdefault(peer.about.name, []).append(figure)
         for name, figures in found.items():
-            yield told(Measured(name, spoken, sorted(figures, key=rate_of)[(len(figures) - 1) // 2]))
+            yield told(Measured(name, spoken, median_of(figures, rate_of)))
 
 
 def paced(peers: Sequence[Server], measured: Sequence[Measured], way: Way, spoken: str) -> Iterator[Measured]:
-    """Measure the times of calls that are due at half of the rate that each had over as many connections."""
-    for peer in peers:
-        most = next(one.figure for one in measured if (one.peer, one.figure.connections) == (peer.about.name, 64))
-        yield told(
-            Measured(peer.about.name, spoken, peer.measure(MANY, PACED_LONGER * way.seconds, most.calls_per_s / 2))
-        )
+    """Measure the times of calls that are due at half of the rate that each had over as many connections: in turn, as
+    above, since one stall of the machine is the slowest hundredth of a round."""
+    many = [one for one in measured if (one.transport, one.figure.connections) == (spoken, MANY.connections)]
+    rates = {one.peer: one.figure.calls_per_s / 2 for one in many}
+    found: dict[str, list[Figure]] = {}
+    for _ in range(way.rounds):
+        for peer in peers:
+            name = peer.about.name
+            found.setdefault(name, []).append(peer.measure(MANY, PACED_LONGER * way.seconds, rates[name]))
+    for name, figures in found.items():
+        yield told(Measured(name, spoken, median_of(figures, lambda one: one.p99_s or 0.0)))
+
+
+def median_of(figures: Sequence[Figure], key: Callable[[Figure], float]) -> Figure:
+    """Return the figure in the middle; the lower one of two."""
+    return sorted(figures, key=key)[(len(figures) - 1) // 2]
 
 
 def told(one: Measured) -> Measured:

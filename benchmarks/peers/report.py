@@ -73,7 +73,8 @@ certificates, and the node asks whether the caller may call; nghttpd shows its o
 are million a second, 10,000 a call.
 
 {transports}
-Times of calls of one number that are due at half of the rate above, over 64 connections in plaintext:
+Times of calls of one number that are due at half of the rate above, over 64 connections in plaintext; the round with
+the median p99:
 
 {times}"""
 

@@ -67,6 +67,7 @@ cdef enum:
     LARGE_SIZE = 4_096               # a CheckNumbers request above it costs several times its refusal: large.pxi
     TIGHT_WINDOW_SIZE = 4_096        # of new streams, where large requests are refused
     TURN_TIME_US = 1_000             # of a turn that large requests take
+    REST_MS = 4                      # until a connection is read again of which a call was refused: resting.pxi
     SWEEP_MS = 100                   # between two looks at deadlines
     CONTROL_FRAMES_MAX = 1_000       # frames that bring nothing, and RST_STREAM of ours, in a burst
     UNRETURNED_MAX = 16_777_216      # bytes of sent DATA whose window a peer may give back in pieces, so late
@@ -239,6 +240,8 @@ cdef struct Loop:
     bint handed_over                 # something in this turn, of which Python has not been told
     uint64_t lent_size               # atomic: of requests that Python has
     Connection* dirty                # those that replies were for, or answers to large requests, in this turn
+    Connection* resting              # those that rest, the first to be read again first,
+    Connection* resting_last         # and the last
     LargeLine* large                 # lines in which large requests wait: whose turn is next,
     LargeLine* large_last            # and whose is last
     int method_count
@@ -309,6 +312,10 @@ cdef struct Connection:
     LargeLine* large                 # the line of theirs for large requests
     int64_t tight_until              # new streams have TIGHT_WINDOW_SIZE; 0: STREAM_WINDOW_SIZE
     Ledger* ledger                   # of their Allowance; NULL: they may ask about any number
+    bint crowded                     # a call of it was refused since it was last read from
+    int64_t rests_until              # among the loop's `resting`; 0: it does not rest
+    Connection* resting_next
+    Connection* resting_previous
     bint dirty                       # among the loop's `dirty`
     Connection* dirty_next
     int64_t admitted_at[METHODS_MAX]     # by method, to whom `authorization` was shown; 0: not yet

@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 
 cdef extern from *:
     """
-    #define numcheck_prefetch(address) __builtin_prefetch((address), 0, 0)
+    #define numcheck_prefetch(address) __builtin_prefetch((address))
     #define numcheck_popcount(word) __builtin_popcount(word)
     """
     void prefetch "numcheck_prefetch"(const void* address) noexcept nogil

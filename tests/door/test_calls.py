@@ -250,8 +250,22 @@ def test_calls_that_wait_leave_the_quick_ones_their_places(tmp_path: Path) -> No
             waiting.append(door.channel.unary_unary(WAITING).future(b"", timeout=TIMEOUT_S))
             assert begun.acquire(timeout=TIMEOUT_S)
         assert [door.unary(path) for path in (QUICK, KEPT)] == [b"quick", b"kept"]
+        assert_refused_and_read_on(door)
         free.set()
         assert [one.result() for one in waiting] == [b"", b""]
+
+
+def assert_refused_and_read_on(door: Doors) -> None:
+    """A connection whose calls are refused rests, and is read again, whatever it sends; others may end as they rest."""
+    peers = [Peer(door.listener.address) for _ in range(8)]
+    for peer in peers:
+        peer.send(cut(1, WAITING, 3))
+        peer.until(HEADERS, stream=1)
+        peer.close()
+    for together in (1, 1, 1, 100, 1):
+        calls = [door.channel.unary_unary(WAITING).future(b"", timeout=TIMEOUT_S) for _ in range(together)]
+        assert {one.code() for one in calls} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert door.unary(QUICK) == b"quick"
 
 
 def test_call_that_is_not_begun_in_seconds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

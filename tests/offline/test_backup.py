@@ -11,6 +11,9 @@ from typing import NamedTuple
 import grpc
 import pytest
 
+from numcheck.config import Settings
+from numcheck.errors import NumcheckError
+from numcheck.offline.backup import restore
 from numcheck.v1 import check_pb2, check_pb2_grpc
 from numcheck.v1 import registration_pb2 as pb
 from numcheck.v1.registration_pb2_grpc import RegistrationServiceStub
@@ -165,10 +168,9 @@ def test_what_is_not_as_it_was_written_is_refused_and_nothing_is_in_place(
     backup, keys = shutil.copytree(made.backup, tmp_path / "copy"), shutil.copytree(made.keys, tmp_path / "safe")
     spoil, reason = BROKEN[case]
     spoil(backup, keys)
-    refused = run("restore", backup, "--keys", keys, "--data-dir", tmp_path / "var")
-    assert (refused.status, refused.out) == (1, "")
-    (line,) = refused.err.splitlines()
-    assert reason in line
+    with pytest.raises((NumcheckError, OSError)) as refused:
+        restore(Settings(data_dir=tmp_path / "var"), backup, keys)
+    assert reason in str(refused.value)
     assert [file.name for file in (tmp_path / "var").glob("*") if file.name != "lock"] == []
 
 

@@ -1,7 +1,6 @@
 """Registering, reading and erasing, by the rules: whom is recorded, what of him, once."""
 
 import threading
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -175,7 +174,7 @@ def test_one_of_many_simultaneous_registrations_of_a_user_is_made(each_world: Wo
 def test_the_same_user_id_of_another_service_is_another_user(world: World) -> None:
     """I.2b: unique in its service; one service's reads never show another's users."""
     mine = world.register(small.ACTIVE).registration
-    record = replace(mine.record, number=small.SHARED_FIRST_OF_MTS)
+    record = mine.record._replace(number=small.SHARED_FIRST_OF_MTS)
     other = world.registrar.register("other", "", record).registration
     assert recorded(world.registrar.get(SERVICE, "u1")) == recorded(mine)
     assert recorded(world.registrar.get("other", "u1")) == recorded(other)

@@ -47,6 +47,9 @@ WORD_FORMS = [
     lambda word: "".join(chr(ord(letter) + 0xFEE0) for letter in word),
     lambda word: f"{word[:3]}-{word[3:]}",
     lambda word: f"{word[:3]}\u00a0{word[3:]}",
+    lambda word: f"{word[:3]} \u2013 {word[3:]}",
+    lambda word: f"{word[:3]}\r\n{word[3:]}",
+    "  ".join,
     " ".join,
     "\u200b".join,
 ]
@@ -67,8 +70,28 @@ def test_a_code_is_read_whatever_digits_and_separators_it_is_typed_with(
     assert CodeProof(ends[0] + ends[1] + typed + ends[2]).code == code
 
 
+@pytest.mark.parametrize("hash_line", ["", "FA+9qCX9VSu\n"])
+@pytest.mark.parametrize("domain", ["messenger.example", "m24.example"])
+def test_a_code_is_read_of_the_whole_message_that_it_came_in(domain: str, hash_line: str) -> None:
+    assert CodeProof(f"Код: {CODE}\n\n{hash_line}@{domain} #{CODE}").code == CODE
+
+
 @pytest.mark.parametrize(
-    "text", ["", " ", "421", "00421", "0042170", "code", "O04217", "004 217 0", "5 min: 004217", "00a4217", "٠٠٤٢١"]
+    "text",
+    [
+        "",
+        " ",
+        "421",
+        "00421",
+        "0042170",
+        "code",
+        "O04217",
+        "004 217 0",
+        "5 min: 004217",
+        "004217, 004218",
+        "00a4217",
+        "٠٠٤٢١",
+    ],
 )
 def test_what_is_no_code_is_refused_by_its_field(text: str) -> None:
     """Leading zeros are part of a code; a second number in the text could be meant as well."""

@@ -3,9 +3,8 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from numcheck import e164
@@ -14,26 +13,35 @@ from numcheck.api.calls import CallerWaits, Feed, Pieces, parsed
 from numcheck.api.errors import log_failure
 from numcheck.api.fields import network_address_of
 from numcheck.api.importing import Imports
+from numcheck.api.registration_messages import (
+    event_messages,
+    outcome_answer,
+    page_answer,
+    read_change_number,
+    read_get_registration,
+    read_refresh,
+    read_register,
+    read_start_verification,
+    registration_answer,
+)
 from numcheck.api.slots import Slots
 from numcheck.errors import BadRegistration, NotANumber, ProofNotAccepted
 from numcheck.moments import microseconds
 from numcheck.registrations import record as records
 from numcheck.registrations import ways
 from numcheck.registrations.completion import Completion
-from numcheck.registrations.events import SignedHead, basis_of
-from numcheck.registrations.evidence import fields_from_json
-from numcheck.registrations.history import History, Told, token_of
+from numcheck.registrations.events import SignedHead
+from numcheck.registrations.history import History, token_of
 from numcheck.registrations.importing import Importer
 from numcheck.registrations.policy import Method
 from numcheck.registrations.proofs import AttestedProof, CodeProof, InboundProof, Proof
 from numcheck.registrations.record import Record
 from numcheck.registrations.registrar import LISTED, Filters, Registrar, checked_moment
-from numcheck.registrations.registration import Outcome, Registration, Verification
 from numcheck.registrations.reverifier import Reverifier
-from numcheck.registrations.states import EventKind, RegistrationState
+from numcheck.registrations.states import RegistrationState
 from numcheck.registrations.ways import ANY_WAY, Way
 from numcheck.steps import Steps
-from numcheck.timestamps import set_timestamp, timestamp_at
+from numcheck.timestamps import timestamp_at
 from numcheck.v1 import registration_pb2 as pb
 
 SERVICE_NAME = "numcheck.v1.RegistrationService"
@@ -48,19 +56,15 @@ METHODS_ASKED: dict[int, Method | None] = {
     pb.VERIFICATION_METHOD_UNSPECIFIED: None,
     **{method.wire_number: method for method in Method},
 }
-KINDS: dict[str, Any] = {
-    kind.value: pb.RegistrationEventKind.Value(f"REGISTRATION_EVENT_KIND_{kind.upper()}") for kind in EventKind
-}
 CHANNELS: dict[int, str] = {pb.CODE_CHANNEL_UNSPECIFIED: "", pb.CODE_CHANNEL_SMS: "sms", pb.CODE_CHANNEL_CALL: "call"}
 
 
-def caller_service(message: Any, _context: CallerWaits) -> str:
+def caller_service(service: str) -> str:
     """Return the service that a call is about: a messenger's own, or the one that the administrator names.
 
     Raise BadRegistration, or NotPermitted.
     """
-    service = records.check_service(message.service)
-    own_service(service)
+    own_service(records.check_service(service))
     return service
 
 
@@ -93,35 +97,32 @@ class RegistrationService:
         self._watching, self._reverifying = (feeds,), (feeds, reverifying)
         self._imports = Imports(importer, caller_service, asked, default_region=default_region)
 
-    def register(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
+    def register(self, request: bytes, _context: CallerWaits) -> Steps[bytes]:
         """Record a user."""
-        message = parsed(pb.RegisterRequest, request)
-        service = caller_service(message, context)
+        service, request_id, user_id, identifier, number, address, data, *way = read_register(request)
+        caller_service(service)
         record = Record(
-            user_id=records.check_user_id(message.user_id),
-            number=e164.parse(message.number, self._default_region),
-            identifier=records.check_identifier(message.identifier),
-            network_address=network_address_of(message),
-            registration_data=records.check_registration_data(message.registration_data),
+            records.check_user_id(user_id),
+            e164.parse(number, self._default_region),
+            records.check_identifier(identifier),
+            network_address_of(address),
+            records.check_registration_data(data),
         )
-        request_id = records.check_request_id(message.request_id)
+        records.check_request_id(request_id)
         self._asked(1)
-        outcome = yield from self._registrar.register(service, request_id, record, way=_way(message))
-        return _with_outcome(pb.RegisterResponse, outcome)
+        outcome = yield from self._registrar.register(service, request_id, record, way=_way(*way))
+        return outcome_answer(pb.RegisterResponse, outcome)
 
-    def get_registration(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
+    def get_registration(self, request: bytes, _context: CallerWaits) -> Steps[bytes]:
         """Tell a registration."""
-        message = parsed(pb.GetRegistrationRequest, request)
-        service = caller_service(message, context)
-        found = yield from self._registrar.get(service, records.check_user_id(message.user_id))
-        response = pb.GetRegistrationResponse()
-        _fill(response.registration, found)
-        return response.SerializeToString()
+        service, user_id = read_get_registration(request)
+        found = yield from self._registrar.get(caller_service(service), records.check_user_id(user_id))
+        return registration_answer(found)
 
     def list_registrations(self, request: bytes, context: CallerWaits) -> bytes:
         """Tell a page of registrations."""
         message = parsed(pb.ListRegistrationsRequest, request)
-        service = caller_service(message, context)
+        service = caller_service(message.service)
         filters = Filters(
             states=[_state(state) for state in sorted(set(message.states))],
             number=e164.parse(message.number, self._default_region) if message.number else None,
@@ -134,73 +135,68 @@ class RegistrationService:
         )
         for error in page.damaged:
             log_failure(error)
-        response = pb.ListRegistrationsResponse(
-            damaged_registration_ids=[error.registration_id for error in page.damaged],
-            next_page_token=_page_token(page.next_place, mark),
-        )
-        for one in page.registrations:
-            _fill(response.registrations.add(), one)
-        return response.SerializeToString()
+        damaged_ids = [error.registration_id for error in page.damaged]
+        return page_answer(page.registrations, _page_token(page.next_place, mark), damaged_ids)
 
     def delete_registration(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
         """Erase a registration."""
         message = parsed(pb.DeleteRegistrationRequest, request)
-        service = caller_service(message, context)
+        service = caller_service(message.service)
         yield from self._registrar.delete(service, records.check_user_id(message.user_id))
         return pb.DeleteRegistrationResponse().SerializeToString()
 
-    def refresh_registration(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
+    def refresh_registration(self, request: bytes, _context: CallerWaits) -> Steps[bytes]:
         """Take a user's information anew."""
-        message = parsed(pb.RefreshRegistrationRequest, request)
+        service, user_id, data, address, channel, request_id, *named = read_refresh(request)
         outcome = yield from self._registrar.refresh(
-            caller_service(message, context),
-            records.check_user_id(message.user_id),
-            network_address_of(message),
-            records.check_registration_data(message.registration_data),
-            way=_way(message),
-            request_id=records.check_request_id(message.request_id),
+            caller_service(service),
+            records.check_user_id(user_id),
+            network_address_of(address),
+            records.check_registration_data(data),
+            way=_way(channel, *named),
+            request_id=records.check_request_id(request_id),
         )
-        return _with_outcome(pb.RefreshRegistrationResponse, outcome)
+        return outcome_answer(pb.RefreshRegistrationResponse, outcome)
 
-    def start_verification(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
+    def start_verification(self, request: bytes, _context: CallerWaits) -> Steps[bytes]:
         """Start a verification."""
-        message = parsed(pb.StartVerificationRequest, request)
-        if message.method not in METHODS_ASKED:
+        service, user_id, method, channel, address, request_id, *named = read_start_verification(request)
+        if method not in METHODS_ASKED:
             raise BadRegistration("method", "there is no such method")
         outcome = yield from self._registrar.verify(
-            caller_service(message, context),
-            records.check_user_id(message.user_id),
-            method=METHODS_ASKED[message.method],
-            network_address=network_address_of(message) if message.HasField("network_address") else None,
-            way=_way(message),
-            request_id=records.check_request_id(message.request_id),
+            caller_service(service),
+            records.check_user_id(user_id),
+            method=METHODS_ASKED[method],
+            network_address=None if address is None else network_address_of(address),
+            way=_way(channel, *named),
+            request_id=records.check_request_id(request_id),
         )
-        return _with_outcome(pb.StartVerificationResponse, outcome)
+        return outcome_answer(pb.StartVerificationResponse, outcome)
 
     def complete_verification(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
         """Give a verification what it waits for."""
         message = parsed(pb.CompleteVerificationRequest, request)
-        service, proof = caller_service(message, context), self._proof(message)
+        service, proof = caller_service(message.service), self._proof(message)
         try:
             verification_id = bytes.fromhex(message.verification_id)
         except ValueError:
             raise ProofNotAccepted from None
         outcome = yield from self._completion.complete(service, verification_id, proof)
-        return _with_outcome(pb.CompleteVerificationResponse, outcome)
+        return outcome_answer(pb.CompleteVerificationResponse, outcome)
 
-    def change_number(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
+    def change_number(self, request: bytes, _context: CallerWaits) -> Steps[bytes]:
         """Start to give a user another number."""
-        message = parsed(pb.ChangeNumberRequest, request)
+        service, request_id, user_id, number, address, *way = read_change_number(request)
         self._asked(1)
         outcome = yield from self._registrar.change_number(
-            caller_service(message, context),
-            records.check_user_id(message.user_id),
-            e164.parse(message.number, self._default_region),
-            network_address_of(message),
-            way=_way(message),
-            request_id=records.check_request_id(message.request_id),
+            caller_service(service),
+            records.check_user_id(user_id),
+            e164.parse(number, self._default_region),
+            network_address_of(address),
+            way=_way(*way),
+            request_id=records.check_request_id(request_id),
         )
-        return _with_outcome(pb.ChangeNumberResponse, outcome)
+        return outcome_answer(pb.ChangeNumberResponse, outcome)
 
     def _proof(self, message: pb.CompleteVerificationRequest) -> Proof:
         match message.WhichOneof("proof"):
@@ -226,7 +222,7 @@ class RegistrationService:
     def summarize_registrations(self, request: bytes, context: CallerWaits) -> bytes:
         """Tell how many registrations there are."""
         message = parsed(pb.SummarizeRegistrationsRequest, request)
-        summary = self._registrar.summary(caller_service(message, context))
+        summary = self._registrar.summary(caller_service(message.service))
         return pb.SummarizeRegistrationsResponse(
             states=[
                 pb.StateCount(state=cast("Any", state), registration_count=count)
@@ -238,7 +234,7 @@ class RegistrationService:
     def reverify_registrations(self, request: bytes, context: CallerWaits) -> Feed:
         """Verify again in bulk, with progress."""
         message = parsed(pb.ReverifyRegistrationsRequest, request)
-        service = caller_service(message, context)
+        service = caller_service(message.service)
         due_before = _try_field_moment(message, "due_before")
         place = _registration_id(message.resume_token)
         return Feed(service, self._reverified(service, due_before, place), self._reverifying)
@@ -259,7 +255,7 @@ class RegistrationService:
     def watch_registrations(self, request: bytes, context: CallerWaits) -> Feed:
         """Tell every event from a position on."""
         message = parsed(pb.WatchRegistrationsRequest, request)
-        service = caller_service(message, context)
+        service = caller_service(message.service)
         head = self._history.signed_head(service, microseconds(self._now()))
         token = message.resume_token or token_of(head.sequence, head.hash)
         sequence = self._history.position_of(service, token)
@@ -273,7 +269,7 @@ class RegistrationService:
         while True:
             told = self._history.after(service, sequence)
             sequence = told[-1].event.service_sequence if told else sequence
-            yield _event_messages(told)
+            yield event_messages(told)
 
     def methods(self) -> dict[str, Callable[..., Any]]:
         """Return the function of each method, by its name."""
@@ -296,15 +292,15 @@ class RegistrationService:
 # --- what comes in
 
 
-def _way(message: Any) -> Way:
-    if not (message.code_channel or message.code_channel_name or message.language):
+def _way(code_channel: int, code_channel_name: str, language: str) -> Way:
+    if not (code_channel or code_channel_name or language):
         return ANY_WAY
-    if message.code_channel not in CHANNELS:
+    if code_channel not in CHANNELS:
         raise BadRegistration("code_channel", "there is no such channel")
-    if message.code_channel and message.code_channel_name:
+    if code_channel and code_channel_name:
         raise BadRegistration("code_channel_name", "code_channel and code_channel_name exclude each other")
-    channel = CHANNELS[message.code_channel] or ways.check_channel(message.code_channel_name)
-    return Way(channel, ways.check_language(message.language))
+    channel = CHANNELS[code_channel] or ways.check_channel(code_channel_name)
+    return Way(channel, ways.check_language(language))
 
 
 def _state(number: int) -> RegistrationState:
@@ -372,87 +368,5 @@ def _head_message(head: SignedHead) -> pb.EventHead:
     )
 
 
-def _event_messages(told: Sequence[Told]) -> list[bytes]:
-    """Return the messages of events. One is filled again and again: to make each anew takes four times as long."""
-    message, made = pb.WatchRegistrationsResponse(), []
-    said = message.event
-    for event, user_id in told:
-        said.sequence, said.kind = event.service_sequence, KINDS[event.kind]
-        said.state = cast("pb.RegistrationState", event.state)
-        set_timestamp(said.event_time, event.at_us)
-        said.registration_id, said.user_id, said.hash = event.registration_id.hex(), user_id or "", event.hash
-        said.cause, said.index_version = basis_of(event.details)
-        message.resume_token = token_of(event.service_sequence, event.hash)
-        made.append(message.SerializeToString())
-    return made
-
-
 def _page_token(place: tuple[int, bytes] | None, mark: bytes) -> str:
     return "" if place is None else base64.urlsafe_b64encode(place[0].to_bytes(8, "big") + place[1] + mark).decode()
-
-
-def _with_outcome(response_type: Any, outcome: Outcome) -> bytes:
-    response = response_type(verification_problem=outcome.problem)
-    _fill(response.registration, outcome.registration)
-    if outcome.verification is not None:
-        _fill_verification(response.verification, outcome.verification)
-    answer: bytes = response.SerializeToString()
-    return answer
-
-
-def _fill(message: pb.Registration, registration: Registration) -> None:
-    """Set the fields of a registration in their place: messages that are made and copied take twice the time."""
-    row, record = registration
-    message.service, message.user_id = row.service, record.user_id
-    message.registration_id, message.number = row.registration_id.hex(), record.number
-    _fill_map(message.identifier, record.identifier)
-    address, given = message.network_address, record.network_address
-    address.address, address.port = given.address, given.port
-    _fill_map(message.registration_data, record.registration_data)
-    message.state = cast("pb.RegistrationState", row.state)
-    set_timestamp(message.registered_at, row.registered_at_us)
-    set_timestamp(message.refreshed_at, row.refreshed_at_us)
-    set_timestamp(message.due_at, row.due_at_us)
-    for text in filter(None, (row.proofs, row.evidence)):
-        message.evidence.extend(_entries_of(text))
-    if record.assertion_id:
-        for entry in message.evidence:
-            entry.assertion_id = record.assertion_id if entry.method == Method.ATTESTED.wire_number else ""
-
-
-def _fill_map(entries: MutableMapping[str, str], given: Mapping[str, str]) -> None:
-    for name, value in given.items():
-        entries[name] = value
-
-
-@lru_cache(4_096)
-def _entries_of(text: str) -> Sequence[pb.Evidence]:
-    """Return a row's evidence as the API has it: many rows have the same. To be copied, not changed."""
-    return [*map(_evidence_message, fields_from_json(text))]
-
-
-MOMENTS = {f"{field.name}_us": field.name for field in pb.Evidence.DESCRIPTOR.fields if field.message_type}
-"""Fields of an entry that are moments, by their names in the store; every other has one name in both."""
-
-
-def _evidence_message(fields: Mapping[str, Any]) -> pb.Evidence:
-    message = pb.Evidence()
-    for name, value in fields.items():
-        if name == "method":
-            message.method = cast("pb.VerificationMethod", Method(value).wire_number)
-        elif name in MOMENTS:
-            set_timestamp(getattr(message, MOMENTS[name]), value)
-        else:
-            setattr(message, name, value)
-    return message
-
-
-def _fill_verification(message: pb.Verification, verification: Verification) -> None:
-    message.verification_id = verification.verification_id.hex()
-    message.method = cast("pb.VerificationMethod", verification.method.wire_number)
-    message.state = cast("pb.VerificationState", verification.state)
-    message.inbound_word, message.code_channel_name = verification.word, verification.channel
-    if verification.expires_at_us:
-        set_timestamp(message.expires_at, verification.expires_at_us)
-    if verification.next_code_at_us:
-        set_timestamp(message.next_code_at, verification.next_code_at_us)

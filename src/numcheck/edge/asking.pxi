@@ -20,7 +20,7 @@ cdef bint has_ask(Stream* stream) noexcept nogil:
     cdef Loop* loop = stream.connection.loop
     cdef bint begins = stream.ask == NULL or loop.kinds[<int>stream.method] == EACH
     if begins and not may_wait(line_of(stream), loop.now):
-        refuse_with(stream, &loop.crowded)
+        refuse_crowded(stream)
         return False
     if stream.ask == NULL and (make_ask(stream) == NULL or not has_farewell(stream.ask)):
         give_status(stream, RESOURCE_EXHAUSTED, b"out of memory")
@@ -168,3 +168,9 @@ cdef void refuse_with(Stream* stream, const Refusal* refusal) noexcept nogil:
     """End the call with a status made in advance, without Python."""
     append(stream.connection.loop, &stream.details, refusal.details, strlen(refusal.details))
     give_status(stream, refusal.code, refusal.message)
+
+
+cdef void refuse_crowded(Stream* stream) noexcept nogil:
+    """Refuse a call that may not wait: further ones of its connection are let come together."""
+    stream.connection.crowded = True
+    refuse_with(stream, &stream.connection.loop.crowded)

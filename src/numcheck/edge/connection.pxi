@@ -110,6 +110,7 @@ cdef void close_connection(Connection* connection) noexcept nogil:
     connection.session = NULL
     end_tls(connection)
     forget_stranger(connection)
+    rest_no_more(connection)
     unwatch_and_close(loop, connection.fd)
     discard(loop, &connection.unsent)
     count_no_more(&connection.counted)

@@ -36,7 +36,7 @@ cdef void announce(Stream* stream) noexcept nogil:
         forget_pace(&line.pace, connection.loop.now)
     if line.announced >= may_be(&line.pace):
         tighten(connection)
-        refuse_with(stream, &connection.loop.crowded)
+        refuse_crowded(stream)
         return
     stream.line, stream.pages = line, stream.wanted // PAGE_SIZE + 1
     line.announced += stream.pages

@@ -29,7 +29,7 @@ cdef void begin_drain(Loop* loop) noexcept nogil:
 cdef void turn(Loop* loop, epoll_event* events) noexcept nogil:
     cdef uint64_t count
     cdef bint accepting = False
-    cdef int i, ready = epoll_wait(loop.epoll_fd, events, EVENTS_MAX, SWEEP_MS if loop.large == NULL else 0)
+    cdef int i, ready = epoll_wait(loop.epoll_fd, events, EVENTS_MAX, turn_wait_ms(loop))
     loop.now = numcheck_now()
     loop.handshake_steps = HANDSHAKE_STEPS_MAX
     for i in range(ready):
@@ -39,6 +39,7 @@ cdef void turn(Loop* loop, epoll_event* events) noexcept nogil:
             accepting = loop.listen_fd >= 0
         else:
             serve_connection(<Connection*>events[i].data.ptr, events[i].events)
+    serve_rested(loop)
     take_replies(loop)
     serve_large(loop)
     serve_dirty(loop)    # behind the events: it may end connections

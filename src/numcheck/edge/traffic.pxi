@@ -11,9 +11,14 @@ cdef bint read_some(Connection* connection) noexcept nogil:
         # A peer may end its side of the socket and wait for its answers.
         connection.deaf = True
         return not connection.handshaking
-    connection.spoken = True
+    connection.spoken, connection.crowded = True, False
     count(&loop.metrics.received, size)
-    return take_frames(connection, loop.incoming, size) if connection.tls == NULL else take_records(connection, size)
+    if connection.tls == NULL and not take_frames(connection, loop.incoming, size) or (
+            connection.tls != NULL and not take_records(connection, size)):
+        return False
+    if connection.crowded and size < READ_SIZE:
+        rest(connection)
+    return True
 
 
 cdef bint take_frames(Connection* connection, const uint8_t* data, size_t size) noexcept nogil:
@@ -105,40 +110,58 @@ cdef bint send_some(Connection* connection, const uint8_t* data, size_t size) no
 
 
 cdef bint set_interest(Connection* connection) noexcept nogil:
-    """Watch for what the connection needs next: while the peer takes no answers, nothing more is read from it."""
-    cdef uint32_t interest = 0
-    if connection.broken:
-        return False
-    if left(&connection.unsent):
-        interest = EPOLLOUT
-    elif connection.session == NULL or not may_speak(connection):
-        interest = 0 if connection.deaf else EPOLLIN
-    else:
-        if nghttp2_session_want_write(connection.session) or next_waiting(connection) != NULL:
-            interest = EPOLLOUT
-        if not connection.deaf and nghttp2_session_want_read(connection.session):
-            interest |= EPOLLIN
+    """Watch for what the connection needs next; False if that is nothing."""
+    cdef uint32_t interest = connection_interest(connection)
     if interest == 0:
         return False
+    if connection.rests_until:
+        interest &= ~<uint32_t>EPOLLIN
     if interest == connection.interest:
         return True
     connection.interest = interest
     return numcheck_watch(connection.loop.epoll_fd, EPOLL_CTL_MOD, connection.fd, interest, connection) == 0
 
 
+cdef uint32_t connection_interest(const Connection* connection) noexcept nogil:
+    """Return the events that the connection needs: while the peer takes no answers, nothing more is read from it."""
+    cdef uint32_t interest = 0
+    if connection.broken:
+        return 0
+    if left(&connection.unsent):
+        return EPOLLOUT
+    if connection.session == NULL or not may_speak(connection):
+        return 0 if connection.deaf else EPOLLIN
+    if nghttp2_session_want_write(connection.session) or next_waiting(connection) != NULL:
+        interest = EPOLLOUT
+    if not connection.deaf and nghttp2_session_want_read(connection.session):
+        interest |= EPOLLIN
+    return interest
+
+
 cdef void serve_connection(Connection* connection, uint32_t events) noexcept nogil:
-    cdef bint alive = True
+    """Serve a connection of which epoll reports events."""
     if connection.handshaking:
         if connection.loop.handshake_steps == 0:
             return    # it is served in the next turn too
         connection.loop.handshake_steps -= 1
-    work(connection)
     if connection.interest & EPOLLIN and events & ~<uint32_t>EPOLLOUT:
-        alive = read_some(connection)
+        serve(connection, True)
     elif events & ~<uint32_t>(EPOLLIN | EPOLLOUT):
-        alive = False
-    if not alive:
-        # nghttp2 may have a GOAWAY with the reason to send, or TLS an alert.
-        write_some(connection)
-    if not alive or not write_some(connection):
+        end_served(connection)
+    else:
+        serve(connection, False)
+
+
+cdef void serve(Connection* connection, bint reads) noexcept nogil:
+    """Let streams that wait go on, read once if `reads`, and write once; close the connection at its end."""
+    work(connection)
+    if reads and not read_some(connection):
+        end_served(connection)
+    elif not write_some(connection):
         close_connection(connection)
+
+
+cdef void end_served(Connection* connection) noexcept nogil:
+    """Close a connection that has failed, with what nghttp2 still says, a GOAWAY's reason, or TLS, an alert."""
+    write_some(connection)
+    close_connection(connection)

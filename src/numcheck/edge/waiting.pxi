@@ -28,7 +28,7 @@ cdef void wait_no_more(Stream* stream) noexcept nogil:
     stream.waiting = 0
 
 
-cdef Stream* next_waiting(Connection* connection) noexcept nogil:
+cdef Stream* next_waiting(const Connection* connection) noexcept nogil:
     """Return the stream that has waited longest of those that can go on; NULL if there is none."""
     cdef Stream* stream = connection.streams
     cdef Stream* found = NULL

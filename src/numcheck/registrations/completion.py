@@ -264,7 +264,7 @@ class Completion:
             sealed = self._vault.sealed_change(proved.key_id, proved.verification_id, change)
             proved = proved._replace(sealed_change=sealed)
         elif proof.assertion is not None:
-            record = replace(record, assertion_id=proof.assertion[1])
+            record = record._replace(assertion_id=proof.assertion[1])
             row = store_changes(work, row, row._replace(**self._vault.sealed(row.registration_id, row.service, record)))
         work.verifications.change(proved)
         work.sends.clear_try(try_id)

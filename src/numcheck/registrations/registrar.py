@@ -5,7 +5,7 @@ transaction. Time and chance come in from outside. Work that a call has in commo
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 
@@ -188,7 +188,7 @@ class Registrar:
             if (found := self._try_on_number(work, tags, number, now)) is None:
                 return None
             row, record = found
-            record = replace(record, network_address=network_address, registration_data=data)
+            record = record._replace(network_address=network_address, registration_data=data)
             changes = {
                 "refreshed_at_us": microseconds(refreshed_at),
                 **self._vault.sealed(row.registration_id, service, record),

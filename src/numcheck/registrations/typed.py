@@ -22,7 +22,10 @@ LOOKALIKES = str.maketrans("АВЕЗКМНРСТУХЅЈԚԜΑΒΕΖΗΚΜΝΡΤ
 CODE_LENGTHS = {method.code_digits for method in Method} - {0}
 CODE_GAP = re.compile(r"(?<=[0-9])[\s.\-]+(?=[0-9])")
 DIGITS = re.compile("[0-9]+")
+# What a short message has beside its code, for phones that fill it in (`delivery/texts.py`): an app's hash, a domain.
+FOR_PHONES = re.compile(r"^[A-Za-z0-9+/]{11}$|@\S+", re.MULTILINE)
 WORD_GAP = "[ -]"
+WIDE_GAP = re.compile(r"\s+-?\s*|-\s+")  # as wide as people make it
 
 
 def _pieces(size: int) -> str:
@@ -38,17 +41,18 @@ WORDS = [re.compile(rf"(?<![{INBOUND_LETTERS}])(?=({_pieces(size)})(?![{INBOUND_
 def code_in(text: str) -> str | None:
     """Return the code that a text holds, of as many digits as some step's code has; None if it holds none.
 
-    The digits may be of whatever script, and there is no other; spaces, dashes and full stops may stand between them,
-    words around them.
+    The digits may be of whatever script; spaces, dashes and full stops may stand between them, words around them. There
+    is no other number, but the same one may come again, as it does in a short message that is given whole.
     """
-    found = DIGITS.findall(CODE_GAP.sub("", _plain(text)))
-    return found[0] if len(found) == 1 and len(found[0]) in CODE_LENGTHS else None
+    found = set(DIGITS.findall(CODE_GAP.sub("", FOR_PHONES.sub("", _plain(text)))))
+    code = found.pop() if len(found) == 1 else ""
+    return code if len(code) in CODE_LENGTHS else None
 
 
 def words_in(text: str) -> set[str]:
     """Return what a text holds that may be a word: six of its letters and digits in a row, whole or in pieces of one
     size."""
-    plain = _plain(text).upper().translate(LOOKALIKES)
+    plain = WIDE_GAP.sub(" ", _plain(text)).upper().translate(LOOKALIKES)
     return {re.sub(WORD_GAP, "", word) for pattern in WORDS for word in pattern.findall(plain)}
 
 
