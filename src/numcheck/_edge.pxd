@@ -264,6 +264,8 @@ cdef struct Loop:
     uint64_t random
     const Home* home                 # how numbers are written at home
     Refusal unknown, crowded         # of a method that is none; of a call that is one too many for Python
+    Refusal full                     # of what this loop's memory has no room for
+    Refusal large_message, large_metadata
     Connection* connections
     Connection* strangers            # those without an admitted call, the newest first
     Stream* spare

@@ -138,12 +138,12 @@ cdef class EdgeLoop:
                  size_t message_size_max, size_t metadata_size_max, size_t numbers_per_call_max,
                  uint32_t streams_per_connection_max, connection_age_max_s, drain_timeout_s, admitted_for_s,
                  connections_max, stalled_after_s, keepalive_s, strangers_for_s, waiting_max_s, unknown, crowded,
-                 health_requests, Reader reader not None, traces_per_second_max=0):
+                 full, large_message, large_metadata, health_requests, Reader reader not None, traces_per_second_max=0):
         """Take over a listening socket that does not block. Over TLS if there are credentials.
 
         `methods` are paths, kinds (KINDS) and lanes (LANES), first those of NATIVE_PATHS; calls that the loop does not
         answer go to `queue`. A status is a code, a percent-encoded message and base64 details: `unknown` refuses an
-        unknown method, `crowded` a call that may not wait. `health_requests` are those that the loop answers itself.
+        unknown method, `crowded` a call that may not wait, `full` what there is no memory for. `health_requests` are those that the loop answers itself.
         `reader` reads the numbers of CheckNumber. Up to `traces_per_second_max` calls whose callers sample their traces
         go to `queue` as well, though the loop could answer them.
 
@@ -160,6 +160,9 @@ cdef class EdgeLoop:
         self.set_methods(methods)
         self.set_refusal(&loop.unknown, unknown)
         self.set_refusal(&loop.crowded, crowded)
+        self.set_refusal(&loop.full, full)
+        self.set_refusal(&loop.large_message, large_message)
+        self.set_refusal(&loop.large_metadata, large_metadata)
         for request in health_requests:
             self.set_text(&loop.health_requests[loop.health_request_count], request)
             loop.health_request_count += 1

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -584,7 +584,12 @@ def sources_of(config_file: Path | None, **overrides: Any) -> dict[str, str]:
 def secrets_in(config_file: Path) -> list[str]:
     """Return the settings of a file whose values, or parts of them, are never shown."""
     of_file = TomlConfigSettingsSource(Settings, config_file)()
-    return [name for name in of_file if "SecretStr" in str(Settings.model_fields[name].annotation)]
+    return [name for name in of_file if _holds_secret(Settings.model_fields[name].annotation)]
+
+
+def _holds_secret(annotation: Any) -> bool:
+    """Return True if a value of this type is a secret, or has some in it."""
+    return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
 
 
 def foreign_variables(environment: Mapping[str, str]) -> dict[str, str | None]:

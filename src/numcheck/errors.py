@@ -98,6 +98,18 @@ class TooManyCalls(NumcheckError):
     reason = "TOO_MANY_CALLS"
 
 
+class MessageTooLarge(NumcheckError):
+    """A request is larger than the node takes. Nothing of it was read, and it is too large the next time as well."""
+
+    reason = "MESSAGE_TOO_LARGE"
+
+
+class MetadataTooLarge(NumcheckError):
+    """A call's metadata is larger than the node takes. Nothing was done, and it is too large the next time as well."""
+
+    reason = "METADATA_TOO_LARGE"
+
+
 class CallRateExceeded(NumcheckError):
     """The caller calls a method more often than the node's settings allow. Nothing was done."""
 

@@ -36,6 +36,10 @@ class Span(Protocol):
     def trace_id(self) -> str:
         """The trace that it belongs to, 32 hexadecimal digits."""
 
+    @property
+    def span_id(self) -> str:
+        """Its own name in the trace, 16 hexadecimal digits."""
+
     def part(self, name: str, began_ns: int) -> "Span":
         """Begin a span that is a part of this one."""
 
@@ -88,6 +92,12 @@ def trace_id() -> str:
     """Return the trace that this thread's work belongs to; empty if it is not traced."""
     span = _here.get()
     return "" if span is None else span.trace_id
+
+
+def trace_parent() -> str:
+    """Return the `traceparent` of what this thread does, for whomever it asks; empty if it is not traced."""
+    span = _here.get()
+    return "" if span is None else f"00-{span.trace_id}-{span.span_id}-{SAMPLED:02x}"
 
 
 def work(name: str) -> AbstractContextManager[Tell]:

@@ -112,13 +112,15 @@ def test_reason_is_the_name_of_its_error(error):
 
 @pytest.mark.parametrize("error", CODES, ids=lambda error: error.__name__)
 def test_status_has_the_details_that_go_with_its_code(error):
-    """ErrorInfo always, BadRequest with INVALID_ARGUMENT, RetryInfo where a repetition can help."""
+    """ErrorInfo always, BadRequest with INVALID_ARGUMENT, RetryInfo where a repetition can help: not of what is too
+    large, and is so the next time as well."""
     status = status_of(instance(error))
     names = [detail.TypeName().rpartition(".")[2] for detail in status.details]
     assert status.code == CODES[error]
     assert names[0] == "ErrorInfo"
     assert ("BadRequest" in names) == (CODES[error] == code_pb2.INVALID_ARGUMENT)
-    assert ("RetryInfo" in names) == (CODES[error] in RETRIABLE)
+    final = error in (errors.MessageTooLarge, errors.MetadataTooLarge)
+    assert ("RetryInfo" in names) == (CODES[error] in RETRIABLE and not final)
 
 
 def test_fields_are_named_only_for_bad_requests():

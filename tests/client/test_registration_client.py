@@ -114,5 +114,8 @@ def test_refusal_has_the_nodes_reason_and_absence_has_none(client: RegistrationC
     assert (refused.value.refusal, refused.value.retry_delay_s) == ("NUMBER_NOT_MOBILE", None)
     with pytest.raises(RegistrationRefused, match="BAD_REGISTRATION"):
         next(client.watch("no token"))
+    large = pb.ImportedRegistration(user_id="u1", registration_data={"a": "b" * 2**21})
+    with pytest.raises(RegistrationRefused, match="MESSAGE_TOO_LARGE"):  # and it is not sent again and again
+        list(client.import_registrations("i1", lambda _place: iter([large])))
     with RegistrationClient("127.0.0.1:1", "x") as nobody, pytest.raises(NodeUnreachable, match="no node answers"):
         nobody.get("u1")

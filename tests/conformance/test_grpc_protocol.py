@@ -61,6 +61,18 @@ def refused(peer: Peer, fields: Fields, *, body: bytes = QUESTION) -> Answer:
     return peer.answer(1)
 
 
+def told_by(answer: Answer) -> status_pb2.Status:
+    """The status in a refusal's details."""
+    encoded = (answer.headers | answer.trailers)["grpc-status-details-bin"]
+    return status_pb2.Status.FromString(base64.b64decode(encoded + "=" * (-len(encoded) % 4)))
+
+
+def reason_of(answer: Answer) -> str:
+    info = error_details_pb2.ErrorInfo()
+    assert told_by(answer).details[0].Unpack(info)
+    return info.reason
+
+
 # --- Requests ---------------------------------------------------------------------------------------------------
 
 ACCEPTED: dict[str, Fields] = {
@@ -237,12 +249,18 @@ def test_refusals_message_is_percent_encoded_and_its_details_are_the_same_status
     answer = refused(both, call_fields(), body=MALFORMED)
     fields = answer.headers | answer.trailers
     assert re.fullmatch(r"(?:[\x20-\x24\x26-\x7e]|%[0-9A-F]{2})*", fields["grpc-message"])
-    encoded = fields["grpc-status-details-bin"]
-    status = status_pb2.Status.FromString(base64.b64decode(encoded + "=" * (-len(encoded) % 4)))
+    status = told_by(answer)
     assert (status.code, status.message) == (INVALID_ARGUMENT, fields["grpc-message"])
-    info = error_details_pb2.ErrorInfo()
-    assert status.details[0].Unpack(info)
-    assert info.reason == "MALFORMED_MESSAGE"
+    assert reason_of(answer) == "MALFORMED_MESSAGE"
+
+
+def test_what_is_too_large_is_refused_with_its_reason(peer: Peer) -> None:
+    """By the native door; grpcio's server refuses it without details."""
+    large = refused(peer, call_fields(), body=b"\0\x7f\xff\xff\xff")
+    assert reason_of(large) == "MESSAGE_TOO_LARGE"
+    more = [(f"x-name-{i}", "v" * 100) for i in range(60)]
+    peer.send(headers(3, block(call_fields(CHECK_NUMBERS, *more))), data(3, QUESTION))
+    assert reason_of(peer.answer(3)) == "METADATA_TOO_LARGE"
 
 
 def test_answers_before_a_refusal_are_sent_before_it(both: Peer) -> None:

@@ -116,14 +116,24 @@ def test_messengers_commands_about_users_and_accounts_run_as_they_stand(demo: Pa
 
 @pytest.mark.parametrize("shown", blocks("docs/messengers.md", "toml"), ids=lambda shown: shown.split("\n")[0])
 def test_messengers_settings_are_those_of_a_node_that_serves(
-    shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shown: str, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each file of settings of the page, beside the files with secrets that it names."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "numcheck.toml").write_text(shown)
     for name in re.findall(r'_file = "([^"]+)"', shown):
         (tmp_path / name).write_text("8 chars." if "password" in name else "a secret that is long enough")
-    assert problems_of(load_settings(tmp_path / "numcheck.toml")) == []
+    settings = load_settings(tmp_path / "numcheck.toml")
+    assert problems_of(settings) == []
+    if numbers := [f"+{number}" for number in settings.test_codes]:  # for whoever tries them out: with the real plan
+        shown = run("check", "--local", "--data-dir", demo, *numbers)
+        assert shown.out.count("UNALLOCATED") == len(numbers)
+
+
+def test_the_numbers_of_the_messengers_example_are_in_service_in_a_demo_of_any_size(demo: Path) -> None:
+    numbers = re.findall(r'default="(\+7[^"]+)"', (ROOT / "examples/messenger.py").read_text())
+    shown = run("check", "--local", "--data-dir", demo, *numbers)
+    assert shown.out.count("  ACTIVE  ") == len(numbers) == 3
 
 
 # --- whoever pushes, over TLS as a caller that the node knows

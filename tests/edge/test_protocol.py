@@ -354,6 +354,9 @@ def edge_loop(listening: socket.socket) -> "EdgeLoop":
         waiting_max_s=5,
         unknown=(12, b"", b""),
         crowded=(8, b"", b""),
+        full=(8, b"", b""),
+        large_message=(8, b"", b""),
+        large_metadata=(8, b"", b""),
         health_requests=[],
         reader=e164.reader("RU"),
     )

@@ -95,6 +95,16 @@ def test_a_refusal_with_nothing_done_is_no_request_and_may_work_later(code_world
     assert verify(code_world, "r1").verification is not None
 
 
+def test_a_refresh_that_could_send_no_code_is_told_again_without_the_verification_of_before(code_world: World) -> None:
+    """That one was confirmed: taken for the refresh's own, it would say that the user has proved the number anew."""
+    registered = code_world.register(NUMBER)
+    assert complete(code_world, registered, last_code(code_world))
+    first = refresh(code_world, "r1")
+    assert (first.verification, first.problem) == (None, "TOO_MANY_CODES")
+    code_world.pass_time(hours=1)
+    assert refresh(code_world, "r1") == first
+
+
 def test_a_code_that_was_not_handed_over_is_told_each_time_and_not_sent_again(code_world: World) -> None:
     """The answer stays the same, though the gateway is well by now; another request sends another code."""
     code_world.register(NUMBER)

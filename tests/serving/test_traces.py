@@ -304,7 +304,8 @@ def operator_id_of(data_dir: Path, tax_id: str) -> int:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_a_node_traces_calls_their_parts_and_its_own_work(data_dir: Path, tmp_path: Path, door: str) -> None:
-    """A registration by a courier, a push that is built and an event that is posted; the log has the same trace."""
+    """A registration by a courier, a push that is built and an event that is posted; the log has the same trace, and so
+    have the requests to the gateway and to the webhook's receiver."""
     key = tmp_path / "secret.key"
     key.write_bytes(b"a key of enough bytes for both of them")
     with gateway_running() as gateway, collecting() as collector:
@@ -334,9 +335,13 @@ def test_a_node_traces_calls_their_parts_and_its_own_work(data_dir: Path, tmp_pa
     assert all(span.parent_span_id in by_id for span in own if span is not whole)
     (courier,) = (span for span in own if span.name == "courier")
     assert facts_of(courier) == {"courier": "sms", "channel": "sms"}
+    asked = [one for one in gateway.got if "cloudevents" not in one.headers["content-type"]]
+    assert {one.headers["traceparent"] for one in asked} == {f"00-{TRACE_ID}-{courier.span_id.hex()}-01"}
     assert all(span.start_time_unix_nano <= span.end_time_unix_nano for span in found)
     assert (line["trace_id"], line["request_id"]) == (TRACE_ID, facts_of(whole)["numcheck.request_id"])
     webhook = next(span for span in found if span.name == "webhook")
+    told = [one.headers["traceparent"] for one in gateway.got if one not in asked]
+    assert f"00-{webhook.trace_id.hex()}-{webhook.span_id.hex()}-01" in told
     assert facts_of(webhook)["webhook"] == "backend"
     assert facts_of(webhook)["problem"] == "the receiver answered with status 400"
     assert any(span.name == "store" and span.trace_id != own[0].trace_id for span in found)

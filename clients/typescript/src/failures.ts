@@ -28,7 +28,8 @@ export class CallFailed extends Error {
 
   /** True if repeating this very call can help: the node is away, not ready, or has too many calls. */
   get canPass(): boolean {
-    return this.code === status.UNAVAILABLE || (this.code === status.RESOURCE_EXHAUSTED && this.reason !== undefined);
+    const crowded = this.code === status.RESOURCE_EXHAUSTED && this.retryDelayMs !== undefined;
+    return crowded || this.code === status.UNAVAILABLE;
   }
 
   static of(error: ServiceError): CallFailed {

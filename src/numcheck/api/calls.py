@@ -1,6 +1,7 @@
 """Pieces that the methods share: their view of a call, streams of answers, and the reading of a request."""
 
 import math
+import secrets
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
@@ -47,11 +48,17 @@ def parsed(message_type: Any, request: bytes) -> Any:
 class Served:
     """The call that a thread serves, for log lines and traces; its ids are made and read on first use."""
 
-    __slots__ = ("_read_trace_parent", "call", "request_id", "trace_id")
+    __slots__ = ("_read_trace_parent", "_request_id", "call", "trace_id")
 
     def __init__(self, call: CallerWaits, read_trace_parent: Callable[[Any], str]) -> None:
         self.call, self._read_trace_parent = call, read_trace_parent
-        self.request_id, self.trace_id = "", ""  # the trace is the node's own, until then the caller's
+        self._request_id, self.trace_id = "", ""  # the trace is the node's own, until then the caller's
+
+    @property
+    def request_id(self) -> str:
+        """The call's own name, 16 hexadecimal digits at random: the same in all that is told of it."""
+        self._request_id = self._request_id or secrets.token_hex(8)
+        return self._request_id
 
     @property
     def trace_parent(self) -> str:

@@ -48,6 +48,8 @@ CODES: dict[type[errors.NumcheckError], int] = {
     errors.ProofNotAccepted: code_pb2.FAILED_PRECONDITION,
     errors.TooManyStreams: code_pb2.RESOURCE_EXHAUSTED,
     errors.TooManyCalls: code_pb2.RESOURCE_EXHAUSTED,
+    errors.MessageTooLarge: code_pb2.RESOURCE_EXHAUSTED,
+    errors.MetadataTooLarge: code_pb2.RESOURCE_EXHAUSTED,
     errors.CallRateExceeded: code_pb2.RESOURCE_EXHAUSTED,
     errors.NodeStopping: code_pb2.UNAVAILABLE,
     errors.BadCaller: code_pb2.INVALID_ARGUMENT,
@@ -78,6 +80,8 @@ TOLD: dict[int, str] = {
     code_pb2.INTERNAL: "the store refuses what it is asked; the node's log says why",
 }
 RETRIABLE = (code_pb2.UNAVAILABLE, code_pb2.RESOURCE_EXHAUSTED)
+# Refusals that a repetition gets again, though their code is one of those.
+FINAL = (errors.MessageTooLarge, errors.MetadataTooLarge)
 
 
 def status_of(error: Exception) -> status_pb2.Status:
@@ -89,7 +93,7 @@ def status_of(error: Exception) -> status_pb2.Status:
         return _status(code, TOLD[code], *details)
     if code == code_pb2.INVALID_ARGUMENT:
         details.append(_bad_request(_field_of(error), error))
-    if code in RETRIABLE:
+    if code in RETRIABLE and not isinstance(error, FINAL):
         details.append(_retry_info(error))
     return _status(code, str(error), *details)
 

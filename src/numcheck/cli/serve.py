@@ -27,7 +27,8 @@ def serve(
 ) -> None:
     """Run a node until SIGTERM or Ctrl-C, then let the calls under way end.
 
-    On SIGHUP it takes those settings anew that `numcheck config sample` marks.
+    When it serves, its log says `ready on HOST:PORT`, on standard error; `numcheck ready --wait 60` waits for that. On
+    SIGHUP it takes those settings anew that `numcheck config sample` marks.
 
     Example: numcheck serve --data-dir var --listen 127.0.0.1:50051
     """

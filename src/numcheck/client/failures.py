@@ -39,6 +39,11 @@ def reason_of(error: Any) -> str | None:
     return None if info is None else str(info.reason)
 
 
+def names_a_delay(error: Any) -> bool:
+    """Return True if the node said how long to wait: it does where the same call can be answered later."""
+    return _try_detail(error, error_details_pb2.RetryInfo()) is not None
+
+
 def _error_info(error: Any) -> error_details_pb2.ErrorInfo | None:
     return _try_detail(error, error_details_pb2.ErrorInfo())
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from numcheck.client.failures import let_go, reason_of, refusal_of
+from numcheck.client.failures import let_go, names_a_delay, reason_of, refusal_of
 from numcheck.client.patience import FIRST_PAUSE_S, PATIENCE_S, Patience, Tell
 from numcheck.errors import ConcurrentImport, RegistrationRefused
 from numcheck.v1 import registration_pb2 as pb
@@ -113,5 +113,5 @@ def _may_go_on(error: Any) -> bool:
     """Return True if the import can go on in another call."""
     code, reason = error.code(), reason_of(error)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return reason is not None  # else a message is too large
+        return names_a_delay(error)  # else a message is too large
     return code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED) or reason == ConcurrentImport.reason

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from numcheck.client.failures import reason_of, refusal_of
+from numcheck.client.failures import names_a_delay, reason_of, refusal_of
 from numcheck.errors import CallRefused
 
 PATIENCE_S = 180.0  # a node that rebuilds a country's index is back within a minute
@@ -52,5 +52,5 @@ class Patience:
 
 def _may_pass(error: Any) -> bool:
     """Return True if repeating this very call can help: the node is away, cannot just now, or has too many."""
-    crowded = error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and reason_of(error) is not None
+    crowded = error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and names_a_delay(error)
     return crowded or error.code() is grpc.StatusCode.UNAVAILABLE

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import httpx
 
+from numcheck import spans
 from numcheck.delivery.requests import Request
 from numcheck.errors import DeliveryFailed
 
@@ -60,7 +61,12 @@ class Poster:
         self._loop.close()
 
     def send(self, request: Request, *, reads_body: bool = False) -> Reply:
-        """Return the answer, with its body if that is read; DeliveryFailed if there is none in time."""
+        """Return the answer, with its body if that is read; DeliveryFailed if there is none in time.
+
+        A request that is a part of a trace tells which: W3C Trace Context's `traceparent`.
+        """
+        if parent := spans.trace_parent():
+            request = request._replace(headers={"traceparent": parent, **request.headers})
         try:
             return asyncio.run_coroutine_threadsafe(self._asked(request, reads_body), self._loop).result()
         except TimeoutError:

@@ -10,7 +10,7 @@ from numcheck.access import Caller
 from numcheck.api.access import Admission, Shown, agreements_of
 from numcheck.api.asking import AllowanceOf, asker_name
 from numcheck.api.errors import log_failure, status_of
-from numcheck.errors import TooManyCalls, UnknownMethod
+from numcheck.errors import MessageTooLarge, MetadataTooLarge, TooManyCalls, UnknownMethod
 
 trace_parent_of: Callable[[Any], str] = attrgetter("trace_parent")
 """Read the `traceparent` that a Call's caller sent."""
@@ -80,10 +80,13 @@ def refusal(error: Exception) -> Status:
 
 
 def ready_refusals(unknown: str) -> dict[str, Status]:
-    """Return the refusals that a loop gives by itself: of an unknown method, in these words, and of a call too many."""
+    """Return the refusals that a loop gives by itself; that of an unknown method in these words."""
     return {
         "unknown": refusal(UnknownMethod(unknown)),
         "crowded": refusal(TooManyCalls("as many calls wait as this node can begin soon")),
+        "full": refusal(TooManyCalls("this node holds as many requests and answers as it can")),
+        "large_message": refusal(MessageTooLarge("the message is larger than this node takes")),
+        "large_metadata": refusal(MetadataTooLarge("the metadata is larger than this node takes")),
     }
 
 

@@ -4,7 +4,6 @@ A method that is traced has another function: where there is no tracer, calls co
 which last for days, are not traced.
 """
 
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -120,7 +119,7 @@ def _begun(path: str, call: Any) -> Span | None:
         return None
     facts: dict[str, spans.Fact] = {"rpc.system.name": "grpc", "rpc.method": path[1:]}
     if known is not None:
-        known.trace_id, known.request_id = span.trace_id, known.request_id or secrets.token_hex(8)
+        known.trace_id = span.trace_id
         facts["numcheck.request_id"] = known.request_id
     span.tell(**facts, **{"numcheck.role": str(this_caller().role)})
     if came < now:

@@ -9,7 +9,7 @@ cdef void take_data(Stream* stream, const uint8_t* data, size_t size) noexcept n
     if not stream.ended and taken < size:
         if not may_hold(stream, size) or not append(
                 stream.connection.loop, &stream.unread, data + taken, size - taken):
-            give_status(stream, RESOURCE_EXHAUSTED, b"this node holds as many requests as it can")
+            refuse_with(stream, &stream.connection.loop.full)
     give_window(stream, taken)
 
 
@@ -43,7 +43,7 @@ cdef void take_prefix(Stream* stream, const uint8_t* data, size_t* size) noexcep
     if at[0] > 1:
         give_status(stream, INTERNAL, b"a message's first byte says neither plain nor compressed")
     elif stream.wanted > stream.connection.loop.message_size_max:
-        give_status(stream, RESOURCE_EXHAUSTED, b"the message is larger than this node takes")
+        refuse_with(stream, &stream.connection.loop.large_message)
     elif is_large(stream):
         announce(stream)
     if not stream.ended:
@@ -55,7 +55,7 @@ cdef void take_body(Stream* stream, const uint8_t* data, size_t* size) noexcept 
     cdef Loop* loop = stream.connection.loop
     size[0] = min(size[0], stream.wanted - stream.body.size)
     if not may_hold(stream, size[0]) or not append(loop, &stream.body, data, size[0]):
-        give_status(stream, RESOURCE_EXHAUSTED, b"this node holds as many requests as it can")
+        refuse_with(stream, &loop.full)
 
 
 cdef void give_window(Stream* stream, size_t size) noexcept nogil:

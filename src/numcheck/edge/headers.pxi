@@ -91,7 +91,7 @@ cdef void read_header(Stream* stream, const uint8_t* name, size_t name_size,
 cdef void begin_call(Stream* stream) noexcept nogil:
     """Judge the complete headers."""
     if stream.header_list_size > stream.connection.loop.header_list_size_max:
-        give_status(stream, RESOURCE_EXHAUSTED, b"received metadata size exceeds hard limit")
+        refuse_with(stream, &stream.connection.loop.large_metadata)
     elif not stream.is_post:
         refuse_http(stream, b"405", b"gRPC calls are POST requests\n")
     elif not stream.is_grpc:

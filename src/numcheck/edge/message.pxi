@@ -98,7 +98,7 @@ cdef bint make_answer_room(Stream* stream, size_t size) noexcept nogil:
         begin_moving(stream)
     if may_hold(stream, MESSAGE_PREFIX_SIZE + size) and make_room(loop, &stream.out, MESSAGE_PREFIX_SIZE + size):
         return True
-    give_status(stream, RESOURCE_EXHAUSTED, b"this node holds as many answers as it can")
+    refuse_with(stream, &loop.full)
     return False
 
 
@@ -150,9 +150,9 @@ cdef bint inflate_body(Stream* stream) noexcept nogil:
         stream.body, stream.prefix[0] = plain, 0
         return True
     if plain.size > size_max:
-        give_status(stream, RESOURCE_EXHAUSTED, b"the message is larger than this node takes")
+        refuse_with(stream, &loop.large_message)
     elif result == Z_OK:
-        give_status(stream, RESOURCE_EXHAUSTED, b"this node holds as many requests as it can")
+        refuse_with(stream, &loop.full)
     else:
         give_status(stream, INTERNAL, b"the message cannot be decompressed")
     discard(loop, &plain)

@@ -64,11 +64,11 @@ class Requests:
         if known.problem == Problem.NUMBER_DENIED:
             denied = Verification(b"", Method.OPERATOR, VerificationState.DENIED)
             return Outcome(found, denied, known.problem)
-        if known.problem == Problem.NUMBER_UNCHANGED:
-            return Outcome(found, None, known.problem)
-        if verification is None:
-            return Outcome(found, self._verifier.current(work, found.row, now), known.problem)
-        return Outcome(found, self._verifier.told(verification, now), known.problem)
+        if verification is not None:
+            return Outcome(found, self._verifier.told(verification, now), known.problem)
+        # A request that could begin nothing has no verification: the user's newest is another request's.
+        newest = None if known.problem else self._verifier.current(work, found.row, now)
+        return Outcome(found, newest, known.problem)
 
     def delivered(self, started: Outcome, request: Request, *, strict: bool = False) -> Steps[Outcome]:
         """Send the code of what was started, if it is the first time, and note a failure; raise it when `strict`."""

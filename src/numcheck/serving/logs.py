@@ -7,7 +7,6 @@ form; of an exception that is not ours, its kind and its place are told, never i
 
 import json
 import logging
-import secrets
 import sys
 import threading
 import traceback
@@ -80,7 +79,6 @@ def _with_call(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Add the call that the line belongs to, if this thread serves one, and the trace: the node's, or the caller's."""
     call = served()
     if call is not None:
-        call.request_id = call.request_id or secrets.token_hex(8)
         event["request_id"] = call.request_id
     if trace_id := spans.trace_id() if call is None else call.trace_id or _trace_id(call.trace_parent):
         event["trace_id"] = trace_id

@@ -27,6 +27,7 @@ from opentelemetry.trace import (
     StatusCode,
     TraceFlags,
     Tracer,
+    format_span_id,
     format_trace_id,
     set_span_in_context,
 )
@@ -93,6 +94,11 @@ class TracedSpan:
     def trace_id(self) -> str:
         """The trace that it belongs to."""
         return format_trace_id(self._span.get_span_context().trace_id)
+
+    @property
+    def span_id(self) -> str:
+        """Its own name in the trace."""
+        return format_span_id(self._span.get_span_context().span_id)
 
     def part(self, name: str, began_ns: int) -> "TracedSpan":
         """Begin a span that is a part of this one."""

@@ -50,6 +50,9 @@ class Webhooks:
 
     def begin(self, name: str, service: str, now_us: int, *, from_start: bool) -> None:
         """Give a new webhook its position; one that is there keeps its own. It needs no lease."""
+        with self._database.reading() as connection:
+            if _try_row(connection, name) is not None:
+                return
         with self._database.writing() as connection:
             row = _first_row(connection, name, service, now_us, from_start=from_start)
             run(connection, FIRST_ROW, *row)

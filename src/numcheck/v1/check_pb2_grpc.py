@@ -45,8 +45,8 @@ class CheckServiceStub(object):
     today (UTC) than its budget has left; ErrorInfo's metadata has `budget`, `left` and `turns_at`. Nothing of it is
     answered. Ask about fewer, or after RetryInfo.retry_delay, when the next day begins. Once less than a tenth is left,
     the header `numcheck-new-numbers-left` of answers tells how many. ListOperators takes nothing.
-    - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
-    repeating it does not help; or the native door holds as much as it can: repeat after a growing delay.
+    - RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE: the message is larger than 1 MiB (by default), and repeating it does not
+    help. From a plain door without details.
     """
 
     def __init__(self, channel):
@@ -102,8 +102,8 @@ class CheckServiceServicer(object):
     today (UTC) than its budget has left; ErrorInfo's metadata has `budget`, `left` and `turns_at`. Nothing of it is
     answered. Ask about fewer, or after RetryInfo.retry_delay, when the next day begins. Once less than a tenth is left,
     the header `numcheck-new-numbers-left` of answers tells how many. ListOperators takes nothing.
-    - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
-    repeating it does not help; or the native door holds as much as it can: repeat after a growing delay.
+    - RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE: the message is larger than 1 MiB (by default), and repeating it does not
+    help. From a plain door without details.
     """
 
     def CheckNumber(self, request, context):
@@ -251,8 +251,8 @@ class CheckService(object):
     today (UTC) than its budget has left; ErrorInfo's metadata has `budget`, `left` and `turns_at`. Nothing of it is
     answered. Ask about fewer, or after RetryInfo.retry_delay, when the next day begins. Once less than a tenth is left,
     the header `numcheck-new-numbers-left` of answers tells how many. ListOperators takes nothing.
-    - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
-    repeating it does not help; or the native door holds as much as it can: repeat after a growing delay.
+    - RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE: the message is larger than 1 MiB (by default), and repeating it does not
+    help. From a plain door without details.
     """
 
     @staticmethod

@@ -38,8 +38,8 @@ class NumberingServiceStub(object):
     RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, CALL_RATE_EXCEEDED: the node takes fewer calls of this method a second of a caller, by its
     settings. Repeat after RetryInfo.retry_delay.
-    - RESOURCE_EXHAUSTED, from the transport and so without details: a message is larger than 1 MiB (by default): send
-    more, smaller ones. Of a push nothing was taken.
+    - RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE: a message is larger than 1 MiB (by default): send more, smaller ones. Of a
+    push nothing was taken. From a plain door without details.
     """
 
     def __init__(self, channel):
@@ -108,8 +108,8 @@ class NumberingServiceServicer(object):
     RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, CALL_RATE_EXCEEDED: the node takes fewer calls of this method a second of a caller, by its
     settings. Repeat after RetryInfo.retry_delay.
-    - RESOURCE_EXHAUSTED, from the transport and so without details: a message is larger than 1 MiB (by default): send
-    more, smaller ones. Of a push nothing was taken.
+    - RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE: a message is larger than 1 MiB (by default): send more, smaller ones. Of a
+    push nothing was taken. From a plain door without details.
     """
 
     def PushActiveNumbers(self, request_iterator, context):
@@ -374,8 +374,8 @@ class NumberingService(object):
     RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, CALL_RATE_EXCEEDED: the node takes fewer calls of this method a second of a caller, by its
     settings. Repeat after RetryInfo.retry_delay.
-    - RESOURCE_EXHAUSTED, from the transport and so without details: a message is larger than 1 MiB (by default): send
-    more, smaller ones. Of a push nothing was taken.
+    - RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE: a message is larger than 1 MiB (by default): send more, smaller ones. Of a
+    push nothing was taken. From a plain door without details.
     """
 
     @staticmethod

@@ -44,8 +44,8 @@ class RegistrationServiceStub(object):
     RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, CALL_RATE_EXCEEDED: the node takes fewer calls of this method a second of a caller, by its
     settings. Repeat after RetryInfo.retry_delay.
-    - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
-    repeating it does not help.
+    - RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE: the message is larger than 1 MiB (by default), and repeating it does not
+    help. From a plain door without details.
     """
 
     def __init__(self, channel):
@@ -135,8 +135,8 @@ class RegistrationServiceServicer(object):
     RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, CALL_RATE_EXCEEDED: the node takes fewer calls of this method a second of a caller, by its
     settings. Repeat after RetryInfo.retry_delay.
-    - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
-    repeating it does not help.
+    - RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE: the message is larger than 1 MiB (by default), and repeating it does not
+    help. From a plain door without details.
     """
 
     def Register(self, request, context):
@@ -486,8 +486,8 @@ class RegistrationService(object):
     RetryInfo.retry_delay, and then after growing delays.
     - RESOURCE_EXHAUSTED, CALL_RATE_EXCEEDED: the node takes fewer calls of this method a second of a caller, by its
     settings. Repeat after RetryInfo.retry_delay.
-    - RESOURCE_EXHAUSTED, from the transport and so without details: the message is larger than 1 MiB (by default), and
-    repeating it does not help.
+    - RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE: the message is larger than 1 MiB (by default), and repeating it does not
+    help. From a plain door without details.
     """
 
     @staticmethod
