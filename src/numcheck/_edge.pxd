@@ -67,7 +67,7 @@ cdef enum:
     LARGE_SIZE = 4_096               # a CheckNumbers request above it costs several times its refusal: large.pxi
     TIGHT_WINDOW_SIZE = 4_096        # of new streams, where large requests are refused
     TURN_TIME_US = 1_000             # of a turn that large requests take
-    REST_MS = 4                      # until a connection is read again of which a call was refused: resting.pxi
+    REST_MS = 3                      # until a connection is read again of which a call was refused: resting.pxi
     SWEEP_MS = 100                   # between two looks at deadlines
     CONTROL_FRAMES_MAX = 1_000       # frames that bring nothing, and RST_STREAM of ours, in a burst
     UNRETURNED_MAX = 16_777_216      # bytes of sent DATA whose window a peer may give back in pieces, so late

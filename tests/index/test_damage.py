@@ -80,12 +80,13 @@ def written(directory: Path, kind: str, content: bytes) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_index_is_refused_when_any_bit_is_flipped(copied, tiny, kind):
+    """Every bit of what a file begins with; one of each byte behind it."""
     directory = copied(tiny)
     path = files_of(directory)[kind]
     content, undetected = path.read_bytes(), []
     with path.open("r+b") as file:
         for place, byte in enumerate(content):
-            for bit in range(8):
+            for bit in range(8) if place < 2 * HEADER_SIZE else [place % 8]:
                 os.pwrite(file.fileno(), bytes([byte ^ 1 << bit]), place)
                 if not is_refused(directory):
                     undetected.append((place, bit))

@@ -236,4 +236,4 @@ def test_reading_takes_no_longer_a_row_when_there_are_more():
         read_registry([("f.csv", data)])
         return time.process_time() - start
 
-    assert min(cost_s(52_000) for _ in range(3)) < 9 * min(cost_s(13_000) for _ in range(3))
+    assert min(cost_s(26_000) for _ in range(3)) < 9 * min(cost_s(6_500) for _ in range(3))
