@@ -1,7 +1,7 @@
 # Shares the memory of a loop: the calls of a party may hold as much of it as is left free. So one party alone leaves a
 # half, two leave a third, and whoever sends half requests or takes no answers is refused long before others are.
 #
-# What a stream and a connection hold is counted as they ask for more, and as they end.
+# The bytes that a stream or a connection holds are counted as it asks for more, and as it ends.
 
 cdef void count_as(Counted* counted, LargeLine* party, size_t size) noexcept nogil:
     """Count `size` bytes, instead of those before, as those of the party that they were counted for first."""

@@ -22,7 +22,7 @@ LOOKALIKES = str.maketrans("АВЕЗКМНРСТУХЅЈԚԜΑΒΕΖΗΚΜΝΡΤ
 CODE_LENGTHS = {method.code_digits for method in Method} - {0}
 CODE_GAP = re.compile(r"(?<=[0-9])[\s.\-]+(?=[0-9])")
 DIGITS = re.compile("[0-9]+")
-# What a short message has beside its code, for phones that fill it in (`delivery/texts.py`): an app's hash, a domain.
+# Lines beside the code of a short message, for phones that fill it in (`delivery/texts.py`): an app's hash, a domain.
 FOR_PHONES = re.compile(r"^[A-Za-z0-9+/]{11}$|@\S+", re.MULTILINE)
 WORD_GAP = "[ -]"
 WIDE_GAP = re.compile(r"\s+-?\s*|-\s+")  # as wide as people make it

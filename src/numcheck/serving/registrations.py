@@ -161,7 +161,7 @@ class Policies:
 
 
 class OfCallers(NamedTuple):
-    """What registrations ask of the node's callers, and tell of them."""
+    """The node's callers, as registrations ask and tell about them."""
 
     agreed: Callable[[str], frozenset[int] | None]
     """Gives the operators that a service has agreements with; None: all of them."""

@@ -39,7 +39,7 @@ class LeaseRow(NamedTuple):
 
 
 class NodeReport(NamedTuple):
-    """What a node tells of itself: the version of its numcheck, and of the index that it answers from, if from any."""
+    """A node's account of itself: the version of its numcheck, and of the index that it answers from, if from any."""
 
     version: str
     index_version: int | None
