@@ -39,6 +39,7 @@ SANITIZED = "asan" in os.environ.get("LD_PRELOAD", "")
 ROUND_S = 0.2
 ROUNDS_MAX = 5
 FACTOR = 10
+CANCELLED = 1
 FLOOR_S = math.inf if SANITIZED else 0.25
 """A machine with other work to do answers now and then as late as that by itself."""
 
@@ -134,16 +135,22 @@ class Harm:
 
 
 def waits(door: Door) -> list[float]:
-    """How long each call of a client waits for its answer, in seconds: for a while, over a connection of its own."""
-    found = []
-    start = time.monotonic()
+    """How long each call of a client waits for its answer, in seconds: for a while, over a connection of its own.
+
+    On a machine that is slow enough a plain door takes the client's request for one of its own caller's crowd, of which
+    it cuts off what is half a second late: the client makes that call again, and waits for both.
+    """
+    found: list[float] = []
+    start = begun = time.monotonic()
     with closing(Pipeline(door.address, door.tls, CLIENT_PATIENCE_S)) as client:
         while not found or time.monotonic() - start < ROUND_S:
-            begun = time.monotonic()
             client.send(QUESTIONS, Random(1))
             (answer,) = client.outcomes(QUESTIONS)
+            if door.name == "plain" and answer.status == CANCELLED:
+                continue
             assert answer.status == (0 if door.tls is None else 16), answer
             found.append(time.monotonic() - begun)
+            begun = time.monotonic()
     return found
 
 
