@@ -46,6 +46,8 @@ cdef int64_t SECOND = 1_000_000_000
 cdef int64_t HANDSHAKE = 10 * SECOND           # for a TLS handshake,
 cdef int64_t HURRIED_HANDSHAKE = 1 * SECOND    # or this, while HANDSHAKING_CROWD connections are at it
 
+cdef int64_t SWEEP_EVERY = <int64_t>SWEEP_MS * 1_000_000
+
 cdef int64_t FRAME_COST = SECOND // CONTROL_FRAMES_PER_S
 cdef int64_t CREDIT_MAX = CONTROL_FRAMES_MAX * FRAME_COST
 cdef int64_t RESET_COST = SECOND // RESETS_PER_S

@@ -45,7 +45,7 @@ cdef void turn(Loop* loop, epoll_event* events) noexcept nogil:
     serve_dirty(loop)    # behind the events: it may end connections
     if accepting:
         accept_some(loop)    # last: it may end connections, of which there are no events any more
-    if loop.now >= loop.next_sweep:
+    if is_sweep_due(loop, ready):
         sweep(loop)
     if load(&loop.stopping) and not loop.drain_until:
         begin_drain(loop)

@@ -90,10 +90,16 @@ cdef void sweep_connection(Connection* connection) noexcept nogil:
         close_connection(connection)
 
 
+cdef bint is_sweep_due(const Loop* loop, int ready) noexcept nogil:
+    """Return True if it is time for a sweep. A turn of as many events as it takes leaves connections unread: those come
+    first, so that a call that has arrived is not left out by a GOAWAY; but not again and again."""
+    return loop.now >= loop.next_sweep + (SWEEP_EVERY if ready == EVENTS_MAX else 0)
+
+
 cdef void sweep(Loop* loop) noexcept nogil:
     cdef Connection* connection = loop.connections
     cdef Connection* following
-    loop.next_sweep = loop.now + <int64_t>SWEEP_MS * 1_000_000
+    loop.next_sweep = numcheck_now() + SWEEP_EVERY    # from now: a turn may have taken long
     while connection != NULL:
         following = connection.next
         sweep_connection(connection)
