@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -88,13 +89,15 @@ def nodes_of(directory: Path, url: str, count: int) -> Iterator[Nodes]:
 
 
 @pytest.fixture
-def server(tmp_path_factory):
-    """A PostgreSQL that waits for its disk, and before that for 10 ms."""
-    one = Server(tmp_path_factory.mktemp("pg") / "data", fsync=True)
-    one.configure(f"commit_delay = {COMMIT_DELAY_US}")
-    one.configure("commit_siblings = 0")
-    yield one
-    one.close()
+def server():
+    """A PostgreSQL that waits for its disk, and before that for 10 ms. Not in pytest's own directory: another run of
+    pytest closes that to the server's user."""
+    with tempfile.TemporaryDirectory(prefix="numcheck-nodes-", ignore_cleanup_errors=True) as directory:
+        one = Server(Path(directory) / "data", fsync=True)
+        one.configure(f"commit_delay = {COMMIT_DELAY_US}")
+        one.configure("commit_siblings = 0")
+        yield one
+        one.close()
 
 
 @pytest.mark.benchmark(group="nodes")
