@@ -4,9 +4,9 @@ A revision is a number, and a number comes again: a standby that is promoted wit
 copy, counts on from where it stands. So every transaction that raises the revision writes a random mark beside it.
 A `Point` that is kept tells later whether the store still has all that it had then.
 
-A node that kept none cannot tell: so another epoch begins with each server that the store comes to, by a promotion or from
-a dump, and with each copy that is restored. It leaves GAP revisions out, and as many versions of operators' data: the
-newest of the epoch before may have been given out and be lost.
+A node that kept none cannot tell: so another epoch begins with each server that the store comes to, by a promotion or
+from a dump, and with each copy that is restored. It leaves GAP revisions out, and as many versions of operators' data:
+the newest of the epoch before may have been given out and be lost.
 
 Invariants: a point's mark is in the store exactly if every change up to its revision is; a revision that was found to
 be lost is never used again, as the one that records the loss is higher; no change is committed in the epoch of another
