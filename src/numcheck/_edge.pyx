@@ -35,6 +35,7 @@ from numcheck._fast cimport (
     ADMITTED, Buffer, Cursor, Request, Table, View, admit, check_number, response_size_max, write_response)
 from numcheck._nghttp2 cimport *
 from numcheck._openssl cimport *
+from numcheck._varint cimport write_varint, write_varint_field
 
 from collections import namedtuple
 from os import fsencode
@@ -145,8 +146,8 @@ cdef class EdgeLoop:
 
         `methods` are paths, kinds (KINDS) and lanes (LANES), first those of NATIVE_PATHS; calls that the loop does not
         answer go to `queue`. A status is a code, a percent-encoded message and base64 details: `unknown` refuses an
-        unknown method, `crowded` a call that may not wait, `full` what there is no memory for. `health_requests` are those that the loop answers itself.
-        `reader` reads the numbers of CheckNumber. Up to `traces_per_second_max` calls whose callers sample their traces
+        unknown method, `crowded` a call that may not wait, `full` what there is no memory for. `health_requests` are
+        those that the loop answers itself. `reader` reads the numbers of CheckNumber. Up to `traces_per_second_max` calls whose callers sample their traces
         go to `queue` as well, though the loop could answer them.
 
         `admit` gets a client's certificate in DER or None, the descriptor of its socket, the authorization and the

@@ -13,6 +13,8 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
+from numcheck._varint cimport varint_size, write_varint, write_varint_field
+
 from numcheck.errors import IndexBehind, IndexDamaged, MalformedMessage, TooManyNumbers
 
 cdef extern from *:
@@ -301,31 +303,6 @@ cdef uint8_t* look_up_chunks(const View* view, Cursor cursor, uint8_t* statuses,
     return operators
 
 
-cdef inline int varint_size(uint64_t value) noexcept nogil:
-    cdef int size = 1
-    while value >= 0x80:
-        value >>= 7
-        size += 1
-    return size
-
-
-cdef inline uint8_t* write_varint(uint8_t* at, uint64_t value) noexcept nogil:
-    while value >= 0x80:
-        at[0] = <uint8_t>(value | 0x80)
-        value >>= 7
-        at += 1
-    at[0] = <uint8_t>value
-    return at + 1
-
-
-cdef inline uint8_t* write_field(uint8_t* at, uint8_t number, uint64_t value) noexcept nogil:
-    """Write a varint field, or nothing for 0, as proto3 has it."""
-    if value == 0:
-        return at
-    at[0] = <uint8_t>(number << 3 | WIRE_VARINT)
-    return write_varint(at + 1, value)
-
-
 cdef uint8_t* write_lists(const View* view, Cursor request, size_t count, uint8_t* at) noexcept nogil:
     """Write both packed lists of a response. The varints come before their size is known: they go where they belong
     if every id takes one byte, and are moved by a byte or two if not."""
@@ -378,8 +355,8 @@ cdef uint8_t* write_response(const View* view, Cursor cursor, const Request* req
     """Write the answer to a request that was admitted; returns its end."""
     if request.number_count > 0:
         at = write_lists(view, cursor, request.number_count, at)
-    at = write_field(at, 3, view.index_version)
-    return write_field(at, 4, request_id)
+    at = write_varint_field(at, 3, view.index_version)
+    return write_varint_field(at, 4, request_id)
 
 
 # --- the table ---------------------------------------------------------------------------------------------------

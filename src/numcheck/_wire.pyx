@@ -15,6 +15,8 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MIN, UINT32_MAX, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
+from numcheck._varint cimport varint_size, write_varint
+
 from google.protobuf.descriptor import FieldDescriptor
 
 cdef extern from "Python.h":
@@ -341,14 +343,6 @@ cdef inline Py_ssize_t with_size(Py_ssize_t size) noexcept nogil:
     return varint_size(<uint64_t>size) + size
 
 
-cdef inline Py_ssize_t varint_size(uint64_t value) noexcept nogil:
-    cdef Py_ssize_t size = 1
-    while value >= 0x80:
-        value >>= 7
-        size += 1
-    return size
-
-
 cdef inline uint64_t as_varint(Kind kind, object value) except? 0:
     return <uint64_t><int64_t>value if kind >= SIGNED else <uint64_t>value
 
@@ -373,12 +367,12 @@ cdef uint8_t* put_field(Layout layout, int number, uint8_t* at, object value) ex
     cdef uint64_t fixed
     at[0] = <uint8_t>(number << 3 | wire_type_of(kind))
     if kind < FIXED_64:
-        return put_varint(at + 1, as_varint(kind, value))
+        return write_varint(at + 1, as_varint(kind, value))
     if kind == FIXED_64:
         fixed = value
         memcpy(at + 1, &fixed, 8)
         return at + 9
-    at = put_varint(at + 1, <uint64_t>size_of_content(layout, number, value))
+    at = write_varint(at + 1, <uint64_t>size_of_content(layout, number, value))
     if kind == TEXT:
         return put_text(at, value)
     if kind == MOMENT:
@@ -394,7 +388,7 @@ cdef uint8_t* put_entries(uint8_t* at, int number, dict entries) except NULL:
     cdef PyObject *value
     while PyDict_Next(entries, &place, &key, &value):
         at[0] = <uint8_t>(number << 3 | SIZED)
-        at = put_varint(at + 1, <uint64_t>size_of_entry(<object>key, <object>value))
+        at = write_varint(at + 1, <uint64_t>size_of_entry(<object>key, <object>value))
         at = put_sized_text(at, KEY, <object>key)
         at = put_sized_text(at, VALUE, <object>value)
     return at
@@ -404,7 +398,7 @@ cdef uint8_t* put_sized_text(uint8_t* at, int number, object text) except NULL:
     cdef Py_ssize_t size
     cdef const char* content = PyUnicode_AsUTF8AndSize(text, &size)
     at[0] = <uint8_t>(number << 3 | SIZED)
-    return put_content(put_varint(at + 1, <uint64_t>size), content, size)
+    return put_content(write_varint(at + 1, <uint64_t>size), content, size)
 
 
 cdef uint8_t* put_text(uint8_t* at, object text) except NULL:
@@ -417,22 +411,13 @@ cdef uint8_t* put_moment(uint8_t* at, int64_t moment_us) noexcept:
     cdef int64_t second = floor_second(moment_us), rest_us = moment_us - second * SECOND
     if second:
         at[0] = SECONDS << 3 | VARINT
-        at = put_varint(at + 1, <uint64_t>second)
+        at = write_varint(at + 1, <uint64_t>second)
     if rest_us:
         at[0] = NANOS << 3 | VARINT
-        at = put_varint(at + 1, <uint64_t>(1_000 * rest_us))
+        at = write_varint(at + 1, <uint64_t>(1_000 * rest_us))
     return at
 
 
 cdef inline uint8_t* put_content(uint8_t* at, const char* content, Py_ssize_t size) noexcept nogil:
     memcpy(at, content, size)
     return at + size
-
-
-cdef inline uint8_t* put_varint(uint8_t* at, uint64_t value) noexcept nogil:
-    while value >= 0x80:
-        at[0] = <uint8_t>(value | 0x80)
-        at += 1
-        value >>= 7
-    at[0] = <uint8_t>value
-    return at + 1

@@ -420,9 +420,14 @@ class Settings(BaseSettings):
         return None if self.database_url is None else self.database_url.get_secret_value()
 
     @property
+    def replica(self) -> str | None:
+        """The URL of the standby for such reads, never to be shown; None without one."""
+        return None if self.database_replica_url is None else self.database_replica_url.get_secret_value()
+
+    @property
     def database_to_read(self) -> str | None:
         """The URL of what is read where it may be behind: never by what decides, and never to be shown."""
-        return self.database if self.database_replica_url is None else self.database_replica_url.get_secret_value()
+        return self.replica or self.database
 
     @model_validator(mode="after")
     def _has_what_the_replica_is_of(self) -> Self:

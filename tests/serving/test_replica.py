@@ -8,7 +8,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from numcheck.config import load_settings
-from numcheck.serving import publishing
 from numcheck.serving import replica as replicas
 from numcheck.serving.publishing import index_directory, open_or_rebuild
 from numcheck.serving.replica import Replica
@@ -70,7 +69,7 @@ def test_standby_is_read_while_it_is_of_use(pair: Pair, tmp_path: Path, monkeypa
 
 
 def test_index_is_built_of_a_standby_that_has_all(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing, "CATCH_UP_S", 0.1)
+    monkeypatch.setattr(replicas, "CATCH_UP_S", 0.1)
     url = pair.primary.new_database()
     small.fill(tmp_path / "var", url)
     world, replica_url = World(tmp_path / "var", url=url), pair.on_standby(url)

@@ -119,7 +119,7 @@ class RegistrationService:
         found = yield from self._registrar.get(caller_service(service), records.check_user_id(user_id))
         return registration_answer(found)
 
-    def list_registrations(self, request: bytes, context: CallerWaits) -> bytes:
+    def list_registrations(self, request: bytes, _context: CallerWaits) -> bytes:
         """Tell a page of registrations."""
         message = parsed(pb.ListRegistrationsRequest, request)
         service = caller_service(message.service)
@@ -138,7 +138,7 @@ class RegistrationService:
         damaged_ids = [error.registration_id for error in page.damaged]
         return page_answer(page.registrations, _page_token(page.next_place, mark), damaged_ids)
 
-    def delete_registration(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
+    def delete_registration(self, request: bytes, _context: CallerWaits) -> Steps[bytes]:
         """Erase a registration."""
         message = parsed(pb.DeleteRegistrationRequest, request)
         service = caller_service(message.service)
@@ -173,7 +173,7 @@ class RegistrationService:
         )
         return outcome_answer(pb.StartVerificationResponse, outcome)
 
-    def complete_verification(self, request: bytes, context: CallerWaits) -> Steps[bytes]:
+    def complete_verification(self, request: bytes, _context: CallerWaits) -> Steps[bytes]:
         """Give a verification what it waits for."""
         message = parsed(pb.CompleteVerificationRequest, request)
         service, proof = caller_service(message.service), self._proof(message)
@@ -219,7 +219,7 @@ class RegistrationService:
         except NotANumber as error:
             raise NotANumber(str(error), "inbound_act.from_number") from None
 
-    def summarize_registrations(self, request: bytes, context: CallerWaits) -> bytes:
+    def summarize_registrations(self, request: bytes, _context: CallerWaits) -> bytes:
         """Tell how many registrations there are."""
         message = parsed(pb.SummarizeRegistrationsRequest, request)
         summary = self._registrar.summary(caller_service(message.service))
@@ -231,7 +231,7 @@ class RegistrationService:
             due_soon_count=summary.due_soon_count,
         ).SerializeToString()
 
-    def reverify_registrations(self, request: bytes, context: CallerWaits) -> Feed:
+    def reverify_registrations(self, request: bytes, _context: CallerWaits) -> Feed:
         """Verify again in bulk, with progress."""
         message = parsed(pb.ReverifyRegistrationsRequest, request)
         service = caller_service(message.service)
@@ -252,7 +252,7 @@ class RegistrationService:
                 ).SerializeToString()
             ]
 
-    def watch_registrations(self, request: bytes, context: CallerWaits) -> Feed:
+    def watch_registrations(self, request: bytes, _context: CallerWaits) -> Feed:
         """Tell every event from a position on."""
         message = parsed(pb.WatchRegistrationsRequest, request)
         service = caller_service(message.service)

@@ -139,22 +139,6 @@ cdef uint8_t* write_facts(const View* view, const FactsView* facts, uint64_t num
     return write_varint_field(at, 7, view.index_version)
 
 
-cdef uint8_t* write_varint(uint8_t* at, uint64_t value) noexcept nogil:
-    while value >= 0x80:
-        at[0] = <uint8_t>(value | 0x80)
-        value >>= 7
-        at += 1
-    at[0] = <uint8_t>value
-    return at + 1
-
-
-cdef uint8_t* write_varint_field(uint8_t* at, uint8_t number, uint64_t value) noexcept nogil:
-    if value == 0:
-        return at
-    at[0] = number << 3
-    return write_varint(at + 1, value)
-
-
 cdef uint8_t* write_text(uint8_t* at, uint8_t number, const Text* text) noexcept nogil:
     if text == NULL:
         return at

@@ -13,8 +13,8 @@ cdef bint read_some(Connection* connection) noexcept nogil:
         return not connection.handshaking
     connection.spoken, connection.crowded = True, False
     count(&loop.metrics.received, size)
-    if connection.tls == NULL and not take_frames(connection, loop.incoming, size) or (
-            connection.tls != NULL and not take_records(connection, size)):
+    if not (take_frames(connection, loop.incoming, size) if connection.tls == NULL
+            else take_records(connection, size)):
         return False
     if connection.crowded and size < READ_SIZE:
         rest(connection)

@@ -115,15 +115,16 @@ def _callers(store: Store, settings: Settings) -> Callers | None:
 def _verify(store: Store, settings: Settings, handed_out: SignedHead | None) -> Verified:
     has_keys = keys_path(settings).exists() or store.key_checks() or store.events().try_head() is not None
     keys = read_keys(keys_path(settings)) if has_keys else None
-    store.checks().schema()
-    store.checks().indices()
+    checks = store.checks()
+    checks.schema()
+    checks.indices()
     verified = verify_events(store, keys, handed_out)
     # The blocks are those of the heads, which the chain binds. Unbound records are held to their own checksums,
     # which show damage, and changes by somebody who does not know them.
-    store.checks().sets()
-    store.checks().blocks()
-    store.checks().pushes()
-    store.checks().withdrawals()
+    checks.sets()
+    checks.blocks()
+    checks.pushes()
+    checks.withdrawals()
     if (callers := _callers(store, settings)) is not None:
         callers.whole()
     return verified

@@ -41,12 +41,8 @@ def node_status(settings: Settings, *, now: datetime, digests: bool = False) -> 
     With `digests`, those of the active sets as well: a second for 100 million numbers.
     """
     with Store(settings.data_dir, url=settings.database, read_only=True) as store:
-        revision, series, operators, counts = (
-            store.revision,
-            store.series(),
-            store.operators(),
-            store.sets.active_counts(),
-        )
+        revision, series, operators = store.revision, store.series(), store.operators()
+        counts = store.sets.active_counts()
         callers = _callers_status(store, settings.data_dir)
         installation_id, held = store.installation_id, store.sets.held_pushes(now=now)
         losses, nodes = told_losses(store.losses()), _nodes_status(store, revision)

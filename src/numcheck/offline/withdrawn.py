@@ -21,13 +21,14 @@ def write_withdrawn(
     """Write what was withdrawn at or after one moment and before another, to a file or to standard output; how many
     numbers. RecordTooShort if the record begins later. Of a standby, it says so."""
     with store_to_read(settings, say) as store, store.one_moment():
-        since = store.withdrawal_record().since
+        record = store.withdrawal_record()
+        since = record.since
         if since is None or since >= end:
             raise RecordTooShort(since)
         with _writing(target) as file:
             file.write(HEADER)
             count = 0
-            for cause, number in store.withdrawal_record().between(first, end):
+            for cause, number in record.between(first, end):
                 file.write(f"{number},{cause}\n".encode())
                 count += 1
     return count

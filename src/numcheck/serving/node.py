@@ -474,7 +474,7 @@ def _index_to_serve(store: Store, settings: Settings) -> Index:
         store,
         settings.data_dir,
         fresh_since=fresh_since(settings, datetime.now(UTC)),
-        replica_url=None if settings.database_replica_url is None else settings.database_to_read,
+        replica_url=settings.replica,
     )
     if reason is not None:
         announce(f"the index was built anew: {reason}")

@@ -1,6 +1,5 @@
 """Brings the index to what the store holds: the one place that knows both."""
 
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,10 +15,9 @@ from numcheck.index import Index, IndexSource, RecordSource, build_index, open_i
 from numcheck.index.format import DIRECTORY_NAME
 from numcheck.moments import moment
 from numcheck.plan import country_of
+from numcheck.serving.replica import catches_up
 from numcheck.store import Loss, Point, Store
 
-CATCH_UP_S = 2.0  # that a standby has to get what the store has
-CATCH_UP_LOOK_S = 0.02
 LOST = "the index is of a history that the store has lost"
 
 log = structlog.get_logger()
@@ -57,10 +55,9 @@ def _index_source(store: Store, ranges: Sequence[AllottedRange]) -> IndexSource:
 
 
 def _record_source(store: Store) -> RecordSource:
-    since = store.withdrawal_record().since
-    return RecordSource(
-        int(since.timestamp()) if since else 0, store.withdrawal_record().counts, store.withdrawal_record().chunks
-    )
+    record = store.withdrawal_record()
+    since = record.since
+    return RecordSource(int(since.timestamp()) if since else 0, record.counts, record.chunks)
 
 
 def rebuild_index(store: Store, data_dir: Path) -> None:
@@ -125,9 +122,7 @@ def _try_rebuild_of_standby(store: Store, data_dir: Path, url: str) -> bool:
     wanted, problem = store.point, "it lacks what the store has"
     try:
         with Store(data_dir, url=url, read_only=True) as standby:
-            ends = time.monotonic() + CATCH_UP_S
-            while not (has_all := standby.has(wanted)) and time.monotonic() < ends:
-                time.sleep(CATCH_UP_LOOK_S)
+            has_all = catches_up(lambda: standby.has(wanted))
             with standby.one_moment():
                 if has_all and store.has(standby.point):
                     rebuild_index(standby, data_dir)

@@ -5,6 +5,7 @@ needs all that there is now gets it, from the one or the other. A call reads one
 """
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
@@ -17,10 +18,20 @@ from numcheck.worker import Worker
 
 LOOK_EVERY_S = 1.0
 BEHIND_MAX_S = 60.0
-CATCH_UP_S = 2.0  # that whoever needs all waits for the standby to have it
+CATCH_UP_S = 2.0  # that a reader who needs all waits for a standby to have it
 CATCH_UP_LOOK_S = 0.02
 
 log = structlog.get_logger()
+
+
+def catches_up(has_all: Callable[[], bool]) -> bool:
+    """Wait for a standby to have what is wanted; False if it has not within CATCH_UP_S."""
+    ends = time.monotonic() + CATCH_UP_S
+    while not has_all():
+        if time.monotonic() > ends:
+            return False
+        time.sleep(CATCH_UP_LOOK_S)
+    return True
 
 
 class Replica:
@@ -28,7 +39,7 @@ class Replica:
 
     def __init__(self, settings: Settings, store: Store, registrations: Registrations, chain: Chain) -> None:
         """`store` and `registrations` are those that changes go to."""
-        self._url = None if settings.database_replica_url is None else settings.database_to_read
+        self._url = settings.replica
         self._settings, self._own_store, self._own, self._chain = settings, store, registrations, chain
         self._store: Store | None = None
         self._standby: Registrations | None = None
@@ -60,12 +71,8 @@ class Replica:
         if standby is None:
             return self._own
         head = self._own.events.try_head()
-        wanted, ends = head.sequence if head else 0, time.monotonic() + CATCH_UP_S
-        while _sequence(standby.events) < wanted:
-            if time.monotonic() > ends:
-                return self._own
-            time.sleep(CATCH_UP_LOOK_S)
-        return standby
+        wanted = head.sequence if head else 0
+        return standby if catches_up(lambda: _sequence(standby.events) >= wanted) else self._own
 
     def _look(self) -> float:
         """Judge the standby; while the store itself is away, what was found last holds."""

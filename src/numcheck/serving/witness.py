@@ -7,7 +7,6 @@ stays as it is once the chain is another. A witness that cannot be reached keeps
 
 import json
 import os
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -24,6 +23,7 @@ from numcheck.delivery.requests import JSON, Request
 from numcheck.errors import BadConfiguration, DeliveryFailed, EventsAltered
 from numcheck.hosts import is_loopback
 from numcheck.moments import microseconds
+from numcheck.plain_files import NotPlain, descriptor_of_plain
 from numcheck.registrations.events import SignedHead, check_signature, head_fields, head_of, sign_newest
 from numcheck.serving.sharing import Sharing
 from numcheck.store.events import EventLog
@@ -163,10 +163,11 @@ def _append(file: Path, line: bytes) -> None:
 @contextmanager
 def _opened(file: Path, flags: int) -> Iterator[int]:
     """Open the witness' file, whose disk is somebody else's: of a pipe nobody would ever see the end."""
-    descriptor = os.open(file, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise BadConfiguration(f"witness_file: {file} is no plain file")
+        descriptor = descriptor_of_plain(file, flags)
+    except NotPlain:
+        raise BadConfiguration(f"witness_file: {file} is no plain file") from None
+    try:
         yield descriptor
     finally:
         os.close(descriptor)

@@ -112,11 +112,11 @@ def begin_epoch(connection: Connection, versions: Mapping[int, int]) -> None:
     the first revision there is nothing to leave out."""
     before = read_point(connection).revision
     if before:
-        left_out = before + 1, raise_revision(connection, above=before + GAP) - 1
+        after = raise_revision(connection, above=before + GAP)
         connection.execute(
             insert(lost_revisions).values(
-                first_revision=left_out[0],
-                last_revision=left_out[1],
+                first_revision=before + 1,
+                last_revision=after - 1,
                 operators=json.dumps({one: (version, version) for one, version in versions.items()}),
             )
         )
