@@ -383,4 +383,4 @@ class Ordering(RuleBasedStateMachine):
 
 
 TestOrdering = Ordering.TestCase
-TestOrdering.settings = settings(max_examples=25, stateful_step_count=30, deadline=None, phases=PHASES)
+TestOrdering.settings = settings(max_examples=15, stateful_step_count=30, deadline=None, phases=PHASES)

@@ -27,7 +27,7 @@ ALPHA, BETA = "7740000076", "7701725181"
 CHUNKS = (7916, 7917, 7999)
 OPERATORS = (1, 2)
 BLOCK = 7917 * 256  # the first of chunk 7917
-FLIPS_OF_THE_FILE = 300
+FLIPS_OF_THE_FILE = 100
 
 
 def numbers_of(operator_id: int) -> list[int]:
@@ -49,7 +49,7 @@ def flips(content: bytes) -> list[bytes]:
     return [
         content[:place] + bytes([byte ^ 1 << bit]) + content[place + 1 :]
         for place, byte in enumerate(content)
-        for bit in (range(8) if len(content) < 500 else [place % 8])
+        for bit in (range(8) if len(content) < 16 else [place % 8])
     ]
 
 

@@ -20,7 +20,7 @@ def engine() -> str:
 
 
 ROOT = Path(__file__).parents[2]
-KILLS = 6
+KILLS = 4
 
 
 def acknowledged_before_kill(data_dir: Path, count: int) -> int:

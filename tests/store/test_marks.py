@@ -17,7 +17,7 @@ from tests.store.registry import plan, row
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 FIRST = 79_160_000_000
 LOG_NAME = f"{FILE_NAME}-wal"
-MOMENTS, NUMBERS = 11, 150_000  # enough that the log begins anew some times
+MOMENTS, NUMBERS = 9, 150_000  # enough that the log begins anew some times
 
 
 @pytest.fixture

@@ -229,7 +229,7 @@ class Pushing(RuleBasedStateMachine):
 
 
 def test_store_holds_what_was_pushed_last(engine, request):
-    machine, examples = Pushing, 25
+    machine, examples = Pushing, 15
     if engine == "postgresql":
         server = request.getfixturevalue("server")
         machine, examples = type("PushingToServer", (Pushing,), {"new_url": lambda _self: server.new_database()}), 10
