@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from numcheck.errors import BadPlan
 from numcheck.plan.country import Country
+from numcheck.plan.exchanged import exchanged_fault
 from numcheck.plan.holders import HolderBook
 from numcheck.plan.model import NumberingPlan, Range
 from numcheck.plan.overlaps import find_overlaps
@@ -53,5 +54,7 @@ def _check(country: Country, series: Collection[str], place: int, one: Allotment
         raise BadPlan("rows", f"row {place} names no operator and no tax id")
     if one.tax_id and not (one.tax_id.isascii() and one.tax_id.isdigit() and len(one.tax_id) in TAX_ID_LENGTHS):
         raise BadPlan("rows", f"row {place} has a tax id that is none")
-    if fault := text_fault(one.operator_name) or text_fault(one.region):
+    # A file without names leaves the tax id in their stead.
+    name = "" if one.operator_name == one.tax_id else one.operator_name
+    if fault := text_fault(name) or text_fault(one.region) or exchanged_fault(name, one.region):
         raise BadPlan("rows", f"row {place} has {fault}")

@@ -31,6 +31,8 @@ class Reason(StrEnum):
     """It names no operator and no tax id."""
     BAD_TEXT = "BAD_TEXT"
     """A name or a place holds what text does not: control characters, a formula, characters that were lost."""
+    EXCHANGED = "EXCHANGED"
+    """A place stands where the operator is due, or an operator where the place is."""
 
 
 class Problem(NamedTuple):

@@ -6,14 +6,15 @@ last cell that other rows have longer. A region cut short that stands in no othe
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from numcheck.errors import BadRegistryFile
 from numcheck.plan.country import RUSSIA, Country
 from numcheck.plan.holders import HolderBook
-from numcheck.plan.model import NumberingPlan, Range
+from numcheck.plan.model import NumberingPlan, Range, fold_name
 from numcheck.plan.overlaps import find_overlaps
 from numcheck.plan.problems import BadRow, Note, Problem, Reason, RefusedRegistryFile
 from numcheck.plan.rows import Row, RowReader, has_lost_zero
@@ -56,8 +57,32 @@ def read_registry(sources: Iterable[Source], *, country: Country = RUSSIA, skip_
         raise RefusedRegistryFile(problems)
     if not kept:
         raise BadRegistryFile("no registry file was given")
-    notes = tuple(note for reader in readers for note in reader.notes)
-    return Reading(_plan(kept, country), tuple(problems), notes, _sources(kept, country))
+    notes = [note for reader in readers for note in reader.notes]
+    return Reading(_plan(kept, country), tuple(problems), (*notes, *_notes_of_names(kept)), _sources(kept, country))
+
+
+def _notes_of_names(rows: Iterable[Row]) -> Iterator[Note]:
+    """Yield a note on names that stand with several tax ids, at the first row that shows it: of the real files' names
+    none does, and many do where a column has slipped by a row. Two operators may share a name."""
+    tax_ids: dict[str, set[str]] = defaultdict(set)
+    number_counts: dict[str, int] = defaultdict(int)
+    second: dict[str, Row] = {}
+    folded = cache(fold_name)
+    for row in rows:
+        if row.operator and row.tax_id:
+            name = folded(row.operator)
+            tax_ids[name].add(row.tax_id)
+            number_counts[name] += row.last - row.first + 1
+            if len(tax_ids[name]) == 2:
+                second.setdefault(name, row)
+    if second:
+        row = next(iter(second.values()))
+        count = sum(number_counts[name] for name in second)
+        detail = (
+            f"an operator's name with another tax id than above; {len(second):,} names stand with several, {count:,} "
+            "numbers in all: a column may have slipped"
+        )
+        yield Note(row.source, row.line_number, detail)
 
 
 def _sources(rows: Iterable[Row], country: Country) -> dict[str, frozenset[str]]:

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from numcheck.plan.country import Country
+from numcheck.plan.exchanged import exchanged_fault
 from numcheck.plan.plain import text_fault
 from numcheck.plan.problems import BadRow, Reason
 from numcheck.plan.table import Layout
@@ -51,6 +52,8 @@ class RowReader:
         if not operator and not tax_id:
             raise BadRow(Reason.NO_OPERATOR, "no operator and no tax id")
         region = self._text(cells[layout.region]) or self._text(cells[layout.territory])
+        if fault := exchanged_fault(operator, region):
+            raise BadRow(Reason.EXCHANGED, fault)
         return Row(first, last, operator, tax_id, region, self._source, line_number)
 
     def _ends(self, cells: list[str]) -> tuple[int, int]:
