@@ -1,6 +1,7 @@
 """Moments as the store keeps them: microseconds since 1970 in UTC, integers, which every engine keeps exactly; and as
 people write them."""
 
+import re
 from datetime import UTC, datetime, timedelta, tzinfo
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -11,8 +12,15 @@ so much."""
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
 
-DAY_DIGITS = 8  # of a date without dashes
-
+# Stricter than the standard library, which takes any sign between date and time, and so an offset of a date for a time,
+# and a fraction of an hour or a minute for one of a second.
+_OFFSET = r"\d\d(:?[0-5]\d){0,2}"
+_ISO_8601 = re.compile(
+    r"(?P<day>\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d-?\d)"
+    r"((T|\s+)(?P<time>\d\d(:\d\d(:\d\d([.,]\d+)?)?|\d\d(\d\d([.,]\d+)?)?)?)"
+    rf"\s*(?P<offset>Z|[+-]{_OFFSET})?|(?P<offset_of_day>Z|\+{_OFFSET}))?",
+    re.ASCII,
+)
 _RESOLUTION = timedelta(microseconds=1)
 
 
@@ -39,13 +47,16 @@ def rfc3339(microseconds: int, *, timespec: str = "auto") -> str:
 def read_moment(text: str, zone: tzinfo = UTC) -> datetime:
     """Return a moment of ISO 8601 in UTC, of `zone` if it has no offset; ValueError if it is none.
 
-    Of digits alone a date is one, YYYYMMDD: a count of milliseconds would be read as a day of the Middle Ages.
+    A date is its beginning, and may have an offset as those of XML do (`2026-11-21+03:00`); one behind a minus could be
+    a time as well, and is refused. So are digits alone, but for a date without dashes: a count of milliseconds would be
+    read as a day of the Middle Ages.
     """
-    text = text.strip()
-    if text.isdecimal() and len(text) != DAY_DIGITS:
-        raise ValueError("digits that are no date")
-    found = datetime.fromisoformat(text)
+    found = _ISO_8601.fullmatch(text.strip().upper())
     try:
-        return (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
-    except OverflowError:
-        raise ValueError("a moment before the first year, or behind the last") from None
+        if found is None:
+            raise ValueError
+        offset = found["offset"] or found["offset_of_day"] or ""
+        moment = datetime.fromisoformat(f"{found['day']}T{found['time'] or '00:00'}{offset}")
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError):  # no such day, or one before the first year or behind the last
+        raise ValueError("no moment of ISO 8601") from None
