@@ -69,10 +69,12 @@ def moment_of(stamp: Timestamp, bad: Bad = BadPush) -> datetime:
 
 
 def data_time_of(stamp: Timestamp, now: datetime) -> datetime:
-    """Return the moment of the pushed data; BadPush without one, or if it is ahead of the clock."""
+    """Return the moment of the pushed data; BadPush without one, or if it is before 1970 or ahead of the clock."""
     data_time = moment_of(stamp)
-    if data_time <= EPOCH:
+    if data_time == EPOCH:
         raise BadPush("header.data_time", "the header has no data_time")
+    if data_time < EPOCH:
+        raise BadPush("header.data_time", "the data_time is before 1970")
     if data_time > now + CLOCK_SKEW_MAX:
         raise BadPush("header.data_time", "the data_time is ahead of the node's clock")
     return data_time

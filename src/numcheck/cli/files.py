@@ -16,11 +16,12 @@ from typing import NamedTuple
 from numcheck import _lines, e164
 from numcheck.cli.checkers import Checker
 from numcheck.cli.console import Report
-from numcheck.cli.reading.layout import NO_OPTIONS, ColumnOptions, Layout
+from numcheck.cli.reading.layout import NO_OPTIONS, ColumnOptions, Layout, UncertainLayout
 from numcheck.cli.reading.since import Since, try_moment
 from numcheck.cli.reading.source import opened
 from numcheck.cli.reading.table import Options, Rows, reading
 from numcheck.cli.spreadsheets import may_hold_formula, written
+from numcheck.errors import BadNumbersFile
 from numcheck.output import OWNER_ONLY, replacing
 from numcheck.printable import printable
 from numcheck.status import NumberStatus, RecycledStatus
@@ -59,7 +60,7 @@ def check_file(
     """
     with opened(source) as file, reading(file, Options(wanted)) as rows:
         tell(rows.told)
-        asked_since = None if since is None else _AskedSince(since.moment, since.place(rows.layout.names))
+        asked_since = None if since is None else _asked_since(since, rows.layout, file.name)
         with _writing(target) as write:
             return _check_rows(checker, rows, write, asked_since, lambda: report("checking", file.share_read()))
 
@@ -76,6 +77,13 @@ class _AskedSince(NamedTuple):
             return [self.moment] * count
         rows = _rows(layout, lines.decode("utf-8", "surrogateescape").split("\n")[:-1])
         return [try_moment(row[self.column]) if row is not None and self.column < len(row) else None for row in rows]
+
+
+def _asked_since(since: Since, layout: Layout, name: str) -> _AskedSince:
+    try:
+        return _AskedSince(since.moment, since.place(layout.names))
+    except UncertainLayout as error:
+        raise BadNumbersFile(f"{name}: neither a moment nor a column: {error}") from None
 
 
 def _check_rows(
