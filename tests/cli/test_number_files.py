@@ -181,6 +181,9 @@ def test_ranges_are_those_of_the_header(tmp_path, header):
         (f"first;last\n{FIRST}-{FIRST + 1};{FIRST + 9}\n", "numbers.txt:2: neither a number nor a range"),
         (f"first;last\n-{FIRST};{FIRST + 9}\n", "numbers.txt:2: neither a number nor a range"),
         (f"phone;дата отключения\n{FIRST};\n", "what is in service may stand in 2 (дата отключения); say which with"),
+        (f"msisdn;dt_from;dt_to\n{FIRST};2020-01-01;\n", "what is in service may stand in 3 (dt_to); say which with"),
+        (f"phone;Архив\n{FIRST};x\n", "what is in service may stand in 2 (Архив); say which with"),
+        (f"msisdn;lock\n{FIRST};0\n", "what is in service may stand in 2 (lock); say which with"),
         (f"phone;status;state\n{FIRST};1;1\n", "what is in service may stand in 2 (status), 3 (state)"),
         (f"phone;phone 2\n{FIRST};{FIRST + 1}\n", "several columns may hold the numbers: 1 (phone), 2 (phone 2)"),
         (f"Телефон;Старый телефон\n{FIRST};{FIRST + 1}\n", "several columns may hold the numbers"),
@@ -235,6 +238,20 @@ def test_second_column_is_read_or_refused_where_the_first_was_said(tmp_path):
 def test_column_whose_name_hints_at_a_status_is_not_passed_over(tmp_path, name):
     told = refusal_of(written(tmp_path, f"phone;{name}\n{FIRST};1\n{FIRST + 1};0\n"))
     assert f"what is in service may stand in 2 ({name}); say which with" in told
+
+
+@pytest.mark.parametrize("name", ["deleted", "is_blocked", "inactive", "not in service", "Расторгнут", "неактивен"])
+@pytest.mark.parametrize(("live", "gone"), [("0", "1"), ("нет", "да"), ("false", "true")])
+def test_yes_is_no_known_word_of_a_column_that_asks_the_opposite(tmp_path, name, live, gone):
+    """Read as that of a status it would remove every subscriber, and add who has left."""
+    path, wanted = written(tmp_path, f"phone;{name}\n{FIRST};{live}\n{FIRST + 1};{gone}\n"), ColumnOptions(None, name)
+    for place in (name, "2"):
+        told = refusal_of(path, delta=True, wanted=ColumnOptions(None, place))
+        assert "numbers.txt:2: a status that is not known; --active-values and --inactive-values say" in told
+    said = said_by(path, delta=True, wanted=wanted, statuses=statuses_of(live, gone))
+    assert said == ({FIRST}, {FIRST + 1}, set(), set())
+    words = written(tmp_path, f"phone;{name}\n{FIRST};active\n{FIRST + 1};closed\n")
+    assert said_by(words, wanted=wanted) == added(0)
 
 
 def test_other_columns_make_it_another_push(tmp_path):

@@ -8,7 +8,7 @@ import csv
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from numcheck import _lines
@@ -64,6 +64,8 @@ class NumberFile:
             raise BadNumbersFile(f"{source.name}: its SHA-256 is {self._digest}, and another one was given")
         with reading(source, how.options) as rows:
             self.told, self._layout = rows.told, rows.layout
+        if self._layout.asks_opposite:
+            self._how = replace(how, statuses=how.statuses.without_yes_or_no())
 
     def digest(self) -> str:
         """Return what the file says, in 16 hexadecimal digits: other columns or statuses say something else, and so

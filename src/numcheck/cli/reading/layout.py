@@ -96,7 +96,17 @@ _STATUS_WORDS = re.compile(
     "action|operation|\\bop\\b|change|\\bsign\\b|\\bflag|event|reason|"
     "\\bvalid|until|enabl|disabl|\\b(in ?)?used?\\b|\\ba?live\\b|\\bdead\\b|cancel|churn|ceas|retir|\\bsts?\\b|"
     "статус|состоян|актив|блокир|приостан|расторж|отключ|закры|удал|оконч|обслуж|"
-    "действ|операци|изменен|признак|\\bзнак\\b|\\bфлаг|событ|причин|\\bвы?ключ|использ|аннулир|прекращ|годен"
+    "действ|операци|изменен|признак|\\bзнак\\b|\\bфлаг|событ|причин|\\bвы?ключ|использ|аннулир|прекращ|годен|"
+    "\\b(dt|date|дата) (to|till|по|до)\\b|\\b(to|till) (dt|date)\\b|"
+    "\\bdeact|\\bdisc(on)?\\b|\\bterm(ed)?\\b|\\bsusp|\\block|\\bbarr(ed|ing)\\b|archiv|fr(ee|o)z|\\bstop|finish|releas|"
+    "\\bvoid|архив|\\bвыб[ыо]|\\bвывед|\\bвывод|освобо|списан|замор|\\bстоп|\\bснят|возврат|разорв"
+)
+# Words in the name of a column of which yes says that a number is not in service.
+_OPPOSITE = re.compile(
+    "\\bnot\\b|\\bin ?activ|\\bdeact|block|\\bsusp|terminat|\\bterm(ed)?\\b|disc|disabl|clos|delet|remov|expir|"
+    "\\bend(ed)?\\b|\\bdead\\b|cancel|churn|ceas|retir|\\block|\\bbarr(ed|ing)\\b|archiv|fr(ee|o)z|\\bstop|finish|"
+    "releas|\\bvoid|\\bне\\b|\\bнеактив|\\bнедейств|деактив|блок|приостан|расторг|расторж|отключ|закры|удал|оконч|"
+    "аннулир|прекращ|\\bвыключ|архив|\\bвыб[ыо]|\\bвывед|\\bвывод|освобо|списан|замор|\\bстоп|\\bснят|возврат|разорв"
 )
 # Cells of such a column, whatever its name.
 CHANGES = frozenset(
@@ -153,6 +163,13 @@ class Layout:
     def is_plain(self) -> bool:
         """True if a line is a cell and nothing else."""
         return self.delimiter == NO_DELIMITER
+
+    @property
+    def asks_opposite(self) -> bool:
+        """True if yes in the status column says, by its name, that a number is not in service: `deleted`."""
+        if self.status is None or not self.has_header:
+            return False
+        return _OPPOSITE.search(_plain(self.names[self.status])) is not None
 
     def cells(self, line: str) -> list[str]:
         """Return the cells of a line, at least one. csv.Error if its quotes do not match."""

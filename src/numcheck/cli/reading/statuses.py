@@ -52,6 +52,13 @@ class Statuses:
             return False
         raise UnknownStatus("a status that is not known; --active-values and --inactive-values say what yours mean")
 
+    def without_yes_or_no(self) -> "Statuses":
+        """Return the same for a column of the opposite question: there only who says so knows what yes means."""
+        return Statuses(
+            ACTIVE - YES_OR_NO if self.active is ACTIVE else self.active,
+            INACTIVE - YES_OR_NO if self.inactive is INACTIVE else self.inactive,
+        )
+
 
 def normal(text: str) -> str:
     """Return a status as the tables have it."""
