@@ -209,11 +209,18 @@ def test_column_is_never_dropped(tmp_path, content, words):
 
 
 @pytest.mark.parametrize(
-    ("active", "inactive"), [("1", "0"), ("Активен", "ОТКЛЮЧЁН"), ("yes", "no"), ("Active", "closed")]
+    ("active", "inactive"),
+    [
+        ("1", "0"),
+        ("Активен", "ОТКЛЮЧЁН"),
+        ("yes", "no"),
+        ("Active", "closed"),
+        ("ИСТИНА", "ЛОЖЬ"),
+    ],  # Excel's in Russian
 )
 def test_status_says_what_is_in_service(tmp_path, active, inactive):
     """A snapshot leaves the others out, a delta removes them."""
-    path = written(tmp_path, f"phone,status\n{FIRST},{active}\n{FIRST + 1},{inactive}\n")
+    path = written(tmp_path, f"№ телефона,status\n{FIRST},{active}\n{FIRST + 1},{inactive}\n")
     assert said_by(path) == added(0)
     assert said_by(path, delta=True) == ({FIRST}, {FIRST + 1}, set(), set())
 
