@@ -102,6 +102,10 @@ def check_in_process(small_dir, tmp_path, content: bytes) -> list[str]:
             'phone\n"a"\rb\n+79161234567\n',
             ["phone,status,operator_id,operator", '"""a""', f'b",{NOTHING}', f"+79161234567,{MTS_ACTIVE}"],
         ),
+        (
+            "phone\r\r\n+79161234567\r\r\n89161234568\r\r\r\n",
+            ["phone,status,operator_id,operator", f"+79161234567,{MTS_ACTIVE}", f"89161234568,{MTS_INACTIVE}"],
+        ),
         ("phone\n", ["phone,status,operator_id,operator"]),
         ("", []),
     ],
@@ -116,7 +120,7 @@ def check_in_process(small_dir, tmp_path, content: bytes) -> list[str]:
             "short line",
             "short line with quotes",
         ),
-        *("empty first line", "empty line", "open quote", "lone CR", "header alone", "empty"),
+        *("empty first line", "empty line", "open quote", "lone CR", "CR twice", "header alone", "empty"),
     ],
 )
 def test_lines_are_answered_however_the_file_is_written(small_dir, tmp_path, content, answers):

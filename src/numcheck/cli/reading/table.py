@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from numcheck.errors import BadNumbersFile
 
 PIECE_SIZE = 1 << 20  # bytes that are read at once: some 90,000 lines
 LINE_SIZE_MAX = 65_536  # bytes
+SURPLUS_CR = re.compile(rb"(?<!\r)\r++\n")  # of a text that was converted to the line ends of Windows twice
 
 
 class Piece(NamedTuple):
@@ -33,7 +35,8 @@ class Piece(NamedTuple):
     def ended(self) -> bytes:
         """The lines in UTF-8, each with a line feed and no other end."""
         text = self.text if self.text.endswith(b"\n") or not self.text else self.text + b"\n"
-        return text.replace(b"\r\n", b"\n") if b"\r" in text else text
+        text = text.replace(b"\r\n", b"\n") if b"\r" in text else text
+        return SURPLUS_CR.sub(b"\n", text) if b"\r\n" in text else text
 
     @property
     def lines(self) -> list[str]:
