@@ -1,17 +1,19 @@
 """A PostgreSQL cluster as people run it: three servers under Patroni, etcd, haproxy and PgBouncer, on loopback.
 
-What was acknowledged is on two of the three (`synchronous_mode: quorum`, strict); Patroni makes a standby the primary
-when the primary is gone. Everything is in one directory, and ends with this process. docs/cluster.md has the drawing.
+Each member's settings are those of deploy/patroni, but for what is of this machine: what was acknowledged is on two of
+the three, and Patroni makes a standby the primary when the primary is gone, or its disk is. Each member's storage can
+be made to fail. Everything is in one directory, and ends with this process. docs/cluster.md has the drawing.
 """
 
 import json
 import signal
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,14 +22,17 @@ import yaml
 
 from tests.cluster import parts
 from tests.cluster.wire import Wire
+from tests.faults.storage import Switch, build_faulty
 from tests.store.engines import POSTGRESQL
 
 MEMBERS = ("one", "two", "three")
-SCOPE, DATABASE = "numcheck", "numcheck"
+DATABASE = "numcheck"
 LOOPBACK = "127.0.0.1"
-# Patroni takes nothing shorter for a leader's lease; a server that has crashed is left for a standby at once.
-LEASE_S, LOOK_EVERY_S, RETRY_S = 20, 1, 5
 ASK_S = 2.0
+RECIPE = parts.ROOT / "deploy" / "patroni"
+# For a small machine.
+SMALL = {"max_connections": 60, "shared_buffers": "32MB", "max_wal_size": "128MB"}
+CONTROL_NAME = "faulty"  # the file by which a member's storage calls are made to fail
 
 HAPROXY = """
 defaults
@@ -65,16 +70,24 @@ server_connect_timeout = 3
 """
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Member:
-    """A PostgreSQL server and the Patroni beside it. The other members reach it by a wire of its own."""
+    """A PostgreSQL server, the Patroni and the watch over its disk beside it. Other members reach it by its `wire`, it
+    reaches etcd by `etcd`, and `switch` makes what it does to its disk fail."""
 
     name: str
     directory: Path
     port: int
     api_port: int
     wire: Wire
-    patroni: "subprocess.Popen[bytes] | None" = None
+    etcd: Wire
+    switch: Switch
+    programs: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was begun, and not killed since."""
+        return bool(self.programs)
 
     @property
     def data(self) -> Path:
@@ -105,6 +118,7 @@ class Cluster:
         )
         self._etcd_port = etcd
         self._processes = [self._start_etcd(etcd, peer)]
+        self._faulty = build_faulty(directory)
         self.members = [
             self._member(name, *pair)
             for name, pair in zip(members, zip(ports[::2], ports[1::2], strict=True), strict=True)
@@ -156,35 +170,22 @@ class Cluster:
         )
 
     def _member(self, name: str, port: int, api_port: int) -> Member:
-        one = Member(name, self.directory / name, port, api_port, Wire(port))
-        one.directory.mkdir(mode=0o755)
-        parts.give_away(one.directory)
+        directory = self.directory / name
+        directory.mkdir(mode=0o755)
+        parts.give_away(directory)
+        control = directory / CONTROL_NAME
+        one = Member(name, directory, port, api_port, Wire(port), Wire(self._etcd_port), Switch(control))
+        parts.give_away(control)
         (one.directory / "patroni.yml").write_text(yaml.safe_dump(self._settings(one)))
         return one
 
     def _settings(self, one: Member) -> dict[str, Any]:
+        settings: dict[str, Any] = yaml.safe_load((RECIPE / "patroni.yml").read_text())
+        settings["bootstrap"]["dcs"]["postgresql"]["parameters"].update(SMALL)
+        settings["bootstrap"]["initdb"] = [{"encoding": "UTF8"}, {"auth": "trust"}]
         superuser = {"username": "postgres"}
-        return {
-            "scope": SCOPE,
-            "name": one.name,
-            "restapi": {"listen": f"{LOOPBACK}:{one.api_port}"},
-            "etcd3": {"host": f"{LOOPBACK}:{self._etcd_port}"},
-            "bootstrap": {
-                "dcs": {
-                    "ttl": LEASE_S,
-                    "loop_wait": LOOK_EVERY_S,
-                    "retry_timeout": RETRY_S,
-                    "primary_start_timeout": 0,
-                    "synchronous_mode": "quorum",
-                    "synchronous_mode_strict": True,
-                    "postgresql": {
-                        "use_pg_rewind": True,
-                        "parameters": {"max_connections": 60, "shared_buffers": "32MB", "max_wal_size": "128MB"},
-                    },
-                },
-                "initdb": [{"encoding": "UTF8"}, {"auth": "trust"}],
-            },
-            "postgresql": {
+        settings["postgresql"].update(
+            {
                 "listen": f"{LOOPBACK}:{one.port}",
                 "connect_address": f"{LOOPBACK}:{one.wire.port}",
                 "data_dir": str(one.data),
@@ -194,8 +195,12 @@ class Cluster:
                 + ["local all all trust"],
                 "authentication": {"superuser": superuser, "replication": superuser, "rewind": superuser},
                 "parameters": {"unix_socket_directories": str(one.directory)},
-                "basebackup": [{"checkpoint": "fast"}],
-            },
+            }
+        )
+        return settings | {
+            "name": one.name,
+            "restapi": {"listen": f"{LOOPBACK}:{one.api_port}"},
+            "etcd3": {"host": f"{LOOPBACK}:{one.etcd.port}", "use_proxies": True},  # for no address that etcd names
         }
 
     def _start_haproxy(self) -> None:
@@ -224,13 +229,24 @@ class Cluster:
 
     def start_member(self, one: Member) -> None:
         """Begin a member, or begin it again."""
-        one.patroni = parts.start("patroni", [parts.PATRONI, one.directory / "patroni.yml"], one.directory)
+        patroni = f"http://{LOOPBACK}:{one.api_port}"
+        watch = [sys.executable, RECIPE / "disk_watch.py", "--data", one.data, "--patroni", patroni]
+        env = {
+            "LD_PRELOAD": str(self._faulty),
+            "FAULTY_ROOT": str(one.data),
+            "FAULTY_CONTROL": str(one.directory / CONTROL_NAME),
+        }
+        one.programs = [
+            parts.start("patroni", [parts.PATRONI, one.directory / "patroni.yml"], one.directory, env=env),
+            parts.start("disk_watch", watch, one.directory, env=env),
+        ]
 
     def close(self) -> None:
         """End all of it at once."""
         for one in self.members:
             self.kill(one)
             one.wire.close()
+            one.etcd.close()
         for process in reversed(self._processes):
             parts.end(process, signal.SIGKILL)
 
@@ -295,16 +311,22 @@ class Cluster:
 
     def kill(self, one: Member) -> None:
         """SIGKILL a member, as if its machine had died: its lease runs out. `start_member` begins it again."""
-        if one.patroni is not None:
-            parts.end(one.patroni, signal.SIGKILL)
-            one.patroni = None
+        while one.programs:
+            parts.end(one.programs.pop(), signal.SIGKILL)
         parts.kill_postmaster(one.data)
 
     def cut_standbys_off(self) -> None:
         """Let nothing that the primary sends reach the standbys, nor what they send the primary."""
         self.primary().wire.cut()
 
+    def isolate(self, one: Member) -> None:
+        """Let nothing pass between a member and etcd, nor between it and the others; its clients still reach it."""
+        one.etcd.cut()
+        one.wire.cut()
+
     def heal(self) -> None:
-        """Let everything reach everybody again."""
+        """Let everything reach everybody again, and every disk."""
         for one in self.members:
             one.wire.heal()
+            one.etcd.heal()
+            one.switch.lift()

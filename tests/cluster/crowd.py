@@ -74,6 +74,12 @@ class Crowd:
             self._turn.wait_for(lambda: len(found()) >= count or self.failures, patience_s)
             return found()[count - 1] if len(found()) >= count else None
 
+    def pause_s(self, after_s: float) -> float:
+        """How long nothing was acknowledged at most, of what was begun after a moment."""
+        with self._turn:
+            ends = sorted(one.ended_s for one in self.acknowledged if one.began_s > after_s)
+        return max(after - before for before, after in itertools.pairwise([after_s, *ends]))
+
     def _run(self, place: int) -> None:
         try:
             with grpc.insecure_channel(self.address) as channel:

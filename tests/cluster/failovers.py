@@ -1,11 +1,12 @@
-"""Kills the primary of a cluster amid registrations and pushes, cuts its standbys off and its nodes' network, and holds
-what is left to a ledger of what was acknowledged: `python -m tests.cluster.failovers --rounds 200`.
+"""Kills the primary of a cluster amid registrations and pushes, lets its disk fail, cuts it off from all others,
+and holds what is left to a ledger of what was acknowledged: `python -m tests.cluster.failovers --rounds 200`.
 
 Three nodes share the database: one reaches it by several hosts, one by haproxy and one by PgBouncer, each over a
 network of the campaign's own. Exit status 1, and why, if anything acknowledged is lost or anything was invented.
 """
 
 import argparse
+import errno
 import random
 import shutil
 import statistics
@@ -13,9 +14,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -23,22 +25,36 @@ import grpc
 from numcheck.v1 import check_pb2, check_pb2_grpc
 from tests.cluster import parts
 from tests.cluster.__main__ import import_plan
-from tests.cluster.cluster import LOOPBACK, Cluster
+from tests.cluster.cluster import LOOPBACK, Cluster, Member
 from tests.cluster.crowd import Crowd
 from tests.cluster.pusher import Pusher
 from tests.cluster.wire import Wire
 from tests.faults.ledger import Ledger, Violation
 from tests.faults.registrations import ENVIRONMENT
+from tests.faults.storage import GROW, SYNC, WRITE, Fault
 from tests.serving.command import run as run_command
 from tests.serving.command import serving
 
 WORK_MIN, WORK_MAX = 50, 400  # registrations before something happens
 AFTERWARDS = 50  # that have to be acknowledged before what happened is judged
 CUT_S = 15.0  # longer than a COMMIT waits
+HALF = 0.5
 BOUND_S = 29.0  # of a call, at most: less than the deadline of the campaign's clients
 SHARED = ("keys.json", "token.key")
-# Of ten rounds so many: a server ends, its whole machine does, the standbys are cut off, the network fails.
-KINDS = ("server", "server", "network", "server", "server", "standbys", "server", "server", "network", "machine")
+FOR_EVER_MS = 2**31 - 1
+# Of the primary's disk, which from some moment on cannot be synchronised (for good, or once, which is as bad), has no
+# more room, or hangs: it is replaced. And one that takes so long for each synchronisation, which is not.
+DISK_FAULTS = {
+    "failing": Fault("failing", SYNC, errno.EIO),
+    "full": Fault("full", GROW, errno.ENOSPC),
+    "hanging": Fault("hanging", WRITE | SYNC, 0, delay_ms=FOR_EVER_MS),
+}
+SLOW = Fault("slow", SYNC, 0, delay_ms=200)
+# What happens, by turns, to the primary, its machine, its disk and to the network: of nodes, of standbys and of etcd.
+KINDS = (
+    *("server", "failing", "network", "server", "full", "standbys", "isolated"),
+    *("server", "slow", "network", "hanging", "server", "replication", "machine"),
+)
 
 
 @dataclass(slots=True)
@@ -46,7 +62,7 @@ class Report:
     """The counts and times of a campaign."""
 
     kinds: Counter[str] = field(default_factory=Counter)
-    recoveries_s: dict[str, list[float]] = field(default_factory=dict)
+    pauses_s: dict[str, list[float]] = field(default_factory=dict)
     registered: int = 0
     pushed: int = 0
     unanswered: int = 0
@@ -55,9 +71,9 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{sum(self.kinds.values())} rounds: {self.registered} registrations and {self.pushed} pushes were"]
         lines[0] += " acknowledged, 0 are lost, 0 were invented"
-        for kind, times in sorted(self.recoveries_s.items()):
+        for kind, times in sorted(self.pauses_s.items()):
             told = f"{min(times):.1f} to {max(times):.1f} s, median {statistics.median(times):.1f} s"
-            lines.append(f"  {kind}, {self.kinds[kind]} times: acknowledged again after {told}")
+            lines.append(f"  {kind}, {self.kinds[kind]} times: acknowledged nothing for {told}")
         lines.append(f"  {self.unanswered} calls ended unknown, the longest after {self.longest_s:.1f} s")
         return "\n".join(lines)
 
@@ -65,7 +81,9 @@ class Report:
 class Failovers:
     """Rounds over one cluster, each judged before the next begins."""
 
-    def __init__(self, cluster: Cluster, directory: Path, seed: int) -> None:
+    def __init__(self, cluster: Cluster, directory: Path, seed: int, kinds: Sequence[str] = KINDS) -> None:
+        """`kinds` of what happens come by turns."""
+        self._kinds = kinds
         self._cluster, self._directory, self._chance = cluster, directory, random.Random(seed)
         self._ledger = Ledger(directory / "ledger.jsonl")
         self._members = [Wire(one.port) for one in cluster.members]
@@ -109,7 +127,7 @@ class Failovers:
         return addresses
 
     def _round(self, number: int, addresses: list[str]) -> None:
-        kind = KINDS[number % len(KINDS)]
+        kind = self._kinds[number % len(self._kinds)]
         crowds = [Crowd(address, f"round{number}-{place}", self._ledger, 2) for place, address in enumerate(addresses)]
         self._ledger.note(round=number, kind=kind)
         self._pusher.start(addresses[number % len(addresses)])
@@ -124,27 +142,31 @@ class Failovers:
                 "machine": self._kill_machine,
                 "standbys": lambda: self._cut_standbys(crowds, addresses),
                 "network": self._break_network,
+                "isolated": self._isolate,
+                "replication": self._disturb_replication,
+                "slow": self._slow_disk_down,
+                **{name: partial(self._break_disk, fault) for name, fault in DISK_FAULTS.items()},
             }[kind]()
-            again_s = max(self._wait(crowd, 1, began_s) for crowd in crowds) - began_s
+            over_s = time.monotonic()
             for crowd in crowds:
-                self._wait(crowd, AFTERWARDS // len(crowds), began_s)
+                self._wait(crowd, AFTERWARDS // len(crowds), over_s)
+            pause_s = max(crowd.pause_s(began_s) for crowd in crowds)
         finally:
+            self._cluster.heal()
             for one in (*crowds, self._pusher):
                 one.stop()
         self._judge(crowds, addresses)
         self.report.kinds[kind] += 1
-        self.report.recoveries_s.setdefault(kind, []).append(again_s)
+        self.report.pauses_s.setdefault(kind, []).append(pause_s)
         for one in self._cluster.members:
-            if one.patroni is None:
+            if not one.runs:
                 self._cluster.start_member(one)
         self._cluster.wait_until_whole()
 
-    def _wait(self, crowd: Crowd, count: int, after_s: float) -> float:
-        """Wait for registrations that were begun after a moment; return when the last of them was answered."""
-        found = crowd.wait_for(count, begun_after_s=after_s, patience_s=parts.PATIENCE_S)
-        if found is None:
+    def _wait(self, crowd: Crowd, count: int, after_s: float) -> None:
+        """Wait for the answers to registrations that were begun after a moment."""
+        if crowd.wait_for(count, begun_after_s=after_s, patience_s=parts.PATIENCE_S) is None:
             raise crowd.failures[0] if crowd.failures else Violation("nothing is acknowledged any more")
-        return found.ended_s
 
     def _judge(self, crowds: list[Crowd], addresses: list[str]) -> None:
         for crowd, address in zip(crowds, reversed(addresses), strict=True):  # by another node than it asked
@@ -159,7 +181,7 @@ class Failovers:
         self.report.pushed = self._pusher.count
         self._crowds += crowds
 
-    # --- what happens; each returns when it was over
+    # --- what happens; each returns from when on pauses count
 
     def _kill_server(self) -> float:
         began_s = time.monotonic()
@@ -169,6 +191,46 @@ class Failovers:
     def _kill_machine(self) -> float:
         began_s = time.monotonic()
         self._cluster.kill(self._cluster.primary())
+        return began_s
+
+    def _break_disk(self, fault: Fault) -> float:
+        """Of the primary, until the round is over; another one takes over."""
+        failed = self._cluster.primary()
+        began_s = self._arm(failed, fault, for_good=fault.name != "failing" or self._chance.random() < HALF)
+        self._wait_for_another(failed)
+        return began_s
+
+    def _isolate(self) -> float:
+        """Cut the primary off from etcd and the standbys, until the round is over: nodes alone reach it."""
+        cut_off, began_s = self._cluster.primary(), time.monotonic()
+        self._cluster.isolate(cut_off)
+        self._wait_for_another(cut_off)
+        return began_s
+
+    def _wait_for_another(self, before: Member) -> None:
+        parts.wait_until("a standby takes over", lambda: self._cluster.try_primary() not in {None, before})
+
+    def _disturb_replication(self) -> float:
+        """Slow down what standbys are sent and say, or mix it up: registrations go on."""
+        began_s = time.monotonic()
+        wire = self._cluster.primary().wire
+        self._chance.choice([lambda: wire.slow_down(0.2), lambda: wire.mix_up(0.3, self._chance)])()
+        time.sleep(CUT_S / 3)
+        return began_s
+
+    def _slow_disk_down(self) -> float:
+        """Of the primary, which goes on."""
+        slow = self._cluster.primary()
+        began_s = self._arm(slow, SLOW)
+        time.sleep(CUT_S / 3)
+        if self._cluster.try_primary() is not slow:
+            raise Violation("a primary was replaced for a disk that is merely slow")
+        return began_s
+
+    def _arm(self, one: Member, fault: Fault, *, for_good: bool = True) -> float:
+        began_s = time.monotonic()
+        one.switch.arm(fault, at=1, for_good=for_good)
+        parts.wait_until(f"a disk that is {fault.name}", lambda: one.switch.struck > 0)
         return began_s
 
     def _cut_standbys(self, crowds: list[Crowd], addresses: list[str]) -> float:
@@ -219,6 +281,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster.failovers", description=__doc__)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kind", choices=sorted(set(KINDS)), help="of every round, instead of all by turns")
     asked, began_s = parser.parse_args(), time.monotonic()
     if lacking := parts.lacking():
         sys.exit(f"there can be no cluster here: {lacking}")
@@ -226,10 +289,10 @@ def main() -> None:
         directory = Path(name)
         (directory / "servers").mkdir()
         with Cluster(directory / "servers") as cluster:
-            campaign = Failovers(cluster, directory, asked.seed)
+            campaign = Failovers(cluster, directory, asked.seed, (asked.kind,) if asked.kind else KINDS)
             try:
                 report = campaign.run(asked.rounds, lambda text: print(text, flush=True))
-            except Violation as violation:
+            except (Violation, TimeoutError) as violation:
                 sys.exit(f"seed {asked.seed}: {violation}; so far {campaign.report}")
     print(f"{report}\n  in {time.monotonic() - began_s:.0f} s")
 

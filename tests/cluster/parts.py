@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -69,7 +69,9 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
-def start(name: str, command: Sequence[object], directory: Path, *, as_user: bool = True) -> "subprocess.Popen[bytes]":
+def start(
+    name: str, command: Sequence[object], directory: Path, *, as_user: bool = True, env: Mapping[str, str] | None = None
+) -> "subprocess.Popen[bytes]":
     """Start a program that ends with this process, and writes its log into the directory."""
     program = _found(str(command[0])) or str(command[0])
     before = ["setpriv", "--pdeathsig", "TERM"]
@@ -83,7 +85,7 @@ def start(name: str, command: Sequence[object], directory: Path, *, as_user: boo
             stdout=log,
             stderr=log,
             cwd=directory,
-            env={**environment, "HOME": str(directory)},
+            env={**environment, "HOME": str(directory), **(env or {})},
         )
 
 

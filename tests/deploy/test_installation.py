@@ -63,21 +63,23 @@ def test_promtool_takes_the_configuration_of_compose() -> None:
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 UNIT = DEPLOY / "systemd/numcheck.service"
+DISK_WATCH = DEPLOY / "patroni/disk-watch.service"
 EXPOSURE_MAX = 2.0  # of 10; 9.6 is a unit that restricts nothing
 
 
 @needs_systemd
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
     unit = tmp_path / "numcheck.service"
     unit.write_text(UNIT.read_text().replace("/opt/numcheck/bin/numcheck", sys.executable))
-    port = shutil.copy(UNIT.with_suffix(".socket"), tmp_path)
-    status, said = said_by("systemd-analyze", "verify", unit, port)
+    others = [shutil.copy(one, tmp_path) for one in (UNIT.with_suffix(".socket"), DISK_WATCH)]
+    status, said = said_by("systemd-analyze", "verify", unit, *others)
     assert (status, [line for line in said.splitlines() if "numcheck" in line]) == (0, [])
 
 
 @needs_systemd
-def test_the_unit_is_exposed_to_little() -> None:
-    status, said = said_by("systemd-analyze", "security", "--offline=true", UNIT)
+@pytest.mark.parametrize("unit", [UNIT, DISK_WATCH], ids=lambda unit: unit.stem)
+def test_a_unit_is_exposed_to_little(unit: Path) -> None:
+    status, said = said_by("systemd-analyze", "security", "--offline=true", unit)
     score = re.search(r"Overall exposure level for \S+: ([\d.]+)", said)
     assert score is not None, said
     assert float(score[1]) <= EXPOSURE_MAX

@@ -32,7 +32,7 @@ from tests.faults.registrations import ENVIRONMENT, SERVICE
 from tests.serving.command import ROOT, run
 
 SOURCE = Path(__file__).with_name("faulty.c")
-OPEN, WRITE, SYNC, TRUNCATE, RENAME, MAP = 1, 2, 4, 8, 16, 32  # as faulty.c has them
+OPEN, WRITE, SYNC, TRUNCATE, RENAME, MAP, GROW = 1, 2, 4, 8, 16, 32, 64  # as faulty.c has them
 EVERY_KIND = OPEN | WRITE | SYNC | TRUNCATE | RENAME | MAP
 ACTIVE = number_pb2.NUMBER_STATUS_ACTIVE
 FIRST_ACTIVE, FIRST_PORTED, FIRST_REGISTERED = 79_360_000_000, 79_361_000_000, 79_580_000_000
@@ -47,20 +47,24 @@ RECOVERED_WITHIN_S = 20.0
 
 
 class Fault(NamedTuple):
-    """What goes wrong, in calls of which kinds, and whether the node goes on by itself once it is over."""
+    """What goes wrong, in calls of which kinds, and whether the node goes on by itself once it is over.
+
+    No error: calls are done, each `delay_ms` late.
+    """
 
     name: str
     kinds: int
     error: int
-    half: bool
-    recovers: bool
+    half: bool = False
+    recovers: bool = True
+    delay_ms: int = 0
 
 
 FAULTS = (
-    Fault("no space", WRITE, errno.ENOSPC, half=False, recovers=True),
-    Fault("short write", WRITE, errno.ENOSPC, half=True, recovers=True),
-    Fault("no descriptors", OPEN, errno.EMFILE, half=False, recovers=True),
-    Fault("I/O error", EVERY_KIND, errno.EIO, half=False, recovers=False),
+    Fault("no space", WRITE, errno.ENOSPC),
+    Fault("short write", WRITE, errno.ENOSPC, half=True),
+    Fault("no descriptors", OPEN, errno.EMFILE),
+    Fault("I/O error", EVERY_KIND, errno.EIO, recovers=False),
 )
 
 
@@ -76,7 +80,7 @@ def build_faulty(directory: Path) -> Path:
 class Switch:
     """The file that the node reads what fails from."""
 
-    _FORMAT = struct.Struct("=8i")  # armed, kinds, error, for good, half, at, seen, struck
+    _FORMAT = struct.Struct("=9i")  # armed, kinds, error, for good, half, at, seen, struck, delay
 
     def __init__(self, path: Path) -> None:
         path.write_bytes(bytes(self._FORMAT.size))
@@ -85,7 +89,7 @@ class Switch:
 
     def arm(self, fault: Fault, *, at: int, for_good: bool) -> None:
         """Let the `at`-th call from now on fail, and those behind it if it is for good."""
-        content = self._FORMAT.pack(0, fault.kinds, fault.error, for_good, fault.half, at, 0, 0)
+        content = self._FORMAT.pack(0, fault.kinds, fault.error, for_good, fault.half, at, 0, 0, fault.delay_ms)
         self._shared[4:] = content[4:]
         self._shared[:4] = struct.pack("=i", 1)
 
