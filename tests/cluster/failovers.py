@@ -98,6 +98,7 @@ class Failovers:
     def run(self, rounds: int, told: Callable[[str], None]) -> Report:
         """Let so many things happen; Violation says what was broken."""
         with ExitStack() as stack:
+            stack.callback(self._ledger.close)
             for wire in self.wires:
                 stack.callback(wire.close)
             addresses = self._start_nodes(stack)
