@@ -71,22 +71,3 @@ def test_failures_are_tried_again_and_the_first_in_a_row_is_told_without_what_it
 
 def test_worker_that_was_never_started_stops():
     Worker("test", Pieces(), "it fails").stop()
-
-
-def test_work_that_does_not_end_is_left_behind(monkeypatch):
-    """Such as a read of a disk that is away: the node ends all the same."""
-    monkeypatch.setattr("numcheck.worker.STOP_TIMEOUT_S", 0.05)
-    begun, never = threading.Event(), threading.Event()
-
-    def work() -> float:
-        begun.set()
-        never.wait()
-        return NEVER_S
-
-    worker = Worker("test", work, "it fails")
-    worker.start()
-    begun.wait()
-    with capture_logs() as logs:
-        worker.stop()
-    assert [(one["event"], one["work"]) for one in logs] == [("work that does not end is left behind", "test")]
-    never.set()

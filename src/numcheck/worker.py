@@ -9,8 +9,6 @@ import structlog
 
 from numcheck.errors import NumcheckError
 
-STOP_TIMEOUT_S = 30.0
-
 log = structlog.get_logger()
 
 
@@ -39,13 +37,12 @@ class Worker:
         self._woken.set()
 
     def stop(self) -> None:
-        """End after the piece under way, if there is one; one that takes longer than STOP_TIMEOUT_S is left behind."""
+        """End after the piece under way, if there is one; whoever stops a process waits so long, and no longer, by
+        `deadline.end_together`."""
         self._stopping.set()
         self._woken.set()
         if self._thread.ident is not None:
-            self._thread.join(STOP_TIMEOUT_S)
-            if self._thread.is_alive():
-                log.error("work that does not end is left behind", work=self._thread.name)
+            self._thread.join()
 
     def _run(self) -> None:
         self._woken.wait(self._first_s)

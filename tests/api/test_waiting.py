@@ -241,16 +241,23 @@ def opened_at_last(stub) -> bool:
 
 
 def test_calls_that_come_when_the_listener_stops_are_told_so(data_dir):
-    """With the details of every error, until the connections are told to go."""
+    """With the details of every error, until the connections are told to go: of each kind of call, as grpcio calls
+    those that have threads of their own otherwise."""
     with listening(data_dir) as one, grpc.insecure_channel(one.address) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch
         assert call_raw(channel, "CheckNumbers", b"")
         one._draining.begin()
         one._draining.leave()
-        with pytest.raises(grpc.RpcError) as raised:
-            call_raw(channel, "CheckNumbers", b"")
-        told = refusal_of(raised.value)
-        assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "NODE_STOPPING")
-        assert told.retry_delay_s
+        for call in (
+            lambda: call_raw(channel, "CheckNumbers", b""),
+            lambda: list(channel.stream_stream(REFLECTION)(iter([b""]), timeout=DEADLINE_S)),
+            lambda: list(watch(health_pb2.HealthCheckRequest(), timeout=DEADLINE_S)),
+        ):
+            with pytest.raises(grpc.RpcError) as raised:
+                call()
+            told = refusal_of(raised.value)
+            assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "NODE_STOPPING")
+            assert told.retry_delay_s
 
 
 def test_patience_cancels_what_takes_too_long_and_nothing_else():

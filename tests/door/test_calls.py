@@ -17,6 +17,7 @@ from grpc_status import rpc_status
 from numcheck.api.calls import Feed
 from numcheck.api.slots import Slots
 from numcheck.config import Settings
+from numcheck.deadline import Deadline
 from numcheck.door import native_door
 from numcheck.door.feeds import Feeds
 from numcheck.door.native_door import LACKING, NativeDoor, Served
@@ -511,7 +512,7 @@ class Untaken:
     def __init__(self, queue: "CallQueue", *_: Any, **__: Any) -> None:
         self.queues.append(queue)
 
-    def stop(self) -> None:
+    def stop(self, _deadline: Deadline) -> None:
         self.queues.pop().close()
 
 

@@ -37,7 +37,6 @@ def follow(
     Example: numcheck follow --data-dir follower --listen 127.0.0.1:50052 127.0.0.1:50051
     """
     from numcheck.client.channel import open_channel
-    from numcheck.serving.ending import leave_threads_behind
     from numcheck.serving.follower import follow as run_follower
 
     given = {
@@ -55,4 +54,3 @@ def follow(
         lambda target: open_channel(target, security),
         lambda: load_settings(config, **given),
     )
-    leave_threads_behind()

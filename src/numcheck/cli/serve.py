@@ -34,7 +34,6 @@ def serve(
     """
     from numcheck.cli.console import say
     from numcheck.serving.checks import misspelt_variables
-    from numcheck.serving.ending import leave_threads_behind
     from numcheck.serving.node import announce
     from numcheck.serving.node import serve as serve_node
 
@@ -44,4 +43,3 @@ def serve(
     for warning in misspelt_variables():
         announce(f"WARNING: {warning}")
     serve_node(settings, lambda line: say(f"numcheck: {line}"), lambda: load_settings(config, **given))
-    leave_threads_behind()

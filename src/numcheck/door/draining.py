@@ -4,6 +4,7 @@ A stopping grpcio cancels calls that it has not begun: a caller learns neither w
 """
 
 import threading
+from functools import partial
 from typing import Any, NoReturn
 
 import grpc
@@ -38,7 +39,8 @@ class Draining(grpc.ServerInterceptor):
     def intercept_service(self, continuation: Any, details: Any) -> Any:
         """Return the method's handler, or one that refuses in its place."""
         handler = continuation(details)
-        return behind(handler, lambda _behaviour: self._refuse) if self._begun and handler is not None else handler
+        # A function, as grpcio's attributes of its behaviour are set on it.
+        return behind(handler, lambda _behaviour: partial(self._refuse)) if self._begun and handler else handler
 
     def _refuse(self, _request: Any, context: grpc.ServicerContext, *_rest: Any) -> NoReturn:
         self._left.wait(HELD_MAX_S)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from numcheck.api.calls import Feed, Message, Pieces
 from numcheck.api.errors import log_failure
+from numcheck.deadline import Deadline
 from numcheck.door.draining import STOPPING
 from numcheck.door.feeds import POLL_INTERVAL_S
 from numcheck.door.native import refusal
@@ -154,10 +155,10 @@ class Feeding:
             services = {run.service for run in self._runs}
         self.notify(services)
 
-    def close(self) -> None:
+    def close(self, deadline: Deadline | None = None) -> None:
         """Give the threads back, once the loops have stopped."""
         self._closed.set()
-        give_back(self._threads)
+        give_back(self._threads, deadline=deadline)
 
     def start(self, step: Callable[[], None]) -> None:
         """Run `step` on the next free thread; never after `close`."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from numcheck.api.access import Call, serve_call
 from numcheck.api.calls import Served, serve_again, serve_nobody
+from numcheck.deadline import Deadline
 from numcheck.door.native import trace_parent_of
 from numcheck.door.turns import Crew, Turns
 from numcheck.steps import Alone, Step, Steps, advanced, outcome_of, outcomes_of
@@ -96,12 +97,12 @@ class Writer:
                 self._new.add(one.call.line, one)
             self._woken.notify()
 
-    def stop(self, wait_s: float) -> None:
+    def stop(self, deadline: Deadline) -> None:
         """Run the calls that wait, and end the thread."""
         with self._woken:
             self._stopped = True
             self._woken.notify()
-        self._thread.join(wait_s)
+        deadline.join(self._thread)
 
     def _run(self) -> None:
         while self._run_group():

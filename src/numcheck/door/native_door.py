@@ -16,6 +16,7 @@ from numcheck.api.access import Admission, CallersIndex, LoopbackAccess, Shown
 from numcheck.api.asking import AllowanceOf
 from numcheck.api.check import CheckService, operator_message
 from numcheck.config import Settings
+from numcheck.deadline import LAST_WAIT_S, Deadline, end_together
 from numcheck.door.certificates import CertificateFiles
 from numcheck.door.feeding import Feeding
 from numcheck.door.feeds import Feeds
@@ -210,17 +211,21 @@ class NativeDoor:
         return sum(loop.call_count for loop in self._loops)
 
     def stop(self, drain_timeout_s: float) -> None:
-        """Take no more connections, wait for the calls under way, and end those that are not done by then."""
+        """Take no more connections, wait for the calls under way, and end those that are not done by then.
+
+        A thread that cannot be ended is left behind LAST_WAIT_S later.
+        """
+        deadline = Deadline(drain_timeout_s + LAST_WAIT_S)
         self.set_serving(serving=False)
-        if self._certificates is not None:
-            self._certificates.stop()
         self._feeding.end()
         for loop in self._loops:
             loop.stop()
-        for thread in self._threads:
-            thread.join(drain_timeout_s + 1)
-        self._pool.stop()
-        for ended in (self._feeding, *self._own):
+        if self._certificates is not None:
+            end_together(self._certificates.stop, deadline=deadline)
+        deadline.join(*self._threads)
+        self._pool.stop(deadline)
+        self._feeding.close(deadline)
+        for ended in self._own:
             ended.close()
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-GIVE_BACK_TIMEOUT_S = 5.0
+from numcheck.deadline import Deadline
+
 INTERVAL_S = 0.02  # between two looks for calls that have waited too long
 
 
@@ -63,8 +64,9 @@ class Patience:
             return not self._wake.wait_for(lambda: self._closed, self._interval_s)
 
 
-def give_back(threads: ThreadPoolExecutor) -> None:
-    """End the idle threads of a pool; leave behind one that is not done within GIVE_BACK_TIMEOUT_S."""
-    ending = threading.Thread(target=threads.shutdown, daemon=True)
-    ending.start()
-    ending.join(GIVE_BACK_TIMEOUT_S)
+def give_back(*pools: ThreadPoolExecutor, deadline: Deadline | None = None) -> None:
+    """End the idle threads of pools; leave behind those that are not done by the deadline."""
+    ending = [threading.Thread(target=one.shutdown, daemon=True) for one in pools]
+    for one in ending:
+        one.start()
+    (deadline or Deadline()).join(*ending)

@@ -11,6 +11,7 @@ from numcheck.api import callers
 from numcheck.api.access import Admission, LoopbackAccess, Shown
 from numcheck.api.asking import AllowanceOf
 from numcheck.config import Settings
+from numcheck.deadline import LAST_WAIT_S, Deadline
 from numcheck.door.counting import CallCounter
 from numcheck.door.draining import Draining
 from numcheck.door.feeds import Feeds
@@ -41,7 +42,6 @@ PROTECTED = "TLS, client certificates required"
 BY_TOKEN = "TLS, bearer tokens required"
 KEPT_THREADS = 2  # for CallerService, and for health, each: the threads of the others may all be busy
 NOTICE_S = 0.1  # for which new calls wait before the connections are told to go away
-LAST_WAIT_S = 5.0  # for threads that cannot be ended
 CONNECTIONS_MAX = 8_192
 HANDSHAKE_TIMEOUT_S = 10.0  # up to the peer's SETTINGS
 IDLE_TIMEOUT_S = 30.0  # a connection with no call under way; grpcio does not tell a stranger's from others
@@ -132,20 +132,20 @@ class PlainDoor:
     def stop(self, drain_timeout_s: float) -> None:
         """Refuse further calls, wait for those under way, and end those that are not done by then.
 
-        No wait is without a bound: a thread that cannot be ended is left behind.
+        A thread that cannot be ended is left behind LAST_WAIT_S later.
         """
+        deadline = Deadline(drain_timeout_s + LAST_WAIT_S)
         self._health.set_serving(serving=False)
         self._draining.begin()
         self._watches.end()
         time.sleep(min(NOTICE_S, drain_timeout_s))
         stopped = self._server.stop(drain_timeout_s)
         self._draining.leave()
-        stopped.wait(drain_timeout_s + LAST_WAIT_S)
-        self._watches.close()
-        self._reflection.close()
+        stopped.wait(deadline.left_s)
+        self._watches.close(deadline)
+        self._reflection.close(deadline)
         self._patience.close()
-        for threads in (self._threads, *self._kept.values()):
-            give_back(threads)
+        give_back(self._threads, *self._kept.values(), deadline=deadline)
 
 
 def protection_of(settings: Settings) -> str:

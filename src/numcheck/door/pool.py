@@ -23,6 +23,7 @@ from numcheck.access import Runs
 from numcheck.api.access import Admission, Call, call_of, checking, serve_call
 from numcheck.api.calls import serve
 from numcheck.api.errors import log_failure
+from numcheck.deadline import Deadline
 from numcheck.door.feeding import Feeding
 from numcheck.door.grouping import Stepping, Writer, run_steps
 from numcheck.door.methods import Method
@@ -39,7 +40,7 @@ SHARE_MAX = 64  # waiting calls that one thread takes at once
 SEND_AFTER_S = 0.001
 KEPT_THREADS = 2  # of each service in `kept`
 BRIEF = {Runs.QUICK, Runs.LOOKUP, Runs.EACH, Runs.WATCH}  # run on the quick threads; of a watch only its beginning
-LAST_WAIT_S = 5.0  # for threads that cannot be ended
+ROOM_LOOK_S = 5.0  # between two looks whether a caller that takes nothing has gone
 
 
 class CallerGone(Exception):
@@ -69,14 +70,14 @@ class Pool:
         for thread in self._quick:
             thread.start()
 
-    def stop(self) -> None:
-        """Take no more calls, and give the threads back; leave behind those that cannot be ended."""
+    def stop(self, deadline: Deadline | None = None) -> None:
+        """Take no more calls, and give the threads back; leave behind those that cannot be ended by the deadline."""
+        deadline = deadline or Deadline()
         self._queue.close()
-        for thread in self._quick:
-            thread.join(LAST_WAIT_S)
-        self._writer.stop(LAST_WAIT_S)
+        deadline.join(*self._quick)
+        self._writer.stop(deadline)
         for crew in (self._waiting, *self._kept.values()):
-            crew.close()
+            crew.close(deadline)
 
     # --- the quick threads
 
@@ -199,7 +200,7 @@ def _exchange(answers: Iterator[bytes], call: "NativeCall") -> None:
         while not call.has_room():
             if not call.is_active():
                 raise CallerGone
-            room.wait(LAST_WAIT_S)
+            room.wait(ROOM_LOOK_S)
             room.clear()
     call.end()
 

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import DESCRIPTOR, ServerReflectionR
 
 from numcheck.api.calls import CallerWaits, parsed
 from numcheck.api.slots import Slots
+from numcheck.deadline import Deadline
 from numcheck.door.patience import Patience, give_back
 from numcheck.door.refusing import refusing_stream
 
@@ -69,9 +70,9 @@ class Reflection:
         methods: dict[str, Any] = {"ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(stream)}
         return [grpc.method_handlers_generic_handler(name, methods) for name in NAMES]
 
-    def close(self) -> None:
+    def close(self, deadline: Deadline) -> None:
         """Give the threads back, once the listener has stopped."""
-        give_back(self._threads)
+        give_back(self._threads, deadline=deadline)
 
     def _answer_all(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         with self._slots.take(""):

@@ -124,8 +124,8 @@ def refusing_push(
         try:
             return answer(to_the_end(Attended(requests, context, patience), context), context)
         except Exception as error:
-            if not context.is_active():
-                raise
-            refuse(context, error)
+            if context.is_active():
+                refuse(context, error)
+            abort(context, error)  # nobody hears it; of anything else that is raised grpcio writes a log
 
     return call

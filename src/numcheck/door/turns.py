@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 from numcheck.access import Runs
+from numcheck.deadline import Deadline
 from numcheck.door.methods import Method
 from numcheck.door.patience import give_back
 
@@ -81,9 +82,9 @@ class Crew:
             self._turns.add(line, (line, run))
         self._threads.submit(self._run_next)
 
-    def close(self) -> None:
+    def close(self, deadline: Deadline | None = None) -> None:
         """Give the threads back; leave behind those that cannot be ended."""
-        give_back(self._threads)
+        give_back(self._threads, deadline=deadline)
 
     def _run_next(self) -> None:
         """Run the next call whose line may have another thread; if there is none, one that ends will run it."""

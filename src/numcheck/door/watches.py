@@ -18,6 +18,7 @@ import grpc
 from numcheck.api.access import this_call
 from numcheck.api.calls import Message
 from numcheck.api.errors import log_failure
+from numcheck.deadline import Deadline
 from numcheck.door.draining import STOPPING
 from numcheck.door.patience import Patience, give_back
 from numcheck.door.refusing import finish, refuse
@@ -72,12 +73,11 @@ class Watches:
             self._ended = True
             self._sender.submit(self._send_all)
 
-    def close(self) -> None:
+    def close(self, deadline: Deadline | None = None) -> None:
         """Give the threads back, once the listener has stopped; later changes are sent to nobody."""
         self._ended = True
         self._closed.set()
-        give_back(self._beginners)
-        give_back(self._sender)
+        give_back(self._beginners, self._sender, deadline=deadline)
         self._patience.close()
 
     def method(self, message_for: Callable[[bytes], Message]) -> "grpc.RpcMethodHandler[bytes, bytes]":

@@ -52,7 +52,7 @@ class PageListener:
         self._thread.start()
 
     def stop(self) -> None:
-        """Close the listener and every connection."""
+        """Close the listener and every connection, once what the page asks of the node is answered."""
         self._server.end()
         self._thread.join()
         if self._context is not None:

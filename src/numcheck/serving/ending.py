@@ -12,7 +12,8 @@ log = structlog.get_logger()
 def leave_threads_behind() -> None:
     """End the process at once, and log it, if there are threads that Python would wait for; else return.
 
-    Such a thread is in a call that never came back. All else has ended: what was acknowledged is durable.
+    Such a thread is in a call that never came back. All else has ended: what was acknowledged is durable, and the store
+    needs no closing.
     """
     left = [one.name for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
     if left:

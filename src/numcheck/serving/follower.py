@@ -14,6 +14,7 @@ from numcheck.api.access import Admission, CallersIndex
 from numcheck.api.asking import NumbersAsked
 from numcheck.api.editions import EditionService
 from numcheck.config import Settings
+from numcheck.deadline import end_together
 from numcheck.door.feeds import Feeds
 from numcheck.door.methods import Service
 from numcheck.door.native_door import Served
@@ -136,15 +137,17 @@ class Follower:
         self._health.end()
         for door in self._doors:
             door.stop(self._settings.drain_timeout_s)
-        self._following.stop()
-        self._watches.close()
-        self._feeds.close()
-        self._budgets.stop()
-        self._denials.close()
-        self._asking_log.close()
-        self._report.stop()
+        end_together(
+            self._following.stop,
+            self._watches.close,
+            self._feeds.close,
+            self._budgets.stop,
+            self._denials.close,
+            self._asking_log.close,
+            self._report.stop,
+        )
         if self._listener is not None:
-            self._listener.stop()
+            end_together(self._listener.stop)
 
     def _announce_ready(self, index: Index | None) -> None:
         """Say where the follower listens, once it answers."""

@@ -20,6 +20,7 @@ from numcheck.api.asking import AllowanceOf, NumbersAsked
 from numcheck.api.editions import EditionService
 from numcheck.api.identifications import WatchIdentifications
 from numcheck.config import Settings
+from numcheck.deadline import Deadline, end_together
 from numcheck.door.methods import Service, methods_of
 from numcheck.door.native_door import LACKING, NativeDoor, Served
 from numcheck.door.plain_door import PlainDoor, warning_of
@@ -39,6 +40,7 @@ from numcheck.serving.builder import Builder
 from numcheck.serving.checks import exposed_secrets
 from numcheck.serving.courier_report import rows_of
 from numcheck.serving.editions import Contents, NodeEditions
+from numcheck.serving.ending import leave_threads_behind
 from numcheck.serving.freshness import fresh_since
 from numcheck.serving.logs import set_level
 from numcheck.serving.metrics import Door, FollowerCollector, NodeCollector, Readings
@@ -64,6 +66,7 @@ log = structlog.get_logger()
 SYNTHETIC_NOTICE = "the active numbers are SYNTHETIC: made up for trying out, they say nothing about anybody"
 
 WARNING = "WARNING: "
+PAGE_WAIT_S = 2.0  # for what the page asks of the node when that stops
 STDIN = 0  # a node may have been started with it closed
 
 Announce = Callable[[str], None]
@@ -159,6 +162,7 @@ def run(node: Serving, signals: Signals, settings: Settings, read_again: ReadAga
         announce(f"stopping: calls under way have up to {settings.drain_timeout_s} s to end")
     finally:
         node.stop()
+    leave_threads_behind()  # before anything is closed that they may use
 
 
 COLLECTED_AFTER = 10_000, 20, 20  # new objects, and collections of the younger generations
@@ -231,29 +235,32 @@ class Node:
         notify(READY)
 
     def stop(self) -> None:
-        """Drain the door and end every part, the listener of whoever watches last."""
+        """Drain the door and end every part, the listener of whoever watches last. No wait is without a bound, and what
+        does not end keeps nothing else from ending."""
         notify(STOPPING)
         forget(self._settings.data_dir)
         if self._page is not None:
-            self._page.stop()
+            end_together(self._page.stop, deadline=Deadline(PAGE_WAIT_S))
         self._registrations.feeds.end()
         self._health.end()
         for door in self._doors:
             door.stop(self._settings.drain_timeout_s)
-        self._watches.close()
-        self._budgets.stop()
-        self._editions.stop()
-        if self._receipts is not None:
-            self._receipts.stop()
-        self._registrations.stop()
-        self._builder.stop()
-        self._control.close()
-        self._asking_log.close()
-        self._watch.stop()
+        end_together(
+            self._watches.close,
+            self._budgets.stop,
+            self._editions.stop,
+            *([] if self._receipts is None else [self._receipts.stop]),
+            *self._registrations.ends,
+            self._builder.stop,
+            self._control.close,
+            self._asking_log.close,
+            self._watch.stop,
+        )
+        end_together(*self._registrations.last_ends)
         if self._listener is not None:
-            self._listener.stop()
+            end_together(self._listener.stop)
         if self._watchdog is not None:
-            self._watchdog.stop()
+            end_together(self._watchdog.stop)
 
     def _take(self, settings: Settings) -> None:
         set_level(settings.log_level)

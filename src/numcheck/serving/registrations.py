@@ -202,19 +202,23 @@ class NodeRegistrations:
         self.witness.start()
         self.judge.start()
 
-    def stop(self) -> None:
-        """End it, once the listeners have stopped."""
-        self.feeds.close()
-        self.timekeeper.stop()
-        self.withdrawer.stop()
-        self.webhooks.stop()
-        self.sharing.stop()
-        self.replica.stop()
-        self.witness.stop()
-        self.judge.stop()
-        self.delivery.close()
-        self.enquiries.close()
-        self.importer.close()
+    @property
+    def ends(self) -> list[Callable[[], None]]:
+        """The ends of what works in the background, once the listeners have stopped."""
+        return [
+            self.feeds.close,
+            self.timekeeper.stop,
+            self.withdrawer.stop,
+            *(one.stop for one in self.webhooks.senders),
+            self.replica.stop,
+            self.witness.stop,
+            self.judge.stop,
+        ]
+
+    @property
+    def last_ends(self) -> list[Callable[[], None]]:
+        """The ends of what those need: leases and connections."""
+        return [self.sharing.stop, self.delivery.close, self.enquiries.close, self.importer.close]
 
 
 def registrations_of(

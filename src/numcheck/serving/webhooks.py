@@ -193,23 +193,18 @@ class WebhookSenders:
     """The webhooks of a node."""
 
     def __init__(self, senders: Collection[Webhook] = ()) -> None:
-        self._senders = senders
+        self.senders = senders
 
     def start(self) -> None:
         """Begin to send."""
-        for sender in self._senders:
+        for sender in self.senders:
             sender.start()
 
     def notify(self, services: Collection[str]) -> None:
         """Say that there may be events of these services; returns at once."""
-        for sender in self._senders:
+        for sender in self.senders:
             if sender.service in services:
                 sender.wake()
-
-    def stop(self) -> None:
-        """End, each after the event under way."""
-        for sender in self._senders:
-            sender.stop()
 
 
 def senders_of(settings: Settings, source: Source, sharing: Sharing) -> WebhookSenders:
