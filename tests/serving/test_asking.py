@@ -54,18 +54,27 @@ def test_each_listener_counts_by_service(tmp_path):
 
 
 def test_numbers_that_users_bring_count_as_asked_about(tmp_path):
-    """What becomes of a user, and of an imported row, tells something of their number."""
+    """What becomes of a user, and of an imported row, tells something of their number; a request that is refused
+    before anything is looked up tells nothing."""
     with secure_node(tmp_path) as node:
         for listener in node.asked:
             with node.channel("messenger", listener=listener) as channel:
                 stub = registration_pb2_grpc.RegistrationServiceStub(channel)
-                stub.Register(calls.register_request("chat"), timeout=DEADLINE_S)
+                made = calls.register_request("chat")
+                stub.Register(made, timeout=DEADLINE_S)
+                fields = {"service": "chat", "user_id": made.user_id, "number": made.number}
+                changed = registration_pb2.ChangeNumberRequest(**fields, network_address=calls.ADDRESS)
+                stub.ChangeNumber(changed, timeout=DEADLINE_S)
+                for call, bad in ((stub.Register, made), (stub.ChangeNumber, changed)):
+                    bad.request_id = "r" * 129
+                    with pytest.raises(grpc.RpcError):
+                        call(bad, timeout=DEADLINE_S)
                 request = registration_pb2.ImportRegistrationsRequest()
                 request.header.service, request.header.import_id = "chat", listener
                 for user in range(7):
                     request.rows.add(user_id=f"{listener}-{user}", number=f"+{FIRST + user}")
                 assert len(list(stub.ImportRegistrations(iter([request]), timeout=DEADLINE_S))) == 2
-        assert node.asked["api"]() == Counter({"chat": 8 * len(node.asked)})
+        assert node.asked["api"]() == Counter({"chat": 9 * len(node.asked)})
 
 
 def test_caller_that_asks_about_too_many_numbers_in_an_hour_is_told_of_once_a_minute():

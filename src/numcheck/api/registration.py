@@ -108,9 +108,9 @@ class RegistrationService:
             network_address_of(address),
             records.check_registration_data(data),
         )
-        records.check_request_id(request_id)
+        recording = self._registrar.register(service, records.check_request_id(request_id), record, way=_way(*way))
         self._asked(1)
-        outcome = yield from self._registrar.register(service, request_id, record, way=_way(*way))
+        outcome = yield from recording
         return outcome_answer(pb.RegisterResponse, outcome)
 
     def get_registration(self, request: bytes, _context: CallerWaits) -> Steps[bytes]:
@@ -187,8 +187,7 @@ class RegistrationService:
     def change_number(self, request: bytes, _context: CallerWaits) -> Steps[bytes]:
         """Start to give a user another number."""
         service, request_id, user_id, number, address, *way = read_change_number(request)
-        self._asked(1)
-        outcome = yield from self._registrar.change_number(
+        changing = self._registrar.change_number(
             caller_service(service),
             records.check_user_id(user_id),
             e164.parse(number, self._default_region),
@@ -196,6 +195,8 @@ class RegistrationService:
             way=_way(*way),
             request_id=records.check_request_id(request_id),
         )
+        self._asked(1)
+        outcome = yield from changing
         return outcome_answer(pb.ChangeNumberResponse, outcome)
 
     def _proof(self, message: pb.CompleteVerificationRequest) -> Proof:

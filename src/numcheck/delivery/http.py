@@ -8,7 +8,6 @@ body, only where the settings have a pattern for it.
 import math
 import random
 import re
-import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 import structlog
 
+from numcheck.delivery.places import Places
 from numcheck.delivery.posting import SERVER_ERROR, SUCCESSES, TOO_MANY_REQUESTS, Poster, Reply, retry_after
 from numcheck.delivery.receipts import REFERENCE_LENGTH_MAX
 from numcheck.delivery.requests import Message, Request, RequestOf
@@ -27,7 +27,6 @@ log = structlog.get_logger()
 ATTEMPTS_MAX = 2
 PATIENCE_S = 10.0
 PAUSE_S = 0.5  # before the second attempt, up to, where the gateway asks for none
-PLACE_TIMEOUT_S = 1.0  # how long a code waits for others to be handed over before it
 
 
 class Answer(NamedTuple):
@@ -64,7 +63,7 @@ class HttpCourier:
         """
         self._request_of, self._now, self._patience_s = request_of, now, patience_s
         self._success = None if success is None else re.compile(success)
-        self._places = threading.BoundedSemaphore(sends_at_once_max)
+        self._places = Places(sends_at_once_max)
         self._poster = Poster(use_proxy=use_proxy)
 
     def close(self) -> None:
@@ -73,12 +72,8 @@ class HttpCourier:
 
     def send(self, message: Message) -> str:
         """Hand the code over, and return the gateway's own name of it; DeliveryFailed if it does not take it."""
-        if not self._places.acquire(timeout=PLACE_TIMEOUT_S):
-            raise DeliveryFailed("the gateway is too slow")
-        try:
+        with self._places.taken(message.service, "the gateway"):
             return self._hand_over(message)
-        finally:
-            self._places.release()
 
     def _hand_over(self, message: Message) -> str:
         until, turn = time.monotonic() + min(PATIENCE_S, self._patience_s()), 1

@@ -14,6 +14,7 @@ import structlog
 from aiosmpplib import SubmitSm
 from aiosmpplib.state import NPI, TON, PhoneNumber
 
+from numcheck.delivery.places import PLACE_TIMEOUT_S, Places
 from numcheck.delivery.receipts import Reports
 from numcheck.delivery.requests import Message
 from numcheck.delivery.smpp_link import SOCKET_TIMEOUT_S, Account, Outbox, keep_link, sender
@@ -23,7 +24,6 @@ from numcheck.errors import DeliveryFailed
 log = structlog.get_logger()
 
 ANSWER_TIMEOUT_S = 5.0
-PLACE_TIMEOUT_S = 1.0  # how long a code waits for others to be handed over before it
 UNDERWAY_MAX = timedelta(seconds=PLACE_TIMEOUT_S + ANSWER_TIMEOUT_S)
 STOP_TIMEOUT_S = SOCKET_TIMEOUT_S + 5.0
 
@@ -49,7 +49,7 @@ class SmppCourier:
         every message; `reports` is told what they say."""
         self._account, self._source, self._reports, self._receipts = account, source, reports, receipts
         self._validity = lifetime - UNDERWAY_MAX
-        self._places = threading.BoundedSemaphore(sends_at_once_max)
+        self._places = Places(sends_at_once_max)
         self._receive: Receive = lambda _source, _text: None
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="smpp", daemon=True)
@@ -72,16 +72,13 @@ class SmppCourier:
 
     def send(self, message: Message) -> str:
         """Submit the code; DeliveryFailed if the SMSC does not say that it has taken it."""
-        if not self._places.acquire(timeout=PLACE_TIMEOUT_S):
-            raise DeliveryFailed("the SMSC is too slow")
-        try:
-            submitted = asyncio.run_coroutine_threadsafe(self._submit(message), self._loop)
-            # The loop keeps the time; a second more, lest a loop that has ended be waited for.
-            submitted.result(ANSWER_TIMEOUT_S + 1)
-        except (FutureTimeoutError, RuntimeError):
-            raise DeliveryFailed("there is no link to the SMSC") from None
-        finally:
-            self._places.release()
+        with self._places.taken(message.service, "the SMSC"):
+            try:
+                submitted = asyncio.run_coroutine_threadsafe(self._submit(message), self._loop)
+                # The loop keeps the time; a second more, lest a loop that has ended be waited for.
+                submitted.result(ANSWER_TIMEOUT_S + 1)
+            except (FutureTimeoutError, RuntimeError):
+                raise DeliveryFailed("there is no link to the SMSC") from None
         return ""  # its id was told as it came: a receipt may come at once
 
     async def _submit(self, message: Message) -> None:

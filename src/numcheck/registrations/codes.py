@@ -5,18 +5,18 @@ sent, whatever becomes of it. All counts are of one service, so that no service 
 for one: how many codes a number gets from all services together. They are over the 24 hours before, but for the rate.
 
 What is counted of a number is counted by who asks: the user, and the network that they ask from. So nobody spends what
-the holder of a number has, who asks from somewhere else; a user who has proved that the number is theirs is held to
-their own codes alone. All tries at a number together are bounded by the codes that it gets.
+the holder of a number has, who asks from somewhere else; a user who has proved that the number is theirs has codes of
+their own, whatever the others had. All tries at a number together are bounded by the codes that it gets.
 """
 
 import hmac
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from numcheck.errors import TooManyCodes
+from numcheck.moments import EPOCH
 
 CODE_DIGITS = 6
 FLASH_CALL_DIGITS = 4  # of the calling number, which a phone shows; three tries at them hit once in 3,333
@@ -82,8 +82,10 @@ class Limit(StrEnum):
     """So few of the service's last codes came back."""
 
 
-STEPS_S = {Limit.BLOCK: 60, Limit.NETWORK: 60, Limit.NUMBER_TOTAL: 3_600}
-"""Multiples in which a wait is told that others caused, so that it says nothing of when they were sent their codes."""
+OF_A_DAY = Limit.NUMBER, Limit.NUMBER_TOTAL, Limit.BLOCK, Limit.NETWORK
+STEPS = {Limit.BLOCK: timedelta(minutes=1), Limit.NETWORK: timedelta(minutes=1), Limit.NUMBER_TOTAL: timedelta(hours=1)}
+"""A wait that others caused ends at a whole one of these: neither what is told of it nor its end itself, for whoever
+asks again and again, says when they were sent their codes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,12 @@ class CodePolicy:
     def number_of_service_max(self) -> int:
         """How many of those to one number one service may send in a day: half, which leaves others' users some."""
         return max(self.number_max // 2, 1)
+
+    @property
+    def number_of_holders_max(self) -> int:
+        """How many it may send there for users who have proved that the number is theirs: what one user may have more,
+        as it is the service that says so of whom it imports."""
+        return self.number_of_service_max + SENDS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +141,7 @@ def check_send(sends: Sends, now: datetime) -> None:
     """Refuse a code that would be one too many: TooManyCodes, with the limit and the time after which to try again."""
     waits = [
         *_waits_of_number(sends.alike, to_user=sends.to_user),
-        *((limit, oldest + DAY) for limit, oldest in _full(sends) if oldest is not None),
+        *((limit, _end_of(limit, oldest + DAY)) for limit, oldest in _full(sends) if oldest is not None),
     ]
     if sends.full_rate is not None:
         waits.append((Limit.RATE, sends.full_rate + RATE_WINDOW))
@@ -141,7 +149,7 @@ def check_send(sends: Sends, now: datetime) -> None:
         waits.append((Limit.BREAKER, sends.newest_of_service + BREAKER_PROBE_AFTER))
     limit, until = max(waits, key=lambda wait: wait[1], default=(Limit.RESEND, now))
     if until > now:
-        raise TooManyCodes(limit.value, _told_s(limit, until - now))
+        raise TooManyCodes(limit.value, (until - now).total_seconds())
 
 
 def _waits_of_number(alike: Sequence[datetime], *, to_user: bool) -> list[tuple[Limit, datetime]]:
@@ -163,10 +171,16 @@ def _full(sends: Sends) -> list[tuple[Limit, datetime | None]]:
     ]
 
 
-def _told_s(limit: Limit, wait: timedelta) -> float:
-    """Return the seconds that a refusal tells; never fewer than there are."""
-    step_s = STEPS_S.get(limit)
-    return wait.total_seconds() if step_s is None else float(step_s * math.ceil(wait.total_seconds() / step_s))
+def counted_since(limit: Limit, now: datetime) -> datetime:
+    """Return the moment after which codes count for a limit of a day, until its wait ends."""
+    step = STEPS.get(limit)
+    return now - DAY - (timedelta() if step is None else (now - EPOCH) % step)
+
+
+def _end_of(limit: Limit, at: datetime) -> datetime:
+    """Return when a wait ends that would last until then by itself."""
+    step = STEPS.get(limit)
+    return at if step is None else at + (EPOCH - at) % step
 
 
 def breaker_open(outcomes: Sequence[bool]) -> bool:

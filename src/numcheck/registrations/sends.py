@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from numcheck.moments import microseconds, moment
 from numcheck.registrations import codes
+from numcheck.registrations.codes import Limit
 from numcheck.registrations.record import NetworkAddress
 from numcheck.registrations.vault import Vault
 from numcheck.store import Asked, RegistrationWork, SendRow
@@ -45,11 +46,11 @@ class CodeSends:
     def permitted(self, work: RegistrationWork, code: Code, now: datetime) -> Permitted:
         """Return the code as one that may be sent; TooManyCodes if it would be one too many."""
         vault, service, bounds = self._vault, code.service, self._code_policy_for(code.service)
-        since_us, sends = microseconds(now - codes.DAY), work.sends
+        since, sends = {one: microseconds(codes.counted_since(one, now)) for one in codes.OF_A_DAY}, work.sends
         numbers, blocks = vault.number_tags(code.number), vault.block_tags(code.number)
         users, networks = vault.user_tags(service, code.user_id), vault.network_tags(code.network_address)
-        sent = sends.to_number(numbers, since_us=since_us)
-        own = [one for one in sent if one.service == service]
+        sent = sends.to_number(numbers, since_us=since[Limit.NUMBER_TOTAL])
+        own = [one for one in sent if one.service == service and one.at_us > since[Limit.NUMBER]]
         alike = [
             moment(one.at_us)
             for one in own
@@ -64,12 +65,14 @@ class CodeSends:
                 alike=alike,
                 to_user=any(one.user_tag in users for one in own),
                 full_number=None if code.is_holder else _nth(sent, bounds.number_max),
-                full_number_of_service=None if code.is_holder else _nth(own, bounds.number_of_service_max),
+                full_number_of_service=_nth(
+                    own, bounds.number_of_holders_max if code.is_holder else bounds.number_of_service_max
+                ),
                 full_block=_try_moment(
-                    sends.nth(bounds.block_max, since_us=since_us, service=service, block_tag=blocks)
+                    sends.nth(bounds.block_max, since_us=since[Limit.BLOCK], service=service, block_tag=blocks)
                 ),
                 full_network=_try_moment(
-                    sends.nth(bounds.network_max, since_us=since_us, service=service, network_tag=networks)
+                    sends.nth(bounds.network_max, since_us=since[Limit.NETWORK], service=service, network_tag=networks)
                 ),
                 full_rate=_try_moment(sends.nth_of_service(service, bounds.rate_max, since_us=rate_since_us)),
                 outcomes=outcomes,
