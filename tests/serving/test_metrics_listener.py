@@ -9,10 +9,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.registry import Collector
 
 from numcheck.config import Settings
 from numcheck.errors import BadListenAddress
+from numcheck.serving import plain_http
 from numcheck.serving.metrics_listener import MetricsListener
 from numcheck.serving.plain_http import REQUEST_TIMEOUT_S, REQUESTS_MAX
 from tests.serving.command import FREE_PORT, running
@@ -21,10 +23,10 @@ from tests.serving.command import FREE_PORT, running
 class Listener:
     """A listener with no node behind it; `missing` is what the node lacks."""
 
-    def __init__(self, tmp_path: Path, address: str = "127.0.0.1:0") -> None:
+    def __init__(self, tmp_path: Path, address: str = "127.0.0.1:0", collector: Collector | None = None) -> None:
         self.missing: list[str] = []
         settings = Settings(data_dir=tmp_path, metrics_listen=address)
-        self.listener = MetricsListener(settings, CollectorRegistry(), lambda: self.missing)
+        self.listener = MetricsListener(settings, collector or CollectorRegistry(), lambda: self.missing)
         self.port = int(self.listener.address.rpartition(":")[2])
 
     def get(self, path: str, host: str = "localhost") -> tuple[int, str]:
@@ -129,6 +131,30 @@ def test_half_requests_hold_a_few_threads_and_keep_no_probe_from_its_answer(list
                 half.sendall(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n" if place % 2 else b"G")
         assert threading.active_count() <= before + 2 * REQUESTS_MAX  # one that gave its place back may still end
         assert listener.get("/healthz") == (200, "alive\n")
+
+
+class Large(Collector):
+    """More than the system takes of an answer for a peer that takes nothing."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield Metric("large", "x" * 2**24, "gauge")
+
+
+def test_peers_that_take_no_answer_keep_no_probe_from_its_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as there are places, each with a whole request: the oldest gives its place."""
+    monkeypatch.setattr(plain_http, "TAKEN_WITHIN_S", 0)
+    listener = Listener(tmp_path, collector=Large())
+    try:
+        with ExitStack() as opened:
+            for _ in range(REQUESTS_MAX):
+                peer = opened.enter_context(listener.connected())
+                peer.sendall(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n")
+                assert peer.recv(1)
+            assert listener.get("/healthz") == (200, "alive\n")
+    finally:
+        listener.listener.stop()
 
 
 def test_slow_request_is_ended_however_busy_its_peer(listener: Listener) -> None:

@@ -1,12 +1,14 @@
 """A small listener over plain HTTP: a few requests at once, each within a bound of time.
 
 Invariants: a request has REQUEST_TIMEOUT_S and one of REQUESTS_MAX places. If all are taken, the oldest peer that has
-not sent its whole request is cut off for the new one: half requests keep nobody from being answered.
+not sent its whole request is cut off for the new one, or else the oldest that has not taken its answer for
+TAKEN_WITHIN_S: neither keeps anybody from being answered.
 """
 
 import contextlib
 import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,6 +19,7 @@ from numcheck.errors import BadListenAddress
 REQUESTS_MAX = 8  # at once
 POLL_INTERVAL_S = 0.1  # at which it is looked whether the listener is to end
 REQUEST_TIMEOUT_S = 5.0  # from the connection to the end of the answer
+TAKEN_WITHIN_S = 0.5  # an answer, while others want its place
 PLACE_TIMEOUT_S = 0.5  # in which a peer that was cut off gives its place back
 
 
@@ -34,6 +37,7 @@ class Server(ThreadingHTTPServer):
         self.address_family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         self._places, self._patience = threading.BoundedSemaphore(REQUESTS_MAX), Patience()
         self._unread: dict[Any, None] = {}  # connections with half a request at most, the oldest first
+        self._answered: dict[Any, float] = {}  # the others, and since when
         probe_port(host, port)
         try:
             super().__init__((self.host, port), handler)
@@ -53,8 +57,9 @@ class Server(ThreadingHTTPServer):
         self._thread.join(REQUEST_TIMEOUT_S)
 
     def requested(self, request: Any) -> None:
-        """Take note that a peer's whole request has come: it is answered, and no more cut off for others."""
+        """Take note that a peer's whole request has come: it is answered, and has some time to take that."""
         self._unread.pop(request, None)
+        self._answered[request] = time.monotonic()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer on a thread, if there is a place."""
@@ -71,6 +76,7 @@ class Server(ThreadingHTTPServer):
                 super().process_request_thread(request, client_address)
         finally:
             self._unread.pop(request, None)
+            self._answered.pop(request, None)
             self._places.release()
 
     def handle_error(self, _request: Any, _client_address: Any) -> None:
@@ -82,15 +88,22 @@ class Server(ThreadingHTTPServer):
         self._patience.close()
 
     def _has_place(self) -> bool:
-        """Return True if the next connection has a place; the oldest half request is cut off for it."""
+        """Return True if the next connection has a place, for which another may be cut off."""
         if self._places.acquire(blocking=False):
             return True
-        oldest = next(iter(list(self._unread)), None)
+        oldest = self._try_oldest()
         if oldest is None:
             return False
-        self._unread.pop(oldest, None)
+        for kept in (self._unread, self._answered):
+            kept.pop(oldest, None)
         _cut_off(oldest)
         return self._places.acquire(timeout=PLACE_TIMEOUT_S)
+
+    def _try_oldest(self) -> Any:
+        """Return the oldest connection that keeps its place for itself; None if none does."""
+        late = time.monotonic() - TAKEN_WITHIN_S
+        slow = (one for one, since in list(self._answered.items()) if since < late)
+        return next(iter(list(self._unread)), None) or next(slow, None)
 
 
 def _cut_off(request: socket.socket) -> None:
