@@ -6,6 +6,7 @@ A collector of the test's own reads what comes as OpenTelemetry's messages.
 import json
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import grpc
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -370,6 +371,23 @@ def test_native_checks_are_traced_only_if_their_callers_sample_them(data_dir: Pa
         found = [span for span in collector.spans if span.name == path]
     assert 3 <= len(found) <= 3 * (time.monotonic() - began + 2)
     assert {(span.trace_id.hex(), span.parent_span_id.hex()) for span in found} == {(TRACE_ID, SPAN_ID)}
+
+
+def test_a_collector_that_takes_no_end_does_not_hold_the_end_of_a_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that answers a byte now and then."""
+    monkeypatch.setattr("numcheck.serving.open_telemetry.TIMEOUT_S", 0.05)
+    asked, never = threading.Event(), threading.Event()
+
+    class Endless(SpanProcessor):
+        def shutdown(self) -> None:
+            asked.set()
+            never.wait()
+
+    OpenTelemetry(Settings(data_dir=tmp_path), Endless()).close()
+    assert asked.is_set()
+    never.set()
 
 
 def test_a_collector_that_is_away_harms_nobody_and_is_told_once(data_dir: Path) -> None:

@@ -6,6 +6,7 @@ dropped beyond that. What is traced is in `numcheck.spans`, with the rule that n
 
 import logging
 import random
+import threading
 from collections.abc import Sequence
 from importlib.metadata import version
 from urllib.parse import urlsplit
@@ -33,6 +34,7 @@ from opentelemetry.trace import (
 )
 
 from numcheck.config import Settings
+from numcheck.deadline import Deadline
 from numcheck.door.rates import Rates
 from numcheck.errors import CallRateExceeded
 from numcheck.hosts import is_loopback
@@ -62,8 +64,11 @@ class OpenTelemetry:
         self._share = settings.traces_percent / 100
 
     def close(self) -> None:
-        """Hand over the spans that have ended, for a bounded time."""
-        self._provider.shutdown()
+        """Hand over the spans that have ended, for TIMEOUT_S: a collector that answers a byte now and then would take
+        any time."""
+        ending = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
+        ending.start()
+        Deadline(TIMEOUT_S).join(ending)
 
     def begin(self, name: str, began_ns: int, parent: Parent | None, *, is_call: bool) -> "TracedSpan | None":
         """Begin a trace, or go on with a caller's; None if it is not kept."""
