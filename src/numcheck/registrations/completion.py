@@ -31,7 +31,7 @@ from numcheck.registrations.states import EventKind, allows
 from numcheck.registrations.vault import Vault
 from numcheck.registrations.verifier import Course, Finding, VerificationRequest, Verifier
 from numcheck.steps import Alone, Steps
-from numcheck.store import RegistrationRow, Registrations, RegistrationWork, TryRow, VerificationRow
+from numcheck.store import RegistrationRow, Registrations, RegistrationWork, Try, TryRow, VerificationRow, Wanted
 
 
 class Found(NamedTuple):
@@ -76,10 +76,10 @@ class Found(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """A try that was counted; its id is None if the verification was given the right proof before."""
+    """A try that was counted; None if the verification was given the right proof before."""
 
     found: Found
-    try_id: int | None
+    tried: Try | None
 
 
 class Completion:
@@ -114,15 +114,16 @@ class Completion:
     def _complete(self, service: str, verification_id: bytes, proof: Proof) -> Steps[Outcome]:
         now = self._verifier.now()
         taking = partial(self._take_try, service=service, verification_id=verification_id, proof=proof, now=now)
-        taken: Taken = yield self._registrations.writing(taking)
+        taken: Taken = yield self._registrations.writing(taking, Wanted(verification_id=verification_id, tries=True))
         if not self._is_right(taken, proof, now):
-            if taken.try_id is not None:
+            if taken.tried is not None:
                 failing = partial(self._fail, service=service, verification_id=verification_id, now=now)
-                yield self._registrations.writing(failing)
+                yield self._registrations.writing(failing, Wanted(verification_id=verification_id))
             raise _refusal(taken.found.verification, now)
         finding = yield from self._finding(taken, proof, now)
         going_on = partial(self._go_on, taken=taken, proof=proof, finding=finding, now=now)
-        done: Outcome = yield self._registrations.writing(going_on)
+        wanted = Wanted(verification_id=verification_id, holders=True)
+        done: Outcome = yield self._registrations.writing(going_on, wanted)
         return done
 
     def _is_right(self, taken: Taken, proof: Proof, now: datetime) -> bool:
@@ -139,16 +140,16 @@ class Completion:
             policy=self._verifier.policy_for(verification.service),
             now=now,
         )
-        return accepted and (taken.try_id is not None or _was_given(proof, taken.found))
+        return accepted and (taken.tried is not None or _was_given(proof, taken.found))
 
     def _finding(self, taken: Taken, proof: Proof, now: datetime) -> Steps[Finding]:
         """Return what is known of the number; outside of any transaction, as an operator may have to be asked."""
         found, verification = taken.found, taken.found.verification
         course = found.course()
-        if taken.try_id is not None:
+        if taken.tried is not None:
             course = course.after(proof.evidence(Method(verification.method), microseconds(now)))
         finding = self._verifier.find(verification.service, found.number)
-        if taken.try_id is None and not _is_open(found, now):
+        if taken.tried is None and not _is_open(found, now):
             return finding
         return (yield from self._verifier.with_live_answer(finding, verification.service, found.number, course))
 
@@ -215,18 +216,18 @@ class Completion:
         if found is None or (found.is_synthetic and not finding.test_code):
             return _refusal(verification, now, is_over=True)
         if found.verification.state in VerificationState.PROVED:
-            if taken.try_id is not None:
-                work.sends.clear_try(taken.try_id)  # another node was given a proof meanwhile
+            if taken.tried is not None:
+                work.sends.clear_try(taken.tried)  # another node was given a proof meanwhile
             if not _was_given(proof, found):
                 return _refusal(found.verification, now)
             if not _is_open(found, now) or self._was_taken(work, found):
                 return self._told_again(work, found, now)
             return self._attempt(work, found, finding, now)
-        if taken.try_id is None or not self._may_prove(work, found, proof, now):
+        if taken.tried is None or not self._may_prove(work, found, proof, now):
             return _refusal(found.verification, now)
         evidence = proof.evidence(Method(found.verification.method), microseconds(now))
         evidence = evidence._replace(synthetic=bool(finding.test_code))
-        proved = self._prove(work, found, taken.try_id, proof, evidence)
+        proved = self._prove(work, found, taken.tried, proof, evidence)
         return self._attempt(work, proved, finding, now, fresh=True)
 
     def _told_again(self, work: RegistrationWork, found: Found, now: datetime) -> Outcome:
@@ -254,7 +255,7 @@ class Completion:
         self._fail(work, verification.service, verification.verification_id, now)
         return False
 
-    def _prove(self, work: RegistrationWork, found: Found, try_id: int, proof: Proof, evidence: Evidence) -> Found:
+    def _prove(self, work: RegistrationWork, found: Found, tried: Try, proof: Proof, evidence: Evidence) -> Found:
         """Note that the verification was given what it waits for, and return all as it is then."""
         verification, (row, record), change = found
         given = (*from_json(verification.given), evidence)
@@ -267,7 +268,7 @@ class Completion:
             record = record._replace(assertion_id=proof.assertion[1])
             row = store_changes(work, row, row._replace(**self._vault.sealed(row.registration_id, row.service, record)))
         work.verifications.change(proved)
-        work.sends.clear_try(try_id)
+        work.sends.clear_try(tried)
         work.sends.complete(verification.verification_id)
         return Found(proved, Registration(row, record), change)
 

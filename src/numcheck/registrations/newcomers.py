@@ -33,7 +33,7 @@ from numcheck.registrations.vault import Vault
 from numcheck.registrations.verifier import Finding, Opening, VerificationRequest, Verifier
 from numcheck.registrations.ways import Way
 from numcheck.steps import Steps, Together
-from numcheck.store import Operation, RegistrationRow, Registrations, RegistrationWork
+from numcheck.store import Operation, RegistrationRow, Registrations, RegistrationWork, Wanted
 
 
 class Newcomer(NamedTuple):
@@ -76,12 +76,13 @@ class _Beginning(NamedTuple):
 
 
 class _Draft(NamedTuple):
-    """A newcomer, with their tags, the beginning of their registration, and its row."""
+    """A newcomer, with their tags, the beginning of their registration, its row, and how they are to be verified."""
 
     newcomer: Newcomer
     tags: Sequence[bytes]
     beginning: _Beginning
     row: RegistrationRow
+    wanted: VerificationRequest
 
 
 ENDS = {
@@ -126,7 +127,10 @@ class Newcomers:
         """Record users; what each comes to, or None if the operator itself is to be asked first."""
         now = self._now()
         return self._registrations.write_each(
-            [Operation(partial(self._record, draft, now), draft.tags) for draft in self._drafts(newcomers, now)]
+            [
+                Operation(partial(self._record, draft, now), Wanted(draft.tags, draft.wanted.code))
+                for draft in self._drafts(newcomers, now)
+            ]
         )
 
     # --- before the transaction
@@ -158,7 +162,14 @@ class Newcomers:
             [one.evidence for one in begins],
             [one.confirmed_by for one in begins],
         )
-        return list(map(_Draft, newcomers, tags, begins, rows))
+        wanted = [self._wanted(one, begin, now) for one, begin in zip(newcomers, begins, strict=True)]
+        return list(map(_Draft, newcomers, tags, begins, rows, wanted))
+
+    def _wanted(self, newcomer: Newcomer, beginning: _Beginning, now: datetime) -> VerificationRequest:
+        service, _, record, way, _ = newcomer
+        wanted, opening = VerificationRequest(record.network_address, way), beginning.opening
+        step = None if opening is None else opening.decision.step
+        return wanted if step is None else self._verifier.code_ahead(service, record, step, wanted, now)
 
     def _begins(self, newcomers: Sequence[Newcomer], now: datetime, refreshed_at: datetime) -> list[_Beginning]:
         """Return how the registration of each newcomer begins: the same object where it begins the same way."""
@@ -178,7 +189,7 @@ class Newcomers:
     # --- in the transaction
 
     def _record(self, draft: _Draft, now: datetime, work: RegistrationWork) -> Outcome | NumcheckError | None:
-        newcomer, tags, beginning, row = draft
+        newcomer, tags, beginning, row, wanted = draft
         if (found := work.find(tags)) is not None:
             return self._repeated(work, found, newcomer)
         opening = beginning.opening
@@ -186,19 +197,26 @@ class Newcomers:
         if refusal is not None:
             return refusal
         if opening is None or (opening.decision.move is Move.WAIT and not opening.asks_operator):
-            return self._attempted(work, newcomer, row, now)
+            return self._attempted(work, newcomer, row, wanted, now)
         if opening.asks_operator:
             return None
         work.begin(row, beginning.events)
         return Outcome(Registration(row, newcomer.record), beginning.verification, opening.decision.problem)
 
-    def _attempted(self, work: RegistrationWork, newcomer: Newcomer, row: RegistrationRow, now: datetime) -> Outcome:
+    def _attempted(
+        self,
+        work: RegistrationWork,
+        newcomer: Newcomer,
+        row: RegistrationRow,
+        wanted: VerificationRequest,
+        now: datetime,
+    ) -> Outcome:
         """Record a user who is to prove something, or whose number the index alone does not know."""
-        service, _, record, way, finding = newcomer
+        service, _, record, _, finding = newcomer
         finding = finding or self._verifier.find(service, record.number)
         row = row._replace(as_of_revision=work.revision)
         record_event(work, row, EventKind.REGISTER, row.registered_at_us)
-        wanted, course = VerificationRequest(record.network_address, way), self._verifier.course(service)
+        course = self._verifier.course(service)
         attempt = self._verifier.attempt(work, Registration(row, record), course, finding, wanted, now)
         work.insert(attempt.row)
         return attempt.stored(attempt.row)

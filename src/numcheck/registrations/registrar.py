@@ -34,7 +34,7 @@ from numcheck.registrations.vault import Vault, first_id
 from numcheck.registrations.verifier import VerificationRequest, Verifier
 from numcheck.registrations.ways import ANY_WAY, Way
 from numcheck.steps import Steps, Together
-from numcheck.store import PageBounds, RegistrationRow, Registrations, RegistrationWork, Selection
+from numcheck.store import PageBounds, RegistrationRow, Registrations, RegistrationWork, Selection, Wanted
 
 T = TypeVar("T")
 
@@ -166,7 +166,7 @@ class Registrar:
             store_changes(work, row, apply(work, row, EventKind.DELETE, now_us, changes=erased))
             work.verifications.forget(row.registration_id)
 
-        yield self._registrations.writing(operation, tags)
+        yield self._registrations.writing(operation, Wanted(tags))
 
     def refresh(
         self,
@@ -181,12 +181,15 @@ class Registrar:
         """Take a user's information anew, and verify the number again (I.6). UnknownRegistration if there is none."""
         request = Request(request_id, ("refresh", network_address, data, way))
         tags = self._vault.user_tags(service, user_id)
-        number = self._opened(_known((yield self._registrations.finding(tags)))).record.number
-        wanted, course = VerificationRequest(network_address, way), self._verifier.course(service)
+        known = self._opened(_known((yield self._registrations.finding(tags)))).record
+        number, wanted = known.number, VerificationRequest(network_address, way)
+        course = self._verifier.course(service)
         finding = self._verifier.find(service, number)
         finding = yield from self._verifier.with_live_answer(finding, service, number, course, way)
         now = self._now()
         refreshed_at = self._steady(now)
+        step = self._verifier.first_step(service, course, finding, way, now)
+        wanted = self._verifier.code_ahead(service, known, step, wanted, now)
 
         def do(work: RegistrationWork) -> Outcome | None:
             if (found := self._try_on_number(work, tags, number, now)) is None:
@@ -205,7 +208,7 @@ class Registrar:
             attempt = self._verifier.attempt(work, Registration(moved, record), course, finding, wanted, now)
             return attempt.stored(store_changes(work, row, attempt.row))
 
-        started = yield self._registrations.writing(self._once(tags, request, now, do), tags)
+        started = yield self._registrations.writing(self._once(tags, request, now, do), Wanted(tags, wanted.code))
         if started is None:  # the number was changed meanwhile
             again = self.refresh(service, user_id, network_address, data, way=way, request_id=request_id)
             return (yield from again)
@@ -232,6 +235,8 @@ class Registrar:
         if allows(found.state, EventKind.START):
             finding = yield from self._verifier.with_live_answer(finding, service, number, course, way)
         now = self._now()
+        step = self._verifier.first_step(service, course, finding, way, now)
+        wanted = self._verifier.code_ahead(service, course.about(found.record), step, wanted, now)
 
         def do(work: RegistrationWork) -> Outcome | None:
             if (registration := self._try_on_number(work, tags, number, now)) is None:
@@ -239,7 +244,7 @@ class Registrar:
             attempt = self._verifier.attempt(work, registration, course, finding, wanted, now)
             return attempt.stored(store_changes(work, registration.row, attempt.row))
 
-        started = yield self._registrations.writing(self._once(tags, request, now, do), tags)
+        started = yield self._registrations.writing(self._once(tags, request, now, do), Wanted(tags, wanted.code))
         if started is None:  # the number was changed meanwhile
             again = self.verify(
                 service, user_id, method=method, network_address=network_address, way=way, request_id=request_id
@@ -271,6 +276,8 @@ class Registrar:
         if found.record.number != number and allows(found.state, EventKind.ASK_CHANGE):
             finding = yield from self._verifier.with_live_answer(finding, service, number, course, way)
         now = self._now()
+        step = self._verifier.first_step(service, course, finding, way, now)
+        wanted = self._verifier.code_ahead(service, course.about(found.record), step, wanted, now)
 
         def do(work: RegistrationWork) -> Outcome:
             registration = self._current(work, tags, now)
@@ -281,7 +288,7 @@ class Registrar:
             attempt = self._verifier.attempt(work, registration, course, finding, wanted, now)
             return attempt.stored(store_changes(work, registration.row, attempt.row))
 
-        started = yield self._registrations.writing(self._once(tags, request, now, do), tags)
+        started = yield self._registrations.writing(self._once(tags, request, now, do), Wanted(tags, wanted.code))
         return (yield from self._requests.delivered(started, request, strict=True))
 
     def _current(self, work: RegistrationWork, tags: Sequence[bytes], now: datetime) -> Registration:

@@ -45,12 +45,12 @@ from numcheck.registrations.registration import (
     proved_at_us,
     take_over,
 )
-from numcheck.registrations.sends import Code, CodeSends, Permitted
+from numcheck.registrations.sends import CodeSends, Permitted
 from numcheck.registrations.states import EventKind, RegistrationState
 from numcheck.registrations.vault import Vault
 from numcheck.registrations.ways import ANY_WAY, Way
 from numcheck.steps import Alone, Steps
-from numcheck.store import RegistrationRow, Registrations, RegistrationWork, VerificationRow
+from numcheck.store import CodeTags, RegistrationRow, Registrations, RegistrationWork, VerificationRow
 
 
 class Courier(Protocol):
@@ -93,12 +93,14 @@ class Opening(NamedTuple):
 class VerificationRequest(NamedTuple):
     """How a caller wants a verification: for which network address, and which way a code is to go.
 
-    `on_demand`: it is all that the caller asks for, not a part of something that is recorded anyway.
+    `on_demand`: it is all that the caller asks for, not a part of something that is recorded anyway. `code` is the code
+    that will be asked for, where that is known.
     """
 
     network_address: NetworkAddress
     way: Way = ANY_WAY
     on_demand: bool = False
+    code: CodeTags | None = None
 
 
 class Course(NamedTuple):
@@ -261,6 +263,21 @@ class Verifier:
         if self.needs_operator(finding, service, course, way):
             return (yield from self.ask_operator(finding, number))
         return finding
+
+    def first_step(self, service: str, course: Course, finding: Finding, way: Way, now: datetime) -> Method | None:
+        """Return the step that the user will be asked for when a course begins; None if for none."""
+        can_begin = self._can_begin(finding, self.policy_for(service), way)
+        judgement, _ = self._judged(service, finding, now)
+        step = decide(course.alternatives, course.proved, judgement, can_begin=can_begin).step
+        return None if finding.test_code else step
+
+    def code_ahead(
+        self, service: str, record: Record, step: Method | None, wanted: VerificationRequest, now: datetime
+    ) -> VerificationRequest:
+        """Return what is wanted with the code that a step begins with, so that what limits it can be read ahead."""
+        if step is None or not step.code_digits:
+            return wanted
+        return wanted._replace(code=self._sends.tags(service, record, wanted.network_address, now))
 
     # --- starting and going on
 
@@ -440,8 +457,10 @@ class Verifier:
         """Begin a verification that waits for the user, unless it takes a code that may not be sent."""
         try:
             if method.code_digits and not course.test_code:
-                code = _code_of(registration, course, wanted)
-                course = course._replace(permitted=self._sends.permitted(work, code, now))
+                row, record = registration
+                code = wanted.code or self._sends.tags(row.service, course.about(record), wanted.network_address, now)
+                permitted = self._sends.permitted(work, code, now, is_holder=_is_holder(registration, course))
+                course = course._replace(permitted=permitted)
         except TooManyCodes as refusal:
             if wanted.on_demand:
                 raise
@@ -582,7 +601,7 @@ def _operator_decides(course: Course, can_begin: Callable[[Method], bool]) -> bo
     return decide(course.alternatives, course.proved, Judgement.CONFIRMED, can_begin=can_begin).by_operator
 
 
-def _code_of(registration: Registration, course: Course, wanted: VerificationRequest) -> Code:
-    row, record = registration
-    is_holder = course.change is None and registration.state is RegistrationState.VERIFIED and proved_at_us(row) > 0
-    return Code(row.service, record.user_id, course.about(record).number, wanted.network_address, is_holder)
+def _is_holder(registration: Registration, course: Course) -> bool:
+    """Return True if the user has proved that the number is theirs that a course is about."""
+    is_verified = registration.state is RegistrationState.VERIFIED
+    return course.change is None and is_verified and proved_at_us(registration.row) > 0

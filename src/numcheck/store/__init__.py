@@ -24,8 +24,9 @@ from numcheck.store.registration_rows import (
     TryRow,
     VerificationRow,
 )
-from numcheck.store.registration_work import RegistrationWork
+from numcheck.store.registration_work import RegistrationWork, Wanted
 from numcheck.store.registrations import PageBounds, Registrations, Selection
+from numcheck.store.sends import CodeTags, Try
 from numcheck.store.store import Store
 from numcheck.store.survey import DUE_WITHIN_DAYS, Survey
 from numcheck.store.troubles import Troubles
@@ -38,6 +39,7 @@ __all__ = [
     "CallerSet",
     "Callers",
     "Cause",
+    "CodeTags",
     "Confirmation",
     "DataDirLock",
     "Denial",
@@ -72,8 +74,10 @@ __all__ = [
     "Store",
     "Survey",
     "Troubles",
+    "Try",
     "TryRow",
     "VerificationRow",
+    "Wanted",
     "Withdrawn",
     "WithdrawnChunk",
     "copy_database",

@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Dialect, Table
 
 ROWS_PER_STATEMENT = 256  # of 16 columns, 4,096 parameters: SQLite takes 32,766, PostgreSQL 65,535
 MANY_ROWS_PER_STATEMENT = 1_000  # of 21 columns at most
@@ -76,6 +76,22 @@ def insert_values(
         driver_of(connection).execute(statement, tuple(chain.from_iterable(some)))
 
 
+def insert_returning(
+    connection: Connection,
+    table: Table,
+    names: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+    returned: Sequence[str],
+) -> list[Sequence[Any]]:
+    """Add rows as `insert_values`, and return these columns of each, in any order."""
+    made: list[Sequence[Any]] = []
+    for some in pieces(rows, ROWS_PER_STATEMENT):
+        statement = _insertion(table.name, names, placeholder(connection), len(some))
+        values = tuple(chain.from_iterable(some))
+        made += driver_of(connection).execute(f"{statement} RETURNING {', '.join(returned)}", values).fetchall()
+    return made
+
+
 @lru_cache(maxsize=2 * ROWS_PER_STATEMENT)
 def _insertion(table: str, columns: tuple[str, ...], place: str, count: int) -> str:
     row = f"({', '.join([place] * len(columns))})"
@@ -98,6 +114,23 @@ def change_each(connection: Connection, change: str, given: Sequence[Any], rows:
         statement = change.replace("?", place).format(values=f"VALUES {', '.join([row] * len(some))}")
         count += driver_of(connection).execute(statement, (*given, *chain.from_iterable(some))).rowcount
     return count
+
+
+def write_each(connection: Connection, table: Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Write values into the columns of these names of rows that are there, each found by the value of the first."""
+    if rows:
+        change_each(connection, _writing(table, names, connection.dialect), [], rows)
+
+
+@lru_cache(maxsize=64)
+def _writing(table: Table, names: tuple[str, ...], dialect: Dialect) -> str:
+    # A column of nothing but NULL has no type of its own.
+    values = (
+        f"{name} = CAST(changed.column{place} AS {table.c[name].type.compile(dialect)})"
+        for place, name in enumerate(names[1:], 2)
+    )
+    found = f"{table.name}.{names[0]} = changed.column1"
+    return f"UPDATE {table.name} SET {', '.join(values)} FROM ({{values}}) AS changed WHERE {found}"
 
 
 def rows_where(connection: Connection, selection: str, values: Sequence[Any]) -> list[Sequence[Any]]:

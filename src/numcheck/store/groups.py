@@ -28,7 +28,7 @@ class Work(Protocol):
     def write_count(self) -> int:
         """Number of writes so far."""
 
-    def look_ahead(self, wanted: Sequence[bytes]) -> None:
+    def look_ahead(self, wanted: Sequence[Any]) -> None:
         """Look for what operations will ask for."""
 
     def flush(self) -> None:
@@ -42,11 +42,11 @@ T = TypeVar("T")
 class Operation(NamedTuple, Generic[W]):
     """Work of a transaction that others may share.
 
-    `wanted` is what it will ask for: that of a whole group is looked for at once.
+    `wanted` is what it will ask for, if that is known: that of a whole group is looked for at once.
     """
 
     run: Callable[[W], object]
-    wanted: Sequence[bytes] = ()
+    wanted: Any = None
 
 
 class _Batch(Generic[W]):
@@ -149,7 +149,7 @@ class GroupCommit(Generic[W]):
             with self._begin() as work:
                 operations = take()
                 try:
-                    if wanted := [one for operation in operations for one in operation.wanted]:
+                    if wanted := [one.wanted for one in operations if one.wanted is not None]:
                         work.look_ahead(wanted)
                     outcomes += [_outcome(operation.run, work) for operation in operations]
                     work.flush()

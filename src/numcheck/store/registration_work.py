@@ -5,9 +5,11 @@ of what they read. Every operation sees the others' writes: on an engine with ma
 first, makes them take turns.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
-from typing import Any, TypeVar
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, delete, insert, select, update
 
@@ -30,6 +32,7 @@ from numcheck.store.bulk import (
     rows_at_once,
     rows_where,
     run,
+    write_each,
 )
 from numcheck.store.confirmations import Confirmation, as_confirmed
 from numcheck.store.data_bindings import binding_of_all, binding_of_revisions, check_data
@@ -47,6 +50,7 @@ from numcheck.store.schema import (
     trusted_time,
 )
 from numcheck.store.schema import withdrawals as withdrawn_rows
+from numcheck.store.sends import CodeTags
 from numcheck.store.withdrawals import Cause, Withdrawn
 
 S = TypeVar("S", RegistrationRow, Standing)
@@ -63,18 +67,31 @@ STAND_EACH = (
 AWAIT_NOTHING = "UPDATE registrations SET next_at_us = NULL WHERE registration_id IN ?"
 STANDS = ("registration_id", "mac", "state", "evidence", "confirmed_by")  # the values of each
 ROW_BY_USER = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE user_tag IN"
-ROW_BY_ID = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE registration_id = ?"
+ROW_BY_ID = f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations WHERE registration_id IN"
 # By the number alone: by the service SQLite would look through everything that it has.
 VERIFIED_ON_NUMBER = (
     f"SELECT {', '.join(RegistrationRow._fields)} FROM registrations "
     f"WHERE state = {identifications.VERIFIED} AND number_tag IN"
 )
 REVISION = "SELECT revision FROM installation"
-KNOWN_USERS = "SELECT user_tag FROM registrations WHERE user_tag IN"
 
 WHOLE = RegistrationBinding(RegistrationRow._fields)
 STOOD = RegistrationBinding(Standing._fields)
 STATE = Standing._fields.index("state")
+CONTENT_NAMES = frozenset(CONTENT)
+# The evidence as well: what was read may have had it of a confirmation, which does not cover this row any more.
+ALWAYS_WRITTEN = {"evidence", "sequence", "content", "mac"}
+
+
+class Wanted(NamedTuple):
+    """What an operation will ask for, as far as that is known before it: the registration of a user and what limits a
+    code for it, or a verification with its registration, the wrong tries at its number, and who is VERIFIED on that."""
+
+    user_tags: Sequence[bytes] = ()
+    code: CodeTags | None = None
+    verification_id: bytes = b""
+    tries: bool = False
+    holders: bool = False
 
 
 class RegistrationWork:
@@ -89,7 +106,11 @@ class RegistrationWork:
         self._events = EventAppender(connection, chain)
         self._outbox = identifications.Outbox(connection)
         self._new: dict[bytes, RegistrationRow] = {}  # by user tag, to be inserted with the transaction's others
+        self._changed: dict[bytes, tuple[set[str], RegistrationRow]] = {}  # what is to be written of rows, by their ids
+        self._known: dict[bytes, RegistrationRow] = {}  # as they are now
+        self._ids: dict[bytes, bytes] = {}  # of registrations that are known, by user tag
         self._unknown: set[bytes] = set()  # tags of users who have no registration
+        self._holders: dict[bytes, list[RegistrationRow]] = {}  # who is VERIFIED on a number, by its tag; unchecked
         # Read once: what is withdrawn later finds what is written here.
         self._newest_withdrawal: int | None = None
         self._revision: int | None = None
@@ -129,37 +150,73 @@ class RegistrationWork:
 
     # --- registrations
 
-    def look_ahead(self, user_tags: Sequence[bytes]) -> None:
-        """Look for all the users whom operations will ask for at once: most often there is none of them yet."""
-        self._unknown.update(user_tags)
-        self._unknown.difference_update(tag for (tag,) in rows_where(self._connection, KNOWN_USERS, user_tags))
+    def look_ahead(self, wanted: Sequence[Wanted]) -> None:
+        """Read at once what operations will ask for."""
+        user_tags = [tag for one in wanted for tag in one.user_tags]
+        found = self._look_for(ROW_BY_USER, user_tags)
+        self._unknown.update(set(user_tags).difference(row.user_tag or b"" for row in found))
+        self.verifications.look_ahead_for_waiting([row.registration_id for row in found if row.verification_id])
+        self.sends.look_ahead_for_codes([one.code for one in wanted if one.code is not None])
+        tags_of = {
+            row.verification_id: (row.number_tag, row.registration_id)
+            for row in self.verifications.look_ahead([one.verification_id for one in wanted if one.verification_id])
+        }
+        self._look_for(ROW_BY_ID, list({registration_id for _, registration_id in tags_of.values()}))
+        wanted = [one for one in wanted if one.verification_id in tags_of]
+        self.sends.look_ahead_for_tries([tags_of[one.verification_id][0] for one in wanted if one.tries])
+        self._look_for_holders([tags_of[one.verification_id][0] for one in wanted if one.holders])
+
+    def _look_for(self, selection: str, values: Sequence[bytes]) -> list[RegistrationRow]:
+        """Read registrations, and return them as they lie there; those that are what was written are known then."""
+        found = list(map(RegistrationRow._make, rows_where(self._connection, selection, values)))
+        whole, _ = WHOLE.separate(self._chain, found)
+        for row in map(self._as_confirmed, whole):
+            self._know(row)
+        return found
+
+    def _look_for_holders(self, number_tags: Sequence[bytes]) -> None:
+        """Read who is VERIFIED on numbers."""
+        self._holders.update((tag, []) for tag in number_tags)
+        for row in map(RegistrationRow._make, rows_where(self._connection, VERIFIED_ON_NUMBER, number_tags)):
+            self._holders[row.number_tag or b""].append(row)
+
+    def _know(self, row: RegistrationRow) -> RegistrationRow:
+        self._known[row.registration_id] = row
+        if row.user_tag is not None:
+            self._ids[row.user_tag] = row.registration_id
+        return row
 
     def find(self, user_tags: Sequence[bytes]) -> RegistrationRow | None:
         """Return the registration of a user, under whichever of its tags."""
-        if not self._new.keys().isdisjoint(user_tags):
-            self._flush_new()
-        if self._unknown.issuperset(user_tags):
+        for tag in user_tags:
+            if tag in self._ids:
+                return self._known[self._ids[tag]]
+        if self._new.keys().isdisjoint(user_tags) and self._unknown.issuperset(user_tags):
             return None
+        self._flush_rows()
         return self._checked(try_find(self._connection, user_tags))
 
     def get(self, registration_id: bytes) -> RegistrationRow | None:
         """Return the registration of that id."""
-        self._flush_new()
-        found = fetch(self._connection, ROW_BY_ID, registration_id)
+        if registration_id in self._known:
+            return self._known[registration_id]
+        self._flush_rows()
+        found = rows_where(self._connection, ROW_BY_ID, [registration_id])
         return self._checked(RegistrationRow._make(found[0]) if found else None)
 
     def verified_on(self, service: str, number_tags: Sequence[bytes]) -> list[RegistrationRow]:
         """Return the VERIFIED registrations of a service on any of these numbers; a damaged one is left out."""
-        self._flush_new()
-        rows = map(RegistrationRow._make, rows_where(self._connection, VERIFIED_ON_NUMBER, number_tags))
-        own = [row for row in rows if row.service == service]
+        if not self._holders.keys() >= set(number_tags):
+            self._flush_rows()
+            self._look_for_holders(number_tags)
+        own = [row for tag in number_tags for row in self._holders[tag] if row.service == service]
         damaged = {row.registration_id for row in own if not WHOLE.is_whole(self._chain, row)}
         self.damaged |= damaged
         return [self._as_confirmed(row) for row in own if row.registration_id not in damaged]
 
     def _checked(self, row: RegistrationRow | None) -> RegistrationRow | None:
         """Return the row as it is confirmed by now; StoreDamaged if it is not what was written."""
-        return None if row is None else self._as_confirmed(checked(self._chain, row))
+        return None if row is None else self._know(self._as_confirmed(checked(self._chain, row)))
 
     def _as_confirmed(self, row: S) -> S:
         if row.confirmed_by is None:
@@ -181,7 +238,7 @@ class RegistrationWork:
 
         A damaged row is left out, and waits for nothing any more.
         """
-        self._flush_new()
+        self._flush_rows()
         due = registrations.c.next_at_us <= now_us
         statement = ROWS.where(due).order_by(registrations.c.next_at_us).limit(count_max)
         rows = list(map(RegistrationRow._make, self._connection.execute(statement)))
@@ -194,6 +251,7 @@ class RegistrationWork:
         """Take registrations out of the index of what time has something to do to."""
         if registration_ids:
             self._written.count += 1
+            self._forget_known()
             run(self._connection, AWAIT_NOTHING, list(registration_ids))
 
     def trust_time(self, at_us: int) -> None:
@@ -204,7 +262,7 @@ class RegistrationWork:
 
     def standings(self, registration_ids: Sequence[bytes], *, states: Sequence[int]) -> list[Standing]:
         """Return where those of the registrations stand that are in one of these states, as they were written."""
-        self._flush_new()
+        self._flush_rows()
         rows = rows_where(self._connection, STANDING_BY_ID, registration_ids)
         whole, damaged = STOOD.separate(self._chain, [row for row in rows if row[STATE] in states])
         self.damaged.update(damaged)
@@ -231,6 +289,7 @@ class RegistrationWork:
         if not rows:
             return []
         self._written.count += 1
+        self._forget_known()
         sequence = self._events.first_sequence
         read: dict[str, Iterable[Any]] = dict(zip(Standing._fields, zip(*rows, strict=True), strict=True))
         columns = read | {name: repeat(value) for name, value in changes.items()} | {"sequence": repeat(sequence)}
@@ -302,6 +361,7 @@ class RegistrationWork:
         if row.user_tag is None or row.user_tag in self._new:
             raise ValueError("a new registration has a user, who has no other")
         self._unknown.discard(row.user_tag)
+        self._holders.pop(row.number_tag or b"", None)
         self._new[row.user_tag] = row
 
     def replace(self, before: RegistrationRow, after: RegistrationRow) -> RegistrationRow:
@@ -309,16 +369,16 @@ class RegistrationWork:
         names = [name for name, old, new in zip(after._fields, before, after, strict=True) if new != old]
         if not names:
             return after
-        self._flush_new()
         self._written.count += 1
-        self._unknown.discard(after.user_tag or b"")
-        changed = not set(names).isdisjoint(CONTENT)
-        after = self._bound(after, WHOLE.content(self._chain, after) if changed else after.content)
-        # The evidence as well: what was read may have had it of a confirmation, which does not cover this row any more.
-        written = sorted({*names, "evidence", "sequence", "content", "mac"})
-        change = f"UPDATE registrations SET {', '.join(f'{name} = ?' for name in written)} WHERE registration_id = ?"
-        run(self._connection, change, *(getattr(after, name) for name in written), before.registration_id)
-        return after
+        is_recorded_anew = not CONTENT_NAMES.isdisjoint(names)
+        after = self._bound(after, WHOLE.content(self._chain, after) if is_recorded_anew else after.content)
+        for row in (before, after):  # what was looked for of either may be another by now
+            self._ids.pop(row.user_tag or b"", None)
+            self._unknown.discard(row.user_tag or b"")
+            self._holders.pop(row.number_tag or b"", None)
+        earlier, _ = self._changed.get(after.registration_id, ((), after))
+        self._changed[after.registration_id] = {*earlier, *names}, after
+        return self._know(after)
 
     def _bound(self, row: RegistrationRow, content: bytes) -> RegistrationRow:
         """Return the row with its digests, of which the closing event tells the mac."""
@@ -377,14 +437,29 @@ class RegistrationWork:
 
     def flush(self) -> None:
         """Write what was put off."""
-        self._flush_new()
+        self._flush_rows()
         self.verifications.flush()
+        self.sends.flush()
         self._outbox.flush()
         for told in binding_of_revisions(self._connection, self._chain, withdrawn_rows, self._followed):
             self.record_act(Act.WITHDRAWALS_FOLLOWED, LOCAL, self._events.at_us, **told)
         self._followed.clear()
         self._events.bind(self._written)
         self._events.flush()
+
+    def _flush_rows(self) -> None:
+        """Write the registrations that were put off: those that are new behind those that gave up their users."""
+        self._flush_changed()
+        self._flush_new()
+
+    def _flush_changed(self) -> None:
+        """Write what has changed, all that has changed in the same columns at once."""
+        by_names = defaultdict[tuple[str, ...], list[RegistrationRow]](list)
+        for names, row in self._changed.values():
+            by_names["registration_id", *sorted(names | ALWAYS_WRITTEN)].append(row)
+        for written, rows in by_names.items():
+            write_each(self._connection, registrations, written, list(map(attrgetter(*written), rows)))
+        self._changed.clear()
 
     def _flush_new(self) -> None:
         if not self._new:
@@ -396,6 +471,12 @@ class RegistrationWork:
         self._written.note_all(Bound.REGISTRATIONS, zip((row[0] for row in rows), macs, strict=True))
         insert_values(self._connection, registrations, RegistrationRow._fields, bound, at_once=rows_at_once(len(bound)))
         self._new.clear()
+
+    def _forget_known(self) -> None:
+        """Write what was put off, and read anew what is asked for from now on."""
+        self._flush_rows()
+        for known in (self._known, self._ids, self._holders):
+            known.clear()
 
     # --- imports
 
@@ -413,7 +494,7 @@ class RegistrationWork:
 
     def requests_of(self, user_tags: Sequence[bytes]) -> Mapping[bytes, bytes | None]:
         """Return the tag of the request that made each registration of these users, by the user's tag."""
-        self._flush_new()
+        self._flush_rows()
         return imports.requests_of(self._connection, user_tags)
 
     def begin(self, row: RegistrationRow, told: Sequence[tuple[str, int, str]]) -> None:
@@ -438,6 +519,7 @@ class RegistrationWork:
                 self._outbox.note(row, at_us, anew=True)
         self._written.note_all(Bound.REGISTRATIONS, rows_of(columns, ("registration_id", "mac")))
         self._unknown.difference_update(new.columns["user_tag"])
+        self._forget_known()
         insert_values(self._connection, registrations, RegistrationRow._fields, rows, at_once=rows_at_once(len(rows)))
         self._events.flush_rows()
 

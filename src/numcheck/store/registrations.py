@@ -33,7 +33,16 @@ from numcheck.store.registration_rows import (
     SealedRow,
     VerificationRow,
 )
-from numcheck.store.registration_work import ROW_BY_USER, ROWS, WHOLE, RegistrationWork, are_any, checked, damage_of
+from numcheck.store.registration_work import (
+    ROW_BY_USER,
+    ROWS,
+    WHOLE,
+    RegistrationWork,
+    Wanted,
+    are_any,
+    checked,
+    damage_of,
+)
 from numcheck.store.schema import (
     recorded_withdrawals,
     registrations,
@@ -139,12 +148,10 @@ class Registrations:
                 leases.check(connection, self._lease_of())
             yield connection
 
-    def writing(self, operation: Callable[[RegistrationWork], object], user_tags: Sequence[bytes] = ()) -> Step:
-        """Return the step that is `write`, in one transaction with those of other calls.
-
-        `user_tags` are those that the operation will find: those of a whole transaction are looked for together.
-        """
-        return Together(self.write_each, Operation(operation, user_tags))
+    def writing(self, operation: Callable[[RegistrationWork], object], wanted: Wanted | None = None) -> Step:
+        """Return the step that is `write`, in one transaction with those of other calls; what the operation wants is
+        looked for together with what theirs do."""
+        return Together(self.write_each, Operation(operation, wanted))
 
     def write_each(self, operations: Sequence[Operation[RegistrationWork]]) -> Sequence[Any]:
         """Return what each operation comes to, its result or an exception, once that is durable: they share a

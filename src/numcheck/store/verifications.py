@@ -4,12 +4,13 @@ A part of the transaction of registrations, as `RegistrationWork.verifications`.
 """
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 from sqlalchemy import ColumnElement, Connection, delete, select
 
 from numcheck.errors import StoreDamaged
 from numcheck.store.bindings import GONE, Bound, RowBinding, Written
-from numcheck.store.bulk import change_each, fetch, insert_rows, rows_where, run
+from numcheck.store.bulk import fetch, insert_rows, rows_where, run, write_each
 from numcheck.store.events import Chain
 from numcheck.store.registration_rows import RequestRow, VerificationRow
 from numcheck.store.schema import assertions, requests, verifications
@@ -18,40 +19,55 @@ WAITING = 1
 """The state of a verification that waits for its user: the only one that the queries here know."""
 
 ROWS = select(*(verifications.c[name] for name in VerificationRow._fields))
-BY_ID = f"SELECT {', '.join(VerificationRow._fields)} FROM verifications WHERE verification_id = ?"
-CHANGE = (
-    "UPDATE verifications SET state = ?, tries = ?, given = ?, channel = ?, sealed_change = ?, mac = ? "
-    "WHERE verification_id = ?"
-)
+BY_ID = f"SELECT {', '.join(VerificationRow._fields)} FROM verifications WHERE verification_id IN"
+CHANGES = ("verification_id", "state", "tries", "given", "channel", "sealed_change", "mac")
 WAITING_BY_REGISTRATION = (
     f"SELECT {', '.join(VerificationRow._fields)} FROM verifications WHERE state = {WAITING} AND registration_id IN"
-)
-END_EACH = (
-    "UPDATE verifications SET state = ?, mac = changed.column2 FROM ({values}) AS changed "
-    "WHERE verification_id = changed.column1"
 )
 REQUEST = f"SELECT {', '.join(RequestRow._fields)} FROM requests WHERE request_tag IN ?"
 ASSERTION = "SELECT 1 FROM assertions WHERE assertion_tag IN ?"
 
 BINDING = RowBinding(verifications, VerificationRow._fields)
+CHANGED = attrgetter(*CHANGES)
 
 
 class Verifications:
     """The verifications of one transaction.
 
-    Rows are read only as they were written, StoreDamaged otherwise, and the transaction binds those that it wrote.
+    Rows are read only as they were written, StoreDamaged otherwise, and the transaction binds those that it wrote. What
+    is written is put off until a statement has to find it, and the rows that were read or changed are known until then.
     """
 
     def __init__(self, connection: Connection, chain: Chain, written: Written) -> None:
         """Read and write by this connection, and note in `written` what was."""
         self._connection, self._chain, self._written = connection, chain, written
         self._new: list[VerificationRow] = []  # to be inserted with the transaction's others
+        self._changed: dict[bytes, VerificationRow] = {}  # to be written with the transaction's others
+        self._known: dict[bytes, VerificationRow] = {}  # as they are now, but for their macs
+        self._waiting: dict[bytes, list[VerificationRow]] = {}  # by registration: all of it that wait, damaged ones too
+
+    def look_ahead(self, verification_ids: Sequence[bytes]) -> list[VerificationRow]:
+        """Read the verifications that operations will ask for; a damaged row is left out."""
+        found = map(VerificationRow._make, rows_where(self._connection, BY_ID, verification_ids))
+        rows = [row for row in found if BINDING.is_whole(self._chain, row)]
+        self._known.update((row.verification_id, row) for row in rows)
+        return rows
+
+    def look_ahead_for_waiting(self, registration_ids: Sequence[bytes]) -> None:
+        """Read the verifications under way of registrations of which operations will end them."""
+        self._waiting.update((one, []) for one in registration_ids)
+        for row in map(VerificationRow._make, rows_where(self._connection, WAITING_BY_REGISTRATION, registration_ids)):
+            self._waiting[row.registration_id].append(row)
 
     def get(self, verification_id: bytes) -> VerificationRow | None:
         """Return the verification of that id."""
-        self.flush()
-        found = fetch(self._connection, BY_ID, verification_id)
-        return self._checked(VerificationRow._make(found[0])) if found else None
+        if verification_id not in self._known:
+            self.flush()
+            found = rows_where(self._connection, BY_ID, [verification_id])
+            if not found:
+                return None
+            self._known[verification_id] = self._checked(VerificationRow._make(found[0]))
+        return self._known[verification_id]
 
     def _checked(self, row: VerificationRow) -> VerificationRow:
         if not BINDING.is_whole(self._chain, row):
@@ -62,25 +78,28 @@ class Verifications:
         """Add a verification."""
         self._written.count += 1
         self._new.append(row)
+        self._waiting.pop(row.registration_id, None)
+
+    def change(self, row: VerificationRow) -> None:
+        """Write a verification that this transaction has read, as it is now."""
+        self._written.count += 1
+        self._known[row.verification_id] = self._changed[row.verification_id] = row
+        self._waiting.pop(row.registration_id, None)
 
     def flush(self) -> None:
         """Write what was put off."""
         if self._new:
             insert_rows(self._connection, verifications, list(map(self._bound, self._new)))
             self._new.clear()
+        if self._changed:
+            rows = list(map(CHANGED, map(self._bound, self._changed.values())))
+            write_each(self._connection, verifications, CHANGES, rows)
+            self._changed.clear()
 
     def _bound(self, row: VerificationRow) -> VerificationRow:
         row = row._replace(mac=BINDING.mac(self._chain, row))
         self._written.note(Bound.VERIFICATIONS, row.verification_id, row.mac)
         return row
-
-    def change(self, row: VerificationRow) -> None:
-        """Write a verification that this transaction has read, as it is now."""
-        self.flush()
-        self._written.count += 1
-        row = self._bound(row)
-        changed = (row.state, row.tries, row.given, row.channel, row.sealed_change, row.mac)
-        run(self._connection, CHANGE, *changed, row.verification_id)
 
     def end_of(self, begun_before: Mapping[bytes, int], ended: int, *, changes: bool = True) -> None:
         """End the verifications under way of these registrations that began before a revision each; without `changes`,
@@ -88,15 +107,14 @@ class Verifications:
 
         A damaged row is left alone, and proves nothing to anybody.
         """
-        self.flush()
-        found = map(VerificationRow._make, rows_where(self._connection, WAITING_BY_REGISTRATION, list(begun_before)))
+        if not self._waiting.keys() >= begun_before.keys():
+            self.flush()
+            self.look_ahead_for_waiting(list(begun_before))
+        found = [row for registration_id in begun_before for row in self._waiting[registration_id]]
         wanted = (row for row in found if changes or row.sealed_change is None)
-        before = (row for row in wanted if row.as_of_revision < begun_before[row.registration_id])
-        rows = [row for row in before if BINDING.is_whole(self._chain, row)]
-        if rows:
-            self._written.count += 1
-            moved = [self._bound(row._replace(state=ended)) for row in rows]
-            change_each(self._connection, END_EACH, [ended], [(row.verification_id, row.mac) for row in moved])
+        for row in (row for row in wanted if row.as_of_revision < begun_before[row.registration_id]):
+            if BINDING.is_whole(self._chain, row):
+                self.change(row._replace(state=ended))
 
     def set_state(self, verification_id: bytes, *, from_state: int, to_state: int) -> bool:
         """Move a verification from one state to another; False if it was in another."""
@@ -139,7 +157,7 @@ class Verifications:
 
     def prune(self, *, before_us: int) -> None:
         """Remove verifications, assertions and requests of before a moment: ids begin with their times."""
-        self.flush()
+        self._forget_known()
         self._written.count += 1
         for table in (assertions, requests):
             self._connection.execute(delete(table).where(table.c.at_us < before_us))
@@ -156,11 +174,17 @@ class Verifications:
         self._forget(verifications.c.key_id != key_id)
 
     def _forget(self, unwanted: ColumnElement[bool]) -> None:
-        self.flush()
+        self._forget_known()
         self._written.count += 1
         for verification_id in self._connection.scalars(select(verifications.c.verification_id).where(unwanted)).all():
             self._written.note(Bound.VERIFICATIONS, verification_id, GONE)
         self._connection.execute(delete(verifications).where(unwanted))
+
+    def _forget_known(self) -> None:
+        """Write what was put off, and read anew what is asked for from now on."""
+        self.flush()
+        self._known.clear()
+        self._waiting.clear()
 
 
 def first_id_at(at_us: int) -> bytes:
