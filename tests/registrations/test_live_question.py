@@ -122,9 +122,11 @@ def test_a_yes_or_no_is_the_answer_with_its_moments(
     theirs: TheirService, enquiries: Enquiries, answer: int, active: bool
 ) -> None:
     theirs.says(answer, data_time=START - timedelta(hours=1))
-    assert enquiries.ask(SCARTEL, NUMBER) == LiveAnswer(active, START - timedelta(hours=1), START, START, timedelta(0))
+    assert enquiries.ask(SERVICE, SCARTEL, NUMBER) == LiveAnswer(
+        active, START - timedelta(hours=1), START, START, timedelta(0)
+    )
     theirs.says(answer)
-    said = enquiries.ask(SCARTEL, NUMBER)
+    said = enquiries.ask(SERVICE, SCARTEL, NUMBER)
     assert said is not None
     assert said.data_time == START
     (first, one), (second, other) = theirs.asked
@@ -137,7 +139,7 @@ def test_what_is_neither_yes_nor_no_is_no_answer(theirs: TheirService, enquiries
     """Also a word of a later version of the protocol; the operator is well all the same."""
     theirs.says(answer)
     for _ in range(FAILURES_MAX + 1):
-        assert enquiries.ask(SCARTEL, NUMBER) is None
+        assert enquiries.ask(SERVICE, SCARTEL, NUMBER) is None
     assert len(theirs.asked) == FAILURES_MAX + 1
 
 
@@ -151,33 +153,33 @@ def test_garbage_is_no_answer(time: Time, garbage: bytes) -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     with asking(port, time) as enquiries:
-        assert enquiries.ask(SCARTEL, NUMBER) is None
+        assert enquiries.ask(SERVICE, SCARTEL, NUMBER) is None
     server.stop(None).wait()
 
 
 @pytest.mark.parametrize("seconds", [-1, 10**12, -(10**12)])
 def test_a_moment_that_is_none_is_no_answer(theirs: TheirService, enquiries: Enquiries, seconds: int) -> None:
     theirs.says(ACTIVE, data_time={"seconds": seconds})
-    assert enquiries.ask(SCARTEL, NUMBER) is None
+    assert enquiries.ask(SERVICE, SCARTEL, NUMBER) is None
 
 
 def test_unavailable_is_asked_again_by_the_same_name(theirs: TheirService, enquiries: Enquiries) -> None:
     theirs.fails(grpc.StatusCode.UNAVAILABLE, times=ATTEMPTS_MAX - 1)
-    assert enquiries.ask(SCARTEL, NUMBER) is not None
+    assert enquiries.ask(SERVICE, SCARTEL, NUMBER) is not None
     assert len(theirs.asked) == ATTEMPTS_MAX
     assert len(set(theirs.asked)) == 1
 
 
 def test_attempts_have_an_end(theirs: TheirService, enquiries: Enquiries) -> None:
     theirs.fails(grpc.StatusCode.UNAVAILABLE)
-    assert enquiries.ask(SCARTEL, NUMBER) is None
+    assert enquiries.ask(SERVICE, SCARTEL, NUMBER) is None
     assert len(theirs.asked) == ATTEMPTS_MAX
 
 
 @pytest.mark.parametrize("code", [one for one in grpc.StatusCode if one.name not in ("OK", "UNAVAILABLE")])
 def test_no_other_failure_is_repeated(theirs: TheirService, enquiries: Enquiries, code: grpc.StatusCode) -> None:
     theirs.fails(code)
-    assert enquiries.ask(SCARTEL, NUMBER) is None
+    assert enquiries.ask(SERVICE, SCARTEL, NUMBER) is None
     assert len(theirs.asked) == 1
 
 
@@ -186,7 +188,7 @@ def test_an_operator_that_is_slow_is_waited_for_until_the_deadline(theirs: Their
     release = threading.Event()
     theirs.does = lambda _context: release.wait() and operator_pb2.ConfirmNumberResponse(answer=ACTIVE)
     with asking(theirs.port, time, timeout_s=0.1) as enquiries:
-        assert enquiries.ask(SCARTEL, NUMBER) is None
+        assert enquiries.ask(SERVICE, SCARTEL, NUMBER) is None
     release.set()
 
 
@@ -195,22 +197,26 @@ def test_an_operator_that_is_gone_gives_no_answer_and_no_number_is_logged(time: 
     with operator_serving() as gone:
         port = gone.port
     with asking(port, time) as enquiries, structlog.testing.capture_logs() as lines:
-        assert enquiries.ask(SCARTEL, NUMBER) is None
+        assert enquiries.ask(SERVICE, SCARTEL, NUMBER) is None
     assert lines[0]["code"] == "UNAVAILABLE"
     assert str(NUMBER) not in str(lines)
 
 
 def test_who_finds_no_place_asks_nobody(theirs: TheirService, time: Time) -> None:
-    """An operator that is slow holds so many threads, and no more."""
-    release, came = threading.Event(), threading.Event()
-    theirs.does = lambda _context: came.set() or (release.wait() and operator_pb2.ConfirmNumberResponse(answer=ACTIVE))
-    with asking(theirs.port, time, at_once=1) as enquiries, ThreadPoolExecutor(1) as pool:
-        first = pool.submit(enquiries.ask, SCARTEL, NUMBER)
-        came.wait()
-        assert enquiries.ask(SCARTEL, NUMBER + 1) is None
+    """An operator that is slow holds so many threads, and no more; another service has one of them."""
+    release, came = threading.Event(), threading.Semaphore(0)
+    theirs.does = lambda _context: (
+        came.release() or (release.wait() and operator_pb2.ConfirmNumberResponse(answer=ACTIVE))
+    )
+    with asking(theirs.port, time, at_once=2) as enquiries, ThreadPoolExecutor(2) as pool:
+        waiting = []
+        for service, number in ((SERVICE, NUMBER), ("other", NUMBER + 1)):
+            waiting.append(pool.submit(enquiries.ask, service, SCARTEL, number))
+            came.acquire()
+            assert enquiries.ask(SERVICE, SCARTEL, NUMBER + 2) is None
         release.set()
-        assert first.result() is not None
-    assert len(theirs.asked) == 1
+        assert None not in [one.result() for one in waiting]
+    assert len(theirs.asked) == 2
 
 
 def test_an_operator_that_fails_is_left_alone_and_comes_back(
@@ -219,36 +225,36 @@ def test_an_operator_that_fails_is_left_alone_and_comes_back(
     """Flapping: open after five in a row, one question each 30 s, closed by the first that is answered."""
     theirs.fails(grpc.StatusCode.INTERNAL)
     for _ in range(FAILURES_MAX + 3):
-        assert enquiries.ask(SCARTEL, NUMBER) is None
+        assert enquiries.ask(SERVICE, SCARTEL, NUMBER) is None
     assert len(theirs.asked) == FAILURES_MAX
     time.sleep(OPEN_S - 0.5)
-    enquiries.ask(SCARTEL, NUMBER)
+    enquiries.ask(SERVICE, SCARTEL, NUMBER)
     assert len(theirs.asked) == FAILURES_MAX
     for turn in (1, 2):
         time.sleep(OPEN_S)
-        enquiries.ask(SCARTEL, NUMBER)
-        enquiries.ask(SCARTEL, NUMBER)
+        enquiries.ask(SERVICE, SCARTEL, NUMBER)
+        enquiries.ask(SERVICE, SCARTEL, NUMBER)
         assert len(theirs.asked) == FAILURES_MAX + turn
     theirs.says(ACTIVE)
     time.sleep(OPEN_S)
-    assert enquiries.ask(SCARTEL, NUMBER) is not None
-    assert enquiries.ask(SCARTEL, NUMBER) is not None
+    assert enquiries.ask(SERVICE, SCARTEL, NUMBER) is not None
+    assert enquiries.ask(SERVICE, SCARTEL, NUMBER) is not None
     theirs.fails(grpc.StatusCode.INTERNAL)
     for _ in range(FAILURES_MAX - 1):
-        enquiries.ask(SCARTEL, NUMBER)
+        enquiries.ask(SERVICE, SCARTEL, NUMBER)
     theirs.says(ACTIVE)
-    assert enquiries.ask(SCARTEL, NUMBER) is not None
+    assert enquiries.ask(SERVICE, SCARTEL, NUMBER) is not None
 
 
 def test_an_operator_without_an_endpoint_is_not_asked(theirs: TheirService, enquiries: Enquiries) -> None:
-    assert enquiries.ask(Operator(5, "МТТ", small.MTT), NUMBER) is None
+    assert enquiries.ask(SERVICE, Operator(5, "МТТ", small.MTT), NUMBER) is None
     assert theirs.asked == []
 
 
 def test_an_endpoint_is_found_by_operator_id_too(theirs: TheirService, time: Time) -> None:
     endpoint = Endpoint(grpc.insecure_channel(f"127.0.0.1:{theirs.port}"), Breaker(lambda: time.seconds))
     enquiries = Enquiries({"4": endpoint}, timeout_s=20, at_once_max=1)
-    assert enquiries.ask(SCARTEL, NUMBER) is not None
+    assert enquiries.ask(SERVICE, SCARTEL, NUMBER) is not None
     enquiries.close()
 
 
@@ -262,7 +268,7 @@ class Said:
     answer: LiveAnswer | None = None
     asked: list[int] = field(default_factory=list)
 
-    def ask(self, _operator: Operator, number: int) -> LiveAnswer | None:
+    def ask(self, _service: str, _operator: Operator, number: int) -> LiveAnswer | None:
         self.asked.append(number)
         return self.answer
 
@@ -390,7 +396,7 @@ def test_the_question_is_asked_outside_of_transactions(data_dir: Path) -> None:
     """Another user is registered while the operator thinks."""
 
     class Slow(Said):
-        def ask(self, operator: Operator, number: int) -> LiveAnswer | None:
+        def ask(self, service: str, operator: Operator, number: int) -> LiveAnswer | None:
             if number == NUMBER:
                 assert world.register(small.ACTIVE, "u2").registration.state is State.VERIFIED
             return saying(True)

@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import structlog
 
-from numcheck.delivery.places import Places
 from numcheck.delivery.posting import SERVER_ERROR, SUCCESSES, TOO_MANY_REQUESTS, Poster, Reply, retry_after
 from numcheck.delivery.receipts import REFERENCE_LENGTH_MAX
-from numcheck.delivery.requests import Message, Request, RequestOf
+from numcheck.delivery.requests import PLACE_TIMEOUT_S, Message, Request, RequestOf
 from numcheck.delivery.settings import ANY_CHANNEL
 from numcheck.errors import DeliveryFailed
+from numcheck.places import Places
 
 log = structlog.get_logger()
 
@@ -72,7 +72,9 @@ class HttpCourier:
 
     def send(self, message: Message) -> str:
         """Hand the code over, and return the gateway's own name of it; DeliveryFailed if it does not take it."""
-        with self._places.taken(message.service, "the gateway"):
+        with self._places.taken(message.service, wait_s=PLACE_TIMEOUT_S) as has_place:
+            if not has_place:
+                raise DeliveryFailed("the gateway is too slow")
             return self._hand_over(message)
 
     def _hand_over(self, message: Message) -> str:

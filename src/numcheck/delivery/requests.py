@@ -21,6 +21,7 @@ JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 STAMP_TOLERANCE_S = 300
 STAMP_DIGITS_MAX = 12
+PLACE_TIMEOUT_S = 1.0  # how long a message waits for others to be handed over before it
 
 
 class Message(NamedTuple):

@@ -14,12 +14,12 @@ import structlog
 from aiosmpplib import SubmitSm
 from aiosmpplib.state import NPI, TON, PhoneNumber
 
-from numcheck.delivery.places import PLACE_TIMEOUT_S, Places
 from numcheck.delivery.receipts import Reports
-from numcheck.delivery.requests import Message
+from numcheck.delivery.requests import PLACE_TIMEOUT_S, Message
 from numcheck.delivery.smpp_link import SOCKET_TIMEOUT_S, Account, Outbox, keep_link, sender
 from numcheck.delivery.texts import PLAIN
 from numcheck.errors import DeliveryFailed
+from numcheck.places import Places
 
 log = structlog.get_logger()
 
@@ -72,7 +72,9 @@ class SmppCourier:
 
     def send(self, message: Message) -> str:
         """Submit the code; DeliveryFailed if the SMSC does not say that it has taken it."""
-        with self._places.taken(message.service, "the SMSC"):
+        with self._places.taken(message.service, wait_s=PLACE_TIMEOUT_S) as has_place:
+            if not has_place:
+                raise DeliveryFailed("the SMSC is too slow")
             try:
                 submitted = asyncio.run_coroutine_threadsafe(self._submit(message), self._loop)
                 # The loop keeps the time; a second more, lest a loop that has ended be waited for.

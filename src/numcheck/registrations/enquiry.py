@@ -28,8 +28,8 @@ class LiveAnswer(NamedTuple):
 class Enquirer(Protocol):
     """A part that asks operators. Nothing is asked within a transaction: it takes seconds."""
 
-    def ask(self, operator: Operator, number: int) -> LiveAnswer | None:
-        """Return the operator's answer; None if it gives none, for whatever reason."""
+    def ask(self, service: str, operator: Operator, number: int) -> LiveAnswer | None:
+        """Return the operator's answer, for a service's sake; None if it gives none, for whatever reason."""
 
 
 def judge_live(answer: LiveAnswer, policy: Policy, evidence: Evidence) -> tuple[Judgement, Evidence]:

@@ -118,7 +118,8 @@ class Newcomers:
             newcomer = newcomer._replace(finding=self._verifier.find(newcomer.service, number))
         started: Outcome | None = yield Together(self._record_each, newcomer)
         if started is None:
-            finding = yield from self._verifier.ask_operator(self._verifier.find(newcomer.service, number), number)
+            finding = self._verifier.find(newcomer.service, number)
+            finding = yield from self._verifier.ask_operator(finding, newcomer.service, number)
             started = yield Together(self._record_each, newcomer._replace(finding=finding))
         assert started is not None, "nobody asks twice"
         return (yield from self._verifier.delivered(started))

@@ -249,19 +249,19 @@ class Verifier:
             return False
         return _operator_decides(course, self._can_begin(finding, policy, way))
 
-    def ask_operator(self, finding: Finding, number: int) -> Steps[Finding]:
+    def ask_operator(self, finding: Finding, service: str, number: int) -> Steps[Finding]:
         """Return the finding with what the operator itself says. It takes seconds."""
         enquirer, operator = self._environment.enquirer, finding.facts.serving_operator
         if enquirer is None or operator is None:
             return finding
-        return finding._replace(live=(yield Alone(partial(enquirer.ask, operator, number))))
+        return finding._replace(live=(yield Alone(partial(enquirer.ask, service, operator, number))))
 
     def with_live_answer(
         self, finding: Finding, service: str, number: int, course: Course, way: Way = ANY_WAY
     ) -> Steps[Finding]:
         """Return the finding, with what the operator itself says if that is to be asked."""
         if self.needs_operator(finding, service, course, way):
-            return (yield from self.ask_operator(finding, number))
+            return (yield from self.ask_operator(finding, service, number))
         return finding
 
     def first_step(self, service: str, course: Course, finding: Finding, way: Way, now: datetime) -> Method | None:

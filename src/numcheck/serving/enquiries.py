@@ -5,7 +5,6 @@ is no answer is None, never an error; no line of the log has a number (R11).
 """
 
 import random
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from numcheck.active import Operator
 from numcheck.config import OperatorSettings, Settings
 from numcheck.errors import BadConfiguration
 from numcheck.hosts import goes_to_loopback
+from numcheck.places import Places
 from numcheck.registrations.enquiry import LiveAnswer
 from numcheck.serving.breaker import Breaker
 from numcheck.v1 import operator_pb2 as pb
@@ -66,20 +66,18 @@ class Enquiries:
     ) -> None:
         """`endpoints` are by operator id or tax id; at most `at_once_max` threads wait for operators at once."""
         self._endpoints, self._timeout_s, self._clocks = endpoints, timeout_s, clocks
-        self._places = threading.BoundedSemaphore(at_once_max)
+        self._places = Places(at_once_max)
 
-    def ask(self, operator: Operator, number: int) -> LiveAnswer | None:
-        """Return the operator's answer; None if it gives none in time, has no endpoint, or is left alone for its
-        failures."""
+    def ask(self, service: str, operator: Operator, number: int) -> LiveAnswer | None:
+        """Return the operator's answer, for a service's sake; None if it gives none in time, has no endpoint, is left
+        alone for its failures, or no place is free to wait for it."""
         found = (self._endpoints.get(name) for name in (operator.tax_id or "", str(operator.operator_id)))
         endpoint = next(filter(None, found), None)
-        # Without a place the verification goes on to the next method: an operator may be slow, the node must not be.
-        if endpoint is None or not self._places.acquire(blocking=False):
+        if endpoint is None:
             return None
-        try:
-            return self._ask(endpoint, operator, number) if endpoint.breaker.admits() else None
-        finally:
-            self._places.release()
+        # Without a place the verification goes on to the next method: an operator may be slow, the node must not be.
+        with self._places.taken(service) as has_place:
+            return self._ask(endpoint, operator, number) if has_place and endpoint.breaker.admits() else None
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,18 +1,15 @@
-"""Places of codes that are being handed over: a few at once, and one service leaves some of them to others."""
+"""Places for threads that wait for somebody else: a few at once, and one service leaves some of them to others."""
 
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from numcheck.errors import DeliveryFailed
-
-PLACE_TIMEOUT_S = 1.0  # how long a code waits for others to be handed over before it
 SPARED_SHARE = 4  # of so many places one service leaves one to others
 
 
 class Places:
-    """Some places, which whoever hands a code over takes for as long as that lasts. Safe to use from any thread."""
+    """Some places, which a thread takes for as long as it waits. Safe to use from any thread."""
 
     def __init__(self, count: int) -> None:
         """With a single place there is none to leave to others."""
@@ -20,17 +17,16 @@ class Places:
         self._taken, self._freed = Counter[str](), threading.Condition()
 
     @contextmanager
-    def taken(self, service: str, who: str) -> Iterator[None]:
-        """Hold a place; DeliveryFailed, which says who is too slow, if none is free in PLACE_TIMEOUT_S."""
+    def taken(self, service: str, *, wait_s: float = 0.0) -> Iterator[bool]:
+        """Hold a place for a service's sake, if one is free within `wait_s`, and yield whether."""
         with self._freed:
-            if not self._freed.wait_for(lambda: self._is_free(service), PLACE_TIMEOUT_S):
-                raise DeliveryFailed(f"{who} is too slow")
-            self._taken[service] += 1
+            had = self._freed.wait_for(lambda: self._is_free(service), wait_s)
+            self._taken[service] += had
         try:
-            yield
+            yield had
         finally:
             with self._freed:
-                self._taken[service] -= 1
+                self._taken[service] -= had
                 self._taken += Counter()  # without those that hold none
                 self._freed.notify_all()
 
