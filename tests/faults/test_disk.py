@@ -45,7 +45,7 @@ def run(recorder, tmp_path, steps: str) -> Disk:
     disk = Disk(root)
     command = [sys.executable, "-c", PROGRAM.format(steps=steps), str(root), str(log)]
     env = environment({"LD_PRELOAD": str(recorder)})
-    subprocess.run(command, check=True, cwd=ROOT, env=env, timeout=PATIENCE_S)
+    subprocess.run(command, check=True, cwd=ROOT, env=env)  # one that hangs is ended with its test
     disk.replay(log)
     return disk
 
