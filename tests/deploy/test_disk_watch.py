@@ -64,8 +64,9 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def postgres(data: Path) -> "Iterator[subprocess.Popen[bytes]]":
-    """Stands for PostgreSQL: a process that runs in its data directory."""
-    with subprocess.Popen(["sleep", "600"], cwd=data) as process:
+    """Stands for PostgreSQL: a process that runs in its data directory, and ends by SIGQUIT, though whoever runs the
+    tests has that ignored."""
+    with subprocess.Popen(["env", "--default-signal=QUIT", "sleep", "600"], cwd=data) as process:
         (data / "postmaster.pid").write_text(f"{process.pid}\n{data}\n")
         yield process
         process.kill()

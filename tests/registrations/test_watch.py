@@ -167,7 +167,7 @@ def test_a_watcher_that_takes_nothing_delays_nobody_and_is_cut_off(plain_node: N
         for place in range(20):
             stub.Register(register_request(service, user_id=f"v{place}", registration_data=data))
             assert kinds(quick, 2) == ["REGISTERED", "CONFIRMED"]
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60, "a watch that waits for the other has its events 5 s later each"
         quick.cancel()
         threading.Event().wait(6)
         told = []
