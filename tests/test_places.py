@@ -1,4 +1,4 @@
-"""Who waits for somebody else has few places, and one service leaves some of them to others."""
+"""Threads that wait for somebody else have few places, and one service leaves some of them to others."""
 
 from contextlib import ExitStack
 

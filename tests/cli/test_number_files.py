@@ -181,6 +181,7 @@ def test_ranges_are_those_of_the_header(tmp_path, header):
         (f"first;last\n{FIRST}-{FIRST + 1};{FIRST + 9}\n", "numbers.txt:2: neither a number nor a range"),
         (f"first;last\n-{FIRST};{FIRST + 9}\n", "numbers.txt:2: neither a number nor a range"),
         (f"phone;дата отключения\n{FIRST};\n", "what is in service may stand in 2 (дата отключения); say which with"),
+        (f"msisdn;Расторгнут\n{FIRST};0\n", "what is in service may stand in 2 (Расторгнут); say which with"),
         (f"msisdn;dt_from;dt_to\n{FIRST};2020-01-01;\n", "what is in service may stand in 3 (dt_to); say which with"),
         (f"phone;Архив\n{FIRST};x\n", "what is in service may stand in 2 (Архив); say which with"),
         (f"msisdn;lock\n{FIRST};0\n", "what is in service may stand in 2 (lock); say which with"),

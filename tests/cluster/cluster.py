@@ -86,7 +86,7 @@ class Member:
 
     @property
     def runs(self) -> bool:
-        """Whether it was begun, and not killed since."""
+        """True if it was begun, and not killed since."""
         return bool(self.programs)
 
     @property

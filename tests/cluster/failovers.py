@@ -50,7 +50,7 @@ DISK_FAULTS = {
     "hanging": Fault("hanging", WRITE | SYNC, 0, delay_ms=FOR_EVER_MS),
 }
 SLOW = Fault("slow", SYNC, 0, delay_ms=200)
-# What happens, by turns, to the primary, its machine, its disk and to the network: of nodes, of standbys and of etcd.
+# Faults, by turns, of the primary, its machine, its disk and of the network: of nodes, of standbys and of etcd.
 KINDS = (
     *("server", "failing", "network", "server", "full", "standbys", "isolated"),
     *("server", "slow", "network", "hanging", "server", "replication", "machine"),

@@ -47,7 +47,7 @@ RECOVERED_WITHIN_S = 20.0
 
 
 class Fault(NamedTuple):
-    """What goes wrong, in calls of which kinds, and whether the node goes on by itself once it is over.
+    """The faults, in calls of which kinds, and whether the node goes on by itself once it is over.
 
     No error: calls are done, each `delay_ms` late.
     """

@@ -163,7 +163,7 @@ def both(small_dir: Path, tmp_path: Path, url: str | None, request: pytest.Fixtu
     each = made[1].world.registrations
     groups = each._groups
     each.write_each = lambda operations: [  # type: ignore[method-assign]
-        groups.run_each([one._replace(wanted=None)])[0] for one in operations
+        groups.run_each([one._replace(needs=None)])[0] for one in operations
     ]
     yield SimpleNamespace(grouped=made[0], each=made[1], count=0)
     for one in made:

@@ -23,7 +23,7 @@ from numcheck.registrations.registration import VerificationState
 from numcheck.registrations.states import RegistrationState as State
 from numcheck.registrations.ways import Way
 from numcheck.status import NumberStatus
-from numcheck.store import PageBounds, RegistrationWork, Selection, Wanted
+from numcheck.store import Needs, PageBounds, RegistrationWork, Selection
 from tests.registrations.by_code import complete, last_code, record_of, start
 from tests.registrations.world import ADDRESS, DATA, SERVICE, Courier, World, recorded, small
 
@@ -322,7 +322,7 @@ def test_users_who_are_looked_for_together_are_found_as_if_alone(world: World) -
     new = known._replace(registration_id=bytes(16), user_tag=b"n" * 16)
 
     def operation(work: RegistrationWork) -> None:
-        work.look_ahead([Wanted([b"n" * 16, b"m" * 16]), Wanted([known.user_tag])])
+        work.look_ahead([Needs([b"n" * 16, b"m" * 16]), Needs([known.user_tag])])
         assert work.find([known.user_tag]) == known
         assert work.find([b"n" * 16, b"m" * 16]) is None
         work.insert(new)

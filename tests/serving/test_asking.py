@@ -54,7 +54,7 @@ def test_each_listener_counts_by_service(tmp_path):
 
 
 def test_numbers_that_users_bring_count_as_asked_about(tmp_path):
-    """What becomes of a user, and of an imported row, tells something of their number; a request that is refused
+    """The fate of a user, and of an imported row, tells something of their number; a request that is refused
     before anything is looked up tells nothing."""
     with secure_node(tmp_path) as node:
         for listener in node.asked:

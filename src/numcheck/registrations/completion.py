@@ -31,7 +31,7 @@ from numcheck.registrations.states import EventKind, allows
 from numcheck.registrations.vault import Vault
 from numcheck.registrations.verifier import Course, Finding, VerificationRequest, Verifier
 from numcheck.steps import Alone, Steps
-from numcheck.store import RegistrationRow, Registrations, RegistrationWork, Try, TryRow, VerificationRow, Wanted
+from numcheck.store import Needs, RegistrationRow, Registrations, RegistrationWork, Try, TryRow, VerificationRow
 
 
 class Found(NamedTuple):
@@ -114,16 +114,16 @@ class Completion:
     def _complete(self, service: str, verification_id: bytes, proof: Proof) -> Steps[Outcome]:
         now = self._verifier.now()
         taking = partial(self._take_try, service=service, verification_id=verification_id, proof=proof, now=now)
-        taken: Taken = yield self._registrations.writing(taking, Wanted(verification_id=verification_id, tries=True))
+        taken: Taken = yield self._registrations.writing(taking, Needs(verification_id=verification_id, tries=True))
         if not self._is_right(taken, proof, now):
             if taken.tried is not None:
                 failing = partial(self._fail, service=service, verification_id=verification_id, now=now)
-                yield self._registrations.writing(failing, Wanted(verification_id=verification_id))
+                yield self._registrations.writing(failing, Needs(verification_id=verification_id))
             raise _refusal(taken.found.verification, now)
         finding = yield from self._finding(taken, proof, now)
         going_on = partial(self._go_on, taken=taken, proof=proof, finding=finding, now=now)
-        wanted = Wanted(verification_id=verification_id, holders=True)
-        done: Outcome = yield self._registrations.writing(going_on, wanted)
+        needs = Needs(verification_id=verification_id, holders=True)
+        done: Outcome = yield self._registrations.writing(going_on, needs)
         return done
 
     def _is_right(self, taken: Taken, proof: Proof, now: datetime) -> bool:

@@ -33,7 +33,7 @@ from numcheck.registrations.vault import Vault
 from numcheck.registrations.verifier import Finding, Opening, VerificationRequest, Verifier
 from numcheck.registrations.ways import Way
 from numcheck.steps import Steps, Together
-from numcheck.store import Operation, RegistrationRow, Registrations, RegistrationWork, Wanted
+from numcheck.store import Needs, Operation, RegistrationRow, Registrations, RegistrationWork
 
 
 class Newcomer(NamedTuple):
@@ -129,7 +129,7 @@ class Newcomers:
         now = self._now()
         return self._registrations.write_each(
             [
-                Operation(partial(self._record, draft, now), Wanted(draft.tags, draft.wanted.code))
+                Operation(partial(self._record, draft, now), Needs(draft.tags, draft.wanted.code))
                 for draft in self._drafts(newcomers, now)
             ]
         )

@@ -34,7 +34,7 @@ from numcheck.registrations.vault import Vault, first_id
 from numcheck.registrations.verifier import VerificationRequest, Verifier
 from numcheck.registrations.ways import ANY_WAY, Way
 from numcheck.steps import Steps, Together
-from numcheck.store import PageBounds, RegistrationRow, Registrations, RegistrationWork, Selection, Wanted
+from numcheck.store import Needs, PageBounds, RegistrationRow, Registrations, RegistrationWork, Selection
 
 T = TypeVar("T")
 
@@ -166,7 +166,7 @@ class Registrar:
             store_changes(work, row, apply(work, row, EventKind.DELETE, now_us, changes=erased))
             work.verifications.forget(row.registration_id)
 
-        yield self._registrations.writing(operation, Wanted(tags))
+        yield self._registrations.writing(operation, Needs(tags))
 
     def refresh(
         self,
@@ -208,7 +208,7 @@ class Registrar:
             attempt = self._verifier.attempt(work, Registration(moved, record), course, finding, wanted, now)
             return attempt.stored(store_changes(work, row, attempt.row))
 
-        started = yield self._registrations.writing(self._once(tags, request, now, do), Wanted(tags, wanted.code))
+        started = yield self._registrations.writing(self._once(tags, request, now, do), Needs(tags, wanted.code))
         if started is None:  # the number was changed meanwhile
             again = self.refresh(service, user_id, network_address, data, way=way, request_id=request_id)
             return (yield from again)
@@ -244,7 +244,7 @@ class Registrar:
             attempt = self._verifier.attempt(work, registration, course, finding, wanted, now)
             return attempt.stored(store_changes(work, registration.row, attempt.row))
 
-        started = yield self._registrations.writing(self._once(tags, request, now, do), Wanted(tags, wanted.code))
+        started = yield self._registrations.writing(self._once(tags, request, now, do), Needs(tags, wanted.code))
         if started is None:  # the number was changed meanwhile
             again = self.verify(
                 service, user_id, method=method, network_address=network_address, way=way, request_id=request_id
@@ -288,7 +288,7 @@ class Registrar:
             attempt = self._verifier.attempt(work, registration, course, finding, wanted, now)
             return attempt.stored(store_changes(work, registration.row, attempt.row))
 
-        started = yield self._registrations.writing(self._once(tags, request, now, do), Wanted(tags, wanted.code))
+        started = yield self._registrations.writing(self._once(tags, request, now, do), Needs(tags, wanted.code))
         return (yield from self._requests.delivered(started, request, strict=True))
 
     def _current(self, work: RegistrationWork, tags: Sequence[bytes], now: datetime) -> Registration:

@@ -24,7 +24,7 @@ from numcheck.store.registration_rows import (
     TryRow,
     VerificationRow,
 )
-from numcheck.store.registration_work import RegistrationWork, Wanted
+from numcheck.store.registration_work import Needs, RegistrationWork
 from numcheck.store.registrations import PageBounds, Registrations, Selection
 from numcheck.store.sends import CodeTags, Try
 from numcheck.store.store import Store
@@ -52,6 +52,7 @@ __all__ = [
     "LastTold",
     "Loss",
     "Meant",
+    "Needs",
     "NewRegistrations",
     "NumberRow",
     "Operation",
@@ -77,7 +78,6 @@ __all__ = [
     "Try",
     "TryRow",
     "VerificationRow",
-    "Wanted",
     "Withdrawn",
     "WithdrawnChunk",
     "copy_database",

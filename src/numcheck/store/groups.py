@@ -28,8 +28,8 @@ class Work(Protocol):
     def write_count(self) -> int:
         """Number of writes so far."""
 
-    def look_ahead(self, wanted: Sequence[Any]) -> None:
-        """Look for what operations will ask for."""
+    def look_ahead(self, needs: Sequence[Any]) -> None:
+        """Read at once what operations need."""
 
     def flush(self) -> None:
         """Write what was put off."""
@@ -42,11 +42,11 @@ T = TypeVar("T")
 class Operation(NamedTuple, Generic[W]):
     """Work of a transaction that others may share.
 
-    `wanted` is what it will ask for, if that is known: that of a whole group is looked for at once.
+    `needs` says what it will read, if that is known: that of a whole group is read at once.
     """
 
     run: Callable[[W], object]
-    wanted: Any = None
+    needs: Any = None
 
 
 class _Batch(Generic[W]):
@@ -149,8 +149,8 @@ class GroupCommit(Generic[W]):
             with self._begin() as work:
                 operations = take()
                 try:
-                    if wanted := [one.wanted for one in operations if one.wanted is not None]:
-                        work.look_ahead(wanted)
+                    if needs := [one.needs for one in operations if one.needs is not None]:
+                        work.look_ahead(needs)
                     outcomes += [_outcome(operation.run, work) for operation in operations]
                     work.flush()
                 except Exception:

@@ -83,9 +83,9 @@ CONTENT_NAMES = frozenset(CONTENT)
 ALWAYS_WRITTEN = {"evidence", "sequence", "content", "mac"}
 
 
-class Wanted(NamedTuple):
-    """What an operation will ask for, as far as that is known before it: the registration of a user and what limits a
-    code for it, or a verification with its registration, the wrong tries at its number, and who is VERIFIED on that."""
+class Needs(NamedTuple):
+    """The rows that an operation needs, as far as they are known before it: the registration of a user and the limits
+    of a code for it, or a verification, its registration, the wrong tries at its number and those VERIFIED on that."""
 
     user_tags: Sequence[bytes] = ()
     code: CodeTags | None = None
@@ -150,21 +150,21 @@ class RegistrationWork:
 
     # --- registrations
 
-    def look_ahead(self, wanted: Sequence[Wanted]) -> None:
+    def look_ahead(self, needs: Sequence[Needs]) -> None:
         """Read at once what operations will ask for."""
-        user_tags = [tag for one in wanted for tag in one.user_tags]
+        user_tags = [tag for one in needs for tag in one.user_tags]
         found = self._look_for(ROW_BY_USER, user_tags)
         self._unknown.update(set(user_tags).difference(row.user_tag or b"" for row in found))
         self.verifications.look_ahead_for_waiting([row.registration_id for row in found if row.verification_id])
-        self.sends.look_ahead_for_codes([one.code for one in wanted if one.code is not None])
+        self.sends.look_ahead_for_codes([one.code for one in needs if one.code is not None])
         tags_of = {
             row.verification_id: (row.number_tag, row.registration_id)
-            for row in self.verifications.look_ahead([one.verification_id for one in wanted if one.verification_id])
+            for row in self.verifications.look_ahead([one.verification_id for one in needs if one.verification_id])
         }
         self._look_for(ROW_BY_ID, list({registration_id for _, registration_id in tags_of.values()}))
-        wanted = [one for one in wanted if one.verification_id in tags_of]
-        self.sends.look_ahead_for_tries([tags_of[one.verification_id][0] for one in wanted if one.tries])
-        self._look_for_holders([tags_of[one.verification_id][0] for one in wanted if one.holders])
+        needs = [one for one in needs if one.verification_id in tags_of]
+        self.sends.look_ahead_for_tries([tags_of[one.verification_id][0] for one in needs if one.tries])
+        self._look_for_holders([tags_of[one.verification_id][0] for one in needs if one.holders])
 
     def _look_for(self, selection: str, values: Sequence[bytes]) -> list[RegistrationRow]:
         """Read registrations, and return them as they lie there; those that are what was written are known then."""

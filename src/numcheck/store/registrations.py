@@ -37,8 +37,8 @@ from numcheck.store.registration_work import (
     ROW_BY_USER,
     ROWS,
     WHOLE,
+    Needs,
     RegistrationWork,
-    Wanted,
     are_any,
     checked,
     damage_of,
@@ -148,10 +148,10 @@ class Registrations:
                 leases.check(connection, self._lease_of())
             yield connection
 
-    def writing(self, operation: Callable[[RegistrationWork], object], wanted: Wanted | None = None) -> Step:
-        """Return the step that is `write`, in one transaction with those of other calls; what the operation wants is
-        looked for together with what theirs do."""
-        return Together(self.write_each, Operation(operation, wanted))
+    def writing(self, operation: Callable[[RegistrationWork], object], needs: Needs | None = None) -> Step:
+        """Return the step that is `write`, in one transaction with those of other calls; what the operation needs
+        is read together with what theirs do."""
+        return Together(self.write_each, Operation(operation, needs))
 
     def write_each(self, operations: Sequence[Operation[RegistrationWork]]) -> Sequence[Any]:
         """Return what each operation comes to, its result or an exception, once that is durable: they share a

@@ -53,8 +53,8 @@ class Try:
 class Sends:
     """The sent codes, and the tries, of one transaction.
 
-    What is written is put off until a statement has to find it. What was read of a number is known until something is
-    written about it.
+    Rows are written once a statement has to find them, at the transaction's end at the latest. Those that were read of
+    a number are known until something is written about it.
     """
 
     def __init__(self, connection: Connection, written: Written) -> None:

@@ -91,23 +91,23 @@ STATUS_NAMES = frozenset(
         *("состояние номера", "состояние абонента"),
     }
 )
+# Words of the end of a service.
+_END_WORDS = (
+    "\\bdeact|block|\\bsusp|terminat|\\bterm(ed)?\\b|disabl|clos|delet|remov|expir|\\bdead\\b|cancel|churn|ceas|retir|"
+    "\\block|\\bbarr(ed|ing)\\b|archiv|fr(ee|o)z|\\bstop|finish|releas|\\bvoid|"
+    "приостан|расторг|расторж|отключ|закры|удал|оконч|аннулир|прекращ|\\bвыключ|архив|\\bвыб[ыо]|\\bвывед|\\bвывод|"
+    "освобо|списан|замор|\\bстоп|\\bснят|возврат|разорв"
+)
 # Words in the name of a column that may tell, in an unknown way, whether a row is in service.
 _STATUS_WORDS = re.compile(
-    "status|state|activ|block|suspend|terminat|disconnect|clos|delet|remov|expir|end(ed)?\\b|"
-    "action|operation|\\bop\\b|change|\\bsign\\b|\\bflag|event|reason|"
-    "\\bvalid|until|enabl|disabl|\\b(in ?)?used?\\b|\\ba?live\\b|\\bdead\\b|cancel|churn|ceas|retir|\\bsts?\\b|"
-    "статус|состоян|актив|блокир|приостан|расторж|отключ|закры|удал|оконч|обслуж|"
-    "действ|операци|изменен|признак|\\bзнак\\b|\\bфлаг|событ|причин|\\bвы?ключ|использ|аннулир|прекращ|годен|"
-    "\\b(dt|date|дата) (to|till|по|до)\\b|\\b(to|till) (dt|date)\\b|"
-    "\\bdeact|\\bdisc(on)?\\b|\\bterm(ed)?\\b|\\bsusp|\\block|\\bbarr(ed|ing)\\b|archiv|fr(ee|o)z|\\bstop|finish|releas|"
-    "\\bvoid|архив|\\bвыб[ыо]|\\bвывед|\\bвывод|освобо|списан|замор|\\bстоп|\\bснят|возврат|разорв"
+    f"{_END_WORDS}|status|state|activ|disconnect|\\bdisc(on)?\\b|end(ed)?\\b|action|operation|\\bop\\b|change|"
+    "\\bsign\\b|\\bflag|event|reason|suspend|\\bvalid|until|enabl|\\b(in ?)?used?\\b|\\ba?live\\b|\\bsts?\\b|"
+    "статус|состоян|актив|блокир|обслуж|действ|операци|изменен|признак|\\bзнак\\b|\\bфлаг|событ|причин|\\bвы?ключ|"
+    "использ|годен|\\b(dt|date|дата) (to|till|по|до)\\b|\\b(to|till) (dt|date)\\b"
 )
 # Words in the name of a column of which yes says that a number is not in service.
 _OPPOSITE = re.compile(
-    "\\bnot\\b|\\bin ?activ|\\bdeact|block|\\bsusp|terminat|\\bterm(ed)?\\b|disc|disabl|clos|delet|remov|expir|"
-    "\\bend(ed)?\\b|\\bdead\\b|cancel|churn|ceas|retir|\\block|\\bbarr(ed|ing)\\b|archiv|fr(ee|o)z|\\bstop|finish|"
-    "releas|\\bvoid|\\bне\\b|\\bнеактив|\\bнедейств|деактив|блок|приостан|расторг|расторж|отключ|закры|удал|оконч|"
-    "аннулир|прекращ|\\bвыключ|архив|\\bвыб[ыо]|\\bвывед|\\bвывод|освобо|списан|замор|\\bстоп|\\bснят|возврат|разорв"
+    f"{_END_WORDS}|\\bnot\\b|\\bin ?activ|disc|\\bend(ed)?\\b|\\bне\\b|\\bнеактив|\\bнедейств|деактив|блок"
 )
 # Cells of such a column, whatever its name.
 CHANGES = frozenset(
